@@ -1,0 +1,145 @@
+//! Python binding: converts arguments, forwards to the engine, converts results. No logic of its own.
+#![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // PyO3 passes arguments by value, one each
+
+mod convert;
+mod router;
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tiny_dancer::encoder::{DIM, WordCache, pool};
+use tiny_dancer::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise};
+
+use convert::{Requests, in_chunks, to_exception};
+
+/// The static token encoder, shared between routers.
+#[pyclass(frozen, module = "tiny_dancer._core._native")]
+struct Encoder {
+    inner: Arc<tiny_dancer::encoder::Encoder>,
+}
+
+#[pymethods]
+impl Encoder {
+    #[new]
+    fn new(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        let inner = tiny_dancer::encoder::Encoder::from_bytes(bytes).map_err(|error| to_exception(py, error))?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    #[getter]
+    fn checksum(&self) -> &str {
+        self.inner.checksum()
+    }
+
+    /// Unit vectors of texts: float32 [n, 256] as bytes.
+    fn encode<'py>(&self, py: Python<'py>, texts: Vec<String>) -> Bound<'py, PyBytes> {
+        let mut cache = WordCache::default();
+        let mut out = Vec::with_capacity(texts.len() * DIM * 4);
+        for text in &texts {
+            let mut sums = [0; DIM];
+            let encoding = self.inner.encode(text, &mut cache, &mut sums);
+            out.extend(pool(&sums, encoding.known).iter().flat_map(|value| value.to_le_bytes()));
+        }
+        PyBytes::new(py, &out)
+    }
+}
+
+/// Features of n requests as little-endian bytes: (offsets i64 [n + 1], ngrams u32, cues f32 [n, CUES],
+/// embedding i8 [n, 256], tokens i32 [n]).
+type FeatureBytes<'py> =
+    (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+#[pyfunction]
+#[pyo3(signature = (encoder, texts, messages=None, tools=None))]
+fn featurise_batch<'py>(
+    py: Python<'py>,
+    encoder: &Encoder,
+    texts: Vec<Bound<'py, PyAny>>,
+    messages: Option<Vec<Option<convert::RawMessages>>>,
+    tools: Option<Vec<Option<Bound<'py, PyAny>>>>,
+) -> PyResult<FeatureBytes<'py>> {
+    let requests = Requests::extract(texts, messages, tools)?;
+    let encoder = &encoder.inner;
+    let rows = py
+        .detach(|| {
+            in_chunks(requests.len(), |range| {
+                let mut scratch = FeatureScratch::default();
+                range
+                    .map(|row| {
+                        let mut features = Features::default();
+                        let messages = requests.messages(row);
+                        let request = requests.request(row, &messages);
+                        featurise(&request, Some(encoder), &mut scratch, &mut features)
+                            .map_err(|error| convert::in_row(error, row))?;
+                        let mut ngrams = [features.word_ngrams(), features.character_ngrams()].concat();
+                        ngrams.sort_unstable();
+                        Ok((features, ngrams))
+                    })
+                    .collect::<tiny_dancer::Result<Vec<_>>>()
+            })
+        })
+        .map_err(|error| to_exception(py, error))?;
+    let (mut offsets, mut total) = (vec![0i64], 0i64);
+    let (mut ngrams, mut cues, mut embedding, mut tokens) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (features, indices) in rows.iter().flatten() {
+        total += indices.len() as i64;
+        offsets.push(total);
+        ngrams.extend(indices.iter().flat_map(|index| index.to_le_bytes()));
+        cues.extend(features.cues.iter().flat_map(|cue| cue.to_le_bytes()));
+        embedding.extend(features.embedding.iter().map(|value| value.cast_unsigned()));
+        tokens.extend(i32::try_from(features.tokens).unwrap_or(i32::MAX).to_le_bytes());
+    }
+    let offsets: Vec<u8> = offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    let bytes = |values: &[u8]| PyBytes::new(py, values);
+    Ok((bytes(&offsets), bytes(&ngrams), bytes(&cues), bytes(&embedding), bytes(&tokens)))
+}
+
+/// An artifact's bytes from its header (JSON) and tensors (name, dtype, shape, little-endian bytes).
+#[pyfunction]
+fn write_artifact<'py>(
+    py: Python<'py>,
+    header: &str,
+    tensors: Vec<(String, String, Vec<usize>, Vec<u8>)>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, dtype, shape, bytes)| tiny_dancer::artifact::TensorData { name, dtype, shape, bytes })
+        .collect();
+    let bytes = tiny_dancer::artifact::write(header, tensors).map_err(|error| to_exception(py, error))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+/// The header of an artifact as JSON, self-checks not run.
+#[pyfunction]
+fn artifact_header(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
+    let (header, _) = tiny_dancer::artifact::Tensors::open(bytes).map_err(|error| to_exception(py, error))?;
+    Ok(serde_json::to_string(&header).unwrap_or_default())
+}
+
+/// An artifact's bytes with another header (JSON): tensors stay as they are.
+#[pyfunction]
+fn rewrite_artifact<'py>(py: Python<'py>, bytes: &[u8], header: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = tiny_dancer::artifact::rewrite(bytes, header).map_err(|error| to_exception(py, error))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Encoder>()?;
+    module.add_class::<router::Router>()?;
+    module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(write_artifact, module)?)?;
+    module.add_function(wrap_pyfunction!(artifact_header, module)?)?;
+    module.add_function(wrap_pyfunction!(rewrite_artifact, module)?)?;
+    module.add("CUE_NAMES", CUE_NAMES.to_vec())?;
+    module.add("CUES", CUES)?;
+    module.add("EMBEDDING_DIMENSIONS", DIM)?;
+    module.add("CHAR_BASE", tiny_dancer::features::CHAR_BASE)?;
+    module.add("FEATURE_SPEC", tiny_dancer::features::SPEC)?;
+    module.add("FORMAT", tiny_dancer::artifact::FORMAT)?;
+    module.add("LONGEST_TEXT", tiny_dancer::LONGEST)?;
+    module.add("REASONS", tiny_dancer::Reason::ALL.map(tiny_dancer::Reason::as_str).to_vec())?;
+    module.add("ROUTED_BY", tiny_dancer::RoutedBy::ALL.map(tiny_dancer::RoutedBy::as_str).to_vec())?;
+    Ok(())
+}

@@ -1,0 +1,509 @@
+//! Bytes ↔ model: one safetensors file whose sizes, version, checksum and numbers are checked before use.
+//!
+//! `__metadata__` holds two strings: `tiny_dancer` (a JSON [`Header`]) and `sha256` (hex, over the tensor bytes).
+//! Loading reads; it never executes anything.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Artifacts of another MAJOR are refused.
+pub const FORMAT: &str = "1.0.0";
+/// The one kind this engine routes with.
+pub const KIND: &str = "request-router";
+/// Largest artifact, in bytes: far above any real one (512 KiB), far below what hurts.
+pub const LARGEST_FILE: usize = 64 << 20;
+/// Largest safetensors header, in bytes.
+pub const LARGEST_HEADER: usize = 4 << 20;
+/// Most models one artifact may route among.
+pub const MOST_MODELS: usize = 512;
+
+/// A model the artifact chooses among.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct ModelSpec {
+    /// Its name, or a role (`weak`, `strong`) that the user maps to a model.
+    pub name: String,
+    /// USD per prompt token.
+    #[serde(default)]
+    pub price_input: Option<f64>,
+    /// USD per output token.
+    #[serde(default)]
+    pub price_output: Option<f64>,
+    /// USD per request.
+    #[serde(default)]
+    pub price_request: Option<f64>,
+    /// Output tokens to expect, on average.
+    #[serde(default)]
+    pub expected_output_tokens: Option<f64>,
+    /// Cost in USD as measured: [constant, per prompt token, per unit of the verbosity score]. Used when prices
+    /// are absent.
+    #[serde(default)]
+    pub cost: Option<[f64; 3]>,
+    /// Latency in seconds as measured: [constant, per prompt token].
+    #[serde(default)]
+    pub latency: Option<[f64; 2]>,
+    /// Prompt plus output tokens the model accepts.
+    #[serde(default)]
+    pub context_window: Option<u32>,
+    /// Held-out paired evidence allows leaving the best constant for this model.
+    #[serde(default = "yes")]
+    pub cleared: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A learned scorer's kind and the prefix of its tensors.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct BackendSpec {
+    /// `linear`, `trees` or `memory`.
+    pub kind: String,
+    /// Prefix of its tensors' names.
+    pub name: String,
+}
+
+/// What the features must be for the weights to mean anything.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct FeatureSpec {
+    /// Version of the featuriser, [`crate::features::SPEC`].
+    pub spec: String,
+    /// Checksum of the static encoder; absent when no backend reads the embedding or the token counts.
+    #[serde(default)]
+    pub encoder: Option<String>,
+}
+
+/// How scores become a choice.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Policy {
+    /// Always the same model.
+    Constant {
+        /// Its index.
+        model: usize,
+    },
+    /// `strong` where its expected gain over `weak` is at least the threshold, else `weak`.
+    Threshold {
+        /// Index of the cheaper model.
+        weak: usize,
+        /// Index of the dearer model.
+        strong: usize,
+        /// Least gain worth the dearer model.
+        threshold: f64,
+    },
+    /// argmax of quality − `cost_weight` · cost.
+    CostWeight {
+        /// λ, quality per unit of cost.
+        cost_weight: f64,
+        /// Unit of cost.
+        unit: CostUnit,
+    },
+}
+
+/// What a policy counts as cost.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum CostUnit {
+    /// US dollars.
+    Usd,
+    /// Calls of the best constant model: for tables without costs.
+    Calls,
+}
+
+/// A certified bound on the quality given up (Learn-then-Test).
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Guarantee {
+    /// ε: largest risk allowed.
+    pub epsilon: f64,
+    /// δ: probability, over calibration rows, that the bound fails.
+    pub delta: f64,
+    /// `mean` or `harm`.
+    pub risk: String,
+    /// The model against which quality is lost.
+    pub reference: String,
+    /// Independent calibration rows (or groups).
+    pub rows: u64,
+    /// p-value of "the risk exceeds ε".
+    pub p_value: f64,
+    /// Digest of the calibration rows.
+    pub data_digest: String,
+    /// Date, as the caller gave it.
+    pub date: String,
+    /// Mean loss seen on the calibration rows.
+    pub observed_risk: f64,
+}
+
+/// A request with the decision it must lead to.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct SelfCheck {
+    /// The request's text.
+    pub text: String,
+    /// Index of the model chosen.
+    pub choice: usize,
+    /// Quality expected of each model.
+    pub quality: Vec<f32>,
+}
+
+/// Everything about an artifact that is not a weight.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Header {
+    /// Format version, see [`FORMAT`].
+    pub format: String,
+    /// See [`KIND`].
+    pub kind: String,
+    /// Version of this artifact (semver).
+    pub version: String,
+    /// Date of making, as the caller gave it.
+    #[serde(default)]
+    pub created: String,
+    /// Models, in order of the tensors' columns.
+    pub models: Vec<ModelSpec>,
+    /// Index of the model that is best for all requests.
+    pub best_constant: usize,
+    /// Feature contract.
+    pub features: FeatureSpec,
+    /// Learned scorers, in order of the stack's rows.
+    pub backends: Vec<BackendSpec>,
+    /// Components each backend gives.
+    pub components: usize,
+    /// How scores become a choice.
+    pub policy: Policy,
+    /// Utility by which another model must beat the best constant.
+    #[serde(default)]
+    pub guard_margin: f64,
+    /// A model whose expected quality is within this of the highest belongs to the prediction set.
+    pub set_width: f64,
+    /// Coverage the prediction set was calibrated for.
+    pub set_coverage: f64,
+    /// Certificate, if one was earned.
+    #[serde(default)]
+    pub guarantee: Option<Guarantee>,
+    /// Requests with their decisions.
+    #[serde(default)]
+    pub self_check: Vec<SelfCheck>,
+    /// What the engine does not read: training data digest, metrics, settings.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
+}
+
+/// One tensor to write.
+#[derive(Clone, Debug)]
+pub struct TensorData {
+    /// Its name.
+    pub name: String,
+    /// `f32`, `i8` or `u16`.
+    pub dtype: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Little-endian bytes.
+    pub bytes: Vec<u8>,
+}
+
+fn invalid(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
+    Error::new(ErrorKind::ArtifactInvalid, field, value, remedy)
+}
+
+/// Serialises an artifact; `header` is the JSON of a [`Header`].
+///
+/// # Errors
+/// `ArtifactInvalid` where the header or a tensor is malformed.
+pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
+    let parsed = parse_header(header)?;
+    // safetensors orders by dtype, then name; the checksum covers the bytes in the file's own order.
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut views = Vec::with_capacity(tensors.len());
+    for tensor in &tensors {
+        let dtype = match tensor.dtype.as_str() {
+            "f32" => Dtype::F32,
+            "i8" => Dtype::I8,
+            "u16" => Dtype::U16,
+            other => return Err(invalid(&tensor.name, other, "use f32, i8 or u16")),
+        };
+        let view = TensorView::new(dtype, tensor.shape.clone(), &tensor.bytes)
+            .map_err(|error| invalid(&tensor.name, error, "shape and bytes disagree"))?;
+        views.push((tensor.name.clone(), view));
+    }
+    let json = serde_json::to_string(&parsed).map_err(|error| invalid("header", error, "must be JSON"))?;
+    let blank = serialize(views.clone(), None).map_err(|error| invalid("tensors", error, "cannot be written"))?;
+    let checksum = hex(&Sha256::digest(&blank[data_start(&blank)?..]));
+    let metadata = HashMap::from([("tiny_dancer".to_owned(), json), ("sha256".to_owned(), checksum)]);
+    let bytes =
+        serialize(views, Some(metadata)).map_err(|error| invalid("tensors", error, "cannot be written"))?;
+    canonical(&bytes)
+}
+
+/// The artifact in `bytes` with another header: tensors stay as they are.
+///
+/// # Errors
+/// As [`Tensors::open`] and [`write`].
+pub fn rewrite(bytes: &[u8], header: &str) -> Result<Vec<u8>> {
+    let (_, tensors) = Tensors::open(bytes)?;
+    let copies = tensors.file.tensors().into_iter().map(|(name, view)| {
+        let dtype = match view.dtype() {
+            Dtype::F32 => "f32",
+            Dtype::I8 => "i8",
+            Dtype::U16 => "u16",
+            other => return Err(invalid(&name, format!("{other:?}"), "artifacts hold f32, i8 and u16")),
+        };
+        let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
+        Ok(TensorData { name, dtype: dtype.to_owned(), shape, bytes })
+    });
+    write(header, copies.collect::<Result<_>>()?)
+}
+
+/// The file with its header's keys sorted: the library writes metadata in hash order, and equal artifacts must be
+/// equal bytes.
+fn canonical(bytes: &[u8]) -> Result<Vec<u8>> {
+    let start = data_start(bytes)?;
+    let header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&bytes[8..start]).map_err(|error| invalid("header", error, "cannot be written"))?;
+    let mut json = serde_json::to_vec(&header).map_err(|error| invalid("header", error, "cannot be written"))?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    let mut out = Vec::with_capacity(8 + json.len() + bytes.len() - start);
+    out.extend_from_slice(&(json.len() as u64).to_le_bytes());
+    out.extend_from_slice(&json);
+    out.extend_from_slice(&bytes[start..]);
+    Ok(out)
+}
+
+/// Where the tensor bytes begin; bounds the header before anything parses it.
+pub(crate) fn data_start(bytes: &[u8]) -> Result<usize> {
+    if bytes.len() > LARGEST_FILE {
+        return Err(invalid("file", format!("{} bytes", bytes.len()), "an artifact is at most 64 MiB"));
+    }
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(invalid("file", format!("{} bytes", bytes.len()), "this is no artifact: it is too short"));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > LARGEST_HEADER as u64 || length > rest.len() as u64 {
+        return Err(invalid(
+            "header length",
+            length,
+            "this is no artifact, or it is truncated; fetch or train it again",
+        ));
+    }
+    if rest.first() != Some(&b'{') {
+        return Err(invalid("file", "no safetensors header", "this is no artifact; give a .safetensors file"));
+    }
+    Ok(8 + length as usize)
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Checks bounds, version and checksum of a tensor file and gives its JSON header with its tensors.
+pub(crate) fn open<'a>(bytes: &'a [u8], kind: &str) -> Result<(String, SafeTensors<'a>)> {
+    let start = data_start(bytes)?;
+    let broken = |error: safetensors::SafeTensorError| {
+        invalid("file", error, "the file is damaged or no artifact; fetch or train it again")
+    };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let missing = |field: &str| invalid(field, "absent", "this safetensors file is no Tiny Dancer artifact");
+    let strings = metadata.metadata().as_ref().ok_or_else(|| missing("__metadata__"))?;
+    let json = strings.get("tiny_dancer").ok_or_else(|| missing("__metadata__.tiny_dancer"))?.clone();
+    let checksum = strings.get("sha256").ok_or_else(|| missing("__metadata__.sha256"))?;
+    check_format(&json, kind)?;
+    let actual = hex(&Sha256::digest(&bytes[start..]));
+    if *checksum != actual {
+        return Err(Error::new(
+            ErrorKind::ArtifactChecksum,
+            "sha256",
+            actual,
+            format!("the file says {checksum}: it was changed or damaged; fetch or train it again"),
+        ));
+    }
+    Ok((json, SafeTensors::deserialize(bytes).map_err(broken)?))
+}
+
+fn check_format(json: &str, kind: &str) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Prefix {
+        format: String,
+        kind: String,
+    }
+    let prefix: Prefix =
+        serde_json::from_str(json).map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
+    let major = prefix.format.split('.').next().unwrap_or_default();
+    if major != FORMAT.split('.').next().unwrap_or_default() {
+        return Err(Error::new(
+            ErrorKind::ArtifactVersion,
+            "format",
+            &prefix.format,
+            format!("this engine reads format {FORMAT}; install a matching tiny-dancer or train again"),
+        ));
+    }
+    if prefix.kind != kind {
+        return Err(invalid("kind", &prefix.kind, &format!("expected {kind}")));
+    }
+    Ok(())
+}
+
+fn parse_header(json: &str) -> Result<Header> {
+    let header: Header =
+        serde_json::from_str(json).map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
+    header.check()?;
+    Ok(header)
+}
+
+impl Header {
+    pub(crate) fn check(&self) -> Result<()> {
+        let models = self.models.len();
+        let bad = |field: &str, value: String| Err(invalid(field, value, "train the artifact again"));
+        if models == 0 || models > MOST_MODELS {
+            return bad("models", format!("{models} models"));
+        }
+        for (index, model) in self.models.iter().enumerate() {
+            if model.name.is_empty() || self.models[..index].iter().any(|other| other.name == model.name) {
+                return bad("models", format!("name {:?} is empty or given twice", model.name));
+            }
+            let prices = [
+                model.price_input,
+                model.price_output,
+                model.price_request,
+                model.expected_output_tokens,
+            ];
+            let numbers = prices.iter().flatten().chain(model.cost.iter().flatten());
+            let mut numbers = numbers.chain(model.latency.iter().flatten());
+            if numbers.any(|number| !number.is_finite()) || prices.iter().flatten().any(|&price| price < 0.0) {
+                return bad("models", format!("a price or coefficient of {:?} is not usable", model.name));
+            }
+        }
+        if self.best_constant >= models {
+            return bad("best_constant", self.best_constant.to_string());
+        }
+        if self.components > crate::router::MOST_COMPONENTS || (self.components == 0) != self.backends.is_empty() {
+            return bad("components", self.components.to_string());
+        }
+        if self.backends.len() > crate::router::MOST_BACKENDS {
+            return bad("backends", format!("{} backends", self.backends.len()));
+        }
+        let policy_fits = match self.policy {
+            Policy::Constant { model } => model < models,
+            Policy::Threshold { weak, strong, threshold } => {
+                weak < models && strong < models && weak != strong && threshold.is_finite()
+            }
+            Policy::CostWeight { cost_weight, .. } => cost_weight.is_finite() && cost_weight >= 0.0,
+        };
+        if !policy_fits {
+            return bad("policy", format!("{:?}", self.policy));
+        }
+        let finite = [self.guard_margin, self.set_width, self.set_coverage];
+        if finite.iter().any(|number| !number.is_finite() || *number < 0.0) || self.set_coverage > 1.0 {
+            return bad("guard_margin, set_width, set_coverage", format!("{finite:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// An artifact's tensors, each checked when it is asked for.
+#[derive(Debug)]
+pub struct Tensors<'a> {
+    file: SafeTensors<'a>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Reads header and tensors of an artifact's bytes.
+    ///
+    /// # Errors
+    /// `ArtifactInvalid`, `ArtifactVersion` or `ArtifactChecksum`, each naming what is wrong.
+    pub fn open(bytes: &'a [u8]) -> Result<(Header, Self)> {
+        let (json, file) = open(bytes, KIND)?;
+        Ok((parse_header(&json)?, Self { file }))
+    }
+
+    fn view(&self, name: &str, dtype: Dtype) -> Result<TensorView<'a>> {
+        let view = self
+            .file
+            .tensor(name)
+            .map_err(|_| invalid(name, "absent", "the artifact lacks this tensor; train again"))?;
+        if view.dtype() != dtype {
+            return Err(invalid(name, format!("{:?}", view.dtype()), &format!("expected {dtype:?}; train again")));
+        }
+        Ok(view)
+    }
+
+    fn shaped(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<TensorView<'a>> {
+        let view = self.view(name, dtype)?;
+        if view.shape() != shape {
+            let found = format!("shape {:?}", view.shape());
+            return Err(invalid(name, found, &format!("expected {shape:?}; train again")));
+        }
+        Ok(view)
+    }
+
+    /// Finite f32 values of exactly this shape.
+    pub(crate) fn f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        finite(name, self.shaped(name, Dtype::F32, shape)?.data())
+    }
+
+    /// A finite f32 vector of any length.
+    pub(crate) fn f32_vector(&self, name: &str) -> Result<Vec<f32>> {
+        finite(name, self.view(name, Dtype::F32)?.data())
+    }
+
+    /// A finite, non-empty f32 matrix with `rows` rows, and its number of columns.
+    pub(crate) fn f32_columns(&self, name: &str, rows: usize) -> Result<(Vec<f32>, usize)> {
+        let view = self.view(name, Dtype::F32)?;
+        match *view.shape() {
+            [found, columns] if found == rows && columns > 0 => Ok((finite(name, view.data())?, columns)),
+            _ => Err(invalid(
+                name,
+                format!("shape {:?}", view.shape()),
+                &format!("expected {rows} rows; train again"),
+            )),
+        }
+    }
+
+    /// A u16 vector of any length.
+    pub(crate) fn u16_vector(&self, name: &str) -> Result<Vec<u16>> {
+        let view = self.view(name, Dtype::U16)?;
+        Ok(view.data().as_chunks::<2>().0.iter().map(|&bytes| u16::from_le_bytes(bytes)).collect())
+    }
+
+    /// An int8 matrix with `columns` columns, and its number of rows.
+    pub(crate) fn i8_rows(&self, name: &str, columns: usize) -> Result<(Vec<i8>, usize)> {
+        let view = self.view(name, Dtype::I8)?;
+        match *view.shape() {
+            [rows, found] if found == columns => {
+                Ok((view.data().iter().map(|&byte| byte.cast_signed()).collect(), rows))
+            }
+            _ => Err(invalid(
+                name,
+                format!("shape {:?}", view.shape()),
+                &format!("expected {columns} columns; train again"),
+            )),
+        }
+    }
+
+    /// An int8 matrix whose number of rows is a power of two, so that indices fold into it by a mask.
+    pub(crate) fn i8_power_of_two(&self, name: &str, columns: usize) -> Result<Vec<i8>> {
+        let (values, rows) = self.i8_rows(name, columns)?;
+        if !rows.is_power_of_two() {
+            return Err(invalid(name, format!("{rows} rows"), "expected a power of two; train again"));
+        }
+        Ok(values)
+    }
+}
+
+fn finite(name: &str, bytes: &[u8]) -> Result<Vec<f32>> {
+    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(invalid(
+            format!("{name}[{at}]"),
+            values[at],
+            "weights must be finite; the artifact is damaged or badly trained",
+        )),
+        None => Ok(values),
+    }
+}

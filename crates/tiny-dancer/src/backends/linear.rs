@@ -1,0 +1,69 @@
+//! Linear scores over hashed n-grams (int8 weights), cues and the static embedding.
+
+use super::Backend;
+use crate::artifact::Tensors;
+use crate::error::Result;
+use crate::features::{CHAR_BASE, CUES, Features};
+use crate::encoder::DIM;
+
+/// score = intercept + s_w/√n_w · Σ word weights + s_c/√n_c · Σ character weights + cues·C + embedding·E.
+///
+/// The n-gram index space of the features (2^17 words, 2^17 characters) is folded to the tables' own sizes, each
+/// a power of two.
+#[derive(Debug)]
+pub(super) struct Linear {
+    components: usize,
+    word: Vec<i8>,
+    character: Vec<i8>,
+    word_scale: Vec<f32>,
+    character_scale: Vec<f32>,
+    /// One row per component.
+    cues: Vec<f32>,
+    embedding: Vec<f32>,
+    intercept: Vec<f32>,
+}
+
+impl Linear {
+    pub(super) fn load(name: &str, tensors: &Tensors, components: usize) -> Result<Self> {
+        Ok(Self {
+            components,
+            word: tensors.i8_power_of_two(&format!("{name}.word"), components)?,
+            character: tensors.i8_power_of_two(&format!("{name}.character"), components)?,
+            word_scale: tensors.f32(&format!("{name}.word_scale"), &[components])?,
+            character_scale: tensors.f32(&format!("{name}.character_scale"), &[components])?,
+            cues: tensors.f32(&format!("{name}.cues"), &[components, CUES])?,
+            embedding: tensors.f32(&format!("{name}.embedding"), &[components, DIM])?,
+            intercept: tensors.f32(&format!("{name}.intercept"), &[components])?,
+        })
+    }
+}
+
+/// Sums the table rows of `indices` for component `component`.
+#[inline]
+fn gather(table: &[i8], components: usize, component: usize, indices: &[u32]) -> i32 {
+    let mask = (table.len() / components - 1) as u32;
+    indices.iter().map(|&index| i32::from(table[(index & mask) as usize * components + component])).sum()
+}
+
+impl Backend for Linear {
+    fn add_scores(&self, features: &Features, weight: &[f32], _scratch: &mut Vec<f32>, out: &mut [f32]) {
+        // Words come first: features keep the two kinds apart.
+        let (words, characters) = (features.word_ngrams(), features.character_ngrams());
+        let word_norm = 1.0 / (words.len().max(1) as f32).sqrt();
+        let character_norm = 1.0 / (characters.len().max(1) as f32).sqrt();
+        debug_assert!(characters.iter().all(|&index| index >= CHAR_BASE));
+        for component in 0..self.components {
+            if weight[component] == 0.0 {
+                continue;
+            }
+            let word = gather(&self.word, self.components, component, words) as f32;
+            let character = gather(&self.character, self.components, component, characters) as f32;
+            let mut score = self.intercept[component];
+            score += word * word_norm * self.word_scale[component];
+            score += character * character_norm * self.character_scale[component];
+            score += crate::kernels::dot_f32(&self.cues[component * CUES..][..CUES], &features.cues);
+            score += crate::kernels::dot_f32(&self.embedding[component * DIM..][..DIM], &features.unit_embedding);
+            out[component] += weight[component] * score;
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Structural cues: cheap numbers about a request's form. All are computed on the normalised text, so case, white
+//! space and line breaks leave them unchanged; `NAMES` fixes their order and is part of the feature contract.
+
+mod lexicon;
+mod options;
+
+use crate::text::{Token, TokenKind};
+use lexicon::{Lexicon, flag};
+use options::Options;
+
+/// Number of cues.
+pub const CUES: usize = NAMES.len();
+
+/// Names of the cues, in order.
+pub const NAMES: [&str; 87] = [
+    "log_characters", "log_words", "mean_word_length", "long_word_share", "type_token_ratio", "stop_word_share",
+    "sentences", "words_per_sentence", "last_sentence_words", "commas_per_word", "parentheses",
+    "numbers", "distinct_numbers", "number_share", "largest_number", "mean_number", "sum_of_numbers", "decimals",
+    "round_numbers", "money", "percent", "fractions", "number_words",
+    "operators", "symbol_share", "latex", "code_punctuation", "letter_variables", "carets", "non_ascii_share",
+    "options", "option_mean_words", "option_longest", "option_length_variation", "option_overlap",
+    "option_stem_overlap", "option_numeric_share", "option_all_or_none", "option_same_first_word",
+    "stem_words", "option_share", "option_shortest", "option_cosine_mean", "option_cosine_highest",
+    "stem_option_cosine",
+    "of_the_following", "what", "how_many", "how_much", "why_how", "ends_question", "ends_colon", "incomplete_stem",
+    "blank", "negations", "exception", "statements", "true_false",
+    "time_words", "comparisons", "rates", "scales", "totals", "remainders", "conditions", "pronouns",
+    "mathematics_words", "units", "quotes", "unit_kinds",
+    "digit_share", "quantities", "distinct_quantities", "more_than", "repeated_content",
+    "rarity_mean", "rarity_highest", "rarity_deviation", "pieces_per_word", "rarity_stem", "rarity_options",
+    "turns", "log_system_characters", "log_assistant_characters", "tools", "tool_parameters", "log_tool_characters",
+];
+
+/// What surrounds the text in a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Context {
+    pub turns: u32,
+    pub system_bytes: usize,
+    pub assistant_bytes: usize,
+    pub tools: u32,
+    pub tool_parameters: u32,
+    pub tool_bytes: usize,
+}
+
+/// Word-piece statistics of a stretch of text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rarity {
+    pub pieces: u32,
+    pub continuations: u32,
+    pub sum: f32,
+    pub sum_of_squares: f32,
+    /// Mean over the rarest tenth.
+    pub highest: f32,
+}
+
+impl Rarity {
+    fn mean(&self) -> f32 {
+        if self.pieces == 0 { 0.0 } else { self.sum / self.pieces as f32 }
+    }
+}
+
+/// Cosines between the static embeddings of a question's parts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Similarity {
+    pub options_mean: f32,
+    pub options_highest: f32,
+    pub stem_option: f32,
+}
+
+/// Buffers and word lists the cues are computed with.
+#[derive(Debug, Default)]
+pub(crate) struct CueScratch {
+    lexicon: Lexicon,
+    options: Options,
+    flags: Vec<u32>,
+    numbers: Vec<f64>,
+    hashes: Vec<u64>,
+}
+
+fn log1p(value: f32) -> f32 {
+    libm::log1pf(value)
+}
+
+fn count(value: usize) -> f32 {
+    log1p(value as f32)
+}
+
+fn share(part: usize, whole: usize) -> f32 {
+    part as f32 / whole.max(1) as f32
+}
+
+fn indicator(condition: bool) -> f32 {
+    f32::from(u8::from(condition))
+}
+
+impl CueScratch {
+    /// Finds the option block ("a. … b. …") of a text.
+    pub(crate) fn find_options(&mut self, characters: &[char], tokens: &[Token]) {
+        self.options.find(characters, tokens);
+    }
+
+    /// Stem and options as ranges of characters: one range where there are no options.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+        self.options.parts()
+    }
+
+    /// Fills `out`; `find_options` has been called for the same text. Rarities are of stem and remainder.
+    #[allow(clippy::too_many_lines)] // one assignment a cue, in the order of NAMES
+    pub(crate) fn fill(
+        &mut self,
+        characters: &[char],
+        tokens: &[Token],
+        rarity: [Rarity; 2],
+        rarity_all: Rarity,
+        similarity: Similarity,
+        context: Context,
+        out: &mut [f32; CUES],
+    ) {
+        let Self { lexicon, options, flags, numbers, hashes } = self;
+        let tokens = options.without_answer(characters, tokens);
+        flags.clear();
+        flags.extend(tokens.iter().map(|token| match token.kind {
+            TokenKind::Word => lexicon.flags(token.hash),
+            _ => 0,
+        }));
+        let stem_tokens = tokens.partition_point(|token| (token.start as usize) < options.stem_end);
+        let stem = &tokens[..stem_tokens];
+        let stem_flags = &flags[..stem_tokens];
+        let is_word = |token: &&Token| token.kind == TokenKind::Word;
+        let words = tokens.iter().filter(is_word).count();
+        let stem_words = stem.iter().filter(is_word).count();
+        let with = |wanted: u32| flags.iter().filter(|&&found| found & wanted != 0).count();
+        let stem_with = |wanted: u32| stem_flags.iter().filter(|&&found| found & wanted != 0).count();
+        let symbols = |wanted: &[char]| {
+            tokens
+                .iter()
+                .filter(|token| token.kind == TokenKind::Symbol && wanted.contains(&characters[token.start as usize]))
+                .count()
+        };
+        let text_end = tokens.last().map_or(0, |token| token.end as usize);
+        let text = &characters[..text_end];
+
+        let mut index = 0;
+        let mut put = |value: f32| {
+            out[index] = value;
+            index += 1;
+        };
+
+        // Size and vocabulary.
+        put(count(text.len()));
+        put(count(words));
+        put(share(tokens.iter().filter(is_word).map(Token::length).sum(), words));
+        put(share(tokens.iter().filter(|token| is_word(token) && token.length() >= 8).count(), words));
+        hashes.clear();
+        hashes.extend(tokens.iter().filter(is_word).map(|token| token.hash));
+        hashes.sort_unstable();
+        hashes.dedup();
+        put(share(hashes.len(), words));
+        put(share(with(flag::STOP), words));
+
+        // Sentences of the stem.
+        let (sentences, last_words) = sentences(characters, stem);
+        put(count(sentences));
+        put(log1p(stem_words as f32 / sentences.max(1) as f32));
+        put(count(last_words));
+        put(share(symbols(&[',']), words).sqrt());
+        put(count(symbols(&['('])));
+
+        // Numbers.
+        numbers.clear();
+        let is_number = |token: &&Token| token.kind == TokenKind::Number;
+        numbers.extend(tokens.iter().filter(is_number).map(|token| value(characters, *token)));
+        let found = numbers.len();
+        let decimals = tokens
+            .iter()
+            .filter(|token| is_number(token) && characters[token.start as usize..token.end as usize].contains(&'.'))
+            .count();
+        let round = numbers.iter().filter(|&&number| number >= 10.0 && number % 10.0 == 0.0).count();
+        let (mut largest, mut sum) = (0f32, 0f32);
+        for &number in numbers.iter() {
+            let magnitude = libm::log10f(1.0 + number as f32);
+            largest = largest.max(magnitude);
+            sum += magnitude;
+        }
+        numbers.sort_unstable_by(f64::total_cmp);
+        numbers.dedup();
+        put(count(found));
+        put(count(numbers.len()));
+        put(share(found, tokens.len()).sqrt());
+        put(largest);
+        put(sum / found.max(1) as f32);
+        put(log1p(sum));
+        put(count(decimals));
+        put(count(round));
+        put(count(symbols(&['$', '€', '£', '¥'])));
+        put(count(symbols(&['%']) + with(flag::PERCENT)));
+        put(count(fractions(characters, tokens)));
+        put(count(with(flag::NUMBER_WORD)));
+
+        // Symbols.
+        let all_symbols = tokens.iter().filter(|token| token.kind == TokenKind::Symbol).count();
+        let backslashes = symbols(&['\\']);
+        put(count(symbols(&['+', '-', '*', '/', '=', '<', '>', '^', '×', '÷', '−'])));
+        put(share(all_symbols, tokens.len()).sqrt());
+        put(count(if backslashes > 0 { backslashes + symbols(&['$']) / 2 } else { 0 }));
+        put(count(symbols(&['{', '}', '[', ']', ';', '_', '`', '#', '&', '|'])));
+        put(count(
+            stem.iter()
+                .filter(|token| {
+                    is_word(token) && token.length() == 1 && !matches!(characters[token.start as usize], 'a' | 'i')
+                })
+                .count(),
+        ));
+        put(count(symbols(&['^'])));
+        put(share(text.iter().filter(|character| !character.is_ascii()).count(), text.len()).sqrt());
+
+        // Options of a multiple-choice question.
+        options.measure(characters, tokens, lexicon, &mut put);
+        put(count(stem_words));
+        put(share(options.characters(), text.len()));
+        put(count(options.shortest()));
+        put(similarity.options_mean);
+        put(similarity.options_highest);
+        put(similarity.stem_option);
+
+        // Form of the question.
+        let follows = |first: u32, second: u32| {
+            stem_flags.windows(2).any(|pair| pair[0] & first != 0 && pair[1] & second != 0)
+        };
+        let of_the_following = stem_flags.windows(2).any(|pair| {
+            pair[0] & flag::STOP != 0 && pair[1] & flag::FOLLOWING != 0
+        });
+        let (how_many, how_much) = (follows(flag::HOW, flag::MANY), follows(flag::HOW, flag::MUCH));
+        let last = stem.last().map_or(' ', |token| characters[token.end as usize - 1]);
+        put(indicator(of_the_following));
+        put(indicator(stem_with(flag::WHAT) > 0));
+        put(indicator(how_many));
+        put(indicator(how_much));
+        put(indicator(stem_with(flag::WHY) > 0 || (stem_with(flag::HOW) > 0 && !how_many && !how_much)));
+        put(indicator(last == '?'));
+        put(indicator(last == ':'));
+        put(indicator(last.is_alphanumeric() || last == ','));
+        let underscores = stem.windows(2).any(|pair| {
+            pair[1].start == pair[0].end
+                && matches!((characters[pair[0].start as usize], characters[pair[1].start as usize]), ('_', '_') | ('.', '.'))
+        });
+        put(indicator(underscores || stem_with(flag::BLANK) > 0));
+        put(count(stem_with(flag::NEGATION)));
+        let tail = stem_flags.len().saturating_sub(24);
+        put(indicator(stem_flags[tail..].iter().any(|found| found & flag::EXCEPTION != 0)));
+        put(indicator(with(flag::STATEMENT) > 0));
+        put(indicator(with(flag::TRUE_FALSE) > 0));
+
+        // What it is about.
+        for wanted in [
+            flag::TIME, flag::COMPARISON, flag::RATE, flag::SCALE, flag::TOTAL, flag::REMAINDER, flag::CONDITION,
+        ] {
+            put(count(with(wanted)));
+        }
+        put(share(with(flag::PRONOUN), words).sqrt());
+        put(count(with(flag::MATHEMATICS)));
+        put(count(with(flag::UNIT)));
+        put(count(symbols(&['"', '“', '”', '‘', '«', '»'])));
+        hashes.clear();
+        let measures = tokens.iter().zip(flags.iter()).filter(|(_, found)| **found & (flag::UNIT | flag::TIME) != 0);
+        hashes.extend(measures.map(|(token, _)| token.hash));
+        hashes.sort_unstable();
+        hashes.dedup();
+        put(count(hashes.len()));
+
+        // Quantities, spelt out or not, and what the text says again.
+        put(share(text.iter().filter(|character| character.is_ascii_digit()).count(), text.len()));
+        put(count(found + with(flag::NUMBER_WORD | flag::SCALE)));
+        hashes.clear();
+        let quantities = tokens.iter().zip(flags.iter()).filter(|(token, found)| {
+            token.kind == TokenKind::Word && **found & (flag::NUMBER_WORD | flag::SCALE) != 0
+        });
+        hashes.extend(quantities.map(|(token, _)| token.hash));
+        hashes.sort_unstable();
+        hashes.dedup();
+        put(count(numbers.len() + hashes.len()));
+        put(count(with(flag::THAN) + flags.windows(2).filter(|pair| compares(pair[0], pair[1])).count()));
+        hashes.clear();
+        let telling = tokens.iter().zip(flags.iter()).filter(|(token, found)| {
+            token.kind == TokenKind::Word && **found & flag::STOP == 0
+        });
+        hashes.extend(telling.map(|(token, _)| token.hash));
+        let all = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+        put(share(all - hashes.len(), all));
+
+        // Rarity of the vocabulary: log rank of word pieces.
+        let mean = rarity_all.mean();
+        let variance = rarity_all.sum_of_squares / rarity_all.pieces.max(1) as f32 - mean * mean;
+        put(mean);
+        put(rarity_all.highest);
+        put(variance.max(0.0).sqrt());
+        put(share(rarity_all.continuations as usize, rarity_all.pieces as usize));
+        put(rarity[0].mean());
+        put(rarity[1].mean());
+
+        // What surrounds the text.
+        put(context.turns as f32);
+        put(count(context.system_bytes));
+        put(count(context.assistant_bytes));
+        put(count(context.tools as usize));
+        put(count(context.tool_parameters as usize));
+        put(count(context.tool_bytes));
+        debug_assert_eq!(index, CUES);
+    }
+}
+
+/// "as many", "as much", "times as", "times more".
+fn compares(first: u32, second: u32) -> bool {
+    (first & flag::AS != 0 && second & (flag::MANY | flag::MUCH) != 0)
+        || (first & flag::TIMES != 0 && second & (flag::AS | flag::COMPARISON) != 0)
+}
+
+/// Sentences that end in `.`, `?` or `!` followed by a space or the end, and the words of the last one.
+fn sentences(characters: &[char], stem: &[Token]) -> (usize, usize) {
+    let (mut sentences, mut words, mut last_words) = (0, 0, 0);
+    for token in stem {
+        let first = characters[token.start as usize];
+        let ends = matches!(first, '.' | '?' | '!' | '。' | '？' | '！')
+            && matches!(characters.get(token.end as usize), None | Some(' '));
+        if token.kind == TokenKind::Symbol {
+            if ends && words > 0 {
+                sentences += 1;
+                last_words = words;
+                words = 0;
+            }
+        } else {
+            words += 1;
+        }
+    }
+    if words > 0 { (sentences + 1, words) } else { (sentences, last_words) }
+}
+
+/// The number a token spells, commas dropped, at most 1e15.
+fn value(characters: &[char], token: Token) -> f64 {
+    let (mut number, mut place) = (0f64, 0f64);
+    for character in &characters[token.start as usize..token.end as usize] {
+        match character.to_digit(10) {
+            Some(digit) if place == 0.0 => number = (number * 10.0 + f64::from(digit)).min(1e15),
+            Some(digit) => {
+                number += f64::from(digit) * place;
+                place /= 10.0;
+            }
+            None if *character == '.' => place = 0.1,
+            None => {}
+        }
+    }
+    number
+}
+
+/// Digit, slash (or fraction slash), digit.
+fn fractions(characters: &[char], tokens: &[Token]) -> usize {
+    tokens
+        .windows(3)
+        .filter(|three| {
+            three[0].kind == TokenKind::Number
+                && three[2].kind == TokenKind::Number
+                && three[1].kind == TokenKind::Symbol
+                && matches!(characters[three[1].start as usize], '/' | '⁄')
+        })
+        .count()
+}

@@ -1,0 +1,64 @@
+//! The one error type: what kind, which field, which value, and what to do about it.
+
+use std::fmt;
+
+/// What went wrong, coarse enough that every binding maps each kind to one exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Bytes that are no artifact, or one that contradicts itself.
+    ArtifactInvalid,
+    /// A sound artifact of a format version this engine does not read.
+    ArtifactVersion,
+    /// Bytes that differ from their checksum.
+    ArtifactChecksum,
+    /// The artifact does not decide as it did when it was made.
+    ArtifactSelfCheck,
+    /// The artifact needs the static encoder and none was given.
+    EncoderMissing,
+    /// A request that cannot be routed as it stands.
+    RequestInvalid,
+    /// A constraint or option outside its range, or naming an unknown model.
+    OptionInvalid,
+    /// No model satisfies the constraints.
+    NoFeasibleModel,
+}
+
+/// An error with everything its reader needs to act: kind, field, value, remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// The field (or option, or tensor) at fault.
+    pub field: String,
+    /// What was found there, shortened.
+    pub value: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// The result of every fallible engine call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of `kind` about `field`, which held `value`; `remedy` says what to do.
+    pub fn new(
+        kind: ErrorKind,
+        field: impl Into<String>,
+        value: impl fmt::Display,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let mut value = value.to_string();
+        if value.chars().count() > 120 {
+            value = value.chars().take(117).chain("...".chars()).collect();
+        }
+        Self { kind, field: field.into(), value, remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}; {}", self.field, self.value, self.remedy)
+    }
+}
+
+impl std::error::Error for Error {}

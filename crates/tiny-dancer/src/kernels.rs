@@ -1,0 +1,158 @@
+//! The inner loops. Integer sums are exact in any order; f32 sums always run over eight lanes in the same
+//! order, without fused multiply-add, so every platform gives the same bits.
+
+/// Runs `$scalar` compiled for AVX2 where the processor has it. The arithmetic is the same code, so the result
+/// is the same; only the registers are wider.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $name:ident, $scalar:ident, ($($arg:ident: $ty:ty),*) -> $ret:ty) => {
+        $(#[$doc])*
+        #[must_use]
+        #[inline]
+        pub fn $name($($arg: $ty),*) -> $ret {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn wide($($arg: $ty),*) -> $ret {
+                    $scalar($($arg),*)
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has AVX2, as was just asked.
+                    return unsafe { wide($($arg),*) };
+                }
+            }
+            $scalar($($arg),*)
+        }
+    };
+}
+
+dispatch!(
+    /// Sum of products of two int8 vectors of equal length.
+    dot_i8, dot_i8_scalar, (a: &[i8], b: &[i8]) -> i32
+);
+dispatch!(
+    /// Squared Euclidean distance of two int8 vectors of equal length.
+    squared_distance_i8, squared_distance_i8_scalar, (a: &[i8], b: &[i8]) -> i32
+);
+dispatch!(
+    /// Sum of products of two f32 vectors of equal length, over eight lanes.
+    dot_f32, dot_f32_scalar, (a: &[f32], b: &[f32]) -> f32
+);
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn dot_i8_scalar(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&x, &y)| i32::from(i16::from(x) * i16::from(y))).sum()
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn squared_distance_i8_scalar(a: &[i8], b: &[i8]) -> i32 {
+    a.iter()
+        .zip(b)
+        .map(|(&x, &y)| {
+            let difference = i16::from(x) - i16::from(y);
+            i32::from(difference) * i32::from(difference)
+        })
+        .sum()
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn dot_f32_scalar(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    let (a_blocks, a_rest) = a.as_chunks::<8>();
+    let (b_blocks, b_rest) = b.as_chunks::<8>();
+    for (x, y) in a_blocks.iter().zip(b_blocks) {
+        for lane in 0..8 {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    for (lane, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
+        lanes[lane] += x * y;
+    }
+    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+}
+
+/// 1/‖v‖, or 0 for the zero vector.
+#[must_use]
+pub fn inverse_norm(vector: &[i8]) -> f32 {
+    let square = dot_i8(vector, vector);
+    if square == 0 { 0.0 } else { 1.0 / (square as f32).sqrt() }
+}
+
+/// e^x for x ≤ 0, within 2e-7 relative: 2^k · 2^f with a degree-6 Taylor polynomial on |f| ≤ ½. Pure arithmetic,
+/// so it is the same everywhere, and loops over it vectorise.
+#[must_use]
+#[inline]
+pub fn exp_nonpositive(x: f32) -> f32 {
+    let scaled = x.max(-87.0) * std::f32::consts::LOG2_E;
+    // Truncation toward zero after the shift rounds to nearest for the non-positive range.
+    let whole = (scaled - 0.5) as i32;
+    let t = (scaled - whole as f32) * std::f32::consts::LN_2;
+    let series = 1.0
+        + t * (1.0 + t * (0.5 + t * (1.0 / 6.0 + t * (1.0 / 24.0 + t * (1.0 / 120.0 + t * (1.0 / 720.0))))));
+    series * f32::from_bits(((whole + 127) as u32) << 23)
+}
+
+/// The value at `x` of the piecewise-linear map through `(knots[i], values[i])`, constant beyond its ends.
+/// `knots` is sorted and as long as `values`, and neither is empty.
+#[must_use]
+#[inline]
+pub fn interpolate(knots: &[f32], values: &[f32], x: f32) -> f32 {
+    let above = knots.partition_point(|&knot| knot <= x);
+    if above == 0 {
+        return values[0];
+    }
+    if above == knots.len() {
+        return values[above - 1];
+    }
+    let width = knots[above] - knots[above - 1];
+    let fraction = (x - knots[above - 1]) / width;
+    values[above - 1] + fraction * (values[above] - values[above - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn integer_kernels_equal_the_textbook_sum(pairs in proptest::collection::vec(any::<(i8, i8)>(), 0..600)) {
+            let (a, b): (Vec<i8>, Vec<i8>) = pairs.iter().copied().unzip();
+            let dot: i32 = pairs.iter().map(|&(x, y)| i32::from(x) * i32::from(y)).sum();
+            let distance: i32 = pairs.iter().map(|&(x, y)| (i32::from(x) - i32::from(y)).pow(2)).sum();
+            prop_assert_eq!(dot_i8(&a, &b), dot);
+            prop_assert_eq!(squared_distance_i8(&a, &b), distance);
+        }
+
+        #[test]
+        fn float_dot_is_the_same_on_every_path_and_near_the_exact_sum(
+            pairs in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 0..300)
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+            let exact: f64 = pairs.iter().map(|&(x, y)| f64::from(x) * f64::from(y)).sum();
+            prop_assert_eq!(dot_f32(&a, &b).to_bits(), dot_f32_scalar(&a, &b).to_bits());
+            prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-4);
+        }
+
+        #[test]
+        fn exponential_matches_libm(x in -86f32..=0.0) {
+            let expected = libm::exp(f64::from(x));
+            prop_assert!((f64::from(exp_nonpositive(x)) - expected).abs() <= 1e-6 * expected);
+        }
+
+        #[test]
+        fn interpolation_stays_within_its_values(x in any::<f32>().prop_filter("number", |x| !x.is_nan())) {
+            let y = interpolate(&[-1.0, 0.0, 2.0], &[0.1, 0.4, 0.9], x);
+            prop_assert!((0.1..=0.9).contains(&y));
+        }
+    }
+
+    #[test]
+    fn interpolation_passes_through_its_knots() {
+        for (x, y) in [(-1.0, 0.1), (0.0, 0.4), (2.0, 0.9), (1.0, 0.65), (-9.0, 0.1), (9.0, 0.9)] {
+            assert!((interpolate(&[-1.0, 0.0, 2.0], &[0.1, 0.4, 0.9], x) - y).abs() < 1e-6);
+        }
+    }
+}

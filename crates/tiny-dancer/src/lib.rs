@@ -1,0 +1,20 @@
+//! Tiny Dancer's decision engine: an artifact's bytes and a request in, a decision out, in microseconds.
+//!
+//! No I/O, no clock, no randomness; after the first requests no allocation. The same artifact gives the same
+//! decision on every platform.
+
+pub mod artifact;
+mod backends;
+mod cues;
+pub mod encoder;
+mod error;
+pub mod features;
+mod kernels;
+mod router;
+mod select;
+mod text;
+
+pub use error::{Error, ErrorKind, Result};
+pub use router::{Decision, MOST_BACKENDS, MOST_COMPONENTS, Router, Scratch};
+pub use select::{Choice, Expectations, Options, Reason, Removal, RoutedBy};
+pub use text::{HEAD, LONGEST, TAIL};

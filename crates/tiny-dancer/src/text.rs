@@ -1,0 +1,351 @@
+//! Text → normalised characters → tokens → hashed n-grams.
+//!
+//! * **Bound.** Of a text longer than [`LONGEST`] bytes the first [`HEAD`] and last [`TAIL`] are read, cut at
+//!   character boundaries and joined by a space; the work is bounded whatever comes in.
+//! * **Normalisation.** Unicode NFKC, lower case, control characters and white space to single spaces, ends
+//!   trimmed. Code keeps its punctuation and loses case and indentation; maths keeps its symbols, and NFKC turns
+//!   `x²` into `x2` and `½` into `1⁄2`; full-width forms become ASCII. Other scripts are kept.
+//! * **Tokens.** A word is a run of letters (with inner apostrophes); letters of scripts written without spaces
+//!   (Chinese, Japanese kana, Thai, Lao, Khmer, Myanmar) are words of one letter. A number is a run of digits with
+//!   inner commas and one decimal point. Anything else but a space is a symbol of its own.
+//! * **n-grams.** Words: hashes of 1 and 2 adjacent tokens. Characters: hashes of 3 and 4 adjacent characters,
+//!   spaces included. Every digit counts as `0` in both: size and count of numbers are the cues' business.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// Longest text read whole, in bytes.
+pub const LONGEST: usize = 8192;
+/// Bytes read from the front of a longer text.
+pub const HEAD: usize = 6144;
+/// Bytes read from its end.
+pub const TAIL: usize = 2048;
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// Letters.
+    Word,
+    /// Digits.
+    Number,
+    /// One other character.
+    Symbol,
+}
+
+/// A token of the normalised text.
+#[derive(Clone, Copy, Debug)]
+pub struct Token {
+    /// First character.
+    pub start: u32,
+    /// One past the last character.
+    pub end: u32,
+    /// What it is.
+    pub kind: TokenKind,
+    /// Hash of its characters, digits as `0`.
+    pub hash: u64,
+}
+
+impl Token {
+    /// Characters in the token.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// The parts of `text` that are read: all of it, or head and tail.
+#[must_use]
+pub fn bounded(text: &str) -> (&str, &str) {
+    if text.len() <= LONGEST {
+        return (text, "");
+    }
+    let head = text.floor_char_boundary(HEAD);
+    let tail = text.ceil_char_boundary(text.len() - TAIL);
+    (&text[..head], &text[tail..])
+}
+
+/// Appends the normal form of `text` to `out`, as characters; a space precedes it unless `out` is empty.
+pub fn normalise(text: &str, out: &mut Vec<char>) {
+    let mut space = !out.is_empty();
+    let start = out.len();
+    let mut push = |character: char, out: &mut Vec<char>| {
+        if character.is_whitespace() || character.is_control() {
+            space = !out.is_empty();
+            return;
+        }
+        if space {
+            out.push(' ');
+            space = false;
+        }
+        if character.is_ascii() {
+            out.push(character.to_ascii_lowercase());
+        } else {
+            out.extend(character.to_lowercase());
+        }
+    };
+    if text.is_ascii() {
+        for byte in text.bytes() {
+            push(char::from(byte), out);
+        }
+    } else {
+        for character in text.nfkc() {
+            push(character, out);
+        }
+    }
+    debug_assert!(out.len() >= start);
+}
+
+/// Scripts written without spaces between words.
+fn stands_alone(character: char) -> bool {
+    matches!(u32::from(character),
+        0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3040..=0x30FF | 0x3400..=0x4DBF
+        | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x323AF)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Letter,
+    Lone,
+    Digit,
+    Space,
+    Other,
+}
+
+#[inline]
+fn class(character: char) -> Class {
+    match character {
+        'a'..='z' => Class::Letter,
+        '0'..='9' => Class::Digit,
+        ' ' => Class::Space,
+        _ if character.is_ascii() => Class::Other,
+        _ if stands_alone(character) => Class::Lone,
+        _ if character.is_alphabetic() => Class::Letter,
+        _ => Class::Other,
+    }
+}
+
+const PRIME: u64 = 0x9E37_79B9_7F4A_7C15;
+
+#[inline]
+fn mix(hash: u64, value: u64) -> u64 {
+    (hash.rotate_left(5) ^ value).wrapping_mul(PRIME)
+}
+
+#[inline]
+fn digit_folded(character: char) -> u64 {
+    if character.is_ascii_digit() { u64::from('0') } else { u64::from(u32::from(character)) }
+}
+
+/// Hash of a run of characters, digits as `0`.
+pub(crate) fn hash_characters(characters: impl IntoIterator<Item = char>) -> u64 {
+    characters.into_iter().fold(PRIME, |hash, character| mix(hash, digit_folded(character)))
+}
+
+/// Splits normalised characters into tokens, replacing what `tokens` held.
+pub fn tokenise(characters: &[char], tokens: &mut Vec<Token>) {
+    tokens.clear();
+    let mut at = 0;
+    while at < characters.len() {
+        let start = at;
+        let kind = match class(characters[at]) {
+            Class::Space => {
+                at += 1;
+                continue;
+            }
+            Class::Letter => {
+                at += 1;
+                while at < characters.len() {
+                    let inner_apostrophe = matches!(characters[at], '\'' | '’')
+                        && characters.get(at + 1).is_some_and(|&next| class(next) == Class::Letter);
+                    if class(characters[at]) != Class::Letter && !inner_apostrophe {
+                        break;
+                    }
+                    at += 1;
+                }
+                TokenKind::Word
+            }
+            Class::Lone => {
+                at += 1;
+                TokenKind::Word
+            }
+            Class::Digit => {
+                let mut decimal = false;
+                at += 1;
+                while at < characters.len() {
+                    let before_digit = characters.get(at + 1).is_some_and(char::is_ascii_digit);
+                    match characters[at] {
+                        '0'..='9' => {}
+                        ',' if !decimal && before_digit => {}
+                        '.' if !decimal && before_digit => decimal = true,
+                        _ => break,
+                    }
+                    at += 1;
+                }
+                TokenKind::Number
+            }
+            Class::Other => {
+                at += 1;
+                TokenKind::Symbol
+            }
+        };
+        let hash = hash_characters(characters[start..at].iter().copied());
+        tokens.push(Token { start: start as u32, end: at as u32, kind, hash });
+    }
+}
+
+/// Bits of each half of the n-gram index space.
+pub const NGRAM_BITS: u32 = 17;
+
+/// A set of n-gram indices that is cleared by what it holds.
+#[derive(Debug)]
+pub struct Seen {
+    words: Box<[u64]>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { words: vec![0; 1 << (NGRAM_BITS + 1 - 6)].into_boxed_slice() }
+    }
+}
+
+impl Seen {
+    #[inline]
+    fn insert(&mut self, index: u32, out: &mut Vec<u32>) {
+        let (word, bit) = ((index >> 6) as usize, 1u64 << (index & 63));
+        if self.words[word] & bit == 0 {
+            self.words[word] |= bit;
+            out.push(index);
+        }
+    }
+
+    fn clear(&mut self, indices: &[u32]) {
+        for &index in indices {
+            self.words[(index >> 6) as usize] = 0;
+        }
+    }
+}
+
+/// Hashed n-grams, each once: words first, then characters (from index 2^17 on). Gives the number of words'.
+pub fn ngrams(characters: &[char], tokens: &[Token], seen: &mut Seen, out: &mut Vec<u32>) -> usize {
+    const SHIFT: u32 = 64 - NGRAM_BITS;
+    out.clear();
+    let mut previous: Option<u64> = None;
+    for token in tokens {
+        seen.insert((mix(token.hash, 1) >> SHIFT) as u32, out);
+        if let Some(previous) = previous {
+            seen.insert((mix(mix(previous, token.hash), 2) >> SHIFT) as u32, out);
+        }
+        previous = Some(token.hash);
+    }
+    let words = out.len();
+    // 21 bits hold any character: three fit one u64, the fourth is mixed in.
+    let (mut window, mut fourth) = (0u64, 0u64);
+    for (position, &character) in characters.iter().enumerate() {
+        let next_fourth = window >> 42;
+        window = (window << 21 | digit_folded(character)) & ((1 << 63) - 1);
+        if position >= 3 {
+            fourth = next_fourth;
+        }
+        if position >= 2 {
+            seen.insert((mix(window, 3) >> SHIFT) as u32 | 1 << NGRAM_BITS, out);
+        }
+        if position >= 3 {
+            seen.insert((mix(mix(window, 4), fourth) >> SHIFT) as u32 | 1 << NGRAM_BITS, out);
+        }
+    }
+    seen.clear(out);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn normal(text: &str) -> String {
+        let mut out = Vec::new();
+        normalise(text, &mut out);
+        out.into_iter().collect()
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        let (mut characters, mut tokens) = (Vec::new(), Vec::new());
+        normalise(text, &mut characters);
+        tokenise(&characters, &mut tokens);
+        tokens.iter().map(|t| characters[t.start as usize..t.end as usize].iter().collect()).collect()
+    }
+
+    #[test]
+    fn normal_form_is_as_stated() {
+        for (text, expected) in [
+            ("  Hello,\r\n\tWORLD ", "hello, world"),
+            ("def F(x):\n    return x+1", "def f(x): return x+1"),
+            ("x² + ½", "x2 + 1⁄2"),
+            ("ＡＢＣ", "abc"),
+            ("ÉCOLE", "école"),
+            ("nul\0byte", "nul byte"),
+            ("你好 世界", "你好 世界"),
+            ("\u{a0}\u{2003}", ""),
+        ] {
+            assert_eq!(normal(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_as_stated() {
+        assert_eq!(words("Don't pay $1,234.50, ok?"), ["don't", "pay", "$", "1,234.50", ",", "ok", "?"]);
+        assert_eq!(words("a[i] = 3.x"), ["a", "[", "i", "]", "=", "3", ".", "x"]);
+        assert_eq!(words("你好ok"), ["你", "好", "ok"]);
+        assert_eq!(words("Привет мир"), ["привет", "мир"]);
+    }
+
+    #[test]
+    fn long_text_is_read_at_head_and_tail() {
+        let text = format!("{}{}{}", "h".repeat(HEAD), "é".repeat(500_000), "t".repeat(TAIL));
+        let (head, tail) = bounded(&text);
+        assert_eq!((head, tail), (&*"h".repeat(HEAD), &*"t".repeat(TAIL)));
+        let short = "s".repeat(LONGEST);
+        assert_eq!(bounded(&short), (&*short, ""));
+    }
+
+    #[test]
+    fn character_ngrams_are_the_distinct_windows() {
+        let mut characters = Vec::new();
+        normalise("abcabc", &mut characters);
+        let mut out = Vec::new();
+        let words = ngrams(&characters, &[], &mut Seen::default(), &mut out);
+        assert_eq!(words, 0);
+        assert_eq!(out.len(), 3 + 3, "abc bca cab; abca bcab cabc");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_handled_and_normalising_twice_changes_nothing(text in ".{0,300}") {
+            let (mut characters, mut tokens, mut out) = (Vec::new(), Vec::new(), Vec::new());
+            normalise(&text, &mut characters);
+            tokenise(&characters, &mut tokens);
+            let mut seen = Seen::default();
+            let words = ngrams(&characters, &tokens, &mut seen, &mut out);
+            prop_assert!(out[..words].iter().all(|&index| index < 1 << NGRAM_BITS));
+            prop_assert!(out[words..].iter().all(|&index| index >> NGRAM_BITS == 1));
+            prop_assert!(seen.words.iter().all(|&word| word == 0));
+            let mut unique = out.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            prop_assert_eq!(unique.len(), out.len());
+            let covered: usize = tokens.iter().map(Token::length).sum();
+            prop_assert_eq!(covered, characters.iter().filter(|&&c| c != ' ').count());
+        }
+
+        #[test]
+        fn ascii_and_unicode_paths_agree(text in "[ -~\t\n]{0,200}") {
+            let (mut direct, mut composed) = (Vec::new(), Vec::new());
+            normalise(&text, &mut direct);
+            normalise(&format!("{text}é"), &mut composed);
+            composed.pop();
+            while composed.last() == Some(&' ') {
+                composed.pop();
+            }
+            prop_assert_eq!(direct, composed);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+"""The engine: sole importer of the compiled module; numpy arrays on this side, bytes on the other."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tiny_dancer._core._native import (
+    CHAR_BASE,
+    CUE_NAMES,
+    CUES,
+    EMBEDDING_DIMENSIONS,
+    FEATURE_SPEC,
+    FORMAT,
+    LONGEST_TEXT,
+    REASONS,
+    ROUTED_BY,
+    Encoder,
+    Router,
+    artifact_header,
+    featurise_batch,
+    rewrite_artifact,
+    write_artifact,
+)
+from tiny_dancer.types import FeatureTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from tiny_dancer._core._native import BatchBytes, DecisionTuple, Messages, Options
+
+__all__ = [
+    "CHAR_BASE",
+    "CUES",
+    "CUE_NAMES",
+    "EMBEDDING_DIMENSIONS",
+    "FEATURE_SPEC",
+    "FORMAT",
+    "LONGEST_TEXT",
+    "REASONS",
+    "ROUTED_BY",
+    "BatchBytes",
+    "DecisionTuple",
+    "Encoder",
+    "Messages",
+    "Options",
+    "Router",
+    "artifact_bytes",
+    "data_file",
+    "decide_features",
+    "encode",
+    "encoder",
+    "feature_spec",
+    "featurise",
+    "read_header",
+    "with_header",
+]
+
+_DTYPES = {np.dtype("<f4"): "f32", np.dtype("i1"): "i8", np.dtype("<u2"): "u16"}
+
+
+def data_file(name: str) -> bytes:
+    """Bytes of a file the wheel carries."""
+    return files("tiny_dancer").joinpath("data", name).read_bytes()
+
+
+@cache
+def encoder() -> Encoder:
+    """The static token encoder the wheel carries; loaded once, when first needed."""
+    return Encoder(data_file("encoder.safetensors"))
+
+
+def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known."""
+    flat = np.frombuffer(encoder().encode(list(texts)), "<f4")
+    return flat.reshape(-1, EMBEDDING_DIMENSIONS).copy()
+
+
+def feature_spec() -> str:
+    """JSON that identifies the features of this engine: featurised tables carry it."""
+    return json.dumps({"spec": FEATURE_SPEC, "encoder": encoder().checksum, "cues": CUES}, sort_keys=True)
+
+
+def featurise(
+    prompts: Sequence[str],
+    messages: Sequence[Messages | None] | None = None,
+    tools: Sequence[str | None] | None = None,
+) -> FeatureTable:
+    """Features of n requests, computed on all processors.
+
+    Args:
+        prompts: n texts; a row's text is ignored where it has messages.
+        messages: per row None or (role, content) pairs; role 0 is system, 1 user, 2 anything else.
+        tools: per row None or the JSON of the functions offered.
+
+    Raises:
+        RequestError: a row holds nothing but white space, or no valid Unicode.
+    """
+    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), prompts, messages, tools)
+    return FeatureTable(
+        ngram_offsets=np.frombuffer(offsets, "<i8"),
+        ngrams=np.frombuffer(ngrams, "<u4"),
+        cues=np.frombuffer(cues, "<f4").reshape(-1, CUES),
+        embedding=np.frombuffer(embedding, "i1").reshape(-1, EMBEDDING_DIMENSIONS),
+        tokens=np.frombuffer(tokens, "<i4"),
+    )
+
+
+def decide_features(router: Router, features: FeatureTable, options: Options | None = None) -> BatchBytes:
+    """Decisions for featurised requests, laid out as :meth:`Router.decide_batch` gives them."""
+    return router.decide_features(
+        np.ascontiguousarray(features.ngram_offsets, "<i8").tobytes(),
+        np.ascontiguousarray(features.ngrams, "<u4").tobytes(),
+        np.ascontiguousarray(features.cues, "<f4").tobytes(),
+        np.ascontiguousarray(features.embedding, "i1").tobytes(),
+        np.ascontiguousarray(features.tokens, "<i4").tobytes(),
+        options,
+    )
+
+
+def artifact_bytes(header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """An artifact file from its header and its tensors (float32, int8 or uint16).
+
+    Raises:
+        ArtifactError: a header field or tensor the engine would refuse.
+    """
+    flat = [
+        (name, _DTYPES[array.dtype], list(array.shape), np.ascontiguousarray(array).tobytes())
+        for name, array in sorted(tensors.items())
+    ]
+    return write_artifact(json.dumps(header, sort_keys=True, allow_nan=False), flat)
+
+
+def read_header(data: bytes) -> dict[str, Any]:
+    """The header of an artifact, its self-checks not run.
+
+    Raises:
+        ArtifactError: the bytes are no sound artifact.
+    """
+    header: dict[str, Any] = json.loads(artifact_header(data))
+    return header
+
+
+def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
+    """The artifact ``data`` with another header; tensors stay as they are."""
+    return rewrite_artifact(data, json.dumps(header, sort_keys=True, allow_nan=False))

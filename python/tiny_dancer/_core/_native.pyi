@@ -1,0 +1,82 @@
+"""The compiled engine, as typed for its sole importer."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+CUE_NAMES: list[str]
+CUES: int
+EMBEDDING_DIMENSIONS: int
+CHAR_BASE: int
+FEATURE_SPEC: str
+FORMAT: str
+LONGEST_TEXT: int
+REASONS: list[str]
+ROUTED_BY: list[str]
+
+Messages: TypeAlias = list[tuple[int, str]]
+Options: TypeAlias = tuple[
+    float | None,
+    float | None,
+    float | None,
+    list[int],
+    list[int],
+    int | None,
+    float | None,
+    float | None,
+    float | None,
+]
+DecisionTuple: TypeAlias = tuple[
+    int,
+    dict[str, float],
+    dict[str, float | None] | None,
+    float,
+    tuple[str, ...],
+    str,
+    str,
+    bool,
+]
+BatchBytes: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+FeatureBytes: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
+
+class Encoder:
+    def __init__(self, data: bytes) -> None: ...
+    @property
+    def checksum(self) -> str: ...
+    def encode(self, texts: Sequence[str]) -> bytes: ...
+
+class Router:
+    def __init__(self, data: bytes, encoder: Encoder | None = None, changes: str | None = None) -> None: ...
+    def header(self) -> str: ...
+    def decide(
+        self,
+        request: str,
+        messages: Messages | None = None,
+        tools: str | None = None,
+        raw_options: Options | None = None,
+    ) -> DecisionTuple: ...
+    def decide_batch(
+        self,
+        texts: Sequence[str],
+        messages: Sequence[Messages | None] | None = None,
+        tools: Sequence[str | None] | None = None,
+        raw_options: Options | None = None,
+    ) -> BatchBytes: ...
+    def decide_features(
+        self,
+        offsets: bytes,
+        ngrams: bytes,
+        cues: bytes,
+        embedding: bytes,
+        tokens: bytes,
+        raw_options: Options | None = None,
+    ) -> BatchBytes: ...
+
+def featurise_batch(
+    encoder: Encoder,
+    texts: Sequence[str],
+    messages: Sequence[Messages | None] | None = None,
+    tools: Sequence[str | None] | None = None,
+) -> FeatureBytes: ...
+def write_artifact(header: str, tensors: Sequence[tuple[str, str, Sequence[int], bytes]]) -> bytes: ...
+def rewrite_artifact(data: bytes, header: str) -> bytes: ...
+def artifact_header(data: bytes) -> str: ...

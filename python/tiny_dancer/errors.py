@@ -1,0 +1,86 @@
+"""The one exception tree.
+
+Every error names the field at fault, the value found there and the remedy::
+
+    TinyDancerError
+    ├── ArtifactError            the artifact cannot be used
+    │   ├── ArtifactVersionError     made for another format version
+    │   ├── ArtifactChecksumError    bytes differ from their checksum
+    │   └── ArtifactSelfCheckError   decides otherwise than when it was made
+    ├── EncoderMissingError      the artifact needs the static encoder
+    ├── RequestError             a request that cannot be routed as it stands
+    ├── OptionError              an option or constraint outside its range
+    ├── NoFeasibleModelError     the constraints removed every model
+    ├── DataError                an outcomes table that cannot be used
+    ├── TrainingError            training cannot proceed on these rows
+    ├── NotCertifiedError        no policy meets the asked guarantee
+    └── MissingExtraError        an optional dependency is not installed
+"""
+
+
+class TinyDancerError(Exception):
+    """Base of every error this package raises.
+
+    Attributes:
+        field: what is at fault (a column, an option, a tensor).
+        value: what was found there, as text.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        self.field = field
+        text = str(value)
+        self.value = text if len(text) <= 300 else text[:297] + "..."
+        self.remedy = remedy
+        super().__init__(field, value, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.value}; {self.remedy}"
+
+
+class ArtifactError(TinyDancerError):
+    """The artifact cannot be used."""
+
+
+class ArtifactVersionError(ArtifactError):
+    """The artifact was made for another format version."""
+
+
+class ArtifactChecksumError(ArtifactError):
+    """The artifact's bytes differ from their checksum."""
+
+
+class ArtifactSelfCheckError(ArtifactError):
+    """The artifact decides otherwise than when it was made."""
+
+
+class EncoderMissingError(TinyDancerError):
+    """The artifact needs the static encoder and none was given."""
+
+
+class RequestError(TinyDancerError):
+    """A request that cannot be routed as it stands."""
+
+
+class OptionError(TinyDancerError):
+    """An option or constraint outside its range, or naming an unknown model."""
+
+
+class NoFeasibleModelError(TinyDancerError):
+    """The constraints removed every model; ``value`` lists which removed which."""
+
+
+class DataError(TinyDancerError):
+    """An outcomes table that cannot be used."""
+
+
+class TrainingError(TinyDancerError):
+    """Training cannot proceed on these rows."""
+
+
+class NotCertifiedError(TinyDancerError):
+    """No policy meets the asked guarantee on these rows."""
+
+
+class MissingExtraError(TinyDancerError):
+    """An optional dependency is not installed; ``remedy`` says what to install."""

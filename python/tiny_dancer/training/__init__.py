@@ -1,0 +1,1 @@
+"""From an outcomes table to an artifact (`train` extra)."""

@@ -1,0 +1,127 @@
+"""Ridge regression on hashed word and character n-grams, standardised cues and the static embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from tiny_dancer import _core
+from tiny_dancer.training.backends.trees import unit_embedding
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tiny_dancer.training.backends.base import Matrix, Targets
+    from tiny_dancer.types import FeatureTable
+
+
+@dataclass(frozen=True, slots=True)
+class FittedLinear:
+    """int8 tables for n-grams with one scale a component; dense weights for cues and embedding."""
+
+    word: npt.NDArray[np.int8]
+    character: npt.NDArray[np.int8]
+    word_scale: npt.NDArray[np.float32]
+    character_scale: npt.NDArray[np.float32]
+    cues: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
+    intercept: npt.NDArray[np.float32]
+    kind: str = "linear"
+
+    def predict(self, features: FeatureTable) -> Matrix:
+        """Components [n, r]."""
+        word = _block(features, len(self.word), characters=False) @ self.word.astype(np.float64)
+        character = _block(features, len(self.character), characters=True) @ self.character.astype(np.float64)
+        return np.asarray(
+            self.intercept
+            + word * self.word_scale
+            + character * self.character_scale
+            + features.cues.astype(np.float64) @ self.cues.T
+            + unit_embedding(features).astype(np.float64) @ self.embedding.T
+        )
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Tensors by the engine's names."""
+        names = ("word", "character", "word_scale", "character_scale", "cues", "embedding", "intercept")
+        return {name: getattr(self, name) for name in names}
+
+
+def _block(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
+    """Presence of n-grams of one sort, folded to ``buckets`` and divided by √(number in the row): CSR [n, buckets]."""
+    rows = np.repeat(np.arange(len(features)), np.diff(features.ngram_offsets))
+    mask = (features.ngrams >= _core.CHAR_BASE) == characters
+    rows, columns = rows[mask], features.ngrams[mask].astype(np.int64) & (buckets - 1)
+    count = np.maximum(np.bincount(rows, minlength=len(features)), 1)
+    values = 1.0 / np.sqrt(count)[rows]
+    return sparse.csr_matrix((values, (rows, columns)), shape=(len(features), buckets))
+
+
+def _quantise(table: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    scale = np.maximum(np.abs(table).max(0), 1e-12) / 127
+    return np.rint(table / scale).astype(np.int8), scale.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Ridge in its dual form: cost grows with rows, not with buckets.
+
+    Attributes:
+        bits: each n-gram table has 2**bits rows.
+        ridge: penalty, relative to the mean squared length of a row.
+        cue_share, ngram_share, embedding_share: share of that length each block gets.
+    """
+
+    name: str = "linear"
+    bits: int = 15
+    ridge: float = 30.0
+    cue_share: float = 1.0
+    ngram_share: float = 1.0
+    embedding_share: float = 1.0
+
+    def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedLinear:
+        """Solves (X Xᵀ + ridge·W⁻¹) a = Y, weights = Xᵀ a; inverse document frequency scales the n-grams."""
+        del seed  # nothing here is random
+        n = len(features)
+        mean = features.cues.mean(0).astype(np.float64)
+        deviation = features.cues.std(0).astype(np.float64)
+        inverse = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+        # Clipping as the kernel does would need a second form in the engine: outliers are rare in log counts.
+        standard = (features.cues - mean) * inverse
+        cue_factor = np.sqrt(self.cue_share / max(1, int((inverse > 0).sum())))
+        unit = unit_embedding(features).astype(np.float64)
+        centre = unit.mean(0)
+        blocks, frequencies = [], []
+        for characters in (False, True):
+            block = _block(features, 1 << self.bits, characters=characters)
+            seen = np.bincount(block.indices, minlength=block.shape[1])
+            frequency = np.log((1 + n) / (1 + seen)) + 1
+            frequency[seen < 2] = 0  # once-seen n-grams only memorise their row
+            scaled = block @ sparse.diags(frequency)
+            length = np.sqrt(max(scaled.multiply(scaled).sum() / n, 1e-12))
+            factor = frequency * np.sqrt(self.ngram_share / 2) / length
+            blocks.append(block @ sparse.diags(factor))
+            frequencies.append(factor)
+        gram = sum((block @ block.T).toarray() for block in blocks)
+        embedding_factor = np.sqrt(self.embedding_share)
+        gram = gram + cue_factor**2 * (standard @ standard.T)
+        gram = gram + embedding_factor**2 * ((unit - centre) @ (unit - centre).T)
+        weight = targets.weight / targets.weight.mean()
+        intercept = weight @ targets.components / weight.sum()
+        gram[np.diag_indices_from(gram)] += self.ridge / weight
+        dual = np.linalg.solve(gram, targets.components - intercept)
+        word, word_scale = _quantise(frequencies[0][:, None] * (blocks[0].T @ dual))
+        character, character_scale = _quantise(frequencies[1][:, None] * (blocks[1].T @ dual))
+        cues = (cue_factor**2 * (standard.T @ dual)) * inverse[:, None]
+        embedding = embedding_factor**2 * ((unit - centre).T @ dual)
+        return FittedLinear(
+            word=word,
+            character=character,
+            word_scale=word_scale,
+            character_scale=character_scale,
+            cues=np.ascontiguousarray(cues.T, np.float32),
+            embedding=np.ascontiguousarray(embedding.T, np.float32),
+            intercept=(intercept - mean @ cues - centre @ embedding).astype(np.float32),
+        )

@@ -1,0 +1,123 @@
+"""Kernel ridge regression on a bounded set of training rows (Nyström: Williams and Seeger 2001)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tiny_dancer.training.backends.trees import unit_embedding
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tiny_dancer.training.backends.base import Matrix, Targets
+    from tiny_dancer.types import FeatureTable
+
+_CLIP = 4.0
+"""Standardised cues beyond this many deviations are clipped: int8 holds ±127 at 127 / 4 steps a deviation."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedMemory:
+    """Landmarks, their coefficients, and how cues are standardised."""
+
+    embeddings: npt.NDArray[np.int8]
+    cues: npt.NDArray[np.int8]
+    coefficients: npt.NDArray[np.float32]
+    intercept: npt.NDArray[np.float32]
+    cue_mean: npt.NDArray[np.float32]
+    cue_scale: npt.NDArray[np.float32]
+    gamma: npt.NDArray[np.float32]
+    kind: str = "memory"
+
+    def predict(self, features: FeatureTable) -> Matrix:
+        """Components [n, r]."""
+        cues = _standardise(features.cues, self.cue_mean, self.cue_scale)
+        kernel = _kernel(unit_embedding(features), cues, _unit(self.embeddings), self.cues, self.gamma)
+        return kernel @ self.coefficients.astype(np.float64) + self.intercept
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Tensors by the engine's names."""
+        names = ("embeddings", "cues", "coefficients", "intercept", "cue_mean", "cue_scale", "gamma")
+        return {name: getattr(self, name) for name in names}
+
+
+def _unit(embedding: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+    whole = embedding.astype(np.float32)
+    norm = np.sqrt((whole * whole).sum(1, keepdims=True))
+    return whole * np.divide(np.float32(1), norm, out=np.zeros_like(norm), where=norm > 0)
+
+
+def _standardise(
+    cues: npt.NDArray[np.float32], mean: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int8]:
+    standard = np.clip((cues - mean) * scale, -127, 127)
+    # Half away from zero, as the engine rounds.
+    return np.trunc(standard + np.copysign(np.float32(0.5), standard)).astype(np.int8)
+
+
+def _kernel(
+    unit_a: npt.NDArray[np.float32],
+    cues_a: npt.NDArray[np.int8],
+    unit_b: npt.NDArray[np.float32],
+    cues_b: npt.NDArray[np.int8],
+    gamma: npt.NDArray[np.float32],
+) -> Matrix:
+    """exp(−γ₀·(2 − 2·cosine) − γ₁·‖cue difference‖²), float64 [a, b]."""
+    a, b = cues_a.astype(np.float32), cues_b.astype(np.float32)
+    squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * (a @ b.T)
+    exponent = -gamma[0] * (2 - 2 * (unit_a @ unit_b.T)) - gamma[1] * np.maximum(squared, 0)
+    return np.exp(np.minimum(exponent, 0).astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Ridge on a Gaussian kernel over standardised cues times one over static embeddings.
+
+    Attributes:
+        landmarks: most training rows kept; with fewer rows all are, and the fit is exact.
+        cue_width: ‖z − z'‖² is divided by this times the number of cues that vary.
+        embedding_width: ‖e − e'‖² is divided by this.
+        ridge: penalty on the kernel norm.
+    """
+
+    name: str = "memory"
+    landmarks: int = 384
+    cue_width: float = 1.5
+    embedding_width: float = 1.5
+    ridge: float = 10.0
+
+    def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedMemory:
+        """Solves (K_lw W K_wl + ridge·K_ll) c = K_lw W Y for landmark coefficients."""
+        mean = features.cues.mean(0)
+        deviation = features.cues.std(0)
+        varies = deviation > 1e-6
+        scale = np.where(varies, 127 / _CLIP / np.where(varies, deviation, 1), 0).astype(np.float32)
+        cues = _standardise(features.cues, mean, scale)
+        gamma_cues = (_CLIP / 127) ** 2 / (self.cue_width * max(1, int(varies.sum())))
+        gamma = np.array([1 / self.embedding_width, gamma_cues], np.float32)
+        n = len(features)
+        generator = np.random.default_rng(seed)
+        chosen = np.sort(generator.permutation(n)[: self.landmarks])
+        unit = unit_embedding(features)
+        to_landmarks = _kernel(unit, cues, unit[chosen], cues[chosen], gamma)
+        among = to_landmarks[chosen]
+        total = targets.weight.sum()
+        intercept = targets.weight @ targets.components / total
+        weighted = to_landmarks * targets.weight[:, None]
+        left = weighted.T @ to_landmarks + self.ridge * among
+        left[np.diag_indices_from(left)] += 1e-6 * np.trace(left) / len(left)
+        coefficients = np.linalg.solve(left, weighted.T @ (targets.components - intercept))
+        return FittedMemory(
+            embeddings=np.ascontiguousarray(features.embedding[chosen]),
+            cues=cues[chosen],
+            coefficients=coefficients.astype(np.float32),
+            intercept=intercept.astype(np.float32),
+            cue_mean=mean.astype(np.float32),
+            cue_scale=scale,
+            gamma=gamma,
+        )
+
+

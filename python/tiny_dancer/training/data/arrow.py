@@ -1,0 +1,230 @@
+"""The typed door to pyarrow, which carries no types of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from tiny_dancer.errors import MissingExtraError
+
+try:
+    import pyarrow
+    import pyarrow.compute
+    import pyarrow.csv
+    import pyarrow.parquet
+except ImportError as error:
+    raise MissingExtraError("pyarrow", "not installed", "pip install 'tiny-dancer[train]'") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+# pyarrow has no stubs: a column stays opaque outside this file.
+Column: TypeAlias = Any
+
+# OSError: pyarrow reports truncated and corrupt pages with it.
+READ_FAULTS: tuple[type[Exception], ...] = (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError)
+
+# One CSV record must fit in a block.
+CSV_BLOCK_BYTES = 64 << 20
+
+
+def parquet_columns(
+    path: Path, wanted: Callable[[str], bool]
+) -> tuple[list[str], dict[str, Column], dict[str, str], int]:
+    """All column names, the wanted columns, the schema metadata and the number of rows."""
+    with pyarrow.parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        names: list[str] = list(schema.names)
+        metadata = {
+            key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+            for key, value in (schema.metadata or {}).items()
+        }
+        chosen = [name for name in names if wanted(name)]
+        rows: int = file.metadata.num_rows
+        if len(set(names)) < len(names):
+            return names, {}, metadata, rows
+        table = file.read(columns=chosen)
+        return names, {name: combined(table.column(name)) for name in chosen}, metadata, rows
+
+
+def csv_columns(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], dict[str, Column], int]:
+    """All column names, the wanted columns as raw bytes (nothing inferred), the number of rows."""
+    read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False)
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    with pyarrow.input_stream(str(path), compression="detect") as stream:
+        names: list[str] = list(pyarrow.csv.open_csv(stream, read, parse).schema.names)
+    chosen = [name for name in names if wanted(name)]
+    if not chosen or len(set(names)) < len(names):
+        return names, {}, 0
+    convert = pyarrow.csv.ConvertOptions(
+        include_columns=chosen,
+        column_types={name: pyarrow.binary() for name in chosen},
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        null_values=[""],
+        check_utf8=False,
+    )
+    with pyarrow.input_stream(str(path), compression="detect") as stream:
+        table = pyarrow.csv.read_csv(stream, read, parse, convert)
+    rows: int = table.num_rows
+    return names, {name: combined(table.column(name)) for name in chosen}, rows
+
+
+def combined(column: Column) -> Column:
+    """The chunks of a column as one array, with dictionaries resolved."""
+    array = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
+    if isinstance(array, pyarrow.ChunkedArray):
+        array = pyarrow.concat_arrays(array.chunks)
+    if pyarrow.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return array
+
+
+def from_bytes(values: Sequence[bytes | None]) -> Column:
+    """A column of byte strings."""
+    return pyarrow.array(values, pyarrow.large_binary())
+
+
+def from_scalars(values: Sequence[object]) -> Column:
+    """A column of numbers or booleans; the type is found from the values."""
+    return pyarrow.array(values)
+
+
+def is_text(column: Column) -> bool:
+    """Whether the column holds strings (or bytes that should be UTF-8)."""
+    kinds = pyarrow.types
+    kind = column.type
+    return bool(
+        kinds.is_string(kind)
+        or kinds.is_large_string(kind)
+        or kinds.is_string_view(kind)
+        or kinds.is_binary(kind)
+        or kinds.is_large_binary(kind)
+        or kinds.is_binary_view(kind)
+    )
+
+
+def is_integer(column: Column) -> bool:
+    """Whether the column holds integers."""
+    return bool(pyarrow.types.is_integer(column.type))
+
+
+def is_floating(column: Column) -> bool:
+    """Whether the column holds floating-point numbers."""
+    return bool(pyarrow.types.is_floating(column.type))
+
+
+def is_number(column: Column) -> bool:
+    """Whether the column holds numbers or booleans."""
+    kinds = pyarrow.types
+    kind = column.type
+    return bool(
+        kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind) or kinds.is_decimal(kind)
+    )
+
+
+def is_null(column: Column) -> bool:
+    """Whether the column has no type because it has no value."""
+    return bool(pyarrow.types.is_null(column.type))
+
+
+def is_nested(column: Column) -> bool:
+    """Whether the column holds lists or structs."""
+    return bool(pyarrow.types.is_nested(column.type))
+
+
+def type_name(column: Column) -> str:
+    """The column's type, for messages."""
+    return str(column.type)
+
+
+def as_bytes(column: Column) -> list[bytes | None]:
+    """The raw bytes of a text column; nothing is decoded."""
+    values: list[bytes | None] = column.cast(pyarrow.large_binary()).to_pylist()
+    return values
+
+
+def as_python(column: Column) -> list[Any]:
+    """The column's values as Python objects."""
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def as_floats(column: Column) -> npt.NDArray[np.float64]:
+    """The column as float64, null as NaN."""
+    if pyarrow.types.is_boolean(column.type):
+        column = column.cast(pyarrow.uint8())
+    floats = column.cast(pyarrow.float64(), safe=False)
+    return np.array(floats.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def as_lists(column: Column) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]] | None:
+    """Offsets and flat values of a list column of numbers; None where it is anything else or has nulls."""
+    kinds = pyarrow.types
+    if not (kinds.is_list(column.type) or kinds.is_large_list(column.type)) or column.null_count:
+        return None
+    flat = column.flatten()
+    if flat.null_count or not kinds.is_primitive(flat.type):
+        return None
+    lengths = np.asarray(pyarrow.compute.list_value_length(column), dtype=np.int64)
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), np.asarray(flat)
+
+
+def as_fixed_bytes(column: Column) -> npt.NDArray[np.uint8] | None:
+    """A fixed-size binary column as uint8 [rows, width]; None where it is anything else or has nulls."""
+    if not pyarrow.types.is_fixed_size_binary(column.type) or column.null_count:
+        return None
+    width: int = column.type.byte_width
+    data = np.frombuffer(column.buffers()[1], np.uint8)
+    start = column.offset * width
+    return data[start : start + len(column) * width].reshape(len(column), width)
+
+
+def fixed_bytes(values: npt.NDArray[np.uint8]) -> Column:
+    """A fixed-size binary column from uint8 [rows, width]."""
+    buffer = pyarrow.py_buffer(np.ascontiguousarray(values).tobytes())
+    return pyarrow.FixedSizeBinaryArray.from_buffers(
+        pyarrow.binary(values.shape[1]), len(values), [None, buffer]
+    )
+
+
+def lists(offsets: npt.NDArray[np.int64], flat: npt.NDArray[Any]) -> Column:
+    """A list column from offsets and flat values."""
+    return pyarrow.LargeListArray.from_arrays(pyarrow.array(offsets), pyarrow.array(flat))
+
+
+def numbers(values: npt.NDArray[Any]) -> Column:
+    """A column of numbers, NaN as null."""
+    mask = np.isnan(values) if values.dtype.kind == "f" else None
+    return pyarrow.array(values, mask=mask)
+
+
+def strings(values: Sequence[str]) -> Column:
+    """A column of strings."""
+    return pyarrow.array(values, pyarrow.string())
+
+
+def write_parquet(
+    path: Path,
+    columns: Mapping[str, Column],
+    metadata: Mapping[str, str],
+    encodings: Mapping[str, str],
+    dictionaries: Sequence[str],
+) -> None:
+    """Writes one Parquet file as small as it goes: zstd at level 19, no statistics, no Arrow schema copy."""
+    schema = pyarrow.schema([(name, column.type) for name, column in columns.items()], dict(metadata))
+    table = pyarrow.Table.from_arrays(list(columns.values()), schema=schema)
+    pyarrow.parquet.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=list(dictionaries),
+        column_encoding=dict(encodings),
+        write_statistics=False,
+        data_page_size=16 << 20,
+    )

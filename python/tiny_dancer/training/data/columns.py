@@ -1,0 +1,228 @@
+"""Raw columns to checked values; every refusal names the column, the row and the value."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tiny_dancer.errors import DataError
+from tiny_dancer.training.data import arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from tiny_dancer.training.data.raw import RawTable
+
+# Spellings of "not observed" and of truth, in any case; CSV files carry no types.
+MISSING = frozenset({"", "nan", "null", "none", "na", "n/a", "<na>"})
+TRUTH = {"true": 1.0, "false": 0.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Numbers out of a column, and the rows whose text is no number."""
+
+    values: npt.NDArray[np.float64]
+    bad: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def numeric(self) -> int:
+        """How many rows hold a number."""
+        return int(np.count_nonzero(~np.isnan(self.values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Reads the columns of one raw table and says where they are wrong.
+
+    Attributes:
+        table: the raw columns.
+        sample_id: the rows' names, for messages; row numbers until they are known.
+    """
+
+    table: RawTable
+    sample_id: tuple[str, ...] = ()
+
+    def fault(self, column: str, row: int, value: object, remedy: str) -> DataError:
+        """The error for one cell."""
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        where = self.sample_id[row] if self.sample_id else f"number {row + 1}"
+        return DataError(column, f"{shown} in row {where} of {self.table.name}", remedy)
+
+    def texts(self, name: str) -> list[str | None]:
+        """A text column; integers become their digits (ids, groups), null stays None."""
+        column = self.table.columns[name]
+        if arrow.is_null(column):
+            return [None] * self.table.rows
+        if arrow.is_integer(column):
+            return [None if value is None else str(value) for value in arrow.as_python(column)]
+        if not arrow.is_text(column):
+            raise DataError(
+                name,
+                f"type {arrow.type_name(column)} in {self.table.name}",
+                "make it a column of strings",
+            )
+        texts: list[str | None] = []
+        for row, value in enumerate(arrow.as_bytes(column)):
+            try:
+                texts.append(None if value is None else value.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise self.fault(
+                    name,
+                    row,
+                    value,
+                    "not UTF-8 (a lone surrogate, or another encoding): re-encode it",
+                ) from error
+        return texts
+
+    def prompts(self) -> list[str | None]:
+        """The ``prompt`` column, which must hold text; numbers are no prompt."""
+        column = self.table.columns["prompt"]
+        if not (arrow.is_text(column) or arrow.is_null(column)):
+            raise DataError(
+                "prompt",
+                f"type {arrow.type_name(column)} in {self.table.name}",
+                "make it a column of strings",
+            )
+        return self.texts("prompt")
+
+    def numbers(self, name: str) -> Parsed | None:
+        """A column of numbers, booleans or text that spells them; None where its type is none of these."""
+        column = self.table.columns[name]
+        if arrow.is_null(column):
+            return Parsed(np.full(self.table.rows, np.nan))
+        if arrow.is_number(column):
+            return Parsed(arrow.as_floats(column))
+        if not arrow.is_text(column):
+            return None
+        return parse_numbers(self.texts(name))
+
+    def bounded(self, name: str, lowest: float, highest: float, remedy: str) -> npt.NDArray[np.float64]:
+        """Numbers within [lowest, highest], or NaN where nothing is given."""
+        parsed = self.numbers(name)
+        if parsed is None:
+            kind = arrow.type_name(self.table.columns[name])
+            raise DataError(name, f"type {kind} in {self.table.name}", remedy)
+        if parsed.bad:
+            row, text = parsed.bad[0]
+            raise self.fault(name, row, text, remedy)
+        values = parsed.values
+        with np.errstate(invalid="ignore"):
+            outside = np.flatnonzero((values < lowest) | (values > highest) | np.isinf(values))
+        if len(outside):
+            raise self.fault(name, int(outside[0]), float(values[outside[0]]), remedy)
+        return values
+
+    def json_texts(self, name: str) -> list[str | None]:
+        """The ``tools`` or ``messages`` column: JSON text of the right shape; empty means none."""
+        column = self.table.columns[name]
+        if arrow.is_nested(column):
+            texts = [None if value is None else json.dumps(value) for value in arrow.as_python(column)]
+        else:
+            texts = self.texts(name)
+        problem_of = _tools_problem if name == "tools" else _messages_problem
+        checked: list[str | None] = []
+        for row, text in enumerate(texts):
+            if text is None or not text.strip():
+                checked.append(None)
+                continue
+            try:
+                value = json.loads(text)
+                text.encode("utf-8")
+            except (ValueError, RecursionError) as error:
+                raise self.fault(name, row, text, f"not JSON ({error}): write {SHAPES[name]}") from error
+            problem = problem_of(value)
+            if problem:
+                raise self.fault(name, row, text, f"{problem}: write {SHAPES[name]}")
+            checked.append(text)
+        return checked
+
+
+SHAPES = {
+    "tools": "a JSON list of the functions offered",
+    "messages": 'a JSON list of {"role": ..., "content": ...}',
+}
+
+
+def parse_numbers(texts: Sequence[str | None]) -> Parsed:
+    """Numbers and booleans out of text; surrounding spaces and case do not matter."""
+    known: dict[str | None, float | None] = {None: np.nan}
+    values = np.full(len(texts), np.nan)
+    bad: list[tuple[int, str]] = []
+    for row, text in enumerate(texts):
+        if text not in known:
+            known[text] = _number(text or "")
+        number = known[text]
+        if number is None:
+            bad.append((row, text or ""))
+        else:
+            values[row] = number
+    return Parsed(values, tuple(bad))
+
+
+def _number(text: str) -> float | None:
+    word = text.strip().lower()
+    if word in MISSING:
+        return float("nan")
+    if word in TRUTH:
+        return TRUTH[word]
+    # float() also takes "1_000", which no table means as a number.
+    if "_" in word:
+        return None
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def joined_prompt(text: str) -> str:
+    """RouterBench writes a prompt as a list of strings, one per turn: the turns on lines of their own.
+
+    Any other text is returned as it is.
+    """
+    if not (text.startswith("[") and text.endswith("]")):
+        return text
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            turns = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(turns, list) and turns and all(isinstance(turn, str) for turn in turns):
+            return "\n".join(turns)
+    return text
+
+
+def _tools_problem(value: object) -> str:
+    offered = value if isinstance(value, list) else [value]
+    return "" if all(isinstance(tool, dict) for tool in offered) else "not a list of objects"
+
+
+def _messages_problem(value: object) -> str:
+    if not isinstance(value, list) or not value:
+        return "not a list of messages"
+    for message in value:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            return "a message without a role"
+        if not isinstance(message.get("content"), str):
+            return "a message whose content is no string"
+        if not _encodable(message["content"] + message["role"]):
+            return "a lone surrogate in a message"
+    if not any(message["content"].strip() for message in value):
+        return "every message is empty"
+    return ""
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,220 @@
+"""Training: outcomes in, artifact out."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tiny_dancer.errors import TrainingError
+from tiny_dancer.training import heads as heads_room
+from tiny_dancer.training.backends import FAMILIES, Targets
+from tiny_dancer.training.data import assign_groups, grouped_folds
+from tiny_dancer.training.export import Heads, build
+from tiny_dancer.training.policy import HeldOut, best_constant, default_policy, policy_path
+from tiny_dancer.training.stacking import choose_stack, out_of_fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from tiny_dancer.training.backends import Backend
+    from tiny_dancer.training.policy import Policy
+    from tiny_dancer.training.stacking import Stack
+    from tiny_dancer.types import FeatureTable, Outcomes
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+FOLDS = 5
+FEWEST_ROWS = 20
+"""Below this nothing can be held out: the artifact is the best constant."""
+SET_COVERAGE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained artifact and what was seen on the way.
+
+    Attributes:
+        artifact: the file's bytes.
+        outcomes: the rows trained on, with features and groups.
+        quality: out-of-fold expected quality, float64 [n, m].
+        cost: expected cost in USD, float64 [n, m], or None.
+        decision: out-of-fold decisions of the default policy, int64 [n].
+        folds: fold of each row, int64 [n].
+        policy: the default policy.
+        explained: share of held-out differences between models explained, by set of backends tried.
+        chosen: names of the backends used; empty where the artifact is a constant.
+    """
+
+    artifact: bytes
+    outcomes: Outcomes
+    quality: Floats
+    cost: Floats | None
+    decision: Ints
+    folds: Ints
+    policy: Policy
+    explained: dict[str, float]
+    chosen: tuple[str, ...]
+
+
+def digest(outcomes: Outcomes) -> str:
+    """SHA-256 over features and outcomes: names the rows without showing them."""
+    features = _features(outcomes)
+    sha = hashlib.sha256("\n".join(outcomes.models).encode())
+    for array in (features.ngram_offsets, features.ngrams, features.cues, features.embedding, outcomes.quality):
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
+
+
+def _features(outcomes: Outcomes) -> FeatureTable:
+    if outcomes.features is None:
+        raise TrainingError("features", "none", "read the table with the engine's featuriser")
+    return outcomes.features
+
+
+def train(
+    outcomes: Outcomes,
+    *,
+    seed: int = 0,
+    version: str = "0.1.0",
+    created: str = "",
+    progress: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Trains a router: every backend is judged on rows it did not see, and so are stack, calibration and policy.
+
+    The same outcomes and seed give the same bytes.
+
+    Args:
+        outcomes: n rows with features and m models; unobserved qualities are NaN.
+        seed: of folds and backends.
+        version: of the artifact.
+        created: date to record.
+        progress: called with a phrase after each step; :func:`steps` says how often.
+
+    Raises:
+        TrainingError: no row or no model with an observed quality.
+    """
+    features = _features(outcomes)
+    observed = np.isfinite(outcomes.quality)
+    if not observed.any():
+        raise TrainingError("quality", "no observed value", "give a table with outcomes")
+    silent = [name for name, seen in zip(outcomes.models, observed.any(0), strict=True) if not seen]
+    if silent:
+        raise TrainingError("quality", f"{', '.join(silent)} never observed", "leave these models out (--models)")
+    group = assign_groups(features, outcomes.group)
+    weight = outcomes.weight / outcomes.weight.mean()
+    best = best_constant(outcomes.quality, outcomes.cost, weight)
+    filled = heads_room.fill_gaps(outcomes.quality, weight)
+    mean = np.average(filled, axis=0, weights=weight)
+    centred = filled - mean
+    basis = heads_room.components_basis(centred, weight)
+    targets = Targets(centred @ basis, centred, weight, best)
+
+    groups = len(np.unique(group))
+    learnable = groups >= FEWEST_ROWS and len(outcomes.models) > 1 and bool((filled.std(0) > 0).any())
+    folds = grouped_folds(group, FOLDS if learnable else max(2, min(FOLDS, groups)), seed) if groups > 1 else (
+        np.zeros(len(outcomes), np.int64)
+    )
+    backends: list[Backend] = [backend for family in FAMILIES for backend in family]
+    stack: Stack | None = None
+    if learnable:
+        predictions = out_of_fold(backends, features, targets, folds, seed, progress)
+        families, start = [], 0
+        for family in FAMILIES:
+            families.append(list(range(start, start + len(family))))
+            start += len(family)
+        names = [backend.name for backend in backends]
+        stack = choose_stack(names, families, predictions, targets, basis, folds, group)
+    chosen = () if stack is None else stack.chosen
+    raw = mean + (np.zeros_like(targets.components) if stack is None else stack.prediction) @ basis.T
+    fitted = []
+    for index in chosen:
+        fitted.append(backends[index].fit(features, targets, seed))
+        progress(f"{backends[index].name}, all rows")
+
+    calibration = tuple(
+        heads_room.calibration_map(raw[:, m], outcomes.quality[:, m], weight, folds) if chosen
+        else heads_room.IDENTITY
+        for m in range(len(outcomes.models))
+    )
+    quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
+    cost_head = heads_room.fit_cost(outcomes, features)
+    cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
+    spent = None if cost is None or outcomes.cost is None else np.where(
+        np.isfinite(outcomes.cost), outcomes.cost, cost
+    )
+    usable = cost is not None and cost_head.models[best] is not None
+    held_out = HeldOut(
+        quality, cost if usable else None, outcomes.quality, spent if usable else None, weight
+    )
+    path = policy_path(held_out, best) if chosen else []
+    policy = default_policy(path, held_out, best)
+    decision = policy.decide(quality, held_out.cost)
+    artifact = build(
+        outcomes.models,
+        fitted,
+        Heads(
+            mean=mean,
+            basis=basis,
+            stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
+            calibration=calibration,
+            confidence=_confidence(quality, decision, outcomes.quality, weight),
+            cost=cost_head,
+            latency=heads_room.fit_latency(outcomes, features),
+            set_width=heads_room.set_width(quality, outcomes.quality, SET_COVERAGE) if chosen else 1.0,
+            set_coverage=SET_COVERAGE,
+        ),
+        policy,
+        {
+            "training": {
+                "rows": len(outcomes),
+                "groups": groups,
+                "data_digest": digest(outcomes),
+                "seed": seed,
+                "backends": [backends[index].name for index in chosen],
+                "explained": {} if stack is None else {k: round(v, 6) for k, v in stack.explained.items()},
+            },
+            "policy_path": [each.level for each in path],
+        },
+        version=version,
+        created=created,
+    )
+    return Trained(
+        artifact=artifact,
+        outcomes=outcomes,
+        quality=quality,
+        cost=cost,
+        decision=decision,
+        folds=folds,
+        policy=policy,
+        explained={} if stack is None else stack.explained,
+        chosen=tuple(backends[index].name for index in chosen),
+    )
+
+
+def steps() -> int:
+    """How often :func:`train` reports progress, at most."""
+    return (FOLDS + 1) * sum(len(family) for family in FAMILIES)
+
+
+def _confidence(quality: Floats, decision: Ints, actual: Floats, weight: Floats) -> heads_room.MonotoneMap:
+    """Margin of the chosen model over the best other → share of rows on which that other scored no better."""
+    if quality.shape[1] == 1:
+        return heads_room.MonotoneMap(np.array([0.0]), np.array([1.0]))
+    rows = np.arange(len(quality))
+    others = quality.copy()
+    others[rows, decision] = -np.inf
+    other = others.argmax(1)
+    margin = quality[rows, decision] - others.max(1)
+    difference = actual[rows, decision] - actual[rows, other]
+    seen = np.isfinite(difference)
+    no_worse = (difference[seen] >= 0).astype(np.float64)
+    if seen.sum() < FEWEST_ROWS or np.ptp(margin[seen]) < 1e-9:
+        share = float(np.average(no_worse, weights=weight[seen])) if seen.any() else 0.5
+        return heads_room.MonotoneMap(np.array([0.0]), np.array([share]))
+    return heads_room.isotonic_map(margin[seen], no_worse, weight[seen])

@@ -1,0 +1,227 @@
+"""From components to calibrated quality, cost, latency, confidence and prediction sets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tiny_dancer.training.backends.base import Matrix
+    from tiny_dancer.types import FeatureTable, Outcomes
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+MOST_COMPONENTS = 8
+_KNOTS = 12
+_RISE = 0.05
+"""Share of the raw score mixed into an isotonic map, so that its flat parts keep the order of requests."""
+
+
+def fill_gaps(quality: Floats, weight: Floats) -> Floats:
+    """Quality with unobserved entries replaced by model mean plus half the row's mean residual.
+
+    Only the targets of training are filled; calibration and evaluation use what was observed.
+    """
+    observed = np.isfinite(quality)
+    mean = np.array(
+        [np.average(column[seen], weights=weight[seen]) if seen.any() else 0.0
+         for column, seen in zip(quality.T, observed.T, strict=True)]
+    )
+    residual = np.where(observed, quality - mean, 0.0)
+    row = residual.sum(1) / (observed.sum(1) + 1.0)
+    return np.where(observed, quality, np.clip(mean + row[:, None], 0.0, 1.0))
+
+
+def components_basis(centred: Floats, weight: Floats) -> Matrix:
+    """Orthonormal directions [m, r] of the models' quality; r = m up to eight models, else the leading eight.
+
+    For two models the directions are their difference and their sum; in general the principal directions of
+    what differs between models, then the common level.
+    """
+    m = centred.shape[1]
+    level = np.full((m, 1), 1 / math.sqrt(m))
+    if m == 1:
+        return level
+    relative = centred - centred.mean(1, keepdims=True)
+    second_moment = (relative * weight[:, None]).T @ relative / weight.sum()
+    values, vectors = np.linalg.eigh(second_moment)
+    kept = vectors[:, np.argsort(-values, kind="stable")[: min(m, MOST_COMPONENTS) - 1]]
+    # eigh leaves the signs open: the largest entry is made positive.
+    kept = kept * np.sign(kept[np.abs(kept).argmax(0), np.arange(kept.shape[1])])
+    return np.hstack([kept, level])
+
+
+@dataclass(frozen=True, slots=True)
+class MonotoneMap:
+    """A rising piecewise-linear map: float32 knots and values."""
+
+    knots: Floats
+    values: Floats
+
+    def __call__(self, x: Floats) -> Floats:
+        """The map at ``x``, constant beyond its ends."""
+        return np.interp(x, self.knots, self.values)
+
+
+IDENTITY = MonotoneMap(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+
+
+def isotonic_map(x: Floats, y: Floats, weight: Floats, rise: float = 0.0) -> MonotoneMap:
+    """Isotonic regression of y on x, read at quantiles of x (at most twelve knots)."""
+    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(x, y, sample_weight=weight)
+    knots = np.unique(np.quantile(x, np.linspace(0.02, 0.98, _KNOTS)).astype(np.float32)).astype(np.float64)
+    # Averaged over the neighbourhood of a knot: a single step of the fit is noise.
+    edges = np.concatenate([[-np.inf], (knots[1:] + knots[:-1]) / 2, [np.inf]])
+    fitted = model.predict(x)
+    values = np.array(
+        [
+            np.average(fitted[inside], weights=weight[inside]) if inside.any() else model.predict([knot])[0]
+            for knot, inside in ((k, (x >= low) & (x < high)) for k, low, high in
+                                 zip(knots, edges[:-1], edges[1:], strict=True))
+        ]
+    )
+    values = (1 - rise) * values + rise * np.clip(knots, 0, 1)
+    return MonotoneMap(knots, np.maximum.accumulate(np.clip(values, 0.0, 1.0)))
+
+
+def calibration_map(raw: Floats, quality: Floats, weight: Floats, folds: Ints) -> MonotoneMap:
+    """Identity (clipped to [0, 1]) or isotonic, whichever has the smaller Brier score across folds.
+
+    Raw scores already went through an out-of-fold regression slope; isotonic replaces the identity only where
+    the paired difference exceeds one standard error.
+    """
+    seen = np.isfinite(quality)
+    raw, quality, weight, folds = raw[seen], quality[seen], weight[seen], folds[seen]
+    if len(raw) < 100 or np.ptp(raw) < 1e-6 or np.ptp(quality) == 0:
+        return IDENTITY
+    improvement = np.zeros(len(raw))
+    for fold in np.unique(folds):
+        inside, outside = folds != fold, folds == fold
+        fitted = isotonic_map(raw[inside], quality[inside], weight[inside], _RISE)
+        improvement[outside] = (np.clip(raw[outside], 0, 1) - quality[outside]) ** 2 - (
+            fitted(raw[outside]) - quality[outside]
+        ) ** 2
+    mean = np.average(improvement, weights=weight)
+    error = np.sqrt(np.average((improvement - mean) ** 2, weights=weight) / len(raw))
+    return isotonic_map(raw, quality, weight, _RISE) if mean > error else IDENTITY
+
+
+def set_width(predicted: Floats, quality: Floats, coverage: float) -> float:
+    """Width of the prediction set {m : max q̂ − q̂_m ≤ width} that holds a best model with this coverage.
+
+    Split conformal with the score "how far the best of the really best models lies below the top": the
+    ⌈(n + 1)·coverage⌉ / n quantile (Vovk et al. 2005; LAC of Sadinle et al. 2019), on out-of-fold scores.
+    """
+    seen = np.isfinite(quality).any(1)
+    actual = np.where(np.isfinite(quality), quality, -np.inf)[seen]
+    best = actual == actual.max(1, keepdims=True)
+    below = predicted[seen].max(1) - np.where(best, predicted[seen], -np.inf).max(1)
+    n = len(below)
+    rank = math.ceil((n + 1) * coverage)
+    if n == 0 or rank > n:
+        return 1.0
+    return float(np.clip(np.sort(below)[rank - 1] + 1e-6, 0.0, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class CostHead:
+    """cost_m = constant + per prompt token · tokens + per unit of verbosity · v(cues), in USD.
+
+    Attributes:
+        verbosity: float64 [CUES + 1], weights of the cues, then intercept.
+        models: per model (constant, per token, per verbosity), or None where it has no costs.
+    """
+
+    verbosity: Floats
+    models: tuple[tuple[float, float, float] | None, ...]
+
+    def predict(self, features: FeatureTable) -> Floats:
+        """Expected cost in USD, float64 [n, m]; NaN where unknown."""
+        v = np.clip(features.cues.astype(np.float64) @ self.verbosity[:-1] + self.verbosity[-1], -20, 20)
+        columns = [
+            np.full(len(v), np.nan) if model is None
+            else np.maximum(model[0] + model[1] * features.tokens + model[2] * v, 0.0)
+            for model in self.models
+        ]
+        return np.stack(columns, axis=1)
+
+
+def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
+    """Least squares of cost on prompt tokens and a shared verbosity score.
+
+    The score is a ridge regression on cues of what tokens leave unexplained, in standard deviations, averaged
+    over models: how much more than usual the models write for such a request.
+    """
+    count = features.cues.shape[1]
+    none = CostHead(np.zeros(count + 1), tuple(None for _ in outcomes.models))
+    if outcomes.cost is None:
+        return none
+    design = np.stack([np.ones(len(outcomes)), features.tokens.astype(np.float64)], axis=1)
+    lines: list[Floats | None] = []
+    excess = np.full(outcomes.cost.shape, np.nan)
+    for column, cost in enumerate(outcomes.cost.T):
+        seen = np.isfinite(cost)
+        if seen.sum() < 2:
+            lines.append(None)
+            continue
+        line = _line(design[seen], cost[seen], outcomes.weight[seen])
+        lines.append(line)
+        left = cost[seen] - design[seen] @ line
+        excess[seen, column] = left / max(float(left.std()), 1e-12)
+    known = np.isfinite(excess).any(1)
+    if not known.any():
+        return none
+    target = np.nanmean(excess[known], axis=1)
+    cues = features.cues[known].astype(np.float64)
+    mean, deviation = cues.mean(0), cues.std(0)
+    inverse = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+    standard = (cues - mean) * inverse
+    left_side = standard.T @ standard + 0.1 * len(standard) * np.eye(count)
+    weights = np.linalg.solve(left_side, standard.T @ (target - target.mean())) * inverse
+    verbosity = np.append(weights, target.mean() - mean @ weights).astype(np.float32).astype(np.float64)
+    v = features.cues.astype(np.float64) @ verbosity[:-1] + verbosity[-1]
+    models: list[tuple[float, float, float] | None] = []
+    for line, cost in zip(lines, outcomes.cost.T, strict=True):
+        if line is None:
+            models.append(None)
+            continue
+        seen = np.isfinite(cost)
+        scale = float(np.std(cost[seen] - design[seen] @ line))
+        slope = 0.0
+        if np.var(v[seen]) > 1e-12:
+            slope = max(0.0, float(np.cov(v[seen], (cost[seen] - design[seen] @ line))[0, 1] / np.var(v[seen])))
+        mean_v = float(v[seen].mean())
+        models.append((float(line[0]) - slope * mean_v, float(line[1]), slope if scale > 0 else 0.0))
+    return CostHead(verbosity, tuple(models))
+
+
+def fit_latency(outcomes: Outcomes, features: FeatureTable) -> tuple[tuple[float, float] | None, ...]:
+    """Least squares of latency on prompt tokens: per model (constant, per token), or None without latencies."""
+    if outcomes.latency is None:
+        return tuple(None for _ in outcomes.models)
+    design = np.stack([np.ones(len(outcomes)), features.tokens.astype(np.float64)], axis=1)
+    lines: list[tuple[float, float] | None] = []
+    for latency in outcomes.latency.T:
+        seen = np.isfinite(latency)
+        if seen.sum() < 2:
+            lines.append(None)
+            continue
+        constant, per_token = _line(design[seen], latency[seen], outcomes.weight[seen])
+        lines.append((float(constant), float(per_token)))
+    return tuple(lines)
+
+
+def _line(design: Floats, values: Floats, weight: Floats) -> Floats:
+    """Weighted least squares with a slope that is not negative: longer prompts do not cost less."""
+    root = np.sqrt(weight)[:, None]
+    line, *_ = np.linalg.lstsq(design * root, values * root[:, 0], rcond=None)
+    if line[1] < 0 or not np.isfinite(line).all():
+        return np.array([np.average(values, weights=weight), 0.0])
+    return np.asarray(line)

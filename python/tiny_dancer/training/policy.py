@@ -1,0 +1,202 @@
+"""Policies: what they choose, which is the default, and the path from safest to cheapest that certificates walk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+_PATH_STEPS = 50
+_FEWEST_ROUTED = 10
+"""Rows a model must be chosen for before held-out evidence can clear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How expectations become a choice; the engine holds the same (see ``artifact::Policy``).
+
+    Attributes:
+        kind: ``constant``, ``threshold`` (two models) or ``cost_weight``.
+        best_constant: index of the model that is best for all requests; a threshold's strong model.
+        level: the threshold on the gain, or the cost weight; unused by a constant.
+        unit: what a cost weight counts, ``usd`` or ``calls`` (of the best constant).
+        cleared: per model, whether held-out evidence allows leaving the best constant for it.
+        guard_margin: value by which a model must beat the best constant.
+    """
+
+    kind: Literal["constant", "threshold", "cost_weight"]
+    best_constant: int
+    level: float
+    unit: Literal["usd", "calls"]
+    cleared: tuple[bool, ...]
+    guard_margin: float = 0.0
+
+    def header(self) -> dict[str, Any]:
+        """The ``policy`` field of an artifact's header."""
+        if self.kind == "constant":
+            return {"kind": "constant", "model": self.best_constant}
+        if self.kind == "threshold":
+            weak = 1 - self.best_constant
+            return {"kind": "threshold", "weak": weak, "strong": self.best_constant, "threshold": self.level}
+        return {"kind": "cost_weight", "cost_weight": self.level, "unit": self.unit}
+
+    def decide(self, quality: Floats, cost: Floats | None) -> Ints:
+        """The model chosen for each row, as the engine chooses: int64 [n].
+
+        Args:
+            quality: expected quality, float64 [n, m].
+            cost: expected cost in USD, float64 [n, m], NaN where unknown; needed for the unit ``usd``.
+        """
+        best = self.best_constant
+        if self.kind == "constant":
+            return np.full(len(quality), best, np.int64)
+        if self.kind == "threshold":
+            gain = quality[:, best] - quality[:, 1 - best]
+            return np.where(gain >= self.level, best, 1 - best).astype(np.int64)
+        value = self._value(quality, cost)
+        allowed = np.array(self.cleared)
+        allowed[best] = True
+        choice = np.where(allowed, value, -np.inf).argmax(1)
+        rows = np.arange(len(quality))
+        keep = value[rows, choice] - value[:, best] < self.guard_margin
+        return np.where(keep, best, choice).astype(np.int64)
+
+    def _value(self, quality: Floats, cost: Floats | None) -> Floats:
+        if self.level == 0:
+            return quality
+        if self.unit == "calls":
+            return quality - self.level * (np.arange(quality.shape[1]) == self.best_constant)
+        if cost is None:
+            raise ValueError("a policy in USD needs costs")
+        return quality - self.level * cost
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Expectations and outcomes of the same rows.
+
+    Attributes:
+        quality: expected, float64 [n, m].
+        cost: expected in USD, float64 [n, m], or None.
+        actual_quality: float64 [n, m], NaN where not observed.
+        actual_cost: float64 [n, m] USD with gaps filled by expectations, or None.
+        weight: float64 [n].
+    """
+
+    quality: Floats
+    cost: Floats | None
+    actual_quality: Floats
+    actual_cost: Floats | None
+    weight: npt.NDArray[np.float64]
+
+    def quality_gained(self, decision: Ints, reference: int) -> tuple[Floats, Floats]:
+        """Quality of each decision less the reference's, where both were observed; with those rows' weights."""
+        rows = np.arange(len(decision))
+        difference = self.actual_quality[rows, decision] - self.actual_quality[:, reference]
+        seen = np.isfinite(difference)
+        return difference[seen], self.weight[seen]
+
+    def mean_cost(self, decision: Ints, best: int) -> float:
+        """Mean USD a decision costs, or the share of calls to the best constant where there are no costs."""
+        if self.actual_cost is None:
+            return float(np.average(decision == best, weights=self.weight))
+        return float(np.average(self.actual_cost[np.arange(len(decision)), decision], weights=self.weight))
+
+
+def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
+    """Index of the model with the highest mean quality; of equals the cheaper, then the first."""
+    seen = np.isfinite(quality)
+    mean = np.array(
+        [np.average(c[s], weights=weight[s]) if s.any() else -1.0 for c, s in zip(quality.T, seen.T, strict=True)]
+    )
+    price = np.zeros(len(mean))
+    if cost is not None:
+        price = np.array([np.nanmean(c) if np.isfinite(c).any() else np.inf for c in cost.T])
+    return int(np.lexsort((np.arange(len(mean)), price, -mean))[0])
+
+
+def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
+    """Policies from safest to cheapest, fixed by training so that certificates may walk them.
+
+    Two models: thresholds that call the best constant for 98 %, 96 %, … 0 % of the training requests. More:
+    growing cost weights. The constant policy itself is left out: it gives nothing up and saves nothing.
+    """
+    m = held_out.quality.shape[1]
+    if m == 1:
+        return []
+    if m == 2:
+        gain = held_out.quality[:, best] - held_out.quality[:, 1 - best]
+        shares = np.arange(1, _PATH_STEPS + 1) / _PATH_STEPS
+        levels = np.unique(np.append(np.quantile(gain, shares[:-1]), gain.max() + 1e-3))
+        start = Policy("threshold", best, 0.0, "calls", (True, True))
+        return [replace(start, level=float(level)) for level in levels]
+    unit: Literal["usd", "calls"] = "calls" if held_out.cost is None else "usd"
+    scale = 1.0
+    cleared = np.full(m, True)
+    if held_out.cost is not None:
+        priced = np.isfinite(held_out.cost).all(0)
+        cleared &= priced
+        spread = float(np.ptp(held_out.cost[:, priced].mean(0)))
+        scale = 1.0 / spread if spread > 0 else 0.0
+    weights = np.append(0.0, np.geomspace(1e-3, 3.0, _PATH_STEPS) * scale)
+    start = Policy("cost_weight", best, 0.0, unit, tuple(bool(flag) for flag in cleared))
+    return [replace(start, level=float(weight)) for weight in np.unique(weights)]
+
+
+def with_clearance(policy: Policy, held_out: HeldOut) -> Policy:
+    """The policy with those models uncleared for which held-out rows do not show that leaving pays.
+
+    A model is cleared if, on the rows it is chosen for, its value (quality less weighted cost) exceeds the best
+    constant's by at least one standard error. Removing one moves its rows to others, so this runs until nothing
+    changes.
+    """
+    if policy.kind != "cost_weight":
+        return policy
+    best = policy.best_constant
+    while True:
+        decision = policy.decide(held_out.quality, held_out.cost)
+        cleared = list(policy.cleared)
+        for model in range(len(cleared)):
+            if model != best and cleared[model]:
+                cleared[model] = _pays(policy, held_out, decision == model, model)
+        if tuple(cleared) == policy.cleared:
+            return policy
+        policy = replace(policy, cleared=tuple(cleared))
+
+
+def _pays(policy: Policy, held_out: HeldOut, rows: npt.NDArray[np.bool_], model: int) -> bool:
+    gained = held_out.actual_quality[rows, model] - held_out.actual_quality[rows, policy.best_constant]
+    if policy.unit == "calls":
+        gained = gained + policy.level
+    elif held_out.actual_cost is not None:
+        cost = held_out.actual_cost[rows]
+        gained = gained + policy.level * (cost[:, policy.best_constant] - cost[:, model])
+    gained = gained[np.isfinite(gained)]
+    if len(gained) < _FEWEST_ROUTED:
+        return False
+    return bool(gained.mean() >= gained.std(ddof=1) / np.sqrt(len(gained)))
+
+
+def default_policy(path: list[Policy], held_out: HeldOut, best: int) -> Policy:
+    """The cheapest policy of the path whose held-out quality is not below the best constant's.
+
+    The constant policy where none is both as good and cheaper.
+    """
+    m = held_out.quality.shape[1]
+    chosen = Policy("constant", best, 0.0, "calls", (True,) * m)
+    least = held_out.mean_cost(chosen.decide(held_out.quality, held_out.cost), best)
+    for candidate in path:
+        policy = with_clearance(candidate, held_out)
+        decision = policy.decide(held_out.quality, held_out.cost)
+        gained, weight = held_out.quality_gained(decision, best)
+        cost = held_out.mean_cost(decision, best)
+        if len(gained) and float(weight @ gained) >= 0 and cost < least:
+            chosen, least = policy, cost
+    return chosen

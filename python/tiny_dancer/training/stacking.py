@@ -1,0 +1,166 @@
+"""Out-of-fold predictions of every backend, and which of them are used together.
+
+Per component, backends are divided by the spread of their out-of-fold predictions and summed with equal weights:
+with a few hundred labels this was steadier than fitted weights (docs/adr/0004). A regression slope, fitted out of
+fold, then shrinks the sum to the size of what it explains. Predictions and targets are centred fold by fold: a
+training fold's mean is anticorrelated with that of the rows it leaves out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from tiny_dancer.training.backends import Backend, Targets
+    from tiny_dancer.training.backends.base import Matrix
+    from tiny_dancer.types import FeatureTable
+
+    Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Backends used together.
+
+    Attributes:
+        chosen: indices into the backends considered; empty where nothing explains held-out rows.
+        weight: float64 [chosen, r], applied to each backend's components.
+        prediction: float64 [n, r], the stack's out-of-fold components.
+        explained: share of the held-out differences between models explained by each set tried, by names.
+    """
+
+    chosen: tuple[int, ...]
+    weight: Matrix
+    prediction: Matrix
+    explained: dict[str, float]
+
+
+def out_of_fold(
+    backends: Sequence[Backend],
+    features: FeatureTable,
+    targets: Targets,
+    folds: Ints,
+    seed: int,
+    progress: Callable[[str], None],
+) -> list[Matrix]:
+    """Components each backend predicts for rows it was not fitted on: float64 [n, r] a backend."""
+    predictions = [np.zeros_like(targets.components) for _ in backends]
+    for fold in np.unique(folds):
+        inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        fitting, held_out = features.rows(inside), features.rows(outside)
+        for backend, prediction in zip(backends, predictions, strict=True):
+            prediction[outside] = backend.fit(fitting, targets.rows(inside), seed).predict(held_out)
+            progress(f"{backend.name}, fold {fold + 1}")
+    return predictions
+
+
+def centred_by_fold(values: Matrix, folds: Ints, weight: npt.NDArray[np.float64]) -> Matrix:
+    """``values`` less their weighted mean within each fold, float64 [n, r]."""
+    result = values.copy()
+    for fold in np.unique(folds):
+        inside = folds == fold
+        result[inside] -= np.average(values[inside], axis=0, weights=weight[inside])
+    return result
+
+
+def choose_stack(
+    names: Sequence[str],
+    families: Sequence[Sequence[int]],
+    predictions: Sequence[Matrix],
+    targets: Targets,
+    basis: Matrix,
+    folds: Ints,
+    group: Ints,
+) -> Stack:
+    """The set of backends that best explains held-out differences between models.
+
+    First each family (variants of one backend) is represented by its first variant, unless another explains
+    more by over one standard error of the paired difference. Then all families together are the default, which
+    a smaller set replaces by the same rule: among noisy candidates the mean of all is the safest choice.
+
+    Args:
+        names: of the backends.
+        families: indices of each family's variants, default first.
+        predictions: out-of-fold components, float64 [n, r] a backend.
+        targets: what they predict.
+        basis: float64 [m, r]; quality = mean + components · basisᵀ.
+        folds: fold of each row.
+        group: rows of a group are one unit of the standard error.
+    """
+    weight = targets.weight
+    truth = centred_by_fold(targets.components, folds, weight)
+    centred = [centred_by_fold(prediction, folds, weight) for prediction in predictions]
+    relative = _relative(targets.quality - _fold_means(targets.quality, folds, weight))
+
+    def fit(chosen: Sequence[int]) -> tuple[Matrix, Matrix]:
+        spread = np.stack([np.sqrt(np.average(centred[i] ** 2, axis=0, weights=weight)) for i in chosen])
+        inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-9)
+        total = sum(centred[i] * inverse[k] for k, i in enumerate(chosen))
+        square = np.average(total**2, axis=0, weights=weight)
+        slope = np.divide(
+            np.average(total * truth, axis=0, weights=weight), square, out=np.zeros_like(square), where=square > 0
+        )
+        slope = np.maximum(slope, 0.0)
+        return inverse * slope, total * slope
+
+    def losses(chosen: Sequence[int]) -> npt.NDArray[np.float64]:
+        _, prediction = fit(chosen)
+        return ((relative - _relative(prediction @ basis.T)) ** 2).sum(1)
+
+    nothing = (relative**2).sum(1)
+    explained: dict[str, float] = {}
+
+    def note(chosen: Sequence[int], loss: npt.NDArray[np.float64]) -> None:
+        base = float(np.average(nothing, weights=weight))
+        share = 1 - float(np.average(loss, weights=weight)) / base if base > 0 else 0.0
+        explained[" + ".join(names[i] for i in chosen)] = share
+
+    members: list[int] = []
+    for family in families:
+        best, best_loss = family[0], losses([family[0]])
+        note([best], best_loss)
+        for variant in family[1:]:
+            loss = losses([variant])
+            note([variant], loss)
+            if _better(loss, best_loss, weight, group):
+                best, best_loss = variant, loss
+        members.append(best)
+    chosen: tuple[int, ...] = tuple(members)
+    chosen_loss = losses(chosen)
+    note(chosen, chosen_loss)
+    for size in range(len(members) - 1, 0, -1):
+        for smaller in combinations(members, size):
+            loss = losses(smaller)
+            note(smaller, loss)
+            if _better(loss, chosen_loss, weight, group):
+                chosen, chosen_loss = smaller, loss
+    if not np.average(nothing - chosen_loss, weights=weight) > 0:
+        return Stack((), np.zeros((0, truth.shape[1])), np.zeros_like(truth), explained)
+    coefficients, prediction = fit(chosen)
+    return Stack(chosen, coefficients, prediction, explained)
+
+
+def _fold_means(values: Matrix, folds: Ints, weight: npt.NDArray[np.float64]) -> Matrix:
+    return values - centred_by_fold(values, folds, weight)
+
+
+def _relative(quality: Matrix) -> Matrix:
+    """Quality less the row's mean over models: what a choice between models depends on."""
+    return quality - quality.mean(1, keepdims=True)
+
+
+def _better(
+    loss: npt.NDArray[np.float64], than: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], group: Ints
+) -> bool:
+    """Whether the mean of ``than − loss`` exceeds one standard error, groups being the units."""
+    difference = (than - loss) * weight / weight.sum()
+    by_group = np.bincount(np.unique(group, return_inverse=True)[1], difference)
+    return bool(difference.sum() > np.sqrt(np.square(by_group - by_group.mean()).sum()))

@@ -1,0 +1,271 @@
+"""P-values are super-uniform, equal to brute force, and certificates hold."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.guarantee import (
+    RISK_BOUNDS,
+    betting_pvalue,
+    certify,
+    hoeffding_bentkus_pvalue,
+    hoeffding_pvalue,
+    naive_threshold,
+    policy_losses,
+    rows_needed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tiny_dancer.types import Outcomes
+
+MEAN = RISK_BOUNDS["mean"]
+HARM = RISK_BOUNDS["harm"]
+METHODS = ("betting", "hoeffding_bentkus", "hoeffding", "naive")
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 400), st.floats(0.01, 0.9), st.floats(0, 1))
+def test_hoeffding_bentkus_is_its_formula(n: int, epsilon: float, mean: float) -> None:
+    a = min(mean, epsilon)
+    entropy = (a * math.log(a / epsilon) if a > 0 else 0.0) + (
+        (1 - a) * math.log((1 - a) / (1 - epsilon)) if a < 1 else 0.0
+    )
+    bentkus = math.e * stats.binom.cdf(math.ceil(n * mean - 1e-9), n, epsilon)
+    expected = min(1.0, math.exp(-n * entropy), bentkus)
+    found = float(hoeffding_bentkus_pvalue(mean, n, epsilon))
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-300)
+    assert found <= float(hoeffding_pvalue(mean, n, epsilon)) + 1e-12
+
+
+def test_betting_is_its_formula() -> None:
+    rng = np.random.default_rng(0)
+    losses, epsilon, delta = rng.choice([-1.0, 0.0, 1.0], size=(40, 3), p=[0.1, 0.85, 0.05]), 0.1, 0.2
+    expected = []
+    for column in losses.T:
+        wealth, best, seen = 1.0, 1.0, [1.0]
+        for i, loss in enumerate(column):
+            missing = max(0.0, math.log(1 / delta) - math.log(wealth))
+            bet = min(math.sqrt(2 * missing / ((40 - i) * np.mean(seen))), 0.95 / (1 - epsilon))
+            wealth *= 1 + bet * (epsilon - loss)
+            best = max(best, wealth)
+            seen.append((epsilon - loss) ** 2)
+        expected.append(1 / best)
+    np.testing.assert_allclose(betting_pvalue(losses, epsilon=epsilon, delta=delta, bounds=MEAN), expected)
+
+
+@pytest.mark.parametrize("test", ["betting", "binomial", "hoeffding_bentkus", "hoeffding"])
+@pytest.mark.parametrize("n", [30, 250])
+def test_super_uniform_under_the_null(test: str, n: int) -> None:
+    """At the worst null (risk exactly epsilon) the chance of p <= delta is at most delta."""
+    rng = np.random.default_rng(n)
+    draws, epsilon = 6000, 0.1
+    binary = (rng.random((n, draws)) < epsilon).astype(float)
+    for delta in (0.05, 0.1, 0.3):
+        found = certify(binary, epsilon=epsilon, delta=delta, bounds=HARM, test=test, binary=True)
+        share = np.mean(np.array(found.p_values) <= delta)
+        assert share <= delta + 3.5 * math.sqrt(delta * (1 - delta) / draws)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "chance"),
+    [(-1.0, 1.0, (0.02, 0.86, 0.12)), (0.0, 1.0, (0.4, 0.4, 0.2))],
+    ids=["mean", "harm"],
+)
+def test_betting_is_super_uniform_for_any_bounded_loss(
+    low: float, high: float, chance: tuple[float, ...]
+) -> None:
+    rng = np.random.default_rng(5)
+    values = np.array([low, (low + high) / 2, high])
+    epsilon = float(np.dot(values, chance))
+    losses = rng.choice(values, size=(200, 6000), p=chance)
+    for delta in (0.05, 0.1, 0.3):
+        p = betting_pvalue(losses, epsilon=epsilon, delta=delta, bounds=(low, high))
+        for level in (delta / 2, delta, 2 * delta):  # a p-value at every level, not at its own delta alone
+            assert np.mean(p <= level) <= level + 3.5 * math.sqrt(level * (1 - level) / 6000)
+
+
+def test_smaller_of_two_p_values_is_not_one() -> None:
+    """Why the module picks one test by a fixed rule: the minimum exceeds its level."""
+    rng = np.random.default_rng(6)
+    losses = (rng.random((60, 20000)) < 0.1).astype(float)
+    one = stats.binom.cdf(losses.sum(axis=0), 60, 0.1)
+    other = betting_pvalue(losses, epsilon=0.1, delta=0.1, bounds=HARM)
+    assert max(np.mean(one <= 0.1), np.mean(other <= 0.1)) <= 0.107
+    assert np.mean(np.minimum(one, other) <= 0.1) > max(np.mean(one <= 0.1), np.mean(other <= 0.1))
+
+
+def test_power_orders_as_it_should() -> None:
+    """On small paired losses betting certifies where Hoeffding-Bentkus and Hoeffding cannot."""
+    rng = np.random.default_rng(7)
+    losses = rng.choice([-1.0, 0.0, 1.0], size=(600, 2000), p=[0.04, 0.92, 0.04])
+    share = {
+        test: np.mean(
+            np.array(certify(losses, epsilon=0.05, delta=0.1, bounds=MEAN, test=test).p_values) <= 0.1
+        )
+        for test in ("betting", "hoeffding_bentkus", "hoeffding")
+    }
+    assert share["betting"] > 0.95 > 0.3 > share["hoeffding_bentkus"] >= share["hoeffding"]
+
+
+def test_fixed_sequence_stops_at_the_first_failure() -> None:
+    n = 500
+    losses = np.zeros((n, 4))
+    losses[:, 2] = 1.0
+    found = certify(losses, epsilon=0.05, delta=0.1, bounds=HARM)
+    assert found.index == 1 and found.p_values[3] <= 0.1 and found.rows_needed is None
+    worst_first = certify(losses[:, ::-1][:, 1:], epsilon=0.05, delta=0.1, bounds=HARM)
+    assert worst_first.index is None
+
+
+def test_binary_losses_take_the_exact_binomial() -> None:
+    losses = np.zeros((100, 1))
+    losses[:2] = 1.0
+    found = certify(losses, epsilon=0.05, delta=0.1, bounds=HARM, binary=True)
+    assert found.test == "binomial"
+    assert found.p_values[0] == pytest.approx(stats.binom.cdf(2, 100, 0.05))
+    losses[3] = 0.5
+    with pytest.raises(DataError, match="binary"):
+        certify(losses, epsilon=0.05, delta=0.1, bounds=HARM, binary=True)
+
+
+def test_losses_of_policies() -> None:
+    quality = np.array([[0.0, 1.0], [1.0, 0.0], [np.nan, 1.0], [1.0, np.nan]])
+    decisions = np.array([[1, 0], [1, 0], [1, 0], [1, 0]])
+    np.testing.assert_array_equal(
+        policy_losses(quality, decisions, 1, risk="mean"), [[0, 1], [0, -1], [0, np.nan], [0, np.nan]]
+    )
+    np.testing.assert_array_equal(
+        policy_losses(quality, decisions, 1, risk="harm"), [[0, 1], [0, 0], [0, np.nan], [0, np.nan]]
+    )
+
+
+def test_missing_losses_count_as_worst_or_leave_with_their_row() -> None:
+    losses = np.zeros((400, 2))
+    losses[:60, 1] = np.nan
+    worst = certify(losses, epsilon=0.05, delta=0.1, bounds=HARM)
+    assert worst.index == 0 and worst.risks[1] == pytest.approx(0.15) and worst.n == 400
+    dropped = certify(losses, epsilon=0.05, delta=0.1, bounds=HARM, missing="drop")
+    assert dropped.index == 1 and (dropped.n, dropped.dropped) == (340, 60)
+    with pytest.raises(DataError, match="no row"):
+        certify(np.full((3, 1), np.nan), epsilon=0.05, delta=0.1, bounds=HARM, missing="drop")
+
+
+def test_groups_are_the_units() -> None:
+    rng = np.random.default_rng(8)
+    alone = rng.choice([0.0, 1.0], size=(40, 1), p=[0.98, 0.02])
+    copies = np.repeat(alone, 20, axis=0)
+    grouped = certify(copies, epsilon=0.1, delta=0.1, bounds=HARM, group=np.repeat(np.arange(40), 20))
+    assert grouped.n == 40 and grouped.rows == 800
+    assert grouped.p_values == certify(alone, epsilon=0.1, delta=0.1, bounds=HARM).p_values
+    assert certify(copies, epsilon=0.1, delta=0.1, bounds=HARM).p_values[0] <= 0.1  # what copies would fake
+
+
+def test_options_out_of_range_are_refused() -> None:
+    losses = np.zeros((5, 1))
+    with pytest.raises(OptionError, match="epsilon"):
+        certify(losses, epsilon=0.0, delta=0.1, bounds=HARM)
+    with pytest.raises(OptionError, match="delta"):
+        certify(losses, epsilon=0.1, delta=1.0, bounds=HARM)
+    with pytest.raises(DataError, match="outside"):
+        certify(losses - 0.5, epsilon=0.1, delta=0.1, bounds=HARM)
+    with pytest.raises(DataError, match="weight"):
+        certify(losses, epsilon=0.1, delta=0.1, bounds=HARM, weight=np.arange(1.0, 6.0))
+    with pytest.raises(OptionError, match="binomial on grouped"):
+        certify(
+            losses, epsilon=0.1, delta=0.1, bounds=HARM, test="binomial", group=np.zeros(5, dtype=np.int64)
+        )
+
+
+@pytest.mark.parametrize("test", ["betting", "hoeffding_bentkus", "hoeffding"])
+def test_rows_needed_is_honest(test: str) -> None:
+    """At the number it names, a good part of fresh draws pass; at a quarter of it, few do."""
+    rng = np.random.default_rng(9)
+
+    def draw(n: int, draws: int) -> np.ndarray:
+        return rng.choice([-1.0, 0.0, 1.0], size=(n, draws), p=[0.03, 0.93, 0.04])
+
+    needed = rows_needed(draw(100_000, 1), epsilon=0.06, delta=0.1, bounds=MEAN, test=test)
+    assert needed is not None
+
+    def share_passing(n: int) -> float:
+        found = certify(draw(n, 300), epsilon=0.06, delta=0.1, bounds=MEAN, test=test)
+        return float(np.mean(np.array(found.p_values) <= 0.1))
+
+    assert share_passing(needed) >= 0.35
+    assert share_passing(needed // 4) <= 0.45 < share_passing(needed * 2)
+
+
+def test_rows_needed_is_none_where_more_rows_do_not_help() -> None:
+    losses = np.full((50, 1), 0.2)
+    found = certify(losses, epsilon=0.1, delta=0.1, bounds=HARM)
+    assert found.index is None and found.rows_needed is None
+    few = certify(np.zeros((10, 1)), epsilon=0.05, delta=0.1, bounds=HARM)
+    assert few.index is None and few.rows_needed is not None
+    assert certify(np.zeros((few.rows_needed, 1)), epsilon=0.05, delta=0.1, bounds=HARM).index == 0
+
+
+def coverage(
+    losses: np.ndarray, *, epsilon: float, delta: float, splits: int
+) -> dict[str, tuple[int, float]]:
+    """By method: how often the bound was broken, and the mean step certified towards all-weak.
+
+    Calibration sets are 1,500 draws with replacement, so the table's own risk is the truth.
+    """
+    rng = np.random.default_rng(11)
+    truth = losses.mean(axis=0)
+    broken, steps = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0.0)
+    for _ in range(splits):
+        fit = losses[rng.integers(0, len(losses), size=1500)]
+        for name in METHODS:
+            index = (
+                naive_threshold(fit, epsilon=epsilon)
+                if name == "naive"
+                else certify(fit, epsilon=epsilon, delta=delta, bounds=MEAN, test=name).index
+            )
+            broken[name] += index is not None and bool(truth[index] > epsilon)
+            steps[name] += (-1 if index is None else index) / splits
+    found = {name: (broken[name], round(steps[name], 2)) for name in METHODS}
+    print(f"bound broken in {splits} splits, and mean step certified of {losses.shape[1] - 1}: {found}")
+    return found
+
+
+def assert_covered(found: dict[str, tuple[int, float]], splits: int, delta: float) -> None:
+    allowed = int(stats.binom.ppf(0.999, splits, delta))
+    for name in ("betting", "hoeffding_bentkus", "hoeffding"):
+        assert found[name][0] <= allowed, found
+    assert found["naive"][0] > allowed, found
+    # Further down the sequence is fewer strong calls.
+    assert found["betting"][1] >= found["hoeffding_bentkus"][1] >= found["hoeffding"][1], found
+
+
+def test_coverage_on_synthetic_requests() -> None:
+    rng = np.random.default_rng(10)
+    n, splits, delta = 20_000, 200, 0.1
+    score = rng.random(n)
+    weak = (rng.random(n) < 0.9 - 0.3 * score).astype(float)
+    strong = (rng.random(n) < 0.92 - 0.05 * score).astype(float)
+    thresholds = np.linspace(0, 1, 41)
+    decisions = (score[:, None] >= thresholds).astype(np.int64)
+    losses = policy_losses(np.stack([weak, strong], axis=1), decisions, 1, risk="mean")
+    assert_covered(coverage(losses, epsilon=0.04, delta=delta, splits=splits), splits, delta)
+
+
+def test_coverage_on_real_mmlu_rows(real_table: Callable[[str], Outcomes]) -> None:
+    table = real_table("mmlu")
+    assert table.features is not None
+    score = table.features.tokens.astype(float)
+    strong = int(table.quality.mean(axis=0).argmax())
+    thresholds = np.quantile(score, np.linspace(0, 1, 41))
+    decisions = np.where(score[:, None] >= thresholds, strong, 1 - strong)
+    losses = policy_losses(table.quality, decisions, strong, risk="mean")
+    assert_covered(coverage(losses, epsilon=0.05, delta=0.1, splits=250), 250, 0.1)
