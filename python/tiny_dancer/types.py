@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     import numpy.typing as npt
 
 
@@ -100,3 +102,160 @@ class Outcomes:
             messages=texts(self.messages),
             features=None if self.features is None else self.features.rows(index),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a model; prices by LiteLLM's names, in USD.
+
+    Attributes:
+        name: the model called where the artifact says otherwise (a role, say); None keeps the name.
+        input_cost_per_token: USD per prompt token.
+        output_cost_per_token: USD per output token.
+        cost_per_request: USD per request.
+        expected_output_tokens: output tokens of a usual answer.
+        context_window: prompt plus output tokens it accepts.
+    """
+
+    name: str | None = None
+    input_cost_per_token: float | None = None
+    output_cost_per_token: float | None = None
+    cost_per_request: float | None = None
+    expected_output_tokens: float | None = None
+    context_window: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """A certified bound: with confidence 1 − delta, the mean risk is at most epsilon (Learn-then-Test).
+
+    Attributes:
+        epsilon: largest risk allowed.
+        delta: chance, over calibration rows, that the bound fails.
+        risk: ``mean`` (quality lost against the reference) or ``harm`` (its positive part).
+        reference: model compared with.
+        rows: independent calibration rows, or groups of rows.
+        p_value: of "the risk is at least epsilon".
+        data_digest: of the calibration rows.
+        date: as the caller of ``calibrate`` gave it.
+        observed_risk: mean risk on the calibration rows.
+    """
+
+    epsilon: float
+    delta: float
+    risk: str
+    reference: str
+    rows: int
+    p_value: float
+    data_digest: str
+    date: str
+    observed_risk: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which model, and everything there is to say about it.
+
+    Attributes:
+        id: names this decision; feedback refers to it.
+        model: the choice.
+        scores: expected quality of every model, in [0, 1].
+        costs: expected USD of every model (None where unknown); None where no model has a price.
+        quality: expected quality of the choice.
+        cost: expected USD of the choice, or None.
+        confidence: calibrated probability that no other model would have been better.
+        prediction_set: models that may be the best one, at the artifact's coverage (split conformal).
+        reason: ``gain_worth_cost``, ``gain_too_small``, ``best_value``, ``best_constant``, ``pinned``
+            or ``next_feasible``.
+        routed_by: ``learned``, ``default``, ``override`` or ``constraint``.
+        guarantee: the certificate this decision stands under, or None.
+        guarantee_note: why there is none; empty where there is one.
+        artifact_version: version of the artifact that decided.
+        elapsed_us: microseconds from call to decision.
+    """
+
+    id: str
+    model: str
+    scores: Mapping[str, float]
+    costs: Mapping[str, float | None] | None
+    quality: float
+    cost: float | None
+    confidence: float
+    prediction_set: tuple[str, ...]
+    reason: str
+    routed_by: str
+    guarantee: Guarantee | None
+    guarantee_note: str
+    artifact_version: str
+    elapsed_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionBatch:
+    """Decisions of n requests, column by column; indexing and iterating give :class:`Decision` objects.
+
+    Attributes:
+        models: m names.
+        choice: int32 [n], index of the model chosen.
+        scores: float32 [n, m], expected quality.
+        costs: float64 [n, m] USD, NaN where unknown.
+        confidence: float32 [n].
+        prediction_set: bool [n, m].
+        reasons: n words.
+        routed_by: n words.
+        guaranteed: bool [n], whether the decision stands under the certificate.
+        guarantee: the artifact's certificate, or None.
+        guarantee_notes: for each row, why it stands under none; empty where it does.
+        artifact_version: version of the artifact that decided.
+        elapsed_us: microseconds a request, on average.
+        id_prefix: row i has the id ``<prefix>-<i>``.
+    """
+
+    models: tuple[str, ...]
+    choice: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    costs: npt.NDArray[np.float64]
+    confidence: npt.NDArray[np.float32]
+    prediction_set: npt.NDArray[np.bool_]
+    reasons: npt.NDArray[np.str_]
+    routed_by: npt.NDArray[np.str_]
+    guaranteed: npt.NDArray[np.bool_]
+    guarantee: Guarantee | None
+    guarantee_notes: npt.NDArray[np.str_]
+    artifact_version: str
+    elapsed_us: float
+    id_prefix: str = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.choice)
+
+    def __getitem__(self, row: int) -> Decision:
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} of {len(self)}")
+        row %= len(self)
+        chosen = int(self.choice[row])
+        costs = {
+            name: None if np.isnan(cost) else float(cost)
+            for name, cost in zip(self.models, self.costs[row], strict=True)
+        }
+        priced = any(cost is not None for cost in costs.values())
+        members = np.flatnonzero(self.prediction_set[row])
+        return Decision(
+            id=f"{self.id_prefix}-{row:x}",
+            model=self.models[chosen],
+            scores={name: float(q) for name, q in zip(self.models, self.scores[row], strict=True)},
+            costs=costs if priced else None,
+            quality=float(self.scores[row, chosen]),
+            cost=costs[self.models[chosen]],
+            confidence=float(self.confidence[row]),
+            prediction_set=tuple(self.models[i] for i in members),
+            reason=str(self.reasons[row]),
+            routed_by=str(self.routed_by[row]),
+            guarantee=self.guarantee if self.guaranteed[row] else None,
+            guarantee_note=str(self.guarantee_notes[row]),
+            artifact_version=self.artifact_version,
+            elapsed_us=self.elapsed_us,
+        )
+
+    def __iter__(self) -> Iterator[Decision]:
+        return (self[row] for row in range(len(self)))

@@ -23,7 +23,8 @@ struct Encoder {
 impl Encoder {
     #[new]
     fn new(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
-        let inner = tiny_dancer::encoder::Encoder::from_bytes(bytes).map_err(|error| to_exception(py, error))?;
+        let inner =
+            tiny_dancer::encoder::Encoder::from_bytes(bytes).map_err(|error| to_exception(py, error))?;
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -34,7 +34,8 @@ type RawOptions = (
 );
 
 fn options(raw: Option<RawOptions>) -> Options {
-    let Some((max_cost, min_quality, max_latency, allowed, excluded, pinned, threshold, cost_weight, output)) = raw
+    let Some((max_cost, min_quality, max_latency, allowed, excluded, pinned, threshold, cost_weight, output)) =
+        raw
     else {
         return Options::default();
     };
@@ -116,11 +117,13 @@ impl Router {
     #[pyo3(signature = (bytes, encoder=None, changes=None))]
     fn new(py: Python<'_>, bytes: &[u8], encoder: Option<&Encoder>, changes: Option<&str>) -> PyResult<Self> {
         let encoder = encoder.map(|encoder| Arc::clone(&encoder.inner));
-        let mut engine = Engine::from_bytes(bytes, encoder.as_deref()).map_err(|error| to_exception(py, error))?;
+        let mut engine =
+            Engine::from_bytes(bytes, encoder.as_deref()).map_err(|error| to_exception(py, error))?;
         if let Some(changes) = changes {
             engine.change_models(changes).map_err(|error| to_exception(py, error))?;
         }
-        let names = engine.header().models.iter().map(|model| PyString::new(py, &model.name).unbind()).collect();
+        let names =
+            engine.header().models.iter().map(|model| PyString::new(py, &model.name).unbind()).collect();
         Ok(Self { engine, encoder, names, pool: Mutex::default() })
     }
 
@@ -205,7 +208,8 @@ impl Router {
         tokens: &[u8],
         raw_options: Option<RawOptions>,
     ) -> PyResult<BatchBytes<'py>> {
-        let offsets: Vec<i64> = offsets.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
+        let offsets: Vec<i64> =
+            offsets.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
         let ngrams: Vec<u32> = ngrams.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
         let cues: Vec<f32> = cues.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
         let embedding: Vec<i8> = embedding.iter().map(|byte| byte.cast_signed()).collect();
@@ -218,7 +222,8 @@ impl Router {
             && offsets.last().is_some_and(|&end| end as usize <= ngrams.len());
         if !sound {
             let remedy = "featurise the table again with this version";
-            let error = Error::new(ErrorKind::RequestInvalid, "features", "columns disagree in length", remedy);
+            let error =
+                Error::new(ErrorKind::RequestInvalid, "features", "columns disagree in length", remedy);
             return Err(to_exception(py, error));
         }
         let options = options(raw_options);
@@ -229,7 +234,8 @@ impl Router {
                         let mut columns = Columns::default();
                         for row in range {
                             let indices = &ngrams[offsets[row] as usize..offsets[row + 1] as usize];
-                            let (row_cues, _) = cues[row * CUES..].split_first_chunk().expect("checked above");
+                            let (row_cues, _) =
+                                cues[row * CUES..].split_first_chunk().expect("checked above");
                             let (row_embedding, _) =
                                 embedding[row * DIM..].split_first_chunk().expect("checked above");
                             let decided = scratch

@@ -229,7 +229,8 @@ pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
         views.push((tensor.name.clone(), view));
     }
     let json = serde_json::to_string(&parsed).map_err(|error| invalid("header", error, "must be JSON"))?;
-    let blank = serialize(views.clone(), None).map_err(|error| invalid("tensors", error, "cannot be written"))?;
+    let blank =
+        serialize(views.clone(), None).map_err(|error| invalid("tensors", error, "cannot be written"))?;
     let checksum = hex(&Sha256::digest(&blank[data_start(&blank)?..]));
     let metadata = HashMap::from([("tiny_dancer".to_owned(), json), ("sha256".to_owned(), checksum)]);
     let bytes =
@@ -260,9 +261,10 @@ pub fn rewrite(bytes: &[u8], header: &str) -> Result<Vec<u8>> {
 /// equal bytes.
 fn canonical(bytes: &[u8]) -> Result<Vec<u8>> {
     let start = data_start(bytes)?;
-    let header: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(&bytes[8..start]).map_err(|error| invalid("header", error, "cannot be written"))?;
-    let mut json = serde_json::to_vec(&header).map_err(|error| invalid("header", error, "cannot be written"))?;
+    let header: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&bytes[8..start])
+        .map_err(|error| invalid("header", error, "cannot be written"))?;
+    let mut json =
+        serde_json::to_vec(&header).map_err(|error| invalid("header", error, "cannot be written"))?;
     json.resize(json.len().next_multiple_of(8), b' ');
     let mut out = Vec::with_capacity(8 + json.len() + bytes.len() - start);
     out.extend_from_slice(&(json.len() as u64).to_le_bytes());
@@ -277,7 +279,11 @@ pub(crate) fn data_start(bytes: &[u8]) -> Result<usize> {
         return Err(invalid("file", format!("{} bytes", bytes.len()), "an artifact is at most 64 MiB"));
     }
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
-        return Err(invalid("file", format!("{} bytes", bytes.len()), "this is no artifact: it is too short"));
+        return Err(invalid(
+            "file",
+            format!("{} bytes", bytes.len()),
+            "this is no artifact: it is too short",
+        ));
     };
     let length = u64::from_le_bytes(*length);
     if length > LARGEST_HEADER as u64 || length > rest.len() as u64 {
@@ -288,7 +294,11 @@ pub(crate) fn data_start(bytes: &[u8]) -> Result<usize> {
         ));
     }
     if rest.first() != Some(&b'{') {
-        return Err(invalid("file", "no safetensors header", "this is no artifact; give a .safetensors file"));
+        return Err(invalid(
+            "file",
+            "no safetensors header",
+            "this is no artifact; give a .safetensors file",
+        ));
     }
     Ok(8 + length as usize)
 }
@@ -332,8 +342,8 @@ fn check_format(json: &str, kind: &str) -> Result<()> {
         format: String,
         kind: String,
     }
-    let prefix: Prefix =
-        serde_json::from_str(json).map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
+    let prefix: Prefix = serde_json::from_str(json)
+        .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     let major = prefix.format.split('.').next().unwrap_or_default();
     if major != FORMAT.split('.').next().unwrap_or_default() {
         return Err(Error::new(
@@ -350,8 +360,8 @@ fn check_format(json: &str, kind: &str) -> Result<()> {
 }
 
 fn parse_header(json: &str) -> Result<Header> {
-    let header: Header =
-        serde_json::from_str(json).map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
+    let header: Header = serde_json::from_str(json)
+        .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     header.check()?;
     Ok(header)
 }
@@ -367,22 +377,21 @@ impl Header {
             if model.name.is_empty() || self.models[..index].iter().any(|other| other.name == model.name) {
                 return bad("models", format!("name {:?} is empty or given twice", model.name));
             }
-            let prices = [
-                model.price_input,
-                model.price_output,
-                model.price_request,
-                model.expected_output_tokens,
-            ];
+            let prices =
+                [model.price_input, model.price_output, model.price_request, model.expected_output_tokens];
             let numbers = prices.iter().flatten().chain(model.cost.iter().flatten());
             let mut numbers = numbers.chain(model.latency.iter().flatten());
-            if numbers.any(|number| !number.is_finite()) || prices.iter().flatten().any(|&price| price < 0.0) {
+            if numbers.any(|number| !number.is_finite()) || prices.iter().flatten().any(|&price| price < 0.0)
+            {
                 return bad("models", format!("a price or coefficient of {:?} is not usable", model.name));
             }
         }
         if self.best_constant >= models {
             return bad("best_constant", self.best_constant.to_string());
         }
-        if self.components > crate::router::MOST_COMPONENTS || (self.components == 0) != self.backends.is_empty() {
+        if self.components > crate::router::MOST_COMPONENTS
+            || (self.components == 0) != self.backends.is_empty()
+        {
             return bad("components", self.components.to_string());
         }
         if self.backends.len() > crate::router::MOST_BACKENDS {
@@ -428,7 +437,11 @@ impl<'a> Tensors<'a> {
             .tensor(name)
             .map_err(|_| invalid(name, "absent", "the artifact lacks this tensor; train again"))?;
         if view.dtype() != dtype {
-            return Err(invalid(name, format!("{:?}", view.dtype()), &format!("expected {dtype:?}; train again")));
+            return Err(invalid(
+                name,
+                format!("{:?}", view.dtype()),
+                &format!("expected {dtype:?}; train again"),
+            ));
         }
         Ok(view)
     }

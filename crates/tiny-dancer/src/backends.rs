@@ -10,11 +10,19 @@ use crate::artifact::{BackendSpec, Tensors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::Features;
 
+/// Buffers backends work in.
+#[derive(Debug, Default)]
+pub struct BackendScratch {
+    floats: Vec<f32>,
+    products: Vec<i32>,
+    more_products: Vec<i32>,
+}
+
 /// A learned scorer.
 pub trait Backend: Send + Sync + std::fmt::Debug {
     /// Adds this backend's components, each times its `weight`, to `out` (as long as `weight`). Neither
     /// allocates nor fails: shapes were checked when it was loaded. `scratch` is the caller's to reuse.
-    fn add_scores(&self, features: &Features, weight: &[f32], scratch: &mut Vec<f32>, out: &mut [f32]);
+    fn add_scores(&self, features: &Features, weight: &[f32], scratch: &mut BackendScratch, out: &mut [f32]);
 }
 
 /// Builds the backend `spec` names from its tensors; `components` is the number of scores it must give.

@@ -13,22 +13,93 @@ pub const CUES: usize = NAMES.len();
 
 /// Names of the cues, in order.
 pub const NAMES: [&str; 87] = [
-    "log_characters", "log_words", "mean_word_length", "long_word_share", "type_token_ratio", "stop_word_share",
-    "sentences", "words_per_sentence", "last_sentence_words", "commas_per_word", "parentheses",
-    "numbers", "distinct_numbers", "number_share", "largest_number", "mean_number", "sum_of_numbers", "decimals",
-    "round_numbers", "money", "percent", "fractions", "number_words",
-    "operators", "symbol_share", "latex", "code_punctuation", "letter_variables", "carets", "non_ascii_share",
-    "options", "option_mean_words", "option_longest", "option_length_variation", "option_overlap",
-    "option_stem_overlap", "option_numeric_share", "option_all_or_none", "option_same_first_word",
-    "stem_words", "option_share", "option_shortest", "option_cosine_mean", "option_cosine_highest",
+    "log_characters",
+    "log_words",
+    "mean_word_length",
+    "long_word_share",
+    "type_token_ratio",
+    "stop_word_share",
+    "sentences",
+    "words_per_sentence",
+    "last_sentence_words",
+    "commas_per_word",
+    "parentheses",
+    "numbers",
+    "distinct_numbers",
+    "number_share",
+    "largest_number",
+    "mean_number",
+    "sum_of_numbers",
+    "decimals",
+    "round_numbers",
+    "money",
+    "percent",
+    "fractions",
+    "number_words",
+    "operators",
+    "symbol_share",
+    "latex",
+    "code_punctuation",
+    "letter_variables",
+    "carets",
+    "non_ascii_share",
+    "options",
+    "option_mean_words",
+    "option_longest",
+    "option_length_variation",
+    "option_overlap",
+    "option_stem_overlap",
+    "option_numeric_share",
+    "option_all_or_none",
+    "option_same_first_word",
+    "stem_words",
+    "option_share",
+    "option_shortest",
+    "option_cosine_mean",
+    "option_cosine_highest",
     "stem_option_cosine",
-    "of_the_following", "what", "how_many", "how_much", "why_how", "ends_question", "ends_colon", "incomplete_stem",
-    "blank", "negations", "exception", "statements", "true_false",
-    "time_words", "comparisons", "rates", "scales", "totals", "remainders", "conditions", "pronouns",
-    "mathematics_words", "units", "quotes", "unit_kinds",
-    "digit_share", "quantities", "distinct_quantities", "more_than", "repeated_content",
-    "rarity_mean", "rarity_highest", "rarity_deviation", "pieces_per_word", "rarity_stem", "rarity_options",
-    "turns", "log_system_characters", "log_assistant_characters", "tools", "tool_parameters", "log_tool_characters",
+    "of_the_following",
+    "what",
+    "how_many",
+    "how_much",
+    "why_how",
+    "ends_question",
+    "ends_colon",
+    "incomplete_stem",
+    "blank",
+    "negations",
+    "exception",
+    "statements",
+    "true_false",
+    "time_words",
+    "comparisons",
+    "rates",
+    "scales",
+    "totals",
+    "remainders",
+    "conditions",
+    "pronouns",
+    "mathematics_words",
+    "units",
+    "quotes",
+    "unit_kinds",
+    "digit_share",
+    "quantities",
+    "distinct_quantities",
+    "more_than",
+    "repeated_content",
+    "rarity_mean",
+    "rarity_highest",
+    "rarity_deviation",
+    "pieces_per_word",
+    "rarity_stem",
+    "rarity_options",
+    "turns",
+    "log_system_characters",
+    "log_assistant_characters",
+    "tools",
+    "tool_parameters",
+    "log_tool_characters",
 ];
 
 /// What surrounds the text in a request.
@@ -134,7 +205,9 @@ impl CueScratch {
         let symbols = |wanted: &[char]| {
             tokens
                 .iter()
-                .filter(|token| token.kind == TokenKind::Symbol && wanted.contains(&characters[token.start as usize]))
+                .filter(|token| {
+                    token.kind == TokenKind::Symbol && wanted.contains(&characters[token.start as usize])
+                })
                 .count()
         };
         let text_end = tokens.last().map_or(0, |token| token.end as usize);
@@ -173,7 +246,9 @@ impl CueScratch {
         let found = numbers.len();
         let decimals = tokens
             .iter()
-            .filter(|token| is_number(token) && characters[token.start as usize..token.end as usize].contains(&'.'))
+            .filter(|token| {
+                is_number(token) && characters[token.start as usize..token.end as usize].contains(&'.')
+            })
             .count();
         let round = numbers.iter().filter(|&&number| number >= 10.0 && number % 10.0 == 0.0).count();
         let (mut largest, mut sum) = (0f32, 0f32);
@@ -207,7 +282,9 @@ impl CueScratch {
         put(count(
             stem.iter()
                 .filter(|token| {
-                    is_word(token) && token.length() == 1 && !matches!(characters[token.start as usize], 'a' | 'i')
+                    is_word(token)
+                        && token.length() == 1
+                        && !matches!(characters[token.start as usize], 'a' | 'i')
                 })
                 .count(),
         ));
@@ -227,9 +304,8 @@ impl CueScratch {
         let follows = |first: u32, second: u32| {
             stem_flags.windows(2).any(|pair| pair[0] & first != 0 && pair[1] & second != 0)
         };
-        let of_the_following = stem_flags.windows(2).any(|pair| {
-            pair[0] & flag::STOP != 0 && pair[1] & flag::FOLLOWING != 0
-        });
+        let of_the_following =
+            stem_flags.windows(2).any(|pair| pair[0] & flag::STOP != 0 && pair[1] & flag::FOLLOWING != 0);
         let (how_many, how_much) = (follows(flag::HOW, flag::MANY), follows(flag::HOW, flag::MUCH));
         let last = stem.last().map_or(' ', |token| characters[token.end as usize - 1]);
         put(indicator(of_the_following));
@@ -242,7 +318,10 @@ impl CueScratch {
         put(indicator(last.is_alphanumeric() || last == ','));
         let underscores = stem.windows(2).any(|pair| {
             pair[1].start == pair[0].end
-                && matches!((characters[pair[0].start as usize], characters[pair[1].start as usize]), ('_', '_') | ('.', '.'))
+                && matches!(
+                    (characters[pair[0].start as usize], characters[pair[1].start as usize]),
+                    ('_', '_') | ('.', '.')
+                )
         });
         put(indicator(underscores || stem_with(flag::BLANK) > 0));
         put(count(stem_with(flag::NEGATION)));
@@ -253,7 +332,13 @@ impl CueScratch {
 
         // What it is about.
         for wanted in [
-            flag::TIME, flag::COMPARISON, flag::RATE, flag::SCALE, flag::TOTAL, flag::REMAINDER, flag::CONDITION,
+            flag::TIME,
+            flag::COMPARISON,
+            flag::RATE,
+            flag::SCALE,
+            flag::TOTAL,
+            flag::REMAINDER,
+            flag::CONDITION,
         ] {
             put(count(with(wanted)));
         }
@@ -262,7 +347,8 @@ impl CueScratch {
         put(count(with(flag::UNIT)));
         put(count(symbols(&['"', '“', '”', '‘', '«', '»'])));
         hashes.clear();
-        let measures = tokens.iter().zip(flags.iter()).filter(|(_, found)| **found & (flag::UNIT | flag::TIME) != 0);
+        let measures =
+            tokens.iter().zip(flags.iter()).filter(|(_, found)| **found & (flag::UNIT | flag::TIME) != 0);
         hashes.extend(measures.map(|(token, _)| token.hash));
         hashes.sort_unstable();
         hashes.dedup();
@@ -281,9 +367,10 @@ impl CueScratch {
         put(count(numbers.len() + hashes.len()));
         put(count(with(flag::THAN) + flags.windows(2).filter(|pair| compares(pair[0], pair[1])).count()));
         hashes.clear();
-        let telling = tokens.iter().zip(flags.iter()).filter(|(token, found)| {
-            token.kind == TokenKind::Word && **found & flag::STOP == 0
-        });
+        let telling = tokens
+            .iter()
+            .zip(flags.iter())
+            .filter(|(token, found)| token.kind == TokenKind::Word && **found & flag::STOP == 0);
         hashes.extend(telling.map(|(token, _)| token.hash));
         let all = hashes.len();
         hashes.sort_unstable();

@@ -1,15 +1,15 @@
 //! Static token embeddings: BERT's uncased word pieces, one int8 row each, summed.
 //!
-//! A text is cut exactly as Hugging Face `tokenizers` cuts it for BERT uncased (clean text, space around
-//! CJK, NFD without non-spacing marks, lower case, split at punctuation, greedy longest match), unknown words
-//! are left out, and the rows of the remaining pieces are added up in integers. Integer sums have no order, so
-//! they are the same on every platform. `model2vec` agrees on every vector, except that it first truncates to
-//! 512 pieces; how much text is read is this crate's caller's decision.
+//! A text is cut exactly as Hugging Face `tokenizers` cuts it for BERT uncased (clean text, space around CJK,
+//! NFD without non-spacing marks, lower case, split at punctuation, greedy longest match), unknown words
+//! are left out, and the rows of the remaining pieces are added up in integers. Integer sums have no order,
+//! so they are the same on every platform. `model2vec` gives the same vectors, except that it first truncates
+//! to 3,072 characters and 512 pieces; how much text is read is here the caller's decision.
 //!
 //! What makes it fast: plain ASCII is read eight bytes at a time, words are looked up in a [`WordCache`] by
-//! their bytes, rows are prefetched while the text is still being read (worth a fifth where the table is cold),
-//! and up to 256 rows at a time are added in `i16` lanes. This file is long because file format, tokenizer,
-//! cache and sums share one private vocabulary of types, and for its tests.
+//! their bytes, rows are prefetched while the text is still being read (worth a fifth where the table is
+//! cold), and up to 256 rows at a time are added in `i16` lanes. This file is long because file format,
+//! tokenizer, cache and sums share one private vocabulary of types, and for its tests.
 
 use std::fmt;
 
@@ -185,7 +185,8 @@ impl Encoder {
         for (byte, mark) in (0..).zip(&mut marks) {
             *mark = vocabulary.find(Place::Start, &[byte]);
         }
-        let continuations = listing.split(|&byte| byte == b'\n').map(|piece| piece.starts_with(b"##")).collect();
+        let continuations =
+            listing.split(|&byte| byte == b'\n').map(|piece| piece.starts_with(b"##")).collect();
         let log_ranks = (0..pieces).map(|id| libm::logf(id as f32 + 50.0)).collect();
         Ok(Self {
             rows: rows.into_boxed_slice(),
@@ -1012,7 +1013,8 @@ impl Vocabulary {
         }
     }
 
-    /// Cuts a word of up to 100 characters, each time taking the longest piece that fits; none if one is missing.
+    /// Cuts a word of up to 100 characters, each time taking the longest piece that fits; none if one is
+    /// missing.
     fn cut<'p>(
         &self,
         word: &[u8],
@@ -1404,6 +1406,27 @@ mod tests {
             let mut found = [0; DIM];
             quantise(&sums, &mut found);
             assert_eq!(found, quantised(&sums), "max {largest}");
+        }
+    }
+
+    #[test]
+    fn visited_pieces_add_up_to_what_is_encoded() {
+        let encoder = encoder();
+        let (text, mut cache) = ("The thing, don't—x² ".repeat(90), WordCache::new(64));
+        let pieces: Vec<u32> = visited(encoder, &text, &mut cache).into_iter().flatten().collect();
+        let (mut found, mut expected) = ([0; DIM], [0; DIM]);
+        encoder.sum_rows(&pieces, &mut found);
+        encoder.encode(&text, &mut cache, &mut expected);
+        assert!(pieces.len() > 3 * BATCH);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn tells_rank_and_place_of_a_piece() {
+        let encoder = encoder();
+        for (id, piece) in (0..).zip(pieces()) {
+            assert_eq!(encoder.is_continuation(id), piece.starts_with("##"), "{piece}");
+            assert!((encoder.log_rank(id) - (id as f32 + 50.0).ln()).abs() < 1e-5, "{piece}");
         }
     }
 

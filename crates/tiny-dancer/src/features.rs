@@ -99,8 +99,16 @@ impl Features {
     ///
     /// # Errors
     /// `RequestInvalid` for an index outside its space, unsorted indices or a cue that is not finite.
-    pub fn set(&mut self, ngrams: &[u32], cues: &[f32; CUES], embedding: &[i8; DIM], tokens: u32) -> Result<()> {
-        if ngrams.windows(2).any(|pair| pair[0] >= pair[1]) || ngrams.last().is_some_and(|&i| i >= 2 * CHAR_BASE) {
+    pub fn set(
+        &mut self,
+        ngrams: &[u32],
+        cues: &[f32; CUES],
+        embedding: &[i8; DIM],
+        tokens: u32,
+    ) -> Result<()> {
+        if ngrams.windows(2).any(|pair| pair[0] >= pair[1])
+            || ngrams.last().is_some_and(|&i| i >= 2 * CHAR_BASE)
+        {
             return Err(Error::new(
                 ErrorKind::RequestInvalid,
                 "features|ngrams",

@@ -30,10 +30,6 @@ dispatch!(
     dot_i8, dot_i8_scalar, (a: &[i8], b: &[i8]) -> i32
 );
 dispatch!(
-    /// Squared Euclidean distance of two int8 vectors of equal length.
-    squared_distance_i8, squared_distance_i8_scalar, (a: &[i8], b: &[i8]) -> i32
-);
-dispatch!(
     /// Sum of products of two f32 vectors of equal length, over eight lanes.
     dot_f32, dot_f32_scalar, (a: &[f32], b: &[f32]) -> f32
 );
@@ -42,18 +38,6 @@ dispatch!(
 #[allow(clippy::inline_always)]
 fn dot_i8_scalar(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(&x, &y)| i32::from(i16::from(x) * i16::from(y))).sum()
-}
-
-#[inline(always)]
-#[allow(clippy::inline_always)]
-fn squared_distance_i8_scalar(a: &[i8], b: &[i8]) -> i32 {
-    a.iter()
-        .zip(b)
-        .map(|(&x, &y)| {
-            let difference = i16::from(x) - i16::from(y);
-            i32::from(difference) * i32::from(difference)
-        })
-        .sum()
 }
 
 #[inline(always)]
@@ -71,6 +55,52 @@ fn dot_f32_scalar(a: &[f32], b: &[f32]) -> f32 {
         lanes[lane] += x * y;
     }
     ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+}
+
+/// Sums of products of `query` with each row of an int8 matrix as wide as it: `out[i] = rows[i] · query`. No value
+/// is −128 (quantisation stops at ±127).
+#[inline]
+pub fn dot_rows_i8(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
+    out.clear();
+    #[cfg(target_arch = "x86_64")]
+    if query.len().is_multiple_of(32) && std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, and rows and query are whole blocks of 32.
+        unsafe { dot_rows_avx2(rows, query, out) };
+        return;
+    }
+    out.extend(rows.chunks_exact(query.len()).map(|row| dot_i8_scalar(row, query)));
+}
+
+/// |q| · sign(r, q) multiplies unsigned by signed bytes: pairs sum to at most 2 · 127², which i16 holds.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn dot_rows_avx2(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
+    use std::arch::x86_64::{
+        _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_abs_epi8, _mm256_add_epi32,
+        _mm256_castsi256_si128, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+        _mm256_maddubs_epi16, _mm256_set1_epi16, _mm256_setzero_si256, _mm256_sign_epi8,
+    };
+    let ones = _mm256_set1_epi16(1);
+    let (query_blocks, _) = query.as_chunks::<32>();
+    for row in rows.chunks_exact(query.len()) {
+        let (row_blocks, _) = row.as_chunks::<32>();
+        let mut sums = _mm256_setzero_si256();
+        for (row_block, query_block) in row_blocks.iter().zip(query_blocks) {
+            // SAFETY: both blocks are 32 readable bytes; the loads need no alignment.
+            let (r, q) = unsafe {
+                (
+                    _mm256_loadu_si256(row_block.as_ptr().cast()),
+                    _mm256_loadu_si256(query_block.as_ptr().cast()),
+                )
+            };
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(r, q));
+            sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, ones));
+        }
+        let four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+        let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
+        let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));
+        out.push(_mm_cvtsi128_si32(one));
+    }
 }
 
 /// 1/‖v‖, or 0 for the zero vector.
@@ -121,9 +151,22 @@ mod tests {
         fn integer_kernels_equal_the_textbook_sum(pairs in proptest::collection::vec(any::<(i8, i8)>(), 0..600)) {
             let (a, b): (Vec<i8>, Vec<i8>) = pairs.iter().copied().unzip();
             let dot: i32 = pairs.iter().map(|&(x, y)| i32::from(x) * i32::from(y)).sum();
-            let distance: i32 = pairs.iter().map(|&(x, y)| (i32::from(x) - i32::from(y)).pow(2)).sum();
             prop_assert_eq!(dot_i8(&a, &b), dot);
-            prop_assert_eq!(squared_distance_i8(&a, &b), distance);
+        }
+
+        #[test]
+        fn rows_times_query_equal_the_textbook_sum(
+            width in prop_oneof![Just(32usize), Just(96), Just(256), Just(7)],
+            values in proptest::collection::vec(-127i8..=127, 1024)
+        ) {
+            let (query, rows) = values.split_at(width);
+            let rows = &rows[..rows.len() / width * width];
+            let mut out = vec![1; 3];
+            dot_rows_i8(rows, query, &mut out);
+            let expected: Vec<i32> = rows.chunks(width).map(|row| {
+                row.iter().zip(query).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum()
+            }).collect();
+            prop_assert_eq!(out, expected);
         }
 
         #[test]

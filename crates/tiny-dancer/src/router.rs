@@ -1,7 +1,7 @@
 //! Ties the rooms together: request → features → components → quality → choice.
 
 use crate::artifact::{BackendSpec, CostUnit, Header, Policy, Tensors};
-use crate::backends::{self, Backend};
+use crate::backends::{self, Backend, BackendScratch};
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CUES, FeatureScratch, Features, Request, SPEC, featurise};
@@ -45,7 +45,7 @@ pub struct Scratch {
     pub features: Features,
     /// What was expected of every model for it.
     pub expect: Expectations,
-    backend: Vec<f32>,
+    backend: BackendScratch,
     components: Vec<f32>,
 }
 
@@ -71,7 +71,9 @@ impl Router {
                 ErrorKind::ArtifactVersion,
                 "features.spec",
                 &header.features.spec,
-                format!("this engine computes features {SPEC}; install a matching tiny-dancer or train again"),
+                format!(
+                    "this engine computes features {SPEC}; install a matching tiny-dancer or train again"
+                ),
             ));
         }
         check_encoder(&header, encoder)?;

@@ -155,7 +155,12 @@ pub fn select(header: &Header, options: &Options, tokens: u32, expect: &mut Expe
     let certified = apply(header, &header.policy, expect, |_| true)?;
     if let Some(pinned) = options.pinned {
         let as_certified = certified.0 == pinned;
-        return Ok(Choice { model: pinned, reason: Reason::Pinned, routed_by: RoutedBy::Override, as_certified });
+        return Ok(Choice {
+            model: pinned,
+            reason: Reason::Pinned,
+            routed_by: RoutedBy::Override,
+            as_certified,
+        });
     }
     let overridden = overridden_policy(header, options)?;
     let wanted = match &overridden {
@@ -175,7 +180,12 @@ pub fn select(header: &Header, options: &Options, tokens: u32, expect: &mut Expe
     let removed = std::mem::take(&mut expect.removed);
     let next = next_feasible(header, policy, expect, |model| removed[model].is_none());
     expect.removed = removed;
-    Ok(Choice { model: next?, reason: Reason::NextFeasible, routed_by: RoutedBy::Constraint, as_certified: false })
+    Ok(Choice {
+        model: next?,
+        reason: Reason::NextFeasible,
+        routed_by: RoutedBy::Constraint,
+        as_certified: false,
+    })
 }
 
 /// The policy with the caller's threshold or cost weight in place of its own.
@@ -223,7 +233,9 @@ fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy
             }
             let unit = match header.policy {
                 Policy::CostWeight { unit, .. } => unit,
-                _ if header.models.iter().all(|m| m.cost.is_some() || m.price_input.is_some()) => CostUnit::Usd,
+                _ if header.models.iter().all(|m| m.cost.is_some() || m.price_input.is_some()) => {
+                    CostUnit::Usd
+                }
                 _ => CostUnit::Calls,
             };
             Ok(Some(Policy::CostWeight { cost_weight, unit }))
@@ -243,7 +255,11 @@ fn apply(
         Policy::Constant { model } => Ok((model, Reason::BestConstant)),
         Policy::Threshold { weak, strong, threshold } => {
             let gain = f64::from(expect.quality[strong]) - f64::from(expect.quality[weak]);
-            if gain >= threshold { Ok((strong, Reason::GainWorthCost)) } else { Ok((weak, Reason::GainTooSmall)) }
+            if gain >= threshold {
+                Ok((strong, Reason::GainWorthCost))
+            } else {
+                Ok((weak, Reason::GainTooSmall))
+            }
         }
         Policy::CostWeight { cost_weight, unit } => {
             let best = best_value(header, cost_weight, unit, expect, &feasible)?;
@@ -269,7 +285,9 @@ fn value(header: &Header, weight: f64, unit: CostUnit, expect: &Expectations, mo
     }
     let cost = match unit {
         CostUnit::Calls => f64::from(u8::from(model == header.best_constant)),
-        CostUnit::Usd => known(expect.cost[model], "price", &header.models[model].name, "the policy weighs cost")?,
+        CostUnit::Usd => {
+            known(expect.cost[model], "price", &header.models[model].name, "the policy weighs cost")?
+        }
     };
     Ok(quality - weight * cost)
 }
@@ -280,7 +298,9 @@ fn known(number: f64, field: &str, model: &str, why: &str) -> Result<f64> {
             ErrorKind::OptionInvalid,
             format!("{field} of {model}"),
             "unknown",
-            format!("{why}; give the {field} when loading (prices=…) or train on a table that has it"),
+            format!(
+                "{why}; give it when loading (models={{name: ModelInfo(…)}}) or train on a table that has it"
+            ),
         ));
     }
     Ok(number)
@@ -369,7 +389,10 @@ fn constraint(
     {
         return Ok(Some(Removal::Latency));
     }
-    Ok(options.min_quality.filter(|&least| f64::from(expect.quality[index]) < least).map(|_| Removal::Quality))
+    Ok(options
+        .min_quality
+        .filter(|&least| f64::from(expect.quality[index]) < least)
+        .map(|_| Removal::Quality))
 }
 
 fn check_options(header: &Header, options: &Options) -> Result<()> {

@@ -141,6 +141,7 @@ class ConstantMixes:
     """
 
     def __init__(self, quality: Floats, cost: Floats, weight: Floats) -> None:
+        """Find the hull of the constants."""
         self.quality, self.cost, self.weight = quality, cost, weight
         means = column_means(quality, weight)
         known = np.flatnonzero(np.isfinite(means))
@@ -214,6 +215,7 @@ class CostSweep:
     def __init__(
         self, predicted_quality: Floats, plan_cost: Floats, quality: Floats, cost: Floats, weight: Floats
     ) -> None:
+        """Decide at every rate at which decisions change, thinned to about a hundred."""
         self._quality, self._cost = quality, cost
         unique: dict[bytes, Ints] = {}
         for rate in self._rates(predicted_quality, plan_cost):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK_ELEMENTS = 1 << 19
 UNDEFINED_SHARE = 0.025
+# Two equal policies differ by the rounding of their sums, which is no evidence.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,12 @@ class Interval:
     @property
     def above_zero(self) -> bool:
         """Whether the whole interval lies above zero."""
-        return self.low > 0
+        return self.low > ROUNDING
 
     @property
     def below_zero(self) -> bool:
         """Whether the whole interval lies below zero."""
-        return self.high < 0
+        return self.high < -ROUNDING
 
 
 @dataclass(frozen=True, slots=True)

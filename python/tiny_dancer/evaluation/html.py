@@ -20,7 +20,7 @@ STYLE = """
 --line:#343a40;--route:#5bc48b;--stop:#ff8f8c;--wait:#e9b44c;--router:#6cb6ff;--tfidf:#ff9d66;
 --length:#6fce9b;--random:#a2abb4;--oracle:#c9a3f5}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:74rem;padding:2rem 1.25rem 4rem;background:var(--page);color:var(--ink);
+body{margin:0 auto;max-width:78rem;padding:2rem 1.25rem 4rem;background:var(--page);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
 h1{font-size:1rem;font-weight:600;color:var(--faint);margin:0 0 .75rem;overflow-wrap:anywhere}
 h2{font-size:1.15rem;margin:2.5rem 0 .6rem}
@@ -30,12 +30,12 @@ overflow-wrap:anywhere}
 .verdict ul{margin:0;padding-left:1.1rem}
 .route{--tone:var(--route)}.stop{--tone:var(--stop)}.wait{--tone:var(--wait)}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:.3rem}
-table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;padding:.6rem .8rem;color:var(--faint)}
-th,td{padding:.42rem .8rem;text-align:right;border-top:1px solid var(--line);white-space:nowrap}
+table{border-collapse:collapse;width:100%;font-size:.84rem;font-variant-numeric:tabular-nums}
+caption{text-align:left;padding:.6rem;color:var(--faint)}
+th,td{padding:.42rem .6rem;text-align:right;border-top:1px solid var(--line);white-space:nowrap}
 thead th{white-space:normal;vertical-align:bottom;border-top:0}
 th:first-child,td:first-child{text-align:left}
-tbody th{font-weight:400;white-space:normal;min-width:14rem;overflow-wrap:anywhere}
+tbody th{font-weight:400;white-space:normal;min-width:12.5rem;overflow-wrap:anywhere}
 tbody tr.own{font-weight:650}tbody tr.own th{font-weight:650;color:var(--router)}
 .plots{display:grid;align-items:start;gap:1.2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr))}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:.3rem;padding:.9rem}
@@ -122,7 +122,7 @@ def html_report(evaluation: Evaluation) -> str:
         f"<p>{escape(verdict.headline)}</p><ul>{reasons}</ul></section>",
         "<h2>The figures</h2>",
         _table(
-            "Router and baselines, means per request with 95 % intervals",
+            f"Means per request with 95 % intervals; cost in {evaluation.cost_unit}",
             wording.policy_table(evaluation),
             own=0,
         ),
@@ -141,7 +141,11 @@ def html_report(evaluation: Evaluation) -> str:
     )
     parts += ["<h2>The guarantee</h2>", f"<p>{escape(words)}</p>"]
     parts += ["<h2>Plots</h2>", _plots(evaluation), "<h2>Models</h2>"]
-    parts.append(_table("Means over observed requests", wording.model_table(evaluation)))
+    parts.append(
+        _table(
+            f"Means over observed requests; cost in {evaluation.cost_unit}", wording.model_table(evaluation)
+        )
+    )
     if evaluation.tasks:
         parts += ["<h2>Tasks</h2>", _table("By number of requests", wording.task_table(evaluation))]
     if evaluation.robustness:

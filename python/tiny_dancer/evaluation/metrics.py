@@ -69,6 +69,7 @@ class PairScorer:
     """
 
     def __init__(self, gain_score: Floats, quality_weak: Floats, quality_strong: Floats) -> None:
+        """Sort once; ties become one piece of the curve."""
         score = np.asarray(gain_score, dtype=np.float64)
         weak = np.asarray(quality_weak, dtype=np.float64)
         strong = np.asarray(quality_strong, dtype=np.float64)

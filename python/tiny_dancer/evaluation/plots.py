@@ -61,6 +61,7 @@ def _draw(
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
+        "axes.axisbelow": True,
         "grid.color": FAINT,
         "grid.alpha": 0.25,
         "legend.frameon": False,

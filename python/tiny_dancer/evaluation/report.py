@@ -38,7 +38,7 @@ def terminal_report(evaluation: Evaluation) -> RenderableType:
             title=Text(f"{evaluation.title}: {verdict.choice}"),
             border_style=COLOURS[verdict.choice],
         ),
-        _table("Router and baselines", wording.policy_table(evaluation)),
+        _table(f"Router and baselines (cost in {evaluation.cost_unit})", wording.policy_table(evaluation)),
     ]
     if evaluation.pair is not None:
         pair = evaluation.pair

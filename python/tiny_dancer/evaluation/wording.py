@@ -78,7 +78,7 @@ def policy_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[st
     header = (
         "policy",
         "quality",
-        f"cost ({evaluation.cost_unit})",
+        "cost",
         "router minus it",
         "over matched costs",
         "router minus it",

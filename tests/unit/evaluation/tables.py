@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 
@@ -15,7 +16,7 @@ def features_of(prompts: tuple[str, ...]) -> FeatureTable:
     offsets, ngrams, tokens = [0], [], []
     for prompt in prompts:
         words = re.findall(r"\w+", prompt.lower())
-        grams = {*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))}
+        grams = {*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))}
         ngrams += sorted({zlib.crc32(gram.encode()) % (1 << 17) for gram in grams})
         offsets.append(len(ngrams))
         tokens.append(len(words))

@@ -95,9 +95,8 @@ def test_a_router_that_is_only_length_is_not_routed() -> None:
     length = features.tokens / features.tokens.max()
     quality = np.stack([rng.random(5000) > length * 0.8, rng.random(5000) < 0.9], axis=1).astype(float)
     forecast = np.stack([1 - length * 0.8, np.full(5000, 0.9)], axis=1)
-    found = evaluate(
-        forecast, None, (forecast - [0, 0.05]).argmax(axis=1), make_outcomes(quality, features=features)
-    )
+    decision = (forecast - [0, 0.3]).argmax(axis=1)
+    found = evaluate(forecast, None, decision, make_outcomes(quality, features=features), replicates=200)
     assert found.verdict.choice == "do not route" and "length" in found.verdict.headline
 
 
@@ -130,7 +129,7 @@ def test_unobserved_outcomes_are_left_out_and_said() -> None:
     holes = np.random.default_rng(8).random(quality.shape) < 0.3
     table = make_outcomes(np.where(holes, np.nan, quality), features=features)
     found = evaluate(forecast, None, forecast.argmax(axis=1), table, replicates=200)
-    complete = evaluate(forecast, None, forecast.argmax(axis=1), make_outcomes(quality, features=features))
+    complete = evaluate(forecast, None, forecast.argmax(axis=1), make_outcomes(quality), replicates=20)
     assert any("no outcome" in note for note in found.notes)
     full, part = policy(complete, "router").quality, policy(found, "router").quality
     assert part.low <= full.estimate <= part.high

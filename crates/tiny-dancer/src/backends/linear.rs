@@ -1,10 +1,10 @@
 //! Linear scores over hashed n-grams (int8 weights), cues and the static embedding.
 
-use super::Backend;
+use super::{Backend, BackendScratch};
 use crate::artifact::Tensors;
+use crate::encoder::DIM;
 use crate::error::Result;
 use crate::features::{CHAR_BASE, CUES, Features};
-use crate::encoder::DIM;
 
 /// score = intercept + s_w/√n_w · Σ word weights + s_c/√n_c · Σ character weights + cues·C + embedding·E.
 ///
@@ -46,7 +46,13 @@ fn gather(table: &[i8], components: usize, component: usize, indices: &[u32]) ->
 }
 
 impl Backend for Linear {
-    fn add_scores(&self, features: &Features, weight: &[f32], _scratch: &mut Vec<f32>, out: &mut [f32]) {
+    fn add_scores(
+        &self,
+        features: &Features,
+        weight: &[f32],
+        _scratch: &mut BackendScratch,
+        out: &mut [f32],
+    ) {
         // Words come first: features keep the two kinds apart.
         let (words, characters) = (features.word_ngrams(), features.character_ngrams());
         let word_norm = 1.0 / (words.len().max(1) as f32).sqrt();
@@ -62,7 +68,8 @@ impl Backend for Linear {
             score += word * word_norm * self.word_scale[component];
             score += character * character_norm * self.character_scale[component];
             score += crate::kernels::dot_f32(&self.cues[component * CUES..][..CUES], &features.cues);
-            score += crate::kernels::dot_f32(&self.embedding[component * DIM..][..DIM], &features.unit_embedding);
+            score +=
+                crate::kernels::dot_f32(&self.embedding[component * DIM..][..DIM], &features.unit_embedding);
             out[component] += weight[component] * score;
         }
     }

@@ -1,6 +1,6 @@
 //! A small ensemble of regression trees over the cues and the static embedding.
 
-use super::Backend;
+use super::{Backend, BackendScratch};
 use crate::artifact::Tensors;
 use crate::encoder::DIM;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,7 +49,10 @@ impl Trees {
         let sizes = tensors.u16_vector(&format!("{name}.size"))?;
         let (leaves, leaf_rows) = tensors.i8_rows(&format!("{name}.leaf"), components)?;
         if thresholds.len() != features.len() || features.len() != rights.len() {
-            return Err(invalid("feature", format!("{} features, {} thresholds", features.len(), thresholds.len())));
+            return Err(invalid(
+                "feature",
+                format!("{} features, {} thresholds", features.len(), thresholds.len()),
+            ));
         }
         let nodes: Vec<Node> = thresholds
             .iter()
@@ -65,7 +68,8 @@ impl Trees {
                 return Err(invalid("size", format!("tree {tree} has {size} nodes")));
             };
             let tree_leaves = tree_nodes.iter().filter(|node| node.feature == LEAF).count();
-            check_tree(tree_nodes, tree_leaves).map_err(|what| invalid("right", format!("tree {tree}: {what}")))?;
+            check_tree(tree_nodes, tree_leaves)
+                .map_err(|what| invalid("right", format!("tree {tree}: {what}")))?;
             starts.push((first as u32, first_leaf as u32));
             first += size;
             first_leaf += tree_leaves;
@@ -93,7 +97,11 @@ impl Trees {
             if node.feature == LEAF {
                 return first_leaf as usize + usize::from(node.right);
             }
-            at = if inputs[usize::from(node.feature)] <= node.threshold { at + 1 } else { u32::from(node.right) };
+            at = if inputs[usize::from(node.feature)] <= node.threshold {
+                at + 1
+            } else {
+                u32::from(node.right)
+            };
         }
     }
 }
@@ -126,7 +134,13 @@ fn check_tree(nodes: &[Node], leaves: usize) -> std::result::Result<(), String> 
 }
 
 impl Backend for Trees {
-    fn add_scores(&self, features: &Features, weight: &[f32], _scratch: &mut Vec<f32>, out: &mut [f32]) {
+    fn add_scores(
+        &self,
+        features: &Features,
+        weight: &[f32],
+        _scratch: &mut BackendScratch,
+        out: &mut [f32],
+    ) {
         let mut inputs = [0f32; CUES + DIM];
         inputs[..CUES].copy_from_slice(&features.cues);
         inputs[CUES..].copy_from_slice(&features.unit_embedding);

@@ -35,19 +35,46 @@ pub(super) mod flag {
 }
 
 const LISTS: &[(u32, &str)] = &[
-    (flag::STOP, "the a an of to in and is are was were for on that this with as by at from be or it which what has have had not but"),
-    (flag::NUMBER_WORD, "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen first second third fourth fifth"),
-    (flag::TIME, "second seconds minute minutes hour hours day days week weeks weekly daily month months monthly year years yearly annual today yesterday tomorrow monday tuesday wednesday thursday friday saturday sunday morning afternoon evening night noon am pm o'clock age old"),
-    (flag::COMPARISON, "more less than fewer greater larger smaller bigger older younger longer shorter higher lower faster slower most least as best worst better worse largest smallest highest lowest same equal difference"),
+    (
+        flag::STOP,
+        "the a an of to in and is are was were for on that this with as by at from be or it which what has have had not but",
+    ),
+    (
+        flag::NUMBER_WORD,
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen first second third fourth fifth",
+    ),
+    (
+        flag::TIME,
+        "second seconds minute minutes hour hours day days week weeks weekly daily month months monthly year years yearly annual today yesterday tomorrow monday tuesday wednesday thursday friday saturday sunday morning afternoon evening night noon am pm o'clock age old",
+    ),
+    (
+        flag::COMPARISON,
+        "more less than fewer greater larger smaller bigger older younger longer shorter higher lower faster slower most least as best worst better worse largest smallest highest lowest same equal difference",
+    ),
     (flag::RATE, "each every per apiece rate average times"),
-    (flag::SCALE, "twice double triple half thrice quarter quarters third thirds halves doubled tripled percent fraction ratio"),
+    (
+        flag::SCALE,
+        "twice double triple half thrice quarter quarters third thirds halves doubled tripled percent fraction ratio",
+    ),
     (flag::TOTAL, "total altogether all together sum combined whole entire both"),
-    (flag::REMAINDER, "left remaining remain remains rest still lost gave gives spent spends sold eaten ate away remainder"),
+    (
+        flag::REMAINDER,
+        "left remaining remain remains rest still lost gave gives spent spends sold eaten ate away remainder",
+    ),
     (flag::CONDITION, "if when suppose assume assuming given let unless whether then"),
-    (flag::NEGATION, "not no except never none cannot neither nor without false incorrect untrue isn't doesn't don't didn't won't can't aren't wasn't couldn't least"),
+    (
+        flag::NEGATION,
+        "not no except never none cannot neither nor without false incorrect untrue isn't doesn't don't didn't won't can't aren't wasn't couldn't least",
+    ),
     (flag::PRONOUN, "he she they him her his hers their them it its i you we my your our us"),
-    (flag::MATHEMATICS, "equation function integral derivative matrix vector polynomial probability theorem group ring field prime integer integers solve compute calculate evaluate find x y z n sin cos log sqrt mean variance proof prove graph set"),
-    (flag::UNIT, "dollar dollars cent cents mile miles km meter meters metres feet foot inch inches yard yards pound pounds ounce ounces kg kilogram grams gram liter liters gallon gallons cup cups mph kilometers cm mm g m l ml hz v volts j joules newtons mol k degrees"),
+    (
+        flag::MATHEMATICS,
+        "equation function integral derivative matrix vector polynomial probability theorem group ring field prime integer integers solve compute calculate evaluate find x y z n sin cos log sqrt mean variance proof prove graph set",
+    ),
+    (
+        flag::UNIT,
+        "dollar dollars cent cents mile miles km meter meters metres feet foot inch inches yard yards pound pounds ounce ounces kg kilogram grams gram liter liters gallon gallons cup cups mph kilometers cm mm g m l ml hz v volts j joules newtons mol k degrees",
+    ),
     (flag::PERCENT, "percent"),
     (flag::WHAT, "what"),
     (flag::WHY, "why"),

@@ -46,7 +46,8 @@ impl Options {
                 continue;
             }
             let before = start.checked_sub(1).map(|at| characters[at]);
-            if !matches!(before, None | Some(' ' | '(')) || !matches!(characters[mark.start as usize], '.' | ')' | ':')
+            if !matches!(before, None | Some(' ' | '('))
+                || !matches!(characters[mark.start as usize], '.' | ')' | ':')
             {
                 continue;
             }
@@ -101,7 +102,10 @@ impl Options {
         let rest = if ends_with_colon { &tokens[..tokens.len() - 1] } else { tokens };
         match rest.last() {
             Some(token)
-                if characters[token.start as usize..token.end as usize].iter().copied().eq("answer".chars()) =>
+                if characters[token.start as usize..token.end as usize]
+                    .iter()
+                    .copied()
+                    .eq("answer".chars()) =>
             {
                 &rest[..rest.len() - 1]
             }
@@ -147,7 +151,9 @@ impl Options {
             if let Some(first) = option.first() {
                 first_hashes[index] = first.hash;
                 let roman = characters[first.start as usize..first.end as usize] == ['i']
-                    && option.get(1).is_some_and(|second| matches!(characters[second.start as usize], 'a' | ','));
+                    && option
+                        .get(1)
+                        .is_some_and(|second| matches!(characters[second.start as usize], 'a' | ','));
                 all_or_none |= lexicon.flags(first.hash) & flag::ALL_OR_NONE != 0 || roman;
             }
             let set_start = self.sets.len();
@@ -165,7 +171,8 @@ impl Options {
 
         let lengths = || self.ranges.iter().map(|&(start, end)| (end - start) as f32);
         let mean = lengths().sum::<f32>() / options as f32;
-        let variance = lengths().map(|length| (length - mean) * (length - mean)).sum::<f32>() / options as f32;
+        let variance =
+            lengths().map(|length| (length - mean) * (length - mean)).sum::<f32>() / options as f32;
         let set = |index: usize| {
             let start = if index == 0 { 0 } else { self.set_ends[index - 1] };
             &self.sets[start..self.set_ends[index]]

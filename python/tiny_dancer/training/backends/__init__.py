@@ -8,7 +8,7 @@ from tiny_dancer.training.backends.trees import BoostedTrees, ExtraTrees
 __all__ = ["FAMILIES", "Backend", "FittedBackend", "Targets"]
 
 FAMILIES: tuple[tuple[Backend, ...], ...] = (
-    (ExtraTrees(), ExtraTrees("extra_trees_embedding", embedding=True)),
+    (ExtraTrees(),),
     (Memory(), Memory("memory_firm", ridge=30.0)),
     (BoostedTrees(),),
     (Linear(), Linear("linear_firm", ridge=100.0)),

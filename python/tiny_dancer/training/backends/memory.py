@@ -36,7 +36,7 @@ class FittedMemory:
         """Components [n, r]."""
         cues = _standardise(features.cues, self.cue_mean, self.cue_scale)
         kernel = _kernel(unit_embedding(features), cues, _unit(self.embeddings), self.cues, self.gamma)
-        return kernel @ self.coefficients.astype(np.float64) + self.intercept
+        return kernel @ self.coefficients.T.astype(np.float64) + self.intercept
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Tensors by the engine's names."""
@@ -84,7 +84,7 @@ class Memory:
     """
 
     name: str = "memory"
-    landmarks: int = 384
+    landmarks: int = 256
     cue_width: float = 1.5
     embedding_width: float = 1.5
     ridge: float = 10.0
@@ -113,7 +113,7 @@ class Memory:
         return FittedMemory(
             embeddings=np.ascontiguousarray(features.embedding[chosen]),
             cues=cues[chosen],
-            coefficients=coefficients.astype(np.float32),
+            coefficients=np.ascontiguousarray(coefficients.T, np.float32),
             intercept=intercept.astype(np.float32),
             cue_mean=mean.astype(np.float32),
             cue_scale=scale,

@@ -1,0 +1,6 @@
+"""From a request to a decision."""
+
+from tiny_dancer.routing.requests import featurise
+from tiny_dancer.routing.router import Router
+
+__all__ = ["Router", "featurise"]

@@ -1,0 +1,107 @@
+"""Requests as callers write them → requests as the engine takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from tiny_dancer import _core
+from tiny_dancer.errors import RequestError
+
+if TYPE_CHECKING:
+    from tiny_dancer.types import FeatureTable
+
+ChatMessages: TypeAlias = Sequence[Mapping[str, Any]]
+Request: TypeAlias = "str | ChatMessages"
+
+_ROLES = {"system": 0, "developer": 0, "user": 1, "assistant": 2, "tool": 2, "function": 2}
+
+
+def chat_messages(messages: ChatMessages, field: str = "messages") -> _core.Messages:
+    """OpenAI chat messages as (role number, text).
+
+    Content may be a string, a list of parts (those of type ``text`` count, images and audio do not) or None
+    (an assistant's tool calls).
+
+    Raises:
+        RequestError: no message, an unknown role, or content of another shape.
+    """
+    if not messages:
+        raise RequestError(field, "no message", "give at least one chat message, or a text")
+    result: _core.Messages = []
+    for number, message in enumerate(messages):
+        where = f"{field}[{number}]"
+        if not isinstance(message, Mapping):
+            raise RequestError(where, type(message).__name__, 'give {"role": …, "content": …}')
+        role = message.get("role")
+        if role not in _ROLES:
+            raise RequestError(f"{where}.role", role, f"use one of {', '.join(_ROLES)}")
+        result.append((_ROLES[role], _content(message.get("content"), f"{where}.content")))
+    return result
+
+
+def _content(content: object, where: str) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        texts = []
+        for part in content:
+            if isinstance(part, str):
+                texts.append(part)
+            elif isinstance(part, Mapping):
+                if part.get("type") in ("text", "input_text", "output_text"):
+                    texts.append(str(part.get("text", "")))
+            else:
+                raise RequestError(where, type(part).__name__, "parts are objects with a type")
+        return "\n".join(texts)
+    raise RequestError(where, type(content).__name__, "content is a string, a list of parts or null")
+
+
+def tools_text(tools: object, field: str = "tools") -> str | None:
+    """The tools offered as JSON text: a string stays, anything else is encoded."""
+    if tools is None or isinstance(tools, str):
+        return tools
+    try:
+        return msgspec.json.encode(tools).decode()
+    except (TypeError, ValueError) as error:
+        raise RequestError(field, type(tools).__name__, "give tools as JSON text or JSON values") from error
+
+
+def split_requests(requests: Sequence[Request]) -> tuple[list[str], list[_core.Messages | None] | None]:
+    """Texts and messages of a batch, row by row; the second is None where all rows are texts."""
+    texts: list[str] = []
+    messages: list[_core.Messages | None] = []
+    for row, request in enumerate(requests):
+        if isinstance(request, str):
+            texts.append(request)
+            messages.append(None)
+        elif isinstance(request, Sequence):
+            texts.append("")
+            messages.append(chat_messages(request, f"requests[{row}].messages"))
+        else:
+            kind = type(request).__name__
+            raise RequestError(f"requests[{row}]", kind, "give a text or a list of chat messages")
+    return texts, messages if any(each is not None for each in messages) else None
+
+
+def featurise(
+    prompts: Sequence[str],
+    messages: Sequence[str | None] | None = None,
+    tools: Sequence[str | None] | None = None,
+) -> FeatureTable:
+    """Engine features of the rows of a table, whose messages and tools are JSON texts.
+
+    Raises:
+        RequestError: a row that cannot be routed.
+    """
+    parsed = None
+    if messages is not None:
+        parsed = [
+            None if text is None else chat_messages(msgspec.json.decode(text), f"messages of row {row}")
+            for row, text in enumerate(messages)
+        ]
+    return _core.featurise(prompts, parsed, tools)
