@@ -1,1 +1,92 @@
-"""Tiny Dancer."""
+"""Tiny Dancer decides in microseconds which model is worth calling, with a guarantee on the quality given up.
+
+``Router.load()`` gives the shipped router. :func:`fit`, :func:`calibrate` and :func:`evaluate` make, certify and
+judge one from a table of what each model scored (`train` extra).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tiny_dancer._version import __version__
+from tiny_dancer.errors import (
+    ArtifactChecksumError,
+    ArtifactError,
+    ArtifactSelfCheckError,
+    ArtifactVersionError,
+    DataError,
+    EncoderMissingError,
+    MissingExtraError,
+    NoFeasibleModelError,
+    NotCertifiedError,
+    OptionError,
+    RequestError,
+    TinyDancerError,
+    TrainingError,
+)
+from tiny_dancer.routing import Router
+from tiny_dancer.types import Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
+
+if TYPE_CHECKING:
+    from tiny_dancer.evaluation.results import Evaluation
+    from tiny_dancer.training.api import calibrate, evaluate, fit, read_outcomes
+    from tiny_dancer.training.calibrate import Calibrated
+    from tiny_dancer.training.estimator import RouterEstimator
+    from tiny_dancer.training.fit import Fitted
+
+
+__all__ = [
+    "ArtifactChecksumError",
+    "ArtifactError",
+    "ArtifactSelfCheckError",
+    "ArtifactVersionError",
+    "Calibrated",
+    "DataError",
+    "Decision",
+    "DecisionBatch",
+    "EncoderMissingError",
+    "Evaluation",
+    "FeatureTable",
+    "Fitted",
+    "Guarantee",
+    "MissingExtraError",
+    "ModelInfo",
+    "NoFeasibleModelError",
+    "NotCertifiedError",
+    "OptionError",
+    "Outcomes",
+    "RequestError",
+    "Router",
+    "RouterEstimator",
+    "TinyDancerError",
+    "TrainingError",
+    "__version__",
+    "calibrate",
+    "evaluate",
+    "fit",
+    "read_outcomes",
+]
+
+_LAZY = {
+    "Calibrated": "tiny_dancer.training.calibrate",
+    "Evaluation": "tiny_dancer.evaluation.results",
+    "Fitted": "tiny_dancer.training.fit",
+    "RouterEstimator": "tiny_dancer.training.estimator",
+    "calibrate": "tiny_dancer.training.api",
+    "evaluate": "tiny_dancer.training.api",
+    "fit": "tiny_dancer.training.api",
+    "read_outcomes": "tiny_dancer.training.api",
+}
+"""Names that need the `train` extra: imported when first used, so that routing alone starts fast."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("tiny_dancer"):
+            raise
+        raise MissingExtraError(error.name, "not installed", "pip install 'tiny-dancer[train]'") from error

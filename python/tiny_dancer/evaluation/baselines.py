@@ -281,9 +281,7 @@ def length_score(outcomes: Outcomes) -> Floats | None:
     return None
 
 
-def tfidf_ridge(
-    features: FeatureTable, target: Floats, folds: Ints, *, weight: Floats | None = None
-) -> Floats:
+def tfidf_ridge(features: FeatureTable, target: Floats, folds: Ints, *, weight: Floats | None = None) -> Floats:
     """Out-of-fold ridge regression on binary TF-IDF of hashed word 1-2-grams.
 
     Args:
@@ -302,15 +300,11 @@ def tfidf_ridge(
     try:
         from scipy.sparse import csr_matrix
     except ImportError as missing:
-        raise MissingExtraError(
-            "scikit-learn", "not installed", "pip install 'tiny-dancer[train]'"
-        ) from missing
+        raise MissingExtraError("scikit-learn", "not installed", "pip install 'tiny-dancer[train]'") from missing
     n = len(features)
     numbers = np.unique(folds)
     if len(target) != n or len(folds) != n or len(numbers) < 2:
-        raise DataError(
-            "folds", f"{len(numbers)} folds, {n} rows", "give two folds or more, one number per row"
-        )
+        raise DataError("folds", f"{len(numbers)} folds, {n} rows", "give two folds or more, one number per row")
     word = features.ngrams < CHAR_BASE
     rows = np.repeat(np.arange(n), np.diff(features.ngram_offsets))[word]
     vocabulary, columns = np.unique(features.ngrams[word], return_inverse=True)
@@ -343,9 +337,7 @@ def _ridge_prediction(
         from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import Ridge
     except ImportError as missing:
-        raise MissingExtraError(
-            "scikit-learn", "not installed", "pip install 'tiny-dancer[train]'"
-        ) from missing
+        raise MissingExtraError("scikit-learn", "not installed", "pip install 'tiny-dancer[train]'") from missing
     transform = TfidfTransformer().fit(counts[train])  # type: ignore[index]
     inside, outside = transform.transform(counts[train]), transform.transform(counts[test])  # type: ignore[index]
     out = np.zeros((int(test.sum()), target.shape[1]))

@@ -115,9 +115,7 @@ def evaluate(
         )
 
     columns = _Columns()
-    at_quality = {
-        name: columns.add(rows.quality) for name, rows in {"router": router, **field.rivals}.items()
-    }
+    at_quality = {name: columns.add(rows.quality) for name, rows in {"router": router, **field.rivals}.items()}
     at_gap = {name: columns.add(router.quality - rows.quality) for name, rows in field.rivals.items()}
     at_curve = {name: columns.add(_row_mean(table)) for name, table in curves.items()}
     at_curve_gap = {
@@ -218,22 +216,14 @@ def _checked(predicted: Floats, predicted_cost: Floats | None, decision: Ints, o
     if n == 0:
         raise DataError("outcomes", "no rows", "give at least one row")
     if predicted.shape != (n, m) or not np.isfinite(predicted).all():
-        raise DataError(
-            "predicted_quality", f"shape {predicted.shape}", f"give finite values of shape {(n, m)}"
-        )
-    if predicted_cost is not None and (
-        predicted_cost.shape != (n, m) or not np.isfinite(predicted_cost).all()
-    ):
-        raise DataError(
-            "predicted_cost", f"shape {predicted_cost.shape}", f"give finite values of shape {(n, m)}"
-        )
+        raise DataError("predicted_quality", f"shape {predicted.shape}", f"give finite values of shape {(n, m)}")
+    if predicted_cost is not None and (predicted_cost.shape != (n, m) or not np.isfinite(predicted_cost).all()):
+        raise DataError("predicted_cost", f"shape {predicted_cost.shape}", f"give finite values of shape {(n, m)}")
     checked = np.asarray(decision)
     if checked.shape != (n,) or checked.dtype.kind not in "iu":
         raise DataError("decision", f"shape {checked.shape}, {checked.dtype}", f"give {n} column numbers")
     if checked.min() < 0 or checked.max() >= m:
-        raise OptionError(
-            "decision", f"{checked.min()} to {checked.max()}", f"give columns from 0 to {m - 1}"
-        )
+        raise OptionError("decision", f"{checked.min()} to {checked.max()}", f"give columns from 0 to {m - 1}")
     return checked.astype(np.int64)
 
 

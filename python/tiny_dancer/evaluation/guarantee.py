@@ -206,9 +206,7 @@ def certify(
     grouped = len(units) < rows
     used: Test = test if test != "auto" else ("binomial" if binary and not grouped else "betting")
     if (binary or used == "binomial") and not np.isin(table, (0.0, 1.0)).all():
-        raise DataError(
-            "losses", "values other than 0 and 1", "do not declare them binary; use test='betting'"
-        )
+        raise DataError("losses", "values other than 0 and 1", "do not declare them binary; use test='betting'")
     if used == "binomial" and grouped:
         raise OptionError("test", "binomial on grouped rows", "group means are not binary: use 'betting'")
     p_values = _p_values(units, used, epsilon, delta, bounds, seed)
@@ -276,9 +274,7 @@ def _p_values(
         return hoeffding_bentkus_pvalue(mean, n, bound)
     if test == "binomial":
         return _binomial_cdf(np.rint(units.sum(axis=0)), n, epsilon)
-    raise OptionError(
-        "test", test, "choose 'auto', 'betting', 'binomial', 'hoeffding_bentkus' or 'hoeffding'"
-    )
+    raise OptionError("test", test, "choose 'auto', 'betting', 'binomial', 'hoeffding_bentkus' or 'hoeffding'")
 
 
 def rows_needed(

@@ -98,9 +98,7 @@ def _plots(evaluation: Evaluation) -> str:
         error = wording.number(evaluation.calibration.calibration_error)
         label = f"Observed against forecast quality; expected calibration error {error}."
         figures.append(
-            _figure(
-                f"Reliability (ECE {error})", plots.reliability_plot(evaluation.calibration, escape(label))
-            )
+            _figure(f"Reliability (ECE {error})", plots.reliability_plot(evaluation.calibration, escape(label)))
         )
     shares = ", ".join(f"{m.name} {wording.percent(m.share)}" for m in evaluation.models)
     figures.append(
@@ -136,15 +134,11 @@ def html_report(evaluation: Evaluation) -> str:
         parts += ["<h2>As a weak and a strong model</h2>"]
         parts.append(_table(caption, wording.pair_table(evaluation), own=0))
     certificate = evaluation.guarantee
-    words = (
-        certificate.text() if certificate else "None. Calibrate for a certified bound on the quality lost."
-    )
+    words = certificate.text() if certificate else "None. Calibrate for a certified bound on the quality lost."
     parts += ["<h2>The guarantee</h2>", f"<p>{escape(words)}</p>"]
     parts += ["<h2>Plots</h2>", _plots(evaluation), "<h2>Models</h2>"]
     parts.append(
-        _table(
-            f"Means over observed requests; cost in {evaluation.cost_unit}", wording.model_table(evaluation)
-        )
+        _table(f"Means over observed requests; cost in {evaluation.cost_unit}", wording.model_table(evaluation))
     )
     if evaluation.tasks:
         parts += ["<h2>Tasks</h2>", _table("By number of requests", wording.task_table(evaluation))]

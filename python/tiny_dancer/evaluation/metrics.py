@@ -298,12 +298,7 @@ def hull_indices(cost: Floats, quality: Floats) -> list[int]:
     Raises DataError where there is no point or one is not finite.
     """
     x, y = np.asarray(cost, dtype=np.float64), np.asarray(quality, dtype=np.float64)
-    if (
-        x.shape != y.shape
-        or x.ndim != 1
-        or len(x) == 0
-        or not (np.isfinite(x).all() and np.isfinite(y).all())
-    ):
+    if x.shape != y.shape or x.ndim != 1 or len(x) == 0 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise DataError("cost", f"shapes {x.shape}, {y.shape}", "give p finite costs and qualities")
     hull: list[int] = []
     for i in np.lexsort((-y, x)):

@@ -60,9 +60,7 @@ class PairScores:
         return np.stack(columns, axis=1)
 
 
-def pair_scores(
-    pair: tuple[int, int], scores: Mapping[str, Floats | None], quality: Floats
-) -> PairScores | None:
+def pair_scores(pair: tuple[int, int], scores: Mapping[str, Floats | None], quality: Floats) -> PairScores | None:
     """Scorers for the methods that have a score; None where no row has both models observed."""
     weak, strong = quality[:, pair[0]], quality[:, pair[1]]
     if not (np.isfinite(weak) & np.isfinite(strong)).any():

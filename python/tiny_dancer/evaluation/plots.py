@@ -36,18 +36,14 @@ STYLES = {
 }
 
 
-def _draw(
-    name: str, label: str, paint: Callable[[Any], None], *, width: float = 5.6, height: float = 3.8
-) -> str:
+def _draw(name: str, label: str, paint: Callable[[Any], None], *, width: float = 5.6, height: float = 3.8) -> str:
     """One figure as an ``<svg role="img">`` with a text alternative, ids prefixed by ``name``."""
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError as missing:
-        raise MissingExtraError(
-            "matplotlib", "not installed", "pip install 'tiny-dancer[report]'"
-        ) from missing
+        raise MissingExtraError("matplotlib", "not installed", "pip install 'tiny-dancer[report]'") from missing
     style: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": name,
@@ -117,9 +113,7 @@ def cost_quality_plot(
             if curve.low:
                 axes.fill_between(curve.cost, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         shown = [c for c in constants if np.isfinite(c[1]) and np.isfinite(c[2])]
-        axes.scatter(
-            [c[1] for c in shown], [c[2] for c in shown], color=INK, s=22, zorder=3, label="one model"
-        )
+        axes.scatter([c[1] for c in shown], [c[2] for c in shown], color=INK, s=22, zorder=3, label="one model")
         axes.scatter(*router, color=ROUTER, s=70, marker="D", zorder=4, label="router as set")
         spent = [c[1] for c in shown]
         if unit == "USD" and min(spent) > 0 and max(spent) > LOGARITHMIC_FROM * min(spent):

@@ -47,9 +47,7 @@ def terminal_report(evaluation: Evaluation) -> RenderableType:
     certificate = evaluation.guarantee
     parts.append(
         Panel(
-            Text(
-                certificate.text() if certificate else "None: run calibrate for a bound on the quality lost."
-            ),
+            Text(certificate.text() if certificate else "None: run calibrate for a bound on the quality lost."),
             title="Guarantee",
             border_style="green" if certificate and certificate.certified else "yellow",
         )

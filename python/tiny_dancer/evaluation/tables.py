@@ -52,9 +52,7 @@ def task_figures(
     )
 
 
-def model_figures(
-    predicted: Floats, cost: Floats, decision: Ints, outcomes: Outcomes
-) -> tuple[ModelFigures, ...]:
+def model_figures(predicted: Floats, cost: Floats, decision: Ints, outcomes: Outcomes) -> tuple[ModelFigures, ...]:
     """One entry per model: quality, cost, share of the decisions, and the error of its forecast."""
     weight = outcomes.weight
     means, costs = column_means(outcomes.quality, weight), column_means(cost, weight)

@@ -77,9 +77,7 @@ def decide(
     if not chance.above_zero:
         found = f"Against a random mix of models {where} the router's quality differs by {_span(chance)}."
         if chance.high < WORTHWHILE:
-            return Verdict(
-                "do not route", "Do not route: reading the request gains next to nothing.", (found,)
-            )
+            return Verdict("do not route", "Do not route: reading the request gains next to nothing.", (found,))
         return Verdict(
             "not enough data",
             "Not enough data: the router cannot be told from a random mix yet.",
@@ -165,9 +163,7 @@ def _as_it_is_set(
         cost = f", {saving:.0%} cheaper" if cheaper else ""
         headline = f"Route: {gain}{cost}."
     elif gap_reference.low >= -WORTHWHILE:
-        headline = (
-            f"Route: {saving:.0%} cheaper than always {reference}, with quality the same within a point."
-        )
+        headline = f"Route: {saving:.0%} cheaper than always {reference}, with quality the same within a point."
     elif gap_reference.below_zero:
         lost = _points(-gap_reference.estimate).lstrip("+")
         headline = f"Route: {saving:.0%} cheaper than always {reference} if {lost} points of quality may go."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
@@ -81,7 +81,7 @@ def split_requests(requests: Sequence[Request]) -> tuple[list[str], list[_core.M
             messages.append(None)
         elif isinstance(request, Sequence):
             texts.append("")
-            messages.append(chat_messages(request, f"requests[{row}].messages"))
+            messages.append(chat_messages(cast("ChatMessages", request), f"requests[{row}].messages"))
         else:
             kind = type(request).__name__
             raise RequestError(f"requests[{row}]", kind, "give a text or a list of chat messages")

@@ -132,7 +132,15 @@ class Router:
         """
         start = perf_counter_ns()
         options = self._options(
-            max_cost, min_quality, max_latency, allowed, exclude, pin, threshold, cost_weight, expected_output_tokens
+            max_cost,
+            min_quality,
+            max_latency,
+            allowed,
+            exclude,
+            pin,
+            threshold,
+            cost_weight,
+            expected_output_tokens,
         )
         if isinstance(request, str):
             decided = self._engine.decide(request, None, tools_text(tools), options)
@@ -199,13 +207,21 @@ class Router:
                 raise RequestError("tools", f"{len(tools)} for {len(listed)} requests", "give one entry a request")
             documents = [tools_text(each, f"tools[{row}]") for row, each in enumerate(tools)]
         options = self._options(
-            max_cost, min_quality, max_latency, allowed, exclude, pin, threshold, cost_weight, expected_output_tokens
+            max_cost,
+            min_quality,
+            max_latency,
+            allowed,
+            exclude,
+            pin,
+            threshold,
+            cost_weight,
+            expected_output_tokens,
         )
         columns = self._engine.decide_batch(texts, messages, documents, options)
         return self._batch(columns, start)
 
     def route_features(self, features: FeatureTable) -> DecisionBatch:
-        """Decides n requests given as features (a featurised table), as :meth:`route_batch` decides their texts."""
+        """Decides n requests given as features, as :meth:`route_batch` decides their texts."""
         start = perf_counter_ns()
         return self._batch(_core.decide_features(self._engine, features), start)
 

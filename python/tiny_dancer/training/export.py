@@ -122,9 +122,7 @@ def build(
         ],
         "best_constant": policy.best_constant,
         "features": {"spec": _core.FEATURE_SPEC, "encoder": _core.encoder().checksum},
-        "backends": [
-            {"kind": backend.kind, "name": name} for name, backend in zip(names, backends, strict=True)
-        ],
+        "backends": [{"kind": backend.kind, "name": name} for name, backend in zip(names, backends, strict=True)],
         "components": components,
         "policy": policy.header(),
         "guard_margin": policy.guard_margin,

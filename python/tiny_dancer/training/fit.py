@@ -36,7 +36,7 @@ SET_COVERAGE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class Fitted:
     """A trained artifact and what was seen on the way.
 
     Attributes:
@@ -44,7 +44,7 @@ class Trained:
         outcomes: the rows trained on, with features and groups.
         quality: out-of-fold expected quality, float64 [n, m].
         cost: expected cost in USD, float64 [n, m], or None.
-        decision: out-of-fold decisions of the default policy, int64 [n].
+        decision: decisions of the default policy with each row's fold left out of its choice, int64 [n].
         folds: fold of each row, int64 [n].
         policy: the default policy.
         explained: share of held-out differences between models explained, by set of backends tried.
@@ -77,14 +77,14 @@ def _features(outcomes: Outcomes) -> FeatureTable:
     return outcomes.features
 
 
-def train(
+def fit(
     outcomes: Outcomes,
     *,
     seed: int = 0,
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
-) -> Trained:
+) -> Fitted:
     """Trains a router: every backend is judged on rows it did not see, and so are stack, calibration and policy.
 
     The same outcomes and seed give the same bytes.
@@ -103,7 +103,7 @@ def train(
     observed = np.isfinite(outcomes.quality)
     if not observed.any():
         raise TrainingError("quality", "no observed value", "give a table with outcomes")
-    silent = [name for name, seen in zip(outcomes.models, observed.any(0), strict=True) if not seen]
+    silent = [name for index, name in enumerate(outcomes.models) if not observed[:, index].any()]
     if silent:
         raise TrainingError("quality", f"{', '.join(silent)} never observed", "leave these models out (--models)")
     group = assign_groups(features, outcomes.group)
@@ -117,8 +117,10 @@ def train(
 
     groups = len(np.unique(group))
     learnable = groups >= FEWEST_ROWS and len(outcomes.models) > 1 and bool((filled.std(0) > 0).any())
-    folds = grouped_folds(group, FOLDS if learnable else max(2, min(FOLDS, groups)), seed) if groups > 1 else (
-        np.zeros(len(outcomes), np.int64)
+    folds = (
+        grouped_folds(group, FOLDS if learnable else max(2, min(FOLDS, groups)), seed)
+        if groups > 1
+        else (np.zeros(len(outcomes), np.int64))
     )
     backends: list[Backend] = [backend for family in FAMILIES for backend in family]
     stack: Stack | None = None
@@ -138,23 +140,24 @@ def train(
         progress(f"{backends[index].name}, all rows")
 
     calibration = tuple(
-        heads_room.calibration_map(raw[:, m], outcomes.quality[:, m], weight, folds) if chosen
+        heads_room.calibration_map(raw[:, m], outcomes.quality[:, m], weight, folds)
+        if chosen
         else heads_room.IDENTITY
         for m in range(len(outcomes.models))
     )
     quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
     cost_head = heads_room.fit_cost(outcomes, features)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
-    spent = None if cost is None or outcomes.cost is None else np.where(
-        np.isfinite(outcomes.cost), outcomes.cost, cost
+    spent = (
+        None
+        if cost is None or outcomes.cost is None
+        else np.where(np.isfinite(outcomes.cost), outcomes.cost, cost)
     )
     usable = cost is not None and cost_head.models[best] is not None
-    held_out = HeldOut(
-        quality, cost if usable else None, outcomes.quality, spent if usable else None, weight
-    )
+    held_out = HeldOut(quality, cost if usable else None, outcomes.quality, spent if usable else None, weight)
     path = policy_path(held_out, best) if chosen else []
     policy = default_policy(path, held_out, best)
-    decision = policy.decide(quality, held_out.cost)
+    decision = _held_out_decisions(path, held_out, best, folds)
     artifact = build(
         outcomes.models,
         fitted,
@@ -184,7 +187,7 @@ def train(
         version=version,
         created=created,
     )
-    return Trained(
+    return Fitted(
         artifact=artifact,
         outcomes=outcomes,
         quality=quality,
@@ -197,8 +200,19 @@ def train(
     )
 
 
+def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints) -> Ints:
+    """Decisions of the default policy as the other folds would have chosen it: int64 [n]."""
+    decision = np.full(len(folds), best, np.int64)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        policy = default_policy(path, held_out.rows(~inside), best)
+        rows = held_out.rows(inside)
+        decision[inside] = policy.decide(rows.quality, rows.cost)
+    return decision
+
+
 def steps() -> int:
-    """How often :func:`train` reports progress, at most."""
+    """How often :func:`fit` reports progress, at most."""
     return (FOLDS + 1) * sum(len(family) for family in FAMILIES)
 
 

@@ -31,8 +31,10 @@ def fill_gaps(quality: Floats, weight: Floats) -> Floats:
     """
     observed = np.isfinite(quality)
     mean = np.array(
-        [np.average(column[seen], weights=weight[seen]) if seen.any() else 0.0
-         for column, seen in zip(quality.T, observed.T, strict=True)]
+        [
+            np.average(column[seen], weights=weight[seen]) if seen.any() else 0.0
+            for column, seen in zip(quality.T, observed.T, strict=True)
+        ]
     )
     residual = np.where(observed, quality - mean, 0.0)
     row = residual.sum(1) / (observed.sum(1) + 1.0)
@@ -83,8 +85,9 @@ def isotonic_map(x: Floats, y: Floats, weight: Floats, rise: float = 0.0) -> Mon
     values = np.array(
         [
             np.average(fitted[inside], weights=weight[inside]) if inside.any() else model.predict([knot])[0]
-            for knot, inside in ((k, (x >= low) & (x < high)) for k, low, high in
-                                 zip(knots, edges[:-1], edges[1:], strict=True))
+            for knot, inside in (
+                (k, (x >= low) & (x < high)) for k, low, high in zip(knots, edges[:-1], edges[1:], strict=True)
+            )
         ]
     )
     values = (1 - rise) * values + rise * np.clip(knots, 0, 1)
@@ -146,7 +149,8 @@ class CostHead:
         """Expected cost in USD, float64 [n, m]; NaN where unknown."""
         v = np.clip(features.cues.astype(np.float64) @ self.verbosity[:-1] + self.verbosity[-1], -20, 20)
         columns = [
-            np.full(len(v), np.nan) if model is None
+            np.full(len(v), np.nan)
+            if model is None
             else np.maximum(model[0] + model[1] * features.tokens + model[2] * v, 0.0)
             for model in self.models
         ]
@@ -188,17 +192,18 @@ def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
     verbosity = np.append(weights, target.mean() - mean @ weights).astype(np.float32).astype(np.float64)
     v = features.cues.astype(np.float64) @ verbosity[:-1] + verbosity[-1]
     models: list[tuple[float, float, float] | None] = []
-    for line, cost in zip(lines, outcomes.cost.T, strict=True):
-        if line is None:
+    for fitted, cost in zip(lines, outcomes.cost.T, strict=True):
+        if fitted is None:
             models.append(None)
             continue
         seen = np.isfinite(cost)
-        scale = float(np.std(cost[seen] - design[seen] @ line))
+        left = cost[seen] - design[seen] @ fitted
+        variance = float(np.var(v[seen]))
         slope = 0.0
-        if np.var(v[seen]) > 1e-12:
-            slope = max(0.0, float(np.cov(v[seen], (cost[seen] - design[seen] @ line))[0, 1] / np.var(v[seen])))
+        if variance > 1e-12:
+            slope = max(0.0, float(np.mean((v[seen] - v[seen].mean()) * left)) / variance)
         mean_v = float(v[seen].mean())
-        models.append((float(line[0]) - slope * mean_v, float(line[1]), slope if scale > 0 else 0.0))
+        models.append((float(fitted[0]) - slope * mean_v, float(fitted[1]), slope))
     return CostHead(verbosity, tuple(models))
 
 

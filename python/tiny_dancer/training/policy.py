@@ -1,4 +1,4 @@
-"""Policies: what they choose, which is the default, and the path from safest to cheapest that certificates walk."""
+"""Policies: what they choose, which is the default, and the path certificates walk from safest to cheapest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
@@ -72,10 +74,11 @@ class Policy:
         if self.level == 0:
             return quality
         if self.unit == "calls":
-            return quality - self.level * (np.arange(quality.shape[1]) == self.best_constant)
+            called = np.arange(quality.shape[1]) == self.best_constant
+            return np.asarray(quality - self.level * called)
         if cost is None:
             raise ValueError("a policy in USD needs costs")
-        return quality - self.level * cost
+        return np.asarray(quality - self.level * cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,16 @@ class HeldOut:
     actual_quality: Floats
     actual_cost: Floats | None
     weight: npt.NDArray[np.float64]
+
+    def rows(self, mask: npt.NDArray[np.bool_]) -> HeldOut:
+        """The same, of some rows."""
+        return HeldOut(
+            self.quality[mask],
+            None if self.cost is None else self.cost[mask],
+            self.actual_quality[mask],
+            None if self.actual_cost is None else self.actual_cost[mask],
+            self.weight[mask],
+        )
 
     def quality_gained(self, decision: Ints, reference: int) -> tuple[Floats, Floats]:
         """Quality of each decision less the reference's, where both were observed; with those rows' weights."""
@@ -120,6 +133,33 @@ def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
     if cost is not None:
         price = np.array([np.nanmean(c) if np.isfinite(c).any() else np.inf for c in cost.T])
     return int(np.lexsort((np.arange(len(mean)), price, -mean))[0])
+
+
+def policy_of(header: Mapping[str, Any]) -> Policy:
+    """The policy in an artifact's header."""
+    models = header["models"]
+    best: int = header["best_constant"]
+    cleared = tuple(bool(model["cleared"]) for model in models)
+    policy = header["policy"]
+    if policy["kind"] == "threshold":
+        return Policy("threshold", policy["strong"], policy["threshold"], "calls", cleared)
+    if policy["kind"] == "cost_weight":
+        margin = header["guard_margin"]
+        return Policy("cost_weight", best, policy["cost_weight"], policy["unit"], cleared, margin)
+    return Policy("constant", policy["model"], 0.0, "calls", cleared)
+
+
+def policies_of(header: Mapping[str, Any]) -> list[Policy]:
+    """The path from safest to cheapest that training fixed; empty where the artifact is a constant."""
+    levels: list[float] = header.get("policy_path", [])
+    models = header["models"]
+    best: int = header["best_constant"]
+    cleared = tuple(bool(model["cleared"]) for model in models)
+    if len(models) == 2:
+        return [Policy("threshold", best, level, "calls", cleared) for level in levels]
+    priced = models[best]["cost"] is not None
+    unit: Literal["usd", "calls"] = "usd" if priced else "calls"
+    return [Policy("cost_weight", best, level, unit, cleared, header["guard_margin"]) for level in levels]
 
 
 def policy_path(held_out: HeldOut, best: int) -> list[Policy]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 
+_STANDARD_ERRORS = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """Backends used together.
@@ -83,8 +86,9 @@ def choose_stack(
     """The set of backends that best explains held-out differences between models.
 
     First each family (variants of one backend) is represented by its first variant, unless another explains
-    more by over one standard error of the paired difference. Then all families together are the default, which
-    a smaller set replaces by the same rule: among noisy candidates the mean of all is the safest choice.
+    more by over two standard errors of the paired difference. Then all families together are the default, which
+    a smaller set replaces by the same rule: among noisy candidates the mean of all is the safest choice. Where
+    that explains nothing, the set that explains most stands; where none does, nothing is learned.
 
     Args:
         names: of the backends.
@@ -113,7 +117,7 @@ def choose_stack(
 
     def losses(chosen: Sequence[int]) -> npt.NDArray[np.float64]:
         _, prediction = fit(chosen)
-        return ((relative - _relative(prediction @ basis.T)) ** 2).sum(1)
+        return np.asarray(((relative - _relative(prediction @ basis.T)) ** 2).sum(1))
 
     nothing = (relative**2).sum(1)
     explained: dict[str, float] = {}
@@ -142,7 +146,11 @@ def choose_stack(
             note(smaller, loss)
             if _better(loss, chosen_loss, weight, group):
                 chosen, chosen_loss = smaller, loss
-    if not np.average(nothing - chosen_loss, weights=weight) > 0:
+    if np.average(nothing - chosen_loss, weights=weight) <= 0:
+        subsets = [each for size in range(1, len(members) + 1) for each in combinations(members, size)]
+        chosen = min(subsets, key=lambda each: float(np.average(losses(each), weights=weight)))
+        chosen_loss = losses(chosen)
+    if np.average(nothing - chosen_loss, weights=weight) <= 0:
         return Stack((), np.zeros((0, truth.shape[1])), np.zeros_like(truth), explained)
     coefficients, prediction = fit(chosen)
     return Stack(chosen, coefficients, prediction, explained)
@@ -154,13 +162,13 @@ def _fold_means(values: Matrix, folds: Ints, weight: npt.NDArray[np.float64]) ->
 
 def _relative(quality: Matrix) -> Matrix:
     """Quality less the row's mean over models: what a choice between models depends on."""
-    return quality - quality.mean(1, keepdims=True)
+    return np.asarray(quality - quality.mean(1, keepdims=True))
 
 
 def _better(
     loss: npt.NDArray[np.float64], than: npt.NDArray[np.float64], weight: npt.NDArray[np.float64], group: Ints
 ) -> bool:
-    """Whether the mean of ``than − loss`` exceeds one standard error, groups being the units."""
+    """Whether the mean of ``than − loss`` exceeds two standard errors, groups being the units."""
     difference = (than - loss) * weight / weight.sum()
     by_group = np.bincount(np.unique(group, return_inverse=True)[1], difference)
-    return bool(difference.sum() > np.sqrt(np.square(by_group - by_group.mean()).sum()))
+    return bool(difference.sum() > _STANDARD_ERRORS * np.sqrt(np.square(by_group - by_group.mean()).sum()))

@@ -27,8 +27,6 @@ def real_table(shared_data: Path) -> Callable[[str], Outcomes]:
         models = tuple(c for c in table if c not in other and "|" not in c)
         quality = np.array([table[m] for m in models], dtype=np.float64).T
         prompts = tuple(table["prompt"])
-        return make_outcomes(
-            quality, models=models, task=tuple(table["eval_name"]), features=features_of(prompts)
-        )
+        return make_outcomes(quality, models=models, task=tuple(table["eval_name"]), features=features_of(prompts))
 
     return read

@@ -27,6 +27,11 @@ def test_constants_oracle_and_shuffle_by_hand() -> None:
     np.testing.assert_allclose(shuffled.cost, 2.0)
 
 
+def test_the_weak_model_is_the_better_of_equally_cheap_ones() -> None:
+    quality = np.array([[0.2, 0.5, 0.9], [0.2, 0.5, 0.9]])
+    assert choose_pair(quality, np.tile([0.0, 0.0, 1.0], (2, 1)), np.ones(2), 2) == (1, 2)
+
+
 def test_shuffle_is_the_mean_over_permutations() -> None:
     rng = np.random.default_rng(0)
     decision = np.array([0, 1, 1, 2])

@@ -80,9 +80,7 @@ def test_json_has_no_nan(good: Evaluation) -> None:
 def test_chance_is_not_routed() -> None:
     _, quality, features = informative(6000, 1)
     noise = np.random.default_rng(2).random((6000, 2))
-    found = evaluate(
-        noise, None, noise.argmax(axis=1), make_outcomes(quality, features=features), replicates=300
-    )
+    found = evaluate(noise, None, noise.argmax(axis=1), make_outcomes(quality, features=features), replicates=300)
     assert found.verdict.choice != "route"
     assert found.cost_unit == "calls of b" and any("no costs" in note for note in found.notes)
     assert found.pair is not None
@@ -117,9 +115,7 @@ def test_few_requests_are_not_enough() -> None:
 
 def test_always_the_reference_is_not_routing() -> None:
     forecast, quality, features = informative(4000, 6)
-    found = evaluate(
-        forecast, None, np.full(4000, 1), make_outcomes(quality, features=features), replicates=200
-    )
+    found = evaluate(forecast, None, np.full(4000, 1), make_outcomes(quality, features=features), replicates=200)
     assert found.verdict.choice == "do not route" and "every request goes to b" in found.verdict.headline
     assert found.gap_reference == Interval(0.0, 0.0, 0.0)
 
@@ -145,9 +141,7 @@ def test_tiny_tables_are_evaluated_without_certainty(n: int) -> None:
 
 
 def test_one_model_and_equal_labels() -> None:
-    one = evaluate(
-        np.full((200, 1), 0.5), None, np.zeros(200, dtype=np.int64), make_outcomes(np.ones((200, 1)))
-    )
+    one = evaluate(np.full((200, 1), 0.5), None, np.zeros(200, dtype=np.int64), make_outcomes(np.ones((200, 1))))
     assert one.verdict.choice == "do not route" and one.pair is None
     equal = evaluate(
         np.random.default_rng(0).random((300, 2)),
@@ -234,9 +228,7 @@ def test_real_mmlu_in_time(real_table: Callable[[str], Outcomes]) -> None:
     rng = np.random.default_rng(0)
     forecast = np.clip(table.quality.mean(axis=0) + rng.normal(0, 0.1, table.quality.shape), 0, 1)
     start = time.process_time()
-    found = evaluate(
-        forecast, None, forecast.argmax(axis=1), table, robustness=[RobustnessFigures("case", 0.0)]
-    )
+    found = evaluate(forecast, None, forecast.argmax(axis=1), table, robustness=[RobustnessFigures("case", 0.0)])
     assert time.process_time() - start < 30  # about 3 s on an idle core
     assert found.verdict.choice != "route" and len(found.tasks) == 28
     assert found.pair is not None

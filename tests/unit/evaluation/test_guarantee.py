@@ -81,9 +81,7 @@ def test_super_uniform_under_the_null(test: str, n: int) -> None:
     [(-1.0, 1.0, (0.02, 0.86, 0.12)), (0.0, 1.0, (0.4, 0.4, 0.2))],
     ids=["mean", "harm"],
 )
-def test_betting_is_super_uniform_for_any_bounded_loss(
-    low: float, high: float, chance: tuple[float, ...]
-) -> None:
+def test_betting_is_super_uniform_for_any_bounded_loss(low: float, high: float, chance: tuple[float, ...]) -> None:
     rng = np.random.default_rng(5)
     values = np.array([low, (low + high) / 2, high])
     epsilon = float(np.dot(values, chance))
@@ -109,9 +107,7 @@ def test_power_orders_as_it_should() -> None:
     rng = np.random.default_rng(7)
     losses = rng.choice([-1.0, 0.0, 1.0], size=(600, 2000), p=[0.04, 0.92, 0.04])
     share = {
-        test: np.mean(
-            np.array(certify(losses, epsilon=0.05, delta=0.1, bounds=MEAN, test=test).p_values) <= 0.1
-        )
+        test: np.mean(np.array(certify(losses, epsilon=0.05, delta=0.1, bounds=MEAN, test=test).p_values) <= 0.1)
         for test in ("betting", "hoeffding_bentkus", "hoeffding")
     }
     assert share["betting"] > 0.95 > 0.3 > share["hoeffding_bentkus"] >= share["hoeffding"]
@@ -181,9 +177,7 @@ def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(DataError, match="weight"):
         certify(losses, epsilon=0.1, delta=0.1, bounds=HARM, weight=np.arange(1.0, 6.0))
     with pytest.raises(OptionError, match="binomial on grouped"):
-        certify(
-            losses, epsilon=0.1, delta=0.1, bounds=HARM, test="binomial", group=np.zeros(5, dtype=np.int64)
-        )
+        certify(losses, epsilon=0.1, delta=0.1, bounds=HARM, test="binomial", group=np.zeros(5, dtype=np.int64))
 
 
 @pytest.mark.parametrize("test", ["betting", "hoeffding_bentkus", "hoeffding"])
@@ -214,9 +208,7 @@ def test_rows_needed_is_none_where_more_rows_do_not_help() -> None:
     assert certify(np.zeros((few.rows_needed, 1)), epsilon=0.05, delta=0.1, bounds=HARM).index == 0
 
 
-def coverage(
-    losses: np.ndarray, *, epsilon: float, delta: float, splits: int
-) -> dict[str, tuple[int, float]]:
+def coverage(losses: np.ndarray, *, epsilon: float, delta: float, splits: int) -> dict[str, tuple[int, float]]:
     """By method: how often the bound was broken, and the mean step certified towards all-weak.
 
     Calibration sets are 1,500 draws with replacement, so the table's own risk is the truth.

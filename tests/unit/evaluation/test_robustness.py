@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.robustness import NEIGHBOURS, PERTURBATIONS, flip_share, perturb
 
-TEXT = (
-    "Which of the following statements about thermal equilibrium is correct?\nA. Heat flows. B. It does not."
-)
+TEXT = "Which of the following statements about thermal equilibrium is correct?\nA. Heat flows. B. It does not."
 
 
 @settings(deadline=None, max_examples=150)

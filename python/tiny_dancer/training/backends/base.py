@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import numpy as np
     import numpy.typing as npt
 
     from tiny_dancer.types import FeatureTable
-
-    from typing import TypeAlias
 
     Matrix: TypeAlias = npt.NDArray[np.float64]
 

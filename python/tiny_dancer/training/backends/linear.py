@@ -12,6 +12,8 @@ from tiny_dancer import _core
 from tiny_dancer.training.backends.trees import unit_embedding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from tiny_dancer.training.backends.base import Matrix, Targets
@@ -50,7 +52,10 @@ class FittedLinear:
 
 
 def _block(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
-    """Presence of n-grams of one sort, folded to ``buckets`` and divided by √(number in the row): CSR [n, buckets]."""
+    """Presence of n-grams of one sort, folded to ``buckets`` and divided by √(number in the row).
+
+    CSR [n, buckets].
+    """
     rows = np.repeat(np.arange(len(features)), np.diff(features.ngram_offsets))
     mask = (features.ngrams >= _core.CHAR_BASE) == characters
     rows, columns = rows[mask], features.ngrams[mask].astype(np.int64) & (buckets - 1)
@@ -64,19 +69,38 @@ def _quantise(table: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float
     return np.rint(table / scale).astype(np.int8), scale.astype(np.float32)
 
 
+def _conjugate_gradients(times: Callable[[Matrix], Matrix], right: Matrix) -> Matrix:
+    """Solves A x = right for a positive definite A given as a product, to a relative residual of 1e-6."""
+    solution, most = np.zeros_like(right), 500
+    residual = right.copy()
+    direction = residual.copy()
+    square = float(residual @ residual)
+    goal = 1e-12 * square
+    for _ in range(most):
+        if square <= goal:
+            break
+        product = times(direction)
+        step = square / float(direction @ product)
+        solution += step * direction
+        residual -= step * product
+        last, square = square, float(residual @ residual)
+        direction = residual + square / last * direction
+    return solution
+
+
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """Ridge in its dual form: cost grows with rows, not with buckets.
+    """Ridge in its dual form, solved by conjugate gradients: no matrix of rows by rows or of buckets is built.
 
     Attributes:
         bits: each n-gram table has 2**bits rows.
-        ridge: penalty, relative to the mean squared length of a row.
+        ridge: penalty per row, relative to the mean squared length of a row.
         cue_share, ngram_share, embedding_share: share of that length each block gets.
     """
 
     name: str = "linear"
     bits: int = 15
-    ridge: float = 30.0
+    ridge: float = 0.06
     cue_share: float = 1.0
     ngram_share: float = 1.0
     embedding_share: float = 1.0
@@ -104,14 +128,20 @@ class Linear:
             factor = frequency * np.sqrt(self.ngram_share / 2) / length
             blocks.append(block @ sparse.diags(factor))
             frequencies.append(factor)
-        gram = sum((block @ block.T).toarray() for block in blocks)
         embedding_factor = np.sqrt(self.embedding_share)
-        gram = gram + cue_factor**2 * (standard @ standard.T)
-        gram = gram + embedding_factor**2 * ((unit - centre) @ (unit - centre).T)
+        dense = np.hstack([cue_factor * standard, embedding_factor * (unit - centre)])
         weight = targets.weight / targets.weight.mean()
         intercept = weight @ targets.components / weight.sum()
-        gram[np.diag_indices_from(gram)] += self.ridge / weight
-        dual = np.linalg.solve(gram, targets.components - intercept)
+        penalty = self.ridge * n / weight
+
+        def gram_times(vector: Matrix) -> Matrix:
+            product: Matrix = penalty * vector + dense @ (dense.T @ vector)
+            for block in blocks:
+                product += block @ (block.T @ vector)
+            return product
+
+        centred = targets.components - intercept
+        dual = np.stack([_conjugate_gradients(gram_times, column) for column in centred.T], axis=1)
         word, word_scale = _quantise(frequencies[0][:, None] * (blocks[0].T @ dual))
         character, character_scale = _quantise(frequencies[1][:, None] * (blocks[1].T @ dual))
         cues = (cue_factor**2 * (standard.T @ dual)) * inverse[:, None]

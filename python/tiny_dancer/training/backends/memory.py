@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer.training.backends.trees import unit_embedding
+from tiny_dancer.training.backends.trees import cue_importances, unit_embedding, unit_vectors
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,8 +35,8 @@ class FittedMemory:
     def predict(self, features: FeatureTable) -> Matrix:
         """Components [n, r]."""
         cues = _standardise(features.cues, self.cue_mean, self.cue_scale)
-        kernel = _kernel(unit_embedding(features), cues, _unit(self.embeddings), self.cues, self.gamma)
-        return kernel @ self.coefficients.T.astype(np.float64) + self.intercept
+        kernel = _kernel(unit_embedding(features), cues, unit_vectors(self.embeddings), self.cues, self.gamma)
+        return np.asarray(kernel @ self.coefficients.T.astype(np.float64) + self.intercept)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Tensors by the engine's names."""
@@ -44,18 +44,12 @@ class FittedMemory:
         return {name: getattr(self, name) for name in names}
 
 
-def _unit(embedding: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
-    whole = embedding.astype(np.float32)
-    norm = np.sqrt((whole * whole).sum(1, keepdims=True))
-    return whole * np.divide(np.float32(1), norm, out=np.zeros_like(norm), where=norm > 0)
-
-
 def _standardise(
     cues: npt.NDArray[np.float32], mean: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.int8]:
     standard = np.clip((cues - mean) * scale, -127, 127)
     # Half away from zero, as the engine rounds.
-    return np.trunc(standard + np.copysign(np.float32(0.5), standard)).astype(np.int8)
+    return np.asarray(np.trunc(standard + np.copysign(np.float32(0.5), standard)), np.int8)
 
 
 def _kernel(
@@ -69,7 +63,7 @@ def _kernel(
     a, b = cues_a.astype(np.float32), cues_b.astype(np.float32)
     squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * (a @ b.T)
     exponent = -gamma[0] * (2 - 2 * (unit_a @ unit_b.T)) - gamma[1] * np.maximum(squared, 0)
-    return np.exp(np.minimum(exponent, 0).astype(np.float64))
+    return np.asarray(np.exp(np.minimum(exponent, 0).astype(np.float64)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +72,29 @@ class Memory:
 
     Attributes:
         landmarks: most training rows kept; with fewer rows all are, and the fit is exact.
-        cue_width: ‖z − z'‖² is divided by this times the number of cues that vary.
+        cue_width: Σ w_c (z_c − z'_c)² is divided by this; the cue weights w_c sum to 1, half of it spread evenly,
+            half by the cue's importance to a few extremely randomised trees (automatic relevance).
         embedding_width: ‖e − e'‖² is divided by this.
-        ridge: penalty on the kernel norm.
+        ridge: penalty on the kernel norm, per row.
     """
 
     name: str = "memory"
     landmarks: int = 256
     cue_width: float = 1.5
     embedding_width: float = 1.5
-    ridge: float = 10.0
+    ridge: float = 0.02
 
     def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedMemory:
-        """Solves (K_lw W K_wl + ridge·K_ll) c = K_lw W Y for landmark coefficients."""
+        """Solves (K_lw W K_wl + n·ridge·K_ll) c = K_lw W Y for landmark coefficients."""
         mean = features.cues.mean(0)
         deviation = features.cues.std(0)
         varies = deviation > 1e-6
-        scale = np.where(varies, 127 / _CLIP / np.where(varies, deviation, 1), 0).astype(np.float32)
+        relevance = 0.5 * varies / max(1, int(varies.sum())) + 0.5 * cue_importances(features, targets, seed)
+        largest = float(relevance.max())
+        root = np.sqrt(relevance / largest) if largest > 0 else relevance
+        scale = np.where(varies, root * 127 / _CLIP / np.where(varies, deviation, 1), 0).astype(np.float32)
         cues = _standardise(features.cues, mean, scale)
-        gamma_cues = (_CLIP / 127) ** 2 / (self.cue_width * max(1, int(varies.sum())))
+        gamma_cues = largest * (_CLIP / 127) ** 2 / self.cue_width
         gamma = np.array([1 / self.embedding_width, gamma_cues], np.float32)
         n = len(features)
         generator = np.random.default_rng(seed)
@@ -107,7 +105,7 @@ class Memory:
         total = targets.weight.sum()
         intercept = targets.weight @ targets.components / total
         weighted = to_landmarks * targets.weight[:, None]
-        left = weighted.T @ to_landmarks + self.ridge * among
+        left = weighted.T @ to_landmarks + self.ridge * n * among
         left[np.diag_indices_from(left)] += 1e-6 * np.trace(left) / len(left)
         coefficients = np.linalg.solve(left, weighted.T @ (targets.components - intercept))
         return FittedMemory(
@@ -119,5 +117,3 @@ class Memory:
             cue_scale=scale,
             gamma=gamma,
         )
-
-

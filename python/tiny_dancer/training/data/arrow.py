@@ -187,9 +187,7 @@ def as_fixed_bytes(column: Column) -> npt.NDArray[np.uint8] | None:
 def fixed_bytes(values: npt.NDArray[np.uint8]) -> Column:
     """A fixed-size binary column from uint8 [rows, width]."""
     buffer = pyarrow.py_buffer(np.ascontiguousarray(values).tobytes())
-    return pyarrow.FixedSizeBinaryArray.from_buffers(
-        pyarrow.binary(values.shape[1]), len(values), [None, buffer]
-    )
+    return pyarrow.FixedSizeBinaryArray.from_buffers(pyarrow.binary(values.shape[1]), len(values), [None, buffer])
 
 
 def lists(offsets: npt.NDArray[np.int64], flat: npt.NDArray[Any]) -> Column:

@@ -114,9 +114,7 @@ def _models(outcomes: Outcomes) -> Iterator[Finding]:
         present = outcomes.quality[~missing[:, index], index]
         if share == 1.0:
             message = "no row has its quality"
-            yield Finding(
-                "error", "missing_quality", model, message, "leave the model out", count=len(absent)
-            )
+            yield Finding("error", "missing_quality", model, message, "leave the model out", count=len(absent))
         elif len(absent):
             message = f"quality is missing in {len(absent)} rows ({share:.1%})"
             remedy = "rows without it train and test the other models only"
@@ -183,9 +181,7 @@ def _costs(outcomes: Outcomes) -> Iterator[Finding]:
         if not len(absent):
             continue
         wholly = bool(np.isnan(outcomes.cost[:, index]).all())
-        message = (
-            "has no costs while others do" if wholly else f"cost is missing in {len(absent)} scored rows"
-        )
+        message = "has no costs while others do" if wholly else f"cost is missing in {len(absent)} scored rows"
         remedy = f"add {model}|total_cost, or leave the model out" if wholly else "fill the gaps in"
         yield Finding(
             "warning",
@@ -203,14 +199,10 @@ def _extraction(outcomes: Outcomes) -> Iterator[Finding]:
         scored = ~np.isnan(outcomes.quality[:, seen.model])
         rows = np.flatnonzero(scored & (np.array(outcomes.task) == seen.task))
         zeros = rows[outcomes.quality[rows, seen.model] == 0.0]
-        figures = (
-            f"{seen.level:.3f} on {seen.task} where others reach {seen.others:.2f} and its level elsewhere"
-        )
+        figures = f"{seen.level:.3f} on {seen.task} where others reach {seen.others:.2f} and its level elsewhere"
         message = f"scores {figures} suggests {seen.expected:.2f}"
         if seen.failure:
-            remedy = (
-                "looks like failed answer extraction: read some answers, score again, or leave it empty there"
-            )
+            remedy = "looks like failed answer extraction: read some answers, score again, or leave it empty there"
             severity: Severity = "warning"
             kind = "extraction_failure"
         else:
@@ -243,9 +235,7 @@ def _noise(outcomes: Outcomes) -> Iterator[Finding]:
     remedy = "where neither guesses, read such rows: they are exceptions, or scored wrongly"
     severity: Severity = "warning" if share > NOISY else "note"
     if len(upset):
-        yield Finding(
-            severity, "label_noise", "models", message, remedy, examples(outcomes, upset), len(upset)
-        )
+        yield Finding(severity, "label_noise", "models", message, remedy, examples(outcomes, upset), len(upset))
 
 
 def _texts(outcomes: Outcomes) -> Iterator[Finding]:

@@ -79,9 +79,7 @@ def suspicions(outcomes: Outcomes) -> list[Suspicion]:
             suspicion = _judge(
                 log_odds[place, model] - others[place] - usual,
                 (level[place, model] - expected) / error,
-                Suspicion(
-                    model, task, float(level[place, model]), expected, _share(others[place]), failure=False
-                ),
+                Suspicion(model, task, float(level[place, model]), expected, _share(others[place]), failure=False),
             )
             if suspicion is not None:
                 found.append(suspicion)
@@ -91,11 +89,7 @@ def suspicions(outcomes: Outcomes) -> list[Suspicion]:
 def _judge(log_odds: float, standard_errors: float, seen: Suspicion) -> Suspicion | None:
     if seen.others < OTHERS_DO_WELL:
         return None
-    if (
-        seen.level <= NEAR_ZERO
-        and log_odds <= FAILURE_LOG_ODDS
-        and standard_errors <= FAILURE_STANDARD_ERRORS
-    ):
+    if seen.level <= NEAR_ZERO and log_odds <= FAILURE_LOG_ODDS and standard_errors <= FAILURE_STANDARD_ERRORS:
         return Suspicion(seen.model, seen.task, seen.level, seen.expected, seen.others, failure=True)
     if seen.level <= WEAK and log_odds <= WEAK_LOG_ODDS and standard_errors <= WEAK_STANDARD_ERRORS:
         return seen

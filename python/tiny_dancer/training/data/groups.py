@@ -213,9 +213,7 @@ def _proposed_pairs(sets: _Sets) -> Pairs:
         starts = np.ones(len(order), bool)
         starts[again] = False
         first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
-        found += [
-            filled[np.column_stack((order[other], order[again]))] for other in (again - 1, first[again])
-        ]
+        found += [filled[np.column_stack((order[other], order[again]))] for other in (again - 1, first[again])]
     return np.unique(np.concatenate(found), axis=0)
 
 

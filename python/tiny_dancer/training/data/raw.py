@@ -148,9 +148,7 @@ def _json_column(file: str, name: str, values: list[object]) -> Column:
     try:
         if kinds <= {bool} or kinds == {int}:
             return arrow.from_scalars(values)
-        return arrow.from_scalars(
-            [float(value) if isinstance(value, (int, float)) else None for value in values]
-        )
+        return arrow.from_scalars([float(value) if isinstance(value, (int, float)) else None for value in values])
     except OverflowError:
         # Too large for a number: kept as text, so that whoever needs a number there names the row.
         return arrow.from_bytes([None if value is None else str(value).encode() for value in values])

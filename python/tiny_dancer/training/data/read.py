@@ -122,9 +122,7 @@ def _chosen_models(
     """The models to read: those asked for, or every column that can be one; ``unused`` says why not."""
     if not require_quality:
         return ()
-    candidates = dict.fromkeys(
-        name for checker in checkers for name in checker.table.names if _may_be_model(name)
-    )
+    candidates = dict.fromkeys(name for checker in checkers for name in checker.table.names if _may_be_model(name))
     if models is not None:
         for model in models:
             if model not in candidates:
@@ -211,9 +209,7 @@ def _named(raw: RawTable, prefix: str) -> Checker:
     return Checker(raw, _sample_ids(Checker(raw), prefix))
 
 
-def _part(
-    checker: Checker, models: Sequence[str], require_quality: bool, featurise: Featurise | None
-) -> Part:
+def _part(checker: Checker, models: Sequence[str], require_quality: bool, featurise: Featurise | None) -> Part:
     """One file's values, checked row by row."""
     raw = checker.table
     has_features = featurised.is_featurised(raw)

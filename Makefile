@@ -1,0 +1,67 @@
+# `make demo` and `make test` are all a fresh clone needs: Python 3.11 or newer, Rust by rustup, make.
+# Everything is installed into .venv, and again only where what it was made from has changed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+EXTENSION := python/tiny_dancer/_core/_native.abi3.so
+ENGINE_SOURCES := $(shell find crates/tiny-dancer/src crates/tiny-dancer-py/src -name '*.rs') \
+    Cargo.toml Cargo.lock crates/tiny-dancer/Cargo.toml crates/tiny-dancer-py/Cargo.toml
+BENCHMARKS := $(sort $(wildcard benchmarks/*/bench_*.py))
+
+# maturin installs into the environment these name; another one that happens to be active is not meant.
+export VIRTUAL_ENV := $(CURDIR)/.venv
+unexport CONDA_PREFIX
+export PIP_QUIET := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check format bench docs clean set-up
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+
+demo: set-up ## train on the bundled sample, report, certify, route
+	$(BIN)/tiny-dancer demo
+
+test: set-up ## every test; the last line printed is pytest's summary
+	cargo test --quiet --locked --package tiny-dancer
+	$(BIN)/python -m pytest
+
+check: set-up ## format, lint, types, layers, licences
+	cargo fmt --check
+	cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_licences.py
+
+format: set-up ## rewrite sources as `check` wants them
+	cargo fmt
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: set-up ## run benchmarks/*/bench_*.py, one after the other
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: ## the engine's reference, in target/doc/tiny_dancer
+	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --package tiny-dancer
+
+clean: ## remove what was built or installed
+	rm -rf .venv target .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -f $(EXTENSION)
+	find python tests tools conformance recipes benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+set-up: $(EXTENSION)
+
+# The environment with the tools; the package's own dependencies follow with the extension.
+.venv/.tools: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --group dev
+	@touch $@
+
+# The extension, the `tiny-dancer` command and the dependencies of the package and its extras.
+$(EXTENSION): .venv/.tools $(ENGINE_SOURCES)
+	$(BIN)/maturin develop --quiet --release --locked --extras train,report
+	@touch $@

@@ -1,0 +1,152 @@
+"""Artifact + request + options → decision (the engine's ``router.rs``)."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from .artifact import FEATURE_SPEC, Weights, check_header, read_tensors
+from .backends import CUES, load
+from .errors import Refusal
+from .features import Features, Request, featurise
+from .select import Decision, Expectations, Options, select
+from .single import dot, interpolate, single
+
+if TYPE_CHECKING:
+    from .word_pieces import Encoder
+
+SELF_CHECK_TOLERANCE = 1e-5
+
+
+class Router:
+    """A loaded artifact."""
+
+    def __init__(self, data: bytes, encoder: Encoder | None = None, *, self_check: bool = True) -> None:
+        self.header, tensors, _ = read_tensors(data, "request-router")
+        check_header(self.header)
+        features = self.header["features"]
+        if features["spec"] != FEATURE_SPEC:
+            raise Refusal("ArtifactVersion", "features.spec")
+        wanted = features.get("encoder")
+        if wanted is not None and (encoder is None or encoder.checksum != wanted):
+            raise Refusal("EncoderMissing", "encoder")
+        # Without an encoder in the header, no text is cut into word pieces, whether one is at hand or not.
+        self.encoder = None if wanted is None else encoder
+        weights, models = Weights(tensors), len(self.header["models"])
+        self.components = self.header["components"]
+        self.backends = [load(spec, weights, self.components) for spec in self.header["backends"]]
+        self.stack = weights.get("stack", "F32", len(self.backends), self.components)
+        self.mean = weights.get("mean", "F32", models)
+        self.basis = weights.get("basis", "F32", models, self.components)
+        knots, values = (weights.get(f"calibration_{part}", "F32", models, None) for part in ("knots", "values"))
+        each = len(knots) // models
+        self.calibration = [
+            (knots[at : at + each], values[at : at + each]) for at in range(0, each * models, each or 1)
+        ]
+        self.confidence_map = (
+            weights.get("confidence_knots", "F32", None),
+            weights.get("confidence_values", "F32", None),
+        )
+        for one in (*self.calibration, self.confidence_map):
+            check_map(*one)
+        self.verbosity = weights.get("verbosity", "F32", CUES + 1)
+        if self_check:
+            self._self_check()
+
+    def _self_check(self) -> None:
+        for check in self.header.get("self_check", []):
+            decision = self.decide(Request(check["text"]))
+            apart = [abs(a - b) for a, b in zip(decision.quality, check["quality"], strict=True)]
+            if decision.model != check["choice"] or max(apart) > SELF_CHECK_TOLERANCE:
+                raise Refusal("ArtifactSelfCheck", "self_check")
+
+    def change_models(self, changes: list[dict[str, Any]]) -> None:
+        """Sets fields of the models, one object a model in order; a change voids the guarantee."""
+        changed = [dict(model) for model in self.header["models"]]
+        for model, change in zip(changed, changes, strict=False):
+            model.update(change)
+        header = json.loads(json.dumps({**self.header, "models": changed}))
+        try:
+            check_header(header)
+        except Refusal as refusal:
+            raise Refusal("OptionInvalid", "models, prices") from refusal
+        if changed != self.header["models"]:
+            header["guarantee"] = None
+        self.header = header
+
+    def decide(self, request: Request, options: Options | None = None) -> Decision:
+        """Decides one request."""
+        return self.decide_features(featurise(request, self.encoder), options)
+
+    def decide_features(self, features: Features, options: Options | None = None) -> Decision:
+        """Decides the request that has these features."""
+        options = options or Options()
+        expect = self.expect(features, options)
+        choice = select(self.header, options, features.tokens, expect)
+        others = [quality for model, quality in enumerate(expect.quality) if model != choice.model]
+        confidence = 1.0
+        if others:
+            margin = single(expect.quality[choice.model] - max(others))
+            confidence = interpolate(*self.confidence_map, margin)
+        return Decision(choice, expect, confidence)
+
+    def expect(self, features: Features, options: Options) -> Expectations:
+        """Expected quality, cost and latency of every model."""
+        components = [0.0] * self.components
+        for number, backend in enumerate(self.backends):
+            weights = self.stack[number * self.components :][: self.components]
+            for component, (weight, score) in enumerate(zip(weights, backend.scores(features), strict=True)):
+                components[component] = single(components[component] + single(weight * score))
+        quality = []
+        for model, (mean, calibration) in enumerate(zip(self.mean, self.calibration, strict=True)):
+            basis = self.basis[model * self.components :][: self.components]
+            quality.append(interpolate(*calibration, single(mean + dot(basis, components))))
+        verbosity = dot(self.verbosity[:CUES], list(features.cues.values()))
+        verbosity = max(-20.0, min(20.0, single(verbosity + self.verbosity[CUES])))
+        models = self.header["models"]
+        outputs = [
+            model.get("expected_output_tokens")
+            if options.expected_output_tokens is None
+            else options.expected_output_tokens
+            for model in models
+        ]
+        width = single(self.header["set_width"])
+        return Expectations(
+            quality=quality,
+            cost=[
+                cost(model, features.tokens, output, verbosity)
+                for model, output in zip(models, outputs, strict=True)
+            ],
+            latency=[latency(model, features.tokens) for model in models],
+            output_tokens=outputs,
+            prediction_set=[single(max(quality) - one) <= width for one in quality],
+        )
+
+
+def cost(model: dict[str, Any], tokens: int, output: float | None, verbosity: float) -> float | None:
+    """USD, in doubles: by prices where the price per prompt token is known, else as measured; None if unknown."""
+    if model.get("price_input") is not None:
+        written = (model.get("price_output") or 0.0) * (output or 0.0)
+        return (model.get("price_request") or 0.0) + model["price_input"] * tokens + written
+    if model.get("cost") is not None:
+        constant, per_token, per_verbosity = model["cost"]
+        return max(constant + per_token * tokens + per_verbosity * verbosity, 0.0)
+    return model.get("price_request")
+
+
+def latency(model: dict[str, Any], tokens: int) -> float | None:
+    """Seconds, in doubles, or None where nobody measured."""
+    if model.get("latency") is None:
+        return None
+    constant, per_token = model["latency"]
+    return max(constant + per_token * tokens, 0.0)
+
+
+def check_map(knots: list[float], values: list[float]) -> None:
+    """Knots rise; values do not fall and lie in [0, 1]."""
+    rising = all(a < b for a, b in zip(knots, knots[1:], strict=False))
+    sorted_values = all(a <= b for a, b in zip(values, values[1:], strict=False))
+    inside = all(0.0 <= value <= 1.0 and math.isfinite(value) for value in values)
+    if not (knots and len(knots) == len(values) and rising and sorted_values and inside):
+        raise Refusal("ArtifactInvalid", "calibration or confidence")

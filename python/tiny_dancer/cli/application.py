@@ -1,0 +1,98 @@
+"""Puts the commands together and turns errors into one readable line."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tiny_dancer import _version
+from tiny_dancer.cli import (
+    bench,
+    calibrate,
+    data_check,
+    data_featurise,
+    demo,
+    evaluate,
+    inspect,
+    predict,
+    report,
+    route,
+    train,
+)
+from tiny_dancer.cli.output import warn
+from tiny_dancer.errors import NotCertifiedError, TinyDancerError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+application = typer.Typer(
+    name="tiny-dancer",
+    help="Decides in microseconds which model is worth calling, with a guarantee on the quality given up.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(
+    help="Outcomes tables: check them, take the text out of them.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(data, name="data")
+application.command("demo", help=demo.HELP)(demo.demo)
+application.command("route", help=route.HELP)(route.route)
+application.command("train", help=train.HELP)(train.train)
+application.command("predict", help=predict.HELP)(predict.predict)
+application.command("calibrate", help=calibrate.HELP)(calibrate.calibrate)
+application.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
+application.command("report", help=report.HELP)(report.report)
+application.command("inspect", help=inspect.HELP)(inspect.inspect)
+application.command("bench", help=bench.HELP)(bench.bench)
+data.command("check", help=data_check.HELP)(data_check.check)
+data.command("featurise", help=data_featurise.HELP)(data_featurise.featurise)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tiny-dancer {_version.__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    del category, filename, lineno, file, line
+    warn(f"warning: {message}")
+
+
+def main() -> None:
+    """Runs the command line: exit 0 done, 1 failed, 2 bad usage or bad input."""
+    warnings.showwarning = _show_warning
+    try:
+        application()
+    except NotCertifiedError as error:
+        warn(f"not certified: {error}")
+        sys.exit(1)
+    except TinyDancerError as error:
+        warn(f"error: {error}")
+        sys.exit(2)
+    except OSError as error:
+        warn(f"error: {error.filename or 'file'}: {error.strerror}; check the path")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

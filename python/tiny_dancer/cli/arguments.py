@@ -1,0 +1,27 @@
+"""Arguments several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.errors import OptionError
+
+Artifact = Annotated[str, typer.Argument(help="Path of an artifact, or `default` for the shipped one.")]
+Table = Annotated[Path, typer.Argument(help="Outcomes table: Parquet, CSV or JSONL, plain or featurised.")]
+Tables = Annotated[list[Path], typer.Argument(help="Outcomes tables, joined row below row.")]
+Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas.")]
+Seed = Annotated[int, typer.Option(help="Of every random choice: the same seed gives the same result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def listed(names: str | None) -> list[str] | None:
+    """Names separated by commas, or None."""
+    if names is None:
+        return None
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise OptionError("models", names, "give names separated by commas")
+    return found

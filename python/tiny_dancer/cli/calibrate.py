@@ -1,0 +1,87 @@
+"""`tiny-dancer calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import Artifact, Table
+from tiny_dancer.cli.output import console, write_file
+from tiny_dancer.errors import OptionError
+
+HELP = """Put an artifact under a certified policy, or turn one of two dials.
+
+--max-quality-loss certifies the cheapest policy (Learn-then-Test) on rows the artifact was not trained on; where
+none can be certified, nothing is written and the exit code is 1. --cost-cut and --share read no labels.
+
+Example: tiny-dancer calibrate router.safetensors rest.parquet --max-quality-loss 0.05 --out safe.safetensors"""
+
+
+def calibrate(
+    artifact: Artifact,
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
+    max_quality_loss: Annotated[float | None, typer.Option(help="Largest risk to certify, such as 0.05.")] = None,
+    confidence: Annotated[float, typer.Option(help="Of the certificate.")] = 0.9,
+    risk: Annotated[str, typer.Option(help="`mean` quality lost, or `harm`: its positive part.")] = "mean",
+    reference: Annotated[
+        str | None, typer.Option(help="Model compared with; the best constant if absent.")
+    ] = None,
+    date: Annotated[str, typer.Option(help="Date to record in the certificate; the tool reads no clock.")] = "",
+    cost_cut: Annotated[float | None, typer.Option(help="Share of the best constant's cost to save.")] = None,
+    share: Annotated[str | None, typer.Option(help="MODEL=SHARE of requests, such as strong=0.2.")] = None,
+) -> None:
+    from tiny_dancer import _core
+    from tiny_dancer.training import calibrate as room
+    from tiny_dancer.training.api import read_artifact, read_outcomes
+
+    asked = [max_quality_loss is not None, cost_cut is not None, share is not None]
+    if sum(asked) != 1:
+        raise OptionError(
+            "calibrate", f"{sum(asked)} targets", "give one of --max-quality-loss, --cost-cut and --share"
+        )
+    data = read_artifact(artifact)
+    names = [model["name"] for model in _core.read_header(data)["models"]]
+    needs_labels = max_quality_loss is not None
+    outcomes = read_outcomes(table, models=names, require_quality=needs_labels)
+    if max_quality_loss is not None:
+        if risk not in ("mean", "harm"):
+            raise OptionError("risk", risk, "choose mean or harm")
+        result = room.calibrate(
+            data,
+            outcomes,
+            max_quality_loss=max_quality_loss,
+            confidence=confidence,
+            risk="harm" if risk == "harm" else "mean",
+            reference=reference,
+            date=date,
+        )
+    elif cost_cut is not None:
+        result = room.dial_cost_cut(data, outcomes, cost_cut)
+    else:
+        model, wanted = _share(share or "")
+        result = room.dial_share(data, outcomes, model, wanted)
+    write_file(out, result.artifact)
+    lines = [f"{out}: policy {result.policy.kind}, level {result.policy.level:.6g}"]
+    lines += [f"  {name}: {part:.1%} of these rows" for name, part in result.share.items() if part]
+    lines.append(f"  cost {result.cost:.1%} of always calling the reference")
+    if result.certification is not None:
+        found = result.certification
+        risk_seen = found.risks[found.index or 0]
+        lines.append(
+            f"  certified: {risk} quality loss below {max_quality_loss:g} with confidence {confidence:g} "
+            f"({found.n:,} independent rows, observed {risk_seen:.4f}, p = {found.p_values[found.index or 0]:.2g})"
+        )
+    console().print("\n".join(lines), highlight=False, markup=False)
+
+
+def _share(text: str) -> tuple[str, float]:
+    model, separator, share = text.rpartition("=")
+    try:
+        if separator and model:
+            return model, float(share)
+    except ValueError:
+        pass
+    raise OptionError("share", text, "give MODEL=SHARE, such as strong=0.2")

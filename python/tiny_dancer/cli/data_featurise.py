@@ -1,0 +1,32 @@
+"""`tiny-dancer data featurise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import Models, Tables, listed
+from tiny_dancer.cli.output import console
+
+HELP = """Replace the prompts of a table by the engine's hashed features: no text leaves its owner.
+
+Every command that takes a table takes such a one, with the same results; only the share of decisions flipped by
+typos needs the text.
+
+Example: tiny-dancer data featurise outcomes.parquet --out featurised.parquet"""
+
+
+def featurise(
+    tables: Tables,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    models: Models = None,
+) -> None:
+    from tiny_dancer import _core
+    from tiny_dancer.training.api import read_outcomes
+    from tiny_dancer.training.data import write_featurised
+
+    outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
+    write_featurised(outcomes, out, feature_spec=_core.feature_spec())
+    console().print(f"{out}: {len(outcomes):,} rows, {out.stat().st_size:,} bytes", highlight=False, markup=False)

@@ -1,0 +1,100 @@
+"""`tiny-dancer demo`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import Seed
+from tiny_dancer.cli.output import console, progress, write_file
+
+HELP = """The main job on a bundled sample: train, report, guarantee, route.
+
+The sample holds real outcomes of two models on MMLU and GSM8K questions, as hashed features without text.
+
+Example: tiny-dancer demo --out demo-report.html"""
+
+REQUESTS = (
+    "What is the capital of France?",
+    "A train leaves at 9:40 and arrives at 13:05 after a stop of 25 minutes. At an average speed of 84 km/h while "
+    "moving, how far is the journey?",
+)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="HTML report to write.")] = Path("demo-report.html"),
+    seed: Seed = 0,
+) -> None:
+    import numpy as np
+
+    from tiny_dancer import _core
+    from tiny_dancer.errors import NotCertifiedError
+    from tiny_dancer.evaluation.html import html_report
+    from tiny_dancer.evaluation.report import terminal_report
+    from tiny_dancer.evaluation.results import GuaranteeFigures
+    from tiny_dancer.routing import Router
+    from tiny_dancer.training.api import fit, read_outcomes
+    from tiny_dancer.training.calibrate import calibrate
+    from tiny_dancer.training.data import assign_groups, grouped_folds
+    from tiny_dancer.training.fit import steps
+    from tiny_dancer.training.judge import judge
+
+    screen = console()
+    with tempfile.TemporaryDirectory() as folder:
+        sample = Path(folder) / "sample.parquet"
+        sample.write_bytes(_core.data_file("sample.parquet"))
+        outcomes = read_outcomes(sample)
+    assert outcomes.features is not None
+    screen.rule("1. A table: what each model scored on each request")
+    means = ", ".join(
+        f"{name} {mean:.3f}" for name, mean in zip(outcomes.models, np.nanmean(outcomes.quality, 0), strict=True)
+    )
+    screen.print(f"{len(outcomes):,} rows; mean quality {means}", highlight=False)
+
+    screen.rule("2. Train on two thirds, keep one third for the certificate")
+    fold = grouped_folds(assign_groups(outcomes.features, outcomes.group), 3, seed)
+    training, held_out = outcomes.rows(np.flatnonzero(fold != 0)), outcomes.rows(np.flatnonzero(fold == 0))
+    with progress(steps()) as step:
+        fitted = fit(training, seed=seed, progress=step)
+    screen.print(f"{len(fitted.artifact):,} bytes; {' + '.join(fitted.chosen)}", highlight=False)
+
+    screen.rule("3. A guarantee on the quality given up")
+    epsilon, confidence = 0.1, 0.9
+    artifact = fitted.artifact
+    try:
+        certified = calibrate(artifact, held_out, max_quality_loss=epsilon, confidence=confidence)
+    except NotCertifiedError as error:
+        guarantee = None
+        screen.print(f"not certified: {error}", highlight=False, markup=False)
+    else:
+        artifact, found = certified.artifact, certified.certification
+        assert found is not None and found.index is not None
+        guarantee = GuaranteeFigures(
+            certified=True,
+            risk="mean",
+            reference=outcomes.models[fitted.policy.best_constant],
+            epsilon=epsilon,
+            delta=1 - confidence,
+            n=found.n,
+            p_value=found.p_values[found.index],
+        )
+        screen.print(guarantee.text(), highlight=False, markup=False)
+        calls = ", ".join(f"{name} {share:.0%}" for name, share in certified.share.items())
+        screen.print(f"calls under it: {calls}", highlight=False, markup=False)
+
+    screen.rule("4. Should you route at all?")
+    evaluation = judge(fitted, seed=seed, title="a router trained on the sample, out of fold", guarantee=guarantee)
+    write_file(out, html_report(evaluation).encode())
+    screen.print(terminal_report(evaluation))
+    screen.print(f"the same with plots: {out}", highlight=False, markup=False)
+
+    screen.rule("5. Decide")
+    router = Router(artifact)
+    for request in (*REQUESTS, *REQUESTS):  # the second round is the one a running program sees
+        decision = router.route(request)
+        line = f"{decision.elapsed_us:7.0f} µs  {decision.model}  {decision.reason}  {request[:60]}"
+        screen.print(line, highlight=False, markup=False)
+    screen.print("next: tiny-dancer train YOUR_TABLE --out router.safetensors", highlight=False)

@@ -1,0 +1,65 @@
+"""What commands print: data to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import math
+import sys
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def warn(line: str) -> None:
+    """One line to standard error."""
+    print(line, file=sys.stderr)
+
+
+def console() -> Console:
+    """Standard output; at least 100 columns where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 110)
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON values: dataclasses become objects, NaN becomes null."""
+    if is_dataclass(value):
+        return plain(msgspec.to_builtins(value))
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def print_json(value: Any) -> None:
+    """``value`` as indented JSON on standard output."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode() + "\n")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes the whole file or nothing: beside the target first, then in its place."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on standard error; a call advances it by one step, named by its argument."""
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    with bar:
+        task = bar.add_task("training", total=total)
+        yield lambda step: bar.update(task, advance=1, description=step)

@@ -1,0 +1,45 @@
+"""`tiny-dancer predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import Artifact, Table
+from tiny_dancer.cli.output import console
+
+HELP = """Write expected quality, cost and decision for every row of a table.
+
+The output keeps the input's order: sample_id, one column a model with its expected quality, `<model>|cost` in USD
+where the artifact knows costs, and `decision`. Label columns are never read and may be absent.
+
+Example: tiny-dancer predict router.safetensors requests.parquet --out predictions.parquet"""
+
+
+def predict(
+    artifact: Artifact,
+    table: Table,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+) -> None:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    from tiny_dancer.routing import Router
+    from tiny_dancer.training.api import read_outcomes
+
+    router = Router.load(artifact)
+    outcomes = read_outcomes(table, require_quality=False)
+    assert outcomes.features is not None
+    batch = router.route_features(outcomes.features)
+    columns = {"sample_id": arrow.array(list(outcomes.sample_id), arrow.string())}
+    for index, name in enumerate(router.models):
+        columns[name] = arrow.array(batch.scores[:, index].astype("float64"))
+    for index, name in enumerate(router.models):
+        costs = batch.costs[:, index]
+        if not (costs != costs).all():
+            columns[f"{name}|cost"] = arrow.array(costs)
+    columns["decision"] = arrow.array([router.models[i] for i in batch.choice], arrow.string())
+    parquet.write_table(arrow.table(columns), out)
+    console().print(f"{out}: {len(outcomes):,} rows", highlight=False, markup=False)

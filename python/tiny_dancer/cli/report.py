@@ -1,0 +1,41 @@
+"""`tiny-dancer report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import Seed, Table
+from tiny_dancer.cli.output import console, progress, write_file
+
+HELP = """Should you route at all? Answer in words and figures, in the terminal and as one HTML file.
+
+Without --artifact a router is trained on the table and judged on the rows each of its parts did not see.
+
+Example: tiny-dancer report outcomes.parquet --out report.html"""
+
+
+def report(
+    table: Table,
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    artifact: Annotated[str | None, typer.Option(help="Path of an artifact, or `default`.")] = None,
+    seed: Seed = 0,
+) -> None:
+    from tiny_dancer.evaluation.html import html_report
+    from tiny_dancer.evaluation.report import terminal_report
+    from tiny_dancer.training.api import evaluate, fit, read_outcomes
+    from tiny_dancer.training.fit import steps
+    from tiny_dancer.training.judge import judge
+
+    if artifact is not None:
+        evaluation = evaluate(artifact, table, seed=seed)
+    else:
+        outcomes = read_outcomes(table)
+        with progress(steps()) as step:
+            fitted = fit(outcomes, seed=seed, progress=step)
+        evaluation = judge(fitted, seed=seed, title=f"a router trained on {table.name}, out of fold")
+    write_file(out, html_report(evaluation).encode())
+    console().print(terminal_report(evaluation))
+    console().print(f"{out}: written", highlight=False, markup=False)

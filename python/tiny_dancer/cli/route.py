@@ -1,0 +1,62 @@
+"""`tiny-dancer route`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import Json
+from tiny_dancer.cli.output import console, print_json
+from tiny_dancer.errors import RequestError
+from tiny_dancer.routing import Router
+
+HELP = """Decide which model answers TEXT (`-` reads standard input).
+
+Example: tiny-dancer route "Prove that the square root of 2 is irrational." --json"""
+
+
+def route(
+    text: Annotated[str, typer.Argument(help="The request, or `-` for standard input.")],
+    artifact: Annotated[str, typer.Option(help="Path of an artifact, or `default`.")] = "default",
+    max_cost: Annotated[float | None, typer.Option(help="Most USD the answer may cost.")] = None,
+    min_quality: Annotated[float | None, typer.Option(help="Least quality to expect, in [0, 1].")] = None,
+    pin: Annotated[str | None, typer.Option(help="Use this model.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Do not use this model; repeatable.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Least gain worth the dearer of two models.")] = None,
+    json: Json = False,
+) -> None:
+    if text == "-":
+        try:
+            text = sys.stdin.buffer.read().decode()
+        except UnicodeDecodeError as error:
+            raise RequestError("standard input", f"byte {error.start} is no UTF-8", "give UTF-8 text") from error
+    decision = Router.load(artifact).route(
+        text,
+        max_cost=max_cost,
+        min_quality=min_quality,
+        pin=pin,
+        exclude=tuple(exclude or ()),
+        threshold=threshold,
+    )
+    if json:
+        print_json(decision)
+        return
+    out = console()
+    out.print(f"[bold]{decision.model}[/bold]  ({decision.reason}, {decision.routed_by})", highlight=False)
+    for name, quality in decision.scores.items():
+        cost = None if decision.costs is None else decision.costs[name]
+        price = "" if cost is None else f", {cost:.6f} USD"
+        out.print(f"  {name}: expected quality {quality:.3f}{price}", highlight=False, markup=False)
+    may_be_best = ", ".join(decision.prediction_set)
+    out.print(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}", highlight=False, markup=False)
+    found = decision.guarantee
+    standing = (
+        f"none: {decision.guarantee_note}"
+        if found is None
+        else f"{found.risk} quality loss against {found.reference} below {found.epsilon:g} "
+        f"with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
+    )
+    out.print(f"  guarantee {standing}", highlight=False, markup=False)
+    out.print(f"  {decision.elapsed_us:.0f} µs, artifact {decision.artifact_version}", highlight=False)

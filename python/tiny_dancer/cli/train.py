@@ -1,0 +1,43 @@
+"""`tiny-dancer train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import Models, Seed, Tables, listed
+from tiny_dancer.cli.output import console, progress, write_file
+
+HELP = """Train a router on outcomes tables and write the artifact.
+
+Example: tiny-dancer train outcomes.parquet --out router.safetensors"""
+
+
+def train(
+    tables: Tables,
+    out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
+    models: Models = None,
+    seed: Seed = 0,
+    created: Annotated[str, typer.Option(help="Date to record; the tool reads no clock.")] = "",
+) -> None:
+    from tiny_dancer.training.api import fit, read_outcomes
+    from tiny_dancer.training.fit import steps
+
+    outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
+    with progress(steps()) as step:
+        fitted = fit(outcomes, seed=seed, created=created, progress=step)
+    write_file(out, fitted.artifact)
+    policy = fitted.policy
+    learned = ", ".join(fitted.chosen) or "nothing: no backend explains held-out rows"
+    lines = [
+        f"{out}: {len(fitted.artifact):,} bytes, {len(outcomes):,} rows, {len(outcomes.models)} models",
+        f"learned: {learned}",
+        f"policy: {policy.kind}, best constant {outcomes.models[policy.best_constant]}",
+    ]
+    for name, index in ((name, index) for index, name in enumerate(outcomes.models)):
+        share = float((fitted.decision == index).mean())
+        if share:
+            lines.append(f"  {name}: {share:.1%} of held-out rows")
+    console().print("\n".join(lines), highlight=False, markup=False)

@@ -1,0 +1,72 @@
+"""A router on a table: decisions, robustness and certificate, ready to evaluate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tiny_dancer.errors import DataError
+from tiny_dancer.evaluation.evaluate import evaluate
+from tiny_dancer.evaluation.results import GuaranteeFigures, RobustnessFigures
+from tiny_dancer.evaluation.robustness import PERTURBATIONS, flip_share, perturb
+
+if TYPE_CHECKING:
+    from tiny_dancer.evaluation.results import Evaluation
+    from tiny_dancer.routing import Router
+    from tiny_dancer.types import Outcomes
+
+
+def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title: str = "router") -> Evaluation:
+    """Evaluates an artifact on rows it was not trained on.
+
+    Args:
+        router: loaded without changed models.
+        outcomes: with features; columns in the artifact's order. Robustness is measured where texts are there.
+        seed: of the bootstrap and the baselines' folds.
+        title: what is evaluated, in words.
+
+    Raises:
+        DataError: no features, or other models.
+    """
+    if outcomes.features is None or outcomes.models != router.models:
+        raise DataError(
+            "models", ", ".join(outcomes.models), f"read the table with models={list(router.models)} and featurise"
+        )
+    batch = router.route_features(outcomes.features)
+    costs = batch.costs if np.isfinite(batch.costs).all() else None
+    found = router.guarantee
+    return evaluate(
+        batch.scores.astype(np.float64),
+        costs,
+        batch.choice.astype(np.int64),
+        outcomes,
+        title=title,
+        seed=seed,
+        robustness=_robustness(router, outcomes, batch.choice.astype(np.int64), seed),
+        guarantee=None
+        if found is None
+        else GuaranteeFigures(
+            certified=True,
+            risk=found.risk,
+            reference=found.reference,
+            epsilon=found.epsilon,
+            delta=found.delta,
+            n=found.rows,
+            p_value=found.p_value,
+            date=found.date or None,
+        ),
+    )
+
+
+def _robustness(
+    router: Router, outcomes: Outcomes, decision: np.ndarray[tuple[int], np.dtype[np.int64]], seed: int
+) -> tuple[RobustnessFigures, ...]:
+    if outcomes.prompt is None or outcomes.messages is not None:
+        return ()
+    figures = []
+    for kind in PERTURBATIONS:
+        changed = [perturb(text, kind, seed) for text in outcomes.prompt]
+        after = router.route_batch(changed, tools=outcomes.tools).choice
+        figures.append(RobustnessFigures(kind=kind, flips=flip_share(decision, after.astype(np.int64))))
+    return tuple(figures)

@@ -1,0 +1,128 @@
+"""The functions users call: tables, artifacts and routers in, as paths or as objects."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from tiny_dancer import _core
+from tiny_dancer.errors import ArtifactError
+from tiny_dancer.evaluation.router import evaluate_router
+from tiny_dancer.routing import Router, featurise
+from tiny_dancer.training import calibrate as calibrate_room
+from tiny_dancer.training import fit as fit_room
+from tiny_dancer.training.data import read_outcomes as read_table
+from tiny_dancer.types import Outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tiny_dancer.evaluation.guarantee import Risk
+    from tiny_dancer.evaluation.results import Evaluation
+    from tiny_dancer.training.calibrate import Calibrated
+    from tiny_dancer.training.fit import Fitted
+
+Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+Artifact: TypeAlias = "bytes | str | os.PathLike[str]"
+
+
+def read_outcomes(
+    table: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    models: Sequence[str] | None = None,
+    require_quality: bool = True,
+) -> Outcomes:
+    """Reads outcomes tables (Parquet, CSV, JSONL, plain or featurised) and computes the engine's features.
+
+    Args:
+        table: the file, or files that are joined row below row.
+        models: these models only, in this order.
+        require_quality: False never reads the label columns: for predicting.
+
+    Raises:
+        DataError: anything that cannot be used, naming column, row, value and remedy.
+    """
+    paths = [table] if isinstance(table, str | os.PathLike) else list(table)
+    return read_table(
+        [Path(path) for path in paths],
+        models=models,
+        require_quality=require_quality,
+        featurise=featurise,
+        feature_spec=_core.feature_spec(),
+    )
+
+
+def _outcomes(table: Table, models: Sequence[str] | None = None) -> Outcomes:
+    return table if isinstance(table, Outcomes) else read_outcomes(table, models=models)
+
+
+def read_artifact(artifact: Artifact) -> bytes:
+    """The artifact's bytes; ``default`` is the shipped one.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    if isinstance(artifact, bytes):
+        return artifact
+    if artifact == "default":
+        return _core.data_file("default.safetensors")
+    try:
+        return Path(artifact).read_bytes()
+    except OSError as error:
+        remedy = "give the path of an artifact, or 'default'"
+        raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
+
+
+def fit(
+    table: Table,
+    *,
+    models: Sequence[str] | None = None,
+    seed: int = 0,
+    created: str = "",
+    progress: Callable[[str], None] = lambda _: None,
+) -> Fitted:
+    """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
+
+    Example:
+        fitted = tiny_dancer.fit("outcomes.parquet")
+        Path("router.safetensors").write_bytes(fitted.artifact)
+    """
+    return fit_room.fit(_outcomes(table, models), seed=seed, created=created, progress=progress)
+
+
+def calibrate(
+    artifact: Artifact,
+    table: Table,
+    *,
+    max_quality_loss: float,
+    confidence: float = 0.9,
+    risk: Risk = "mean",
+    reference: str | None = None,
+    date: str = "",
+) -> Calibrated:
+    """Certifies the cheapest policy within a loss of quality.
+
+    See :func:`tiny_dancer.training.calibrate.calibrate`.
+    """
+    data = read_artifact(artifact)
+    return calibrate_room.calibrate(
+        data,
+        _outcomes(table, _names(data)),
+        max_quality_loss=max_quality_loss,
+        confidence=confidence,
+        risk=risk,
+        reference=reference,
+        date=date,
+    )
+
+
+def evaluate(artifact: Artifact, table: Table, *, seed: int = 0) -> Evaluation:
+    """Judges an artifact on rows it was not trained on, beside every baseline, with paired intervals."""
+    data = read_artifact(artifact)
+    title = "router" if isinstance(artifact, bytes) else str(artifact)
+    return evaluate_router(Router(data), _outcomes(table, _names(data)), seed=seed, title=title)
+
+
+def _names(data: bytes) -> list[str]:
+    return [model["name"] for model in _core.read_header(data)["models"]]

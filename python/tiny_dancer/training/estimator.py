@@ -1,0 +1,117 @@
+"""A scikit-learn-style estimator over (X, Y[n, models], cost)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from tiny_dancer.errors import DataError
+from tiny_dancer.routing import Router, featurise
+from tiny_dancer.training.fit import fit
+from tiny_dancer.types import Outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+
+class RouterEstimator(BaseEstimator):  # type: ignore[misc]
+    """Fits a router to what each model scored on each text.
+
+    Parameters:
+        models: m names; ``model_0``, ``model_1``, … by default.
+        random_state: of folds and backends.
+
+    Attributes:
+        artifact_: the fitted artifact's bytes.
+        router_: the :class:`~tiny_dancer.Router` in force.
+        models_: m names.
+        quality_: out-of-fold expected quality of the training rows, float64 [n, m].
+
+    Example:
+        >>> texts = [f"What is {i} + {i + 1}?" for i in range(40)]
+        >>> Y = np.stack([np.arange(40) % 2, np.ones(40)], axis=1)
+        >>> RouterEstimator().fit(texts, Y).predict(texts[:2]).shape
+        (2,)
+    """
+
+    def __init__(self, models: Sequence[str] | None = None, random_state: int = 0) -> None:
+        self.models = models
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Sequence[str],
+        Y: npt.ArrayLike,
+        cost: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> RouterEstimator:
+        """Fits on n texts, quality [n, m] in [0, 1] (NaN not observed) and, optionally, cost [n, m] in USD.
+
+        Raises:
+            DataError: shapes that disagree, or values outside their range.
+            TrainingError: nothing observed.
+        """
+        texts = [str(text) for text in X]
+        quality = _matrix("Y", Y, len(texts), upper=1.0)
+        n, m = quality.shape
+        names = tuple(self.models) if self.models is not None else tuple(f"model_{i}" for i in range(m))
+        if len(names) != m:
+            raise DataError("models", f"{len(names)} names for {m} columns", "give one name a column of Y")
+        weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        if weight.shape != (n,) or not (np.isfinite(weight).all() and (weight > 0).all()):
+            raise DataError("sample_weight", f"shape {weight.shape}", f"give {n} finite weights above 0")
+        group = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        outcomes = Outcomes(
+            sample_id=tuple(str(i) for i in range(n)),
+            task=("",) * n,
+            models=names,
+            quality=quality,
+            cost=None if cost is None else _matrix("cost", cost, n, upper=np.inf, columns=m),
+            latency=None,
+            weight=weight,
+            group=group.astype(np.int64),
+            prompt=tuple(texts),
+            features=featurise(texts),
+        )
+        fitted = fit(outcomes, seed=self.random_state)
+        self.artifact_ = fitted.artifact
+        self.router_ = Router(fitted.artifact)
+        self.models_ = names
+        self.quality_ = fitted.quality
+        return self
+
+    def predict(self, X: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Index of the model chosen for each text, int64 [n]."""
+        check_is_fitted(self, "router_")
+        return self.router_.route_batch(list(X)).choice.astype(np.int64)
+
+    def predict_quality(self, X: Sequence[str]) -> Floats:
+        """Expected quality of every model, float64 [n, m]."""
+        check_is_fitted(self, "router_")
+        return self.router_.route_batch(list(X)).scores.astype(np.float64)
+
+    def score(self, X: Sequence[str], Y: npt.ArrayLike) -> float:
+        """Mean quality of the models chosen; rows whose choice was not observed are left out."""
+        quality = _matrix("Y", Y, len(X), upper=1.0)
+        chosen = quality[np.arange(len(quality)), self.predict(X)]
+        return float(np.nanmean(chosen))
+
+
+def _matrix(name: str, values: Any, rows: int, *, upper: float, columns: int | None = None) -> Floats:
+    matrix = np.asarray(values, np.float64)
+    if matrix.ndim != 2 or len(matrix) != rows or (columns is not None and matrix.shape[1] != columns):
+        raise DataError(name, f"shape {matrix.shape}", f"give a matrix with {rows} rows and one column a model")
+    bad = np.isinf(matrix) | (matrix < 0) | (matrix > upper)
+    if bad.any():
+        row = int(bad.any(1).argmax())
+        limit = "in [0, 1]" if upper == 1 else "0 or more"
+        raise DataError(f"{name}[{row}]", matrix[row].tolist(), f"give values {limit}, NaN where not observed")
+    return matrix
