@@ -17,14 +17,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test check format bench docs clean set-up
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1  \2/p' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: set-up ## train on the bundled sample, report, certify, route
 	$(BIN)/tiny-dancer demo
 
 test: set-up ## every test; the last line printed is pytest's summary
 	cargo test --quiet --locked --package tiny-dancer
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 check: set-up ## format, lint, types, layers, licences
 	cargo fmt --check
@@ -48,7 +48,7 @@ docs: ## the engine's reference, in target/doc/tiny_dancer
 
 clean: ## remove what was built or installed
 	rm -rf .venv target .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	rm -f $(EXTENSION)
+	rm -f $(EXTENSION) demo-report.html
 	find python tests tools conformance recipes benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 set-up: $(EXTENSION)

@@ -157,9 +157,7 @@ def distributions(root: str) -> list[Package]:
         found.add(Package(distribution.name, distribution.version, declared(distribution)))
         for line in distribution.requires or []:
             needed = Requirement(line)
-            if needed.marker is None or any(
-                needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)
-            ):
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 waiting.append((needed.name, tuple(sorted(needed.extras))))
     return sorted(found)
 

@@ -4,6 +4,6 @@ from .errors import Refusal
 from .features import Features, Request, featurise
 from .router import Router
 from .select import Decision, Options
-from .word_pieces import Encoder
+from .word_pieces import Encoder, quantise
 
-__all__ = ["Decision", "Encoder", "Features", "Options", "Refusal", "Request", "Router", "featurise"]
+__all__ = ["Decision", "Encoder", "Features", "Options", "Refusal", "Request", "Router", "featurise", "quantise"]

@@ -145,8 +145,7 @@ def check_header(header: dict[str, Any]) -> None:
     require(all(names) and len(set(names)) == len(names), "models")
     for model in models:
         prices = [
-            model.get(key)
-            for key in ("price_input", "price_output", "price_request", "expected_output_tokens")
+            model.get(key) for key in ("price_input", "price_output", "price_request", "expected_output_tokens")
         ]
         numbers = [*prices, *(model.get("cost") or []), *(model.get("latency") or [])]
         require(all(map(usable, numbers)), "models")

@@ -9,13 +9,14 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Refusal
-from .features import DIMENSIONS, Features
 from .single import dot, inverse_norm, root, single
+from .word_pieces import DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .artifact import Weights
+    from .features import Features
 
 CUES = 87
 LEAF = 0xFFFF
@@ -143,6 +144,7 @@ class Memory:
 
     def __init__(self, weights: Weights, name: str, components: int) -> None:
         self.embeddings = weights.rows(f"{name}.embeddings", "I8", DIMENSIONS)
+        self.inverse_norms = [inverse_norm(row) for row in self.embeddings]
         self.cues = weights.rows(f"{name}.cues", "I8", CUES)
         self.gamma = weights.get(f"{name}.gamma", "F32", 2)
         landmarks = len(self.embeddings)
@@ -158,11 +160,12 @@ class Memory:
     def scores(self, features: Features) -> list[float]:
         """One score a component."""
         cues = self.standardise(features.cues.values())
-        similar = []
-        for embedding, landmark in zip(self.embeddings, self.cues, strict=True):
+        scale, similar = features.inverse_norm, []
+        landmarks = zip(self.embeddings, self.inverse_norms, self.cues, strict=True)
+        for embedding, landmark_scale, landmark_cues in landmarks:
             product = sum(a * b for a, b in zip(embedding, features.embedding, strict=True))
-            cosine = single(single(single(product) * inverse_norm(embedding)) * features.inverse_norm)
-            distance = sum((a - b) ** 2 for a, b in zip(cues, landmark, strict=True))
+            cosine = single(single(single(product) * landmark_scale) * scale)
+            distance = sum((a - b) ** 2 for a, b in zip(cues, landmark_cues, strict=True))
             apart = single(self.gamma[0] * single(2.0 - 2.0 * cosine))
             exponent = single(-apart - single(self.gamma[1] * distance))
             # The engine's exponential is within 2e-7 of this one, and 0 does not occur: e^-87 is its least.

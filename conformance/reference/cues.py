@@ -49,10 +49,9 @@ class Rarity:
 
     @property
     def deviation(self) -> float:
-        """Root of mean square minus squared mean: where all are nearly equal, rounding is all that is left."""
-        square = total(single(rank * rank) for rank in self.log_ranks)
-        variance = single(share(square, len(self.log_ranks)) - single(self.mean * self.mean))
-        return root(max(variance, 0.0))
+        """Root of the mean squared distance to the mean."""
+        distances = [single(rank - self.mean) for rank in self.log_ranks]
+        return root(share(total(single(each * each) for each in distances), len(distances)))
 
     @property
     def highest(self) -> float:
@@ -124,7 +123,7 @@ class Reading:
         return any(on_list(a.text, first) and on_list(b.text, second) for a, b in pairwise(self.stem))
 
     def sentences(self) -> list[int]:
-        """Words and numbers of each sentence of the stem: ``.``, ``?`` or ``!`` before a space or the end ends it."""
+        """Words and numbers of each sentence of the stem; ``.?!`` before a space or the end ends one."""
         found, words = [], 0
         for token in self.stem:
             if token.kind != SYMBOL:
@@ -232,7 +231,7 @@ def cues(
         "incomplete_stem": yes(is_alphanumeric(reading.last) or reading.last == ","),
         "blank": yes(reading.has_blank()),
         "negations": log_count(len(in_stem("negation"))),
-        "exception": yes(any(t.kind == WORD and on_list(t.text, "exception") for t in reading.stem[-TAIL_TOKENS:])),
+        "exception": yes(any(on_list(token.text, "exception") for token in reading.stem[-TAIL_TOKENS:])),
         "statements": yes(bool(everywhere("statement"))),
         "true_false": yes(bool(everywhere("true_false"))),
         # What it is about.
@@ -251,9 +250,7 @@ def cues(
         # Quantities, spelt out or not, and what the text says again.
         "digit_share": share(sum(map(is_digit, text)), len(text)),
         "quantities": log_count(len(reading.numbers) + len(everywhere("number_word", "scale"))),
-        "distinct_quantities": log_count(
-            len(set(reading.numbers)) + distinct(everywhere("number_word", "scale"))
-        ),
+        "distinct_quantities": log_count(len(set(reading.numbers)) + distinct(everywhere("number_word", "scale"))),
         "more_than": log_count(len(everywhere("than")) + reading.comparisons()),
         "repeated_content": share(len(telling) - distinct(telling), len(telling)),
         # Rarity of the vocabulary.

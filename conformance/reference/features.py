@@ -160,6 +160,4 @@ def part_similarity(parts: list[list[int]]) -> Similarity:
     options = range(1, len(parts))
     among = [cosine(a, b) for a, b in combinations(options, 2)]
     with_stem = [cosine(0, option) for option in options]
-    return Similarity(
-        share(total(among), len(among)), max(-1.0, *among), share(total(with_stem), len(with_stem))
-    )
+    return Similarity(share(total(among), len(among)), max(-1.0, *among), share(total(with_stem), len(with_stem)))

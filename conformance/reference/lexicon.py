@@ -31,8 +31,7 @@ LISTS: dict[str, frozenset[str]] = {
         ),
         "total": "total altogether all together sum combined whole entire both",
         "remainder": (
-            "left remaining remain remains rest still lost gave gives spent spends sold eaten ate away "
-            "remainder"
+            "left remaining remain remains rest still lost gave gives spent spends sold eaten ate away remainder"
         ),
         "condition": "if when suppose assume assuming given let unless whether then",
         "negation": (
@@ -70,5 +69,5 @@ LISTS: dict[str, frozenset[str]] = {
 
 
 def on_list(word: str, *names: str) -> bool:
-    """Whether ``word`` is on one of the lists. Apostrophes are ASCII: ``isn’t`` is on none."""
+    """Whether ``word`` is on one of the lists."""
     return any(word in LISTS[name] for name in names)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from .text import Token
+if TYPE_CHECKING:
+    from .text import Token
 
 LETTERS = "abcdefghij"
 MOST_MARKERS = 128
@@ -22,7 +24,7 @@ class Marker:
 
 
 def markers(characters: str, tokens: list[Token]) -> list[Marker]:
-    """All markers: a letter a–j at the text's start or after a space or ``(``, with ``.``, ``)`` or ``:`` at once."""
+    """All markers: a letter a–j at the start or after a space or ``(``, then at once ``.``, ``)`` or ``:``."""
     found = []
     for letter, mark in pairwise(tokens):
         before = characters[letter.start - 1 : letter.start]
@@ -79,9 +81,7 @@ class Question:
         if not self.chain:
             return []
         ends = [marker.start for marker in self.chain[1:]] + [text_end]
-        return [
-            (marker.option, max(end, marker.option)) for marker, end in zip(self.chain, ends, strict=True)
-        ]
+        return [(marker.option, max(end, marker.option)) for marker, end in zip(self.chain, ends, strict=True)]
 
     def parts(self) -> list[str]:
         """The stem, then each option."""

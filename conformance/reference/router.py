@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .artifact import FEATURE_SPEC, Weights, check_header, read_tensors
@@ -125,14 +126,20 @@ class Router:
 
 
 def cost(model: dict[str, Any], tokens: int, output: float | None, verbosity: float) -> float | None:
-    """USD, in doubles: by prices where the price per prompt token is known, else as measured; None if unknown."""
-    if model.get("price_input") is not None:
-        written = (model.get("price_output") or 0.0) * (output or 0.0)
-        return (model.get("price_request") or 0.0) + model["price_input"] * tokens + written
+    """USD, in doubles: by prices where any is known, else as measured; None if unknown.
+
+    A price on output needs an expected number of output tokens.
+    """
+    prices = [model.get(name) for name in ("price_input", "price_output", "price_request")]
+    if any(price is not None for price in prices):
+        price_input, price_output, price_request = (price or 0.0 for price in prices)
+        if price_output and output is None:
+            return None
+        return float(price_request + price_input * tokens + price_output * (output or 0.0))
     if model.get("cost") is not None:
         constant, per_token, per_verbosity = model["cost"]
-        return max(constant + per_token * tokens + per_verbosity * verbosity, 0.0)
-    return model.get("price_request")
+        return max(float(constant + per_token * tokens + per_verbosity * verbosity), 0.0)
+    return None
 
 
 def latency(model: dict[str, Any], tokens: int) -> float | None:
@@ -140,13 +147,13 @@ def latency(model: dict[str, Any], tokens: int) -> float | None:
     if model.get("latency") is None:
         return None
     constant, per_token = model["latency"]
-    return max(constant + per_token * tokens, 0.0)
+    return max(float(constant + per_token * tokens), 0.0)
 
 
 def check_map(knots: list[float], values: list[float]) -> None:
     """Knots rise; values do not fall and lie in [0, 1]."""
-    rising = all(a < b for a, b in zip(knots, knots[1:], strict=False))
-    sorted_values = all(a <= b for a, b in zip(values, values[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(knots))
+    sorted_values = all(a <= b for a, b in pairwise(values))
     inside = all(0.0 <= value <= 1.0 and math.isfinite(value) for value in values)
     if not (knots and len(knots) == len(values) and rising and sorted_values and inside):
         raise Refusal("ArtifactInvalid", "calibration or confidence")

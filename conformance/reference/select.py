@@ -45,7 +45,8 @@ class Choice:
 
     ``reason``: gain_worth_cost, gain_too_small, best_value, best_constant, pinned or next_feasible.
     ``routed_by``: learned, default (a constant policy), override (pinned, another threshold or cost weight) or
-    constraint (the policy's own choice was removed). ``as_certified``: the shipped policy chose it unconstrained.
+    constraint (the policy's own choice was removed). ``as_certified``: the policy as shipped
+    chose it: no override, no constraint that removed its choice, no other costs.
     """
 
     model: int
@@ -76,19 +77,21 @@ class Decision:
 def select(header: Header, options: Options, tokens: int, expect: Expectations) -> Choice:
     """The choice; the order of the steps decides which error wins."""
     check_options(header, options)
+    override = overriding_policy(header, options)
     removed = [removal(header, options, tokens, expect, model) for model in range(len(header["models"]))]
     if all(removed):
         raise Refusal("NoFeasibleModel", ", ".join(name for name in removed if name))
-    certified, why = apply(header, header["policy"], expect)
     if options.pinned is not None:
-        return Choice(options.pinned, "pinned", "override", certified == options.pinned)
-    override = overriding_policy(header, options)
-    wanted, reason = apply(header, override, expect) if override else (certified, why)
+        return Choice(options.pinned, "pinned", "override", False)
+    policy = override or header["policy"]
+    wanted, reason = apply(header, policy, expect)
     if not removed[wanted]:
         constant = header["policy"]["kind"] == "constant"
         routed_by = "override" if override else "default" if constant else "learned"
-        return Choice(wanted, reason, routed_by, not override)
-    model = next_feasible(header, override or header["policy"], expect, lambda model: not removed[model])
+        # Other output lengths are other costs, so a policy that weighs cost may decide otherwise.
+        other_costs = options.expected_output_tokens is not None and policy["kind"] == "cost_weight"
+        return Choice(wanted, reason, routed_by, not override and not other_costs)
+    model = next_feasible(header, policy, expect, lambda model: not removed[model])
     return Choice(model, "next_feasible", "constraint", False)
 
 
@@ -100,6 +103,8 @@ def check_options(header: Header, options: Options) -> None:
             raise Refusal("OptionInvalid", name)
     if options.min_quality is not None and not 0.0 <= options.min_quality <= 1.0:
         raise Refusal("OptionInvalid", "min_quality")
+    if options.expected_output_tokens is not None and options.expected_output_tokens > 1e9:
+        raise Refusal("OptionInvalid", "expected_output_tokens")
     named = [*options.allowed, *options.excluded, *([] if options.pinned is None else [options.pinned])]
     if any(model >= len(header["models"]) for model in named):
         raise Refusal("OptionInvalid", "model")
@@ -179,7 +184,7 @@ def apply(
 
 def value(header: Header, policy: dict[str, Any], expect: Expectations, model: int) -> float:
     """Quality − cost weight · cost; a weight of 0 asks for no cost."""
-    weight = policy["cost_weight"]
+    weight: float = policy["cost_weight"]
     if weight == 0:
         return expect.quality[model]
     if policy["unit"] == "calls":

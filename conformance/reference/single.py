@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from ctypes import c_float
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ _G1, _G2, _G3, _G4 = map(single, (0.66666662693, 0.40000972152, 0.28498786688, 0
 _ROOT_HALF, _ONE = 0x3F3504F3, 0x3F800000
 
 
+@cache
 def log(value: float) -> float:
     """Natural logarithm of a single ≥ 1, in single precision, operation by operation."""
     (bits,) = struct.unpack("<I", struct.pack("<f", value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from .alphabetic import is_alphabetic
 
@@ -40,14 +41,15 @@ def bounded(text: str) -> tuple[str, str]:
 
 def is_white_space(character: str) -> bool:
     """Unicode's property White_Space."""
-    return character in "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" or "\u2000" <= character <= "\u200a"
+    spaces = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+    return character in spaces or "\u2000" <= character <= "\u200a"
 
 
 def normalise(text: str, before: str = "") -> str:
     """The normal form of ``text``, appended to the normal form ``before`` it.
 
     NFKC of the whole text first; then each character by itself to lower case (so a final Σ becomes σ); each run
-    of white space and control characters (category Cc) to one space; none at either end.
+    of white space and control characters (category Cc) to one space, none at either end; ’ becomes '.
     """
     out, space = [before] if before else [], bool(before)
     for character in unicodedata.normalize("NFKC", text):
@@ -57,7 +59,7 @@ def normalise(text: str, before: str = "") -> str:
         if space:
             out.append(" ")
             space = False
-        out.append(character.lower())
+        out.append("'" if character == "’" else character.lower())
     return "".join(out)
 
 
@@ -132,7 +134,7 @@ def tokenise(characters: str) -> list[Token]:
             case "letter":  # letters, and apostrophes with a letter after them
                 kind = WORD
                 while classes[end] == "letter" or (
-                    classes[end + 1 : end + 2] == ["letter"] and characters[end] in "'’"
+                    classes[end + 1 : end + 2] == ["letter"] and characters[end] == "'"
                 ):
                     end += 1
             case "alone":
@@ -180,7 +182,7 @@ def word_ngrams(tokens: list[Token]) -> set[int]:
     """Indices of single tokens and of pairs of adjacent ones, below 2¹⁷."""
     hashes = [hash_characters(token.identity) for token in tokens]
     found = {_index(mix(hashed, 1)) for hashed in hashes}
-    pairs = zip(hashes, hashes[1:], strict=False)
+    pairs = pairwise(hashes)
     return found | {_index(mix(mix(first, second), 2)) for first, second in pairs}
 
 

@@ -40,9 +40,7 @@ def statements(source: str) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
-    formatted = {
-        id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
-    }
+    formatted = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     texts = [
         "".join(part.value if isinstance(part, ast.Constant) else "x" for part in node.values)
         if isinstance(node, ast.JoinedStr)

@@ -19,8 +19,8 @@ pub(crate) struct Router {
     pool: Mutex<Vec<Scratch>>,
 }
 
-/// What a caller asks beyond the request: (max_cost, min_quality, max_latency, allowed, excluded, pinned, threshold,
-/// cost_weight, expected_output_tokens), models by index.
+/// What a caller asks beyond the request: `(max_cost, min_quality, max_latency, allowed, excluded, pinned, threshold,
+/// cost_weight, expected_output_tokens)`, models by index.
 type RawOptions = (
     Option<f64>,
     Option<f64>,
@@ -52,7 +52,7 @@ fn options(raw: Option<RawOptions>) -> Options {
     }
 }
 
-/// (model index, scores, costs, confidence, prediction set, reason, routed_by, as certified).
+/// Model index, scores, costs, confidence, prediction set, reason, `routed_by`, as certified.
 type DecisionTuple<'py> = (
     usize,
     Bound<'py, PyDict>,
@@ -111,8 +111,8 @@ impl Router {
 
 #[pymethods]
 impl Router {
-    /// `changes` is JSON: per model, in order, {name, price_input, price_output, price_request, context_window,
-    /// expected_output_tokens}, absent keys unchanged; or null.
+    /// `changes` is JSON: per model, in order, `{name, price_input, price_output, price_request, context_window,
+    /// expected_output_tokens}`, absent keys unchanged; or null.
     #[new]
     #[pyo3(signature = (bytes, encoder=None, changes=None))]
     fn new(py: Python<'_>, bytes: &[u8], encoder: Option<&Encoder>, changes: Option<&str>) -> PyResult<Self> {
@@ -161,7 +161,7 @@ impl Router {
     }
 
     /// Decides n requests on all processors. Arrays as little-endian bytes: model i32 [n], quality f32 [n, m], cost
-    /// f64 [n, m] (NaN unknown), confidence f32 [n], flags u8 [n, 3] (reason, routed_by, as certified), prediction
+    /// f64 [n, m] (NaN unknown), confidence f32 [n], flags u8 [n, 3] (reason, `routed_by`, as certified), prediction
     /// set u8 [n, m].
     #[pyo3(signature = (texts, messages=None, tools=None, raw_options=None))]
     fn decide_batch<'py>(

@@ -1,6 +1,7 @@
 //! Bytes ↔ model: one safetensors file whose sizes, version, checksum and numbers are checked before use.
 //!
-//! `__metadata__` holds two strings: `tiny_dancer` (a JSON [`Header`]) and `sha256` (hex, over the tensor bytes).
+//! `__metadata__` holds three strings: `tiny_dancer` (a JSON [`Header`]), `sha256` (hex, over the tensor bytes) and
+//! `header_sha256` (hex, over the JSON; checked where present).
 //! Loading reads; it never executes anything.
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,10 @@ pub const KIND: &str = "request-router";
 pub const LARGEST_FILE: usize = 64 << 20;
 /// Largest safetensors header, in bytes.
 pub const LARGEST_HEADER: usize = 4 << 20;
+/// Most requests an artifact checks itself with: loading stays quick whatever comes in.
+pub const MOST_SELF_CHECKS: usize = 256;
+/// Weights and prices beyond this are refused: none is near it, and below it no score or cost overflows.
+const LARGEST_NUMBER: f64 = 1e9;
 /// Most models one artifact may route among.
 pub const MOST_MODELS: usize = 512;
 
@@ -53,6 +58,14 @@ pub struct ModelSpec {
     /// Held-out paired evidence allows leaving the best constant for this model.
     #[serde(default = "yes")]
     pub cleared: bool,
+}
+
+impl ModelSpec {
+    /// Whether anything says what it costs.
+    pub(crate) fn is_priced(&self) -> bool {
+        let prices = [self.price_input, self.price_output, self.price_request];
+        self.cost.is_some() || prices.iter().any(Option::is_some)
+    }
 }
 
 fn yes() -> bool {
@@ -216,6 +229,9 @@ pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
     let parsed = parse_header(header)?;
     // safetensors orders by dtype, then name; the checksum covers the bytes in the file's own order.
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(invalid(&pair[0].name, "given twice", "give every tensor its own name"));
+    }
     let mut views = Vec::with_capacity(tensors.len());
     for tensor in &tensors {
         let dtype = match tensor.dtype.as_str() {
@@ -232,7 +248,11 @@ pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
     let blank =
         serialize(views.clone(), None).map_err(|error| invalid("tensors", error, "cannot be written"))?;
     let checksum = hex(&Sha256::digest(&blank[data_start(&blank)?..]));
-    let metadata = HashMap::from([("tiny_dancer".to_owned(), json), ("sha256".to_owned(), checksum)]);
+    let metadata = HashMap::from([
+        ("header_sha256".to_owned(), hex(&Sha256::digest(&json))),
+        ("tiny_dancer".to_owned(), json),
+        ("sha256".to_owned(), checksum),
+    ]);
     let bytes =
         serialize(views, Some(metadata)).map_err(|error| invalid("tensors", error, "cannot be written"))?;
     canonical(&bytes)
@@ -324,14 +344,20 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: &str) -> Result<(String, SafeTenso
     let json = strings.get("tiny_dancer").ok_or_else(|| missing("__metadata__.tiny_dancer"))?.clone();
     let checksum = strings.get("sha256").ok_or_else(|| missing("__metadata__.sha256"))?;
     check_format(&json, kind)?;
-    let actual = hex(&Sha256::digest(&bytes[start..]));
-    if *checksum != actual {
-        return Err(Error::new(
-            ErrorKind::ArtifactChecksum,
-            "sha256",
-            actual,
-            format!("the file says {checksum}: it was changed or damaged; fetch or train it again"),
-        ));
+    let stated = [
+        ("sha256", Some(checksum), &bytes[start..]),
+        ("header_sha256", strings.get("header_sha256"), json.as_bytes()),
+    ];
+    for (field, stated, covered) in stated {
+        let actual = hex(&Sha256::digest(covered));
+        if stated.is_some_and(|stated| *stated != actual) {
+            return Err(Error::new(
+                ErrorKind::ArtifactChecksum,
+                field,
+                actual,
+                "the file says otherwise: it was changed or damaged; fetch or train it again",
+            ));
+        }
     }
     Ok((json, SafeTensors::deserialize(bytes).map_err(broken)?))
 }
@@ -381,7 +407,8 @@ impl Header {
                 [model.price_input, model.price_output, model.price_request, model.expected_output_tokens];
             let numbers = prices.iter().flatten().chain(model.cost.iter().flatten());
             let mut numbers = numbers.chain(model.latency.iter().flatten());
-            if numbers.any(|number| !number.is_finite()) || prices.iter().flatten().any(|&price| price < 0.0)
+            if numbers.any(|number| number.is_nan() || number.abs() > LARGEST_NUMBER)
+                || prices.iter().flatten().any(|&price| price < 0.0)
             {
                 return bad("models", format!("a price or coefficient of {:?} is not usable", model.name));
             }
@@ -396,6 +423,15 @@ impl Header {
         }
         if self.backends.len() > crate::router::MOST_BACKENDS {
             return bad("backends", format!("{} backends", self.backends.len()));
+        }
+        for (index, backend) in self.backends.iter().enumerate() {
+            // One set of tensors loaded many times would multiply the memory an artifact takes.
+            if self.backends[..index].iter().any(|other| other.name == backend.name) {
+                return bad("backends", format!("name {:?} is given twice", backend.name));
+            }
+        }
+        if self.self_check.len() > MOST_SELF_CHECKS {
+            return bad("self_check", format!("{} requests", self.self_check.len()));
         }
         let policy_fits = match self.policy {
             Policy::Constant { model } => model < models,
@@ -511,11 +547,11 @@ impl<'a> Tensors<'a> {
 
 fn finite(name: &str, bytes: &[u8]) -> Result<Vec<f32>> {
     let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
-    match values.iter().position(|value| !value.is_finite()) {
+    match values.iter().position(|value| value.is_nan() || f64::from(value.abs()) > LARGEST_NUMBER) {
         Some(at) => Err(invalid(
             format!("{name}[{at}]"),
             values[at],
-            "weights must be finite; the artifact is damaged or badly trained",
+            "weights must be finite and within ±1e9; the artifact is damaged or badly trained",
         )),
         None => Ok(values),
     }

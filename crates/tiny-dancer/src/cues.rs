@@ -119,13 +119,14 @@ pub(crate) struct Rarity {
     pub pieces: u32,
     pub continuations: u32,
     pub sum: f32,
-    pub sum_of_squares: f32,
+    /// Squared distances to the mean, summed.
+    pub squared_deviations: f32,
     /// Mean over the rarest tenth.
     pub highest: f32,
 }
 
 impl Rarity {
-    fn mean(&self) -> f32 {
+    pub(crate) fn mean(&self) -> f32 {
         if self.pieces == 0 { 0.0 } else { self.sum / self.pieces as f32 }
     }
 }
@@ -176,7 +177,7 @@ impl CueScratch {
     }
 
     /// Fills `out`; `find_options` has been called for the same text. Rarities are of stem and remainder.
-    #[allow(clippy::too_many_lines)] // one assignment a cue, in the order of NAMES
+    #[allow(clippy::too_many_lines, clippy::too_many_arguments)] // one assignment a cue, in the order of NAMES
     pub(crate) fn fill(
         &mut self,
         characters: &[char],
@@ -188,7 +189,7 @@ impl CueScratch {
         out: &mut [f32; CUES],
     ) {
         let Self { lexicon, options, flags, numbers, hashes } = self;
-        let tokens = options.without_answer(characters, tokens);
+        let tokens = Options::without_answer(characters, tokens);
         flags.clear();
         flags.extend(tokens.iter().map(|token| match token.kind {
             TokenKind::Word => lexicon.flags(token.hash),
@@ -379,10 +380,9 @@ impl CueScratch {
 
         // Rarity of the vocabulary: log rank of word pieces.
         let mean = rarity_all.mean();
-        let variance = rarity_all.sum_of_squares / rarity_all.pieces.max(1) as f32 - mean * mean;
         put(mean);
         put(rarity_all.highest);
-        put(variance.max(0.0).sqrt());
+        put((rarity_all.squared_deviations / rarity_all.pieces.max(1) as f32).sqrt());
         put(share(rarity_all.continuations as usize, rarity_all.pieces as usize));
         put(rarity[0].mean());
         put(rarity[1].mean());

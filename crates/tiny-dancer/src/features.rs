@@ -4,7 +4,7 @@ use crate::cues::{Context, CueScratch, Rarity, Similarity};
 use crate::encoder::{Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_i8, inverse_norm};
-use crate::text::{LONGEST, NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
+use crate::text::{Composer, LONGEST, NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
 
 pub use crate::cues::{CUES, NAMES as CUE_NAMES};
 pub use crate::encoder::DIM;
@@ -13,6 +13,8 @@ pub use crate::encoder::DIM;
 pub const SPEC: &str = "1";
 /// n-gram indices from here on are character n-grams; below, word n-grams.
 pub const CHAR_BASE: u32 = 1 << NGRAM_BITS;
+/// No request has a larger cue (the largest counts turns): with the bound on weights, every score is finite.
+const LARGEST_CUE: f32 = 1e10;
 /// Bytes of a tools document that are searched for functions and parameters.
 const LONGEST_TOOLS: usize = 64 << 10;
 
@@ -116,12 +118,12 @@ impl Features {
                 "featurise the table again with this version",
             ));
         }
-        if let Some(at) = cues.iter().position(|cue| !cue.is_finite()) {
+        if let Some(at) = cues.iter().position(|cue| cue.abs() > LARGEST_CUE || cue.is_nan()) {
             return Err(Error::new(
                 ErrorKind::RequestInvalid,
                 format!("features|cues[{at}]"),
                 cues[at],
-                "cues must be finite; featurise the table again",
+                "cues are finite and at most 1e10; featurise the table again",
             ));
         }
         self.ngrams.clear();
@@ -146,6 +148,7 @@ impl Features {
 #[derive(Debug, Default)]
 pub struct FeatureScratch {
     joined: String,
+    composer: Composer,
     characters: Vec<char>,
     tokens: Vec<Token>,
     segment: String,
@@ -180,12 +183,13 @@ pub fn featurise(
     scratch: &mut FeatureScratch,
     out: &mut Features,
 ) -> Result<()> {
-    let FeatureScratch { joined, characters, tokens, segment, seen, cues, cache, pieces, parts } = scratch;
+    let FeatureScratch { joined, composer, characters, tokens, segment, seen, cues, cache, pieces, parts } =
+        scratch;
     let (text, text_bytes, context) = routed_text(request, joined)?;
     let (head, tail) = bounded(text);
     characters.clear();
-    normalise(head, characters);
-    normalise(tail, characters);
+    normalise(head, composer, characters);
+    normalise(tail, composer, characters);
     if characters.is_empty() {
         return Err(Error::new(
             ErrorKind::RequestInvalid,
@@ -306,10 +310,13 @@ fn append_bounded(content: &str, joined: &mut String) {
 fn piece_statistics(encoder: &Encoder, pieces: &[u32]) -> Rarity {
     let mut rarity = Rarity { pieces: pieces.len() as u32, ..Rarity::default() };
     for &piece in pieces {
-        let rank = encoder.log_rank(piece);
-        rarity.sum += rank;
-        rarity.sum_of_squares += rank * rank;
+        rarity.sum += encoder.log_rank(piece);
         rarity.continuations += u32::from(encoder.is_continuation(piece));
+    }
+    let mean = rarity.mean();
+    for &piece in pieces {
+        let deviation = encoder.log_rank(piece) - mean;
+        rarity.squared_deviations += deviation * deviation;
     }
     rarity
 }

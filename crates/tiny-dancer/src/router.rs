@@ -1,6 +1,6 @@
 //! Ties the rooms together: request → features → components → quality → choice.
 
-use crate::artifact::{BackendSpec, CostUnit, Header, Policy, Tensors};
+use crate::artifact::{BackendSpec, CostUnit, Header, ModelSpec, Policy, Tensors};
 use crate::backends::{self, Backend, BackendScratch};
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,7 +40,7 @@ pub struct Router {
 /// Buffers of one thread; after the first requests, deciding allocates nothing.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    feature_scratch: FeatureScratch,
+    featuriser: FeatureScratch,
     /// Features of the last request.
     pub features: Features,
     /// What was expected of every model for it.
@@ -128,6 +128,10 @@ impl Router {
         };
         let changes: Vec<serde_json::Map<String, serde_json::Value>> =
             serde_json::from_str(changes).map_err(|error| invalid(error.to_string()))?;
+        if changes.len() != self.header.models.len() {
+            let found = format!("{} changes for {} models", changes.len(), self.header.models.len());
+            return Err(invalid(found));
+        }
         let mut header = self.header.clone();
         for (model, change) in header.models.iter_mut().zip(changes) {
             let mut fields = serde_json::to_value(&*model).map_err(|error| invalid(error.to_string()))?;
@@ -147,7 +151,8 @@ impl Router {
     /// Decides one request.
     ///
     /// # Errors
-    /// `RequestInvalid`, `OptionInvalid` or `NoFeasibleModel`.
+    /// `RequestInvalid`, `OptionInvalid` or `NoFeasibleModel`; `EncoderMissing` where `encoder` is not the one the
+    /// artifact was trained with.
     pub fn decide(
         &self,
         request: &Request,
@@ -155,8 +160,9 @@ impl Router {
         options: &Options,
         scratch: &mut Scratch,
     ) -> Result<Decision> {
+        check_encoder(&self.header, encoder)?;
         let encoder = if self.header.features.encoder.is_some() { encoder } else { None };
-        featurise(request, encoder, &mut scratch.feature_scratch, &mut scratch.features)?;
+        featurise(request, encoder, &mut scratch.featuriser, &mut scratch.features)?;
         self.decide_features(options, scratch)
     }
 
@@ -198,16 +204,7 @@ impl Router {
             expect.quality.push(quality);
             let output = options.expected_output_tokens.or(model.expected_output_tokens);
             expect.output_tokens.push(output.unwrap_or(f64::NAN));
-            expect.cost.push(match (model.price_input, model.price_output, model.cost) {
-                (Some(input), price_output, _) => {
-                    let written = price_output.map_or(0.0, |price| price * output.unwrap_or(0.0));
-                    model.price_request.unwrap_or(0.0) + input * tokens + written
-                }
-                (None, _, Some([constant, per_token, per_verbosity])) => {
-                    (constant + per_token * tokens + per_verbosity * f64::from(verbosity)).max(0.0)
-                }
-                (None, _, None) => model.price_request.unwrap_or(f64::NAN),
-            });
+            expect.cost.push(expected_cost(model, tokens, output, f64::from(verbosity)));
             let latency = model.latency.map(|[constant, per_token]| (constant + per_token * tokens).max(0.0));
             expect.latency.push(latency.unwrap_or(f64::NAN));
         }
@@ -233,7 +230,14 @@ impl Router {
         let options = Options::default();
         for (number, check) in self.header.self_check.iter().enumerate() {
             let request = Request { text: &check.text, ..Request::default() };
-            let decision = self.decide(&request, encoder, &options, &mut scratch)?;
+            let decision = self.decide(&request, encoder, &options, &mut scratch).map_err(|error| {
+                Error::new(
+                    ErrorKind::ArtifactSelfCheck,
+                    format!("self_check[{number}]"),
+                    error,
+                    "the artifact cannot decide its own request; train again",
+                )
+            })?;
             let quality = &scratch.expect.quality;
             let close = quality.len() == check.quality.len()
                 && quality.iter().zip(&check.quality).all(|(a, b)| (a - b).abs() <= SELF_CHECK_TOLERANCE);
@@ -257,6 +261,21 @@ impl Router {
     pub fn needs_prices(&self) -> bool {
         matches!(self.header.policy, Policy::CostWeight { cost_weight, unit: CostUnit::Usd } if cost_weight > 0.0)
     }
+}
+
+/// USD: by prices where any is known, else as measured, else NaN. A price on output needs an expected output.
+fn expected_cost(model: &ModelSpec, tokens: f64, output: Option<f64>, verbosity: f64) -> f64 {
+    let prices = [model.price_input, model.price_output, model.price_request];
+    if prices.iter().any(Option::is_some) {
+        let written = match model.price_output {
+            None | Some(0.0) => 0.0,
+            Some(price) => price * output.unwrap_or(f64::NAN),
+        };
+        return model.price_request.unwrap_or(0.0) + model.price_input.unwrap_or(0.0) * tokens + written;
+    }
+    model.cost.map_or(f64::NAN, |[constant, per_token, per_verbosity]| {
+        (constant + per_token * tokens + per_verbosity * verbosity).max(0.0)
+    })
 }
 
 fn check_encoder(header: &Header, encoder: Option<&Encoder>) -> Result<()> {

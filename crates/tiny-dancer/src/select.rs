@@ -3,6 +3,9 @@
 use crate::artifact::{CostUnit, Header, Policy};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Far above any answer's length; with the bound on prices it keeps every cost finite.
+const MOST_OUTPUT_TOKENS: f64 = 1e9;
+
 /// What a caller asks of a decision beyond the request. The default asks nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -138,7 +141,7 @@ pub struct Choice {
     pub reason: Reason,
     /// Who decided.
     pub routed_by: RoutedBy,
-    /// The policy, unconstrained and as shipped, chooses the same model.
+    /// The policy as shipped chose it: no override, no constraint that removed its choice, no other costs.
     pub as_certified: bool,
 }
 
@@ -148,35 +151,34 @@ pub struct Choice {
 /// `OptionInvalid` for an option outside its range or one that needs costs or latencies nobody gave;
 /// `NoFeasibleModel`, listing what removed which model, where nothing is left.
 pub fn select(header: &Header, options: &Options, tokens: u32, expect: &mut Expectations) -> Result<Choice> {
+    check_options(header, options)?;
+    let overridden = overridden_policy(header, options)?;
     remove(header, options, tokens, expect)?;
     if expect.removed.iter().all(Option::is_some) {
         return Err(no_feasible(header, options, tokens, expect));
     }
-    let certified = apply(header, &header.policy, expect, |_| true)?;
     if let Some(pinned) = options.pinned {
-        let as_certified = certified.0 == pinned;
         return Ok(Choice {
             model: pinned,
             reason: Reason::Pinned,
             routed_by: RoutedBy::Override,
-            as_certified,
+            as_certified: false,
         });
     }
-    let overridden = overridden_policy(header, options)?;
-    let wanted = match &overridden {
-        Some(policy) => apply(header, policy, expect, |_| true)?,
-        None => certified,
-    };
+    let policy = overridden.as_ref().unwrap_or(&header.policy);
+    let wanted = apply(header, policy, expect, |_| true)?;
     if expect.removed[wanted.0].is_none() {
         let routed_by = match (&overridden, &header.policy) {
             (Some(_), _) => RoutedBy::Override,
             (None, Policy::Constant { .. }) => RoutedBy::Default,
             (None, _) => RoutedBy::Learned,
         };
-        let as_certified = overridden.is_none();
+        // Other output lengths are other costs, so a policy that weighs cost may decide otherwise.
+        let other_costs =
+            options.expected_output_tokens.is_some() && matches!(policy, Policy::CostWeight { .. });
+        let as_certified = overridden.is_none() && !other_costs;
         return Ok(Choice { model: wanted.0, reason: wanted.1, routed_by, as_certified });
     }
-    let policy = overridden.as_ref().unwrap_or(&header.policy);
     let removed = std::mem::take(&mut expect.removed);
     let next = next_feasible(header, policy, expect, |model| removed[model].is_none());
     expect.removed = removed;
@@ -233,9 +235,7 @@ fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy
             }
             let unit = match header.policy {
                 Policy::CostWeight { unit, .. } => unit,
-                _ if header.models.iter().all(|m| m.cost.is_some() || m.price_input.is_some()) => {
-                    CostUnit::Usd
-                }
+                _ if header.models.iter().all(crate::artifact::ModelSpec::is_priced) => CostUnit::Usd,
                 _ => CostUnit::Calls,
             };
             Ok(Some(Policy::CostWeight { cost_weight, unit }))
@@ -324,7 +324,7 @@ fn best_value(
             }
             let worth = value(header, weight, unit, expect, model)?;
             let better = best.is_none_or(|(other, most)| {
-                worth > most || (worth.total_cmp(&most).is_eq() && expect.cost[model] < expect.cost[other])
+                worth > most || (worth >= most && expect.cost[model] < expect.cost[other])
             });
             if better {
                 best = Some((model, worth));
@@ -351,7 +351,6 @@ fn next_feasible(
 }
 
 fn remove(header: &Header, options: &Options, tokens: u32, expect: &mut Expectations) -> Result<()> {
-    check_options(header, options)?;
     expect.removed.clear();
     for (index, model) in header.models.iter().enumerate() {
         let listed = options.allowed.is_empty() || options.allowed.contains(&index);
@@ -410,6 +409,11 @@ fn check_options(header: &Header, options: &Options) -> Result<()> {
         {
             return invalid(field, value, "give a finite number ≥ 0");
         }
+    }
+    if let Some(output) = options.expected_output_tokens
+        && output > MOST_OUTPUT_TOKENS
+    {
+        return invalid("expected_output_tokens", output, "give at most 1e9 tokens");
     }
     if let Some(quality) = options.min_quality
         && !(0.0..=1.0).contains(&quality)

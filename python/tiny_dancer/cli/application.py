@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,9 @@ from tiny_dancer.errors import NotCertifiedError, TinyDancerError
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+# Recent versions of typer carry a click of their own without naming its exceptions: BadParameter's base is one.
+_UsageError: Any = typer.BadParameter.__bases__[0]
 
 application = typer.Typer(
     name="tiny-dancer",
@@ -84,7 +87,18 @@ def main() -> None:
     """Runs the command line: exit 0 done, 1 failed, 2 bad usage or bad input."""
     warnings.showwarning = _show_warning
     try:
-        application()
+        # Not standalone: usage errors come here too, to be one line like all others.
+        sys.exit(application(standalone_mode=False) or 0)
+    except _UsageError as error:
+        message = error.format_message()
+        if "\n" in message:  # the help a bare `tiny-dancer data` asks for
+            error.show()
+        else:
+            where = error.ctx.command_path if error.ctx else "tiny-dancer"
+            warn(f"error: {message.rstrip('.')}; see {where} --help")
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)
     except NotCertifiedError as error:
         warn(f"not certified: {error}")
         sys.exit(1)

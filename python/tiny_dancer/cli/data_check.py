@@ -23,7 +23,7 @@ def check(tables: Tables, models: Models = None, json: Json = False) -> None:
         print_json(found)
     else:
         out = console()
-        out.print(f"{found.rows:,} rows in {found.groups:,} groups, {found.tasks:,} tasks", highlight=False)
+        out.print(f"{found.rows:,} rows in {found.groups:,} groups, {len(found.tasks):,} tasks", highlight=False)
         for model in found.models:
             cost = "" if model.mean_cost != model.mean_cost else f", mean cost {model.mean_cost:.6f} USD"
             line = f"  {model.name}: {model.observed:,} observed, mean quality {model.mean_quality:.3f}{cost}"

@@ -35,10 +35,11 @@ def demo(
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
     from tiny_dancer.evaluation.results import GuaranteeFigures
+    from tiny_dancer.evaluation.split import grouped_folds
     from tiny_dancer.routing import Router
     from tiny_dancer.training.api import fit, read_outcomes
     from tiny_dancer.training.calibrate import calibrate
-    from tiny_dancer.training.data import assign_groups, grouped_folds
+    from tiny_dancer.training.data import assign_groups
     from tiny_dancer.training.fit import steps
     from tiny_dancer.training.judge import judge
 

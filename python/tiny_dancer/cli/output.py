@@ -13,13 +13,15 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tiny_dancer.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 def warn(line: str) -> None:
-    """One line to standard error."""
-    print(line, file=sys.stderr)
+    """One line to standard error, whatever a file's name or a cell holds: no line breaks, no terminal codes."""
+    print("".join(each if each.isprintable() else " " for each in line), file=sys.stderr)
 
 
 def console() -> Console:
@@ -45,8 +47,21 @@ def print_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode() + "\n")
 
 
+def check_target(path: Path) -> None:
+    """Refuses a path no file can have, before long work rather than after it.
+
+    Raises:
+        OptionError: the folder is missing, or the path is a folder.
+    """
+    if path.is_dir():
+        raise OptionError("out", f"{path} is a folder", "give the path of a file")
+    if not path.parent.is_dir():
+        raise OptionError("out", path, "write to a folder that exists")
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Writes the whole file or nothing: beside the target first, then in its place."""
+    check_target(path)
     beside = path.with_name(f".{path.name}.part")
     try:
         beside.write_bytes(content)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Artifact, Table
-from tiny_dancer.cli.output import console
+from tiny_dancer.cli.output import console, write_file
+from tiny_dancer.errors import DataError
 
 HELP = """Write expected quality, cost and decision for every row of a table.
 
@@ -33,6 +34,9 @@ def predict(
     outcomes = read_outcomes(table, require_quality=False)
     assert outcomes.features is not None
     batch = router.route_features(outcomes.features)
+    for name in ("sample_id", "decision"):
+        if name in router.models:
+            raise DataError("models", name, "an output column has this name: rename the model and train again")
     columns = {"sample_id": arrow.array(list(outcomes.sample_id), arrow.string())}
     for index, name in enumerate(router.models):
         columns[name] = arrow.array(batch.scores[:, index].astype("float64"))
@@ -41,5 +45,7 @@ def predict(
         if not (costs != costs).all():
             columns[f"{name}|cost"] = arrow.array(costs)
     columns["decision"] = arrow.array([router.models[i] for i in batch.choice], arrow.string())
-    parquet.write_table(arrow.table(columns), out)
+    content = arrow.BufferOutputStream()
+    parquet.write_table(arrow.table(columns), content)
+    write_file(out, content.getvalue().to_pybytes())
     console().print(f"{out}: {len(outcomes):,} rows", highlight=False, markup=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Seed, Table
-from tiny_dancer.cli.output import console, progress, write_file
+from tiny_dancer.cli.output import check_target, console, progress, write_file
 
 HELP = """Should you route at all? Answer in words and figures, in the terminal and as one HTML file.
 
@@ -29,6 +29,7 @@ def report(
     from tiny_dancer.training.fit import steps
     from tiny_dancer.training.judge import judge
 
+    check_target(out)
     if artifact is not None:
         evaluation = evaluate(artifact, table, seed=seed)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Models, Seed, Tables, listed
-from tiny_dancer.cli.output import console, progress, write_file
+from tiny_dancer.cli.output import check_target, console, progress, write_file
 
 HELP = """Train a router on outcomes tables and write the artifact.
 
@@ -25,6 +25,7 @@ def train(
     from tiny_dancer.training.api import fit, read_outcomes
     from tiny_dancer.training.fit import steps
 
+    check_target(out)
     outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
     with progress(steps()) as step:
         fitted = fit(outcomes, seed=seed, created=created, progress=step)

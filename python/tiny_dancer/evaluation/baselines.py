@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import DataError, MissingExtraError
 from tiny_dancer.evaluation.metrics import hull_indices
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
-CHAR_BASE = 1 << 17
 RIDGE_STRENGTHS = (1.0, 3.0, 10.0, 30.0)
 SWEEP_STEPS = 96
 
@@ -305,7 +305,7 @@ def tfidf_ridge(features: FeatureTable, target: Floats, folds: Ints, *, weight: 
     numbers = np.unique(folds)
     if len(target) != n or len(folds) != n or len(numbers) < 2:
         raise DataError("folds", f"{len(numbers)} folds, {n} rows", "give two folds or more, one number per row")
-    word = features.ngrams < CHAR_BASE
+    word = features.ngrams < _core.CHAR_BASE
     rows = np.repeat(np.arange(n), np.diff(features.ngram_offsets))[word]
     vocabulary, columns = np.unique(features.ngrams[word], return_inverse=True)
     counts = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, max(1, len(vocabulary))))
@@ -349,11 +349,3 @@ def _ridge_prediction(
             ridge.fit(inside[seen], values[seen], sample_weight=weight[train][seen])
             out[:, column] = ridge.predict(outside)
     return out
-
-
-def group_folds(group: Ints, count: int, seed: int) -> Ints:
-    """Fold numbers int64 [n] that keep groups whole, dealt at random from the seed."""
-    _, inverse = np.unique(group, return_inverse=True)
-    units = int(inverse.max()) + 1
-    dealt: Ints = np.random.default_rng(seed).permutation(units)[inverse] % count
-    return dealt

@@ -19,6 +19,7 @@ from tiny_dancer.evaluation.results import (
     PolicyFigures,
     RobustnessFigures,
 )
+from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.evaluation.tables import calibration_figures, model_figures, task_figures, task_rows
 from tiny_dancer.evaluation.verdict import decide
 
@@ -238,7 +239,9 @@ def _tfidf(outcomes: Outcomes, folds: Ints | None, seed: int, notes: list[str]) 
     if outcomes.features is None:
         notes.append("The table is not featurised: the TF-IDF baseline is left out.")
         return None
-    numbers = baselines.group_folds(outcomes.group, FOLDS, seed) if folds is None else np.asarray(folds)
+    if folds is None and len(np.unique(outcomes.group)) >= FOLDS:
+        folds = grouped_folds(outcomes.group, FOLDS, seed)
+    numbers = np.zeros(len(outcomes), np.int64) if folds is None else np.asarray(folds)
     if len(np.unique(numbers)) < 2:
         notes.append("Fewer than two folds: the TF-IDF baseline is left out.")
         return None

@@ -15,6 +15,8 @@ from tiny_dancer.evaluation import wording
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Choice, Evaluation
 
+# The HTML report lists all of them.
+MOST_TASKS = 12
 COLOURS: dict[Choice, str] = {"route": "green", "do not route": "red", "not enough data": "yellow"}
 
 
@@ -54,7 +56,9 @@ def terminal_report(evaluation: Evaluation) -> RenderableType:
     )
     parts.append(_table("Models", wording.model_table(evaluation)))
     if evaluation.tasks:
-        parts.append(_table("Tasks", wording.task_table(evaluation)))
+        header, rows = wording.task_table(evaluation)
+        more = "" if len(rows) <= MOST_TASKS else f" (the largest {MOST_TASKS} of {len(rows)})"
+        parts.append(_table(f"Tasks{more}", (header, rows[:MOST_TASKS])))
     if evaluation.robustness:
         parts.append(_table("Decisions that change", wording.robustness_table(evaluation)))
     parts += [Text(f"Note: {note}", style="yellow") for note in evaluation.notes]

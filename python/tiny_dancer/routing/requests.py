@@ -36,9 +36,15 @@ def chat_messages(messages: ChatMessages, field: str = "messages") -> _core.Mess
         if not isinstance(message, Mapping):
             raise RequestError(where, type(message).__name__, 'give {"role": …, "content": …}')
         role = message.get("role")
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise RequestError(f"{where}.role", role, f"use one of {', '.join(_ROLES)}")
-        result.append((_ROLES[role], _content(message.get("content"), f"{where}.content")))
+        content = _content(message.get("content"), f"{where}.content")
+        try:
+            content.encode()
+        except UnicodeEncodeError as error:
+            remedy = "give a string that is valid Unicode"
+            raise RequestError(f"{where}.content", "a lone surrogate", remedy) from error
+        result.append((_ROLES[role], content))
     return result
 
 
@@ -54,7 +60,10 @@ def _content(content: object, where: str) -> str:
                 texts.append(part)
             elif isinstance(part, Mapping):
                 if part.get("type") in ("text", "input_text", "output_text"):
-                    texts.append(str(part.get("text", "")))
+                    text = part.get("text", "")
+                    if not isinstance(text, str):
+                        raise RequestError(f"{where}.text", type(text).__name__, "a part's text is a string")
+                    texts.append(text)
             else:
                 raise RequestError(where, type(part).__name__, "parts are objects with a type")
         return "\n".join(texts)

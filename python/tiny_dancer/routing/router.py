@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -18,7 +20,7 @@ from tiny_dancer.routing.requests import chat_messages, split_requests, tools_te
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from tiny_dancer.routing.requests import ChatMessages, Request
     from tiny_dancer.types import FeatureTable
@@ -88,11 +90,13 @@ class Router:
         """
         if artifact == "default":
             return cls(_core.data_file("default.safetensors"), models=models)
+        remedy = "give the path of an artifact, or 'default'"
         try:
             data = Path(artifact).read_bytes()
         except OSError as error:
-            remedy = "give the path of an artifact, or 'default'"
             raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
+        except (TypeError, ValueError) as error:  # no path at all, or a NUL in it
+            raise ArtifactError("artifact", repr(artifact), remedy) from error
         return cls(data, models=models)
 
     def route(
@@ -264,8 +268,11 @@ class Router:
         cost_weight: float | None,
         expected_output_tokens: float | None,
     ) -> _core.Options | None:
-        asked = (max_cost, min_quality, max_latency, pin, threshold, cost_weight, expected_output_tokens)
-        if asked == (None,) * 7 and allowed == () and exclude == ():
+        # By identity and type, not equality: arrays compare element by element.
+        bounded = max_cost is not None or min_quality is not None or max_latency is not None
+        weighed = threshold is not None or cost_weight is not None or expected_output_tokens is not None
+        listed = not (isinstance(allowed, tuple) and isinstance(exclude, tuple)) or allowed or exclude
+        if not (bounded or weighed or listed or pin is not None):
             return None
         return (
             _number("max_cost", max_cost),
@@ -280,10 +287,13 @@ class Router:
         )
 
     def _indices(self, field: str, names: Iterable[str]) -> list[int]:
+        remedy = f"the models are {', '.join(self.models)}"
+        if not isinstance(names, Iterable):
+            raise OptionError(field, repr(names), f"give a list of names; {remedy}")
         listed = [names] if isinstance(names, str) else list(names)
         for name in listed:
-            if name not in self._index:
-                raise OptionError(field, repr(name), f"the models are {', '.join(self.models)}")
+            if not isinstance(name, str) or name not in self._index:
+                raise OptionError(field, repr(name), remedy)
         return [self._index[name] for name in listed]
 
 
@@ -292,7 +302,10 @@ def _number(field: str, value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise OptionError(field, repr(value), "give a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise OptionError(field, "an integer beyond any float", "give a finite number") from error
 
 
 def _messages(request: ChatMessages) -> _core.Messages:
@@ -309,11 +322,15 @@ def _listed(requests: Any) -> list[Request]:
         requests = requests.to_pylist()
     elif hasattr(requests, "tolist"):
         requests = requests.tolist()
+    if isinstance(requests, str | bytes) or not isinstance(requests, Iterable):  # an array without dimensions, say
+        raise RequestError("requests", type(requests).__name__, "give a list of requests")
     return requests if isinstance(requests, list) else list(requests)
 
 
 def _changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> str | None:
     """Changes to the artifact's models as the engine takes them: JSON, one object a model."""
+    if not isinstance(models, Mapping):
+        raise OptionError("models", type(models).__name__, "give {name: name to call, or ModelInfo}")
     unknown = [name for name in models if name not in names]
     if unknown:
         raise OptionError("models", unknown[0], f"the artifact's models are {', '.join(names)}")
@@ -323,5 +340,20 @@ def _changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> str | N
     for name in names:
         asked = models.get(name, name)
         info = ModelInfo(name=asked) if isinstance(asked, str) else asked
-        changes.append({_FIELDS[key]: value for key, value in asdict(info).items() if value is not None})
+        if not isinstance(info, ModelInfo):
+            raise OptionError(f"models[{name!r}]", type(info).__name__, "give a name or a ModelInfo")
+        given = {key: value for key, value in asdict(info).items() if value is not None}
+        changes.append({_FIELDS[key]: _plain(f"models[{name!r}].{key}", value) for key, value in given.items()})
     return json.dumps(changes)
+
+
+def _plain(field: str, value: object) -> str | int | float:
+    """A name as it is, a number as Python's own: numpy's are no JSON."""
+    if isinstance(value, str) and field.endswith(".name"):
+        return value
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    number = _number(field, value)
+    if number is None or not math.isfinite(number):
+        raise OptionError(field, value, "give a finite number")
+    return number

@@ -48,13 +48,16 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
+class Expected:
+    """What an artifact expects on the rows of a table."""
+
     header: dict[str, Any]
     names: tuple[str, ...]
     quality: Floats
     cost: Floats | None
 
     def relative_cost(self, policy: Policy, reference: int) -> float:
+        """Mean expected cost of the policy's decisions, always calling the reference being 1."""
         decision = policy.decide(self.quality, self.cost)
         if self.cost is None or not np.isfinite(self.cost[:, reference]).all():
             return float(np.mean(decision == reference))
@@ -62,24 +65,24 @@ class _Expected:
         return float(np.nanmean(chosen) / max(float(self.cost[:, reference].mean()), 1e-300))
 
     def share(self, policy: Policy) -> dict[str, float]:
+        """Share of the rows each model is chosen for."""
         decision = policy.decide(self.quality, self.cost)
         return {name: float(np.mean(decision == index)) for index, name in enumerate(self.names)}
 
     def index(self, model: str, field: str) -> int:
+        """Column of a model; OptionError about ``field`` for an unknown one."""
         if model not in self.names:
             raise OptionError(field, repr(model), f"the models are {', '.join(self.names)}")
         return self.names.index(model)
 
 
-def _expected(artifact: bytes, outcomes: Outcomes) -> _Expected:
+def _expected(artifact: bytes, outcomes: Outcomes) -> Expected:
     router = Router(artifact)
     if outcomes.features is None:
         raise DataError("features", "none", "read the table with the engine's featuriser")
-    if outcomes.models != router.models:
-        raise DataError("models", ", ".join(outcomes.models), f"read the table with models={list(router.models)}")
     batch = router.route_features(outcomes.features)
     known = np.isfinite(batch.costs).any()
-    return _Expected(router.header, router.models, batch.scores.astype(np.float64), batch.costs if known else None)
+    return Expected(router.header, router.models, batch.scores.astype(np.float64), batch.costs if known else None)
 
 
 def calibrate(
@@ -114,6 +117,9 @@ def calibrate(
     if not 0 < confidence < 1:
         raise OptionError("confidence", confidence, "give a share between 0 and 1, such as 0.9")
     expected = _expected(artifact, outcomes)
+    if outcomes.models != expected.names:
+        remedy = f"read the table with models={list(expected.names)}"
+        raise DataError("models", ", ".join(outcomes.models), remedy)
     rows_digest = digest(outcomes)
     if rows_digest == expected.header.get("training", {}).get("data_digest"):
         raise DataError(
@@ -202,7 +208,7 @@ def dial_share(artifact: bytes, outcomes: Outcomes, model: str, share: float) ->
     return _under(artifact, expected, policy, None, expected.header["best_constant"])
 
 
-def _fine_path(expected: _Expected) -> list[Policy]:
+def _fine_path(expected: Expected) -> list[Policy]:
     """The training path with steps as fine as these rows tell apart."""
     path = policies_of(expected.header)
     if not path:
@@ -217,7 +223,7 @@ def _fine_path(expected: _Expected) -> list[Policy]:
 
 
 def _under(
-    artifact: bytes, expected: _Expected, policy: Policy, guarantee: dict[str, Any] | None, reference: int
+    artifact: bytes, expected: Expected, policy: Policy, guarantee: dict[str, Any] | None, reference: int
 ) -> Calibrated:
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee, "self_check": []}
     data = with_self_checks(_core.with_header(artifact, header))

@@ -59,16 +59,20 @@ class RouterEstimator(BaseEstimator):  # type: ignore[misc]
             DataError: shapes that disagree, or values outside their range.
             TrainingError: nothing observed.
         """
-        texts = [str(text) for text in X]
+        texts = _texts(X)
         quality = _matrix("Y", Y, len(texts), upper=1.0)
         n, m = quality.shape
         names = tuple(self.models) if self.models is not None else tuple(f"model_{i}" for i in range(m))
         if len(names) != m:
             raise DataError("models", f"{len(names)} names for {m} columns", "give one name a column of Y")
+        if len(set(names)) < m:
+            raise DataError("models", ", ".join(names), "name each model once")
         weight = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
         if weight.shape != (n,) or not (np.isfinite(weight).all() and (weight > 0).all()):
             raise DataError("sample_weight", f"shape {weight.shape}", f"give {n} finite weights above 0")
         group = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        if group.shape != (n,):
+            raise DataError("groups", f"shape {group.shape}", f"give {n} labels")
         outcomes = Outcomes(
             sample_id=tuple(str(i) for i in range(n)),
             task=("",) * n,
@@ -100,13 +104,37 @@ class RouterEstimator(BaseEstimator):  # type: ignore[misc]
 
     def score(self, X: Sequence[str], Y: npt.ArrayLike) -> float:
         """Mean quality of the models chosen; rows whose choice was not observed are left out."""
-        quality = _matrix("Y", Y, len(X), upper=1.0)
+        check_is_fitted(self, "router_")
+        quality = _matrix("Y", Y, len(X), upper=1.0, columns=len(self.models_))
         chosen = quality[np.arange(len(quality)), self.predict(X)]
         return float(np.nanmean(chosen))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without the router, which holds compiled code: the artifact's bytes bring it back."""
+        return {name: value for name, value in super().__getstate__().items() if name != "router_"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "artifact_"):
+            self.router_ = Router(self.artifact_)
+
+
+def _texts(X: Sequence[str]) -> list[str]:
+    """The texts of an iterable; anything else in it is refused, not spelt out."""
+    if isinstance(X, str):
+        raise DataError("X", "one text", "give a list of texts")
+    texts = list(X)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"X[{row}]", type(text).__name__, "give a text for every row")
+    return texts
+
 
 def _matrix(name: str, values: Any, rows: int, *, upper: float, columns: int | None = None) -> Floats:
-    matrix = np.asarray(values, np.float64)
+    try:
+        matrix = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(name, type(values).__name__, f"give a matrix of numbers with {rows} rows") from error
     if matrix.ndim != 2 or len(matrix) != rows or (columns is not None and matrix.shape[1] != columns):
         raise DataError(name, f"shape {matrix.shape}", f"give a matrix with {rows} rows and one column a model")
     bad = np.isinf(matrix) | (matrix < 0) | (matrix > upper)

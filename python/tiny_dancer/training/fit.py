@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import TrainingError
+from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
-from tiny_dancer.training.data import assign_groups, grouped_folds
+from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
 from tiny_dancer.training.policy import HeldOut, best_constant, default_policy, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -77,10 +78,29 @@ def _features(outcomes: Outcomes) -> FeatureTable:
     return outcomes.features
 
 
+def _check_ranges(outcomes: Outcomes) -> None:
+    """Refuses what a table's reader refuses, for outcomes made by hand: NaN alone means not observed."""
+    bounds = {
+        "quality": (outcomes.quality, 1.0, "give quality in [0, 1], NaN where not observed"),
+        "cost": (outcomes.cost, np.inf, "give USD of at least 0, NaN where missing"),
+        "latency": (outcomes.latency, np.inf, "give seconds of at least 0, NaN where missing"),
+    }
+    for field, (values, most, remedy) in bounds.items():
+        if values is None:
+            continue
+        wrong = np.isinf(values) | (values < 0) | (values > most)
+        if wrong.any():
+            raise TrainingError(field, f"{values[wrong][0]} in row {int(wrong.any(1).argmax())}", remedy)
+    wrong = ~(np.isfinite(outcomes.weight) & (outcomes.weight > 0))
+    if wrong.any():
+        raise TrainingError("weight", outcomes.weight[wrong][0], "give finite weights above 0")
+
+
 def fit(
     outcomes: Outcomes,
     *,
     seed: int = 0,
+    families: Sequence[Sequence[Backend]] = FAMILIES,
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
@@ -92,14 +112,16 @@ def fit(
     Args:
         outcomes: n rows with features and m models; unobserved qualities are NaN.
         seed: of folds and backends.
+        families: backends to consider, variants of one together, default first.
         version: of the artifact.
         created: date to record.
         progress: called with a phrase after each step; :func:`steps` says how often.
 
     Raises:
-        TrainingError: no row or no model with an observed quality.
+        TrainingError: no row or no model with an observed quality, or a value outside its range.
     """
     features = _features(outcomes)
+    _check_ranges(outcomes)
     observed = np.isfinite(outcomes.quality)
     if not observed.any():
         raise TrainingError("quality", "no observed value", "give a table with outcomes")
@@ -122,16 +144,16 @@ def fit(
         if groups > 1
         else (np.zeros(len(outcomes), np.int64))
     )
-    backends: list[Backend] = [backend for family in FAMILIES for backend in family]
+    backends: list[Backend] = [backend for family in families for backend in family]
     stack: Stack | None = None
     if learnable:
         predictions = out_of_fold(backends, features, targets, folds, seed, progress)
-        families, start = [], 0
-        for family in FAMILIES:
-            families.append(list(range(start, start + len(family))))
+        numbers, start = [], 0
+        for family in families:
+            numbers.append(list(range(start, start + len(family))))
             start += len(family)
         names = [backend.name for backend in backends]
-        stack = choose_stack(names, families, predictions, targets, basis, folds, group)
+        stack = choose_stack(names, numbers, predictions, targets, basis, folds, group)
     chosen = () if stack is None else stack.chosen
     raw = mean + (np.zeros_like(targets.components) if stack is None else stack.prediction) @ basis.T
     fitted = []
@@ -203,6 +225,8 @@ def fit(
 def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints) -> Ints:
     """Decisions of the default policy as the other folds would have chosen it: int64 [n]."""
     decision = np.full(len(folds), best, np.int64)
+    if not path:  # the best constant; there may be a single fold, which leaves no row to choose on
+        return decision
     for fold in np.unique(folds):
         inside = folds == fold
         policy = default_policy(path, held_out.rows(~inside), best)

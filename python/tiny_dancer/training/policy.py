@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tiny_dancer.evaluation.baselines import column_means
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -63,10 +65,14 @@ class Policy:
             gain = quality[:, best] - quality[:, 1 - best]
             return np.where(gain >= self.level, best, 1 - best).astype(np.int64)
         value = self._value(quality, cost)
-        allowed = np.array(self.cleared)
-        allowed[best] = True
-        choice = np.where(allowed, value, -np.inf).argmax(1)
         rows = np.arange(len(quality))
+        choice = np.full(len(quality), -1, np.int64)
+        for model, cleared in enumerate(self.cleared):
+            if cleared or model == best:
+                better = (choice < 0) | (value[:, model] > value[rows, choice])
+                if cost is not None:  # of equals the cheaper, then the first
+                    better |= (value[:, model] >= value[rows, choice]) & (cost[:, model] < cost[rows, choice])
+                choice[better] = model
         keep = value[rows, choice] - value[:, best] < self.guard_margin
         return np.where(keep, best, choice).astype(np.int64)
 
@@ -125,10 +131,7 @@ class HeldOut:
 
 def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
     """Index of the model with the highest mean quality; of equals the cheaper, then the first."""
-    seen = np.isfinite(quality)
-    mean = np.array(
-        [np.average(c[s], weights=weight[s]) if s.any() else -1.0 for c, s in zip(quality.T, seen.T, strict=True)]
-    )
+    mean = np.nan_to_num(column_means(quality, weight), nan=-1.0)
     price = np.zeros(len(mean))
     if cost is not None:
         price = np.array([np.nanmean(c) if np.isfinite(c).any() else np.inf for c in cost.T])
@@ -230,7 +233,8 @@ def default_policy(path: list[Policy], held_out: HeldOut, best: int) -> Policy:
     The constant policy where none is both as good and cheaper.
     """
     m = held_out.quality.shape[1]
-    chosen = Policy("constant", best, 0.0, "calls", (True,) * m)
+    # Kept beside a constant policy: calibration may replace it, and models without costs stay barred then.
+    chosen = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
     least = held_out.mean_cost(chosen.decide(held_out.quality, held_out.cost), best)
     for candidate in path:
         policy = with_clearance(candidate, held_out)

@@ -112,10 +112,3 @@ def test_missing_costs_are_filled_and_said() -> None:
     assert calls.unit == "calls of c" and calls.cost.sum(axis=0).tolist() == [0, 0, 2]
     with pytest.raises(DataError, match="cost"):
         baselines.cost_table(make_outcomes(np.ones((2, 2)), cost=np.full((2, 2), np.nan)), None, 0)
-
-
-def test_folds_keep_groups_whole() -> None:
-    group = np.random.default_rng(4).integers(0, 40, size=300)
-    folds = baselines.group_folds(group, 5, 0)
-    assert set(folds) == set(range(5))
-    assert all(len(set(folds[group == g])) == 1 for g in set(group))

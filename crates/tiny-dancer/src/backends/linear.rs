@@ -6,7 +6,7 @@ use crate::encoder::DIM;
 use crate::error::Result;
 use crate::features::{CHAR_BASE, CUES, Features};
 
-/// score = intercept + s_w/√n_w · Σ word weights + s_c/√n_c · Σ character weights + cues·C + embedding·E.
+/// `score = intercept + s_w/√n_w · Σ word weights + s_c/√n_c · Σ character weights + cues·C + embedding·E`
 ///
 /// The n-gram index space of the features (2^17 words, 2^17 characters) is folded to the tables' own sizes, each
 /// a power of two.

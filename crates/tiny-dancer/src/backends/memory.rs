@@ -10,7 +10,7 @@ use crate::kernels::{dot_f32, dot_i8, dot_rows_i8, exp_nonpositive, inverse_norm
 /// Cues are padded with zeros to this many, a whole number of the kernel's blocks.
 const PADDED_CUES: usize = CUES.next_multiple_of(32);
 
-/// score_r = intercept_r + Σ_l coefficient[r, l] · exp(−γ_e·(2 − 2·cos(e, e_l)) − γ_c·‖c − c_l‖²).
+/// `score_r = intercept_r + Σ_l coefficient[r, l] · exp(−γ_e·(2 − 2·cos(e, e_l)) − γ_c·‖c − c_l‖²)`
 ///
 /// Landmark embeddings are training rows' own int8 embeddings; cues are standardised, clipped and stored as int8.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ struct Node {
     right: u16,
 }
 
-/// score = intercept + Σ_trees leaf(x) · scale; a walk goes left where x[feature] ≤ threshold.
+/// `score = intercept + Σ_trees leaf(x) · scale`; a walk goes left where x[feature] ≤ threshold.
 #[derive(Debug)]
 pub(super) struct Trees {
     components: usize,

@@ -4,6 +4,8 @@ use super::lexicon::{Lexicon, flag};
 use super::{count, indicator, share};
 use crate::text::{Token, TokenKind};
 
+/// Markers run from a to j.
+const MOST_OPTIONS: usize = 10;
 /// Markers remembered; of more, the last ones count.
 const MOST_MARKERS: usize = 128;
 /// Tokens of one option that take part in comparisons.
@@ -37,7 +39,19 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn find(&mut self, characters: &[char], tokens: &[Token]) {
+        // All room a text can need, so that no later one allocates.
         self.markers.clear();
+        self.markers.reserve(MOST_MARKERS);
+        for options in [&mut self.chain, &mut self.longest] {
+            options.clear();
+            options.reserve(MOST_OPTIONS);
+        }
+        self.ranges.clear();
+        self.ranges.reserve(MOST_OPTIONS);
+        self.set_ends.clear();
+        self.set_ends.reserve(MOST_OPTIONS);
+        self.sets.clear();
+        self.sets.reserve(MOST_OPTIONS * MOST_COMPARED);
         for pair in tokens.windows(2) {
             let (letter, mark) = (pair[0], pair[1]);
             let start = letter.start as usize;
@@ -60,7 +74,6 @@ impl Options {
                 option: mark.end as usize,
             });
         }
-        self.longest.clear();
         for first in 0..self.markers.len() {
             if self.markers[first].letter != b'a' {
                 continue;
@@ -97,7 +110,7 @@ impl Options {
     }
 
     /// The tokens without a closing "answer" or "answer:", which asks nothing.
-    pub(super) fn without_answer<'a>(&self, characters: &[char], tokens: &'a [Token]) -> &'a [Token] {
+    pub(super) fn without_answer<'a>(characters: &[char], tokens: &'a [Token]) -> &'a [Token] {
         let ends_with_colon = tokens.last().is_some_and(|token| characters[token.start as usize] == ':');
         let rest = if ends_with_colon { &tokens[..tokens.len() - 1] } else { tokens };
         match rest.last() {
@@ -136,7 +149,7 @@ impl Options {
         }
         let text_end = tokens.last().map_or(0, |token| token.end as usize);
         let (mut words, mut numeric, mut all_or_none) = (0, 0, false);
-        let mut first_hashes = [0u64; 10];
+        let mut first_hashes = [0u64; MOST_OPTIONS];
         for (index, marker) in self.longest.iter().enumerate() {
             let end = self.longest.get(index + 1).map_or(text_end, |next| next.start).max(marker.option);
             let from = tokens.partition_point(|token| (token.start as usize) < marker.option);

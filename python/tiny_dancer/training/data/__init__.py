@@ -5,7 +5,6 @@ from tiny_dancer.training.data.featurised import read_feature_spec, write_featur
 from tiny_dancer.training.data.findings import DataReport, Finding, ModelSummary
 from tiny_dancer.training.data.groups import assign_groups
 from tiny_dancer.training.data.read import DataWarning, Featurise, read_outcomes
-from tiny_dancer.training.data.split import grouped_folds
 
 __all__ = [
     "DataReport",
@@ -15,7 +14,6 @@ __all__ = [
     "ModelSummary",
     "assign_groups",
     "check_outcomes",
-    "grouped_folds",
     "read_feature_spec",
     "read_outcomes",
     "write_featurised",

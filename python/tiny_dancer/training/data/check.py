@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.training.data.extraction import suspicions
 from tiny_dancer.training.data.findings import DataReport, Finding, ModelSummary, examples
 from tiny_dancer.training.data.kin import Kin, duplicates, leaks
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tiny_dancer.training.data.findings import Severity
     from tiny_dancer.types import Outcomes
 
-ENGINE_TEXT_BYTES = 64 << 10
 MINIMUM_ROWS = 30
 FEW_ROWS = 300
 MINIMUM_GROUPS = 5
@@ -243,8 +243,8 @@ def _texts(outcomes: Outcomes) -> Iterator[Finding]:
         return
     chats = outcomes.messages or (None,) * len(outcomes)
     sizes = [len((chat or prompt).encode()) for prompt, chat in zip(outcomes.prompt, chats, strict=True)]
-    long = [row for row, size in enumerate(sizes) if size > ENGINE_TEXT_BYTES]
+    long = [row for row, size in enumerate(sizes) if size > _core.LONGEST_TEXT]
     if long:
-        message = f"{len(long)} requests are longer than {ENGINE_TEXT_BYTES // 1024} KiB"
+        message = f"{len(long)} requests are longer than {_core.LONGEST_TEXT // 1024} KiB"
         remedy = "the engine looks at their head and tail only"
         yield Finding("note", "long_prompt", "prompt", message, remedy, examples(outcomes, long), len(long))

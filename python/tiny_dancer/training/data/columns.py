@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiny_dancer.errors import DataError
+from tiny_dancer.errors import DataError, RequestError
+from tiny_dancer.routing.requests import chat_messages
 from tiny_dancer.training.data import arrow
 
 if TYPE_CHECKING:
@@ -206,18 +207,13 @@ def _tools_problem(value: object) -> str:
 
 
 def _messages_problem(value: object) -> str:
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list):
         return "not a list of messages"
-    for message in value:
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            return "a message without a role"
-        if not isinstance(message.get("content"), str):
-            return "a message whose content is no string"
-        if not _encodable(message["content"] + message["role"]):
-            return "a lone surrogate in a message"
-    if not any(message["content"].strip() for message in value):
-        return "every message is empty"
-    return ""
+    try:
+        messages = chat_messages(value)
+    except RequestError as error:
+        return f"{error.field}: {error.value}"
+    return "" if any(content.strip() for _, content in messages) else "every message is empty"
 
 
 def _encodable(text: str) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import DataError
 from tiny_dancer.training.data import arrow
 from tiny_dancer.training.data.raw import read_raw
@@ -38,8 +39,7 @@ TOKENS = "features|tokens"
 LEADING_COLUMNS = ("sample_id", "eval_name", "group", "weight")
 FEATURE_COLUMNS = (NGRAMS, CUES, EMBEDDING, TOKENS)
 SPEC_KEY = "tiny_dancer_features"
-NGRAM_SPACE = 1 << 18
-EMBEDDING_SIZE = 256
+NGRAM_SPACE = 2 * _core.CHAR_BASE
 REMEDY = "featurise the table again"
 
 
@@ -126,7 +126,7 @@ def read_features(raw: RawTable) -> FeatureTable:
     embedding = arrow.as_fixed_bytes(raw.columns[EMBEDDING])
     if cues is None or cues.shape[1] % 4:
         raise _broken(raw, CUES)
-    if embedding is None or embedding.shape[1] != EMBEDDING_SIZE:
+    if embedding is None or embedding.shape[1] != _core.EMBEDDING_DIMENSIONS:
         raise _broken(raw, EMBEDDING)
     cue_values = cues.copy().view("<f4").astype(np.float32, copy=False)
     if not np.isfinite(cue_values).all():

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy import sparse
 
+from tiny_dancer import _core
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,8 +42,7 @@ TEMPLATE_FAMILY = 30
 TEMPLATE_ROUNDS = 3
 PASSAGE_NGRAMS = 30
 PASSAGE_SHARE = 0.5
-CHAR_BASE = 1 << 17
-NGRAM_SPACE = 1 << 18
+NGRAM_SPACE = 2 * _core.CHAR_BASE
 # Bounds on the memory of one step: n-grams hashed, pairs counted, n-grams compared.
 HASHED_AT_ONCE = 1 << 20
 COUNTED_PAIRS = 4_000_000
@@ -79,7 +80,7 @@ def kinship(features: FeatureTable) -> Kinship:
     sets = _Sets.of(features)
     same = _chains(_same_sets(sets))
     duplicates = _duplicate_pairs(sets)
-    passages = _passage_pairs(sets.where(sets.ids < CHAR_BASE))
+    passages = _passage_pairs(sets.where(sets.ids < _core.CHAR_BASE))
     count = len(sets)
     return Kinship(
         exact=_components(count, same),

@@ -146,9 +146,7 @@ def test_near_duplicates_and_passages(make_outcomes):
 def test_groups_too_few_or_too_large(make_outcomes):
     quality = coin(400, 2)
     prompts = [f"{row * 7919} {row * 104729}" for row in range(400)]
-    assert (
-        kinds(make_outcomes(quality, prompts, group=np.arange(400) % 3))["few_groups"][0].severity == "error"
-    )
+    assert kinds(make_outcomes(quality, prompts, group=np.arange(400) % 3))["few_groups"][0].severity == "error"
     group = np.arange(400)
     group[:100] = 0
     assert kinds(make_outcomes(quality, prompts, group=group))["large_group"][0].count == 100

@@ -132,9 +132,7 @@ def test_featurised_and_plain_tables_join_when_the_plain_ones_are_featurised(
     path = tmp_path / "f.parquet"
     write_featurised(make_outcomes([[1, 0]], ["one"]), path, feature_spec=SPEC)
     plain = write({"sample_id": ["p"], "prompt": ["two words"], "a": [1.0]}, "plain.parquet")
-    with pytest.raises(
-        DataError, match=r"is featurised, plain.parquet is not; featurise the plain"
-    ) as caught:
+    with pytest.raises(DataError, match=r"is featurised, plain.parquet is not; featurise the plain") as caught:
         read_outcomes([path, plain])
     assert caught.value.field == "features"
     table = read_outcomes([path, plain], featurise=featurise)

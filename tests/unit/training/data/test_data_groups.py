@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_dancer.errors import DataError, OptionError
-from tiny_dancer.training.data import assign_groups, grouped_folds
+from tiny_dancer.evaluation.split import grouped_folds
+from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data.groups import joined_groups, kinship
 
-VOCABULARY = [
-    a + b + c for a in ("ka", "lo", "mi", "nu", "re") for b in ("ta", "so", "vi", "du") for c in "nrstk"
-]
+VOCABULARY = [a + b + c for a in ("ka", "lo", "mi", "nu", "re") for b in ("ta", "so", "vi", "du") for c in "nrstk"]
 
 
 def sentences(count: int, words: int, seed: int = 0) -> list[str]:

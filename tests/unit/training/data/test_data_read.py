@@ -75,9 +75,7 @@ def test_a_truncated_gzip_is_refused(write, tmp_path, refuse):
 def test_routellm_csv_is_read_as_it_is(tmp_path):
     path = tmp_path / "routellm.csv"
     path.write_text(
-        ',prompt,mixtral,gpt-4\n0,"What\nis it, then?",True, False\n1,Why?, True ,True\n'.replace(
-            ", gpt", ",gpt"
-        )
+        ',prompt,mixtral,gpt-4\n0,"What\nis it, then?",True, False\n1,Why?, True ,True\n'.replace(", gpt", ",gpt")
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -148,9 +146,7 @@ def test_one_path_needs_no_list(write):
 
 
 def test_huge_integer_groups_are_numbered_anew(write):
-    table = read_outcomes(
-        [write({"prompt": ["p"] * 3, "group": [2**63 - 1, None, 2**63 - 1], "a": [1, 0, 1]})]
-    )
+    table = read_outcomes([write({"prompt": ["p"] * 3, "group": [2**63 - 1, None, 2**63 - 1], "a": [1, 0, 1]})])
     np.testing.assert_array_equal(table.group, [0, 1, 0])
 
 
@@ -239,9 +235,7 @@ def test_nul_bytes_and_a_megabyte_stay(write):
 def test_a_dictionary_encoded_column_is_text(tmp_path):
     path = tmp_path / "table.parquet"
     names = pa.array(["t", "t"]).dictionary_encode()
-    pq.write_table(
-        pa.table({"eval_name": names, "prompt": ["p", "q"], "a": pa.array([1, 0], pa.float16())}), path
-    )
+    pq.write_table(pa.table({"eval_name": names, "prompt": ["p", "q"], "a": pa.array([1, 0], pa.float16())}), path)
     assert read_outcomes([path]).task == ("t", "t")
 
 
@@ -251,17 +245,13 @@ def test_features_of_plain_tables_come_from_the_given_featuriser(write, featuris
     assert table.prompt == ("one", "two")
 
 
-text = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=30).filter(
-    str.strip
-)
+text = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=30).filter(str.strip)
 quality = st.one_of(st.none(), st.floats(0, 1))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    rows=st.lists(
-        st.tuples(text, text, quality, quality), min_size=1, max_size=8, unique_by=lambda row: row[0]
-    )
+    rows=st.lists(st.tuples(text, text, quality, quality), min_size=1, max_size=8, unique_by=lambda row: row[0])
 )
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_written_is_read(write, name, rows):

@@ -126,7 +126,7 @@ def test_bad_tools(write, refuse, name, tools):
         '[{"content": "x"}]',
         '[{"role": "user"}]',
         '[{"role": 5, "content": "x"}]',
-        '[{"role": "user", "content": ["x"]}]',
+        '[{"role": "user", "content": [5]}]',
         '[{"role": "user", "content": "  "}]',
         '[{"role": "user", "content": "\\ud800"}]',
         "[" * 100_000,

@@ -1,0 +1,75 @@
+"""What every benchmark shares: the machine, the results file, the real tables, one-sided splits."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tiny_dancer import Outcomes, __version__
+
+RESULTS = Path(__file__).parent / "results"
+SHARED = Path(os.environ.get("TINY_DANCER_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+PAIR = ("mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and versions: figures mean nothing without them."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
+        model = names[0] if names else model
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "tiny_dancer": __version__,
+        "load_at_start": round(os.getloadavg()[0], 2),
+    }
+
+
+def write(name: str, figures: dict[str, Any], note: str) -> None:
+    """Writes ``results/<name>.json`` and prints it."""
+    RESULTS.mkdir(exist_ok=True)
+    content = {"note": note, "machine": machine(), **figures}
+    text = json.dumps(content, indent=2, sort_keys=False) + "\n"
+    (RESULTS / f"{name}.json").write_text(text)
+    print(text, end="")
+
+
+def table(name: str) -> Outcomes | None:
+    """A real table, featurised and grouped, or None (said so) where ../shared is absent."""
+    from dataclasses import replace
+
+    from tiny_dancer import read_outcomes
+    from tiny_dancer.training.data import assign_groups
+
+    path = SHARED / f"{name}.parquet"
+    if not path.exists():
+        print(f"skipped: {path} is absent (set TINY_DANCER_SHARED)")
+        return None
+    outcomes = read_outcomes(path)
+    assert outcomes.features is not None
+    return replace(outcomes, group=assign_groups(outcomes.features, outcomes.group))
+
+
+def draw(outcomes: Outcomes, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """``rows`` random rows in whole groups to train on, and the rest."""
+    order = np.random.default_rng(seed).permutation(int(outcomes.group.max()) + 1)[outcomes.group]
+    by_group = np.argsort(order, kind="stable")
+    return by_group[:rows], by_group[rows:]
+
+
+def mean_with_interval(values: list[float]) -> list[float]:
+    """Mean with its 95 % interval over repetitions (normal; overlapping draws make it somewhat narrow)."""
+    array = np.array(values)
+    half = 1.96 * array.std(ddof=1) / np.sqrt(len(array))
+    return [round(float(x), 4) for x in (array.mean(), array.mean() - half, array.mean() + half)]

@@ -1,0 +1,84 @@
+"""Does training on perturbed copies (typos, case, white space, Markdown) pay? APGR and flips with and without.
+
+Copies carry their row's outcomes and group, and half its weight. This is the evidence behind docs/adr/0007.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import draw, mean_with_interval, table, write
+from tiny_dancer import Outcomes, Router, fit
+from tiny_dancer.evaluation.metrics import apgr
+from tiny_dancer.evaluation.robustness import flip_share, perturb
+from tiny_dancer.routing import featurise
+
+FEW = {"gsm8k": 400, "mmlu": 1500}
+DRAWS = 5
+KINDS = ("typos", "markdown")
+
+
+def augmented(outcomes: Outcomes) -> Outcomes:
+    """The rows, and a copy of each under every kind of change that alters features."""
+    assert outcomes.prompt is not None
+    n = len(outcomes)
+    index = np.tile(np.arange(n), 1 + len(KINDS))
+    texts = list(outcomes.prompt)
+    for kind in KINDS:
+        texts += [perturb(text, kind, 1) for text in outcomes.prompt]  # type: ignore[arg-type]
+    weight = np.concatenate([np.ones(n), np.full(n * len(KINDS), 0.5)])
+    return replace(
+        outcomes.rows(index),
+        sample_id=tuple(str(i) for i in range(len(index))),
+        prompt=tuple(texts),
+        features=featurise(texts),
+        weight=weight,
+    )
+
+
+def main() -> None:
+    """Paired over draws."""
+    figures: dict[str, object] = {}
+    for name, rows in FEW.items():
+        outcomes = table(name)
+        if outcomes is None:
+            return
+        found: dict[str, list[float]] = {}
+        for seed in range(DRAWS):
+            train, test = draw(outcomes, rows, seed)
+            held_out = outcomes.rows(test)
+            assert held_out.prompt is not None and held_out.features is not None
+            changed = featurise([perturb(text, "typos", 0) for text in held_out.prompt])
+            marked = featurise([perturb(text, "markdown", 0) for text in held_out.prompt])
+            for label, training in (
+                ("plain", outcomes.rows(train)),
+                ("augmented", augmented(outcomes.rows(train))),
+            ):
+                router = Router(fit(training).artifact)
+
+                def gain(features: object, router: Router = router) -> np.ndarray:
+                    scores = router.route_features(features).scores.astype(np.float64)  # type: ignore[arg-type]
+                    return scores[:, 1] - scores[:, 0]
+
+                before = gain(held_out.features)
+                threshold = np.median(before)
+                found.setdefault(f"{label}: APGR", []).append(apgr(before, *held_out.quality.T))
+                for kind, features in (("typos", changed), ("markdown", marked)):
+                    flips = flip_share(
+                        (before >= threshold).astype(np.int64), (gain(features) >= threshold).astype(np.int64)
+                    )
+                    found.setdefault(f"{label}: flips under {kind}", []).append(flips)
+        figures[name] = {key: mean_with_interval(values) for key, values in found.items()}
+        figures[name]["APGR, augmented minus plain"] = mean_with_interval(  # type: ignore[index]
+            [a - b for a, b in zip(found["augmented: APGR"], found["plain: APGR"], strict=True)]
+        )
+    write("augmentation", figures, "Mean over draws with 95 % interval.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The requests of the conformance vectors. Every one is written for this purpose; none is from a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reference import Request
+
+# A text is a string, {"repeat": string, "times": n}, or a list of such, joined.
+Text = str | dict[str, Any] | list[Any]
+
+FILLER = "The lamp on the third pier blinks twice, waits, and blinks again. "
+
+TEXTS: list[tuple[str, Text]] = [
+    ("nothing at all has no normal form: a request of it is refused", ""),
+    ("white space of every kind has none either", " \t\r\n\u00a0\u2003\u3000"),
+    ("control characters count as white space: these alone are nothing", "\u0000\u0001\u007f\u0085"),
+    ("one letter: a word, and no character n-gram", "Q"),
+    ("two characters: still no character n-gram", "no"),
+    ("three characters: one", "yes"),
+    ("case and white space fold, ends are trimmed", "  Seven   Otters,\r\n\tONE raft "),
+    ("NUL separates, as white space does", "otter\u0000raft"),
+    ("an inner apostrophe stays in the word, an outer one does not", "'don't' o'clock dogs' rock'n'roll"),
+    ("a typographic apostrophe stays in the word too, as itself", "don’t"),
+    ("an apostrophe before a digit is a symbol", "the winter of a'9"),
+    ("commas and one point belong to a number", "$1,234.50 and 1.2.3 and 5. and ,7 and 1.5,2"),
+    ("every digit counts as 0 in n-grams: these two lines have the same", "room 12"),
+    ("every digit counts as 0 in n-grams: these two lines have the same", "room 97"),
+    ("letters and digits do not join", "x2 2x b12c"),
+    ("an underscore is a symbol, so identifiers fall apart", "snake_case(kebab-case)"),
+    ("ASCII symbols are tokens of their own", "a+b=c<d>e^f|g~h`i$j\\k"),
+    ("NFKC undoes superscripts, fractions and ligatures", "x² ½ ﬁn ①"),
+    ("full-width forms become ASCII, and only then lower case", "ＲＯＵＴＥ １２，５ ！"),
+    ("letters with accents, precomposed and combining, are the same", "Señor cafe\u0301 café"),
+    ("a dotted capital I becomes i and a combining dot: the dot is no letter", "İzmir"),
+    ("a capital sigma folds by itself: none is final", "ΟΔΟΣ"),
+    ("sharp s stays, its capital folds to it", "Straße STRAẞE"),
+    ("Cyrillic and Greek words are words", "Один маяк и λίγο φως"),
+    ("an ideograph is a word of one character", "你好 ok世界"),
+    ("kana too; half-width kana become full-width first", "カタカナ ｶﾞ ひらがな"),
+    ("Thai, Lao, Khmer and Myanmar characters stand alone, vowel signs included", "ไทย ລາວ ខ្មែរ မြန်မာ"),
+    ("Devanagari vowel signs are letters, its virama is not", "हिन्दी"),
+    ("Arabic and Hebrew letters; Arabic digits are symbols", "مرحبا שלום ٤٢"),
+    ("Hangul syllables are letters", "안녕 하세요"),
+    ("an emoji is a symbol; a joiner between two is one as well", "ok 😀 👩\u200d🚀"),
+    ("mathematical letters become plain ones, operators stay", "𝑥 ≤ 𝟑 ∑ ∂ ≠ √"),
+    ("a soft hyphen and a zero-width space are symbols, not spaces", "light\u00adhouse light\u200bhouse"),
+    ("code keeps punctuation, loses indentation", "def f(X):\n    return X[0] ** 2  # half"),
+    ("LaTeX", "\\frac{a}{b} = \\sqrt{2}, $x_1^2$"),
+    ("repeated n-grams count once", {"repeat": "tick tock ", "times": 40}),
+    ("8,192 bytes are read whole", {"repeat": "lighthouse boat ", "times": 512}),
+    (
+        "of more, the first 6,144 and the last 2,048 bytes, cut between characters: two bytes each here, and the "
+        "head ends inside one",
+        ["x", {"repeat": "é", "times": 3100}, " middle ", {"repeat": "ü", "times": 3100}, "."],
+    ),
+    ("20 KB by repetition", {"repeat": FILLER, "times": 310}),
+]
+
+QUESTION = (
+    "Which of the following floats?\nA. a wet stone\nB. a dry cork\nC. an iron nail, unless it is rusty\n"
+    "D. none of the above\nAnswer:"
+)
+TOOLS = (
+    '[{"name": "tide_table", "parameters": {"type": "object", "properties": {"port": {"type": "string"}, '
+    '"days": {"type": "integer"}}}}, {"name": "ring_bell", "parameters": {"type": "object"}}]'
+)
+WORD_PROBLEM = (
+    "A ferry carries 12 cars and twice as many bicycles. Each car costs $7.50 and each bicycle $2. "
+    "If 1/4 of the cars leave and 3 more bicycles come, how much money is paid in total?"
+)
+
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    ("a plain question", {"text": "Why does fog muffle the sound of a bell?"}),
+    ("one letter", {"text": "Q"}),
+    ("symbols only: no word piece but punctuation", {"text": "?!"}),
+    ("nothing known to the encoder: embedding and rarity are 0, unknown words count as tokens", {"text": "😀 🎉"}),
+    ("a word problem: numbers, money, fractions, quantities, comparisons", {"text": WORD_PROBLEM}),
+    ("size of numbers: at most 1e15, decimals, round numbers", {"text": "99999999999999999999 0.125 300 7,000 0"}),
+    ("multiple choice: stem, options, all-or-none; the closing answer does not count", {"text": QUESTION}),
+    (
+        "options in parentheses, of numbers only; white space makes no difference",
+        {"text": "How many legs have 3 crabs? (a) 24 (b) 30 (c) 18 (d) 2.5"},
+    ),
+    (
+        "two chains: the longer one counts, and a. before it belongs to the stem",
+        {"text": "In part a. and part b. of the log, who rowed? a) Mira b) Jonas c) neither of them"},
+    ),
+    ("of two equally long chains the last", {"text": "a. one b. two and again a. three b. four"}),
+    (
+        "ten options a to j; k is no marker",
+        {"text": "Pick: " + " ".join(f"{x}) item {x}{x}" for x in "abcdefghijk")},
+    ),
+    ("an option without words", {"text": "Choose the empty one: a. b. boat"}),
+    ("roman statements as options", {"text": "I. It rains. II. It pours. a. I only b. i, ii and iii c. i and ii"}),
+    ("nothing is left without the closing answer", {"text": "answer:"}),
+    ("a blank to fill", {"text": "The keeper lit the ____ at dusk"}),
+    ("negation and exception at the stem's end", {"text": "All of these are ships except"}),
+    ("true or false statements", {"text": "Statement 1: tides turn. Statement 2: they do not. True or false?"}),
+    ("several sentences, the last one short", {"text": "It was 3.5 m high. It fell! Then it rose again? Why."}),
+    (
+        "quotes, percent, units",
+        {"text": "“Ten knots,” she said, 'or 5 % more' — 3 km, 2 miles, 40 kg, two hours."},
+    ),
+    ("code", {"text": "```python\ndef add(a: int, b: int) -> int:\n    return a + b  # {x} & [y] | z;\n```"}),
+    ("LaTeX", {"text": "Solve $\\frac{x^2}{y} = \\sqrt{z}$ for $x$, where $y \\neq 0$."}),
+    ("Chinese: every character is a word", {"text": "灯塔为什么在雾中发光？请用三句话回答。"}),
+    ("Russian, Greek and Hindi", {"text": "Почему маяк светит? Γιατί λάμπει ο φάρος; नाव कहाँ है?"}),
+    ("typographic apostrophes match no list, ASCII ones do", {"text": "It isn't here. It isn’t there."}),
+    ("NUL and other control characters", {"text": "bell\u0000buoy\u0007 and\u000b rope"}),
+    ("one word again and again: rarity deviates by rounding only", {"text": {"repeat": "boat ", "times": 300}}),
+    ("a long unknown word", {"text": {"repeat": "ab", "times": 60}}),
+    (
+        "20 KB by repetition: what was not read counts at the rate of what was",
+        {"text": {"repeat": FILLER, "times": 310}},
+    ),
+    ("tools offered", {"text": "When is high tide in port seven?", "tools": TOOLS}),
+    (
+        "tools beyond 64 KiB are measured, but not searched",
+        {"text": "Ring it.", "tools": [TOOLS, {"repeat": "é ", "times": 22000}, TOOLS]},
+    ),
+    (
+        "chat: the user's messages are the text, the others surround it",
+        {
+            "messages": [
+                {"role": "system", "content": "Answer as an old sailor."},
+                {"role": "user", "content": "How deep is the bay?"},
+                {"role": "assistant", "content": "Nine fathoms, give or take — ñandú."},
+                {"role": "user", "content": "And beyond the bar?"},
+            ],
+            "tools": TOOLS,
+        },
+    ),
+    (
+        "chat without a user: all messages are the text, and there are no turns",
+        {
+            "messages": [
+                {"role": "system", "content": "Translate the log book."},
+                {"role": "assistant", "content": "Which page?"},
+            ]
+        },
+    ),
+    (
+        "a chat that grows too long: each message is bounded, then the middle is dropped",
+        {
+            "messages": [
+                {"role": "user", "content": [f"Entry {n}. ", {"repeat": FILLER, "times": 200 - n}]}
+                for n in range(7)
+            ]
+        },
+    ),
+    (
+        "an empty message between others",
+        {
+            "messages": [
+                {"role": "user", "content": "Left."},
+                {"role": "user", "content": ""},
+                {"role": "user", "content": "Right."},
+            ]
+        },
+    ),
+]
+
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("an empty text", {"text": ""}),
+    ("white space only", {"text": " \n\t\u3000"}),
+    ("messages without a word", {"messages": [{"role": "user", "content": " \u0000 "}]}),
+]
+
+
+def expand(text: Text) -> str:
+    """The string that a text stands for."""
+    if isinstance(text, list):
+        return "".join(map(expand, text))
+    return text["repeat"] * text["times"] if isinstance(text, dict) else text
+
+
+def to_request(described: dict[str, Any]) -> Request:
+    """The request that a vector describes."""
+    messages = tuple((m["role"], expand(m["content"])) for m in described.get("messages", ()))
+    return Request(expand(described.get("text", "")), messages, expand(described.get("tools", "")))

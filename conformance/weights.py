@@ -1,0 +1,253 @@
+"""The small artifacts of the conformance vectors: fixed random weights, every kind of backend and policy."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from examples import REQUESTS, to_request
+from reference import Features, Request, Router, featurise
+from reference.artifact import FEATURE_SPEC, FORMAT, Tensor, write
+from reference.backends import CUES, DEEPEST, LEAF
+from reference.word_pieces import DIMENSIONS
+
+if TYPE_CHECKING:
+    from reference import Encoder
+
+Tensors = dict[str, Tensor]
+LANDMARKS = 10
+TREES, LEVELS = 6, 3
+assert LEVELS < DEEPEST
+
+
+class Maker:
+    """Draws weights; only ``random()`` is used, whose sequence Python guarantees for a seed."""
+
+    def __init__(self, seed: int, components: int, samples: list[Features]) -> None:
+        self.random = random.Random(seed)
+        self.components = components
+        self.samples = samples
+
+    def singles(self, *shape: int, size: float) -> Tensor:
+        """Singles within ± ``size``, of four decimals."""
+        count = 1
+        for length in shape:
+            count *= length
+        values = [round((2 * self.random.random() - 1) * size, 4) for _ in range(count)]
+        return Tensor.of("F32", shape, values)
+
+    def integers(self, rows: int) -> Tensor:
+        """int8, one column a component."""
+        values = [int(self.random.random() * 255) - 127 for _ in range(rows * self.components)]
+        return Tensor.of("I8", (rows, self.components), values)
+
+    def linear(self, name: str) -> Tensors:
+        """Tables of 128 word and 256 character rows."""
+        k = self.components
+        return {
+            f"{name}.word": self.integers(128),
+            f"{name}.character": self.integers(256),
+            f"{name}.word_scale": self.singles(k, size=0.02),
+            f"{name}.character_scale": self.singles(k, size=0.02),
+            f"{name}.cues": self.singles(k, CUES, size=0.1),
+            f"{name}.embedding": self.singles(k, DIMENSIONS, size=0.5),
+            f"{name}.intercept": self.singles(k, size=0.2),
+        }
+
+    def trees(self, name: str) -> Tensors:
+        """Full trees, and one that is a single leaf."""
+        inputs = [[*sample.cues.values(), *sample.unit_embedding] for sample in self.samples]
+        columns = list(zip(*inputs, strict=True))
+        telling = [index for index, column in enumerate(columns) if len(set(column)) > 2]
+        nodes: list[tuple[float, int, int]] = []
+        sizes: list[int] = []
+
+        def grow(levels: int, start: int, leaves: list[int]) -> None:
+            if levels == 0:
+                nodes.append((0.0, LEAF, len(leaves)))
+                leaves.append(0)
+                return
+            # Of every three inputs two are cues.
+            pool = [i for i in telling if (i < CUES) == (self.random.random() < 0.67)]
+            feature = pool[int(self.random.random() * len(pool))]
+            column = sorted(set(columns[feature]))
+            at = int(self.random.random() * (len(column) - 1))
+            threshold = round((column[at] + 2 * column[at + 1]) / 3, 5)
+            here = len(nodes)
+            nodes.append((threshold, feature, 0))
+            grow(levels - 1, start, leaves)
+            nodes[here] = (threshold, feature, len(nodes) - start)
+            grow(levels - 1, start, leaves)
+
+        total = 0
+        for tree in range(TREES):
+            start = len(nodes)
+            leaves: list[int] = []
+            grow(0 if tree == TREES - 1 else LEVELS, start, leaves)
+            sizes.append(len(nodes) - start)
+            total += len(leaves)
+        thresholds, features, rights = map(list, zip(*nodes, strict=True))
+        return {
+            f"{name}.threshold": Tensor.of("F32", (len(nodes),), thresholds),
+            f"{name}.feature": Tensor.of("U16", (len(nodes),), features),
+            f"{name}.right": Tensor.of("U16", (len(nodes),), rights),
+            f"{name}.size": Tensor.of("U16", (TREES,), sizes),
+            f"{name}.leaf": self.integers(total),
+            f"{name}.scale": Tensor.of("F32", (self.components,), [0.005] * self.components),
+            f"{name}.intercept": self.singles(self.components, size=0.2),
+        }
+
+    def memory(self, name: str) -> Tensors:
+        """Some of the requests as landmarks."""
+        chosen = self.samples[:: max(1, len(self.samples) // LANDMARKS)][:LANDMARKS]
+        columns = list(zip(*(sample.cues.values() for sample in self.samples), strict=True))
+        means = [round(sum(column) / len(column), 3) for column in columns]
+        scales = [round(20 / max(0.2, max(column) - min(column)), 3) for column in columns]
+        cues = [
+            round(max(-127.0, min(127.0, (value - mean) * scale)))
+            for sample in chosen
+            for value, mean, scale in zip(sample.cues.values(), means, scales, strict=True)
+        ]
+        embeddings = [value for sample in chosen for value in sample.embedding]
+        return {
+            f"{name}.embeddings": Tensor.of("I8", (len(chosen), DIMENSIONS), embeddings),
+            f"{name}.cues": Tensor.of("I8", (len(chosen), CUES), cues),
+            f"{name}.gamma": Tensor.of("F32", (2,), [0.7, 0.0004]),
+            f"{name}.coefficients": self.singles(self.components, len(chosen), size=2.0),
+            f"{name}.intercept": self.singles(self.components, size=0.2),
+            f"{name}.cue_mean": Tensor.of("F32", (CUES,), means),
+            f"{name}.cue_scale": Tensor.of("F32", (CUES,), scales),
+        }
+
+    def heads(self, models: int, backends: int, spread: float) -> Tensors:
+        """Stack, basis, calibration of quality and of confidence, verbosity."""
+        k = self.components
+        knots = [-1.0, -0.3, 0.1, 0.6, 1.2]
+        values = [[0.05 + 0.01 * model, 0.25, 0.5, 0.7, 0.95] for model in range(models)]
+        return {
+            "stack": self.singles(backends, k, size=1.0),
+            "mean": self.singles(models, size=0.3),
+            "basis": self.singles(models, k, size=spread),
+            "calibration_knots": Tensor.of("F32", (models, 5), knots * models),
+            "calibration_values": Tensor.of("F32", (models, 5), [v for row in values for v in row]),
+            "confidence_knots": Tensor.of("F32", (3,), [-0.2, 0.0, 0.3]),
+            "confidence_values": Tensor.of("F32", (3,), [0.2, 0.55, 0.9]),
+            "verbosity": self.singles(CUES + 1, size=0.1),
+        }
+
+
+def header(encoder: Encoder | None, **fields: Any) -> dict[str, Any]:
+    """A header with what all have in common."""
+    return {
+        "format": FORMAT,
+        "kind": "request-router",
+        "version": "1.0.0",
+        "created": "2026-01-01",
+        "features": {"spec": FEATURE_SPEC, "encoder": encoder and encoder.checksum},
+        "guard_margin": 0.0,
+        "set_width": 0.08,
+        "set_coverage": 0.9,
+        "guarantee": None,
+        "self_check": [],
+        **fields,
+    }
+
+
+def pair(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """A threshold between a weak and a strong model with measured costs; certified."""
+    maker = Maker(1, 2, samples)
+    fields = header(
+        encoder,
+        models=[
+            {"name": "weak", "cost": [0.0001, 1e-07, 2e-05], "latency": [0.4, 0.001], "context_window": 2000},
+            {"name": "strong", "cost": [0.002, 1e-06, 0.0004], "latency": [1.1, 0.002]},
+        ],
+        best_constant=1,
+        backends=[
+            {"kind": "linear", "name": "l"},
+            {"kind": "trees", "name": "t"},
+            {"kind": "memory", "name": "m"},
+        ],
+        components=2,
+        policy={"kind": "threshold", "weak": 0, "strong": 1, "threshold": 0.05},
+        guarantee={
+            "epsilon": 0.05,
+            "delta": 0.1,
+            "risk": "mean",
+            "reference": "strong",
+            "rows": 500,
+            "p_value": 0.04,
+            "data_digest": "none: made for conformance",
+            "date": "2026-01-01",
+            "observed_risk": 0.02,
+        },
+    )
+    return fields, maker.linear("l") | maker.trees("t") | maker.memory("m") | maker.heads(2, 3, 0.6)
+
+
+def five(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """Five models with prices of every kind, windows, a guard and one model that is not cleared."""
+    maker = Maker(8, 3, samples)
+    prices = {"price_input": 1e-06, "price_output": 4e-06, "expected_output_tokens": 200.0}
+    fields = header(
+        encoder,
+        models=[
+            {"name": "anchor", "price_input": 2e-06, "price_output": 8e-06, "expected_output_tokens": 300.0},
+            {"name": "brisk", **prices, "context_window": 1200, "latency": [0.2, 0.0001]},
+            {"name": "calm", "price_input": 5e-07, "price_request": 0.0002, "context_window": 6000},
+            {"name": "doubtful", "price_request": 0.0001, "cleared": False, "latency": [0.1, 0.0]},
+            {"name": "exact", "cost": [0.003, 2e-06, 0.0005], "latency": [2.0, 0.001], "cleared": True},
+        ],
+        best_constant=0,
+        backends=[{"kind": "memory", "name": "near"}, {"kind": "trees", "name": "cut"}],
+        components=3,
+        policy={"kind": "cost_weight", "cost_weight": 20.0, "unit": "usd"},
+        guard_margin=0.03,
+        set_width=0.15,
+    )
+    return fields, maker.memory("near") | maker.trees("cut") | maker.heads(5, 2, 0.5)
+
+
+def constant(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """Always the second model, without encoder and without a single price."""
+    del encoder
+    maker = Maker(3, 1, samples)
+    fields = header(
+        None,
+        models=[{"name": "first"}, {"name": "second", "context_window": 3000}],
+        best_constant=1,
+        backends=[{"kind": "linear", "name": "only"}],
+        components=1,
+        policy={"kind": "constant", "model": 1},
+    )
+    return fields, maker.linear("only") | maker.heads(2, 1, 0.8)
+
+
+def alone(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """One model, and nothing learned: tensors without a value."""
+    del encoder
+    maker = Maker(4, 0, samples)
+    fields = header(
+        None,
+        models=[{"name": "alone", "price_input": 1e-06}],
+        best_constant=0,
+        backends=[],
+        components=0,
+        policy={"kind": "constant", "model": 0},
+    )
+    return fields, maker.heads(1, 0, 0.5)
+
+
+def make_all(encoder: Encoder) -> dict[str, bytes]:
+    """All artifacts by name; each carries the reference's decisions on two requests as self-checks."""
+    samples = [featurise(to_request(described), encoder) for _, described in REQUESTS]
+    made = {}
+    for make in (pair, five, constant, alone):
+        fields, tensors = make(encoder, samples)
+        router = Router(write(fields, tensors), encoder)
+        for text in ("Which lighthouse is the oldest?", "Add 19 to 23, then halve it."):
+            decision = router.decide(Request(text))
+            quality = [float(f"{value:.9g}") for value in decision.quality]
+            fields["self_check"].append({"text": text, "choice": decision.model, "quality": quality})
+        made[make.__name__] = write(fields, tensors)
+    return made

@@ -1,0 +1,155 @@
+//! Bytes → `Router::from_bytes`; what loads decides a few requests, without NaN.
+//!
+//! The first byte says how the rest is read. Even: as a file. Odd: as edits of a valid artifact whose checksums are
+//! made right again, so that the fuzzer gets past them.
+#![no_main]
+
+#[path = "../../tiny-dancer/tests/support/mod.rs"]
+mod support;
+
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use support::{Draft, Plan, Random, join, seal, shipped_encoder, split};
+use tiny_dancer::features::Request;
+use tiny_dancer::{Options, Router, Scratch};
+
+const DRAFTS: usize = 16;
+const TEXTS: [&str; 3] = ["What is 12 * 11? a. 1 b. 132 c. 7", "déjà vu, 你好", "x"];
+const FLOATS: [f32; 12] =
+    [f32::NAN, f32::INFINITY, f32::MAX, 1e9, -1e9, 1.1e9, 1e-45, -0.0, 0.0, 1.0, 0.5, -1.0];
+const PIECES: [&str; 14] = [
+    "1e308",
+    "-1",
+    "null",
+    "0",
+    "\"\"",
+    "[]",
+    "{}",
+    "1e-320",
+    "512",
+    "true",
+    "\"memory\"",
+    "\"trees\"",
+    ",",
+    "1e9",
+];
+
+/// Valid artifacts to edit; every fourth needs the encoder, every other one checks itself.
+static ARTIFACTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let artifact = |seed: usize| {
+        let mut random = Random(seed as u64);
+        let mut plan = Plan::any(&mut random);
+        plan.encoder = (seed % 4 == 3).then(|| shipped_encoder().checksum().to_owned());
+        let mut draft = Draft::new(&mut random, &plan);
+        if seed % 2 == 1
+            && !Router::from_bytes(&draft.bytes(), Some(shipped_encoder())).unwrap().needs_prices()
+        {
+            draft.record(&TEXTS[..1], Some(shipped_encoder()));
+        }
+        draft.bytes()
+    };
+    (0..DRAFTS).map(artifact).collect()
+});
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((mode, rest)) = input.split_first() else { return };
+    if mode % 2 == 0 {
+        check(rest);
+    } else {
+        check(&edited(&ARTIFACTS[usize::from(mode / 2) % DRAFTS], rest));
+    }
+});
+
+/// Applies edits of four bytes each: what, where (two bytes), which value.
+fn edited(artifact: &[u8], edits: &[u8]) -> Vec<u8> {
+    let (mut header, mut data) = split(artifact);
+    let mut json = header["__metadata__"]["tiny_dancer"].as_str().unwrap().as_bytes().to_vec();
+    let mut outer = Vec::new();
+    for edit in edits.chunks_exact(4) {
+        let (at, value) = (usize::from(u16::from_le_bytes([edit[1], edit[2]])), edit[3]);
+        match edit[0] % 6 {
+            0 if !json.is_empty() => {
+                let at = at % json.len();
+                json[at] = value;
+            }
+            1 if !data.is_empty() => {
+                let at = at % data.len();
+                data[at] = value;
+            }
+            2 => outer.push((at, value)),
+            3 if data.len() >= 4 => {
+                let at = at * 4 % (data.len() - 3);
+                data[at..at + 4].copy_from_slice(&FLOATS[usize::from(value) % FLOATS.len()].to_le_bytes());
+            }
+            4 => {
+                // Replaces what stands between here and the next comma, brace or bracket.
+                let at = at % (json.len() + 1);
+                let length = json[at..].iter().position(|byte| b",}]".contains(byte)).unwrap_or(0);
+                json.splice(at..at + length, PIECES[usize::from(value) % PIECES.len()].bytes());
+            }
+            5 if !json.is_empty() => {
+                let at = at % json.len();
+                json.drain(at..(at + usize::from(value)).min(json.len()));
+            }
+            _ => {}
+        }
+    }
+    header["__metadata__"]["tiny_dancer"] = String::from_utf8_lossy(&json).into();
+    seal(&mut header, &data);
+    let mut bytes = join(&header, &data);
+    let length = bytes.len() - data.len();
+    for (at, value) in outer {
+        bytes[at % length] = value;
+    }
+    bytes
+}
+
+fn check(bytes: &[u8]) {
+    let encoder = Some(shipped_encoder());
+    let router = match Router::from_bytes(bytes, encoder) {
+        Ok(router) => router,
+        Err(error) => {
+            assert!(!error.field.is_empty() && !error.remedy.is_empty(), "{error:?}");
+            return;
+        }
+    };
+    SCRATCH.with_borrow_mut(|scratch| decide(&router, scratch));
+}
+
+fn decide(router: &Router, scratch: &mut Scratch) {
+    let encoder = Some(shipped_encoder());
+    for text in TEXTS {
+        let request = Request { text, ..Request::default() };
+        let decided = router.decide(&request, encoder, &Options::default(), scratch);
+        let expect = &scratch.expect;
+        assert!(expect.quality.iter().all(|quality| (0.0..=1.0).contains(quality)), "{:?}", expect.quality);
+        for (model, (cost, latency)) in
+            router.header().models.iter().zip(expect.cost.iter().zip(&expect.latency))
+        {
+            // An output price needs a length; where no price is given, the measured cost counts.
+            let prices = [model.price_input, model.price_output, model.price_request];
+            let known = match model.price_output {
+                Some(price) if price > 0.0 => model.expected_output_tokens.is_some(),
+                _ => prices.iter().any(Option::is_some) || model.cost.is_some(),
+            };
+            assert!(
+                if known { cost.is_finite() && *cost >= 0.0 } else { cost.is_nan() },
+                "{model:?} costs {cost}"
+            );
+            assert!(
+                latency.is_finite() && *latency >= 0.0 || model.latency.is_none(),
+                "{model:?} takes {latency}"
+            );
+        }
+        if let Ok(decision) = decided {
+            assert!(expect.removed[decision.choice.model].is_none());
+            assert!((0.0..=1.0).contains(&decision.confidence), "{}", decision.confidence);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Pieces → sum of their rows → direction.
+
+use super::words::SLOT_PIECES;
+use super::{BATCH, DIM, Encoding, Row, UNKNOWN};
+
+/// The direction of `sums` as int8: `v × 127 ÷ max|v|`, rounded half away from zero; all zero stays zero.
+pub fn quantise(sums: &[i32; DIM], out: &mut [i8; DIM]) {
+    const TO_INTEGER: f64 = 6_755_399_441_055_744.0; // 1.5 × 2⁵²: the sum's lowest bits are the rounded term
+    let largest = f64::from(sums.iter().fold(0, |largest, sum| largest.max(sum.unsigned_abs())));
+    // 254 v ÷ 2 max is rounded. Half a unit outwards in the numerator moves every tie off the middle, and no
+    // quotient onto or past one, and leaves each at least 2⁻³³ away from it. The f64 arithmetic errs by less
+    // than 2⁻⁴⁴, so it rounds as exact integers would.
+    let factor = if largest == 0.0 { 0.0 } else { 0.5 / largest };
+    for (out, sum) in out.iter_mut().zip(sums) {
+        let sum = f64::from(*sum);
+        let rounded = (254.0 * sum + 0.5_f64.copysign(sum)) * factor + TO_INTEGER;
+        *out = rounded.to_bits() as i8;
+    }
+}
+
+/// The embedding: `sums` divided by its length (the mean and the sum have one direction). All zero where
+/// `known`, the number of pieces in `sums`, or every sum is 0.
+#[must_use]
+pub fn pool(sums: &[i32; DIM], known: u32) -> [f32; DIM] {
+    // Products and sums are exact integers in f64 up to 32,000 pieces, so no order is to be fixed.
+    let mut squares = [0.0; 8];
+    for part in sums.as_chunks::<8>().0 {
+        for (square, sum) in squares.iter_mut().zip(part) {
+            *square += f64::from(*sum) * f64::from(*sum);
+        }
+    }
+    let square: f64 = squares.iter().sum();
+    if known == 0 || square == 0.0 {
+        return [0.0; DIM];
+    }
+    let length = square.sqrt();
+    sums.map(|sum| (f64::from(sum) / length) as f32)
+}
+
+/// Receives the pieces of a text, in order.
+pub(super) trait Sink {
+    /// A punctuation mark or control piece: one id, or [`UNKNOWN`].
+    fn mark(&mut self, id: u32);
+    /// A word: the first `length` of `pieces`; 0 is an unknown word.
+    fn word(&mut self, pieces: &[u32; SLOT_PIECES], length: usize);
+    /// A word of any number of pieces; none is an unknown word.
+    fn long_word(&mut self, pieces: &[u32]);
+}
+
+pub(super) struct Visitor<F>(pub(super) F);
+
+impl<F: FnMut(Option<u32>)> Sink for Visitor<F> {
+    fn mark(&mut self, id: u32) {
+        (self.0)((id != UNKNOWN).then_some(id));
+    }
+
+    fn word(&mut self, pieces: &[u32; SLOT_PIECES], length: usize) {
+        self.long_word(&pieces[..length]);
+    }
+
+    fn long_word(&mut self, pieces: &[u32]) {
+        if pieces.is_empty() {
+            (self.0)(None);
+        }
+        for id in pieces {
+            (self.0)(Some(*id));
+        }
+    }
+}
+
+/// Collects pieces and adds their rows, a batch at a time.
+pub(super) struct Pool<'a> {
+    pub(super) rows: &'a [Row],
+    pub(super) pending: &'a mut [u32; BATCH],
+    pub(super) length: usize,
+    pub(super) sums: &'a mut [i32; DIM],
+    pub(super) encoding: Encoding,
+}
+
+impl Pool<'_> {
+    #[inline]
+    pub(super) fn reserve(&mut self) {
+        if self.length > BATCH - SLOT_PIECES {
+            self.flush();
+        }
+    }
+
+    #[inline]
+    pub(super) fn count(&mut self, pieces: usize) {
+        let pieces = pieces as u32;
+        self.encoding.words += 1;
+        self.encoding.tokens += pieces.max(1);
+        if pieces > 1 {
+            self.encoding.split_words += 1;
+            self.encoding.split_pieces += pieces;
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        let ids = &self.pending[..self.length];
+        add_rows(self.rows, ids, self.sums);
+        self.encoding.known += ids.len() as u32;
+        self.encoding.rank_sum += ids.iter().map(|id| u64::from(*id)).sum::<u64>();
+        self.encoding.rank_max = ids.iter().fold(self.encoding.rank_max, |most, id| most.max(*id));
+        self.length = 0;
+    }
+}
+
+impl Sink for Pool<'_> {
+    #[inline]
+    fn mark(&mut self, id: u32) {
+        self.encoding.tokens += 1;
+        if id != UNKNOWN {
+            self.reserve();
+            prefetch(self.rows, id);
+            self.pending[self.length] = id;
+            self.length += 1;
+        }
+    }
+
+    #[inline]
+    fn word(&mut self, pieces: &[u32; SLOT_PIECES], length: usize) {
+        self.count(length);
+        self.reserve();
+        // All eight are copied, as that is one move: the next word overwrites what is too much.
+        self.pending[self.length..][..SLOT_PIECES].copy_from_slice(pieces);
+        for id in &pieces[..length] {
+            prefetch(self.rows, *id);
+        }
+        self.length += length;
+    }
+
+    fn long_word(&mut self, pieces: &[u32]) {
+        self.count(pieces.len());
+        for id in pieces {
+            self.reserve();
+            self.pending[self.length] = *id;
+            self.length += 1;
+        }
+    }
+}
+
+/// Starts to load a row that will be added soon.
+#[inline]
+pub(super) fn prefetch(rows: &[Row], id: u32) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(row) = rows.get(id as usize) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in row.0.chunks_exact(64) {
+            // SAFETY: a prefetch reads nothing and faults never; the pointer is within `rows` besides.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (rows, id);
+}
+
+/// Adds the rows of `ids`, [`BATCH`] at most, to `sums`.
+pub(super) fn add_rows(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2.
+        unsafe { add_rows_avx2(rows, ids, sums) };
+        return;
+    }
+    add_rows_in_lanes::<64>(rows, ids, sums);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+pub(super) fn add_rows_avx2(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
+    add_rows_in_lanes::<128>(rows, ids, sums);
+}
+
+/// `LANES` columns at a time, as many as the vector registers hold in `i16`; the compiler vectorises it.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "must be compiled with the features of its caller")]
+pub(super) fn add_rows_in_lanes<const LANES: usize>(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
+    debug_assert!(ids.len() <= BATCH);
+    for (block, sums) in sums.chunks_exact_mut(LANES).enumerate() {
+        let mut lanes = [0_i16; LANES];
+        for id in ids {
+            let row = &rows[*id as usize].0[block * LANES..][..LANES];
+            for (lane, value) in lanes.iter_mut().zip(row) {
+                *lane = lane.wrapping_add(i16::from(*value));
+            }
+        }
+        for (sum, lane) in sums.iter_mut().zip(lanes) {
+            *sum = sum.wrapping_add(i32::from(lane));
+        }
+    }
+}

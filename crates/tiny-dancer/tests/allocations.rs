@@ -1,0 +1,194 @@
+//! After the first requests, deciding allocates nothing.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use support::{Draft, Plan, Random, shipped_encoder};
+use tiny_dancer::artifact::Policy;
+use tiny_dancer::features::{Message, Request, Role};
+use tiny_dancer::{Options, Router, Scratch};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts what this thread asks of the system's allocator.
+struct Counting;
+
+// SAFETY: every call is passed on unchanged to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn counted<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = ALLOCATIONS.with(Cell::get);
+    let result = work();
+    (result, ALLOCATIONS.with(Cell::get) - before)
+}
+
+/// Texts that fill every buffer as far as any text can: the first requests of a long-lived process, in short.
+fn extremes(random: &mut Random) -> Vec<String> {
+    let fill = |part: &str| part.repeat(8192 / part.len());
+    vec![
+        fill("!"),
+        fill("a "),
+        fill("1 "),
+        fill("thousand "),
+        fill("\u{fdfa}"),
+        format!("a{}", &fill("\u{316}")[2..]),
+        // The most different n-grams.
+        characters(random, 8192, 0x21, 0x7F),
+        characters(random, 8192, 0xA1, 0x2AF),
+        fill("\u{3310}"),
+        fill("a. b. "),
+        format!("{} a. x b. y c. z", &fill("x ")[..8000]),
+        fill("(a) x b) y c. z d: w e) f. g. h. i. j. "),
+    ]
+}
+
+fn word(random: &mut Random) -> String {
+    (0..=random.below(9)).map(|_| char::from(b'a' + random.below(26) as u8)).collect()
+}
+
+fn words(random: &mut Random, count: usize) -> String {
+    let mut text = String::new();
+    for _ in 0..count {
+        match random.below(8) {
+            0 => text.push_str(&random.below(10_000).to_string()),
+            1 => text.push_str("What, then?"),
+            _ => text.push_str(&word(random)),
+        }
+        text.push(' ');
+    }
+    text
+}
+
+fn characters(random: &mut Random, bytes: usize, low: u32, high: u32) -> String {
+    let mut text = String::new();
+    while text.len() + 4 <= bytes {
+        text.extend(char::from_u32(low + random.below((high - low) as usize) as u32));
+        if random.chance(0.2) {
+            text.push(' ');
+        }
+    }
+    text + "."
+}
+
+/// New texts of every class; none was seen before.
+fn texts(random: &mut Random) -> Vec<(&'static str, String)> {
+    let mut long = words(random, 2000);
+    long.truncate(8192);
+    let zalgo: String =
+        (0..300).map(|_| word(random) + &characters(random, 20, 0x300, 0x36F)).collect::<Vec<_>>().join(" ");
+    let question = format!(
+        "{} a. {} b. {} c. {} d. {} answer:",
+        words(random, 30),
+        words(random, 4),
+        words(random, 4),
+        words(random, 4),
+        words(random, 4)
+    );
+    vec![
+        ("30 tokens", words(random, 22)),
+        ("200 tokens", words(random, 150)),
+        ("multiple choice", question),
+        ("8 KiB", long),
+        ("accents", characters(random, 4000, 0xC0, 0x17F)),
+        ("Greek and Cyrillic", characters(random, 8000, 0x370, 0x4FF)),
+        ("Chinese", characters(random, 8000, 0x4E00, 0x9FFF)),
+        ("Hangul", characters(random, 8000, 0xAC00, 0xD7A3)),
+        ("Arabic forms", characters(random, 8000, 0xFB50, 0xFDFB)),
+        ("emoji", characters(random, 8000, 0x1F300, 0x1FAFF)),
+        ("marks upon marks", zalgo),
+        ("any character", characters(random, 8000, 0x20, 0x3_0000)),
+        ("a megabyte of words", words(random, 180_000)),
+        ("a megabyte of one word", word(random).repeat(1 << 18)),
+    ]
+}
+
+#[test]
+fn deciding_allocates_nothing_after_the_first_requests() {
+    let encoder = shipped_encoder();
+    let policies = [
+        Policy::Constant { model: 1 },
+        Policy::Threshold { weak: 0, strong: 2, threshold: 0.01 },
+        Policy::CostWeight { cost_weight: 2.0, unit: tiny_dancer::artifact::CostUnit::Usd },
+    ];
+    let tools = r#"{"name": "f", "parameters": {"type": "object"}}"#.repeat(40_000);
+    let mut random = Random(77);
+    for policy in policies {
+        let plan = Plan::all_backends(5, Some(encoder.checksum().to_owned()));
+        let mut draft = Draft::new(&mut random, &plan);
+        draft.header.policy = policy;
+        for model in &mut draft.header.models {
+            (model.price_input, model.price_output, model.price_request) = (None, None, None);
+            (model.cost, model.latency) = (Some([1e-4, 1e-7, 1e-5]), Some([0.2, 1e-4]));
+        }
+        let router = Router::from_bytes(&draft.bytes(), Some(encoder)).expect("sound");
+        let mut scratch = Scratch::default();
+        let options = [
+            Options::default(),
+            Options { max_cost: Some(1e6), excluded: vec![0], ..Options::default() },
+            Options { min_quality: Some(0.0), pinned: Some(3), ..Options::default() },
+        ];
+        for text in extremes(&mut random) {
+            let message = [Message { role: Role::User, content: &text }; 6];
+            for request in [
+                Request { text: &text, ..Request::default() },
+                Request { messages: &message, ..Request::default() },
+            ] {
+                router.decide(&request, Some(encoder), &options[0], &mut scratch).expect("feasible");
+            }
+        }
+        for _ in 0..2 {
+            for (name, text) in texts(&mut random) {
+                let earlier = words(&mut random, 40);
+                let messages = [
+                    Message { role: Role::System, content: &earlier },
+                    Message { role: Role::User, content: &earlier },
+                    Message { role: Role::Assistant, content: &text },
+                    Message { role: Role::User, content: &text },
+                ];
+                let requests = [
+                    Request { text: &text, ..Request::default() },
+                    Request { text: &text, tools: &tools, ..Request::default() },
+                    Request { messages: &messages, tools: &tools, ..Request::default() },
+                ];
+                for request in &requests {
+                    for options in &options {
+                        let (decision, allocations) =
+                            counted(|| router.decide(request, Some(encoder), options, &mut scratch));
+                        assert!(decision.is_ok(), "{name}: {decision:?}");
+                        assert_eq!(allocations, 0, "{name}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_count_counts() {
+    assert_eq!(counted(|| vec![1u8; 10]).1, 1);
+    assert_eq!(counted(|| 1 + 1).1, 0);
+}

@@ -1,0 +1,530 @@
+"""The command line end to end, through the installed executable."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from tests.synthetic import requests
+
+from tiny_dancer import Router, _core
+from tiny_dancer.cli import main
+
+EXECUTABLE = Path(sys.executable).with_name("tiny-dancer")
+COMMANDS = (
+    "demo",
+    "route",
+    "train",
+    "predict",
+    "calibrate",
+    "evaluate",
+    "report",
+    "inspect",
+    "bench",
+    "data check",
+    "data featurise",
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def execute(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> Ended:
+    """Runs the installed executable."""
+    words = [str(each) for each in arguments]
+    found = subprocess.run(
+        [EXECUTABLE, *words], input=stdin, capture_output=True, cwd=cwd, timeout=170, check=False
+    )
+    return Ended(found.returncode, found.stdout, found.stderr)
+
+
+def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> Ended:
+    """The same function the executable calls, in this process: starting one for each command takes minutes."""
+    streams = [io.TextIOWrapper(io.BytesIO(initial), "utf-8", write_through=True) for initial in (stdin, b"", b"")]
+    argv, given, folder = sys.argv, sys.stdin, Path.cwd()
+    sys.argv, sys.stdin = ["tiny-dancer", *(str(each) for each in arguments)], streams[0]
+    os.chdir(cwd or folder)
+    try:
+        with redirect_stdout(streams[1]), redirect_stderr(streams[2]), warnings.catch_warnings():
+            try:
+                main()
+                code: object = 0
+            except SystemExit as ended:
+                code = ended.code or 0
+    finally:
+        sys.argv, sys.stdin = argv, given
+        os.chdir(folder)
+    assert isinstance(code, int)
+    return Ended(code, *(stream.buffer.getvalue() for stream in streams[1:]))  # type: ignore[attr-defined]
+
+
+def done(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> str:
+    result = run(*arguments, stdin=stdin, cwd=cwd)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"Traceback" not in result.stderr
+    return result.stdout.decode()
+
+
+def fails(code: int, *arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> str:
+    """The one line the command fails with."""
+    result = run(*arguments, stdin=stdin, cwd=cwd)
+    said = result.stderr.decode()
+    assert result.returncode == code, said
+    assert "Traceback" not in said
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert len(lines) == 1, said
+    assert result.stdout == b""
+    return lines[0]
+
+
+def columns(n: int, seed: int) -> dict[str, list[Any]]:
+    """A table of our own: a cheap model that fails on hard requests, and a dear one; one cell is not observed."""
+    texts, hard = requests(n, seed)
+    generator = np.random.default_rng(seed)
+    cheap = np.where(hard, 0.0, 1.0)
+    flip = generator.random(n) < 0.08
+    cheap[flip] = 1 - cheap[flip]
+    dear = (generator.random(n) < 0.93).astype(float)
+    return {
+        "sample_id": [f"id-{seed}-{row}" for row in range(n)],
+        "eval_name": ["sums" if each else "words" for each in hard],
+        "prompt": list(texts),
+        "cheap": [None if row == 3 else float(value) for row, value in enumerate(cheap)],
+        "cheap|total_cost": [len(text) * 1e-7 for text in texts],
+        "dear": [float(value) for value in dear],
+        "dear|total_cost": [len(text) * 1e-5 for text in texts],
+    }
+
+
+def write(table: dict[str, list[Any]], path: Path) -> Path:
+    rows = list(zip(*table.values(), strict=True))
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.table(table), path)
+    elif path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(table)
+            writer.writerows(["" if value is None else value for value in row] for row in rows)
+    else:
+        path.write_text("".join(json.dumps(dict(zip(table, row, strict=True))) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables to train on (in four forms) and to judge on, and the artifact of each form."""
+    place = tmp_path_factory.mktemp("cli")
+    table = columns(80, 1)
+    for suffix in ("csv", "jsonl", "parquet"):
+        write(table, place / f"train.{suffix}")
+    write(columns(400, 2), place / "rest.parquet")
+    done("data", "featurise", place / "train.csv", "--out", place / "hashed.parquet")
+    done("data", "featurise", place / "rest.parquet", "--out", place / "rest-hashed.parquet")
+    for name in ("train.csv", "train.jsonl", "train.parquet", "hashed.parquet"):
+        done("train", place / name, "--out", place / f"{name}.safetensors", "--seed", 5)
+    return place
+
+
+@pytest.fixture(scope="session")
+def artifact(folder: Path) -> Path:
+    return folder / "train.parquet.safetensors"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    text = " ".join(done(*command.split(), "--help").split())
+    assert f"Example: tiny-dancer {command}" in text
+
+
+def test_the_root_lists_every_command() -> None:
+    text = done("--help")
+    listed = re.findall(r"^  ([a-z]+)  ", text.split("Commands:")[1], re.MULTILINE)
+    assert set(listed) == {command.split()[0] for command in COMMANDS}
+    assert re.fullmatch(r"tiny-dancer \d+\.\d+\.\d+", done("--version").strip())
+    assert "labels" in done("predict", "--help").lower() or "label columns" in done("predict", "--help").lower()
+
+
+def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
+    text = done("demo", "--out", tmp_path / "demo.html")
+    for word in ("Train", "guarantee", "Should you route", "Decide", "µs"):
+        assert word in text
+    assert_self_contained((tmp_path / "demo.html").read_text())
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["demo.html"]
+
+
+def assert_self_contained(html: str) -> None:
+    assert re.search(r"\b(do not route|route|not enough data)\b", html, re.IGNORECASE)
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", html), "nothing is fetched"
+    assert not re.search(r"""(@import|url\()\s*["']?\s*(https?:)?//""", html)
+    assert "<script src" not in html
+    assert "<svg" in html
+    assert "nan" not in re.findall(r">\s*(nan)\s*<", html)
+
+
+# The same rows in every form.
+
+
+def test_every_form_of_a_table_gives_the_same_bytes(folder: Path, artifact: Path) -> None:
+    expected = artifact.read_bytes()
+    assert _core.read_header(expected)["training"]["backends"], "something was learned"
+    for name in ("train.csv", "train.jsonl", "hashed.parquet"):
+        assert (folder / f"{name}.safetensors").read_bytes() == expected, name
+
+
+def test_a_featurised_table_holds_no_text(folder: Path) -> None:
+    names = parquet.read_schema(folder / "hashed.parquet").names
+    assert not {"prompt", "messages", "tools"} & set(names)
+    data = (folder / "hashed.parquet").read_bytes()
+    assert b"Compute" not in data
+    assert b"umbrella" not in data
+
+
+def predictions(artifact: Path, table: Path, out: Path) -> dict[str, list[Any]]:
+    done("predict", artifact, table, "--out", out)
+    found: dict[str, list[Any]] = parquet.read_table(out).to_pydict()
+    return found
+
+
+def test_predictions_keep_the_order_and_say_quality_cost_and_decision(
+    folder: Path, artifact: Path, tmp_path: Path
+) -> None:
+    table = columns(400, 2)
+    found = predictions(artifact, folder / "rest.parquet", tmp_path / "p.parquet")
+    assert list(found) == ["sample_id", "cheap", "dear", "cheap|cost", "dear|cost", "decision"]
+    assert found["sample_id"] == table["sample_id"]
+    batch = Router.load(artifact).route_batch(table["prompt"])
+    assert found["decision"] == [decision.model for decision in batch]
+    assert found["cheap"] == pytest.approx(batch.scores[:, 0].tolist())
+    assert found["dear|cost"] == pytest.approx(batch.costs[:, 1].tolist())
+    assert {"cheap", "dear"} == set(found["decision"])
+    hashed = predictions(artifact, folder / "rest-hashed.parquet", tmp_path / "h.parquet")
+    assert hashed == found, "from features as from text"
+
+
+def test_predictions_never_read_labels(folder: Path, artifact: Path, tmp_path: Path) -> None:
+    table = columns(400, 2)
+    expected = predictions(artifact, folder / "rest.parquet", tmp_path / "p.parquet")
+    order = np.random.default_rng(0).permutation(400)
+    variants = {
+        "absent": {name: table[name] for name in ("sample_id", "prompt")},
+        "garbage": {**table, "cheap": ["?"] * 400, "dear": [7.5] * 400, "dear|total_cost": ["free"] * 400},
+        "permuted": {
+            **table,
+            "dear": [table["dear"][i] for i in order],
+            "cheap": [table["cheap"][i] for i in order],
+        },
+        "weighted": {**table, "weight": [-1.0] * 400, "group": ["x"] * 400},
+    }
+    for name, variant in variants.items():
+        for suffix in ("csv", "parquet"):
+            path = write(variant, tmp_path / f"{name}.{suffix}")
+            assert predictions(artifact, path, tmp_path / "v.parquet") == expected, (name, suffix)
+    shuffled = {key: [values[i] for i in order] for key, values in table.items()}
+    found = predictions(artifact, write(shuffled, tmp_path / "s.csv"), tmp_path / "v.parquet")
+    assert found["sample_id"] == shuffled["sample_id"]
+    assert found["cheap"] == [expected["cheap"][i] for i in order]
+
+
+def test_the_main_path_from_training_to_the_report(folder: Path, artifact: Path, tmp_path: Path) -> None:
+    shown = done("inspect", artifact)
+    assert "cheap, dear" in shown
+    assert "guarantee: none" in shown
+    header = json.loads(done("inspect", artifact, "--json"))
+    assert header["training"]["seed"] == 5
+    assert header["training"]["rows"] == 80
+
+    safe = tmp_path / "safe.safetensors"
+    text = done(
+        "calibrate", artifact, folder / "rest.parquet", "--max-quality-loss", 0.1, "--out", safe, "--date", "today"
+    )
+    assert "certified: mean quality loss below 0.1" in text
+    assert "guarantee: mean quality loss" in done("inspect", safe)
+    assert json.loads(done("inspect", safe, "--json"))["guarantee"]["date"] == "today"
+    decision = json.loads(done("route", "Describe apple.", "--artifact", safe, "--json"))
+    assert decision["guarantee"]["epsilon"] == 0.1
+    pinned = json.loads(done("route", "Describe apple.", "--artifact", safe, "--pin", "dear", "--json"))
+    assert (pinned["model"], pinned["routed_by"]) == ("dear", "override")
+
+    found = json.loads(done("evaluate", safe, folder / "rest-hashed.parquet", "--json"))
+    assert found["rows"] == 400
+    assert found["guarantee"]["certified"] is True
+    assert found["policies"][0]["name"] == "router"
+    assert {"always cheap", "always dear", "random", "shuffle", "length", "tfidf", "oracle"} <= {
+        policy["name"] for policy in found["policies"]
+    }
+    assert "NaN" not in json.dumps(found)
+    plain = json.loads(done("evaluate", safe, folder / "rest.parquet", "--json"))
+    assert len(plain["robustness"]) >= 4
+    for key in ("policies", "cost_ratio", "gap_reference", "verdict"):
+        assert plain[key] == found[key], "text and features are judged alike"
+
+    html = tmp_path / "report.html"
+    text = done("report", folder / "rest.parquet", "--artifact", safe, "--out", html)
+    assert_self_contained(html.read_text())
+    assert found["verdict"]["headline"].split()[0] in text
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["report.html", "safe.safetensors"]
+
+
+def test_nothing_is_written_where_nothing_can_be_certified(folder: Path, artifact: Path, tmp_path: Path) -> None:
+    few = write({key: values[:20] for key, values in columns(400, 2).items()}, tmp_path / "few.csv")
+    line = fails(1, "calibrate", artifact, few, "--max-quality-loss", 0.01, "--out", tmp_path / "no.safetensors")
+    assert line.startswith("not certified: ")
+    assert "20 independent rows" in line
+    assert [each.name for each in tmp_path.iterdir()] == ["few.csv"]
+    line = fails(
+        2, "calibrate", artifact, folder / "train.csv", "--max-quality-loss", 0.1, "--out", tmp_path / "no"
+    )
+    assert "trained on" in line
+
+
+def test_the_dials_read_no_labels(folder: Path, artifact: Path, tmp_path: Path) -> None:
+    table = columns(400, 2)
+    blind = write({name: table[name] for name in ("sample_id", "prompt")}, tmp_path / "blind.csv")
+    for option, value in (("--cost-cut", "0.4"), ("--share", "dear=0.3")):
+        outs = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+        for source, out in zip((folder / "rest.parquet", blind), outs, strict=True):
+            done("calibrate", artifact, source, option, value, "--out", out)
+        assert outs[0].read_bytes() == outs[1].read_bytes()
+        share = np.mean([each.model == "dear" for each in Router.load(outs[0]).route_batch(table["prompt"])])
+        assert share == pytest.approx(0.3, abs=0.01) if option == "--share" else share < 0.65
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ([], "0 targets"),
+        (["--cost-cut", "0.5", "--share", "dear=0.5"], "2 targets"),
+        (["--share", "dear"], "MODEL=SHARE"),
+        (["--share", "dear=lots"], "MODEL=SHARE"),
+        (["--share", "nobody=0.5"], "nobody"),
+        (["--share", "dear=1.5"], "between 0 and 1"),
+        (["--cost-cut", "0"], "between 0 and 1"),
+        (["--cost-cut", "0.99999"], "at most"),
+        (["--max-quality-loss", "0.1", "--risk", "median"], "mean or harm"),
+        (["--max-quality-loss", "0.1", "--confidence", "1"], "confidence"),
+        (["--max-quality-loss", "nan"], "between 0 and"),
+        (["--max-quality-loss", "0.1", "--reference", "nobody"], "nobody"),
+    ],
+)
+def test_wrong_calibration_options_are_refused(
+    folder: Path, artifact: Path, tmp_path: Path, options: list[str], word: str
+) -> None:
+    line = fails(2, "calibrate", artifact, folder / "rest.parquet", "--out", tmp_path / "x", *options)
+    assert word in line
+    assert not list(tmp_path.iterdir())
+
+
+# Tables of other kinds.
+
+
+def test_several_tables_are_joined_and_models_chosen(folder: Path, tmp_path: Path) -> None:
+    first = {key: values[:9] for key, values in columns(400, 2).items()}
+    second = {key: values[9:18] for key, values in columns(400, 2).items() if not key.startswith("cheap")}
+    second["third"] = [0.5] * 9
+    paths = [write(first, tmp_path / "one.csv"), write(second, tmp_path / "two.jsonl")]
+    out = tmp_path / "joined.safetensors"
+    assert "18 rows, 3 models" in " ".join(done("train", *paths, "--out", out).split())
+    assert Router.load(out).models == ("cheap", "dear", "third")
+    assert "18 rows, 2 models" in " ".join(done("train", *paths, "--models", "third, dear", "--out", out).split())
+    assert Router.load(out).models == ("third", "dear")
+    assert "unknown model 'dera'; did you mean 'dear'?" in fails(
+        2, "train", *paths, "--models", "dera", "--out", out
+    )
+    assert "names separated by commas" in fails(2, "train", *paths, "--models", ",", "--out", out)
+
+
+def test_routellms_tables_are_read_as_they_are(tmp_path: Path) -> None:
+    texts, hard = requests(15, 3)
+    table = {
+        "prompt": list(texts),
+        "small/model": ["False" if h else "True" for h in hard],
+        "gpt-x": ["True"] * 15,
+    }
+    out = tmp_path / "r.safetensors"
+    done("train", write(table, tmp_path / "routellm.csv"), "--out", out)
+    assert Router.load(out).models == ("small/model", "gpt-x")
+    assert Router.load(out).route("hello").model == "gpt-x"
+
+
+def test_data_check_says_what_spoils_training(folder: Path, tmp_path: Path) -> None:
+    found = json.loads(done("data", "check", folder / "rest.parquet", "--json"))
+    assert found["rows"] == 400
+    assert "400 rows" in done("data", "check", folder / "rest.parquet")
+    table = columns(60, 4)
+    table["prompt"][1] = table["prompt"][0]
+    text = done("data", "check", write(table, tmp_path / "duplicates.csv"))
+    assert "remedy:" in text
+    assert "id-4-1" in text
+    same = {**columns(60, 4), "cheap": [0.5] * 60, "dear": [0.5] * 60}
+    result = run("data", "check", write(same, tmp_path / "same.csv"))
+    assert result.returncode == 1
+    assert b"error" in result.stdout
+    assert b"Traceback" not in result.stderr
+    assert run("data", "check", tmp_path / "same.csv", "--json").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"cheap": [1.5] * 9}, "cheap"),
+        ({"cheap": ["x", *[1.0] * 8]}, "cheap"),
+        ({"dear|total_cost": [-1.0] * 9}, "dear|total_cost"),
+        ({"prompt": [""] * 9}, "prompt"),
+        ({"sample_id": ["same"] * 9}, "same"),
+        ({"weight": [0.0] * 9}, "weight"),
+        ({"messages": ["5"] * 9}, "messages"),
+        ({"messages": ['[{"role": "robot", "content": "x"}]'] * 9}, "role"),
+        ({"messages": ['[{"role": ["user"], "content": "x"}]'] * 9}, "role"),
+    ],
+    ids=str,
+)
+def test_bad_tables_are_refused_in_one_line(tmp_path: Path, change: dict[str, list[Any]], word: str) -> None:
+    table = {key: values[:9] for key, values in columns(9, 6).items()}
+    path = write({**table, **change}, tmp_path / "bad.csv")
+    assert word in fails(2, "train", path, "--out", tmp_path / "x.safetensors")
+    assert [each.name for each in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_files_that_are_no_tables_are_refused(folder: Path, tmp_path: Path) -> None:
+    data = (folder / "rest.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(data[: len(data) // 2])
+    (tmp_path / "empty.csv").write_bytes(b"")
+    (tmp_path / "noise.jsonl").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "odd.txt").write_text("hello")
+    names = ["cut.parquet", "empty.csv", "noise.jsonl", "odd.txt", "missing.csv", "line\nbreak.csv"]
+    for name in names:
+        line = fails(2, "data", "check", tmp_path / name)
+        assert line.startswith("error: ")
+        assert ";" in line, "a remedy is given"
+
+
+def test_no_output_is_half_written(folder: Path, artifact: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "missing" / "out.parquet"
+    table = folder / "rest.parquet"
+    for arguments in (
+        ("train", table, "--out", nowhere),
+        ("predict", artifact, table, "--out", nowhere),
+        ("calibrate", artifact, table, "--share", "dear=0.5", "--out", nowhere),
+        ("report", table, "--out", nowhere),
+        ("data", "featurise", table, "--out", nowhere),
+        ("train", table, "--out", tmp_path),
+        ("predict", artifact, table, "--out", tmp_path),
+    ):
+        assert str(tmp_path)[:20] in fails(2, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+# Routing and usage.
+
+
+def test_route_reads_standard_input() -> None:
+    given = json.loads(done("route", "-", "--json", stdin="Übersetze: früh übt sich".encode()))
+    plain = json.loads(done("route", "Übersetze: früh übt sich", "--json"))
+    assert given["scores"] == plain["scores"]
+    assert set(plain) >= {"id", "model", "scores", "confidence", "prediction_set", "reason", "guarantee_note"}
+    assert "no UTF-8" in fails(2, "route", "-", stdin=b"caf\xe9")
+    assert "empty" in fails(2, "route", "-", stdin=b" \n")
+
+
+def test_route_takes_constraints_and_prints_them() -> None:
+    text = done("route", "What is 2 + 2?", "--exclude", "weak")
+    assert text.startswith("strong")
+    assert "expected quality" in text
+    assert "guarantee none" in text
+    assert done("route", "What is 2 + 2?", "--pin", "weak").startswith("weak  (pinned, override)")
+    assert "weak" in fails(2, "route", "x", "--exclude", "weak", "--exclude", "strong")
+    assert "price" in fails(2, "route", "x", "--max-cost", "1")
+    assert "NaN" in fails(2, "route", "x", "--max-cost", "nan")
+    assert "[0, 1]" in fails(2, "route", "x", "--min-quality", "3")
+    assert "'nobody'" in fails(2, "route", "x", "--pin", "nobody")
+    assert "a b" in fails(2, "route", "x", "--pin", "a b\x1b[31m\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["data", "frobnicate"],
+        ["route"],
+        ["train"],
+        ["route", "x", "--nope"],
+        ["route", "x", "--max-cost", "much"],
+        ["calibrate", "default"],
+        ["route", "x", "--artifact", "/nonexistent"],
+        ["inspect", "/nonexistent"],
+        ["inspect", "/"],
+        ["predict", "default", "/nonexistent.csv", "--out", "x.parquet"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_is_one_line(arguments: list[str], tmp_path: Path) -> None:
+    line = fails(2, *arguments, cwd=tmp_path)
+    assert line.startswith("error: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_executable_itself(folder: Path, artifact: Path, tmp_path: Path) -> None:
+    """Through a process of its own: what it writes, its exit codes, no traceback."""
+    out = tmp_path / "t.safetensors"
+    trained = execute("train", folder / "train.jsonl", "--out", out, "--seed", 5)
+    assert trained.returncode == 0, trained.stderr
+    assert out.read_bytes() == artifact.read_bytes()
+    routed = execute("route", "-", "--artifact", out, "--json", stdin=b"Describe apple.")
+    assert routed.returncode == 0
+    assert json.loads(routed.stdout)["model"] in ("cheap", "dear")
+    for code, words in (
+        (1, ["calibrate", str(out), str(folder / "rest.parquet"), "--max-quality-loss", "0.0001", "--out", "no"]),
+        (2, ["frobnicate"]),
+        (2, ["inspect", "/nonexistent"]),
+    ):
+        ended = execute(*words, cwd=tmp_path)
+        assert ended.returncode == code
+        assert ended.stderr.count(b"\n") == 1
+        assert b"Traceback" not in ended.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["t.safetensors"]
+
+
+def test_a_bare_command_shows_its_help() -> None:
+    for arguments in ([], ["data"]):
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert b"Usage: tiny-dancer" in result.stderr + result.stdout
+        assert b"Traceback" not in result.stderr
+
+
+def test_inspect_shows_the_shipped_artifact() -> None:
+    header = json.loads(done("inspect", "default", "--json"))
+    assert [model["name"] for model in header["models"]] == ["weak", "strong"]
+    text = done("inspect", "default")
+    assert "self-checks" in text
+    assert "held out" in text
+    assert len(_core.data_file("default.safetensors")) <= 512 * 1024
+
+
+def test_bench_prints_ratios() -> None:
+    figures = json.loads(done("bench", "--json"))
+    assert figures["yardstick_us"] > 0
+    assert figures["batch_per_second"] > 0
+    assert figures["route_30_tokens_ratio"] == pytest.approx(
+        figures["route_30_tokens_us"] / figures["yardstick_us"], rel=5
+    )

@@ -1,0 +1,280 @@
+"""Certificates and dials: what they say, what they refuse, and that they keep their promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+from tests.synthetic import fitted_pair, fitted_trio, outcomes, pair, requests, trio
+
+from tiny_dancer import (
+    DataError,
+    ModelInfo,
+    NotCertifiedError,
+    OptionError,
+    Router,
+    _core,
+    calibrate,
+    fit,
+)
+from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
+from tiny_dancer.training.calibrate import Calibrated, dial_cost_cut, dial_share
+from tiny_dancer.training.fit import digest
+from tiny_dancer.training.policy import policies_of
+
+TEXTS = requests(60, 79)[0]
+
+
+@pytest.fixture(scope="module")
+def certified() -> Calibrated:
+    return calibrate(
+        fitted_pair().artifact, pair(500, 40), max_quality_loss=0.1, confidence=0.9, date="2026-11-21"
+    )
+
+
+def test_the_certificate_says_all_it_rests_on(certified: Calibrated) -> None:
+    router = Router(certified.artifact)
+    found = router.guarantee
+    assert found is not None
+    assert (found.epsilon, found.risk, found.reference, found.date) == (0.1, "mean", "strong", "2026-11-21")
+    assert found.delta == pytest.approx(0.1)
+    assert found.p_value <= found.delta
+    assert found.rows == 500
+    assert found.observed_risk < 0.1
+    assert found.data_digest == digest(pair(500, 40))
+    assert router.header["guarantee"]["epsilon"] == 0.1
+    assert certified.certification is not None
+    assert certified.share["strong"] == pytest.approx(
+        (Router(certified.artifact).route_features(pair(500, 40).features).choice == 1).mean()  # type: ignore[arg-type]
+    )
+    assert certified.cost == pytest.approx(certified.share["strong"])
+    assert certified.share["strong"] < 0.75, "the certificate saves calls"
+
+
+def test_covered_decisions_carry_the_certificate_and_others_say_why_not(certified: Calibrated) -> None:
+    router = Router(certified.artifact)
+    plain = router.route(TEXTS[0])
+    assert plain.guarantee == router.guarantee
+    assert plain.guarantee_note == ""
+    other = "weak" if plain.model == "strong" else "strong"
+    uncovered = {
+        "pin": router.route(TEXTS[0], pin=other),
+        "threshold": router.route(TEXTS[0], threshold=0.2),
+        "cost_weight": router.route(TEXTS[0], cost_weight=0.2),
+        "exclude": router.route(TEXTS[0], exclude=[plain.model]),
+    }
+    for way, decision in uncovered.items():
+        assert decision.guarantee is None, way
+        expected = "a constraint changed the choice" if way == "exclude" else "overridden by the caller"
+        assert decision.guarantee_note == expected, way
+    harmless = router.route(TEXTS[0], allowed=["weak", "strong"], min_quality=0.0)
+    assert harmless.guarantee == router.guarantee
+
+
+def test_batches_and_single_requests_agree_on_their_standing(certified: Calibrated) -> None:
+    router = Router(certified.artifact)
+    for options in ({}, {"pin": "weak"}, {"exclude": ["strong"]}, {"threshold": 0.3}):
+        batch = router.route_batch(TEXTS, **options)  # type: ignore[arg-type]
+        for text, decision in zip(TEXTS, batch, strict=True):
+            single = router.route(text, **options)  # type: ignore[arg-type]
+            assert (decision.guarantee, decision.guarantee_note) == (single.guarantee, single.guarantee_note)
+
+
+def test_changed_models_or_prices_drop_the_certificate(certified: Calibrated) -> None:
+    for models in (
+        {"weak": "another"},
+        {"strong": ModelInfo(input_cost_per_token=1e-5)},
+        {"strong": ModelInfo(name="another")},
+    ):
+        router = Router(certified.artifact, models=models)  # type: ignore[arg-type]
+        assert router.guarantee is None
+        decision = router.route(TEXTS[0])
+        assert decision.guarantee is None
+        assert "other models or prices" in decision.guarantee_note
+        batch = router.route_batch(TEXTS)
+        assert not batch.guaranteed.any()
+        assert "other models or prices" in batch[0].guarantee_note
+
+
+def test_calibrating_or_dialling_anew_replaces_the_certificate(certified: Calibrated) -> None:
+    again = calibrate(certified.artifact, pair(500, 40), max_quality_loss=0.2, confidence=0.8)
+    found = Router(again.artifact).guarantee
+    assert found is not None
+    assert (found.epsilon, found.date) == (0.2, "")
+    assert again.share["strong"] <= certified.share["strong"]
+    assert Router(dial_share(certified.artifact, pair(500, 40), "strong", 0.5).artifact).guarantee is None
+
+
+def test_the_rows_trained_on_are_refused() -> None:
+    with pytest.raises(DataError, match="held out"):
+        calibrate(fitted_pair().artifact, fitted_pair().outcomes, max_quality_loss=0.1)
+
+
+def test_too_few_rows_say_how_many_it_takes() -> None:
+    with pytest.raises(NotCertifiedError) as caught:
+        calibrate(fitted_pair().artifact, pair(30, 41), max_quality_loss=0.03, confidence=0.95)
+    assert "30 independent rows" in caught.value.value
+    assert "independent rows would do" in caught.value.remedy
+    needed = int("".join(each for each in caught.value.remedy.split("independent")[0] if each.isdigit()))
+    assert needed > 30
+    assert calibrate(fitted_pair().artifact, pair(4 * needed, 42), max_quality_loss=0.03, confidence=0.95)
+
+
+def test_a_constant_artifact_has_nothing_to_certify() -> None:
+    texts, _ = requests(5, 3)
+    artifact = fit(outcomes(texts, np.tile([0.2, 0.9], (5, 1)))).artifact
+    table = replace(pair(30, 43), models=("a", "b"))
+    with pytest.raises(NotCertifiedError, match="always calls b"):
+        calibrate(artifact, table, max_quality_loss=0.1)
+    for dial in (lambda: dial_cost_cut(artifact, table, 0.5), lambda: dial_share(artifact, table, "a", 0.5)):
+        with pytest.raises(OptionError):
+            dial()
+    assert dial_share.__doc__
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_quality_loss": 0.0},
+        {"max_quality_loss": -0.1},
+        {"max_quality_loss": 1.5},
+        {"max_quality_loss": float("nan")},
+        {"max_quality_loss": 0.1, "confidence": 0.0},
+        {"max_quality_loss": 0.1, "confidence": 1.0},
+        {"max_quality_loss": 0.1, "confidence": float("nan")},
+        {"max_quality_loss": 0.1, "risk": "median"},
+        {"max_quality_loss": 0.1, "reference": "nobody"},
+    ],
+    ids=str,
+)
+def test_options_outside_their_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        calibrate(fitted_pair().artifact, pair(60, 44), **options)
+
+
+def test_other_columns_missing_features_and_weights_are_refused() -> None:
+    table = pair(60, 44)
+    with pytest.raises(DataError, match="read the table with models"):
+        calibrate(fitted_pair().artifact, replace(table, models=("strong", "weak")), max_quality_loss=0.1)
+    with pytest.raises(DataError, match="featuriser"):
+        calibrate(fitted_pair().artifact, replace(table, features=None), max_quality_loss=0.1)
+    with pytest.raises(DataError, match="unweighted"):
+        calibrate(fitted_pair().artifact, replace(table, weight=np.linspace(1, 2, 60)), max_quality_loss=0.1)
+
+
+def test_groups_are_the_units_of_a_certificate() -> None:
+    table = replace(pair(500, 40), group=np.arange(500) // 2)
+    found = calibrate(fitted_pair().artifact, table, max_quality_loss=0.15)
+    assert found.certification is not None
+    assert found.certification.n == 250
+
+
+def test_harm_is_never_easier_than_the_mean() -> None:
+    artifact, table = fitted_pair().artifact, pair(500, 40)
+    mean = calibrate(artifact, table, max_quality_loss=0.15)
+    harm = calibrate(artifact, table, max_quality_loss=0.15, risk="harm")
+    assert harm.share["strong"] >= mean.share["strong"]
+    guarantee = Router(harm.artifact).guarantee
+    assert guarantee is not None
+    assert guarantee.risk == "harm"
+
+
+def test_a_certificate_against_another_reference_names_it() -> None:
+    found = calibrate(fitted_trio().artifact, trio(500, 45), max_quality_loss=0.2, reference="dear")
+    guarantee = Router(found.artifact).guarantee
+    assert guarantee is not None
+    assert guarantee.reference == "dear"
+    assert found.cost < 1, "money is saved"
+    assert Router(found.artifact).route(TEXTS[0]).guarantee == guarantee
+
+
+@pytest.mark.parametrize("artifact", ["pair", "trio"])
+def test_certificates_hold_as_often_as_they_promise(artifact: str) -> None:
+    """One artifact, many calibration sets drawn from a large population whose risks are known."""
+    fitted, population = (fitted_pair(), pair(4000, 46)) if artifact == "pair" else (fitted_trio(), trio(4000, 47))
+    router = Router(fitted.artifact)
+    assert population.features is not None
+    batch = router.route_features(population.features)
+    header = _core.read_header(fitted.artifact)
+    costs = batch.costs if np.isfinite(batch.costs).any() else None
+    decisions = np.stack([p.decide(batch.scores.astype(float), costs) for p in policies_of(header)], axis=1)
+    losses = policy_losses(population.quality, decisions, header["best_constant"], risk="mean")
+    truth = losses.mean(0)
+    epsilon, delta, draws = 0.05, 0.2, 250
+    generator = np.random.default_rng(0)
+    violations = certified = 0
+    for _ in range(draws):
+        rows = generator.integers(0, len(losses), 250)
+        found = certify(losses[rows], epsilon=epsilon, delta=delta, bounds=RISK_BOUNDS["mean"])
+        if found.index is not None:
+            certified += 1
+            violations += bool(truth[found.index] > epsilon)
+    assert truth.max() > epsilon, "some policies would break the bound"
+    assert certified > draws / 2, "and some are certified"
+    assert violations <= binom.ppf(0.999, draws, delta)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.77, 1.0])
+def test_the_share_dial_reaches_its_target(share: float) -> None:
+    table = pair(500, 48)
+    result = dial_share(fitted_pair().artifact, table, "strong", share)
+    assert table.features is not None
+    batch = Router(result.artifact).route_features(table.features)
+    assert (batch.choice == 1).mean() == pytest.approx(share, abs=0.01)
+    assert result.share["strong"] == pytest.approx((batch.choice == 1).mean())
+    assert result.certification is None
+    blind = replace(table, models=(), quality=np.empty((500, 0)))
+    assert dial_share(fitted_pair().artifact, blind, "strong", share).artifact == result.artifact, (
+        "no label is read"
+    )
+
+
+@pytest.mark.parametrize("cut", [0.1, 0.4, 0.6, 0.95])
+def test_the_cost_dial_reaches_its_target(cut: float) -> None:
+    table = trio(400, 49)
+    result = dial_cost_cut(fitted_trio().artifact, table, cut)
+    assert table.features is not None
+    batch = Router(result.artifact).route_features(table.features)
+    best = _core.read_header(fitted_trio().artifact)["best_constant"]
+    spent = batch.costs[np.arange(400), batch.choice].mean() / batch.costs[:, best].mean()
+    assert spent <= 1 - cut + 1e-9
+    assert result.cost == pytest.approx(spent)
+    by_calls = dial_cost_cut(fitted_pair().artifact, pair(400, 50), cut)
+    assert by_calls.share["strong"] <= 1 - cut + 1e-9
+    assert by_calls.share["strong"] > 1 - cut - 0.02, "no more is cut than asked"
+
+
+def test_impossible_dials_are_refused() -> None:
+    artifact, table = fitted_trio().artifact, trio(400, 49)
+    for cut in (0.0, 1.0, -1.0, float("nan"), 0.9999999):
+        with pytest.raises(OptionError) as caught:
+            dial_cost_cut(artifact, table, cut)
+        assert caught.value.field == "cost_cut"
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(OptionError, match="between 0 and 1"):
+            dial_share(artifact, table, "dear", share)
+    with pytest.raises(OptionError, match="nobody"):
+        dial_share(artifact, table, "nobody", 0.5)
+    with pytest.raises(OptionError, match="no policy"):
+        dial_share(artifact, table, "middling", 1.0)
+
+
+def test_partly_priced_models_can_be_certified_and_dialled() -> None:
+    """A model without costs stays barred where a policy weighs costs, also where the default was a constant."""
+    table = trio(150, 16)
+    assert table.cost is not None
+    generator = np.random.default_rng(0)
+    cost = table.cost.copy()
+    cost[:, 1] = np.nan
+    noise = (generator.random((150, 3)) < [0.3, 0.5, 0.8]).astype(float)
+    for quality in (table.quality, noise):
+        fitted = fit(replace(table, cost=cost, quality=quality))
+        rows = replace(trio(400, 51), quality=(generator.random((400, 3)) < [0.7, 0.7, 0.72]).astype(float))
+        result = calibrate(fitted.artifact, rows, max_quality_loss=0.3, reference="dear")
+        assert result.share["middling"] == 0
+        cut = dial_cost_cut(fitted.artifact, rows, 0.3)
+        assert cut.share["middling"] == 0
+        assert np.isfinite(cut.cost)
