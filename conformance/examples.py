@@ -74,7 +74,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("a plain question", {"text": "Why does fog muffle the sound of a bell?"}),
     ("one letter", {"text": "Q"}),
     ("symbols only: no word piece but punctuation", {"text": "?!"}),
-    ("nothing known to the encoder: embedding and rarity are 0, unknown words count as tokens", {"text": "😀 🎉"}),
+    ("nothing known to the encoder: the embedding is 0, unknown words count as tokens", {"text": "😀 🎉"}),
     ("a word problem: numbers, money, fractions, quantities, comparisons", {"text": WORD_PROBLEM}),
     ("size of numbers: at most 1e15, decimals, round numbers", {"text": "99999999999999999999 0.125 300 7,000 0"}),
     ("multiple choice: stem, options, all-or-none; the closing answer does not count", {"text": QUESTION}),
@@ -106,9 +106,12 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("LaTeX", {"text": "Solve $\\frac{x^2}{y} = \\sqrt{z}$ for $x$, where $y \\neq 0$."}),
     ("Chinese: every character is a word", {"text": "灯塔为什么在雾中发光？请用三句话回答。"}),
     ("Russian, Greek and Hindi", {"text": "Почему маяк светит? Γιατί λάμπει ο φάρος; नाव कहाँ है?"}),
-    ("typographic apostrophes match no list, ASCII ones do", {"text": "It isn't here. It isn’t there."}),
+    ("typographic apostrophes are plain ones", {"text": "It isn't here. It isn’t there."}),
     ("NUL and other control characters", {"text": "bell\u0000buoy\u0007 and\u000b rope"}),
-    ("one word again and again: rarity deviates by rounding only", {"text": {"repeat": "boat ", "times": 300}}),
+    (
+        "one word again and again: few n-grams, whatever the length",
+        {"text": {"repeat": "boat ", "times": 300}},
+    ),
     ("a long unknown word", {"text": {"repeat": "ab", "times": 60}}),
     (
         "20 KB by repetition: what was not read counts at the rate of what was",

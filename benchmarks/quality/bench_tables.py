@@ -56,7 +56,8 @@ def judged(outcomes: Outcomes) -> dict[str, object]:
             "share of the best constant": round(float(np.mean(chosen == best)), 4),
         }
         if cost is not None and np.isfinite(cost[:, best]).all():
-            filled = np.where(np.isfinite(cost), cost, np.nanmean(cost, axis=0))
+            means = [np.nanmean(column) if np.isfinite(column).any() else np.nan for column in cost.T]
+            filled = np.where(np.isfinite(cost), cost, np.array(means))
             entry["cost relative to it"] = round(
                 float(np.nanmean(filled[rows, chosen]) / filled[:, best].mean()), 4
             )

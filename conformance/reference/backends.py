@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .artifact import Weights
     from .features import Features
 
-CUES = 87
+CUES = 81
 LEAF = 0xFFFF
 DEEPEST = 64
 

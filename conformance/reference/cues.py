@@ -6,7 +6,7 @@ Read :func:`cues` as the specification: one entry a cue, in the order of ``CUE_N
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
@@ -33,31 +33,6 @@ class Surroundings:
     tools: int = 0
     tool_parameters: int = 0
     tool_bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Rarity:
-    """Log ranks of the word pieces of a stretch of text, in order."""
-
-    log_ranks: list[float] = field(default_factory=list)
-    continuations: int = 0
-
-    @property
-    def mean(self) -> float:
-        """Their mean; 0 of none."""
-        return share(total(self.log_ranks), len(self.log_ranks))
-
-    @property
-    def deviation(self) -> float:
-        """Root of the mean squared distance to the mean."""
-        distances = [single(rank - self.mean) for rank in self.log_ranks]
-        return root(share(total(single(each * each) for each in distances), len(distances)))
-
-    @property
-    def highest(self) -> float:
-        """Mean of the highest tenth (at least one)."""
-        tenth = max(len(self.log_ranks) // 10, 1)
-        return share(total(sorted(self.log_ranks)[-tenth:]), tenth) if self.log_ranks else 0.0
 
 
 @dataclass(frozen=True)
@@ -161,16 +136,14 @@ def cues(
     characters: str,
     tokens: list[Token],
     question: Question,
-    rarity: tuple[Rarity, Rarity, Rarity],
     similarity: Similarity,
     around: Surroundings,
 ) -> dict[str, float]:
-    """All cues of a text; ``rarity`` is of the whole, of the stem, and of the options together."""
+    """All cues of a text."""
     reading = Reading(characters, tokens, question)
     text, stem_words = reading.text, reading.stem_words
     words = len(reading.words)
     everywhere, in_stem, symbols = reading.listed, reading.stem_listed, reading.symbols
-    all_rarity, stem_rarity, option_rarity = rarity
     sentences = reading.sentences()
     magnitudes = reading.magnitudes
     backslashes = symbols("\\")
@@ -253,13 +226,6 @@ def cues(
         "distinct_quantities": log_count(len(set(reading.numbers)) + distinct(everywhere("number_word", "scale"))),
         "more_than": log_count(len(everywhere("than")) + reading.comparisons()),
         "repeated_content": share(len(telling) - distinct(telling), len(telling)),
-        # Rarity of the vocabulary.
-        "rarity_mean": all_rarity.mean,
-        "rarity_highest": all_rarity.highest,
-        "rarity_deviation": all_rarity.deviation,
-        "pieces_per_word": share(all_rarity.continuations, len(all_rarity.log_ranks)),
-        "rarity_stem": stem_rarity.mean,
-        "rarity_options": option_rarity.mean,
         # What surrounds the text.
         "turns": float(around.turns),
         "log_system_characters": log_count(around.system),

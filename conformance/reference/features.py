@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from .cues import Rarity, Similarity, Surroundings, cues
+from .cues import Similarity, Surroundings, cues
 from .errors import Refusal
 from .options import Question, chain, markers
 from .single import inverse_norm, share, single, total
@@ -62,7 +62,7 @@ class Features:
 
 
 def featurise(request: Request, encoder: Encoder | None) -> Features:
-    """The features of a request; without an encoder, embedding, rarity and similarity are 0."""
+    """The features of a request; without an encoder, embedding and similarity are 0."""
     text, text_bytes, around = routed_text(request)
     head, tail = bounded(text)
     characters = normalise(tail, before=normalise(head))
@@ -71,18 +71,12 @@ def featurise(request: Request, encoder: Encoder | None) -> Features:
     tokens = tokenise(characters)
     question = Question(characters, chain(markers(characters, tokens)))
 
-    rarity, similarity, embedding = (Rarity(), Rarity(), Rarity()), Similarity(), [0] * DIMENSIONS
+    similarity, embedding = Similarity(), [0] * DIMENSIONS
     read = len(tokens)
     if encoder:
         cut = [encoder.cut(part) for part in question.parts()]
         known = [[piece for piece in pieces if piece is not None] for pieces in cut]
         sums = [encoder.sum_rows(pieces) for pieces in known]
-        everything = [piece for pieces in known for piece in pieces]
-        rarity = (
-            piece_rarity(encoder, everything),
-            piece_rarity(encoder, known[0]),
-            piece_rarity(encoder, everything[len(known[0]) :]),
-        )
         similarity = part_similarity([quantise(part) for part in sums])
         embedding = quantise([sum(column) for column in zip(*sums, strict=True)])
         read = sum(map(len, cut))  # an unknown word counts as one
@@ -94,7 +88,7 @@ def featurise(request: Request, encoder: Encoder | None) -> Features:
     return Features(
         word_ngrams(tokens),
         character_ngrams(characters),
-        cues(characters, tokens, question, rarity, similarity, around),
+        cues(characters, tokens, question, similarity, around),
         embedding,
         int(min(text_tokens + surrounding, MOST_TOKENS)),
     )
@@ -140,11 +134,6 @@ def append_bounded(joined: str, content: str) -> str:
     front = data[: floor_boundary(data, LONGEST)]
     back = data[ceiling_boundary(data, len(data) - LONGEST) :]
     return (front + back).decode()
-
-
-def piece_rarity(encoder: Encoder, pieces: list[int]) -> Rarity:
-    """Log ranks and continuations of known pieces."""
-    return Rarity(list(map(encoder.log_rank, pieces)), sum(map(encoder.is_continuation, pieces)))
 
 
 def part_similarity(parts: list[list[int]]) -> Similarity:

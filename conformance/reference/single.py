@@ -7,9 +7,7 @@ so ``single(a + b)`` is exactly what the engine's ``a + b`` is.
 from __future__ import annotations
 
 import math
-import struct
 from ctypes import c_float
-from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,35 +73,3 @@ def interpolate(knots: Sequence[float], values: Sequence[float], x: float) -> fl
     low, high = knots[above - 1], knots[above]
     fraction = single(single(x - low) / single(high - low))
     return single(values[above - 1] + single(fraction * single(values[above] - values[above - 1])))
-
-
-# The natural logarithm below is FreeBSD's e_logf.c, which the engine's `libm` is a port of. A correctly rounded
-# logarithm differs from it in the last bit for 314 of the 29,525 word pieces, and `rarity_deviation` subtracts
-# nearly equal numbers: there the last bit shows.
-#
-# Copyright (C) 1993 by Sun Microsystems, Inc. All rights reserved. Developed at SunPro, a Sun Microsystems, Inc.
-# business. Permission to use, copy, modify, and distribute this software is freely granted, provided that this
-# notice is preserved.
-_LN2_HIGH, _LN2_LOW = single(6.9313812256e-01), single(9.0580006145e-06)
-_G1, _G2, _G3, _G4 = map(single, (0.66666662693, 0.40000972152, 0.28498786688, 0.24279078841))
-_ROOT_HALF, _ONE = 0x3F3504F3, 0x3F800000
-
-
-@cache
-def log(value: float) -> float:
-    """Natural logarithm of a single ≥ 1, in single precision, operation by operation."""
-    (bits,) = struct.unpack("<I", struct.pack("<f", value))
-    bits += _ONE - _ROOT_HALF
-    exponent = float((bits >> 23) - 127)
-    (reduced,) = struct.unpack("<f", struct.pack("<I", (bits & 0x7FFFFF) + _ROOT_HALF))
-    f = single(reduced - 1.0)
-    s = single(f / single(2.0 + f))
-    z = single(s * s)
-    w = single(z * z)
-    odd = single(w * single(_G2 + single(w * _G4)))
-    even = single(z * single(_G1 + single(w * _G3)))
-    half_square = single(single(0.5 * f) * f)
-    result = single(s * single(half_square + single(even + odd)))
-    result = single(result + single(exponent * _LN2_LOW))
-    result = single(single(result - half_square) + f)
-    return single(result + single(exponent * _LN2_HIGH))

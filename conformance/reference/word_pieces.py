@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .artifact import read_tensors
-from .single import log
 from .text import is_white_space
 
 if TYPE_CHECKING:
@@ -113,14 +112,6 @@ class Encoder:
             found.append(self.identifiers[prefix + word[start:end]])
             start = end
         return found
-
-    def is_continuation(self, piece: int) -> bool:
-        """Whether a piece continues a word."""
-        return self.pieces[piece].startswith("##")
-
-    def log_rank(self, piece: int) -> float:
-        """How rare a piece is: ln(number + 50)."""
-        return log(float(piece + 50))
 
     def sum_rows(self, pieces: Sequence[int]) -> list[int]:
         """Sum of the embeddings of known pieces: exact integers."""

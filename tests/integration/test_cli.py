@@ -1,30 +1,22 @@
-"""The command line end to end, through the installed executable."""
+"""The command line end to end, through the installed executable and the function it calls."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import re
-import subprocess
-import sys
-import warnings
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from tests.commands import columns, done, execute, fails, run, write
 from tests.synthetic import requests
 
 from tiny_dancer import Router, _core
-from tiny_dancer.cli import main
 
-EXECUTABLE = Path(sys.executable).with_name("tiny-dancer")
+if TYPE_CHECKING:
+    from pathlib import Path
+
 COMMANDS = (
     "demo",
     "route",
@@ -38,116 +30,6 @@ COMMANDS = (
     "data check",
     "data featurise",
 )
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-
-
-def execute(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> Ended:
-    """Runs the installed executable."""
-    words = [str(each) for each in arguments]
-    found = subprocess.run(
-        [EXECUTABLE, *words], input=stdin, capture_output=True, cwd=cwd, timeout=170, check=False
-    )
-    return Ended(found.returncode, found.stdout, found.stderr)
-
-
-def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> Ended:
-    """The same function the executable calls, in this process: starting one for each command takes minutes."""
-    streams = [io.TextIOWrapper(io.BytesIO(initial), "utf-8", write_through=True) for initial in (stdin, b"", b"")]
-    argv, given, folder = sys.argv, sys.stdin, Path.cwd()
-    sys.argv, sys.stdin = ["tiny-dancer", *(str(each) for each in arguments)], streams[0]
-    os.chdir(cwd or folder)
-    try:
-        with redirect_stdout(streams[1]), redirect_stderr(streams[2]), warnings.catch_warnings():
-            try:
-                main()
-                code: object = 0
-            except SystemExit as ended:
-                code = ended.code or 0
-    finally:
-        sys.argv, sys.stdin = argv, given
-        os.chdir(folder)
-    assert isinstance(code, int)
-    return Ended(code, *(stream.buffer.getvalue() for stream in streams[1:]))  # type: ignore[attr-defined]
-
-
-def done(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> str:
-    result = run(*arguments, stdin=stdin, cwd=cwd)
-    assert result.returncode == 0, result.stderr.decode()
-    assert b"Traceback" not in result.stderr
-    return result.stdout.decode()
-
-
-def fails(code: int, *arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> str:
-    """The one line the command fails with."""
-    result = run(*arguments, stdin=stdin, cwd=cwd)
-    said = result.stderr.decode()
-    assert result.returncode == code, said
-    assert "Traceback" not in said
-    lines = [line for line in said.splitlines() if line.strip()]
-    assert len(lines) == 1, said
-    assert result.stdout == b""
-    return lines[0]
-
-
-def columns(n: int, seed: int) -> dict[str, list[Any]]:
-    """A table of our own: a cheap model that fails on hard requests, and a dear one; one cell is not observed."""
-    texts, hard = requests(n, seed)
-    generator = np.random.default_rng(seed)
-    cheap = np.where(hard, 0.0, 1.0)
-    flip = generator.random(n) < 0.08
-    cheap[flip] = 1 - cheap[flip]
-    dear = (generator.random(n) < 0.93).astype(float)
-    return {
-        "sample_id": [f"id-{seed}-{row}" for row in range(n)],
-        "eval_name": ["sums" if each else "words" for each in hard],
-        "prompt": list(texts),
-        "cheap": [None if row == 3 else float(value) for row, value in enumerate(cheap)],
-        "cheap|total_cost": [len(text) * 1e-7 for text in texts],
-        "dear": [float(value) for value in dear],
-        "dear|total_cost": [len(text) * 1e-5 for text in texts],
-    }
-
-
-def write(table: dict[str, list[Any]], path: Path) -> Path:
-    rows = list(zip(*table.values(), strict=True))
-    if path.suffix == ".parquet":
-        parquet.write_table(pa.table(table), path)
-    elif path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(table)
-            writer.writerows(["" if value is None else value for value in row] for row in rows)
-    else:
-        path.write_text("".join(json.dumps(dict(zip(table, row, strict=True))) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tables to train on (in four forms) and to judge on, and the artifact of each form."""
-    place = tmp_path_factory.mktemp("cli")
-    table = columns(80, 1)
-    for suffix in ("csv", "jsonl", "parquet"):
-        write(table, place / f"train.{suffix}")
-    write(columns(400, 2), place / "rest.parquet")
-    done("data", "featurise", place / "train.csv", "--out", place / "hashed.parquet")
-    done("data", "featurise", place / "rest.parquet", "--out", place / "rest-hashed.parquet")
-    for name in ("train.csv", "train.jsonl", "train.parquet", "hashed.parquet"):
-        done("train", place / name, "--out", place / f"{name}.safetensors", "--seed", 5)
-    return place
-
-
-@pytest.fixture(scope="session")
-def artifact(folder: Path) -> Path:
-    return folder / "train.parquet.safetensors"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -309,31 +191,6 @@ def test_the_dials_read_no_labels(folder: Path, artifact: Path, tmp_path: Path) 
         assert share == pytest.approx(0.3, abs=0.01) if option == "--share" else share < 0.65
 
 
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ([], "0 targets"),
-        (["--cost-cut", "0.5", "--share", "dear=0.5"], "2 targets"),
-        (["--share", "dear"], "MODEL=SHARE"),
-        (["--share", "dear=lots"], "MODEL=SHARE"),
-        (["--share", "nobody=0.5"], "nobody"),
-        (["--share", "dear=1.5"], "between 0 and 1"),
-        (["--cost-cut", "0"], "between 0 and 1"),
-        (["--cost-cut", "0.99999"], "at most"),
-        (["--max-quality-loss", "0.1", "--risk", "median"], "mean or harm"),
-        (["--max-quality-loss", "0.1", "--confidence", "1"], "confidence"),
-        (["--max-quality-loss", "nan"], "between 0 and"),
-        (["--max-quality-loss", "0.1", "--reference", "nobody"], "nobody"),
-    ],
-)
-def test_wrong_calibration_options_are_refused(
-    folder: Path, artifact: Path, tmp_path: Path, options: list[str], word: str
-) -> None:
-    line = fails(2, "calibrate", artifact, folder / "rest.parquet", "--out", tmp_path / "x", *options)
-    assert word in line
-    assert not list(tmp_path.iterdir())
-
-
 # Tables of other kinds.
 
 
@@ -383,57 +240,6 @@ def test_data_check_says_what_spoils_training(folder: Path, tmp_path: Path) -> N
     assert run("data", "check", tmp_path / "same.csv", "--json").returncode == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"cheap": [1.5] * 9}, "cheap"),
-        ({"cheap": ["x", *[1.0] * 8]}, "cheap"),
-        ({"dear|total_cost": [-1.0] * 9}, "dear|total_cost"),
-        ({"prompt": [""] * 9}, "prompt"),
-        ({"sample_id": ["same"] * 9}, "same"),
-        ({"weight": [0.0] * 9}, "weight"),
-        ({"messages": ["5"] * 9}, "messages"),
-        ({"messages": ['[{"role": "robot", "content": "x"}]'] * 9}, "role"),
-        ({"messages": ['[{"role": ["user"], "content": "x"}]'] * 9}, "role"),
-    ],
-    ids=str,
-)
-def test_bad_tables_are_refused_in_one_line(tmp_path: Path, change: dict[str, list[Any]], word: str) -> None:
-    table = {key: values[:9] for key, values in columns(9, 6).items()}
-    path = write({**table, **change}, tmp_path / "bad.csv")
-    assert word in fails(2, "train", path, "--out", tmp_path / "x.safetensors")
-    assert [each.name for each in tmp_path.iterdir()] == ["bad.csv"]
-
-
-def test_files_that_are_no_tables_are_refused(folder: Path, tmp_path: Path) -> None:
-    data = (folder / "rest.parquet").read_bytes()
-    (tmp_path / "cut.parquet").write_bytes(data[: len(data) // 2])
-    (tmp_path / "empty.csv").write_bytes(b"")
-    (tmp_path / "noise.jsonl").write_bytes(b"\xff\xfe\x00")
-    (tmp_path / "odd.txt").write_text("hello")
-    names = ["cut.parquet", "empty.csv", "noise.jsonl", "odd.txt", "missing.csv", "line\nbreak.csv"]
-    for name in names:
-        line = fails(2, "data", "check", tmp_path / name)
-        assert line.startswith("error: ")
-        assert ";" in line, "a remedy is given"
-
-
-def test_no_output_is_half_written(folder: Path, artifact: Path, tmp_path: Path) -> None:
-    nowhere = tmp_path / "missing" / "out.parquet"
-    table = folder / "rest.parquet"
-    for arguments in (
-        ("train", table, "--out", nowhere),
-        ("predict", artifact, table, "--out", nowhere),
-        ("calibrate", artifact, table, "--share", "dear=0.5", "--out", nowhere),
-        ("report", table, "--out", nowhere),
-        ("data", "featurise", table, "--out", nowhere),
-        ("train", table, "--out", tmp_path),
-        ("predict", artifact, table, "--out", tmp_path),
-    ):
-        assert str(tmp_path)[:20] in fails(2, *arguments)
-    assert not list(tmp_path.iterdir())
-
-
 # Routing and usage.
 
 
@@ -458,29 +264,6 @@ def test_route_takes_constraints_and_prints_them() -> None:
     assert "[0, 1]" in fails(2, "route", "x", "--min-quality", "3")
     assert "'nobody'" in fails(2, "route", "x", "--pin", "nobody")
     assert "a b" in fails(2, "route", "x", "--pin", "a b\x1b[31m\n")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["frobnicate"],
-        ["data", "frobnicate"],
-        ["route"],
-        ["train"],
-        ["route", "x", "--nope"],
-        ["route", "x", "--max-cost", "much"],
-        ["calibrate", "default"],
-        ["route", "x", "--artifact", "/nonexistent"],
-        ["inspect", "/nonexistent"],
-        ["inspect", "/"],
-        ["predict", "default", "/nonexistent.csv", "--out", "x.parquet"],
-    ],
-    ids=" ".join,
-)
-def test_bad_usage_is_one_line(arguments: list[str], tmp_path: Path) -> None:
-    line = fails(2, *arguments, cwd=tmp_path)
-    assert line.startswith("error: ")
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_executable_itself(folder: Path, artifact: Path, tmp_path: Path) -> None:

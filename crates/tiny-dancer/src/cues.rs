@@ -12,7 +12,7 @@ use options::Options;
 pub const CUES: usize = NAMES.len();
 
 /// Names of the cues, in order.
-pub const NAMES: [&str; 87] = [
+pub const NAMES: [&str; 81] = [
     "log_characters",
     "log_words",
     "mean_word_length",
@@ -88,12 +88,6 @@ pub const NAMES: [&str; 87] = [
     "distinct_quantities",
     "more_than",
     "repeated_content",
-    "rarity_mean",
-    "rarity_highest",
-    "rarity_deviation",
-    "pieces_per_word",
-    "rarity_stem",
-    "rarity_options",
     "turns",
     "log_system_characters",
     "log_assistant_characters",
@@ -111,24 +105,6 @@ pub(crate) struct Context {
     pub tools: u32,
     pub tool_parameters: u32,
     pub tool_bytes: usize,
-}
-
-/// Word-piece statistics of a stretch of text.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rarity {
-    pub pieces: u32,
-    pub continuations: u32,
-    pub sum: f32,
-    /// Squared distances to the mean, summed.
-    pub squared_deviations: f32,
-    /// Mean over the rarest tenth.
-    pub highest: f32,
-}
-
-impl Rarity {
-    pub(crate) fn mean(&self) -> f32 {
-        if self.pieces == 0 { 0.0 } else { self.sum / self.pieces as f32 }
-    }
 }
 
 /// Cosines between the static embeddings of a question's parts.
@@ -176,14 +152,12 @@ impl CueScratch {
         self.options.parts()
     }
 
-    /// Fills `out`; `find_options` has been called for the same text. Rarities are of stem and remainder.
+    /// Fills `out`; `find_options` has been called for the same text.
     #[allow(clippy::too_many_lines, clippy::too_many_arguments)] // one assignment a cue, in the order of NAMES
     pub(crate) fn fill(
         &mut self,
         characters: &[char],
         tokens: &[Token],
-        rarity: [Rarity; 2],
-        rarity_all: Rarity,
         similarity: Similarity,
         context: Context,
         out: &mut [f32; CUES],
@@ -377,15 +351,6 @@ impl CueScratch {
         hashes.sort_unstable();
         hashes.dedup();
         put(share(all - hashes.len(), all));
-
-        // Rarity of the vocabulary: log rank of word pieces.
-        let mean = rarity_all.mean();
-        put(mean);
-        put(rarity_all.highest);
-        put((rarity_all.squared_deviations / rarity_all.pieces.max(1) as f32).sqrt());
-        put(share(rarity_all.continuations as usize, rarity_all.pieces as usize));
-        put(rarity[0].mean());
-        put(rarity[1].mean());
 
         // What surrounds the text.
         put(context.turns as f32);

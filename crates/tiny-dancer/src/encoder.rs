@@ -25,7 +25,7 @@ use unicode_normalization::char::decompose_canonical;
 
 use crate::error::{Error, ErrorKind, Result};
 use characters::{CLASSES, Class, Fold, is_punctuation, leading_letters, load, lower};
-use pool::{Pool, Sink, Visitor, add_rows};
+use pool::{Pool, Sink, Visitor};
 use vocabulary::{Place, Vocabulary};
 use words::{KEY_BYTES, Key, SLOT_PIECES, Scratch, Slot, Words};
 
@@ -82,10 +82,6 @@ pub struct Encoder {
     marks: [u32; 128],
     /// BERT's control pieces, recognised in the raw text as `tokenizers` does.
     specials: Vec<(&'static [u8], u32)>,
-    /// Natural logarithm of id + 50, a proxy of rarity: BERT's ids are roughly ordered by frequency.
-    log_ranks: Box<[f32]>,
-    /// Piece continues a word (`##`).
-    continuations: Box<[bool]>,
     checksum: String,
     /// Digest of the vocabulary: what a cache's contents depend on.
     identity: [u8; 32],
@@ -192,13 +188,8 @@ impl Encoder {
         for (byte, mark) in (0..).zip(&mut marks) {
             *mark = vocabulary.find(Place::Start, &[byte]);
         }
-        let continuations =
-            listing.split(|&byte| byte == b'\n').map(|piece| piece.starts_with(b"##")).collect();
-        let log_ranks = (0..pieces).map(|id| libm::logf(id as f32 + 50.0)).collect();
         Ok(Self {
             rows: rows.into_boxed_slice(),
-            log_ranks,
-            continuations,
             vocabulary,
             marks,
             specials,
@@ -231,27 +222,6 @@ impl Encoder {
         self.scan(text, words, scratch, &mut pool);
         pool.flush();
         pool.encoding
-    }
-
-    /// Adds the embeddings of known pieces, as [`Self::visit`] gave them, to `sums`.
-    pub fn sum_rows(&self, pieces: &[u32], sums: &mut [i32; DIM]) {
-        for batch in pieces.chunks(BATCH) {
-            add_rows(&self.rows, batch, sums);
-        }
-    }
-
-    /// ln(id + 50): how rare a known piece is.
-    #[must_use]
-    #[inline]
-    pub fn log_rank(&self, piece: u32) -> f32 {
-        self.log_ranks[piece as usize]
-    }
-
-    /// Whether a known piece continues a word.
-    #[must_use]
-    #[inline]
-    pub fn is_continuation(&self, piece: u32) -> bool {
-        self.continuations[piece as usize]
     }
 
     /// Calls `visit` with the id of every piece of `text`, in order; `None` is an unknown word.

@@ -1,6 +1,6 @@
 //! Request → features: hashed n-grams, cues, pooled static embedding, token count.
 
-use crate::cues::{Context, CueScratch, Rarity, Similarity};
+use crate::cues::{Context, CueScratch, Similarity};
 use crate::encoder::{Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_i8, inverse_norm};
@@ -155,22 +155,8 @@ pub struct FeatureScratch {
     seen: Seen,
     cues: CueScratch,
     cache: WordCache,
-    pieces: Vec<u32>,
-    parts: Vec<Part>,
-}
-
-/// Pooled embedding of the stem or of one option.
-#[derive(Clone, Debug)]
-struct Part {
-    /// One past its last piece.
-    end: usize,
-    sums: [i32; DIM],
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        Self { end: 0, sums: [0; DIM] }
-    }
+    /// Pooled embeddings of the stem and of each option.
+    parts: Vec<[i32; DIM]>,
 }
 
 /// Computes the features of `request` into `out`.
@@ -183,8 +169,7 @@ pub fn featurise(
     scratch: &mut FeatureScratch,
     out: &mut Features,
 ) -> Result<()> {
-    let FeatureScratch { joined, composer, characters, tokens, segment, seen, cues, cache, pieces, parts } =
-        scratch;
+    let FeatureScratch { joined, composer, characters, tokens, segment, seen, cues, cache, parts } = scratch;
     let (text, text_bytes, context) = routed_text(request, joined)?;
     let (head, tail) = bounded(text);
     characters.clear();
@@ -202,40 +187,21 @@ pub fn featurise(
     out.words = ngrams(characters, tokens, seen, &mut out.ngrams);
 
     cues.find_options(characters, tokens);
-    let mut rarity = [Rarity::default(); 2];
-    let mut rarity_all = Rarity::default();
     let mut similarity = Similarity::default();
     let mut read = 0;
     if let Some(encoder) = encoder {
-        pieces.clear();
         parts.clear();
         for range in cues.parts() {
             segment.clear();
             segment.extend(&characters[range]);
-            encoder.visit(segment, cache, |piece| {
-                read += 1;
-                pieces.extend(piece);
-            });
-            let mut part = Part { end: pieces.len(), ..Part::default() };
-            let first = parts.last().map_or(0, |part| part.end);
-            encoder.sum_rows(&pieces[first..], &mut part.sums);
-            parts.push(part);
-        }
-        let stem_pieces = parts[0].end;
-        rarity = [&pieces[..stem_pieces], &pieces[stem_pieces..]].map(|part| piece_statistics(encoder, part));
-        rarity_all = piece_statistics(encoder, pieces);
-        // The rarest tenth: ids are ordered by rank, so the largest ids are the rarest.
-        let tenth = (pieces.len() / 10).max(1);
-        if let Some(split) = pieces.len().checked_sub(tenth) {
-            pieces.select_nth_unstable(split);
-            pieces[split..].sort_unstable();
-            let sum: f32 = pieces[split..].iter().map(|&piece| encoder.log_rank(piece)).sum();
-            rarity_all.highest = sum / tenth as f32;
+            let mut sums = [0i32; DIM];
+            read += encoder.encode(segment, cache, &mut sums).tokens;
+            parts.push(sums);
         }
         similarity = part_similarity(parts);
         let mut sums = [0i32; DIM];
         for part in parts.iter() {
-            for (sum, value) in sums.iter_mut().zip(&part.sums) {
+            for (sum, value) in sums.iter_mut().zip(part) {
                 *sum += value;
             }
         }
@@ -245,7 +211,7 @@ pub fn featurise(
         read = tokens.len() as u32;
     }
     out.finish_embedding();
-    cues.fill(characters, tokens, rarity, rarity_all, similarity, context, &mut out.cues);
+    cues.fill(characters, tokens, similarity, context, &mut out.cues);
 
     // What was not read counts at the rate of what was; surroundings at four bytes a token.
     let bytes_read = (head.len() + tail.len()).max(1) as f64;
@@ -307,22 +273,8 @@ fn append_bounded(content: &str, joined: &mut String) {
     }
 }
 
-fn piece_statistics(encoder: &Encoder, pieces: &[u32]) -> Rarity {
-    let mut rarity = Rarity { pieces: pieces.len() as u32, ..Rarity::default() };
-    for &piece in pieces {
-        rarity.sum += encoder.log_rank(piece);
-        rarity.continuations += u32::from(encoder.is_continuation(piece));
-    }
-    let mean = rarity.mean();
-    for &piece in pieces {
-        let deviation = encoder.log_rank(piece) - mean;
-        rarity.squared_deviations += deviation * deviation;
-    }
-    rarity
-}
-
 /// Cosines of the options with each other and with the stem, of embeddings rounded to int8.
-fn part_similarity(parts: &[Part]) -> Similarity {
+fn part_similarity(parts: &[[i32; DIM]]) -> Similarity {
     /// Markers run from a to j.
     const MOST_OPTIONS: usize = 10;
     let mut rounded = [[0i8; DIM]; MOST_OPTIONS + 1];
@@ -332,7 +284,7 @@ fn part_similarity(parts: &[Part]) -> Similarity {
         return Similarity::default();
     }
     for (index, part) in parts[..count].iter().enumerate() {
-        quantise(&part.sums, &mut rounded[index]);
+        quantise(part, &mut rounded[index]);
         inverse[index] = inverse_norm(&rounded[index]);
     }
     let cosine = |a: usize, b: usize| dot_i8(&rounded[a], &rounded[b]) as f32 * inverse[a] * inverse[b];

@@ -15,6 +15,6 @@ mod select;
 mod text;
 
 pub use error::{Error, ErrorKind, Result};
-pub use router::{Decision, MOST_BACKENDS, MOST_COMPONENTS, Router, Scratch};
+pub use router::{Decision, Router, Scratch};
 pub use select::{Choice, Expectations, Options, Reason, Removal, RoutedBy};
 pub use text::{HEAD, LONGEST, TAIL};

@@ -8,10 +8,6 @@ use crate::features::{CUES, FeatureScratch, Features, Request, SPEC, featurise};
 use crate::kernels::{dot_f32, interpolate};
 use crate::select::{Choice, Expectations, Options, select};
 
-/// Most components a backend may give: the rank of the quality head.
-pub const MOST_COMPONENTS: usize = 16;
-/// Most backends one artifact may stack.
-pub const MOST_BACKENDS: usize = 16;
 /// Largest difference between a self-check's recorded quality and the one computed on loading.
 const SELF_CHECK_TOLERANCE: f32 = 1e-5;
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Draft, Plan, Random, join, seal, shipped_encoder, split, spoil, spoil_header};
 use tiny_dancer::artifact::{self, LARGEST_FILE, LARGEST_HEADER, Tensors};
-use tiny_dancer::features::Request;
+use tiny_dancer::features::{CUES, DIM, Request};
 use tiny_dancer::{Error, ErrorKind, Options, Router, Scratch};
 
 use ErrorKind::{
@@ -237,7 +237,7 @@ fn tensors_that_contradict_each_other() {
         ("right child behind", Box::new(set_index("trees1.right", 0, 0)), "trees1.right"),
         ("right child itself", Box::new(set_index("trees1.right", 0, 1)), "trees1.right"),
         ("right child outside", Box::new(set_index("trees1.right", 0, 60_000)), "trees1.right"),
-        ("feature outside", Box::new(set_index("trees1.feature", 0, 343)), "trees1.right"),
+        ("feature outside", Box::new(set_index("trees1.feature", 0, (CUES + DIM) as u16)), "trees1.right"),
         ("empty tree", Box::new(set_index("trees1.size", 0, 0)), "trees1.size"),
         ("tree beyond its nodes", Box::new(set_index("trees1.size", 0, 60_000)), "trees1.size"),
         (

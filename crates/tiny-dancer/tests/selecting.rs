@@ -361,3 +361,19 @@ fn a_pin_needs_no_prices_and_other_output_lengths_are_not_certified() {
     let unbinding = Options { max_cost: Some(5.0), ..Options::default() };
     assert!(chosen(&draft, &unbinding).choice.as_certified, "nothing was removed");
 }
+
+#[test]
+fn a_price_of_any_kind_is_weighed_in_dollars() {
+    let mut draft = draft(&mut Random(1), &[0.5, 0.6], &[None; 2]);
+    draft.header.policy = Policy::Constant { model: 1 };
+    (draft.header.best_constant, draft.header.guard_margin) = (1, 0.0);
+    for (model, price) in draft.header.models.iter_mut().zip([0.001, 0.002]) {
+        (model.price_request, model.cleared) = (Some(price), true);
+    }
+    // 0.1 of quality for 0.001 USD: the scales tip at a weight of 100. In calls they would at 0.1.
+    let chosen_at = |cost_weight: f64| {
+        let options = Options { cost_weight: Some(cost_weight), ..Options::default() };
+        chosen(&draft, &options).choice.model
+    };
+    assert_eq!([chosen_at(99.0), chosen_at(101.0)], [1, 0]);
+}

@@ -88,7 +88,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         # Not standalone: usage errors come here too, to be one line like all others.
-        sys.exit(application(standalone_mode=False) or 0)
+        sys.exit(application(standalone_mode=False, prog_name="tiny-dancer") or 0)
     except _UsageError as error:
         message = error.format_message()
         if "\n" in message:  # the help a bare `tiny-dancer data` asks for

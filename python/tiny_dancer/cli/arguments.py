@@ -14,7 +14,22 @@ Table = Annotated[Path, typer.Argument(help="Outcomes table: Parquet, CSV or JSO
 Tables = Annotated[list[Path], typer.Argument(help="Outcomes tables, joined row below row.")]
 Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice: the same seed gives the same result.")]
+Map = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="NAME=MODEL: the table's model for a name of the artifact; repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def mapped(pairs: list[str] | None) -> dict[str, str]:
+    """Names of the artifact to models of the table."""
+    result = {}
+    for pair in pairs or []:
+        name, separator, model = pair.partition("=")
+        if not (name and separator and model):
+            raise OptionError("map", pair, "give NAME=MODEL, such as strong=gpt-4o")
+        result[name] = model
+    return result
 
 
 def listed(names: str | None) -> list[str] | None:

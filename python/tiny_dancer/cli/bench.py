@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.output import console, print_json
+from tiny_dancer.cli.output import print_json, say
 from tiny_dancer.routing import Router
 
 if TYPE_CHECKING:
@@ -35,13 +35,12 @@ def bench(
     if json:
         print_json(figures)
         return
-    out = console()
     yardstick = figures["yardstick_us"]
-    out.print(f"yardstick: {yardstick:.2f} µs", highlight=False)
+    say(f"yardstick: {yardstick:.2f} µs")
     for name in ("route_30_tokens", "route_200_tokens"):
         line = f"{name}: {figures[f'{name}_us']:.1f} µs = {figures[f'{name}_ratio']:.1f} × yardstick"
-        out.print(line, highlight=False)
-    out.print(f"route_batch: {figures['batch_per_second']:,.0f} prompts/s", highlight=False)
+        say(line)
+    say(f"route_batch: {figures['batch_per_second']:,.0f} prompts/s")
 
 
 def measure(router: Router) -> dict[str, float]:

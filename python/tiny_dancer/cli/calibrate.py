@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tiny_dancer.cli.arguments import Artifact, Table
-from tiny_dancer.cli.output import console, write_file
+from tiny_dancer.cli.arguments import Artifact, Map, Table, mapped
+from tiny_dancer.cli.output import say, write_file
 from tiny_dancer.errors import OptionError
 
 HELP = """Put an artifact under a certified policy, or turn one of two dials.
@@ -32,6 +32,7 @@ def calibrate(
     date: Annotated[str, typer.Option(help="Date to record in the certificate; the tool reads no clock.")] = "",
     cost_cut: Annotated[float | None, typer.Option(help="Share of the best constant's cost to save.")] = None,
     share: Annotated[str | None, typer.Option(help="MODEL=SHARE of requests, such as strong=0.2.")] = None,
+    map_: Map = None,
 ) -> None:
     from tiny_dancer import _core
     from tiny_dancer.training import calibrate as room
@@ -42,7 +43,7 @@ def calibrate(
         raise OptionError(
             "calibrate", f"{sum(asked)} targets", "give one of --max-quality-loss, --cost-cut and --share"
         )
-    data = read_artifact(artifact)
+    data = room.with_models(read_artifact(artifact), mapped(map_))
     names = [model["name"] for model in _core.read_header(data)["models"]]
     needs_labels = max_quality_loss is not None
     outcomes = read_outcomes(table, models=names, require_quality=needs_labels)
@@ -74,7 +75,7 @@ def calibrate(
             f"  certified: {risk} quality loss below {max_quality_loss:g} with confidence {confidence:g} "
             f"({found.n:,} independent rows, observed {risk_seen:.4f}, p = {found.p_values[found.index or 0]:.2g})"
         )
-    console().print("\n".join(lines), highlight=False, markup=False)
+    say(*lines)
 
 
 def _share(text: str) -> tuple[str, float]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Seed
-from tiny_dancer.cli.output import console, progress, write_file
+from tiny_dancer.cli.output import console, progress, say, write_file
 
 HELP = """The main job on a bundled sample: train, report, guarantee, route.
 
@@ -53,14 +53,14 @@ def demo(
     means = ", ".join(
         f"{name} {mean:.3f}" for name, mean in zip(outcomes.models, np.nanmean(outcomes.quality, 0), strict=True)
     )
-    screen.print(f"{len(outcomes):,} rows; mean quality {means}", highlight=False)
+    say(f"{len(outcomes):,} rows; mean quality {means}")
 
     screen.rule("2. Train on two thirds, keep one third for the certificate")
     fold = grouped_folds(assign_groups(outcomes.features, outcomes.group), 3, seed)
     training, held_out = outcomes.rows(np.flatnonzero(fold != 0)), outcomes.rows(np.flatnonzero(fold == 0))
     with progress(steps()) as step:
         fitted = fit(training, seed=seed, progress=step)
-    screen.print(f"{len(fitted.artifact):,} bytes; {' + '.join(fitted.chosen)}", highlight=False)
+    say(f"{len(fitted.artifact):,} bytes; {' + '.join(fitted.chosen)}")
 
     screen.rule("3. A guarantee on the quality given up")
     epsilon, confidence = 0.1, 0.9
@@ -69,7 +69,7 @@ def demo(
         certified = calibrate(artifact, held_out, max_quality_loss=epsilon, confidence=confidence)
     except NotCertifiedError as error:
         guarantee = None
-        screen.print(f"not certified: {error}", highlight=False, markup=False)
+        say(f"not certified: {error}")
     else:
         artifact, found = certified.artifact, certified.certification
         assert found is not None and found.index is not None
@@ -82,20 +82,20 @@ def demo(
             n=found.n,
             p_value=found.p_values[found.index],
         )
-        screen.print(guarantee.text(), highlight=False, markup=False)
+        say(guarantee.text())
         calls = ", ".join(f"{name} {share:.0%}" for name, share in certified.share.items())
-        screen.print(f"calls under it: {calls}", highlight=False, markup=False)
+        say(f"calls under it: {calls}")
 
     screen.rule("4. Should you route at all?")
     evaluation = judge(fitted, seed=seed, title="a router trained on the sample, out of fold", guarantee=guarantee)
     write_file(out, html_report(evaluation).encode())
     screen.print(terminal_report(evaluation))
-    screen.print(f"the same with plots: {out}", highlight=False, markup=False)
+    say(f"the same with plots: {out}")
 
     screen.rule("5. Decide")
     router = Router(artifact)
     for request in (*REQUESTS, *REQUESTS):  # the second round is the one a running program sees
         decision = router.route(request)
         line = f"{decision.elapsed_us:7.0f} µs  {decision.model}  {decision.reason}  {request[:60]}"
-        screen.print(line, highlight=False, markup=False)
-    screen.print("next: tiny-dancer train YOUR_TABLE --out router.safetensors", highlight=False)
+        say(line)
+    say("next: tiny-dancer train YOUR_TABLE --out router.safetensors")

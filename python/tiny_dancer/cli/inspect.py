@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiny_dancer import _core
 from tiny_dancer.cli.arguments import Artifact, Json
-from tiny_dancer.cli.output import console, print_json
+from tiny_dancer.cli.output import print_json, say
 from tiny_dancer.routing import Router
 
 HELP = """Show what an artifact is: models, policy, certificate, training data, self-checks (which are replayed).
@@ -40,4 +40,4 @@ def inspect(artifact: Artifact, json: Json = False) -> None:
     )
     for key, value in header.get("metrics", {}).items():
         lines.append(f"held out, {key}: {value}")
-    console().print("\n".join(lines), highlight=False, markup=False)
+    say(*lines)

@@ -29,6 +29,12 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 110)
 
 
+def say(*lines: str) -> None:
+    """Lines on standard output, as they are: not wrapped, not coloured."""
+    for line in lines:
+        print(line)
+
+
 def plain(value: Any) -> Any:
     """``value`` as JSON values: dataclasses become objects, NaN becomes null."""
     if is_dataclass(value):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Artifact, Table
-from tiny_dancer.cli.output import console, write_file
+from tiny_dancer.cli.output import say, write_file
 from tiny_dancer.errors import DataError
 
 HELP = """Write expected quality, cost and decision for every row of a table.
@@ -48,4 +48,4 @@ def predict(
     content = arrow.BufferOutputStream()
     parquet.write_table(arrow.table(columns), content)
     write_file(out, content.getvalue().to_pybytes())
-    console().print(f"{out}: {len(outcomes):,} rows", highlight=False, markup=False)
+    say(f"{out}: {len(outcomes):,} rows")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tiny_dancer.cli.arguments import Seed, Table
-from tiny_dancer.cli.output import check_target, console, progress, write_file
+from tiny_dancer.cli.arguments import Map, Seed, Table, mapped
+from tiny_dancer.cli.output import check_target, console, progress, say, write_file
 
 HELP = """Should you route at all? Answer in words and figures, in the terminal and as one HTML file.
 
@@ -21,6 +21,7 @@ def report(
     table: Table,
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
     artifact: Annotated[str | None, typer.Option(help="Path of an artifact, or `default`.")] = None,
+    map_: Map = None,
     seed: Seed = 0,
 ) -> None:
     from tiny_dancer.evaluation.html import html_report
@@ -31,7 +32,7 @@ def report(
 
     check_target(out)
     if artifact is not None:
-        evaluation = evaluate(artifact, table, seed=seed)
+        evaluation = evaluate(artifact, table, seed=seed, models=mapped(map_))
     else:
         outcomes = read_outcomes(table)
         with progress(steps()) as step:
@@ -39,4 +40,4 @@ def report(
         evaluation = judge(fitted, seed=seed, title=f"a router trained on {table.name}, out of fold")
     write_file(out, html_report(evaluation).encode())
     console().print(terminal_report(evaluation))
-    console().print(f"{out}: written", highlight=False, markup=False)
+    say(f"{out}: written")

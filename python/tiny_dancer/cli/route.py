@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.output import console, print_json
+from tiny_dancer.cli.output import print_json, say
 from tiny_dancer.errors import RequestError
 from tiny_dancer.routing import Router
 
@@ -43,14 +43,13 @@ def route(
     if json:
         print_json(decision)
         return
-    out = console()
-    out.print(f"[bold]{decision.model}[/bold]  ({decision.reason}, {decision.routed_by})", highlight=False)
+    say(f"{decision.model}  ({decision.reason}, {decision.routed_by})")
     for name, quality in decision.scores.items():
         cost = None if decision.costs is None else decision.costs[name]
         price = "" if cost is None else f", {cost:.6f} USD"
-        out.print(f"  {name}: expected quality {quality:.3f}{price}", highlight=False, markup=False)
+        say(f"  {name}: expected quality {quality:.3f}{price}")
     may_be_best = ", ".join(decision.prediction_set)
-    out.print(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}", highlight=False, markup=False)
+    say(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}")
     found = decision.guarantee
     standing = (
         f"none: {decision.guarantee_note}"
@@ -58,5 +57,5 @@ def route(
         else f"{found.risk} quality loss against {found.reference} below {found.epsilon:g} "
         f"with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
     )
-    out.print(f"  guarantee {standing}", highlight=False, markup=False)
-    out.print(f"  {decision.elapsed_us:.0f} µs, artifact {decision.artifact_version}", highlight=False)
+    say(f"  guarantee {standing}")
+    say(f"  {decision.elapsed_us:.0f} µs, artifact {decision.artifact_version}")

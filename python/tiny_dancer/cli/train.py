@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Models, Seed, Tables, listed
-from tiny_dancer.cli.output import check_target, console, progress, write_file
+from tiny_dancer.cli.output import check_target, progress, say, write_file
 
 HELP = """Train a router on outcomes tables and write the artifact.
 
@@ -41,4 +41,4 @@ def train(
         share = float((fitted.decision == index).mean())
         if share:
             lines.append(f"  {name}: {share:.1%} of held-out rows")
-    console().print("\n".join(lines), highlight=False, markup=False)
+    say(*lines)

@@ -43,7 +43,7 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
         outcomes,
         title=title,
         seed=seed,
-        robustness=_robustness(router, outcomes, batch.choice.astype(np.int64), seed),
+        robustness=robustness(router, outcomes, seed),
         guarantee=None
         if found is None
         else GuaranteeFigures(
@@ -59,14 +59,14 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
     )
 
 
-def _robustness(
-    router: Router, outcomes: Outcomes, decision: np.ndarray[tuple[int], np.dtype[np.int64]], seed: int
-) -> tuple[RobustnessFigures, ...]:
+def robustness(router: Router, outcomes: Outcomes, seed: int) -> tuple[RobustnessFigures, ...]:
+    """Share of decisions that change with harmless changes of the text; nothing where the table holds no text."""
     if outcomes.prompt is None or outcomes.messages is not None:
         return ()
+    before = router.route_batch(outcomes.prompt, tools=outcomes.tools).choice.astype(np.int64)
     figures = []
     for kind in PERTURBATIONS:
         changed = [perturb(text, kind, seed) for text in outcomes.prompt]
-        after = router.route_batch(changed, tools=outcomes.tools).choice
-        figures.append(RobustnessFigures(kind=kind, flips=flip_share(decision, after.astype(np.int64))))
+        after = router.route_batch(changed, tools=outcomes.tools).choice.astype(np.int64)
+        figures.append(RobustnessFigures(kind=kind, flips=flip_share(before, after)))
     return tuple(figures)

@@ -20,7 +20,7 @@ from tiny_dancer.routing.requests import chat_messages, split_requests, tools_te
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tiny_dancer.routing.requests import ChatMessages, Request
     from tiny_dancer.types import FeatureTable
@@ -39,6 +39,26 @@ _FIELDS = {
     "context_window": "context_window",
     "name": "name",
 }
+
+
+class _Ids:
+    """Decision ids: a prefix of this process, drawn anew in a forked one, and a running number."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Starts over under another prefix."""
+        self._prefix = os.urandom(8).hex()
+        self._number = count()
+
+    def __call__(self) -> str:
+        return f"{self._prefix}-{next(self._number):x}"
+
+
+_new_id = _Ids()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_id.renew)
 
 
 class Router:
@@ -70,8 +90,7 @@ class Router:
             self._no_guarantee = "the certificate was earned with other models or prices"
         else:
             self._no_guarantee = "the artifact carries no certificate; see calibrate"
-        self._id_prefix = os.urandom(4).hex()
-        self._count = count()
+        self._source = (artifact, models)
 
     @classmethod
     def load(
@@ -98,6 +117,10 @@ class Router:
         except (TypeError, ValueError) as error:  # no path at all, or a NUL in it
             raise ArtifactError("artifact", repr(artifact), remedy) from error
         return cls(data, models=models)
+
+    def __reduce__(self) -> tuple[Callable[..., Router], tuple[bytes, Mapping[str, str | ModelInfo] | None]]:
+        """Pickles as the artifact it was loaded from."""
+        return _reload, self._source
 
     def route(
         self,
@@ -155,7 +178,7 @@ class Router:
         covered = as_certified and self.guarantee is not None
         note = "" if covered else self._no_guarantee or _NOTES.get(routed_by, "")
         return Decision(
-            f"{self._id_prefix}-{next(self._count):x}",
+            _new_id(),
             model,
             scores,
             costs,
@@ -253,7 +276,7 @@ class Router:
             guarantee_notes=notes,
             artifact_version=self._version,
             elapsed_us=(perf_counter_ns() - start) / 1000 / max(1, n),
-            id_prefix=f"{self._id_prefix}-{next(self._count):x}",
+            id_prefix=_new_id(),
         )
 
     def _options(
@@ -295,6 +318,10 @@ class Router:
             if not isinstance(name, str) or name not in self._index:
                 raise OptionError(field, repr(name), remedy)
         return [self._index[name] for name in listed]
+
+
+def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:
+    return Router(artifact, models=models)
 
 
 def _number(field: str, value: object) -> float | None:

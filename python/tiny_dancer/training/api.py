@@ -16,7 +16,7 @@ from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.types import Outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tiny_dancer.evaluation.guarantee import Risk
     from tiny_dancer.evaluation.results import Evaluation
@@ -100,12 +100,14 @@ def calibrate(
     risk: Risk = "mean",
     reference: str | None = None,
     date: str = "",
+    models: Mapping[str, str] | None = None,
 ) -> Calibrated:
     """Certifies the cheapest policy within a loss of quality.
 
-    See :func:`tiny_dancer.training.calibrate.calibrate`.
+    ``models`` maps the artifact's names (roles, say) to the table's; see
+    :func:`tiny_dancer.training.calibrate.calibrate` for the rest.
     """
-    data = read_artifact(artifact)
+    data = calibrate_room.with_models(read_artifact(artifact), models or {})
     return calibrate_room.calibrate(
         data,
         _outcomes(table, _names(data)),
@@ -117,9 +119,14 @@ def calibrate(
     )
 
 
-def evaluate(artifact: Artifact, table: Table, *, seed: int = 0) -> Evaluation:
-    """Judges an artifact on rows it was not trained on, beside every baseline, with paired intervals."""
-    data = read_artifact(artifact)
+def evaluate(
+    artifact: Artifact, table: Table, *, seed: int = 0, models: Mapping[str, str] | None = None
+) -> Evaluation:
+    """Judges an artifact on rows it was not trained on, beside every baseline, with paired intervals.
+
+    ``models`` maps the artifact's names (roles, say) to the table's.
+    """
+    data = calibrate_room.with_models(read_artifact(artifact), models or {})
     title = "router" if isinstance(artifact, bytes) else str(artifact)
     return evaluate_router(Router(data), _outcomes(table, _names(data)), seed=seed, title=title)
 

@@ -14,6 +14,7 @@ from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
 from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
+from tiny_dancer.training.overlap import remember
 from tiny_dancer.training.policy import HeldOut, best_constant, default_policy, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
@@ -178,8 +179,10 @@ def fit(
     usable = cost is not None and cost_head.models[best] is not None
     held_out = HeldOut(quality, cost if usable else None, outcomes.quality, spent if usable else None, weight)
     path = policy_path(held_out, best) if chosen else []
-    policy = default_policy(path, held_out, best)
-    decision = _held_out_decisions(path, held_out, best, folds)
+    # Where others have costs and the best constant has none, nothing can be shown to be cheaper than it: it stays.
+    comparable = [] if cost is not None and not usable else path
+    policy = default_policy(comparable, held_out, best)
+    decision = _held_out_decisions(comparable, held_out, best, folds)
     artifact = build(
         outcomes.models,
         fitted,
@@ -201,6 +204,7 @@ def fit(
                 "groups": groups,
                 "data_digest": digest(outcomes),
                 "seed": seed,
+                "rows_seen": remember(features),
                 "backends": [backends[index].name for index in chosen],
                 "explained": {} if stack is None else {k: round(v, 6) for k, v in stack.explained.items()},
             },

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.evaluation.evaluate import evaluate
+from tiny_dancer.evaluation.router import robustness
+from tiny_dancer.routing import Router
 
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation, GuaranteeFigures
@@ -30,5 +32,6 @@ def judge(
         title=title,
         folds=fitted.folds,
         seed=seed,
+        robustness=robustness(Router(fitted.artifact), fitted.outcomes, seed),
         guarantee=guarantee,
     )

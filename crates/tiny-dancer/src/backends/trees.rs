@@ -144,7 +144,7 @@ impl Backend for Trees {
         let mut inputs = [0f32; CUES + DIM];
         inputs[..CUES].copy_from_slice(&features.cues);
         inputs[CUES..].copy_from_slice(&features.unit_embedding);
-        let mut sums = [0i32; crate::router::MOST_COMPONENTS];
+        let mut sums = [0i32; crate::artifact::MOST_COMPONENTS];
         for tree in 0..self.starts.len() {
             let leaf = self.walk(tree, &inputs);
             let row = &self.leaves[leaf * self.components..][..self.components];

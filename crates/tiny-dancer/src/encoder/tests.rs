@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
 use super::characters::{is_ideograph, is_punctuation};
-use super::pool::add_rows_in_lanes;
+use super::pool::{add_rows, add_rows_in_lanes};
 use super::*;
 
 const LONG_PIECE: &str = "interdisciplinarytelecommunications";
@@ -332,27 +332,6 @@ fn quantises_every_tie_away_from_zero() {
         let mut found = [0; DIM];
         quantise(&sums, &mut found);
         assert_eq!(found, quantised(&sums), "max {largest}");
-    }
-}
-
-#[test]
-fn visited_pieces_add_up_to_what_is_encoded() {
-    let encoder = encoder();
-    let (text, mut cache) = ("The thing, don't—x² ".repeat(90), WordCache::new(64));
-    let pieces: Vec<u32> = visited(encoder, &text, &mut cache).into_iter().flatten().collect();
-    let (mut found, mut expected) = ([0; DIM], [0; DIM]);
-    encoder.sum_rows(&pieces, &mut found);
-    encoder.encode(&text, &mut cache, &mut expected);
-    assert!(pieces.len() > 3 * BATCH);
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn tells_rank_and_place_of_a_piece() {
-    let encoder = encoder();
-    for (id, piece) in (0..).zip(pieces()) {
-        assert_eq!(encoder.is_continuation(id), piece.starts_with("##"), "{piece}");
-        assert!((encoder.log_rank(id) - (id as f32 + 50.0).ln()).abs() < 1e-5, "{piece}");
     }
 }
 

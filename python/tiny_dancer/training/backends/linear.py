@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from tiny_dancer import _core
+from tiny_dancer.training.backends.quantise import quantise
 from tiny_dancer.training.backends.trees import unit_embedding
 
 if TYPE_CHECKING:
@@ -62,11 +63,6 @@ def _block(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
     count = np.maximum(np.bincount(rows, minlength=len(features)), 1)
     values = 1.0 / np.sqrt(count)[rows]
     return sparse.csr_matrix((values, (rows, columns)), shape=(len(features), buckets))
-
-
-def _quantise(table: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    scale = np.maximum(np.abs(table).max(0), 1e-12) / 127
-    return np.rint(table / scale).astype(np.int8), scale.astype(np.float32)
 
 
 def _conjugate_gradients(times: Callable[[Matrix], Matrix], right: Matrix) -> Matrix:
@@ -142,8 +138,8 @@ class Linear:
 
         centred = targets.components - intercept
         dual = np.stack([_conjugate_gradients(gram_times, column) for column in centred.T], axis=1)
-        word, word_scale = _quantise(frequencies[0][:, None] * (blocks[0].T @ dual))
-        character, character_scale = _quantise(frequencies[1][:, None] * (blocks[1].T @ dual))
+        word, word_scale = quantise(frequencies[0][:, None] * (blocks[0].T @ dual))
+        character, character_scale = quantise(frequencies[1][:, None] * (blocks[1].T @ dual))
         cues = (cue_factor**2 * (standard.T @ dual)) * inverse[:, None]
         embedding = embedding_factor**2 * ((unit - centre).T @ dual)
         return FittedLinear(

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
 
 from tiny_dancer import _core
+from tiny_dancer.training.backends.quantise import quantise
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,7 +63,7 @@ class FittedTrees:
         needs_embedding = bool((self.feature[self.feature != _LEAF] >= _core.CUES).any())
         x = inputs(features, embedding=needs_embedding)
         rows = np.arange(len(x))
-        total = np.zeros((len(x), self.leaf.shape[1]), np.int64)
+        total = np.zeros((len(x), self.leaf.shape[1]))
         first = first_leaf = 0
         for size in self.size.tolist():
             feature = self.feature[first : first + size].astype(np.int64)
@@ -124,7 +125,7 @@ def _pack(trees: list[Any], leaf_values: list[Matrix], intercept: Matrix) -> Fit
         sizes.append(len(feature))
         leaves += rows
     table = np.array(leaves).reshape(len(leaves), len(intercept))
-    scale = np.maximum(np.abs(table).max(0), 1e-12) / 127
+    leaf, scale = quantise(table)
     # scikit-learn compares float32 inputs with float64 thresholds: rounding down keeps every comparison.
     rounded = np.array(thresholds, np.float64).astype(np.float32)
     rounded = np.where(rounded > np.array(thresholds), np.nextafter(rounded, np.float32(-np.inf)), rounded)
@@ -133,8 +134,8 @@ def _pack(trees: list[Any], leaf_values: list[Matrix], intercept: Matrix) -> Fit
         threshold=rounded.astype(np.float32),
         right=np.array(rights, np.uint16),
         size=np.array(sizes, np.uint16),
-        leaf=np.rint(table / scale).astype(np.int8),
-        scale=scale.astype(np.float32),
+        leaf=leaf,
+        scale=scale,
         intercept=intercept.astype(np.float32),
     )
 
