@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +67,8 @@ _DTYPES = {np.dtype("<f4"): "f32", np.dtype("i1"): "i8", np.dtype("<u2"): "u16"}
 
 def data_file(name: str) -> bytes:
     """Bytes of a file the wheel carries."""
-    return files("tiny_dancer").joinpath("data", name).read_bytes()
+    # Not importlib.resources: importing that takes as long as all of this package.
+    return (Path(__file__).parents[1] / "data" / name).read_bytes()
 
 
 @cache

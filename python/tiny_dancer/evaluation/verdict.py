@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 FEWEST_UNITS = 100
 WORTHWHILE = 0.01
 SIMPLE_RULES = {"length": "prompt length alone", "tfidf": "a plain TF-IDF ridge"}
+# Rules that need no training: who can have as much for nothing should. A TF-IDF ridge is trained on outcomes too,
+# so being no better than it speaks against routing with this router only where it is clearly worse.
+UNTRAINED = frozenset({"length"})
 
 
 def _points(value: float) -> str:
@@ -98,7 +101,9 @@ def _against_simple_rules(evidence: Mapping[str, Interval], where: str, reasons:
         found = f"Against {words} {where} it is {_span(gap)}."
         if gap.above_zero:
             reasons.append(found)
-        elif gap.high < WORTHWHILE:
+        elif name not in UNTRAINED and not gap.below_zero:
+            reasons.append(f"{found} That much simpler a method may do here.")
+        elif gap.high < WORTHWHILE or gap.below_zero:
             worse = "better" if gap.below_zero else "as well"
             return Verdict(
                 "do not route",

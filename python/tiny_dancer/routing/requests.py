@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
-
-import msgspec
 
 from tiny_dancer import _core
 from tiny_dancer.errors import RequestError
@@ -75,8 +74,8 @@ def tools_text(tools: object, field: str = "tools") -> str | None:
     if tools is None or isinstance(tools, str):
         return tools
     try:
-        return msgspec.json.encode(tools).decode()
-    except (TypeError, ValueError) as error:
+        return json.dumps(tools, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(field, type(tools).__name__, "give tools as JSON text or JSON values") from error
 
 
@@ -110,7 +109,7 @@ def featurise(
     parsed = None
     if messages is not None:
         parsed = [
-            None if text is None else chat_messages(msgspec.json.decode(text), f"messages of row {row}")
+            None if text is None else chat_messages(json.loads(text), f"messages of row {row}")
             for row, text in enumerate(messages)
         ]
     return _core.featurise(prompts, parsed, tools)
