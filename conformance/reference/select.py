@@ -156,7 +156,8 @@ def overriding_policy(header: Header, options: Options) -> dict[str, Any] | None
         raise Refusal("OptionInvalid", "cost_weight")
     if policy["kind"] == "cost_weight":
         return {**policy, "cost_weight": weight}
-    priced = all(model.get("cost") is not None or model.get("price_input") is not None for model in models)
+    sources = ("cost", "price_input", "price_output", "price_request")
+    priced = all(any(model.get(source) is not None for source in sources) for model in models)
     return {"kind": "cost_weight", "cost_weight": weight, "unit": "usd" if priced else "calls"}
 
 
