@@ -1,10 +1,11 @@
 //! Request → features: hashed n-grams, cues, pooled static embedding, token count.
 
+use crate::compose::Composer;
 use crate::cues::{Context, CueScratch, Similarity};
 use crate::encoder::{Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_i8, inverse_norm};
-use crate::text::{Composer, LONGEST, NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
+use crate::text::{LONGEST, NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
 
 pub use crate::cues::{CUES, NAMES as CUE_NAMES};
 pub use crate::encoder::DIM;

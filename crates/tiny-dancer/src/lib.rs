@@ -5,6 +5,7 @@
 
 pub mod artifact;
 mod backends;
+mod compose;
 mod cues;
 pub mod encoder;
 mod error;
