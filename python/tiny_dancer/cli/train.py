@@ -21,14 +21,19 @@ def train(
     models: Models = None,
     seed: Seed = 0,
     created: Annotated[str, typer.Option(help="Date to record; the tool reads no clock.")] = "",
+    augment: Annotated[
+        bool,
+        typer.Option("--augment", help="Train on copies with typos and Markdown too, if held-out rows say so."),
+    ] = False,
 ) -> None:
+    from tiny_dancer import _core
     from tiny_dancer.training.api import fit, read_outcomes
     from tiny_dancer.training.fit import steps
 
     check_target(out)
     outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
-    with progress(steps()) as step:
-        fitted = fit(outcomes, seed=seed, created=created, progress=step)
+    with progress(steps() * (2 if augment else 1)) as step:
+        fitted = fit(outcomes, seed=seed, created=created, augment=augment, progress=step)
     write_file(out, fitted.artifact)
     policy = fitted.policy
     learned = ", ".join(fitted.chosen) or "nothing: no backend explains held-out rows"
@@ -37,6 +42,9 @@ def train(
         f"learned: {learned}",
         f"policy: {policy.kind}, best constant {outcomes.models[policy.best_constant]}",
     ]
+    if augment:
+        copies = _core.read_header(fitted.artifact)["training"].get("copies")
+        lines.append(f"copies: {'kept, ' + ' and '.join(copies) if copies else 'not kept, they do not help here'}")
     for name, index in ((name, index) for index, name in enumerate(outcomes.models)):
         share = float((fitted.decision == index).mean())
         if share:

@@ -12,6 +12,7 @@ from tiny_dancer.evaluation.router import evaluate_router
 from tiny_dancer.routing import Router, featurise
 from tiny_dancer.training import calibrate as calibrate_room
 from tiny_dancer.training import fit as fit_room
+from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.types import Outcomes
 
@@ -80,15 +81,27 @@ def fit(
     models: Sequence[str] | None = None,
     seed: int = 0,
     created: str = "",
+    augment: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
+
+    With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
+    it explains the differences between models at least as well; this needs the prompts.
+
+    Raises:
+        TrainingError: nothing to train on, or ``augment`` on a table without text.
 
     Example:
         fitted = tiny_dancer.fit("outcomes.parquet")
         Path("router.safetensors").write_bytes(fitted.artifact)
     """
-    return fit_room.fit(_outcomes(table, models), seed=seed, created=created, progress=progress)
+    outcomes = _outcomes(table, models)
+    copies = with_copies(outcomes, seed) if augment else None
+    plain = fit_room.fit(outcomes, seed=seed, created=created, progress=progress)
+    if copies is None:
+        return plain
+    return better_of(plain, fit_room.fit(copies, seed=seed, created=created, progress=progress))
 
 
 def calibrate(
