@@ -6,39 +6,20 @@ Copies carry their row's outcomes and group, and half its weight. This is the ev
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import draw, mean_with_interval, table, write
-from tiny_dancer import Outcomes, Router, fit
+from tiny_dancer import Router, fit
 from tiny_dancer.evaluation.metrics import apgr
 from tiny_dancer.evaluation.robustness import flip_share, perturb
 from tiny_dancer.routing import featurise
+from tiny_dancer.training.augment import with_copies
 
 FEW = {"gsm8k": 400, "mmlu": 1500}
 DRAWS = 5
-KINDS = ("typos", "markdown")
-
-
-def augmented(outcomes: Outcomes) -> Outcomes:
-    """The rows, and a copy of each under every kind of change that alters features."""
-    assert outcomes.prompt is not None
-    n = len(outcomes)
-    index = np.tile(np.arange(n), 1 + len(KINDS))
-    texts = list(outcomes.prompt)
-    for kind in KINDS:
-        texts += [perturb(text, kind, 1) for text in outcomes.prompt]  # type: ignore[arg-type]
-    weight = np.concatenate([np.ones(n), np.full(n * len(KINDS), 0.5)])
-    return replace(
-        outcomes.rows(index),
-        sample_id=tuple(str(i) for i in range(len(index))),
-        prompt=tuple(texts),
-        features=featurise(texts),
-        weight=weight,
-    )
 
 
 def main() -> None:
@@ -57,7 +38,7 @@ def main() -> None:
             marked = featurise([perturb(text, "markdown", 0) for text in held_out.prompt])
             for label, training in (
                 ("plain", outcomes.rows(train)),
-                ("augmented", augmented(outcomes.rows(train))),
+                ("augmented", with_copies(outcomes.rows(train), 1)),
             ):
                 router = Router(fit(training).artifact)
 
