@@ -2,15 +2,18 @@
 
     python benchmarks/micro/bench_import.py
 
-Prints one JSON line; each figure is the median of fresh interpreters, taken in turn.
+Each figure is the median of fresh interpreters, taken in turn.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import write
 
 REPEATS = 15
 TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
@@ -27,7 +30,9 @@ def main() -> None:
     pairs = [(seconds("numpy"), seconds("tiny_dancer")) for _ in range(REPEATS)]
     numpy, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
     figures = {"numpy_ms": numpy, "tiny_dancer_ms": ours, "beyond_numpy_ms": ours - numpy}
-    print(json.dumps({name: round(value * 1e3, 1) for name, value in figures.items()}))
+    write(
+        "import", {name: round(value * 1e3, 1) for name, value in figures.items()}, "Target: 60 ms beyond numpy."
+    )
 
 
 if __name__ == "__main__":
