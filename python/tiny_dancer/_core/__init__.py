@@ -53,6 +53,7 @@ __all__ = [
     "Router",
     "artifact_bytes",
     "data_file",
+    "data_path",
     "decide_features",
     "encode",
     "encoder",
@@ -65,10 +66,15 @@ __all__ = [
 _DTYPES = {np.dtype("<f4"): "f32", np.dtype("i1"): "i8", np.dtype("<u2"): "u16"}
 
 
+def data_path(name: str) -> Path:
+    """A file the wheel carries."""
+    # Not importlib.resources: importing that takes as long as all of this package.
+    return Path(__file__).parents[1] / "data" / name
+
+
 def data_file(name: str) -> bytes:
     """Bytes of a file the wheel carries."""
-    # Not importlib.resources: importing that takes as long as all of this package.
-    return (Path(__file__).parents[1] / "data" / name).read_bytes()
+    return data_path(name).read_bytes()
 
 
 @cache

@@ -35,8 +35,9 @@ def calibrate(
     map_: Map = None,
 ) -> None:
     from tiny_dancer import _core
+    from tiny_dancer.routing import read_artifact
     from tiny_dancer.training import calibrate as room
-    from tiny_dancer.training.api import read_artifact, read_outcomes
+    from tiny_dancer.training.api import read_outcomes
 
     asked = [max_quality_loss is not None, cost_cut is not None, share is not None]
     if sum(asked) != 1:

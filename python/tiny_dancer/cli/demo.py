@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +33,7 @@ def demo(
     from tiny_dancer.errors import NotCertifiedError
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
-    from tiny_dancer.evaluation.results import GuaranteeFigures
+    from tiny_dancer.evaluation.router import certificate
     from tiny_dancer.evaluation.split import grouped_folds
     from tiny_dancer.routing import Router
     from tiny_dancer.training.api import fit, read_outcomes
@@ -44,10 +43,7 @@ def demo(
     from tiny_dancer.training.judge import judge
 
     screen = console()
-    with tempfile.TemporaryDirectory() as folder:
-        sample = Path(folder) / "sample.parquet"
-        sample.write_bytes(_core.data_file("sample.parquet"))
-        outcomes = read_outcomes(sample)
+    outcomes = read_outcomes(_core.data_path("sample.parquet"))
     assert outcomes.features is not None
     screen.rule("1. A table: what each model scored on each request")
     means = ", ".join(
@@ -71,17 +67,9 @@ def demo(
         guarantee = None
         say(f"not certified: {error}")
     else:
-        artifact, found = certified.artifact, certified.certification
-        assert found is not None and found.index is not None
-        guarantee = GuaranteeFigures(
-            certified=True,
-            risk="mean",
-            reference=outcomes.models[fitted.policy.best_constant],
-            epsilon=epsilon,
-            delta=1 - confidence,
-            n=found.n,
-            p_value=found.p_values[found.index],
-        )
+        artifact = certified.artifact
+        guarantee = certificate(Router(artifact))
+        assert guarantee is not None
         say(guarantee.text())
         calls = ", ".join(f"{name} {share:.0%}" for name, share in certified.share.items())
         say(f"calls under it: {calls}")

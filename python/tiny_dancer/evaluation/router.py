@@ -35,7 +35,6 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
         )
     batch = router.route_features(outcomes.features)
     costs = batch.costs if np.isfinite(batch.costs).all() else None
-    found = router.guarantee
     return evaluate(
         batch.scores.astype(np.float64),
         costs,
@@ -44,26 +43,32 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
         title=title,
         seed=seed,
         robustness=robustness(router, outcomes, seed),
-        guarantee=None
-        if found is None
-        else GuaranteeFigures(
-            certified=True,
-            risk=found.risk,
-            reference=found.reference,
-            epsilon=found.epsilon,
-            delta=found.delta,
-            n=found.rows,
-            p_value=found.p_value,
-            date=found.date or None,
-        ),
+        guarantee=certificate(router),
+    )
+
+
+def certificate(router: Router) -> GuaranteeFigures | None:
+    """The certificate of a router as reports show it, or None."""
+    found = router.guarantee
+    if found is None:
+        return None
+    return GuaranteeFigures(
+        certified=True,
+        risk=found.risk,
+        reference=found.reference,
+        epsilon=found.epsilon,
+        delta=found.delta,
+        n=found.rows,
+        p_value=found.p_value,
+        date=found.date or None,
     )
 
 
 def robustness(router: Router, outcomes: Outcomes, seed: int) -> tuple[RobustnessFigures, ...]:
     """Share of decisions that change with harmless changes of the text; nothing where the table holds no text."""
-    if outcomes.prompt is None or outcomes.messages is not None:
+    if outcomes.prompt is None or outcomes.messages is not None or outcomes.features is None:
         return ()
-    before = router.route_batch(outcomes.prompt, tools=outcomes.tools).choice.astype(np.int64)
+    before = router.route_features(outcomes.features).choice.astype(np.int64)
     figures = []
     for kind in PERTURBATIONS:
         changed = [perturb(text, kind, seed) for text in outcomes.prompt]

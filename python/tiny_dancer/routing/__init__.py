@@ -1,6 +1,6 @@
 """From a request to a decision."""
 
 from tiny_dancer.routing.requests import featurise
-from tiny_dancer.routing.router import Router
+from tiny_dancer.routing.router import Router, read_artifact
 
-__all__ = ["Router", "featurise"]
+__all__ = ["Router", "featurise", "read_artifact"]

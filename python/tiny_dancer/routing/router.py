@@ -107,16 +107,7 @@ class Router:
             ArtifactError: the file is missing or no sound artifact (see its subclasses).
             OptionError: ``models`` names none of the artifact's, or gives a name twice.
         """
-        if artifact == "default":
-            return cls(_core.data_file("default.safetensors"), models=models)
-        remedy = "give the path of an artifact, or 'default'"
-        try:
-            data = Path(artifact).read_bytes()
-        except OSError as error:
-            raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
-        except (TypeError, ValueError) as error:  # no path at all, or a NUL in it
-            raise ArtifactError("artifact", repr(artifact), remedy) from error
-        return cls(data, models=models)
+        return cls(read_artifact(artifact), models=models)
 
     def __reduce__(self) -> tuple[Callable[..., Router], tuple[bytes, Mapping[str, str | ModelInfo] | None]]:
         """Pickles as the artifact it was loaded from."""
@@ -318,6 +309,23 @@ class Router:
             if not isinstance(name, str) or name not in self._index:
                 raise OptionError(field, repr(name), remedy)
         return [self._index[name] for name in listed]
+
+
+def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
+    """The bytes of an artifact; ``default`` is the one the package ships.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    if artifact == "default":
+        return _core.data_file("default.safetensors")
+    remedy = "give the path of an artifact, or 'default'"
+    try:
+        return Path(artifact).read_bytes()
+    except OSError as error:
+        raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
+    except (TypeError, ValueError) as error:  # no path at all, or a NUL in it
+        raise ArtifactError("artifact", repr(artifact), remedy) from error
 
 
 def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from tiny_dancer import _core
-from tiny_dancer.errors import ArtifactError
 from tiny_dancer.evaluation.router import evaluate_router
-from tiny_dancer.routing import Router, featurise
+from tiny_dancer.routing import Router, featurise, read_artifact
 from tiny_dancer.training import calibrate as calibrate_room
 from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
@@ -58,23 +57,6 @@ def _outcomes(table: Table, models: Sequence[str] | None = None) -> Outcomes:
     return table if isinstance(table, Outcomes) else read_outcomes(table, models=models)
 
 
-def read_artifact(artifact: Artifact) -> bytes:
-    """The artifact's bytes; ``default`` is the shipped one.
-
-    Raises:
-        ArtifactError: the file cannot be read.
-    """
-    if isinstance(artifact, bytes):
-        return artifact
-    if artifact == "default":
-        return _core.data_file("default.safetensors")
-    try:
-        return Path(artifact).read_bytes()
-    except OSError as error:
-        remedy = "give the path of an artifact, or 'default'"
-        raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
-
-
 def fit(
     table: Table,
     *,
@@ -120,7 +102,7 @@ def calibrate(
     ``models`` maps the artifact's names (roles, say) to the table's; see
     :func:`tiny_dancer.training.calibrate.calibrate` for the rest.
     """
-    data = calibrate_room.with_models(read_artifact(artifact), models or {})
+    data = calibrate_room.with_models(_bytes(artifact), models or {})
     return calibrate_room.calibrate(
         data,
         _outcomes(table, _names(data)),
@@ -139,9 +121,13 @@ def evaluate(
 
     ``models`` maps the artifact's names (roles, say) to the table's.
     """
-    data = calibrate_room.with_models(read_artifact(artifact), models or {})
+    data = calibrate_room.with_models(_bytes(artifact), models or {})
     title = "router" if isinstance(artifact, bytes) else str(artifact)
     return evaluate_router(Router(data), _outcomes(table, _names(data)), seed=seed, title=title)
+
+
+def _bytes(artifact: Artifact) -> bytes:
+    return artifact if isinstance(artifact, bytes) else read_artifact(artifact)
 
 
 def _names(data: bytes) -> list[str]:

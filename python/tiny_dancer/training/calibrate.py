@@ -264,6 +264,6 @@ def _fine_path(expected: Expected) -> list[Policy]:
 def _under(
     artifact: bytes, expected: Expected, policy: Policy, guarantee: dict[str, Any] | None, reference: int
 ) -> Calibrated:
-    header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee, "self_check": []}
+    header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
     data = with_self_checks(_core.with_header(artifact, header))
     return Calibrated(data, policy, expected.share(policy), expected.relative_cost(policy, reference), None)
