@@ -63,5 +63,5 @@ set-up: $(EXTENSION)
 
 # The extension, the `tiny-dancer` command and the dependencies of the package and its extras.
 $(EXTENSION): .venv/.tools $(ENGINE_SOURCES)
-	$(BIN)/maturin develop --quiet --release --locked --extras train,report
+	$(BIN)/maturin develop --quiet --release --locked --extras train,report,sqlite
 	@touch $@

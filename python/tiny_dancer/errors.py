@@ -14,6 +14,9 @@ Every error names the field at fault, the value found there and the remedy::
     ├── DataError                an outcomes table that cannot be used
     ├── TrainingError            training cannot proceed on these rows
     ├── NotCertifiedError        no policy meets the asked guarantee
+    ├── CandidateError           a candidate or candidate set that cannot be used
+    ├── StorageError             the database cannot be opened, read or written
+    ├── RegistryError            a version that cannot be added, promoted or removed
     └── MissingExtraError        an optional dependency is not installed
 """
 
@@ -80,6 +83,18 @@ class TrainingError(TinyDancerError):
 
 class NotCertifiedError(TinyDancerError):
     """No policy meets the asked guarantee on these rows."""
+
+
+class CandidateError(TinyDancerError):
+    """A candidate or candidate set that cannot be used."""
+
+
+class StorageError(TinyDancerError):
+    """The database cannot be opened, read or written."""
+
+
+class RegistryError(TinyDancerError):
+    """A version that cannot be added, promoted or removed."""
 
 
 class MissingExtraError(TinyDancerError):

@@ -1,0 +1,1 @@
+"""Versions of artifacts: add, promote, roll back, retire; hot reload by atomic swap."""

@@ -1,0 +1,1 @@
+"""Circuit breaker and fallback levels: an answer for every request, and the reason for it."""

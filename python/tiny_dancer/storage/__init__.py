@@ -1,0 +1,1 @@
+"""What must outlive the process: candidates, routing history, outcomes and feedback. The only SQL."""
