@@ -1,6 +1,9 @@
 //! Python binding: converts arguments, forwards to the engine, converts results. No logic of its own.
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // PyO3 passes arguments by value, one each
 
+mod candidates;
+mod classifier;
+mod conformal;
 mod convert;
 mod router;
 
@@ -114,8 +117,7 @@ fn write_artifact<'py>(
 /// The header of an artifact as JSON, self-checks not run.
 #[pyfunction]
 fn artifact_header(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
-    let (header, _) = tiny_dancer::artifact::Tensors::open(bytes).map_err(|error| to_exception(py, error))?;
-    Ok(serde_json::to_string(&header).unwrap_or_default())
+    tiny_dancer::artifact::header(bytes).map_err(|error| to_exception(py, error))
 }
 
 /// An artifact's bytes with another header (JSON): tensors stay as they are.
@@ -129,6 +131,9 @@ fn rewrite_artifact<'py>(py: Python<'py>, bytes: &[u8], header: &str) -> PyResul
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Encoder>()?;
     module.add_class::<router::Router>()?;
+    candidates::register(module)?;
+    classifier::register(module)?;
+    conformal::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(write_artifact, module)?)?;
     module.add_function(wrap_pyfunction!(artifact_header, module)?)?;

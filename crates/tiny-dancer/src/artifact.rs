@@ -1,22 +1,27 @@
 //! Bytes ↔ model: one safetensors file whose sizes, version, checksum and numbers are checked before use.
 //!
-//! `__metadata__` holds three strings: `tiny_dancer` (a JSON [`Header`]), `sha256` (hex, over the tensor bytes) and
-//! `header_sha256` (hex, over the JSON; checked where present).
-//! Loading reads; it never executes anything.
+//! `__metadata__` holds three strings: `tiny_dancer` (the header, JSON), `sha256` (hex, over the tensor bytes) and
+//! `header_sha256` (hex, over the JSON; checked where present). What a header holds depends on the [`Kind`] of
+//! artifact. Loading reads; it never executes anything.
+
+mod request_router;
 
 use std::collections::{BTreeMap, HashMap};
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub use request_router::{
+    BackendSpec, CostUnit, FeatureSpec, Guarantee, Header, ModelSpec, Policy, SelfCheck,
+};
+
 /// Artifacts of another MAJOR are refused.
 pub const FORMAT: &str = "1.0.0";
-/// The one kind this engine routes with.
-pub const KIND: &str = "request-router";
 /// Largest artifact, in bytes: far above any real one (512 KiB), far below what hurts.
 pub const LARGEST_FILE: usize = 64 << 20;
 /// Largest safetensors header, in bytes.
@@ -32,180 +37,16 @@ const LARGEST_NUMBER: f64 = 1e9;
 /// Most models one artifact may route among.
 pub const MOST_MODELS: usize = 512;
 
-/// A model the artifact chooses among.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct ModelSpec {
-    /// Its name, or a role (`weak`, `strong`) that the user maps to a model.
-    pub name: String,
-    /// USD per prompt token.
-    #[serde(default)]
-    pub price_input: Option<f64>,
-    /// USD per output token.
-    #[serde(default)]
-    pub price_output: Option<f64>,
-    /// USD per request.
-    #[serde(default)]
-    pub price_request: Option<f64>,
-    /// Output tokens to expect, on average.
-    #[serde(default)]
-    pub expected_output_tokens: Option<f64>,
-    /// Cost in USD as measured: [constant, per prompt token, per unit of the verbosity score]. Used when prices
-    /// are absent.
-    #[serde(default)]
-    pub cost: Option<[f64; 3]>,
-    /// Latency in seconds as measured: [constant, per prompt token].
-    #[serde(default)]
-    pub latency: Option<[f64; 2]>,
-    /// Prompt plus output tokens the model accepts.
-    #[serde(default)]
-    pub context_window: Option<u32>,
-    /// Held-out paired evidence allows leaving the best constant for this model.
-    #[serde(default = "yes")]
-    pub cleared: bool,
-}
+/// What the header of one kind of artifact holds.
+pub trait Kind: Serialize + DeserializeOwned {
+    /// The word in the header's `kind`.
+    const KIND: &'static str;
 
-impl ModelSpec {
-    /// Whether anything says what it costs.
-    pub(crate) fn is_priced(&self) -> bool {
-        let prices = [self.price_input, self.price_output, self.price_request];
-        self.cost.is_some() || prices.iter().any(Option::is_some)
-    }
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// A learned scorer's kind and the prefix of its tensors.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct BackendSpec {
-    /// `linear`, `trees` or `memory`.
-    pub kind: String,
-    /// Prefix of its tensors' names.
-    pub name: String,
-}
-
-/// What the features must be for the weights to mean anything.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct FeatureSpec {
-    /// Version of the featuriser, [`crate::features::SPEC`].
-    pub spec: String,
-    /// Checksum of the static encoder; absent when no backend reads the embedding or the token counts.
-    #[serde(default)]
-    pub encoder: Option<String>,
-}
-
-/// How scores become a choice.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Policy {
-    /// Always the same model.
-    Constant {
-        /// Its index.
-        model: usize,
-    },
-    /// `strong` where its expected gain over `weak` is at least the threshold, else `weak`.
-    Threshold {
-        /// Index of the cheaper model.
-        weak: usize,
-        /// Index of the dearer model.
-        strong: usize,
-        /// Least gain worth the dearer model.
-        threshold: f64,
-    },
-    /// argmax of quality − `cost_weight` · cost.
-    CostWeight {
-        /// λ, quality per unit of cost.
-        cost_weight: f64,
-        /// Unit of cost.
-        unit: CostUnit,
-    },
-}
-
-/// What a policy counts as cost.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum CostUnit {
-    /// US dollars.
-    Usd,
-    /// Calls of the best constant model: for tables without costs.
-    Calls,
-}
-
-/// A certified bound on the quality given up (Learn-then-Test).
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct Guarantee {
-    /// ε: largest risk allowed.
-    pub epsilon: f64,
-    /// δ: probability, over calibration rows, that the bound fails.
-    pub delta: f64,
-    /// `mean` or `harm`.
-    pub risk: String,
-    /// The model against which quality is lost.
-    pub reference: String,
-    /// Independent calibration rows (or groups).
-    pub rows: u64,
-    /// p-value of "the risk exceeds ε".
-    pub p_value: f64,
-    /// Digest of the calibration rows.
-    pub data_digest: String,
-    /// Date, as the caller gave it.
-    pub date: String,
-    /// Mean loss seen on the calibration rows.
-    pub observed_risk: f64,
-}
-
-/// A request with the decision it must lead to.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct SelfCheck {
-    /// The request's text.
-    pub text: String,
-    /// Index of the model chosen.
-    pub choice: usize,
-    /// Quality expected of each model.
-    pub quality: Vec<f32>,
-}
-
-/// Everything about an artifact that is not a weight.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct Header {
-    /// Format version, see [`FORMAT`].
-    pub format: String,
-    /// See [`KIND`].
-    pub kind: String,
-    /// Version of this artifact (semver).
-    pub version: String,
-    /// Date of making, as the caller gave it.
-    #[serde(default)]
-    pub created: String,
-    /// Models, in order of the tensors' columns.
-    pub models: Vec<ModelSpec>,
-    /// Index of the model that is best for all requests.
-    pub best_constant: usize,
-    /// Feature contract.
-    pub features: FeatureSpec,
-    /// Learned scorers, in order of the stack's rows.
-    pub backends: Vec<BackendSpec>,
-    /// Components each backend gives.
-    pub components: usize,
-    /// How scores become a choice.
-    pub policy: Policy,
-    /// Utility by which another model must beat the best constant.
-    #[serde(default)]
-    pub guard_margin: f64,
-    /// A model whose expected quality is within this of the highest belongs to the prediction set.
-    pub set_width: f64,
-    /// Coverage the prediction set was calibrated for.
-    pub set_coverage: f64,
-    /// Certificate, if one was earned.
-    #[serde(default)]
-    pub guarantee: Option<Guarantee>,
-    /// Requests with their decisions.
-    #[serde(default)]
-    pub self_check: Vec<SelfCheck>,
-    /// What the engine does not read: training data digest, metrics, settings.
-    #[serde(flatten)]
-    pub rest: BTreeMap<String, serde_json::Value>,
+    /// Whether the header means something the engine can run.
+    ///
+    /// # Errors
+    /// `ArtifactInvalid`, naming the field.
+    fn check(&self) -> Result<()>;
 }
 
 /// One tensor to write.
@@ -213,7 +54,7 @@ pub struct Header {
 pub struct TensorData {
     /// Its name.
     pub name: String,
-    /// `f32`, `i8` or `u16`.
+    /// `f32`, `i8`, `u8` or `u16`.
     pub dtype: String,
     /// Its shape.
     pub shape: Vec<usize>,
@@ -225,12 +66,12 @@ fn invalid(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str
     Error::new(ErrorKind::ArtifactInvalid, field, value, remedy)
 }
 
-/// Serialises an artifact; `header` is the JSON of a [`Header`].
+/// Serialises an artifact; `header` is the JSON of a [`Kind`]'s header.
 ///
 /// # Errors
 /// `ArtifactInvalid` where the header or a tensor is malformed.
 pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
-    let parsed = parse_header(header)?;
+    let json = checked_header(header)?;
     // safetensors orders by dtype, then name; the checksum covers the bytes in the file's own order.
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -241,14 +82,14 @@ pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
         let dtype = match tensor.dtype.as_str() {
             "f32" => Dtype::F32,
             "i8" => Dtype::I8,
+            "u8" => Dtype::U8,
             "u16" => Dtype::U16,
-            other => return Err(invalid(&tensor.name, other, "use f32, i8 or u16")),
+            other => return Err(invalid(&tensor.name, other, "use f32, i8, u8 or u16")),
         };
         let view = TensorView::new(dtype, tensor.shape.clone(), &tensor.bytes)
             .map_err(|error| invalid(&tensor.name, error, "shape and bytes disagree"))?;
         views.push((tensor.name.clone(), view));
     }
-    let json = serde_json::to_string(&parsed).map_err(|error| invalid("header", error, "must be JSON"))?;
     let blank =
         serialize(views.clone(), None).map_err(|error| invalid("tensors", error, "cannot be written"))?;
     let checksum = hex(&Sha256::digest(&blank[data_start(&blank)?..]));
@@ -267,13 +108,14 @@ pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`Tensors::open`] and [`write`].
 pub fn rewrite(bytes: &[u8], header: &str) -> Result<Vec<u8>> {
-    let (_, tensors) = Tensors::open(bytes)?;
-    let copies = tensors.file.tensors().into_iter().map(|(name, view)| {
+    let (_, file) = open(bytes, None)?;
+    let copies = file.tensors().into_iter().map(|(name, view)| {
         let dtype = match view.dtype() {
             Dtype::F32 => "f32",
             Dtype::I8 => "i8",
+            Dtype::U8 => "u8",
             Dtype::U16 => "u16",
-            other => return Err(invalid(&name, format!("{other:?}"), "artifacts hold f32, i8 and u16")),
+            other => return Err(invalid(&name, format!("{other:?}"), "artifacts hold f32, i8, u8 and u16")),
         };
         let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
         Ok(TensorData { name, dtype: dtype.to_owned(), shape, bytes })
@@ -336,8 +178,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Checks bounds, version and checksum of a tensor file and gives its JSON header with its tensors.
-pub(crate) fn open<'a>(bytes: &'a [u8], kind: &str) -> Result<(String, SafeTensors<'a>)> {
+/// Checks bounds, version, checksum and, where one is asked for, kind of a tensor file; gives its JSON header with
+/// its tensors.
+pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, SafeTensors<'a>)> {
     let start = data_start(bytes)?;
     let broken = |error: safetensors::SafeTensorError| {
         invalid("file", error, "the file is damaged or no artifact; fetch or train it again")
@@ -366,7 +209,7 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: &str) -> Result<(String, SafeTenso
     Ok((json, SafeTensors::deserialize(bytes).map_err(broken)?))
 }
 
-fn check_format(json: &str, kind: &str) -> Result<()> {
+fn check_format(json: &str, kind: Option<&str>) -> Result<()> {
     #[derive(Deserialize)]
     struct Prefix {
         format: String,
@@ -383,74 +226,43 @@ fn check_format(json: &str, kind: &str) -> Result<()> {
             format!("this engine reads format {FORMAT}; install a matching tiny-dancer or train again"),
         ));
     }
-    if prefix.kind != kind {
+    if let Some(kind) = kind.filter(|kind| *kind != prefix.kind) {
         return Err(invalid("kind", &prefix.kind, &format!("expected {kind}")));
     }
     Ok(())
 }
 
-fn parse_header(json: &str) -> Result<Header> {
-    let header: Header = serde_json::from_str(json)
+fn parse_header<K: Kind>(json: &str) -> Result<K> {
+    let header: K = serde_json::from_str(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     header.check()?;
     Ok(header)
 }
 
-impl Header {
-    pub(crate) fn check(&self) -> Result<()> {
-        let models = self.models.len();
-        let bad = |field: &str, value: String| Err(invalid(field, value, "train the artifact again"));
-        if models == 0 || models > MOST_MODELS {
-            return bad("models", format!("{models} models"));
-        }
-        for (index, model) in self.models.iter().enumerate() {
-            if model.name.is_empty() || self.models[..index].iter().any(|other| other.name == model.name) {
-                return bad("models", format!("name {:?} is empty or given twice", model.name));
-            }
-            let prices =
-                [model.price_input, model.price_output, model.price_request, model.expected_output_tokens];
-            let numbers = prices.iter().flatten().chain(model.cost.iter().flatten());
-            let mut numbers = numbers.chain(model.latency.iter().flatten());
-            if numbers.any(|number| number.is_nan() || number.abs() > LARGEST_NUMBER)
-                || prices.iter().flatten().any(|&price| price < 0.0)
-            {
-                return bad("models", format!("a price or coefficient of {:?} is not usable", model.name));
-            }
-        }
-        if self.best_constant >= models {
-            return bad("best_constant", self.best_constant.to_string());
-        }
-        if self.components > MOST_COMPONENTS || (self.components == 0) != self.backends.is_empty() {
-            return bad("components", self.components.to_string());
-        }
-        if self.backends.len() > MOST_BACKENDS {
-            return bad("backends", format!("{} backends", self.backends.len()));
-        }
-        for (index, backend) in self.backends.iter().enumerate() {
-            // One set of tensors loaded many times would multiply the memory an artifact takes.
-            if self.backends[..index].iter().any(|other| other.name == backend.name) {
-                return bad("backends", format!("name {:?} is given twice", backend.name));
-            }
-        }
-        if self.self_check.len() > MOST_SELF_CHECKS {
-            return bad("self_check", format!("{} requests", self.self_check.len()));
-        }
-        let policy_fits = match self.policy {
-            Policy::Constant { model } => model < models,
-            Policy::Threshold { weak, strong, threshold } => {
-                weak < models && strong < models && weak != strong && threshold.is_finite()
-            }
-            Policy::CostWeight { cost_weight, .. } => cost_weight.is_finite() && cost_weight >= 0.0,
-        };
-        if !policy_fits {
-            return bad("policy", format!("{:?}", self.policy));
-        }
-        let finite = [self.guard_margin, self.set_width, self.set_coverage];
-        if finite.iter().any(|number| !number.is_finite() || *number < 0.0) || self.set_coverage > 1.0 {
-            return bad("guard_margin, set_width, set_coverage", format!("{finite:?}"));
-        }
-        Ok(())
+/// The header `json`, checked as its kind demands and written the one way.
+fn checked_header(json: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Prefix {
+        kind: String,
     }
+    fn again<K: Kind>(json: &str) -> Result<String> {
+        serde_json::to_string(&parse_header::<K>(json)?)
+            .map_err(|error| invalid("header", error, "must be JSON"))
+    }
+    let prefix: Prefix = serde_json::from_str(json)
+        .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
+    match prefix.kind.as_str() {
+        Header::KIND => again::<Header>(json),
+        unknown => Err(invalid("kind", unknown, &format!("this engine knows {}", Header::KIND))),
+    }
+}
+
+/// The header of an artifact as JSON, checked as its kind demands; self-checks are not run.
+///
+/// # Errors
+/// As [`Tensors::open`].
+pub fn header(bytes: &[u8]) -> Result<String> {
+    checked_header(&open(bytes, None)?.0)
 }
 
 /// An artifact's tensors, each checked when it is asked for.
@@ -464,8 +276,8 @@ impl<'a> Tensors<'a> {
     ///
     /// # Errors
     /// `ArtifactInvalid`, `ArtifactVersion` or `ArtifactChecksum`, each naming what is wrong.
-    pub fn open(bytes: &'a [u8]) -> Result<(Header, Self)> {
-        let (json, file) = open(bytes, KIND)?;
+    pub fn open<K: Kind>(bytes: &'a [u8]) -> Result<(K, Self)> {
+        let (json, file) = open(bytes, Some(K::KIND))?;
         Ok((parse_header(&json)?, Self { file }))
     }
 

@@ -5,10 +5,14 @@
 
 pub mod artifact;
 mod backends;
+pub mod candidates;
+pub mod classifier;
 mod compose;
+pub mod conformal;
 mod cues;
 pub mod encoder;
 mod error;
+pub mod fastgrnn;
 pub mod features;
 mod kernels;
 mod router;

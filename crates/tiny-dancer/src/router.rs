@@ -1,6 +1,6 @@
 //! Ties the rooms together: request → features → components → quality → choice.
 
-use crate::artifact::{BackendSpec, CostUnit, Header, ModelSpec, Policy, Tensors};
+use crate::artifact::{BackendSpec, CostUnit, Header, Kind, ModelSpec, Policy, Tensors};
 use crate::backends::{self, Backend, BackendScratch};
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
@@ -61,7 +61,7 @@ impl Router {
     /// `ArtifactInvalid`, `ArtifactVersion`, `ArtifactChecksum`, `ArtifactSelfCheck`, or `EncoderMissing` where
     /// the artifact was trained with a static encoder and `encoder` is none or another.
     pub fn from_bytes(bytes: &[u8], encoder: Option<&Encoder>) -> Result<Self> {
-        let (header, tensors) = Tensors::open(bytes)?;
+        let (header, tensors) = Tensors::open::<Header>(bytes)?;
         if header.features.spec != SPEC {
             return Err(Error::new(
                 ErrorKind::ArtifactVersion,

@@ -497,7 +497,7 @@ proptest! {
         let mut shuffled = draft.clone();
         shuffled.tensors.reverse();
         prop_assert_eq!(&shuffled.bytes(), &bytes, "order of tensors");
-        let (header, _) = Tensors::open(&bytes).expect("sound");
+        let (header, _) = Tensors::open::<artifact::Header>(&bytes).expect("sound");
         prop_assert_eq!(&header, &draft.header);
         let rewritten = artifact::rewrite(&bytes, &draft.json()).expect("sound");
         prop_assert_eq!(&rewritten, &bytes);

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tiny_dancer::artifact::{
-    BackendSpec, CostUnit, FORMAT, FeatureSpec, Header, KIND, ModelSpec, Policy, SelfCheck, TensorData, write,
+    BackendSpec, CostUnit, FORMAT, FeatureSpec, Header, Kind, ModelSpec, Policy, SelfCheck, TensorData, write,
 };
 use tiny_dancer::encoder::{DIM, Encoder};
 use tiny_dancer::features::{CUES, Request, SPEC};
@@ -208,7 +208,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
     };
     Header {
         format: FORMAT.to_owned(),
-        kind: KIND.to_owned(),
+        kind: Header::KIND.to_owned(),
         version: "0.1.0".to_owned(),
         created: "2026-01-01".to_owned(),
         models: specs,

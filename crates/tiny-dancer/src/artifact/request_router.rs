@@ -1,0 +1,243 @@
+//! The header of an artifact that routes requests among models.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, LARGEST_NUMBER, MOST_BACKENDS, MOST_COMPONENTS, MOST_MODELS, MOST_SELF_CHECKS, invalid};
+use crate::error::Result;
+
+/// A model the artifact chooses among.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct ModelSpec {
+    /// Its name, or a role (`weak`, `strong`) that the user maps to a model.
+    pub name: String,
+    /// USD per prompt token.
+    #[serde(default)]
+    pub price_input: Option<f64>,
+    /// USD per output token.
+    #[serde(default)]
+    pub price_output: Option<f64>,
+    /// USD per request.
+    #[serde(default)]
+    pub price_request: Option<f64>,
+    /// Output tokens to expect, on average.
+    #[serde(default)]
+    pub expected_output_tokens: Option<f64>,
+    /// Cost in USD as measured: [constant, per prompt token, per unit of the verbosity score]. Used when prices
+    /// are absent.
+    #[serde(default)]
+    pub cost: Option<[f64; 3]>,
+    /// Latency in seconds as measured: [constant, per prompt token].
+    #[serde(default)]
+    pub latency: Option<[f64; 2]>,
+    /// Prompt plus output tokens the model accepts.
+    #[serde(default)]
+    pub context_window: Option<u32>,
+    /// Held-out paired evidence allows leaving the best constant for this model.
+    #[serde(default = "yes")]
+    pub cleared: bool,
+}
+
+impl ModelSpec {
+    /// Whether anything says what it costs.
+    pub(crate) fn is_priced(&self) -> bool {
+        let prices = [self.price_input, self.price_output, self.price_request];
+        self.cost.is_some() || prices.iter().any(Option::is_some)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A learned scorer's kind and the prefix of its tensors.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct BackendSpec {
+    /// `linear`, `trees` or `memory`.
+    pub kind: String,
+    /// Prefix of its tensors' names.
+    pub name: String,
+}
+
+/// What the features must be for the weights to mean anything.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct FeatureSpec {
+    /// Version of the featuriser, [`crate::features::SPEC`].
+    pub spec: String,
+    /// Checksum of the static encoder; absent when no backend reads the embedding or the token counts.
+    #[serde(default)]
+    pub encoder: Option<String>,
+}
+
+/// How scores become a choice.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Policy {
+    /// Always the same model.
+    Constant {
+        /// Its index.
+        model: usize,
+    },
+    /// `strong` where its expected gain over `weak` is at least the threshold, else `weak`.
+    Threshold {
+        /// Index of the cheaper model.
+        weak: usize,
+        /// Index of the dearer model.
+        strong: usize,
+        /// Least gain worth the dearer model.
+        threshold: f64,
+    },
+    /// argmax of quality − `cost_weight` · cost.
+    CostWeight {
+        /// λ, quality per unit of cost.
+        cost_weight: f64,
+        /// Unit of cost.
+        unit: CostUnit,
+    },
+}
+
+/// What a policy counts as cost.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum CostUnit {
+    /// US dollars.
+    Usd,
+    /// Calls of the best constant model: for tables without costs.
+    Calls,
+}
+
+/// A certified bound on the quality given up (Learn-then-Test).
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Guarantee {
+    /// ε: largest risk allowed.
+    pub epsilon: f64,
+    /// δ: probability, over calibration rows, that the bound fails.
+    pub delta: f64,
+    /// `mean` or `harm`.
+    pub risk: String,
+    /// The model against which quality is lost.
+    pub reference: String,
+    /// Independent calibration rows (or groups).
+    pub rows: u64,
+    /// p-value of "the risk exceeds ε".
+    pub p_value: f64,
+    /// Digest of the calibration rows.
+    pub data_digest: String,
+    /// Date, as the caller gave it.
+    pub date: String,
+    /// Mean loss seen on the calibration rows.
+    pub observed_risk: f64,
+}
+
+/// A request with the decision it must lead to.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct SelfCheck {
+    /// The request's text.
+    pub text: String,
+    /// Index of the model chosen.
+    pub choice: usize,
+    /// Quality expected of each model.
+    pub quality: Vec<f32>,
+}
+
+/// Everything about an artifact that is not a weight.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Header {
+    /// Format version, see [`super::FORMAT`].
+    pub format: String,
+    /// See [`Kind::KIND`].
+    pub kind: String,
+    /// Version of this artifact (semver).
+    pub version: String,
+    /// Date of making, as the caller gave it.
+    #[serde(default)]
+    pub created: String,
+    /// Models, in order of the tensors' columns.
+    pub models: Vec<ModelSpec>,
+    /// Index of the model that is best for all requests.
+    pub best_constant: usize,
+    /// Feature contract.
+    pub features: FeatureSpec,
+    /// Learned scorers, in order of the stack's rows.
+    pub backends: Vec<BackendSpec>,
+    /// Components each backend gives.
+    pub components: usize,
+    /// How scores become a choice.
+    pub policy: Policy,
+    /// Utility by which another model must beat the best constant.
+    #[serde(default)]
+    pub guard_margin: f64,
+    /// A model whose expected quality is within this of the highest belongs to the prediction set.
+    pub set_width: f64,
+    /// Coverage the prediction set was calibrated for.
+    pub set_coverage: f64,
+    /// Certificate, if one was earned.
+    #[serde(default)]
+    pub guarantee: Option<Guarantee>,
+    /// Requests with their decisions.
+    #[serde(default)]
+    pub self_check: Vec<SelfCheck>,
+    /// What the engine does not read: training data digest, metrics, settings.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
+}
+
+impl Kind for Header {
+    const KIND: &'static str = "request-router";
+
+    fn check(&self) -> Result<()> {
+        let models = self.models.len();
+        let bad = |field: &str, value: String| Err(invalid(field, value, "train the artifact again"));
+        if models == 0 || models > MOST_MODELS {
+            return bad("models", format!("{models} models"));
+        }
+        for (index, model) in self.models.iter().enumerate() {
+            if model.name.is_empty() || self.models[..index].iter().any(|other| other.name == model.name) {
+                return bad("models", format!("name {:?} is empty or given twice", model.name));
+            }
+            let prices =
+                [model.price_input, model.price_output, model.price_request, model.expected_output_tokens];
+            let numbers = prices.iter().flatten().chain(model.cost.iter().flatten());
+            let mut numbers = numbers.chain(model.latency.iter().flatten());
+            if numbers.any(|number| number.is_nan() || number.abs() > LARGEST_NUMBER)
+                || prices.iter().flatten().any(|&price| price < 0.0)
+            {
+                return bad("models", format!("a price or coefficient of {:?} is not usable", model.name));
+            }
+        }
+        if self.best_constant >= models {
+            return bad("best_constant", self.best_constant.to_string());
+        }
+        if self.components > MOST_COMPONENTS || (self.components == 0) != self.backends.is_empty() {
+            return bad("components", self.components.to_string());
+        }
+        if self.backends.len() > MOST_BACKENDS {
+            return bad("backends", format!("{} backends", self.backends.len()));
+        }
+        for (index, backend) in self.backends.iter().enumerate() {
+            // One set of tensors loaded many times would multiply the memory an artifact takes.
+            if self.backends[..index].iter().any(|other| other.name == backend.name) {
+                return bad("backends", format!("name {:?} is given twice", backend.name));
+            }
+        }
+        if self.self_check.len() > MOST_SELF_CHECKS {
+            return bad("self_check", format!("{} requests", self.self_check.len()));
+        }
+        let policy_fits = match self.policy {
+            Policy::Constant { model } => model < models,
+            Policy::Threshold { weak, strong, threshold } => {
+                weak < models && strong < models && weak != strong && threshold.is_finite()
+            }
+            Policy::CostWeight { cost_weight, .. } => cost_weight.is_finite() && cost_weight >= 0.0,
+        };
+        if !policy_fits {
+            return bad("policy", format!("{:?}", self.policy));
+        }
+        let finite = [self.guard_margin, self.set_width, self.set_coverage];
+        if finite.iter().any(|number| !number.is_finite() || *number < 0.0) || self.set_coverage > 1.0 {
+            return bad("guard_margin, set_width, set_coverage", format!("{finite:?}"));
+        }
+        Ok(())
+    }
+}

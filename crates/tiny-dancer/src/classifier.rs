@@ -1,0 +1,1 @@
+//! Text or vector sequences to labels: FastGRNN or a bag of embeddings under one door.

@@ -1,0 +1,1 @@
+//! Conformal prediction: thresholds with finite-sample coverage, and the sets they give.
