@@ -28,8 +28,8 @@ from tiny_dancer.errors import (
     TinyDancerError,
     TrainingError,
 )
-from tiny_dancer.routing import Router
-from tiny_dancer.types import Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
+from tiny_dancer.routing import Classifier, Router
+from tiny_dancer.types import Classification, Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
 
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
@@ -46,6 +46,8 @@ __all__ = [
     "ArtifactVersionError",
     "Calibrated",
     "CandidateError",
+    "Classification",
+    "Classifier",
     "DataError",
     "Decision",
     "DecisionBatch",

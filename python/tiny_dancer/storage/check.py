@@ -10,7 +10,7 @@ import numpy as np
 from tiny_dancer.errors import CandidateError, OptionError, StorageError, TinyDancerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -180,7 +180,9 @@ def _norm(where: str, embedding: npt.NDArray[np.float32]) -> float:
         raise CandidateError(where, "NaN or infinite", "give finite numbers")
     if not SMALLEST_NORM <= norm <= LARGEST_NORM:
         raise CandidateError(
-            where, f"norm {norm:g}", f"scale it to between {SMALLEST_NORM:g} and {LARGEST_NORM:g}; zero has no direction"
+            where,
+            f"norm {norm:g}",
+            f"scale it to between {SMALLEST_NORM:g} and {LARGEST_NORM:g}; zero has no direction",
         )
     return norm
 
@@ -189,9 +191,7 @@ def _describe(value: object) -> str:
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def query(
-    embedding: npt.NDArray[np.float32], k: int, max_distance: float | None
-) -> npt.NDArray[np.float32]:
+def query(embedding: npt.NDArray[np.float32], k: int, max_distance: float | None) -> npt.NDArray[np.float32]:
     """Checks a search's arguments.
 
     Returns:
@@ -209,3 +209,35 @@ def query(
     if max_distance is not None and not 0 <= max_distance <= 2:
         raise OptionError("max_distance", max_distance, "give a cosine distance between 0 and 2")
     return (embedding / norm).astype(np.float32, copy=False)
+
+
+def texts(field: str, values: Iterable[str]) -> tuple[str, ...]:
+    """Texts to look up.
+
+    Raises:
+        OptionError: one text instead of several, or something else among them.
+    """
+    if isinstance(values, str):
+        raise OptionError(field, values, "give a list of texts")
+    listed = tuple(values)
+    for value in listed:
+        stored_text(field, value, empty=True, error=OptionError)
+    return listed
+
+
+def history(
+    since: float | None, until: float | None, decision_ids: Iterable[str] | None, most: int | None
+) -> tuple[str, ...] | None:
+    """Checks what a history is asked for.
+
+    Returns:
+        The decision ids, or None for all.
+
+    Raises:
+        OptionError: one of them is not what it should be.
+    """
+    limit(most)
+    for field, value in (("since", since), ("until", until)):
+        if value is not None:
+            utc_seconds(field, value, error=OptionError)
+    return None if decision_ids is None else texts("decision_ids", decision_ids)

@@ -29,9 +29,7 @@ class Nearest:
     distances: npt.NDArray[np.float64]
 
 
-def cosine_distances(
-    matrix: npt.NDArray[np.float32], query: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
+def cosine_distances(matrix: npt.NDArray[np.float32], query: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """float64 [n], 1 - cosine of each row of ``matrix`` [n, d] with ``query`` [d], whatever rows stand beside it."""
     wide, direction = matrix.astype(np.float64), query.astype(np.float64)
     # Not a matrix product: its order of summation depends on where in the matrix a row stands.

@@ -72,7 +72,9 @@ class MemoryStorage:
             self._dimension = dimension
         if dimension != self._dimension:
             raise CandidateError(
-                "embedding", f"dimension {dimension}", f"the stored candidates have {self._dimension}: use their encoder"
+                "embedding",
+                f"dimension {dimension}",
+                f"the stored candidates have {self._dimension}: use their encoder",
             )
 
     def _put(self, records: list[CandidateRecord]) -> None:
@@ -85,8 +87,9 @@ class MemoryStorage:
 
     def delete_candidates(self, ids: Iterable[str]) -> int:
         """Removes candidates; returns how many there were."""
+        listed = check.texts("ids", ids)
         with self._open_lock():
-            present = [each for each in dict.fromkeys(ids) if self._candidates.pop(each, None) is not None]
+            present = [each for each in dict.fromkeys(listed) if self._candidates.pop(each, None) is not None]
             self._mirror.drop(present)
             return len(present)
 
@@ -94,8 +97,9 @@ class MemoryStorage:
         self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
     ) -> tuple[CandidateRecord, ...]:
         """Candidates with their embeddings, in the order of ``ids``, or all by id."""
+        named = None if ids is None else check.texts("ids", ids)
         with self._open_lock():
-            names = sorted(self._candidates) if ids is None else dict.fromkeys(ids)
+            names = sorted(self._candidates) if named is None else dict.fromkeys(named)
             found = [self._candidates[each] for each in names if each in self._candidates]
             return tuple(_owned(record) for record in found if filter is None or filter.passes(record))
 
@@ -112,9 +116,7 @@ class MemoryStorage:
         """The nearest candidates by cosine, exactly."""
         query = check.query(query_embedding, k, max_distance)
         with self._open_lock():
-            found = self._mirror.nearest(
-                query, k, filter=filter, max_distance=max_distance, embeddings=embeddings
-            )
+            found = self._mirror.nearest(query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
             if touch:
                 self._touch([each.candidate.id for each in found], time.time())
             return found
@@ -175,11 +177,9 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[RoutingRecord, ...]:
         """Decisions with ``since <= time < until``, newest first."""
-        rows = self._history(self._routing, since, until, decision_ids, None if kind is not None else limit)
-        if kind is None:
-            return rows
         check.limit(limit)
-        return tuple(row for row in rows if row.kind == kind)[:limit]
+        rows = self._history(self._routing, since, until, decision_ids, None)
+        return tuple(row for row in rows if kind is None or row.kind == kind)[:limit]
 
     def feedback_history(
         self,
@@ -211,8 +211,8 @@ class MemoryStorage:
         decision_ids: Iterable[str] | None,
         limit: int | None,
     ) -> tuple[Row, ...]:
-        check.limit(limit)
-        wanted = None if decision_ids is None else set(decision_ids)
+        listed = check.history(since, until, decision_ids, limit)
+        wanted = None if listed is None else set(listed)
         with self._open_lock():
             found = [
                 row
@@ -224,6 +224,7 @@ class MemoryStorage:
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time."""
+        check.history(since, until, None, None)
         with self._open_lock():
             return summarise(
                 len(self._candidates),
@@ -268,9 +269,7 @@ class MemoryStorage:
     def verify(self) -> RowCounts:
         """How many rows there are."""
         with self._open_lock():
-            return RowCounts(
-                len(self._candidates), len(self._routing), len(self._outcomes), len(self._feedback)
-            )
+            return RowCounts(len(self._candidates), len(self._routing), len(self._outcomes), len(self._feedback))
 
     def close(self) -> None:
         """Refuses all further calls."""

@@ -204,7 +204,9 @@ def check_dimension(query: npt.NDArray[np.float32], dimension: int) -> None:
     """
     if len(query) != dimension:
         raise CandidateError(
-            "query_embedding", f"dimension {len(query)}", f"the stored candidates have {dimension}: use their encoder"
+            "query_embedding",
+            f"dimension {len(query)}",
+            f"the stored candidates have {dimension}: use their encoder",
         )
 
 

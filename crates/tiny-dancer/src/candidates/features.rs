@@ -95,6 +95,11 @@ pub struct CandidateScratch {
     groups: Vec<f32>,
     /// [`FEATURES`] columns of as many rows as the set has.
     pub(crate) columns: Vec<f32>,
+    /// What the query gave to compare candidates with.
+    pub(crate) has_cosine: bool,
+    pub(crate) has_words: bool,
+    pub(crate) has_time: bool,
+    pub(crate) has_metadata: bool,
 }
 
 impl CandidateScratch {
@@ -117,21 +122,24 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     if let Some(now) = query.now.filter(|now| !now.is_finite()) {
         return Err(Error::new(ErrorKind::CandidateInvalid, "now", now, "give seconds since 1970"));
     }
-    let rows = set.len();
+    let (rows, columns) = (set.len(), set.columns());
     scratch.columns.clear();
     scratch.columns.resize(rows * FEATURES, 0.0);
+    scratch.has_cosine = set.matrix().is_some() && query.embedding.is_some();
+    scratch.has_words = query.text.is_some() && columns.any_text;
+    scratch.has_time = query.now.is_some() && columns.any_time;
+    scratch.has_metadata = !query.metadata.is_empty();
     cosines(set, query, scratch)?;
     if let Some(text) = query.text {
         lexical(set, text, scratch);
     }
-    let columns = set.columns();
     fill(&mut scratch.columns, rows, column::QUESTION, |row| f32::from(u8::from(columns.question[row])));
     let before = &set.index().links.before;
     fill(&mut scratch.columns, rows, column::ANSWERS_QUESTION, |row| {
         f32::from(u8::from(before[row] != NONE && columns.question[before[row] as usize]))
     });
     usage(set, query, scratch);
-    if !query.metadata.is_empty() {
+    if scratch.has_metadata {
         scratch.pairs.clear();
         scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
         let (pairs, share) = (&scratch.pairs, 1.0 / query.metadata.len() as f32);
@@ -265,13 +273,14 @@ fn frequency(count: f32, age_days: Option<f64>) -> f32 {
 
 fn usage(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) {
     let (rows, columns) = (set.len(), set.columns());
+    let has_time = scratch.has_time;
     let features = &mut scratch.columns;
     let age = |row: usize| {
         let age = (query.now? - columns.created_at[row]) / 86_400.0;
         // Made later than now: clocks differ, it is new.
         (!age.is_nan()).then_some(age.max(0.0))
     };
-    if columns.any_time && query.now.is_some() {
+    if has_time {
         fill(features, rows, column::RECENCY, |row| {
             age(row).map_or(0.0, |age| crate::kernels::exp_nonpositive((-age / RECENCY_DAYS) as f32))
         });

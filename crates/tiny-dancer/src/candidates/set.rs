@@ -53,7 +53,8 @@ pub(crate) struct Columns {
     pub group: Vec<u64>,
     /// Place in the order of adding.
     pub order: Vec<u64>,
-    /// Whether any candidate ever said when it was made; and whether any said how it was used.
+    /// Whether any candidate ever had words, said when it was made, said how it was used.
+    pub any_text: bool,
     pub any_time: bool,
     pub any_use: bool,
 }
@@ -146,6 +147,7 @@ impl Columns {
         let uses = [candidate.access_count, candidate.success_rate, candidate.confidence];
         self.any_use |= uses.iter().any(Option::is_some);
         self.question[row] = candidate.text.is_some() && reader.ends_as_question();
+        self.any_text |= !terms.words.is_empty();
         self.terms[row] = terms;
         self.group[row] = candidate.group.map_or(0, |group| hash_pair("group", group).max(1));
     }

@@ -65,9 +65,7 @@ def of_time(since: float | None, until: float | None) -> tuple[str, Values]:
     return " AND ".join(parts) or "TRUE", values
 
 
-def of_history(
-    since: float | None, until: float | None, decision_ids: Iterable[str] | None
-) -> tuple[str, Values]:
+def of_history(since: float | None, until: float | None, decision_ids: Iterable[str] | None) -> tuple[str, Values]:
     """The condition of a history: a span of time, and decisions where given."""
     condition, values = of_time(since, until)
     if decision_ids is not None:

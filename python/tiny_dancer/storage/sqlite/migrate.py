@@ -86,7 +86,9 @@ def pending(connection: apsw.Connection, path: Path, known: tuple[Migration, ...
             remedy = "upgrade tiny-dancer, or restore a backup made by this version"
             raise StorageError(str(path), f"written by a newer version ({name})", remedy)
         if checksum != checksums[name]:
-            raise StorageError(str(path), f"tables made by another {name}", "restore a backup made by this version")
+            raise StorageError(
+                str(path), f"tables made by another {name}", "restore a backup made by this version"
+            )
     return tuple(migration for migration in known if migration.name not in applied)
 
 

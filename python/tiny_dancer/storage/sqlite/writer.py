@@ -20,7 +20,7 @@ from tiny_dancer.storage.sqlite import writes
 from tiny_dancer.storage.sqlite.connection import retrying, storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 T = TypeVar("T")
@@ -108,9 +108,11 @@ class Writer:
         Raises:
             StorageError: routing records or accesses since the last flush could not be written.
         """
-        self.submit(_nothing)
-        with self._news:
-            lost, self._lost = self._lost, None
+        try:
+            self.submit(_nothing)
+        finally:
+            with self._news:
+                lost, self._lost = self._lost, None
         if lost is not None:
             raise lost
 
@@ -133,9 +135,7 @@ class Writer:
             # However the thread ends, nobody waits for it in vain.
             with self._news:
                 self._closed = True
-            for write in self._queue:
-                if isinstance(write, _Write):
-                    write.done.set_exception(StorageError(str(self._path), "the writer has ended", "open it again"))
+                self._give_up(self._queue)
             self._connection.close()
 
     def _wait(self) -> bool:
@@ -174,9 +174,7 @@ class Writer:
         else:
             write.done.set_result(result)
 
-    def _together(
-        self, batch: list[RoutingRecord | _Write], touches: dict[str, tuple[int, float]]
-    ) -> None:
+    def _together(self, batch: list[RoutingRecord | _Write], touches: dict[str, tuple[int, float]]) -> None:
         """One transaction over the batch; then its callers are told."""
         told: list[tuple[_Write, Any, TinyDancerError | None]] = []
         routing: list[RoutingRecord] = []
@@ -186,9 +184,8 @@ class Writer:
             for entry in batch:
                 if isinstance(entry, RoutingRecord):
                     routing.append(entry)
-                    continue
-                # In the order they came: feedback may follow its decision.
-                told.append(self._one(entry))
+                else:
+                    told.append(self._one(entry))
             if routing:
                 writes.insert_routing(connection, routing)
             if touches:
@@ -199,16 +196,27 @@ class Writer:
                 connection.execute("ROLLBACK")
             failure = storage_error(self._path, error)
             told = [(entry, None, failure) for entry in batch if isinstance(entry, _Write)]
-            lost = len(batch) - len(told)
-            if lost or touches:
+            routing = [entry for entry in batch if isinstance(entry, RoutingRecord)]
+            if routing or touches:
                 with self._news:
-                    self.dropped += lost
+                    self.dropped += len(routing)
                     self._lost = failure
+        finally:
+            # Nothing but a defect of an action leaves callers untold here; they must not wait for ever.
+            if len(told) + len(routing) < len(batch):
+                self._give_up(batch)
         for write, result, failed in told:
             if failed is None:
                 write.done.set_result(result)
             else:
                 write.done.set_exception(failed)
+
+    def _give_up(self, entries: Iterable[RoutingRecord | _Write]) -> None:
+        for entry in entries:
+            if isinstance(entry, RoutingRecord):
+                self.dropped += 1
+            elif not entry.done.done():
+                entry.done.set_exception(StorageError(str(self._path), "the writer has ended", "open it again"))
 
     def _one(self, write: _Write) -> tuple[_Write, Any, TinyDancerError | None]:
         """Runs one write; what it raises undoes it alone."""

@@ -48,7 +48,12 @@ class Examples:
     name: str = "data"
 
     def __len__(self) -> int:
-        return len(self.texts) if self.vectors is None else len(self.vectors)  # type: ignore[arg-type]
+        return len(self.inputs)
+
+    @property
+    def inputs(self) -> Any:
+        """What a classifier is given: the texts or the vectors."""
+        return self.texts if self.vectors is None else self.vectors
 
     def rows(self, index: npt.NDArray[np.int64]) -> Examples:
         """Examples of the rows at ``index``, in that order."""
@@ -243,7 +248,7 @@ class Inputs:
 def most_steps(examples: Examples) -> int:
     """Steps a text is cut to: all of it for 99 texts in 100, at least 8, at most 64."""
     assert examples.texts is not None
-    offsets, _ = _core.pieces(examples.texts)
+    offsets, _ = _core.token_steps(examples.texts, MOST_STEPS)
     return int(np.clip(np.ceil(np.quantile(np.diff(offsets), 0.99)), 8, MOST_STEPS))
 
 
@@ -254,15 +259,10 @@ def inputs(examples: Examples, steps: int | None) -> Inputs:
         n, length, _ = examples.vectors.shape
         return Inputs(examples.vectors, np.full(n, length, np.int64), None, None)
     assert steps is not None
-    offsets, pieces = _core.pieces(examples.texts)
-    known = np.diff(offsets)
-    length = np.minimum(known, steps)
-    # Of a text that is too long the engine reads the first three quarters of the steps and the last quarter.
-    position = np.tile(np.arange(steps), (len(known), 1))
-    tail = (known > steps)[:, None] & (position >= steps - steps // 4)
-    position = np.where(tail, known[:, None] - steps + position, position)
+    offsets, tokens = _core.token_steps(examples.texts, steps)
+    length = np.diff(offsets)
     inside = np.arange(steps) < length[:, None]
-    at = np.where(inside, offsets[:-1, None] + position, 0)
-    values = np.where(inside, pieces[at] if len(pieces) else 0, 0).astype(np.int32)
-    table = _core.embedding_table().astype(np.float32) * np.float32(TOKEN_SCALE)
+    values = np.zeros(inside.shape, np.int32)
+    values[inside] = tokens
+    table = _core.token_rows().astype(np.float32) * np.float32(TOKEN_SCALE)
     return Inputs(values, length, table, TOKEN_SCALE)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer.routing import Classifier
 from tiny_dancer.training.export import SELF_CHECK_TEXTS
 from tiny_dancer.training.fastgrnn import quantise, reference
 from tiny_dancer.training.fastgrnn.data import TOKEN_SCALE
@@ -121,3 +122,15 @@ def classifier_artifact(
 
 def _self_checks(bare: bytes, labels: Sequence[str], steps: int | None, dimensions: int) -> list[dict[str, Any]]:
     """Inputs of our own with what the artifact says of them: loading replays them."""
+    classifier = Classifier.from_bytes(bare)
+    generator = np.random.default_rng(0)
+    waves = [np.round(generator.normal(0, 1, (2, dimensions)), 3).astype(np.float32) for _ in range(3)]
+    inputs: Sequence[Any] = waves if steps is None else SELF_CHECK_TEXTS
+    return [
+        {
+            "input": each if isinstance(each, str) else each.tolist(),
+            "label": labels[int(row.argmax())],
+            "probabilities": row.tolist(),
+        }
+        for each, row in zip(inputs, classifier.predict_proba(inputs), strict=True)
+    ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tiny_dancer.errors import OptionError
 from tiny_dancer.evaluation.bootstrap import paired_difference
+from tiny_dancer.routing import Classifier
 from tiny_dancer.training.fastgrnn import cell, data, export, phases, prune, quantise, report
 from tiny_dancer.training.fastgrnn.bag import fit_bag
 from tiny_dancer.training.fastgrnn.checkpoint import Checkpoints
@@ -160,3 +162,146 @@ def fit_classifier(
     return FittedClassifier(
         found[chosen].artifact, chosen, tuple(run.table), difference, because, split
     )
+
+
+def _checkpoints(folder: Path | None, split: data.Split, settings: Settings) -> Checkpoints:
+    facts = [part.digest() for part in (split.learning, split.stopping)]
+    content = json.dumps([facts, asdict(settings)], sort_keys=True)
+    return Checkpoints(folder, hashlib.sha256(content.encode()).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An artifact, and which held-out rows it labels rightly (float64 [n], 0 or 1)."""
+
+    artifact: bytes
+    right: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run: the data as the phases want them, and the table they fill."""
+
+    split: data.Split
+    labels: tuple[str, ...]
+    label: list[npt.NDArray[np.int64]]
+    steps: int | None
+    settings: Settings
+    version: str
+    created: str
+    checkpoints: Checkpoints
+    progress: Callable[[str], None]
+    table: list[report.Phase] = field(default_factory=list)
+
+    def fastgrnn(self) -> _Made:
+        """All phases of the cell; the last form asked for."""
+        settings = self.settings
+        learning, stopping = (data.inputs(part, self.steps) for part in (self.split.learning, self.split.stopping))
+        texts = self.steps is not None
+        lesson = phases.Lesson(
+            learning,
+            self.label[0],
+            stopping,
+            self.label[1],
+            len(self.labels),
+            settings.activation,
+            settings.step_dropout if texts else 0.0,
+            settings.state_dropout,
+            settings.seed,
+            self.checkpoints,
+            self.progress,
+        )
+        start = cell.new_model(learning.dimensions, settings.hidden, len(self.labels), settings.seed, settings.rank)
+        baseline = phases.learn(lesson, start, settings.plan, "baseline")
+        self._judge("baseline, f32", self._exported(baseline.model, "f32", learning), stopping, baseline.epochs)
+
+        teacher, accuracy, size = teacher_logits(
+            (learning, self.label[0]),
+            (stopping, self.label[1]),
+            len(self.labels),
+            hidden=settings.teacher_hidden,
+            members=settings.teachers,
+            plan=settings.teacher_plan,
+            seed=settings.seed,
+            checkpoints=self.checkpoints,
+            progress=self.progress,
+        )
+        imitate = {"teacher": teacher, "share": settings.share, "temperature": settings.temperature}
+        distilled = phases.learn(lesson, baseline.model, settings.distil_plan, "distilled", **imitate)
+        note = f"teachers: {settings.teachers} GRU, {size:,} weights, {accuracy:.4f} on stopping rows"
+        made = self._judge(
+            "distilled, f32", self._exported(distilled.model, "f32", learning), stopping, distilled.epochs, note
+        )
+        for form in settings.forms:
+            model, epochs, note = distilled.model, 0, ""
+            if form == "sparse":
+                thinned = phases.pruned(
+                    lesson, model, settings.prune_plan, settings.sparsity, settings.prune_ramp, **imitate
+                )
+                model, epochs = thinned.model, thinned.epochs
+                note = f"{prune.share_of_zeros(model):.1%} of W and U are 0"
+            if form == "int4":
+                aware = phases.learn(lesson, model, settings.distil_plan, "int4", held_as="int4", **imitate)
+                model, epochs = aware.model, aware.epochs
+            if form != "f32":
+                made = self._judge(form, self._exported(model, form, learning), stopping, epochs, note)
+        return made
+
+    def bag(self) -> _Made:
+        """The plain competitor."""
+        split = self.split
+        bag = fit_bag(split.learning, self.label[0], split.stopping, self.label[1], len(self.labels))
+        exported = export.Exported("bag", bag.tensors())
+        temperature = export.fit_temperature(bag.logits(split.stopping), self.label[1])
+        return self._made("bag of inputs, f32", exported, temperature, 0)
+
+    def _exported(self, model: cell.Parameters, form: Held, learning: data.Inputs) -> Exported:
+        """The model in a form, its activation scales calibrated on rows learned from."""
+        scales = None
+        if form != "f32":
+            rows = np.linspace(0, len(learning.length) - 1, min(len(learning.length), quantise.MOST_SAMPLES))
+            chosen = rows.astype(np.int64)
+            scales = quantise.calibrate(
+                model, learning.dense(chosen), learning.length[chosen], self.settings.activation, learning.step
+            )
+        return export.export_cell(model, self.settings.activation, form, scales)
+
+    def _judge(
+        self, name: str, exported: Exported, stopping: data.Inputs, epochs: int, note: str = ""
+    ) -> _Made:
+        temperature = export.fit_temperature(export.cell_logits(exported, stopping), self.label[1])
+        return self._made(name, exported, temperature, epochs, note)
+
+    def _made(self, name: str, exported: Exported, temperature: float, epochs: int, note: str = "") -> _Made:
+        """The artifact, judged and timed in the engine, as one row of the table."""
+        held_out = self.split.held_out
+        dimensions = 0 if held_out.vectors is None else held_out.vectors.shape[2]
+        facts = {
+            "training": {
+                "rows": len(self.split.learning),
+                "stopping_rows": len(self.split.stopping),
+                "data_digest": self.split.learning.digest(),
+                "seed": self.settings.seed,
+                "phase": name,
+            }
+        }
+        artifact = export.classifier_artifact(
+            exported,
+            self.labels,
+            self.steps,
+            dimensions,
+            temperature,
+            facts,
+            version=self.version,
+            created=self.created,
+        )
+        classifier = Classifier.from_bytes(artifact)
+        right = report.correct_rows(classifier.predict_logits(held_out.inputs), self.label[2])
+        some = [held_out.rows(np.array([row])).inputs for row in range(min(64, len(held_out)))]
+        microseconds, ratio = report.timed([partial(classifier.predict_proba, each) for each in some])
+        self.table.append(
+            report.Phase(
+                name, len(artifact), int(right.sum()), len(right), microseconds, ratio, epochs, note
+            )
+        )
+        return _Made(artifact, right)
