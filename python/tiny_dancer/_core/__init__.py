@@ -10,18 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer._core._native import (
+    CANDIDATE_FEATURE_SPEC,
+    CANDIDATE_FEATURES,
     CHAR_BASE,
     CUE_NAMES,
     CUES,
+    DEFAULT_CANDIDATE_WEIGHTS,
     EMBEDDING_DIMENSIONS,
     FEATURE_SPEC,
     FORMAT,
     LONGEST_TEXT,
     REASONS,
     ROUTED_BY,
+    CandidateDecision,
+    CandidateScorer,
+    CandidateSet,
     Classifier,
     Encoder,
     Router,
+    Vectors,
     artifact_header,
     featurise_batch,
     rewrite_artifact,
@@ -35,12 +42,15 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer._core._native import BatchBytes, DecisionTuple, Messages, Options
+    from tiny_dancer._core._native import BatchBytes, CandidateColumns, DecisionTuple, Messages, Options
 
 __all__ = [
+    "CANDIDATE_FEATURES",
+    "CANDIDATE_FEATURE_SPEC",
     "CHAR_BASE",
     "CUES",
     "CUE_NAMES",
+    "DEFAULT_CANDIDATE_WEIGHTS",
     "EMBEDDING_DIMENSIONS",
     "FEATURE_SPEC",
     "FORMAT",
@@ -48,12 +58,17 @@ __all__ = [
     "REASONS",
     "ROUTED_BY",
     "BatchBytes",
+    "CandidateColumns",
+    "CandidateDecision",
+    "CandidateScorer",
+    "CandidateSet",
     "Classifier",
     "DecisionTuple",
     "Encoder",
     "Messages",
     "Options",
     "Router",
+    "Vectors",
     "artifact_bytes",
     "data_file",
     "data_path",

@@ -3,6 +3,12 @@
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
+CANDIDATE_FEATURES: list[str]
+CANDIDATE_FEATURE_SPEC: str
+DEFAULT_CANDIDATE_WEIGHTS: list[float]
 CUE_NAMES: list[str]
 CUES: int
 EMBEDDING_DIMENSIONS: int
@@ -38,6 +44,18 @@ DecisionTuple: TypeAlias = tuple[
 BatchBytes: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
 LabelBytes: TypeAlias = tuple[bytes, bytes, bytes]
 FeatureBytes: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
+
+CandidateColumns: TypeAlias = tuple[
+    list[str],
+    list[str | None],
+    list[float | None],
+    list[float | None],
+    list[float | None],
+    list[float | None],
+    list[float | None],
+    list[list[tuple[str, str]]],
+    list[str | None],
+]
 
 class Encoder:
     def __init__(self, data: bytes) -> None: ...
@@ -78,6 +96,91 @@ class Classifier:
     def header(self) -> str: ...
     def predict_texts(self, texts: Sequence[str]) -> LabelBytes: ...
     def predict_vectors(self, vectors: bytes, offsets: bytes) -> LabelBytes: ...
+
+class CandidateDecision:
+    """One candidate of an answer.
+
+    Attributes:
+        candidate_id: the candidate.
+        score: what it was ranked by.
+        confidence: calibrated probability that it is relevant; the score itself without calibration.
+        uncertainty: the smallest error rate at which its conformal prediction set holds a single answer (relevant, or
+            not); 1 without calibration.
+        use_lightweight: confident and certain enough for a light model.
+        in_prediction_set: whether it belongs to the conformal prediction set of the whole answer.
+        features: what the score was computed from, by name.
+    """
+
+    @property
+    def candidate_id(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def uncertainty(self) -> float: ...
+    @property
+    def use_lightweight(self) -> bool: ...
+    @property
+    def in_prediction_set(self) -> bool: ...
+    @property
+    def features(self) -> dict[str, float]: ...
+    def feature_bytes(self) -> bytes: ...
+
+class CandidateSet:
+    def __init__(self, dimensions: int | None, kept: str) -> None: ...
+    @staticmethod
+    def over(
+        dimensions: int, embeddings: npt.NDArray[np.float32], columns: CandidateColumns
+    ) -> CandidateSet: ...
+    def append(self, columns: CandidateColumns, embeddings: npt.NDArray[np.float32] | None) -> None: ...
+    def update(self, columns: CandidateColumns, embeddings: npt.NDArray[np.float32] | None) -> None: ...
+    def record_use(self, id: str, helped: bool | None = None) -> None: ...
+    def remove(self, ids: Sequence[str]) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, id: str) -> bool: ...
+    def ids(self) -> list[str]: ...
+    def matching(self, metadata: list[tuple[str, str]]) -> bytes: ...
+    def nearest(
+        self, query: npt.NDArray[np.float32], k: int, allowed: list[bool] | None = None
+    ) -> list[tuple[str, float]]: ...
+
+class CandidateScorer:
+    def __init__(self, data: bytes | None = None) -> None: ...
+    def header(self) -> str | None: ...
+    def rank(
+        self,
+        set: CandidateSet,
+        embedding: npt.NDArray[np.float32] | None = None,
+        text: str | None = None,
+        metadata: list[tuple[str, str]] = ...,
+        now: float | None = None,
+        encoder: Encoder | None = None,
+        k: int = 5,
+        diversity: float = 0.0,
+        confidence_threshold: float = 0.85,
+        max_uncertainty: float = 0.15,
+        allowed: bytes | None = None,
+    ) -> tuple[list[CandidateDecision], list[str], int | None]: ...
+    def score_all(
+        self,
+        set: CandidateSet,
+        embedding: npt.NDArray[np.float32] | None = None,
+        text: str | None = None,
+        metadata: list[tuple[str, str]] = ...,
+        now: float | None = None,
+        encoder: Encoder | None = None,
+    ) -> tuple[bytes, bytes]: ...
+
+class Vectors:
+    def __init__(self, dimensions: int, kept: str) -> None: ...
+    def append(self, rows: npt.NDArray[np.float32]) -> None: ...
+    def replace(self, row: int, values: npt.NDArray[np.float32]) -> None: ...
+    def swap_remove(self, row: int) -> None: ...
+    def __len__(self) -> int: ...
+    def nearest(
+        self, query: npt.NDArray[np.float32], k: int, allowed: bytes | None = None
+    ) -> list[tuple[int, float]]: ...
 
 def token_steps(encoder: Encoder, texts: Sequence[str], most_steps: int) -> tuple[bytes, bytes]: ...
 def featurise_batch(
