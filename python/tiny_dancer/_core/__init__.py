@@ -13,6 +13,7 @@ from tiny_dancer._core._native import (
     CANDIDATE_FEATURE_SPEC,
     CANDIDATE_FEATURES,
     CHAR_BASE,
+    CONFORMAL_MOST_KNOTS,
     CUE_NAMES,
     CUES,
     DEFAULT_CANDIDATE_WEIGHTS,
@@ -26,10 +27,19 @@ from tiny_dancer._core._native import (
     CandidateScorer,
     CandidateSet,
     Classifier,
+    ConformalCalibration,
+    ConformalRelevance,
     Encoder,
     Router,
     Vectors,
     artifact_header,
+    conformal_intervals,
+    conformal_label_scores,
+    conformal_next_level,
+    conformal_quantile,
+    conformal_rank_score,
+    conformal_residuals,
+    conformal_rows_needed,
     featurise_batch,
     rewrite_artifact,
     write_artifact,
@@ -48,6 +58,7 @@ __all__ = [
     "CANDIDATE_FEATURES",
     "CANDIDATE_FEATURE_SPEC",
     "CHAR_BASE",
+    "CONFORMAL_MOST_KNOTS",
     "CUES",
     "CUE_NAMES",
     "DEFAULT_CANDIDATE_WEIGHTS",
@@ -63,6 +74,8 @@ __all__ = [
     "CandidateScorer",
     "CandidateSet",
     "Classifier",
+    "ConformalCalibration",
+    "ConformalRelevance",
     "DecisionTuple",
     "Encoder",
     "Messages",
@@ -70,6 +83,13 @@ __all__ = [
     "Router",
     "Vectors",
     "artifact_bytes",
+    "conformal_intervals",
+    "conformal_label_scores",
+    "conformal_next_level",
+    "conformal_quantile",
+    "conformal_rank_score",
+    "conformal_residuals",
+    "conformal_rows_needed",
     "data_file",
     "data_path",
     "decide_features",
@@ -114,9 +134,7 @@ def token_rows() -> npt.NDArray[np.int8]:
     return np.frombuffer(encoder().rows(), "i1").reshape(-1, EMBEDDING_DIMENSIONS)
 
 
-def token_steps(
-    texts: Sequence[str], most_steps: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+def token_steps(texts: Sequence[str], most_steps: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
     """The tokens that a classifier of texts steps through, and nothing else does: what to train it on.
 
     Known tokens of the head and tail of each text, in order; of more than ``most_steps`` the first three quarters

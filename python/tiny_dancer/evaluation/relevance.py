@@ -1,0 +1,87 @@
+"""How certain it is that a candidate is relevant, by conformal p-values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from tiny_dancer import _core
+from tiny_dancer.evaluation.conformal import same_length, vector
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ConformalRelevance:
+    """p-values of "this candidate is relevant" and "… is irrelevant", each class calibrated by itself.
+
+    A candidate's uncertainty is the smaller of the two: the smallest alpha at which its prediction set is a single
+    answer (Vovk, Gammerman and Shafer 2005).
+    """
+
+    engine: _core.ConformalRelevance
+
+    @classmethod
+    def conformalize(
+        cls,
+        scores: npt.ArrayLike,
+        relevant: npt.ArrayLike,
+        *,
+        question: npt.ArrayLike | None = None,
+        most_knots: int = _core.CONFORMAL_MOST_KNOTS,
+    ) -> Self:
+        """Calibrates on n candidates, none of a question that was trained on.
+
+        Args:
+            scores: float [n], higher for relevant ones.
+            relevant: bool [n].
+            question: int [n]. Candidates of one question depend on each other; then what is promised holds for a
+                candidate drawn at random from a new question (Lee, Barber and Willett 2023). Without, every
+                candidate counts as a draw of its own.
+            most_knots: scores kept of each class, 4 bytes each. Fewer make p-values larger by at most
+                1 / most_knots, never smaller.
+
+        Raises:
+            OptionError: no room for knots, or no candidate of a class.
+            DataError: scores that are not finite, or arrays of different lengths.
+        """
+        values, flags = vector(scores, "scores"), np.asarray(relevant, np.bool_)
+        same_length("relevant", len(flags), len(values))
+        questions = None
+        if question is not None:
+            questions = np.ascontiguousarray(np.asarray(question), "<i8")
+            same_length("question", len(questions), len(values))
+        return cls(
+            _core.ConformalRelevance.fit(
+                values.tobytes(),
+                flags.astype("u1").tobytes(),
+                None if questions is None else questions.tobytes(),
+                most_knots,
+            )
+        )
+
+    def p_values(self, scores: npt.ArrayLike) -> Floats:
+        """p-values of relevant and irrelevant, float64 [n, 2]; super-uniform for candidates of that class."""
+        return np.frombuffer(self.engine.p_values(vector(scores, "scores").tobytes()), "<f8").reshape(-1, 2)
+
+    def uncertainty(self, scores: npt.ArrayLike) -> Floats:
+        """The smaller p-value, float64 [n]."""
+        smaller: Floats = self.p_values(scores).min(axis=1)
+        return smaller
+
+    def header(self) -> dict[str, Any]:
+        """JSON values for an artifact's header; :meth:`tensors` belong to them."""
+        names = ("relevant", "irrelevant")
+        parts = zip(names, self.engine.parts(), strict=True)
+        return {name: {"rows": rows, "step": step} for name, (rows, step, _) in parts}
+
+    def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The sorted scores an artifact keeps, float32: relevant ones negated."""
+        names = ("conformal.relevant", "conformal.irrelevant")
+        parts = zip(names, self.engine.parts(), strict=True)
+        return {name: np.frombuffer(knots, "<f4") for name, (_, _, knots) in parts}
