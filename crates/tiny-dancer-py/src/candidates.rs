@@ -332,6 +332,22 @@ struct CandidateDecision {
 
 #[pymethods]
 impl CandidateDecision {
+    /// A decision that no scorer made: features are 0.
+    #[new]
+    #[pyo3(signature = (candidate_id, score=0.0, confidence=0.0, uncertainty=1.0, use_lightweight=false,
+                        in_prediction_set=false))]
+    fn new(
+        candidate_id: Py<PyString>,
+        score: f32,
+        confidence: f32,
+        uncertainty: f32,
+        use_lightweight: bool,
+        in_prediction_set: bool,
+    ) -> Self {
+        let values = [0.0; FEATURES];
+        Self { candidate_id, score, confidence, uncertainty, use_lightweight, in_prediction_set, values }
+    }
+
     /// What the score was computed from, by name.
     #[getter]
     fn features<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

@@ -78,51 +78,63 @@ fn dot_f32_scalar(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(lanes)
 }
 
-dispatch!(
-    /// Sums of products of `query` with rows that lie `stride` apart: `out[i] = rows[i] · query`, each with the very bits
-    /// [`dot_f32`] gives. Four rows at a time, so that their sums need not wait for each other.
-    dot_rows_f32, dot_rows_f32_scalar, (rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) -> ()
-);
+/// Sums of products of `query` with rows that lie `stride` apart: `out[i] = rows[i] · query`, each with the very bits
+/// [`dot_f32`] gives.
+#[inline]
+pub fn dot_rows_f32(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, as was just asked.
+        unsafe { dot_rows_f32_avx2(rows, stride, query, out) };
+        return;
+    }
+    for (row, sum) in out.iter_mut().enumerate() {
+        *sum = dot_f32_scalar(&rows[row * stride..][..query.len()], query);
+    }
+}
 
-#[inline(always)]
-#[allow(clippy::inline_always)]
-fn dot_rows_f32_scalar(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) {
+/// Four rows at a time, so that their sums need not wait for each other; each keeps its eight lanes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn dot_rows_f32_avx2(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) {
+    use std::arch::x86_64::{
+        __m256, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+    };
     let width = query.len();
+    let (query_blocks, query_rest) = query.as_chunks::<8>();
+    let finish = |sums: __m256, rest: &[f32]| {
+        let mut lanes = [0f32; 8];
+        // SAFETY: eight floats are writeable there; the store needs no alignment.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
+        for (lane, (x, y)) in rest.iter().zip(query_rest).enumerate() {
+            lanes[lane] += x * y;
+        }
+        sum_lanes(lanes)
+    };
     let (fours, rest) = out.as_chunks_mut::<4>();
-    for (block, sums) in fours.iter_mut().enumerate() {
-        let row = |lane: usize| &rows[(4 * block + lane) * stride..][..width];
-        *sums = dot_four(row(0), row(1), row(2), row(3), query);
+    for (block, four) in fours.iter_mut().enumerate() {
+        let row = |lane: usize| rows[(4 * block + lane) * stride..][..width].as_chunks::<8>();
+        let blocks = [row(0), row(1), row(2), row(3)];
+        let mut sums = [_mm256_setzero_ps(); 4];
+        let each = blocks[0].0.iter().zip(blocks[1].0).zip(blocks[2].0).zip(blocks[3].0).zip(query_blocks);
+        for ((((a, b), c), d), q) in each {
+            // SAFETY: every block is eight readable floats; the loads need no alignment.
+            unsafe {
+                let q = _mm256_loadu_ps(q.as_ptr());
+                sums[0] = _mm256_add_ps(sums[0], _mm256_mul_ps(_mm256_loadu_ps(a.as_ptr()), q));
+                sums[1] = _mm256_add_ps(sums[1], _mm256_mul_ps(_mm256_loadu_ps(b.as_ptr()), q));
+                sums[2] = _mm256_add_ps(sums[2], _mm256_mul_ps(_mm256_loadu_ps(c.as_ptr()), q));
+                sums[3] = _mm256_add_ps(sums[3], _mm256_mul_ps(_mm256_loadu_ps(d.as_ptr()), q));
+            }
+        }
+        for lane in 0..4 {
+            four[lane] = finish(sums[lane], blocks[lane].1);
+        }
     }
     let done = 4 * fours.len();
     for (place, sum) in rest.iter_mut().enumerate() {
         *sum = dot_f32_scalar(&rows[(done + place) * stride..][..width], query);
     }
-}
-
-#[inline(always)]
-#[allow(clippy::inline_always)]
-fn dot_four(a: &[f32], b: &[f32], c: &[f32], d: &[f32], query: &[f32]) -> [f32; 4] {
-    let mut lanes = [[0f32; 8]; 4];
-    let (blocks, tail) = query.as_chunks::<8>();
-    let (a, a_tail) = a.as_chunks::<8>();
-    let (b, b_tail) = b.as_chunks::<8>();
-    let (c, c_tail) = c.as_chunks::<8>();
-    let (d, d_tail) = d.as_chunks::<8>();
-    for ((((q, a), b), c), d) in blocks.iter().zip(a).zip(b).zip(c).zip(d) {
-        for lane in 0..8 {
-            lanes[0][lane] += a[lane] * q[lane];
-            lanes[1][lane] += b[lane] * q[lane];
-            lanes[2][lane] += c[lane] * q[lane];
-            lanes[3][lane] += d[lane] * q[lane];
-        }
-    }
-    for (lane, q) in tail.iter().enumerate() {
-        lanes[0][lane] += a_tail[lane] * q;
-        lanes[1][lane] += b_tail[lane] * q;
-        lanes[2][lane] += c_tail[lane] * q;
-        lanes[3][lane] += d_tail[lane] * q;
-    }
-    lanes.map(sum_lanes)
 }
 
 #[inline(always)]

@@ -105,13 +105,22 @@ class CandidateDecision:
         candidate_id: the candidate.
         score: what it was ranked by.
         confidence: calibrated probability that it is relevant; the score itself without calibration.
-        uncertainty: the smallest error rate at which its conformal prediction set holds a single answer (relevant, or
-            not); 1 without calibration.
+        uncertainty: the smallest error rate at which its conformal prediction set holds a single answer (relevant,
+            or not); 1 without calibration.
         use_lightweight: confident and certain enough for a light model.
         in_prediction_set: whether it belongs to the conformal prediction set of the whole answer.
         features: what the score was computed from, by name.
     """
 
+    def __init__(
+        self,
+        candidate_id: str,
+        score: float = 0.0,
+        confidence: float = 0.0,
+        uncertainty: float = 1.0,
+        use_lightweight: bool = False,
+        in_prediction_set: bool = False,
+    ) -> None: ...
     @property
     def candidate_id(self) -> str: ...
     @property

@@ -12,11 +12,24 @@ from tiny_dancer import _version
 from tiny_dancer.cli import (
     bench,
     calibrate,
+    classifier_evaluate,
+    classifier_predict,
+    classifier_train,
     data_check,
     data_featurise,
+    db_backup,
+    db_restore,
+    db_stats,
+    db_vacuum,
     demo,
     evaluate,
     inspect,
+    models_add,
+    models_gc,
+    models_list,
+    models_promote,
+    models_retire,
+    models_rollback,
     predict,
     report,
     route,
@@ -43,6 +56,18 @@ data = typer.Typer(
     help="Outcomes tables: check them, take the text out of them.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(data, name="data")
+classifier = typer.Typer(
+    help="Labels for texts or sequences of vectors: train, apply, judge.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(classifier, name="classifier")
+models = typer.Typer(
+    help="Versions of artifacts: add, promote, roll back, retire.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(models, name="models")
+database = typer.Typer(
+    help="Databases of agents: statistics, backup, restore, vacuum.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(database, name="db")
 application.command("demo", help=demo.HELP)(demo.demo)
 application.command("route", help=route.HELP)(route.route)
 application.command("train", help=train.HELP)(train.train)
@@ -52,8 +77,21 @@ application.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 application.command("report", help=report.HELP)(report.report)
 application.command("inspect", help=inspect.HELP)(inspect.inspect)
 application.command("bench", help=bench.HELP)(bench.bench)
+classifier.command("train", help=classifier_train.HELP)(classifier_train.train)
+classifier.command("predict", help=classifier_predict.HELP)(classifier_predict.predict)
+classifier.command("evaluate", help=classifier_evaluate.HELP)(classifier_evaluate.evaluate)
+database.command("stats", help=db_stats.HELP)(db_stats.stats)
+database.command("backup", help=db_backup.HELP)(db_backup.backup)
+database.command("restore", help=db_restore.HELP)(db_restore.restore)
+database.command("vacuum", help=db_vacuum.HELP)(db_vacuum.vacuum)
 data.command("check", help=data_check.HELP)(data_check.check)
 data.command("featurise", help=data_featurise.HELP)(data_featurise.featurise)
+models.command("list", help=models_list.HELP)(models_list.list_versions)
+models.command("add", help=models_add.HELP)(models_add.add)
+models.command("promote", help=models_promote.HELP)(models_promote.promote)
+models.command("rollback", help=models_rollback.HELP)(models_rollback.rollback)
+models.command("retire", help=models_retire.HELP)(models_retire.retire)
+models.command("gc", help=models_gc.HELP)(models_gc.collect)
 
 
 def _print_version(asked: bool) -> None:

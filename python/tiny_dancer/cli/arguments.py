@@ -13,6 +13,9 @@ Artifact = Annotated[str, typer.Argument(help="Path of an artifact, or `default`
 Table = Annotated[Path, typer.Argument(help="Outcomes table: Parquet, CSV or JSONL, plain or featurised.")]
 Tables = Annotated[list[Path], typer.Argument(help="Outcomes tables, joined row below row.")]
 Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas.")]
+ClassifierArtifact = Annotated[str, typer.Argument(help="Path of a classifier's artifact.")]
+Examples = Annotated[Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")]
+Label = Annotated[str | None, typer.Option(help="Column of the labels; else label, intent or category.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice: the same seed gives the same result.")]
 Map = Annotated[
     list[str] | None,
@@ -32,11 +35,11 @@ def mapped(pairs: list[str] | None) -> dict[str, str]:
     return result
 
 
-def listed(names: str | None) -> list[str] | None:
+def listed(names: str | None, option: str = "models") -> list[str] | None:
     """Names separated by commas, or None."""
     if names is None:
         return None
     found = [name.strip() for name in names.split(",") if name.strip()]
     if not found:
-        raise OptionError("models", names, "give names separated by commas")
+        raise OptionError(option, names, "give names separated by commas")
     return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 from tiny_dancer.cli.models_registry import Folder, Name, VersionNumber, registry
 from tiny_dancer.cli.output import say
 
-HELP = """Make a version serve. Refused where its file is missing, altered or does not load: the present one goes on.
+HELP = """Make a version serve.
 
-Routers that watch the registry follow within a second.
+Refused where its file is missing, altered or does not load; what served goes on serving then. Routers that watch
+the registry follow within a second.
 
 Example: tiny-dancer models promote registry support 1.2.3"""
 

@@ -25,15 +25,21 @@ def train(
         bool,
         typer.Option("--augment", help="Train on copies with typos and Markdown too, if held-out rows say so."),
     ] = False,
+    backends: Annotated[
+        str | None, typer.Option(help="Consider these only, separated by commas; fastgrnn is considered if named.")
+    ] = None,
 ) -> None:
     from tiny_dancer import _core
     from tiny_dancer.training.api import fit, read_outcomes
+    from tiny_dancer.training.backends import families_named
     from tiny_dancer.training.fit import steps
 
     check_target(out)
+    names = listed(backends, "backends")
+    total = steps(families_named(names)) * (2 if augment else 1)
     outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
-    with progress(steps() * (2 if augment else 1)) as step:
-        fitted = fit(outcomes, seed=seed, created=created, augment=augment, progress=step)
+    with progress(total) as step:
+        fitted = fit(outcomes, seed=seed, created=created, augment=augment, backends=names, progress=step)
     write_file(out, fitted.artifact)
     policy = fitted.policy
     learned = ", ".join(fitted.chosen) or "nothing: no backend explains held-out rows"

@@ -28,15 +28,15 @@ class Candidate:
         id: names it; unique within a set.
         embedding: D numbers, D the same for all candidates of a set.
         text: what it says. The set keeps hashed terms of it, not the text.
-        created_at: seconds, milliseconds, microseconds or nanoseconds since 1970 (told apart by size), a ``datetime``
-            or ISO 8601; without a zone, UTC. A time in the future counts as now.
+        created_at: seconds, milliseconds, microseconds or nanoseconds since 1970 (told apart by size), a
+            ``datetime`` or ISO 8601; without a zone, UTC. A time in the future counts as now.
         access_count: how often it was used.
         success_rate: share of its uses that helped, in [0, 1]; few trials are drawn towards one half.
         trials: uses the rate was counted over; ``access_count`` where absent.
         confidence: how sure its maker is of it, in [0, 1].
         metadata: tags and other properties; the values are searched like text.
-        group: the session, conversation or document it is part of. Candidates of one group are each other's neighbours
-            in the order in which they were added.
+        group: the session, conversation or document it is part of. Candidates of one group are each other's
+            neighbours in the order in which they were added.
     """
 
     id: str
@@ -101,16 +101,16 @@ def float_row(values: object, where: str, dimensions: int | None = None) -> npt.
 class CandidateSet:
     """Candidates ready to be ranked: one contiguous column a property; many threads may rank one set.
 
-    Candidates with text and without embeddings are encoded by the static encoder (256 values); the query's text then
-    is, too. Where some candidates have embeddings, those without count as unlike everything (cosine 0).
+    Candidates with text and without embeddings are encoded by the static encoder (256 values); the query's text
+    then is, too. Where some candidates have embeddings, those without count as unlike everything (cosine 0).
 
     Args:
         candidates: what to start with.
         quantised: keep embeddings as int8 with one scale a row: a quarter of the memory, cosines within about .01.
 
     Raises:
-        CandidateError: names candidate and field: a repeated or empty id, embeddings of different lengths, a negative
-            count, a rate outside [0, 1], a time that is none. Nothing is added then.
+        CandidateError: names candidate and field: a repeated or empty id, embeddings of different lengths, a
+            negative count, a rate outside [0, 1], a time that is none. Nothing is added then.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = (), *, quantised: bool = False) -> None:
@@ -135,8 +135,8 @@ class CandidateSet:
         Args:
             ids: n ids.
             embeddings: float32 [n, D].
-            copy: False reads the array where it lies (C-contiguous, not writeable: numpy arrays over Arrow buffers are,
-                others after ``array.flags.writeable = False``); the first change to the set copies it.
+            copy: False reads the array where it lies (C-contiguous, not writeable: numpy arrays over Arrow buffers
+                are, others after ``array.flags.writeable = False``); the first change to the set copies it.
             quantised: as for the class; needs the copy.
             columns: further columns of n values by the names of :class:`Candidate`'s fields.
 
@@ -194,7 +194,9 @@ class CandidateSet:
             return matrix, False
         if given:
             where = f"candidates[{given[0]}].embedding"
-            raise CandidateError(where, "given", "this set encodes text itself: leave embeddings out, or make a new set")
+            raise CandidateError(
+                where, "given", "this set encodes text itself: leave embeddings out, or make a new set"
+            )
         if self._native is not None and not self._encoded:
             if self._dimensions is None:
                 return None, False
@@ -216,8 +218,8 @@ class CandidateSet:
         self.extend([candidate])
 
     def update(self, candidate: Candidate) -> None:
-        """Replaces what is known of the candidate with this id; without an embedding (or text to encode) it keeps its
-        own.
+        """Replaces what is known of the candidate with this id; without an embedding (or text to encode) it keeps
+        its own.
 
         Raises:
             CandidateError: an unknown id, or as the class.
@@ -242,8 +244,8 @@ class CandidateSet:
         self.native.remove(list(candidate_ids))
 
     def matching(self, metadata: Mapping[str, Any]) -> bytes:
-        """One byte a candidate, in the order of :attr:`ids`: 1 where it has all these properties. Of a list of values any
-        will do."""
+        """One byte a candidate, in the order of :attr:`ids`: 1 where it has all these properties. Of a list of
+        values any will do."""
         return self.native.matching(metadata_pairs(metadata, "where"))
 
     @property

@@ -128,7 +128,9 @@ def _flat(inputs: Any, dimensions: int) -> tuple[npt.NDArray[np.float32], npt.ND
     if isinstance(inputs, np.ndarray):
         values = _floats(inputs, "inputs")
         if values.ndim not in (2, 3) or values.shape[-1] != dimensions:
-            raise RequestError("inputs", f"shape {values.shape}", f"give [n, T, {dimensions}] or [n, {dimensions}]")
+            raise RequestError(
+                "inputs", f"shape {values.shape}", f"give [n, T, {dimensions}] or [n, {dimensions}]"
+            )
         return values, np.arange(len(values) + 1, dtype="<i8") * int(np.prod(values.shape[1:]))
     sequences = [_floats(each, f"inputs[{row}]") for row, each in enumerate(inputs)]
     for row, sequence in enumerate(sequences):

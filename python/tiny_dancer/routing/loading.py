@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError
+from tiny_dancer.routing.classifier import Classifier
 from tiny_dancer.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOADERS: dict[str, Callable[[bytes], object]] = {"request-router": Router}
+LOADERS: dict[str, Callable[[bytes], object]] = {"request-router": Router, "classifier": Classifier}
 """Kind, as the header says it → what loads it."""
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from tiny_dancer import _core
 from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.resilience import BAD_INPUT, FAILURES
+from tiny_dancer.routing.requests import chat_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
+    from tiny_dancer.routing.requests import Request
     from tiny_dancer.types import FeatureTable
 
 
@@ -67,6 +69,16 @@ class Query:
             raise
         except FAILURES:
             return None
+
+
+def compared(request: Request, tools: str | None) -> tuple[str, Hashable]:
+    """(text, context) of a request for :class:`DecisionCache`: what the user said last, and all around it."""
+    if isinstance(request, str):
+        return request, tools
+    messages = chat_messages(request)
+    last = max((place for place, (role, _) in enumerate(messages) if role == 1), default=len(messages) - 1)
+    context = (*messages[:last], *messages[last + 1 :])
+    return messages[last][1], (tools, context)
 
 
 class ModelTable:

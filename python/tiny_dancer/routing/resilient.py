@@ -23,14 +23,14 @@ from tiny_dancer.resilience import (
     answer,
     hint,
 )
-from tiny_dancer.routing.outage import Asked, ModelTable, Query
+from tiny_dancer.routing.outage import Asked, ModelTable, Query, compared
 from tiny_dancer.routing.requests import chat_messages, tools_text
 from tiny_dancer.routing.router import Router, _new_id
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Mapping
 
     from tiny_dancer.errors import TinyDancerError
     from tiny_dancer.registry import Loaded, Source
@@ -218,7 +218,7 @@ class ResilientRouter:
         decision = result.value
         if result.level is Level.LEARNED:
             if decision.routed_by in ("learned", "default"):
-                text, context = _compared(request, tools)
+                text, context = compared(request, tools)
                 self._cache.put(text, context, decision, decision.confidence)
         else:
             elapsed = (perf_counter_ns() - start) / 1000
@@ -306,7 +306,7 @@ class ResilientRouter:
             affordable = asked.max_cost is None or (decision.cost is not None and decision.cost <= asked.max_cost)
             return decision.model in feasible and affordable
 
-        found = self._cache.find(*_compared(request, tools), accept)
+        found = self._cache.find(*compared(request, tools), accept)
         if found is None:
             return None
         decision = replace(
@@ -345,13 +345,3 @@ def _query(request: Request, tools: str | None) -> Query:
     if not isinstance(request, list | tuple):
         raise RequestError("request", type(request).__name__, "give a text or a list of chat messages")
     return Query("", chat_messages(request), tools)
-
-
-def _compared(request: Request, tools: str | None) -> tuple[str, Hashable]:
-    """(text, context) of a request for :class:`DecisionCache`: what the user said last, and all around it."""
-    if isinstance(request, str):
-        return request, tools
-    messages = chat_messages(request)
-    last = max((place for place, (role, _) in enumerate(messages) if role == 1), default=len(messages) - 1)
-    context = (*messages[:last], *messages[last + 1 :])
-    return messages[last][1], (tools, context)

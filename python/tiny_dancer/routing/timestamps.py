@@ -15,9 +15,9 @@ _NANOSECONDS = 1e17
 
 
 def seconds_since_epoch(value: object, field: str) -> float | None:
-    """Seconds since 1970 UTC of a time given in seconds, milliseconds, microseconds, nanoseconds, as a ``datetime`` or
-    in ISO 8601. A number's unit is told by its size: below 1e11 seconds, below 1e14 milliseconds, below 1e17
-    microseconds, else nanoseconds. A time without a zone is read as UTC. None stays None.
+    """Seconds since 1970 UTC of a time given in seconds, milliseconds, microseconds, nanoseconds, as a
+    ``datetime`` or in ISO 8601. A number's unit is told by its size: below 1e11 seconds, below 1e14 milliseconds,
+    below 1e17 microseconds, else nanoseconds. A time without a zone is read as UTC. None stays None.
 
     Raises:
         CandidateError: not a time, or not finite.

@@ -1,10 +1,10 @@
 """What must outlive the process: candidates, routing history, outcomes and feedback. The only SQL.
 
-:class:`Storage` says what every backend does. :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for
-what shall last, needs the extra ``sqlite`` and is imported when first asked for.
+:class:`Storage` says what every backend does. :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default
+for what shall last, needs the extra ``sqlite`` and is imported when first asked for.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.storage.base import Storage
 from tiny_dancer.storage.filters import Filter
@@ -20,6 +20,9 @@ from tiny_dancer.storage.records import (
     Statistics,
     hash_query,
 )
+
+if TYPE_CHECKING:
+    from tiny_dancer.storage.sqlite import SqliteStorage
 
 __all__ = [
     "CandidateRecord",

@@ -1,8 +1,8 @@
 """The storage protocol: what every backend does, and what its callers may rely on.
 
-Acknowledged means durable: when insert, upsert, delete, feedback or outcome returns, the write survives the end of the
-process, and in a file also a loss of power. Routing records are the exception, for they must not hold up a decision:
-``record_routing`` returns at once, and ``flush`` returns when all before it are durable.
+Acknowledged means durable: when insert, upsert, delete, feedback or outcome returns, the write survives the end of
+the process, and in a file also a loss of power. Routing records are the exception, for they must not hold up a
+decision: ``record_routing`` returns at once, and ``flush`` returns when all before it are durable.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 LATEST = 1e11
 # sqlite-vec's limit for one vector.
 WIDEST = 8192
-# A norm outside says that something else than an embedding is meant; within, float32 dot products stay exact enough.
+# A norm outside says that something else than an embedding is meant; within, float32 dot products stay exact
+# enough.
 SMALLEST_NORM, LARGEST_NORM = 1e-9, 1e9
 
 

@@ -16,7 +16,7 @@ from tiny_dancer.storage.records import Feedback, Outcome, RoutingRecord, RowCou
 from tiny_dancer.storage.statistics import retention_limits, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
     from types import TracebackType
     from typing import NoReturn
@@ -205,7 +205,7 @@ class MemoryStorage:
 
     def _history(
         self,
-        rows: Mapping[Any, Row],
+        rows: dict[Any, Row],
         since: float | None,
         until: float | None,
         decision_ids: Iterable[str] | None,
@@ -305,7 +305,8 @@ def _within(time: float, since: float | None, until: float | None) -> bool:
 
 def _retain(rows: dict[Key, Row], oldest: float | None, most: int | None) -> int:
     """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
-    newest = sorted(reversed(rows.items()), key=lambda item: item[1].time, reverse=True)
+    later_first = reversed(rows.items())
+    newest = sorted(later_first, key=lambda item: item[1].time, reverse=True)
     gone = [
         key
         for place, (key, row) in enumerate(newest)

@@ -1,7 +1,7 @@
 """Candidates in memory: searched by embedding and by condition, in microseconds.
 
-:class:`~tiny_dancer.storage.memory.MemoryStorage` holds its candidates here; the SQLite backend mirrors its table here
-and brings the mirror up to date before each search. Not locked: its owner does that.
+:class:`~tiny_dancer.storage.memory.MemoryStorage` holds its candidates here; the SQLite backend mirrors its table
+here and brings the mirror up to date before each search. Not locked: its owner does that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What storage keeps: candidates, routing history, outcomes, feedback; and what it says about them.
 
-Times are UTC seconds since 1970. Routing records, outcomes and feedback check themselves when they are made, so that
-recording them later cannot fail for what they hold; candidates are checked when they are written
+Times are UTC seconds since 1970. Routing records, outcomes and feedback check themselves when they are made, so
+that recording them later cannot fail for what they hold; candidates are checked when they are written
 (:mod:`tiny_dancer.storage.check`).
 """
 
@@ -104,10 +104,12 @@ class ShownCandidate:
     def __post_init__(self) -> None:
         stored_text("shown.candidate_id", self.candidate_id)
         integer("shown.rank", self.rank)
-        number("shown.score", self.score)
-        share("shown.propensity", self.propensity)
-        if self.propensity == 0:
-            raise StorageError("shown.propensity", 0, "what was shown had a chance above 0")
+        if self.score is not None:
+            number("shown.score", self.score)
+        if self.propensity is not None:
+            share("shown.propensity", self.propensity)
+            if not self.propensity:
+                raise StorageError("shown.propensity", 0, "what was shown had a chance above 0")
         if not isinstance(self.features, bytes):
             raise StorageError("shown.features", type(self.features).__name__, "give bytes")
 

@@ -66,7 +66,7 @@ def retention_limits(
         raise OptionError("retention", "no limit", "give max_age_s, max_rows or both")
     if max_age_s is not None and not max_age_s >= 0:
         raise OptionError("max_age_s", max_age_s, "give seconds, 0 or more")
-    if max_rows is not None and (isinstance(max_rows, bool) or max_rows < 0):
+    if max_rows is not None and (not isinstance(max_rows, int) or max_rows < 0):
         raise OptionError("max_rows", max_rows, "give a number of rows, 0 or more")
     oldest = None if max_age_s is None else (time.time() if now is None else now) - max_age_s
     return oldest, max_rows

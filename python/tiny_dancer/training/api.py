@@ -12,6 +12,7 @@ from tiny_dancer.routing import Router, featurise, read_artifact
 from tiny_dancer.training import calibrate as calibrate_room
 from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
+from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.types import Outcomes
 
@@ -64,6 +65,7 @@ def fit(
     seed: int = 0,
     created: str = "",
     augment: bool = False,
+    backends: Sequence[str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
@@ -73,17 +75,20 @@ def fit(
 
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.
+        OptionError: an unknown backend.
 
     Example:
         fitted = tiny_dancer.fit("outcomes.parquet")
         Path("router.safetensors").write_bytes(fitted.artifact)
     """
     outcomes = _outcomes(table, models)
+    families = families_named(backends)
     copies = with_copies(outcomes, seed) if augment else None
-    plain = fit_room.fit(outcomes, seed=seed, created=created, progress=progress)
+    plain = fit_room.fit(outcomes, seed=seed, families=families, created=created, progress=progress)
     if copies is None:
         return plain
-    return better_of(plain, fit_room.fit(copies, seed=seed, created=created, progress=progress))
+    other = fit_room.fit(copies, seed=seed, families=families, created=created, progress=progress)
+    return better_of(plain, other)
 
 
 def calibrate(

@@ -239,9 +239,9 @@ def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds:
     return decision
 
 
-def steps() -> int:
+def steps(families: Sequence[Sequence[Backend]] = FAMILIES) -> int:
     """How often :func:`fit` reports progress, at most."""
-    return (FOLDS + 1) * sum(len(family) for family in FAMILIES)
+    return (FOLDS + 1) * sum(len(family) for family in families)
 
 
 def _confidence(quality: Floats, decision: Ints, actual: Floats, weight: Floats) -> heads_room.MonotoneMap:

@@ -145,32 +145,55 @@ class Comparison(RuleBasedStateMachine):
             threshold, 60, 8, 40, jitter, probes, 20, random.Random(seed), self.clock.now, closed_at=self.clock.now
         )
 
-    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 8.0, 15.0, 20.0, 59.9, 60.0, 80.0]))
     def wait(self, seconds: float) -> None:
         self.clock.now += seconds
         self.reference.now = self.clock.now
 
-    @rule(target=tokens)
     def admit(self) -> Token | None:
         number = self.breaker.admit()
         token = self.reference.admit(number or 0)
         assert (number is None) == (token is None)
         return token
 
-    @rule(token=tokens)
     def succeed(self, token: Token | None) -> None:
         if token is not None:
             self.breaker.succeed(token.number)
             self.reference.succeed(token)
 
-    @rule(token=tokens, category=st.sampled_from(list(Category)))
     def fail(self, token: Token | None, category: Category) -> None:
         if token is not None:
             self.breaker.fail(token.number, category)
             self.reference.fail(token, category)
 
+    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 8.0, 15.0, 20.0, 59.9, 60.0, 80.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.wait(seconds)
+
+    @rule(target=tokens)
+    def call_starts(self) -> Token | None:
+        return self.admit()
+
+    @rule(token=tokens)
+    def call_succeeds(self, token: Token | None) -> None:
+        self.succeed(token)
+
+    @rule(token=tokens, category=st.sampled_from(list(Category)))
+    def call_fails(self, token: Token | None, category: Category) -> None:
+        self.fail(token, category)
+
+    @rule(target=tokens, succeeds=st.booleans(), late=st.sampled_from([0.0, 1.0, 30.0]))
+    def recover(self, succeeds: bool, late: float) -> Token | None:
+        """Waits for the cool-down and probes: chance alone seldom comes this far."""
+        self.wait(max(0.0, self.reference.retry_at - self.reference.now) + late)
+        token = self.admit()
+        if succeeds:
+            self.succeed(token)
+        else:
+            self.fail(token, Category.UPSTREAM)
+        return token
+
     @rule(token=consumes(tokens))
-    def cancel(self, token: Token | None) -> None:
+    def call_is_cancelled(self, token: Token | None) -> None:
         if token is not None:
             self.breaker.cancel(token.number)
             self.reference.cancel(token)
@@ -196,7 +219,7 @@ TestComparison.settings = settings(max_examples=150, stateful_step_count=40, dea
 
 
 def opened(clock: Clock, **given: object) -> CircuitBreaker:
-    breaker = CircuitBreaker(threshold=1, jitter=0.0, clock=clock, **given)  # type: ignore[arg-type]
+    breaker = CircuitBreaker(threshold=1, jitter=0.0, clock=clock, **given)
     token = breaker.admit()
     assert token is not None
     breaker.fail(token, Category.ENGINE)
@@ -245,6 +268,20 @@ def test_a_thousand_openings_in_a_row_do_not_overflow() -> None:
         assert token is not None
         breaker.fail(token, Category.ENGINE)
     assert breaker.status().openings == 1101
+
+
+def test_closing_forgets_the_failures_that_opened_it() -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(threshold=3, cooldown=1, jitter=0, clock=clock)
+    for expected in (State.CLOSED, State.CLOSED, State.OPEN):
+        breaker.fail(breaker.admit() or 0, Category.ENGINE)
+        assert breaker.status().state is expected
+    clock.now += 1
+    breaker.succeed(breaker.admit() or 0)
+    assert breaker.status().failures == {}
+    for expected in (State.CLOSED, State.CLOSED, State.OPEN):
+        breaker.fail(breaker.admit() or 0, Category.ENGINE)
+        assert breaker.status().state is expected
 
 
 def test_jitter_differs_between_processes_and_repeats_with_a_seed() -> None:
@@ -335,4 +372,4 @@ def test_exceptions_have_a_category(error: Exception, category: Category) -> Non
 )
 def test_settings_out_of_range_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(errors.OptionError):
-        CircuitBreaker(**given)  # type: ignore[arg-type]
+        CircuitBreaker(**given)

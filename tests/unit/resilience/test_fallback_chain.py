@@ -13,7 +13,7 @@ def fails(error: BaseException) -> object:
 
 
 def test_the_learned_level_answers_and_nothing_else_is_asked() -> None:
-    result = answer(CircuitBreaker(), lambda: "learned", lambda: fails(AssertionError("asked")))  # type: ignore[arg-type,return-value]
+    result = answer(CircuitBreaker(), lambda: "learned", lambda: fails(AssertionError("asked")))
     assert result == ("learned", Level.LEARNED, "")
 
 
@@ -21,7 +21,7 @@ def test_each_level_is_asked_in_turn_and_the_reason_names_all_that_failed() -> N
     breaker = CircuitBreaker()
     levels = [
         Fallback(Level.CACHED, lambda: None),
-        Fallback(Level.HEURISTIC, lambda: fails(ValueError("no cues"))),  # type: ignore[arg-type,return-value]
+        Fallback(Level.HEURISTIC, lambda: fails(ValueError("no cues"))),
         Fallback(Level.DEFAULT, lambda: Proposal("default", "the default")),
     ]
     result = answer(breaker, lambda: str(fails(RuntimeError("broken"))), lambda: levels)
@@ -62,9 +62,9 @@ def test_the_callers_errors_pass_from_every_level_and_count_for_nothing(error: E
     with pytest.raises(type(error)):
         answer(breaker, lambda: fails(error), list)
     assert breaker.status().state is State.CLOSED
-    levels = [Fallback(Level.CACHED, lambda: fails(error)), Fallback(Level.DEFAULT, lambda: Proposal(1, ""))]  # type: ignore[arg-type,return-value]
+    levels = [Fallback(Level.CACHED, lambda: fails(error)), Fallback(Level.DEFAULT, lambda: Proposal(1, ""))]
     with pytest.raises(type(error)):
-        answer(breaker, lambda: fails(RuntimeError()), lambda: levels)  # type: ignore[arg-type,return-value]
+        answer(breaker, lambda: fails(RuntimeError()), lambda: levels)
 
 
 def test_an_interrupt_passes_and_frees_its_probe() -> None:
@@ -79,8 +79,8 @@ def test_an_interrupt_passes_and_frees_its_probe() -> None:
 
 
 def test_the_last_levels_failure_is_not_swallowed() -> None:
-    levels = [Fallback(Level.DEFAULT, lambda: fails(ValueError("even this")))]  # type: ignore[arg-type,return-value]
+    levels = [Fallback(Level.DEFAULT, lambda: fails(ValueError("even this")))]
     with pytest.raises(ValueError, match="even this"):
-        answer(CircuitBreaker(), lambda: fails(RuntimeError()), lambda: levels)  # type: ignore[arg-type,return-value]
+        answer(CircuitBreaker(), lambda: fails(RuntimeError()), lambda: levels)
     with pytest.raises(LookupError):
         answer(CircuitBreaker(), lambda: fails(RuntimeError()), list)

@@ -95,6 +95,7 @@ pub struct CandidateScratch {
     groups: Vec<f32>,
     /// [`FEATURES`] columns of as many rows as the set has.
     pub(crate) columns: Vec<f32>,
+    rows: usize,
     /// What the query gave to compare candidates with.
     pub(crate) has_cosine: bool,
     pub(crate) has_words: bool,
@@ -106,8 +107,7 @@ impl CandidateScratch {
     /// Column `feature` of the features computed last.
     #[must_use]
     pub fn column(&self, feature: usize) -> &[f32] {
-        let rows = self.columns.len() / FEATURES;
-        &self.columns[feature * rows..][..rows]
+        &self.columns[feature * self.rows..][..self.rows]
     }
 }
 
@@ -123,6 +123,7 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
         return Err(Error::new(ErrorKind::CandidateInvalid, "now", now, "give seconds since 1970"));
     }
     let (rows, columns) = (set.len(), set.columns());
+    scratch.rows = rows;
     scratch.columns.clear();
     scratch.columns.resize(rows * FEATURES, 0.0);
     scratch.has_cosine = set.matrix().is_some() && query.embedding.is_some();

@@ -362,44 +362,69 @@ fn read_relevance(tensors: &Tensors, spec: &RelevanceSpec) -> Result<Relevance> 
 /// recent it is: added instead of multiplied, recency at its weight ranks worse than words alone
 /// (`benchmarks/quality`). Parts that are unknown of a candidate drop out and the other weights grow to fill up.
 fn default_scores(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<f32>) {
-    let [whole, recency, confidence, context] = DEFAULT_WEIGHTS;
-    let columns = set.columns();
-    let of = |feature: usize| scratch.column(feature);
-    let cosines = of(column::COSINE_CONTEXT);
-    let (words, grams) = (of(column::WORDS_CONTEXT), of(column::GRAMS_CONTEXT));
-    let sources = f32::from(u8::from(scratch.has_cosine)) + 2.0 * f32::from(u8::from(scratch.has_words));
+    let rows = set.len();
     out.clear();
-    for row in 0..set.len() {
-        let relevance = if sources > 0.0 {
-            let shared = (cosines[row].max(0.0) + words[row] + grams[row]) / sources;
-            let named = 0.25 * of(column::TAG_NAMED)[row]
-                + of(column::TIME_NAMED)[row]
-                + 0.25 * of(column::TIME_ASKED)[row]
-                + 0.15 * of(column::ANSWERS_QUESTION)[row]
-                - 0.15 * of(column::QUESTION)[row];
-            let named = if scratch.has_words { named / 3.0 } else { 0.0 };
-            (shared + named).clamp(0.0, 1.0)
-        } else {
-            1.0
-        };
-        let (mut sum, mut total) = (whole, whole);
-        let mut part = |weight: f32, value: f32, known: bool| {
-            if known {
-                sum += weight * value;
-                total += weight;
+    if scratch.has_cosine || scratch.has_words {
+        relevance(scratch, out);
+    } else {
+        out.resize(rows, 1.0);
+    }
+    let columns = set.columns();
+    let [whole, recency, confidence, context] = DEFAULT_WEIGHTS;
+    let of = |feature: usize| scratch.column(feature);
+    let (recent, sure, tried) = (of(column::RECENCY), of(column::CONFIDENCE), of(column::SUCCESS));
+    let (used, agreeing) = (of(column::FREQUENCY), of(column::METADATA));
+    let agreement = if scratch.has_metadata { 1.0 } else { 0.0 };
+    if !(scratch.has_time || columns.any_use || scratch.has_metadata) {
+        return;
+    }
+    for (row, score) in out.iter_mut().enumerate() {
+        let known = |value: f32| if value.is_nan() { 0.0 } else { 1.0 };
+        let dated = if scratch.has_time && !columns.created_at[row].is_nan() { 1.0 } else { 0.0 };
+        let (has_confidence, has_success) =
+            (known(columns.confidence[row]), known(columns.success_rate[row]));
+        let has_use = known(columns.access_count[row]);
+        // Two sources of one weight share it.
+        let confidence = confidence / f32::max(has_confidence + has_success, 1.0);
+        let context = context / f32::max(has_use + agreement, 1.0);
+        // An unknown source's value is 0 as well: only its weight has to go.
+        let sum = whole
+            + recency * recent[row]
+            + confidence * (sure[row] + tried[row])
+            + context * (used[row] + agreeing[row]);
+        let total = whole
+            + recency * dated
+            + confidence * (has_confidence + has_success)
+            + context * (has_use + agreement);
+        *score *= sum / total;
+    }
+}
+
+/// The relevance of every candidate, in [0, 1].
+fn relevance(scratch: &CandidateScratch, out: &mut Vec<f32>) {
+    let of = |feature: usize| scratch.column(feature);
+    let sources = f32::from(u8::from(scratch.has_cosine)) + 2.0 * f32::from(u8::from(scratch.has_words));
+    let share = 1.0 / sources;
+    let cosines = of(column::COSINE_CONTEXT);
+    // max(0) would swallow the NaN of a candidate that is not to be ranked.
+    out.extend(cosines.iter().map(|&cosine| if cosine < 0.0 { 0.0 } else { cosine * share }));
+    if scratch.has_words {
+        let named = [
+            (column::WORDS_CONTEXT, share),
+            (column::GRAMS_CONTEXT, share),
+            (column::TAG_NAMED, 0.25 / 3.0),
+            (column::TIME_NAMED, 1.0 / 3.0),
+            (column::TIME_ASKED, 0.25 / 3.0),
+            (column::ANSWERS_QUESTION, 0.15 / 3.0),
+            (column::QUESTION, -0.15 / 3.0),
+        ];
+        for (feature, weight) in named {
+            for (score, value) in out.iter_mut().zip(of(feature)) {
+                *score += weight * value;
             }
-        };
-        part(recency, of(column::RECENCY)[row], scratch.has_time && !columns.created_at[row].is_nan());
-        let sure = !columns.confidence[row].is_nan();
-        let tried = !columns.success_rate[row].is_nan();
-        let halves = if sure && tried { 0.5 } else { 1.0 };
-        part(confidence * halves, of(column::CONFIDENCE)[row], sure);
-        part(confidence * halves, of(column::SUCCESS)[row], tried);
-        let used = !columns.access_count[row].is_nan();
-        let halves = if used && scratch.has_metadata { 0.5 } else { 1.0 };
-        part(context * halves, of(column::FREQUENCY)[row], used);
-        part(context * halves, of(column::METADATA)[row], scratch.has_metadata);
-        let score = relevance * sum / total;
-        out.push(if cosines[row].is_nan() { f32::NAN } else { score });
+        }
+    }
+    for score in out.iter_mut() {
+        *score = score.clamp(0.0, 1.0);
     }
 }

@@ -127,8 +127,8 @@ def prepared(backup: str | Path, beside: Path) -> Iterator[Path]:
 def replace_content(connection: apsw.Connection, source: Path) -> None:
     """Makes everything in the database that of the file ``source``, in one transaction.
 
-    Page by page through the journal (https://sqlite.org/backup.html) rather than by renaming a file: other processes
-    have this one open, and a journal beside it.
+    Page by page through the journal (https://sqlite.org/backup.html) rather than by renaming a file: other
+    processes have this one open, and a journal beside it.
     """
     original = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)
     try:

@@ -1,13 +1,14 @@
 """Keeps a mirror equal to the table, whoever wrote to it.
 
-Every write to candidates counts up ``state.changes`` in its own transaction and marks its rows with the number. Before
-each search the mirror compares that one number, and reads the rows marked later than what it has seen: so a search
-sees every write acknowledged before it, by this process or another.
+Every write to candidates counts up ``state.changes`` in its own transaction and marks its rows with the number.
+Before each search the mirror compares that one number, and reads the rows marked later than what it has seen: so a
+search sees every write acknowledged before it, by this process or another.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,20 +56,20 @@ class TableMirror:
         embeddings: bool,
     ) -> tuple[Neighbour, ...]:
         """The nearest candidates in the table as it is now."""
-        epoch, changes = connection.execute("SELECT epoch, changes FROM state").get  # type: ignore[misc]
+        epoch, changes = connection.execute("SELECT epoch, changes FROM state").get
         seen = self._seen
         # Another thread may have seen more already: that is newer still, and as good.
         if seen.epoch != epoch or seen.changes < changes:
-            with self._lock.writing():
+            with self._lock.writing:
                 self._catch_up(connection)
-        with self._lock.reading():
+        with self._lock.reading:
             return self._mirror.nearest(query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
 
     def _catch_up(self, connection: apsw.Connection) -> None:
         with snapshot(connection):
             epoch, changes, forgotten, dimension = connection.execute(
                 "SELECT epoch, changes, forgotten, dimension FROM state"
-            ).get  # type: ignore[misc]
+            ).get
             if epoch == self._seen.epoch and forgotten <= self._seen.changes:
                 mirror, since = self._mirror, self._seen.changes
             else:
@@ -92,7 +93,7 @@ def _replaced(connection: apsw.Connection, mirror: Mirror, since: int) -> None:
         "WHERE candidate.change > ?1 AND candidate.embedding_change > ?1",
         (since,),
     )
-    while rows := cursor.fetchmany(AT_ONCE):
+    while rows := list(islice(cursor, AT_ONCE)):
         matrix = np.frombuffer(b"".join(row[-1] for row in rows), np.float32).reshape(len(rows), -1)
         mirror.put([reads.candidate(row[:-1]) for row in rows], matrix)
 

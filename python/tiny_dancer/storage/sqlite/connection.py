@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tiny_dancer.errors import MissingExtraError, StorageError
+import apsw
+import sqlite_vec
 
-try:
-    import apsw
-    import sqlite_vec
-except ImportError as missing:
-    raise MissingExtraError("apsw, sqlite-vec", "not installed", "pip install 'tiny-dancer[sqlite]'") from missing
+from tiny_dancer.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,8 +140,8 @@ class Pool:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: list[apsw.Connection] = []
-        self._lock = threading.Lock()
+        # Appending and popping are atomic.
+        self._idle: deque[apsw.Connection] = deque()
         self._closed = False
 
     @contextmanager
@@ -159,28 +156,30 @@ class Pool:
 
     def take(self) -> apsw.Connection:
         """A connection to be given back."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        connection = retrying(lambda: connect(self._path))
-        connection.pragma("query_only", True)
-        return connection
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = retrying(lambda: connect(self._path))
+            connection.pragma("query_only", True)
+            return connection
 
     def give_back(self, connection: apsw.Connection) -> None:
         """Ends the use of a connection that :meth:`take` gave."""
-        with self._lock:
-            if not self._closed and len(self._idle) < self.IDLE:
-                self._idle.append(connection)
-                return
-        connection.close()
+        self._idle.append(connection)
+        if self._closed or len(self._idle) > self.IDLE:
+            self._drain(0 if self._closed else self.IDLE)
 
     def close(self) -> None:
         """Closes the idle connections now, those in use when they are given back."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._closed = True
+        self._drain(0)
+
+    def _drain(self, keep: int) -> None:
+        while len(self._idle) > keep:
+            try:
+                self._idle.popleft().close()
+            except IndexError:
+                return
 
 
 @contextmanager

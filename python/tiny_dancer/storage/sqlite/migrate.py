@@ -79,7 +79,7 @@ def pending(connection: apsw.Connection, path: Path, known: tuple[Migration, ...
     """
     if not _has_migrations(connection):
         return known
-    applied = dict(connection.execute("SELECT name, checksum FROM migration ORDER BY name").fetchall())
+    applied: dict[str, str] = dict(connection.execute("SELECT name, checksum FROM migration ORDER BY name"))
     checksums = {migration.name: migration.checksum for migration in known}
     for name, checksum in applied.items():
         if name not in checksums:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from tiny_dancer.storage.index import cosine_distances
+from tiny_dancer.storage.index import cosine_distances, norms_of
 from tiny_dancer.storage.mirror import check_dimension
 from tiny_dancer.storage.records import (
     CandidateRecord,
@@ -40,8 +40,8 @@ FIELDS = (
 # sqlite-vec's limit for k.
 _MOST_NEIGHBOURS = 4096
 _ROUTING = (
-    "decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, use_lightweight, "
-    "cost, baseline_cost, latency_us, level, reason"
+    "decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, "
+    "use_lightweight, cost, baseline_cost, latency_us, level, reason"
 )
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_shown = msgspec.json.Decoder(tuple[ShownCandidate, ...]).decode
@@ -116,8 +116,8 @@ def nearest(
 ) -> tuple[Neighbour, ...]:
     """The nearest candidates by sqlite-vec, for a query of norm 1; the same answer as the mirror's.
 
-    sqlite-vec computes in float32 and breaks ties as it likes: more than k are fetched, until the last lies clearly
-    behind the k-th, and those are computed again.
+    sqlite-vec computes in float32 and breaks ties as it likes: more than k are fetched, until the last lies
+    clearly behind the k-th, and those are computed again.
 
     Raises:
         CandidateError: the query has another dimension than the candidates.
@@ -129,6 +129,7 @@ def nearest(
         check_dimension(query, width)
         # Norms are rounded as well as products, and the k-th may err the other way than the last.
         slack = 8 * (width + 4) * 2.0**-24
+        k = min(k, 2**31)
         asked = k + 8
         while True:
             rows = _nearest_rows(connection, query, asked, filter)
@@ -136,7 +137,7 @@ def nearest(
                 break
             asked *= 2
         matrix = np.array([np.frombuffer(row[-2], np.float32) for row in rows]).reshape(len(rows), width)
-        distances = cosine_distances(matrix, query).tolist()
+        distances = cosine_distances(matrix, norms_of(matrix), query).tolist()
         order = sorted(range(len(rows)), key=lambda place: (distances[place], rows[place][0]))[:k]
         return tuple(
             Neighbour(candidate(rows[place][:-1] if embeddings else rows[place][:-2]), distances[place])
@@ -206,8 +207,8 @@ def routing_history(
             reason=reason,
         )
         for (
-            decision, kind_, chosen, time, version, hashed, text, shown, confidence, light, cost, baseline, latency,
-            level, reason,
+            decision, kind_, chosen, time, version, hashed, text, shown,
+            confidence, light, cost, baseline, latency, level, reason,
         ) in rows
     )  # fmt: skip
 
@@ -257,7 +258,8 @@ def statistics(connection: apsw.Connection, since: float | None, until: float | 
 
     def counts(column: str) -> dict[Any, int]:
         statement = f"SELECT {column}, count(*) FROM routing WHERE {condition} GROUP BY 1 ORDER BY 1"
-        return dict(connection.execute(statement, values).fetchall())
+        found: dict[Any, int] = dict(connection.execute(statement, values))
+        return found
 
     with snapshot(connection):
         routes, light_share, cost, baseline_cost, timed = one(
@@ -278,7 +280,7 @@ def statistics(connection: apsw.Connection, since: float | None, until: float | 
         outcomes, mean_quality = one(f"SELECT count(*), avg(quality) FROM outcome WHERE {condition}")
         stored = connection.execute("SELECT count(*) FROM candidate").get
         return Statistics(
-            candidates=stored,  # type: ignore[arg-type]
+            candidates=stored,
             routes=routes,
             by_kind=counts("kind"),
             by_level=counts("level"),

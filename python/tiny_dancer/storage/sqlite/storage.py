@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +16,7 @@ from tiny_dancer.storage import check
 from tiny_dancer.storage.records import RowCounts
 from tiny_dancer.storage.sqlite import backup, reads, writes
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
-from tiny_dancer.storage.sqlite.connection import Pool, checked_path, connect, retrying, translated
+from tiny_dancer.storage.sqlite.connection import Pool, checked_path, connect, retrying, storage_error, translated
 from tiny_dancer.storage.sqlite.migrate import migrate
 from tiny_dancer.storage.sqlite.writer import Writer
 from tiny_dancer.storage.statistics import retention_limits
@@ -45,8 +45,8 @@ _RETENTION_STEP = 10_000
 class SqliteStorage:
     """The :class:`~tiny_dancer.storage.base.Storage` protocol over one SQLite file.
 
-    Many threads may share one object, and many processes one file; after ``fork``, open it again. Writes are durable
-    when acknowledged (write-ahead log, ``synchronous = FULL``), many in one commit.
+    Many threads may share one object, and many processes one file; after ``fork``, open it again. Writes are
+    durable when acknowledged (write-ahead log, ``synchronous = FULL``), many in one commit.
 
     Args:
         path: of the database; made, readable by its owner alone, where there is none.
@@ -132,16 +132,23 @@ class SqliteStorage:
         """The nearest candidates by cosine, exactly."""
         query = check.query(query_embedding, k, max_distance)
         search = reads.nearest if self._mirror is None else self._mirror.nearest
-        with self._reading() as connection:
+        self._check_open()
+        # What `self._reading` does, spelt out: its generators would take as long as the rest of a small search.
+        connection = self._pool.take()
+        try:
             found = search(connection, query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
+        except apsw.Error as error:
+            raise storage_error(self.path, error) from error
+        finally:
+            self._pool.give_back(connection)
         if touch and found:
             self._writer.touch([each.candidate.id for each in found], time.time())
         return found
 
     def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
         """Remembers a decision; False where the queue is full."""
+        self._check_open()
         if wait:
-            self._check_open()
             self._writer.submit(lambda connection: writes.insert_routing(connection, [record]))
             return True
         return self._writer.record(record)
@@ -303,7 +310,9 @@ def restore_file(path: str | os.PathLike[str], source: str | os.PathLike[str]) -
 
 def _vacuum(connection: apsw.Connection) -> None:
     retrying(lambda: connection.execute("VACUUM"))
-    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    # Only then the file itself shrinks. Busy means that another connection is doing it.
+    with suppress(apsw.BusyError):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
 def _close(writer: Writer, pool: Pool, process: int) -> None:

@@ -1,7 +1,8 @@
 """One thread that writes, many writes at once.
 
-A commit waits for the disk, so the writer takes everything that is queued, writes it in one transaction and then tells
-each caller (group commit). Other processes do the same; SQLite lets one in at a time and the writer waits its turn.
+A commit waits for the disk, so the writer takes everything that is queued, writes it in one transaction and then
+tells each caller (group commit). Other processes do the same; SQLite lets one in at a time and the writer waits
+its turn.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
@@ -38,6 +40,15 @@ class _Write:
     action: Callable[[apsw.Connection], Any]
     done: Future[Any]
     alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the caller of a write is told when the transaction has ended."""
+
+    write: _Write
+    result: Any
+    error: TinyDancerError | None
 
 
 class Writer:
@@ -80,8 +91,7 @@ class Writer:
 
     def record(self, record: RoutingRecord) -> bool:
         """Queues a decision; False where the queue is full."""
-        if self._closed:
-            self._refuse_closed()
+        self._refuse_closed()
         if len(self._queue) >= self._capacity:
             with self._news:
                 self.dropped += 1
@@ -121,7 +131,9 @@ class Writer:
         with self._news:
             self._closed = True
             self._news.notify_all()
-        self._thread.join()
+        # The garbage collector may close a forgotten storage, and runs in any thread, this one too.
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -176,40 +188,40 @@ class Writer:
 
     def _together(self, batch: list[RoutingRecord | _Write], touches: dict[str, tuple[int, float]]) -> None:
         """One transaction over the batch; then its callers are told."""
-        told: list[tuple[_Write, Any, TinyDancerError | None]] = []
-        routing: list[RoutingRecord] = []
-        connection = self._connection
+        told: list[_Told] = []
+        finished = False
         try:
-            retrying(lambda: connection.execute("BEGIN IMMEDIATE"))
-            for entry in batch:
-                if isinstance(entry, RoutingRecord):
-                    routing.append(entry)
+            retrying(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+            # In the order they came, for a later record of one decision does not replace the first.
+            for is_routing, entries in groupby(batch, lambda entry: isinstance(entry, RoutingRecord)):
+                if is_routing:
+                    writes.insert_routing(self._connection, entries)  # type: ignore[arg-type]
                 else:
-                    told.append(self._one(entry))
-            if routing:
-                writes.insert_routing(connection, routing)
+                    told += [self._one(entry) for entry in entries if isinstance(entry, _Write)]
             if touches:
-                writes.touch_candidates(connection, touches)
-            connection.execute("COMMIT")
+                writes.touch_candidates(self._connection, touches)
+            self._connection.execute("COMMIT")
+            finished = True
         except apsw.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             failure = storage_error(self._path, error)
-            told = [(entry, None, failure) for entry in batch if isinstance(entry, _Write)]
-            routing = [entry for entry in batch if isinstance(entry, RoutingRecord)]
-            if routing or touches:
+            told = [_Told(entry, None, failure) for entry in batch if isinstance(entry, _Write)]
+            lost = len(batch) - len(told)
+            if lost or touches:
                 with self._news:
-                    self.dropped += len(routing)
+                    self.dropped += lost
                     self._lost = failure
+            finished = True
         finally:
-            # Nothing but a defect of an action leaves callers untold here; they must not wait for ever.
-            if len(told) + len(routing) < len(batch):
+            # Only a defect of an action comes here otherwise; its callers must not wait for ever.
+            if not finished:
                 self._give_up(batch)
-        for write, result, failed in told:
-            if failed is None:
-                write.done.set_result(result)
+        for each in told:
+            if each.error is None:
+                each.write.done.set_result(each.result)
             else:
-                write.done.set_exception(failed)
+                each.write.done.set_exception(each.error)
 
     def _give_up(self, entries: Iterable[RoutingRecord | _Write]) -> None:
         for entry in entries:
@@ -218,18 +230,18 @@ class Writer:
             elif not entry.done.done():
                 entry.done.set_exception(StorageError(str(self._path), "the writer has ended", "open it again"))
 
-    def _one(self, write: _Write) -> tuple[_Write, Any, TinyDancerError | None]:
+    def _one(self, write: _Write) -> _Told:
         """Runs one write; what it raises undoes it alone."""
         self._connection.execute("SAVEPOINT one")
         try:
             result = write.action(self._connection)
         except TinyDancerError as error:
             self._connection.execute("ROLLBACK TO one")
-            return write, None, error
+            return _Told(write, None, error)
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("RELEASE one")
-        return write, result, None
+        return _Told(write, result, None)
 
 
 def _nothing(connection: apsw.Connection) -> None:

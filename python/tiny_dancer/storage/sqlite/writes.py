@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 REMEMBERED_DELETIONS = 100_000
 
 _CANDIDATE = (
-    "number, id, text, created_at, last_accessed_at, access_count, success_count, trial_count, confidence, metadata, "
-    "session, position, embedding_change, change"
+    "number, id, text, created_at, last_accessed_at, access_count, success_count, trial_count, confidence, "
+    "metadata, session, position, embedding_change, change"
 )
 
 
@@ -107,7 +107,8 @@ def _agree_on_dimension(connection: apsw.Connection, dimension: int) -> None:
     stored = connection.execute("SELECT dimension FROM state").get
     if stored is None:
         connection.execute(
-            f"CREATE VIRTUAL TABLE candidate_vectors USING vec0 (embedding float[{dimension:d}] distance_metric=cosine)"
+            "CREATE VIRTUAL TABLE candidate_vectors "
+            f"USING vec0 (embedding float[{dimension:d}] distance_metric=cosine)"
         )
         connection.execute("UPDATE state SET dimension = ?", (dimension,))
     elif stored != dimension:
@@ -157,7 +158,7 @@ def touch_candidates(connection: apsw.Connection, touches: Mapping[str, tuple[in
     )
 
 
-def insert_routing(connection: apsw.Connection, records: Sequence[RoutingRecord]) -> None:
+def insert_routing(connection: apsw.Connection, records: Iterable[RoutingRecord]) -> None:
     """Adds decisions; of one decision id the first stays."""
     connection.executemany(
         "INSERT INTO routing (decision_id, time, kind, chosen, artifact_version, query_hash, query_text, shown, "
@@ -211,7 +212,8 @@ def put_feedback(connection: apsw.Connection, feedback: Feedback) -> None:
 def put_outcome(connection: apsw.Connection, outcome: Outcome) -> None:
     """Keeps an outcome in place of an earlier one of the same model."""
     connection.execute(
-        "INSERT OR REPLACE INTO outcome (decision_id, model, quality, cost, latency_s, time) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO outcome (decision_id, model, quality, cost, latency_s, time) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
         (outcome.decision_id, outcome.model, outcome.quality, outcome.cost, outcome.latency_s, outcome.time),
     )
 
@@ -229,7 +231,8 @@ def remove_history(
     # The oldest first, so that repeating this ends at the newest rows.
     connection.execute(
         f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE time < ?1 "
-        f"OR number IN (SELECT number FROM {table} ORDER BY time, number LIMIT ?2) ORDER BY time, number LIMIT ?3)",
+        f"OR number IN (SELECT number FROM {table} ORDER BY time, number LIMIT ?2) "
+        "ORDER BY time, number LIMIT ?3)",
         (-1.0 if oldest is None else oldest, surplus, at_once),
     )
     return connection.changes()

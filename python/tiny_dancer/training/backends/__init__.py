@@ -1,11 +1,20 @@
 """Trainable backends. To add one: write its file (and the engine's), add its recipe here."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiny_dancer.errors import OptionError
 from tiny_dancer.training.backends.base import Backend, FittedBackend, Targets
+from tiny_dancer.training.backends.fastgrnn import FastGrnn
 from tiny_dancer.training.backends.linear import Linear
 from tiny_dancer.training.backends.memory import Memory
 from tiny_dancer.training.backends.trees import BoostedTrees, ExtraTrees
 
-__all__ = ["FAMILIES", "Backend", "FittedBackend", "Targets"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FAMILIES", "Backend", "FittedBackend", "Targets", "families_named"]
 
 FAMILIES: tuple[tuple[Backend, ...], ...] = (
     (ExtraTrees(),),
@@ -13,4 +22,22 @@ FAMILIES: tuple[tuple[Backend, ...], ...] = (
     (BoostedTrees(),),
     (Linear(), Linear("linear_loose", ridge=0.02)),
 )
-"""Every backend training considers, with its variants, default first; held-out rows decide which are used."""
+"""What training considers unless told otherwise, with variants, default first; held-out rows decide what is used."""
+
+ON_REQUEST: tuple[tuple[Backend, ...], ...] = ((FastGrnn(),),)
+"""Families that are considered where they are named."""
+
+
+def families_named(names: Sequence[str] | None) -> tuple[tuple[Backend, ...], ...]:
+    """The families of these names (a family's name is that of its first variant), in this order; None is the default.
+
+    Raises:
+        OptionError: an unknown name, or none.
+    """
+    if names is None:
+        return FAMILIES
+    known = {family[0].name: family for family in (*FAMILIES, *ON_REQUEST)}
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise OptionError("backends", ", ".join(unknown) or "none", f"give some of {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(names))

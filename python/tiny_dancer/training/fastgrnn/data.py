@@ -163,7 +163,7 @@ def split(examples: Examples, validation: Examples | None, seed: int) -> Split:
     """
     names, count = np.unique(examples.label, return_counts=True)
     if len(names) < 2:
-        raise TrainingError("label", f"only {names[0]!r}", "give rows of at least two labels")
+        raise TrainingError("label", f"only {str(names[0])!r}", "give rows of at least two labels")
     if len(examples) < FEWEST_ROWS:
         raise TrainingError("table", f"{len(examples)} rows", f"give at least {FEWEST_ROWS}")
     rare = [str(name) for name, each in zip(names, count, strict=True) if each < _FEWEST_OF_A_LABEL]

@@ -5,7 +5,7 @@ Nothing is random but by seed, epoch and step, so a resumed run takes the same s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class Plan:
         weight_decay: of AdamW, on matrices only.
         patience: epochs without a better score on held-out rows before the phase ends.
         keep_from: first epoch whose model may be kept (pruning: the first at full sparsity).
+        fewest_steps: epochs are added until there are so many steps (:meth:`for_rows`).
     """
 
     epochs: int = 30
@@ -49,6 +50,14 @@ class Plan:
     weight_decay: float = 1e-2
     patience: int = 8
     keep_from: int = 0
+    fewest_steps: int = 2000
+
+    def for_rows(self, rows: int) -> Plan:
+        """The plan on few rows: smaller steps, and more epochs where there would be too few of them."""
+        batch = int(np.clip(rows // 40, 8, self.batch))
+        epochs = max(self.epochs, -(-self.fewest_steps * batch // rows))
+        # The last epochs, with their small steps, are worth most: stopping waits for half of a long plan.
+        return replace(self, batch=batch, epochs=epochs, patience=max(self.patience, epochs // 2))
 
 
 @dataclass(frozen=True, slots=True)

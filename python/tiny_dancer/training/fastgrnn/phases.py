@@ -136,17 +136,17 @@ def pruned(
     start: Parameters,
     plan: Plan,
     final: float,
-    ramp: int,
     *,
     teacher: Floats | None,
     share: float,
     temperature: float,
 ) -> Learned:
-    """Prunes to ``final`` over ``ramp`` epochs, then tunes what is left for the rest of the plan."""
+    """Prunes to ``final`` over the first three fifths of the plan, at least 10 epochs, then tunes what is left."""
+    ramp = max(10, round(0.6 * plan.epochs))
     return learn(
         lesson,
         start,
-        replace(plan, keep_from=ramp),
+        replace(plan, keep_from=ramp, epochs=max(plan.epochs, ramp + 4)),
         "pruned",
         teacher=teacher,
         share=share,

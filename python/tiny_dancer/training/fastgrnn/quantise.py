@@ -8,7 +8,7 @@ rounding (straight-through estimator, Bengio et al. 2013, arXiv:1308.3432).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tiny_dancer.errors import TrainingError
 from tiny_dancer.training.fastgrnn import cell
 from tiny_dancer.training.fastgrnn.gradients import jax
 from tiny_dancer.training.fastgrnn.gradients import numpy as jnp
+from tiny_dancer.training.fastgrnn.integers import LARGEST, Form, pack, to_integers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     Floats: TypeAlias = npt.NDArray[np.float32]
     Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 
-Form = Literal["f32", "int8", "int4"]
-LARGEST = {"int8": 127, "int4": 7}
 FEWEST_SAMPLES, MOST_SAMPLES = 100, 1000
 """Sequences that activation scales are calibrated on."""
 
@@ -44,33 +43,6 @@ class Scales:
     """
 
     by_matrix: Mapping[str, float]
-
-
-def to_integers(weight: Floats, form: Form) -> tuple[npt.NDArray[np.int8], Floats]:
-    """A matrix [rows, columns] as integers and one scale a row: ``weight ≈ scale · integers``.
-
-    The error of each weight is at most half the row's scale, which is max |row| ÷ 127 (int8) or ÷ 7 (int4).
-    """
-    most = LARGEST[form]
-    scale = (np.abs(weight).max(axis=1) / most).astype(np.float32)
-    safe = np.where(scale > 0, scale, 1).astype(np.float32)
-    integers = np.clip(np.rint(weight / safe[:, None]), -most, most).astype(np.int8)
-    return integers, safe
-
-
-def pack(integers: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
-    """int4 in -7..7 [rows, columns] as bytes [rows, ceil(columns / 2)], low nibble first, two's complement."""
-    rows, columns = integers.shape
-    even = np.zeros((rows, columns + columns % 2), np.int8)
-    even[:, :columns] = integers
-    nibbles = even.view(np.uint8) & 15
-    return np.asarray(nibbles[:, ::2] | nibbles[:, 1::2] << 4, np.uint8)
-
-
-def unpack(packed: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.int8]:
-    """What :func:`pack` was given."""
-    nibbles = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)[:, :columns].astype(np.int8)
-    return np.where(nibbles > 7, nibbles - 16, nibbles).astype(np.int8)
 
 
 def fake_quantise(weight: Any, form: Form) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer.training.fastgrnn.quantise import unpack
+from tiny_dancer.training.fastgrnn.integers import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

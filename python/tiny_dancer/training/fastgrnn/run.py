@@ -44,11 +44,11 @@ class Settings:
         hidden: H, at most 512.
         rank: of W and U as products of two factors; None keeps them whole.
         activation: exact, or the paper's piecewise-linear pair.
-        forms: what the distilled model is turned into; the last one is written.
+        forms: what the better of baseline and distilled model is turned into; the last one is written.
         sparsity: share of W and U that pruning removes.
         plan: of the baseline.
         distil_plan: of the distilled model, which starts from the baseline.
-        prune_plan, prune_ramp: epochs in all, and those in which zeros are added (at least 10).
+        prune_plan: of pruning and the tuning after it.
         teacher_hidden, teachers, teacher_plan: size, number and plan of the teachers.
         share, temperature: a and T of the distillation loss.
         step_dropout, state_dropout: noise while learning; steps are dropped from texts only.
@@ -60,10 +60,9 @@ class Settings:
     activation: cell.Activation = "exact"
     forms: tuple[Held, ...] = ("int8",)
     sparsity: float = 0.9
-    plan: Plan = Plan()
-    distil_plan: Plan = field(default_factory=lambda: Plan(epochs=20, learning_rate=2e-3))
-    prune_plan: Plan = field(default_factory=lambda: Plan(epochs=20, learning_rate=2e-3))
-    prune_ramp: int = 12
+    plan: Plan = Plan(epochs=20, learning_rate=5e-3)
+    distil_plan: Plan = field(default_factory=lambda: Plan(epochs=14, learning_rate=3e-3))
+    prune_plan: Plan = field(default_factory=lambda: Plan(epochs=18, learning_rate=2e-3))
     teacher_hidden: int = 128
     teachers: int = 1
     teacher_plan: Plan = TEACHER_PLAN
@@ -82,11 +81,11 @@ class Settings:
         if unknown or not self.forms:
             raise OptionError("form", ", ".join(unknown) or "none", f"give one of {', '.join(FORMS)}")
 
-    def steps(self) -> int:
-        """Epochs of all phases together, at most: how often progress is reported."""
-        total = self.plan.epochs + self.distil_plan.epochs + self.teachers * self.teacher_plan.epochs
-        total += self.prune_plan.epochs if "sparse" in self.forms else 0
-        return total + (self.distil_plan.epochs if "int4" in self.forms else 0)
+    def steps(self, rows: int) -> int:
+        """Epochs of all phases together, at most, on so many rows: how often progress is reported."""
+        plans = [self.plan, self.distil_plan, *[self.teacher_plan] * self.teachers]
+        plans += [self.prune_plan] * ("sparse" in self.forms) + [self.distil_plan] * ("int4" in self.forms)
+        return sum(plan.for_rows(rows).epochs for plan in plans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ class _Run:
 
     def fastgrnn(self) -> _Made:
         """All phases of the cell; the last form asked for."""
-        settings = self.settings
+        settings, rows = self.settings, len(self.split.learning)
         learning, stopping = (data.inputs(part, self.steps) for part in (self.split.learning, self.split.stopping))
         texts = self.steps is not None
         lesson = phases.Lesson(
@@ -212,7 +211,7 @@ class _Run:
             self.progress,
         )
         start = cell.new_model(learning.dimensions, settings.hidden, len(self.labels), settings.seed, settings.rank)
-        baseline = phases.learn(lesson, start, settings.plan, "baseline")
+        baseline = phases.learn(lesson, start, settings.plan.for_rows(rows), "baseline")
         self._judge("baseline, f32", self._exported(baseline.model, "f32", learning), stopping, baseline.epochs)
 
         teacher, accuracy, size = teacher_logits(
@@ -221,30 +220,30 @@ class _Run:
             len(self.labels),
             hidden=settings.teacher_hidden,
             members=settings.teachers,
-            plan=settings.teacher_plan,
+            plan=settings.teacher_plan.for_rows(rows),
             seed=settings.seed,
             checkpoints=self.checkpoints,
             progress=self.progress,
         )
         imitate = {"teacher": teacher, "share": settings.share, "temperature": settings.temperature}
-        distilled = phases.learn(lesson, baseline.model, settings.distil_plan, "distilled", **imitate)
+        distilled = phases.learn(lesson, baseline.model, settings.distil_plan.for_rows(rows), "distilled", **imitate)
         note = f"teachers: {settings.teachers} GRU, {size:,} weights, {accuracy:.4f} on stopping rows"
-        made = self._judge(
-            "distilled, f32", self._exported(distilled.model, "f32", learning), stopping, distilled.epochs, note
-        )
+        better = max(baseline, distilled, key=lambda each: each.score)
+        if better is baseline:
+            note += "; no better there than the baseline, which goes on"
+        self._judge("distilled, f32", self._exported(distilled.model, "f32", learning), stopping, distilled.epochs, note)
         for form in settings.forms:
-            model, epochs, note = distilled.model, 0, ""
+            model, epochs, note = better.model, 0, ""
             if form == "sparse":
                 thinned = phases.pruned(
-                    lesson, model, settings.prune_plan, settings.sparsity, settings.prune_ramp, **imitate
+                    lesson, model, settings.prune_plan.for_rows(rows), settings.sparsity, **imitate
                 )
                 model, epochs = thinned.model, thinned.epochs
                 note = f"{prune.share_of_zeros(model):.1%} of W and U are 0"
             if form == "int4":
-                aware = phases.learn(lesson, model, settings.distil_plan, "int4", held_as="int4", **imitate)
+                aware = phases.learn(lesson, model, settings.distil_plan.for_rows(rows), "int4", held_as="int4", **imitate)
                 model, epochs = aware.model, aware.epochs
-            if form != "f32":
-                made = self._judge(form, self._exported(model, form, learning), stopping, epochs, note)
+            made = self._judge(form, self._exported(model, form, learning), stopping, epochs, note)
         return made
 
     def bag(self) -> _Made:
@@ -305,3 +304,17 @@ class _Run:
             )
         )
         return _Made(artifact, right)
+
+
+def settings_for(
+    examples: Examples, *, hidden: int | None = None, form: str = "int8", sparsity: float = 0.9, seed: int = 0
+) -> Settings:
+    """Settings that suit texts (H = 256) or sequences of vectors (H = 64, smaller teachers)."""
+    texts = examples.texts is not None
+    return Settings(
+        hidden=(256 if texts else 64) if hidden is None else hidden,
+        forms=(form,),  # type: ignore[arg-type]
+        sparsity=sparsity,
+        teacher_hidden=128 if texts else 64,
+        seed=seed,
+    )

@@ -155,4 +155,4 @@ def _compact(learning: Inputs, stopping: Inputs) -> tuple[tuple[Any, Any], Float
     return (place[: len(learning.values)], place[len(learning.values) :]), learning.table[used]
 
 
-TEACHER_PLAN = replace(Plan(), epochs=14, learning_rate=2e-3, patience=4)
+TEACHER_PLAN = replace(Plan(), epochs=10, learning_rate=2e-3, patience=4)

@@ -1,0 +1,47 @@
+"""`tiny-dancer classifier predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.arguments import ClassifierArtifact, Examples
+from tiny_dancer.cli.output import check_target, say, write_file
+
+HELP = """Label every row of a table, or of the `x` in an .npz file.
+
+The output keeps the input's order: `label`, its `probability`, all `probabilities` in the order of the artifact's
+labels, and `prediction_set` where the artifact is calibrated for one. Label columns are never read and may be absent.
+
+Example: tiny-dancer classifier predict intents.safetensors requests.parquet --out labels.parquet"""
+
+
+def predict(
+    artifact: ClassifierArtifact,
+    data: Examples,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+) -> None:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    from tiny_dancer.routing import Classifier
+    from tiny_dancer.training.fastgrnn.data import read_examples
+
+    check_target(out)
+    classifier = Classifier.from_file(artifact)
+    found = classifier.predict(read_examples(data, require_label=False).inputs)
+    probabilities = [[each.probabilities[name] for name in classifier.labels] for each in found]
+    columns = {
+        "label": arrow.array([each.label for each in found], arrow.string()),
+        "probability": arrow.array([each.probability for each in found], arrow.float32()),
+        "probabilities": arrow.array(probabilities, arrow.list_(arrow.float32())),
+    }
+    if classifier.header.get("conformal"):
+        sets = [None if each.prediction_set is None else list(each.prediction_set) for each in found]
+        columns["prediction_set"] = arrow.array(sets, arrow.list_(arrow.string()))
+    content = arrow.BufferOutputStream()
+    parquet.write_table(arrow.table(columns), content)
+    write_file(out, content.getvalue().to_pybytes())
+    say(f"{out}: {len(found):,} rows")

@@ -1,0 +1,21 @@
+"""What the `db` commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tiny_dancer.storage import RowCounts
+
+Database = Annotated[Path, typer.Argument(help="Database file.")]
+
+
+def counted(counts: RowCounts) -> str:
+    """Rows in words."""
+    return (
+        f"{counts.candidates:,} candidates, {counts.routing:,} decisions, {counts.outcomes:,} outcomes, "
+        f"{counts.feedback:,} feedback"
+    )

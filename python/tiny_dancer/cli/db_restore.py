@@ -1,0 +1,23 @@
+"""`tiny-dancer db restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.db_database import Database, counted
+from tiny_dancer.cli.output import say
+
+HELP = """Replace all of a database by a backup; it may be in use, missing or damaged.
+
+A backup that is no good changes nothing. A damaged database is kept beside the new one, ending in .damaged.
+
+Example: tiny-dancer db restore agent.db backup.db"""
+
+
+def restore(database: Database, backup: Annotated[Path, typer.Argument(help="Backup to read.")]) -> None:
+    from tiny_dancer.storage.sqlite import restore_file
+
+    say(f"{database}: {counted(restore_file(database, backup))}")

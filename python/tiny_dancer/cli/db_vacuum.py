@@ -1,0 +1,40 @@
+"""`tiny-dancer db vacuum`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.db_database import Database, counted
+from tiny_dancer.cli.output import say
+
+HELP = """Give back the space of what was removed, after removing old history where asked; then verify.
+
+Candidates are never removed.
+
+Example: tiny-dancer db vacuum agent.db --max-age-days 90"""
+
+Age = Annotated[
+    float | None, typer.Option(help="Remove decisions, outcomes and feedback older than so many days.")
+]
+Rows = Annotated[
+    int | None, typer.Option(help="Keep so many of the newest decisions, outcomes and feedback each.")
+]
+
+
+def vacuum(database: Database, max_age_days: Age = None, max_rows: Rows = None) -> None:
+    from tiny_dancer.storage import SqliteStorage
+
+    with SqliteStorage(database, create=False) as storage:
+        if max_age_days is not None or max_rows is not None:
+            age = None if max_age_days is None else 86_400 * max_age_days
+            removed = storage.apply_retention(max_age_s=age, max_rows=max_rows)
+            histories = (
+                f"{removed.routing:,} decisions, {removed.outcomes:,} outcomes, {removed.feedback:,} feedback"
+            )
+            say(f"removed {histories}")
+        before = storage.path.stat().st_size
+        storage.vacuum()
+        say(f"{database}: {counted(storage.verify())}")
+    say(f"{before:,} bytes before, {storage.path.stat().st_size:,} now")

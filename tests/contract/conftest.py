@@ -1,0 +1,25 @@
+"""Every implementation of a protocol, for the suites that all of them must pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tiny_dancer.storage import MemoryStorage, SqliteStorage, Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+OPENERS: dict[str, Callable[[Path], Storage]] = {
+    "memory": lambda folder: MemoryStorage(),
+    "sqlite": lambda folder: SqliteStorage(folder / "agent.db"),
+    "sqlite without mirror": lambda folder: SqliteStorage(folder / "agent.db", mirror=False),
+}
+
+
+@pytest.fixture(params=OPENERS)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    with OPENERS[request.param](tmp_path) as opened:
+        yield opened
