@@ -64,9 +64,9 @@ pub(crate) mod column {
 }
 
 /// Days after which recency has fallen to 1/e: λ = 1/30.
-pub const RECENCY_DAYS: f64 = 30.0;
+pub const RECENCY_DAYS: f32 = 30.0;
 /// Days that accesses are counted over.
-pub const FREQUENCY_DAYS: f64 = 30.0;
+pub const FREQUENCY_DAYS: f32 = 30.0;
 /// A success rate counts as if this many trials had come before, half of them successes.
 pub const PRIOR_TRIALS: f32 = 4.0;
 const PRIOR_RATE: f32 = 0.5;
@@ -92,6 +92,7 @@ pub struct CandidateScratch {
     terms: Terms,
     pairs: Vec<u64>,
     cosines: Vec<f32>,
+    ages: Vec<f32>,
     groups: Vec<f32>,
     /// [`FEATURES`] columns of as many rows as the set has.
     pub(crate) columns: Vec<f32>,
@@ -265,44 +266,42 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     }
 }
 
-/// Accesses a day over the window, or over the candidate's age where that is shorter, as `rate / (1 + rate)`.
-fn frequency(count: f32, age_days: Option<f64>) -> f32 {
-    let days = age_days.map_or(FREQUENCY_DAYS, |age| age.clamp(1.0, FREQUENCY_DAYS)) as f32;
-    let rate = count / days;
-    rate / (1.0 + rate)
-}
-
 fn usage(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) {
     let (rows, columns) = (set.len(), set.columns());
+    // Unknown values become 0 by one comparison each, which the loops below keep free of branches.
+    let known = |value: f32| if value.is_nan() { 0.0 } else { value };
     let has_time = scratch.has_time;
+    let ages = &mut scratch.ages;
+    ages.clear();
+    let now = query.now.unwrap_or(f64::NAN);
+    // Made later than now: clocks differ, it is new. Unknown stays NaN.
+    ages.extend(columns.created_at.iter().map(|created| {
+        let age = ((now - created) / 86_400.0) as f32;
+        if age < 0.0 { 0.0 } else { age }
+    }));
     let features = &mut scratch.columns;
-    let age = |row: usize| {
-        let age = (query.now? - columns.created_at[row]) / 86_400.0;
-        // Made later than now: clocks differ, it is new.
-        (!age.is_nan()).then_some(age.max(0.0))
-    };
     if has_time {
-        fill(features, rows, column::RECENCY, |row| {
-            age(row).map_or(0.0, |age| crate::kernels::exp_nonpositive((-age / RECENCY_DAYS) as f32))
-        });
+        for (value, &age) in features[column::RECENCY * rows..][..rows].iter_mut().zip(&*ages) {
+            let recency = crate::kernels::exp_nonpositive(known(age) * (-1.0 / RECENCY_DAYS));
+            *value = if age.is_nan() { 0.0 } else { recency };
+        }
     }
-    if columns.any_use {
-        fill(features, rows, column::FREQUENCY, |row| {
-            let count = columns.access_count[row];
-            if count.is_nan() { 0.0 } else { frequency(count, age(row)) }
-        });
-        fill(features, rows, column::SUCCESS, |row| {
-            let (rate, trials) = (columns.success_rate[row], columns.trials[row]);
-            let trials = if trials.is_nan() { 0.0 } else { trials };
-            if rate.is_nan() {
-                0.0
-            } else {
-                (rate * trials + PRIOR_RATE * PRIOR_TRIALS) / (trials + PRIOR_TRIALS)
-            }
-        });
-        fill(features, rows, column::CONFIDENCE, |row| {
-            let confidence = columns.confidence[row];
-            if confidence.is_nan() { 0.0 } else { confidence }
-        });
+    if !columns.any_use {
+        return;
     }
+    let counts = columns.access_count.iter().zip(&*ages);
+    for (value, (&count, &age)) in features[column::FREQUENCY * rows..][..rows].iter_mut().zip(counts) {
+        // Accesses a day over the window, or over the candidate's age where that is shorter, as rate / (1 + rate).
+        let days = if age < FREQUENCY_DAYS { age.max(1.0) } else { FREQUENCY_DAYS };
+        let rate = known(count) / days;
+        *value = rate / (1.0 + rate);
+    }
+    let rates = columns.success_rate.iter().zip(&columns.trials);
+    for (value, (&rate, &trials)) in features[column::SUCCESS * rows..][..rows].iter_mut().zip(rates) {
+        let trials = known(trials);
+        let smooth = (known(rate) * trials + PRIOR_RATE * PRIOR_TRIALS) / (trials + PRIOR_TRIALS);
+        *value = if rate.is_nan() { 0.0 } else { smooth };
+    }
+    let confidences = features[column::CONFIDENCE * rows..][..rows].iter_mut().zip(&columns.confidence);
+    confidences.for_each(|(value, &confidence)| *value = known(confidence));
 }

@@ -2,18 +2,38 @@
 
 use std::cmp::Ordering;
 
-/// Leaves in `items` the `k` that come first by `compare`, in order. Selection is linear in the number of items, and
-/// only what is kept is sorted.
+/// Up to this many, most items are refused by one comparison with the last one kept.
+const FEW: usize = 32;
+
+/// Leaves in `items` the `k` that come first by `compare`, in order. Time is linear in the number of items; only what
+/// is kept is sorted.
 pub fn first_k<T>(items: &mut Vec<T>, k: usize, mut compare: impl FnMut(&T, &T) -> Ordering) {
     if k == 0 {
         items.clear();
         return;
     }
-    if k < items.len() {
+    if k >= items.len() {
+        items.sort_unstable_by(compare);
+        return;
+    }
+    if k > FEW {
         items.select_nth_unstable_by(k - 1, &mut compare);
         items.truncate(k);
+        items.sort_unstable_by(compare);
+        return;
     }
-    items.sort_unstable_by(compare);
+    items[..k].sort_unstable_by(&mut compare);
+    for next in k..items.len() {
+        if compare(&items[next], &items[k - 1]).is_lt() {
+            items.swap(next, k - 1);
+            let mut place = k - 1;
+            while place > 0 && compare(&items[place], &items[place - 1]).is_lt() {
+                items.swap(place, place - 1);
+                place -= 1;
+            }
+        }
+    }
+    items.truncate(k);
 }
 
 #[cfg(test)]
