@@ -99,9 +99,7 @@ def token_rows() -> npt.NDArray[np.int8]:
     return np.frombuffer(encoder().rows(), "i1").reshape(-1, EMBEDDING_DIMENSIONS)
 
 
-def token_steps(
-    texts: Sequence[str], most_steps: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+def token_steps(texts: Sequence[str], most_steps: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
     """The tokens that a classifier of texts steps through, and nothing else does: what to train it on.
 
     Known tokens of the head and tail of each text, in order; of more than ``most_steps`` the first three quarters
