@@ -27,7 +27,7 @@ const MOST_WEIGHTS: usize = 1 << 22;
 const BYTE_BLOCK: usize = 32;
 /// Integer matrices of no more columns are multiplied in f32, where such sums are exact (127² · 64 < 2²⁴), because
 /// the lanes of the integer kernel run along a row: on short rows adding them up takes longest.
-const SHORT: usize = 64;
+pub(super) const SHORT: usize = 64;
 const REMEDY: &str = "the artifact is damaged or badly exported; train again";
 
 /// Buffers for inputs as integers and their sums.
