@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use support::cell::{ClassifierDraft, Form, Numbers};
 use support::{Draft, Plan, Random};
 
 fn main() -> std::io::Result<()> {
@@ -16,13 +17,19 @@ fn main() -> std::io::Result<()> {
         ("constant", vec![], 0),
         ("linear", vec!["linear"], 1),
         ("all", vec!["linear", "trees", "memory"], 2),
+        ("fastgrnn", vec!["fastgrnn"], 1),
     ] {
         let plan = Plan { models: 2, components, backends, encoder: None };
         let bytes = Draft::new(&mut Random(2), &plan).bytes();
         fs::write(folder.join("load").join(name), [&[0], &bytes[..]].concat())?;
     }
+    for (name, numbers) in [("f32", Numbers::F32), ("int8", Numbers::Int8), ("sparse", Numbers::SparseInt8)] {
+        let form = Form { ranks: [Some(2), None], ..Form::plain(numbers) };
+        let bytes = ClassifierDraft::of_vectors(&mut Random(2), 5, 3, Some(form)).bytes();
+        fs::write(folder.join("load").join(format!("classifier-{name}")), [&[0], &bytes[..]].concat())?;
+    }
     // Edits of four bytes: what, where, which value (see load.rs).
-    for draft in 0..16u8 {
+    for draft in 0..32u8 {
         let edits = [2 * draft + 1, 3, draft, 0, draft, 4, 40 * (draft % 6), draft % 3, draft];
         fs::write(folder.join("load").join(format!("edits-{draft}")), edits)?;
     }

@@ -1,4 +1,5 @@
-//! Bytes → `Router::from_bytes`; what loads decides a few requests, without NaN.
+//! Bytes → `Router::from_bytes` and `Classifier::from_bytes`; what loads decides a few requests or labels a few
+//! inputs, without NaN.
 //!
 //! The first byte says how the rest is read. Even: as a file. Odd: as edits of a valid artifact whose checksums are
 //! made right again, so that the fuzzer gets past them.
@@ -11,15 +12,18 @@ use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use support::cell::{ClassifierDraft, Form};
 use support::{Draft, Plan, Random, join, seal, shipped_encoder, split};
+use tiny_dancer::classifier::{self, Classifier, Input};
 use tiny_dancer::features::Request;
 use tiny_dancer::{Options, Router, Scratch};
 
+/// Routers, then as many classifiers.
 const DRAFTS: usize = 16;
 const TEXTS: [&str; 3] = ["What is 12 * 11? a. 1 b. 132 c. 7", "déjà vu, 你好", "x"];
 const FLOATS: [f32; 12] =
     [f32::NAN, f32::INFINITY, f32::MAX, 1e9, -1e9, 1.1e9, 1e-45, -0.0, 0.0, 1.0, 0.5, -1.0];
-const PIECES: [&str; 14] = [
+const PIECES: [&str; 17] = [
     "1e308",
     "-1",
     "null",
@@ -32,6 +36,9 @@ const PIECES: [&str; 14] = [
     "true",
     "\"memory\"",
     "\"trees\"",
+    "\"fastgrnn\"",
+    "\"bag\"",
+    "\"classifier\"",
     ",",
     "1e9",
 ];
@@ -50,11 +57,25 @@ static ARTIFACTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         }
         draft.bytes()
     };
-    (0..DRAFTS).map(artifact).collect()
+    (0..DRAFTS).map(artifact).chain((0..DRAFTS).map(classifier_artifact)).collect()
 });
+
+/// Every fourth is a bag, every third labels texts; all others cells of any form.
+fn classifier_artifact(seed: usize) -> Vec<u8> {
+    let mut random = Random(seed as u64);
+    let form = (seed % 4 != 0).then(|| Form::any(&mut random));
+    let labels = 1 + random.below(5);
+    if seed % 3 == 0 {
+        ClassifierDraft::of_texts(&mut random, shipped_encoder().checksum(), labels, form).bytes()
+    } else {
+        let inputs = 1 + random.below(90);
+        ClassifierDraft::of_vectors(&mut random, inputs, labels, form).bytes()
+    }
+}
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static LABELLING: RefCell<classifier::Scratch> = RefCell::default();
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -62,7 +83,7 @@ fuzz_target!(|input: &[u8]| {
     if mode % 2 == 0 {
         check(rest);
     } else {
-        check(&edited(&ARTIFACTS[usize::from(mode / 2) % DRAFTS], rest));
+        check(&edited(&ARTIFACTS[usize::from(mode / 2) % ARTIFACTS.len()], rest));
     }
 });
 
@@ -112,6 +133,10 @@ fn edited(artifact: &[u8], edits: &[u8]) -> Vec<u8> {
 
 fn check(bytes: &[u8]) {
     let encoder = Some(shipped_encoder());
+    match Classifier::from_bytes(bytes, encoder) {
+        Ok(classifier) => LABELLING.with_borrow_mut(|scratch| label(&classifier, scratch)),
+        Err(error) => assert!(!error.field.is_empty() && !error.remedy.is_empty(), "{error:?}"),
+    }
     let router = match Router::from_bytes(bytes, encoder) {
         Ok(router) => router,
         Err(error) => {
@@ -120,6 +145,32 @@ fn check(bytes: &[u8]) {
         }
     };
     SCRATCH.with_borrow_mut(|scratch| decide(&router, scratch));
+}
+
+fn label(classifier: &Classifier, scratch: &mut classifier::Scratch) {
+    let check = |found: tiny_dancer::Result<usize>, scratch: &classifier::Scratch| {
+        let label = found.expect("an input that can be labelled");
+        let probabilities = &scratch.probabilities;
+        assert!(probabilities.len() == classifier.header().labels.len() && label < probabilities.len());
+        assert!(scratch.logits.iter().all(|logit| logit.is_finite()), "{:?}", scratch.logits);
+        assert!(probabilities.iter().all(|probability| (0.0..=1.0).contains(probability)), "{probabilities:?}");
+    };
+    match classifier.header().input {
+        Input::Tokens { .. } => {
+            for text in TEXTS {
+                let found = classifier.predict_text(text, Some(shipped_encoder()), scratch);
+                check(found, scratch);
+            }
+        }
+        Input::Vectors { dimensions, .. } => {
+            for value in [0.0, 1.0, -0.3, 1e9, -1e9, 1e-45] {
+                // Not all alike: what cancels shows.
+                let vectors: Vec<f32> = (0..3 * dimensions).map(|at| value * (1.0 - 2.0 * (at % 2) as f32)).collect();
+                let found = classifier.predict_vectors(&vectors, scratch);
+                check(found, scratch);
+            }
+        }
+    }
 }
 
 fn decide(router: &Router, scratch: &mut Scratch) {

@@ -2,20 +2,25 @@
 //! weighted sum of all backends' components into a quality per model. To add one: write its file, add its line
 //! to [`load`].
 
+mod fastgrnn;
 mod linear;
 mod memory;
 mod trees;
 
 use crate::artifact::{BackendSpec, Tensors};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fastgrnn::{CellScratch, MatrixScratch};
 use crate::features::Features;
 
 /// Buffers backends work in.
 #[derive(Debug, Default)]
 pub struct BackendScratch {
     floats: Vec<f32>,
+    more_floats: Vec<f32>,
     products: Vec<i32>,
     more_products: Vec<i32>,
+    cell: CellScratch,
+    matrix: MatrixScratch,
 }
 
 /// A learned scorer.
@@ -34,11 +39,12 @@ pub fn load(spec: &BackendSpec, tensors: &Tensors, components: usize) -> Result<
         "linear" => Ok(Box::new(linear::Linear::load(&spec.name, tensors, components)?)),
         "trees" => Ok(Box::new(trees::Trees::load(&spec.name, tensors, components)?)),
         "memory" => Ok(Box::new(memory::Memory::load(&spec.name, tensors, components)?)),
+        "fastgrnn" => Ok(Box::new(fastgrnn::FastGrnn::load(&spec.name, tensors, components)?)),
         unknown => Err(Error::new(
             ErrorKind::ArtifactInvalid,
             format!("backends[{}].kind", spec.name),
             unknown,
-            "this engine knows linear, trees and memory; update tiny-dancer or train again",
+            "this engine knows linear, trees, memory and fastgrnn; update tiny-dancer or train again",
         )),
     }
 }

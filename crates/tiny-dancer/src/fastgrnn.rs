@@ -22,7 +22,7 @@ mod tests;
 
 use crate::artifact::{Tensors, invalid};
 use crate::error::Result;
-use activation::{Gates, LANES};
+use activation::{GateScratch, Gates, LANES};
 pub(crate) use matrix::{Matrix, MatrixScratch};
 
 /// Largest hidden state, and largest rank of a factored matrix.
@@ -75,6 +75,7 @@ pub struct CellScratch {
     input_products: Vec<f32>,
     recurrent_products: Vec<f32>,
     rank: Vec<f32>,
+    gates: GateScratch,
     matrix: MatrixScratch,
 }
 
@@ -182,9 +183,10 @@ impl Cell {
 
     /// The new states of the rows of `hidden`, whose W·x are in the scratch from row `first` on.
     fn advance(&self, first: usize, hidden: &mut [f32], scratch: &mut CellScratch) {
-        let CellScratch { input_products, recurrent_products, rank, matrix } = scratch;
-        // The first step starts at 0, where U·h is exactly 0 in every form.
-        if hidden.iter().all(|&value| value == 0.0) {
+        let CellScratch { input_products, recurrent_products, rank, gates, matrix } = scratch;
+        // The first step starts at 0, where U·h is exactly 0 in every form. (The bits together, as looking for the
+        // first other value would not vectorise.)
+        if hidden.iter().fold(0, |bits, value| bits | value.to_bits()) == 0 {
             recurrent_products.clear();
             recurrent_products.resize(hidden.len() / self.hidden * self.hidden.next_multiple_of(LANES), 0.0);
         } else {
@@ -192,6 +194,6 @@ impl Cell {
         }
         let start = first * self.hidden.next_multiple_of(LANES);
         let products = &input_products[start..][..recurrent_products.len()];
-        self.gates.advance(products, recurrent_products, hidden, self.hidden);
+        self.gates.advance(products, recurrent_products, hidden, gates);
     }
 }

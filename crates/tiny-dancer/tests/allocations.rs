@@ -5,8 +5,10 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use support::cell::{ClassifierDraft, Form, Numbers};
 use support::{Draft, Plan, Random, shipped_encoder};
 use tiny_dancer::artifact::Policy;
+use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::features::{Message, Request, Role};
 use tiny_dancer::{Options, Router, Scratch};
 
@@ -183,6 +185,34 @@ fn deciding_allocates_nothing_after_the_first_requests() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn classifying_allocates_nothing_after_the_first_inputs() {
+    let encoder = shipped_encoder();
+    let mut random = Random(78);
+    for form in [None, Some(Numbers::F32), Some(Numbers::Int8)] {
+        let form = form.map(|numbers| Form { ranks: [Some(3), None], ..Form::plain(numbers) });
+        let draft = ClassifierDraft::of_texts(&mut random, encoder.checksum(), 5, form);
+        let of_texts = Classifier::from_bytes(&draft.bytes(), Some(encoder)).expect("sound");
+        let draft = ClassifierDraft::of_vectors(&mut random, 9, 5, form);
+        let of_vectors = Classifier::from_bytes(&draft.bytes(), None).expect("sound");
+        let mut scratch = classifier::Scratch::default();
+        for text in extremes(&mut random) {
+            of_texts.predict_text(&text, Some(encoder), &mut scratch).expect("a label");
+        }
+        of_vectors.predict_vectors(&random.floats(9 * 40, 1.0), &mut scratch).expect("a label");
+        for (name, text) in texts(&mut random) {
+            let (label, count) = counted(|| of_texts.predict_text(&text, Some(encoder), &mut scratch));
+            assert!(label.is_ok(), "{name}: {label:?}");
+            assert_eq!(count, 0, "{name}");
+        }
+        for steps in 1..40 {
+            let vectors = random.floats(9 * steps, 1.0);
+            let (label, count) = counted(|| of_vectors.predict_vectors(&vectors, &mut scratch));
+            assert!(label.is_ok() && count == 0, "{steps} steps: {label:?}, {count} allocations");
         }
     }
 }

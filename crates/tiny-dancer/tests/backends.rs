@@ -3,6 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
+use support::cell::{self, Form, Numbers};
 use support::{Draft, Plan, Random, f32_tensor};
 use tiny_dancer::artifact::TensorData;
 use tiny_dancer::encoder::DIM;
@@ -104,6 +105,31 @@ fn memory(tensors: &Tensors, name: &str, features: &Features, component: usize) 
     score
 }
 
+/// head.bias + head.weight · h, h the state after one step from 0: `(s(ζ)·(1 − z) + s(ν)) · c`
+fn fastgrnn(tensors: &Tensors, name: &str, features: &Features, component: usize) -> f64 {
+    let tensor = |part: &str| tensors.f64(&format!("{name}.{part}"));
+    let (mean, scale) = (tensor("cue_mean"), tensor("cue_scale"));
+    let mut inputs = inputs(features);
+    for at in 0..CUES {
+        inputs[at] = (inputs[at] - mean[at]) * scale[at];
+    }
+    let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let (zeta, nu) = (logistic(tensor("zeta")[0]), logistic(tensor("nu")[0]));
+    let (gate_bias, update_bias) = (tensor("gate_bias"), tensor("update_bias"));
+    let rows = tensor("input_weight");
+    let state: Vec<f64> = rows
+        .chunks(inputs.len())
+        .enumerate()
+        .map(|(at, row)| {
+            let sum = dot(row, &inputs);
+            let gate = logistic(sum + gate_bias[at]);
+            (zeta * (1.0 - gate) + nu) * (sum + update_bias[at]).tanh()
+        })
+        .collect();
+    let head = tensor("head.weight");
+    tensor("head.bias")[component] + dot(&head[component * state.len()..][..state.len()], &state)
+}
+
 fn any_features(random: &mut Random) -> Features {
     let mut ngrams: Vec<u32> = (0..random.below(300)).map(|_| random.below(2 << 17) as u32).collect();
     ngrams.sort_unstable();
@@ -122,7 +148,7 @@ proptest! {
 
     #[test]
     fn scores_equal_the_formula(
-        seed in any::<u64>(), kind in prop::sample::select(vec!["linear", "trees", "memory"])
+        seed in any::<u64>(), kind in prop::sample::select(vec!["linear", "trees", "memory", "fastgrnn"])
     ) {
         let mut random = Random(seed);
         let components = 1 + random.below(4);
@@ -148,6 +174,20 @@ proptest! {
             *draft.tensor(&format!("{name}.cue_mean")) =
                 f32_tensor(format!("{name}.cue_mean"), &[CUES], &mean);
         }
+        if kind == "fastgrnn" {
+            // The forms are compared with their reference elsewhere: here, one whose formula is short.
+            let name = draft.header.backends[0].name.clone();
+            draft.tensors.retain(|tensor| !tensor.name.starts_with(&name));
+            let form = Form { largest: 0.05, ..Form::plain(Numbers::F32) };
+            let hidden = 1 + random.below(20);
+            draft.tensors.extend(cell::cell(&mut random, &name, CUES + DIM, hidden, form));
+            draft.tensors.push(f32_tensor(format!("{name}.cue_mean"), &[CUES], &random.floats(CUES, 1.0)));
+            draft.tensors.push(f32_tensor(format!("{name}.cue_scale"), &[CUES], &random.floats(CUES, 0.5)));
+            let head = cell::matrix(&mut random, &format!("{name}.head.weight"), components, hidden, form);
+            draft.tensors.extend(head);
+            let bias = random.floats(components, 0.2);
+            draft.tensors.push(f32_tensor(format!("{name}.head.bias"), &[components], &bias));
+        }
         draft.header.policy = tiny_dancer::artifact::Policy::Constant { model: 0 };
         let router = Router::from_bytes(&draft.bytes(), None).expect("sound");
         let tensors = Tensors(&draft.tensors);
@@ -158,6 +198,7 @@ proptest! {
             let formula = match kind {
                 "linear" => linear,
                 "trees" => trees,
+                "fastgrnn" => fastgrnn,
                 _ => memory,
             };
             let name = &draft.header.backends[0].name;

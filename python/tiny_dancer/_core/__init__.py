@@ -130,8 +130,7 @@ def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
 
 
 def token_rows() -> npt.NDArray[np.int8]:
-    """Static embeddings of the encoder's tokens, int8 [tokens, 256]; row i belongs to id i of
-    :func:`token_steps`."""
+    """Static embeddings of the encoder's tokens, int8 [tokens, 256], by the ids of :func:`token_steps`."""
     return np.frombuffer(encoder().rows(), "i1").reshape(-1, EMBEDDING_DIMENSIONS)
 
 

@@ -37,14 +37,15 @@ class Classifier:
       steps through the known tokens; of more than ``most_steps`` through the first three quarters and the last
       quarter of that many. A text without a known token is answered as no evidence: by the head's bias.
     - kind ``vectors``: float arrays, n sequences of T steps of D values: [n, T, D]; [n, D], one step each; or a
-      list of arrays [T, D] or [D] where lengths differ. Of more than ``most_steps`` (absent: 4,096) steps the first
-      three quarters and the last quarter of that many count.
+      list of arrays [T, D] or [D] where lengths differ. Of more than ``most_steps`` (absent: 4,096) steps the
+      first three quarters and the last quarter of that many count.
     """
 
     def __init__(self, artifact: bytes) -> None:
         """See :meth:`from_file`; ``artifact`` is the file's bytes."""
-        needs_encoder = _core.read_header(artifact).get("input", {}).get("kind") == "tokens"
-        self._engine = _core.Classifier(artifact, _core.encoder() if needs_encoder else None)
+        header = _core.read_header(artifact)
+        reads_text = header["kind"] == "classifier" and header["input"]["kind"] == "tokens"
+        self._engine = _core.Classifier(artifact, _core.encoder() if reads_text else None)
         self.header: dict[str, Any] = json.loads(self._engine.header())
         """Everything about the artifact that is not a weight."""
         self.labels: tuple[str, ...] = tuple(self.header["labels"])
@@ -110,7 +111,7 @@ class Classifier:
         if isinstance(inputs, str | bytes):
             raise RequestError("inputs", "one text", "give a list of texts")
         if self.header["input"]["kind"] == "tokens":
-            texts = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
+            texts: list[Any] = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
             label, probabilities, logits = self._engine.predict_texts(texts)
         else:
             values, offsets = _flat(inputs, self.header["input"]["dimensions"])
@@ -128,9 +129,8 @@ def _flat(inputs: Any, dimensions: int) -> tuple[npt.NDArray[np.float32], npt.ND
     if isinstance(inputs, np.ndarray):
         values = _floats(inputs, "inputs")
         if values.ndim not in (2, 3) or values.shape[-1] != dimensions:
-            raise RequestError(
-                "inputs", f"shape {values.shape}", f"give [n, T, {dimensions}] or [n, {dimensions}]"
-            )
+            remedy = f"give [n, T, {dimensions}] or [n, {dimensions}]"
+            raise RequestError("inputs", f"shape {values.shape}", remedy)
         return values, np.arange(len(values) + 1, dtype="<i8") * int(np.prod(values.shape[1:]))
     sequences = [_floats(each, f"inputs[{row}]") for row, each in enumerate(inputs)]
     for row, sequence in enumerate(sequences):

@@ -54,7 +54,7 @@ fn yes() -> bool {
 /// A learned scorer's kind and the prefix of its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct BackendSpec {
-    /// `linear`, `trees` or `memory`.
+    /// `linear`, `trees`, `memory` or `fastgrnn`.
     pub kind: String,
     /// Prefix of its tensors' names.
     pub name: String,

@@ -74,7 +74,7 @@ impl Backend for Memory {
             let standard = (features.cues[index] - self.cue_mean[index]) * self.cue_scale[index];
             *cue = standard.clamp(-127.0, 127.0).round() as i8;
         }
-        let BackendScratch { floats, products, more_products } = scratch;
+        let BackendScratch { floats, products, more_products, .. } = scratch;
         dot_rows_i8(&self.embeddings, &features.embedding, products);
         dot_rows_i8(&self.cues, &cues, more_products);
         let square = dot_i8(&cues, &cues);

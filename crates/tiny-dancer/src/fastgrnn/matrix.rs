@@ -23,14 +23,18 @@ use crate::kernels::{dispatch, dot_rows_i8};
 
 /// Most numbers of one matrix, zeros included: what a small sparse file may take in memory.
 const MOST_WEIGHTS: usize = 1 << 22;
-/// Integer rows are padded with zeros to a whole number of these.
-const INTEGER_BLOCK: usize = 32;
+/// Rows of int8 are padded with zeros to a whole number of these.
+const BYTE_BLOCK: usize = 32;
+/// Integer matrices of no more columns are multiplied in f32, where such sums are exact (127² · 64 < 2²⁴), because
+/// the lanes of the integer kernel run along a row: on short rows adding them up takes longest.
+pub(super) const SHORT: usize = 64;
 const REMEDY: &str = "the artifact is damaged or badly exported; train again";
 
 /// Buffers for inputs as integers and their sums.
 #[derive(Debug, Default)]
 pub(crate) struct MatrixScratch {
-    rounded: Vec<i8>,
+    floats: Vec<f32>,
+    bytes: Vec<i8>,
     sums: Vec<i32>,
 }
 
@@ -45,15 +49,18 @@ pub(crate) struct Matrix {
 #[derive(Debug)]
 enum Weights {
     /// Column by column of the first eight rows, then of the next; rows padded with zeros.
-    Float(Vec<[f32; LANES]>),
-    Integer {
-        /// Row by row, padded to `width` with zeros.
-        rows: Vec<i8>,
-        width: usize,
-        input_scale: f32,
-        /// scale · `input_scale` of each row.
-        factors: Vec<f32>,
-    },
+    Floats(Vec<[f32; LANES]>),
+    /// The same, of integers.
+    Integers(Vec<[f32; LANES]>, Rounding),
+    /// Row by row, padded to `width` with zeros.
+    Bytes { rows: Vec<i8>, width: usize, rounding: Rounding },
+}
+
+#[derive(Debug)]
+struct Rounding {
+    input_scale: f32,
+    /// scale · `input_scale` of each row, padded with zeros.
+    factors: Vec<f32>,
 }
 
 /// The numbers of a matrix as the file has them, row by row, zeros written out.
@@ -81,7 +88,7 @@ impl Matrix {
             }
         };
         let weights = match numbers {
-            Numbers::Float(values) => Weights::Float(in_blocks(&values, columns)),
+            Numbers::Float(values) => Weights::Floats(in_blocks(&values, columns)),
             Numbers::Integer(values) => integer(name, tensors, &values, rows, columns)?,
         };
         Ok(Self { rows, columns, weights })
@@ -106,20 +113,32 @@ impl Matrix {
         out: &mut Vec<f32>,
         scratch: &mut MatrixScratch,
     ) {
-        let height = self.height();
+        let (height, columns) = (self.height(), self.columns);
         let count = inputs.len() / stride;
         out.resize(count * height, 0.0);
+        let MatrixScratch { floats, bytes, sums } = scratch;
         match &self.weights {
-            Weights::Float(blocks) => products(blocks, self.columns, inputs, stride, out),
-            Weights::Integer { rows, width, input_scale, factors } => {
-                let MatrixScratch { rounded, sums } = scratch;
-                rounded.clear();
-                rounded.resize(*width, 0);
+            Weights::Floats(weights) => products(weights, columns, inputs, stride, out),
+            Weights::Integers(weights, Rounding { input_scale, factors }) => {
+                floats.resize(count * columns, 0.0);
+                for (input, rounded) in inputs.chunks_exact(stride).zip(floats.chunks_exact_mut(columns)) {
+                    round_to_floats(&input[..columns], *input_scale, rounded);
+                }
+                products(weights, columns, floats, columns, out);
+                for row in out.chunks_exact_mut(height) {
+                    for (product, factor) in row.iter_mut().zip(factors) {
+                        *product *= factor;
+                    }
+                }
+            }
+            Weights::Bytes { rows, width, rounding: Rounding { input_scale, factors } } => {
+                bytes.clear();
+                bytes.resize(*width, 0);
                 for (input, out) in inputs.chunks_exact(stride).zip(out.chunks_exact_mut(height)) {
-                    round(&input[..self.columns], *input_scale, &mut rounded[..self.columns]);
-                    dot_rows_i8(rows, rounded, sums);
+                    round_to_bytes(&input[..columns], *input_scale, &mut bytes[..columns]);
+                    dot_rows_i8(rows, bytes, sums);
                     for ((out, &sum), factor) in out.iter_mut().zip(sums.iter()).zip(factors) {
-                        *out = factor * sum as f32;
+                        *out = sum as f32 * factor;
                     }
                     out[self.rows..].fill(0.0);
                 }
@@ -205,19 +224,25 @@ fn integer(name: &str, tensors: &Tensors, values: &[i8], rows: usize, columns: u
         let weights = values.chunks_exact(columns).zip(&scale);
         let weights: Vec<f32> =
             weights.flat_map(|(row, scale)| row.iter().map(move |&value| scale * f32::from(value))).collect();
-        return Ok(Weights::Float(in_blocks(&weights, columns)));
+        return Ok(Weights::Floats(in_blocks(&weights, columns)));
     }
     let input_scale = tensors.f32(&input_name, &[1])?[0];
     if input_scale <= 0.0 || !input_scale.is_normal() {
         return Err(invalid(input_name, input_scale, "the scale of inputs is positive; train again"));
     }
-    let width = columns.next_multiple_of(INTEGER_BLOCK);
+    let mut factors: Vec<f32> = scale.iter().map(|scale| scale * input_scale).collect();
+    factors.resize(rows.next_multiple_of(LANES), 0.0);
+    let rounding = Rounding { input_scale, factors };
+    if columns <= SHORT {
+        let values: Vec<f32> = values.iter().map(|&value| f32::from(value)).collect();
+        return Ok(Weights::Integers(in_blocks(&values, columns), rounding));
+    }
+    let width = columns.next_multiple_of(BYTE_BLOCK);
     let mut padded = vec![0; rows * width];
     for (padded, row) in padded.chunks_exact_mut(width).zip(values.chunks_exact(columns)) {
         padded[..columns].copy_from_slice(row);
     }
-    let factors = scale.iter().map(|scale| scale * input_scale).collect();
-    Ok(Weights::Integer { rows: padded, width, input_scale, factors })
+    Ok(Weights::Bytes { rows: padded, width, rounding })
 }
 
 /// Row by row → column by column of eight rows at a time.
@@ -237,19 +262,38 @@ fn in_blocks(values: &[f32], columns: usize) -> Vec<[f32; LANES]> {
 
 dispatch!(
     /// `clamp(input ÷ scale, ±127)`, rounded half to even; a NaN gives −127.
-    round, round_scalar, (input: &[f32], scale: f32, out: &mut [i8]) -> ()
+    round_to_bytes, round_to_bytes_scalar, (input: &[f32], scale: f32, out: &mut [i8]) -> ()
 );
+dispatch!(
+    /// The same integers as f32.
+    round_to_floats, round_to_floats_scalar, (input: &[f32], scale: f32, out: &mut [f32]) -> ()
+);
+
+/// 1.5 · 2²³: the lowest bits of a sum with it are the rounded number.
+const TO_INTEGER: f32 = 12_582_912.0;
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-pub(super) fn round_scalar(input: &[f32], scale: f32, out: &mut [i8]) {
-    /// 1.5 · 2²³: the lowest bits of a sum with it are the rounded number.
-    const TO_INTEGER: f32 = 12_582_912.0;
+fn shifted(value: f32, scale: f32) -> f32 {
+    let value = value / scale;
+    let value = if value > -127.0 { value } else { -127.0 };
+    let value = if value < 127.0 { value } else { 127.0 };
+    value + TO_INTEGER
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+pub(super) fn round_to_bytes_scalar(input: &[f32], scale: f32, out: &mut [i8]) {
     for (out, &value) in out.iter_mut().zip(input) {
-        let value = value / scale;
-        let value = if value > -127.0 { value } else { -127.0 };
-        let value = if value < 127.0 { value } else { 127.0 };
-        *out = (value + TO_INTEGER).to_bits() as i8;
+        *out = shifted(value, scale).to_bits() as i8;
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn round_to_floats_scalar(input: &[f32], scale: f32, out: &mut [f32]) {
+    for (out, &value) in out.iter_mut().zip(input) {
+        *out = shifted(value, scale) - TO_INTEGER;
     }
 }
 

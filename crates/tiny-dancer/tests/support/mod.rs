@@ -1,6 +1,8 @@
 //! Small random artifacts that are valid, and tools to spoil them. The fuzz targets use this file too.
 #![allow(dead_code, reason = "every test uses a part of it")]
 
+pub mod cell;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -60,7 +62,7 @@ impl Plan {
     /// Any number of models and any stack of backends; no encoder.
     pub fn any(random: &mut Random) -> Self {
         let mut backends = Vec::new();
-        for kind in ["linear", "trees", "memory", "trees"] {
+        for kind in ["linear", "trees", "memory", "trees", "fastgrnn"] {
             if random.chance(0.6) {
                 backends.push(kind);
             }
@@ -69,9 +71,14 @@ impl Plan {
         Self { models: 1 + random.below(12), components, backends, encoder: None }
     }
 
-    /// All three kinds of backend.
+    /// All four kinds of backend.
     pub fn all_backends(models: usize, encoder: Option<String>) -> Self {
-        Self { models, components: models.min(4), backends: vec!["linear", "trees", "memory"], encoder }
+        Self {
+            models,
+            components: models.min(4),
+            backends: vec!["linear", "trees", "memory", "fastgrnn"],
+            encoder,
+        }
     }
 }
 
@@ -107,6 +114,7 @@ impl Draft {
             match *kind {
                 "linear" => linear(random, &name, components, &mut tensors),
                 "trees" => trees(random, &name, components, &mut tensors),
+                "fastgrnn" => tensors.extend(cell::backend(random, &name, components)),
                 _ => memory(random, &name, components, &mut tensors),
             }
             backends.push(BackendSpec { kind: (*kind).to_owned(), name });
