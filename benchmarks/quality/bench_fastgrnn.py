@@ -51,7 +51,7 @@ def classifier(examples: Examples, validation: Examples | None, settings: Settin
 
 
 def backend(name: str, rows: int) -> dict[str, float]:
-    """Share explained by each family alone, all together, and all but FastGRNN; rows drawn once, in whole groups."""
+    """Share explained by each family alone, all together, and all but FastGRNN; rows drawn once."""
     outcomes = table(name)
     if outcomes is None:
         return {}
@@ -89,7 +89,9 @@ def main() -> None:
             Settings(hidden=256, teacher_hidden=128, forms=FORMS),
         )
     figures["router"] = {name: backend(name, rows) for name, rows in ROWS.items()}
-    write("fastgrnn", figures, "held-out rows, 95 % intervals (Wilson; paired bootstrap for differences), one seed")
+    write(
+        "fastgrnn", figures, "held-out rows, 95 % intervals (Wilson; paired bootstrap for differences), one seed"
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ Table = Annotated[Path, typer.Argument(help="Outcomes table: Parquet, CSV or JSO
 Tables = Annotated[list[Path], typer.Argument(help="Outcomes tables, joined row below row.")]
 Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas.")]
 ClassifierArtifact = Annotated[str, typer.Argument(help="Path of a classifier's artifact.")]
-Examples = Annotated[Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")]
+Examples = Annotated[
+    Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")
+]
 Label = Annotated[str | None, typer.Option(help="Column of the labels; else label, intent or category.")]
 Seed = Annotated[int, typer.Option(help="Of every random choice: the same seed gives the same result.")]
 Map = Annotated[

@@ -13,7 +13,7 @@ from tiny_dancer.cli.output import check_target, say, write_file
 HELP = """Label every row of a table, or of the `x` in an .npz file.
 
 The output keeps the input's order: `label`, its `probability`, all `probabilities` in the order of the artifact's
-labels, and `prediction_set` where the artifact is calibrated for one. Label columns are never read and may be absent.
+labels, and `prediction_set` where the artifact is calibrated for one. Label columns are never read.
 
 Example: tiny-dancer classifier predict intents.safetensors requests.parquet --out labels.parquet"""
 

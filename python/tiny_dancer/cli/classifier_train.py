@@ -36,11 +36,11 @@ def train(
 ) -> None:
     from tiny_dancer.training.fastgrnn.data import read_examples
     from tiny_dancer.training.fastgrnn.report import training_table
-    from tiny_dancer.training.fastgrnn.run import fit_classifier, settings_for
+    from tiny_dancer.training.fastgrnn.run import KINDS, fit_classifier, settings_for
 
     check_target(out)
-    if model not in ("auto", "fastgrnn", "bag"):
-        raise OptionError("model", model, "give auto, fastgrnn or bag")
+    if model not in KINDS:
+        raise OptionError("model", model, f"give one of {', '.join(KINDS)}")
     examples = read_examples(data, label_column=label)
     held_out = None if validation is None else read_examples(validation, label_column=label)
     settings = settings_for(examples, hidden=hidden, form=form, sparsity=sparsity, seed=seed)

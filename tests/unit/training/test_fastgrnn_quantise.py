@@ -1,4 +1,4 @@
-"""Quantisation: bounds on every weight's error, packing, sparse forms, static scales, the straight-through gradient."""
+"""Quantisation: bounds on every weight's error, packing, sparse forms, static scales, straight-through."""
 
 from __future__ import annotations
 

@@ -24,7 +24,13 @@ from tiny_dancer.training.fastgrnn.run import Settings, fit_classifier
 
 SHORT = Plan(epochs=3, batch=32, fewest_steps=0)
 TINY = Settings(
-    hidden=8, plan=SHORT, distil_plan=SHORT, prune_plan=SHORT, teacher_plan=SHORT, teacher_hidden=4, forms=("int8",)
+    hidden=8,
+    plan=SHORT,
+    distil_plan=SHORT,
+    prune_plan=SHORT,
+    teacher_plan=SHORT,
+    teacher_hidden=4,
+    forms=("int8",),
 )
 ENOUGH = replace(SHORT, epochs=25, learning_rate=1e-2)
 
@@ -57,7 +63,15 @@ def test_every_form_learns_what_the_mean_cannot_tell(tmp_path) -> None:
     assert "fastgrnn minus bag" in fitted.chosen_because
     assert fitted.difference.low > 0.2
     phases = {phase.name: phase for phase in fitted.phases}
-    assert list(phases) == ["baseline, f32", "distilled, f32", "f32", "sparse", "int4", "int8", "bag of inputs, f32"]
+    assert list(phases) == [
+        "baseline, f32",
+        "distilled, f32",
+        "f32",
+        "sparse",
+        "int4",
+        "int8",
+        "bag of inputs, f32",
+    ]
     for name in ("baseline, f32", "distilled, f32", "int8"):
         assert phases[name].accuracy > 0.9, name
     assert phases["sparse"].accuracy > 0.8
@@ -82,18 +96,16 @@ def test_every_form_learns_what_the_mean_cannot_tell(tmp_path) -> None:
 
 @pytest.mark.parametrize("activation", ["exact", "piecewise"])
 @pytest.mark.parametrize("rank", [None, 3])
-@pytest.mark.parametrize("form", run.FORMS)
+@pytest.mark.parametrize("form", export.FORMS)
 def test_the_engine_says_what_the_reference_says(form, rank, activation) -> None:
     fresh = order_matters(50, seed=1)
     inputs = run.data.inputs(fresh, None)
     model = cell.new_model(2, 12, 2, seed=4, rank=rank)
     scales = quantise.calibrate(model, inputs.values, inputs.length, activation)
     exported = export.export_cell(model, activation, form, scales)
-    artifact = export.classifier_artifact(
-        exported, ("down", "up"), None, 2, 1.0, {}, version="0.1.0", created=""
-    )
+    artifact = export.classifier_artifact(exported, ("down", "up"), None, 2, 1.0, {}, version="0.1.0", created="")
     found = Classifier.from_bytes(artifact).predict_logits(fresh.vectors)
-    # A value on the edge between two integers may be rounded either way, which moves what follows by an integer step.
+    # A value on the edge between two integers may be rounded either way, which moves what follows by a step.
     off = np.abs(found - export.cell_logits(exported, inputs)).max(1)
     assert np.median(off) < 1e-5
     assert off.max() < (1e-5 if form == "f32" else 0.02)
@@ -120,7 +132,8 @@ def whole():
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
     again, other = (
-        fit_classifier(order_matters(), kind="fastgrnn", settings=replace(TINY, seed=seed)).artifact for seed in (0, 1)
+        fit_classifier(order_matters(), kind="fastgrnn", settings=replace(TINY, seed=seed)).artifact
+        for seed in (0, 1)
     )
     assert again == whole()
     assert other != again
@@ -181,7 +194,9 @@ def test_early_stopping_keeps_the_best_epoch() -> None:
     rows = {"x": np.ones((8, 1), np.float32)}
     plan = Plan(epochs=6, batch=8, patience=3)
     start = {"w": np.zeros(1, np.float32)}
-    learned = optimise(start, lambda model, batch, key: -(model["w"] * batch["x"]).mean(), rows, score, plan, seed=0)
+    learned = optimise(
+        start, lambda model, batch, key: -(model["w"] * batch["x"]).mean(), rows, score, plan, seed=0
+    )
     assert learned.epochs == 5, "three epochs after the second without a better one"
     assert learned.score == 0.5
     assert float(learned.model["w"][0]) == seen[1]
@@ -196,7 +211,12 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "field"),
-    [({"hidden": 0}, "hidden"), ({"hidden": 513}, "hidden"), ({"sparsity": 1.0}, "sparsity"), ({"forms": ()}, "form")],
+    [
+        ({"hidden": 0}, "hidden"),
+        ({"hidden": 513}, "hidden"),
+        ({"sparsity": 1.0}, "sparsity"),
+        ({"forms": ()}, "form"),
+    ],
 )
 def test_settings_out_of_range_are_refused(changes, field) -> None:
     with pytest.raises(OptionError) as caught:

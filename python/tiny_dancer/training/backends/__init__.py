@@ -22,14 +22,14 @@ FAMILIES: tuple[tuple[Backend, ...], ...] = (
     (BoostedTrees(),),
     (Linear(), Linear("linear_loose", ridge=0.02)),
 )
-"""What training considers unless told otherwise, with variants, default first; held-out rows decide what is used."""
+"""What training considers unless told otherwise, variants together, default first; held-out rows decide."""
 
 ON_REQUEST: tuple[tuple[Backend, ...], ...] = ((FastGrnn(),),)
 """Families that are considered where they are named."""
 
 
 def families_named(names: Sequence[str] | None) -> tuple[tuple[Backend, ...], ...]:
-    """The families of these names (a family's name is that of its first variant), in this order; None is the default.
+    """The families of these names (that of the first variant), in this order; None is the default.
 
     Raises:
         OptionError: an unknown name, or none.

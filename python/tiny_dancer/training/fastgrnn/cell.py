@@ -4,9 +4,9 @@
     c  = tanh(W x + U h + b_h)                    update
     h' = (σ(ζ)(1 − z) + σ(ν)) ⊙ c + z ⊙ h         new state, h₀ = 0
 
-One W and one U serve gate and update. Either may be a product of two factors (low rank). A model is a dictionary of
-arrays (a pytree), named as in an artifact without the prefixes: `input_weight` [H, D] and `recurrent_weight` [H, H]
-(or {`left` [H, r], `right` [r, columns]}), `gate_bias`, `update_bias` [H], `zeta`, `nu` [1], and
+One W and one U serve gate and update. Either may be a product of two factors (low rank). A model is a dictionary
+of arrays (a pytree), named as in an artifact without the prefixes: `input_weight` [H, D] and `recurrent_weight`
+[H, H] (or {`left` [H, r], `right` [r, columns]}), `gate_bias`, `update_bias` [H], `zeta`, `nu` [1], and
 `head` = {`weight` [L, H], `bias` [L]}.
 """
 
@@ -89,7 +89,7 @@ def logits(model: Parameters, state: Array) -> Array:
 
 
 def matrix(generator: np.random.Generator, rows: int, columns: int, rank: int | None, gain: float = 1.0) -> Any:
-    """A random matrix whose products keep the variance of what they multiply, times ``gain``²; factored at a rank."""
+    """A random matrix whose products keep the variance of what they multiply, times ``gain``²; or its factors."""
 
     def normal(r: int, c: int, spread: float) -> Array:
         return jnp.asarray(generator.normal(0, spread, (r, c)), jnp.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
     from tiny_dancer.training.fastgrnn.cell import Activation, Parameters
     from tiny_dancer.training.fastgrnn.data import Inputs
+    from tiny_dancer.training.fastgrnn.integers import Form
     from tiny_dancer.training.fastgrnn.quantise import Scales, Tensors
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
 
+Held = Literal["f32", "int8", "sparse", "int4"]
+FORMS: tuple[Held, ...] = ("f32", "int8", "sparse", "int4")
+"""float32 · int8 after training · pruned, then int8 of what is left · int4, trained through the rounding."""
 _CHUNK = 512
 
 
@@ -41,9 +45,9 @@ class Exported:
     tensors: Tensors
 
 
-def export_cell(model: Parameters, activation: Activation, form: str, scales: Scales | None) -> Exported:
+def export_cell(model: Parameters, activation: Activation, form: Held, scales: Scales | None) -> Exported:
     """The model in a form: `f32`, `int8`, `int4`, or `sparse` (int8 weights that are not 0)."""
-    weights: quantise.Form = "int8" if form == "sparse" else form  # type: ignore[assignment]
+    weights: Form = "int8" if form == "sparse" else form
     used = None if weights == "f32" else scales
     tensors = quantise.cell_tensors(model, "cell", weights, activation, used, sparse=form == "sparse")
     return Exported("fastgrnn", tensors | quantise.head_tensors(model, "head", weights, used))

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tiny_dancer.training.fastgrnn import cell, losses, prune, quantise
 from tiny_dancer.training.fastgrnn.gradients import jax
 from tiny_dancer.training.fastgrnn.gradients import numpy as jnp
@@ -16,14 +14,30 @@ from tiny_dancer.training.fastgrnn.optimise import Learned, Plan, optimise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     import numpy.typing as npt
 
     from tiny_dancer.training.fastgrnn.cell import Activation, Array, Parameters
     from tiny_dancer.training.fastgrnn.checkpoint import Checkpoints
     from tiny_dancer.training.fastgrnn.data import Inputs
+    from tiny_dancer.training.fastgrnn.integers import Form
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """What there is to imitate.
+
+    Attributes:
+        logits: the teacher's, float32 [n, L], for the learning rows.
+        share, temperature: a and T of :func:`losses.distillation`.
+    """
+
+    logits: Floats
+    share: float
+    temperature: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +75,9 @@ def learn(
     plan: Plan,
     phase: str,
     *,
-    teacher: Floats | None = None,
-    share: float = 0.0,
-    temperature: float = 1.0,
+    teaching: Teaching | None = None,
     masks: Callable[[Parameters, int], Parameters] | None = None,
-    held_as: quantise.Form = "f32",
+    held_as: Form = "f32",
 ) -> Learned:
     """One phase, from ``start``.
 
@@ -74,8 +86,7 @@ def learn(
         start: parameters to start from.
         plan: how long and how fast.
         phase: its name.
-        teacher: logits [n, L] to imitate, or None for labels alone.
-        share, temperature: of the distillation loss.
+        teaching: what to imitate, or None for labels alone.
         masks: for pruning.
         held_as: the form whose rounding the forward pass goes through (quantisation-aware training).
     """
@@ -96,9 +107,9 @@ def learn(
         h = cell.last_state(model, x, batch["length"], kind)
         h = h * jax.random.bernoulli(state_key, 1 - lesson.state_dropout, h.shape) / (1 - lesson.state_dropout)
         logits = cell.logits(model, h)
-        if teacher is None:
+        if teaching is None:
             return losses.cross_entropy(logits, batch["label"])
-        return losses.distillation(logits, batch["teacher"], batch["label"], share, temperature)
+        return losses.distillation(logits, batch["teacher"], batch["label"], teaching.share, teaching.temperature)
 
     @jax.jit  # type: ignore[untyped-decorator]
     def held_out(model: Parameters, values: Array, length: Array, label: Array) -> tuple[Array, Array]:
@@ -115,7 +126,7 @@ def learn(
         "values": lesson.learning.values,
         "length": lesson.learning.length,
         "label": lesson.learning_label,
-        **({} if teacher is None else {"teacher": teacher}),
+        **({} if teaching is None else {"teacher": teaching.logits}),
     }
     return optimise(
         start,
@@ -131,16 +142,7 @@ def learn(
     )
 
 
-def pruned(
-    lesson: Lesson,
-    start: Parameters,
-    plan: Plan,
-    final: float,
-    *,
-    teacher: Floats | None,
-    share: float,
-    temperature: float,
-) -> Learned:
+def pruned(lesson: Lesson, start: Parameters, plan: Plan, final: float, teaching: Teaching | None) -> Learned:
     """Prunes to ``final`` over the first three fifths of the plan, at least 10 epochs, then tunes what is left."""
     ramp = max(10, round(0.6 * plan.epochs))
     return learn(
@@ -148,8 +150,6 @@ def pruned(
         start,
         replace(plan, keep_from=ramp, epochs=max(plan.epochs, ramp + 4)),
         "pruned",
-        teacher=teacher,
-        share=share,
-        temperature=temperature,
+        teaching=teaching,
         masks=partial(prune.masks, epochs=ramp, final=final),
     )

@@ -39,8 +39,8 @@ def magnitude_mask(weight: Any, sparsity: float) -> Any:
 def masks(model: Parameters, epoch: int, *, epochs: int, final: float) -> Parameters:
     """0/1 arrays for every parameter: W and U by the schedule, the rest all 1.
 
-    Until ``epochs`` a pruned weight may come back only if it outgrows a kept one, which a zero never does; from then
-    on the support stays as it is and what is left is tuned.
+    A weight that is 0 stays the smallest there is, so none comes back. From epoch ``epochs`` on the support stays
+    as it is and what is left is tuned.
     """
     result = jax.tree.map(jnp.ones_like, model)
     sparsity = sparsity_at(epoch, epochs, final)

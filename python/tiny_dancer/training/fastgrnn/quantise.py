@@ -1,8 +1,8 @@
 """Parameters to tensors: float32, int8 or int4 with one scale an output channel, dense or sparse.
 
-Symmetric quantisation as in Jacob et al. 2018 (arXiv:1712.05877) and Krishnamoorthi 2018 (arXiv:1806.08342): weights
-per output channel (row), inputs by one static scale from calibration samples. int4 weights are trained through the
-rounding (straight-through estimator, Bengio et al. 2013, arXiv:1308.3432).
+Symmetric quantisation as in Jacob et al. 2018 (arXiv:1712.05877) and Krishnamoorthi 2018 (arXiv:1806.08342):
+weights per output channel (row), inputs by one static scale from calibration samples. int4 weights are trained
+through the rounding (straight-through estimator, Bengio et al. 2013, arXiv:1308.3432).
 """
 
 from __future__ import annotations
@@ -108,7 +108,13 @@ def _largest(values: Array) -> float:
 
 
 def cell_tensors(
-    model: Parameters, prefix: str, form: Form, kind: Activation, scales: Scales | None = None, *, sparse: bool = False
+    model: Parameters,
+    prefix: str,
+    form: Form,
+    kind: Activation,
+    scales: Scales | None = None,
+    *,
+    sparse: bool = False,
 ) -> Tensors:
     """A cell's tensors by the engine's names, under ``prefix``; without ``scales`` activations stay float32."""
     tensors: Tensors = {

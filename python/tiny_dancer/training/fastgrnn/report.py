@@ -116,9 +116,10 @@ def verdict(chosen: str, difference: Interval) -> str:
     if sign is None:
         estimate, low, high = -estimate, -high, -low
     certain = "" if low > 0 or high < 0 else "; the interval holds 0: either would do"
-    return f"{chosen} minus {other}: {estimate:+.4f} accuracy, paired 95 % interval {low:+.4f} to {high:+.4f}{certain}"
+    interval = f"paired 95 % interval {low:+.4f} to {high:+.4f}"
+    return f"{chosen} minus {other}: {estimate:+.4f} accuracy, {interval}{certain}"
 
 
 def correct_rows(logits: npt.NDArray[np.float32], label: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """1 where the highest logit is the label's, float64 [n]."""
-    return (logits.argmax(1) == label).astype(np.float64)
+    return np.asarray(logits.argmax(1) == label, np.float64)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,13 +27,9 @@ if TYPE_CHECKING:
 
     from tiny_dancer.evaluation.bootstrap import Interval
     from tiny_dancer.training.fastgrnn.data import Examples
-    from tiny_dancer.training.fastgrnn.export import Exported
-    from tiny_dancer.training.fastgrnn.quantise import Form
+    from tiny_dancer.training.fastgrnn.export import Exported, Held
 
-Kind = Literal["auto", "fastgrnn", "bag"]
-Held = Literal["f32", "int8", "sparse", "int4"]
-FORMS: tuple[Held, ...] = ("f32", "int8", "sparse", "int4")
-"""float32 · int8 after training · pruned, then int8 of what is left · int4, trained through the rounding."""
+KINDS = ("auto", "fastgrnn", "bag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class Settings:
     activation: cell.Activation = "exact"
     forms: tuple[Held, ...] = ("int8",)
     sparsity: float = 0.9
-    plan: Plan = Plan(epochs=20, learning_rate=5e-3)
+    plan: Plan = field(default_factory=lambda: Plan(epochs=20, learning_rate=5e-3))
     distil_plan: Plan = field(default_factory=lambda: Plan(epochs=14, learning_rate=3e-3))
     prune_plan: Plan = field(default_factory=lambda: Plan(epochs=18, learning_rate=2e-3))
     teacher_hidden: int = 128
@@ -77,9 +73,9 @@ class Settings:
             raise OptionError("hidden", self.hidden, "give 1 to 512")
         if not 0 < self.sparsity < 1:
             raise OptionError("sparsity", self.sparsity, "give a share between 0 and 1, such as 0.9")
-        unknown = [form for form in self.forms if form not in FORMS]
+        unknown = [form for form in self.forms if form not in export.FORMS]
         if unknown or not self.forms:
-            raise OptionError("form", ", ".join(unknown) or "none", f"give one of {', '.join(FORMS)}")
+            raise OptionError("form", ", ".join(unknown) or "none", f"give one of {', '.join(export.FORMS)}")
 
     def steps(self, rows: int) -> int:
         """Epochs of all phases together, at most, on so many rows: how often progress is reported."""
@@ -96,7 +92,7 @@ class FittedClassifier:
         artifact: the file's bytes.
         model: `fastgrnn` or `bag`: which one is in it.
         phases: the training table.
-        difference: accuracy of fastgrnn minus that of the bag on held-out rows, or None where one alone was asked for.
+        difference: accuracy of fastgrnn minus that of the bag on held-out rows; None where one was asked for.
         chosen_because: which model is written and why, in words.
         split: the rows learned from, stopped on and held out.
     """
@@ -113,7 +109,7 @@ def fit_classifier(
     examples: Examples,
     validation: Examples | None = None,
     *,
-    kind: Kind = "auto",
+    kind: str = "auto",
     settings: Settings = Settings(),
     checkpoint: Path | None = None,
     version: str = "0.1.0",
@@ -127,8 +123,8 @@ def fit_classifier(
         validation: held-out examples; None holds out a fifth of each label.
         kind: `fastgrnn`, `bag`, or `auto`: both, and the one that is right on more held-out rows.
         settings: everything else.
-        checkpoint: folder that keeps the state after each epoch, so that a run that was killed goes on there; it is
-            removed at the end.
+        checkpoint: folder that keeps the state after each epoch, so that a run that was killed goes on there; it
+            is removed at the end.
         version, created: of the artifact.
         progress: called after each epoch.
 
@@ -136,14 +132,19 @@ def fit_classifier(
         TrainingError: too few rows or labels, or a loss that is not finite.
         DataError: validation examples of another kind or without a known label.
     """
-    if kind not in ("auto", "fastgrnn", "bag"):
+    if kind not in KINDS:
         raise OptionError("model", kind, "give auto, fastgrnn or bag")
     split = data.split(examples, validation, settings.seed)
     names = tuple(sorted(set(examples.label)))
     number = {name: at for at, name in enumerate(names)}
-    label = [np.array([number[each] for each in part.label]) for part in (split.learning, split.stopping, split.held_out)]
+    label = [
+        np.array([number[each] for each in part.label])
+        for part in (split.learning, split.stopping, split.held_out)
+    ]
     steps = None if split.learning.texts is None else data.most_steps(split.learning)
-    run = _Run(split, names, label, steps, settings, version, created, _checkpoints(checkpoint, split, settings), progress)
+    run = _Run(
+        split, names, label, steps, settings, version, created, _checkpoints(checkpoint, split, settings), progress
+    )
 
     found: dict[str, _Made] = {}
     if kind != "bag":
@@ -158,9 +159,7 @@ def fit_classifier(
         chosen = "fastgrnn" if difference.estimate > 0 else "bag"
         because = report.verdict(chosen, difference)
     run.checkpoints.clear()
-    return FittedClassifier(
-        found[chosen].artifact, chosen, tuple(run.table), difference, because, split
-    )
+    return FittedClassifier(found[chosen].artifact, chosen, tuple(run.table), difference, because, split)
 
 
 def _checkpoints(folder: Path | None, split: data.Split, settings: Settings) -> Checkpoints:
@@ -210,7 +209,9 @@ class _Run:
             self.checkpoints,
             self.progress,
         )
-        start = cell.new_model(learning.dimensions, settings.hidden, len(self.labels), settings.seed, settings.rank)
+        start = cell.new_model(
+            learning.dimensions, settings.hidden, len(self.labels), settings.seed, settings.rank
+        )
         baseline = phases.learn(lesson, start, settings.plan.for_rows(rows), "baseline")
         self._judge("baseline, f32", self._exported(baseline.model, "f32", learning), stopping, baseline.epochs)
 
@@ -225,23 +226,29 @@ class _Run:
             checkpoints=self.checkpoints,
             progress=self.progress,
         )
-        imitate = {"teacher": teacher, "share": settings.share, "temperature": settings.temperature}
-        distilled = phases.learn(lesson, baseline.model, settings.distil_plan.for_rows(rows), "distilled", **imitate)
+        teaching = phases.Teaching(teacher, settings.share, settings.temperature)
+        distilled = phases.learn(
+            lesson, baseline.model, settings.distil_plan.for_rows(rows), "distilled", teaching=teaching
+        )
         note = f"teachers: {settings.teachers} GRU, {size:,} weights, {accuracy:.4f} on stopping rows"
         better = max(baseline, distilled, key=lambda each: each.score)
         if better is baseline:
             note += "; no better there than the baseline, which goes on"
-        self._judge("distilled, f32", self._exported(distilled.model, "f32", learning), stopping, distilled.epochs, note)
+        self._judge(
+            "distilled, f32", self._exported(distilled.model, "f32", learning), stopping, distilled.epochs, note
+        )
         for form in settings.forms:
             model, epochs, note = better.model, 0, ""
             if form == "sparse":
                 thinned = phases.pruned(
-                    lesson, model, settings.prune_plan.for_rows(rows), settings.sparsity, **imitate
+                    lesson, model, settings.prune_plan.for_rows(rows), settings.sparsity, teaching
                 )
                 model, epochs = thinned.model, thinned.epochs
                 note = f"{prune.share_of_zeros(model):.1%} of W and U are 0"
             if form == "int4":
-                aware = phases.learn(lesson, model, settings.distil_plan.for_rows(rows), "int4", held_as="int4", **imitate)
+                aware = phases.learn(
+                    lesson, model, settings.distil_plan.for_rows(rows), "int4", held_as="int4", teaching=teaching
+                )
                 model, epochs = aware.model, aware.epochs
             made = self._judge(form, self._exported(model, form, learning), stopping, epochs, note)
         return made
@@ -265,9 +272,7 @@ class _Run:
             )
         return export.export_cell(model, self.settings.activation, form, scales)
 
-    def _judge(
-        self, name: str, exported: Exported, stopping: data.Inputs, epochs: int, note: str = ""
-    ) -> _Made:
+    def _judge(self, name: str, exported: Exported, stopping: data.Inputs, epochs: int, note: str = "") -> _Made:
         temperature = export.fit_temperature(export.cell_logits(exported, stopping), self.label[1])
         return self._made(name, exported, temperature, epochs, note)
 
@@ -299,9 +304,7 @@ class _Run:
         some = [held_out.rows(np.array([row])).inputs for row in range(min(64, len(held_out)))]
         microseconds, ratio = report.timed([partial(classifier.predict_proba, each) for each in some])
         self.table.append(
-            report.Phase(
-                name, len(artifact), int(right.sum()), len(right), microseconds, ratio, epochs, note
-            )
+            report.Phase(name, len(artifact), int(right.sum()), len(right), microseconds, ratio, epochs, note)
         )
         return _Made(artifact, right)
 

@@ -117,10 +117,12 @@ def teacher_logits(
         progress: called after each epoch.
 
     Returns:
-        float32 [n, L] for the learning rows, the ensemble's accuracy on the stopping rows, and its parameters in all.
+        float32 [n, L] for the learning rows, the ensemble's accuracy on the stopping rows, its number of weights.
     """
     own, table = _compact(learning[0], stopping[0])
-    totals, stop_total, size = 0.0, 0.0, 0
+    totals: Array = 0.0
+    stop_total: Array = 0.0
+    size = 0
     predict = jax.jit(_logits)
     stop_rows = (own[1], stopping[0].length)
     for member in range(members):
@@ -135,7 +137,15 @@ def teacher_logits(
         rows = {"values": own[0], "length": learning[0].length, "label": learning[1]}
         phase = f"teacher {member + 1}"
         learned = optimise(
-            start, loss, rows, judge, plan, seed=seed + member, phase=phase, checkpoints=checkpoints, progress=progress
+            start,
+            loss,
+            rows,
+            judge,
+            plan,
+            seed=seed + member,
+            phase=phase,
+            checkpoints=checkpoints,
+            progress=progress,
         ).model
         parts = range(0, len(own[0]), 1024)
         found = [predict(learned, own[0][at : at + 1024], learning[0].length[at : at + 1024]) for at in parts]
