@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer.errors import ArtifactError
 from tiny_dancer.evaluation.conformal import same_length, vector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+_CLASSES = ("relevant", "irrelevant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,27 @@ class ConformalRelevance:
             )
         )
 
+    @classmethod
+    def from_artifact(cls, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """From what :meth:`header` and :meth:`tensors` gave.
+
+        Raises:
+            ArtifactError: a number or tensor is absent.
+            OptionError: they contradict each other.
+        """
+        try:
+            relevant, irrelevant = (
+                (
+                    float(header[name]["rows"]),
+                    float(header[name]["step"]),
+                    np.ascontiguousarray(tensors[f"conformal.{name}"], "<f4").tobytes(),
+                )
+                for name in _CLASSES
+            )
+        except KeyError as error:
+            raise ArtifactError(f"conformal.{error.args[0]}", "absent", "calibrate the artifact again") from error
+        return cls(_core.ConformalRelevance.from_parts(relevant, irrelevant))
+
     def p_values(self, scores: npt.ArrayLike) -> Floats:
         """p-values of relevant and irrelevant, float64 [n, 2]; super-uniform for candidates of that class."""
         return np.frombuffer(self.engine.p_values(vector(scores, "scores").tobytes()), "<f8").reshape(-1, 2)
@@ -76,12 +102,10 @@ class ConformalRelevance:
 
     def header(self) -> dict[str, Any]:
         """JSON values for an artifact's header; :meth:`tensors` belong to them."""
-        names = ("relevant", "irrelevant")
-        parts = zip(names, self.engine.parts(), strict=True)
+        parts = zip(_CLASSES, self.engine.parts(), strict=True)
         return {name: {"rows": rows, "step": step} for name, (rows, step, _) in parts}
 
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """The sorted scores an artifact keeps, float32: relevant ones negated."""
-        names = ("conformal.relevant", "conformal.irrelevant")
-        parts = zip(names, self.engine.parts(), strict=True)
-        return {name: np.frombuffer(knots, "<f4") for name, (_, _, knots) in parts}
+        parts = zip(_CLASSES, self.engine.parts(), strict=True)
+        return {f"conformal.{name}": np.frombuffer(knots, "<f4") for name, (_, _, knots) in parts}
