@@ -104,8 +104,7 @@ _LAZY = {
     "fit": "tiny_dancer.training.api",
     "read_outcomes": "tiny_dancer.training.api",
 }
-"""Names that need the `train` extra, or that routing does not need: imported when first used, so that routing alone
-starts fast."""
+"""Names that need the `train` extra, or that routing can do without: imported when first used, so it starts fast."""
 
 
 def __getattr__(name: str) -> Any:
