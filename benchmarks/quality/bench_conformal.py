@@ -87,6 +87,8 @@ def labels(name: str, train: str, held_out: str | None, fitted: int) -> Figures 
     model = LogisticRegression(C=30.0, max_iter=150, tol=1e-3).fit(x, y)
     probabilities = model.predict_proba(_core.encode([row["text"] for row in other])).astype(np.float32)
     column = {label: index for index, label in enumerate(model.classes_)}
+    known = np.array([row["intent"] in column for row in other])  # clinc150's out-of-scope requests have no label
+    other, probabilities = [row for row in other if row["intent"] in column], probabilities[known]
     truth = np.array([column[row["intent"]] for row in other])
     accuracy = float((probabilities.argmax(1) == truth).mean())
     found: Figures = {"labels": len(column), "fitted on rows": fitted, "accuracy": r(accuracy)}

@@ -28,8 +28,8 @@ from tiny_dancer.errors import (
     TinyDancerError,
     TrainingError,
 )
-from tiny_dancer.routing import Router
-from tiny_dancer.types import Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
+from tiny_dancer.routing import Classifier, Router
+from tiny_dancer.types import Classification, Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
 
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.conformal import (
@@ -55,6 +55,8 @@ __all__ = [
     "ArtifactVersionError",
     "Calibrated",
     "CandidateError",
+    "Classification",
+    "Classifier",
     "ConformalRelevance",
     "DataError",
     "Decision",
@@ -104,7 +106,7 @@ _LAZY = {
     "fit": "tiny_dancer.training.api",
     "read_outcomes": "tiny_dancer.training.api",
 }
-"""Names that need the `train` extra, or that routing can do without: imported when first used, so it starts fast."""
+"""Names that need the `train` extra, or that routing can do without: imported when first used."""
 
 
 def __getattr__(name: str) -> Any:

@@ -259,3 +259,23 @@ class DecisionBatch:
 
     def __iter__(self) -> Iterator[Decision]:
         return (self[row] for row in range(len(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """Which label, and how sure the classifier is.
+
+    Attributes:
+        label: the most probable one; of equal ones the first.
+        probability: its calibrated probability.
+        probabilities: of every label, in the artifact's order; they sum to 1.
+        prediction_set: labels that hold the true one with the artifact's coverage (split conformal), or None
+            where the artifact is not calibrated for it.
+        artifact_version: version of the artifact that answered.
+    """
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+    prediction_set: tuple[str, ...] | None
+    artifact_version: str

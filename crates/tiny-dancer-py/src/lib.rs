@@ -47,6 +47,15 @@ impl Encoder {
         }
         PyBytes::new(py, &out)
     }
+
+    /// Embeddings of the pieces in id order: int8 [pieces, 256] as bytes.
+    fn rows<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let pieces = self.inner.pieces() as u32;
+        let rows: Vec<u8> = (0..pieces)
+            .flat_map(|piece| self.inner.row(piece).iter().map(|value| value.cast_unsigned()))
+            .collect();
+        PyBytes::new(py, &rows)
+    }
 }
 
 /// Features of n requests as little-endian bytes: (offsets i64 [n + 1], ngrams u32, cues f32 [n, CUES],

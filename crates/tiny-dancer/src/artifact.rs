@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::classifier;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use request_router::{
@@ -33,7 +34,7 @@ pub const MOST_BACKENDS: usize = 16;
 /// Most requests an artifact checks itself with: loading stays quick whatever comes in.
 pub const MOST_SELF_CHECKS: usize = 256;
 /// Weights and prices beyond this are refused: none is near it, and below it no score or cost overflows.
-const LARGEST_NUMBER: f64 = 1e9;
+pub(crate) const LARGEST_NUMBER: f64 = 1e9;
 /// Most models one artifact may route among.
 pub const MOST_MODELS: usize = 512;
 
@@ -62,7 +63,7 @@ pub struct TensorData {
     pub bytes: Vec<u8>,
 }
 
-fn invalid(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
+pub(crate) fn invalid(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::ArtifactInvalid, field, value, remedy)
 }
 
@@ -253,7 +254,11 @@ fn checked_header(json: &str) -> Result<String> {
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     match prefix.kind.as_str() {
         Header::KIND => again::<Header>(json),
-        unknown => Err(invalid("kind", unknown, &format!("this engine knows {}", Header::KIND))),
+        classifier::Header::KIND => again::<classifier::Header>(json),
+        unknown => {
+            let known = [Header::KIND, classifier::Header::KIND].join(" and ");
+            Err(invalid("kind", unknown, &format!("this engine knows {known}")))
+        }
     }
 }
 
@@ -303,6 +308,27 @@ impl<'a> Tensors<'a> {
             return Err(invalid(name, found, &format!("expected {shape:?}; train again")));
         }
         Ok(view)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.dtype(name).is_some()
+    }
+
+    /// What the tensor of this name holds, if there is one.
+    pub(crate) fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.file.tensor(name).ok().map(|view| view.dtype())
+    }
+
+    /// Bytes of exactly this shape.
+    pub(crate) fn u8(&self, name: &str, shape: &[usize]) -> Result<Vec<u8>> {
+        Ok(self.shaped(name, Dtype::U8, shape)?.data().to_vec())
+    }
+
+    /// int8 values of exactly this shape.
+    pub(crate) fn i8(&self, name: &str, shape: &[usize]) -> Result<Vec<i8>> {
+        let view = self.shaped(name, Dtype::I8, shape)?;
+        Ok(view.data().iter().map(|&byte| byte.cast_signed()).collect())
     }
 
     /// Finite f32 values of exactly this shape.

@@ -230,6 +230,27 @@ impl Encoder {
         self.scan(text, &mut cache.words, &mut cache.scratch, &mut Visitor(visit));
     }
 
+    /// The embedding of a piece, int8 \[256\].
+    ///
+    /// # Panics
+    /// For an id the vocabulary lacks.
+    #[must_use]
+    pub fn row(&self, id: u32) -> &[i8; DIM] {
+        &self.rows[id as usize].0
+    }
+
+    /// Ids of the known pieces of `text`'s head and tail ([`crate::LONGEST`]), in order, into `out`. Of more than
+    /// `most` the first three quarters and the last quarter of `most` are kept.
+    pub fn first_and_last(&self, text: &str, most: usize, cache: &mut WordCache, out: &mut Vec<u32>) {
+        out.clear();
+        let (head, tail) = crate::text::bounded(text);
+        for part in [head, tail] {
+            self.visit(part, cache, |id| out.extend(id));
+        }
+        let (first, last) = crate::classifier::head_and_tail(out.len(), most);
+        out.drain(first..out.len() - last);
+    }
+
     /// The tokenizer: words of plain ASCII are found here, all others by [`Self::scan_word`].
     fn scan<S: Sink>(&self, text: &str, words: &mut Words, scratch: &mut Scratch, sink: &mut S) {
         let bytes = text.as_bytes();

@@ -1,19 +1,26 @@
 //! The inner loops. Integer sums are exact in any order; f32 sums always run over eight lanes in the same
 //! order, without fused multiply-add, so every platform gives the same bits.
 
-/// Runs `$scalar` compiled for AVX2 where the processor has it. The arithmetic is the same code, so the result
-/// is the same; only the registers are wider.
+/// Runs `$scalar` compiled for AVX-512 or AVX2 where the processor has it; NEON is part of every 64-bit ARM. The
+/// arithmetic is the same code, so the result is the same; only the registers are wider.
 macro_rules! dispatch {
-    ($(#[$doc:meta])* $name:ident, $scalar:ident, ($($arg:ident: $ty:ty),*) -> $ret:ty) => {
-        $(#[$doc])*
-        #[must_use]
+    ($(#[$attribute:meta])* $name:ident, $scalar:ident, ($($arg:ident: $ty:ty),*) -> $ret:ty) => {
+        $(#[$attribute])*
         #[inline]
         pub fn $name($($arg: $ty),*) -> $ret {
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                fn widest($($arg: $ty),*) -> $ret {
+                    $scalar($($arg),*)
+                }
                 #[target_feature(enable = "avx2")]
                 fn wide($($arg: $ty),*) -> $ret {
                     $scalar($($arg),*)
+                }
+                if $crate::kernels::has_avx512() {
+                    // SAFETY: the processor has these parts of AVX-512, as was just asked.
+                    return unsafe { widest($($arg),*) };
                 }
                 if std::arch::is_x86_feature_detected!("avx2") {
                     // SAFETY: the processor has AVX2, as was just asked.
@@ -24,13 +31,27 @@ macro_rules! dispatch {
         }
     };
 }
+pub(crate) use dispatch;
+
+/// Whether the processor has the parts of AVX-512 that every server with any of it has had since 2017.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn has_avx512() -> bool {
+    use std::arch::is_x86_feature_detected;
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
 
 dispatch!(
     /// Sum of products of two int8 vectors of equal length.
+    #[must_use]
     dot_i8, dot_i8_scalar, (a: &[i8], b: &[i8]) -> i32
 );
 dispatch!(
     /// Sum of products of two f32 vectors of equal length, over eight lanes.
+    #[must_use]
     dot_f32, dot_f32_scalar, (a: &[f32], b: &[f32]) -> f32
 );
 

@@ -20,6 +20,7 @@ from tiny_dancer._core._native import (
     LONGEST_TEXT,
     REASONS,
     ROUTED_BY,
+    Classifier,
     ConformalCalibration,
     ConformalRelevance,
     Encoder,
@@ -36,6 +37,7 @@ from tiny_dancer._core._native import (
     rewrite_artifact,
     write_artifact,
 )
+from tiny_dancer._core._native import token_steps as _token_steps
 from tiny_dancer.types import FeatureTable
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ __all__ = [
     "REASONS",
     "ROUTED_BY",
     "BatchBytes",
+    "Classifier",
     "ConformalCalibration",
     "ConformalRelevance",
     "DecisionTuple",
@@ -80,10 +83,12 @@ __all__ = [
     "feature_spec",
     "featurise",
     "read_header",
+    "token_rows",
+    "token_steps",
     "with_header",
 ]
 
-_DTYPES = {np.dtype("<f4"): "f32", np.dtype("i1"): "i8", np.dtype("<u2"): "u16"}
+_DTYPES = {np.dtype("<f4"): "f32", np.dtype("i1"): "i8", np.dtype("u1"): "u8", np.dtype("<u2"): "u16"}
 
 
 def data_path(name: str) -> Path:
@@ -107,6 +112,27 @@ def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known."""
     flat = np.frombuffer(encoder().encode(list(texts)), "<f4")
     return flat.reshape(-1, EMBEDDING_DIMENSIONS).copy()
+
+
+def token_rows() -> npt.NDArray[np.int8]:
+    """Static embeddings of the encoder's tokens, int8 [tokens, 256], by the ids of :func:`token_steps`."""
+    return np.frombuffer(encoder().rows(), "i1").reshape(-1, EMBEDDING_DIMENSIONS)
+
+
+def token_steps(texts: Sequence[str], most_steps: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """The tokens that a classifier of texts steps through, and nothing else does: what to train it on.
+
+    Known tokens of the head and tail of each text, in order; of more than ``most_steps`` the first three quarters
+    and the last quarter of that many.
+
+    Returns:
+        Offsets, int64 [n + 1], and token ids, uint32: text i has ``ids[offsets[i]:offsets[i + 1]]``.
+
+    Raises:
+        RequestError: a text that is no valid Unicode.
+    """
+    offsets, ids = _token_steps(encoder(), texts, most_steps)
+    return np.frombuffer(offsets, "<i8"), np.frombuffer(ids, "<u4")
 
 
 def feature_spec() -> str:
@@ -152,7 +178,7 @@ def decide_features(router: Router, features: FeatureTable, options: Options | N
 
 
 def artifact_bytes(header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """An artifact file from its header and its tensors (float32, int8 or uint16).
+    """An artifact file from its header and its tensors (float32, int8, uint8 or uint16).
 
     Raises:
         ArtifactError: a header field or tensor the engine would refuse.
