@@ -311,43 +311,61 @@ def candidate_sets(questions: list[tuple[str, np.ndarray, np.ndarray]]) -> Figur
 
 
 def relevance(questions: list[tuple[str, np.ndarray, np.ndarray]]) -> Figures:
-    """p-values of a random candidate of a new question, of either class; uncertainty of the first five."""
+    """p-values of a random candidate of a new question, of either class; then those of the first five, which are
+    what a user sees: calibrated on all candidates, and on the first five of each question."""
     levels = (0.05, 0.1, 0.15, 0.2)
-    counts: dict[tuple[str, str], list[list[float]]] = {}
-    sure, right = [], []
+    first = [np.argsort(-scores, kind="stable")[:5] for _, scores, _ in questions]
+    everything = [np.arange(len(scores)) for _, scores, _ in questions]
+    below: dict[tuple[str, str], list[list[float]]] = {}
+    answers: dict[str, dict[str, list[float]]] = {}
     for seed in range(SPLITS):
         generator = np.random.default_rng(seed)
         order = generator.permutation(len(questions))
         calibration, test = order[: len(order) // 2], order[len(order) // 2 :]
-        scores = np.concatenate([questions[i][1] for i in calibration])
-        flags = np.concatenate([questions[i][2] for i in calibration])
-        question = np.repeat(calibration, [len(questions[i][1]) for i in calibration])
-        for kind, used in (("by question", question), ("by candidate", None)):
-            fitted = ConformalRelevance.conformalize(scores, flags, question=used)
-            picked = {"relevant": [], "irrelevant": []}  # type: dict[str, list[float]]
+        for kind, kept, grouped in (
+            ("all candidates, by question", everything, True),
+            ("all candidates, each a draw", everything, False),
+            ("first five, by question", first, True),
+        ):
+            fitted = ConformalRelevance.conformalize(
+                np.concatenate([questions[i][1][kept[i]] for i in calibration]),
+                np.concatenate([questions[i][2][kept[i]] for i in calibration]),
+                question=np.repeat(calibration, [len(kept[i]) for i in calibration]) if grouped else None,
+            )
+            picked: dict[str, list[float]] = {"relevant": [], "irrelevant": []}
+            seen = answers.setdefault(kind, {"certain": [], "right": [], "said": []})
             for i in test:
-                p_values = fitted.p_values(questions[i][1])
-                picked["relevant"].append(generator.choice(p_values[questions[i][2], 0]))
-                picked["irrelevant"].append(generator.choice(p_values[~questions[i][2], 1]))
+                p_values, flags = fitted.p_values(questions[i][1][kept[i]]), questions[i][2][kept[i]]
+                for column, (name, own) in enumerate((("relevant", flags), ("irrelevant", ~flags))):
+                    if own.any():
+                        picked[name].append(generator.choice(p_values[own, column]))
+                p_values, flags = fitted.p_values(questions[i][1][first[i]]), questions[i][2][first[i]]
+                certain, said = p_values.min(axis=1) <= 0.15, p_values[:, 0] > p_values[:, 1]
+                seen["certain"].append(float(certain.mean()))
+                seen["right"].extend((said == flags)[certain].tolist())
+                seen["said"].extend(said.tolist())
             for name, values in picked.items():
-                counts.setdefault((kind, name), []).append(
-                    [float(np.mean(np.array(values) <= level)) for level in levels]
-                )
-            if kind == "by question":
-                for i in test:
-                    top = np.argsort(-questions[i][1], kind="stable")[:5]
-                    p_values = fitted.p_values(questions[i][1][top])
-                    certain = p_values.min(axis=1) <= 0.15
-                    sure.append(float(certain.mean()))
-                    said = p_values[:, 0] > p_values[:, 1]
-                    right.extend((said == questions[i][2][top])[certain].tolist())
-    found: Figures = {"questions": len(questions), "splits": SPLITS, "knots": _core.CONFORMAL_MOST_KNOTS}
-    for (kind, name), rows in counts.items():
-        found[f"{kind}: P(p of {name} <= level)"] = {
-            str(level): r(value) for level, value in zip(levels, np.mean(rows, axis=0), strict=True)
+                shares = [float(np.mean(np.array(values) <= level)) for level in levels]
+                below.setdefault((kind, name), []).append(shares)
+    found: Figures = {
+        "questions": len(questions),
+        "splits": SPLITS,
+        "knots": _core.CONFORMAL_MOST_KNOTS,
+        "relevant among the first five": r(np.mean([questions[i][2][first[i]].mean() for i in range(len(first))])),
+    }
+    for kind, seen in answers.items():
+        p_shares = {
+            f"P(p of {name} <= level)": {
+                str(level): r(share)
+                for level, share in zip(levels, np.mean(below[kind, name], axis=0), strict=True)
+            }
+            for name in ("relevant", "irrelevant")
         }
-    found["first five candidates: share with uncertainty <= .15"] = r(np.mean(sure))
-    found["first five candidates: of those, answered rightly"] = r(np.mean(right))
+        found[f"calibrated on {kind}"] = p_shares | {
+            "first five: uncertainty <= .15": r(np.mean(seen["certain"])),
+            "first five: right where so": r(np.mean(seen["right"])),
+            "first five: called relevant": r(np.mean(seen["said"])),
+        }
     return found
 
 

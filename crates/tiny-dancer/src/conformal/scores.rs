@@ -186,7 +186,9 @@ impl PValues {
 /// Label-conditional p-values for "is this candidate relevant?", from a score that is higher for relevant ones.
 ///
 /// The set {answers with p > α} misses relevant candidates with probability at most α, and irrelevant ones as well,
-/// each class by itself, however rare relevant ones are.
+/// each class by itself, however rare relevant ones are. It holds for a candidate drawn from all those calibrated on,
+/// not for one picked because it scores high: where the first k of a ranking are decided on, calibrate on the first k
+/// of each question.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Relevance {
     relevant: Scores,
