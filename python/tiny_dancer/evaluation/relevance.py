@@ -28,10 +28,10 @@ class ConformalRelevance:
     A candidate's uncertainty is the smaller of the two: the smallest alpha at which its prediction set is a single
     answer (Vovk, Gammerman and Shafer 2005).
 
-    Calibrate on the candidates that will be asked about. What is promised holds for a candidate drawn from all those
-    calibrated on, not for ones picked because they score high: of the first five of several hundred, nearly all score
-    above nearly all irrelevant ones and seem certainly relevant. Where the first k of a ranking are shown, calibrate
-    on the first k of each question (figures: ``benchmarks/quality/bench_conformal.py``).
+    Calibrate on the candidates that will be asked about. What is promised holds for a candidate drawn from all
+    those calibrated on, not for ones picked because they score high: the first five of several hundred score above
+    nearly all irrelevant ones, and would seem certainly relevant. Where the first k of a ranking are shown,
+    calibrate on the first k of each question (figures: ``benchmarks/quality/bench_conformal.py``).
     """
 
     engine: _core.ConformalRelevance
