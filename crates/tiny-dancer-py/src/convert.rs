@@ -1,6 +1,7 @@
 //! Between Python's objects and the engine's.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use pyo3::exceptions::PyUnicodeError;
 use pyo3::prelude::*;
@@ -118,8 +119,10 @@ pub(crate) fn in_chunks<T: Send>(
     work: impl Fn(Range<usize>) -> tiny_dancer::Result<T> + Sync,
 ) -> tiny_dancer::Result<Vec<T>> {
     const SMALLEST: usize = 32;
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let chunk = rows.div_ceil(processors).max(SMALLEST);
+    /// Asked once: the answer reads files, which takes longer than a small batch.
+    static PROCESSORS: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let chunk = rows.div_ceil(*PROCESSORS).max(SMALLEST);
     let ranges: Vec<Range<usize>> =
         (0..rows).step_by(chunk).map(|start| start..(start + chunk).min(rows)).collect();
     if ranges.len() <= 1 {

@@ -143,7 +143,10 @@ impl Classifier {
             let remedy = format!("give one or more vectors of {dimensions} values");
             return Err(refused("vectors", format!("{} values", vectors.len()), &remedy));
         }
-        if let Some(at) = vectors.iter().position(|value| value.is_nan() || value.abs() > LARGEST_VALUE) {
+        let usable = |value: &f32| value.abs() <= LARGEST_VALUE;
+        // All values without a way out first: that vectorises.
+        if !vectors.iter().fold(true, |sound, value| sound & usable(value)) {
+            let at = vectors.iter().position(|value| !usable(value)).unwrap_or(0);
             let place = format!("vectors[{}][{}]", at / dimensions, at % dimensions);
             return Err(refused(&place, vectors[at], "values must be finite and within ±1e9"));
         }
