@@ -1,4 +1,7 @@
 //! Conformal prediction against textbook definitions, written for reading, and its promises by counting.
+#![allow(clippy::float_cmp)] // thresholds are scores, bit for bit
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tiny_dancer::ErrorKind;
@@ -249,8 +252,8 @@ fn calibration(score: ScoreKind) -> Calibration {
         alpha: 0.1,
         rows: 100,
         threshold: 0.5,
-        groups: Default::default(),
-        rest: Default::default(),
+        groups: BTreeMap::new(),
+        rest: BTreeMap::new(),
     }
 }
 
@@ -317,7 +320,7 @@ fn a_header_that_cannot_be_is_refused() {
     sound.check().expect("sound");
     let own = |rows, threshold| {
         let group = tiny_dancer::conformal::GroupThreshold { rows, threshold };
-        std::collections::BTreeMap::from([("one".to_owned(), group)])
+        BTreeMap::from([("one".to_owned(), group)])
     };
     let cases = [
         Calibration { alpha: 0.0, ..sound.clone() },
