@@ -167,11 +167,15 @@ class Decision:
         prediction_set: models that may be the best one, at the artifact's coverage (split conformal).
         reason: ``gain_worth_cost``, ``gain_too_small``, ``best_value``, ``best_constant``, ``pinned``
             or ``next_feasible``.
-        routed_by: ``learned``, ``default``, ``override`` or ``constraint``.
+        routed_by: ``learned``, ``default``, ``override`` or ``constraint``; ``cache`` or ``heuristic`` where a
+            fallback decided.
         guarantee: the certificate this decision stands under, or None.
         guarantee_note: why there is none; empty where there is one.
         artifact_version: version of the artifact that decided.
         elapsed_us: microseconds from call to decision.
+        level: 0 as learned; 1 cached, 2 heuristic or 3 default where a fallback decided. From level 2 on nothing
+            is expected of quality and cost: scores, quality and confidence are NaN, costs None.
+        level_reason: why no better level decided; empty at level 0.
     """
 
     id: str
@@ -188,6 +192,8 @@ class Decision:
     guarantee_note: str
     artifact_version: str
     elapsed_us: float
+    level: int = 0
+    level_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.classifiers import LABELS, text_classifier, texts
+from tests.classifiers import LABELS, text_classifier, texts, vector_classifier, vectors
 from tests.commands import columns, done, fails, write
 
 from tiny_dancer import Classifier
@@ -58,11 +58,25 @@ def test_groups_and_the_other_method(classifier: Path, tmp_path: Path) -> None:
 
 def test_a_column_of_labels_by_another_name(classifier: Path, tmp_path: Path) -> None:
     rows = table(40, 4)
-    path = write({"prompt": rows["text"], "gold": rows["intent"]}, tmp_path / "rows.csv")
+    path = write({"text": rows["text"], "gold": rows["intent"]}, tmp_path / "rows.csv")
     assert "label or intent or category: absent" in fails(
         2, "calibrate", classifier, path, "--out", tmp_path / "x"
     )
     done("calibrate", classifier, path, "--label", "gold", "--out", tmp_path / "x")
+
+
+def test_vectors_come_from_numpy(tmp_path: Path) -> None:
+    values, labels = vectors(200, 12)
+    np.savez(tmp_path / "rows.npz", x=values, y=np.array(labels))
+    (tmp_path / "plain.safetensors").write_bytes(vector_classifier())
+    out = tmp_path / "sure.safetensors"
+    done("calibrate", tmp_path / "plain.safetensors", tmp_path / "rows.npz", "--out", out)
+    fresh, _ = vectors(10, 13)
+    assert all(each.prediction_set is not None for each in Classifier.from_file(out).predict(fresh))
+    line = fails(
+        2, "calibrate", tmp_path / "plain.safetensors", tmp_path / "rows.npz", "--group", "g", "--out", out
+    )
+    assert "groups need a table" in line
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: Error) -> PyErr {
         ErrorKind::RequestInvalid => "RequestError",
         ErrorKind::OptionInvalid => "OptionError",
         ErrorKind::NoFeasibleModel => "NoFeasibleModelError",
+        ErrorKind::CandidateInvalid => "CandidateError",
     };
     let build = || {
         let class = py.import("tiny_dancer.errors")?.getattr(class)?;

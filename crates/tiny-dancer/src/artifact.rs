@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::candidates::ScorerHeader;
 use crate::classifier;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -255,8 +256,9 @@ fn checked_header(json: &str) -> Result<String> {
     match prefix.kind.as_str() {
         Header::KIND => again::<Header>(json),
         classifier::Header::KIND => again::<classifier::Header>(json),
+        ScorerHeader::KIND => again::<ScorerHeader>(json),
         unknown => {
-            let known = [Header::KIND, classifier::Header::KIND].join(" and ");
+            let known = [Header::KIND, classifier::Header::KIND, ScorerHeader::KIND].join(", ");
             Err(invalid("kind", unknown, &format!("this engine knows {known}")))
         }
     }

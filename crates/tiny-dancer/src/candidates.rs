@@ -1,1 +1,19 @@
 //! Candidates scored against a request: a structure-of-arrays set, its features, a scorer, a ranked answer.
+
+mod features;
+mod index;
+mod matrix;
+mod rank;
+mod scorer;
+mod set;
+mod terms;
+mod time;
+mod top;
+
+pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC, compute};
+pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, SharedRows};
+pub use rank::{RankOptions, RankScratch, Ranked};
+pub use scorer::{
+    CandidateScorer, DEFAULT_WEIGHTS, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind,
+};
+pub use set::{Candidate, CandidateSet};

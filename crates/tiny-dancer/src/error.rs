@@ -21,6 +21,8 @@ pub enum ErrorKind {
     OptionInvalid,
     /// No model satisfies the constraints.
     NoFeasibleModel,
+    /// A candidate or candidate set that cannot be used.
+    CandidateInvalid,
 }
 
 /// An error with everything its reader needs to act: kind, field, value, remedy.

@@ -75,6 +75,59 @@ fn dot_f32_scalar(a: &[f32], b: &[f32]) -> f32 {
     for (lane, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
         lanes[lane] += x * y;
     }
+    sum_lanes(lanes)
+}
+
+dispatch!(
+    /// Sums of products of `query` with rows that lie `stride` apart: `out[i] = rows[i] · query`, each with the very bits
+    /// [`dot_f32`] gives. Four rows at a time, so that their sums need not wait for each other.
+    dot_rows_f32, dot_rows_f32_scalar, (rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) -> ()
+);
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn dot_rows_f32_scalar(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) {
+    let width = query.len();
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    for (block, sums) in fours.iter_mut().enumerate() {
+        let row = |lane: usize| &rows[(4 * block + lane) * stride..][..width];
+        *sums = dot_four(row(0), row(1), row(2), row(3), query);
+    }
+    let done = 4 * fours.len();
+    for (place, sum) in rest.iter_mut().enumerate() {
+        *sum = dot_f32_scalar(&rows[(done + place) * stride..][..width], query);
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn dot_four(a: &[f32], b: &[f32], c: &[f32], d: &[f32], query: &[f32]) -> [f32; 4] {
+    let mut lanes = [[0f32; 8]; 4];
+    let (blocks, tail) = query.as_chunks::<8>();
+    let (a, a_tail) = a.as_chunks::<8>();
+    let (b, b_tail) = b.as_chunks::<8>();
+    let (c, c_tail) = c.as_chunks::<8>();
+    let (d, d_tail) = d.as_chunks::<8>();
+    for ((((q, a), b), c), d) in blocks.iter().zip(a).zip(b).zip(c).zip(d) {
+        for lane in 0..8 {
+            lanes[0][lane] += a[lane] * q[lane];
+            lanes[1][lane] += b[lane] * q[lane];
+            lanes[2][lane] += c[lane] * q[lane];
+            lanes[3][lane] += d[lane] * q[lane];
+        }
+    }
+    for (lane, q) in tail.iter().enumerate() {
+        lanes[0][lane] += a_tail[lane] * q;
+        lanes[1][lane] += b_tail[lane] * q;
+        lanes[2][lane] += c_tail[lane] * q;
+        lanes[3][lane] += d_tail[lane] * q;
+    }
+    lanes.map(sum_lanes)
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn sum_lanes(lanes: [f32; 8]) -> f32 {
     ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
 }
 
@@ -202,6 +255,19 @@ mod tests {
             let exact: f64 = pairs.iter().map(|&(x, y)| f64::from(x) * f64::from(y)).sum();
             prop_assert_eq!(dot_f32(&a, &b).to_bits(), dot_f32_scalar(&a, &b).to_bits());
             prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-4);
+        }
+
+        #[test]
+        fn rows_of_floats_get_the_bits_of_one_row(
+            width in 1usize..70, gap in 0usize..3, values in proptest::collection::vec(-1f32..1.0, 800)
+        ) {
+            let stride = width + gap;
+            let (query, rows) = values.split_at(width);
+            let mut out = vec![0.0; (rows.len() - width) / stride + 1];
+            dot_rows_f32(rows, stride, query, &mut out);
+            for (row, sum) in out.iter().enumerate() {
+                prop_assert_eq!(sum.to_bits(), dot_f32(&rows[row * stride..][..width], query).to_bits());
+            }
         }
 
         #[test]

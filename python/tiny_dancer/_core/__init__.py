@@ -10,21 +10,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer._core._native import (
+    CANDIDATE_FEATURE_SPEC,
+    CANDIDATE_FEATURES,
     CHAR_BASE,
     CONFORMAL_MOST_KNOTS,
     CUE_NAMES,
     CUES,
+    DEFAULT_CANDIDATE_WEIGHTS,
     EMBEDDING_DIMENSIONS,
     FEATURE_SPEC,
     FORMAT,
     LONGEST_TEXT,
     REASONS,
     ROUTED_BY,
+    CandidateDecision,
+    CandidateScorer,
+    CandidateSet,
     Classifier,
     ConformalCalibration,
     ConformalRelevance,
     Encoder,
     Router,
+    Vectors,
     artifact_header,
     conformal_intervals,
     conformal_label_scores,
@@ -45,13 +52,16 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer._core._native import BatchBytes, DecisionTuple, Messages, Options
+    from tiny_dancer._core._native import BatchBytes, CandidateColumns, DecisionTuple, Messages, Options
 
 __all__ = [
+    "CANDIDATE_FEATURES",
+    "CANDIDATE_FEATURE_SPEC",
     "CHAR_BASE",
     "CONFORMAL_MOST_KNOTS",
     "CUES",
     "CUE_NAMES",
+    "DEFAULT_CANDIDATE_WEIGHTS",
     "EMBEDDING_DIMENSIONS",
     "FEATURE_SPEC",
     "FORMAT",
@@ -59,6 +69,10 @@ __all__ = [
     "REASONS",
     "ROUTED_BY",
     "BatchBytes",
+    "CandidateColumns",
+    "CandidateDecision",
+    "CandidateScorer",
+    "CandidateSet",
     "Classifier",
     "ConformalCalibration",
     "ConformalRelevance",
@@ -67,6 +81,7 @@ __all__ = [
     "Messages",
     "Options",
     "Router",
+    "Vectors",
     "artifact_bytes",
     "conformal_intervals",
     "conformal_label_scores",

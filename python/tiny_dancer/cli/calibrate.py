@@ -16,8 +16,9 @@ HELP = """Put a router under a certified policy, turn one of two dials, or give 
 --max-quality-loss certifies the cheapest policy (Learn-then-Test) on rows the artifact was not trained on; where
 none can be certified, nothing is written and the exit code is 1. --cost-cut and --share read no labels.
 
-A classifier's table has columns text (or prompt) and label (or intent, category). --alpha is the share of sets
-that may miss the true label; with --group each group of enough rows is covered by itself.
+A classifier's table has columns text and label (or intent, category); a classifier of vectors takes an .npz with x
+and y. --alpha is the share of sets that may miss the true label; with --group each group of enough rows is covered
+by itself.
 
 Example: tiny-dancer calibrate intents.safetensors held-out.csv --alpha 0.1 --method lac --out sure.safetensors
 
@@ -108,20 +109,20 @@ def _sets(
     date: str,
 ) -> None:
     """Prediction sets for a classifier."""
-    from tiny_dancer.training.conformal import calibrate_classifier
-    from tiny_dancer.training.data.labelled import read_labelled
+    from tiny_dancer.training.conformal import calibrate_classifier, read_groups
+    from tiny_dancer.training.fastgrnn.data import read_examples
 
     if method not in ("lac", "aps"):
         raise OptionError("method", method, "choose lac or aps")
-    rows = read_labelled(table, label=label, group=group)
+    rows = read_examples(table, label_column=label)
     notes = {"date": date, "group_column": group or ""}
     result = calibrate_classifier(
         artifact,
-        rows.texts,
-        rows.labels,
+        rows.inputs,
+        rows.label,
         alpha=alpha,
         method="aps" if method == "aps" else "lac",
-        group=rows.group,
+        group=None if group is None else read_groups(table, group),
         notes={name: value for name, value in notes.items() if value},
     )
     write_file(out, result.artifact)

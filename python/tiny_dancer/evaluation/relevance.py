@@ -88,12 +88,12 @@ class ConformalRelevance:
                 (
                     float(header[name]["rows"]),
                     float(header[name]["step"]),
-                    np.ascontiguousarray(tensors[f"conformal.{name}"], "<f4").tobytes(),
+                    np.ascontiguousarray(tensors[f"relevance.{name}"], "<f4").tobytes(),
                 )
                 for name in _CLASSES
             )
         except KeyError as error:
-            raise ArtifactError(f"conformal.{error.args[0]}", "absent", "calibrate the artifact again") from error
+            raise ArtifactError(f"relevance.{error.args[0]}", "absent", "calibrate the artifact again") from error
         return cls(_core.ConformalRelevance.from_parts(relevant, irrelevant))
 
     def p_values(self, scores: npt.ArrayLike) -> Floats:
@@ -106,11 +106,11 @@ class ConformalRelevance:
         return smaller
 
     def header(self) -> dict[str, Any]:
-        """JSON values for an artifact's header; :meth:`tensors` belong to them."""
+        """JSON values for a candidate scorer's header, under ``relevance``; :meth:`tensors` belong to them."""
         parts = zip(_CLASSES, self.engine.parts(), strict=True)
         return {name: {"rows": rows, "step": step} for name, (rows, step, _) in parts}
 
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """The sorted scores an artifact keeps, float32: relevant ones negated."""
         parts = zip(_CLASSES, self.engine.parts(), strict=True)
-        return {f"conformal.{name}": np.frombuffer(knots, "<f4") for name, (_, _, knots) in parts}
+        return {f"relevance.{name}": np.frombuffer(knots, "<f4") for name, (_, _, knots) in parts}

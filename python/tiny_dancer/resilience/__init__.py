@@ -1,1 +1,35 @@
 """Circuit breaker and fallback levels: an answer for every request, and the reason for it."""
+
+from tiny_dancer.resilience.breaker import (
+    BAD_INPUT,
+    BreakerStatus,
+    Category,
+    CircuitBreaker,
+    State,
+    categorise,
+)
+from tiny_dancer.resilience.cache import DecisionCache, Similar
+from tiny_dancer.resilience.fallback import FAILURES, Answer, Fallback, Level, Proposal, answer
+from tiny_dancer.resilience.heuristics import Hint, hint
+from tiny_dancer.resilience.recording import Recording, RecordingStatus
+
+__all__ = [
+    "BAD_INPUT",
+    "FAILURES",
+    "Answer",
+    "BreakerStatus",
+    "Category",
+    "CircuitBreaker",
+    "DecisionCache",
+    "Fallback",
+    "Hint",
+    "Level",
+    "Proposal",
+    "Recording",
+    "RecordingStatus",
+    "Similar",
+    "State",
+    "answer",
+    "categorise",
+    "hint",
+]

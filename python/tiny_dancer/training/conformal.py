@@ -12,14 +12,38 @@ from tiny_dancer import _core
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.conformal import SplitConformalClassifier, same_length
 from tiny_dancer.routing import Classifier, featurise
+from tiny_dancer.training.data.columns import Checker
+from tiny_dancer.training.data.raw import read_raw
 from tiny_dancer.training.overlap import refuse_training_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
     from tiny_dancer.evaluation.conformal import LabelMethod
+
+
+def read_groups(path: Path, column: str) -> tuple[str, ...]:
+    """A table's column of names, n strings.
+
+    Raises:
+        DataError: no such column, or a row without a name.
+    """
+    if path.suffix.lower() == ".npz":
+        raise DataError(column, f"no names in {path.name}", "groups need a table: Parquet, CSV or JSONL")
+    raw = read_raw(path, lambda name: name == column)
+    checker = Checker(raw)
+    if column not in raw.columns:
+        found = f"no such column in {raw.name}: {', '.join(raw.names)}"
+        raise DataError(column, found, "name the column that holds the groups (--group)")
+    names = []
+    for row, name in enumerate(checker.texts(column)):
+        if name is None or not name.strip():
+            raise checker.fault(column, row, name, "give the row a group, or drop it")
+        names.append(name)
+    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)

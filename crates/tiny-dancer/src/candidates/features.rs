@@ -1,0 +1,307 @@
+//! What a request and a candidate have to do with each other, as numbers.
+//!
+//! Column by column over the whole set, so that every loop runs over contiguous memory. A feature whose source is
+//! absent is 0. Sums over terms are shares of what a candidate that holds every term of the query once, at the weight
+//! of its idf, would get: they mean the same in every set.
+
+use super::index::{Family, NONE};
+use super::matrix::MatrixScratch;
+use super::set::CandidateSet;
+use super::terms::{Reader, Terms, hash_pair};
+use super::time::Named;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Version of this list: scorers are trained for one.
+pub const SPEC: &str = "1";
+
+/// Name of every feature, in column order.
+pub const FEATURE_NAMES: [&str; FEATURES] = [
+    "cosine",
+    "cosine_context",
+    "cosine_before",
+    "words",
+    "words_context",
+    "words_before",
+    "pairs_context",
+    "grams_context",
+    "group_best",
+    "tag_named",
+    "time_named",
+    "time_asked",
+    "question",
+    "answers_question",
+    "recency",
+    "frequency",
+    "success",
+    "confidence",
+    "metadata",
+];
+
+/// Number of features.
+pub const FEATURES: usize = 19;
+
+/// Place of each feature among the columns, for those that name them.
+pub(crate) mod column {
+    pub const COSINE: usize = 0;
+    pub const COSINE_CONTEXT: usize = 1;
+    pub const COSINE_BEFORE: usize = 2;
+    pub const WORDS: usize = 3;
+    pub const WORDS_CONTEXT: usize = 4;
+    pub const WORDS_BEFORE: usize = 5;
+    pub const PAIRS_CONTEXT: usize = 6;
+    pub const GRAMS_CONTEXT: usize = 7;
+    pub const GROUP_BEST: usize = 8;
+    pub const TAG_NAMED: usize = 9;
+    pub const TIME_NAMED: usize = 10;
+    pub const TIME_ASKED: usize = 11;
+    pub const QUESTION: usize = 12;
+    pub const ANSWERS_QUESTION: usize = 13;
+    pub const RECENCY: usize = 14;
+    pub const FREQUENCY: usize = 15;
+    pub const SUCCESS: usize = 16;
+    pub const CONFIDENCE: usize = 17;
+    pub const METADATA: usize = 18;
+}
+
+/// Days after which recency has fallen to 1/e: λ = 1/30.
+pub const RECENCY_DAYS: f64 = 30.0;
+/// Days that accesses are counted over.
+pub const FREQUENCY_DAYS: f64 = 30.0;
+/// A success rate counts as if this many trials had come before, half of them successes.
+pub const PRIOR_TRIALS: f32 = 4.0;
+const PRIOR_RATE: f32 = 0.5;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    /// The request's embedding, as wide as the candidates'.
+    pub embedding: Option<&'a [f32]>,
+    /// The request's text.
+    pub text: Option<&'a str>,
+    /// Properties the request has, compared with the candidates' own.
+    pub metadata: &'a [(&'a str, &'a str)],
+    /// Seconds since 1970; recency and frequency are 0 without it.
+    pub now: Option<f64>,
+}
+
+/// Buffers features are computed in, and the features.
+#[derive(Debug, Default)]
+pub struct CandidateScratch {
+    matrix: MatrixScratch,
+    reader: Reader,
+    terms: Terms,
+    pairs: Vec<u64>,
+    cosines: Vec<f32>,
+    groups: Vec<f32>,
+    /// [`FEATURES`] columns of as many rows as the set has.
+    pub(crate) columns: Vec<f32>,
+    /// What the query gave to compare candidates with.
+    pub(crate) has_cosine: bool,
+    pub(crate) has_words: bool,
+    pub(crate) has_time: bool,
+    pub(crate) has_metadata: bool,
+}
+
+impl CandidateScratch {
+    /// Column `feature` of the features computed last.
+    #[must_use]
+    pub fn column(&self, feature: usize) -> &[f32] {
+        let rows = self.columns.len() / FEATURES;
+        &self.columns[feature * rows..][..rows]
+    }
+}
+
+/// Computes all features of all candidates.
+///
+/// # Errors
+/// `CandidateInvalid` where the set is stale, the query's embedding does not fit or is not finite, or `now` is not.
+pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) -> Result<()> {
+    if set.is_stale() {
+        return Err(Error::new(ErrorKind::CandidateInvalid, "candidates", "stale", "refresh the set first"));
+    }
+    if let Some(now) = query.now.filter(|now| !now.is_finite()) {
+        return Err(Error::new(ErrorKind::CandidateInvalid, "now", now, "give seconds since 1970"));
+    }
+    let (rows, columns) = (set.len(), set.columns());
+    scratch.columns.clear();
+    scratch.columns.resize(rows * FEATURES, 0.0);
+    scratch.has_cosine = set.matrix().is_some() && query.embedding.is_some();
+    scratch.has_words = query.text.is_some() && columns.any_text;
+    scratch.has_time = query.now.is_some() && columns.any_time;
+    scratch.has_metadata = !query.metadata.is_empty();
+    cosines(set, query, scratch)?;
+    if let Some(text) = query.text {
+        lexical(set, text, scratch);
+    }
+    fill(&mut scratch.columns, rows, column::QUESTION, |row| f32::from(u8::from(columns.question[row])));
+    let before = &set.index().links.before;
+    fill(&mut scratch.columns, rows, column::ANSWERS_QUESTION, |row| {
+        f32::from(u8::from(before[row] != NONE && columns.question[before[row] as usize]))
+    });
+    usage(set, query, scratch);
+    if scratch.has_metadata {
+        scratch.pairs.clear();
+        scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
+        let (pairs, share) = (&scratch.pairs, 1.0 / query.metadata.len() as f32);
+        fill(&mut scratch.columns, rows, column::METADATA, |row| {
+            let held = pairs.iter().filter(|pair| columns.metadata[row].binary_search(pair).is_ok());
+            held.count() as f32 * share
+        });
+    }
+    Ok(())
+}
+
+fn fill(columns: &mut [f32], rows: usize, feature: usize, value: impl Fn(usize) -> f32) {
+    for (row, cell) in columns[feature * rows..][..rows].iter_mut().enumerate() {
+        *cell = value(row);
+    }
+}
+
+fn cosines(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) -> Result<()> {
+    let (matrix, embedding) = match (set.matrix(), query.embedding) {
+        (Some(matrix), Some(embedding)) => (matrix, embedding),
+        (None, Some(embedding)) => {
+            return Err(Error::new(
+                ErrorKind::CandidateInvalid,
+                "query_embedding",
+                format!("{} values", embedding.len()),
+                "the candidates have no embeddings: give text instead",
+            ));
+        }
+        _ => return Ok(()),
+    };
+    let rows = set.len();
+    matrix.cosines(embedding, &mut scratch.matrix, &mut scratch.cosines)?;
+    let cosines = &scratch.cosines;
+    scratch.columns[column::COSINE * rows..][..rows].copy_from_slice(cosines);
+    let index = set.index();
+    if !index.linked {
+        scratch.columns[column::COSINE_CONTEXT * rows..][..rows].copy_from_slice(cosines);
+        return Ok(());
+    }
+    fill(&mut scratch.columns, rows, column::COSINE_CONTEXT, |row| {
+        let sum: f32 = index
+            .links
+            .context_of(row as u32)
+            .into_iter()
+            .filter(|&(other, _)| other != NONE && !cosines[other as usize].is_nan())
+            .map(|(other, weight)| weight * cosines[other as usize])
+            .sum();
+        if cosines[row].is_nan() { f32::NAN } else { sum * index.context_norms[row] }
+    });
+    fill(&mut scratch.columns, rows, column::COSINE_BEFORE, |row| match index.links.before[row] {
+        NONE => 0.0,
+        before => Some(cosines[before as usize]).filter(|cosine| !cosine.is_nan()).unwrap_or(0.0),
+    });
+    Ok(())
+}
+
+/// Adds up the postings of the distinct terms in `terms`, which are sorted here; gives 1/Σ idf.
+fn sum_postings(
+    family: &Family,
+    terms: &mut Vec<u32>,
+    mut add: impl FnMut(usize, &super::index::Posting),
+) -> f32 {
+    terms.sort_unstable();
+    terms.dedup();
+    let mut ideal = 0.0;
+    for &term in terms.iter() {
+        let (idf, postings) = family.find(term);
+        ideal += idf;
+        for posting in postings {
+            add(posting.row as usize, posting);
+        }
+    }
+    if ideal > 0.0 { 1.0 / ideal } else { 0.0 }
+}
+
+fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
+    let (rows, index, columns) = (set.len(), set.index(), set.columns());
+    let CandidateScratch { reader, terms, columns: features, groups, .. } = scratch;
+    reader.read(text, terms);
+    let named = Named::of(reader);
+    {
+        let (own, context) = features[column::WORDS * rows..][..2 * rows].split_at_mut(rows);
+        let scale = sum_postings(&index.words, &mut terms.words, |row, posting| {
+            own[row] += posting.own;
+            context[row] += posting.context;
+        });
+        own.iter_mut().chain(context.iter_mut()).for_each(|sum| *sum *= scale);
+    }
+    for (feature, family, terms) in [
+        (column::PAIRS_CONTEXT, &index.pairs, &mut terms.pairs),
+        (column::GRAMS_CONTEXT, &index.grams, &mut terms.grams),
+    ] {
+        let sums = &mut features[feature * rows..][..rows];
+        let scale = sum_postings(family, terms, |row, posting| sums[row] += posting.context);
+        sums.iter_mut().for_each(|sum| *sum *= scale);
+    }
+    if index.linked {
+        groups.clear();
+        groups.resize(index.group_count, 0.0);
+        for (row, &group) in index.groups.iter().enumerate() {
+            let best = &mut groups[group as usize];
+            *best = best.max(features[column::WORDS_CONTEXT * rows + row]);
+        }
+        for row in 0..rows {
+            features[column::GROUP_BEST * rows + row] = groups[index.groups[row] as usize];
+            if index.links.before[row] != NONE {
+                features[column::WORDS_BEFORE * rows + row] =
+                    features[column::WORDS * rows + index.links.before[row] as usize];
+            }
+        }
+    }
+    let words = &terms.words;
+    fill(features, rows, column::TAG_NAMED, |row| {
+        let named = columns.tags[row].iter().any(|tag| words.binary_search(tag).is_ok());
+        f32::from(u8::from(named))
+    });
+    if named.asks_when {
+        fill(features, rows, column::TIME_ASKED, |row| f32::from(u8::from(columns.speaks_of_time[row])));
+    }
+    if named.any() {
+        fill(features, rows, column::TIME_NAMED, |row| named.share(columns.date[row]));
+    }
+}
+
+/// Accesses a day over the window, or over the candidate's age where that is shorter, as `rate / (1 + rate)`.
+fn frequency(count: f32, age_days: Option<f64>) -> f32 {
+    let days = age_days.map_or(FREQUENCY_DAYS, |age| age.clamp(1.0, FREQUENCY_DAYS)) as f32;
+    let rate = count / days;
+    rate / (1.0 + rate)
+}
+
+fn usage(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) {
+    let (rows, columns) = (set.len(), set.columns());
+    let has_time = scratch.has_time;
+    let features = &mut scratch.columns;
+    let age = |row: usize| {
+        let age = (query.now? - columns.created_at[row]) / 86_400.0;
+        // Made later than now: clocks differ, it is new.
+        (!age.is_nan()).then_some(age.max(0.0))
+    };
+    if has_time {
+        fill(features, rows, column::RECENCY, |row| {
+            age(row).map_or(0.0, |age| crate::kernels::exp_nonpositive((-age / RECENCY_DAYS) as f32))
+        });
+    }
+    if columns.any_use {
+        fill(features, rows, column::FREQUENCY, |row| {
+            let count = columns.access_count[row];
+            if count.is_nan() { 0.0 } else { frequency(count, age(row)) }
+        });
+        fill(features, rows, column::SUCCESS, |row| {
+            let (rate, trials) = (columns.success_rate[row], columns.trials[row]);
+            let trials = if trials.is_nan() { 0.0 } else { trials };
+            if rate.is_nan() {
+                0.0
+            } else {
+                (rate * trials + PRIOR_RATE * PRIOR_TRIALS) / (trials + PRIOR_TRIALS)
+            }
+        });
+        fill(features, rows, column::CONFIDENCE, |row| {
+            let confidence = columns.confidence[row];
+            if confidence.is_nan() { 0.0 } else { confidence }
+        });
+    }
+}

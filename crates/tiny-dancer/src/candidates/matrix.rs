@@ -1,0 +1,617 @@
+//! Rows of embeddings, contiguous and aligned: cosines with a query, and the exact nearest rows.
+//!
+//! Finding the nearest among many rows is bound by memory, so beside the f32 rows an int8 copy can be kept, a
+//! quarter their size. It is only a filter: each row carries the length of what rounding took from it, so every
+//! approximate cosine comes with a bound on its error (Cauchy-Schwarz), and rows that could still be among the k
+//! nearest are measured again in f32. What comes out is exact.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{dot_f32, dot_rows_f32, dot_rows_i8};
+
+/// Largest number of values in an embedding.
+pub const MOST_DIMENSIONS: usize = 16_384;
+/// Most rows a matrix holds.
+pub const MOST_ROWS: usize = 1 << 24;
+/// Floats in a cache line.
+const LINE: usize = 16;
+/// int8 rows are padded to whole blocks of the kernel.
+const BLOCK: usize = 32;
+/// f32 sums of up to 16,384 products in eight lanes stay within this of the exact sum of unit vectors.
+const ROUNDING: f32 = 1e-5;
+
+/// Rows that someone else owns: a numpy array or an Arrow buffer.
+pub trait SharedRows: Send + Sync {
+    /// All values, row after row.
+    fn values(&self) -> &[f32];
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LINE]);
+
+/// f32 values whose first lies on a cache line.
+#[derive(Clone, Default)]
+struct Lines(Vec<Line>);
+
+impl Lines {
+    fn values(&self) -> &[f32] {
+        // SAFETY: a `Line` is 16 floats without padding, and a slice of them is as many floats one after the other.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * LINE) }
+    }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * LINE) }
+    }
+}
+
+enum Rows {
+    Owned(Lines),
+    Shared(Arc<dyn SharedRows>),
+    /// Only the int8 copy is kept.
+    None,
+}
+
+/// The int8 copy: row ≈ values · scale.
+#[derive(Default)]
+struct Coarse {
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    /// ‖row − values · scale‖.
+    errors: Vec<f32>,
+}
+
+/// Embeddings of n candidates, one row each. A row that holds a NaN or an infinity is kept out of every answer.
+pub struct Matrix {
+    dimensions: usize,
+    length: usize,
+    rows: Rows,
+    coarse: Option<Coarse>,
+    /// 1/‖row‖; 0 for the zero row, NaN for a row that is not finite.
+    inverse_norms: Vec<f32>,
+}
+
+impl fmt::Debug for Matrix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Matrix")
+            .field("rows", &self.length)
+            .field("dimensions", &self.dimensions)
+            .field("coarse", &self.coarse.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a [`Matrix`] keeps its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// f32 rows.
+    Full,
+    /// int8 rows with one scale each: a quarter of the memory, cosines within about .01.
+    Quantised,
+    /// f32 rows and the int8 filter: for finding the nearest of many.
+    Indexed,
+}
+
+/// Buffers a search works in.
+#[derive(Debug, Default)]
+pub struct MatrixScratch {
+    query: Vec<i8>,
+    products: Vec<i32>,
+    cosines: Vec<f32>,
+    order: Vec<u32>,
+    best: Vec<f32>,
+}
+
+fn refused(field: &str, value: impl fmt::Display, remedy: &str) -> Error {
+    Error::new(ErrorKind::CandidateInvalid, field, value, remedy)
+}
+
+/// 1/‖v‖; 0 for the zero vector, NaN where a value is not finite or the sum of squares is.
+fn inverse_norm(vector: &[f32]) -> f32 {
+    let square = dot_f32(vector, vector);
+    if !square.is_finite() {
+        return f32::NAN;
+    }
+    if square >= f32::MIN_POSITIVE { 1.0 / square.sqrt() } else { 0.0 }
+}
+
+/// Rounds `vector` to int8 times one scale, which is given back.
+fn quantise(vector: &[f32], out: &mut [i8]) -> f32 {
+    let largest = vector.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    if largest == 0.0 || !largest.is_finite() {
+        out.fill(0);
+        return 0.0;
+    }
+    let inverse = 127.0 / largest;
+    for (code, value) in out.iter_mut().zip(vector) {
+        *code = (value * inverse).round_ties_even() as i8;
+    }
+    largest / 127.0
+}
+
+/// A cosine that rounding took out of [-1, 1] put back; and no negative zero, which would sort below zero.
+fn bounded(cosine: f32) -> f32 {
+    cosine.clamp(-1.0, 1.0) + 0.0
+}
+
+impl Matrix {
+    /// No rows yet, each to have `dimensions` values.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` for 0 or more than [`MOST_DIMENSIONS`] dimensions.
+    pub fn new(dimensions: usize, precision: Precision) -> Result<Self> {
+        if dimensions == 0 || dimensions > MOST_DIMENSIONS {
+            return Err(refused("dimensions", dimensions, "give embeddings of 1 to 16,384 values"));
+        }
+        Ok(Self {
+            dimensions,
+            length: 0,
+            rows: if precision == Precision::Quantised { Rows::None } else { Rows::Owned(Lines::default()) },
+            coarse: (precision != Precision::Full).then(Coarse::default),
+            inverse_norms: Vec::new(),
+        })
+    }
+
+    /// Rows read where they lie, without a copy; the first change to the matrix copies them.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; also where the values are not whole rows.
+    pub fn shared(dimensions: usize, values: Arc<dyn SharedRows>) -> Result<Self> {
+        let mut matrix = Self::new(dimensions, Precision::Full)?;
+        let count = values.values().len();
+        if !count.is_multiple_of(dimensions) || count / dimensions > MOST_ROWS {
+            return Err(refused("embeddings", format!("{count} values"), "give whole rows, at most 2^24"));
+        }
+        matrix.length = count / dimensions;
+        matrix.inverse_norms = values.values().chunks_exact(dimensions).map(inverse_norm).collect();
+        matrix.rows = Rows::Shared(values);
+        Ok(matrix)
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Values in a row.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Whether every value of the row is finite.
+    #[must_use]
+    pub fn is_sound(&self, row: usize) -> bool {
+        !self.inverse_norms[row].is_nan()
+    }
+
+    fn stride(&self) -> usize {
+        match self.rows {
+            Rows::Shared(_) => self.dimensions,
+            _ => self.dimensions.next_multiple_of(LINE),
+        }
+    }
+
+    fn coarse_stride(&self) -> usize {
+        self.dimensions.next_multiple_of(BLOCK)
+    }
+
+    fn floats(&self) -> Option<&[f32]> {
+        match &self.rows {
+            Rows::Owned(lines) => Some(lines.values()),
+            Rows::Shared(shared) => Some(shared.values()),
+            Rows::None => None,
+        }
+    }
+
+    /// Copies shared rows, so that they can be changed.
+    fn own(&mut self) {
+        if let Rows::Shared(shared) = &self.rows {
+            let stride = self.dimensions.next_multiple_of(LINE);
+            let mut lines = Lines(vec![Line([0.0; LINE]); self.length * stride / LINE]);
+            let rows = shared.values().chunks_exact(self.dimensions);
+            for (from, to) in rows.zip(lines.values_mut().chunks_exact_mut(stride)) {
+                to[..self.dimensions].copy_from_slice(from);
+            }
+            self.rows = Rows::Owned(lines);
+        }
+    }
+
+    /// Appends rows that lie one after the other.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` where they are not whole rows, or too many.
+    pub fn append(&mut self, values: &[f32]) -> Result<()> {
+        if !values.len().is_multiple_of(self.dimensions) {
+            let found = format!("{} values", values.len());
+            return Err(refused("embeddings", found, &format!("give rows of {}", self.dimensions)));
+        }
+        let added = values.len() / self.dimensions;
+        if self.length + added > MOST_ROWS {
+            return Err(refused("embeddings", self.length + added, "at most 2^24 rows fit one set"));
+        }
+        self.own();
+        let (stride, coarse_stride) = (self.stride(), self.coarse_stride());
+        if let Rows::Owned(lines) = &mut self.rows {
+            lines.0.resize((self.length + added) * stride / LINE, Line([0.0; LINE]));
+        }
+        if let Some(coarse) = &mut self.coarse {
+            coarse.values.resize((self.length + added) * coarse_stride, 0);
+            coarse.scales.resize(self.length + added, 0.0);
+            coarse.errors.resize(self.length + added, 0.0);
+        }
+        self.inverse_norms.resize(self.length + added, 0.0);
+        for values in values.chunks_exact(self.dimensions) {
+            self.length += 1;
+            self.write(self.length - 1, values);
+        }
+        Ok(())
+    }
+
+    /// Replaces a row.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` where it has another width.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    pub fn replace(&mut self, row: usize, values: &[f32]) -> Result<()> {
+        assert!(row < self.length, "no row {row}");
+        if values.len() != self.dimensions {
+            let found = format!("{} values", values.len());
+            return Err(refused("embedding", found, &format!("give {} values", self.dimensions)));
+        }
+        self.own();
+        self.write(row, values);
+        Ok(())
+    }
+
+    fn write(&mut self, row: usize, values: &[f32]) {
+        let (stride, coarse_stride) = (self.stride(), self.coarse_stride());
+        let inverse = inverse_norm(values);
+        self.inverse_norms[row] = inverse;
+        if let Rows::Owned(lines) = &mut self.rows {
+            lines.values_mut()[row * stride..][..values.len()].copy_from_slice(values);
+        }
+        if let Some(coarse) = &mut self.coarse {
+            let codes = &mut coarse.values[row * coarse_stride..][..values.len()];
+            let scale = if inverse.is_nan() { 0.0 } else { quantise(values, codes) };
+            let square: f32 = values
+                .iter()
+                .zip(&*codes)
+                .map(|(value, &code)| (value - f32::from(code) * scale).powi(2))
+                .sum();
+            coarse.scales[row] = scale;
+            coarse.errors[row] = square.sqrt();
+        }
+    }
+
+    /// Removes a row; the last takes its place.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    pub fn swap_remove(&mut self, row: usize) {
+        assert!(row < self.length, "no row {row}");
+        self.own();
+        let last = self.length - 1;
+        let (stride, coarse_stride) = (self.stride(), self.coarse_stride());
+        if let Rows::Owned(lines) = &mut self.rows {
+            lines.0.copy_within(last * stride / LINE..(last + 1) * stride / LINE, row * stride / LINE);
+            lines.0.truncate(last * stride / LINE);
+        }
+        if let Some(coarse) = &mut self.coarse {
+            coarse.values.copy_within(last * coarse_stride..(last + 1) * coarse_stride, row * coarse_stride);
+            coarse.values.truncate(last * coarse_stride);
+            coarse.scales.swap_remove(row);
+            coarse.errors.swap_remove(row);
+        }
+        self.inverse_norms.swap_remove(row);
+        self.length = last;
+    }
+
+    /// A row's values, as kept.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> Vec<f32> {
+        assert!(row < self.length, "no row {row}");
+        match (self.floats(), &self.coarse) {
+            (Some(values), _) => values[row * self.stride()..][..self.dimensions].to_vec(),
+            (None, Some(coarse)) => {
+                let codes = &coarse.values[row * self.coarse_stride()..][..self.dimensions];
+                codes.iter().map(|&code| f32::from(code) * coarse.scales[row]).collect()
+            }
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Cosine of two rows.
+    #[must_use]
+    pub fn cosine_of_rows(&self, a: usize, b: usize) -> f32 {
+        let dot = match (self.floats(), &self.coarse) {
+            (Some(values), _) => {
+                let row = |row: usize| &values[row * self.stride()..][..self.dimensions];
+                dot_f32(row(a), row(b))
+            }
+            (None, Some(coarse)) => {
+                let row = |row: usize| &coarse.values[row * self.coarse_stride()..][..self.dimensions];
+                crate::kernels::dot_i8(row(a), row(b)) as f32 * coarse.scales[a] * coarse.scales[b]
+            }
+            (None, None) => 0.0,
+        };
+        dot * self.inverse_norms[a] * self.inverse_norms[b]
+    }
+
+    /// Cosine of every row with `query`, 0 for a zero row or query, NaN for a row that is not finite.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` for a query of another width or one that is not finite.
+    pub fn cosines(&self, query: &[f32], scratch: &mut MatrixScratch, out: &mut Vec<f32>) -> Result<()> {
+        let inverse = self.check_query(query)?;
+        out.clear();
+        out.resize(self.length, 0.0);
+        if let Some(values) = self.floats() {
+            dot_rows_f32(values, self.stride(), query, out);
+            for (cosine, norm) in out.iter_mut().zip(&self.inverse_norms) {
+                *cosine *= norm * inverse;
+            }
+        } else {
+            self.coarse_cosines(query, inverse, scratch, out);
+        }
+        for (cosine, norm) in out.iter_mut().zip(&self.inverse_norms) {
+            // Inf · 0 in a row that is not finite may have given any number.
+            *cosine = if norm.is_nan() { f32::NAN } else { bounded(*cosine) };
+        }
+        Ok(())
+    }
+
+    fn check_query(&self, query: &[f32]) -> Result<f32> {
+        if query.len() != self.dimensions {
+            return Err(refused(
+                "query_embedding",
+                format!("{} values", query.len()),
+                &format!("the candidates have {}", self.dimensions),
+            ));
+        }
+        let inverse = inverse_norm(query);
+        if inverse.is_nan() {
+            return Err(refused("query_embedding", "NaN or infinity", "give finite values"));
+        }
+        Ok(inverse)
+    }
+
+    /// Cosines by the int8 copy. Gives ‖e‖/‖q‖ for the rounding error e of the query.
+    fn coarse_cosines(
+        &self,
+        query: &[f32],
+        inverse: f32,
+        scratch: &mut MatrixScratch,
+        out: &mut [f32],
+    ) -> f32 {
+        let Some(coarse) = &self.coarse else { return 0.0 };
+        scratch.query.clear();
+        scratch.query.resize(self.coarse_stride(), 0);
+        let scale = quantise(query, &mut scratch.query[..query.len()]);
+        let square: f32 = query
+            .iter()
+            .zip(&scratch.query)
+            .map(|(value, &code)| (value - f32::from(code) * scale).powi(2))
+            .sum();
+        dot_rows_i8(&coarse.values, &scratch.query, &mut scratch.products);
+        let norms = self.inverse_norms.iter().zip(&coarse.scales);
+        for ((out, &product), (norm, row_scale)) in out.iter_mut().zip(&scratch.products).zip(norms) {
+            *out = product as f32 * (row_scale * scale) * (norm * inverse);
+        }
+        square.sqrt() * inverse
+    }
+
+    /// The `k` rows nearest to `query` by cosine, nearest first, as (row, cosine); equal cosines by row. `allowed` says
+    /// which rows may be given (all where it is `None`); zero rows count as cosine 0, rows that are not finite never
+    /// appear. Exact where f32 rows are kept.
+    ///
+    /// # Errors
+    /// As [`Self::cosines`]; also where `allowed` has another length.
+    pub fn nearest(
+        &self,
+        query: &[f32],
+        k: usize,
+        allowed: Option<&[bool]>,
+        scratch: &mut MatrixScratch,
+    ) -> Result<Vec<(u32, f32)>> {
+        if let Some(allowed) = allowed.filter(|allowed| allowed.len() != self.length) {
+            return Err(refused("allowed", format!("{} flags", allowed.len()), "give one a row"));
+        }
+        let inverse = self.check_query(query)?;
+        let mut cosines = std::mem::take(&mut scratch.cosines);
+        let mut order = std::mem::take(&mut scratch.order);
+        order.clear();
+        let passes = |row: usize| allowed.is_none_or(|allowed| allowed[row]) && self.is_sound(row);
+        if let (Some(values), Some(coarse)) = (self.floats(), &self.coarse) {
+            cosines.clear();
+            cosines.resize(self.length, 0.0);
+            let query_error = self.coarse_cosines(query, inverse, scratch, &mut cosines);
+            // |row·query − approximation| ≤ ‖row‖‖query error‖ + ‖row error‖‖rounded query‖, over ‖row‖‖query‖.
+            let bound = |row: usize| {
+                query_error + coarse.errors[row] * self.inverse_norms[row] * (1.0 + query_error) + ROUNDING
+            };
+            let best = &mut scratch.best;
+            best.clear();
+            let mut floor = f32::NEG_INFINITY;
+            for (row, &cosine) in cosines.iter().enumerate() {
+                let low = cosine - bound(row);
+                if low > floor && passes(row) {
+                    let at = best.partition_point(|&other| other >= low);
+                    best.insert(at, low);
+                    best.truncate(k);
+                    if best.len() == k {
+                        floor = best.last().copied().unwrap_or(f32::INFINITY);
+                    }
+                }
+            }
+            for row in 0..self.length {
+                if cosines[row] + bound(row) >= floor && passes(row) {
+                    let exact = dot_f32(&values[row * self.stride()..][..self.dimensions], query);
+                    cosines[row] = bounded(exact * (self.inverse_norms[row] * inverse));
+                    order.push(row as u32);
+                }
+            }
+        } else {
+            self.cosines(query, scratch, &mut cosines)?;
+            order.extend((0..self.length as u32).filter(|&row| passes(row as usize)));
+        }
+        super::top::first_k(&mut order, k, |&a, &b| {
+            cosines[b as usize].total_cmp(&cosines[a as usize]).then(a.cmp(&b))
+        });
+        let nearest = order.iter().map(|&row| (row, cosines[row as usize])).collect();
+        scratch.cosines = cosines;
+        scratch.order = order;
+        Ok(nearest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn filled(values: &[f32], dimensions: usize, precision: Precision) -> Matrix {
+        let mut matrix = Matrix::new(dimensions, precision).expect("dimensions");
+        matrix.append(values).expect("whole rows");
+        matrix
+    }
+
+    struct Held(Vec<f32>);
+    impl SharedRows for Held {
+        fn values(&self) -> &[f32] {
+            &self.0
+        }
+    }
+
+    fn textbook(values: &[f32], query: &[f32]) -> Vec<f64> {
+        let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        values
+            .chunks(query.len())
+            .map(|row| {
+                let dot: f64 = row.iter().zip(query).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+                let norms = norm(row) * norm(query);
+                if norms == 0.0 { 0.0 } else { dot / norms }
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn cosines_are_the_textbook_ones(
+            dimensions in 1usize..80, values in proptest::collection::vec(-2f32..2.0, 80..900)
+        ) {
+            let (query, rows) = values.split_at(dimensions);
+            let rows = &rows[..rows.len() / dimensions * dimensions];
+            let expected = textbook(rows, query);
+            let (mut scratch, mut out) = (MatrixScratch::default(), Vec::new());
+            for (precision, tolerance) in [(Precision::Full, 1e-5), (Precision::Quantised, 0.02)] {
+                let matrix = filled(rows, dimensions, precision);
+                matrix.cosines(query, &mut scratch, &mut out).expect("sound");
+                for (found, expected) in out.iter().zip(&expected) {
+                    prop_assert!((f64::from(*found) - expected).abs() < tolerance, "{found} {expected}");
+                }
+            }
+            let shared = Matrix::shared(dimensions, Arc::new(Held(rows.to_vec()))).expect("whole rows");
+            let mut again = Vec::new();
+            shared.cosines(query, &mut scratch, &mut again).expect("sound");
+            filled(rows, dimensions, Precision::Full).cosines(query, &mut scratch, &mut out).expect("sound");
+            prop_assert_eq!(out, again);
+        }
+
+        #[test]
+        fn the_filtered_search_finds_what_the_full_one_finds(
+            dimensions in 1usize..40, k in 1usize..12, masked in any::<bool>(),
+            values in proptest::collection::vec(-1f32..1.0, 40..3000)
+        ) {
+            let (query, rows) = values.split_at(dimensions);
+            let rows = &rows[..rows.len() / dimensions * dimensions];
+            let allowed: Vec<bool> = (0..rows.len() / dimensions).map(|row| row % 3 != 1).collect();
+            let allowed = masked.then_some(&allowed[..]);
+            let mut scratch = MatrixScratch::default();
+            let full = filled(rows, dimensions, Precision::Full);
+            let indexed = filled(rows, dimensions, Precision::Indexed);
+            prop_assert_eq!(
+                full.nearest(query, k, allowed, &mut scratch).expect("sound"),
+                indexed.nearest(query, k, allowed, &mut scratch).expect("sound")
+            );
+        }
+
+        #[test]
+        fn changes_leave_what_was_asked_for(
+            steps in proptest::collection::vec((0u8..3, any::<prop::sample::Index>(), -1f32..1.0), 1..40)
+        ) {
+            for precision in [Precision::Full, Precision::Quantised, Precision::Indexed] {
+                let start: Vec<f32> = (0..30).map(|value| value as f32 / 30.0).collect();
+                let mut matrix = filled(&start, 3, precision);
+                let mut model: Vec<[f32; 3]> = start.as_chunks::<3>().0.to_vec();
+                for (step, index, value) in &steps {
+                    let row = [*value, 1.0, -*value];
+                    match (step, model.is_empty()) {
+                        (1, false) => {
+                            let at = index.index(model.len());
+                            matrix.replace(at, &row).expect("as wide");
+                            model[at] = row;
+                        }
+                        (2, false) => {
+                            let at = index.index(model.len());
+                            matrix.swap_remove(at);
+                            model.swap_remove(at);
+                        }
+                        _ => {
+                            matrix.append(&row).expect("as wide");
+                            model.push(row);
+                        }
+                    }
+                }
+                prop_assert_eq!(matrix.len(), model.len());
+                for (at, row) in model.iter().enumerate() {
+                    for (found, expected) in matrix.row(at).iter().zip(row) {
+                        prop_assert!((found - expected).abs() < 0.01);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_not_finite_never_come_near() {
+        let values = [1.0, 0.0, f32::NAN, 0.0, f32::INFINITY, 1.0, f32::MAX, f32::MAX, 0.0, 0.0, 0.5, 0.5];
+        for precision in [Precision::Full, Precision::Quantised, Precision::Indexed] {
+            let matrix = filled(&values, 2, precision);
+            let mut scratch = MatrixScratch::default();
+            let found = matrix.nearest(&[1.0, 0.1], 9, None, &mut scratch).expect("sound");
+            assert_eq!(found.iter().map(|&(row, _)| row).collect::<Vec<_>>(), [0, 5, 4], "{precision:?}");
+            let mut out = Vec::new();
+            matrix.cosines(&[1.0, 0.1], &mut scratch, &mut out).expect("sound");
+            assert!(out[1].is_nan() && out[2].is_nan() && out[3].is_nan() && out[4] == 0.0, "{out:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_fits_not_is_refused() {
+        let matrix = filled(&[1.0, 0.0], 2, Precision::Full);
+        let mut scratch = MatrixScratch::default();
+        for query in [&[1.0][..], &[f32::NAN, 1.0], &[f32::INFINITY, 1.0]] {
+            let error = matrix.nearest(query, 1, None, &mut scratch).expect_err("refused");
+            assert_eq!((error.kind, &*error.field), (ErrorKind::CandidateInvalid, "query_embedding"));
+        }
+        let zero = matrix.nearest(&[0.0, 0.0], 1, None, &mut scratch).expect("a zero query is near nothing");
+        assert_eq!(zero, [(0, 0.0)]);
+    }
+}

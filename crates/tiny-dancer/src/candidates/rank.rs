@@ -1,0 +1,220 @@
+//! Scores → the candidates worth passing on, each with what can be said of it.
+
+use super::features::{CandidateScratch, FEATURES, Query, compute};
+use super::scorer::{CandidateScorer, ScorerScratch};
+use super::set::CandidateSet;
+use super::top::first_k;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a caller asks beyond the query.
+#[derive(Clone, Copy, Debug)]
+pub struct RankOptions<'a> {
+    /// Most candidates to give.
+    pub k: usize,
+    /// Maximal marginal relevance (Carbonell and Goldstein 1998): 0 ranks by score alone, 1 by being different from
+    /// what was already taken.
+    pub diversity: f32,
+    /// Least confidence for a light model.
+    pub confidence_threshold: f32,
+    /// Largest uncertainty for a light model.
+    pub max_uncertainty: f32,
+    /// Rows that may be given; all where it is `None`.
+    pub allowed: Option<&'a [bool]>,
+}
+
+impl Default for RankOptions<'_> {
+    fn default() -> Self {
+        Self { k: 5, diversity: 0.0, confidence_threshold: 0.85, max_uncertainty: 0.15, allowed: None }
+    }
+}
+
+/// One candidate of the answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranked {
+    /// Its row in the set.
+    pub row: u32,
+    /// What it was ranked by.
+    pub score: f32,
+    /// Calibrated probability that it is relevant; the score where nothing was calibrated.
+    pub confidence: f32,
+    /// Smallest α at which its prediction set is a single answer; 1 where nothing was calibrated.
+    pub uncertainty: f32,
+    /// Confident and certain enough for a light model. Never where nothing was calibrated.
+    pub use_lightweight: bool,
+    /// Whether it belongs to the prediction set of the whole answer.
+    pub in_prediction_set: bool,
+    /// Its features, in the order of `FEATURE_NAMES`.
+    pub features: [f32; FEATURES],
+}
+
+/// Buffers of one thread, and the answer.
+#[derive(Debug, Default)]
+pub struct RankScratch {
+    features: CandidateScratch,
+    scorer: ScorerScratch,
+    scores: Vec<f32>,
+    order: Vec<u32>,
+    taken: Vec<u32>,
+    nearest: Vec<f32>,
+    /// The answer, best first.
+    pub ranked: Vec<Ranked>,
+    /// Rows kept out because their embedding is not finite.
+    pub unsound: Vec<u32>,
+    /// Candidates in the prediction set, where it was calibrated.
+    pub prediction_set: Option<usize>,
+}
+
+impl RankScratch {
+    /// Scores of all candidates of the last call, by row.
+    #[must_use]
+    pub fn scores(&self) -> &[f32] {
+        &self.scores
+    }
+
+    /// Features of the last call.
+    #[must_use]
+    pub fn features(&self) -> &CandidateScratch {
+        &self.features
+    }
+}
+
+fn option(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
+    Error::new(ErrorKind::OptionInvalid, field, value, remedy)
+}
+
+impl RankOptions<'_> {
+    fn check(&self, set: &CandidateSet) -> Result<()> {
+        if self.k == 0 {
+            return Err(option("k", 0, "ask for at least one candidate"));
+        }
+        for (field, value) in [
+            ("diversity", self.diversity),
+            ("confidence_threshold", self.confidence_threshold),
+            ("max_uncertainty", self.max_uncertainty),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(option(field, value, "give a number from 0 to 1"));
+            }
+        }
+        if self.diversity > 0.0 && set.matrix().is_none() {
+            let remedy = "these candidates have no embeddings to differ in: leave it 0";
+            return Err(option("diversity", self.diversity, remedy));
+        }
+        match self.allowed {
+            Some(allowed) if allowed.len() != set.len() => {
+                Err(option("allowed", format!("{} flags", allowed.len()), "give one flag a candidate"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CandidateScorer {
+    /// Ranks the candidates of `set` for `query`; the answer is left in `scratch`.
+    ///
+    /// Equal scores are ordered by id. An empty set gives an empty answer, and a `k` beyond the number of candidates
+    /// gives them all. A candidate whose embedding is not finite takes no part and is listed in `unsound`.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` for a query that does not fit the set, `OptionInvalid` for an option outside its range.
+    pub fn rank(
+        &self,
+        set: &CandidateSet,
+        query: &Query,
+        options: &RankOptions,
+        scratch: &mut RankScratch,
+    ) -> Result<()> {
+        options.check(set)?;
+        compute(set, query, &mut scratch.features)?;
+        self.score(set, &scratch.features, &mut scratch.scorer, &mut scratch.scores);
+        let RankScratch { features, scores, order, taken, nearest, ranked, unsound, prediction_set, .. } =
+            scratch;
+        order.clear();
+        unsound.clear();
+        for (row, score) in scores.iter().enumerate() {
+            if score.is_nan() {
+                unsound.push(row as u32);
+            } else if options.allowed.is_none_or(|allowed| allowed[row]) {
+                order.push(row as u32);
+            }
+        }
+        *prediction_set = self.prediction().map(|set| (set.size as usize).min(order.len()));
+        let ids = set.ids();
+        let better = |a: &u32, b: &u32| {
+            let (left, right) = (*a as usize, *b as usize);
+            scores[right].total_cmp(&scores[left]).then_with(|| ids[left].cmp(&ids[right]))
+        };
+        // Of what score a candidate still belongs to the prediction set: known where all of it is ranked.
+        let mut floor = f32::INFINITY;
+        if let Some(size) = *prediction_set
+            && size > 0
+        {
+            let (_, last, _) = order.select_nth_unstable_by(size - 1, better);
+            floor = scores[*last as usize];
+        }
+        if options.diversity > 0.0 {
+            self.diversify(set, options, scores, order, taken, nearest);
+        } else {
+            first_k(order, options.k, better);
+        }
+        ranked.clear();
+        for &row in order.iter() {
+            let score = scores[row as usize];
+            let (confidence, uncertainty) = (self.confidence(score), self.uncertainty(score));
+            let sure = confidence >= options.confidence_threshold && uncertainty <= options.max_uncertainty;
+            let mut own = [0.0; FEATURES];
+            for (feature, value) in own.iter_mut().enumerate() {
+                *value = features.column(feature)[row as usize];
+            }
+            ranked.push(Ranked {
+                row,
+                score,
+                confidence,
+                uncertainty,
+                use_lightweight: sure && self.is_calibrated(),
+                in_prediction_set: score >= floor,
+                features: own,
+            });
+        }
+        Ok(())
+    }
+
+    /// Leaves in `order` the candidates maximal marginal relevance takes, in the order they are taken.
+    fn diversify(
+        &self,
+        set: &CandidateSet,
+        options: &RankOptions,
+        scores: &[f32],
+        order: &mut Vec<u32>,
+        taken: &mut Vec<u32>,
+        nearest: &mut Vec<f32>,
+    ) {
+        let Some(matrix) = set.matrix() else { return };
+        let ids = set.ids();
+        taken.clear();
+        nearest.clear();
+        nearest.resize(set.len(), 0.0);
+        while taken.len() < options.k && !order.is_empty() {
+            let value = |row: u32| {
+                let relevance = self.confidence(scores[row as usize]);
+                (1.0 - options.diversity) * relevance - options.diversity * nearest[row as usize]
+            };
+            let best = (0..order.len()).reduce(|best, place| {
+                let (a, b) = (order[best], order[place]);
+                let first = value(b)
+                    .total_cmp(&value(a))
+                    .then(scores[b as usize].total_cmp(&scores[a as usize]))
+                    .then_with(|| ids[a as usize].cmp(&ids[b as usize]));
+                if first.is_gt() { place } else { best }
+            });
+            let Some(best) = best else { break };
+            let row = order.swap_remove(best);
+            taken.push(row);
+            for &other in order.iter() {
+                let similarity = matrix.cosine_of_rows(row as usize, other as usize);
+                nearest[other as usize] = nearest[other as usize].max(similarity);
+            }
+        }
+        std::mem::swap(order, taken);
+    }
+}

@@ -1,0 +1,405 @@
+//! Features → score, and what a score is worth: confidence and p-values from calibration.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::features::{CandidateScratch, FEATURES, SPEC, column};
+use super::set::CandidateSet;
+use crate::artifact::{Kind, MOST_SELF_CHECKS, Tensors, invalid};
+use crate::conformal::{Relevance, Scores};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fastgrnn::{Cell, CellScratch};
+use crate::kernels::{dot_f32, interpolate};
+
+/// Weights of the combination that needs no training: of relevance itself, of recency, of confidence (the maker's and
+/// that from success), of frequency of use and agreement of metadata.
+pub const DEFAULT_WEIGHTS: [f32; 4] = [0.40, 0.25, 0.20, 0.15];
+/// Most calibration knots of one kind.
+const MOST_KNOTS: usize = 4096;
+
+/// Which learned scorer an artifact holds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ScorerKind {
+    /// A weight a feature.
+    Linear,
+    /// One step of a FastGRNN cell over the features, and a linear head.
+    Fastgrnn,
+}
+
+/// How many calibration rows a list of knots stands for.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+pub struct KnotRows {
+    /// Calibration rows.
+    pub rows: f64,
+    /// Rows a knot stands for.
+    pub step: f64,
+}
+
+/// Calibrated p-values for "is this candidate relevant?"; the knots are the tensors `relevance.relevant` and
+/// `relevance.irrelevant`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+pub struct RelevanceSpec {
+    /// Of the relevant candidates.
+    pub relevant: KnotRows,
+    /// Of the others.
+    pub irrelevant: KnotRows,
+}
+
+/// A calibrated number of candidates to keep (rank-based split conformal).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+pub struct RankSet {
+    /// With probability at least 1 − α a relevant candidate is in the set, where there is one.
+    pub alpha: f64,
+    /// The set: this many candidates of the highest score.
+    pub size: u64,
+    /// Questions it was calibrated on.
+    pub rows: u64,
+}
+
+/// Features with the score they must get.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct ScoreCheck {
+    /// One value a feature.
+    pub features: Vec<f32>,
+    /// The score, within 1e-4.
+    pub score: f32,
+}
+
+/// Everything about a candidate scorer that is not a weight.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct ScorerHeader {
+    /// Format version.
+    pub format: String,
+    /// `candidates`.
+    pub kind: String,
+    /// Version of this artifact (semver).
+    pub version: String,
+    /// Date of making, as the caller gave it.
+    #[serde(default)]
+    pub created: String,
+    /// Version of the list of features it was trained for.
+    pub features: String,
+    /// What the weights are.
+    pub scorer: ScorerKind,
+    /// p-values, where it was calibrated.
+    #[serde(default)]
+    pub relevance: Option<RelevanceSpec>,
+    /// Prediction set, where it was calibrated.
+    #[serde(default)]
+    pub prediction: Option<RankSet>,
+    /// Features with their scores.
+    #[serde(default)]
+    pub self_check: Vec<ScoreCheck>,
+    /// What the engine does not read.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
+}
+
+impl Kind for ScorerHeader {
+    const KIND: &'static str = "candidates";
+
+    fn check(&self) -> Result<()> {
+        let bad = |field: &str, value: String| Err(invalid(field, value, "train the artifact again"));
+        if self.features != SPEC {
+            return bad("features", format!("{} (this engine computes {SPEC})", self.features));
+        }
+        if self.self_check.len() > MOST_SELF_CHECKS {
+            return bad("self_check", format!("{} rows", self.self_check.len()));
+        }
+        for check in &self.self_check {
+            if check.features.len() != FEATURES || !check.score.is_finite() {
+                return bad("self_check", "a row of another length, or no number".to_owned());
+            }
+        }
+        if let Some(set) = &self.prediction
+            && !(set.alpha > 0.0 && set.alpha < 1.0 && set.size >= 1)
+        {
+            return bad("prediction", format!("{set:?}"));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// The combination of [`DEFAULT_WEIGHTS`].
+    Default,
+    Linear {
+        weight: [f32; FEATURES],
+    },
+    Cell {
+        cell: Box<Cell>,
+        head: Vec<f32>,
+        bias: f32,
+    },
+}
+
+/// What turns a candidate's features into a score.
+#[derive(Debug)]
+pub struct CandidateScorer {
+    weights: Weights,
+    mean: [f32; FEATURES],
+    inverse_scale: [f32; FEATURES],
+    /// Score → probability of relevance; empty where it was not calibrated.
+    knots: Vec<f32>,
+    probabilities: Vec<f32>,
+    relevance: Option<Relevance>,
+    header: Option<ScorerHeader>,
+}
+
+/// Buffers scores are computed in.
+#[derive(Debug, Default)]
+pub struct ScorerScratch {
+    inputs: Vec<f32>,
+    hidden: Vec<f32>,
+    cell: CellScratch,
+}
+
+impl Default for CandidateScorer {
+    /// The combination that needs no training; nothing in it is calibrated.
+    fn default() -> Self {
+        Self {
+            weights: Weights::Default,
+            mean: [0.0; FEATURES],
+            inverse_scale: [1.0; FEATURES],
+            knots: Vec::new(),
+            probabilities: Vec::new(),
+            relevance: None,
+            header: None,
+        }
+    }
+}
+
+fn array(tensors: &Tensors, name: &str) -> Result<[f32; FEATURES]> {
+    let values = tensors.f32(name, &[FEATURES])?;
+    let mut array = [0.0; FEATURES];
+    array.copy_from_slice(&values);
+    Ok(array)
+}
+
+impl CandidateScorer {
+    /// Reads an artifact and checks that it scores as it did when it was made.
+    ///
+    /// # Errors
+    /// `ArtifactInvalid`, `ArtifactVersion`, `ArtifactChecksum` or `ArtifactSelfCheck`, each naming what is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let (header, tensors) = Tensors::open::<ScorerHeader>(bytes)?;
+        let scale = array(&tensors, "feature.scale")?;
+        if let Some(place) = scale.iter().position(|&scale| scale < 1e-6) {
+            let remedy = "scales are positive; train again";
+            return Err(invalid(format!("feature.scale[{place}]"), scale[place], remedy));
+        }
+        let weights = match header.scorer {
+            ScorerKind::Linear => Weights::Linear { weight: array(&tensors, "linear.weight")? },
+            ScorerKind::Fastgrnn => {
+                let cell = Cell::load("cell", &tensors, FEATURES)?;
+                let head = tensors.f32("head.weight", &[1, cell.hidden_dimensions()])?;
+                let bias = tensors.f32("head.bias", &[1])?[0];
+                Weights::Cell { cell: Box::new(cell), head, bias }
+            }
+        };
+        let knots = tensors.f32_vector("calibration.scores")?;
+        let probabilities = tensors.f32("calibration.probabilities", &[knots.len()])?;
+        let rising = |values: &[f32]| values.is_sorted();
+        if knots.len() > MOST_KNOTS
+            || knots.windows(2).any(|pair| pair[0] >= pair[1])
+            || !rising(&probabilities)
+        {
+            let remedy = "scores and probabilities rise; train again";
+            return Err(invalid("calibration.scores", format!("{} knots", knots.len()), remedy));
+        }
+        if probabilities.iter().any(|probability| !(0.0..=1.0).contains(probability)) {
+            return Err(invalid("calibration.probabilities", "outside [0, 1]", "train the artifact again"));
+        }
+        let relevance = header.relevance.map(|spec| read_relevance(&tensors, &spec)).transpose()?;
+        let scorer = Self {
+            weights,
+            mean: array(&tensors, "feature.mean")?,
+            inverse_scale: scale.map(|scale| 1.0 / scale),
+            knots,
+            probabilities,
+            relevance,
+            header: Some(header),
+        };
+        scorer.check_self()?;
+        Ok(scorer)
+    }
+
+    fn check_self(&self) -> Result<()> {
+        let Some(header) = &self.header else { return Ok(()) };
+        let mut scratch = ScorerScratch::default();
+        for (place, check) in header.self_check.iter().enumerate() {
+            let mut score = Vec::new();
+            self.learned(&check.features, 1, &mut scratch, &mut score);
+            if score
+                .first()
+                .is_none_or(|score| (score - check.score).abs() > 1e-4 * check.score.abs().max(1.0))
+            {
+                return Err(Error::new(
+                    ErrorKind::ArtifactSelfCheck,
+                    format!("self_check[{place}]"),
+                    format!("score {:?}", score.first()),
+                    format!("it was {} when made; train again or update tiny-dancer", check.score),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the artifact says of itself; `None` for the combination without training.
+    #[must_use]
+    pub fn header(&self) -> Option<&ScorerHeader> {
+        self.header.as_ref()
+    }
+
+    /// Scores of all candidates from the features in `features`; NaN for a candidate whose embedding is not finite.
+    pub fn score(
+        &self,
+        set: &CandidateSet,
+        features: &CandidateScratch,
+        scratch: &mut ScorerScratch,
+        out: &mut Vec<f32>,
+    ) {
+        match &self.weights {
+            Weights::Default => default_scores(set, features, out),
+            _ => self.learned(&features.columns, set.len(), scratch, out),
+        }
+    }
+
+    fn learned(&self, columns: &[f32], rows: usize, scratch: &mut ScorerScratch, out: &mut Vec<f32>) {
+        out.clear();
+        out.resize(rows, 0.0);
+        if rows == 0 {
+            return;
+        }
+        let features =
+            || columns.chunks_exact(rows).zip(self.mean.iter().zip(&self.inverse_scale)).enumerate();
+        match &self.weights {
+            Weights::Default => {}
+            Weights::Linear { weight } => {
+                for (feature, (values, (mean, inverse_scale))) in features() {
+                    let (weight, mean) = (weight[feature] * inverse_scale, *mean);
+                    for (score, value) in out.iter_mut().zip(values) {
+                        *score += weight * (value - mean);
+                    }
+                }
+            }
+            Weights::Cell { cell, head, bias } => {
+                let ScorerScratch { inputs, hidden, cell: cell_scratch } = scratch;
+                inputs.clear();
+                inputs.resize(rows * FEATURES, 0.0);
+                for (feature, (values, (mean, inverse_scale))) in features() {
+                    let inputs = inputs.iter_mut().skip(feature).step_by(FEATURES);
+                    for (input, value) in inputs.zip(values) {
+                        *input = (value - mean) * inverse_scale;
+                    }
+                }
+                hidden.clear();
+                hidden.resize(rows * cell.hidden_dimensions(), 0.0);
+                cell.batch(inputs, hidden, cell_scratch);
+                for (score, hidden) in out.iter_mut().zip(hidden.chunks_exact(head.len())) {
+                    *score = dot_f32(hidden, head) + bias;
+                }
+                // The cell may have swallowed a NaN among its inputs.
+                for (score, cosine) in out.iter_mut().zip(&columns[column::COSINE * rows..][..rows]) {
+                    if cosine.is_nan() {
+                        *score = f32::NAN;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Probability that a candidate of this score is relevant; the score itself where nothing was calibrated.
+    #[must_use]
+    pub fn confidence(&self, score: f32) -> f32 {
+        if self.knots.is_empty() { score } else { interpolate(&self.knots, &self.probabilities, score) }
+    }
+
+    /// The smallest α at which "relevant" or "irrelevant" alone is the prediction set of a candidate with this score;
+    /// 1 where nothing was calibrated.
+    #[must_use]
+    pub fn uncertainty(&self, score: f32) -> f32 {
+        self.relevance
+            .as_ref()
+            .map_or(1.0, |relevance| relevance.p_values(f64::from(score)).uncertainty() as f32)
+    }
+
+    /// The calibrated prediction set.
+    #[must_use]
+    pub fn prediction(&self) -> Option<RankSet> {
+        self.header.as_ref().and_then(|header| header.prediction)
+    }
+
+    /// Whether confidence is a calibrated probability.
+    #[must_use]
+    pub fn is_calibrated(&self) -> bool {
+        !self.knots.is_empty() && self.relevance.is_some()
+    }
+}
+
+fn read_relevance(tensors: &Tensors, spec: &RelevanceSpec) -> Result<Relevance> {
+    let scores = |name: &str, of: KnotRows| {
+        let knots = tensors.f32_vector(name)?;
+        if knots.len() > MOST_KNOTS {
+            return Err(invalid(name, format!("{} knots", knots.len()), "at most 4,096; train again"));
+        }
+        Scores::from_parts(of.rows, of.step, knots)
+            .map_err(|error| invalid(format!("{name}: {}", error.field), error.value, &error.remedy))
+    };
+    Ok(Relevance::from_parts(
+        scores("relevance.relevant", spec.relevant)?,
+        scores("relevance.irrelevant", spec.irrelevant)?,
+    ))
+}
+
+/// The combination without training: relevance, times how much its use speaks for the candidate.
+///
+/// Relevance is the mean of what the query gives to compare (words, character grams, cosine), moved by what a question
+/// names: a tag, a date, a time, an answer's place. A candidate that has nothing to do with the query scores 0 however
+/// recent it is: added instead of multiplied, recency at its weight ranks worse than words alone
+/// (`benchmarks/quality`). Parts that are unknown of a candidate drop out and the other weights grow to fill up.
+fn default_scores(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<f32>) {
+    let [whole, recency, confidence, context] = DEFAULT_WEIGHTS;
+    let columns = set.columns();
+    let of = |feature: usize| scratch.column(feature);
+    let cosines = of(column::COSINE_CONTEXT);
+    let (words, grams) = (of(column::WORDS_CONTEXT), of(column::GRAMS_CONTEXT));
+    let sources = f32::from(u8::from(scratch.has_cosine)) + 2.0 * f32::from(u8::from(scratch.has_words));
+    out.clear();
+    for row in 0..set.len() {
+        let relevance = if sources > 0.0 {
+            let shared = (cosines[row].max(0.0) + words[row] + grams[row]) / sources;
+            let named = 0.25 * of(column::TAG_NAMED)[row]
+                + of(column::TIME_NAMED)[row]
+                + 0.25 * of(column::TIME_ASKED)[row]
+                + 0.15 * of(column::ANSWERS_QUESTION)[row]
+                - 0.15 * of(column::QUESTION)[row];
+            let named = if scratch.has_words { named / 3.0 } else { 0.0 };
+            (shared + named).clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
+        let (mut sum, mut total) = (whole, whole);
+        let mut part = |weight: f32, value: f32, known: bool| {
+            if known {
+                sum += weight * value;
+                total += weight;
+            }
+        };
+        part(recency, of(column::RECENCY)[row], scratch.has_time && !columns.created_at[row].is_nan());
+        let sure = !columns.confidence[row].is_nan();
+        let tried = !columns.success_rate[row].is_nan();
+        let halves = if sure && tried { 0.5 } else { 1.0 };
+        part(confidence * halves, of(column::CONFIDENCE)[row], sure);
+        part(confidence * halves, of(column::SUCCESS)[row], tried);
+        let used = !columns.access_count[row].is_nan();
+        let halves = if used && scratch.has_metadata { 0.5 } else { 1.0 };
+        part(context * halves, of(column::FREQUENCY)[row], used);
+        part(context * halves, of(column::METADATA)[row], scratch.has_metadata);
+        let score = relevance * sum / total;
+        out.push(if cosines[row].is_nan() { f32::NAN } else { score });
+    }
+}

@@ -1,0 +1,35 @@
+"""What the `models` commands share: the arguments, the registry, the table of versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tiny_dancer.cli.output import console
+from tiny_dancer.registry import Registry, Version
+from tiny_dancer.routing.loading import load_any
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the registry.")]
+Name = Annotated[str, typer.Argument(help="Name whose versions are meant.")]
+VersionNumber = Annotated[str, typer.Argument(help="MAJOR.MINOR.PATCH, such as 1.2.3.")]
+
+
+def registry(folder: Path) -> Registry:
+    """The registry in a folder, for artifacts of every kind."""
+    return Registry(folder, load=load_any)
+
+
+def show(versions: dict[str, tuple[Version, ...]], good: dict[str, Version | None]) -> None:
+    """Prints a table of versions, name by name."""
+    table = Table(box=None, header_style="")
+    for column in ("name", "version", "state", "kind", "bytes", "added", "sha256"):
+        table.add_column(column, justify="right" if column == "bytes" else "left", no_wrap=True)
+    for name, found in versions.items():
+        for each in found:
+            state = "last known good" if each == good[name] else each.state
+            row = (name, each.version, state, each.kind, f"{each.size:,}", each.added, each.sha256[:12])
+            table.add_row(*row)
+    console().print(table)

@@ -1,0 +1,277 @@
+"""Candidates as callers write them → the engine's set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tiny_dancer import _core
+from tiny_dancer.errors import CandidateError
+from tiny_dancer.routing.timestamps import seconds_since_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    import numpy.typing as npt
+
+Precision = Literal["full", "quantised"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A memory, a tool, a document: something worth passing on, or not. Everything but the id may be absent.
+
+    Attributes:
+        id: names it; unique within a set.
+        embedding: D numbers, D the same for all candidates of a set.
+        text: what it says. The set keeps hashed terms of it, not the text.
+        created_at: seconds, milliseconds, microseconds or nanoseconds since 1970 (told apart by size), a ``datetime``
+            or ISO 8601; without a zone, UTC. A time in the future counts as now.
+        access_count: how often it was used.
+        success_rate: share of its uses that helped, in [0, 1]; few trials are drawn towards one half.
+        trials: uses the rate was counted over; ``access_count`` where absent.
+        confidence: how sure its maker is of it, in [0, 1].
+        metadata: tags and other properties; the values are searched like text.
+        group: the session, conversation or document it is part of. Candidates of one group are each other's neighbours
+            in the order in which they were added.
+    """
+
+    id: str
+    embedding: Sequence[float] | npt.NDArray[np.float32] | None = None
+    text: str | None = None
+    created_at: float | datetime | str | None = None
+    access_count: float | None = None
+    success_rate: float | None = None
+    trials: float | None = None
+    confidence: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+
+
+def metadata_pairs(metadata: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
+    """``key, value`` pairs of text; a list of values gives one pair each."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in metadata.items():
+        if not isinstance(key, str):
+            raise CandidateError(where, repr(key), "give metadata as a mapping from strings")
+        values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+        for one in values:
+            if isinstance(one, bool):
+                pairs.append((key, "true" if one else "false"))
+            elif isinstance(one, (str, int, float)):
+                pairs.append((key, str(one)))
+            elif one is not None:
+                raise CandidateError(f"{where}.{key}", type(one).__name__, "give text, numbers or a list of them")
+    return pairs
+
+
+def _columns(candidates: Sequence[Candidate]) -> _core.CandidateColumns:
+    return (
+        [candidate.id for candidate in candidates],
+        [candidate.text for candidate in candidates],
+        [seconds_since_epoch(c.created_at, f"candidates[{i}].created_at") for i, c in enumerate(candidates)],
+        [candidate.access_count for candidate in candidates],
+        [candidate.success_rate for candidate in candidates],
+        [candidate.trials for candidate in candidates],
+        [candidate.confidence for candidate in candidates],
+        [metadata_pairs(c.metadata, f"candidates[{i}].metadata") for i, c in enumerate(candidates)],
+        [candidate.group for candidate in candidates],
+    )
+
+
+def float_row(values: object, where: str, dimensions: int | None = None) -> npt.NDArray[np.float32]:
+    """A vector of ``dimensions`` float32 values.
+
+    Raises:
+        CandidateError: no numbers, or another number of them.
+    """
+    try:
+        row = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise CandidateError(where, type(values).__name__, "give a sequence of numbers") from None
+    if row.ndim != 1 or row.size == 0 or dimensions not in (None, row.size):
+        expected = "at least one number" if dimensions is None else f"{dimensions} numbers"
+        raise CandidateError(where, f"shape {row.shape}", f"give {expected}")
+    return np.ascontiguousarray(row)
+
+
+class CandidateSet:
+    """Candidates ready to be ranked: one contiguous column a property; many threads may rank one set.
+
+    Candidates with text and without embeddings are encoded by the static encoder (256 values); the query's text then
+    is, too. Where some candidates have embeddings, those without count as unlike everything (cosine 0).
+
+    Args:
+        candidates: what to start with.
+        quantised: keep embeddings as int8 with one scale a row: a quarter of the memory, cosines within about .01.
+
+    Raises:
+        CandidateError: names candidate and field: a repeated or empty id, embeddings of different lengths, a negative
+            count, a rate outside [0, 1], a time that is none. Nothing is added then.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate] = (), *, quantised: bool = False) -> None:
+        self._kept = "quantised" if quantised else "full"
+        self._native: _core.CandidateSet | None = None
+        self._dimensions: int | None = None
+        self._encoded = False
+        self.extend(candidates)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        ids: Sequence[str],
+        embeddings: npt.NDArray[np.float32],
+        *,
+        copy: bool = True,
+        quantised: bool = False,
+        **columns: Sequence[Any],
+    ) -> CandidateSet:
+        """A set from columns.
+
+        Args:
+            ids: n ids.
+            embeddings: float32 [n, D].
+            copy: False reads the array where it lies (C-contiguous, not writeable: numpy arrays over Arrow buffers are,
+                others after ``array.flags.writeable = False``); the first change to the set copies it.
+            quantised: as for the class; needs the copy.
+            columns: further columns of n values by the names of :class:`Candidate`'s fields.
+
+        Raises:
+            CandidateError: as the class; or columns of different lengths.
+        """
+        matrix = np.asarray(embeddings)
+        if matrix.ndim != 2 or len(matrix) != len(ids):
+            raise CandidateError("embeddings", f"shape {matrix.shape}", f"give one row for each of {len(ids)} ids")
+        for name, values in columns.items():
+            if name not in Candidate.__slots__ or name in ("id", "embedding"):
+                known = ", ".join(slot for slot in Candidate.__slots__ if slot not in ("id", "embedding"))
+                raise CandidateError("columns", name, f"columns are {known}")
+            if len(values) != len(ids):
+                raise CandidateError(name, f"{len(values)} values", f"give one for each of {len(ids)} ids")
+        rows = [
+            Candidate(id, **{name: values[row] for name, values in columns.items()}) for row, id in enumerate(ids)
+        ]
+        found = cls(quantised=quantised)
+        if copy or quantised or not rows:
+            found._append(rows, np.ascontiguousarray(matrix, dtype=np.float32) if rows else None)
+        else:
+            if matrix.dtype != np.float32 or not matrix.flags.c_contiguous or matrix.flags.writeable:
+                state = f"{matrix.dtype}, {'writeable' if matrix.flags.writeable else 'read-only'}"
+                raise CandidateError("embeddings", state, "without a copy: C-contiguous, float32, read-only")
+            found._native = _core.CandidateSet.over(matrix.shape[1], matrix, _columns(rows))
+            found._dimensions = matrix.shape[1]
+        return found
+
+    def _append(self, rows: Sequence[Candidate], matrix: npt.NDArray[np.float32] | None) -> None:
+        if not rows:
+            return
+        dimensions = None if matrix is None else matrix.shape[1]
+        native = self._native
+        if native is None:
+            native = _core.CandidateSet(dimensions, self._kept)
+        elif dimensions != self._dimensions:
+            raise CandidateError("embedding", f"{dimensions} values", f"this set has {self._dimensions}")
+        native.append(_columns(rows), matrix)
+        self._native, self._dimensions = native, dimensions
+
+    def _matrix(self, rows: Sequence[Candidate]) -> tuple[npt.NDArray[np.float32] | None, bool]:
+        """Embeddings of ``rows``, and whether they come from the static encoder."""
+        given = [place for place, candidate in enumerate(rows) if candidate.embedding is not None]
+        if given and not (self._encoded and self._native is not None):
+            dimensions = self._dimensions
+            matrix: npt.NDArray[np.float32] | None = None
+            for place in given:
+                where = f"candidates[{place}].embedding"
+                row = float_row(rows[place].embedding, where, dimensions)
+                if matrix is None:
+                    dimensions = row.size
+                    matrix = np.zeros((len(rows), dimensions), np.float32)
+                matrix[place] = row
+            return matrix, False
+        if given:
+            where = f"candidates[{given[0]}].embedding"
+            raise CandidateError(
+                where, "given", "this set encodes text itself: leave embeddings out, or make a new set"
+            )
+        if self._native is not None and not self._encoded:
+            if self._dimensions is None:
+                return None, False
+            return np.zeros((len(rows), self._dimensions), np.float32), False
+        if not any(candidate.text for candidate in rows) and not self._encoded:
+            return None, False
+        return _core.encode([candidate.text or "" for candidate in rows]), True
+
+    def extend(self, candidates: Iterable[Candidate]) -> None:
+        """Adds candidates; all or none."""
+        rows = list(candidates)
+        if rows:
+            matrix, encoded = self._matrix(rows)
+            self._append(rows, matrix)
+            self._encoded = encoded
+
+    def add(self, candidate: Candidate) -> None:
+        """Adds one candidate."""
+        self.extend([candidate])
+
+    def update(self, candidate: Candidate) -> None:
+        """Replaces what is known of the candidate with this id; without an embedding (or text to encode) it keeps its
+        own.
+
+        Raises:
+            CandidateError: an unknown id, or as the class.
+        """
+        matrix = None
+        if candidate.embedding is not None or (self._encoded and candidate.text):
+            matrix, _ = self._matrix([candidate])
+            if self._dimensions is None:
+                raise CandidateError("candidates[0].embedding", "given", "this set has no embeddings")
+        self.native.update(_columns([candidate]), matrix)
+
+    def record_use(self, candidate_id: str, *, helped: bool | None = None) -> None:
+        """Counts one more use of a candidate, and whether it helped where that is known."""
+        self.native.record_use(candidate_id, helped)
+
+    def remove(self, candidate_ids: Iterable[str]) -> None:
+        """Removes candidates; all or none.
+
+        Raises:
+            CandidateError: an unknown id.
+        """
+        self.native.remove(list(candidate_ids))
+
+    def matching(self, metadata: Mapping[str, Any]) -> bytes:
+        """One byte a candidate, in the order of :attr:`ids`: 1 where it has all these properties. Of a list of values any
+        will do."""
+        return self.native.matching(metadata_pairs(metadata, "where"))
+
+    @property
+    def native(self) -> _core.CandidateSet:
+        """The engine's set."""
+        if self._native is None:
+            self._native = _core.CandidateSet(None, self._kept)
+        return self._native
+
+    @property
+    def encoder(self) -> _core.Encoder | None:
+        """The static encoder where the candidates' embeddings are its, else None."""
+        return _core.encoder() if self._encoded else None
+
+    @property
+    def dimensions(self) -> int | None:
+        """Values in an embedding; None without any."""
+        return self._dimensions
+
+    @property
+    def ids(self) -> list[str]:
+        """The candidates."""
+        return self.native.ids()
+
+    def __len__(self) -> int:
+        return 0 if self._native is None else len(self._native)
+
+    def __contains__(self, candidate_id: object) -> bool:
+        return isinstance(candidate_id, str) and self._native is not None and candidate_id in self._native

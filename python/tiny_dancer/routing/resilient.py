@@ -1,0 +1,357 @@
+"""The router that always answers: hot reload, a circuit breaker, and fallback levels below the learned policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Lock
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tiny_dancer import _core
+from tiny_dancer.errors import RequestError
+from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
+from tiny_dancer.resilience import (
+    CircuitBreaker,
+    DecisionCache,
+    Fallback,
+    Level,
+    Proposal,
+    Recording,
+    answer,
+    hint,
+)
+from tiny_dancer.routing.outage import Asked, ModelTable, Query
+from tiny_dancer.routing.requests import chat_messages, tools_text
+from tiny_dancer.routing.router import Router, _new_id
+from tiny_dancer.types import Decision
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Hashable, Mapping
+
+    from tiny_dancer.errors import TinyDancerError
+    from tiny_dancer.registry import Loaded, Source
+    from tiny_dancer.resilience import BreakerStatus, RecordingStatus
+    from tiny_dancer.routing.requests import Request
+    from tiny_dancer.types import ModelInfo
+
+_NOT_COVERED = "decided by a fallback level"
+_UNSEEN = ("min_quality", "threshold", "cost_weight")
+
+
+class Recorder(Protocol):
+    """Takes each request with its decision, in a thread of its own; may be slow and may fail."""
+
+    def __call__(self, request: Request, decision: Decision, /) -> object:
+        """Keeps them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterStatus:
+    """A :class:`ResilientRouter` at one moment.
+
+    Attributes:
+        version: of the artifact that serves.
+        reload_error: why the last reload failed, or None.
+        breaker: of the learned level.
+        answered: requests answered since the router was made, by level.
+        recording: of the recorder; None where there is none.
+    """
+
+    version: str
+    reload_error: TinyDancerError | None
+    breaker: BreakerStatus
+    answered: Mapping[Level, int]
+    recording: RecordingStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    router: Router
+    models: ModelTable
+
+
+class ResilientRouter:
+    """Routes as :class:`tiny_dancer.Router` does, and goes on answering when that fails. Share it between threads.
+
+    Levels: 0 the artifact, within a circuit breaker; 1 the decision of a similar recent request; 2 stated rules on
+    the request's structure; 3 the default strong model. A decision names its level and why no better one decided.
+    Recovery needs no call: half-open probes bring level 0 back.
+
+    The caller's errors are no outage and raise as they always do. ``allowed``, ``exclude``, ``pin``, ``max_cost``,
+    ``max_latency`` and context windows are kept on every level; ``min_quality``, ``threshold`` and ``cost_weight``
+    need the learned policy: below it they make the choice the strong model, and ``level_reason`` says so.
+
+    Example:
+        >>> router = ResilientRouter.load()
+        >>> router.route("What is 2 + 2?").level
+        0
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        load: Callable[[bytes], Router] = Router,
+        default_model: str | None = None,
+        breaker: CircuitBreaker | None = None,
+        cache: DecisionCache[Decision] | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Loads what the source has; :meth:`load` and :meth:`from_registry` are shorter.
+
+        Args:
+            source: of the artifact, see :mod:`tiny_dancer.registry.reload`.
+            load: makes the router from the artifact's bytes.
+            default_model: of level 3; the artifact's best constant where None.
+            breaker: of level 0; 5 failures in 60 s open it where None.
+            cache: of level 1; 1,024 decisions, at most 15 minutes old, where None.
+            recorder: takes each request with its decision. The answer waits neither for it nor for its recovery.
+
+        Raises:
+            ArtifactError: the first artifact cannot be loaded.
+            OptionError: ``default_model`` is none of its models.
+        """
+
+        def serve(data: bytes) -> _Serving:
+            router = load(data)
+            return _Serving(router, ModelTable(router.header, default_model))
+
+        self._reloading = Reloading(source, serve)
+        self._breaker = CircuitBreaker() if breaker is None else breaker
+        self._cache: DecisionCache[Decision] = DecisionCache() if cache is None else cache
+        self._recording: Recording[tuple[Request, Decision]] | None = None
+        if recorder is not None:
+            self._recording = Recording(lambda record: recorder(*record))
+        self._answered = [0] * len(Level)
+        self._lock = Lock()
+
+    @classmethod
+    def load(
+        cls,
+        artifact: str | os.PathLike[str] = "default",
+        *,
+        models: Mapping[str, str | ModelInfo] | None = None,
+        **given: Any,
+    ) -> ResilientRouter:
+        """From a single file; ``models`` as in :meth:`tiny_dancer.Router.load`, the rest as in ``__init__``."""
+        path = _core.data_path("default.safetensors") if artifact == "default" else artifact
+        return cls(ArtifactFile(path), load=partial(Router, models=models), **given)
+
+    @classmethod
+    def from_registry(
+        cls,
+        folder: str | os.PathLike[str],
+        name: str,
+        *,
+        models: Mapping[str, str | ModelInfo] | None = None,
+        **given: Any,
+    ) -> ResilientRouter:
+        """From the version of ``name`` that serves in a registry; the rest as in :meth:`load`."""
+        load = partial(Router, models=models)
+        return cls(ServingVersion(Registry(folder, load=load), name), load=load, **given)
+
+    def route(
+        self,
+        request: Request,
+        *,
+        tools: object = None,
+        max_cost: float | None = None,
+        min_quality: float | None = None,
+        max_latency: float | None = None,
+        allowed: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        pin: str | None = None,
+        threshold: float | None = None,
+        cost_weight: float | None = None,
+        expected_output_tokens: float | None = None,
+    ) -> Decision:
+        """Decides one request; arguments as :meth:`tiny_dancer.Router.route`.
+
+        Raises:
+            RequestError, OptionError, NoFeasibleModelError: the caller's errors, on every level.
+        """
+        start = perf_counter_ns()
+        serving = self._reloading.current  # once: the whole decision is of this version
+        tools = tools_text(tools)
+        # An iterator is empty the second time it is read, and a fallback level reads these again.
+        if type(allowed) is not tuple:
+            allowed = _kept(allowed)
+        if type(exclude) is not tuple:
+            exclude = _kept(exclude)
+        router = serving.value.router
+        result = answer(
+            self._breaker,
+            lambda: router.route(
+                request,
+                tools=tools,
+                max_cost=max_cost,
+                min_quality=min_quality,
+                max_latency=max_latency,
+                allowed=allowed,
+                exclude=exclude,
+                pin=pin,
+                threshold=threshold,
+                cost_weight=cost_weight,
+                expected_output_tokens=expected_output_tokens,
+            ),
+            lambda: self._fallbacks(
+                serving,
+                request,
+                tools,
+                Asked(
+                    max_cost,
+                    min_quality,
+                    max_latency,
+                    allowed,
+                    exclude,
+                    pin,
+                    threshold,
+                    cost_weight,
+                    expected_output_tokens,
+                ),
+            ),
+        )
+        decision = result.value
+        if result.level is Level.LEARNED:
+            if decision.routed_by in ("learned", "default"):
+                text, context = _compared(request, tools)
+                self._cache.put(text, context, decision, decision.confidence)
+        else:
+            elapsed = (perf_counter_ns() - start) / 1000
+            decision = replace(decision, level=int(result.level), level_reason=result.reason, elapsed_us=elapsed)
+        with self._lock:
+            self._answered[result.level] += 1
+        if self._recording is not None:
+            self._recording.put((request, decision))
+        return decision
+
+    async def aroute(self, request: Request, **options: Any) -> Decision:
+        """:meth:`route` for callers that await: deciding takes microseconds, so it runs where it is."""
+        return self.route(request, **options)
+
+    def reload(self) -> str:
+        """Serves what the source has now, and gives its version.
+
+        Raises:
+            TinyDancerError: the source has nothing that loads; what served goes on serving.
+        """
+        return self._reloading.reload().version
+
+    def watch(self, interval: float = 1.0) -> None:
+        """Reloads by itself when the source changes, looked at every ``interval`` seconds, until :meth:`close`."""
+        self._reloading.watch(interval)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stops watching, and waits at most ``timeout`` seconds for what is still to be recorded."""
+        self._reloading.close()
+        if self._recording is not None:
+            self._recording.close(timeout)
+
+    def status(self) -> RouterStatus:
+        """How it stands now; reading changes nothing."""
+        with self._lock:
+            answered = {level: self._answered[level] for level in Level}
+        return RouterStatus(
+            self._reloading.current.version,
+            self._reloading.last_error,
+            self._breaker.status(),
+            answered,
+            None if self._recording is None else self._recording.status(),
+        )
+
+    def _fallbacks(
+        self, serving: Loaded[_Serving], request: Request, tools: str | None, asked: Asked
+    ) -> list[Fallback[Decision]]:
+        models = serving.value.models
+        models.check(asked)
+        query = _query(request, tools)
+        feasible = models.feasible(asked, query)
+        decide = partial(_decision, models=models, version=serving.version)
+        if asked.pin is not None:
+            pinned = Proposal(decide(asked.pin, "pinned", "override"), "pinned by the caller")
+            return [Fallback(Level.DEFAULT, lambda: pinned)]
+        unseen = [word for word in _UNSEEN if getattr(asked, word) is not None]
+
+        def default() -> Proposal[Decision]:
+            strong = models.strong(feasible, asked, query)
+            why = f"{'the' if strong == models.default else 'in place of the'} default model"
+            if unseen:
+                why += f"; {' and '.join(unseen)} cannot be judged here"
+            return Proposal(decide(strong, "default_model", "default"), why)
+
+        def heuristic() -> Proposal[Decision] | None:
+            light = models.light(feasible, asked, query)
+            if light is None:
+                return None
+            found = hint(query.features.cues[0])
+            model = models.strong(feasible, asked, query) if found.strong else light
+            return Proposal(decide(model, "heuristic_rule", "heuristic"), f"rule: {found.rule}")
+
+        if unseen:
+            return [Fallback(Level.DEFAULT, default)]
+        return [
+            Fallback(Level.CACHED, lambda: self._cached(request, tools, feasible, asked)),
+            Fallback(Level.HEURISTIC, heuristic),
+            Fallback(Level.DEFAULT, default),
+        ]
+
+    def _cached(
+        self, request: Request, tools: str | None, feasible: tuple[str, ...], asked: Asked
+    ) -> Proposal[Decision] | None:
+        def accept(decision: Decision) -> bool:
+            affordable = asked.max_cost is None or (decision.cost is not None and decision.cost <= asked.max_cost)
+            return decision.model in feasible and affordable
+
+        found = self._cache.find(*_compared(request, tools), accept)
+        if found is None:
+            return None
+        decision = replace(
+            found.value, id=_new_id(), routed_by="cache", guarantee=None, guarantee_note=_NOT_COVERED
+        )
+        return Proposal(decision, f"similar request (cosine {found.similarity:.3f}, {found.age:.0f} s ago)")
+
+
+def _decision(model: str, reason: str, routed_by: str, *, models: ModelTable, version: str) -> Decision:
+    return Decision(
+        id=_new_id(),
+        model=model,
+        scores=dict.fromkeys(models.names, math.nan),
+        costs=None,
+        quality=math.nan,
+        cost=None,
+        confidence=math.nan,
+        prediction_set=models.names,
+        reason=reason,
+        routed_by=routed_by,
+        guarantee=None,
+        guarantee_note=_NOT_COVERED,
+        artifact_version=version,
+        elapsed_us=0.0,
+    )
+
+
+def _kept(names: Iterable[str]) -> Iterable[str]:
+    """The same names, readable twice; what is no iterable stays, to be refused by name."""
+    return tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else names
+
+
+def _query(request: Request, tools: str | None) -> Query:
+    if isinstance(request, str):
+        return Query(request, None, tools)
+    if not isinstance(request, list | tuple):
+        raise RequestError("request", type(request).__name__, "give a text or a list of chat messages")
+    return Query("", chat_messages(request), tools)
+
+
+def _compared(request: Request, tools: str | None) -> tuple[str, Hashable]:
+    """(text, context) of a request for :class:`DecisionCache`: what the user said last, and all around it."""
+    if isinstance(request, str):
+        return request, tools
+    messages = chat_messages(request)
+    last = max((place for place, (role, _) in enumerate(messages) if role == 1), default=len(messages) - 1)
+    context = (*messages[:last], *messages[last + 1 :])
+    return messages[last][1], (tools, context)

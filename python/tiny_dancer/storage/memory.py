@@ -1,0 +1,316 @@
+"""Storage in this process's memory: for tests, and for agents whose memory may end with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+
+from tiny_dancer.errors import CandidateError, StorageError
+from tiny_dancer.storage import check
+from tiny_dancer.storage.mirror import Mirror
+from tiny_dancer.storage.records import Feedback, Outcome, RoutingRecord, RowCounts
+from tiny_dancer.storage.statistics import retention_limits, summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import NoReturn
+
+    import numpy.typing as npt
+
+    from tiny_dancer.storage.filters import Filter
+    from tiny_dancer.storage.records import CandidateRecord, Neighbour, Statistics
+
+Row = TypeVar("Row", RoutingRecord, Feedback, Outcome)
+Key = TypeVar("Key")
+
+
+class MemoryStorage:
+    """The :class:`~tiny_dancer.storage.base.Storage` protocol over dictionaries. Nothing outlives the object."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._closed = False
+        self._candidates: dict[str, CandidateRecord] = {}
+        self._mirror = Mirror()
+        self._dimension: int | None = None
+        self._routing: dict[str, RoutingRecord] = {}
+        self._feedback: dict[tuple[str, str | None], Feedback] = {}
+        self._outcomes: dict[tuple[str, str], Outcome] = {}
+
+    def insert_candidate(self, record: CandidateRecord) -> None:
+        """Adds one candidate."""
+        self.insert_candidates([record])
+
+    def insert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+        """Adds candidates, all or none."""
+        self._write(tuple(records), replacing=False)
+
+    def upsert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+        """Adds candidates, replacing those of the same ids."""
+        self._write(tuple(records), replacing=True)
+
+    def _write(self, records: tuple[CandidateRecord, ...], *, replacing: bool) -> None:
+        dimension = check.candidates(records)
+        with self._open_lock():
+            for record in records:
+                if not replacing and record.id in self._candidates:
+                    raise CandidateError("id", record.id, "it is stored already: upsert to replace it")
+            self._check_dimension(dimension)
+            self._mirror.drop(record.id for record in records)
+            self._put([_owned(record) for record in records])
+
+    def _check_dimension(self, dimension: int | None) -> None:
+        if dimension is None:
+            return
+        if self._dimension is None:
+            self._dimension = dimension
+        if dimension != self._dimension:
+            raise CandidateError(
+                "embedding",
+                f"dimension {dimension}",
+                f"the stored candidates have {self._dimension}: use their encoder",
+            )
+
+    def _put(self, records: list[CandidateRecord]) -> None:
+        """Stores records, and those with an embedding in the mirror too."""
+        self._candidates.update((record.id, record) for record in records)
+        embedded = [record for record in records if record.embedding is not None]
+        if embedded:
+            matrix = np.stack([record.embedding for record in embedded if record.embedding is not None])
+            self._mirror.put(embedded, matrix)
+
+    def delete_candidates(self, ids: Iterable[str]) -> int:
+        """Removes candidates; returns how many there were."""
+        listed = check.texts("ids", ids)
+        with self._open_lock():
+            present = [each for each in dict.fromkeys(listed) if self._candidates.pop(each, None) is not None]
+            self._mirror.drop(present)
+            return len(present)
+
+    def get_candidates(
+        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
+    ) -> tuple[CandidateRecord, ...]:
+        """Candidates with their embeddings, in the order of ``ids``, or all by id."""
+        named = None if ids is None else check.texts("ids", ids)
+        with self._open_lock():
+            names = sorted(self._candidates) if named is None else dict.fromkeys(named)
+            found = [self._candidates[each] for each in names if each in self._candidates]
+            return tuple(_owned(record) for record in found if filter is None or filter.passes(record))
+
+    def query_candidates(
+        self,
+        query_embedding: npt.NDArray[np.float32],
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        max_distance: float | None = None,
+        touch: bool = True,
+        embeddings: bool = False,
+    ) -> tuple[Neighbour, ...]:
+        """The nearest candidates by cosine, exactly."""
+        query = check.query(query_embedding, k, max_distance)
+        with self._open_lock():
+            found = self._mirror.nearest(query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
+            if touch:
+                self._touch([each.candidate.id for each in found], time.time())
+            return found
+
+    def _touch(self, ids: list[str], now: float) -> None:
+        touched = []
+        for each in ids:
+            record = self._candidates[each]
+            last = max(now, record.last_accessed_at or 0.0)
+            touched.append(replace(record, access_count=record.access_count + 1, last_accessed_at=last))
+        self._replace(touched)
+
+    def _replace(self, records: list[CandidateRecord]) -> None:
+        """Stores what changed about candidates, their embeddings aside."""
+        self._candidates.update((record.id, record) for record in records)
+        self._mirror.put([record for record in records if record.embedding is not None])
+
+    def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
+        """Remembers a decision; never drops one."""
+        del wait
+        with self._open_lock():
+            self._routing.setdefault(record.decision_id, record)
+        return True
+
+    def record_feedback(self, feedback: Feedback) -> None:
+        """Keeps feedback, and counts it for its candidate."""
+        with self._open_lock():
+            key = (feedback.decision_id, feedback.candidate_id)
+            before = self._feedback.pop(key, None)
+            self._feedback[key] = feedback
+            record = self._candidates.get(feedback.candidate_id or "")
+            if record is None:
+                return
+            trials = record.trial_count + (before is None)
+            successes = record.success_count + feedback.score - (before.score if before else 0.0)
+            # A candidate replaced since the first feedback has other counts: they stay a possible pair.
+            bounded = min(max(successes, 0.0), float(trials))
+            self._replace([replace(record, trial_count=trials, success_count=bounded)])
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Keeps what a model really scored."""
+        with self._open_lock():
+            key = (outcome.decision_id, outcome.model)
+            self._outcomes.pop(key, None)
+            self._outcomes[key] = outcome
+
+    def flush(self) -> None:
+        """Nothing waits to be written."""
+        self._open_lock()
+
+    def routing_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        kind: str | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[RoutingRecord, ...]:
+        """Decisions with ``since <= time < until``, newest first."""
+        check.limit(limit)
+        rows = self._history(self._routing, since, until, decision_ids, None)
+        return tuple(row for row in rows if kind is None or row.kind == kind)[:limit]
+
+    def feedback_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[Feedback, ...]:
+        """Feedback with ``since <= time < until``, newest first."""
+        return self._history(self._feedback, since, until, decision_ids, limit)
+
+    def outcome_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[Outcome, ...]:
+        """Outcomes with ``since <= time < until``, newest first."""
+        return self._history(self._outcomes, since, until, decision_ids, limit)
+
+    def _history(
+        self,
+        rows: Mapping[Any, Row],
+        since: float | None,
+        until: float | None,
+        decision_ids: Iterable[str] | None,
+        limit: int | None,
+    ) -> tuple[Row, ...]:
+        listed = check.history(since, until, decision_ids, limit)
+        wanted = None if listed is None else set(listed)
+        with self._open_lock():
+            found = [
+                row
+                for row in reversed(rows.values())
+                if _within(row.time, since, until) and (wanted is None or row.decision_id in wanted)
+            ]
+        # Sorting is stable: of one time, the row stored later stays first.
+        return tuple(sorted(found, key=lambda row: row.time, reverse=True)[:limit])
+
+    def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
+        """Figures of a span of time."""
+        check.history(since, until, None, None)
+        with self._open_lock():
+            return summarise(
+                len(self._candidates),
+                [row for row in self._routing.values() if _within(row.time, since, until)],
+                [row for row in self._feedback.values() if _within(row.time, since, until)],
+                [row for row in self._outcomes.values() if _within(row.time, since, until)],
+            )
+
+    def apply_retention(
+        self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
+    ) -> RowCounts:
+        """Removes history that is older, or beyond the newest rows."""
+        oldest, most = retention_limits(max_age_s, max_rows, now)
+        with self._open_lock():
+            return RowCounts(
+                0,
+                _retain(self._routing, oldest, most),
+                _retain(self._outcomes, oldest, most),
+                _retain(self._feedback, oldest, most),
+            )
+
+    def backup(self, path: str | Path) -> NoReturn:
+        """Refused: memory has no file form.
+
+        Raises:
+            StorageError: always.
+        """
+        raise StorageError("backup", path, "storage in memory has no file: use SqliteStorage")
+
+    def restore(self, path: str | Path) -> NoReturn:
+        """Refused, as :meth:`backup`.
+
+        Raises:
+            StorageError: always.
+        """
+        raise StorageError("restore", path, "storage in memory has no file: use SqliteStorage")
+
+    def vacuum(self) -> None:
+        """Nothing to give back."""
+        self._open_lock()
+
+    def verify(self) -> RowCounts:
+        """How many rows there are."""
+        with self._open_lock():
+            return RowCounts(len(self._candidates), len(self._routing), len(self._outcomes), len(self._feedback))
+
+    def close(self) -> None:
+        """Refuses all further calls."""
+        with self._lock:
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open_lock(self) -> threading.RLock:
+        if self._closed:
+            raise StorageError("storage", "closed", "open it again")
+        return self._lock
+
+
+def _owned(record: CandidateRecord) -> CandidateRecord:
+    """A copy that shares nothing its former owner may change."""
+    embedding = None if record.embedding is None else record.embedding.copy()
+    return replace(record, embedding=embedding, metadata=dict(record.metadata))
+
+
+def _within(time: float, since: float | None, until: float | None) -> bool:
+    return (since is None or time >= since) and (until is None or time < until)
+
+
+def _retain(rows: dict[Key, Row], oldest: float | None, most: int | None) -> int:
+    """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
+    newest = sorted(reversed(rows.items()), key=lambda item: item[1].time, reverse=True)
+    gone = [
+        key
+        for place, (key, row) in enumerate(newest)
+        if (most is not None and place >= most) or (oldest is not None and row.time < oldest)
+    ]
+    for key in gone:
+        del rows[key]
+    return len(gone)

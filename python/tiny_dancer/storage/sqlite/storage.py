@@ -1,0 +1,313 @@
+"""The SQLite backend: puts connections, writer, mirror and statements together."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import apsw
+
+from tiny_dancer.errors import OptionError, StorageError
+from tiny_dancer.storage import check
+from tiny_dancer.storage.records import RowCounts
+from tiny_dancer.storage.sqlite import backup, reads, writes
+from tiny_dancer.storage.sqlite.catch_up import TableMirror
+from tiny_dancer.storage.sqlite.connection import Pool, checked_path, connect, retrying, translated
+from tiny_dancer.storage.sqlite.migrate import migrate
+from tiny_dancer.storage.sqlite.writer import Writer
+from tiny_dancer.storage.statistics import retention_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from tiny_dancer.storage.filters import Filter
+    from tiny_dancer.storage.records import (
+        CandidateRecord,
+        Feedback,
+        Neighbour,
+        Outcome,
+        RoutingRecord,
+        Statistics,
+    )
+
+# Rows that retention removes in one transaction: other processes write in between.
+_RETENTION_STEP = 10_000
+
+
+class SqliteStorage:
+    """The :class:`~tiny_dancer.storage.base.Storage` protocol over one SQLite file.
+
+    Many threads may share one object, and many processes one file; after ``fork``, open it again. Writes are durable
+    when acknowledged (write-ahead log, ``synchronous = FULL``), many in one commit.
+
+    Args:
+        path: of the database; made, readable by its owner alone, where there is none.
+        create: refuse a path where there is no database yet if false.
+        mirror: keep the candidates in memory for searches in microseconds: 4 bytes x dimension and some 1 KB a
+            candidate, plus its text. Without, sqlite-vec searches the file, with the same answers.
+        queue_capacity: routing records that may wait to be written; beyond, they are dropped and counted.
+
+    Raises:
+        MissingExtraError: apsw or sqlite-vec is not installed.
+        StorageError: the file is damaged, another program's, of a newer version, or cannot be read and written.
+        OptionError: ``queue_capacity`` below 1.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        mirror: bool = True,
+        queue_capacity: int = 65_536,
+    ) -> None:
+        if queue_capacity < 1:
+            raise OptionError("queue_capacity", queue_capacity, "give 1 or more")
+        self.path = checked_path(Path(path), create=create)
+        with translated(self.path):
+            connection = retrying(lambda: connect(self.path))
+            try:
+                retrying(lambda: migrate(connection, self.path))
+            except (StorageError, apsw.Error):
+                connection.close()
+                raise
+        self._process = os.getpid()
+        self._pool = Pool(self.path)
+        self._mirror = TableMirror() if mirror else None
+        self._writer = Writer(connection, self.path, queue_capacity)
+        # Also when the program ends without closing: what is queued is written.
+        self._close = weakref.finalize(self, _close, self._writer, self._pool, self._process)
+
+    def insert_candidate(self, record: CandidateRecord) -> None:
+        """Adds one candidate."""
+        self.insert_candidates([record])
+
+    def insert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+        """Adds candidates, all or none."""
+        self._check_open()
+        rows = tuple(records)
+        dimension = check.candidates(rows)
+        if rows:
+            self._writer.submit(lambda connection: writes.insert_candidates(connection, rows, dimension))
+
+    def upsert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+        """Adds candidates, replacing those of the same ids as a whole."""
+        self._check_open()
+        rows = tuple(records)
+        dimension = check.candidates(rows)
+        if rows:
+            self._writer.submit(lambda connection: writes.upsert_candidates(connection, rows, dimension))
+
+    def delete_candidates(self, ids: Iterable[str]) -> int:
+        """Removes candidates; returns how many there were."""
+        self._check_open()
+        listed = check.texts("ids", ids)
+        return self._writer.submit(lambda connection: writes.delete_candidates(connection, listed))
+
+    def get_candidates(
+        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
+    ) -> tuple[CandidateRecord, ...]:
+        """Candidates with their embeddings, in the order of ``ids``, or all by id."""
+        with self._reading() as connection:
+            return reads.candidates(connection, None if ids is None else check.texts("ids", ids), filter)
+
+    def query_candidates(
+        self,
+        query_embedding: npt.NDArray[np.float32],
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        max_distance: float | None = None,
+        touch: bool = True,
+        embeddings: bool = False,
+    ) -> tuple[Neighbour, ...]:
+        """The nearest candidates by cosine, exactly."""
+        query = check.query(query_embedding, k, max_distance)
+        search = reads.nearest if self._mirror is None else self._mirror.nearest
+        with self._reading() as connection:
+            found = search(connection, query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
+        if touch and found:
+            self._writer.touch([each.candidate.id for each in found], time.time())
+        return found
+
+    def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
+        """Remembers a decision; False where the queue is full."""
+        if wait:
+            self._check_open()
+            self._writer.submit(lambda connection: writes.insert_routing(connection, [record]))
+            return True
+        return self._writer.record(record)
+
+    def record_feedback(self, feedback: Feedback) -> None:
+        """Keeps feedback, and counts it for its candidate."""
+        self._check_open()
+        self._writer.submit(lambda connection: writes.put_feedback(connection, feedback))
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Keeps what a model really scored."""
+        self._check_open()
+        self._writer.submit(lambda connection: writes.put_outcome(connection, outcome))
+
+    def flush(self) -> None:
+        """Returns when all routing records and accesses so far are durable."""
+        self._check_open()
+        self._writer.flush()
+
+    def routing_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        kind: str | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[RoutingRecord, ...]:
+        """Decisions with ``since <= time < until``, newest first."""
+        wanted = check.history(since, until, decision_ids, limit)
+        with self._reading() as connection:
+            return reads.routing_history(connection, since, until, kind, wanted, limit)
+
+    def feedback_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[Feedback, ...]:
+        """Feedback with ``since <= time < until``, newest first."""
+        wanted = check.history(since, until, decision_ids, limit)
+        with self._reading() as connection:
+            return reads.feedback_history(connection, since, until, wanted, limit)
+
+    def outcome_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[Outcome, ...]:
+        """Outcomes with ``since <= time < until``, newest first."""
+        wanted = check.history(since, until, decision_ids, limit)
+        with self._reading() as connection:
+            return reads.outcome_history(connection, since, until, wanted, limit)
+
+    def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
+        """Figures of a span of time; what is still queued is not among them."""
+        check.history(since, until, None, None)
+        with self._reading() as connection:
+            return reads.statistics(connection, since, until, self._writer.dropped)
+
+    def apply_retention(
+        self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
+    ) -> RowCounts:
+        """Removes history that is older, or beyond the newest rows."""
+        oldest, most = retention_limits(max_age_s, max_rows, now)
+        self._check_open()
+        removed = {"routing": 0, "outcome": 0, "feedback": 0}
+        for table in removed:
+            step = _RETENTION_STEP
+            while step == _RETENTION_STEP:
+                step = self._remove_history(table, oldest, most)
+                removed[table] += step
+        return RowCounts(0, removed["routing"], removed["outcome"], removed["feedback"])
+
+    def _remove_history(self, table: str, oldest: float | None, most: int | None) -> int:
+        return self._writer.submit(
+            lambda connection: writes.remove_history(connection, table, oldest, most, _RETENTION_STEP)
+        )
+
+    def backup(self, path: str | os.PathLike[str]) -> RowCounts:
+        """Writes a verified copy to a file, readable by its owner alone; an earlier backup there is replaced."""
+        self.flush()
+        with self._reading() as connection:
+            return backup.back_up(connection, self.path, Path(path))
+
+    def restore(self, path: str | os.PathLike[str]) -> RowCounts:
+        """Replaces everything by a backup, in one transaction: other threads and processes may go on."""
+        self.flush()
+        with backup.prepared(Path(path), self.path) as part:
+            self._writer.submit(lambda connection: backup.replace_content(connection, part), alone=True)
+        return self._counts()
+
+    def vacuum(self) -> None:
+        """Gives back the space of what was removed; needs as much again while it runs."""
+        self._check_open()
+        self._writer.submit(_vacuum, alone=True)
+
+    def verify(self) -> RowCounts:
+        """Reads everything; raises where it is damaged, else says how many rows there are."""
+        with self._reading() as connection:
+            return backup.verify(connection, self.path)
+
+    def close(self) -> None:
+        """Writes what is queued and lets go of the file."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _counts(self) -> RowCounts:
+        with self._reading() as connection:
+            return reads.row_counts(connection)
+
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        self._check_open()
+        with self._pool.reading() as connection:
+            yield connection
+
+    def _check_open(self) -> None:
+        if not self._close.alive:
+            raise StorageError(str(self.path), "closed", "open it again")
+        if os.getpid() != self._process:
+            raise StorageError(str(self.path), "opened before a fork", "open it again in this process")
+
+
+def restore_file(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> RowCounts:
+    """Restores a database that may be missing or damaged; a damaged one is kept beside it as ``.damaged``.
+
+    Raises:
+        StorageError: the backup is no good (nothing changes then), or ``path`` is another program's file.
+    """
+    target = Path(path).absolute()
+    if target.exists():
+        try:
+            with SqliteStorage(target, create=False) as storage:
+                return storage.restore(source)
+        except StorageError as error:
+            if not isinstance(error.__cause__, apsw.NotADBError | apsw.CorruptError):
+                raise
+    with backup.prepared(Path(source), target) as part:
+        backup.put_in_place(part, target)
+    with SqliteStorage(target, create=False) as storage:
+        return storage.verify()
+
+
+def _vacuum(connection: apsw.Connection) -> None:
+    retrying(lambda: connection.execute("VACUUM"))
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def _close(writer: Writer, pool: Pool, process: int) -> None:
+    # A fork has no writer thread, and must not touch its parent's connections.
+    if os.getpid() == process:
+        writer.close()
+        pool.close()

@@ -1,0 +1,236 @@
+"""One thread that writes, many writes at once.
+
+A commit waits for the disk, so the writer takes everything that is queued, writes it in one transaction and then tells
+each caller (group commit). Other processes do the same; SQLite lets one in at a time and the writer waits its turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import apsw
+
+from tiny_dancer.errors import StorageError, TinyDancerError
+from tiny_dancer.storage.records import RoutingRecord
+from tiny_dancer.storage.sqlite import writes
+from tiny_dancer.storage.sqlite.connection import retrying, storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+# Accesses wait this long for others, for each batch of them costs other processes a look at the rows it touched.
+TOUCH_SECONDS = 1.0
+# In one transaction: enough to share the wait for the disk, few enough to let other processes in.
+AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write whose caller waits. ``alone``: outside a transaction, as VACUUM and restore need."""
+
+    action: Callable[[apsw.Connection], Any]
+    done: Future[Any]
+    alone: bool
+
+
+class Writer:
+    """Owns the writing connection. The thread ends with :meth:`close`.
+
+    Attributes:
+        dropped: routing records not kept: the queue was full, or the disk.
+    """
+
+    def __init__(self, connection: apsw.Connection, path: Path, capacity: int) -> None:
+        self._connection = connection
+        self._path = path
+        self._capacity = capacity
+        self._queue: deque[RoutingRecord | _Write] = deque()
+        self._touches: dict[str, tuple[int, float]] = {}
+        self._news = threading.Condition()
+        self._idle = True
+        self._closed = False
+        self._lost: StorageError | None = None
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="tiny-dancer storage writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, action: Callable[[apsw.Connection], T], *, alone: bool = False) -> T:
+        """Runs ``action`` on the writing connection and returns its result when that is durable.
+
+        Raises:
+            StorageError: it could not be written, or the storage is closed.
+            TinyDancerError: what ``action`` raised; nothing of it was kept.
+        """
+        return self._enqueue(action, alone=alone).result()
+
+    def _enqueue(self, action: Callable[[apsw.Connection], T], *, alone: bool) -> Future[T]:
+        done: Future[T] = Future()
+        with self._news:
+            self._refuse_closed()
+            self._queue.append(_Write(action, done, alone))
+            self._news.notify_all()
+        return done
+
+    def record(self, record: RoutingRecord) -> bool:
+        """Queues a decision; False where the queue is full."""
+        if self._closed:
+            self._refuse_closed()
+        if len(self._queue) >= self._capacity:
+            with self._news:
+                self.dropped += 1
+            return False
+        self._queue.append(record)
+        if self._idle:
+            with self._news:
+                self._news.notify_all()
+        return True
+
+    def touch(self, ids: list[str], now: float) -> None:
+        """Counts accesses, to be written with what comes next or after a while."""
+        with self._news:
+            self._refuse_closed()
+            for each in ids:
+                count, last = self._touches.get(each, (0, 0.0))
+                self._touches[each] = (count + 1, max(last, now))
+            if self._idle:
+                self._news.notify_all()
+
+    def flush(self) -> None:
+        """Returns when all queued so far is durable.
+
+        Raises:
+            StorageError: routing records or accesses since the last flush could not be written.
+        """
+        try:
+            self.submit(_nothing)
+        finally:
+            with self._news:
+                lost, self._lost = self._lost, None
+        if lost is not None:
+            raise lost
+
+    def close(self) -> None:
+        """Writes what is queued and ends the thread."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        self._thread.join()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StorageError(str(self._path), "closed", "open it again")
+
+    def _run(self) -> None:
+        try:
+            while self._wait():
+                self._write_queued()
+        finally:
+            # However the thread ends, nobody waits for it in vain.
+            with self._news:
+                self._closed = True
+                self._give_up(self._queue)
+            self._connection.close()
+
+    def _wait(self) -> bool:
+        """Waits for something to write; False when there is nothing and never will be."""
+        with self._news:
+            self._idle = True
+            while not (self._queue or self._touches or self._closed):
+                self._news.wait()
+            if not (self._queue or self._closed):
+                self._news.wait(TOUCH_SECONDS)
+            self._idle = False
+            return bool(self._queue or self._touches)
+
+    def _write_queued(self) -> None:
+        batch: list[RoutingRecord | _Write] = []
+        while self._queue and len(batch) < AT_ONCE:
+            entry = self._queue[0]
+            if isinstance(entry, _Write) and entry.alone:
+                if not batch:
+                    self._queue.popleft()
+                    self._alone(entry)
+                break
+            batch.append(self._queue.popleft())
+        with self._news:
+            touches, self._touches = self._touches, {}
+        if batch or touches:
+            self._together(batch, touches)
+
+    def _alone(self, write: _Write) -> None:
+        try:
+            result = write.action(self._connection)
+        except apsw.Error as error:
+            write.done.set_exception(storage_error(self._path, error))
+        except (TinyDancerError, OSError) as error:
+            write.done.set_exception(error)
+        else:
+            write.done.set_result(result)
+
+    def _together(self, batch: list[RoutingRecord | _Write], touches: dict[str, tuple[int, float]]) -> None:
+        """One transaction over the batch; then its callers are told."""
+        told: list[tuple[_Write, Any, TinyDancerError | None]] = []
+        routing: list[RoutingRecord] = []
+        connection = self._connection
+        try:
+            retrying(lambda: connection.execute("BEGIN IMMEDIATE"))
+            for entry in batch:
+                if isinstance(entry, RoutingRecord):
+                    routing.append(entry)
+                else:
+                    told.append(self._one(entry))
+            if routing:
+                writes.insert_routing(connection, routing)
+            if touches:
+                writes.touch_candidates(connection, touches)
+            connection.execute("COMMIT")
+        except apsw.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            failure = storage_error(self._path, error)
+            told = [(entry, None, failure) for entry in batch if isinstance(entry, _Write)]
+            routing = [entry for entry in batch if isinstance(entry, RoutingRecord)]
+            if routing or touches:
+                with self._news:
+                    self.dropped += len(routing)
+                    self._lost = failure
+        finally:
+            # Nothing but a defect of an action leaves callers untold here; they must not wait for ever.
+            if len(told) + len(routing) < len(batch):
+                self._give_up(batch)
+        for write, result, failed in told:
+            if failed is None:
+                write.done.set_result(result)
+            else:
+                write.done.set_exception(failed)
+
+    def _give_up(self, entries: Iterable[RoutingRecord | _Write]) -> None:
+        for entry in entries:
+            if isinstance(entry, RoutingRecord):
+                self.dropped += 1
+            elif not entry.done.done():
+                entry.done.set_exception(StorageError(str(self._path), "the writer has ended", "open it again"))
+
+    def _one(self, write: _Write) -> tuple[_Write, Any, TinyDancerError | None]:
+        """Runs one write; what it raises undoes it alone."""
+        self._connection.execute("SAVEPOINT one")
+        try:
+            result = write.action(self._connection)
+        except TinyDancerError as error:
+            self._connection.execute("ROLLBACK TO one")
+            return write, None, error
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("RELEASE one")
+        return write, result, None
+
+
+def _nothing(connection: apsw.Connection) -> None:
+    del connection

@@ -1,0 +1,72 @@
+"""What backends share about figures and retention."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tiny_dancer.errors import OptionError
+from tiny_dancer.storage.records import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiny_dancer.storage.records import Feedback, Outcome, RoutingRecord
+
+PERCENTILES = (0.5, 0.9, 0.99)
+
+
+def nearest_rank(count: int, share: float) -> int:
+    """Place, from 0, of a percentile in ``count`` >= 1 sorted values: the first that ``share`` of them reach."""
+    return max(math.ceil(share * count) - 1, 0)
+
+
+def summarise(
+    candidates: int, routing: Sequence[RoutingRecord], feedback: Sequence[Feedback], outcomes: Sequence[Outcome]
+) -> Statistics:
+    """Figures of the rows given."""
+    latencies = sorted(row.latency_us for row in routing if row.latency_us is not None)
+    p50, p90, p99 = (
+        latencies[nearest_rank(len(latencies), share)] if latencies else None for share in PERCENTILES
+    )
+    return Statistics(
+        candidates=candidates,
+        routes=len(routing),
+        by_kind=dict(sorted(Counter(row.kind for row in routing).items())),
+        by_level=dict(sorted(Counter(row.level for row in routing).items())),
+        light_share=_mean([row.use_lightweight for row in routing]),
+        cost=math.fsum(row.cost for row in routing if row.cost is not None),
+        baseline_cost=math.fsum(row.baseline_cost for row in routing if row.baseline_cost is not None),
+        latency_p50_us=p50,
+        latency_p90_us=p90,
+        latency_p99_us=p99,
+        feedback=len(feedback),
+        success_rate=_mean([row.score for row in feedback]),
+        outcomes=len(outcomes),
+        mean_quality=_mean([row.quality for row in outcomes]),
+        dropped=0,
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def retention_limits(
+    max_age_s: float | None, max_rows: int | None, now: float | None
+) -> tuple[float | None, int | None]:
+    """The oldest time to keep and the most rows to keep, each None for no limit.
+
+    Raises:
+        OptionError: neither limit is given, or one is negative.
+    """
+    if max_age_s is None and max_rows is None:
+        raise OptionError("retention", "no limit", "give max_age_s, max_rows or both")
+    if max_age_s is not None and not max_age_s >= 0:
+        raise OptionError("max_age_s", max_age_s, "give seconds, 0 or more")
+    if max_rows is not None and (isinstance(max_rows, bool) or max_rows < 0):
+        raise OptionError("max_rows", max_rows, "give a number of rows, 0 or more")
+    oldest = None if max_age_s is None else (time.time() if now is None else now) - max_age_s
+    return oldest, max_rows

@@ -1,0 +1,124 @@
+"""What a training run says of itself, phase by phase."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+    from rich.table import Table
+
+    from tiny_dancer.evaluation.bootstrap import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One row of the training table, on held-out rows.
+
+    Attributes:
+        name: of the phase.
+        bytes: size of the artifact; None for a teacher, which is not exported.
+        correct: held-out rows labelled rightly.
+        rows: held-out rows.
+        microseconds: for one prediction in the engine, from Python; None where there is no artifact.
+        yardstick: the same as a multiple of numpy's (100, 384) @ (384,) in float32, timed in turn with it.
+        epochs: run; 0 for what is not trained.
+        note: what else there is to say.
+    """
+
+    name: str
+    bytes: int | None
+    correct: int
+    rows: int
+    microseconds: float | None
+    yardstick: float | None
+    epochs: int
+    note: str = ""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of held-out rows labelled rightly."""
+        return self.correct / self.rows
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy."""
+        return wilson(self.correct, self.rows)
+
+
+def wilson(correct: int, rows: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
+    share, square = correct / rows, z * z / rows
+    middle = (share + square / 2) / (1 + square)
+    half = z / (1 + square) * math.sqrt(share * (1 - share) / rows + square / (4 * rows))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def timed(work: Sequence[Callable[[], object]]) -> tuple[float, float]:
+    """Median microseconds a call over ``work``, and the median multiple of the yardstick, taken in turns."""
+    matrix = np.random.default_rng(0).random((100, 384), np.float32)
+    vector = matrix[0].copy()
+    own, ratio = [], []
+    for _ in range(9):
+        yardstick = _per_call(lambda: matrix @ vector, 500)
+        start = time.perf_counter()
+        for call in work:
+            call()
+        own.append((time.perf_counter() - start) / len(work) * 1e6)
+        ratio.append(own[-1] / yardstick)
+    return median(own), median(ratio)
+
+
+def _per_call(work: Callable[[], object], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        work()
+    return (time.perf_counter() - start) / calls * 1e6
+
+
+def training_table(phases: Sequence[Phase]) -> Table:
+    """The phases as a table for the terminal."""
+    from rich.table import Table
+
+    table = Table(title="held-out rows, 95 % intervals", title_justify="left")
+    table.add_column("phase")
+    for column in ("bytes", "accuracy", "interval", "µs", "× yardstick", "epochs"):
+        table.add_column(column, justify="right")
+    table.add_column("note")
+    for phase in phases:
+        low, high = phase.interval
+        table.add_row(
+            phase.name,
+            "" if phase.bytes is None else f"{phase.bytes:,}",
+            f"{phase.accuracy:.4f}",
+            f"{low:.4f}–{high:.4f}",
+            "" if phase.microseconds is None else f"{phase.microseconds:.1f}",
+            "" if phase.yardstick is None else f"{phase.yardstick:.1f}",
+            str(phase.epochs or ""),
+            phase.note,
+        )
+    return table
+
+
+def verdict(chosen: str, difference: Interval) -> str:
+    """Which model is written, and by how much it is better on the same held-out rows."""
+    other = "bag of inputs" if chosen == "fastgrnn" else "fastgrnn"
+    sign = difference if chosen == "fastgrnn" else None
+    estimate, low, high = difference.estimate, difference.low, difference.high
+    if sign is None:
+        estimate, low, high = -estimate, -high, -low
+    certain = "" if low > 0 or high < 0 else "; the interval holds 0: either would do"
+    return f"{chosen} minus {other}: {estimate:+.4f} accuracy, paired 95 % interval {low:+.4f} to {high:+.4f}{certain}"
+
+
+def correct_rows(logits: npt.NDArray[np.float32], label: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """1 where the highest logit is the label's, float64 [n]."""
+    return (logits.argmax(1) == label).astype(np.float64)
