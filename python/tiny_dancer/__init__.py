@@ -32,6 +32,14 @@ from tiny_dancer.routing import Classifier, Router
 from tiny_dancer.types import Classification, Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
 
 if TYPE_CHECKING:
+    from tiny_dancer.evaluation.conformal import (
+        AdaptiveConformal,
+        SplitConformalClassifier,
+        SplitConformalRanker,
+        SplitConformalRegressor,
+        conformal_quantile,
+    )
+    from tiny_dancer.evaluation.relevance import ConformalRelevance
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.training.api import calibrate, evaluate, fit, read_outcomes
     from tiny_dancer.training.calibrate import Calibrated
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AdaptiveConformal",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -48,6 +57,7 @@ __all__ = [
     "CandidateError",
     "Classification",
     "Classifier",
+    "ConformalRelevance",
     "DataError",
     "Decision",
     "DecisionBatch",
@@ -66,27 +76,37 @@ __all__ = [
     "RequestError",
     "Router",
     "RouterEstimator",
+    "SplitConformalClassifier",
+    "SplitConformalRanker",
+    "SplitConformalRegressor",
     "StorageError",
     "TinyDancerError",
     "TrainingError",
     "__version__",
     "calibrate",
+    "conformal_quantile",
     "evaluate",
     "fit",
     "read_outcomes",
 ]
 
 _LAZY = {
+    "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Calibrated": "tiny_dancer.training.calibrate",
+    "ConformalRelevance": "tiny_dancer.evaluation.relevance",
     "Evaluation": "tiny_dancer.evaluation.results",
     "Fitted": "tiny_dancer.training.fit",
     "RouterEstimator": "tiny_dancer.training.estimator",
+    "SplitConformalClassifier": "tiny_dancer.evaluation.conformal",
+    "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
+    "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "calibrate": "tiny_dancer.training.api",
+    "conformal_quantile": "tiny_dancer.evaluation.conformal",
     "evaluate": "tiny_dancer.training.api",
     "fit": "tiny_dancer.training.api",
     "read_outcomes": "tiny_dancer.training.api",
 }
-"""Names that need the `train` extra: imported when first used, so that routing alone starts fast."""
+"""Names that need the `train` extra, or that routing can do without: imported when first used."""
 
 
 def __getattr__(name: str) -> Any:

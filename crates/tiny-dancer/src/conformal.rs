@@ -18,7 +18,7 @@ mod scores;
 pub use adaptive::Adaptive;
 pub use calibration::{Calibration, GroupThreshold, LARGEST_SCORE, MOST_GROUPS, ScoreKind};
 pub use labels::{LabelScratch, check_probabilities};
-pub use scores::{KnotsSpec, MOST_KNOTS, PValues, Relevance, RelevanceSpec, Scores};
+pub use scores::{MOST_KNOTS, PValues, Relevance, Scores};
 
 use crate::error::{Error, ErrorKind, Result};
 

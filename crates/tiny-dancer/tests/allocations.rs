@@ -9,6 +9,7 @@ use support::cell::{ClassifierDraft, Form, Numbers};
 use support::{Draft, Plan, Random, shipped_encoder};
 use tiny_dancer::artifact::Policy;
 use tiny_dancer::classifier::{self, Classifier};
+use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
 use tiny_dancer::features::{Message, Request, Role};
 use tiny_dancer::{Options, Router, Scratch};
 
@@ -214,6 +215,26 @@ fn classifying_allocates_nothing_after_the_first_inputs() {
             let (label, count) = counted(|| of_vectors.predict_vectors(&vectors, &mut scratch));
             assert!(label.is_ok() && count == 0, "{steps} steps: {label:?}, {count} allocations");
         }
+    }
+}
+
+#[test]
+fn conformal_sets_and_p_values_allocate_nothing_after_the_first() {
+    let scores: Vec<f64> = (0..2000).map(|row| f64::from(row % 777) / 777.0).collect();
+    let calibration = Calibration::fit(ScoreKind::Aps, &scores, None, 0.1).expect("enough rows");
+    let relevant: Vec<bool> = (0..2000).map(|row| row % 9 == 0).collect();
+    let relevance = Relevance::fit(&scores, &relevant, None, 1000).expect("both classes");
+    let mut probabilities = vec![1.0 / 151.0; 151];
+    let mut scratch = LabelScratch::default();
+    calibration.label_set(&probabilities, None, 0.0, &mut scratch).expect("labels");
+    for label in 0..151 {
+        probabilities[label] += 1e-6;
+        let (uncertainty, allocations) = counted(|| {
+            calibration.label_set(&probabilities, Some("unknown"), 0.3, &mut scratch).expect("labels");
+            relevance.p_values(label as f64 / 151.0).uncertainty()
+        });
+        assert!(uncertainty > 0.0);
+        assert_eq!(allocations, 0);
     }
 }
 

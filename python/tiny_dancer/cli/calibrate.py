@@ -11,10 +11,16 @@ from tiny_dancer.cli.arguments import Artifact, Map, Table, mapped
 from tiny_dancer.cli.output import say, write_file
 from tiny_dancer.errors import OptionError
 
-HELP = """Put an artifact under a certified policy, or turn one of two dials.
+HELP = """Put a router under a certified policy, turn one of two dials, or give a classifier prediction sets.
 
 --max-quality-loss certifies the cheapest policy (Learn-then-Test) on rows the artifact was not trained on; where
 none can be certified, nothing is written and the exit code is 1. --cost-cut and --share read no labels.
+
+A classifier's table has columns text and label (or intent, category); a classifier of vectors takes an .npz with x
+and y. --alpha is the share of sets that may miss the true label; with --group each group of enough rows is covered
+by itself.
+
+Example: tiny-dancer calibrate intents.safetensors held-out.csv --alpha 0.1 --method lac --out sure.safetensors
 
 Example: tiny-dancer calibrate router.safetensors rest.parquet --max-quality-loss 0.05 --out safe.safetensors"""
 
@@ -33,18 +39,31 @@ def calibrate(
     cost_cut: Annotated[float | None, typer.Option(help="Share of the best constant's cost to save.")] = None,
     share: Annotated[str | None, typer.Option(help="MODEL=SHARE of requests, such as strong=0.2.")] = None,
     map_: Map = None,
+    alpha: Annotated[float | None, typer.Option(help="Classifiers: share of sets that may miss.")] = None,
+    method: Annotated[str, typer.Option(help="Classifiers: `lac`, smallest sets, or `aps`, never empty.")] = "lac",
+    group: Annotated[str | None, typer.Option(help="Classifiers: column of groups to cover each.")] = None,
+    label: Annotated[str | None, typer.Option(help="Classifiers: column of labels.")] = None,
 ) -> None:
     from tiny_dancer import _core
     from tiny_dancer.routing import read_artifact
+
+    asked = [max_quality_loss is not None, cost_cut is not None, share is not None]
+    data = read_artifact(artifact)
+    if _core.read_header(data)["kind"] == "classifier":
+        if sum(asked) or map_:
+            raise OptionError("calibrate", "a target for routers", "a classifier takes --alpha, --method, --group")
+        _sets(data, table, out, 0.1 if alpha is None else alpha, method, group, label, date)
+        return
+    if alpha is not None or group is not None or label is not None:
+        raise OptionError("calibrate", "a router", "--alpha, --group and --label are for classifiers")
     from tiny_dancer.training import calibrate as room
     from tiny_dancer.training.api import read_outcomes
 
-    asked = [max_quality_loss is not None, cost_cut is not None, share is not None]
     if sum(asked) != 1:
         raise OptionError(
             "calibrate", f"{sum(asked)} targets", "give one of --max-quality-loss, --cost-cut and --share"
         )
-    data = room.with_models(read_artifact(artifact), mapped(map_))
+    data = room.with_models(data, mapped(map_))
     names = [model["name"] for model in _core.read_header(data)["models"]]
     needs_labels = max_quality_loss is not None
     outcomes = read_outcomes(table, models=names, require_quality=needs_labels)
@@ -76,6 +95,47 @@ def calibrate(
             f"  certified: {risk} quality loss below {max_quality_loss:g} with confidence {confidence:g} "
             f"({found.n:,} independent rows, observed {risk_seen:.4f}, p = {found.p_values[found.index or 0]:.2g})"
         )
+    say(*lines)
+
+
+def _sets(
+    artifact: bytes,
+    table: Path,
+    out: Path,
+    alpha: float,
+    method: str,
+    group: str | None,
+    label: str | None,
+    date: str,
+) -> None:
+    """Prediction sets for a classifier."""
+    from tiny_dancer.training.conformal import calibrate_classifier, read_groups
+    from tiny_dancer.training.fastgrnn.data import read_examples
+
+    if method not in ("lac", "aps"):
+        raise OptionError("method", method, "choose lac or aps")
+    rows = read_examples(table, label_column=label)
+    notes = {"date": date, "group_column": group or ""}
+    result = calibrate_classifier(
+        artifact,
+        rows.inputs,
+        rows.label,
+        alpha=alpha,
+        method="aps" if method == "aps" else "lac",
+        group=None if group is None else read_groups(table, group),
+        notes={name: value for name, value in notes.items() if value},
+    )
+    write_file(out, result.artifact)
+    lines = [
+        f"{out}: sets that miss the true label in at most {alpha:.1%} of inputs like these {result.rows:,} rows",
+        f"  {method} threshold {result.threshold:.6g}; {result.mean_size:.2f} labels in a set of these rows, "
+        f"{result.empty:.1%} empty; accuracy {result.accuracy:.1%}",
+    ]
+    if group is not None:
+        lines.append(f"  {len(result.own)} groups of {group} covered each by itself")
+    if result.pooled:
+        few = f"  under the pooled threshold, having too few rows for their own: {', '.join(result.pooled[:10])}"
+        lines.append(few + (", ..." if len(result.pooled) > 10 else ""))
     say(*lines)
 
 

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer.errors import ArtifactError
 from tiny_dancer.evaluation.conformal import same_length, vector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+_CLASSES = ("relevant", "irrelevant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,11 @@ class ConformalRelevance:
 
     A candidate's uncertainty is the smaller of the two: the smallest alpha at which its prediction set is a single
     answer (Vovk, Gammerman and Shafer 2005).
+
+    Calibrate on the candidates that will be asked about. What is promised holds for a candidate drawn from all
+    those calibrated on, not for ones picked because they score high: the first five of several hundred score above
+    nearly all irrelevant ones, and would seem certainly relevant. Where the first k of a ranking are shown,
+    calibrate on the first k of each question (figures: ``benchmarks/quality/bench_conformal.py``).
     """
 
     engine: _core.ConformalRelevance
@@ -65,6 +75,27 @@ class ConformalRelevance:
             )
         )
 
+    @classmethod
+    def from_artifact(cls, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """From what :meth:`header` and :meth:`tensors` gave.
+
+        Raises:
+            ArtifactError: a number or tensor is absent.
+            OptionError: they contradict each other.
+        """
+        try:
+            relevant, irrelevant = (
+                (
+                    float(header[name]["rows"]),
+                    float(header[name]["step"]),
+                    np.ascontiguousarray(tensors[f"relevance.{name}"], "<f4").tobytes(),
+                )
+                for name in _CLASSES
+            )
+        except KeyError as error:
+            raise ArtifactError(f"relevance.{error.args[0]}", "absent", "calibrate the artifact again") from error
+        return cls(_core.ConformalRelevance.from_parts(relevant, irrelevant))
+
     def p_values(self, scores: npt.ArrayLike) -> Floats:
         """p-values of relevant and irrelevant, float64 [n, 2]; super-uniform for candidates of that class."""
         return np.frombuffer(self.engine.p_values(vector(scores, "scores").tobytes()), "<f8").reshape(-1, 2)
@@ -75,13 +106,11 @@ class ConformalRelevance:
         return smaller
 
     def header(self) -> dict[str, Any]:
-        """JSON values for an artifact's header; :meth:`tensors` belong to them."""
-        names = ("relevant", "irrelevant")
-        parts = zip(names, self.engine.parts(), strict=True)
+        """JSON values for a candidate scorer's header, under ``relevance``; :meth:`tensors` belong to them."""
+        parts = zip(_CLASSES, self.engine.parts(), strict=True)
         return {name: {"rows": rows, "step": step} for name, (rows, step, _) in parts}
 
     def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
         """The sorted scores an artifact keeps, float32: relevant ones negated."""
-        names = ("conformal.relevant", "conformal.irrelevant")
-        parts = zip(names, self.engine.parts(), strict=True)
-        return {name: np.frombuffer(knots, "<f4") for name, (_, _, knots) in parts}
+        parts = zip(_CLASSES, self.engine.parts(), strict=True)
+        return {f"relevance.{name}": np.frombuffer(knots, "<f4") for name, (_, _, knots) in parts}

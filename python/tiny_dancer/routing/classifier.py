@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.errors import RequestError
+from tiny_dancer.errors import ArtifactError, RequestError
 from tiny_dancer.routing.router import read_artifact
 from tiny_dancer.types import Classification
 
@@ -50,6 +50,8 @@ class Classifier:
         """Everything about the artifact that is not a weight."""
         self.labels: tuple[str, ...] = tuple(self.header["labels"])
         """The labels, in the order of all columns."""
+        calibration = self.header.get("conformal")
+        self._conformal = None if calibration is None else _core.ConformalCalibration(json.dumps(calibration))
         self._version: str = self.header["version"]
         self._artifact = artifact
 
@@ -72,30 +74,70 @@ class Classifier:
         """Pickles as the artifact it was loaded from."""
         return type(self), (self._artifact,)
 
-    def predict(self, inputs: Sequence[str] | Vectors) -> list[Classification]:
-        """The most probable label of each of n inputs, with all probabilities.
+    def predict(
+        self, inputs: Sequence[str] | Vectors, *, group: Sequence[str] | None = None
+    ) -> list[Classification]:
+        """The most probable label of each of n inputs, with all probabilities and the prediction set.
 
         One bad input fails the batch with an error that names its row: nothing is dropped.
 
         Args:
             inputs: n texts or n sequences of vectors; see the class.
+            group: n names, where the artifact was calibrated by group (``tiny-dancer calibrate --group``). A group
+                without a threshold of its own is served by the pooled one, as are all where this is absent.
 
         Raises:
             RequestError: an empty text, no valid Unicode, no step, another number of values than the artifact's
-                ``dimensions``, a value that is not finite, or inputs of the other kind.
+                ``dimensions``, a value that is not finite, inputs of the other kind, or another number of groups.
         """
         label, probabilities, _ = self._run(inputs)
-        rows = zip(label.tolist(), probabilities.tolist(), strict=True)
+        sets: list[tuple[str, ...] | None] = [None] * len(label)
+        if self._conformal is not None:
+            inside = self._inside(probabilities, group)
+            order = np.argsort(-probabilities, axis=1, kind="stable")
+            sets = [
+                tuple(self.labels[column] for column in ranked if row[column])
+                for ranked, row in zip(order.tolist(), inside.tolist(), strict=True)
+            ]
+        rows = zip(label.tolist(), probabilities.tolist(), sets, strict=True)
         return [
             Classification(
                 label=self.labels[best],
                 probability=row[best],
                 probabilities=dict(zip(self.labels, row, strict=True)),
-                prediction_set=None,
+                prediction_set=members,
                 artifact_version=self._version,
             )
-            for best, row in rows
+            for best, row, members in rows
         ]
+
+    def predict_set(
+        self, inputs: Sequence[str] | Vectors, *, group: Sequence[str] | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """Which labels are in each input's prediction set, bool [n, labels]; see :meth:`predict`.
+
+        Raises:
+            ArtifactError: the artifact is not calibrated.
+        """
+        return self._inside(self._run(inputs)[1], group)
+
+    def _inside(
+        self, probabilities: npt.NDArray[np.float32], group: Sequence[str] | None
+    ) -> npt.NDArray[np.bool_]:
+        if self._conformal is None:
+            remedy = "run `tiny-dancer calibrate` on rows that were not trained on"
+            raise ArtifactError("conformal", "not calibrated", remedy)
+        rows = len(probabilities)
+        if group is not None and (isinstance(group, str) or len(group) != rows):
+            raise RequestError("group", f"{len(group)} names for {rows} inputs", "give a list, one name an input")
+        thresholds: npt.NDArray[np.float64] | float = self._conformal.threshold
+        if group is not None:
+            names = [str(each) for each in group]
+            thresholds = np.frombuffer(self._conformal.thresholds(names), "<f8")[:, None]
+        method, columns = self._conformal.score, len(self.labels)
+        scores = _core.conformal_label_scores(method, np.ascontiguousarray(probabilities).tobytes(), columns)
+        inside: npt.NDArray[np.bool_] = np.frombuffer(scores, "<f8").reshape(rows, columns) <= thresholds
+        return inside
 
     def predict_proba(self, inputs: Sequence[str] | Vectors) -> npt.NDArray[np.float32]:
         """Probabilities of n inputs, float32 [n, labels]: softmax(logits ÷ temperature); see :meth:`predict`."""

@@ -13,7 +13,7 @@ from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
 from tiny_dancer.routing import Router
 from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import digest
-from tiny_dancer.training.overlap import share_seen
+from tiny_dancer.training.overlap import refuse_training_rows
 from tiny_dancer.training.policy import policies_of
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ _LEVEL = 1 / 8
 risk may lie right at the bound; whoever then checks on as many new requests, whose mean is as noisy, would find it
 broken far more often. At an eighth that check holds at the asked rate as well, for a few more strong calls
 (benchmarks/quality/bench_guarantee.py)."""
-_MOST_SEEN = 0.02
-"""Share of calibration rows that may equal training rows: common short requests repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,8 @@ def calibrate(
         remedy = f"read the table with models={list(expected.names)}"
         raise DataError("models", ", ".join(outcomes.models), remedy)
     rows_digest = digest(outcomes)
-    _refuse_training_rows(expected.header, outcomes)
+    if outcomes.features is not None:
+        refuse_training_rows(expected.header, outcomes.features)
     best: int = expected.header["best_constant"]
     compared = best if reference is None else expected.index(reference, "reference")
     path = policies_of(expected.header)
@@ -176,17 +175,6 @@ def calibrate(
         "observed_risk": certification.risks[index],
     }
     return replace(_under(artifact, expected, policy, guarantee, compared), certification=certification)
-
-
-def _refuse_training_rows(header: dict[str, Any], outcomes: Outcomes) -> None:
-    memory = header.get("training", {}).get("rows_seen")
-    if memory is None or outcomes.features is None:
-        return
-    seen = share_seen(memory, outcomes.features)
-    if seen > _MOST_SEEN:
-        raise DataError(
-            "table", f"about {seen:.0%} of its rows were trained on", "calibrate on rows held out from training"
-        )
 
 
 def with_models(artifact: bytes, names: Mapping[str, str]) -> bytes:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from tiny_dancer.evaluation.conformal import conformal_quantile
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -119,18 +121,14 @@ def calibration_map(raw: Floats, quality: Floats, weight: Floats, folds: Ints) -
 def set_width(predicted: Floats, quality: Floats, coverage: float) -> float:
     """Width of the prediction set {m : max q̂ − q̂_m ≤ width} that holds a best model with this coverage.
 
-    Split conformal with the score "how far the best of the really best models lies below the top": the
-    ⌈(n + 1)·coverage⌉ / n quantile (Vovk et al. 2005; LAC of Sadinle et al. 2019), on out-of-fold scores.
+    Split conformal with the score "how far the best of the really best models lies below the top", on
+    out-of-fold scores. Too few rows for the coverage: 1, every model.
     """
     seen = np.isfinite(quality).any(1)
     actual = np.where(np.isfinite(quality), quality, -np.inf)[seen]
     best = actual == actual.max(1, keepdims=True)
     below = predicted[seen].max(1) - np.where(best, predicted[seen], -np.inf).max(1)
-    n = len(below)
-    rank = math.ceil((n + 1) * coverage)
-    if n == 0 or rank > n:
-        return 1.0
-    return float(np.clip(np.sort(below)[rank - 1] + 1e-6, 0.0, 1.0))
+    return float(np.clip(conformal_quantile(below, 1 - coverage) + 1e-6, 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tiny_dancer.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.types import FeatureTable
 
+_MOST_SEEN = 0.02
+"""Share of calibration rows that may equal training rows: common short requests repeat."""
 _HASHES = 4
 _BITS_A_ROW = 10
 _MOST_BITS = 1 << 18
@@ -51,3 +55,17 @@ def share_seen(memory: Mapping[str, Any], features: FeatureTable) -> float:
     found = float(filled[_positions(features, bits)].all(axis=1).mean())
     noise = 4 * math.sqrt(error * (1 - error) / len(features))
     return 0.0 if found <= error + noise else (found - error) / (1 - error)
+
+
+def refuse_training_rows(header: Mapping[str, Any], features: FeatureTable) -> None:
+    """Refuses rows an artifact remembers being trained on; one that remembers nothing refuses none.
+
+    Raises:
+        DataError: more of them than repeated short requests account for.
+    """
+    memory = (header.get("training") or {}).get("rows_seen")
+    seen = 0.0 if memory is None else share_seen(memory, features)
+    if seen > _MOST_SEEN:
+        raise DataError(
+            "table", f"about {seen:.0%} of its rows were trained on", "calibrate on rows held out from training"
+        )

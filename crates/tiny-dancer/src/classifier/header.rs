@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::{Kind, LARGEST_NUMBER, MOST_SELF_CHECKS, invalid};
+use crate::conformal::{Calibration, ScoreKind};
 use crate::error::Result;
 use crate::fastgrnn::LARGEST_INPUT;
 
@@ -92,7 +93,7 @@ pub struct Header {
     pub temperature: f32,
     /// Calibration of prediction sets, where there is one.
     #[serde(default)]
-    pub conformal: Option<serde_json::Value>,
+    pub conformal: Option<Calibration>,
     /// Inputs with their answers.
     #[serde(default)]
     pub self_check: Vec<SelfCheck>,
@@ -147,6 +148,12 @@ impl Kind for Header {
         }
         if !usable(self.temperature) {
             return bad("temperature", self.temperature.to_string());
+        }
+        if let Some(calibration) = &self.conformal {
+            calibration.check()?;
+            if !matches!(calibration.score, ScoreKind::Lac | ScoreKind::Aps) {
+                return bad("conformal.score", calibration.score.name().to_owned());
+            }
         }
         if self.self_check.len() > MOST_SELF_CHECKS {
             return bad("self_check", format!("{} inputs", self.self_check.len()));

@@ -1,10 +1,7 @@
 //! Calibration scores kept for p-values at any level, in little room.
 
-use serde::{Deserialize, Serialize};
-
 use super::{at_position, option, position};
-use crate::artifact::Tensors;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// Knots kept where nothing else is asked: 4 KB as f32, and a p-value at most .001 too high.
 pub const MOST_KNOTS: usize = 1000;
@@ -137,27 +134,6 @@ fn weights_of(groups: &[i64]) -> (f64, Vec<f64>) {
     (sizes.len() as f64, groups.iter().map(|group| 1.0 / f64::from(sizes[group])).collect())
 }
 
-/// What an artifact's header says of a tensor of knots.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KnotsSpec {
-    /// Calibration rows: scores, or groups of them.
-    pub rows: f64,
-    /// Rows a knot stands for.
-    pub step: f64,
-}
-
-/// What an artifact's header holds of a [`Relevance`]; its knots are the tensors `conformal.relevant` and
-/// `conformal.irrelevant`, f32.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RelevanceSpec {
-    /// Of the relevant candidates.
-    pub relevant: KnotsSpec,
-    /// Of the others.
-    pub irrelevant: KnotsSpec,
-}
-
 /// How well a candidate agrees with the relevant ones, and with the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PValues {
@@ -186,7 +162,9 @@ impl PValues {
 /// Label-conditional p-values for "is this candidate relevant?", from a score that is higher for relevant ones.
 ///
 /// The set {answers with p > α} misses relevant candidates with probability at most α, and irrelevant ones as well,
-/// each class by itself, however rare relevant ones are.
+/// each class by itself, however rare relevant ones are. It holds for a candidate drawn from all those calibrated on,
+/// not for one picked because it scores high: where the first k of a ranking are decided on, calibrate on the first k
+/// of each question.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Relevance {
     relevant: Scores,
@@ -220,21 +198,6 @@ impl Relevance {
         };
         // A low score does not conform to being relevant, a high one not to being irrelevant.
         Ok(Self { relevant: class(true, -1.0)?, irrelevant: class(false, 1.0)? })
-    }
-
-    /// From an artifact.
-    ///
-    /// # Errors
-    /// `ArtifactInvalid` where a tensor is absent or contradicts the header.
-    pub fn open(spec: &RelevanceSpec, tensors: &Tensors<'_>) -> Result<Self> {
-        let scores = |name: &str, spec: KnotsSpec| {
-            Scores::from_parts(spec.rows, spec.step, tensors.f32_vector(name)?)
-                .map_err(|error| Error { kind: ErrorKind::ArtifactInvalid, ..error })
-        };
-        Ok(Self {
-            relevant: scores("conformal.relevant", spec.relevant)?,
-            irrelevant: scores("conformal.irrelevant", spec.irrelevant)?,
-        })
     }
 
     /// From the nonconformity scores of both classes: the relevant ones' are negated scores.
