@@ -123,6 +123,21 @@ def test_deleted_candidates_are_gone_and_may_come_back(storage: Storage) -> None
     assert ids(storage.query_candidates(vector(1, 0))) == ["a", "b"]
 
 
+def test_filters_still_hold_after_a_deletion(storage: Storage) -> None:
+    kinds = {"a": "x", "b": "y", "c": "z", "d": "y"}
+    storage.insert_candidates(
+        [record(id, 1, 0, metadata={"kind": kind}, group=kind) for id, kind in kinds.items()]
+    )
+    storage.query_candidates(vector(1, 0), touch=False)
+    for gone in "abd":
+        storage.delete_candidates([gone])
+        del kinds[gone]
+        for kind in "xyz":
+            left = [id for id in kinds if kinds[id] == kind]
+            assert ids(storage.query_candidates(vector(1, 0), filter=Filter(equals={"kind": kind}))) == left
+            assert ids(storage.query_candidates(vector(1, 0), filter=Filter(groups=[kind]))) == left
+
+
 def test_the_nearest_are_exact(storage: Storage) -> None:
     generator = np.random.default_rng(3)
     matrix = generator.standard_normal((300, 24)).astype(np.float32) * np.float32(3)

@@ -174,6 +174,24 @@ def test_slow_storage_holds_up_no_answer() -> None:
     assert kept == [(HARD, decision) for decision in decisions]
 
 
+def test_a_conversation_may_go_on_while_it_waits_to_be_recorded() -> None:
+    go = threading.Event()
+    kept: list[object] = []
+
+    def slow(request: object, decision: Decision) -> None:
+        go.wait(60)
+        kept.append(request)
+
+    router = ResilientRouter.load(recorder=slow)
+    messages = [{"role": "user", "content": HARD}]
+    router.route(messages)
+    messages[0]["content"] = "changed"
+    messages.append({"role": "assistant", "content": "The first."})
+    go.set()
+    router.close(30)
+    assert kept == [[{"role": "user", "content": HARD}]]
+
+
 def test_a_corrupt_artifact_on_reload_leaves_the_old_one_answering(tmp_path: Path) -> None:
     path = tmp_path / "router.safetensors"
     path.write_bytes(DEFAULT.read_bytes())

@@ -12,6 +12,9 @@ from tiny_dancer import _version
 from tiny_dancer.cli import (
     bench,
     calibrate,
+    candidates_eval,
+    candidates_predict,
+    candidates_train,
     classifier_evaluate,
     classifier_predict,
     classifier_train,
@@ -56,6 +59,12 @@ data = typer.Typer(
     help="Outcomes tables: check them, take the text out of them.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(data, name="data")
+candidates = typer.Typer(
+    help="Memories, tools or documents worth passing on: train, rank, judge, learn from use.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+application.add_typer(candidates, name="candidates")
 classifier = typer.Typer(
     help="Labels for texts or sequences of vectors: train, apply, judge.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -77,6 +86,9 @@ application.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 application.command("report", help=report.HELP)(report.report)
 application.command("inspect", help=inspect.HELP)(inspect.inspect)
 application.command("bench", help=bench.HELP)(bench.bench)
+candidates.command("train", help=candidates_train.HELP)(candidates_train.train)
+candidates.command("eval", help=candidates_eval.HELP)(candidates_eval.evaluate)
+candidates.command("predict", help=candidates_predict.HELP)(candidates_predict.predict)
 classifier.command("train", help=classifier_train.HELP)(classifier_train.train)
 classifier.command("predict", help=classifier_predict.HELP)(classifier_predict.predict)
 classifier.command("evaluate", help=classifier_evaluate.HELP)(classifier_evaluate.evaluate)

@@ -8,7 +8,7 @@ from tiny_dancer.resilience.breaker import (
     State,
     categorise,
 )
-from tiny_dancer.resilience.cache import DecisionCache, Similar
+from tiny_dancer.resilience.cache import DecisionCache, Similar, encode_vectors
 from tiny_dancer.resilience.fallback import FAILURES, Answer, Fallback, Level, Proposal, answer
 from tiny_dancer.resilience.heuristics import Hint, hint
 from tiny_dancer.resilience.recording import Recording, RecordingStatus
@@ -31,5 +31,6 @@ __all__ = [
     "State",
     "answer",
     "categorise",
+    "encode_vectors",
     "hint",
 ]

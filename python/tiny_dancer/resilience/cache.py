@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LONGEST_TEXT = 16_384
-"""Characters; longer requests are not remembered, which bounds the memory a cache takes."""
+LONGEST_TEXT = 32_768
+"""Characters (or bytes of a vector); longer requests are not remembered, which bounds the memory a cache takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ class DecisionCache(Generic[T]):
 
     A request is a text and its context. The context (system prompt, earlier turns, tools) has to be equal: it is
     often longer than what is asked, and would make any two requests of one application look alike. The text is
-    compared by cosine of static embeddings.
+    compared by cosine of static embeddings. Where requests are embeddings already, give their float32 bytes as the
+    text, and :func:`encode_vectors` as ``encode``. Texts stay in this process's memory and go nowhere else.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class DecisionCache(Generic[T]):
         longest_age: float = 900.0,
         capacity: int = 1024,
         clock: Callable[[], float] = time.monotonic,
-        encode: Callable[[Sequence[str]], npt.NDArray[np.float32]] = _core.encode,
+        encode: Callable[[Sequence[Any]], npt.NDArray[np.float32]] = _core.encode,
     ) -> None:
         """Empty.
 
@@ -93,11 +94,11 @@ class DecisionCache(Generic[T]):
         self._longest_age, self._capacity = longest_age, capacity
         self._clock, self._encode = clock, encode
         # What was put since the last look-up: appending is atomic, so that remembering needs no lock.
-        self._fresh: deque[tuple[tuple[Hashable, str], T, float]] = deque(maxlen=capacity)
+        self._fresh: deque[tuple[tuple[Hashable, str | bytes], T, float]] = deque(maxlen=capacity)
         self._lock = Lock()
-        self._entries: OrderedDict[tuple[Hashable, str], _Entry[T]] = OrderedDict()
-        self._keys: list[tuple[Hashable, str]] = []  # row → key
-        self._waiting: dict[int, str] = {}  # rows without a vector, and their text
+        self._entries: OrderedDict[tuple[Hashable, str | bytes], _Entry[T]] = OrderedDict()
+        self._keys: list[tuple[Hashable, str | bytes]] = []  # row → key
+        self._waiting: dict[int, str | bytes] = {}  # rows without a vector, and their text
         self._vectors: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
@@ -105,12 +106,12 @@ class DecisionCache(Generic[T]):
             self._take_in()
             return len(self._entries)
 
-    def put(self, text: str, context: Hashable, value: T, confidence: float) -> None:
+    def put(self, text: str | bytes, context: Hashable, value: T, confidence: float) -> None:
         """Remembers ``value`` for a request, in place of what was remembered for the same one."""
         if confidence >= self._confidence and len(text) <= LONGEST_TEXT:  # a NaN is below every floor
             self._fresh.append(((context, text), value, self._clock()))
 
-    def find(self, text: str, context: Hashable, accept: Callable[[T], bool]) -> Similar[T] | None:
+    def find(self, text: str | bytes, context: Hashable, accept: Callable[[T], bool]) -> Similar[T] | None:
         """The most similar request's value among those fresh, similar enough and accepted.
 
         The same text is found without its vector, so also when the encoder fails.
@@ -172,3 +173,10 @@ class DecisionCache(Generic[T]):
             self._waiting.clear()
         assert self._vectors is not None  # every row has waited once
         return self._vectors[: len(self._keys)]
+
+
+def encode_vectors(rows: Sequence[bytes]) -> npt.NDArray[np.float32]:
+    """float32 bytes of n embeddings of one dimension d → float32 [n, d] of length 1; zero rows stay zero."""
+    vectors = np.stack([np.frombuffer(row, np.float32) for row in rows])
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)

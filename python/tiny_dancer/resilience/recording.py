@@ -69,8 +69,13 @@ class Recording(Generic[T]):
             self._queue.append(record)
             if self._thread is None or not self._thread.is_alive():
                 self._busy = False
-                self._thread = Thread(target=self._run, name="tiny-dancer-recording", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._run, name="tiny-dancer-recording", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # no more threads: the record waits for the next attempt
+                    self._last_error = error
+                else:
+                    self._thread = thread
             elif self._idle:
                 self._changed.notify_all()
 

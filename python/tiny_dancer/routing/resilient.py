@@ -226,7 +226,9 @@ class ResilientRouter:
         with self._lock:
             self._answered[result.level] += 1
         if self._recording is not None:
-            self._recording.put((request, decision))
+            # A conversation goes on while it waits to be recorded.
+            kept = request if isinstance(request, str) else [dict(message) for message in request]
+            self._recording.put((kept, decision))
         return decision
 
     async def aroute(self, request: Request, **options: Any) -> Decision:

@@ -215,7 +215,7 @@ class Comparison(RuleBasedStateMachine):
 
 
 TestComparison = Comparison.TestCase
-TestComparison.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestComparison.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 
 
 def opened(clock: Clock, **given: object) -> CircuitBreaker:

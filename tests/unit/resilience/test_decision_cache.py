@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_dancer import OptionError
-from tiny_dancer.resilience import DecisionCache
+from tiny_dancer.resilience import DecisionCache, encode_vectors
 from tiny_dancer.resilience.cache import LONGEST_TEXT
 
 if TYPE_CHECKING:
@@ -116,6 +116,20 @@ def test_a_text_without_known_tokens_is_similar_to_nothing() -> None:
     assert cache.find("nothing", "elsewhere", anything) is None
 
 
+def test_embeddings_are_compared_as_they_are() -> None:
+    cache: DecisionCache[str] = DecisionCache(encode=encode_vectors)
+    vectors = np.random.default_rng(0).normal(size=(3, 384)).astype(np.float32)
+    for number, vector in enumerate(vectors):
+        cache.put(vector.tobytes(), None, str(number), 1.0)
+    cache.put(np.zeros(384, np.float32).tobytes(), None, "zero", 1.0)
+    near = 5 * vectors[1] + 0.1 * vectors[2]
+    found = cache.find(near.tobytes(), None, anything)
+    assert found is not None
+    cosine = near @ vectors[1] / np.linalg.norm(near) / np.linalg.norm(vectors[1])
+    assert (found.value, found.similarity) == ("1", pytest.approx(cosine, abs=1e-5))
+    assert cache.find((vectors[0] + vectors[1]).tobytes(), None, anything) is None
+
+
 def test_long_texts_are_not_remembered_and_clear_forgets() -> None:
     cache: DecisionCache[str] = DecisionCache(encode=angle)
     cache.put("5" * (LONGEST_TEXT + 1), None, "weak", 1.0)
@@ -133,7 +147,7 @@ def test_long_texts_are_not_remembered_and_clear_forgets() -> None:
     steps=st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=25, max_size=50),
     capacity=st.integers(1, 4),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_it_is_a_least_recently_used_cache(steps: list[tuple[bool, int]], capacity: int) -> None:
     """Angles 30° apart are alike to nobody but themselves, so a plain ordered dict says what has to be there."""
     cache: DecisionCache[int] = DecisionCache(capacity=capacity, encode=angle)

@@ -14,7 +14,7 @@ import pytest
 
 from tiny_dancer import DataError, OptionError, TrainingError, _core
 from tiny_dancer.routing import Classifier
-from tiny_dancer.training.fastgrnn import cell, export, quantise, run
+from tiny_dancer.training.fastgrnn import cell, export, prune, quantise, run
 from tiny_dancer.training.fastgrnn.checkpoint import Checkpoints
 from tiny_dancer.training.fastgrnn.data import Examples
 from tiny_dancer.training.fastgrnn.judge import judge
@@ -77,7 +77,6 @@ def test_every_form_learns_what_the_mean_cannot_tell(tmp_path) -> None:
     assert phases["sparse"].accuracy > 0.8
     assert phases["int4"].accuracy > 0.8
     assert phases["bag of inputs, f32"].accuracy < 0.75
-    assert phases["int4"].bytes < phases["int8"].bytes < phases["baseline, f32"].bytes
     assert 0 < len(said) <= settings.steps(240) + 2
     assert not (tmp_path / "c").exists(), "a run that is done leaves no checkpoints"
 
@@ -111,17 +110,35 @@ def test_the_engine_says_what_the_reference_says(form, rank, activation) -> None
     assert off.max() < (1e-5 if form == "f32" else 0.02)
 
 
+def test_smaller_forms_make_smaller_artifacts() -> None:
+    model = cell.new_model(64, 64, 4, seed=0)
+    masks = prune.masks(model, 9, epochs=10, final=0.9)
+    thin = {name: model[name] * masks[name] if name in prune.PRUNED else model[name] for name in model}
+    sizes = {}
+    for form in export.FORMS:
+        exported = export.export_cell(thin if form == "sparse" else model, "exact", form, None)
+        sizes[form] = sum(values.nbytes for values in exported.tensors.values())
+    assert sizes["f32"] > 3.5 * sizes["int8"]
+    assert sizes["int8"] > 1.6 * sizes["int4"]
+    assert sizes["int8"] > 2 * sizes["sparse"]
+
+
 def test_texts_are_learned_with_the_words_order() -> None:
-    generator = np.random.default_rng(0)
-    names = ["dog", "cat", "bird", "horse", "fish", "mouse", "cow", "sheep"]
-    pairs = [generator.choice(names, 2, replace=False) for _ in range(150)]
-    texts = [f"the {a} sees the {b}" for a, b in pairs]
-    labels = [str(a < b) for a, b in pairs]
-    settings = replace(TINY, hidden=24, plan=ENOUGH, distil_plan=ENOUGH, step_dropout=0.0)
+    kinds = ["small", "large", "old", "young", "black", "white", "tired", "happy"]
+    pairs = [(first, second) for first in kinds for second in kinds]
+    texts = [f"the {a} cat sees the {b} dog" for a, b in pairs] + [
+        f"the {a} dog sees the {b} cat" for a, b in pairs
+    ]
+    labels = ["cat"] * len(pairs) + ["dog"] * len(pairs)
+    settings = replace(TINY, hidden=24, plan=replace(ENOUGH, epochs=12), step_dropout=0.0)
     fitted = fit_classifier(Examples(tuple(labels), tuple(texts), None), settings=settings)
     assert fitted.model == "fastgrnn"
-    assert Classifier.from_bytes(fitted.artifact).header["input"]["most_steps"] == 8
-    assert fitted.phases[2].accuracy > 0.8
+    phases = {phase.name: phase.accuracy for phase in fitted.phases}
+    assert phases["int8"] > 0.9
+    assert phases["bag of inputs, f32"] < 0.6
+    classifier = Classifier.from_bytes(fitted.artifact)
+    assert classifier.header["input"]["most_steps"] == 8
+    assert classifier.predict(["the green dog sees the green cat"])[0].label == "dog"
 
 
 @cache
@@ -131,12 +148,7 @@ def whole():
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
-    again, other = (
-        fit_classifier(order_matters(), kind="fastgrnn", settings=replace(TINY, seed=seed)).artifact
-        for seed in (0, 1)
-    )
-    assert again == whole()
-    assert other != again
+    assert fit_classifier(order_matters(), kind="fastgrnn", settings=TINY).artifact == whole()
 
 
 KILLED = """
@@ -154,8 +166,8 @@ fit_classifier(order_matters(), kind="fastgrnn", settings=TINY, checkpoint=Path(
 """
 
 
-@pytest.mark.parametrize("epochs", [2, 6])
-def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path, epochs) -> None:
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path) -> None:
+    epochs = 5  # within the second of three phases
     folder = tmp_path / "kept"
     script = KILLED.format(folder=str(Path(__file__).parent), epochs=epochs, checkpoint=str(folder))
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
@@ -242,5 +254,5 @@ def test_judging_needs_a_known_label() -> None:
 
 def test_wilsons_interval() -> None:
     assert wilson(9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
-    assert wilson(0, 10)[0] == 0
-    assert wilson(10, 10)[1] == 1
+    assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)

@@ -109,11 +109,10 @@ def training_table(phases: Sequence[Phase]) -> Table:
 
 
 def verdict(chosen: str, difference: Interval) -> str:
-    """Which model is written, and by how much it is better on the same held-out rows."""
+    """Which model is written, and by how much it is better; ``difference`` is fastgrnn minus bag."""
     other = "bag of inputs" if chosen == "fastgrnn" else "fastgrnn"
-    sign = difference if chosen == "fastgrnn" else None
     estimate, low, high = difference.estimate, difference.low, difference.high
-    if sign is None:
+    if chosen != "fastgrnn":
         estimate, low, high = -estimate, -high, -low
     certain = "" if low > 0 or high < 0 else "; the interval holds 0: either would do"
     interval = f"paired 95 % interval {low:+.4f} to {high:+.4f}"

@@ -1,0 +1,52 @@
+"""What the `candidates` commands share: the arguments, the table of figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from tiny_dancer.cli.output import console
+
+if TYPE_CHECKING:
+    from tiny_dancer.evaluation.candidates import RankingEvaluation
+
+MemoriesTable = Annotated[
+    Path, typer.Argument(metavar="MEMORIES", help="conversation, memory_id, text, …: Parquet, CSV or JSONL.")
+]
+QuestionsTable = Annotated[
+    Path, typer.Argument(metavar="QUESTIONS", help="conversation, question, evidence: Parquet, CSV or JSONL.")
+]
+CandidateArtifact = Annotated[str, typer.Argument(metavar="ARTIFACT", help="Path of a candidate scorer's artifact.")]
+
+
+def show(found: RankingEvaluation) -> None:
+    """Prints each method's figures with their intervals."""
+    from tiny_dancer.evaluation.candidates import METRICS
+
+    table = Table(box=None, header_style="")
+    for column in ("", *METRICS):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for method, figures in found.metrics.items():
+        cells = (f"{each.estimate:.3f} [{each.low:.3f}, {each.high:.3f}]" for each in map(figures.get, METRICS) if each)
+        table.add_row(method, *cells)
+    console().print(table)
+
+
+def as_json(found: RankingEvaluation) -> dict[str, Any]:
+    """The first method's figures on top, the others' under `baselines`; means, with 95 % intervals beside them."""
+    methods = list(found.metrics)
+
+    def figures(method: str) -> dict[str, Any]:
+        values = found.metrics[method]
+        means = {metric: each.estimate for metric, each in values.items()}
+        return {**means, "intervals": {metric: [each.low, each.high] for metric, each in values.items()}}
+
+    return {
+        "scorer": methods[0],
+        "questions": found.questions,
+        **figures(methods[0]),
+        "baselines": {method: figures(method) for method in methods[1:]},
+    }

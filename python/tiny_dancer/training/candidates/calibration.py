@@ -1,0 +1,84 @@
+"""What a score is worth: probability of relevance, conformal p-values, how many candidates to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+from tiny_dancer.evaluation.conformal import SplitConformalRanker
+from tiny_dancer.evaluation.relevance import ConformalRelevance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from tiny_dancer.training.candidates.lists import Lists
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+MOST_KNOTS = 64
+ALPHA = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What goes into an artifact.
+
+    Attributes:
+        tensors: float32, as the engine names them.
+        header: `relevance` and `prediction`, each None where too little was known.
+    """
+
+    tensors: Mapping[str, npt.NDArray[np.float32]]
+    header: Mapping[str, Any]
+
+
+def calibrate(lists: Lists, scores: Floats) -> Calibration:
+    """Calibrates scores float64 [n] of lists they were not trained on.
+
+    Out-of-fold scores come from scorers trained on less than the one they speak for, so what split conformal promises
+    holds approximately (cross-conformal, Vovk 2015), and for further questions like these ones.
+    """
+    tensors = probability_map(scores, lists.relevant.astype(np.float64), np.ones(len(scores)))
+    relevance = ConformalRelevance.conformalize(scores, lists.relevant, question=lists.question)
+    prediction = None
+    # With fewer questions no number of candidates would do.
+    if len(lists) >= 1 / ALPHA:
+        flags = [np.asarray(each, np.bool_) for each in lists.split(lists.relevant)]
+        ranker = SplitConformalRanker.conformalize(lists.split(scores), flags, alpha=ALPHA)
+        prediction = {"alpha": ALPHA, "size": int(ranker.threshold), "rows": ranker.rows}
+    return Calibration(
+        {**tensors, **p_value_tensors(relevance)}, {"relevance": relevance.header(), "prediction": prediction}
+    )
+
+
+def p_value_tensors(relevance: ConformalRelevance) -> dict[str, npt.NDArray[np.float32]]:
+    """Its scores as a candidate artifact names them."""
+    return {name.replace("conformal.", "relevance."): values for name, values in relevance.tensors().items()}
+
+
+def probability_map(scores: Floats, relevant: Floats, weight: Floats) -> dict[str, npt.NDArray[np.float32]]:
+    """Rising map from score to probability of relevance, at most 64 knots; linear in between.
+
+    Isotonic regression with one knot a block. Each block counts half a row more of either kind: the highest block is
+    often a handful of rows, all relevant, which is no certainty (Krichevsky and Trofimov 1981).
+
+    Args:
+        scores: float64 [n].
+        relevant: float64 [n] in [0, 1].
+        weight: float64 [n], rows each row stands for.
+    """
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit(scores, relevant, sample_weight=weight).predict(scores)
+    _, block = np.unique(fitted, return_inverse=True)
+    rows = np.bincount(block, weight)
+    knots = (np.bincount(block, weight * scores) / rows).astype(np.float32)
+    probabilities = (np.bincount(block, weight * relevant) + 0.5) / (rows + 1)
+    probabilities = np.maximum.accumulate(probabilities).astype(np.float32)
+    kept = np.unique(np.linspace(0, len(knots) - 1, min(len(knots), MOST_KNOTS)).round().astype(np.int64))
+    kept = kept[np.concatenate([[True], np.diff(knots[kept]) > 0])]
+    return {"calibration.scores": knots[kept], "calibration.probabilities": probabilities[kept]}
