@@ -59,9 +59,8 @@ def test_groups_and_the_other_method(classifier: Path, tmp_path: Path) -> None:
 def test_a_column_of_labels_by_another_name(classifier: Path, tmp_path: Path) -> None:
     rows = table(40, 4)
     path = write({"text": rows["text"], "gold": rows["intent"]}, tmp_path / "rows.csv")
-    assert "label or intent or category: absent" in fails(
-        2, "calibrate", classifier, path, "--out", tmp_path / "x"
-    )
+    line = fails(2, "calibrate", classifier, path, "--out", tmp_path / "x")
+    assert "--label" in line
     done("calibrate", classifier, path, "--label", "gold", "--out", tmp_path / "x")
 
 

@@ -93,7 +93,7 @@ pub fn interval(predicted: f64, threshold: f64) -> (f64, f64) {
 /// The number of candidates scored at least as high as the highest relevant one, so that it holds whichever way
 /// equal scores are ordered. The prediction set is the first ⌊threshold⌋ candidates of a ranking: with probability
 /// at least 1 − α a relevant one is among them, where there is one. (Thresholds on scores instead of ranks gave
-/// larger sets on conversations' memories: `benchmarks/quality/bench_conformal.py`.)
+/// larger sets of memories at 90 and 95 %: `benchmarks/quality/bench_conformal_candidates.py`.)
 #[must_use]
 pub fn rank_score(scores: &[f32], relevant: &[bool]) -> Option<f64> {
     let wanted = scores.iter().zip(relevant).filter(|(_, relevant)| **relevant).map(|(score, _)| *score);

@@ -31,7 +31,7 @@ class ConformalRelevance:
     Calibrate on the candidates that will be asked about. What is promised holds for a candidate drawn from all
     those calibrated on, not for ones picked because they score high: the first five of several hundred score above
     nearly all irrelevant ones, and would seem certainly relevant. Where the first k of a ranking are shown,
-    calibrate on the first k of each question (figures: ``benchmarks/quality/bench_conformal.py``).
+    calibrate on the first k of each question (figures: ``benchmarks/quality/bench_conformal_candidates.py``).
     """
 
     engine: _core.ConformalRelevance
