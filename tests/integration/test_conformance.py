@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tiny_dancer import _core
+from tiny_dancer import Classifier, _core
 from tiny_dancer.errors import (
     ArtifactChecksumError,
     ArtifactError,
@@ -202,6 +202,30 @@ def test_decision_vectors(vector: dict[str, Any]) -> None:
         assert_same_decision(decide(), expected)
 
 
+@pytest.mark.parametrize("vector", vectors("fastgrnn"))
+def test_fastgrnn_vectors(vector: dict[str, Any]) -> None:
+    """Seen through a head that is the identity: what a binding without the cell itself can do."""
+    dtypes = {"F32": "<f4", "I8": "i1", "U8": "u1", "U16": "<u2"}
+    tensors = {
+        name: np.array(tensor["values"], dtypes[tensor["dtype"]]).reshape(tensor["shape"])
+        for name, tensor in vector["tensors"].items()
+    }
+    inputs, hidden = np.array(vector["inputs"], "<f4"), np.array(vector["hidden"])
+    width = hidden.shape[1]
+    head = {"head.weight": np.eye(width, dtype="<f4"), "head.bias": np.zeros(width, "<f4")}
+    header = {
+        "format": _core.FORMAT,
+        "kind": "classifier",
+        "version": "1.0.0",
+        "labels": [f"value {at}" for at in range(width)],
+        "input": {"kind": "vectors", "dimensions": inputs.shape[1]},
+        "model": {"kind": "fastgrnn"},
+    }
+    classifier = Classifier.from_bytes(_core.artifact_bytes(header, tensors | head))
+    states = classifier.predict_logits([inputs[: step + 1] for step in range(len(inputs))])
+    np.testing.assert_allclose(states, hidden, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("vector", vectors("damages"))
 def test_damaged_artifacts_are_refused(vector: dict[str, Any]) -> None:
     data = damaged(artifact(vector["artifact"]), vector["damage"])
@@ -244,7 +268,7 @@ def test_an_artifact_the_engine_writes_decides_the_same(name: str) -> None:
 def test_artifacts_cover_every_kind() -> None:
     headers = [_core.read_header(artifact(name)) for name in ARTIFACTS]
     assert {h["policy"]["kind"] for h in headers} == {"constant", "threshold", "cost_weight"}
-    assert {b["kind"] for h in headers for b in h["backends"]} == {"linear", "trees", "memory"}
+    assert {b["kind"] for h in headers for b in h["backends"]} == {"linear", "trees", "memory", "fastgrnn"}
     seen = [json.loads(line)["expect"] for line in decision_lines()]
     for field, names in (("reason", _core.REASONS), ("routed_by", _core.ROUTED_BY)):
         assert {expect.get(field) for expect in seen} - {None} == set(names)
