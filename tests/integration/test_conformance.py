@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tiny_dancer import Classifier, _core
+from tiny_dancer import _core
 from tiny_dancer.errors import (
     ArtifactChecksumError,
     ArtifactError,
@@ -200,30 +200,6 @@ def test_decision_vectors(vector: dict[str, Any]) -> None:
         assert type(caught.value) is KINDS[expected["error"]]
     else:
         assert_same_decision(decide(), expected)
-
-
-@pytest.mark.parametrize("vector", vectors("fastgrnn"))
-def test_fastgrnn_vectors(vector: dict[str, Any]) -> None:
-    """Seen through a head that is the identity: what a binding without the cell itself can do."""
-    dtypes = {"F32": "<f4", "I8": "i1", "U8": "u1", "U16": "<u2"}
-    tensors = {
-        name: np.array(tensor["values"], dtypes[tensor["dtype"]]).reshape(tensor["shape"])
-        for name, tensor in vector["tensors"].items()
-    }
-    inputs, hidden = np.array(vector["inputs"], "<f4"), np.array(vector["hidden"])
-    width = hidden.shape[1]
-    head = {"head.weight": np.eye(width, dtype="<f4"), "head.bias": np.zeros(width, "<f4")}
-    header = {
-        "format": _core.FORMAT,
-        "kind": "classifier",
-        "version": "1.0.0",
-        "labels": [f"value {at}" for at in range(width)],
-        "input": {"kind": "vectors", "dimensions": inputs.shape[1]},
-        "model": {"kind": "fastgrnn"},
-    }
-    classifier = Classifier.from_bytes(_core.artifact_bytes(header, tensors | head))
-    states = classifier.predict_logits([inputs[: step + 1] for step in range(len(inputs))])
-    np.testing.assert_allclose(states, hidden, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("vector", vectors("damages"))
