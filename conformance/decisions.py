@@ -123,6 +123,8 @@ DECISIONS: list[tuple[str, str, Described, Described, list[Described]]] = [
     ("one model, excluded", "alone", PLAIN, {"excluded": [0]}, []),
     ("one model, too dear", "alone", LONG, {"max_cost": 1e-09}, []),
     ("one model has no pair for a threshold", "alone", PLAIN, {"threshold": 0.1}, []),
+    # gated
+    *everything("gated"),
 ]
 
 # (explain, artifact, damage): truncate to so many bytes; replace bytes once (as text, of equal length);

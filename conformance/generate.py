@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from conformal_cases import conformal_vectors  # noqa: E402
+from cells import cell_vectors  # noqa: E402
 from decisions import DAMAGES, DECISIONS, damaged  # noqa: E402
 from examples import REFUSED, REQUESTS, TEXTS, expand, to_request  # noqa: E402
 from reference import Encoder, Options, Refusal, Router, featurise  # noqa: E402
@@ -177,6 +178,7 @@ def generate() -> dict[str, bytes]:
         "vectors/features.json": document(feature_vectors(encoder), **encoder_head, tolerance=cues),
         "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
+        "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }
     return files | {f"artifacts/{name}.safetensors": data for name, data in made.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from cells import CellMaker
 from examples import REQUESTS, to_request
 from reference import Features, Request, Router, featurise
 from reference.artifact import FEATURE_SPEC, FORMAT, Tensor, write
@@ -238,11 +239,31 @@ def alone(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Te
     return fields, maker.heads(1, 0, 0.5)
 
 
+def gated(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """Three models without costs, and a FastGRNN with int8 weights and inputs beside trees."""
+    maker = Maker(5, 2, samples)
+    cells = CellMaker(6, "int8", integer_inputs=True)
+    fields = header(
+        encoder,
+        models=[{"name": "small"}, {"name": "middle"}, {"name": "large"}],
+        best_constant=2,
+        backends=[{"kind": "fastgrnn", "name": "gate"}, {"kind": "trees", "name": "cut"}],
+        components=2,
+        policy={"kind": "cost_weight", "cost_weight": 0.0, "unit": "calls"},
+    )
+    tensors = cells.cell("gate", CUES + DIMENSIONS, 6, (0, 2))
+    tensors |= cells.matrix("gate.head.weight", 2, 6)
+    tensors["gate.head.bias"] = maker.singles(2, size=0.2)
+    tensors["gate.cue_mean"] = maker.singles(CUES, size=1.0)
+    tensors["gate.cue_scale"] = maker.singles(CUES, size=0.5)
+    return fields, tensors | maker.trees("cut") | maker.heads(3, 2, 0.7)
+
+
 def make_all(encoder: Encoder) -> dict[str, bytes]:
     """All artifacts by name; each carries the reference's decisions on two requests as self-checks."""
     samples = [featurise(to_request(described), encoder) for _, described in REQUESTS]
     made = {}
-    for make in (pair, five, constant, alone):
+    for make in (pair, five, constant, alone, gated):
         fields, tensors = make(encoder, samples)
         router = Router(write(fields, tensors), encoder)
         for text in ("Which lighthouse is the oldest?", "Add 19 to 23, then halve it."):

@@ -111,6 +111,11 @@ class Weights:
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         self._tensors = tensors
 
+    def dtype(self, name: str) -> str | None:
+        """What the tensor of this name holds, if there is one."""
+        tensor = self._tensors.get(name)
+        return None if tensor is None else tensor.dtype
+
     def get(self, name: str, dtype: str, *shape: int | None) -> list[Any]:
         """Values of a tensor; ``None`` in ``shape`` stands for any size. Singles must be finite."""
         tensor = self._tensors.get(name)

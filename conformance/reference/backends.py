@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import Refusal
+from .fastgrnn import FastGrnn
 from .single import dot, inverse_norm, root, single
 from .word_pieces import DIMENSIONS
 
@@ -191,6 +192,7 @@ BACKENDS: dict[str, Callable[[Weights, str, int], Backend]] = {
     "linear": Linear,
     "trees": Trees,
     "memory": Memory,
+    "fastgrnn": FastGrnn,
 }
 
 

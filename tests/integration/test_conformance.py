@@ -244,7 +244,7 @@ def test_an_artifact_the_engine_writes_decides_the_same(name: str) -> None:
 def test_artifacts_cover_every_kind() -> None:
     headers = [_core.read_header(artifact(name)) for name in ARTIFACTS]
     assert {h["policy"]["kind"] for h in headers} == {"constant", "threshold", "cost_weight"}
-    assert {b["kind"] for h in headers for b in h["backends"]} == {"linear", "trees", "memory"}
+    assert {b["kind"] for h in headers for b in h["backends"]} == {"linear", "trees", "memory", "fastgrnn"}
     seen = [json.loads(line)["expect"] for line in decision_lines()]
     for field, names in (("reason", _core.REASONS), ("routed_by", _core.ROUTED_BY)):
         assert {expect.get(field) for expect in seen} - {None} == set(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -150,8 +151,9 @@ class Classifier:
     def _run(
         self, inputs: Sequence[str] | Vectors
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        if isinstance(inputs, str | bytes):
-            raise RequestError("inputs", "one text", "give a list of texts")
+        if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+            kind = type(inputs).__name__
+            raise RequestError("inputs", kind, "give a list of texts or an array of vectors")
         if self.header["input"]["kind"] == "tokens":
             texts: list[Any] = inputs.tolist() if isinstance(inputs, np.ndarray) else list(inputs)
             label, probabilities, logits = self._engine.predict_texts(texts)

@@ -73,7 +73,8 @@ class Router:
     def __init__(self, artifact: bytes, *, models: Mapping[str, str | ModelInfo] | None = None) -> None:
         """See :meth:`load`; ``artifact`` is the file's bytes."""
         header = _core.read_header(artifact)
-        changes = _changes([model["name"] for model in header["models"]], models or {})
+        # An artifact of another kind has no models; the engine says so.
+        changes = _changes([model["name"] for model in header.get("models", [])], models or {})
         self._engine = _core.Router(artifact, _core.encoder(), changes)
         self.header: dict[str, Any] = json.loads(self._engine.header())
         """Everything about the artifact that is not a weight."""

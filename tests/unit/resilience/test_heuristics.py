@@ -15,7 +15,7 @@ def of(text: str) -> tuple[bool, str]:
     return found.strong, found.rule
 
 
-@pytest.mark.parametrize("text", ["Hi there!", "Tell me a joke about cats.", "Thanks, that was all.", "日本の首都は?"])
+@pytest.mark.parametrize("text", ["Hi there!", "Tell me a joke about cats.", "日本の首都は?"])
 def test_short_chat_is_light(text: str) -> None:
     strong, rule = of(text)
     assert not strong
