@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Year 5138. Milliseconds of any year from 1973 on lie beyond, and are caught.
 LATEST = 1e11
+_INTEGERS = 2**63
 # sqlite-vec's limit for one vector.
 WIDEST = 8192
 # A norm outside says that something else than an embedding is meant; within, float32 dot products stay exact
@@ -38,6 +39,9 @@ def stored_text(
     Raises:
         StorageError: it is none (or ``error``).
     """
+    # The usual case, in one look: what is printable has neither NUL nor surrogates.
+    if type(value) is str and value and value.isprintable():
+        return
     if value is None and optional:
         return
     if not isinstance(value, str):
@@ -53,6 +57,10 @@ def stored_text(
             raise error(field, ascii(value), "give valid Unicode: a surrogate stands alone") from None
 
 
+def _is_number(value: object) -> TypeGuard[float]:
+    return type(value) is float or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
 def number(
     field: str, value: object, *, least: float | None = None, error: type[TinyDancerError] = StorageError
 ) -> None:
@@ -63,7 +71,7 @@ def number(
     """
     if value is None:
         return
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not _is_number(value) or not math.isfinite(value):
         raise error(field, value, "give a finite number")
     if least is not None and value < least:
         raise error(field, value, f"give {least} or more")
@@ -79,7 +87,7 @@ def share(
     """
     if value is None and not required:
         return
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise error(field, value, "give a number between 0 and 1")
 
 
@@ -89,7 +97,7 @@ def integer(field: str, value: object, *, error: type[TinyDancerError] = Storage
     Raises:
         StorageError: it is none (or ``error``).
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+    if type(value) is not int or not 0 <= value < _INTEGERS:
         raise error(field, value, "give a whole number, 0 or more")
 
 
@@ -99,7 +107,7 @@ def utc_seconds(field: str, value: object, *, error: type[TinyDancerError] = Sto
     Raises:
         StorageError: it is none, or looks like milliseconds (or ``error``).
     """
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= LATEST:
+    if not _is_number(value) or not 0 <= value <= LATEST:
         raise error(field, value, f"give UTC seconds since 1970, between 0 and {LATEST:g}, not milliseconds")
 
 
@@ -109,7 +117,7 @@ def limit(value: object) -> None:
     Raises:
         OptionError: it is neither.
     """
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+    if value is not None and (type(value) is not int or value < 1):
         raise OptionError("limit", value, "give a whole number, 1 or more, or None for all")
 
 
@@ -205,7 +213,7 @@ def query(embedding: npt.NDArray[np.float32], k: int, max_distance: float | None
     if not isinstance(embedding, np.ndarray) or embedding.dtype.kind != "f" or embedding.ndim != 1:
         raise CandidateError("query_embedding", _describe(embedding), "give a float32 array of one dimension")
     norm = _norm("query_embedding", embedding)
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+    if type(k) is not int or k < 1:
         raise OptionError("k", k, "give a whole number, 1 or more")
     if max_distance is not None and not 0 <= max_distance <= 2:
         raise OptionError("max_distance", max_distance, "give a cosine distance between 0 and 2")
