@@ -32,6 +32,7 @@ from tiny_dancer.routing import Classifier, Router
 from tiny_dancer.types import Classification, Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
 
 if TYPE_CHECKING:
+    from tiny_dancer._core import CandidateDecision
     from tiny_dancer.evaluation.conformal import (
         AdaptiveConformal,
         SplitConformalClassifier,
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
     )
     from tiny_dancer.evaluation.relevance import ConformalRelevance
     from tiny_dancer.evaluation.results import Evaluation
+    from tiny_dancer.registry import Registry
+    from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
+    from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
+    from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.resilient import ResilientRouter
+    from tiny_dancer.storage import MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import calibrate, evaluate, fit, read_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.estimator import RouterEstimator
@@ -54,7 +62,14 @@ __all__ = [
     "ArtifactSelfCheckError",
     "ArtifactVersionError",
     "Calibrated",
+    "Candidate",
+    "CandidateDecision",
+    "CandidateDecisions",
     "CandidateError",
+    "CandidateRouter",
+    "CandidateRouterConfig",
+    "CandidateSet",
+    "CircuitBreaker",
     "Classification",
     "Classifier",
     "ConformalRelevance",
@@ -66,19 +81,23 @@ __all__ = [
     "FeatureTable",
     "Fitted",
     "Guarantee",
+    "MemoryStorage",
     "MissingExtraError",
     "ModelInfo",
     "NoFeasibleModelError",
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
+    "Registry",
     "RegistryError",
     "RequestError",
+    "ResilientRouter",
     "Router",
     "RouterEstimator",
     "SplitConformalClassifier",
     "SplitConformalRanker",
     "SplitConformalRegressor",
+    "SqliteStorage",
     "StorageError",
     "TinyDancerError",
     "TrainingError",
@@ -93,13 +112,24 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Calibrated": "tiny_dancer.training.calibrate",
+    "Candidate": "tiny_dancer.routing.candidate_set",
+    "CandidateDecision": "tiny_dancer._core",
+    "CandidateDecisions": "tiny_dancer.routing.candidate_answer",
+    "CandidateRouter": "tiny_dancer.routing.candidates",
+    "CandidateRouterConfig": "tiny_dancer.routing.candidate_answer",
+    "CandidateSet": "tiny_dancer.routing.candidate_set",
+    "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
     "Evaluation": "tiny_dancer.evaluation.results",
     "Fitted": "tiny_dancer.training.fit",
+    "MemoryStorage": "tiny_dancer.storage",
+    "Registry": "tiny_dancer.registry",
+    "ResilientRouter": "tiny_dancer.routing.resilient",
     "RouterEstimator": "tiny_dancer.training.estimator",
     "SplitConformalClassifier": "tiny_dancer.evaluation.conformal",
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
+    "SqliteStorage": "tiny_dancer.storage",
     "calibrate": "tiny_dancer.training.api",
     "conformal_quantile": "tiny_dancer.evaluation.conformal",
     "evaluate": "tiny_dancer.training.api",

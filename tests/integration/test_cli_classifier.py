@@ -48,7 +48,7 @@ def test_a_fastgrnn_is_trained_applied_and_judged(folder) -> None:
     )
     for phase in ("baseline, f32", "distilled, f32", "sparse"):
         assert phase in said
-    assert "50.0% of W and U are 0" in said.replace("│", "").replace("\n", "") or "50.0%" in said
+    assert "50.0% of W" in said
     assert not (folder / "cell.safetensors.training").exists()
     judged = json.loads(done("classifier", "evaluate", out, folder / "vectors.npz", "--json"))
     assert judged["rows"] == 120

@@ -23,9 +23,13 @@ def test_quicktour_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_every_command_is_in_the_readme_and_exists() -> None:
-    from tiny_dancer.cli.application import application, data
+    from tiny_dancer.cli.application import application
 
-    listed = set(re.findall(r"^tiny-dancer (data \w+|\w+)", README.read_text(), re.MULTILINE))
+    groups = {group.name: group.typer_instance for group in application.registered_groups}
+    one = rf"^tiny-dancer ((?:{'|'.join(map(str, groups))}) \w+|\w+)"
+    listed = set(re.findall(one, README.read_text(), re.MULTILINE))
     commands = {command.name for command in application.registered_commands}
-    commands |= {f"data {command.name}" for command in data.registered_commands}
+    for name, group in groups.items():
+        assert group is not None
+        commands |= {f"{name} {command.name}" for command in group.registered_commands}
     assert listed == commands

@@ -13,7 +13,10 @@ from tiny_dancer.cli import (
     bench,
     calibrate,
     candidates_eval,
+    candidates_import,
+    candidates_learn,
     candidates_predict,
+    candidates_route,
     candidates_train,
     classifier_evaluate,
     classifier_predict,
@@ -89,6 +92,9 @@ application.command("bench", help=bench.HELP)(bench.bench)
 candidates.command("train", help=candidates_train.HELP)(candidates_train.train)
 candidates.command("eval", help=candidates_eval.HELP)(candidates_eval.evaluate)
 candidates.command("predict", help=candidates_predict.HELP)(candidates_predict.predict)
+candidates.command("import", help=candidates_import.HELP)(candidates_import.import_table)
+candidates.command("route", help=candidates_route.HELP)(candidates_route.route)
+candidates.command("learn", help=candidates_learn.HELP)(candidates_learn.learn)
 classifier.command("train", help=classifier_train.HELP)(classifier_train.train)
 classifier.command("predict", help=classifier_predict.HELP)(classifier_predict.predict)
 classifier.command("evaluate", help=classifier_evaluate.HELP)(classifier_evaluate.evaluate)

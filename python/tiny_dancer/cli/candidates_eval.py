@@ -13,8 +13,8 @@ from tiny_dancer.cli.output import print_json, say
 
 HELP = """Judge how well the memories that answer a question are ranked: recall@1, 5 and 10, and MRR.
 
-A question's candidates are all memories of its own conversation. Beside the scorer: cosine, shared words, their sum.
-Intervals (95 %, bootstrap) are over questions.
+A question's candidates are all memories of its own conversation. Beside the scorer: cosine, shared words, their
+sum. Intervals (95 %, bootstrap) are over questions.
 
 Example: tiny-dancer candidates eval memories.parquet questions.parquet --artifact candidates.safetensors"""
 

@@ -15,7 +15,8 @@ HELP = """Write the memories ranked first for every question of a table.
 The output has one row a question, in the input's order: `memory_ids` (best first) and their `scores`. An evidence
 column is never read and may be absent.
 
-Example: tiny-dancer candidates predict candidates.safetensors memories.parquet questions.parquet --out ranked.parquet"""
+Example: tiny-dancer candidates predict candidates.safetensors memories.parquet questions.parquet --out
+ranked.parquet"""
 
 
 def predict(

@@ -19,7 +19,9 @@ MemoriesTable = Annotated[
 QuestionsTable = Annotated[
     Path, typer.Argument(metavar="QUESTIONS", help="conversation, question, evidence: Parquet, CSV or JSONL.")
 ]
-CandidateArtifact = Annotated[str, typer.Argument(metavar="ARTIFACT", help="Path of a candidate scorer's artifact.")]
+CandidateArtifact = Annotated[
+    str, typer.Argument(metavar="ARTIFACT", help="Path of a candidate scorer's artifact.")
+]
 
 
 def show(found: RankingEvaluation) -> None:
@@ -30,7 +32,9 @@ def show(found: RankingEvaluation) -> None:
     for column in ("", *METRICS):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for method, figures in found.metrics.items():
-        cells = (f"{each.estimate:.3f} [{each.low:.3f}, {each.high:.3f}]" for each in map(figures.get, METRICS) if each)
+        cells = (
+            f"{each.estimate:.3f} [{each.low:.3f}, {each.high:.3f}]" for each in map(figures.get, METRICS) if each
+        )
         table.add_row(method, *cells)
     console().print(table)
 

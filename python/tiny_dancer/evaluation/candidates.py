@@ -30,7 +30,8 @@ class RankingEvaluation:
 
     Attributes:
         questions: how many.
-        metrics: method → metric (`recall@1`, `recall@5`, `recall@10`, `mrr`) → mean over questions with its interval.
+        metrics: method → metric (`recall@1`, `recall@5`, `recall@10`, `mrr`) → mean over questions with its
+            interval.
         differences: method → metric → the first method minus this one, paired question by question.
     """
 

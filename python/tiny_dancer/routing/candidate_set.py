@@ -194,7 +194,7 @@ class CandidateSet:
             return matrix, False
         if given:
             where = f"candidates[{given[0]}].embedding"
-            raise CandidateError(where, "given", "this set encodes text itself: leave embeddings out, or make a new set")
+            raise CandidateError(where, "given", "this set encodes text itself: leave it out, or make a new set")
         if self._native is not None and not self._encoded:
             if self._dimensions is None:
                 return None, False

@@ -12,7 +12,11 @@ from tiny_dancer.routing.router import Router
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOADERS: dict[str, Callable[[bytes], object]] = {"request-router": Router, "classifier": Classifier}
+LOADERS: dict[str, Callable[[bytes], object]] = {
+    "request-router": Router,
+    "classifier": Classifier,
+    "candidates": _core.CandidateScorer,
+}
 """Kind, as the header says it → what loads it."""
 
 

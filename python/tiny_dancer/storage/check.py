@@ -61,20 +61,24 @@ def _is_number(value: object) -> TypeGuard[float]:
     return type(value) is float or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
-def number(
-    field: str, value: object, *, least: float | None = None, error: type[TinyDancerError] = StorageError
-) -> None:
-    """A finite number, not below ``least``; None passes.
+def number(field: str, value: object) -> None:
+    """A finite number.
+
+    Raises:
+        StorageError: it is none.
+    """
+    if not (_is_number(value) and -math.inf < value < math.inf):
+        raise StorageError(field, value, "give a finite number")
+
+
+def amount(field: str, value: object, *, error: type[TinyDancerError] = StorageError) -> None:
+    """A finite number, 0 or more.
 
     Raises:
         StorageError: it is none (or ``error``).
     """
-    if value is None:
-        return
-    if not _is_number(value) or not math.isfinite(value):
-        raise error(field, value, "give a finite number")
-    if least is not None and value < least:
-        raise error(field, value, f"give {least} or more")
+    if not (_is_number(value) and 0 <= value < math.inf):
+        raise error(field, value, "give a finite number, 0 or more")
 
 
 def share(
@@ -158,7 +162,7 @@ def _fields(where: str, record: CandidateRecord) -> None:
         utc_seconds(f"{where}.last_accessed_at", record.last_accessed_at, error=kind)
     integer(f"{where}.access_count", record.access_count, error=kind)
     integer(f"{where}.trial_count", record.trial_count, error=kind)
-    number(f"{where}.success_count", record.success_count, least=0, error=kind)
+    amount(f"{where}.success_count", record.success_count, error=kind)
     if record.success_count > record.trial_count:
         raise kind(f"{where}.success_count", record.success_count, f"give {record.trial_count} (trials) or less")
     share(f"{where}.confidence", record.confidence, error=kind)

@@ -10,7 +10,7 @@ from tiny_dancer.training.fastgrnn import reference
 from tiny_dancer.training.fastgrnn.optimise import Plan
 from tiny_dancer.training.fastgrnn.ranker import Rankings, fit_ranker
 
-PLAN = Plan(epochs=30, batch=8, learning_rate=1e-2, weight_decay=1e-3, patience=10)
+PLAN = Plan(epochs=25, batch=8, learning_rate=1e-2, weight_decay=1e-3, patience=10)
 
 
 def lists(queries=40, candidates=20, seed=0):

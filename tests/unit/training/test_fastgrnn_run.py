@@ -32,7 +32,7 @@ TINY = Settings(
     teacher_hidden=4,
     forms=("int8",),
 )
-ENOUGH = replace(SHORT, epochs=25, learning_rate=1e-2)
+ENOUGH = replace(SHORT, epochs=12, learning_rate=1e-2)
 
 
 def order_matters(n=240, seed=0):
@@ -53,7 +53,7 @@ def test_every_form_learns_what_the_mean_cannot_tell(tmp_path) -> None:
         plan=ENOUGH,
         distil_plan=ENOUGH,
         teacher_plan=ENOUGH,
-        prune_plan=replace(ENOUGH, epochs=20),
+        prune_plan=replace(ENOUGH, epochs=14),
         sparsity=0.8,
         forms=("f32", "sparse", "int4", "int8"),
     )
@@ -84,7 +84,7 @@ def test_every_form_learns_what_the_mean_cannot_tell(tmp_path) -> None:
     classifier = Classifier.from_bytes(fitted.artifact)
     found = judge(classifier, fresh)
     assert found.accuracy > 0.9
-    assert found.interval[0] < found.accuracy < found.interval[1]
+    assert found.interval[0] < found.accuracy <= found.interval[1]
     assert found.rows == 400
     assert found.calibration_error < 0.15
     header = classifier.header
@@ -130,7 +130,7 @@ def test_texts_are_learned_with_the_words_order() -> None:
         f"the {a} dog sees the {b} cat" for a, b in pairs
     ]
     labels = ["cat"] * len(pairs) + ["dog"] * len(pairs)
-    settings = replace(TINY, hidden=24, plan=replace(ENOUGH, epochs=12), step_dropout=0.0)
+    settings = replace(TINY, hidden=24, plan=ENOUGH, step_dropout=0.0)
     fitted = fit_classifier(Examples(tuple(labels), tuple(texts), None), settings=settings)
     assert fitted.model == "fastgrnn"
     phases = {phase.name: phase.accuracy for phase in fitted.phases}

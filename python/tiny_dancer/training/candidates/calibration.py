@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MOST_KNOTS = 64
 ALPHA = 0.1
+TOP = 10
+"""p-values are about candidates that were ranked this high: nearly all others are plainly irrelevant, and
+calibrated on them everything at the top would look certain to be one or the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,12 @@ class Calibration:
 def calibrate(lists: Lists, scores: Floats) -> Calibration:
     """Calibrates scores float64 [n] of lists they were not trained on.
 
-    Out-of-fold scores come from scorers trained on less than the one they speak for, so what split conformal promises
-    holds approximately (cross-conformal, Vovk 2015), and for further questions like these ones.
+    Out-of-fold scores come from scorers trained on less than the one they speak for, so what split conformal
+    promises holds approximately (cross-conformal, Vovk 2015), and for further questions like these ones.
     """
     tensors = probability_map(scores, lists.relevant.astype(np.float64), np.ones(len(scores)))
-    relevance = ConformalRelevance.conformalize(scores, lists.relevant, question=lists.question)
+    top = _top(lists, scores)
+    relevance = ConformalRelevance.conformalize(scores[top], lists.relevant[top], question=lists.question[top])
     prediction = None
     # With fewer questions no number of candidates would do.
     if len(lists) >= 1 / ALPHA:
@@ -57,6 +61,13 @@ def calibrate(lists: Lists, scores: Floats) -> Calibration:
     )
 
 
+def _top(lists: Lists, scores: Floats) -> Ints:
+    """The rows of each question's ``TOP`` highest scores; equal scores as the engine orders them."""
+    order = np.lexsort((lists.tie, -scores, lists.question))
+    place = np.arange(len(order)) - lists.offsets[lists.question]
+    return np.sort(order[place < TOP])
+
+
 def p_value_tensors(relevance: ConformalRelevance) -> dict[str, npt.NDArray[np.float32]]:
     """Its scores as a candidate artifact names them."""
     return {name.replace("conformal.", "relevance."): values for name, values in relevance.tensors().items()}
@@ -65,8 +76,8 @@ def p_value_tensors(relevance: ConformalRelevance) -> dict[str, npt.NDArray[np.f
 def probability_map(scores: Floats, relevant: Floats, weight: Floats) -> dict[str, npt.NDArray[np.float32]]:
     """Rising map from score to probability of relevance, at most 64 knots; linear in between.
 
-    Isotonic regression with one knot a block. Each block counts half a row more of either kind: the highest block is
-    often a handful of rows, all relevant, which is no certainty (Krichevsky and Trofimov 1981).
+    Isotonic regression with one knot a block. Each block counts half a row more of either kind: the highest block
+    is often a handful of rows, all relevant, which is no certainty (Krichevsky and Trofimov 1981).
 
     Args:
         scores: float64 [n].

@@ -115,15 +115,15 @@ class Questions:
 def read_memories(path: Path | str) -> Memories:
     """Reads a table of memories (Parquet, CSV or JSONL; CSV and JSONL also gzipped).
 
-    Columns: `conversation`, `memory_id` (unique within a conversation) and `text`; optional `session` (memories of one
-    session are each other's neighbours, in the order of the file; without it the conversation is one session),
-    `created_at` (as :attr:`Candidate.created_at`), `embedding` (a list of numbers), `access_count`, `success_rate`,
-    `trials` and `confidence`. Any other column of text is a property of the memory (`speaker`, say); other columns are
-    left out with a :class:`DataWarning`.
+    Columns: `conversation`, `memory_id` (unique within a conversation) and `text`; optional `session` (memories of
+    one session are each other's neighbours, in the order of the file; without it the conversation is one session),
+    `created_at` (as :attr:`Candidate.created_at`), `embedding` (a list of numbers), `access_count`,
+    `success_rate`, `trials` and `confidence`. Any other column of text is a property of the memory (`speaker`,
+    say); other columns are left out with a :class:`DataWarning`.
 
     Raises:
-        DataError: a column is missing or of the wrong type, an id is missing or there twice, a text is empty, a value
-            is out of range. Names column, row, value and remedy.
+        DataError: a column is missing or of the wrong type, an id is missing or there twice, a text is empty, a
+            value is out of range. Names column, row, value and remedy.
     """
     checker = _open(path, lambda name: name not in IGNORED_COLUMNS, ("conversation", "memory_id", "text"))
     table = checker.table
@@ -136,7 +136,9 @@ def read_memories(path: Path | str) -> Memories:
     embeddings = _embeddings(checker)
     numbers: dict[str, list[float | None]] = {}
     for name in (*_RATES, *_COUNTS):
-        highest, remedy = (1.0, "give a share in [0, 1]") if name in _RATES else (math.inf, "give a count of 0 or more")
+        highest, remedy = (
+            (1.0, "give a share in [0, 1]") if name in _RATES else (math.inf, "give a count of 0 or more")
+        )
         numbers[name] = _numbers(checker, name, highest, remedy)
     properties = _properties(checker)
     seen: set[tuple[str, str]] = set()
@@ -146,7 +148,9 @@ def read_memories(path: Path | str) -> Memories:
         conversation, memory_id, time = conversations[row], ids[row], times[row]
         if (conversation, memory_id) in seen:
             where = f"in conversation {conversation}, row {row + 1} of {table.name}"
-            raise DataError("memory_id", f"{memory_id!r} twice {where}", "give each memory of a conversation its own id")
+            raise DataError(
+                "memory_id", f"{memory_id!r} twice {where}", "give each memory of a conversation its own id"
+            )
         seen.add((conversation, memory_id))
         found.setdefault(conversation, []).append(
             Candidate(
@@ -165,7 +169,8 @@ def read_memories(path: Path | str) -> Memories:
         {name: tuple(memories) for name, memories in found.items()},
         latest,
         _digest(
-            (conversations, ids, texts, sessions, times, *properties, *properties.values(), *numbers.values()), embeddings
+            (conversations, ids, texts, sessions, times, *properties, *properties.values(), *numbers.values()),
+            embeddings,
         ),
         table.name,
     )
@@ -194,7 +199,9 @@ def read_questions(path: Path | str, memories: Memories, *, require_evidence: bo
         if name not in memories.conversations:
             near = get_close_matches(name, memories.conversations, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise checker.fault("conversation", row, name, f"{hint}{memories.name} has no memories of it: add them")
+            raise checker.fault(
+                "conversation", row, name, f"{hint}{memories.name} has no memories of it: add them"
+            )
     texts = _filled(checker, "question", "ask something, or drop the row")
     times = _times(checker, "asked_at")
     embeddings = _embeddings(checker)
@@ -208,7 +215,9 @@ def read_questions(path: Path | str, memories: Memories, *, require_evidence: bo
         questions.append(Question(conversation, texts[row], now, embeddings[row], evidence))
     if unknown:
         warnings.warn(
-            DataWarning(f"evidence of {table.name} names {unknown:,} memories that {memories.name} lacks: left out"),
+            DataWarning(
+                f"evidence of {table.name} names {unknown:,} memories that {memories.name} lacks: left out"
+            ),
             stacklevel=2,
         )
     left_out = sum(not question.evidence for question in questions) if require_evidence else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +100,13 @@ def build(
         for row, score in zip(features, scores, strict=True)
     ]
     return _core.with_header(bare, {**header, "self_check": checks})
+
+
+def float_tensor(data: bytes, name: str) -> npt.NDArray[np.float64]:
+    """A float32 tensor of an artifact that the engine has loaded, which checked every size and the checksum."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    first, last = json.loads(data[8:start])[name]["data_offsets"]
+    return np.frombuffer(data[start + first : start + last], "<f4").astype(np.float64)
 
 
 def metrics_header(evaluation: RankingEvaluation) -> dict[str, Any]:

@@ -31,8 +31,8 @@ Scorer = Literal["linear", "fastgrnn", "auto"]
 SCORERS: tuple[Scorer, ...] = ("linear", "fastgrnn", "auto")
 FEWEST_QUESTIONS = 10
 PENALTIES = (3e-2, 1e-2, 3e-3, 1e-3)
-"""Of squared weights, tried from strong to weak. Over the six ways to train on two of four conversations and test on
-the others, recall@5 was .761, .760, .759 and .758: the choice matters little."""
+"""Of squared weights, tried from strong to weak. Over the six ways to train on two of four conversations and test
+on the others, recall@5 was .761, .760, .759 and .758: the choice matters little."""
 _MOST_FOLDS = 10
 _FOLDS_OF_QUESTIONS = 5
 
@@ -87,10 +87,10 @@ def fit_candidates(
 ) -> FittedCandidates:
     """Trains a scorer of candidates; equal input gives equal bytes.
 
-    The default is a weight a feature, fitted to whole lists: over the six ways to train on two of four conversations
-    of LoCoMo and test on the others it ranks as well as a FastGRNN step over the same features and better than pairwise,
-    pointwise and boosted ones, in a hundredth of the time. ``auto`` trains both and takes the FastGRNN only where
-    questions held out from training say it is better.
+    The default is a weight a feature, fitted to whole lists: over the six ways to train on two of four
+    conversations of LoCoMo and test on the others it ranks as well as a FastGRNN step over the same features and
+    better than pairwise, pointwise and boosted ones, in a hundredth of the time. ``auto`` trains both and takes
+    the FastGRNN only where questions held out from training say it is better.
 
     What is chosen, calibrated and reported rests on questions of conversations that were not trained on; with one
     conversation, on a fifth of its questions in turn.
@@ -117,7 +117,9 @@ def fit_candidates(
     sets = memories.sets()
     lists = make_lists(_core.CandidateScorer(), sets, answerable)
     if lists.relevant.all():
-        raise TrainingError("evidence", "every memory of every conversation", "give memories that answer nothing, too")
+        raise TrainingError(
+            "evidence", "every memory of every conversation", "give memories that answer nothing, too"
+        )
     progress("features")
     task = _Task(lists, _folds(lists, seed), sets, answerable, seed)
     trained: dict[str, _Trained] = {}
@@ -149,7 +151,9 @@ def fit_candidates(
         },
     }
     artifact = export.build(chosen, best.tensors, calibrate(lists, best.held_out), rest, created=created)
-    return FittedCandidates(artifact, chosen, because, evaluation, len(answerable), len(questions) - len(answerable))
+    return FittedCandidates(
+        artifact, chosen, because, evaluation, len(answerable), len(questions) - len(answerable)
+    )
 
 
 def steps(memories: Memories, scorer: str) -> int:
@@ -209,7 +213,7 @@ def _fastgrnn(task: _Task, progress: Callable[[str], None]) -> _Trained:
     held_out = np.empty(len(task.lists.features))
     for fold in np.unique(task.fold):
         bare = export.build("fastgrnn", fitted(np.flatnonzero(task.fold != fold)), None, {})
-        judged = [task.questions[place] for place in np.flatnonzero(task.fold == fold)]
+        judged = [each for each, own in zip(task.questions, task.fold, strict=True) if own == fold]
         held_out[task.fold[question] == fold] = make_lists(_core.CandidateScorer(bare), task.sets, judged).scores
         progress("fastgrnn, held out")
     tensors = fitted(np.arange(len(task.lists)))
@@ -221,7 +225,9 @@ def _choice(trained: Mapping[str, _Trained], lists: Lists, asked: str) -> tuple[
     if len(trained) == 1:
         return asked, "asked for" if asked != "linear" else "linear: the simplest that ranks as well as any"
     ranks = {name: lists.ranks(each.held_out) for name, each in trained.items()}
-    gain = evaluate_rankings({"fastgrnn": ranks["fastgrnn"], "linear": ranks["linear"]}).differences["linear"]["mrr"]
+    gain = evaluate_rankings({"fastgrnn": ranks["fastgrnn"], "linear": ranks["linear"]}).differences["linear"][
+        "mrr"
+    ]
     figures = f"MRR {gain.estimate:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}, on held-out questions"
     if gain.above_zero:
         return "fastgrnn", f"fastgrnn ranks better than linear ({figures})"

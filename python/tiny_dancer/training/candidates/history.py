@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _FEATURE_BYTES = 4 * len(_core.CANDIDATE_FEATURES)
 _OWN_SCORES = (0, 2)
-"""Levels at which a scorer looked at this very query: 0 learned, 2 the combination without training. A cached answer's
-features belong to another query; at level 3 there are none."""
+"""Levels at which a scorer looked at this very query: 0 learned, 2 the combination without training. A cached
+answer's features belong to another query; at level 3 there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,9 @@ def load_scorer(path: Path | str) -> bytes:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ArtifactError("artifact", f"{path}: {error.strerror}", "give the path of a candidate artifact") from error
+        raise ArtifactError(
+            "artifact", f"{path}: {error.strerror}", "give the path of a candidate artifact"
+        ) from error
     _core.CandidateScorer(data)
     return data
 
@@ -53,7 +55,12 @@ def scorer_name(artifact: bytes | None) -> str:
 
 
 def evaluate_candidates(
-    memories: Memories, questions: Questions, artifact: bytes | None = None, *, quantised: bool = False, seed: int = 0
+    memories: Memories,
+    questions: Questions,
+    artifact: bytes | None = None,
+    *,
+    quantised: bool = False,
+    seed: int = 0,
 ) -> RankingEvaluation:
     """Judges a scorer, or the combination without training, beside the baselines.
 
@@ -78,7 +85,9 @@ def evaluate_candidates(
     return evaluate_rankings(methods, seed=seed)
 
 
-def predict_candidates(artifact: bytes | None, memories: Memories, questions: Questions, *, k: int) -> list[Ranking]:
+def predict_candidates(
+    artifact: bytes | None, memories: Memories, questions: Questions, *, k: int
+) -> list[Ranking]:
     """The k best memories of each question, in the questions' order; fewer where its conversation has fewer.
 
     Raises:

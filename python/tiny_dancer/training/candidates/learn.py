@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,8 +45,8 @@ class Learned:
         reason: why, in words.
         learned_from: earlier answers that helped.
         judged_on: later answers that helped, none of them learned from.
-        gain: mean reciprocal rank, corrected for position, of the new scorer minus that in force, with a 95 % interval
-            over queries; None where nothing was judged.
+        gain: mean reciprocal rank, corrected for position, of the new scorer minus that in force, with a 95 %
+            interval over queries; None where nothing was judged.
         propensity: how likely each position is looked at, from the earlier answers.
         left_out: answers that could not be learned from, by reason.
     """
@@ -63,18 +63,18 @@ class Learned:
 def learn_from_use(
     storage: Storage, in_force: bytes | None = None, *, seed: int = 0, created: str = ""
 ) -> Learned:
-    """Learns from which candidates helped, and proposes a new scorer only where later answers show that it is better.
+    """Learns from which candidates helped; proposes a new scorer only where later answers show it to be better.
 
-    A candidate that did not help may not have been seen: each that did counts by the inverse of the chance that its
-    position is looked at (Joachims, Swaminathan and Schnabel 2017), estimated by :func:`estimate_propensity`, at most
-    ten times. Candidates that were not shown tell nothing and count as nothing. Weights are drawn to those of the scorer
-    in force, because the few candidates shown say little about all that were not.
+    A candidate that did not help may not have been seen: each that did counts by the inverse of the chance that
+    its position is looked at (Joachims, Swaminathan and Schnabel 2017), estimated by :func:`estimate_propensity`,
+    at most ten times. Candidates that were not shown tell nothing and count as nothing. Weights are drawn to those
+    of the scorer in force, because the few candidates shown say little about all that were not.
 
-    The first 70 % of the answers are learned from; the rest decide: new and old scorer rank what was shown, judged by
-    reciprocal ranks of what helped, weighted as above. The new one is proposed where the lower bound of the paired
-    difference, resampled by query, is above zero. It is then calibrated on those answers: confidence is the chance of
-    being marked helpful when seen; p-values count as irrelevant what was marked so, or passed over in favour of one
-    shown below it (Joachims 2002).
+    The first 70 % of the answers are learned from; the rest decide: new and old scorer rank what was shown, judged
+    by reciprocal ranks of what helped, weighted as above. The new one is proposed where the lower bound of the
+    paired difference, resampled by query, is above zero. It is then calibrated on those answers: confidence is the
+    chance of being marked helpful when seen; p-values count as irrelevant what was marked so, or passed over in
+    favour of one shown below it (Joachims 2002).
 
     Args:
         storage: with routing history and feedback about candidates.
@@ -111,7 +111,8 @@ def learn_from_use(
         return Learned(None, reason, len(learned), len(later), None, propensity, left_out)
     target = later.helped / _positions(propensity, later)
     gain = _gain(later, target, scorer(later.features), later.score if old is None else old(later.features), seed)
-    figures = f"MRR {gain.estimate:+.4f}, 95 % interval {gain.low:+.4f} to {gain.high:+.4f}, on {len(later):,} later answers"
+    interval = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
+    figures = f"MRR {gain.estimate:+.4f}, {interval}, on {len(later):,} later answers"
     if not gain.above_zero:
         reason = f"not shown to be better ({figures}): the scorer in force stays"
         return Learned(None, reason, len(learned), len(later), gain, propensity, left_out)
@@ -149,10 +150,10 @@ def _positions(propensity: Propensity, rows: History) -> Floats:
 def _linear_of(artifact: bytes | None) -> LinearScorer | None:
     if artifact is None or _core.read_header(artifact)["scorer"] != "linear":
         return None
-    tensors: dict[str, npt.NDArray[Any]] = _core.read_tensors(artifact)
-    return LinearScorer(
-        *(tensors[name].astype(np.float64) for name in ("feature.mean", "feature.scale", "linear.weight"))
+    mean, scale, weight = (
+        export.float_tensor(artifact, name) for name in ("feature.mean", "feature.scale", "linear.weight")
     )
+    return LinearScorer(mean, scale, weight)
 
 
 def _fitted(rows: History, target: Floats, old: LinearScorer | None, seed: int) -> tuple[LinearScorer, float]:
@@ -185,7 +186,9 @@ def _part(standard: Standardised, rows: npt.NDArray[np.bool_]) -> Standardised:
     return Standardised(standard.values[rows], standard.mean, standard.scale)
 
 
-def _path(rows: Standardised, target: Floats, offsets: Any, direction: Floats) -> list[LinearScorer]:
+def _path(
+    rows: Standardised, target: Floats, offsets: npt.NDArray[np.int64], direction: Floats
+) -> list[LinearScorer]:
     """One scorer a penalty, drawn to ``direction`` at the length that explains best what helped."""
     along = Standardised((rows.values @ direction)[:, None], np.zeros(1), np.ones(1))
     length = max(float(fit_linear(along, target, offsets, l2=_RIDGE).weight[0]), 0.0)

@@ -81,10 +81,12 @@ def fit_linear(
     anchor: Floats | None = None,
     start: Floats | None = None,
 ) -> LinearScorer:
-    """Weights that minimise the listwise loss (ListNet's top-one cross entropy, Cao et al. 2007) plus l2·‖w - anchor‖².
+    """Weights that minimise the listwise loss (ListNet's top-one cross entropy, Cao et al. 2007) plus l2·‖w -
+    anchor‖².
 
-    The loss of a list is Σ targetᵢ · (log Σ exp scoreⱼ - scoreᵢ); the mean is over the mass of all targets, so that a
-    list counts by what its targets add up to. Convex: the start does not matter. Equal input gives equal weights.
+    The loss of a list is Σ targetᵢ · (log Σ exp scoreⱼ - scoreᵢ); the mean is over the mass of all targets, so
+    that a list counts by what its targets add up to. Convex: the start does not matter. Equal input gives equal
+    weights.
 
     Args:
         rows: n candidates, list below list.

@@ -77,7 +77,8 @@ class Lists:
         """Per question the ranks of its relevant candidates under ``scores`` [n]."""
         bounds = zip(self.offsets[:-1], self.offsets[1:], strict=True)
         return [
-            relevant_ranks(scores[start:end], self.relevant[start:end], self.tie[start:end]) for start, end in bounds
+            relevant_ranks(scores[start:end], self.relevant[start:end], self.tie[start:end])
+            for start, end in bounds
         ]
 
     def baselines(self) -> dict[str, list[Ints]]:

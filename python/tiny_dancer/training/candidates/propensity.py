@@ -51,10 +51,11 @@ class Propensity:
 def estimate_propensity(history: History) -> Propensity:
     """Estimates propensities from candidates shown for the same query at several positions.
 
-    That is intervention harvesting (Agarwal et al. 2019): versions, new memories and passing time move candidates about,
-    and what a candidate is worth for a query stays. Help is examination times relevance; relevance cancels out of the
-    likelihood given how often a pair helped in all (Poisson regression with fixed effects, Hausman, Hall and Griliches
-    1984). Drawn to 1 / position (eta 1 ± 0.5) with deviations of a factor e^±0.3: without such pairs it stays there.
+    That is intervention harvesting (Agarwal et al. 2019): versions, new memories and passing time move candidates
+    about, and what a candidate is worth for a query stays. Help is examination times relevance; relevance cancels
+    out of the likelihood given how often a pair helped in all (Poisson regression with fixed effects, Hausman,
+    Hall and Griliches 1984). Drawn to 1 / position (eta 1 ± 0.5) with deviations of a factor e^±0.3: without such
+    pairs it stays there.
     """
     positions = int(history.rank.max()) + 1 if len(history.rank) else 1
     pairs, where = np.unique(history.pair[history.pair >= 0], return_inverse=True)

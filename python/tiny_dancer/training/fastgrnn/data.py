@@ -100,7 +100,9 @@ def read_examples(path: Path, *, label_column: str | None = None, require_label:
     table = read_raw(path, lambda name: name in wanted)
     checker = Checker(table)
     if "text" not in table.columns:
-        raise DataError("text", f"no such column in {table.name}: {', '.join(table.names)}", "name the texts' column so")
+        raise DataError(
+            "text", f"no such column in {table.name}: {', '.join(table.names)}", "name the texts' column so"
+        )
     texts = checker.texts("text")
     for row, text in enumerate(texts):
         if text is None or not text.strip():
@@ -184,7 +186,11 @@ def with_known_labels(examples: Examples, labels: Sequence[str], like: Examples 
     """The examples whose label is one of ``labels``; a warning names the others."""
     if like is not None and (
         (examples.vectors is None) != (like.vectors is None)
-        or (examples.vectors is not None and like.vectors is not None and examples.vectors.shape[2] != like.vectors.shape[2])
+        or (
+            examples.vectors is not None
+            and like.vectors is not None
+            and examples.vectors.shape[2] != like.vectors.shape[2]
+        )
     ):
         raise DataError("validation", f"{examples.name} holds other inputs than {like.name}", "give the same kind")
     known = np.isin(examples.label, labels)

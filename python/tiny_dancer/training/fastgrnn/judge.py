@@ -67,6 +67,6 @@ def judge(classifier: Classifier, examples: Examples) -> Judged:
         accuracy=float(right.mean()),
         interval=wilson(int(right.sum()), len(right)),
         macro_f1=float(f1.mean()),
-        log_loss=float(-np.log(chosen).mean()),
+        log_loss=float(np.log(1 / chosen).mean()),
         calibration_error=float(np.abs(gaps).sum() / len(label)),
     )

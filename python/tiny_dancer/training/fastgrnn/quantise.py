@@ -108,7 +108,13 @@ def _largest(values: Array) -> float:
 
 
 def cell_tensors(
-    model: Parameters, prefix: str, form: Form, kind: Activation, scales: Scales | None = None, *, sparse: bool = False
+    model: Parameters,
+    prefix: str,
+    form: Form,
+    kind: Activation,
+    scales: Scales | None = None,
+    *,
+    sparse: bool = False,
 ) -> Tensors:
     """A cell's tensors by the engine's names, under ``prefix``; without ``scales`` activations stay float32."""
     tensors: Tensors = {

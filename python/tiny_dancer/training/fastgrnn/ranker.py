@@ -92,8 +92,13 @@ def fit_ranker(
     if validation is None:
         queries = np.random.default_rng(seed).permutation(np.unique(rows.query))
         if len(queries) < FEWEST_QUERIES:
-            raise TrainingError("query", f"{len(queries)} that can be learned from", f"give {FEWEST_QUERIES} or more")
-        rows, held_out = rows.of_queries(queries[len(queries) // 5 :]), rows.of_queries(queries[: len(queries) // 5])
+            raise TrainingError(
+                "query", f"{len(queries)} that can be learned from", f"give {FEWEST_QUERIES} or more"
+            )
+        rows, held_out = (
+            rows.of_queries(queries[len(queries) // 5 :]),
+            rows.of_queries(queries[: len(queries) // 5]),
+        )
     else:
         held_out = _checked(validation.features, validation.relevance, validation.query, "validation.")
     mean, deviation = rows.features.mean(0), rows.features.std(0)
@@ -153,7 +158,9 @@ def _checked(
         raise TrainingError(f"{prefix}features", f"shape {features.shape}", "give [candidates, features]")
     for name, values in (("relevance", relevance), ("query", query)):
         if values.shape != (len(features),):
-            raise TrainingError(f"{prefix}{name}", f"shape {values.shape}", f"give one for each of {len(features)}")
+            raise TrainingError(
+                f"{prefix}{name}", f"shape {values.shape}", f"give one for each of {len(features)}"
+            )
     relevance = relevance.astype(np.float64)
     if not np.isfinite(features).all():
         row, column = np.argwhere(~np.isfinite(features))[0]

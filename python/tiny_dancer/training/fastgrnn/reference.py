@@ -121,7 +121,7 @@ def logits(tensors: Tensors, state: Floats, prefix: str = "head") -> Floats:
 
 
 def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-x)), np.float32)
+    return np.asarray(1 / (1 + np.exp(np.clip(-x, -80, 80))), np.float32)
 
 
 def _piecewise_sigmoid(x: Floats) -> Floats:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _STOPPING = 0.15
 _INPUT_DROPOUT, _STATE_DROPOUT = 0.3, 0.2
-_PLAN = Plan(epochs=40, batch=64, learning_rate=3e-3, weight_decay=0.1, patience=10)
+_PLAN = Plan(epochs=40, batch=64, learning_rate=3e-3, weight_decay=0.1, patience=10, fewest_steps=500)
 
 
 def fit_regressor(

@@ -138,9 +138,14 @@ def fit_classifier(
     split = data.split(examples, validation, settings.seed)
     names = tuple(sorted(set(examples.label)))
     number = {name: at for at, name in enumerate(names)}
-    label = [np.array([number[each] for each in part.label]) for part in (split.learning, split.stopping, split.held_out)]
+    label = [
+        np.array([number[each] for each in part.label])
+        for part in (split.learning, split.stopping, split.held_out)
+    ]
     steps = None if split.learning.texts is None else data.most_steps(split.learning)
-    run = _Run(split, names, label, steps, settings, version, created, _checkpoints(checkpoint, split, settings), progress)
+    run = _Run(
+        split, names, label, steps, settings, version, created, _checkpoints(checkpoint, split, settings), progress
+    )
 
     found: dict[str, _Made] = {}
     if kind != "bag":
@@ -155,9 +160,7 @@ def fit_classifier(
         chosen = "fastgrnn" if difference.estimate > 0 else "bag"
         because = report.verdict(chosen, difference)
     run.checkpoints.clear()
-    return FittedClassifier(
-        found[chosen].artifact, chosen, tuple(run.table), difference, because, split
-    )
+    return FittedClassifier(found[chosen].artifact, chosen, tuple(run.table), difference, because, split)
 
 
 def _checkpoints(folder: Path | None, split: data.Split, settings: Settings) -> Checkpoints:
@@ -270,9 +273,7 @@ class _Run:
             )
         return export.export_cell(model, self.settings.activation, form, scales)
 
-    def _judge(
-        self, name: str, exported: Exported, stopping: data.Inputs, epochs: int, note: str = ""
-    ) -> _Made:
+    def _judge(self, name: str, exported: Exported, stopping: data.Inputs, epochs: int, note: str = "") -> _Made:
         temperature = export.fit_temperature(export.cell_logits(exported, stopping), self.label[1])
         return self._made(name, exported, temperature, epochs, note)
 
@@ -312,9 +313,7 @@ class _Run:
         some = [held_out.rows(np.array([row])).inputs for row in range(min(64, len(held_out)))]
         microseconds, ratio = report.timed([partial(classifier.predict_proba, each) for each in some])
         self.table.append(
-            report.Phase(
-                name, len(artifact), int(right.sum()), len(right), microseconds, ratio, epochs, note
-            )
+            report.Phase(name, len(artifact), int(right.sum()), len(right), microseconds, ratio, epochs, note)
         )
         return _Made(artifact, right)
 

@@ -137,7 +137,15 @@ def teacher_logits(
         rows = {"values": own[0], "length": learning[0].length, "label": learning[1]}
         phase = f"teacher {member + 1}"
         learned = optimise(
-            start, loss, rows, judge, plan, seed=seed + member, phase=phase, checkpoints=checkpoints, progress=progress
+            start,
+            loss,
+            rows,
+            judge,
+            plan,
+            seed=seed + member,
+            phase=phase,
+            checkpoints=checkpoints,
+            progress=progress,
         ).model
         parts = range(0, len(own[0]), 1024)
         found = [predict(learned, own[0][at : at + 1024], learning[0].length[at : at + 1024]) for at in parts]

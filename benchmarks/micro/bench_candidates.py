@@ -1,0 +1,164 @@
+"""Ranking candidates from Python, decision objects included: as ratios to numpy's (n, 384) @ (384,) in the same run.
+
+Every feature is there: embeddings, text, times, use, confidence, metadata, neighbours. Rounds of both alternate, and
+ratios are of medians, so that what else the machine does meets both alike.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import write
+from tiny_dancer import Candidate, CandidateRouter, CandidateRouterConfig, CandidateSet, _core
+from tiny_dancer.storage import MemoryStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DIMENSIONS, HIDDEN, ROUNDS, CALLS = 384, 16, 40, 50
+NOW = 1_700_000_000.0
+FEATURES = len(_core.CANDIDATE_FEATURES)
+
+
+def scorer(kind: str) -> bytes:
+    """A calibrated scorer with random weights; ``fastgrnn int8`` has integer W and U."""
+    random = np.random.default_rng(0)
+    knots = np.sort(random.normal(size=64)).astype("<f4")
+    tensors: dict[str, Any] = {
+        "feature.mean": np.zeros(FEATURES, "<f4"),
+        "feature.scale": np.ones(FEATURES, "<f4"),
+        "calibration.scores": knots,
+        "calibration.probabilities": np.linspace(0, 1, 64, dtype="<f4"),
+        "relevance.relevant": np.sort(random.normal(size=1000)).astype("<f4"),
+        "relevance.irrelevant": np.sort(random.normal(size=1000)).astype("<f4"),
+    }
+    if kind == "linear":
+        tensors["linear.weight"] = random.normal(size=FEATURES).astype("<f4")
+    else:
+        for name, columns in (("cell.input_weight", FEATURES), ("cell.recurrent_weight", HIDDEN)):
+            weights = random.normal(0, columns**-0.5, (HIDDEN, columns)).astype("<f4")
+            if "int8" in kind:
+                scale = np.abs(weights).max(axis=1) / 127
+                tensors[f"{name}.scale"] = scale.astype("<f4")
+                tensors[f"{name}.input_scale"] = np.array([4 / 127], "<f4")
+                weights = np.round(weights / scale[:, None]).astype("i1")
+            tensors[name] = weights
+        tensors |= {
+            "cell.zeta": np.array([1.0], "<f4"),
+            "cell.nu": np.array([-4.0], "<f4"),
+            "cell.gate_bias": random.normal(size=HIDDEN).astype("<f4"),
+            "cell.update_bias": random.normal(size=HIDDEN).astype("<f4"),
+            "cell.activation": np.array(["int8" in kind], "u1"),
+            "head.weight": random.normal(size=(1, HIDDEN)).astype("<f4"),
+            "head.bias": np.zeros(1, "<f4"),
+        }
+    rows = {"rows": 1000.0, "step": 1.0}
+    header = {
+        "format": _core.FORMAT,
+        "kind": "candidates",
+        "version": "0.0.0",
+        "features": _core.CANDIDATE_FEATURE_SPEC,
+        "scorer": kind.split()[0],
+        "relevance": {"relevant": rows, "irrelevant": rows},
+        "prediction": {"alpha": 0.1, "size": 10, "rows": 1000},
+    }
+    return _core.artifact_bytes(header, tensors)
+
+
+def memories(count: int, *, quantised: bool = False) -> CandidateSet:
+    """Made-up memories of 25 words: sessions of 20, two speakers."""
+    random = np.random.default_rng(count)
+    words = [f"{a}{b}" for a in "brin sola tuk mera plon".split() for b in "dar vel mun kos rit nap".split()]
+    rank = 1 / np.arange(1, len(words) + 1)
+    return CandidateSet(
+        (
+            Candidate(
+                f"memory-{row}",
+                random.normal(size=DIMENSIONS).astype(np.float32),
+                " ".join(random.choice(words, 25, p=rank / rank.sum())),
+                NOW - 3600.0 * row,
+                int(random.integers(20)),
+                float(random.random()),
+                int(random.integers(20)),
+                float(random.random()),
+                {"speaker": ("anna", "ben")[row % 2], "kind": "turn"},
+                f"session-{row // 20}",
+            )
+            for row in range(count)
+        ),
+        quantised=quantised,
+    )
+
+
+def microseconds(calls: dict[str, Callable[[], object]]) -> dict[str, np.ndarray]:
+    """Each call's times in µs, rounds alternating."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        for _ in range(CALLS):
+            call()
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            for _ in range(CALLS):
+                start = time.perf_counter_ns()
+                call()
+                found[name].append((time.perf_counter_ns() - start) / 1000)
+    return {name: np.array(times) for name, times in found.items()}
+
+
+def main() -> None:
+    query = np.random.default_rng(9).normal(size=DIMENSIONS).astype(np.float32)
+    text = "When did anna first mention brinvel and the solamun from plonkos?"
+    asked: dict[str, Any] = {"metadata": {"kind": "turn"}, "text": text, "now": NOW}
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        routers = {"default": CandidateRouter()}
+        for kind in ("linear", "fastgrnn f32", "fastgrnn int8"):
+            path = Path(folder) / f"{kind}.safetensors"
+            path.write_bytes(scorer(kind))
+            routers[kind] = CandidateRouter(CandidateRouterConfig(model_path=path))
+        recorded = CandidateRouter(
+            CandidateRouterConfig(model_path=Path(folder) / "fastgrnn f32.safetensors"), storage=MemoryStorage()
+        )
+        for count in (100, 1000):
+            matrix = np.random.default_rng(count).normal(size=(count, DIMENSIONS)).astype(np.float32)
+            found, small = memories(count), memories(count, quantised=True)
+            calls: dict[str, Callable[[], object]] = {"yardstick": lambda matrix=matrix: matrix @ query}
+            for kind, router in routers.items():
+                calls[kind] = lambda router=router, found=found: router.route(query, found, **asked)
+            learned = routers["fastgrnn f32"]
+            calls |= {
+                "fastgrnn f32, embedding only": lambda found=found: learned.route(query, found, now=NOW),
+                "fastgrnn f32, int8 embeddings": lambda small=small: learned.route(query, small, **asked),
+                "fastgrnn f32, recorded": lambda found=found: recorded.route(query, found, **asked),
+                "fastgrnn f32, diversity .3": lambda found=found: learned.route(
+                    query, found, diversity=0.3, **asked
+                ),
+            }
+            times = microseconds(calls)
+            yardstick = float(np.median(times["yardstick"]))
+            figures[f"{count} candidates"] = {
+                "yardstick_us": round(yardstick, 2),
+                **{
+                    name: {
+                        "p50_us": round(float(np.median(each)), 2),
+                        "p50_over_yardstick": round(float(np.median(each)) / yardstick, 2),
+                        "p99_over_p50": round(float(np.quantile(each, 0.99) / np.median(each)), 2),
+                    }
+                    for name, each in times.items()
+                    if name != "yardstick"
+                },
+            }
+        recorded.close()
+    note = "top 5 of n x 384, from Python: features, scorer, calibration, conformal sets, decision objects"
+    write("candidates_speed", figures, note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""`tiny-dancer candidates import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_dancer.cli.candidates_tables import MemoriesTable
+from tiny_dancer.cli.output import say
+
+HELP = """Put memories into a database, where `candidates route` and a CandidateRouter find them.
+
+A memory is stored as CONVERSATION/MEMORY_ID, with its conversation as a property. Those stored already stay as
+they are, with what was counted of their use.
+
+Example: tiny-dancer candidates import memories.parquet --database agent.db"""
+
+
+def import_table(
+    memories: MemoriesTable,
+    database: Annotated[Path, typer.Option(help="Database file; made where there is none.")],
+) -> None:
+    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.training.candidates.data import read_memories
+    from tiny_dancer.training.candidates.store import import_memories
+
+    known = read_memories(memories)
+    known.sets()  # refuses what cannot be ranked before anything is stored
+    with SqliteStorage(database) as storage:
+        found = import_memories(known, storage)
+    say(f"{database}: {found.added:,} memories added, {found.known:,} were there")

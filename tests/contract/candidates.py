@@ -1,0 +1,38 @@
+"""Candidates to test with."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tiny_dancer.storage import CandidateRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiny_dancer.storage import Neighbour
+
+NOW = 1.75e9
+
+
+def vector(*numbers: float) -> np.ndarray:
+    return np.array(numbers, np.float32)
+
+
+def record(id: str, *numbers: float, **rest: Any) -> CandidateRecord:
+    rest.setdefault("created_at", NOW)
+    return CandidateRecord(id, vector(*numbers) if numbers else None, **rest)
+
+
+def values(record: CandidateRecord) -> dict[str, Any]:
+    """The fields, comparable."""
+    found = {field.name: getattr(record, field.name) for field in fields(record)}
+    if found["embedding"] is not None:
+        found["embedding"] = (found["embedding"].dtype, found["embedding"].tolist())
+    return found
+
+
+def ids(found: Sequence[Neighbour]) -> list[str]:
+    return [each.candidate.id for each in found]
