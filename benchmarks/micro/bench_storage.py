@@ -92,10 +92,13 @@ def routing(folder: Path) -> dict[str, Any]:
     """Records of five shown candidates: made and queued one by one, all durable in the end."""
     count = 100_000
 
+    names, features = [f"memory {rank}" for rank in range(5)], bytes(64)
+    ids = [f"8c1f09a2-{number:x}" for number in range(count + 200)]
+
     def record(number: int) -> RoutingRecord:
-        shown = tuple(ShownCandidate(f"memory {rank}", rank, 0.5, None, bytes(64)) for rank in range(5))
+        shown = tuple([ShownCandidate(name, rank, 0.5, None, features) for rank, name in enumerate(names)])
         return RoutingRecord(
-            f"8c1f09a2-{number:x}",
+            ids[number],
             "candidates",
             "memory 0",
             1.75e9 + number,

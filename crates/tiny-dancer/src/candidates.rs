@@ -15,5 +15,6 @@ pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, S
 pub use rank::{RankOptions, RankScratch, Ranked};
 pub use scorer::{
     CandidateScorer, DEFAULT_WEIGHTS, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind,
+    ScorerScratch,
 };
 pub use set::{Candidate, CandidateSet};

@@ -186,7 +186,7 @@ def _embedding(where: str, embedding: npt.NDArray[np.float32]) -> int:
     return len(embedding)
 
 
-def _norm(where: str, embedding: npt.NDArray[np.float32]) -> float:
+def _norm(where: str, embedding: npt.NDArray[np.float32]) -> None:
     wide = embedding.astype(np.float64)
     norm = math.sqrt(float(wide @ wide))
     if not math.isfinite(norm):
@@ -197,7 +197,6 @@ def _norm(where: str, embedding: npt.NDArray[np.float32]) -> float:
             f"norm {norm:g}",
             f"scale it to between {SMALLEST_NORM:g} and {LARGEST_NORM:g}; zero has no direction",
         )
-    return norm
 
 
 def _describe(value: object) -> str:
@@ -208,7 +207,7 @@ def query(embedding: npt.NDArray[np.float32], k: int, max_distance: float | None
     """Checks a search's arguments.
 
     Returns:
-        float32 [dimension], the query scaled to norm 1.
+        float32 [dimension], the query in one piece.
 
     Raises:
         CandidateError: the query is no finite float vector with a direction.
@@ -216,12 +215,16 @@ def query(embedding: npt.NDArray[np.float32], k: int, max_distance: float | None
     """
     if not isinstance(embedding, np.ndarray) or embedding.dtype.kind != "f" or embedding.ndim != 1:
         raise CandidateError("query_embedding", _describe(embedding), "give a float32 array of one dimension")
-    norm = _norm("query_embedding", embedding)
+    narrow = np.ascontiguousarray(embedding, np.float32)
+    # In float32 this is quick and enough to see that all is well; what is not, is looked at again.
+    if not SMALLEST_NORM**2 <= np.dot(narrow, narrow) <= LARGEST_NORM**2:
+        _norm("query_embedding", embedding)
+        _norm("query_embedding", narrow)
     if type(k) is not int or k < 1:
         raise OptionError("k", k, "give a whole number, 1 or more")
     if max_distance is not None and not 0 <= max_distance <= 2:
         raise OptionError("max_distance", max_distance, "give a cosine distance between 0 and 2")
-    return (embedding / norm).astype(np.float32, copy=False)
+    return narrow
 
 
 def texts(field: str, values: Iterable[str]) -> tuple[str, ...]:

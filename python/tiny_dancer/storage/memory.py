@@ -116,10 +116,17 @@ class MemoryStorage:
         """The nearest candidates by cosine, exactly."""
         query = check.query(query_embedding, k, max_distance)
         with self._open_lock():
-            found = self._mirror.nearest(query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
+            found = self._mirror.nearest(query, k, filter=filter, max_distance=max_distance)
             if touch:
                 self._touch([each.candidate.id for each in found], time.time())
+            if embeddings:
+                return tuple(replace(each, candidate=self._with_embedding(each.candidate)) for each in found)
             return found
+
+    def _with_embedding(self, record: CandidateRecord) -> CandidateRecord:
+        embedding = self._candidates[record.id].embedding
+        assert embedding is not None  # the mirror holds no others
+        return replace(record, embedding=embedding.copy())
 
     def _touch(self, ids: list[str], now: float) -> None:
         touched = []

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer.storage.index import Nearest
     from tiny_dancer.storage.records import CandidateRecord
 
 # Columns of numbers that filters compare; NaN where a candidate has none, which no comparison lets pass.
@@ -102,11 +101,6 @@ class Mirror:
                 self._columns[:, row] = self._columns[:, last]
                 self._tag(row, moved)
 
-    def embedding(self, id: str) -> npt.NDArray[np.float32] | None:
-        """A copy of a candidate's embedding, float32 [dimension], or None where it is not here."""
-        row = self._row.get(id)
-        return None if row is None or self._index is None else self._index.embedding(row)
-
     def nearest(
         self,
         query: npt.NDArray[np.float32],
@@ -114,9 +108,8 @@ class Mirror:
         *,
         filter: Filter | None = None,
         max_distance: float | None = None,
-        embeddings: bool = False,
     ) -> tuple[Neighbour, ...]:
-        """The nearest candidates; arguments as :meth:`Storage.query_candidates`, checked, the query of norm 1.
+        """The nearest candidates; arguments as :meth:`Storage.query_candidates`, checked.
 
         Raises:
             CandidateError: the query has another dimension than the candidates.
@@ -125,21 +118,14 @@ class Mirror:
             return ()
         check_dimension(query, self._index.dimension)
         allowed = None if filter is None or filter.empty else self.allowed(filter)
-        found = self._index.search(query, k, allowed)
-        return tuple(
-            Neighbour(
-                replace(self._records[row], embedding=self._index.embedding(row))
-                if embeddings
-                else self._records[row],
-                distance,
-            )
-            for row, distance in self._first(found, k, max_distance)
-        )
-
-    def _first(self, found: Nearest, k: int, max_distance: float | None) -> list[tuple[int, float]]:
-        pairs = zip(found.rows.tolist(), found.distances.tolist(), strict=True)
-        order = sorted(pairs, key=lambda pair: (pair[1], self._records[pair[0]].id))[:k]
-        return order if max_distance is None else [pair for pair in order if pair[1] <= max_distance]
+        records = self._records
+        found = [
+            Neighbour(records[row], distance)
+            for row, distance in self._index.search(query, k, allowed)
+            if max_distance is None or distance <= max_distance
+        ]
+        found.sort(key=lambda each: (each.distance, each.candidate.id))
+        return tuple(found[:k])
 
     def allowed(self, filter: Filter) -> npt.NDArray[np.bool_]:
         """bool [len(self)], the rows that pass."""

@@ -320,3 +320,25 @@ def test_more_neighbours_than_the_index_can_give(tmp_path: Path) -> None:
             np.array([1.0, 0.0]), 4400, filter=Filter(ids=["0007", "0003"]), touch=False
         )
         assert [each.candidate.id for each in found] == ["0003", "0007"]
+
+
+def test_accesses_wait_for_others_and_are_then_written_without_being_asked(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[dict[str, tuple[int, float]]] = []
+    done = threading.Event()
+    original = writes.touch_candidates
+
+    def watching(connection: apsw.Connection, touches: dict[str, tuple[int, float]]) -> None:
+        original(connection, touches)
+        written.append(touches)
+        done.set()
+
+    monkeypatch.setattr(writes, "touch_candidates", watching)
+    with SqliteStorage(filled) as opened:
+        for _ in range(50):
+            opened.query_candidates(np.ones(16), 2)
+        assert done.wait(60)
+    assert sum(count for touches in written for count, _ in touches.values()) == 100
+    # Of fifty searches in a row few commits: on a machine that stops for seconds, more than one.
+    assert len(written) < 10

@@ -4,7 +4,7 @@
 //! absent is 0. Sums over terms are shares of what a candidate that holds every term of the query once, at the weight
 //! of its idf, would get: they mean the same in every set.
 
-use super::index::{Family, NONE};
+use super::index::{AFTER, BEFORE, Family, LONG_BEFORE, NONE};
 use super::matrix::MatrixScratch;
 use super::set::CandidateSet;
 use super::terms::{Reader, Terms, hash_pair};
@@ -92,6 +92,8 @@ pub struct CandidateScratch {
     terms: Terms,
     pairs: Vec<u64>,
     cosines: Vec<f32>,
+    near: Vec<f32>,
+    named: Vec<bool>,
     ages: Vec<f32>,
     groups: Vec<f32>,
     /// [`FEATURES`] columns of as many rows as the set has.
@@ -135,18 +137,15 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     if let Some(text) = query.text {
         lexical(set, text, scratch);
     }
-    fill(&mut scratch.columns, rows, column::QUESTION, |row| f32::from(u8::from(columns.question[row])));
-    let before = &set.index().links.before;
-    fill(&mut scratch.columns, rows, column::ANSWERS_QUESTION, |row| {
-        f32::from(u8::from(before[row] != NONE && columns.question[before[row] as usize]))
-    });
+    scratch.columns[column::QUESTION * rows..][..rows].copy_from_slice(&set.index().questions);
+    scratch.columns[column::ANSWERS_QUESTION * rows..][..rows].copy_from_slice(&set.index().after_questions);
     usage(set, query, scratch);
     if scratch.has_metadata {
         scratch.pairs.clear();
         scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
         let (pairs, share) = (&scratch.pairs, 1.0 / query.metadata.len() as f32);
         fill(&mut scratch.columns, rows, column::METADATA, |row| {
-            let held = pairs.iter().filter(|pair| columns.metadata[row].binary_search(pair).is_ok());
+            let held = pairs.iter().filter(|pair| columns.metadata[row].contains(pair));
             held.count() as f32 * share
         });
     }
@@ -181,20 +180,18 @@ fn cosines(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) ->
         scratch.columns[column::COSINE_CONTEXT * rows..][..rows].copy_from_slice(cosines);
         return Ok(());
     }
-    fill(&mut scratch.columns, rows, column::COSINE_CONTEXT, |row| {
-        let sum: f32 = index
-            .links
-            .context_of(row as u32)
-            .into_iter()
-            .filter(|&(other, _)| other != NONE && !cosines[other as usize].is_nan())
-            .map(|(other, weight)| weight * cosines[other as usize])
-            .sum();
-        if cosines[row].is_nan() { f32::NAN } else { sum * index.context_norms[row] }
-    });
-    fill(&mut scratch.columns, rows, column::COSINE_BEFORE, |row| match index.links.before[row] {
-        NONE => 0.0,
-        before => Some(cosines[before as usize]).filter(|cosine| !cosine.is_nan()).unwrap_or(0.0),
-    });
+    // A candidate without a neighbour reads the 0 at the end; one that is not finite takes no part in its neighbours.
+    let near = &mut scratch.near;
+    near.clear();
+    near.extend(cosines.iter().map(|&cosine| if cosine.is_nan() { 0.0 } else { cosine }));
+    near.push(0.0);
+    let (context, before) = scratch.columns[column::COSINE_CONTEXT * rows..][..2 * rows].split_at_mut(rows);
+    let rows = cosines.iter().zip(&index.around).zip(&index.context_norms);
+    for (((&cosine, around), norm), (context, before)) in rows.zip(context.iter_mut().zip(before)) {
+        let [previous, earlier, next] = around.map(|row| near[row as usize]);
+        *context = (cosine + BEFORE * previous + LONG_BEFORE * earlier + AFTER * next) * norm;
+        *before = previous;
+    }
     Ok(())
 }
 
@@ -219,7 +216,7 @@ fn sum_postings(
 
 fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     let (rows, index, columns) = (set.len(), set.index(), set.columns());
-    let CandidateScratch { reader, terms, columns: features, groups, .. } = scratch;
+    let CandidateScratch { reader, terms, columns: features, groups, named: named_tags, .. } = scratch;
     reader.read(text, terms);
     let named = Named::of(reader);
     {
@@ -254,10 +251,13 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
         }
     }
     let words = &terms.words;
-    fill(features, rows, column::TAG_NAMED, |row| {
-        let named = columns.tags[row].iter().any(|tag| words.binary_search(tag).is_ok());
-        f32::from(u8::from(named))
-    });
+    named_tags.clear();
+    named_tags.extend(index.tags.terms.iter().map(|tag| words.binary_search(tag).is_ok()));
+    if named_tags.contains(&true) {
+        fill(features, rows, column::TAG_NAMED, |row| {
+            f32::from(u8::from(index.tags.of(row).iter().any(|&place| named_tags[place as usize])))
+        });
+    }
     if named.asks_when {
         fill(features, rows, column::TIME_ASKED, |row| f32::from(u8::from(columns.speaks_of_time[row])));
     }

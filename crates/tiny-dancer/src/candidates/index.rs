@@ -50,21 +50,57 @@ pub(crate) struct Links {
     pub after: Vec<u32>,
 }
 
+/// Words of the candidates' properties: few for all of them together, so that a query is compared with each but once.
+#[derive(Debug, Default)]
+pub(crate) struct Tags {
+    /// Each word once, sorted.
+    pub terms: Vec<u32>,
+    /// Of each row's words the first; one more at the end.
+    starts: Vec<u32>,
+    /// Places in `terms`.
+    places: Vec<u32>,
+}
+
 /// Everything computed over the set.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     pub words: Family,
     pub pairs: Family,
     pub grams: Family,
+    pub tags: Tags,
+    /// 1 where the candidate is a question, and where the one before it is.
+    pub questions: Vec<f32>,
+    pub after_questions: Vec<f32>,
     pub links: Links,
+    /// Of each row the one before, the one before that and the one after; the number of rows where there is none.
+    pub around: Vec<[u32; 3]>,
     /// 1/‖context embedding‖, of unit rows; empty without embeddings.
     pub context_norms: Vec<f32>,
     /// Whether any candidate has a neighbour.
     pub linked: bool,
     /// Group of each row, numbered from 0; rows without a group are their own.
     pub groups: Vec<u32>,
-    /// Rows of equal group stand together here.
     pub group_count: usize,
+}
+
+impl Tags {
+    fn build(rows: &[Box<[u32]>]) -> Self {
+        let mut tags = Self { terms: rows.concat(), ..Self::default() };
+        tags.terms.sort_unstable();
+        tags.terms.dedup();
+        for row in rows {
+            tags.starts.push(tags.places.len() as u32);
+            tags.places
+                .extend(row.iter().map(|term| tags.terms.partition_point(|other| other < term) as u32));
+        }
+        tags.starts.push(tags.places.len() as u32);
+        tags
+    }
+
+    /// The places in `terms` of a row's words.
+    pub(crate) fn of(&self, row: usize) -> &[u32] {
+        &self.places[self.starts[row] as usize..self.starts[row + 1] as usize]
+    }
 }
 
 impl Links {
@@ -251,7 +287,17 @@ impl Index {
         let context_norms = matrix.map_or_else(Vec::new, |matrix| {
             (0..matrix.len() as u32).map(|row| context_norm(&links, matrix, row)).collect()
         });
+        let rows = columns.ids.len();
+        let question = |row: u32| f32::from(u8::from(row != NONE && columns.question[row as usize]));
+        let around = (0..rows as u32).map(|row| {
+            let [_, others @ ..] = links.context_of(row);
+            others.map(|(other, _)| if other == NONE { rows as u32 } else { other })
+        });
         Self {
+            tags: Tags::build(&columns.tags),
+            questions: (0..rows as u32).map(question).collect(),
+            after_questions: links.before.iter().map(|&before| question(before)).collect(),
+            around: around.collect(),
             words: Family::build(&columns.terms, |terms| &terms.words, &links),
             pairs: Family::build(&columns.terms, |terms| &terms.pairs, &links),
             grams: Family::build(&columns.terms, |terms| &terms.grams, &links),

@@ -144,18 +144,20 @@ impl CandidateScorer {
             let (left, right) = (*a as usize, *b as usize);
             scores[right].total_cmp(&scores[left]).then_with(|| ids[left].cmp(&ids[right]))
         };
-        // Of what score a candidate still belongs to the prediction set: known where all of it is ranked.
+        // From which score on a candidate belongs to the prediction set; within the answer, where it is no larger.
+        let set_size = prediction_set.unwrap_or(0);
         let mut floor = f32::INFINITY;
-        if let Some(size) = *prediction_set
-            && size > 0
-        {
-            let (_, last, _) = order.select_nth_unstable_by(size - 1, better);
+        if set_size > 0 && (options.diversity > 0.0 || set_size > options.k) {
+            let (_, last, _) = order.select_nth_unstable_by(set_size - 1, better);
             floor = scores[*last as usize];
         }
         if options.diversity > 0.0 {
             self.diversify(set, options, scores, order, taken, nearest);
         } else {
             first_k(order, options.k, better);
+        }
+        if set_size > 0 && floor == f32::INFINITY {
+            floor = scores[order[set_size - 1] as usize];
         }
         ranked.clear();
         for &row in order.iter() {

@@ -290,12 +290,7 @@ impl CandidateScorer {
                 let ScorerScratch { inputs, hidden, cell: cell_scratch } = scratch;
                 inputs.clear();
                 inputs.resize(rows * FEATURES, 0.0);
-                for (feature, (values, (mean, inverse_scale))) in features() {
-                    let inputs = inputs.iter_mut().skip(feature).step_by(FEATURES);
-                    for (input, value) in inputs.zip(values) {
-                        *input = (value - mean) * inverse_scale;
-                    }
-                }
+                standardise(columns, &self.mean, &self.inverse_scale, inputs);
                 hidden.clear();
                 hidden.resize(rows * cell.hidden_dimensions(), 0.0);
                 cell.batch(inputs, hidden, cell_scratch);
@@ -337,6 +332,27 @@ impl CandidateScorer {
     #[must_use]
     pub fn is_calibrated(&self) -> bool {
         !self.knots.is_empty() && self.relevance.is_some()
+    }
+}
+
+/// Columns of features → standardised rows of `out`, which has as many values.
+fn standardise(columns: &[f32], mean: &[f32; FEATURES], inverse_scale: &[f32; FEATURES], out: &mut [f32]) {
+    let rows = columns.len() / FEATURES;
+    let (blocks, rest) = out.as_chunks_mut::<{ 8 * FEATURES }>();
+    for (block, out) in blocks.iter_mut().enumerate() {
+        for feature in 0..FEATURES {
+            // Eight rows at a time are read as one vector.
+            let Some(values) = columns[feature * rows + 8 * block..].first_chunk::<8>() else { break };
+            for (lane, value) in values.iter().enumerate() {
+                out[lane * FEATURES + feature] = (value - mean[feature]) * inverse_scale[feature];
+            }
+        }
+    }
+    let done = 8 * blocks.len();
+    for (place, row) in rest.chunks_exact_mut(FEATURES).enumerate() {
+        for (feature, out) in row.iter_mut().enumerate() {
+            *out = (columns[feature * rows + done + place] - mean[feature]) * inverse_scale[feature];
+        }
     }
 }
 

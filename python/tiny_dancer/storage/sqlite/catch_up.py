@@ -53,7 +53,6 @@ class TableMirror:
         *,
         filter: Filter | None,
         max_distance: float | None,
-        embeddings: bool,
     ) -> tuple[Neighbour, ...]:
         """The nearest candidates in the table as it is now."""
         epoch, changes = connection.execute("SELECT epoch, changes FROM state").get
@@ -63,7 +62,7 @@ class TableMirror:
             with self._lock.writing:
                 self._catch_up(connection)
         with self._lock.reading:
-            return self._mirror.nearest(query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
+            return self._mirror.nearest(query, k, filter=filter, max_distance=max_distance)
 
     def _catch_up(self, connection: apsw.Connection) -> None:
         with snapshot(connection):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from tiny_dancer.storage.index import cosine_distances, norms_of
-from tiny_dancer.storage.mirror import check_dimension
+from tiny_dancer.storage.mirror import Mirror, check_dimension
 from tiny_dancer.storage.records import (
     CandidateRecord,
     Feedback,
@@ -112,38 +112,52 @@ def nearest(
     *,
     filter: Filter | None,
     max_distance: float | None,
-    embeddings: bool,
 ) -> tuple[Neighbour, ...]:
-    """The nearest candidates by sqlite-vec, for a query of norm 1; the same answer as the mirror's.
+    """The nearest candidates by sqlite-vec, for a checked query; the same answer as the mirror's.
 
-    sqlite-vec computes in float32 and breaks ties as it likes: more than k are fetched, until the last lies
-    clearly behind the k-th, and those are computed again.
+    sqlite-vec rounds otherwise than the engine and breaks ties as it likes: more than k are fetched, until the
+    last lies clearly behind the k-th, and those go through a mirror of their own.
 
     Raises:
         CandidateError: the query has another dimension than the candidates.
     """
+    k = min(k, 2**31)
     with snapshot(connection):
         width = dimension(connection)
         if width is None:
             return ()
         check_dimension(query, width)
-        # Norms are rounded as well as products, and the k-th may err the other way than the last.
+        # Dot product and norms, each with a rounding error of at most width * 2**-24 (Higham 2002, eq. 3.5).
         slack = 8 * (width + 4) * 2.0**-24
-        k = min(k, 2**31)
         asked = k + 8
         while True:
             rows = _nearest_rows(connection, query, asked, filter)
             if len(rows) < asked or rows[-1][-1] > rows[k - 1][-1] + slack:
                 break
             asked *= 2
-        matrix = np.array([np.frombuffer(row[-2], np.float32) for row in rows]).reshape(len(rows), width)
-        distances = cosine_distances(matrix, norms_of(matrix), query).tolist()
-        order = sorted(range(len(rows)), key=lambda place: (distances[place], rows[place][0]))[:k]
-        return tuple(
-            Neighbour(candidate(rows[place][:-1] if embeddings else rows[place][:-2]), distances[place])
-            for place in order
-            if max_distance is None or distances[place] <= max_distance
+    mirror = Mirror()
+    if rows:
+        matrix = np.frombuffer(b"".join(row[-2] for row in rows), np.float32).reshape(len(rows), width)
+        mirror.put([candidate(row[:-2]) for row in rows], matrix)
+    return mirror.nearest(query, k, max_distance=max_distance)
+
+
+def with_embeddings(connection: apsw.Connection, found: tuple[Neighbour, ...]) -> tuple[Neighbour, ...]:
+    """Neighbours with their embeddings, without those deleted since they were found."""
+    if not found:
+        return ()
+    stored: dict[str, bytes | None] = dict(
+        connection.execute(
+            f"SELECT candidate.id, vector.embedding FROM candidate {_WITH_VECTORS} "
+            "WHERE candidate.id IN (SELECT value FROM json_each(?))",
+            (as_json(each.candidate.id for each in found),),
         )
+    )
+    return tuple(
+        Neighbour(replace(each.candidate, embedding=as_embedding(stored[each.candidate.id])), each.distance)
+        for each in found
+        if stored.get(each.candidate.id) is not None
+    )
 
 
 def _nearest_rows(

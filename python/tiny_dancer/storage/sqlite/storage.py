@@ -51,7 +51,7 @@ class SqliteStorage:
     Args:
         path: of the database; made, readable by its owner alone, where there is none.
         create: refuse a path where there is no database yet if false.
-        mirror: keep the candidates in memory for searches in microseconds: 4 bytes x dimension and some 1 KB a
+        mirror: keep the candidates in memory for searches in microseconds: 5 bytes x dimension and some 1 KB a
             candidate, plus its text. Without, sqlite-vec searches the file, with the same answers.
         queue_capacity: routing records that may wait to be written; beyond, they are dropped and counted.
 
@@ -136,7 +136,9 @@ class SqliteStorage:
         # What `self._reading` does, spelt out: its generators would take as long as the rest of a small search.
         connection = self._pool.take()
         try:
-            found = search(connection, query, k, filter=filter, max_distance=max_distance, embeddings=embeddings)
+            found = search(connection, query, k, filter=filter, max_distance=max_distance)
+            if embeddings:
+                found = reads.with_embeddings(connection, found)
         except apsw.Error as error:
             raise storage_error(self.path, error) from error
         finally:

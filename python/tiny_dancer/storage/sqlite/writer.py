@@ -106,10 +106,12 @@ class Writer:
         """Counts accesses, to be written with what comes next or after a while."""
         with self._news:
             self._refuse_closed()
+            first = not self._touches
             for each in ids:
                 count, last = self._touches.get(each, (0, 0.0))
                 self._touches[each] = (count + 1, max(last, now))
-            if self._idle:
+            # Only the first starts the wait for others; a notice for each would end it.
+            if self._idle and first:
                 self._news.notify_all()
 
     def flush(self) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST_KNOTS = 64
 ALPHA = 0.1
 TOP = 10
-"""p-values are about candidates that were ranked this high: nearly all others are plainly irrelevant, and
-calibrated on them everything at the top would look certain to be one or the other."""
+"""Calibrated on candidates that were ranked this high: nearly all others are plainly irrelevant, and with them among
+the rows everything at the top would look certain to be one or the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ def calibrate(lists: Lists, scores: Floats) -> Calibration:
     Out-of-fold scores come from scorers trained on less than the one they speak for, so what split conformal
     promises holds approximately (cross-conformal, Vovk 2015), and for further questions like these ones.
     """
-    tensors = probability_map(scores, lists.relevant.astype(np.float64), np.ones(len(scores)))
     top = _top(lists, scores)
+    tensors = probability_map(scores[top], lists.relevant[top].astype(np.float64), np.ones(len(top)))
     relevance = ConformalRelevance.conformalize(scores[top], lists.relevant[top], question=lists.question[top])
     prediction = None
     # With fewer questions no number of candidates would do.

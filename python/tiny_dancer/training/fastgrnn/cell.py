@@ -92,7 +92,7 @@ def matrix(generator: np.random.Generator, rows: int, columns: int, rank: int | 
     """A random matrix whose products keep the variance of what they multiply, times ``gain``²; or its factors."""
 
     def normal(r: int, c: int, spread: float) -> Array:
-        return jnp.asarray(generator.normal(0, spread, (r, c)), jnp.float32)
+        return generator.normal(0, spread, (r, c)).astype(np.float32)
 
     if rank is None:
         return normal(rows, columns, gain / np.sqrt(columns))
@@ -105,9 +105,14 @@ def new_model(dimensions: int, hidden: int, labels: int, seed: int, rank: int | 
     return {
         "input_weight": matrix(generator, hidden, dimensions, rank),
         "recurrent_weight": matrix(generator, hidden, hidden, rank, gain=0.5),
-        "gate_bias": jnp.ones(hidden),  # z near 1 at first: the state is kept, gradients reach the first steps
-        "update_bias": jnp.zeros(hidden),
-        "zeta": jnp.full(1, ZETA),
-        "nu": jnp.full(1, NU),
-        "head": {"weight": matrix(generator, labels, hidden, None, gain=0.5), "bias": jnp.zeros(labels)},
+        "gate_bias": np.ones(
+            hidden, np.float32
+        ),  # z near 1 at first: the state is kept, gradients reach the first steps
+        "update_bias": np.zeros(hidden, np.float32),
+        "zeta": np.full(1, ZETA, np.float32),
+        "nu": np.full(1, NU, np.float32),
+        "head": {
+            "weight": matrix(generator, labels, hidden, None, gain=0.5),
+            "bias": np.zeros(labels, np.float32),
+        },
     }

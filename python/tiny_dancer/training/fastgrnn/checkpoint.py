@@ -44,7 +44,7 @@ class Checkpoints:
         shapes = [np.shape(leaf) for leaf in template]
         if facts["fingerprint"] != self.fingerprint or [leaf.shape for leaf in leaves] != shapes:
             return None
-        return facts, jax.tree.unflatten(structure, [jax.numpy.asarray(leaf) for leaf in leaves])
+        return facts, jax.tree.unflatten(structure, leaves)
 
     def save(self, phase: str, facts: dict[str, Any], state: Any) -> None:
         """Facts (JSON values) and a pytree of arrays."""

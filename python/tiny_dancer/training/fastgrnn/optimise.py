@@ -111,33 +111,35 @@ def optimise(
     optimiser = _optimiser(plan, plan.epochs * steps)
 
     @jax.jit  # type: ignore[untyped-decorator]
-    def update(model: Any, state: Any, mask: Any, batch: dict[str, Array], key: Array) -> tuple[Any, Any, Array]:
+    def update(model: Any, state: Any, mask: Any, batch: dict[str, Array], number: int) -> tuple[Any, Any, Array]:
+        key = jax.random.fold_in(jax.random.key(seed), number)
         value, gradient = jax.value_and_grad(loss)(model, batch, key)
         change, state = optimiser.update(gradient, state, model)
         model = optax.apply_updates(model, change)
         return jax.tree.map(jnp.multiply, model, mask), state, value
 
-    everything = jax.tree.map(jnp.ones_like, model)
-    state, best, best_score, best_epoch, first = optimiser.init(model), model, -np.inf, -1, 0
-    mask = everything
+    # Moments and counts start at 0; in numpy, for what jax makes outside of `update` it compiles piece by piece.
+    shapes = jax.eval_shape(optimiser.init, model)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    mask = jax.tree.map(lambda leaf: np.ones(np.shape(leaf), np.float32), model)
+    best, best_score, best_epoch, first = model, -np.inf, -1, 0
     if (found := checkpoints.load(phase, (model, state, best, mask))) is not None:
         facts, (model, state, best, mask) = found
         best_score, best_epoch, first = facts["best_score"], facts["best_epoch"], facts["epoch"] + 1
         if facts["finished"]:
             return Learned(best, best_score, first)
-    key = jax.random.key(seed)
     epoch = first
     for epoch in range(first, plan.epochs):
         if masks is not None:
             mask = masks(model, epoch)
-        total = 0.0
+        values = []
         for step, chosen in enumerate(_batches(rows, count, batch, np.random.default_rng([seed, epoch]))):
             part = _part(rows, chosen)
-            now = jax.random.fold_in(key, epoch * steps + step)
-            model, state, value = update(model, state, mask, part, now)
-            total += value
-        if not np.isfinite(float(total)):
-            raise TrainingError("loss", f"{float(total)} in epoch {epoch + 1}", "lower the learning rate")
+            model, state, value = update(model, state, mask, part, epoch * steps + step)
+            values.append(value)
+        total = float(np.sum(jax.device_get(values)))
+        if not np.isfinite(total):
+            raise TrainingError("loss", f"{total} in epoch {epoch + 1}", "lower the learning rate")
         if epoch >= plan.keep_from:
             reached = score(model)
             if reached > best_score:

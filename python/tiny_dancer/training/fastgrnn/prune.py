@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer.training.fastgrnn.gradients import jax
-from tiny_dancer.training.fastgrnn.gradients import numpy as jnp
 
 if TYPE_CHECKING:
     from tiny_dancer.training.fastgrnn.cell import Parameters
@@ -33,7 +32,7 @@ def magnitude_mask(weight: Any, sparsity: float) -> Any:
     mask = np.ones(flat.size, np.float32)
     # Stable: equal weights go in order of place, so that the same model always gives the same mask.
     mask[np.argsort(flat, kind="stable")[:zeros]] = 0
-    return jnp.asarray(mask.reshape(np.shape(weight)))
+    return mask.reshape(np.shape(weight))
 
 
 def masks(model: Parameters, epoch: int, *, epochs: int, final: float) -> Parameters:
@@ -42,7 +41,7 @@ def masks(model: Parameters, epoch: int, *, epochs: int, final: float) -> Parame
     A weight that is 0 stays the smallest there is, so none comes back. From epoch ``epochs`` on the support stays
     as it is and what is left is tuned.
     """
-    result = jax.tree.map(jnp.ones_like, model)
+    result = jax.tree.map(lambda leaf: np.ones(np.shape(leaf), np.float32), model)
     sparsity = sparsity_at(epoch, epochs, final)
     for name in PRUNED:
         result[name] = magnitude_mask(model[name], sparsity) if epoch < epochs else support(model[name])
@@ -51,7 +50,7 @@ def masks(model: Parameters, epoch: int, *, epochs: int, final: float) -> Parame
 
 def support(weight: Any) -> Any:
     """1 where the weight is not 0."""
-    return jax.tree.map(lambda each: (each != 0).astype(jnp.float32), weight)
+    return jax.tree.map(lambda each: (np.asarray(each) != 0).astype(np.float32), weight)
 
 
 def share_of_zeros(model: Parameters) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer.errors import TrainingError
-from tiny_dancer.training.fastgrnn import cell
+from tiny_dancer.training.fastgrnn import reference
 from tiny_dancer.training.fastgrnn.gradients import jax
 from tiny_dancer.training.fastgrnn.gradients import numpy as jnp
 from tiny_dancer.training.fastgrnn.integers import LARGEST, Form, pack, to_integers
@@ -82,19 +82,19 @@ def calibrate(
     chosen = np.linspace(0, len(x) - 1, min(len(x), MOST_SAMPLES)).astype(np.int64)
     x, length = x[chosen], length[chosen]
     inside = (np.arange(x.shape[1]) < length[:, None])[..., None]
-    h = jnp.zeros((len(x), len(model["gate_bias"])))
-    largest: dict[str, float] = {"input_weight": _largest(x * inside), "recurrent_weight": 0.0}
-    for name in ("input_weight", "recurrent_weight"):
-        if isinstance(model[name], dict):
-            largest[f"{name}.left"] = 0.0
-    if isinstance(weight := model["input_weight"], dict):
-        largest["input_weight.left"] = _largest((x * inside) @ np.asarray(weight["right"]).T)
+    read = reference.Cell.read(cell_tensors(model, "cell", "f32", kind), "cell", x.shape[2])
+    h = np.zeros((len(x), len(read.gate_bias)), np.float32)
+    largest = {"input_weight": _largest(x * inside), "recurrent_weight": 0.0}
     for at in range(x.shape[1]):
-        if isinstance(weight := model["recurrent_weight"], dict):
-            seen = _largest(np.asarray(h @ weight["right"].T) * inside[:, at])
-            largest["recurrent_weight.left"] = max(largest["recurrent_weight.left"], seen)
-        following = cell.step(model, cell.product(model["input_weight"], x[:, at]), h, kind)
-        h = jnp.where(inside[:, at], following, h)
+        # What the left of two factors multiplies is the product of the right one.
+        for name, factors, now in (
+            ("input_weight", read.input_weight, x[:, at]),
+            ("recurrent_weight", read.recurrent_weight, h),
+        ):
+            if len(factors) == 2:
+                key = f"{name}.left"
+                largest[key] = max(largest.get(key, 0.0), _largest(factors[0].times(now) * inside[:, at]))
+        h = np.where(inside[:, at], read.step(x[:, at], h), h)
         largest["recurrent_weight"] = max(largest["recurrent_weight"], _largest(h))
     largest["head"] = largest["recurrent_weight"]
     scales = {name: value / 127 if value > 0 else 1.0 for name, value in largest.items()}

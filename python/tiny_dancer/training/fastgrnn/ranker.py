@@ -116,8 +116,8 @@ def fit_ranker(
         return -float(held_out_loss(model))
 
     start = cell.new_model(features.shape[1], hidden, 1, seed)
-    start["recurrent_weight"] = jnp.zeros((hidden, hidden))
-    start["gate_bias"] = jnp.zeros(hidden)  # nothing to remember in a single step
+    start["recurrent_weight"] = np.zeros((hidden, hidden), np.float32)
+    start["gate_bias"] = np.zeros(hidden, np.float32)  # nothing to remember in a single step
     learned = optimise(start, _listwise, lists, judge, plan, seed=seed, phase="baseline", progress=progress)
     if distil:
         teacher = {**lists, "teacher": _teacher_scores(standard, lists["place"], seed)}

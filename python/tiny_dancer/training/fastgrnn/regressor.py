@@ -80,8 +80,8 @@ def fit_regressor(
         return squares(held_out["y"], predict(model, held_out["x"]), held_out["weight"])
 
     start = cell.new_model(x.shape[1], hidden, y.shape[1], seed)
-    start["recurrent_weight"] = jnp.zeros((hidden, hidden))  # a single step from h₀ = 0 does not use it
-    start["gate_bias"] = jnp.zeros(hidden)
+    start["recurrent_weight"] = np.zeros((hidden, hidden), np.float32)  # a single step from h₀ = 0 does not use it
+    start["gate_bias"] = np.zeros(hidden, np.float32)
     parts = {name: values[learning] for name, values in rows.items()}
     plan = _PLAN.for_rows(len(learning))
     model = optimise(start, loss, parts, lambda model: -float(held_out_loss(model)), plan, seed=seed).model

@@ -34,7 +34,7 @@ def _new_direction(generator: np.random.Generator, dimensions: int, hidden: int)
     return {
         "input": cell.matrix(generator, 3 * hidden, dimensions, None),
         "state": cell.matrix(generator, 3 * hidden, hidden, None, gain=0.7),
-        "bias": jnp.zeros(3 * hidden),
+        "bias": np.zeros(3 * hidden, np.float32),
     }
 
 
@@ -42,10 +42,13 @@ def new_teacher(table: Floats | None, dimensions: int, hidden: int, labels: int,
     """Random parameters of one teacher; the table of inputs starts as the encoder's."""
     generator = np.random.default_rng(seed)
     return {
-        **({} if table is None else {"table": jnp.asarray(table)}),
+        **({} if table is None else {"table": table}),
         "forward": _new_direction(generator, dimensions, hidden),
         "backward": _new_direction(generator, dimensions, hidden),
-        "head": {"weight": cell.matrix(generator, labels, 6 * hidden, None, gain=0.5), "bias": jnp.zeros(labels)},
+        "head": {
+            "weight": cell.matrix(generator, labels, 6 * hidden, None, gain=0.5),
+            "bias": np.zeros(labels, np.float32),
+        },
     }
 
 
