@@ -2,8 +2,8 @@
 
     python benchmarks/quality/bench_candidates.py
 
-A question's candidates are all memories of its own conversation. Intervals are over questions (bootstrap). Also: what
-confidence, p-values and prediction set are worth on conversations they were not calibrated on.
+A question's candidates are all memories of its own conversation. Intervals are over questions (bootstrap). Also:
+what confidence, p-values and prediction set are worth on conversations they were not calibrated on.
 `--without-fastgrnn` leaves out the slow part.
 """
 
@@ -25,10 +25,9 @@ from tiny_dancer.evaluation.metrics import expected_calibration_error, reliabili
 from tiny_dancer.training.candidates import export
 from tiny_dancer.training.candidates.calibration import TOP
 from tiny_dancer.training.candidates.data import Memories, Questions, read_memories, read_questions
-from tiny_dancer.training.candidates.fit import fit_candidates
+from tiny_dancer.training.candidates.fit import cell_tensors, fit_candidates
 from tiny_dancer.training.candidates.linear import Standardised, fit_linear, shared
 from tiny_dancer.training.candidates.lists import Lists, make_lists
-from tiny_dancer.training.fastgrnn.ranker import fit_ranker
 
 LEVELS = (0.05, 0.1, 0.2)
 
@@ -42,8 +41,7 @@ def part(memories: Memories, questions: Questions, names: tuple[str, ...]) -> tu
 
 def fastgrnn(lists: Lists) -> bytes:
     """A FastGRNN step over the same features, int8, without calibration."""
-    tensors = fit_ranker(lists.features, lists.relevant.astype(np.float64), lists.question)
-    return export.build("fastgrnn", tensors, None, {})
+    return export.build("fastgrnn", cell_tensors(lists, 0), None, {})
 
 
 def without(lists: Lists, feature: str) -> bytes:

@@ -108,7 +108,7 @@ pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
 /// The artifact in `bytes` with another header: tensors stay as they are.
 ///
 /// # Errors
-/// As [`Tensors::open`] and [`write`].
+/// As [`Tensors::open`] and [`write()`].
 pub fn rewrite(bytes: &[u8], header: &str) -> Result<Vec<u8>> {
     let (_, file) = open(bytes, None)?;
     let copies = file.tensors().into_iter().map(|(name, view)| {

@@ -9,8 +9,8 @@
 //! h' = (s(ζ)·(1 − z) + s(ν)) ⊙ c + z ⊙ h            s is the exact sigmoid
 //! ```
 //!
-//! W and U are plain or of low rank, their numbers f32, int8, int4 or sparse ([`matrix`]); σ and τ are sigmoid and
-//! tanh or the paper's piecewise-linear stand-ins ([`activation`]). Sums run over the columns in order, one chain a
+//! W and U are plain or of low rank, their numbers f32, int8, int4 or sparse (`matrix.rs`); σ and τ are sigmoid
+//! and tanh or the paper's piecewise-linear stand-ins (`activation.rs`). Sums run over the columns in order, one chain a
 //! row, so a step, a step of a sequence and a step of a batch give the same bits, on every processor.
 
 mod activation;

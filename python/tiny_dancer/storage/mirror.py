@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.storage.filters import EVERYTHING, Filter
 from tiny_dancer.storage.index import Index
 from tiny_dancer.storage.records import Neighbour
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.storage.filters import Filter
     from tiny_dancer.storage.records import CandidateRecord
 
 # Columns of numbers that filters compare; NaN where a candidate has none, which no comparison lets pass.
@@ -119,42 +119,47 @@ class Mirror:
         check_dimension(query, self._index.dimension)
         allowed = None if filter is None or filter.empty else self.allowed(filter)
         records = self._records
-        found = [
-            Neighbour(records[row], distance)
-            for row, distance in self._index.search(query, k, allowed)
-            if max_distance is None or distance <= max_distance
-        ]
-        found.sort(key=lambda each: (each.distance, each.candidate.id))
-        return tuple(found[:k])
+        ordered = sorted(
+            (distance, records[row].id, row) for row, distance in self._index.search(query, k, allowed)
+        )
+        return tuple(
+            [
+                Neighbour(records[row], distance)
+                for distance, _, row in ordered[:k]
+                if max_distance is None or distance <= max_distance
+            ]
+        )
 
     def allowed(self, filter: Filter) -> npt.NDArray[np.bool_]:
         """bool [len(self)], the rows that pass."""
         count = len(self._records)
-        created, rate, trials, confidence = self._columns[:, :count]
-        passing = np.ones(count, bool)
-        for key, value in filter.equals.items():
-            passing &= self._tagged([("metadata", key, value)])
-        for key, values in filter.any_of.items():
-            passing &= self._tagged([("metadata", key, value) for value in values])
-        for key in filter.has:
-            passing &= self._tagged([("key", key)])
+        masks = [self._tagged([("metadata", key, value)]) for key, value in filter.equals.items()]
+        masks += [
+            self._tagged([("metadata", key, value) for value in values]) for key, values in filter.any_of.items()
+        ]
+        masks += [self._tagged([("key", key)]) for key in filter.has]
         if filter.groups is not None:
-            passing &= self._tagged([("group", group) for group in filter.groups])
+            masks.append(self._tagged([("group", group) for group in filter.groups]))
         if filter.ids is not None:
-            rows = [self._row[each] for each in filter.ids if each in self._row]
             listed = np.zeros(count, bool)
-            listed[rows] = True
-            passing &= listed
-        if filter.created_from is not None:
-            passing &= created >= filter.created_from
+            listed[[self._row[each] for each in filter.ids if each in self._row]] = True
+            masks.append(listed)
+        created, rate, trials, confidence = range(len(_COLUMNS))
+        for column, least in (
+            (created, filter.created_from),
+            (rate, filter.min_success_rate),
+            (trials, filter.min_trials or None),
+            (confidence, filter.min_confidence),
+        ):
+            if least is not None:
+                masks.append(self._columns[column, :count] >= least)
         if filter.created_before is not None:
-            passing &= created < filter.created_before
-        if filter.min_success_rate is not None:
-            passing &= rate >= filter.min_success_rate
-        if filter.min_trials > EVERYTHING.min_trials:
-            passing &= trials >= filter.min_trials
-        if filter.min_confidence is not None:
-            passing &= confidence >= filter.min_confidence
+            masks.append(self._columns[created, :count] < filter.created_before)
+        if not masks:
+            return np.ones(count, bool)
+        passing = masks[0]
+        for mask in masks[1:]:
+            passing &= mask
         return passing
 
     def _tagged(self, tags: Sequence[tuple[str, ...]]) -> npt.NDArray[np.bool_]:

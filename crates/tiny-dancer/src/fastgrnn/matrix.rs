@@ -11,8 +11,10 @@
 //! `clamp(x ÷ input_scale, ±127)`, half to even, and the product of a row is `scale[row] · input_scale · Σ`. Without
 //! it they are f32 weights `scale[row] · q`.
 //!
-//! int4 and sparse are forms of the file. In memory the zeros are written out: eight rows at a time, a vector
-//! processor multiplies eight zeros sooner than it skips one.
+//! int4 and sparse are forms of the file; in memory they are int8 or f32 with the zeros written out. Eight rows at a
+//! time, a vector processor multiplies in sequences and batches as fast as it would walk along a tenth of the
+//! weights, and every form has one order of summation. (A single step of 768 → 16 with nine zeros in ten would take
+//! about half as long row by row: 0.4 µs for 0.7.)
 
 use safetensors::Dtype;
 

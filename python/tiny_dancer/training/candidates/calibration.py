@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST_KNOTS = 64
 ALPHA = 0.1
 TOP = 10
-"""Calibrated on candidates that were ranked this high: nearly all others are plainly irrelevant, and with them among
-the rows everything at the top would look certain to be one or the other."""
+"""Calibrated on candidates ranked this high: nearly all others are plainly irrelevant, and with them among the rows
+everything at the top would look certain to be one or the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,10 @@ def calibrate(lists: Lists, scores: Floats) -> Calibration:
     """
     top = _top(lists, scores)
     tensors = probability_map(scores[top], lists.relevant[top].astype(np.float64), np.ones(len(top)))
-    relevance = ConformalRelevance.conformalize(scores[top], lists.relevant[top], question=lists.question[top])
+    relevance = None
+    if lists.relevant[top].any() and not lists.relevant[top].all():
+        relevance = ConformalRelevance.conformalize(scores[top], lists.relevant[top], question=lists.question[top])
+        tensors |= p_value_tensors(relevance)
     prediction = None
     # With fewer questions no number of candidates would do.
     if len(lists) >= 1 / ALPHA:
@@ -57,7 +60,7 @@ def calibrate(lists: Lists, scores: Floats) -> Calibration:
         ranker = SplitConformalRanker.conformalize(lists.split(scores), flags, alpha=ALPHA)
         prediction = {"alpha": ALPHA, "size": int(ranker.threshold), "rows": ranker.rows}
     return Calibration(
-        {**tensors, **p_value_tensors(relevance)}, {"relevance": relevance.header(), "prediction": prediction}
+        tensors, {"relevance": None if relevance is None else relevance.header(), "prediction": prediction}
     )
 
 

@@ -202,12 +202,24 @@ def _linear(task: _Task) -> _Trained:
     return _Trained(fitted.tensors(), held_out[best], {"penalty": PENALTIES[best], "weights": weights})
 
 
-def _fastgrnn(task: _Task, progress: Callable[[str], None]) -> _Trained:
+def cell_tensors(lists: Lists, seed: int) -> dict[str, npt.NDArray[Any]]:
+    """A FastGRNN step over the features, int8, as the engine reads candidate scorers.
+
+    Raises:
+        TrainingError: too few lists, or none that tells candidates apart.
+    """
     from tiny_dancer.training.fastgrnn.ranker import fit_ranker
 
+    tensors = fit_ranker(lists.features, lists.relevant.astype(np.float64), lists.question, seed=seed)
+    # The engine takes a scorer's head, one row, in floating point.
+    scale = tensors.pop("head.weight.scale")
+    tensors.pop("head.weight.input_scale", None)
+    return {**tensors, "head.weight": (tensors["head.weight"] * scale[:, None]).astype(np.float32)}
+
+
+def _fastgrnn(task: _Task, progress: Callable[[str], None]) -> _Trained:
     def fitted(questions: Ints) -> dict[str, npt.NDArray[Any]]:
-        part = task.lists.at(questions)
-        return fit_ranker(part.features, part.relevant.astype(np.float64), part.question, seed=task.seed)
+        return cell_tensors(task.lists.at(questions), task.seed)
 
     question = task.lists.question
     held_out = np.empty(len(task.lists.features))

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import approx_fprime
+
+from tiny_dancer import _core
+from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.training.candidates import export
+from tiny_dancer.training.candidates.calibration import MOST_KNOTS, probability_map
+from tiny_dancer.training.candidates.data import read_memories, read_questions
+from tiny_dancer.training.candidates.fit import fit_candidates
+from tiny_dancer.training.candidates.judge import evaluate_candidates, predict_candidates
+from tiny_dancer.training.candidates.linear import LinearScorer, Standardised, fit_linear, listwise_losses, shared
+from tiny_dancer.training.candidates.lists import make_lists
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tiny_dancer.training.candidates.data import Memories, Questions
+    from tiny_dancer.training.candidates.fit import FittedCandidates
+
+Read = tuple["Memories", "Questions"]
+
+
+@pytest.fixture(scope="session")
+def fitted(read: Read) -> FittedCandidates:
+    return fit_candidates(*read)
+
+
+def test_questions_held_out_are_ranked_better_than_by_any_baseline(fitted: FittedCandidates) -> None:
+    found = fitted.evaluation
+    assert found.metrics["linear"]["recall@5"].estimate > 0.9
+    assert found.differences["cosine"]["mrr"].above_zero
+    assert fitted.questions == 72
+
+
+def test_the_engine_scores_as_it_was_trained(read: Read, fitted: FittedCandidates) -> None:
+    memories, questions = read
+    lists = make_lists(_core.CandidateScorer(fitted.artifact), memories.sets(), questions.answerable)
+    mean, scale, weight = (
+        export.float_tensor(fitted.artifact, name) for name in ("feature.mean", "feature.scale", "linear.weight")
+    )
+    np.testing.assert_allclose(lists.scores, LinearScorer(mean, scale, weight)(lists.features), atol=2e-3, rtol=1e-4)
+
+
+def test_equal_input_gives_equal_bytes(read: Read, fitted: FittedCandidates) -> None:
+    assert fit_candidates(*read).artifact == fitted.artifact
+    memories, questions = read
+    other = replace(questions, questions=questions.questions[1:])
+    assert fit_candidates(memories, other).artifact != fitted.artifact
+
+
+def test_the_header_says_what_was_done(fitted: FittedCandidates) -> None:
+    header = _core.read_header(fitted.artifact)
+    assert header["kind"] == "candidates"
+    assert header["scorer"] == "linear"
+    assert header["prediction"]["alpha"] == 0.1
+    assert header["prediction"]["rows"] == 72
+    assert set(header["metrics"]) == {"linear", "cosine", "words", "cosine + words", "default combination"}
+    mean, low, high = header["metrics"]["linear"]["mrr"]
+    assert low <= mean <= high
+    assert header["training"]["conversations"] == 3
+    assert len(header["training"]["digest"]) == 64
+    assert len(header["self_check"]) == len(export.SELF_CHECK)
+
+
+def test_features_that_never_vary_get_no_weight(fitted: FittedCandidates) -> None:
+    weight = export.float_tensor(fitted.artifact, "linear.weight")
+    assert weight[_core.CANDIDATE_FEATURES.index("success")] == 0
+    assert weight[_core.CANDIDATE_FEATURES.index("words_context")] != 0
+
+
+def test_one_conversation_is_split_by_questions(read: Read) -> None:
+    memories, questions = read
+    kept = tuple(each for each in questions.questions if each.conversation == "a")
+    found = fit_candidates(memories, replace(questions, questions=kept))
+    assert found.questions == 24
+    assert _core.read_header(found.artifact)["training"]["conversations"] == 1
+
+
+def test_too_little_is_refused(read: Read) -> None:
+    memories, questions = read
+    with pytest.raises(TrainingError, match="give at least 10"):
+        fit_candidates(memories, replace(questions, questions=questions.questions[:9]))
+    with pytest.raises(OptionError, match="scorer"):
+        fit_candidates(memories, questions, scorer="trees")  # type: ignore[arg-type]
+
+
+def test_predicting_needs_no_evidence_and_keeps_the_order(read: Read, fitted: FittedCandidates, tables: tuple[Path, Path]) -> None:
+    memories = read_memories(tables[0])
+    blind = read_questions(tables[1], memories, require_evidence=False)
+    found = predict_candidates(fitted.artifact, memories, blind, k=3)
+    assert len(found) == len(blind)
+    backwards = predict_candidates(
+        fitted.artifact, memories, replace(blind, questions=blind.questions[::-1]), k=3
+    )
+    assert backwards[::-1] == found
+    hits = [
+        each.evidence[0] in ranking.memory_ids for each, ranking in zip(read[1].questions, found, strict=True)
+    ]
+    assert np.mean(hits) > 0.9
+    for ranking in found:
+        assert len(ranking.memory_ids) == 3
+        assert list(ranking.scores) == sorted(ranking.scores, reverse=True)
+    everything = predict_candidates(fitted.artifact, memories, blind, k=10_000)[0]
+    assert len(everything.memory_ids) == len(memories.conversations["a"])
+
+
+def test_rankings_and_figures_agree(read: Read, fitted: FittedCandidates) -> None:
+    memories, questions = read
+    found = evaluate_candidates(memories, questions, fitted.artifact)
+    ranked = predict_candidates(fitted.artifact, memories, questions, k=5)
+    recall = [
+        len(set(each.evidence) & set(ranking.memory_ids)) / len(each.evidence)
+        for each, ranking in zip(questions.questions, ranked, strict=True)
+    ]
+    assert found.metrics["linear 1.0.0"]["recall@5"].estimate == pytest.approx(np.mean(recall))
+
+
+@pytest.mark.parametrize("penalty", [0.3, 0.01])
+def test_newton_finds_where_the_gradient_vanishes(penalty: float) -> None:
+    random = np.random.default_rng(0)
+    offsets = np.array([0, 5, 12, 30], np.int64)
+    features = random.normal(size=(30, 19))
+    target = shared(random.random(30) < 0.3, offsets) * np.repeat([1.0, 3.0, 0.5], np.diff(offsets))
+    rows = Standardised.of(features)
+    anchor = random.normal(size=19)
+    found = fit_linear(rows, target, offsets, l2=penalty, anchor=anchor)
+
+    def loss(weight: np.ndarray) -> float:
+        away = weight - anchor
+        return float(listwise_losses(rows.values @ weight, target, offsets).sum() / target.sum() + penalty * away @ away)
+
+    assert np.abs(approx_fprime(found.weight, loss, 1e-6)).max() < 1e-4
+    again = fit_linear(rows, target, offsets, l2=penalty, anchor=anchor, start=random.normal(size=19))
+    np.testing.assert_allclose(again.weight, found.weight, atol=1e-4)
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 400), ties=st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_probability_maps_rise_and_stay_within_bounds(seed: int, rows: int, ties: bool) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.normal(size=rows).round(1 if ties else 9)
+    relevant = (random.random(rows) < 1 / (1 + np.exp(-scores))).astype(float)
+    found = probability_map(scores, relevant, np.ones(rows))
+    knots, values = found["calibration.scores"], found["calibration.probabilities"]
+    assert 1 <= len(knots) == len(values) <= MOST_KNOTS
+    assert (np.diff(knots) > 0).all()
+    assert (np.diff(values) >= 0).all()
+    assert ((values > 0) & (values < 1)).all()
+
+
+def test_probability_maps_recover_probabilities() -> None:
+    random = np.random.default_rng(1)
+    scores = random.normal(size=40_000)
+    truth = 1 / (1 + np.exp(-2 * scores))
+    found = probability_map(scores, (random.random(40_000) < truth).astype(float), np.ones(40_000))
+    grid = np.linspace(-2, 2, 21)
+    values = np.interp(grid, found["calibration.scores"], found["calibration.probabilities"])
+    assert np.abs(values - 1 / (1 + np.exp(-2 * grid))).max() < 0.05
+
+
+def test_locomo_recall(shared_data: Path) -> None:
+    """Trained on two conversations, judged on the two others: the issue asks for .55."""
+    path = shared_data / "locomo_memories.parquet"
+    if not path.exists():
+        pytest.skip(f"needs {path}")
+    memories = read_memories(path)
+    with pytest.warns(match="lacks"):
+        questions = read_questions(shared_data / "locomo_questions.parquet", memories)
+    half = tuple(memories.conversations)[:2]
+
+    def about(inside: bool) -> Questions:
+        kept = tuple(each for each in questions.questions if (each.conversation in half) == inside)
+        return replace(questions, questions=kept)
+
+    found = evaluate_candidates(memories, about(False), fit_candidates(memories, about(True)).artifact)
+    assert found.metrics["linear 1.0.0"]["recall@5"].estimate >= 0.70
