@@ -390,7 +390,8 @@ struct Working {
 #[pyclass(frozen, module = "tiny_dancer._core._native")]
 struct CandidateScorer {
     scorer: Scorer,
-    pool: Mutex<Vec<Working>>,
+    /// Boxed: taking one moves a pointer, not kilobytes.
+    pool: Mutex<Vec<Box<Working>>>,
 }
 
 /// Decisions, ids kept out because their embedding is not finite, size of the prediction set.

@@ -55,6 +55,9 @@ def metadata_pairs(metadata: Mapping[str, Any], where: str) -> list[tuple[str, s
     """``key, value`` pairs of text; a list of values gives one pair each."""
     pairs: list[tuple[str, str]] = []
     for key, value in metadata.items():
+        if type(value) is str and type(key) is str:
+            pairs.append((key, value))
+            continue
         if not isinstance(key, str):
             raise CandidateError(where, repr(key), "give metadata as a mapping from strings")
         values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]

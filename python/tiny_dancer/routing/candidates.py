@@ -204,7 +204,7 @@ class CandidateRouter:
                 scorer.trained, candidates, text, k, asked[-1], lambda: self._untrained.rank(native, *asked)
             ),
         )
-        if level is Level.LEARNED and text is not None:
+        if level is _LEARNED and text is not None:
             self._cache.put(text, (id(candidates), k), (decisions, unsound, size), 1.0)
         ended = perf_counter_ns()
         decided = CandidateDecisions(
@@ -212,15 +212,15 @@ class CandidateRouter:
             decisions,
             tuple(map(_unsound, unsound)) if unsound else (),
             size,
-            scorer.calibrated and level <= Level.CACHED,
-            loaded.version if level is not Level.HEURISTIC else "untrained",
-            int(level),
+            scorer.calibrated and (level is _LEARNED or level is Level.CACHED),
+            loaded.version if level is _LEARNED or level is not Level.HEURISTIC else "untrained",
+            0 if level is _LEARNED else int(level),
             reason,
             (ended - begun) / 1000,
             (ended - start) / 1000,
         )
         with self._lock:
-            self._answered[level] += 1
+            self._answered[decided.level] += 1
         if self._recording is not None:
             self._recording.put((decided, text, time.time()))
         return decided
@@ -369,6 +369,7 @@ class CandidateRouter:
         )
 
 
+_LEARNED = Level.LEARNED
 _FLOAT32 = np.dtype(np.float32)
 
 

@@ -22,6 +22,8 @@ def seconds_since_epoch(value: object, field: str) -> float | None:
     Raises:
         CandidateError: not a time, or not finite.
     """
+    if type(value) is float and -_MILLISECONDS < value < _MILLISECONDS:
+        return value  # nearly always
     if value is None:
         return None
     if isinstance(value, str):

@@ -156,7 +156,7 @@ fit_classifier(order_matters(), kind="fastgrnn", settings=TINY, checkpoint=Path(
 
 
 def test_a_killed_run_goes_on_and_ends_in_the_bytes_of_one_that_nothing_stopped(tmp_path) -> None:
-    """Three processes' worth of one seed: what was done before the kill, after it, and in one go."""
+    """One seed: before the kill and after it in two processes, or in one go."""
     epochs = 5  # within the second of three phases
     folder = tmp_path / "kept"
     script = KILLED.format(folder=str(Path(__file__).parent), epochs=epochs, checkpoint=str(folder))

@@ -185,6 +185,8 @@ fn cosines(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) ->
     near.clear();
     near.extend(cosines.iter().map(|&cosine| if cosine.is_nan() { 0.0 } else { cosine }));
     near.push(0.0);
+    // The two columns lie next to each other.
+    const { assert!(column::COSINE_BEFORE == column::COSINE_CONTEXT + 1) };
     let (context, before) = scratch.columns[column::COSINE_CONTEXT * rows..][..2 * rows].split_at_mut(rows);
     let rows = cosines.iter().zip(&index.around).zip(&index.context_norms);
     for (((&cosine, around), norm), (context, before)) in rows.zip(context.iter_mut().zip(before)) {
@@ -220,6 +222,7 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     reader.read(text, terms);
     let named = Named::of(reader);
     {
+        const { assert!(column::WORDS_CONTEXT == column::WORDS + 1) };
         let (own, context) = features[column::WORDS * rows..][..2 * rows].split_at_mut(rows);
         let scale = sum_postings(&index.words, &mut terms.words, |row, posting| {
             own[row] += posting.own;

@@ -87,10 +87,11 @@ def fit_candidates(
 ) -> FittedCandidates:
     """Trains a scorer of candidates; equal input gives equal bytes.
 
-    The default is a weight a feature, fitted to whole lists: over the six ways to train on two of four
-    conversations of LoCoMo and test on the others it ranks as well as a FastGRNN step over the same features and
-    better than pairwise, pointwise and boosted ones, in a hundredth of the time. ``auto`` trains both and takes
-    the FastGRNN only where questions held out from training say it is better.
+    The default is a weight a feature, fitted to whole lists: over the six ways to train on two of four conversations
+    of LoCoMo and test on the others its recall@5 is .759; a FastGRNN step over the same features has .736, and
+    pairwise, pointwise and boosted scorers had less, too. Training both takes minutes rather than seconds, so
+    ``auto`` is not the default: it trains both and takes the FastGRNN only where questions held out from training
+    say it is better.
 
     What is chosen, calibrated and reported rests on questions of conversations that were not trained on; with one
     conversation, on a fifth of its questions in turn.
@@ -235,7 +236,7 @@ def _fastgrnn(task: _Task, progress: Callable[[str], None]) -> _Trained:
 
 def _choice(trained: Mapping[str, _Trained], lists: Lists, asked: str) -> tuple[str, str]:
     if len(trained) == 1:
-        return asked, "asked for" if asked != "linear" else "linear: the simplest that ranks as well as any"
+        return asked, "asked for" if asked != "linear" else "the simplest; none ranked better on LoCoMo"
     ranks = {name: lists.ranks(each.held_out) for name, each in trained.items()}
     gain = evaluate_rankings({"fastgrnn": ranks["fastgrnn"], "linear": ranks["linear"]}).differences["linear"][
         "mrr"

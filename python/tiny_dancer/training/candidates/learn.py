@@ -72,9 +72,9 @@ def learn_from_use(
 
     The first 70 % of the answers are learned from; the rest decide: new and old scorer rank what was shown, judged
     by reciprocal ranks of what helped, weighted as above. The new one is proposed where the lower bound of the
-    paired difference, resampled by query, is above zero. It is then calibrated on those answers: confidence is the
-    chance of being marked helpful when seen; p-values count as irrelevant what was marked so, or passed over in
-    favour of one shown below it (Joachims 2002).
+    paired difference, resampled by query, is above zero. It is then calibrated on all later answers: confidence is
+    the chance of being marked helpful when seen; p-values count as irrelevant what was marked so, or passed over
+    in favour of one shown below it (Joachims 2002).
 
     Args:
         storage: with routing history and feedback about candidates.
@@ -130,7 +130,9 @@ def learn_from_use(
             "seed": seed,
         },
     }
-    calibration = _calibration(later, scorer(later.features), _positions(propensity, later))
+    # With the answers in which nothing helped: without them everything would look more useful than it is.
+    since = history.at(np.arange(int(judged[0]), len(history)))
+    calibration = _calibration(since, scorer(since.features), _positions(propensity, since))
     version = "1.0.0" if in_force is None else _next(name)
     artifact = export.build("linear", scorer.tensors(), calibration, rest, version=version, created=created)
     return Learned(artifact, f"better ({figures})", len(learned), len(later), gain, propensity, left_out)

@@ -5,10 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 PEOPLE = ("Nora", "Emil", "Tariq", "Ines")
-THINGS = ("kettle", "violin", "bicycle", "lantern", "passport", "sofa", "teapot", "drill", "rug", "camera", "kite", "oven")
+THINGS = (
+    "kettle",
+    "violin",
+    "bicycle",
+    "lantern",
+    "passport",
+    "sofa",
+    "teapot",
+    "drill",
+    "rug",
+    "camera",
+    "kite",
+    "oven",
+)
 PLACES = ("Oslo", "Porto", "Lima", "Quito", "Turin", "Bergen", "Riga", "Malmo", "Ghent", "Basel")
 DEEDS = ("buy", "lose", "repair", "sell")
-TALK = ("How is the weather?", "I slept badly.", "Let us talk tomorrow.", "That sounds good.", "My knee hurts again.")
+TALK = (
+    "How is the weather?",
+    "I slept badly.",
+    "Let us talk tomorrow.",
+    "That sounds good.",
+    "My knee hurts again.",
+)
 DAY = 86_400
 
 
@@ -26,7 +45,11 @@ def conversations(names: tuple[str, ...], *, facts: int = 24, seed: int = 0) -> 
             present = DEEDS[fact // 48]
             place = PLACES[int(random.integers(len(PLACES)))]
             # The answer names neither who nor what: only what stands before it does.
-            texts = [f"{person}, did you {present} that {thing} again?", f"Yes, in {place}.", str(random.choice(TALK))]
+            texts = [
+                f"{person}, did you {present} that {thing} again?",
+                f"Yes, in {place}.",
+                str(random.choice(TALK)),
+            ]
             for part, text in enumerate(texts):
                 memories["conversation"].append(conversation)
                 memories["memory_id"].append(f"m{number}.{part}")

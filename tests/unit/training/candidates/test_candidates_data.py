@@ -39,7 +39,8 @@ def test_every_format_reads_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [1_700_000_000, 1_700_000_000_000, "2023-11-14T22:13:20", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)]
+    "value",
+    [1_700_000_000, 1_700_000_000_000, "2023-11-14T22:13:20", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)],
 )
 def test_times_in_every_unit(tmp_path: Path, value: object) -> None:
     known = read_memories(memories_of(tmp_path, created_at=[value]))
@@ -92,7 +93,11 @@ def test_ids_are_unique_within_a_conversation(tmp_path: Path) -> None:
 
 
 def test_embeddings_of_different_lengths_name_the_conversation(tmp_path: Path) -> None:
-    rows = {**{name: values * 2 for name, values in ROW.items()}, "memory_id": ["m", "n"], "embedding": [[1.0], [1.0, 2.0]]}
+    rows = {
+        **{name: values * 2 for name, values in ROW.items()},
+        "memory_id": ["m", "n"],
+        "embedding": [[1.0], [1.0, 2.0]],
+    }
     known = read_memories(write(rows, tmp_path / "m.parquet"))
     with pytest.raises(DataError, match="conversation a"):
         known.sets()
@@ -105,7 +110,11 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
 
 def test_unknown_evidence_is_counted_and_its_questions_left_out(tmp_path: Path) -> None:
     known = read_memories(memories_of(tmp_path))
-    asked = {"conversation": ["a", "a", "a"], "question": ["x", "y", "z"], "evidence": [["m", "gone"], ["gone"], []]}
+    asked = {
+        "conversation": ["a", "a", "a"],
+        "question": ["x", "y", "z"],
+        "evidence": [["m", "gone"], ["gone"], []],
+    }
     with pytest.warns(DataWarning) as warned:
         found = read_questions(write(asked, tmp_path / "q.parquet"), known)
     assert found.unknown_evidence == 2

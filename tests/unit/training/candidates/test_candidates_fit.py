@@ -46,7 +46,9 @@ def test_the_engine_scores_as_it_was_trained(read: Read, fitted: FittedCandidate
     mean, scale, weight = (
         export.float_tensor(fitted.artifact, name) for name in ("feature.mean", "feature.scale", "linear.weight")
     )
-    np.testing.assert_allclose(lists.scores, LinearScorer(mean, scale, weight)(lists.features), atol=2e-3, rtol=1e-4)
+    np.testing.assert_allclose(
+        lists.scores, LinearScorer(mean, scale, weight)(lists.features), atol=2e-3, rtol=1e-4
+    )
 
 
 def test_equal_input_gives_equal_bytes(read: Read, fitted: FittedCandidates) -> None:
@@ -92,18 +94,16 @@ def test_too_little_is_refused(read: Read) -> None:
         fit_candidates(memories, questions, scorer="trees")  # type: ignore[arg-type]
 
 
-def test_predicting_needs_no_evidence_and_keeps_the_order(read: Read, fitted: FittedCandidates, tables: tuple[Path, Path]) -> None:
+def test_predicting_needs_no_evidence_and_keeps_the_order(
+    read: Read, fitted: FittedCandidates, tables: tuple[Path, Path]
+) -> None:
     memories = read_memories(tables[0])
     blind = read_questions(tables[1], memories, require_evidence=False)
     found = predict_candidates(fitted.artifact, memories, blind, k=3)
     assert len(found) == len(blind)
-    backwards = predict_candidates(
-        fitted.artifact, memories, replace(blind, questions=blind.questions[::-1]), k=3
-    )
+    backwards = predict_candidates(fitted.artifact, memories, replace(blind, questions=blind.questions[::-1]), k=3)
     assert backwards[::-1] == found
-    hits = [
-        each.evidence[0] in ranking.memory_ids for each, ranking in zip(read[1].questions, found, strict=True)
-    ]
+    hits = [each.evidence[0] in ranking.memory_ids for each, ranking in zip(read[1].questions, found, strict=True)]
     assert np.mean(hits) > 0.9
     for ranking in found:
         assert len(ranking.memory_ids) == 3
@@ -135,7 +135,9 @@ def test_newton_finds_where_the_gradient_vanishes(penalty: float) -> None:
 
     def loss(weight: np.ndarray) -> float:
         away = weight - anchor
-        return float(listwise_losses(rows.values @ weight, target, offsets).sum() / target.sum() + penalty * away @ away)
+        return float(
+            listwise_losses(rows.values @ weight, target, offsets).sum() / target.sum() + penalty * away @ away
+        )
 
     assert np.abs(approx_fprime(found.weight, loss, 1e-6)).max() < 1e-4
     again = fit_linear(rows, target, offsets, l2=penalty, anchor=anchor, start=random.normal(size=19))
