@@ -179,7 +179,7 @@ def main() -> None:
 
 
 def calibration(stacked: dict[str, np.ndarray]) -> dict[str, object]:
-    """Confidence against what was relevant, and p-values against what they promise, among candidates ranked high."""
+    """Confidence against what was relevant, p-values against what they promise, among candidates ranked high."""
     found: dict[str, object] = {}
     for name, top in (("all candidates", 10**9), (f"first {TOP}", TOP), ("first", 1)):
         inside = stacked["rank"] < top

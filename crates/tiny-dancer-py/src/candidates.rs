@@ -2,66 +2,23 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::RwLockExt;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer as Scorer, CandidateSet as Set, DEFAULT_WEIGHTS, FEATURE_NAMES, FEATURES,
-    Matrix, MatrixScratch, Precision, Query, RankOptions, RankScratch, SPEC, SharedRows,
+    Matrix, MatrixScratch, Query, RankOptions, RankScratch, SPEC, SharedRows,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
-use tiny_dancer::{Error, ErrorKind};
 
 use crate::Encoder;
+use crate::candidate_decision::{CandidateDecision, bytes_of};
 use crate::convert::{text, to_exception};
+use crate::vectors::{Held, held, precision, refused};
 
 /// From how many candidates on a call lets other threads run meanwhile: below, handing over costs more.
 const WORTH_DETACHING: usize = 512;
-
-fn refused(py: Python<'_>, field: &str, value: impl std::fmt::Display, remedy: &str) -> PyErr {
-    to_exception(py, Error::new(ErrorKind::CandidateInvalid, field, value, remedy))
-}
-
-/// Floats of someone else's, kept alive and read in place. The Python side hands over only arrays that cannot be
-/// written to.
-struct Held {
-    buffer: PyBuffer<f32>,
-}
-
-impl SharedRows for Held {
-    fn values(&self) -> &[f32] {
-        if self.buffer.item_count() == 0 {
-            return &[];
-        }
-        // SAFETY: the buffer is C-contiguous f32 (checked by `floats`), stays valid while it is held, is aligned as the
-        // exporter promised for its format, and nobody writes to it.
-        unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast(), self.buffer.item_count()) }
-    }
-}
-
-fn held(value: &Bound<'_, PyAny>, field: &str) -> PyResult<Held> {
-    let py = value.py();
-    let unfit = |_| refused(py, field, "no float32 array", "give a C-contiguous float32 array");
-    let buffer = PyBuffer::<f32>::get(value).map_err(unfit)?;
-    if !buffer.is_c_contiguous() {
-        return Err(refused(py, field, "not contiguous", "give a C-contiguous float32 array"));
-    }
-    Ok(Held { buffer })
-}
-
-fn precision(py: Python<'_>, name: &str) -> PyResult<Precision> {
-    match name {
-        "full" => Ok(Precision::Full),
-        "quantised" => Ok(Precision::Quantised),
-        "indexed" => Ok(Precision::Indexed),
-        other => Err(to_exception(
-            py,
-            Error::new(ErrorKind::OptionInvalid, "precision", other, "full, quantised or indexed"),
-        )),
-    }
-}
 
 /// Candidates in columns: ids, texts, `created_at` (s), `access_count`, `success_rate`, `trials`, confidence, metadata
 /// pairs, groups.
@@ -245,140 +202,6 @@ impl CandidateSet {
     }
 }
 
-/// Rows of vectors alone, for finding the nearest; rows are named by their number, the last takes a removed one's.
-#[pyclass(frozen, module = "tiny_dancer._core._native")]
-struct Vectors {
-    matrix: RwLock<Matrix>,
-    scratch: Mutex<Vec<MatrixScratch>>,
-}
-
-#[pymethods]
-impl Vectors {
-    #[new]
-    fn new(py: Python<'_>, dimensions: usize, kept: &str) -> PyResult<Self> {
-        let matrix =
-            Matrix::new(dimensions, precision(py, kept)?).map_err(|error| to_exception(py, error))?;
-        Ok(Self { matrix: RwLock::new(matrix), scratch: Mutex::default() })
-    }
-
-    fn append(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        let rows = held(rows, "rows")?;
-        let mut matrix = self.matrix.write_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        matrix.append(rows.values()).map_err(|error| to_exception(py, error))
-    }
-
-    fn replace(&self, py: Python<'_>, row: usize, values: &Bound<'_, PyAny>) -> PyResult<()> {
-        let values = held(values, "row")?;
-        let mut matrix = self.matrix.write_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        known_row(py, row, &matrix)?;
-        matrix.replace(row, values.values()).map_err(|error| to_exception(py, error))
-    }
-
-    fn swap_remove(&self, py: Python<'_>, row: usize) -> PyResult<()> {
-        let mut matrix = self.matrix.write_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        known_row(py, row, &matrix)?;
-        matrix.swap_remove(row);
-        Ok(())
-    }
-
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.matrix.read_py_attached(py).unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// The `k` nearest rows among those whose byte in `allowed` is not 0, as (row, cosine), nearest first.
-    #[pyo3(signature = (query, k, allowed=None))]
-    fn nearest(
-        &self,
-        py: Python<'_>,
-        query: &Bound<'_, PyAny>,
-        k: usize,
-        allowed: Option<&[u8]>,
-    ) -> PyResult<Vec<(u32, f32)>> {
-        let query = held(query, "query_embedding")?;
-        let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
-        let mut scratch =
-            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let values = query.values();
-        let found = py.detach(|| {
-            let matrix = self.matrix.read().unwrap_or_else(PoisonError::into_inner);
-            matrix.nearest(values, k, allowed.as_deref(), &mut scratch)
-        });
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        found.map_err(|error| to_exception(py, error))
-    }
-}
-
-fn known_row(py: Python<'_>, row: usize, matrix: &Matrix) -> PyResult<()> {
-    if row < matrix.len() { Ok(()) } else { Err(refused(py, "row", row, "no such row")) }
-}
-
-/// One candidate of an answer.
-#[pyclass(frozen, module = "tiny_dancer.routing")]
-struct CandidateDecision {
-    #[pyo3(get)]
-    candidate_id: Py<PyString>,
-    #[pyo3(get)]
-    score: f32,
-    #[pyo3(get)]
-    confidence: f32,
-    #[pyo3(get)]
-    uncertainty: f32,
-    #[pyo3(get)]
-    use_lightweight: bool,
-    #[pyo3(get)]
-    in_prediction_set: bool,
-    values: [f32; FEATURES],
-}
-
-#[pymethods]
-impl CandidateDecision {
-    /// A decision that no scorer made: features are 0.
-    #[new]
-    #[pyo3(signature = (candidate_id, score=0.0, confidence=0.0, uncertainty=1.0, use_lightweight=false,
-                        in_prediction_set=false))]
-    fn new(
-        candidate_id: Py<PyString>,
-        score: f32,
-        confidence: f32,
-        uncertainty: f32,
-        use_lightweight: bool,
-        in_prediction_set: bool,
-    ) -> Self {
-        let values = [0.0; FEATURES];
-        Self { candidate_id, score, confidence, uncertainty, use_lightweight, in_prediction_set, values }
-    }
-
-    /// What the score was computed from, by name.
-    #[getter]
-    fn features<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let features = PyDict::new(py);
-        for (name, value) in FEATURE_NAMES.iter().zip(self.values) {
-            features.set_item(name, value)?;
-        }
-        Ok(features)
-    }
-
-    /// The features as little-endian float32, in the order of `CANDIDATE_FEATURES`.
-    fn feature_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &bytes_of(&self.values))
-    }
-
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(format!(
-            "CandidateDecision(candidate_id={}, score={:.4}, confidence={:.4}, uncertainty={:.4}, use_lightweight={})",
-            self.candidate_id.bind(py).repr()?,
-            self.score,
-            self.confidence,
-            self.uncertainty,
-            if self.use_lightweight { "True" } else { "False" },
-        ))
-    }
-}
-
-fn bytes_of(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
 #[derive(Default)]
 struct Working {
     rank: RankScratch,
@@ -390,8 +213,7 @@ struct Working {
 #[pyclass(frozen, module = "tiny_dancer._core._native")]
 struct CandidateScorer {
     scorer: Scorer,
-    /// Boxed: taking one moves a pointer, not kilobytes.
-    pool: Mutex<Vec<Box<Working>>>,
+    pool: Mutex<Vec<Working>>,
 }
 
 /// Decisions, ids kept out because their embedding is not finite, size of the prediction set.
@@ -536,7 +358,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<CandidateSet>()?;
     module.add_class::<CandidateScorer>()?;
     module.add_class::<CandidateDecision>()?;
-    module.add_class::<Vectors>()?;
     module.add("CANDIDATE_FEATURES", FEATURE_NAMES.to_vec())?;
     module.add("CANDIDATE_FEATURE_SPEC", SPEC)?;
     module.add("DEFAULT_CANDIDATE_WEIGHTS", DEFAULT_WEIGHTS.to_vec())?;

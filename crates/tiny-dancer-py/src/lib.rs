@@ -1,11 +1,13 @@
 //! Python binding: converts arguments, forwards to the engine, converts results. No logic of its own.
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // PyO3 passes arguments by value, one each
 
+mod candidate_decision;
 mod candidates;
 mod classifier;
 mod conformal;
 mod convert;
 mod router;
+mod vectors;
 
 use std::sync::Arc;
 
@@ -143,6 +145,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     candidates::register(module)?;
     classifier::register(module)?;
     conformal::register(module)?;
+    vectors::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(write_artifact, module)?)?;
     module.add_function(wrap_pyfunction!(artifact_header, module)?)?;

@@ -204,7 +204,12 @@ class CandidateSet:
             return np.zeros((len(rows), self._dimensions), np.float32), False
         if not any(candidate.text for candidate in rows) and not self._encoded:
             return None, False
-        return _core.encode([candidate.text or "" for candidate in rows]), True
+        try:
+            return _core.encode([candidate.text or "" for candidate in rows]), True
+        except UnicodeEncodeError as error:
+            place = next(place for place, candidate in enumerate(rows) if candidate.text == error.object)
+            remedy = "give a string that is valid Unicode"
+            raise CandidateError(f"candidates[{place}].text", "a lone surrogate", remedy) from None
 
     def extend(self, candidates: Iterable[Candidate]) -> None:
         """Adds candidates; all or none."""

@@ -103,10 +103,14 @@ pub struct CandidateScratch {
     pub(crate) has_cosine: bool,
     pub(crate) has_words: bool,
     pub(crate) has_time: bool,
-    pub(crate) has_metadata: bool,
 }
 
 impl CandidateScratch {
+    /// Whether the query has properties to compare.
+    pub(crate) fn has_metadata(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
     /// Column `feature` of the features computed last.
     #[must_use]
     pub fn column(&self, feature: usize) -> &[f32] {
@@ -132,7 +136,8 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     scratch.has_cosine = set.matrix().is_some() && query.embedding.is_some();
     scratch.has_words = query.text.is_some() && columns.any_text;
     scratch.has_time = query.now.is_some() && columns.any_time;
-    scratch.has_metadata = !query.metadata.is_empty();
+    scratch.pairs.clear();
+    scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
     cosines(set, query, scratch)?;
     if let Some(text) = query.text {
         lexical(set, text, scratch);
@@ -140,9 +145,7 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     scratch.columns[column::QUESTION * rows..][..rows].copy_from_slice(&set.index().questions);
     scratch.columns[column::ANSWERS_QUESTION * rows..][..rows].copy_from_slice(&set.index().after_questions);
     usage(set, query, scratch);
-    if scratch.has_metadata {
-        scratch.pairs.clear();
-        scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
+    if scratch.has_metadata() {
         let (pairs, share) = (&scratch.pairs, 1.0 / query.metadata.len() as f32);
         fill(&mut scratch.columns, rows, column::METADATA, |row| {
             let held = pairs.iter().filter(|pair| columns.metadata[row].contains(pair));
@@ -228,7 +231,9 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
             own[row] += posting.own;
             context[row] += posting.context;
         });
-        own.iter_mut().chain(context.iter_mut()).for_each(|sum| *sum *= scale);
+        for sum in own.iter_mut().chain(context) {
+            *sum *= scale;
+        }
     }
     for (feature, family, terms) in [
         (column::PAIRS_CONTEXT, &index.pairs, &mut terms.pairs),
@@ -236,7 +241,9 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     ] {
         let sums = &mut features[feature * rows..][..rows];
         let scale = sum_postings(family, terms, |row, posting| sums[row] += posting.context);
-        sums.iter_mut().for_each(|sum| *sum *= scale);
+        for sum in sums.iter_mut() {
+            *sum *= scale;
+        }
     }
     if index.linked {
         groups.clear();
@@ -306,5 +313,7 @@ fn usage(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) {
         *value = if rate.is_nan() { 0.0 } else { smooth };
     }
     let confidences = features[column::CONFIDENCE * rows..][..rows].iter_mut().zip(&columns.confidence);
-    confidences.for_each(|(value, &confidence)| *value = known(confidence));
+    for (value, &confidence) in confidences {
+        *value = known(confidence);
+    }
 }

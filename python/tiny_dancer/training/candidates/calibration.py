@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST_KNOTS = 64
 ALPHA = 0.1
 TOP = 10
-"""Calibrated on candidates ranked this high: nearly all others are plainly irrelevant, and with them among the rows
-everything at the top would look certain to be one or the other."""
+"""Calibrated on candidates ranked this high: nearly all others are plainly irrelevant, and with them everything at
+the top would look certain to be one or the other."""
 
 
 @dataclass(frozen=True, slots=True)

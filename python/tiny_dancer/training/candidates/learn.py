@@ -9,7 +9,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
-from tiny_dancer.evaluation.bootstrap import Interval, paired_difference
+from tiny_dancer.evaluation.bootstrap import Interval, mean_statistics, paired_bootstrap
 from tiny_dancer.evaluation.relevance import ConformalRelevance
 from tiny_dancer.training.candidates import export
 from tiny_dancer.training.candidates.calibration import Calibration, p_value_tensors, probability_map
@@ -31,6 +31,8 @@ FEWEST_LEARNED, FEWEST_JUDGED = 30, 20
 UNTRAINED = "untrained"
 """What answers of the combination without training are recorded as."""
 _JUDGED = 0.3
+_LEVEL = 0.98
+"""Of the interval that decides: learning is run again and again, and few answers weigh much."""
 _PENALTIES = (1.0, 0.1, 0.01, 0.001)
 _FOLDS = 5
 _RIDGE = 1e-3
@@ -45,7 +47,7 @@ class Learned:
         reason: why, in words.
         learned_from: earlier answers that helped.
         judged_on: later answers that helped, none of them learned from.
-        gain: mean reciprocal rank, corrected for position, of the new scorer minus that in force, with a 95 %
+        gain: mean reciprocal rank, corrected for position, of the new scorer minus that in force, with a 98 %
             interval over queries; None where nothing was judged.
         propensity: how likely each position is looked at, from the earlier answers.
         left_out: answers that could not be learned from, by reason.
@@ -111,7 +113,7 @@ def learn_from_use(
         return Learned(None, reason, len(learned), len(later), None, propensity, left_out)
     target = later.helped / _positions(propensity, later)
     gain = _gain(later, target, scorer(later.features), later.score if old is None else old(later.features), seed)
-    interval = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
+    interval = f"{100 * _LEVEL:.0f} % interval {gain.low:+.4f} to {gain.high:+.4f}"
     figures = f"MRR {gain.estimate:+.4f}, {interval}, on {len(later):,} later answers"
     if not gain.above_zero:
         reason = f"not shown to be better ({figures}): the scorer in force stays"
@@ -211,7 +213,8 @@ def _gain(rows: History, target: Floats, new: Floats, old: Floats, seed: int) ->
         rank = np.empty(len(scores))
         rank[order] = np.arange(len(scores)) - np.repeat(rows.offsets[:-1], np.diff(rows.offsets)) + 1
         values.append(np.bincount(answer, target / rank, minlength=count) / weight.mean())
-    return paired_difference(values[0], values[1], group=rows.query, seed=seed)
+    difference = mean_statistics((values[0] - values[1])[:, None])
+    return paired_bootstrap(difference, count, group=rows.query, seed=seed).interval(0, level=_LEVEL)
 
 
 def _calibration(rows: History, scores: Floats, examined: Floats) -> Calibration:

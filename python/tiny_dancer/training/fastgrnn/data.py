@@ -272,3 +272,14 @@ def inputs(examples: Examples, steps: int | None) -> Inputs:
     values[inside] = tokens
     table = _core.token_rows().astype(np.float32) * np.float32(TOKEN_SCALE)
     return Inputs(values, length, table, TOKEN_SCALE)
+
+
+def compacted(first: Inputs, second: Inputs) -> tuple[Inputs, Inputs]:
+    """Both with a table of those rows alone that occur in them: what is learned on carries it along."""
+    if first.table is None:
+        return first, second
+    used, place = np.unique(np.concatenate([first.values, second.values]), return_inverse=True)
+    place = place.reshape(-1, first.values.shape[1]).astype(np.int32)
+    table = first.table[used]
+    count = len(first.values)
+    return replace(first, values=place[:count], table=table), replace(second, values=place[count:], table=table)

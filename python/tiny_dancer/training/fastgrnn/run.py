@@ -195,7 +195,9 @@ class _Run:
     def fastgrnn(self) -> _Made:
         """All phases of the cell; the last form asked for."""
         settings, rows = self.settings, len(self.split.learning)
-        learning, stopping = (data.inputs(part, self.steps) for part in (self.split.learning, self.split.stopping))
+        learning, stopping = data.compacted(
+            *(data.inputs(part, self.steps) for part in (self.split.learning, self.split.stopping))
+        )
         texts = self.steps is not None
         lesson = phases.Lesson(
             learning,

@@ -6,7 +6,7 @@ Gated recurrent unit: Cho et al. 2014, arXiv:1406.1078 (with the reset gate afte
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -122,14 +122,13 @@ def teacher_logits(
     Returns:
         float32 [n, L] for the learning rows, the ensemble's accuracy on the stopping rows, its number of weights.
     """
-    own, table = _compact(learning[0], stopping[0])
     totals: Array = 0.0
     stop_total: Array = 0.0
     size = 0
     predict = jax.jit(_logits)
-    stop_rows = (own[1], stopping[0].length)
+    stop_rows = (stopping[0].values, stopping[0].length)
     for member in range(members):
-        start = new_teacher(table, learning[0].dimensions, hidden, labels, seed + member)
+        start = new_teacher(learning[0].table, learning[0].dimensions, hidden, labels, seed + member)
 
         def loss(model: Parameters, batch: dict[str, Array], key: Array) -> Array:
             return losses.cross_entropy(_logits(model, batch["values"], batch["length"], key), batch["label"])
@@ -137,7 +136,7 @@ def teacher_logits(
         def judge(model: Parameters) -> float:
             return float((np.asarray(predict(model, *stop_rows)).argmax(1) == stopping[1]).mean())
 
-        rows = {"values": own[0], "length": learning[0].length, "label": learning[1]}
+        rows = {"values": learning[0].values, "length": learning[0].length, "label": learning[1]}
         phase = f"teacher {member + 1}"
         learned = optimise(
             start,
@@ -150,22 +149,16 @@ def teacher_logits(
             checkpoints=checkpoints,
             progress=progress,
         ).model
-        parts = range(0, len(own[0]), 1024)
-        found = [predict(learned, own[0][at : at + 1024], learning[0].length[at : at + 1024]) for at in parts]
+        parts = range(0, len(learning[0].values), 1024)
+        found = [
+            predict(learned, learning[0].values[at : at + 1024], learning[0].length[at : at + 1024])
+            for at in parts
+        ]
         totals = totals + np.concatenate([np.asarray(part) for part in found])
         stop_total = stop_total + np.asarray(predict(learned, *stop_rows))
         size += sum(int(np.size(leaf)) for leaf in jax.tree.leaves(learned))
     accuracy = float((np.asarray(stop_total).argmax(1) == stopping[1]).mean())
     return np.asarray(totals / members, np.float32), accuracy, size
-
-
-def _compact(learning: Inputs, stopping: Inputs) -> tuple[tuple[Any, Any], Floats | None]:
-    """Values that count only the rows of the table that occur, and those rows."""
-    if learning.table is None:
-        return (learning.values, stopping.values), None
-    used, place = np.unique(np.concatenate([learning.values, stopping.values]), return_inverse=True)
-    place = place.reshape(-1, learning.values.shape[1]).astype(np.int32)
-    return (place[: len(learning.values)], place[len(learning.values) :]), learning.table[used]
 
 
 TEACHER_PLAN = replace(Plan(), epochs=10, learning_rate=2e-3, patience=4)

@@ -11,7 +11,7 @@ from scipy.optimize import approx_fprime
 
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError, TrainingError
-from tiny_dancer.training.candidates import export
+from tiny_dancer.training.candidates import export, fit
 from tiny_dancer.training.candidates.calibration import MOST_KNOTS, probability_map
 from tiny_dancer.training.candidates.data import read_memories, read_questions
 from tiny_dancer.training.candidates.fit import fit_candidates
@@ -84,6 +84,34 @@ def test_one_conversation_is_split_by_questions(read: Read) -> None:
     found = fit_candidates(memories, replace(questions, questions=kept))
     assert found.questions == 24
     assert _core.read_header(found.artifact)["training"]["conversations"] == 1
+
+
+def test_a_fastgrnn_serves_as_it_was_judged(read: Read) -> None:
+    memories, questions = read
+    kept = tuple(each for each in questions.questions if each.conversation in "ab")
+    asked = replace(questions, questions=kept)
+    found = fit_candidates(memories, asked, scorer="fastgrnn")
+    assert _core.read_header(found.artifact)["scorer"] == found.scorer == "fastgrnn"
+    assert found.evaluation.metrics["fastgrnn"]["recall@5"].estimate > 0.8
+    others = replace(questions, questions=tuple(each for each in questions.questions if each.conversation == "c"))
+    served = evaluate_candidates(memories, others, found.artifact)
+    assert served.metrics["fastgrnn 1.0.0"]["recall@5"].estimate > 0.8
+
+
+def test_auto_takes_the_fastgrnn_only_where_held_out_questions_say_so(read: Read) -> None:
+    memories, questions = read
+    lists = make_lists(_core.CandidateScorer(), memories.sets(), questions.answerable)
+    noise, right = np.random.default_rng(0).random(len(lists.features)), lists.relevant.astype(float)
+
+    def chosen(cell: np.ndarray, linear: np.ndarray) -> tuple[str, str]:
+        trained = {"linear": fit._Trained({}, linear, {}), "fastgrnn": fit._Trained({}, cell, {})}
+        return fit._choice(trained, lists, "auto")
+
+    name, because = chosen(right, noise)
+    assert name == "fastgrnn"
+    assert "fastgrnn ranks better than linear (MRR +" in because
+    assert chosen(noise, right)[0] == "linear"
+    assert chosen(right, right)[0] == "linear"  # of equal ones the simpler
 
 
 def test_too_little_is_refused(read: Read) -> None:

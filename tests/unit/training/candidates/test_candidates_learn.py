@@ -46,7 +46,7 @@ def as_artifact(weights: np.ndarray, version: str = "1.2.0") -> bytes:
 
 
 def counted(eta: float) -> np.ndarray:
-    """What naive counting learns: the same fit where a candidate that was not marked counts as seen and refused."""
+    """What naive counting learns: the same fit, as if what was not marked had been seen and refused."""
     history, _ = read_history(watched(eta))
     useful = history.at(np.flatnonzero(history.has_help))
     fitted = fit_linear(Standardised.of(useful.features), useful.helped, useful.offsets, l2=1e-3)
@@ -93,7 +93,7 @@ def test_nothing_is_proposed_where_help_is_chance(seed: int) -> None:
     even = np.full_like(world().worth, 0.3)
     found = learn_from_use(watch(world(), answers=600, eta=1.0, seed=seed, worth=even))
     assert found.artifact is None
-    assert not found.gain or not found.gain.above_zero
+    assert found.gain is None or not found.gain.above_zero
 
 
 def test_a_scorer_that_was_trained_is_improved_from_its_own_weights() -> None:

@@ -1,0 +1,72 @@
+//! The exact nearest rows, by way of the int8 copy where there is one.
+
+use super::{Matrix, MatrixScratch, bounded, refused};
+use crate::candidates::top::first_k;
+use crate::error::Result;
+use crate::kernels::dot_f32;
+
+/// f32 sums of up to 16,384 products in eight lanes stay within this of the exact sum of unit vectors.
+const ROUNDING: f32 = 1e-5;
+
+impl Matrix {
+    /// The `k` rows nearest to `query` by cosine, nearest first, as (row, cosine); equal cosines by row. `allowed` says
+    /// which rows may be given (all where it is `None`); zero rows count as cosine 0, rows that are not finite never
+    /// appear. Exact where f32 rows are kept.
+    ///
+    /// # Errors
+    /// As [`Self::cosines`]; also where `allowed` has another length.
+    pub fn nearest(
+        &self,
+        query: &[f32],
+        k: usize,
+        allowed: Option<&[bool]>,
+        scratch: &mut MatrixScratch,
+    ) -> Result<Vec<(u32, f32)>> {
+        if let Some(allowed) = allowed.filter(|allowed| allowed.len() != self.length) {
+            return Err(refused("allowed", format!("{} flags", allowed.len()), "give one a row"));
+        }
+        let inverse = self.check_query(query)?;
+        let mut cosines = std::mem::take(&mut scratch.cosines);
+        let mut order = std::mem::take(&mut scratch.order);
+        order.clear();
+        let passes = |row: usize| allowed.is_none_or(|allowed| allowed[row]) && self.is_sound(row);
+        if let (Some(values), Some(coarse)) = (self.floats(), &self.coarse) {
+            cosines.clear();
+            cosines.resize(self.length, 0.0);
+            let query_error = self.coarse_cosines(query, inverse, scratch, &mut cosines);
+            // |row·query − approximation| ≤ ‖row‖‖query error‖ + ‖row error‖‖rounded query‖, over ‖row‖‖query‖.
+            let bound = |row: usize| {
+                query_error + coarse.errors[row] * self.inverse_norms[row] * (1.0 + query_error) + ROUNDING
+            };
+            let best = &mut scratch.best;
+            best.clear();
+            let mut floor = f32::NEG_INFINITY;
+            for (row, &cosine) in cosines.iter().enumerate() {
+                let low = cosine - bound(row);
+                if low > floor && passes(row) {
+                    let at = best.partition_point(|&other| other >= low);
+                    best.insert(at, low);
+                    best.truncate(k);
+                    if best.len() == k {
+                        floor = best.last().copied().unwrap_or(f32::INFINITY);
+                    }
+                }
+            }
+            for row in 0..self.length {
+                if cosines[row] + bound(row) >= floor && passes(row) {
+                    let exact = dot_f32(&values[row * self.stride()..][..self.dimensions], query);
+                    cosines[row] = bounded(exact * (self.inverse_norms[row] * inverse));
+                    order.push(row as u32);
+                }
+            }
+        } else {
+            self.cosines(query, scratch, &mut cosines)?;
+            order.extend((0..self.length as u32).filter(|&row| passes(row as usize)));
+        }
+        first_k(&mut order, k, |&a, &b| cosines[b as usize].total_cmp(&cosines[a as usize]).then(a.cmp(&b)));
+        let nearest = order.iter().map(|&row| (row, cosines[row as usize])).collect();
+        scratch.cosines = cosines;
+        scratch.order = order;
+        Ok(nearest)
+    }
+}
