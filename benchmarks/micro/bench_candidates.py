@@ -1,7 +1,8 @@
-"""Ranking candidates from Python, decision objects included: as ratios to numpy's (n, 384) @ (384,) in the same run.
+"""Ranking candidates from Python, decision objects included: as ratios to numpy's (n, 384) @ (384,) in the same
+run.
 
-Every feature is there: embeddings, text, times, use, confidence, metadata, neighbours. Rounds of both alternate, and
-ratios are of medians, so that what else the machine does meets both alike.
+Every feature is there: embeddings, text, times, use, confidence, metadata, neighbours. Rounds of both alternate,
+and ratios are of medians, so that what else the machine does meets both alike.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tiny_dancer.storage import MemoryStorage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DIMENSIONS, HIDDEN, ROUNDS, CALLS = 384, 16, 40, 50
+DIMENSIONS, HIDDEN, ROUNDS, CALLS = 384, 8, 40, 50
 NOW = 1_700_000_000.0
 FEATURES = len(_core.CANDIDATE_FEATURES)
 
@@ -75,7 +76,7 @@ def scorer(kind: str) -> bytes:
 def memories(count: int, *, quantised: bool = False) -> CandidateSet:
     """Made-up memories of 25 words: sessions of 20, two speakers."""
     random = np.random.default_rng(count)
-    words = [f"{a}{b}" for a in "brin sola tuk mera plon".split() for b in "dar vel mun kos rit nap".split()]
+    words = [a + b for a in ("brin", "sola", "tuk", "mera", "plon") for b in ("dar", "vel", "mun", "kos", "rit")]
     rank = 1 / np.arange(1, len(words) + 1)
     return CandidateSet(
         (
@@ -126,13 +127,13 @@ def main() -> None:
         recorded = CandidateRouter(
             CandidateRouterConfig(model_path=Path(folder) / "fastgrnn f32.safetensors"), storage=MemoryStorage()
         )
+        learned = routers["fastgrnn f32"]
         for count in (100, 1000):
             matrix = np.random.default_rng(count).normal(size=(count, DIMENSIONS)).astype(np.float32)
             found, small = memories(count), memories(count, quantised=True)
             calls: dict[str, Callable[[], object]] = {"yardstick": lambda matrix=matrix: matrix @ query}
             for kind, router in routers.items():
                 calls[kind] = lambda router=router, found=found: router.route(query, found, **asked)
-            learned = routers["fastgrnn f32"]
             calls |= {
                 "fastgrnn f32, embedding only": lambda found=found: learned.route(query, found, now=NOW),
                 "fastgrnn f32, int8 embeddings": lambda small=small: learned.route(query, small, **asked),

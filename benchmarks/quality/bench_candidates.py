@@ -23,7 +23,7 @@ from tiny_dancer import _core
 from tiny_dancer.evaluation.candidates import METRICS, evaluate_rankings
 from tiny_dancer.evaluation.metrics import expected_calibration_error, reliability
 from tiny_dancer.training.candidates import export
-from tiny_dancer.training.candidates.calibration import TOP
+from tiny_dancer.training.candidates.calibration import TOP, log_shares
 from tiny_dancer.training.candidates.data import Memories, Questions, read_memories, read_questions
 from tiny_dancer.training.candidates.fit import cell_tensors, fit_candidates
 from tiny_dancer.training.candidates.linear import Standardised, fit_linear, shared
@@ -54,13 +54,13 @@ def without(lists: Lists, feature: str) -> bytes:
 
 
 def confidence_of(artifact: bytes, scores: np.ndarray) -> np.ndarray:
-    """The artifact's confidence in scores [n]."""
+    """The artifact's confidence in log shares [n]."""
     knots, values = (export.float_tensor(artifact, f"calibration.{name}") for name in ("scores", "probabilities"))
     return np.interp(scores, knots, values)
 
 
 def p_values(artifact: bytes, scores: np.ndarray) -> np.ndarray:
-    """The artifact's p-values [n, 2] of relevant and irrelevant."""
+    """The artifact's p-values [n, 2] of relevant and irrelevant, from log shares [n]."""
     header = _core.read_header(artifact)["relevance"]
     parts = [
         (
@@ -123,11 +123,12 @@ def main() -> None:
         swaps.append({"trained on": names, "evaluation": judged_well})
         header = _core.read_header(linear)
         rank = ranks_within(found)
-        p = p_values(linear, found.scores.astype(np.float64))
+        shares = log_shares(found, found.scores.astype(np.float64))
+        p = p_values(linear, shares)
         size = header["prediction"]["size"]
         pooled.append(
             {
-                "confidence": confidence_of(linear, found.scores),
+                "confidence": confidence_of(linear, shares),
                 "relevant": found.relevant.astype(float),
                 "rank": rank,
                 "p": p,

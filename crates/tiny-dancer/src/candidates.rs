@@ -14,7 +14,7 @@ pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC, compu
 pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, SharedRows};
 pub use rank::{RankOptions, RankScratch, Ranked};
 pub use scorer::{
-    CandidateScorer, DEFAULT_WEIGHTS, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind,
-    ScorerScratch,
+    CalibratedOn, CandidateScorer, DEFAULT_WEIGHTS, KnotRows, RankSet, RelevanceSpec, ScoreCheck,
+    ScorerHeader, ScorerKind, ScorerScratch,
 };
 pub use set::{Candidate, CandidateSet};

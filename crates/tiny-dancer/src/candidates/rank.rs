@@ -139,6 +139,7 @@ impl CandidateScorer {
             }
         }
         *prediction_set = self.prediction().map(|set| (set.size as usize).min(order.len()));
+        let shift = self.shift(scores);
         let ids = set.ids();
         let better = |a: &u32, b: &u32| {
             let (left, right) = (*a as usize, *b as usize);
@@ -152,7 +153,7 @@ impl CandidateScorer {
             floor = scores[*last as usize];
         }
         if options.diversity > 0.0 {
-            self.diversify(set, options, scores, order, taken, nearest);
+            self.diversify(set, options, shift, scores, order, taken, nearest);
         } else {
             first_k(order, options.k, better);
         }
@@ -162,7 +163,7 @@ impl CandidateScorer {
         ranked.clear();
         for &row in order.iter() {
             let score = scores[row as usize];
-            let (confidence, uncertainty) = (self.confidence(score), self.uncertainty(score));
+            let (confidence, uncertainty) = (self.confidence(score - shift), self.uncertainty(score - shift));
             let sure = confidence >= options.confidence_threshold && uncertainty <= options.max_uncertainty;
             let mut own = [0.0; FEATURES];
             for (feature, value) in own.iter_mut().enumerate() {
@@ -181,11 +182,13 @@ impl CandidateScorer {
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments)] // the parts of a scratch that is borrowed already
     /// Leaves in `order` the candidates maximal marginal relevance takes, in the order they are taken.
     fn diversify(
         &self,
         set: &CandidateSet,
         options: &RankOptions,
+        shift: f32,
         scores: &[f32],
         order: &mut Vec<u32>,
         taken: &mut Vec<u32>,
@@ -198,7 +201,7 @@ impl CandidateScorer {
         nearest.resize(set.len(), 0.0);
         while taken.len() < options.k && !order.is_empty() {
             let value = |row: u32| {
-                let relevance = self.confidence(scores[row as usize]);
+                let relevance = self.confidence(scores[row as usize] - shift);
                 (1.0 - options.diversity) * relevance - options.diversity * nearest[row as usize]
             };
             let best = (0..order.len()).reduce(|best, place| {

@@ -10,7 +10,7 @@ use crate::artifact::{Kind, MOST_SELF_CHECKS, Tensors, invalid};
 use crate::conformal::{Relevance, Scores};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fastgrnn::{Cell, CellScratch};
-use crate::kernels::{dot_f32, interpolate};
+use crate::kernels::{dot_f32, exp_nonpositive, interpolate};
 
 /// Weights of the combination that needs no training: of relevance itself, of recency, of confidence (the maker's and
 /// that from success), of frequency of use and agreement of metadata.
@@ -26,6 +26,18 @@ pub enum ScorerKind {
     Linear,
     /// One step of a FastGRNN cell over the features, and a linear head.
     Fastgrnn,
+}
+
+/// What confidence and p-values are about.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibratedOn {
+    /// The score itself: comparable between questions only where the scorer was trained to make it so.
+    #[default]
+    Score,
+    /// The logarithm of the candidate's share, `score − ln Σ exp(scores of all candidates)`: what a scorer trained on
+    /// whole lists says of how much better a candidate is than the others it was given with.
+    Share,
 }
 
 /// How many calibration rows a list of knots stands for.
@@ -83,6 +95,9 @@ pub struct ScorerHeader {
     pub features: String,
     /// What the weights are.
     pub scorer: ScorerKind,
+    /// What the calibration below is about.
+    #[serde(default)]
+    pub calibrated_on: CalibratedOn,
     /// p-values, where it was calibrated.
     #[serde(default)]
     pub relevance: Option<RelevanceSpec>,
@@ -307,14 +322,28 @@ impl CandidateScorer {
         }
     }
 
-    /// Probability that a candidate of this score is relevant; the score itself where nothing was calibrated.
+    /// What to take off these scores of one question's candidates before asking for confidence and uncertainty. NaN
+    /// takes no part.
+    #[must_use]
+    pub fn shift(&self, scores: &[f32]) -> f32 {
+        let on = self.header.as_ref().map_or(CalibratedOn::Score, |header| header.calibrated_on);
+        let highest = scores.iter().fold(f32::NEG_INFINITY, |highest, &score| highest.max(score));
+        if on == CalibratedOn::Score || highest == f32::NEG_INFINITY {
+            return 0.0;
+        }
+        let share = |score: &f32| if score.is_nan() { 0.0 } else { exp_nonpositive(score - highest) };
+        highest + libm::logf(scores.iter().map(share).sum())
+    }
+
+    /// Probability that a candidate of this score, less the [`Self::shift`], is relevant; the score itself where nothing
+    /// was calibrated.
     #[must_use]
     pub fn confidence(&self, score: f32) -> f32 {
         if self.knots.is_empty() { score } else { interpolate(&self.knots, &self.probabilities, score) }
     }
 
-    /// The smallest α at which "relevant" or "irrelevant" alone is the prediction set of a candidate with this score;
-    /// 1 where nothing was calibrated.
+    /// The smallest α at which "relevant" or "irrelevant" alone is the prediction set of a candidate with this score,
+    /// less the [`Self::shift`]; 1 where nothing was calibrated.
     #[must_use]
     pub fn uncertainty(&self, score: f32) -> f32 {
         self.relevance

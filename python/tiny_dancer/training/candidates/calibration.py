@@ -47,11 +47,12 @@ def calibrate(lists: Lists, scores: Floats) -> Calibration:
     Out-of-fold scores come from scorers trained on less than the one they speak for, so what split conformal
     promises holds approximately (cross-conformal, Vovk 2015), and for further questions like these ones.
     """
+    shares = log_shares(lists, scores)
     top = _top(lists, scores)
-    tensors = probability_map(scores[top], lists.relevant[top].astype(np.float64), np.ones(len(top)))
+    tensors = probability_map(shares[top], lists.relevant[top].astype(np.float64), np.ones(len(top)))
     relevance = None
     if lists.relevant[top].any() and not lists.relevant[top].all():
-        relevance = ConformalRelevance.conformalize(scores[top], lists.relevant[top], question=lists.question[top])
+        relevance = ConformalRelevance.conformalize(shares[top], lists.relevant[top], question=lists.question[top])
         tensors |= p_value_tensors(relevance)
     prediction = None
     # With fewer questions no number of candidates would do.
@@ -59,9 +60,19 @@ def calibrate(lists: Lists, scores: Floats) -> Calibration:
         flags = [np.asarray(each, np.bool_) for each in lists.split(lists.relevant)]
         ranker = SplitConformalRanker.conformalize(lists.split(scores), flags, alpha=ALPHA)
         prediction = {"alpha": ALPHA, "size": int(ranker.threshold), "rows": ranker.rows}
-    return Calibration(
-        tensors, {"relevance": None if relevance is None else relevance.header(), "prediction": prediction}
-    )
+    header = {"calibrated_on": "share", "prediction": prediction}
+    return Calibration(tensors, header | {"relevance": None if relevance is None else relevance.header()})
+
+
+def log_shares(lists: Lists, scores: Floats) -> Floats:
+    """Scores [n] less ln Σ exp(scores of the same question), float64 [n].
+
+    A scorer trained on whole lists is free to add anything to all scores of a question; what is left says how much
+    better a candidate is than the others. Absolute scores called a first candidate relevant one time in five where it
+    was every second time (``benchmarks/quality/bench_candidates.py``).
+    """
+    totals = [float(np.logaddexp.reduce(each)) for each in lists.split(scores)]
+    return scores - np.repeat(totals, np.diff(lists.offsets))
 
 
 def _top(lists: Lists, scores: Floats) -> Ints:

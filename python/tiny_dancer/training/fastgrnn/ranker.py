@@ -59,7 +59,7 @@ def fit_ranker(
     query: npt.NDArray[Any],
     *,
     validation: Rankings | None = None,
-    hidden: int = 16,
+    hidden: int = 8,
     form: Form = "int8",
     distil: bool = False,
     seed: int = 0,
