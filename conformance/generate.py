@@ -21,8 +21,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from conformal_cases import conformal_vectors  # noqa: E402
 from cells import cell_vectors  # noqa: E402
+from conformal_cases import conformal_vectors  # noqa: E402
 from decisions import DAMAGES, DECISIONS, damaged  # noqa: E402
 from examples import REFUSED, REQUESTS, TEXTS, expand, to_request  # noqa: E402
 from reference import Encoder, Options, Refusal, Router, featurise  # noqa: E402

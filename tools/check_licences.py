@@ -55,6 +55,15 @@ CLASSIFIERS = {
 }
 """Trove classifiers of distributions that give no SPDX expression."""
 
+READ = {
+    # Its own notice: "or any OSI-approved licence you like"; taken under MIT.
+    "apsw": ("any-OSI", "MIT"),
+    # The two names of a dual licence; its repository holds both texts and says "either".
+    "sqlite-vec": ("MIT License, Apache License, Version 2.0", "MIT OR Apache-2.0"),
+}
+"""Distributions that declare what is no SPDX expression: what they say, and what it means. Read again when it
+changes."""
+
 DISTRIBUTION = "tiny-dancer"
 LONGEST_EXPRESSION = 80
 """A longer `License` field is a licence's text, not its name."""
@@ -132,6 +141,9 @@ def declared(distribution: metadata.Distribution) -> str:
     if classified:
         return " AND ".join(CLASSIFIERS.get(name, f"'{name}'") for name in classified)
     text = str(fields["License"]).strip() if "License" in fields else ""
+    said, meant = READ.get(canonicalize_name(str(fields["Name"])), ("", ""))
+    if said and text == said:
+        return meant
     return text if len(text) <= LONGEST_EXPRESSION else ""
 
 

@@ -69,7 +69,9 @@ candidates = typer.Typer(
 )
 application.add_typer(candidates, name="candidates")
 classifier = typer.Typer(
-    help="Labels for texts or sequences of vectors: train, apply, judge.", no_args_is_help=True, rich_markup_mode=None
+    help="Labels for texts or sequences of vectors: train, apply, judge.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 application.add_typer(classifier, name="classifier")
 models = typer.Typer(

@@ -68,11 +68,12 @@ def log_shares(lists: Lists, scores: Floats) -> Floats:
     """Scores [n] less ln Σ exp(scores of the same question), float64 [n].
 
     A scorer trained on whole lists is free to add anything to all scores of a question; what is left says how much
-    better a candidate is than the others. Absolute scores called a first candidate relevant one time in five where it
-    was every second time (``benchmarks/quality/bench_candidates.py``).
+    better a candidate is than the others. Absolute scores called a first candidate relevant one time in five where
+    it was every second time (``benchmarks/quality/bench_candidates.py``).
     """
     totals = [float(np.logaddexp.reduce(each)) for each in lists.split(scores)]
-    return scores - np.repeat(totals, np.diff(lists.offsets))
+    shares: Floats = scores - np.repeat(totals, np.diff(lists.offsets))
+    return shares
 
 
 def _top(lists: Lists, scores: Floats) -> Ints:
