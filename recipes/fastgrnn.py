@@ -53,7 +53,7 @@ elif what == "candidates":
     for distil in (False, True):
         tensors = fit_ranker(features[learned], relevance[learned], query[learned], distil=distil, seed=seed)
         cell = reference.Cell.read(tensors, "cell", 8)
-        state = cell.step(features[fresh], np.zeros((int(fresh.sum()), 16), np.float32))
+        state = cell.step(features[fresh], np.zeros((int(fresh.sum()), len(cell.gate_bias)), np.float32))
         score = reference.logits(tensors, state)[:, 0].reshape(-1, 50)
         top = np.take_along_axis(relevance[fresh].reshape(-1, 50), np.argsort(-score, 1)[:, :5], 1)
         print(f"int8, {'distilled' if distil else 'baseline'}: recall@5 {top.sum() / relevance[fresh].sum():.3f}")

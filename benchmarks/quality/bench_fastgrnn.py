@@ -1,7 +1,8 @@
 """FastGRNN, phase by phase, on digits and clinc150, and as a backend of the request router on mmlu and gsm8k.
 
 Accuracy is on rows held out from training, stopping and calibration; one seed. About ten variants (state size,
-learning rate, dropout, activation, pooling) were compared on clinc150's held-out rows before. The router's figures are shares of held-out differences between models explained, five folds.
+learning rate, dropout, activation, pooling) were compared on clinc150's held-out rows before. The
+router's figures are shares of held-out differences between models explained, five folds.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def main() -> None:
     write(
         "fastgrnn",
         figures,
-        "held-out rows, 95 % intervals (Wilson; paired bootstrap for differences), one seed; about ten variants were"
-        " compared on clinc150's held-out rows before",
+        "held-out rows, 95 % intervals (Wilson; paired bootstrap for differences), one seed; about ten variants"
+        " were compared on clinc150's held-out rows before",
     )
 
 
