@@ -80,7 +80,7 @@ pub struct Query<'a> {
     pub text: Option<&'a str>,
     /// Properties the request has, compared with the candidates' own.
     pub metadata: &'a [(&'a str, &'a str)],
-    /// Seconds since 1970; recency and frequency are 0 without it.
+    /// Seconds since 1970; without it recency is 0, and accesses count as those of the last 30 days.
     pub now: Option<f64>,
 }
 
@@ -185,6 +185,7 @@ fn cosines(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) ->
     near.clear();
     near.extend(cosines.iter().map(|&cosine| if cosine.is_nan() { 0.0 } else { cosine }));
     near.push(0.0);
+    const { assert!(column::COSINE_BEFORE == column::COSINE_CONTEXT + 1) };
     let (context, before) = scratch.columns[column::COSINE_CONTEXT * rows..][..2 * rows].split_at_mut(rows);
     let rows = cosines.iter().zip(&index.around).zip(&index.context_norms);
     for (((&cosine, around), norm), (context, before)) in rows.zip(context.iter_mut().zip(before)) {

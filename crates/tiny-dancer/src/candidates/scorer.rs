@@ -109,7 +109,8 @@ impl Kind for ScorerHeader {
             return bad("self_check", format!("{} rows", self.self_check.len()));
         }
         for check in &self.self_check {
-            if check.features.len() != FEATURES || !check.score.is_finite() {
+            let numbers = check.features.iter().chain([&check.score]);
+            if check.features.len() != FEATURES || !numbers.copied().all(f32::is_finite) {
                 return bad("self_check", "a row of another length, or no number".to_owned());
             }
         }
@@ -233,10 +234,8 @@ impl CandidateScorer {
         for (place, check) in header.self_check.iter().enumerate() {
             let mut score = Vec::new();
             self.learned(&check.features, 1, &mut scratch, &mut score);
-            if score
-                .first()
-                .is_none_or(|score| (score - check.score).abs() > 1e-4 * check.score.abs().max(1.0))
-            {
+            let within = 1e-4 * check.score.abs().max(1.0);
+            if !score.first().is_some_and(|score| (score - check.score).abs() <= within) {
                 return Err(Error::new(
                     ErrorKind::ArtifactSelfCheck,
                     format!("self_check[{place}]"),
@@ -265,6 +264,12 @@ impl CandidateScorer {
         match &self.weights {
             Weights::Default => default_scores(set, features, out),
             _ => self.learned(&features.columns, set.len(), scratch, out),
+        }
+        for (row, score) in out.iter_mut().enumerate() {
+            // A query without an embedding does not show which candidates are not finite. And no negative zero, which
+            // would sort below zero.
+            let sound = set.matrix().is_none_or(|matrix| matrix.is_sound(row));
+            *score = if sound { *score + 0.0 } else { f32::NAN };
         }
     }
 
@@ -296,12 +301,6 @@ impl CandidateScorer {
                 cell.batch(inputs, hidden, cell_scratch);
                 for (score, hidden) in out.iter_mut().zip(hidden.chunks_exact(head.len())) {
                     *score = dot_f32(hidden, head) + bias;
-                }
-                // The cell may have swallowed a NaN among its inputs.
-                for (score, cosine) in out.iter_mut().zip(&columns[column::COSINE * rows..][..rows]) {
-                    if cosine.is_nan() {
-                        *score = f32::NAN;
-                    }
                 }
             }
         }

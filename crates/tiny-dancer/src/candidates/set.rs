@@ -53,7 +53,7 @@ pub(crate) struct Columns {
     pub group: Vec<u64>,
     /// Place in the order of adding.
     pub order: Vec<u64>,
-    /// Whether any candidate ever had words, said when it was made, said how it was used.
+    /// Whether any candidate has words, says when it was made, says how it was used.
     pub any_text: bool,
     pub any_time: bool,
     pub any_use: bool,
@@ -143,13 +143,17 @@ impl Columns {
         reader.add(candidate.text.unwrap_or_default(), &mut terms);
         self.date[row] = candidate.created_at.and_then(time::date);
         self.speaks_of_time[row] = candidate.text.is_some() && time::speaks_of_time(reader);
-        self.any_time |= candidate.created_at.is_some();
-        let uses = [candidate.access_count, candidate.success_rate, candidate.confidence];
-        self.any_use |= uses.iter().any(Option::is_some);
         self.question[row] = candidate.text.is_some() && reader.ends_as_question();
-        self.any_text |= !terms.words.is_empty();
         self.terms[row] = terms;
         self.group[row] = candidate.group.map_or(0, |group| hash_pair("group", group).max(1));
+    }
+
+    /// Looks again at what any candidate has: the last that had it may be gone.
+    fn look_over(&mut self) {
+        let known = |values: &[f32]| values.iter().any(|value| !value.is_nan());
+        self.any_text = self.terms.iter().any(|terms| !terms.words.is_empty());
+        self.any_time = self.created_at.iter().any(|time| !time.is_nan());
+        self.any_use = known(&self.access_count) || known(&self.success_rate) || known(&self.confidence);
     }
 
     fn swap_remove(&mut self, row: usize) {
@@ -325,8 +329,10 @@ impl CandidateSet {
         columns.access_count[row] = zero(columns.access_count[row]) + 1.0;
         columns.any_use = true;
         if let Some(helped) = helped {
-            let trials = zero(columns.trials[row]);
-            let successes = zero(columns.success_rate[row]) * trials + f32::from(u8::from(helped));
+            // Uses of which nobody said whether they helped are no trials.
+            let rate = columns.success_rate[row];
+            let trials = if rate.is_nan() { 0.0 } else { zero(columns.trials[row]) };
+            let successes = zero(rate) * trials + f32::from(u8::from(helped));
             columns.trials[row] = trials + 1.0;
             columns.success_rate[row] = (successes / (trials + 1.0)).min(1.0);
         }
@@ -388,6 +394,7 @@ impl CandidateSet {
     /// Brings what is computed over the whole set up to date with its candidates.
     pub fn refresh(&mut self) {
         if self.stale {
+            self.columns.look_over();
             self.index = Index::build(&self.columns, self.matrix.as_ref());
             self.stale = false;
         }
