@@ -21,6 +21,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from candidate_cases import candidate_vectors  # noqa: E402
 from cells import cell_vectors  # noqa: E402
 from conformal_cases import conformal_vectors  # noqa: E402
 from decisions import DAMAGES, DECISIONS, damaged  # noqa: E402
@@ -172,12 +173,14 @@ def generate() -> dict[str, bytes]:
     numbers = {"absolute": 1e-6, "relative": 1e-6}
     numbers_of_doubles = {"absolute": 1e-12, "relative": 1e-12}
     decisions = {**exact, "quality, confidence": numbers, "cost": {"absolute": 0, "relative": 1e-6}}
+    candidates = {**exact, "features, scores": {"absolute": 1e-5}}
     encoder_head = {"encoder": encoder.checksum, "feature_spec": "1"}
     files = {
         "vectors/text.json": document(text_vectors(), tolerance=exact),
         "vectors/features.json": document(feature_vectors(encoder), **encoder_head, tolerance=cues),
         "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
+        "vectors/candidates.json": document(candidate_vectors(), tolerance=candidates),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }

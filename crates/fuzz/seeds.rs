@@ -7,12 +7,14 @@ use std::fs;
 use std::path::Path;
 
 use support::cell::{ClassifierDraft, Form, Numbers};
+use support::scorers::ScorerDraft;
 use support::{Draft, Plan, Random};
 
 fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     fs::create_dir_all(folder.join("load"))?;
     fs::create_dir_all(folder.join("route"))?;
+    fs::create_dir_all(folder.join("rank"))?;
     for (name, backends, components) in [
         ("constant", vec![], 0),
         ("linear", vec!["linear"], 1),
@@ -28,8 +30,12 @@ fn main() -> std::io::Result<()> {
         let bytes = ClassifierDraft::of_vectors(&mut Random(2), 5, 3, Some(form)).bytes();
         fs::write(folder.join("load").join(format!("classifier-{name}")), [&[0], &bytes[..]].concat())?;
     }
+    for (name, form) in [("linear", None), ("fastgrnn", Some(Form::plain(Numbers::Int8)))] {
+        let bytes = ScorerDraft::new(&mut Random(2), form).calibrated(&mut Random(3), [0.0, 1.0], 3).bytes();
+        fs::write(folder.join("load").join(format!("candidates-{name}")), [&[0], &bytes[..]].concat())?;
+    }
     // Edits of four bytes: what, where, which value (see load.rs).
-    for draft in 0..32u8 {
+    for draft in 0..48u8 {
         let edits = [2 * draft + 1, 3, draft, 0, draft, 4, 40 * (draft % 6), draft % 3, draft];
         fs::write(folder.join("load").join(format!("edits-{draft}")), edits)?;
     }
@@ -52,6 +58,12 @@ fn main() -> std::io::Result<()> {
             bytes.push(text.len() as u8);
             fs::write(folder.join("route").join(format!("{kind}-{number}")), bytes)?;
         }
+    }
+    let mut random = Random(5);
+    for number in 0..48 {
+        let bytes: Vec<u8> =
+            (0..4 + number).flat_map(|_| random.bits().to_le_bytes()).take(2 * number + 8).collect();
+        fs::write(folder.join("rank").join(format!("random-{number}")), bytes)?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Bytes → `Router::from_bytes` and `Classifier::from_bytes`; what loads decides a few requests or labels a few
-//! inputs, without NaN.
+//! Bytes → `Router::from_bytes`, `Classifier::from_bytes` and `CandidateScorer::from_bytes`; what loads decides a few
+//! requests, labels a few inputs or ranks a few candidates, without NaN.
 //!
 //! The first byte says how the rest is read. Even: as a file. Odd: as edits of a valid artifact whose checksums are
 //! made right again, so that the fuzzer gets past them.
@@ -13,12 +13,16 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use support::cell::{ClassifierDraft, Form};
+use support::scorers::ScorerDraft;
 use support::{Draft, Plan, Random, join, seal, shipped_encoder, split};
+use tiny_dancer::candidates::{
+    Candidate, CandidateScorer, CandidateSet, FEATURES, Precision, Query, RankOptions, RankScratch,
+};
 use tiny_dancer::classifier::{self, Classifier, Input};
 use tiny_dancer::features::Request;
 use tiny_dancer::{Options, Router, Scratch};
 
-/// Routers, then as many classifiers.
+/// Routers, then as many classifiers, then as many scorers of candidates.
 const DRAFTS: usize = 16;
 const TEXTS: [&str; 3] = ["What is 12 * 11? a. 1 b. 132 c. 7", "déjà vu, 你好", "x"];
 const FLOATS: [f32; 12] =
@@ -57,7 +61,8 @@ static ARTIFACTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         }
         draft.bytes()
     };
-    (0..DRAFTS).map(artifact).chain((0..DRAFTS).map(classifier_artifact)).collect()
+    let others = (0..DRAFTS).map(classifier_artifact).chain((0..DRAFTS).map(scorer_artifact));
+    (0..DRAFTS).map(artifact).chain(others).collect()
 });
 
 /// Every fourth is a bag, every third labels texts; all others cells of any form.
@@ -73,7 +78,40 @@ fn classifier_artifact(seed: usize) -> Vec<u8> {
     }
 }
 
+/// Every fourth is linear, all others cells of any form; every other one is calibrated, every third checks itself.
+fn scorer_artifact(seed: usize) -> Vec<u8> {
+    let mut random = Random(seed as u64);
+    let form = (seed % 4 != 0).then(|| Form::any(&mut random));
+    let mut draft = ScorerDraft::new(&mut random, form);
+    if seed % 2 == 1 {
+        draft = draft.calibrated(&mut random, [0.0, 1.0], 2);
+    }
+    if seed % 3 == 0 {
+        let mut ranking = RankScratch::default();
+        draft.scorer().rank(&CANDIDATES, &Query::default(), &RankOptions::default(), &mut ranking).unwrap();
+        let features: Vec<f32> = (0..FEATURES).map(|feature| ranking.features().column(feature)[0]).collect();
+        draft = draft.checking(&features, ranking.scores()[0]);
+    }
+    draft.bytes()
+}
+
+static CANDIDATES: LazyLock<CandidateSet> = LazyLock::new(|| {
+    let mut set = CandidateSet::new(Some(2), Precision::Full).unwrap();
+    let candidate =
+        |id, text| Candidate { id, text: Some(text), created_at: Some(1.7e9), ..Candidate::default() };
+    let candidates = [
+        candidate("a", "a bowl of tea"),
+        candidate("b", "painting in March?"),
+        Candidate { id: "c", success_rate: Some(0.5), trials: Some(9.0), ..Candidate::default() },
+        candidate("d", "not a number"),
+    ];
+    set.append(&candidates, &[1.0, 0.0, -0.3, 0.4, 0.0, 0.0, f32::NAN, 1.0]).unwrap();
+    set.refresh();
+    set
+});
+
 thread_local! {
+    static RANKING: RefCell<RankScratch> = RefCell::default();
     static SCRATCH: RefCell<Scratch> = RefCell::default();
     static LABELLING: RefCell<classifier::Scratch> = RefCell::default();
 }
@@ -137,6 +175,10 @@ fn check(bytes: &[u8]) {
         Ok(classifier) => LABELLING.with_borrow_mut(|scratch| label(&classifier, scratch)),
         Err(error) => assert!(!error.field.is_empty() && !error.remedy.is_empty(), "{error:?}"),
     }
+    match CandidateScorer::from_bytes(bytes) {
+        Ok(scorer) => RANKING.with_borrow_mut(|scratch| rank(&scorer, scratch)),
+        Err(error) => assert!(!error.field.is_empty() && !error.remedy.is_empty(), "{error:?}"),
+    }
     let router = match Router::from_bytes(bytes, encoder) {
         Ok(router) => router,
         Err(error) => {
@@ -153,7 +195,10 @@ fn label(classifier: &Classifier, scratch: &mut classifier::Scratch) {
         let probabilities = &scratch.probabilities;
         assert!(probabilities.len() == classifier.header().labels.len() && label < probabilities.len());
         assert!(scratch.logits.iter().all(|logit| logit.is_finite()), "{:?}", scratch.logits);
-        assert!(probabilities.iter().all(|probability| (0.0..=1.0).contains(probability)), "{probabilities:?}");
+        assert!(
+            probabilities.iter().all(|probability| (0.0..=1.0).contains(probability)),
+            "{probabilities:?}"
+        );
     };
     match classifier.header().input {
         Input::Tokens { .. } => {
@@ -165,9 +210,29 @@ fn label(classifier: &Classifier, scratch: &mut classifier::Scratch) {
         Input::Vectors { dimensions, .. } => {
             for value in [0.0, 1.0, -0.3, 1e9, -1e9, 1e-45] {
                 // Not all alike: what cancels shows.
-                let vectors: Vec<f32> = (0..3 * dimensions).map(|at| value * (1.0 - 2.0 * (at % 2) as f32)).collect();
+                let vectors: Vec<f32> =
+                    (0..3 * dimensions).map(|at| value * (1.0 - 2.0 * (at % 2) as f32)).collect();
                 let found = classifier.predict_vectors(&vectors, scratch);
                 check(found, scratch);
+            }
+        }
+    }
+}
+
+fn rank(scorer: &CandidateScorer, scratch: &mut RankScratch) {
+    for (text, embedding) in [(TEXTS[0], None), ("When was tea painted?", Some(&[0.6, 0.8][..]))] {
+        let query = Query { embedding, text: Some(text), metadata: &[], now: Some(1.71e9) };
+        for diversity in [0.0, 0.5] {
+            let options = RankOptions { diversity, ..RankOptions::default() };
+            scorer.rank(&CANDIDATES, &query, &options, scratch).expect("sound candidates");
+            assert!(scratch.ranked.len() == 3 && scratch.unsound == [3]);
+            for ranked in &scratch.ranked {
+                assert!(ranked.score.is_finite() && (0.0..=1.0).contains(&ranked.uncertainty), "{ranked:?}");
+                let probability = (0.0..=1.0).contains(&ranked.confidence);
+                assert!(
+                    probability || !scorer.is_calibrated() && ranked.confidence.is_finite(),
+                    "{ranked:?}"
+                );
             }
         }
     }

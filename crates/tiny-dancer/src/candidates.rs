@@ -1,5 +1,6 @@
 //! Candidates scored against a request: a structure-of-arrays set, its features, a scorer, a ranked answer.
 
+mod candidate;
 mod features;
 mod index;
 mod matrix;
@@ -10,6 +11,7 @@ mod terms;
 mod time;
 mod top;
 
+pub use candidate::Candidate;
 pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC, compute};
 pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, SharedRows};
 pub use rank::{RankOptions, RankScratch, Ranked};
@@ -17,4 +19,4 @@ pub use scorer::{
     CalibratedOn, CandidateScorer, DEFAULT_WEIGHTS, KnotRows, RankSet, RelevanceSpec, ScoreCheck,
     ScorerHeader, ScorerKind, ScorerScratch,
 };
-pub use set::{Candidate, CandidateSet};
+pub use set::CandidateSet;

@@ -6,8 +6,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use support::cell::{ClassifierDraft, Form, Numbers};
+use support::scorers::ScorerDraft;
+use support::textbook::{Asked, Sample, any_samples, any_words, set_of};
 use support::{Draft, Plan, Random, shipped_encoder};
 use tiny_dancer::artifact::Policy;
+use tiny_dancer::candidates::{CandidateScorer, FEATURES, Precision, RankOptions, RankScratch};
 use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
 use tiny_dancer::features::{Message, Request, Role};
@@ -235,6 +238,64 @@ fn conformal_sets_and_p_values_allocate_nothing_after_the_first() {
         });
         assert!(uncertainty > 0.0);
         assert_eq!(allocations, 0);
+    }
+}
+
+#[test]
+fn ranking_allocates_nothing_after_the_first_calls() {
+    let mut random = Random(79);
+    let cell = Form { ranks: [Some(4), None], ..Form::plain(Numbers::Int8) };
+    let scorers = [
+        CandidateScorer::default(),
+        ScorerDraft::new(&mut random, None).scorer(),
+        ScorerDraft::new(&mut random, Some(cell)).calibrated(&mut random, [0.0, 1.0], 7).scorer(),
+    ];
+    for (count, dimensions) in [(100, 384), (1000, 48)] {
+        let mut samples = any_samples(&mut random, count, dimensions);
+        for (place, sample) in samples.iter_mut().enumerate() {
+            *sample =
+                Sample { id: format!("m{place}"), words: Some(any_words(&mut random, 20)), ..sample.clone() };
+        }
+        samples[3].embedding[1] = f32::NAN;
+        let allowed: Vec<bool> = (0..count).map(|row| row % 3 > 0).collect();
+        for precision in [Precision::Full, Precision::Quantised, Precision::Indexed] {
+            let set = set_of(&samples, dimensions, precision);
+            for scorer in &scorers {
+                let mut scratch = RankScratch::default();
+                let mut options = Vec::new();
+                for diversity in [0.0, 0.3] {
+                    for allowed in [None, Some(&allowed[..])] {
+                        let usual = RankOptions { diversity, allowed, ..RankOptions::default() };
+                        options.extend([5, 40].map(|k| RankOptions { k, ..usual }));
+                    }
+                }
+                let mut rank = |asked: &Asked, options: &RankOptions| {
+                    asked.lend(|query| counted(|| scorer.rank(&set, query, options, &mut scratch)))
+                };
+                // What a process is asked first: a text of the longest kind, everything else given.
+                let first = Asked {
+                    words: Some((0..1000).map(|_| random.below(24)).collect()),
+                    embedding: Some(random.floats(dimensions, 1.0)),
+                    metadata: vec![("tag", 1), ("kind", 2)],
+                    now: Some(1.7e9),
+                };
+                for options in options.iter().chain(&options) {
+                    rank(&first, options).0.expect("fits");
+                }
+                for _ in 0..6 {
+                    let asked = Asked::any(&mut random, dimensions);
+                    for options in &options {
+                        let (done, allocations) = rank(&asked, options);
+                        assert!(
+                            done.is_ok() && allocations == 0,
+                            "{count} candidates: {allocations} {options:?}"
+                        );
+                    }
+                }
+                assert_eq!(scratch.unsound, [3]);
+                assert_eq!(scratch.ranked[0].features.len(), FEATURES);
+            }
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,16 +21,13 @@ from tiny_dancer.routing.candidate_answer import (
     CandidateRouterConfig,
     CandidateRouterStatus,
 )
+from tiny_dancer.routing.candidate_records import candidate_set, routing_record
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, float_row, metadata_pairs
 from tiny_dancer.routing.router import _new_id
 from tiny_dancer.routing.timestamps import seconds_since_epoch
 from tiny_dancer.storage import (
-    CandidateRecord,
     Feedback,
-    RoutingRecord,
-    ShownCandidate,
     Storage,
-    hash_query,
 )
 
 if TYPE_CHECKING:
@@ -342,31 +338,8 @@ class CandidateRouter:
         self.close()
 
     def _record(self, record: tuple[CandidateDecisions, str | None, float]) -> None:
-        decisions, text, at = record
         assert self.storage is not None  # there is no recording without
-        best = decisions.decisions[0] if decisions.decisions else None
-        self.storage.record_routing(
-            RoutingRecord(
-                decisions.id,
-                "candidates",
-                "" if best is None else best.candidate_id,
-                at,
-                decisions.artifact_version,
-                None if text is None else hash_query(text),
-                text if self.config.keep_query_text else None,
-                tuple(
-                    ShownCandidate(shown.candidate_id, rank, shown.score, None, shown.feature_bytes())
-                    for rank, shown in enumerate(decisions.decisions)
-                ),
-                min(1.0, max(0.0, best.confidence))
-                if best is not None and math.isfinite(best.confidence)
-                else None,
-                best is not None and best.use_lightweight,
-                latency_us=decisions.elapsed_us,
-                level=decisions.level,
-                reason=decisions.level_reason,
-            )
-        )
+        self.storage.record_routing(routing_record(*record, keep_text=self.config.keep_query_text))
 
 
 _LEARNED = Level.LEARNED
@@ -380,34 +353,3 @@ def _is_ready(values: object) -> TypeGuard[npt.NDArray[np.float32]]:
 
 def _unsound(candidate_id: str) -> CandidateProblem:
     return CandidateProblem(candidate_id, "its embedding holds NaN or infinity: encode it again")
-
-
-def candidate_set(records: Iterable[CandidateRecord], *, quantised: bool = False) -> CandidateSet:
-    """A set of stored candidates, in the order of group, position and time."""
-    ordered = sorted(
-        records,
-        key=lambda record: (
-            record.group or "",
-            math.inf if record.position is None else record.position,
-            record.created_at,
-            record.id,
-        ),
-    )
-    return CandidateSet(
-        (
-            Candidate(
-                record.id,
-                record.embedding,
-                record.text,
-                record.created_at,
-                record.access_count,
-                record.success_rate,
-                record.trial_count,
-                record.confidence,
-                record.metadata,
-                record.group,
-            )
-            for record in ordered
-        ),
-        quantised=quantised,
-    )

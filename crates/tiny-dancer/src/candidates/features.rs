@@ -80,7 +80,7 @@ pub struct Query<'a> {
     pub text: Option<&'a str>,
     /// Properties the request has, compared with the candidates' own.
     pub metadata: &'a [(&'a str, &'a str)],
-    /// Seconds since 1970; recency and frequency are 0 without it.
+    /// Seconds since 1970; without it recency is 0, and accesses count as those of the last 30 days.
     pub now: Option<f64>,
 }
 

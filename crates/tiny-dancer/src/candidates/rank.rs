@@ -12,7 +12,7 @@ pub struct RankOptions<'a> {
     /// Most candidates to give.
     pub k: usize,
     /// Maximal marginal relevance (Carbonell and Goldstein 1998): 0 ranks by score alone, 1 by being different from
-    /// what was already taken.
+    /// what was already taken. A cosine below 0 counts as 0: opposite is no better than unrelated.
     pub diversity: f32,
     /// Least confidence for a light model.
     pub confidence_threshold: f32,

@@ -2,35 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::candidate::{Candidate, refused};
 use super::index::Index;
 use super::matrix::{MOST_ROWS, Matrix, Precision};
 use super::terms::{Reader, Terms, hash_pair};
 use super::time::{self, Date};
 use crate::error::{Error, ErrorKind, Result};
-
-/// What is known of one candidate. Everything but the id may be absent.
-#[derive(Clone, Debug, Default)]
-pub struct Candidate<'a> {
-    /// Names it; unique within the set.
-    pub id: &'a str,
-    /// What it says. Only its hashed terms are kept.
-    pub text: Option<&'a str>,
-    /// When it was made, in seconds since 1970.
-    pub created_at: Option<f64>,
-    /// How often it was used.
-    pub access_count: Option<f64>,
-    /// Share of its uses that helped, in [0, 1].
-    pub success_rate: Option<f64>,
-    /// Uses the rate was counted over; `access_count` where it is absent.
-    pub trials: Option<f64>,
-    /// How sure its maker is of it, in [0, 1].
-    pub confidence: Option<f64>,
-    /// Tags and other properties. Their values are searched like text.
-    pub metadata: &'a [(&'a str, &'a str)],
-    /// The session, conversation or document it is a part of; those of one group follow each other in the order they
-    /// were added.
-    pub group: Option<&'a str>,
-}
 
 /// Rows of the columns that need no computing.
 #[derive(Debug, Default)]
@@ -53,7 +30,7 @@ pub(crate) struct Columns {
     pub group: Vec<u64>,
     /// Place in the order of adding.
     pub order: Vec<u64>,
-    /// Whether any candidate ever had words, said when it was made, said how it was used.
+    /// Whether any candidate has words, says when it was made, says how it was used.
     pub any_text: bool,
     pub any_time: bool,
     pub any_use: bool,
@@ -69,35 +46,6 @@ pub struct CandidateSet {
     index: Index,
     stale: bool,
     reader: Reader,
-}
-
-fn refused(place: usize, field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
-    Error::new(ErrorKind::CandidateInvalid, format!("candidates[{place}].{field}"), value, remedy)
-}
-
-/// Largest count a candidate may have: beyond it a count is a mistake, and below it sums stay exact.
-const LARGEST_COUNT: f64 = 1e9;
-
-impl Candidate<'_> {
-    fn check(&self, place: usize) -> Result<()> {
-        if self.id.is_empty() {
-            return Err(refused(place, "id", "empty", "give every candidate a name"));
-        }
-        for (field, count) in [("access_count", self.access_count), ("trials", self.trials)] {
-            if let Some(count) = count.filter(|count| !(0.0..=LARGEST_COUNT).contains(count)) {
-                return Err(refused(place, field, count, "give a count from 0 to 1e9, or leave it out"));
-            }
-        }
-        for (field, share) in [("success_rate", self.success_rate), ("confidence", self.confidence)] {
-            if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
-                return Err(refused(place, field, share, "give a number from 0 to 1, or leave it out"));
-            }
-        }
-        if let Some(time) = self.created_at.filter(|time| !time.is_finite() || time.abs() > 1e12) {
-            return Err(refused(place, "created_at", time, "give seconds since 1970, or leave it out"));
-        }
-        Ok(())
-    }
 }
 
 impl Columns {
@@ -143,13 +91,17 @@ impl Columns {
         reader.add(candidate.text.unwrap_or_default(), &mut terms);
         self.date[row] = candidate.created_at.and_then(time::date);
         self.speaks_of_time[row] = candidate.text.is_some() && time::speaks_of_time(reader);
-        self.any_time |= candidate.created_at.is_some();
-        let uses = [candidate.access_count, candidate.success_rate, candidate.confidence];
-        self.any_use |= uses.iter().any(Option::is_some);
         self.question[row] = candidate.text.is_some() && reader.ends_as_question();
-        self.any_text |= !terms.words.is_empty();
         self.terms[row] = terms;
         self.group[row] = candidate.group.map_or(0, |group| hash_pair("group", group).max(1));
+    }
+
+    /// Looks again at what any candidate has: the last that had it may be gone.
+    fn look_over(&mut self) {
+        let known = |values: &[f32]| values.iter().any(|value| !value.is_nan());
+        self.any_text = self.terms.iter().any(|terms| !terms.words.is_empty());
+        self.any_time = self.created_at.iter().any(|time| !time.is_nan());
+        self.any_use = known(&self.access_count) || known(&self.success_rate) || known(&self.confidence);
     }
 
     fn swap_remove(&mut self, row: usize) {
@@ -325,8 +277,10 @@ impl CandidateSet {
         columns.access_count[row] = zero(columns.access_count[row]) + 1.0;
         columns.any_use = true;
         if let Some(helped) = helped {
-            let trials = zero(columns.trials[row]);
-            let successes = zero(columns.success_rate[row]) * trials + f32::from(u8::from(helped));
+            // Uses of which nobody said whether they helped are no trials.
+            let rate = columns.success_rate[row];
+            let trials = if rate.is_nan() { 0.0 } else { zero(columns.trials[row]) };
+            let successes = zero(rate) * trials + f32::from(u8::from(helped));
             columns.trials[row] = trials + 1.0;
             columns.success_rate[row] = (successes / (trials + 1.0)).min(1.0);
         }
@@ -388,6 +342,7 @@ impl CandidateSet {
     /// Brings what is computed over the whole set up to date with its candidates.
     pub fn refresh(&mut self) {
         if self.stale {
+            self.columns.look_over();
             self.index = Index::build(&self.columns, self.matrix.as_ref());
             self.stale = false;
         }

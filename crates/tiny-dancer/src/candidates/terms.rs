@@ -44,7 +44,7 @@ const SUFFIXES: [(&str, &str); 9] = [
 pub struct Terms {
     /// Stemmed words.
     pub words: Vec<u32>,
-    /// Pairs of adjacent stemmed words.
+    /// Pairs of adjacent stemmed words, in whichever order.
     pub pairs: Vec<u32>,
     /// Grams of four characters within a word.
     pub grams: Vec<u32>,
@@ -108,7 +108,7 @@ const STOP_HASHES: [u64; STOP.len()] = {
 #[must_use]
 pub fn hash_pair(key: &str, value: &str) -> u64 {
     let half = |text: &str| text.bytes().fold(0xCBF2_9CE4, |hash, byte| mix(hash, u64::from(byte)));
-    mix(mix(half(key), half(value)), 7)
+    mix(mix(mix(SEED, half(key)), half(value)), 7)
 }
 
 fn is(characters: &[char], word: &str) -> bool {
@@ -190,7 +190,8 @@ impl Reader {
             let term = fold(hash_characters(&self.stem));
             out.words.push(term);
             if let Some(previous) = previous {
-                out.pairs.push(fold(mix(u64::from(previous), u64::from(term))));
+                let (low, high) = (previous.min(term), previous.max(term));
+                out.pairs.push(fold(mix(mix(SEED, u64::from(low)), u64::from(high))));
             }
             previous = Some(term);
             self.word.clear();
@@ -272,10 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_values_do_not_stand_for_each_other() {
+        let hashes = [("a", "b"), ("b", "a"), ("a", "a"), ("b", "b"), ("ab", ""), ("", "ab")];
+        let mut hashes = hashes.map(|(key, value)| hash_pair(key, value)).to_vec();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 6);
+    }
+
+    #[test]
     fn pairs_and_grams_are_those_of_the_words_left() {
         let found = terms("support groups");
         assert_eq!((found.words.len(), found.pairs.len()), (2, 1));
         assert_eq!(found.pairs, terms("the support of a group").pairs, "stop words do not part a pair");
+        assert_eq!(found.pairs, terms("groups support").pairs, "nor does their order");
+        assert_ne!(terms("tea tea").pairs, terms("bus bus").pairs);
         assert_eq!(found.grams.len(), 6 + 5, "#sup supp uppo ppor port ort#; #gro grou roup oups ups#");
         assert_eq!(terms("x").grams.len(), 1);
     }

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "every test uses a part of it")]
 
 pub mod cell;
+pub mod ranking;
+pub mod scorers;
+pub mod textbook;
 
 use std::fmt::Write;
 use std::path::Path;
