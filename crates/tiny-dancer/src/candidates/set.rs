@@ -273,7 +273,7 @@ impl CandidateSet {
     pub fn record_use(&mut self, id: &str, helped: Option<bool>) -> Result<()> {
         let row = self.known(id)?;
         let columns = &mut self.columns;
-        let zero = |value: f32| if value.is_nan() { 0.0 } else { value };
+        let zero = |value: f32| value.max(0.0); // NaN as well
         columns.access_count[row] = zero(columns.access_count[row]) + 1.0;
         columns.any_use = true;
         if let Some(helped) = helped {

@@ -1,6 +1,7 @@
 //! Any bytes → candidates, a query, options, a scorer; what comes out must make sense.
 //!
 //! One harness for the fuzzer (`crates/fuzz`) and for inputs drawn at random (`tests/candidates_random.rs`).
+#![allow(clippy::decimal_bitwise_operands, clippy::float_cmp, clippy::similar_names)]
 
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer, CandidateSet, FEATURES, Precision, Query, RankOptions, RankScratch,
