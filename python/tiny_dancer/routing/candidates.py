@@ -322,12 +322,19 @@ class CandidateRouter:
         return done
 
     def close(self, timeout: float = 5.0) -> None:
-        """Stops watching, writes what is still to be recorded, and closes the database it opened."""
+        """Stops watching, writes what is still to be recorded, and closes the database it opened.
+
+        Raises:
+            StorageError: something could not be written.
+        """
         self._reloading.close()
         if self._recording is not None:
             self._recording.close(timeout)
-        if self._owns_storage and self.storage is not None:
-            self.storage.close()
+        if self.storage is not None:
+            if self._owns_storage:
+                self.storage.close()
+            else:
+                self.storage.flush()
 
     def __enter__(self) -> Self:
         return self
