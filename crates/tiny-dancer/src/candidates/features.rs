@@ -85,6 +85,7 @@ pub struct Query<'a> {
 }
 
 /// Buffers features are computed in, and the features.
+#[allow(clippy::struct_excessive_bools)] // one a source
 #[derive(Debug, Default)]
 pub struct CandidateScratch {
     matrix: MatrixScratch,
@@ -226,7 +227,9 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
             own[row] += posting.own;
             context[row] += posting.context;
         });
-        own.iter_mut().chain(context.iter_mut()).for_each(|sum| *sum *= scale);
+        for sum in own.iter_mut().chain(context.iter_mut()) {
+            *sum *= scale;
+        }
     }
     for (feature, family, terms) in [
         (column::PAIRS_CONTEXT, &index.pairs, &mut terms.pairs),
@@ -234,7 +237,9 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     ] {
         let sums = &mut features[feature * rows..][..rows];
         let scale = sum_postings(family, terms, |row, posting| sums[row] += posting.context);
-        sums.iter_mut().for_each(|sum| *sum *= scale);
+        for sum in sums {
+            *sum *= scale;
+        }
     }
     if index.linked {
         groups.clear();
@@ -304,5 +309,7 @@ fn usage(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) {
         *value = if rate.is_nan() { 0.0 } else { smooth };
     }
     let confidences = features[column::CONFIDENCE * rows..][..rows].iter_mut().zip(&columns.confidence);
-    confidences.for_each(|(value, &confidence)| *value = known(confidence));
+    for (value, &confidence) in confidences {
+        *value = known(confidence);
+    }
 }

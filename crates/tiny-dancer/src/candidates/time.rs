@@ -177,6 +177,7 @@ mod tests {
         Named::of(&reader)
     }
 
+    #[allow(clippy::unnecessary_wraps)] // as `date` gives it
     fn at(year: i32, month: u8, day: u8) -> Option<Date> {
         Some(Date { year, month, day })
     }
