@@ -212,11 +212,11 @@ def bm25(
     mean = max(math.fsum(lengths) / max(count, 1), 1e-9)
     ideal = math.fsum(idf(term) for term in asked)
 
-    def weight(frequency: float, length: float) -> float:
+    def saturated(frequency: float, length: float) -> float:
         return frequency * (K1 + 1) / (frequency + K1 * (1 - B + B * length / mean)) if frequency else 0.0
 
     return [
-        math.fsum(idf(term) * weight(document[term], length) for term in asked) / ideal if ideal else 0.0
+        math.fsum(idf(term) * saturated(document[term], length) for term in asked) / ideal if ideal else 0.0
         for document, length in zip(documents, lengths, strict=True)
     ]
 

@@ -177,7 +177,7 @@ def test_promotion_under_load_mixes_nothing_and_a_corrupt_version_is_refused(tmp
     threads = [Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for number in range(60):
+    for number in range(24):
         registry.promote("candidates", names[number % 2])
         assert router.reload() == names[number % 2]
     stored = next((tmp_path / "models" / "candidates").glob("*.safetensors"))

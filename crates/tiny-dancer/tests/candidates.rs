@@ -1,5 +1,7 @@
 //! Features and scores of candidates equal the textbook's.
 
+#![allow(clippy::float_cmp, reason = "what is the same is the same bits")]
+
 mod support;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Which candidates come out, and in which order.
 
+#![allow(clippy::float_cmp, reason = "what is the same is the same bits")]
+
 mod support;
 
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! Changes to a set of candidates: any order of them leaves what a fresh set has; what is wrong changes nothing.
 
+#![allow(clippy::float_cmp, reason = "what is the same is the same bits")]
+
 mod support;
 
 use proptest::prelude::*;

@@ -85,6 +85,7 @@ pub struct Query<'a> {
 }
 
 /// Buffers features are computed in, and the features.
+#[allow(clippy::struct_excessive_bools)] // one a source
 #[derive(Debug, Default)]
 pub struct CandidateScratch {
     matrix: MatrixScratch,

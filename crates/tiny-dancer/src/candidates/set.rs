@@ -271,18 +271,16 @@ impl CandidateSet {
     /// # Errors
     /// `CandidateInvalid` for an unknown id.
     pub fn record_use(&mut self, id: &str, helped: Option<bool>) -> Result<()> {
-        let row = self.known(id)?;
-        let columns = &mut self.columns;
-        let zero = |value: f32| value.max(0.0); // NaN as well
-        columns.access_count[row] = zero(columns.access_count[row]) + 1.0;
+        let (row, columns) = (self.known(id)?, &mut self.columns);
+        columns.access_count[row] = columns.access_count[row].max(0.0) + 1.0; // NaN counts as 0
         columns.any_use = true;
         if let Some(helped) = helped {
             // Uses of which nobody said whether they helped are no trials.
             let rate = columns.success_rate[row];
-            let trials = if rate.is_nan() { 0.0 } else { zero(columns.trials[row]) };
-            let successes = zero(rate) * trials + f32::from(u8::from(helped));
+            let trials = if rate.is_nan() { 0.0 } else { columns.trials[row].max(0.0) };
             columns.trials[row] = trials + 1.0;
-            columns.success_rate[row] = (successes / (trials + 1.0)).min(1.0);
+            columns.success_rate[row] =
+                ((rate.max(0.0) * trials + f32::from(u8::from(helped))) / (trials + 1.0)).min(1.0);
         }
         Ok(())
     }
