@@ -73,12 +73,16 @@ def scorer(kind: str) -> bytes:
     return _core.artifact_bytes(header, tensors)
 
 
-def memories(count: int, *, quantised: bool = False) -> CandidateSet:
-    """Made-up memories of 25 words: sessions of 20, two speakers."""
+def memories(count: int, *, quantised: bool = False) -> tuple[CandidateSet, str]:
+    """Made-up memories of 25 words in sessions of 20, two speakers; and a question that shares some of their
+    words."""
     random = np.random.default_rng(count)
-    words = [a + b for a in ("brin", "sola", "tuk", "mera", "plon") for b in ("dar", "vel", "mun", "kos", "rit")]
+    # Three thousand words of two to four syllables, as often as Zipf has it.
+    syllables = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "il")]
+    words = ["".join(random.choice(syllables, random.integers(2, 5))) for _ in range(3000)]
     rank = 1 / np.arange(1, len(words) + 1)
-    return CandidateSet(
+    text = f"When did anna first mention {words[3]} and the {words[40]} {words[200]} from {words[900]}?"
+    found = CandidateSet(
         (
             Candidate(
                 f"memory-{row}",
@@ -96,6 +100,7 @@ def memories(count: int, *, quantised: bool = False) -> CandidateSet:
         ),
         quantised=quantised,
     )
+    return found, text
 
 
 def microseconds(calls: dict[str, Callable[[], object]]) -> dict[str, np.ndarray]:
@@ -115,8 +120,6 @@ def microseconds(calls: dict[str, Callable[[], object]]) -> dict[str, np.ndarray
 
 def main() -> None:
     query = np.random.default_rng(9).normal(size=DIMENSIONS).astype(np.float32)
-    text = "When did anna first mention brinvel and the solamun from plonkos?"
-    asked: dict[str, Any] = {"metadata": {"kind": "turn"}, "text": text, "now": NOW}
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         routers = {"default": CandidateRouter()}
@@ -130,15 +133,21 @@ def main() -> None:
         learned = routers["fastgrnn f32"]
         for count in (100, 1000):
             matrix = np.random.default_rng(count).normal(size=(count, DIMENSIONS)).astype(np.float32)
-            found, small = memories(count), memories(count, quantised=True)
+            found, text = memories(count)
+            small, _ = memories(count, quantised=True)
+            asked: dict[str, Any] = {"metadata": {"kind": "turn"}, "text": text, "now": NOW}
             calls: dict[str, Callable[[], object]] = {"yardstick": lambda matrix=matrix: matrix @ query}
             for kind, router in routers.items():
-                calls[kind] = lambda router=router, found=found: router.route(query, found, **asked)
+                calls[kind] = lambda router=router, found=found, asked=asked: router.route(query, found, **asked)
             calls |= {
-                "fastgrnn f32, embedding only": lambda found=found: learned.route(query, found, now=NOW),
-                "fastgrnn f32, int8 embeddings": lambda small=small: learned.route(query, small, **asked),
-                "fastgrnn f32, recorded": lambda found=found: recorded.route(query, found, **asked),
-                "fastgrnn f32, diversity .3": lambda found=found: learned.route(
+                "fastgrnn f32, embedding only": lambda found=found, asked=asked: learned.route(
+                    query, found, now=NOW
+                ),
+                "fastgrnn f32, int8 embeddings": lambda small=small, asked=asked: learned.route(
+                    query, small, **asked
+                ),
+                "fastgrnn f32, recorded": lambda found=found, asked=asked: recorded.route(query, found, **asked),
+                "fastgrnn f32, diversity .3": lambda found=found, asked=asked: learned.route(
                     query, found, diversity=0.3, **asked
                 ),
             }

@@ -12,7 +12,7 @@ REASONS = {
     "crates/tiny-dancer/src/encoder/tests.rs": "the readable references the fast encoder is compared with",
     "crates/tiny-dancer/src/select.rs": "constraints, guard, tie rule and reasons are read as one sequence",
     "crates/tiny-dancer/tests/loading.rs": "one list: every way to spoil a file, and the error it must give",
-    "crates/tiny-dancer/tests/support/ranking.rs": "one harness: inputs from bytes, and all that must hold of the answer",
+    "crates/tiny-dancer/tests/support/ranking.rs": "inputs from bytes, and all that must hold of the answer",
     "crates/tiny-dancer/src/cues.rs": "one list: the name of every cue, and its formula in the same order",
 }
 

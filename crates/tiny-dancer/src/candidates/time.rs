@@ -117,9 +117,12 @@ impl Named {
         let mut named = Self::default();
         for (word, kind) in reader.tokens() {
             if kind == TokenKind::Word {
-                let month = MONTHS.iter().position(|month| *month != "may" && is(word, month));
+                // Most words are too short or begin as no month does: eleven comparisons are saved.
+                let may_be =
+                    word.len() >= 4 && matches!(word[0], 'j' | 'f' | 'm' | 'a' | 's' | 'o' | 'n' | 'd');
+                let month = if may_be { MONTHS.iter().position(|month| is(word, month)) } else { None };
                 named.months |= month.map_or(0, |month| 1 << (month + 1));
-                named.asks_when |= is(word, "when");
+                named.asks_when |= word.len() == 4 && is(word, "when");
             } else if let Some(number) = number(word).filter(|_| kind == TokenKind::Number) {
                 match (word.len(), number) {
                     (4, 1900..=2099) if named.year_count < 2 => {
