@@ -91,7 +91,7 @@ def main() -> None:
         )
     figures["router"] = {name: backend(name, rows) for name, rows in ROWS.items()}
     write(
-        "fastgrnn",
+        "fastgrnn_training",
         figures,
         "held-out rows, 95 % intervals (Wilson; paired bootstrap for differences), one seed; about ten variants"
         " were compared on clinc150's held-out rows before",
