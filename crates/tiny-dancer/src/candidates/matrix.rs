@@ -5,6 +5,7 @@
 //! approximate cosine comes with a bound on its error (Cauchy-Schwarz), and rows that could still be among the k
 //! nearest are measured again in f32. What comes out is exact.
 
+mod between;
 mod nearest;
 mod rows;
 #[cfg(test)]
@@ -306,23 +307,6 @@ impl Matrix {
             }
             (None, None) => Vec::new(),
         }
-    }
-
-    /// Cosine of two rows.
-    #[must_use]
-    pub fn cosine_of_rows(&self, a: usize, b: usize) -> f32 {
-        let dot = match (self.floats(), &self.coarse) {
-            (Some(values), _) => {
-                let row = |row: usize| &values[row * self.stride()..][..self.dimensions];
-                dot_f32(row(a), row(b))
-            }
-            (None, Some(coarse)) => {
-                let row = |row: usize| &coarse.values[row * self.coarse_stride()..][..self.dimensions];
-                crate::kernels::dot_i8(row(a), row(b)) as f32 * coarse.scales[a] * coarse.scales[b]
-            }
-            (None, None) => 0.0,
-        };
-        dot * self.inverse_norms[a] * self.inverse_norms[b]
     }
 
     /// Cosine of every row with `query`, 0 for a zero row or query, NaN for a row that is not finite.

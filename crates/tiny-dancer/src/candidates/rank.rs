@@ -1,6 +1,7 @@
 //! Scores → the candidates worth passing on, each with what can be said of it.
 
 use super::features::{CandidateScratch, FEATURES, Query, compute};
+use super::matrix::MatrixScratch;
 use super::scorer::{CandidateScorer, ScorerScratch};
 use super::set::CandidateSet;
 use super::top::first_k;
@@ -47,6 +48,17 @@ pub struct Ranked {
     pub features: [f32; FEATURES],
 }
 
+/// What maximal marginal relevance works in, one value a row.
+#[derive(Debug, Default)]
+struct DiversityScratch {
+    matrix: MatrixScratch,
+    taken: Vec<u32>,
+    relevance: Vec<f32>,
+    /// Largest cosine with what was taken, not below 0.
+    nearest: Vec<f32>,
+    cosines: Vec<f32>,
+}
+
 /// Buffers of one thread, and the answer.
 #[derive(Debug, Default)]
 pub struct RankScratch {
@@ -54,8 +66,7 @@ pub struct RankScratch {
     scorer: ScorerScratch,
     scores: Vec<f32>,
     order: Vec<u32>,
-    taken: Vec<u32>,
-    nearest: Vec<f32>,
+    diversity: DiversityScratch,
     /// The answer, best first.
     pub ranked: Vec<Ranked>,
     /// Rows kept out because their embedding is not finite.
@@ -127,8 +138,7 @@ impl CandidateScorer {
         options.check(set)?;
         compute(set, query, &mut scratch.features)?;
         self.score(set, &scratch.features, &mut scratch.scorer, &mut scratch.scores);
-        let RankScratch { features, scores, order, taken, nearest, ranked, unsound, prediction_set, .. } =
-            scratch;
+        let RankScratch { features, scores, order, diversity, ranked, unsound, prediction_set, .. } = scratch;
         order.clear();
         unsound.clear();
         for (row, score) in scores.iter().enumerate() {
@@ -153,7 +163,7 @@ impl CandidateScorer {
             floor = scores[*last as usize];
         }
         if options.diversity > 0.0 {
-            self.diversify(set, options, shift, scores, order, taken, nearest);
+            self.diversify(set, options, shift, scores, order, diversity);
         } else {
             first_k(order, options.k, better);
         }
@@ -182,7 +192,6 @@ impl CandidateScorer {
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of a scratch that is borrowed already
     /// Leaves in `order` the candidates maximal marginal relevance takes, in the order they are taken.
     fn diversify(
         &self,
@@ -191,18 +200,20 @@ impl CandidateScorer {
         shift: f32,
         scores: &[f32],
         order: &mut Vec<u32>,
-        taken: &mut Vec<u32>,
-        nearest: &mut Vec<f32>,
+        scratch: &mut DiversityScratch,
     ) {
         let Some(matrix) = set.matrix() else { return };
         let ids = set.ids();
+        let DiversityScratch { matrix: buffers, taken, relevance, nearest, cosines } = scratch;
         taken.clear();
         nearest.clear();
         nearest.resize(set.len(), 0.0);
+        relevance.clear();
+        relevance.extend(scores.iter().map(|score| self.confidence(score - shift)));
         while taken.len() < options.k && !order.is_empty() {
             let value = |row: u32| {
-                let relevance = self.confidence(scores[row as usize] - shift);
-                (1.0 - options.diversity) * relevance - options.diversity * nearest[row as usize]
+                (1.0 - options.diversity) * relevance[row as usize]
+                    - options.diversity * nearest[row as usize]
             };
             let best = (0..order.len()).reduce(|best, place| {
                 let (a, b) = (order[best], order[place]);
@@ -215,9 +226,9 @@ impl CandidateScorer {
             let Some(best) = best else { break };
             let row = order.swap_remove(best);
             taken.push(row);
-            for &other in order.iter() {
-                let similarity = matrix.cosine_of_rows(row as usize, other as usize);
-                nearest[other as usize] = nearest[other as usize].max(similarity);
+            matrix.cosines_with_row(row as usize, buffers, cosines);
+            for (nearest, &cosine) in nearest.iter_mut().zip(&*cosines) {
+                *nearest = nearest.max(cosine);
             }
         }
         std::mem::swap(order, taken);
