@@ -8,14 +8,14 @@ use pyo3::sync::RwLockExt;
 use pyo3::types::{PyBytes, PyList, PyString};
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer as Scorer, CandidateSet as Set, DEFAULT_WEIGHTS, FEATURE_NAMES, FEATURES,
-    Matrix, MatrixScratch, Query, RankOptions, RankScratch, SPEC, SharedRows,
+    Matrix, Query, RankOptions, RankScratch, SPEC, SharedRows,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 
 use crate::Encoder;
 use crate::candidate_decision::{CandidateDecision, bytes_of};
 use crate::convert::{text, to_exception};
-use crate::vectors::{Held, held, precision, refused};
+use crate::vectors::{Held, held, precision};
 
 /// From how many candidates on a call lets other threads run meanwhile: below, handing over costs more.
 const WORTH_DETACHING: usize = 512;
@@ -179,26 +179,6 @@ impl CandidateSet {
         let pairs: Vec<(&str, &str)> = metadata.iter().map(|(key, value)| (&**key, &**value)).collect();
         let set = self.read(py);
         PyBytes::new(py, &set.matching(&pairs).iter().map(|&flag| u8::from(flag)).collect::<Vec<_>>())
-    }
-
-    /// The `k` nearest by cosine alone, as (id, cosine).
-    #[pyo3(signature = (query, k, allowed=None))]
-    fn nearest(
-        &self,
-        py: Python<'_>,
-        query: &Bound<'_, PyAny>,
-        k: usize,
-        allowed: Option<Vec<bool>>,
-    ) -> PyResult<Vec<(String, f32)>> {
-        let query = held(query, "query_embedding")?;
-        let set = self.read(py);
-        let Some(matrix) = set.matrix() else {
-            return Err(refused(py, "candidates", "no embeddings", "give candidates embeddings"));
-        };
-        let found = matrix
-            .nearest(query.values(), k, allowed.as_deref(), &mut MatrixScratch::default())
-            .map_err(|error| to_exception(py, error))?;
-        Ok(found.into_iter().map(|(row, cosine)| (set.ids()[row as usize].to_string(), cosine)).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use tiny_dancer::{Error, ErrorKind};
 
 use crate::convert::to_exception;
 
-pub(crate) fn refused(py: Python<'_>, field: &str, value: impl std::fmt::Display, remedy: &str) -> PyErr {
+fn refused(py: Python<'_>, field: &str, value: impl std::fmt::Display, remedy: &str) -> PyErr {
     to_exception(py, Error::new(ErrorKind::CandidateInvalid, field, value, remedy))
 }
 

@@ -23,7 +23,7 @@ from tiny_dancer.routing.candidate_answer import (
 )
 from tiny_dancer.routing.candidate_records import candidate_set, routing_record
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, float_row, metadata_pairs
-from tiny_dancer.routing.router import _new_id
+from tiny_dancer.routing.router import new_id
 from tiny_dancer.routing.timestamps import seconds_since_epoch
 from tiny_dancer.storage import (
     Feedback,
@@ -204,7 +204,7 @@ class CandidateRouter:
             self._cache.put(text, (id(candidates), k), (decisions, unsound, size), 1.0)
         ended = perf_counter_ns()
         decided = CandidateDecisions(
-            _new_id(),
+            new_id(),
             decisions,
             tuple(map(_unsound, unsound)) if unsound else (),
             size,

@@ -25,7 +25,7 @@ from tiny_dancer.resilience import (
 )
 from tiny_dancer.routing.outage import Asked, ModelTable, Query, compared
 from tiny_dancer.routing.requests import chat_messages, tools_text
-from tiny_dancer.routing.router import Router, _new_id
+from tiny_dancer.routing.router import Router, new_id
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
@@ -312,14 +312,14 @@ class ResilientRouter:
         if found is None:
             return None
         decision = replace(
-            found.value, id=_new_id(), routed_by="cache", guarantee=None, guarantee_note=_NOT_COVERED
+            found.value, id=new_id(), routed_by="cache", guarantee=None, guarantee_note=_NOT_COVERED
         )
         return Proposal(decision, f"similar request (cosine {found.similarity:.3f}, {found.age:.0f} s ago)")
 
 
 def _decision(model: str, reason: str, routed_by: str, *, models: ModelTable, version: str) -> Decision:
     return Decision(
-        id=_new_id(),
+        id=new_id(),
         model=model,
         scores=dict.fromkeys(models.names, math.nan),
         costs=None,

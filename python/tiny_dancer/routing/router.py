@@ -56,9 +56,9 @@ class _Ids:
         return f"{self._prefix}-{next(self._number):x}"
 
 
-_new_id = _Ids()
+new_id = _Ids()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_id.renew)
+    os.register_at_fork(after_in_child=new_id.renew)
 
 
 class Router:
@@ -170,7 +170,7 @@ class Router:
         covered = as_certified and self.guarantee is not None
         note = "" if covered else self._no_guarantee or _NOTES.get(routed_by, "")
         return Decision(
-            _new_id(),
+            new_id(),
             model,
             scores,
             costs,
@@ -268,7 +268,7 @@ class Router:
             guarantee_notes=notes,
             artifact_version=self._version,
             elapsed_us=(perf_counter_ns() - start) / 1000 / max(1, n),
-            id_prefix=_new_id(),
+            id_prefix=new_id(),
         )
 
     def _options(

@@ -128,27 +128,20 @@ impl Links {
 
     /// The rows `row` is context of, with the weight it has there, itself first.
     fn contexts(&self, row: u32) -> [(u32, f32); 4] {
-        let step = |links: &[u32], row: u32| if row == NONE { NONE } else { links[row as usize] };
-        let after = step(&self.after, row);
-        [
-            (row, 1.0),
-            (after, BEFORE),
-            (step(&self.after, after), LONG_BEFORE),
-            (step(&self.before, row), AFTER),
-        ]
+        weighed(&self.after, &self.before, row)
     }
 
     /// The rows that make up the context of `row`, with their weights, itself first.
     pub(crate) fn context_of(&self, row: u32) -> [(u32, f32); 4] {
-        let step = |links: &[u32], row: u32| if row == NONE { NONE } else { links[row as usize] };
-        let before = step(&self.before, row);
-        [
-            (row, 1.0),
-            (before, BEFORE),
-            (step(&self.before, before), LONG_BEFORE),
-            (step(&self.after, row), AFTER),
-        ]
+        weighed(&self.before, &self.after, row)
     }
+}
+
+/// A row, the two that lie along `links` from it and the one that lies `back`, with their weights.
+fn weighed(links: &[u32], back: &[u32], row: u32) -> [(u32, f32); 4] {
+    let step = |links: &[u32], row: u32| if row == NONE { NONE } else { links[row as usize] };
+    let next = step(links, row);
+    [(row, 1.0), (next, BEFORE), (step(links, next), LONG_BEFORE), (step(back, row), AFTER)]
 }
 
 impl Family {

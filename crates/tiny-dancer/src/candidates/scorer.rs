@@ -98,10 +98,9 @@ impl CandidateScorer {
         };
         let knots = tensors.f32_vector("calibration.scores")?;
         let probabilities = tensors.f32("calibration.probabilities", &[knots.len()])?;
-        let rising = |values: &[f32]| values.is_sorted();
         if knots.len() > MOST_KNOTS
             || knots.windows(2).any(|pair| pair[0] >= pair[1])
-            || !rising(&probabilities)
+            || !probabilities.is_sorted()
         {
             let remedy = "scores and probabilities rise; train again";
             return Err(invalid("calibration.scores", format!("{} knots", knots.len()), remedy));
@@ -174,13 +173,11 @@ impl CandidateScorer {
         if rows == 0 {
             return;
         }
-        let features =
-            || columns.chunks_exact(rows).zip(self.mean.iter().zip(&self.inverse_scale)).enumerate();
         match &self.weights {
             Weights::Default => {}
             Weights::Linear { weight } => {
-                for (feature, (values, (mean, inverse_scale))) in features() {
-                    let (weight, mean) = (weight[feature] * inverse_scale, *mean);
+                for (feature, values) in columns.chunks_exact(rows).enumerate() {
+                    let (weight, mean) = (weight[feature] * self.inverse_scale[feature], self.mean[feature]);
                     for (score, value) in out.iter_mut().zip(values) {
                         *score += weight * (value - mean);
                     }
