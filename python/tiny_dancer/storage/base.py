@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
         RowCounts,
         Statistics,
     )
+    from tiny_dancer.storage.records_gateway import ApiKey, RequestSummary, Spend, SummaryBy
+    from tiny_dancer.types import RequestRecord
 
 
 class Storage(Protocol):
-    """Candidates, routing history, outcomes and feedback. Safe to use from many threads.
+    """Candidates, decisions, outcomes, feedback, a gateway's requests and keys. Safe to use from many threads.
 
     Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
     """
@@ -155,6 +157,61 @@ class Storage(Protocol):
         """Outcomes with ``since <= time < until``, newest first."""
         ...
 
+    def record_requests(self, records: Sequence[RequestRecord]) -> None:
+        """Keeps requests of a gateway, all or none; of one id and time the first stays.
+
+        What no database can hold is replaced rather than refused: NUL and lone surrogates by U+FFFD, counts
+        outside [0, 2**53] by the nearest in it, numbers that are not finite by None, or 0 where there must be one.
+        """
+        ...
+
+    def request_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_id: str | None = None,
+        response_id: str | None = None,
+        request_id: str | None = None,
+        key: str | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[RequestRecord, ...]:
+        """Requests with ``since <= time < until`` and the ids given, newest first."""
+        ...
+
+    def spend(self, *, since: float) -> Mapping[str, Spend]:
+        """What each key (by id; empty without one) has used since a time; fast from the start of a UTC day on.
+
+        Whole days stay right when :meth:`apply_retention` removes their requests.
+        """
+        ...
+
+    def request_summary(
+        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+    ) -> tuple[RequestSummary, ...]:
+        """Requests with ``since <= time < until`` summed up, in the order of the groups.
+
+        Raises:
+            OptionError: ``by`` is none of ``day``, ``model``, ``key``, ``route``.
+        """
+        ...
+
+    def insert_api_key(self, key: ApiKey) -> None:
+        """Adds a key of the gateway.
+
+        Raises:
+            AccessError: its id or its secret is stored already.
+        """
+        ...
+
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """All keys, ended ones too, the oldest first."""
+        ...
+
+    def revoke_api_key(self, id: str, at: float) -> bool:
+        """Ends a key at ``at``, UTC seconds; false where there is none, or it was revoked before (that stays)."""
+        ...
+
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of the decisions, outcomes and feedback with ``since <= time < until``."""
         ...
@@ -162,7 +219,7 @@ class Storage(Protocol):
     def apply_retention(
         self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
     ) -> RowCounts:
-        """Removes history: of decisions, outcomes and feedback each, what is older or beyond the newest rows.
+        """Removes history: decisions, outcomes, feedback and requests that are older or beyond the newest rows.
 
         Args:
             max_age_s: seconds to keep.
@@ -170,7 +227,7 @@ class Storage(Protocol):
             now: UTC seconds to count the age from; the present by default.
 
         Returns:
-            How many rows were removed; candidates are never removed.
+            How many rows were removed; candidates and API keys are never removed.
 
         Raises:
             OptionError: neither limit is given, or one is negative.

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from tiny_dancer.errors import CandidateError, StorageError
-from tiny_dancer.storage import check
+from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
+from tiny_dancer.storage import check, requests
 from tiny_dancer.storage.mirror import Mirror
 from tiny_dancer.storage.records import Feedback, Outcome, RoutingRecord, RowCounts
+from tiny_dancer.storage.requests import RequestRows
 from tiny_dancer.storage.statistics import retention_limits, summarise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import NoReturn
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.filters import Filter
     from tiny_dancer.storage.records import CandidateRecord, Neighbour, Statistics
+    from tiny_dancer.storage.records_gateway import ApiKey, RequestSummary, Spend, SummaryBy
+    from tiny_dancer.types import RequestRecord
 
 Row = TypeVar("Row", RoutingRecord, Feedback, Outcome)
 Key = TypeVar("Key")
@@ -42,6 +45,8 @@ class MemoryStorage:
         self._routing: dict[str, RoutingRecord] = {}
         self._feedback: dict[tuple[str, str | None], Feedback] = {}
         self._outcomes: dict[tuple[str, str], Outcome] = {}
+        self._requests = RequestRows()
+        self._keys: dict[str, ApiKey] = {}
 
     def insert_candidate(self, record: CandidateRecord) -> None:
         """Adds one candidate."""
@@ -229,6 +234,69 @@ class MemoryStorage:
         # Sorting is stable: of one time, the row stored later stays first.
         return tuple(sorted(found, key=lambda row: row.time, reverse=True)[:limit])
 
+    def record_requests(self, records: Sequence[RequestRecord]) -> None:
+        """Keeps requests of a gateway."""
+        with self._open_lock():
+            self._requests.add(records)
+
+    def request_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_id: str | None = None,
+        response_id: str | None = None,
+        request_id: str | None = None,
+        key: str | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[RequestRecord, ...]:
+        """Requests with ``since <= time < until`` and the ids given, newest first."""
+        ids = {"decision_id": decision_id, "response_id": response_id, "id": request_id}
+        given = requests.check_history(since, until, key, ids, limit)
+        with self._open_lock():
+            return self._requests.history(since, until, key, given, limit)
+
+    def spend(self, *, since: float) -> dict[str, Spend]:
+        """What each key has used since a time."""
+        check.utc_seconds("since", since, error=OptionError)
+        with self._open_lock():
+            return self._requests.spend(since)
+
+    def request_summary(
+        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+    ) -> tuple[RequestSummary, ...]:
+        """Requests summed up, in the order of the groups."""
+        requests.check_summary(by, since, until)
+        with self._open_lock():
+            scores = {
+                decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
+            }
+            return self._requests.summary(by, since, until, scores)
+
+    def insert_api_key(self, key: ApiKey) -> None:
+        """Adds a key of the gateway."""
+        with self._open_lock():
+            for stored in self._keys.values():
+                if key.id == stored.id or key.secret_hash == stored.secret_hash:
+                    field = "id" if key.id == stored.id else "secret_hash"
+                    raise AccessError(field, key.id, "it is stored already: make another key")
+            self._keys[key.id] = key
+
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """All keys, the oldest first."""
+        with self._open_lock():
+            return tuple(sorted(self._keys.values(), key=lambda key: (key.created_at, key.id)))
+
+    def revoke_api_key(self, id: str, at: float) -> bool:
+        """Ends a key; false where there is none, or it was revoked before."""
+        check.utc_seconds("at", at, error=OptionError)
+        with self._open_lock():
+            key = self._keys.get(id)
+            if key is None or key.revoked_at is not None:
+                return False
+            self._keys[id] = replace(key, revoked_at=at)
+            return True
+
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time."""
         check.history(since, until, None, None)
@@ -238,6 +306,7 @@ class MemoryStorage:
                 [row for row in self._routing.values() if _within(row.time, since, until)],
                 [row for row in self._feedback.values() if _within(row.time, since, until)],
                 [row for row in self._outcomes.values() if _within(row.time, since, until)],
+                len(self._requests.history(since, until, None, {}, None)),
             )
 
     def apply_retention(
@@ -251,6 +320,7 @@ class MemoryStorage:
                 _retain(self._routing, oldest, most),
                 _retain(self._outcomes, oldest, most),
                 _retain(self._feedback, oldest, most),
+                self._requests.retain(oldest, most),
             )
 
     def backup(self, path: str | Path) -> NoReturn:
@@ -276,7 +346,8 @@ class MemoryStorage:
     def verify(self) -> RowCounts:
         """How many rows there are."""
         with self._open_lock():
-            return RowCounts(len(self._candidates), len(self._routing), len(self._outcomes), len(self._feedback))
+            rows = (self._candidates, self._routing, self._outcomes, self._feedback, self._requests, self._keys)
+            return RowCounts(*[len(each) for each in rows])
 
     def close(self) -> None:
         """Refuses all further calls."""

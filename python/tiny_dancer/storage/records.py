@@ -260,6 +260,7 @@ class Statistics:
         outcomes: outcomes received.
         mean_quality: mean quality of the outcomes.
         dropped: routing records this object could not keep since it was opened (queue full, or disk full).
+        requests: requests through a gateway.
     """
 
     candidates: int
@@ -277,6 +278,7 @@ class Statistics:
     outcomes: int
     mean_quality: float | None
     dropped: int
+    requests: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,3 +289,5 @@ class RowCounts:
     routing: int
     outcomes: int
     feedback: int
+    requests: int = 0
+    api_keys: int = 0

@@ -24,7 +24,11 @@ def nearest_rank(count: int, share: float) -> int:
 
 
 def summarise(
-    candidates: int, routing: Sequence[RoutingRecord], feedback: Sequence[Feedback], outcomes: Sequence[Outcome]
+    candidates: int,
+    routing: Sequence[RoutingRecord],
+    feedback: Sequence[Feedback],
+    outcomes: Sequence[Outcome],
+    requests: int,
 ) -> Statistics:
     """Figures of the rows given."""
     latencies = sorted(row.latency_us for row in routing if row.latency_us is not None)
@@ -47,6 +51,7 @@ def summarise(
         outcomes=len(outcomes),
         mean_quality=_mean([row.quality for row in outcomes]),
         dropped=0,
+        requests=requests,
     )
 
 

@@ -54,11 +54,11 @@ def of_filter(filter: Filter | None) -> tuple[str, Values]:
     return " AND ".join(parts) or "TRUE", values
 
 
-def of_time(since: float | None, until: float | None) -> tuple[str, Values]:
+def of_time(since: float | None, until: float | None, column: str = "time") -> tuple[str, Values]:
     """The condition ``since <= time < until``, and its values."""
     parts: list[str] = []
     values: Values = []
-    for part, value in (("time >= ?", since), ("time < ?", until)):
+    for part, value in ((f"{column} >= ?", since), (f"{column} < ?", until)):
         if value is not None:
             parts.append(part)
             values.append(value)

@@ -292,6 +292,7 @@ def statistics(connection: apsw.Connection, since: float | None, until: float | 
         )
         feedback, success_rate = one(f"SELECT count(*), avg(score) FROM feedback WHERE {condition}")
         outcomes, mean_quality = one(f"SELECT count(*), avg(quality) FROM outcome WHERE {condition}")
+        requests = one(f"SELECT count(*) FROM request WHERE {condition}")
         stored = connection.execute("SELECT count(*) FROM candidate").get
         return Statistics(
             candidates=stored,
@@ -309,6 +310,7 @@ def statistics(connection: apsw.Connection, since: float | None, until: float | 
             outcomes=outcomes,
             mean_quality=mean_quality,
             dropped=dropped,
+            requests=requests,
         )
 
 
@@ -316,7 +318,8 @@ def row_counts(connection: apsw.Connection) -> RowCounts:
     """Rows of each kind."""
     counts = connection.execute(
         "SELECT (SELECT count(*) FROM candidate), (SELECT count(*) FROM routing), "
-        "(SELECT count(*) FROM outcome), (SELECT count(*) FROM feedback)"
+        "(SELECT count(*) FROM outcome), (SELECT count(*) FROM feedback), "
+        "(SELECT count(*) FROM request), (SELECT count(*) FROM api_key)"
     ).get
     assert isinstance(counts, tuple)
     return RowCounts(*counts)

@@ -14,7 +14,8 @@ import apsw
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import check
 from tiny_dancer.storage.records import RowCounts
-from tiny_dancer.storage.sqlite import backup, reads, writes
+from tiny_dancer.storage.requests import check_history, check_summary
+from tiny_dancer.storage.sqlite import backup, keys, reads, requests, writes
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
 from tiny_dancer.storage.sqlite.connection import Pool, checked_path, connect, retrying, storage_error, translated
 from tiny_dancer.storage.sqlite.migrate import migrate
@@ -22,7 +23,7 @@ from tiny_dancer.storage.sqlite.writer import Writer
 from tiny_dancer.storage.statistics import retention_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
         RoutingRecord,
         Statistics,
     )
+    from tiny_dancer.storage.records_gateway import ApiKey, RequestSummary, Spend, SummaryBy
+    from tiny_dancer.types import RequestRecord
 
 # Rows that retention removes in one transaction: other processes write in between.
 _RETENTION_STEP = 10_000
@@ -210,6 +213,59 @@ class SqliteStorage:
         with self._reading() as connection:
             return reads.outcome_history(connection, since, until, wanted, limit)
 
+    def record_requests(self, records: Sequence[RequestRecord]) -> None:
+        """Keeps requests of a gateway, in one transaction."""
+        self._check_open()
+        if records:
+            self._writer.submit(lambda connection: requests.insert_requests(connection, records))
+
+    def request_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_id: str | None = None,
+        response_id: str | None = None,
+        request_id: str | None = None,
+        key: str | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[RequestRecord, ...]:
+        """Requests with ``since <= time < until`` and the ids given, newest first."""
+        ids = {"decision_id": decision_id, "response_id": response_id, "id": request_id}
+        given = check_history(since, until, key, ids, limit)
+        with self._reading() as connection:
+            return requests.request_history(connection, since, until, key, given, limit)
+
+    def spend(self, *, since: float) -> dict[str, Spend]:
+        """What each key has used since a time."""
+        check.utc_seconds("since", since, error=OptionError)
+        with self._reading() as connection:
+            return requests.spend(connection, since)
+
+    def request_summary(
+        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+    ) -> tuple[RequestSummary, ...]:
+        """Requests summed up, in the order of the groups."""
+        check_summary(by, since, until)
+        with self._reading() as connection:
+            return requests.request_summary(connection, by, since, until)
+
+    def insert_api_key(self, key: ApiKey) -> None:
+        """Adds a key of the gateway."""
+        self._check_open()
+        self._writer.submit(lambda connection: keys.insert_api_key(connection, key))
+
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """All keys, the oldest first."""
+        with self._reading() as connection:
+            return keys.api_keys(connection)
+
+    def revoke_api_key(self, id: str, at: float) -> bool:
+        """Ends a key; false where there is none, or it was revoked before."""
+        check.utc_seconds("at", at, error=OptionError)
+        self._check_open()
+        return self._writer.submit(lambda connection: keys.revoke_api_key(connection, id, at))
+
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time; what is still queued is not among them."""
         check.history(since, until, None, None)
@@ -222,13 +278,14 @@ class SqliteStorage:
         """Removes history that is older, or beyond the newest rows."""
         oldest, most = retention_limits(max_age_s, max_rows, now)
         self._check_open()
-        removed = {"routing": 0, "outcome": 0, "feedback": 0}
+        removed = {"routing": 0, "outcome": 0, "feedback": 0, "request": 0}
         for table in removed:
             step = _RETENTION_STEP
             while step == _RETENTION_STEP:
                 step = self._remove_history(table, oldest, most)
                 removed[table] += step
-        return RowCounts(0, removed["routing"], removed["outcome"], removed["feedback"])
+        self._writer.submit(requests.forget_ids)
+        return RowCounts(0, removed["routing"], removed["outcome"], removed["feedback"], removed["request"])
 
     def _remove_history(self, table: str, oldest: float | None, most: int | None) -> int:
         return self._writer.submit(

@@ -1,0 +1,104 @@
+"""An upstream that costs as little as it can: fixed answers, no parsing but for where a request ends.
+
+    python benchmarks/load/upstream.py PORT
+
+A request that says ``"stream":true`` gets 32 chunks at once; with ``"delay_ms":N`` as well, one every N milliseconds;
+with ``"hold":true``, one and then nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvloop
+
+WORDS = (
+    "Paris has been the capital of France for most of its history , since the kings of the tenth century "
+    "made it their seat on the river Seine and it grew with them ."
+).split()
+HEAD = '{"id":"chatcmpl-1","object":"%s","created":1700000000,"model":"stub",'
+USAGE = b'"usage":{"prompt_tokens":30,"completion_tokens":32,"total_tokens":62}}'
+
+
+def whole() -> bytes:
+    message = '{"role":"assistant","content":"%s"}' % " ".join(WORDS)
+    choice = '"choices":[{"index":0,"message":%s,"finish_reason":"stop"}],' % message
+    body = (HEAD % "chat.completion" + choice).encode() + USAGE
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return head + body
+
+
+def chunked(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def chunks() -> list[bytes]:
+    """32 with a word each; the last one ends the stream."""
+    head = HEAD % "chat.completion.chunk"
+    events = []
+    for word in WORDS[:32]:
+        choice = '"choices":[{"index":0,"delta":{"content":"%s "},"finish_reason":null}]}' % word
+        events.append(f"data: {head}{choice}\n\n".encode())
+    usage = b'data: %b"choices":[],%b\n\n' % (head.encode(), USAGE)
+    events[-1] += usage + b"data: [DONE]\n\n"
+    return [chunked(each) for each in events]
+
+
+WHOLE = whole()
+CHUNKS = chunks()
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+AT_ONCE = STREAM_HEAD + b"".join(CHUNKS) + END
+
+
+class Connection(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.buffer = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:end].lower()
+            start = head.find(b"content-length:") + 15
+            length = int(head[start : (head + b"\r").find(b"\r", start)]) if start > 14 else 0
+            if len(self.buffer) < end + 4 + length:
+                return
+            body = self.buffer[end + 4 : end + 4 + length]
+            self.buffer = self.buffer[end + 4 + length :]
+            self.answer(body)
+
+    def answer(self, body: bytes) -> None:
+        if b'"stream":true' not in body:
+            self.transport.write(WHOLE)
+        elif b'"hold":true' in body:
+            self.transport.write(STREAM_HEAD + CHUNKS[0])
+        elif (place := body.find(b'"delay_ms":')) >= 0:
+            digits = body[place + 11 : place + 16].split(b",")[0].split(b"}")[0]
+            self.transport.write(STREAM_HEAD + CHUNKS[0])
+            self.next(1, int(digits) / 1000)
+        else:
+            self.transport.write(AT_ONCE)
+
+    def next(self, number: int, delay: float) -> None:
+        asyncio.get_running_loop().call_later(delay, self.send, number, delay)
+
+    def send(self, number: int, delay: float) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.write(CHUNKS[number])
+        if number + 1 < len(CHUNKS):
+            self.next(number + 1, delay)
+        else:
+            self.transport.write(END)
+
+
+async def main() -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]), backlog=4096)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

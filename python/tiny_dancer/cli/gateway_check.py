@@ -1,0 +1,114 @@
+"""`tiny-dancer gateway check`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from tiny_dancer.cli.arguments import Json
+from tiny_dancer.cli.output import console, print_json, say, warn
+from tiny_dancer.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from tiny_dancer.gateway.config import GatewayConfig
+    from tiny_dancer.gateway.probes import Probe
+
+HELP = """Check a gateway's configuration, and try each of its upstreams. Exit code 1 where one cannot be used.
+
+Example: tiny-dancer gateway check --config gateway.yaml"""
+
+
+def check(
+    config: Annotated[Path, typer.Option(help="The configuration.")] = Path("gateway.yaml"),
+    no_upstreams: Annotated[bool, typer.Option("--no-upstreams", help="Connect to nothing.")] = False,
+    json: Json = False,
+) -> None:
+    from tiny_dancer.gateway.config_check import load_gateway
+
+    found = load_gateway(config)
+    try:
+        from tiny_dancer.gateway.probes import probe
+    except ModuleNotFoundError as missing:
+        remedy = "pip install 'tiny-dancer[gateway]'"
+        raise MissingExtraError(missing.name or "gateway", "not installed", remedy) from missing
+    routers = asyncio.run(_routers(found, config.parent))
+    probes = [] if no_upstreams else probe(found)
+    if json:
+        print_json({"models": _models(found), "routers": routers, "upstreams": probes})
+    else:
+        _show(config, found, routers, probes)
+    if not all(each.works for each in probes):
+        raise typer.Exit(1)
+
+
+async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
+    """Loads the routers as the gateway would, with their artifacts' own checks."""
+    from tiny_dancer.gateway.serving import Serving
+
+    serving = Serving(config, folder)
+    try:
+        return [
+            {
+                "router": name,
+                "policy": served.settings.policy,
+                "models": list(served.router.models),
+                "artifact_version": served.router.version,
+            }
+            for name, served in serving.routers.items()
+        ]
+    finally:
+        serving.close()
+        await serving.disconnect()
+
+
+def _models(config: GatewayConfig) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": name,
+            "deployments": [f"{each.upstream}/{each.model or name}" for each in model.deployments],
+            "input_cost_per_token": model.input_cost_per_token,
+            "output_cost_per_token": model.output_cost_per_token,
+            "cost_per_request": model.cost_per_request,
+            "context_window": model.context_window,
+            "roles": model.roles,
+        }
+        for name, model in config.models.items()
+    ]
+
+
+def _show(path: Path, config: GatewayConfig, routers: list[dict[str, Any]], probes: list[Probe]) -> None:
+    table = Table(box=None, header_style="", pad_edge=False)
+    for column in ("model", "deployments", "USD per million in", "out", "context", "roles"):
+        table.add_column(column, justify="right" if column in ("USD per million in", "out", "context") else "left")
+    for each in _models(config):
+        window = each["context_window"]
+        table.add_row(
+            each["model"],
+            ", ".join(each["deployments"]),
+            _per_million(each["input_cost_per_token"]),
+            _per_million(each["output_cost_per_token"]),
+            "?" if window is None else f"{window:,}",
+            ", ".join(each["roles"]) or "all",
+        )
+    console().print(table, markup=False)
+    for each in routers:
+        version = f"version {each['artifact_version']}" if each["artifact_version"] else ""
+        say(f"router {each['router']}: {', '.join(each['models'])}; policy {each['policy']}; {version}")
+    from tiny_dancer.gateway.prices import unpriced
+
+    if without := unpriced(config):
+        warn(f"warning: no price for {', '.join(without)}: cost and savings of their requests stay unknown")
+    for probe in probes:
+        remedy = f"; {probe.remedy}" if probe.remedy else ""
+        say(f"upstream {probe.upstream}: {'' if probe.works else 'FAILED: '}{probe.message}{remedy}")
+    failed = sum(not each.works for each in probes)
+    tried = f", {len(probes) - failed} of {len(probes)} upstreams work" if probes else ""
+    say(f"{path}: valid{tried}")
+
+
+def _per_million(price: float | None) -> str:
+    return "?" if price is None else f"{price * 1e6:.4g}"

@@ -1,0 +1,87 @@
+"""`tiny-dancer keys list`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from tiny_dancer.cli.arguments import Json
+from tiny_dancer.cli.keys_database import DEFAULT, Database, described
+from tiny_dancer.cli.output import console, print_json, say
+
+if TYPE_CHECKING:
+    from tiny_dancer.storage import Spend
+
+HELP = """List the API keys of a gateway: whether they serve, what they may use, what they have spent this UTC day
+and month. Secrets are not known to anybody but their owners.
+
+Example: tiny-dancer keys list --database gateway.db --json"""
+
+
+def list_keys(database: Database = DEFAULT, json: Json = False) -> None:
+    from tiny_dancer.gateway.keys import day_start, month_start
+    from tiny_dancer.storage import SqliteStorage
+
+    now = time.time()
+    with SqliteStorage(database, create=False, mirror=False) as storage:
+        keys = storage.api_keys()
+        day, month = storage.spend(since=day_start(now)), storage.spend(since=month_start(now))
+    rows = [
+        {**described(key), "spent_today": _cost(day.get(key.id)), "spent_this_month": _cost(month.get(key.id))}
+        for key in keys
+    ]
+    if json:
+        print_json(rows)
+    elif rows:
+        _show(rows)
+    else:
+        say(f"{database}: no keys yet; see tiny-dancer keys create")
+
+
+def _cost(spend: Spend | None) -> float:
+    return 0.0 if spend is None else spend.cost
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    table = Table(box=None, header_style="")
+    for column in (
+        "id",
+        "name",
+        "state",
+        "expires",
+        "models",
+        "requests/min",
+        "tokens/min",
+        "USD today",
+        "USD month",
+    ):
+        right = column.startswith(("requests", "tokens", "USD"))
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        # Text, because a name with brackets is not markup.
+        cells = (
+            row["id"],
+            row["name"],
+            row["state"],
+            (row["expires"] or "never")[:10],
+            ", ".join(row["models"] or ["all"]),
+            _limit(row["requests_per_minute"]),
+            _limit(row["tokens_per_minute"]),
+            _spent(row, "spent_today", "daily_budget"),
+            _spent(row, "spent_this_month", "monthly_budget"),
+        )
+        table.add_row(*map(Text, cells))
+    console().print(table)
+
+
+def _limit(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _spent(row: dict[str, Any], spent: str, budget: str) -> str:
+    if row[budget] is None:
+        return f"{row[spent]:.4g}"
+    return f"{row[spent]:.4g} of {row[budget]:g}" + (" (soft)" if row["soft_budget"] else "")

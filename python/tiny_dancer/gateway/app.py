@@ -1,0 +1,239 @@
+"""The gateway as an ASGI application: one object per worker, which holds everything that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
+from tiny_dancer.gateway import endpoints
+from tiny_dancer.gateway.access import Access
+from tiny_dancer.gateway.accounting import Accounting
+from tiny_dancer.gateway.choose import Chooser
+from tiny_dancer.gateway.exchange import Exchange
+from tiny_dancer.gateway.proxy import Proxy
+from tiny_dancer.gateway.serving import Serving
+from tiny_dancer.gateway.sessions import SessionTable
+from tiny_dancer.gateway.shared_limits import SharedLimits
+from tiny_dancer.gateway.status import GatewayStatus
+from tiny_dancer.observability.logs import RequestLog
+from tiny_dancer.observability.metrics import Metrics, Names
+from tiny_dancer.observability.traces import Tracer
+from tiny_dancer.storage import SqliteStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from tiny_dancer.gateway.config import GatewayConfig
+    from tiny_dancer.gateway.upstreams.base import Endpoint
+
+_MODEL_CALLS: Final[dict[str, Endpoint]] = {
+    "/v1/chat/completions": "chat.completions",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/v1/embeddings": "embeddings",
+    "/v1/messages": "messages",
+}
+# What a reload does not touch: ports and files are opened once, by whoever started the process.
+_FIXED: Final = ("listen", "health", "workers", "storage", "telemetry")
+LIMITS_SUFFIX: Final = ".limits"
+
+
+class Gateway:
+    """Serves clients by one configuration, until it is replaced.
+
+    Use as an ASGI 3 application; the lifespan events start and close it, or call :meth:`start` and :meth:`close`.
+    Everything but :meth:`reload` and :meth:`status` belongs to the event loop's thread.
+
+    Attributes:
+        serving: the configuration in force.
+        access: who may call.
+        chooser: decides.
+        proxy: calls upstreams.
+        accounting: takes the records.
+        metrics: counts them.
+        tracer: None where traces are not configured.
+        in_flight: requests to models under way.
+        loop: the event loop, once started.
+    """
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, config: GatewayConfig, *, folder: Path, worker: int = 0) -> None:
+        """Opens storage, loads artifacts; connects to nobody yet.
+
+        Args:
+            config: checked, see :mod:`tiny_dancer.gateway.config_check`.
+            folder: where relative paths of the configuration start.
+            worker: number of this process among the workers, from 0.
+
+        Raises:
+            ConfigError, ArtifactError, RegistryError, StorageError, MissingExtraError: it cannot serve.
+        """
+        self.worker = worker
+        self._folder = folder
+        self.serving = Serving(config, folder)
+        self.storage = SqliteStorage(folder / config.storage)
+        self.metrics = Metrics(_names(config))
+        self._log = RequestLog(config.log.requests, folder=folder, on_loss=self.metrics.count_lost_lines)
+        self.tracer: Tracer | None = None
+        if config.telemetry.otlp_endpoint is not None:
+            telemetry = config.telemetry
+            self.tracer = Tracer(config.telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample)
+        self.accounting = Accounting(self.storage, (self.metrics.observe, self._log.write))
+        shared = SharedLimits(limits_path(config, folder)) if config.workers > 1 else None
+        self.access = Access(self.storage, required=keys_required(config), shared=shared)
+        self.chooser = Chooser(SessionTable(config.sessions))
+        self.proxy = Proxy(config.retries)
+        self.in_flight = 0
+        self._draining = False
+        self._reload_error: str | None = None
+        self._reading_keys: asyncio.Task[None] | None = None
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        """One request, or the lifespan."""
+        if scope["type"] == "http":
+            endpoint = _MODEL_CALLS.get(scope["path"])
+            if endpoint is not None and scope["method"] == "POST":
+                await Exchange(self, endpoint, receive, send).run(scope)
+            else:
+                await endpoints.serve(self, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def start(self) -> None:
+        """Reads the keys and begins to serve, in the running loop."""
+        self.loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self.access.refresh)
+        self._reading_keys = self.loop.create_task(self.access.run())
+
+    async def close(self) -> None:
+        """Writes what waits to be written, and lets go of everything. Requests should have ended before."""
+        if self._reading_keys is not None:
+            self._reading_keys.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reading_keys
+        await asyncio.to_thread(self.accounting.close)
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.shutdown)
+        self.serving.close()
+        await self.serving.disconnect()
+        self._log.close()
+        await asyncio.to_thread(self.storage.close)
+
+    def drain(self) -> None:
+        """Says in :meth:`status` that it wants no more requests; those that come are served."""
+        self._draining = True
+
+    def reload(self, config: GatewayConfig) -> None:
+        """Serves another configuration from the next request on; requests under way end with the old one.
+
+        Raises:
+            ConfigError: it changes what needs a restart (``listen``, ``health``, ``workers``, ``storage``,
+                ``telemetry``), or cannot serve. The old one goes on serving, and :meth:`status` says why.
+            ArtifactError, RegistryError: an artifact cannot be loaded; likewise.
+        """
+        before = self.serving
+        try:
+            for name in _FIXED:
+                if getattr(config, name) != getattr(before.config, name):
+                    raise ConfigError(name, "changed", "restart the gateway to change it; the rest waits until then")
+            serving = Serving(config, self._folder, before)
+        except TinyDancerError as error:
+            self._reload_error = str(error)
+            raise
+        self._reload_error = None
+        self.metrics.know(_names(config))
+        if config.retries != before.config.retries:
+            self.proxy = Proxy(config.retries)
+        if config.sessions != before.config.sessions:
+            self.chooser = Chooser(SessionTable(config.sessions))
+        self.access.required = keys_required(config)
+        self.serving = serving
+        before.close(serving)
+
+    def refused(self, error: TinyDancerError) -> None:
+        """Notes that a configuration could not even be read; the old one goes on serving."""
+        self._reload_error = str(error)
+
+    def status(self) -> GatewayStatus:
+        """How it stands now."""
+        serving = self.serving
+        routers = {name: each.router.status() for name, each in serving.routers.items()}
+        problems = [f"{name}: {found.reload_error}" for name, found in routers.items() if found.reload_error]
+        if self._reload_error is not None:
+            problems.append(self._reload_error)
+        failed = self.accounting.last_error
+        storage_error = self.access.last_error if failed is None else str(failed)
+        reasons = ["draining"] if self._draining else []
+        if storage_error is not None:
+            reasons.append(f"storage: {storage_error}")
+        deployments = [each.status() for model in serving.models.values() for each in model.deployments]
+        if deployments and all(each.state == "open" for each in deployments):
+            reasons.append("every breaker is open")
+        return GatewayStatus(
+            ready=not reasons,
+            reasons=reasons,
+            artifacts={name: found.version for name, found in routers.items()},
+            reload_error="; ".join(problems) or None,
+            storage_error=storage_error,
+            dropped=self.accounting.dropped,
+            queued=self.accounting.queued,
+            deployments=deployments,
+            last_decision=self.chooser.last_decision,
+            in_flight=self.in_flight,
+            memory_bytes=resident_bytes(),
+            draining=self._draining,
+        )
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await self.start()
+        except StorageError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def keys_required(config: GatewayConfig) -> bool:
+    """Whether clients need a key: as configured, or by ``auto`` wherever others than this machine can connect."""
+    if config.access.keys != "auto":
+        return config.access.keys == "required"
+    host = config.listen.rpartition(":")[0].strip("[]")
+    return not (host in ("localhost", "::1") or host.startswith("127."))
+
+
+def limits_path(config: GatewayConfig, folder: Path) -> Path:
+    """Where several workers keep the rates of keys, for the supervisor to make and the workers to open."""
+    found = folder / config.storage
+    return found.with_name(found.name + LIMITS_SUFFIX)
+
+
+def resident_bytes() -> int:
+    """Memory this process holds now; at its highest, where the system does not say more."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _names(config: GatewayConfig) -> Names:
+    return Names(
+        models=tuple(config.models),
+        aliases=tuple(alias for model in config.models.values() for alias in model.aliases),
+        upstreams={name: upstream.kind for name, upstream in config.upstreams.items()},
+        routers=tuple(config.routers),
+    )

@@ -1,0 +1,318 @@
+"""What clients ask beside answers of models: the list of models, a decision alone, feedback, what was decided."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import Meta
+
+from tiny_dancer.errors import StorageError, TinyDancerError
+from tiny_dancer.gateway.deployments import ServedModel
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.exchange import read_body, secret_of
+from tiny_dancer.gateway.requests import OPTION_HEADERS, parse, parse_fields
+from tiny_dancer.routing.router import new_id
+from tiny_dancer.storage import Feedback, hash_query
+from tiny_dancer.types import RequestRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from tiny_dancer.gateway.access import Caller
+    from tiny_dancer.gateway.app import Gateway
+    from tiny_dancer.gateway.choose import Plan
+    from tiny_dancer.gateway.upstreams.base import Endpoint
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_METHODS: Final[Mapping[str, str]] = {
+    "/openapi.json": "GET",
+    "/v1/chat/completions": "POST",
+    "/v1/completions": "POST",
+    "/v1/embeddings": "POST",
+    "/v1/feedback": "POST",
+    "/v1/messages": "POST",
+    "/v1/models": "GET",
+    "/v1/responses": "POST",
+    "/v1/route": "POST",
+}
+_BY_ID: Final = ("/v1/decisions/", "/v1/models/")
+# What may have to be written first, for a client that asks about what it has just got.
+_PATIENCE: Final = 2.0
+
+
+class _FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
+    """``/v1/feedback``: at least one of score and label."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=200)]
+    score: Annotated[float, Meta(ge=0, le=1)] | None = None
+    label: Literal["good", "bad"] | None = None
+    text: Annotated[str, Meta(max_length=100_000)] | None = None
+
+
+_feedback = msgspec.json.Decoder(_FeedbackBody).decode
+
+
+async def serve(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers what is no call to a model; errors in OpenAI's shape."""
+    head = scope["method"] == "HEAD"
+    try:
+        status, body, headers = 200, *await _answer(gateway, scope, receive)
+    except GatewayError as error:
+        status, body, headers = error.status, error.openai(), error.headers
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+async def _answer(
+    gateway: Gateway, scope: Scope, receive: Receive
+) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    path, method = scope["path"], scope["method"]
+    by_id = next((each for each in _BY_ID if path.startswith(each) and len(path) > len(each)), None)
+    expected = "GET" if by_id else _METHODS.get(path)
+    if expected is None:
+        raise GatewayError(
+            404,
+            f"Unknown address {method} {path[:200]}; GET /openapi.json lists what there is.",
+            code="unknown_url",
+        )
+    if method != expected and not (method == "HEAD" and expected == "GET"):
+        raise GatewayError(
+            405,
+            f"Not allowed to {method[:20]} on {path[:200]}; use {expected}.",
+            code="method_not_allowed",
+            headers=((b"allow", expected.encode()),),
+        )
+    if path == "/openapi.json":
+        from tiny_dancer.gateway.openapi import openapi_document  # seldom asked for, and large
+
+        return openapi_document(), ()
+    headers = _singular(scope["headers"])
+    caller = gateway.access.admit(secret_of(headers))
+    limits = caller.ratelimit_headers()
+    if by_id is not None:
+        # Names may hold slashes, so what stands behind is the name, as it came.
+        name = unquote(scope["raw_path"].decode("ascii", "replace"))[len(by_id) :] if "raw_path" in scope else ""
+        name = name or path[len(by_id) :]
+        found = _model(gateway, caller, name) if by_id == "/v1/models/" else await _decision(gateway, caller, name)
+        return _encode(found), limits
+    if path == "/v1/models":
+        return _encode(_models(gateway, caller)), limits
+    body = await read_body(receive, gateway.serving.config.limits.body_bytes)
+    if path == "/v1/feedback":
+        return _encode(await _give_feedback(gateway, caller, body)), limits
+    options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
+    return _encode(_route(gateway, caller, body, options)), limits
+
+
+def _models(gateway: Gateway, caller: Caller) -> dict[str, Any]:
+    """``/v1/models``: what a client may name, as OpenAI lists it, with what routing knows beside it."""
+    data = [
+        _describe(name, target) for name, target in gateway.serving.names.items() if _visible(target, caller)
+    ]
+    return {"object": "list", "data": data}
+
+
+def _model(gateway: Gateway, caller: Caller, name: str) -> dict[str, Any]:
+    target = gateway.serving.resolve(name)
+    if not _visible(target, caller):
+        raise GatewayError(404, f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
+    return _describe(name, target)
+
+
+def _visible(target: object, caller: Caller) -> bool:
+    return not isinstance(target, ServedModel) or caller.allows(target.name)
+
+
+def _describe(name: str, target: object) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "tiny-dancer"}
+    if isinstance(target, ServedModel):
+        settings = target.settings
+        found["owned_by"] = target.deployments[0].server.name
+        found["context_window"] = settings.context_window
+        found["endpoints"] = sorted(target.endpoints)
+        found["roles"] = settings.roles
+        found["tags"] = settings.tags
+        for price in (
+            "input_cost_per_token",
+            "output_cost_per_token",
+            "cache_read_input_token_cost",
+            "cost_per_request",
+        ):
+            found[price] = getattr(settings, price)
+    return found
+
+
+def _route(gateway: Gateway, caller: Caller, body: bytes, options: dict[bytes, bytes]) -> dict[str, Any]:
+    """``/v1/route``: the decision, without a call."""
+    start, arrived = time.perf_counter(), time.time()
+    fields = parse_fields(body)
+    endpoint: Endpoint = "chat.completions"
+    if "messages" not in fields:
+        endpoint = "responses" if "input" in fields else "completions" if "prompt" in fields else endpoint
+    if "model" not in fields and "models" not in fields:
+        body = msgspec.json.encode({**fields, "model": "auto"})
+    incoming = parse(endpoint, body, options)
+    plan = gateway.chooser.plan(gateway.serving, incoming, caller)
+    decision, chosen = plan.decision, plan.models[0]
+    record = RequestRecord(
+        id=new_id(),
+        time=arrived,
+        endpoint="route",
+        key=caller.id,
+        asked=incoming.asked,
+        status=200,
+        model=chosen.name,
+        decision_id=None if decision is None else decision.id,
+        router=plan.router,
+        routed_by=plan.routed_by,
+        reason=plan.reason,
+        level=0 if decision is None else decision.level,
+        confidence=None if decision is None else decision.confidence,
+        scores=None if decision is None else decision.scores,
+        role=plan.role,
+        latency=time.perf_counter() - start,
+        query_hash=hash_query(plan.said) if plan.said else None,
+        query_text=plan.said if gateway.serving.config.log.prompts else None,
+    )
+    gateway.accounting.put(record)
+    found = _decided(plan)
+    found["id"] = record.id if decision is None else decision.id
+    found["models"] = [each.name for each in plan.models]
+    return found
+
+
+def _decided(plan: Plan) -> dict[str, Any]:
+    decision = plan.decision
+    found: dict[str, Any] = {} if decision is None else _plain(msgspec.to_builtins(decision))
+    found["object"] = "decision"
+    found["model"] = plan.models[0].name
+    found["routed_by"], found["reason"] = plan.routed_by, plan.reason
+    found["router"], found["role"] = plan.router or None, plan.role
+    return found
+
+
+async def _decision(gateway: Gateway, caller: Caller, id: str) -> dict[str, Any]:
+    """``/v1/decisions/{id}``: what was decided, what it cost, and the feedback on it."""
+    record = await _find(gateway, caller, id)
+    ids = [record.decision_id or record.id]
+    feedback = await asyncio.to_thread(gateway.storage.feedback_history, decision_ids=ids, limit=100)
+    found = _plain(msgspec.to_builtins(record))
+    found["object"] = "decision"
+    found["request_id"], found["id"] = record.id, ids[0]
+    found["feedback"] = [
+        {"score": each.score, "text": each.text, "time": each.time} for each in feedback if not each.candidate_id
+    ]
+    return found
+
+
+async def _give_feedback(gateway: Gateway, caller: Caller, body: bytes) -> dict[str, Any]:
+    """``/v1/feedback``, by the id of an answer, a decision or a request; a later one replaces an earlier."""
+    parse_fields(body)
+    try:
+        given = _feedback(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise GatewayError(400, f"Invalid feedback: {error}.", code="invalid_value") from error
+    score = given.score
+    if given.label is not None:
+        meant = 1.0 if given.label == "good" else 0.0
+        if score is not None and (score >= 0.5) != (meant >= 0.5):
+            raise GatewayError(
+                400, f"The score {score} contradicts the label '{given.label}'.", param="label", code="invalid_value"
+            )
+        score = meant if score is None else score
+    if score is None:
+        raise GatewayError(
+            400,
+            "Give a score in [0, 1], or a label ('good' or 'bad').",
+            param="score",
+            code="missing_required_parameter",
+        )
+    record = await _find(gateway, caller, given.id)
+    id = record.decision_id or record.id
+    try:
+        feedback = Feedback(decision_id=id, score=score, time=time.time(), text=given.text)
+        await asyncio.to_thread(gateway.storage.record_feedback, feedback)
+    except StorageError as error:
+        if error.field in ("text", "score", "decision_id"):
+            raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
+        raise _not_stored() from error
+    return {"object": "feedback", "id": id, "score": score}
+
+
+async def _find(gateway: Gateway, caller: Caller, id: str) -> RequestRecord:
+    """The record of an answer's, a decision's or a request's id; only the caller's own."""
+
+    def find() -> RequestRecord | None:
+        for written in (False, True):
+            if written:
+                gateway.accounting.flush(_PATIENCE)
+            for name in ("decision_id", "response_id", "request_id"):
+                found = gateway.storage.request_history(**{name: id}, limit=1)
+                if found:
+                    return found[0]
+        return None
+
+    try:
+        record = await asyncio.to_thread(find) if id.isprintable() and len(id) <= 200 else None
+    except TinyDancerError as error:
+        raise _not_stored() from error
+    if record is None or record.key != caller.id:
+        raise GatewayError(
+            404,
+            f"No answer, decision or request has the id '{id[:200]}'.",
+            param="id",
+            code="decision_not_found",
+        )
+    return record
+
+
+def _not_stored() -> GatewayError:
+    return GatewayError(
+        503,
+        "The database does not answer; try again.",
+        type="server_error",
+        code="storage_unavailable",
+        headers=((b"retry-after", b"1"),),
+    )
+
+
+def _singular(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in OPTION_HEADERS and found.get(name, value) != value:
+            raise GatewayError(
+                400, f"The header {name.decode()} is given twice; send one.", code="duplicate_header"
+            )
+        found[name] = value
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """NaN, which JSON has not, becomes null."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def _encode(value: Any) -> bytes:
+    return msgspec.json.encode(value)

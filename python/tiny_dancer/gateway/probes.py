@@ -1,0 +1,147 @@
+"""Tries upstreams: asks each for its list of models, and says in one line what is wrong where that fails."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from msgspec import Struct
+from pyreqwest.client import SyncClient, SyncClientBuilder
+from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError, RequestTimeoutError
+
+from tiny_dancer.gateway.upstreams.kinds import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyreqwest.response import SyncResponse
+
+    from tiny_dancer.gateway.config import GatewayConfig, Upstream
+
+_LONGEST = 10.0  # seconds; a list of models is short
+_LARGEST = 16 * 1024 * 1024
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """What came of trying one upstream.
+
+    Attributes:
+        upstream: its name.
+        url: what was asked for.
+        works: whether requests can be expected to reach a model there.
+        message: what was found.
+        remedy: what to do about it; empty where nothing is to be done.
+    """
+
+    upstream: str
+    url: str
+    works: bool
+    message: str
+    remedy: str = ""
+
+
+class _Listed(Struct):
+    id: str
+
+
+class _List(Struct):
+    data: list[_Listed]
+
+
+def probe(config: GatewayConfig) -> list[Probe]:
+    """Tries every upstream, all at the same time, in the configuration's order. No key is ever in what is said."""
+    called: dict[str, set[str]] = {name: set() for name in config.upstreams}
+    for name, model in config.models.items():
+        for deployment in model.deployments:
+            called[deployment.upstream].add(deployment.model or name)
+    with ThreadPoolExecutor(min(len(called), 16)) as threads:
+        return list(threads.map(lambda name: _probe(name, config.upstreams[name], called[name]), called))
+
+
+def _probe(name: str, upstream: Upstream, called: set[str]) -> Probe:
+    url = _url(upstream)
+    try:
+        with _client(upstream) as client:
+            response = client.get(url).headers(KINDS[upstream.kind].headers(upstream)).build().send()
+            works, message, remedy = _judge(name, upstream, called, response)
+    except PyreqwestError as error:
+        works, message, remedy = False, *_failed(name, url, error)
+    return Probe(upstream=name, url=url, works=works, message=message, remedy=remedy)
+
+
+def _url(upstream: Upstream) -> str:
+    if upstream.kind == "azure" and upstream.api_version is not None:
+        # The deployments' addresses have no list; the resource has.
+        query = urlencode({"api-version": upstream.api_version})
+        return f"{upstream.base_url.rstrip('/')}/openai/models?{query}"
+    return KINDS[upstream.kind].url(upstream, "", "/models")
+
+
+def _client(upstream: Upstream) -> SyncClient:
+    return (
+        SyncClientBuilder()
+        .connect_timeout(timedelta(seconds=min(upstream.timeouts.connect, _LONGEST)))
+        .timeout(timedelta(seconds=min(upstream.timeouts.first_byte, _LONGEST)))
+        .follow_redirects(False)
+        .user_agent("tiny-dancer")
+        .build()
+    )
+
+
+def _judge(name: str, upstream: Upstream, called: set[str], response: SyncResponse) -> tuple[bool, str, str]:
+    """Whether it works, what was found, what to do."""
+    status, at = response.status, f"upstreams.{name}"
+    if status in (401, 403):
+        if upstream.api_key is None:
+            return False, f"wants a key ({status})", f"give {at}.api_key"
+        return False, f"refuses the key ({status})", f"check {at}.api_key"
+    if status in (404, 405, 410):
+        usual = "; it usually ends in /v1" if not upstream.base_url.rstrip("/").endswith("/v1") else ""
+        return False, f"has no list of models ({status})", f"check {at}.base_url{usual}"
+    if 300 <= status < 400:
+        target = urlsplit(response.headers.get("location") or "")
+        where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
+        return False, f"redirects{where} ({status})", f"give the final address as {at}.base_url"
+    if status == 429:
+        return True, "answers, but has had enough requests for now (429)", ""
+    if status != 200:
+        return False, f"answers {status}", "look at that server's log" if status >= 500 else f"check {at}"
+    try:
+        body = response.bytes()
+        listed = {each.id for each in msgspec.json.decode(bytes(body[:_LARGEST]), type=_List).data}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False, "answers, but with no list of models", f"check {at}.base_url: this is no {upstream.kind} API"
+    # Azure lists models, not what they were deployed as.
+    missing = sorted(called - listed) if upstream.kind != "azure" else []
+    if missing:
+        return (
+            True,
+            f"answers, lists {len(listed)} models, but not {', '.join(missing)}",
+            "check the models' names",
+        )
+    return True, f"answers, lists {len(listed)} models", ""
+
+
+def _failed(name: str, url: str, error: PyreqwestError) -> tuple[str, str]:
+    """What failed and what to do, by the cause the transport gives last."""
+    details: Mapping[str, list[dict[str, str]]] = getattr(error, "details", None) or {}
+    causes = [str(each.get("message", "")) for each in details.get("causes") or []]
+    last = causes[-1] if causes else ""
+    where, at = urlsplit(url), f"upstreams.{name}"
+    server = f"{where.hostname}:{where.port or (443 if where.scheme == 'https' else 80)}"
+    if isinstance(error, ConnectTimeoutError):
+        return f"no connection to {server} in time", "is the server up, and reachable from here?"
+    if isinstance(error, RequestTimeoutError):
+        return f"{server} does not answer in time", "is the server up? is something else listening there?"
+    if isinstance(error, ConnectError):
+        if "refused" in last:
+            return f"{server} refuses connections", f"start the server, or check {at}.base_url"
+        if "dns error" in causes:
+            return f"the name {where.hostname} is not known", f"check {at}.base_url"
+        if where.scheme == "https" and "tcp connect error" not in causes:
+            return f"no TLS connection to {server}: {last}", f"check {at}.base_url and the server's certificate"
+        return f"no connection to {server}: {last}", f"check {at}.base_url"
+    return f"{server} does not speak HTTP there: {last}", f"check {at}.base_url"

@@ -1,0 +1,320 @@
+"""Tries what a plan lists until something serves: deployments by weight, retries within a budget, then the next model.
+
+Before the first byte for the client everything may still change; afterwards nothing does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from tiny_dancer.gateway import attempts, sse
+from tiny_dancer.gateway.attempts import Failure
+from tiny_dancer.gateway.client import CallError
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.resilience import Category
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiny_dancer.gateway.choose import Plan
+    from tiny_dancer.gateway.client import Reply
+    from tiny_dancer.gateway.config import Retries
+    from tiny_dancer.gateway.deployments import Deployment, Route, ServedModel
+    from tiny_dancer.gateway.requests import Incoming
+    from tiny_dancer.gateway.upstreams.base import Answer, Events
+    from tiny_dancer.observability.traces import RequestTrace
+
+
+class Whole(Struct):
+    """An answer that has arrived."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    answer: Answer
+
+
+class Streaming(Struct):
+    """An answer that has begun: what the client gets first, and where the rest comes from.
+
+    Attributes:
+        status: of HTTP.
+        headers: of the upstream.
+        reply: to read on from, and to close.
+        events: reads it.
+        first: bytes for the client.
+        rest: of an event that has not arrived in full.
+    """
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    reply: Reply
+    events: Events
+    first: bytes
+    rest: bytes
+
+
+class Attempts(Struct):
+    """What was done for one request; filled in as it happens.
+
+    Attributes:
+        calls: to upstreams.
+        fallbacks: models given up.
+        model: that serves, or was tried last.
+        deployment: that serves, or was called last; None before the first call.
+        reason: why another than the first model serves; empty where none does.
+    """
+
+    calls: int = 0
+    fallbacks: int = 0
+    model: ServedModel | None = None
+    deployment: Deployment | None = None
+    reason: str = ""
+
+
+class Proxy:
+    """Belongs to the event loop's thread."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._budget = attempts.RetryBudget(retries.budget)
+
+    async def send(
+        self,
+        plan: Plan,
+        incoming: Incoming,
+        extra: Sequence[tuple[str, str]],
+        done: Attempts,
+        trace: RequestTrace | None,
+    ) -> tuple[Whole | Streaming, int]:
+        """Gets an answer.
+
+        Args:
+            plan: what to try.
+            incoming: the client's request.
+            extra: headers of the client that go on.
+            done: filled in.
+            trace: of the request, or None.
+
+        Returns:
+            the answer, and the breaker's token of a stream, whose end is still to be told (:func:`settle`).
+
+        Raises:
+            GatewayError: nothing served it; the last failure in the client's words.
+        """
+        self._budget.request()
+        last: Failure | None = None
+        window = 0
+        for model in plan.models:
+            if last is not None:
+                if not last.elsewhere:
+                    break
+                known = model.settings.context_window
+                if last.larger and known is not None and known <= window:
+                    continue
+                done.fallbacks += 1
+                done.reason = last.error.code or f"status_{last.error.status}"
+            done.model = model
+            try:
+                return await self._at_model(model, incoming, extra, done, trace)
+            except Failure as failure:
+                # What no deployment could be asked says less than what one answered.
+                if last is None or failure.error.code != "no_deployment_available":
+                    last = failure
+                window = max(window, model.settings.context_window or 0)
+        assert last is not None
+        raise last.error
+
+    async def _at_model(
+        self,
+        model: ServedModel,
+        incoming: Incoming,
+        extra: Sequence[tuple[str, str]],
+        done: Attempts,
+        trace: RequestTrace | None,
+    ) -> tuple[Whole | Streaming, int]:
+        last: Failure | None = None
+        tried: list[Deployment] = []
+        for number in range(self._retries.attempts):
+            picked = model.pick(incoming.endpoint, tried)
+            if picked is None:
+                break
+            deployment, token = picked
+            if last is not None:
+                fresh = deployment not in tried
+                pause = 0.0 if fresh else attempts.backoff(self._retries, number - 1, last.wait)
+                if pause is None or not self._budget.retry():
+                    deployment.breaker.cancel(token)
+                    deployment.leave()
+                    break
+                if pause:
+                    await _pause(deployment, token, pause)
+            tried.append(deployment)
+            done.deployment = deployment
+            done.calls += 1
+            try:
+                return await self._call(deployment, token, incoming, extra, trace), token
+            except Failure as failure:
+                last = failure
+                if not failure.again:
+                    break
+        raise last or _nobody(model)
+
+    async def _call(
+        self,
+        deployment: Deployment,
+        token: int,
+        incoming: Incoming,
+        extra: Sequence[tuple[str, str]],
+        trace: RequestTrace | None,
+    ) -> Whole | Streaming:
+        """One call. A stream that has begun stays admitted until :func:`settle`."""
+        route = deployment.routes[incoming.endpoint]
+        headers = [*route.headers, *extra] if extra else route.headers
+        span = None
+        if trace is not None:
+            span = trace.attempt(deployment.model, deployment.server.name, deployment.server.settings.kind)
+            if span.traceparent is not None:
+                headers = [pair for pair in headers if pair[0] not in ("traceparent", "tracestate")]
+                headers.append(("traceparent", span.traceparent))
+                if span.tracestate is not None:
+                    headers.append(("tracestate", span.tracestate))
+        try:
+            body = route.dialect.request(incoming.fields, deployment.upstream_model)
+            found: Whole | Streaming
+            if incoming.stream:
+                found = await _stream(deployment, route, incoming, headers, body)
+            else:
+                found = await _whole(deployment, route, headers, body)
+        except Failure as failure:
+            if span is not None:
+                span.end(failure.error.status, failure.error.code)
+            if failure.category is None:
+                deployment.breaker.succeed(token)
+            else:
+                deployment.breaker.fail(token, failure.category)
+            deployment.leave()
+            raise
+        except BaseException as error:
+            # The client went away, or its request cannot be put to this upstream: no verdict.
+            if span is not None:
+                span.end(None, "cancelled")
+            deployment.breaker.cancel(token)
+            deployment.leave()
+            if isinstance(error, GatewayError):
+                # Another model's upstream may be able to.
+                raise Failure(error, None) from error
+            raise
+        if span is not None:
+            span.end(found.status, None)
+        if type(found) is Whole:
+            deployment.breaker.succeed(token)
+            deployment.leave()
+        return found
+
+
+def settle(deployment: Deployment, token: int, category: Category | None, *, cancelled: bool = False) -> None:
+    """Tells how a stream ended: well, by a failure of the upstream's, or because the client went away."""
+    if cancelled:
+        deployment.breaker.cancel(token)
+    elif category is None:
+        deployment.breaker.succeed(token)
+    else:
+        deployment.breaker.fail(token, category)
+    deployment.leave()
+
+
+async def _whole(
+    deployment: Deployment, route: Route, headers: Sequence[tuple[str, str]], body: bytes
+) -> Whole:
+    try:
+        status, answered, found = await deployment.server.client.whole(route.url, headers, body)
+    except CallError as error:
+        raise attempts.of_call(error, route.dialect.path != "/responses") from error
+    if status >= 400:
+        raise attempts.of_status(_with_headers(route.dialect.failure(status, found), answered), answered)
+    if status >= 300:
+        raise attempts.of_answer(f"status {status}")
+    try:
+        return Whole(status, answered, route.dialect.response(found))
+    except ValueError as error:
+        raise attempts.of_answer(str(error)) from error
+
+
+async def _stream(
+    deployment: Deployment, route: Route, incoming: Incoming, headers: Sequence[tuple[str, str]], body: bytes
+) -> Streaming:
+    repeatable = route.dialect.path != "/responses"
+    try:
+        reply = await deployment.server.client.stream(route.url, headers, body)
+    except CallError as error:
+        raise attempts.of_call(error, repeatable) from error
+    try:
+        if reply.status >= 400:
+            error = route.dialect.failure(reply.status, await reply.error_body())
+            raise attempts.of_status(_with_headers(error, reply.headers), reply.headers)
+        kind = next((value for name, value in reply.headers if name == "content-type"), "")
+        if not kind.startswith("text/event-stream"):
+            raise attempts.of_answer(f"{kind[:100] or 'no content type'} in place of a stream")
+        events = route.dialect.events(incoming.fields)
+        rest = b""
+        while (chunk := await reply.chunk()) is not None:
+            found, rest = sse.split(rest + chunk if rest else chunk)
+            first = b"".join([events.feed(event) for event in found])
+            if first and events.content:
+                return Streaming(reply.status, reply.headers, reply, events, first, rest)
+        raise attempts.of_answer("the stream ended before it began")
+    except CallError as error:
+        await reply.close()
+        raise attempts.of_call(error, repeatable) from error
+    except ValueError as error:
+        await reply.close()
+        raise attempts.of_answer(str(error)) from error
+    except BaseException:
+        await reply.close()
+        raise
+
+
+async def _pause(deployment: Deployment, token: int, seconds: float) -> None:
+    """Waits before a retry; a client that goes away meanwhile leaves no probe behind."""
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        deployment.breaker.cancel(token)
+        deployment.leave()
+        raise
+
+
+def _nobody(model: ServedModel) -> Failure:
+    """Every deployment is at its limit, or its breaker is open."""
+    waits = [max(each.wait(), each.breaker.status().retry_in) for each in model.deployments]
+    wait = min(waits, default=0.0)
+    seconds = max(1, int(wait + 1))
+    error = GatewayError(
+        503,
+        f"No deployment of '{model.name}' takes requests now: its servers have failed repeatedly, or are at their "
+        f"limits. Try again in {seconds} s.",
+        type="server_error",
+        code="no_deployment_available",
+        headers=((b"retry-after", b"%d" % seconds),),
+    )
+    return Failure(error, None, wait=wait)
+
+
+_FORWARDED = ("retry-after", "retry-after-ms", "x-request-id", "request-id")
+
+
+def forwarded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """The headers of an upstream's answer that are for the client."""
+    return [
+        (name.encode(), value.encode("latin-1", "replace"))
+        for name, value in headers
+        if name in _FORWARDED or name.startswith(("x-ratelimit-", "anthropic-ratelimit-", "openai-"))
+    ]
+
+
+def _with_headers(error: GatewayError, headers: Sequence[tuple[str, str]]) -> GatewayError:
+    error.headers = (*error.headers, *forwarded(headers))
+    return error

@@ -1,0 +1,261 @@
+"""What a configuration becomes: models, routers and names. Replaced as a whole by a reload, never changed."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from tiny_dancer.errors import ConfigError
+from tiny_dancer.gateway import config
+from tiny_dancer.gateway.client import UpstreamClient
+from tiny_dancer.gateway.deployments import Deployment, ServedModel, UpstreamServer
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.routing.resilient import ResilientRouter
+from tiny_dancer.types import ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tiny_dancer.gateway.upstreams.base import Endpoint
+
+POLICY_SCALE: Final[Mapping[str, float]] = {"cost": 2.0, "balanced": 1.0, "quality": 0.0}
+"""What a policy multiplies the artifact's weight of cost by: ``cost`` asks twice the gain for a dollar, ``quality``
+none."""
+
+WATCH_SECONDS: Final = 2.0
+
+
+class RouterTarget(Struct, frozen=True):
+    """A name that stands for a router.
+
+    Attributes:
+        router: its name.
+        policy: or None for the router's own.
+        threshold: or None.
+    """
+
+    router: str
+    policy: config.Policy | None = None
+    threshold: float | None = None
+
+
+class ServedRouter:
+    """A router of the configuration, loaded.
+
+    Attributes:
+        name: in the configuration.
+        settings: of the configuration.
+        router: decides.
+    """
+
+    def __init__(self, name: str, settings: config.Router, router: ResilientRouter) -> None:
+        self.name = name
+        self.settings = settings
+        self.router = router
+        self._usable: dict[tuple[Endpoint, str, tuple[str, ...]], tuple[str, ...]] = {}
+
+    def usable(self, endpoint: Endpoint, role: str, models: Mapping[str, ServedModel]) -> tuple[str, ...]:
+        """Its models that serve this endpoint and role; looked up once for each artifact that serves."""
+        named = self.router.models
+        found = self._usable.get((endpoint, role, named))
+        if found is None:
+            found = tuple(name for name in named if name in models and models[name].serves(endpoint, role))
+            self._usable[endpoint, role, named] = found
+        return found
+
+    def options(self, policy: config.Policy | None, threshold: float | None) -> dict[str, Any]:
+        """Options of :meth:`ResilientRouter.route` that a policy or threshold stands for."""
+        threshold = self.settings.threshold if threshold is None and policy is None else threshold
+        if threshold is not None:
+            return {"threshold": threshold}
+        scale = POLICY_SCALE[policy or self.settings.policy]
+        if scale == 1.0:
+            return {}
+        found = self.router.header["policy"]
+        if found["kind"] == "threshold":
+            return {"threshold": found["threshold"] * scale}
+        if found["kind"] == "cost_weight":
+            return {"cost_weight": found["cost_weight"] * scale}
+        # A constant policy has learned nothing that pays; without a weight of cost, only quality can be asked for.
+        return {"cost_weight": 0.0} if scale == 0.0 else {}
+
+
+class Serving:
+    """One configuration in force.
+
+    Attributes:
+        config: as read.
+        models: by name.
+        routers: by name.
+        servers: upstreams by name.
+        names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies.
+        default_router: of ``auto``; None without routers.
+        strongest: the model savings are counted against.
+    """
+
+    def __init__(self, settings: config.GatewayConfig, folder: Path, before: Serving | None = None) -> None:
+        """Loads and connects what is new; connections, breakers and routers that did not change are kept.
+
+        Raises:
+            ConfigError, ArtifactError, RegistryError: it cannot serve. What was loaded for it is let go.
+        """
+        self.config = settings
+        self.servers = {
+            name: _kept_server(name, upstream, before) or UpstreamServer(name, upstream, UpstreamClient(upstream))
+            for name, upstream in settings.upstreams.items()
+        }
+        self.models = {name: self._model(name, model, before) for name, model in settings.models.items()}
+        self.strongest = self._strongest()
+        self.routers: dict[str, ServedRouter] = {}
+        with ExitStack() as undo:
+            for name, router in settings.routers.items():
+                kept = _kept_router(name, settings, before)
+                if kept is None:
+                    kept = self._router(name, router, folder)
+                    undo.callback(kept.router.close)
+                self.routers[name] = kept
+                self._check_router(kept)
+            undo.pop_all()
+        self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
+        self.names = self._names()
+
+    def resolve(self, name: str) -> ServedModel | RouterTarget:
+        """What a client's name stands for.
+
+        Raises:
+            GatewayError: 404, nothing; it says what is near.
+        """
+        found = self.names.get(name)
+        if found is not None:
+            return found
+        if name.startswith("router-"):
+            # As RouteLLM: router-<name>-<threshold>.
+            router, _, number = name.removeprefix("router-").rpartition("-")
+            target = self.names.get(f"router-{router}") if router else None
+            if isinstance(target, RouterTarget):
+                try:
+                    threshold = float(number)
+                except ValueError:
+                    threshold = 2.0
+                if -1 <= threshold <= 1:
+                    return RouterTarget(target.router, target.policy, threshold)
+        near = get_close_matches(name[:100], self.names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "GET /v1/models lists what there is."
+        raise GatewayError(
+            404, f"The model '{name[:200]}' does not exist; {hint}", param="model", code="model_not_found"
+        )
+
+    def close(self, after: Serving | None = None) -> None:
+        """Ends the threads of routers that the next configuration does not use."""
+        kept = set() if after is None else {id(each.router) for each in after.routers.values()}
+        for each in self.routers.values():
+            if id(each.router) not in kept:
+                each.router.close()
+
+    async def disconnect(self) -> None:
+        """Closes all connections to upstreams."""
+        for server in self.servers.values():
+            await server.client.close()
+
+    def _model(self, name: str, model: config.Model, before: Serving | None) -> ServedModel:
+        deployments = []
+        for settings in model.deployments:
+            server = self.servers[settings.upstream]
+            kept = _kept_deployment(name, settings, server, before, self.config.breaker)
+            deployments.append(kept or Deployment(name, settings, server, self.config.breaker))
+        return ServedModel(name, model, deployments)
+
+    def _strongest(self) -> ServedModel | None:
+        if self.config.strongest is not None:
+            return self.models[self.config.strongest]
+        priced = [model for model in self.models.values() if "chat.completions" in model.endpoints]
+        return max(priced, key=lambda model: model.expected_cost or 0.0, default=None)
+
+    def _router(self, name: str, settings: config.Router, folder: Path) -> ServedRouter:
+        infos: dict[str, str | ModelInfo] = {
+            theirs: _info(ours, self.models[ours].settings) for theirs, ours in settings.models.items()
+        }
+        # A model the artifact knows by the name it has here gets the prices it has here.
+        load: Any
+        if isinstance(settings.artifact, config.RegistryVersion):
+            load = partial(
+                ResilientRouter.from_registry, folder / settings.artifact.folder, settings.artifact.name
+            )
+        else:
+            path = "default" if settings.artifact == "default" else folder / settings.artifact
+            load = partial(ResilientRouter.load, path)
+        router: ResilientRouter = load(models=infos)
+        unmapped = [each for each in router.models if each in self.models and each not in settings.models.values()]
+        if unmapped:
+            infos.update({each: _info(each, self.models[each].settings) for each in unmapped})
+            router = load(models=infos)
+        router.watch(WATCH_SECONDS)
+        return ServedRouter(name, settings, router)
+
+    def _check_router(self, served: ServedRouter) -> None:
+        missing = [name for name in served.router.models if name not in self.models]
+        if missing:
+            raise ConfigError(
+                f"routers.{served.name}.models",
+                ", ".join(missing),
+                f"map every model of the artifact to one of {', '.join(self.models)}",
+            )
+
+    def _names(self) -> dict[str, ServedModel | RouterTarget]:
+        names: dict[str, ServedModel | RouterTarget] = dict(self.models)
+        for model in self.models.values():
+            names.update(dict.fromkeys(model.settings.aliases, model))
+        if self.default_router is not None:
+            default = self.default_router.name
+            names["auto"] = RouterTarget(default)
+            for policy in POLICY_SCALE:
+                names[f"router-{policy}"] = RouterTarget(default, policy)  # type: ignore[arg-type]
+        for name in self.routers:
+            names[f"router-{name}"] = RouterTarget(name)
+        return names
+
+
+def _info(name: str, settings: config.Model) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        input_cost_per_token=settings.input_cost_per_token,
+        output_cost_per_token=settings.output_cost_per_token,
+        cost_per_request=settings.cost_per_request,
+        expected_output_tokens=settings.expected_output_tokens,
+        context_window=settings.context_window,
+    )
+
+
+def _kept_server(name: str, settings: config.Upstream, before: Serving | None) -> UpstreamServer | None:
+    found = None if before is None else before.servers.get(name)
+    return found if found is not None and found.settings == settings else None
+
+
+def _kept_deployment(
+    model: str,
+    settings: config.Deployment,
+    server: UpstreamServer,
+    before: Serving | None,
+    breaker: config.Breaker,
+) -> Deployment | None:
+    """The same deployment, with what its breaker has seen."""
+    if before is None or model not in before.models or breaker != before.config.breaker:
+        return None
+    for found in before.models[model].deployments:
+        if found.settings == settings and found.server is server:
+            return found
+    return None
+
+
+def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ServedRouter | None:
+    """The same router, if the models it was loaded with are the same too."""
+    if before is None or before.config.routers.get(name) != settings.routers[name]:
+        return None
+    found = before.routers[name]
+    same = all(before.config.models.get(each) == settings.models.get(each) for each in found.router.models)
+    return found if same else None

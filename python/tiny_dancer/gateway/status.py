@@ -1,0 +1,55 @@
+"""How a gateway stands: what ``/health/ready`` and ``/metrics`` read of each worker."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class DeploymentStatus(Struct, frozen=True):
+    """One deployment of a model.
+
+    Attributes:
+        model: its name in the configuration.
+        upstream: name of the upstream.
+        state: of its breaker: ``closed``, ``open`` or ``half_open``.
+        openings: of its breaker so far.
+        in_flight: requests it is serving now.
+    """
+
+    model: str
+    upstream: str
+    state: str
+    openings: int
+    in_flight: int
+
+
+class GatewayStatus(Struct, frozen=True, kw_only=True):
+    """One worker at one moment. Plain values only, so that it can be sent between processes.
+
+    Attributes:
+        ready: whether it may be sent requests: loaded, storage answering, not draining.
+        reasons: why it is not ready; empty where it is.
+        artifacts: version served, by router.
+        reload_error: why the last reload was refused, or None.
+        storage_error: why the last write failed, or None.
+        dropped: request records not kept because storage was slow or failed.
+        queued: request records not written yet.
+        deployments: every one of the configuration.
+        last_decision: UTC seconds of the last routing decision, or None.
+        in_flight: requests being served.
+        memory_bytes: resident.
+        draining: whether it is finishing what it has and takes no more.
+    """
+
+    ready: bool
+    reasons: list[str] = field(default_factory=list)
+    artifacts: dict[str, str] = field(default_factory=dict)
+    reload_error: str | None = None
+    storage_error: str | None = None
+    dropped: int = 0
+    queued: int = 0
+    deployments: list[DeploymentStatus] = field(default_factory=list)
+    last_decision: float | None = None
+    in_flight: int = 0
+    memory_bytes: int = 0
+    draining: bool = False

@@ -1,0 +1,1 @@
+"""Between the OpenAI and the Anthropic protocol: requests, answers, streams, errors."""

@@ -1,0 +1,106 @@
+"""Reading a client's fields and an upstream's answers, and saying which part of a request is at fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from tiny_dancer.gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+ABSENT: Final = msgspec.Raw(b"")
+"""What an optional field of unread JSON is when it is left out."""
+
+encode: Final = msgspec.json.Encoder().encode
+
+_any: Final = msgspec.json.Decoder()
+_string: Final = msgspec.json.Decoder(str)
+_boolean: Final = msgspec.json.Decoder(bool)
+
+
+def refusal(param: str, message: str) -> GatewayError:
+    """400 for a field that the upstream's protocol has no words for, or that says nothing it could."""
+    return GatewayError(400, f"{param}: {message}", param=param, code="unsupported_value")
+
+
+def missing(param: str) -> GatewayError:
+    """400 for a field that has to be there."""
+    return GatewayError(400, f"{param} is missing", param=param, code="missing_required_parameter")
+
+
+def read(raw: msgspec.Raw | str, decoder: msgspec.json.Decoder[T], param: str) -> T:
+    """A field's value.
+
+    Raises:
+        GatewayError: 400; it is not JSON of the decoder's type. ``param`` says where: ``messages[2].content``.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        param += place.removesuffix("`")
+        raise GatewayError(400, f"{param}: {message}", param=param, code="invalid_type") from error
+    except (ValueError, RecursionError) as error:
+        message = f"{param}: JSON that cannot be read"
+        raise GatewayError(400, message, param=param, code="invalid_json") from error
+
+
+def parse(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """What an upstream said.
+
+    Raises:
+        ValueError: it is not JSON of the decoder's type.
+    """
+    try:
+        return decoder.decode(body)
+    except RecursionError as error:
+        raise ValueError("an answer nested too deeply") from error
+
+
+def present(raw: msgspec.Raw) -> bool:
+    """Whether a field says something: in both protocols ``null`` means left out."""
+    return bytes(raw) not in (b"", b"null")
+
+
+def given(fields: Mapping[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """The fields that say something."""
+    return {name: raw for name, raw in fields.items() if present(raw)}
+
+
+def string(raw: msgspec.Raw, param: str) -> str:
+    """A text."""
+    return read(raw, _string, param)
+
+
+def boolean(raw: msgspec.Raw, param: str) -> bool:
+    """True or false."""
+    return read(raw, _boolean, param)
+
+
+def only(raw: msgspec.Raw, param: str, accepted: tuple[object, ...], upstream: str) -> None:
+    """Lets a field pass that says what is the case anyway.
+
+    Raises:
+        GatewayError: 400; it says something else, which the upstream has no word for.
+    """
+    value: Any = read(raw, _any, param)
+    if not any(value == usual and isinstance(value, bool) == isinstance(usual, bool) for usual in accepted):
+        raise refusal(param, f"{upstream} has no such option; leave it out or choose a model of another upstream")
+
+
+def an_object(text: str, param: str) -> msgspec.Raw:
+    """A JSON object written as a text (a tool call's arguments); an empty text is an empty object.
+
+    Raises:
+        GatewayError: 400; it is something else.
+    """
+    if not text or text.isspace():
+        return msgspec.Raw(b"{}")
+    if not isinstance(read(text, _any, param), dict):
+        raise refusal(param, "the arguments of a tool call are a JSON object")
+    return msgspec.Raw(text.encode())

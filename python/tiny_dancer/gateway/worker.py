@@ -1,0 +1,209 @@
+"""One process that serves: a gateway on a socket, alone or as one of several under a supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.gateway.config import GatewayConfig
+from tiny_dancer.gateway.edge import Lifespan, Server
+from tiny_dancer.gateway.health import WorkerSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """The supervisor's first word to a worker; the answer is :class:`Done`."""
+
+    config: GatewayConfig
+    folder: str
+    worker: int
+
+
+class Reload(msgspec.Struct, frozen=True, tag=True):
+    """Serve by this configuration from now on; the answer is :class:`Done`."""
+
+    config: GatewayConfig
+
+
+class Report(msgspec.Struct, frozen=True, tag=True):
+    """How do you stand? The answer is a :class:`WorkerSnapshot`."""
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Finish and end; said twice: end at once. Answered by the end of the process."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What came of it.
+
+    Attributes:
+        error: field, value and remedy where it was refused.
+    """
+
+    error: tuple[str, str, str] | None = None
+
+
+Message = Start | Reload | Report | Drain
+_LENGTH = struct.Struct("!I")
+
+
+def write(writer: asyncio.StreamWriter, message: msgspec.Struct) -> None:
+    """Sends one message: four bytes of length, then msgpack. The few that are sent need no backpressure."""
+    data = msgspec.msgpack.encode(message)
+    writer.write(_LENGTH.pack(len(data)) + data)
+
+
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    """Reads one message.
+
+    Raises:
+        asyncio.IncompleteReadError: the other side is gone.
+    """
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    return await reader.readexactly(length)
+
+
+class Worker:
+    """A gateway, the socket it serves on, and its end."""
+
+    def __init__(self, config: GatewayConfig, folder: Path, number: int = 0) -> None:
+        """Builds the gateway; nothing is opened yet.
+
+        Raises:
+            TinyDancerError: the configuration cannot be served.
+        """
+        # Late, so that a supervisor, which serves nothing, does not carry the engine and the clients of upstreams.
+        from tiny_dancer.gateway.app import Gateway
+
+        self._config = config
+        self._number = number
+        self._gateway = Gateway(config, folder=folder, worker=number)
+        self._lifespan = Lifespan(self._gateway)
+        self._server = Server(self._gateway, config.limits)
+
+    async def start(self, bound: socket.socket) -> None:
+        """Starts the gateway, then listens.
+
+        Raises:
+            TinyDancerError: the gateway cannot start.
+        """
+        await self._lifespan.start()
+        await self._server.start(bound)
+        # What is loaded by now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    async def reload(self, config: GatewayConfig) -> None:
+        """Serves by another configuration.
+
+        Raises:
+            TinyDancerError: it cannot be served; the one before serves on.
+        """
+        self._gateway.reload(config)
+        self._server.state.limits = config.limits
+        self._config = config
+
+    def snapshot(self) -> WorkerSnapshot:
+        """How it stands."""
+        status, metrics = self._gateway.status(), self._gateway.metrics.snapshot()
+        return WorkerSnapshot(worker=self._number, pid=os.getpid(), status=status, metrics=metrics)
+
+    async def snapshots(self) -> list[WorkerSnapshot]:
+        """How all workers stand: this one."""
+        return [self.snapshot()]
+
+    async def stop(self, at_once: asyncio.Event) -> None:
+        """Finishes what has arrived, as :meth:`Server.drain`, then writes what was counted and closes."""
+        self._gateway.drain()
+        await self._server.drain(self._config.limits.drain, at_once)
+        await self._lifespan.stop()
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a process's main coroutine on uvloop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def allow_many_files() -> None:
+    """Raises the soft limit of open files to the hard one: each request needs two, and usual is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _serve(control: socket.socket, bound: socket.socket) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=control)
+    drain, at_once = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        (at_once if drain.is_set() else drain).set()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    start = msgspec.msgpack.decode(await receive(reader), type=Start)
+    try:
+        worker = Worker(start.config, Path(start.folder), start.worker)
+        await worker.start(bound)
+    except TinyDancerError as error:
+        write(writer, _refusal(error))
+        await writer.drain()
+        return
+    write(writer, Done())
+    listening = asyncio.ensure_future(_listen(worker, reader, writer, end))
+    await drain.wait()
+    await worker.stop(at_once)
+    listening.cancel()
+
+
+async def _listen(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: Any) -> None:
+    """Does what the supervisor says; ends with it."""
+    try:
+        while True:
+            message = msgspec.msgpack.decode(await receive(reader), type=Message)
+            if isinstance(message, Drain):
+                end()
+            elif isinstance(message, Report):
+                write(writer, worker.snapshot())
+            elif isinstance(message, Reload):
+                try:
+                    await worker.reload(message.config)
+                except TinyDancerError as error:
+                    write(writer, _refusal(error))
+                else:
+                    write(writer, Done())
+    except (asyncio.IncompleteReadError, ConnectionError):
+        end()
+
+
+def _refusal(error: TinyDancerError) -> Done:
+    return Done((error.field, error.value, error.remedy))
+
+
+def main() -> None:
+    """Runs a worker; its two sockets are inherited, their numbers its arguments."""
+    control, bound = (socket.socket(fileno=int(each)) for each in sys.argv[1:3])
+    # These go to a terminal's whole group; the supervisor says what they mean for a worker.
+    for each in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(each, signal.SIG_IGN)
+    allow_many_files()
+    run(_serve(control, bound))
+
+
+if __name__ == "__main__":
+    main()

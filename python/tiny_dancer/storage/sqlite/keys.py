@@ -1,0 +1,83 @@
+"""The statements about API keys. Those that write run within the writer's transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tiny_dancer.errors import AccessError
+from tiny_dancer.storage.records_gateway import ApiKey
+from tiny_dancer.storage.sqlite.conditions import as_json
+
+if TYPE_CHECKING:
+    import apsw
+
+_FIELDS = (
+    "id, name, secret_hash, created_at, expires_at, revoked_at, models, requests_per_minute, tokens_per_minute, "
+    "daily_budget, monthly_budget, soft_budget"
+)
+_decode_models = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+def insert_api_key(connection: apsw.Connection, key: ApiKey) -> None:
+    """Adds a key.
+
+    Raises:
+        AccessError: its id or secret is stored already.
+    """
+    present = connection.execute(
+        "SELECT id = ?1 FROM api_key WHERE id = ?1 OR secret_hash = ?2", (key.id, key.secret_hash)
+    ).get
+    if present is not None:
+        raise AccessError("id" if present else "secret_hash", key.id, "it is stored already: make another key")
+    connection.execute(
+        f"INSERT INTO api_key ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            key.id,
+            key.name,
+            key.secret_hash,
+            key.created_at,
+            key.expires_at,
+            key.revoked_at,
+            as_json(key.models),
+            key.requests_per_minute,
+            key.tokens_per_minute,
+            key.daily_budget,
+            key.monthly_budget,
+            key.soft_budget,
+        ),
+    )
+
+
+def api_keys(connection: apsw.Connection) -> tuple[ApiKey, ...]:
+    """All keys, the oldest first."""
+    rows: list[tuple[Any, ...]] = connection.execute(
+        f"SELECT {_FIELDS} FROM api_key ORDER BY created_at, id"
+    ).fetchall()
+    return tuple(
+        ApiKey(
+            id=id,
+            name=name,
+            secret_hash=secret_hash,
+            created_at=created_at,
+            expires_at=expires_at,
+            revoked_at=revoked_at,
+            models=_decode_models(models),
+            requests_per_minute=requests,
+            tokens_per_minute=tokens,
+            daily_budget=daily,
+            monthly_budget=monthly,
+            soft_budget=bool(soft),
+        )
+        for (
+            id, name, secret_hash, created_at, expires_at, revoked_at, models,
+            requests, tokens, daily, monthly, soft,
+        ) in rows
+    )  # fmt: skip
+
+
+def revoke_api_key(connection: apsw.Connection, id: str, at: float) -> bool:
+    """Ends a key; false where it was ended before, or is not there."""
+    connection.execute("UPDATE api_key SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (at, id))
+    return connection.changes() > 0

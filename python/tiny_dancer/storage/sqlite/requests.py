@@ -1,0 +1,200 @@
+"""The statements about the gateway's requests. Those that write run within the writer's transaction."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import msgspec
+
+from tiny_dancer.storage.records_gateway import RequestSummary, Spend
+from tiny_dancer.storage.requests import DAY, fitting, hashed_ids
+from tiny_dancer.storage.sqlite.conditions import of_time
+from tiny_dancer.types import RequestRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tiny_dancer.storage.records_gateway import SummaryBy
+
+_FIELDS = RequestRecord.__struct_fields__
+_COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
+_INSERT = (
+    f"INSERT INTO request ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))}) "
+    "ON CONFLICT (time, id) DO NOTHING"
+)
+_SCORES = _FIELDS.index("scores")
+# A row of request_ids takes more until it has this many bytes: it then fits one page.
+_HASHES = 3000
+# What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
+_UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
+_GROUPS: Mapping[str, str] = {
+    "day": "strftime('%Y-%m-%d', request.time, 'unixepoch')",
+    "model": "request.model",
+    "key": "request.key",
+    "route": "iif(request.router = '', request.routed_by, request.router || '/' || request.routed_by)",
+}
+_encode = msgspec.json.Encoder().encode
+_decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
+_as_tuple = msgspec.structs.astuple
+
+
+def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord]) -> None:
+    """Adds requests; of one id and time the first stays."""
+    before = connection.execute("SELECT coalesce(max(number), 0) FROM request").get
+    assert isinstance(before, int)
+    try:
+        _refuse_nul(records)
+        with connection:  # a savepoint
+            connection.executemany(_INSERT, map(_row, records))
+    except _UNFIT:
+        records = [fitting(record) for record in records]
+        connection.executemany(_INSERT, map(_row, records))
+    connection.execute(
+        f"INSERT INTO spend SELECT CAST(time / {DAY} AS INTEGER), key, total(cost), "
+        "sum(input_tokens + output_tokens), count(*) FROM request WHERE number > ? GROUP BY 1, 2 "
+        "ON CONFLICT (day, key) DO UPDATE SET cost = cost + excluded.cost, tokens = tokens + excluded.tokens, "
+        "requests = requests + excluded.requests",
+        (before,),
+    )
+    hashes = hashed_ids(records)
+    connection.execute(
+        "UPDATE request_ids SET hashes = CAST(hashes || ? AS BLOB) "
+        "WHERE first = (SELECT max(first) FROM request_ids) AND length(hashes) < ?",
+        (hashes, _HASHES),
+    )
+    if not connection.changes():
+        connection.execute("INSERT INTO request_ids (first, hashes) VALUES (?, ?)", (before + 1, hashes))
+
+
+def _refuse_nul(records: Sequence[RequestRecord]) -> None:
+    """SQLite would take NUL: only the fields a client or an upstream writes can have it.
+
+    Raises:
+        OverflowError: there is one.
+    """
+    for each in records:
+        if "\0" in f"{each.id}{each.asked}{each.response_id}{each.error}{each.query_text}":
+            raise OverflowError
+
+
+def _row(record: RequestRecord) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = _as_tuple(record)
+    if record.scores is None:
+        return row
+    return (*row[:_SCORES], _encode(record.scores).decode(), *row[_SCORES + 1 :])
+
+
+def forget_ids(connection: apsw.Connection) -> None:
+    """Removes from ``request_ids`` what belongs to requests that were removed."""
+    # Numbers of removed rows may be given again: rows beyond the last request must not stay.
+    connection.execute(
+        "DELETE FROM request_ids WHERE first > (SELECT coalesce(max(number), 0) FROM request) OR first < "
+        "(SELECT max(first) FROM request_ids WHERE first <= (SELECT min(number) FROM request))"
+    )
+
+
+def request_history(
+    connection: apsw.Connection,
+    since: float | None,
+    until: float | None,
+    key: str | None,
+    ids: Mapping[str, str],
+    limit: int | None,
+) -> tuple[RequestRecord, ...]:
+    """Requests, newest first; ``ids``: columns that have an id, and the id."""
+    condition, values = of_time(since, until)
+    if key is not None:
+        condition += " AND request.key = ?"
+        values.append(key)
+    for column, id in ids.items():
+        condition += f" AND request.{column} = ?"
+        values.append(id)
+    table = "request"
+    bound: list[Any] = [*values]
+    if ids:
+        # CROSS keeps the order: the few rows that match, then the requests of each.
+        table = (
+            "request_ids AS block CROSS JOIN request ON request.number >= block.first AND request.number < "
+            "coalesce((SELECT min(later.first) FROM request_ids AS later WHERE later.first > block.first), "
+            f"{2**63 - 1})"
+        )
+        condition += " AND instr(block.hashes, ?)"
+        bound.append(_hash(next(iter(ids.values()))))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM {table} WHERE {condition} "
+        "ORDER BY request.time DESC, request.number DESC LIMIT ?",
+        (*bound, -1 if limit is None else limit),
+    )
+    return tuple(_record(row) for row in rows)
+
+
+def _hash(id: str) -> bytes:
+    return zlib.crc32(id.encode("utf-8", "surrogatepass")).to_bytes(4, "little")
+
+
+def _record(row: tuple[Any, ...]) -> RequestRecord:
+    fields = dict(zip(_FIELDS, row, strict=True))
+    fields["stream"] = bool(fields["stream"])
+    if fields["scores"] is not None:
+        # JSON has no NaN.
+        scores = _decode_scores(fields["scores"])
+        fields["scores"] = {name: math.nan if score is None else score for name, score in scores.items()}
+    return RequestRecord(**fields)
+
+
+def spend(connection: apsw.Connection, since: float) -> dict[str, Spend]:
+    """What each key has used: whole days from their sums, the rest of the first day from its requests."""
+    first = math.ceil(since / DAY)
+    rows = connection.execute(
+        "SELECT key, total(cost), sum(tokens), sum(requests) FROM ("
+        "SELECT key, cost, tokens, requests FROM spend WHERE day >= ?1 UNION ALL "
+        "SELECT key, total(cost), sum(input_tokens + output_tokens), count(*) FROM request "
+        "WHERE time >= ?2 AND time < ?3 GROUP BY key) GROUP BY key",
+        (first, since, float(first * DAY)),
+    )
+    return {key: Spend(cost, tokens, requests) for key, cost, tokens, requests in rows}
+
+
+def request_summary(
+    connection: apsw.Connection, by: SummaryBy, since: float | None, until: float | None
+) -> tuple[RequestSummary, ...]:
+    """Sums by group, in its order."""
+    condition, values = of_time(since, until, "request.time")
+    both = "request.cost IS NOT NULL AND request.baseline_cost IS NOT NULL"
+    rows = connection.execute(
+        f"SELECT {_GROUPS[by]}, count(*), total(status >= 400), total(input_tokens), total(output_tokens), "
+        f"total(cached_tokens), total(iif({both}, cost, 0)), total(iif({both}, baseline_cost, 0)), total({both}), "
+        "total(iif(baseline_cost IS NULL, cost, 0)), "
+        f"total(model <> '' AND (status < 400 OR status = 499) AND NOT ({both})), avg(latency), avg(ttft), "
+        "count(feedback.score), avg(feedback.score) "
+        # Feedback about a request that was not routed is kept under the request's own id.
+        "FROM request LEFT JOIN feedback ON feedback.decision_id = coalesce(request.decision_id, request.id) "
+        f"AND feedback.candidate_id = '' WHERE {condition} GROUP BY 1 ORDER BY 1",
+        values,
+    )
+    return tuple(
+        RequestSummary(
+            group=group,
+            requests=requests,
+            errors=int(errors),
+            input_tokens=int(input_tokens),
+            output_tokens=int(output_tokens),
+            cached_tokens=int(cached_tokens),
+            cost=cost,
+            baseline_cost=baseline_cost,
+            compared=int(compared),
+            other_cost=other_cost,
+            unpriced=int(unpriced),
+            latency=latency,
+            ttft=ttft,
+            feedback=feedback,
+            score=score,
+        )
+        for (
+            group, requests, errors, input_tokens, output_tokens, cached_tokens, cost, baseline_cost,
+            compared, other_cost, unpriced, latency, ttft, feedback, score,
+        ) in rows
+    )  # fmt: skip

@@ -1,0 +1,64 @@
+"""The openai SDK for Node. Installed once into pytest's cache; without node or its registry this is skipped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.gateway_upstream import Behaviour
+from tests.integration.gateway.serving import TIMEOUT
+
+if TYPE_CHECKING:
+    from tests.gateway_upstream import Upstream
+    from tests.integration.gateway.serving import Serving
+
+SCRIPT = Path(__file__).with_name("client.mjs")
+
+
+@pytest.fixture(scope="session")
+def node_folder(request: pytest.FixtureRequest) -> Path:
+    """A folder where node finds the SDK."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        pytest.skip("needs node and npm")
+    folder: Path = request.config.cache.mkdir("openai-node")
+    if not (folder / "node_modules" / "openai" / "package.json").exists():
+        command = [
+            npm,
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--fetch-retries=1",
+            "--prefix",
+            str(folder),
+            "openai@6",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            pytest.skip(f"npm could not install openai: {done.stderr.strip()[-200:]}")
+    return folder
+
+
+def test_the_node_sdk(gateway: Serving, cheap: Upstream, node_folder: Path) -> None:
+    script = node_folder / SCRIPT.name
+    script.write_bytes(SCRIPT.read_bytes())
+    done = subprocess.run(
+        ["node", str(script), gateway.url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    answer = "Hello there, my friend."
+    assert found["chat"] == answer
+    assert found["model"] in ("small", "large")
+    assert "".join(found["pieces"]) == answer
+    assert [piece for piece in found["pieces"] if piece] == list(Behaviour().pieces)
+    assert found["call"] == {"name": "weather", "arguments": '{"city": "Oslo"}'}
+    assert found["response"] == answer
+    assert {"auto", "small", "large"} <= set(found["models"])
+    assert found["embedding"] == [0.25, -0.5, 1.0]
+    assert found["error"] == {"name": "NotFoundError", "status": 404, "code": "model_not_found"}
+    assert cheap.received[-1].gone.wait(TIMEOUT), "leaving a stream lets the upstream go"
