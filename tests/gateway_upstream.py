@@ -96,6 +96,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        # asyncio does so by itself only for sockets made with the protocol's number.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.upstream.connections += 1
         self.number = self.upstream.connections
         self.upstream.open.add(self)
@@ -201,8 +203,8 @@ class _Connection(asyncio.Protocol):
                 await received.permits.acquire()
             if behaviour.delay and index:
                 await asyncio.sleep(behaviour.delay)
-            await self.write(received, b"%x\r\n%b\r\n" % (len(event), event))
             received.sent += 1
+            await self.write(received, b"%x\r\n%b\r\n" % (len(event), event))
         await self.write(received, b"0\r\n\r\n")
         return received.finished.set()
 
@@ -221,6 +223,8 @@ class _Connection(asyncio.Protocol):
             part = data[start : start + 65536]
             self.transport.write(part)
             received.written += len(part)
+            # Lets the loop tell that the client is gone, which writing itself does not.
+            await asyncio.sleep(0)
             await self.writable.wait()
 
     async def fail(self, fault: str) -> None:

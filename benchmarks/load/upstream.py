@@ -2,47 +2,47 @@
 
     python benchmarks/load/upstream.py PORT
 
-A request that says ``"stream":true`` gets 32 chunks at once; with ``"delay_ms":N`` as well, one every N milliseconds;
-with ``"hold":true``, one and then nothing.
+A request that says ``"stream":true`` gets 32 chunks at once; with ``"delay_ms":N`` as well, one every N
+milliseconds; with ``"hold":true``, one and then nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
+import msgspec
 import uvloop
 
-WORDS = (
+TEXT = (
     "Paris has been the capital of France for most of its history , since the kings of the tenth century "
-    "made it their seat on the river Seine and it grew with them ."
-).split()
-HEAD = '{"id":"chatcmpl-1","object":"%s","created":1700000000,"model":"stub",'
-USAGE = b'"usage":{"prompt_tokens":30,"completion_tokens":32,"total_tokens":62}}'
+    "made it their seat on the river Seine and it grew with them"
+)
+FRAME = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "stub"}
+USAGE = {"usage": {"prompt_tokens": 30, "completion_tokens": 32, "total_tokens": 62}}
 
 
 def whole() -> bytes:
-    message = '{"role":"assistant","content":"%s"}' % " ".join(WORDS)
-    choice = '"choices":[{"index":0,"message":%s,"finish_reason":"stop"}],' % message
-    body = (HEAD % "chat.completion" + choice).encode() + USAGE
+    choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
+    body = msgspec.json.encode({**FRAME, "object": "chat.completion", "choices": [choice], **USAGE})
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
     return head + body
 
 
-def chunked(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+def event(choices: list[object], **more: object) -> bytes:
+    chunk = {**FRAME, "object": "chat.completion.chunk", "choices": choices, **more}
+    return b"data: %b\n\n" % msgspec.json.encode(chunk)
 
 
 def chunks() -> list[bytes]:
     """32 with a word each; the last one ends the stream."""
-    head = HEAD % "chat.completion.chunk"
-    events = []
-    for word in WORDS[:32]:
-        choice = '"choices":[{"index":0,"delta":{"content":"%s "},"finish_reason":null}]}' % word
-        events.append(f"data: {head}{choice}\n\n".encode())
-    usage = b'data: %b"choices":[],%b\n\n' % (head.encode(), USAGE)
-    events[-1] += usage + b"data: [DONE]\n\n"
-    return [chunked(each) for each in events]
+    events = [
+        event([{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": None}])
+        for word in TEXT.split()[:32]
+    ]
+    events[-1] += event([], **USAGE) + b"data: [DONE]\n\n"
+    return [b"%x\r\n%b\r\n" % (len(each), each) for each in events]
 
 
 WHOLE = whole()
@@ -53,8 +53,7 @@ AT_ONCE = STREAM_HEAD + b"".join(CHUNKS) + END
 
 
 class Connection(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.buffer = b""
 
@@ -96,7 +95,9 @@ class Connection(asyncio.Protocol):
 
 
 async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", int(sys.argv[1]), backlog=4096)
+    server = await asyncio.get_running_loop().create_server(
+        Connection, "127.0.0.1", int(sys.argv[1]), backlog=4096
+    )
     await server.serve_forever()
 
 

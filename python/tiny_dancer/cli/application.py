@@ -31,6 +31,7 @@ from tiny_dancer.cli import (
     evaluate,
     gateway_check,
     gateway_init,
+    gateway_run,
     inspect,
     keys_create,
     keys_list,
@@ -44,6 +45,7 @@ from tiny_dancer.cli import (
     predict,
     report,
     route,
+    savings,
     train,
 )
 from tiny_dancer.cli.output import warn
@@ -91,9 +93,8 @@ keys = typer.Typer(
     help="API keys of a gateway: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(keys, name="keys")
-gateway = typer.Typer(
-    help="The OpenAI-compatible gateway: start it, check its configuration.", rich_markup_mode=None
-)
+gateway = typer.Typer(help=gateway_run.HELP, rich_markup_mode=None)
+gateway.callback(invoke_without_command=True)(gateway_run.run)
 application.add_typer(gateway, name="gateway")
 application.command("demo", help=demo.HELP)(demo.demo)
 application.command("route", help=route.HELP)(route.route)
@@ -104,6 +105,7 @@ application.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 application.command("report", help=report.HELP)(report.report)
 application.command("inspect", help=inspect.HELP)(inspect.inspect)
 application.command("bench", help=bench.HELP)(bench.bench)
+application.command("savings", help=savings.HELP)(savings.savings)
 candidates.command("train", help=candidates_train.HELP)(candidates_train.train)
 candidates.command("eval", help=candidates_eval.HELP)(candidates_eval.evaluate)
 candidates.command("predict", help=candidates_predict.HELP)(candidates_predict.predict)

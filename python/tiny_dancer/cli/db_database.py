@@ -15,7 +15,8 @@ Database = Annotated[Path, typer.Argument(help="Database file.")]
 
 def counted(counts: RowCounts) -> str:
     """Rows in words."""
+    gateway = f", {counts.requests:,} requests, {counts.api_keys:,} API keys"
     return (
         f"{counts.candidates:,} candidates, {counts.routing:,} decisions, {counts.outcomes:,} outcomes, "
-        f"{counts.feedback:,} feedback"
+        f"{counts.feedback:,} feedback{gateway if counts.requests or counts.api_keys else ''}"
     )

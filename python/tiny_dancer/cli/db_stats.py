@@ -12,12 +12,12 @@ from tiny_dancer.cli.db_database import Database
 from tiny_dancer.cli.output import print_json, say
 from tiny_dancer.errors import OptionError
 
-HELP = """Show what a database holds: candidates, decisions, cost, latency, success.
+HELP = """Show what a database holds: candidates, decisions, cost, latency, success, requests of a gateway.
 
 Example: tiny-dancer db stats agent.db --days 7"""
 
 Days = Annotated[
-    float | None, typer.Option(help="Only decisions, outcomes and feedback of the last so many days.")
+    float | None, typer.Option(help="Only decisions, outcomes, feedback and requests of the last so many days.")
 ]
 
 
@@ -43,6 +43,8 @@ def stats(database: Database, days: Days = None, json: Json = False) -> None:
             f"latency: {found.latency_p50_us:.1f} µs median, {found.latency_p90_us:.1f} µs 90th, "
             f"{found.latency_p99_us:.1f} µs 99th percentile"
         )
+    if found.requests:
+        lines.append(f"{found.requests:,} requests through the gateway; see tiny-dancer savings")
     lines.append(f"{found.feedback:,} feedback" + _mean(", mean score", found.success_rate))
     lines.append(f"{found.outcomes:,} outcomes" + _mean(", mean quality", found.mean_quality))
     say(*lines)

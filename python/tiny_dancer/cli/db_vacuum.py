@@ -11,15 +11,15 @@ from tiny_dancer.cli.output import say
 
 HELP = """Give back the space of what was removed, after removing old history where asked; then verify.
 
-Candidates are never removed.
+Candidates and API keys are never removed, nor the sums that budgets are measured by.
 
 Example: tiny-dancer db vacuum agent.db --max-age-days 90"""
 
 Age = Annotated[
-    float | None, typer.Option(help="Remove decisions, outcomes and feedback older than so many days.")
+    float | None, typer.Option(help="Remove decisions, outcomes, feedback and requests older than so many days.")
 ]
 Rows = Annotated[
-    int | None, typer.Option(help="Keep so many of the newest decisions, outcomes and feedback each.")
+    int | None, typer.Option(help="Keep so many of the newest decisions, outcomes, feedback and requests each.")
 ]
 
 
@@ -33,7 +33,7 @@ def vacuum(database: Database, max_age_days: Age = None, max_rows: Rows = None) 
             histories = (
                 f"{removed.routing:,} decisions, {removed.outcomes:,} outcomes, {removed.feedback:,} feedback"
             )
-            say(f"removed {histories}")
+            say(f"removed {histories}, {removed.requests:,} requests")
         before = storage.path.stat().st_size
         storage.vacuum()
         say(f"{database}: {counted(storage.verify())}")

@@ -56,7 +56,7 @@ async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
                 "router": name,
                 "policy": served.settings.policy,
                 "models": list(served.router.models),
-                "artifact_version": served.router.version,
+                "artifact_version": served.router.status().version,
             }
             for name, served in serving.routers.items()
         ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,8 +36,8 @@ __all__ = ["Access", "Caller"]
 REFRESH_S = 2.0
 # Reading takes at most a twentieth of the time, however many keys and requests there are.
 _REST = 19.0
-# Without word from accounting, charges of this many seconds are taken to be not yet in storage.
-_UNSETTLED_S = 5.0
+# How long a reading waits for the requests so far to be written.
+_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class _Reading:
         day: spent this UTC day, by key.
         month: spent this UTC month, by key.
         settled: monotonic seconds; charges before it are in the sums.
+        seconds: of work it took.
     """
 
     keys: Mapping[str, ApiKey]
@@ -58,6 +60,7 @@ class _Reading:
     day: Mapping[str, Spend]
     month: Mapping[str, Spend]
     settled: float
+    seconds: float
 
 
 class Access:
@@ -80,7 +83,7 @@ class Access:
         *,
         required: bool,
         shared: SharedLimits | None = None,
-        settled: Callable[[], float] | None = None,
+        flush: Callable[[float], bool] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,8 +93,8 @@ class Access:
             storage: of the keys, and of the requests that say what was spent.
             required: whether a key is needed.
             shared: rate limits that hold for all workers together; None where there is one worker.
-            settled: monotonic seconds; what was handed to accounting before is in storage (or given up).
-                Without it, what is older than five seconds is taken to be.
+            flush: writes the requests so far to storage, within so many seconds, and says whether it has:
+                :meth:`tiny_dancer.gateway.accounting.Accounting.flush`. None where they are written at once.
             clock: UTC seconds.
             monotonic: seconds that never go back; the same in all workers where limits are shared.
         """
@@ -99,7 +102,8 @@ class Access:
         self.last_error: str | None = None
         self._storage = storage
         self._shared = shared
-        self._settled = settled
+        self._flush = flush
+        self._settled = -math.inf
         self._clock, self._monotonic = clock, monotonic
         self._everybody = Caller(clock, monotonic)
         self._keys: Mapping[str, ApiKey] | None = None
@@ -114,8 +118,22 @@ class Access:
             secret: as the client sent it (without ``Bearer``); None where it sent none.
 
         Raises:
-            GatewayError: 401 (no key, unknown, revoked, expired), 429 (a rate limit is reached, or a budget is
-                spent), 503 (keys have never been read). No message repeats the secret.
+            GatewayError: as :meth:`identify`; 429, a rate limit is reached, or a budget is spent.
+        """
+        caller = self.identify(secret)
+        if caller.limited:
+            caller.enter(self._clock())
+        return caller
+
+    def identify(self, secret: str | bytes | None) -> Caller:
+        """The client that presents this secret: for what costs nothing, and is not held against its limits.
+
+        Args:
+            secret: as the client sent it (without ``Bearer``); None where it sent none.
+
+        Raises:
+            GatewayError: 401 (no key, unknown, revoked, expired), 503 (keys have never been read). No message
+                repeats the secret.
         """
         if secret is None:
             if self.required:
@@ -126,11 +144,8 @@ class Access:
         caller = self._by_digest.get(digest[:16])
         if caller is None or not hmac.compare_digest(digest, caller.digest):
             return self._without_key(presented)
-        now = self._clock()
-        if now >= caller.valid_until:
+        if caller.valid_until != math.inf and (now := self._clock()) >= caller.valid_until:
             raise _ended(caller, now)
-        if caller.limited:
-            caller.enter(now)
         return caller
 
     def refresh(self) -> None:
@@ -144,30 +159,34 @@ class Access:
     async def run(self) -> None:
         """Reads keys and spending again and again, beside the event loop, until it is cancelled."""
         while True:
-            began = self._monotonic()
+            pause = REFRESH_S
             try:
                 reading = await asyncio.to_thread(self._read)
                 self._install(reading)
                 self.last_error = None
+                pause = max(pause, reading.seconds * _REST)
             except TinyDancerError as error:
                 self.last_error = str(error)
-            await asyncio.sleep(max(REFRESH_S, (self._monotonic() - began) * _REST))
+            await asyncio.sleep(pause)
 
     def _read(self) -> _Reading:
-        # Before the sums are read: what is written in between counts twice until the next reading, and never not.
-        settled = self._monotonic() - _UNSETTLED_S if self._settled is None else self._settled()
-        now = self._clock()
+        began = self._monotonic()
         keys = {key.id: key for key in self._storage.api_keys()}
         known = self._keys or {}
         changed = tuple(key for key in keys.values() if known.get(key.id) != key)
         day: Mapping[str, Spend] = {}
         month: Mapping[str, Spend] = {}
-        # Sums over a month are not free.
-        if any(key.daily_budget is not None for key in keys.values()):
-            day = self._storage.spend(since=day_start(now))
-        if any(key.monthly_budget is not None for key in keys.values()):
-            month = self._storage.spend(since=month_start(now))
-        return _Reading(keys, changed, now, day, month, settled)
+        now = self._clock()
+        if any(key.daily_budget is not None or key.monthly_budget is not None for key in keys.values()):
+            # Written first: what comes after counts twice until the next reading, and never not at all.
+            asked = self._monotonic()
+            if self._flush is None or self._flush(_PATIENCE_S):
+                self._settled = asked
+            # Waiting is no work.
+            began += self._monotonic() - asked
+            now = self._clock()
+            day, month = (self._storage.spend(since=start(now)) for start in (day_start, month_start))
+        return _Reading(keys, changed, now, day, month, self._settled, self._monotonic() - began)
 
     def _install(self, reading: _Reading) -> None:
         for key in reading.changed:

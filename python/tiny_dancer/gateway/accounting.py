@@ -1,8 +1,9 @@
 """The account of requests: taken on the hot path in a moment, written in batches by threads of its own.
 
 ``put`` appends to a queue and wakes nobody. One thread looks into the queue every 50 ms, gives what is there to
-the sinks (metrics, log) and hands it to another, which writes it to storage. So a database that is locked for a
-minute holds up neither requests nor metrics; what waits is bounded, and what does not fit is dropped and counted.
+the sinks (metrics, log) and hands it to another, which writes it to storage when a batch has come together, or
+after a quarter of a second. So a database that is locked for a minute holds up neither requests nor metrics; what
+waits is bounded, and what does not fit is dropped and counted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     Sink = Callable[[Sequence[RequestRecord]], None]
 
-# Written in one transaction, at most: other processes get their turn, and a failed one is soon tried again.
+# A transaction costs as much as some fifty records do: it waits for so many, but no longer than so many seconds.
+ENOUGH, PATIENCE = 250, 0.25
+# In one transaction, at most: other processes get their turn, and a failed one is soon tried again.
 AT_ONCE = 2000
 # Seconds until a write that failed is tried again: the first wait, and the longest.
 RETRY, LONGEST_RETRY = 0.25, 5.0
@@ -67,6 +70,9 @@ class Accounting:
         # Guards all below. `put` takes it only to count what it drops.
         self._state = threading.Condition()
         self._unwritten: deque[RequestRecord] = deque()
+        self._unwritten_since = 0.0
+        self._write = False  # what is unwritten, now
+        self._flushing = 0  # callers that wait
         self._taken = 0  # out of `_arrived` so far
         self._done = 0  # of those: written, or given up
         self._dropped = 0
@@ -113,8 +119,12 @@ class Accounting:
         """Waits until all that was put so far is written; false where ``timeout`` seconds were too few."""
         with self._state:
             target = self._taken + len(self._arrived)
+            self._flushing += 1
             self._hurry.set()
-            return self._state.wait_for(lambda: self._done >= target, timeout)
+            try:
+                return self._state.wait_for(lambda: self._done >= target, timeout)
+            finally:
+                self._flushing -= 1
 
     def close(self, timeout: float = 5.0) -> bool:
         """Writes what waits and ends; what is not written after ``timeout`` seconds is dropped and counted.
@@ -159,6 +169,8 @@ class Accounting:
             ended = self._closing
             if self._arrived:
                 self._feed_sinks()
+            if self._unwritten:
+                self._start_writing()
             if not ended:
                 self._hurry.wait(self._interval)
                 self._hurry.clear()
@@ -168,9 +180,11 @@ class Accounting:
 
     def _feed_sinks(self) -> None:
         with self._state:
-            batch = [self._arrived.popleft() for _ in range(len(self._arrived))]
-            self._taken += len(batch)
+            # Counted before they leave the queue: `put` never finds more room than there is.
+            count = len(self._arrived)
+            self._taken += count
             self._set_room()
+            batch = [self._arrived.popleft() for _ in range(count)]
         failure = None
         try:
             for sink in self._sinks:
@@ -182,7 +196,17 @@ class Accounting:
             with self._state:
                 self._sink_error = failure
                 if not self._abandoned:
+                    if not self._unwritten:
+                        self._unwritten_since = time.monotonic()
                     self._unwritten.extend(batch)
+
+    def _start_writing(self) -> None:
+        """Wakes the other thread where there is enough to write, it has waited long enough, or somebody waits."""
+        with self._state:
+            waited = time.monotonic() - self._unwritten_since
+            many = len(self._unwritten) >= ENOUGH
+            if many or waited >= PATIENCE or self._flushing or self._closing:
+                self._write = True
                 self._state.notify_all()
 
     def _run_storage(self) -> None:
@@ -195,6 +219,7 @@ class Accounting:
                     self._storage_error = error
                     if not self._abandoned:
                         self._unwritten.extendleft(reversed(batch))
+                        self._write = True
                 self._wait_to_retry(pause)
                 pause = RETRY if self._closing else min(2 * pause, LONGEST_RETRY)
             else:
@@ -215,8 +240,10 @@ class Accounting:
     def _next_batch(self) -> list[RequestRecord]:
         """Waits for something to write; empty when there is nothing and never will be."""
         with self._state:
-            self._state.wait_for(lambda: self._unwritten or self._sinks_ended or self._abandoned)
-            return [self._unwritten.popleft() for _ in range(min(len(self._unwritten), AT_ONCE))]
+            self._state.wait_for(lambda: (self._write and self._unwritten) or self._sinks_ended or self._abandoned)
+            batch = [self._unwritten.popleft() for _ in range(min(len(self._unwritten), AT_ONCE))]
+            self._write = bool(self._unwritten)
+            return batch
 
     def _set_room(self) -> None:
         self._room = 0 if self._closing else self._capacity - (self._taken - self._done)

@@ -13,6 +13,7 @@ from tiny_dancer.gateway import endpoints
 from tiny_dancer.gateway.access import Access
 from tiny_dancer.gateway.accounting import Accounting
 from tiny_dancer.gateway.choose import Chooser
+from tiny_dancer.gateway.derived import keys_required, limits_path
 from tiny_dancer.gateway.exchange import Exchange
 from tiny_dancer.gateway.proxy import Proxy
 from tiny_dancer.gateway.serving import Serving
@@ -39,7 +40,6 @@ _MODEL_CALLS: Final[dict[str, Endpoint]] = {
 }
 # What a reload does not touch: ports and files are opened once, by whoever started the process.
 _FIXED: Final = ("listen", "health", "workers", "storage", "telemetry")
-LIMITS_SUFFIX: Final = ".limits"
 
 
 class Gateway:
@@ -145,7 +145,9 @@ class Gateway:
         try:
             for name in _FIXED:
                 if getattr(config, name) != getattr(before.config, name):
-                    raise ConfigError(name, "changed", "restart the gateway to change it; the rest waits until then")
+                    raise ConfigError(
+                        name, "changed", "restart the gateway to change it; the rest waits until then"
+                    )
             serving = Serving(config, self._folder, before)
         except TinyDancerError as error:
             self._reload_error = str(error)
@@ -205,20 +207,6 @@ class Gateway:
         await receive()
         await self.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def keys_required(config: GatewayConfig) -> bool:
-    """Whether clients need a key: as configured, or by ``auto`` wherever others than this machine can connect."""
-    if config.access.keys != "auto":
-        return config.access.keys == "required"
-    host = config.listen.rpartition(":")[0].strip("[]")
-    return not (host in ("localhost", "::1") or host.startswith("127."))
-
-
-def limits_path(config: GatewayConfig, folder: Path) -> Path:
-    """Where several workers keep the rates of keys, for the supervisor to make and the workers to open."""
-    found = folder / config.storage
-    return found.with_name(found.name + LIMITS_SUFFIX)
 
 
 def resident_bytes() -> int:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from tiny_dancer.gateway.client import CallError, Phase
+from tiny_dancer.gateway.clients.base import CallError, Phase
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.resilience import Category
 
@@ -67,7 +67,9 @@ def of_answer(detail: str) -> Failure:
     """An answer came that is none."""
     message = f"The model's server sent an answer that cannot be read: {detail}."
     return Failure(
-        GatewayError(502, message[:500], type="server_error", code="bad_upstream_answer"), Category.UPSTREAM, again=True
+        GatewayError(502, message[:500], type="server_error", code="bad_upstream_answer"),
+        Category.UPSTREAM,
+        again=True,
     )
 
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.gateway import sessions
+from tiny_dancer.gateway.deployments import ServedModel
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.serving import POLICY_SCALE, RouterTarget
-from tiny_dancer.gateway.deployments import ServedModel
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -73,7 +73,7 @@ class Chooser:
             return self._named(serving, incoming, caller, role, options.pin, "pinned")
         target = serving.resolve(incoming.asked)
         policy = options.policy
-        if incoming.asked == "auto" and (default := serving.config.roles.get(role)) is not None:  # type: ignore[call-overload]
+        if incoming.asked == "auto" and (default := serving.config.roles.get(role)) is not None:
             target = serving.resolve(default.model)
             policy = policy or default.policy
         if not isinstance(target, RouterTarget):
@@ -160,7 +160,9 @@ class Chooser:
                 400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
             ) from error
         except OptionError as error:
-            raise GatewayError(400, f"Invalid {error}.", param=f"td.{error.field}", code="invalid_value") from error
+            raise GatewayError(
+                400, f"Invalid {error}.", param=f"td.{error.field}", code="invalid_value"
+            ) from error
         self.last_decision = time.time()
         plan = Plan([], role, strongest, served.name, decision, decision.routed_by, decision.reason)
         plan.said = _said(messages)

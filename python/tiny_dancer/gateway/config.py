@@ -1,7 +1,7 @@
-"""``gateway.yaml``: every key, typed. :func:`tiny_dancer.config.load` reads it, ``docs/guides/gateway.md`` explains it.
+"""``gateway.yaml``: every key, typed; ``docs/guides/gateway.md`` explains them.
 
-Durations are seconds, prices USD under LiteLLM's names. A struct checks what its own fields must satisfy; what ties
-structs together (a router that names a model that is not there) is checked by :meth:`GatewayConfig.check`.
+Durations are seconds, prices USD under LiteLLM's names. A struct says what its own fields must satisfy; what ties
+structs together (a router that names a model that is not there) is checked by :mod:`.config_check`.
 """
 
 from __future__ import annotations
@@ -295,5 +295,3 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
     telemetry: Telemetry = field(default_factory=Telemetry)
-
-

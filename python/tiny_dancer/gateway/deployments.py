@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tiny_dancer.gateway import config
-    from tiny_dancer.gateway.client import UpstreamClient
+    from tiny_dancer.gateway.clients.base import Client, Target
     from tiny_dancer.gateway.upstreams.base import Dialect, Endpoint, Usage
 
 ENDPOINTS: tuple[Endpoint, ...] = ("chat.completions", "completions", "responses", "embeddings", "messages")
@@ -27,13 +27,11 @@ class Route(Struct, frozen=True):
 
     Attributes:
         dialect: writes the request and reads the answer.
-        url: where to.
-        headers: the upstream's own, complete but for what a client's request adds.
+        target: where to, with the upstream's own headers.
     """
 
     dialect: Dialect
-    url: str
-    headers: list[tuple[str, str]]
+    target: Target
 
 
 class _Limits:
@@ -59,7 +57,7 @@ class _Limits:
 class UpstreamServer:
     """One upstream: its connections and its limits, shared by the deployments there."""
 
-    def __init__(self, name: str, settings: config.Upstream, client: UpstreamClient) -> None:
+    def __init__(self, name: str, settings: config.Upstream, client: Client) -> None:
         self.name = name
         self.settings = settings
         self.client = client
@@ -92,7 +90,7 @@ class Deployment:
         for endpoint in ENDPOINTS:
             if (dialect := kind.dialect(endpoint)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
-                self.routes[endpoint] = Route(dialect, url, headers)
+                self.routes[endpoint] = Route(dialect, server.client.target(url, headers))
         self.breaker = CircuitBreaker(
             threshold=breaker.threshold,
             window=breaker.window,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import uvicorn
 
 from tiny_dancer.errors import TinyDancerError
-from tiny_dancer.gateway.listening import BACKLOG
+from tiny_dancer.gateway.listening import BACKLOG, stop_handshakes
 from tiny_dancer.gateway.protocol import EdgeProtocol, EdgeState
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 1.0
 # For the last event of streams that are cut, and for clients to read it.
 _CUT_SECONDS = 2.0
+# For connections that are being made when the socket is about to be closed.
+_HANDSHAKE_SECONDS = 0.2
 
 
 class Application(Protocol):
@@ -74,17 +76,25 @@ class Server:
         self._server = await loop.create_server(self._connection, sock=bound.dup(), backlog=BACKLOG)
         self._bound = bound
 
-    async def drain(self, seconds: float, at_once: asyncio.Event) -> None:
+    async def drain(self, seconds: float, at_once: asyncio.Event, *, last: bool = True) -> None:
         """Ends: every request that has reached this socket is answered, if it can be within ``seconds``.
 
         Connections that wait are accepted, then the socket is closed. Answers carry ``connection: close``. Whoever
         is not finished in time, or when ``at_once`` is set, is cancelled.
+
+        Args:
+            seconds: for all that is under way.
+            at_once: ends the waiting.
+            last: no other process goes on with this socket.
         """
         state = self.state
         state.draining = True
-        waiting = self._stop_listening()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
+        if last and self._bound is not None:
+            stop_handshakes(self._bound)
+            await _first([at_once], min(_HANDSHAKE_SECONDS, seconds))
+        waiting = self._stop_listening()
         for each in waiting:
             await loop.connect_accepted_socket(self._connection, each)
         for connection in list(state.connections):
@@ -114,11 +124,7 @@ class Server:
         return EdgeProtocol(self._config, self.state)
 
     def _stop_listening(self) -> list[socket.socket]:
-        """Closes the socket, and gives the connections that waited in its queue.
-
-        A handshake that is between its first and its last packet just then is lost, unless the kernel hands it to
-        another socket of the port (net.ipv4.tcp_migrate_req).
-        """
+        """Closes the socket, and gives the connections that waited in its queue."""
         waiting: list[socket.socket] = []
         bound, self._bound = self._bound, None
         if bound is None or self._server is None:
@@ -137,11 +143,7 @@ class Server:
 
     async def _emptied(self, seconds: float, at_once: asyncio.Event | None) -> None:
         """Waits until no connection is left, at most so long."""
-        events = [self.state.emptied] if at_once is None else [self.state.emptied, at_once]
-        waits = [asyncio.ensure_future(each.wait()) for each in events]
-        await asyncio.wait(waits, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
-        for each in waits:
-            each.cancel()
+        await _first([self.state.emptied] if at_once is None else [self.state.emptied, at_once], seconds)
 
 
 class Lifespan:
@@ -186,6 +188,14 @@ class Lifespan:
         message = answer.result()
         if message["type"] == f"{what}.failed":
             raise TinyDancerError(what, message.get("message", ""), "correct this and start again")
+
+
+async def _first(events: list[asyncio.Event], seconds: float) -> None:
+    """Waits until one of the events has happened, at most so long."""
+    waits = [asyncio.ensure_future(each.wait()) for each in events]
+    await asyncio.wait(waits, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
 
 
 def _not_cancelled(record: logging.LogRecord) -> bool:

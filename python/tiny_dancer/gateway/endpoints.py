@@ -124,9 +124,7 @@ async def _answer(
 
 def _models(gateway: Gateway, caller: Caller) -> dict[str, Any]:
     """``/v1/models``: what a client may name, as OpenAI lists it, with what routing knows beside it."""
-    data = [
-        _describe(name, target) for name, target in gateway.serving.names.items() if _visible(target, caller)
-    ]
+    data = [_describe(name, target) for name, target in gateway.serving.names.items() if _visible(target, caller)]
     return {"object": "list", "data": data}
 
 
@@ -214,7 +212,7 @@ async def _decision(gateway: Gateway, caller: Caller, id: str) -> dict[str, Any]
     record = await _find(gateway, caller, id)
     ids = [record.decision_id or record.id]
     feedback = await asyncio.to_thread(gateway.storage.feedback_history, decision_ids=ids, limit=100)
-    found = _plain(msgspec.to_builtins(record))
+    found: dict[str, Any] = _plain(msgspec.to_builtins(record))
     found["object"] = "decision"
     found["request_id"], found["id"] = record.id, ids[0]
     found["feedback"] = [
@@ -235,7 +233,10 @@ async def _give_feedback(gateway: Gateway, caller: Caller, body: bytes) -> dict[
         meant = 1.0 if given.label == "good" else 0.0
         if score is not None and (score >= 0.5) != (meant >= 0.5):
             raise GatewayError(
-                400, f"The score {score} contradicts the label '{given.label}'.", param="label", code="invalid_value"
+                400,
+                f"The score {score} contradicts the label '{given.label}'.",
+                param="label",
+                code="invalid_value",
             )
         score = meant if score is None else score
     if score is None:
@@ -264,10 +265,10 @@ async def _find(gateway: Gateway, caller: Caller, id: str) -> RequestRecord:
         for written in (False, True):
             if written:
                 gateway.accounting.flush(_PATIENCE)
-            for name in ("decision_id", "response_id", "request_id"):
-                found = gateway.storage.request_history(**{name: id}, limit=1)
-                if found:
-                    return found[0]
+            history = gateway.storage.request_history
+            found = history(decision_id=id, limit=1) or history(response_id=id, limit=1)
+            if found := found or history(request_id=id, limit=1):
+                return found[0]
         return None
 
     try:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway import sse
-from tiny_dancer.gateway.client import CallError, Phase
+from tiny_dancer.gateway.clients.base import CallError, Phase
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.proxy import Attempts, Streaming, Whole, forwarded, settle
 from tiny_dancer.gateway.requests import OPTION_HEADERS, parse
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 
     from tiny_dancer.gateway.access import Caller
-    from tiny_dancer.gateway.choose import Plan
     from tiny_dancer.gateway.app import Gateway
+    from tiny_dancer.gateway.choose import Plan
     from tiny_dancer.gateway.requests import Incoming
     from tiny_dancer.gateway.serving import Serving
     from tiny_dancer.gateway.upstreams.base import Endpoint, Events
@@ -321,7 +321,9 @@ class Exchange:
             confidence=None if decision is None else decision.confidence,
             scores=None if decision is None else decision.scores,
             role="chat" if plan is None else plan.role,
-            session="" if incoming is None or not incoming.options.session else hash_query(incoming.options.session),
+            session=""
+            if incoming is None or not incoming.options.session
+            else hash_query(incoming.options.session),
             stream=incoming is not None and incoming.stream,
             attempts=done.calls,
             fallbacks=done.fallbacks,
@@ -395,4 +397,6 @@ def _text(value: bytes | None) -> str | None:
 
 def _value(text: str) -> bytes:
     """A header's value: names of models may be any text, headers may not."""
-    return text.encode("ascii", "backslashreplace") if text.isprintable() else repr(text).encode("ascii", "replace")
+    return (
+        text.encode("ascii", "backslashreplace") if text.isprintable() else repr(text).encode("ascii", "replace")
+    )

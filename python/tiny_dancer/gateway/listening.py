@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import ipaddress
 import socket
+import struct
 import sys
 from dataclasses import dataclass
 
@@ -14,6 +17,17 @@ BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it (net.core.somaxconn)."""
 
 _KEEP_ALIVE_SECONDS = 60
+_SO_ATTACH_FILTER = 26
+# Classic BPF, which sees a packet from its TCP header on: drop what has the flag SYN, keep everything else.
+_NO_SYN = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # load the flags
+        (0x45, 0, 1, 0x02),  # is SYN set?
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # keep
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,7 @@ class Bound:
 
     Attributes:
         address: with the port that was free, where any was asked for.
-        sockets: one per process, inheritable.
+        sockets: one per process.
         shared: whether another process listens there as well.
     """
 
@@ -106,6 +120,21 @@ def bind(address: Address, field: str, *, count: int = 1) -> Bound:
     return Bound(address, sockets, shared)
 
 
+def stop_handshakes(listening: socket.socket) -> None:
+    """Has the kernel begin no connection here any more; those begun are finished.
+
+    Whoever closes a listening socket while a connection is between its first and its last packet loses it. A first
+    packet that is dropped instead is sent again after a second, and then answered by another socket of the port.
+    Where this cannot be done (it is Linux's), nothing is.
+    """
+    if sys.platform != "linux":
+        return
+    program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+    pointer = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
+    with contextlib.suppress(OSError):
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+
+
 def _open(family: socket.AddressFamily, address: Address) -> socket.socket:
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -119,7 +148,6 @@ def _open(family: socket.AddressFamily, address: Address) -> socket.socket:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address.host == "::" else 1)
         opened.bind((address.host, address.port))
         opened.setblocking(False)
-        opened.set_inheritable(True)
     except OSError:
         opened.close()
         raise

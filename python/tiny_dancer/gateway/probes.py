@@ -132,9 +132,10 @@ def _failed(name: str, url: str, error: PyreqwestError) -> tuple[str, str]:
     last = causes[-1] if causes else ""
     where, at = urlsplit(url), f"upstreams.{name}"
     server = f"{where.hostname}:{where.port or (443 if where.scheme == 'https' else 80)}"
-    if isinstance(error, ConnectTimeoutError):
+    # The transport calls every timeout that; only the causes say whether there was a connection.
+    if isinstance(error, ConnectTimeoutError) and "client error (Connect)" in causes:
         return f"no connection to {server} in time", "is the server up, and reachable from here?"
-    if isinstance(error, RequestTimeoutError):
+    if isinstance(error, ConnectTimeoutError | RequestTimeoutError):
         return f"{server} does not answer in time", "is the server up? is something else listening there?"
     if isinstance(error, ConnectError):
         if "refused" in last:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tiny_dancer.gateway import attempts, sse
 from tiny_dancer.gateway.attempts import Failure
-from tiny_dancer.gateway.client import CallError
+from tiny_dancer.gateway.clients.base import CallError, read_error
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.resilience import Category
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tiny_dancer.gateway.choose import Plan
-    from tiny_dancer.gateway.client import Reply
+    from tiny_dancer.gateway.clients.base import Reply
     from tiny_dancer.gateway.config import Retries
     from tiny_dancer.gateway.deployments import Deployment, Route, ServedModel
     from tiny_dancer.gateway.requests import Incoming
@@ -172,12 +172,12 @@ class Proxy:
     ) -> Whole | Streaming:
         """One call. A stream that has begun stays admitted until :func:`settle`."""
         route = deployment.routes[incoming.endpoint]
-        headers = [*route.headers, *extra] if extra else route.headers
+        headers = extra
         span = None
         if trace is not None:
             span = trace.attempt(deployment.model, deployment.server.name, deployment.server.settings.kind)
             if span.traceparent is not None:
-                headers = [pair for pair in headers if pair[0] not in ("traceparent", "tracestate")]
+                headers = [pair for pair in extra if pair[0] not in ("traceparent", "tracestate")]
                 headers.append(("traceparent", span.traceparent))
                 if span.tracestate is not None:
                     headers.append(("tracestate", span.tracestate))
@@ -226,11 +226,9 @@ def settle(deployment: Deployment, token: int, category: Category | None, *, can
     deployment.leave()
 
 
-async def _whole(
-    deployment: Deployment, route: Route, headers: Sequence[tuple[str, str]], body: bytes
-) -> Whole:
+async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[str, str]], body: bytes) -> Whole:
     try:
-        status, answered, found = await deployment.server.client.whole(route.url, headers, body)
+        status, answered, found = await deployment.server.client.whole(route.target, headers, body)
     except CallError as error:
         raise attempts.of_call(error, route.dialect.path != "/responses") from error
     if status >= 400:
@@ -248,13 +246,13 @@ async def _stream(
 ) -> Streaming:
     repeatable = route.dialect.path != "/responses"
     try:
-        reply = await deployment.server.client.stream(route.url, headers, body)
+        reply = await deployment.server.client.stream(route.target, headers, body)
     except CallError as error:
         raise attempts.of_call(error, repeatable) from error
     try:
         if reply.status >= 400:
-            error = route.dialect.failure(reply.status, await reply.error_body())
-            raise attempts.of_status(_with_headers(error, reply.headers), reply.headers)
+            refused = route.dialect.failure(reply.status, await read_error(reply))
+            raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
         if not kind.startswith("text/event-stream"):
             raise attempts.of_answer(f"{kind[:100] or 'no content type'} in place of a stream")

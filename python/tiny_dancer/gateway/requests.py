@@ -251,8 +251,8 @@ def _read(decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw, param: str, expe
 
 
 def _is_filled_list(raw: msgspec.Raw) -> bool:
-    view = memoryview(raw)
-    return view[:1] == b"[" and bytes(view[1:64]).lstrip()[:1] != b"]"
+    start = bytes(memoryview(raw)[:64])
+    return start.startswith(b"[") and not start[1:].lstrip().startswith(b"]")
 
 
 def _chat_messages(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:

@@ -21,8 +21,9 @@ import msgspec
 from tiny_dancer._version import __version__
 from tiny_dancer.errors import MissingExtraError, TinyDancerError
 from tiny_dancer.gateway.config_check import load_gateway
+from tiny_dancer.gateway.derived import keys_required
 from tiny_dancer.gateway.listening import Bound, bind, parse_address
-from tiny_dancer.gateway.watching import changes, check_reload
+from tiny_dancer.gateway.watching import changes, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -79,6 +80,7 @@ class _Gateway:
     ) -> None:
         self._config, self._folder, self._path = config, folder, path
         self._clients, self._health = clients, health
+        self._stamp = None if path is None else stamp(path)
         self._reload_error: str | None = None
         self._orders: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._end, self._at_once = asyncio.Event(), asyncio.Event()
@@ -100,7 +102,7 @@ class _Gateway:
         if self._health is not None:
             health = Server(HealthApp(self._asked_for_health), self._config.limits)
             await health.start(self._health.sockets[0])
-        for line in _announcement(self._config, self._clients, self._health):
+        for line in announcement(self._config, self._clients, self._health):
             log.info(line)
         _notify("READY=1")
         background = [asyncio.ensure_future(self._obey()), asyncio.ensure_future(self._watch())]
@@ -148,7 +150,7 @@ class _Gateway:
 
     async def _watch(self) -> None:
         if self._path is not None:
-            async for _ in changes(self._path):
+            async for _ in changes(self._path, self._stamp):
                 self._orders.put_nowait(self._reload)
 
     async def _reload(self) -> None:
@@ -157,7 +159,6 @@ class _Gateway:
             return
         try:
             config = load_gateway(self._path)
-            check_reload(self._config, config)
             await self._service.reload(config)
         except TinyDancerError as error:
             self._reload_error = str(error)
@@ -178,14 +179,7 @@ class _Gateway:
             log.info("%d workers replaced", self._config.workers)
 
 
-def keys_required(config: GatewayConfig) -> bool:
-    """Whether a client needs an API key: ``auto`` lets in without one whoever is on this machine."""
-    if config.access.keys == "auto":
-        return not parse_address(config.listen, "listen").loopback
-    return config.access.keys == "required"
-
-
-def _announcement(config: GatewayConfig, clients: Bound, health: Bound | None) -> list[str]:
+def announcement(config: GatewayConfig, clients: Bound, health: Bound | None) -> list[str]:
     """What an operator wants to know at the start."""
     workers = f", {config.workers} workers" if config.workers > 1 else ""
     lines = [

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway import config
-from tiny_dancer.gateway.client import UpstreamClient
+from tiny_dancer.gateway.clients.connect import connect
 from tiny_dancer.gateway.deployments import Deployment, ServedModel, UpstreamServer
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.routing.resilient import ResilientRouter
@@ -106,7 +106,7 @@ class Serving:
         """
         self.config = settings
         self.servers = {
-            name: _kept_server(name, upstream, before) or UpstreamServer(name, upstream, UpstreamClient(upstream))
+            name: _kept_server(name, upstream, before) or UpstreamServer(name, upstream, connect(upstream))
             for name, upstream in settings.upstreams.items()
         }
         self.models = {name: self._model(name, model, before) for name, model in settings.models.items()}

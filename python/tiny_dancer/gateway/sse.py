@@ -58,23 +58,11 @@ def data_of(event: bytes) -> bytes:
     """What an event's ``data`` lines say, joined by line feeds; empty where it has none (a comment, a ping)."""
     if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and event.find(b"\r") < 0:
         return event[6:-2]
-    lines = [line[5:].removeprefix(b" ") for line in _lines(event) if line.startswith(b"data:")]
-    return lines[0] if len(lines) == 1 else b"\n".join(lines)
-
-
-def event_name(event: bytes) -> bytes:
-    """What an event's last ``event`` line says; empty where it has none (then it is a ``message``)."""
-    name = b""
-    for line in _lines(event):
-        if line.startswith(b"event:"):
-            name = line[6:].removeprefix(b" ")
-    return name
+    lines = event.removeprefix(_BYTE_ORDER_MARK).splitlines()
+    said = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+    return said[0] if len(said) == 1 else b"\n".join(said)
 
 
 def event(data: bytes, name: bytes = b"") -> bytes:
     """An event with this one line of data (JSON has no line ends), and this name unless it is empty."""
     return b"event: %b\ndata: %b\n\n" % (name, data) if name else b"data: %b\n\n" % data
-
-
-def _lines(event: bytes) -> list[bytes]:
-    return event.removeprefix(_BYTE_ORDER_MARK).splitlines()

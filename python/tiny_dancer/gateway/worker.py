@@ -44,7 +44,13 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
-    """Finish and end; said twice: end at once. Answered by the end of the process."""
+    """Finish and end; said twice: end at once. Answered by the end of the process.
+
+    Attributes:
+        last: no other worker goes on with the socket.
+    """
+
+    last: bool
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -58,6 +64,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 Message = Start | Reload | Report | Drain
+_FILES = 1 << 16
 _LENGTH = struct.Struct("!I")
 
 
@@ -126,10 +133,10 @@ class Worker:
         """How all workers stand: this one."""
         return [self.snapshot()]
 
-    async def stop(self, at_once: asyncio.Event) -> None:
+    async def stop(self, at_once: asyncio.Event, *, last: bool = True) -> None:
         """Finishes what has arrived, as :meth:`Server.drain`, then writes what was counted and closes."""
         self._gateway.drain()
-        await self._server.drain(self._config.limits.drain, at_once)
+        await self._server.drain(self._config.limits.drain, at_once, last=last)
         await self._lifespan.stop()
 
 
@@ -142,20 +149,34 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def allow_many_files() -> None:
-    """Raises the soft limit of open files to the hard one: each request needs two, and usual is 1,024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Raises the soft limit of open files, usually 1,024: each request under way has two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+class _End:
+    """How a worker is told to end.
+
+    Attributes:
+        last: no other worker goes on with the socket.
+    """
+
+    def __init__(self) -> None:
+        self.drain, self.at_once = asyncio.Event(), asyncio.Event()
+        self.last = False
+
+    def ask(self, last: bool) -> None:
+        """To finish; asked again, to end at once."""
+        self.last = last
+        (self.at_once if self.drain.is_set() else self.drain).set()
 
 
 async def _serve(control: socket.socket, bound: socket.socket) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=control)
-    drain, at_once = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        (at_once if drain.is_set() else drain).set()
-
-    loop.add_signal_handler(signal.SIGTERM, end)
+    end = _End()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.ask, False)
     start = msgspec.msgpack.decode(await receive(reader), type=Start)
     try:
         worker = Worker(start.config, Path(start.folder), start.worker)
@@ -166,18 +187,18 @@ async def _serve(control: socket.socket, bound: socket.socket) -> None:
         return
     write(writer, Done())
     listening = asyncio.ensure_future(_listen(worker, reader, writer, end))
-    await drain.wait()
-    await worker.stop(at_once)
+    await end.drain.wait()
+    await worker.stop(end.at_once, last=end.last)
     listening.cancel()
 
 
-async def _listen(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: Any) -> None:
+async def _listen(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: _End) -> None:
     """Does what the supervisor says; ends with it."""
     try:
         while True:
             message = msgspec.msgpack.decode(await receive(reader), type=Message)
             if isinstance(message, Drain):
-                end()
+                end.ask(message.last)
             elif isinstance(message, Report):
                 write(writer, worker.snapshot())
             elif isinstance(message, Reload):
@@ -188,7 +209,7 @@ async def _listen(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.
                 else:
                     write(writer, Done())
     except (asyncio.IncompleteReadError, ConnectionError):
-        end()
+        end.ask(last=True)
 
 
 def _refusal(error: TinyDancerError) -> Done:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tiny_dancer.errors import ConfigError, TinyDancerError
+from tiny_dancer.gateway import shared_limits
+from tiny_dancer.gateway.derived import limits_path
 from tiny_dancer.gateway.health import WorkerSnapshot
 from tiny_dancer.gateway.worker import Done, Drain, Reload, Report, Start, receive, write
 
@@ -69,10 +71,10 @@ class _Child:
             where = f"process {self.process.pid}"
             raise ConfigError(where, f"no answer in {seconds:g} s", "see what it wrote above") from None
 
-    def drain(self) -> None:
-        """Has it finish and end; called again, end at once."""
+    def drain(self, *, last: bool) -> None:
+        """Has it finish and end; called again, end at once. Whether it is the last with its socket."""
         if not self._reading.done():
-            write(self._writer, Drain())
+            write(self._writer, Drain(last=last))
 
     def kill(self) -> None:
         """Ends it as it is."""
@@ -127,6 +129,7 @@ class Supervisor:
         Raises:
             TinyDancerError: one cannot start; none runs then.
         """
+        shared_limits.create(limits_path(self._config, self._folder))
         started = await asyncio.gather(*map(self._spawn, self._places), return_exceptions=True)
         for place, child in zip(self._places, started, strict=True):
             if isinstance(child, _Child):
@@ -174,7 +177,7 @@ class Supervisor:
                 old = place.child
                 self._put(place, fresh)
                 if old is not None:
-                    self._retire(old)
+                    self._retire(old, last=False)
 
     async def snapshots(self) -> list[WorkerSnapshot]:
         """Of every worker that serves."""
@@ -190,14 +193,14 @@ class Supervisor:
         for place in self._places:
             place.bound.close()
             if place.child is not None:
-                self._retire(place.child)
+                self._retire(place.child, last=True)
         hurry = asyncio.ensure_future(at_once.wait())
         everything = asyncio.gather(*self._retiring.values())
         waits: list[asyncio.Future[Any]] = [everything, hurry]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         if not everything.done():
             for child in list(self._retiring):
-                child.drain()
+                child.drain(last=True)
         await everything
         hurry.cancel()
 
@@ -252,8 +255,8 @@ class Supervisor:
                 except TinyDancerError as error:
                     log.error("worker %d cannot start: %s; trying again", place.number, error)
 
-    def _retire(self, child: _Child) -> None:
-        child.drain()
+    def _retire(self, child: _Child, *, last: bool) -> None:
+        child.drain(last=last)
         task = asyncio.ensure_future(self._ended(child))
         self._retiring[child] = task
         task.add_done_callback(lambda _: self._retiring.pop(child))

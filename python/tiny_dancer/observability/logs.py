@@ -120,7 +120,9 @@ class RequestLog:
         self._use(os.dup(1 if name == "stdout" else 2))
 
     def _open(self, path: Path) -> None:
-        self._use(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Not blocking: a named pipe that nobody reads is refused instead of waited for.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._use(os.open(path, flags, 0o600))
 
     def _use(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -6,6 +6,7 @@ https://www.w3.org/TR/trace-context/
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tiny_dancer._version import __version__
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer as OpenTelemetryTracer
 
     from tiny_dancer.types import RequestRecord
+
+_PATIENCE = 2.0  # seconds that the collector has for the last spans
 
 
 class Tracer:
@@ -56,7 +59,8 @@ class Tracer:
         self._provider = TracerProvider(
             resource=resource, sampler=ParentBased(TraceIdRatioBased(sample)), shutdown_on_exit=False
         )
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
+        self._exporter = OTLPSpanExporter(endpoint)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("tiny_dancer", __version__)
         self._propagator = TraceContextTextMapPropagator()
 
@@ -88,8 +92,13 @@ class Tracer:
         return RequestTrace(self._tracer, span, operation)
 
     def shutdown(self) -> None:
-        """Sends what is left and ends the thread; blocks for seconds where the collector does not answer."""
-        self._provider.shutdown()
+        """Sends what is left and ends the thread; waits for a collector that does not answer, but not long."""
+        # By itself it would try again, or wait for an answer, for its whole time limit: 10 seconds.
+        last = Thread(target=self._provider.shutdown, name="tiny-dancer traces, shutdown", daemon=True)
+        last.start()
+        last.join(_PATIENCE)
+        if last.is_alive():
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 class RequestTrace:
@@ -140,7 +149,7 @@ class AttemptTrace:
     """One call to an upstream.
 
     Attributes:
-        traceparent: header to send with it, in place of the client's.
+        traceparent: header to send with it, in place of the client's; None where ``OTEL_SDK_DISABLED`` is set.
         tracestate: header to send with it, in place of the client's; None for none.
     """
 

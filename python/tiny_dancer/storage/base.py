@@ -160,8 +160,9 @@ class Storage(Protocol):
     def record_requests(self, records: Sequence[RequestRecord]) -> None:
         """Keeps requests of a gateway, all or none; of one id and time the first stays.
 
-        What no database can hold is replaced rather than refused: NUL and lone surrogates by U+FFFD, counts
-        outside [0, 2**53] by the nearest in it, numbers that are not finite by None, or 0 where there must be one.
+        What cannot be is replaced rather than refused, for it comes from clients and upstreams: NUL and lone
+        surrogates by U+FFFD, tokens outside [0, 2**40] by the nearest in it, costs below 0 by 0, numbers that are
+        not finite by None, or 0 where there must be one.
         """
         ...
 
@@ -192,7 +193,7 @@ class Storage(Protocol):
         """Requests with ``since <= time < until`` summed up, in the order of the groups.
 
         Raises:
-            OptionError: ``by`` is none of ``day``, ``model``, ``key``, ``route``.
+            OptionError: ``by`` is none of ``day``, ``model``, ``key``, ``route``, ``all``.
         """
         ...
 

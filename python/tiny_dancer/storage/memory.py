@@ -251,10 +251,10 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[RequestRecord, ...]:
         """Requests with ``since <= time < until`` and the ids given, newest first."""
-        ids = {"decision_id": decision_id, "response_id": response_id, "id": request_id}
-        given = requests.check_history(since, until, key, ids, limit)
+        fields = {"decision_id": decision_id, "response_id": response_id, "id": request_id, "key": key}
+        wanted = requests.check_history(since, until, fields, limit)
         with self._open_lock():
-            return self._requests.history(since, until, key, given, limit)
+            return self._requests.history(since, until, wanted, limit)
 
     def spend(self, *, since: float) -> dict[str, Spend]:
         """What each key has used since a time."""
@@ -306,7 +306,7 @@ class MemoryStorage:
                 [row for row in self._routing.values() if _within(row.time, since, until)],
                 [row for row in self._feedback.values() if _within(row.time, since, until)],
                 [row for row in self._outcomes.values() if _within(row.time, since, until)],
-                len(self._requests.history(since, until, None, {}, None)),
+                len(self._requests.history(since, until, {}, None)),
             )
 
     def apply_retention(

@@ -12,7 +12,7 @@ from typing import Literal
 from tiny_dancer.errors import AccessError
 from tiny_dancer.storage.check import amount, integer, stored_text, utc_seconds
 
-SummaryBy = Literal["day", "model", "key", "route"]
+SummaryBy = Literal["day", "model", "key", "route", "all"]
 
 _HEXADECIMAL = frozenset(string.hexdigits.lower())
 
@@ -99,14 +99,14 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class RequestSummary:
-    """Sums over the requests of one day, model, key or route.
+    """Sums over the requests of one day, model, key or route, or over all.
 
     Spend and baseline can only be compared over the same requests: ``cost`` and ``baseline_cost`` are both over
     those that have both, which ``compared`` counts.
 
     Attributes:
         group: the UTC day (``2026-11-21``), the model that served, the key's id, or ``router/routed_by``; empty
-            where no model served or no key was used.
+            where no model served, no key was used, and for all.
         requests: all of them.
         errors: those of status 400 or above.
         input_tokens: of prompts, those cached included.
@@ -139,3 +139,13 @@ class RequestSummary:
     ttft: float | None
     feedback: int
     score: float | None
+
+    @property
+    def saved(self) -> float:
+        """USD less than the strongest model would have cost; below 0 where routing cost more."""
+        return self.baseline_cost - self.cost
+
+    @property
+    def saved_share(self) -> float | None:
+        """:attr:`saved` as a share of the baseline; None where that is 0."""
+        return self.saved / self.baseline_cost if self.baseline_cost else None

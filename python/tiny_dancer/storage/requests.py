@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,40 +23,38 @@ if TYPE_CHECKING:
 
 # Seconds.
 DAY = 86_400
-GROUPS = ("day", "model", "key", "route")
-# Every integer up to it is a float too, so that sums of either kind agree.
-_LARGEST = 2**53
+GROUPS = ("day", "model", "key", "route", "all")
+# Tokens of one request: no model takes so many, and sums of millions of them stay within 64 bits.
+MOST_TOKENS = 2**40
 
 _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
     "reason", "role", "session", "error", "query_hash", "query_text",
 )  # fmt: skip
-_COUNTS = (
-    "status", "level", "attempts", "fallbacks", "input_tokens", "output_tokens", "cached_tokens",
-)  # fmt: skip
-_NUMBERS = ("confidence", "cost", "baseline_cost", "ttft")
-
-Number = TypeVar("Number", int, float)
+_COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
+_AMOUNTS = ("cost", "baseline_cost")
+_NUMBERS = ("confidence", "ttft")
 
 
 def fitting(record: RequestRecord) -> RequestRecord:
     """The record as every database can hold it: the account of a request must not fail for what a client sent.
 
-    Characters no database holds (NUL, lone surrogates) become U+FFFD, counts outside [0, 2**53] the nearest in it,
-    numbers that are not finite None, or 0 where there must be one.
+    Characters no database holds (NUL, lone surrogates) become U+FFFD, tokens outside [0, 2**40] the nearest in it,
+    costs below 0 become 0, numbers that are not finite None, or 0 where there must be one.
     """
     changes: dict[str, Any] = {}
     for field in _TEXTS:
         text = getattr(record, field)
-        if text is not None and not text.isprintable():
-            clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-            changes[field] = clean.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if text is not None:
+            changes[field] = _storable(text)
     for field in _COUNTS:
-        changes[field] = min(max(getattr(record, field), 0), _LARGEST)
-    for field in _NUMBERS:
+        changes[field] = min(max(int(getattr(record, field)), 0), MOST_TOKENS)
+    for field in (*_AMOUNTS, *_NUMBERS):
         value = getattr(record, field)
         if value is not None and not math.isfinite(value):
             changes[field] = None
+        elif value is not None and field in _AMOUNTS:
+            changes[field] = max(value, 0.0)
     changes["latency"] = record.latency if math.isfinite(record.latency) else 0.0
     changes["time"] = min(max(record.time, 0.0), LATEST) if math.isfinite(record.time) else 0.0
     return msgspec.structs.replace(record, **changes)
@@ -64,14 +63,13 @@ def fitting(record: RequestRecord) -> RequestRecord:
 def hashed_ids(records: Iterable[RequestRecord]) -> bytes:
     """CRC-32 of every id, response id and decision id that is there, 4 bytes each, little-endian."""
     crc = zlib.crc32
-    return b"".join(
-        [
-            crc(id.encode()).to_bytes(4, "little")
-            for record in records
-            for id in (record.id, record.response_id, record.decision_id)
-            if id is not None
-        ]
-    )
+    hashes = [
+        crc(id.encode())
+        for record in records
+        for id in (record.id, record.response_id, record.decision_id)
+        if id is not None
+    ]
+    return struct.pack(f"<{len(hashes)}I", *hashes)
 
 
 def check_summary(by: SummaryBy, since: float | None, until: float | None) -> None:
@@ -82,21 +80,29 @@ def check_summary(by: SummaryBy, since: float | None, until: float | None) -> No
 
 
 def check_history(
-    since: float | None, until: float | None, key: str | None, ids: Mapping[str, str | None], limit: int | None
+    since: float | None, until: float | None, wanted: Mapping[str, str | None], limit: int | None
 ) -> dict[str, str]:
-    """What requests are looked for by.
+    """What requests are looked for by: fields of a record and the text each must have.
 
     Returns:
-        Fields of a record that have an id, and the id; of those given.
+        Those that are not None, as they would be stored.
 
     Raises:
         OptionError: one of the arguments is not what it should be.
     """
     check.history(since, until, None, limit)
-    for field, value in (("key", key), *ids.items()):
+    for field, value in wanted.items():
         if value is not None and not isinstance(value, str):
             raise OptionError(field, type(value).__name__, "give text")
-    return {field: id for field, id in ids.items() if id is not None}
+    return {field: _storable(value) for field, value in wanted.items() if value is not None}
+
+
+def _storable(text: str) -> str:
+    if text.isprintable():
+        return text
+    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    # By way of UTF-16, where only a surrogate that stands alone is an error.
+    return clean.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class RequestRows:
@@ -120,8 +126,7 @@ class RequestRows:
         self,
         since: float | None,
         until: float | None,
-        key: str | None,
-        ids: Mapping[str, str],
+        wanted: Mapping[str, str],
         limit: int | None,
     ) -> tuple[RequestRecord, ...]:
         """Requests, newest first."""
@@ -129,8 +134,7 @@ class RequestRows:
             row
             for row in reversed(self._rows.values())
             if _within(row.time, since, until)
-            and (key is None or row.key == key)
-            and all(getattr(row, field) == id for field, id in ids.items())
+            and all(getattr(row, field) == text for field, text in wanted.items())
         ]
         return tuple(sorted(found, key=lambda row: row.time, reverse=True)[:limit])
 
@@ -195,6 +199,8 @@ def _group(record: RequestRecord, by: SummaryBy) -> str:
         return datetime.fromtimestamp(record.time, UTC).strftime("%Y-%m-%d")
     if by == "route":
         return f"{record.router}/{record.routed_by}" if record.router else record.routed_by
+    if by == "all":
+        return ""
     return record.model if by == "model" else record.key
 
 

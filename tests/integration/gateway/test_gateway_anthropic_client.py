@@ -56,8 +56,9 @@ def upstream_of(model: str, cheap: Upstream, strong: Upstream) -> Upstream:
 def test_messages(client: anthropic.Anthropic, cheap: Upstream, strong: Upstream, model: str) -> None:
     upstream = upstream_of(model, cheap, strong)
     upstream.script(Behaviour(cached_tokens=20))
+    extra = {"temperature": 0.5}
     answer = client.messages.create(
-        model=model, max_tokens=64, system="Be kind.", temperature=0.5, messages=MESSAGES
+        model=model, max_tokens=64, system="Be kind.", messages=MESSAGES, extra_body=extra
     )
     assert answer.content[0].type == "text"
     assert answer.content[0].text == ANSWER

@@ -28,8 +28,12 @@ PHASES = {
 }
 
 
+@pytest.mark.usefixtures("either_client")
 @pytest.mark.parametrize("phase", PHASES)
-def test_the_upstream_learns_that_the_client_left(gateway: Serving, cheap: Upstream, phase: str) -> None:
+def test_the_upstream_learns_that_the_client_left(
+    start: Callable[..., Serving], cheap: Upstream, phase: str
+) -> None:
+    gateway = start()
     body, behaviour = PHASES[phase]
     cheap.script(behaviour)
     with raw_request(gateway, body) as connection:

@@ -8,7 +8,7 @@ import pytest
 from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.serving import EASY, HARD, LARGE, SMALL
 
-from tiny_dancer.routing.resilient import ResilientRouter
+from tiny_dancer import Router, _core
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,20 +157,28 @@ def test_a_conversation_stays_where_its_prompt_is_cached(
     assert turn(gateway, 2, 0.3) == ("large" if sticky else "small")
 
 
-def test_a_router_that_breaks_leaves_the_default_model(
-    start: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("gone", ["engine", "features", "encoder and features"])
+def test_a_router_that_breaks_fails_open(
+    start: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
-    gateway = start(default_model="large")
+    gateway = start()
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the engine is broken")
 
-    monkeypatch.setattr(ResilientRouter, "route", broken)
+    monkeypatch.setattr(Router, "route", broken)
+    if "features" in gone:
+        monkeypatch.setattr(_core, "featurise", broken)
+    if "encoder" in gone:
+        monkeypatch.setattr(_core, "encode", broken)
     for number in range(20):
-        answer = gateway.chat(f"{EASY} {number}", model="auto")
+        answer = gateway.chat(f"{HARD} {number}", model="auto")
         assert answer.status_code == 200, answer.text
+        assert answer.headers["x-td-level"] == ("2" if gone == "engine" else "3")
         assert answer.headers["x-td-model"] == "large"
     assert gateway.chat(model="small").headers["x-td-model"] == "small"
+    monkeypatch.undo()
+    assert gateway.gateway.status().ready
 
 
 def test_decisions_can_be_looked_up(gateway: Serving) -> None:

@@ -34,7 +34,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     settings.model.path = str(file)
     settings.n_ctx = 1024
     settings.n_parallel = 1
-    settings.cpuparams.n_threads = 2
+    settings.cpuparams.n_threads = 1
+    settings.cpuparams_batch.n_threads = 1
     settings.port = 0
     settings.warmup = False
     settings.verbosity = 0

@@ -20,12 +20,13 @@ SCRIPT = Path(__file__).with_name("client.mjs")
 
 
 @pytest.fixture(scope="session")
-def node_folder(request: pytest.FixtureRequest) -> Path:
+def node_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where node finds the SDK."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("needs node and npm")
-    folder: Path = request.config.cache.mkdir("openai-node")
+    cache = getattr(request.config, "cache", None)
+    folder = tmp_path_factory.mktemp("node") if cache is None else cache.mkdir("openai-node")
     if not (folder / "node_modules" / "openai" / "package.json").exists():
         command = [
             npm,

@@ -1,20 +1,17 @@
-"""Who is let in, by keys in a real database; and money, against a model that knows every cent."""
+"""Who is let in, by keys in a real database, and for how much."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tiny_dancer.errors import StorageError
 from tiny_dancer.gateway import access as access_module
-from tiny_dancer.gateway.access import Access, Caller
+from tiny_dancer.gateway.access import Access
+from tiny_dancer.gateway.caller import _duration
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.keys import NewKey, make_key
 from tiny_dancer.storage import MemoryStorage, SqliteStorage
@@ -233,8 +230,6 @@ def test_tokens_are_charged_afterwards_and_their_refusals_cost_no_request(
     ("seconds", "words"), [(0.0, "0ms"), (0.1201, "121ms"), (6.15, "6.2s"), (12.0, "12s"), (60.5, "1m1s")]
 )
 def test_durations_are_written_as_openai_does(seconds: float, words: str) -> None:
-    from tiny_dancer.gateway.caller import _duration
-
     assert _duration(seconds) == words.encode()
 
 
@@ -292,104 +287,6 @@ def test_a_reading_begun_before_midnight_does_not_spend_the_new_day(storage: Sql
     access.admit(ada.secret)
 
 
-class Money(RuleBasedStateMachine):
-    """Two workers, the queue before storage, and midnight: what is spent is refused, what is left is not."""
-
-    DAY, MONTH = 40.0, 100.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = Clock()
-        self.storage = MemoryStorage()
-        self.key = make_key("ada", daily_budget=self.DAY, monthly_budget=self.MONTH, now=NOON)
-        self.storage.insert_api_key(self.key.key)
-        self.settled = self.clock.monotonic()
-        self.access = Access(
-            self.storage,
-            required=True,
-            settled=lambda: self.settled,
-            clock=self.clock,
-            monotonic=self.clock.monotonic,
-        )
-        self.access.refresh()
-        self.caller = self.access._callers[self.key.key.id]
-        self.queue: list[RequestRecord] = []
-        self.mine: list[RequestRecord] = []
-        self.theirs: list[RequestRecord] = []
-        self.known = 0  # of theirs, at the last refresh
-        self.exact = True
-
-    def record(self, cost: float) -> RequestRecord:
-        return request(f"{len(self.mine)}/{len(self.theirs)}", self.key.key.id, cost, self.clock.now)
-
-    @rule(seconds=st.sampled_from([0.0, 0.01, 0.2, 3.0, 5000.0, 86_400.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.now += seconds
-
-    @rule(cost=st.sampled_from([0.0, 0.5, 7.0, 30.0]))
-    def a_request_ends(self, cost: float) -> None:
-        record = self.record(cost)
-        self.mine.append(record)
-        self.queue.append(record)
-        self.caller.charge(10, cost)
-        self.exact = False
-
-    @rule(cost=st.sampled_from([1.0, 20.0]))
-    def another_worker_spends(self, cost: float) -> None:
-        record = self.record(cost)
-        self.theirs.append(record)
-        self.storage.record_requests([record])
-        self.exact = False
-
-    @rule(count=st.integers(1, 3))
-    def some_are_written(self, count: int) -> None:
-        batch, self.queue = self.queue[:count], self.queue[count:]
-        self.storage.record_requests(batch)
-        if not self.queue:
-            self.clock.now += 0.001
-            self.settled = self.clock.monotonic()
-
-    @rule()
-    def storage_is_read(self) -> None:
-        self.access.refresh()
-        self.known = len(self.theirs)
-        self.exact = not self.queue and self.settled >= self.clock.monotonic() - 0.001
-
-    def spent(self, records: list[RequestRecord]) -> tuple[float, float]:
-        day = self.clock.now - self.clock.now % 86_400
-        month = datetime.fromtimestamp(self.clock.now, UTC).replace(
-            day=1, hour=0, minute=0, second=0, microsecond=0
-        )
-        return (
-            sum(each.cost or 0 for each in records if each.time >= day),
-            sum(each.cost or 0 for each in records if each.time >= month.timestamp()),
-        )
-
-    def admitted(self) -> bool:
-        try:
-            self.access.admit(self.key.secret)
-        except GatewayError as error:
-            assert error.code == "insufficient_quota"
-            return False
-        return True
-
-    @invariant()
-    def what_is_known_to_be_spent_is_refused(self) -> None:
-        day, month = self.spent(self.mine + self.theirs[: self.known])
-        if day >= self.DAY or month >= self.MONTH:
-            assert not self.admitted()
-
-    @invariant()
-    def what_is_left_is_not(self) -> None:
-        day, month = self.spent(self.mine + self.theirs)
-        if self.exact and day < self.DAY and month < self.MONTH:
-            assert self.admitted()
-
-
-Money.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-test_money = Money.TestCase
-
-
 def test_hours_without_storage_do_not_fill_memory(clock: Clock) -> None:
     ada = make_key("ada", daily_budget=1e6, now=NOON)
     access = opened(MemoryStorage(), clock, ada)
@@ -397,11 +294,6 @@ def test_hours_without_storage_do_not_fill_memory(clock: Clock) -> None:
     for _ in range(10_000):
         clock.now += 0.001
         caller.charge(1, 0.5)
-    assert len(caller._charges) <= 41, "ten seconds, four entries each"
+    # Ten seconds, four entries in each; not one for all, which would never be old enough to be forgotten.
+    assert 35 <= len(caller._charges) <= 41
     assert caller._spent_day == 5000.0
-
-
-def test_everybody_is_nobody_in_particular() -> None:
-    assert isinstance(Caller(Clock(), Clock()), Caller)
-    assert re.fullmatch(r"td-[A-Za-z0-9_-]{43}", make_key("x").secret)
-    assert make_key("x").secret not in repr(make_key("x"))

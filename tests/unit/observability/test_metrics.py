@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.observability.records import MODELS, NAMES, RECORDS, record, scrape, total
 
@@ -30,7 +30,12 @@ def observed(*records: RequestRecord, names: Names = NAMES) -> Metrics:
     return metrics
 
 
-@given(st.lists(RECORDS, max_size=30))
+def series_of(snapshot: MetricsSnapshot) -> dict[tuple[str, ...], tuple[float, list[int]]]:
+    return {(name, *one.labels): (one.value, one.counts) for name, all in snapshot.families.items() for one in all}
+
+
+@settings(max_examples=50)
+@given(st.lists(RECORDS, max_size=20))
 def test_a_scrape_says_what_was_observed(records: list[RequestRecord]) -> None:
     found = scrape(observed(*records).snapshot())
     priced = [one for one in records if one.cost is not None]
@@ -71,8 +76,8 @@ def test_a_scrape_says_what_was_observed(records: list[RequestRecord]) -> None:
 @given(st.lists(RECORDS, max_size=20), st.lists(RECORDS, max_size=20))
 def test_processes_add_up(one: list[RequestRecord], other: list[RequestRecord]) -> None:
     merged = merge([observed(*one).snapshot(), observed(*other).snapshot()])
-    assert scrape(merged) == scrape(observed(*one, *other).snapshot())
-    assert scrape(merge([MetricsSnapshot(), merged])) == scrape(merged)
+    assert series_of(merged) == series_of(observed(*one, *other).snapshot())
+    assert series_of(merge([MetricsSnapshot(), merged])) == series_of(merged)
 
 
 @given(st.lists(RECORDS, max_size=10))
@@ -87,8 +92,9 @@ def test_a_snapshot_does_not_change() -> None:
     metrics = observed(record())
     before = metrics.snapshot()
     metrics.observe([record()])
-    assert total(scrape(before), "tiny_dancer_requests_total") == 1
-    assert total(scrape(metrics.snapshot()), "tiny_dancer_requests_total") == 2
+    for snapshot, requests in ((before, 1), (metrics.snapshot(), 2)):
+        assert total(scrape(snapshot), "tiny_dancer_requests_total") == requests
+        assert total(scrape(snapshot), f"{DURATION}_count") == requests
 
 
 INVENTED = ("endpoint", "key", "asked", "model", "upstream", "router", "routed_by", "role", "session", "error")
@@ -118,10 +124,11 @@ def test_a_configuration_of_very_many_names_is_bounded() -> None:
     metrics = Metrics(Names(models=models, upstreams={"here": "openai"}))
     metrics.observe([record(asked=asked, model=model) for asked in models[:60] for model in models[:60]])
     metrics.observe([record(asked=model, model=model) for model in models])
-    found = scrape(metrics.snapshot())
-    assert len(found["tiny_dancer_spend_usd_total"]) == LABEL_VALUES + 1
-    assert len(found[f"{DURATION}_count"]) == SERIES + 1
-    assert total(found, f"{DURATION}_count") == total(found, "tiny_dancer_requests_total") == 4_600
+    families = metrics.snapshot().families
+    assert len(families["tiny_dancer_spend_usd_total"]) == LABEL_VALUES + 1
+    assert len(families[DURATION]) == SERIES + 1
+    assert sum(sum(series.counts) for series in families[DURATION]) == 4_600
+    assert sum(series.value for series in families["tiny_dancer_requests_total"]) == 4_600
 
 
 def test_a_reload_keeps_counts_and_learns_names() -> None:

@@ -182,9 +182,11 @@ def _result(message: chat.Tool, place: str) -> dict[str, Any]:
 
 
 def _blocks(content: Any, place: str) -> list[dict[str, Any]]:
+    """Without texts that are empty, which Anthropic refuses, unless that leaves nothing."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    return [_block(part, f"{place}.content[{index}]") for index, part in enumerate(content)]
+    blocks = [_block(part, f"{place}.content[{index}]") for index, part in enumerate(content)]
+    return [block for block in blocks if block.get("text") != ""] or blocks
 
 
 def _block(part: chat.Text | chat.Refusal | chat.Image | chat.File, place: str) -> dict[str, Any]:
@@ -278,8 +280,9 @@ def _definition(tool: chat.ToolDefinition, place: str) -> dict[str, Any]:
 def _output(rest: dict[str, Raw], body: dict[str, Any]) -> None:
     """``response_format`` and ``reasoning_effort``, which share ``output_config``.
 
-    A model told to reason decides itself when and how much (``adaptive``), as OpenAI's do. Anthropic's models
-    before 4.6 know only a budget of tokens, and refuse; for those clients can send Anthropic's own ``thinking``.
+    A model told to reason decides itself when and how much (``adaptive``), as OpenAI's do; one that has to call a
+    tool may not think first, but can make an effort. Anthropic's models before 4.6 know only a budget of tokens,
+    and refuse; for those clients can send Anthropic's own ``thinking``.
     """
     config: dict[str, Any] = {}
     raw = rest.pop("reasoning_effort", None)
@@ -289,7 +292,8 @@ def _output(rest: dict[str, Raw], body: dict[str, Any]) -> None:
             raise refusal("reasoning_effort", "Anthropic has none, low, medium, high, xhigh and max")
         if effort != "none":
             config["effort"] = effort
-        if "thinking" not in rest:
+        forced = body.get("tool_choice", {}).get("type") in ("any", "tool")
+        if "thinking" not in rest and not forced:
             body["thinking"] = {"type": "disabled" if effort == "none" else "adaptive"}
     raw = rest.pop("response_format", None)
     if raw is not None:

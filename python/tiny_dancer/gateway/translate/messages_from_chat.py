@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from tiny_dancer.gateway import sse
 from tiny_dancer.gateway.translate import failures
 from tiny_dancer.gateway.translate.fields import ABSENT, encode, parse, present
-from tiny_dancer.gateway.translate.usage import OpenAIUsage, as_anthropic
+from tiny_dancer.gateway.translate.usage import OpenAIUsage
 from tiny_dancer.gateway.upstreams.base import Answer
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def response(body: bytes) -> Answer:
         block = {"type": "tool_use", "id": call.id or _tool_use_id(), "name": function.name or ""}
         content.append({**block, "input": Raw(arguments.encode())})
     reason, sequence = _stop(choice, bool(message.tool_calls), bool(message.refusal))
-    usage = None if read.usage is None else read.usage.plain()
+    usage = read.usage or OpenAIUsage()
     answer = {
         "id": read.id or _message_id(),
         "type": "message",
@@ -110,9 +110,9 @@ def response(body: bytes) -> Answer:
         "content": content,
         "stop_reason": reason,
         "stop_sequence": sequence,
-        "usage": as_anthropic(usage),
+        "usage": usage.anthropic(),
     }
-    return Answer(encode(answer), usage, read.id)
+    return Answer(encode(answer), None if read.usage is None else usage.plain(), read.id)
 
 
 class MessageEvents:
@@ -127,6 +127,7 @@ class MessageEvents:
         self.id: str | None = None
         self.content = False
         self.finished = False
+        self._counted = OpenAIUsage()
         self._model = ""
         self._blocks = 0
         self._open: Literal["text", "thinking", "tool_use"] | None = None
@@ -148,7 +149,7 @@ class MessageEvents:
         self.id = self.id or read.id
         self._model = self._model or read.model or ""
         if read.usage is not None:
-            self.usage = read.usage.plain()
+            self._counted, self.usage = read.usage, read.usage.plain()
         given = b""
         for choice in read.choices or ():
             if choice.index == 0:
@@ -235,7 +236,7 @@ class MessageEvents:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": as_anthropic(self.usage),
+            "usage": self._counted.anthropic(),
         }
         return _event("message_start", message=message)
 
@@ -249,7 +250,7 @@ class MessageEvents:
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         return (
             self._begin()
-            + _event("message_delta", delta=delta, usage=as_anthropic(self.usage))
+            + _event("message_delta", delta=delta, usage=self._counted.anthropic())
             + _event("message_stop")
         )
 

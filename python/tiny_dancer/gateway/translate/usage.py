@@ -46,7 +46,10 @@ class AnthropicUsage(Struct):
             "prompt_tokens": plain.input_tokens,
             "completion_tokens": plain.output_tokens,
             "total_tokens": plain.input_tokens + plain.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": plain.cached_tokens},
+            "prompt_tokens_details": {
+                "cached_tokens": plain.cached_tokens,
+                "cache_write_tokens": _count(self.cache_creation_input_tokens),
+            },
         }
         if self.output_tokens_details is not None:
             thinking = _count(self.output_tokens_details.thinking_tokens)
@@ -56,6 +59,7 @@ class AnthropicUsage(Struct):
 
 class _PromptDetails(Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class OpenAIUsage(Struct):
@@ -67,20 +71,19 @@ class OpenAIUsage(Struct):
 
     def plain(self) -> Usage:
         """In the gateway's form."""
-        details = self.prompt_tokens_details
-        cached = 0 if details is None else _count(details.cached_tokens)
-        return Usage(_count(self.prompt_tokens), _count(self.completion_tokens), cached)
+        details = self.prompt_tokens_details or _PromptDetails()
+        return Usage(_count(self.prompt_tokens), _count(self.completion_tokens), _count(details.cached_tokens))
 
-
-def as_anthropic(usage: Usage | None) -> dict[str, int]:
-    """As Anthropic's messages say it; zeros where the upstream did not say."""
-    usage = usage or Usage()
-    return {
-        "input_tokens": max(usage.input_tokens - usage.cached_tokens, 0),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": usage.cached_tokens,
-        "output_tokens": usage.output_tokens,
-    }
+    def anthropic(self) -> dict[str, int]:
+        """As Anthropic's messages say it."""
+        details = self.prompt_tokens_details or _PromptDetails()
+        cached, written = _count(details.cached_tokens), _count(details.cache_write_tokens)
+        return {
+            "input_tokens": max(_count(self.prompt_tokens) - cached - written, 0),
+            "cache_creation_input_tokens": written,
+            "cache_read_input_tokens": cached,
+            "output_tokens": _count(self.completion_tokens),
+        }
 
 
 def _count(tokens: int | None) -> int:

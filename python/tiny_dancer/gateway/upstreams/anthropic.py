@@ -40,6 +40,13 @@ class _Started(Struct):
     usage: AnthropicUsage = field(default_factory=AnthropicUsage)
 
 
+class _Thinking(Struct):
+    """A block, as far as it shows whether it is thinking that somebody has signed."""
+
+    type: str = ""
+    signature: str | None = None
+
+
 class _Event(Struct):
     type: str = ""
     message: _Started | None = None
@@ -48,7 +55,10 @@ class _Event(Struct):
 
 _message: Final = msgspec.json.Decoder(_Message)
 _event: Final = msgspec.json.Decoder(_Event)
-_turns: Final = msgspec.json.Decoder(list[dict[str, Any]])
+_turns: Final = msgspec.json.Decoder(list[Raw])
+_turn: Final = msgspec.json.Decoder(dict[str, Raw])
+_block: Final = msgspec.json.Decoder(_Thinking)
+_UNSIGNED: Final = _Thinking("thinking", "")
 
 
 class _Messages:
@@ -176,26 +186,27 @@ def headers(upstream: config.Upstream) -> list[tuple[str, str]]:
     return [(name, value) for name, value in own if name not in configured] + list(upstream.headers.items())
 
 
-def _signed(messages: Raw) -> Any:
+def _signed(messages: Raw) -> Raw | list[Raw]:
     """The conversation without thinking that has no signature: Anthropic would refuse all of it.
 
-    Such thinking is another vendor's; see :mod:`~tiny_dancer.gateway.translate.messages_from_chat`.
+    Such thinking is another vendor's; see :mod:`~tiny_dancer.gateway.translate.messages_from_chat`. Turns without
+    it stay as they came. What cannot be read is sent on: Anthropic says what is wrong with it.
     """
     try:
         turns = parse(bytes(messages), _turns)
+        kept = [turn for raw in turns if bytes(turn := _signed_turn(raw))]
     except ValueError:
-        return messages  # Anthropic says what is wrong with it
-    signed = []
-    for turn in turns:
-        content = turn.get("content")
-        if isinstance(content, list) and any(map(_unsigned, content)):
-            content = [block for block in content if not _unsigned(block)]
-            if not content:
-                continue
-            turn["content"] = content
-        signed.append(turn)
-    return signed
+        return messages
+    return messages if kept == turns else kept
 
 
-def _unsigned(block: Any) -> bool:
-    return isinstance(block, dict) and block.get("type") == "thinking" and block.get("signature") == ""
+def _signed_turn(raw: Raw) -> Raw:
+    """The turn without such thinking; empty where that leaves nothing."""
+    if b'"signature"' not in bytes(raw):
+        return raw
+    turn = parse(bytes(raw), _turn)
+    blocks = parse(bytes(turn["content"]), _turns) if "content" in turn else []
+    kept = [block for block in blocks if parse(bytes(block), _block) != _UNSIGNED]
+    if len(kept) == len(blocks):
+        return raw
+    return Raw(encode(turn | {"content": kept})) if kept else Raw(b"")

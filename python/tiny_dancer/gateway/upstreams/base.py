@@ -56,7 +56,7 @@ class Events(Protocol):
         usage: as far as the upstream has said.
         id: the upstream's id of the answer.
         content: whether an event the client can see has been fed: from then on no other model may take over.
-        finished: whether the upstream said that this is the end (``[DONE]``, ``message_stop``, ``response.completed``).
+        finished: whether the upstream said that this is the end (``[DONE]``, ``message_stop`` …).
     """
 
     usage: Usage | None
@@ -100,7 +100,7 @@ class Dialect(Protocol):
             model: what the upstream calls the model.
 
         Raises:
-            GatewayError: 400; the client asks for something this upstream's protocol cannot say. It names the field.
+            GatewayError: 400; the client asks for something this protocol cannot say. It names the field.
         """
         ...
 

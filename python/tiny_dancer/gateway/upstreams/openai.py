@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstreams.base import Dialect, Endpoint, Events
 
 _encode = msgspec.json.Encoder().encode
+_ABSENT: Final = msgspec.Raw(b"null")
 
 
 class _Details(msgspec.Struct):
@@ -53,9 +54,9 @@ class _Body(msgspec.Struct):
 
     id: str | None = None
     usage: _Usage | None = None
-    choices: msgspec.Raw | None = None
-    output: msgspec.Raw | None = None
-    data: msgspec.Raw | None = None
+    choices: msgspec.Raw = _ABSENT
+    output: msgspec.Raw = _ABSENT
+    data: msgspec.Raw = _ABSENT
 
 
 class _Chunk(msgspec.Struct):
@@ -64,7 +65,7 @@ class _Chunk(msgspec.Struct):
     id: str | None = None
     usage: _Usage | None = None
     choices: list[msgspec.Raw] | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _ABSENT
 
 
 class _ResponseEvent(msgspec.Struct):
@@ -98,7 +99,7 @@ class PassThrough:
     def response(self, body: bytes) -> Answer:
         """The same body."""
         read = _body(body)
-        if read.choices is None and read.output is None and read.data is None:
+        if read.choices == _ABSENT and read.output == _ABSENT and read.data == _ABSENT:
             raise ValueError("neither choices, output nor data in the answer")
         return Answer(body, None if read.usage is None else read.usage.plain(), read.id)
 
@@ -137,7 +138,7 @@ class ChunkEvents:
             self.finished = True
             return event
         read = _chunk(data)
-        if read.error is not None and not self.content:
+        if read.error != _ABSENT and not self.content:
             raise ValueError(f"an error in place of a stream: {bytes(read.error)[:200]!r}")
         if self.id is None:
             self.id = read.id
@@ -147,7 +148,7 @@ class ChunkEvents:
                 return b""
         self.content = True
         if read.usage is None and not self._wants_usage:
-            # Servers that are asked for usage say null in every other chunk. Inside a string the quotes are escaped.
+            # Servers asked for usage say null in every other chunk. Inside a string the quotes are escaped.
             return event.replace(b',"usage":null', b"")
         return event
 

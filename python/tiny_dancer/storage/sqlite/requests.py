@@ -31,6 +31,7 @@ _HASHES = 3000
 # What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
 _UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
 _GROUPS: Mapping[str, str] = {
+    "all": "''",
     "day": "strftime('%Y-%m-%d', request.time, 'unixepoch')",
     "model": "request.model",
     "key": "request.key",
@@ -45,11 +46,12 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     """Adds requests; of one id and time the first stays."""
     before = connection.execute("SELECT coalesce(max(number), 0) FROM request").get
     assert isinstance(before, int)
+    if _has_nul(records):
+        records = [fitting(record) for record in records]
     try:
-        _refuse_nul(records)
-        with connection:  # a savepoint
-            connection.executemany(_INSERT, map(_row, records))
+        connection.executemany(_INSERT, map(_row, records))
     except _UNFIT:
+        # Those before the one that does not fit are there, and stay as they are.
         records = [fitting(record) for record in records]
         connection.executemany(_INSERT, map(_row, records))
     connection.execute(
@@ -69,15 +71,9 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
         connection.execute("INSERT INTO request_ids (first, hashes) VALUES (?, ?)", (before + 1, hashes))
 
 
-def _refuse_nul(records: Sequence[RequestRecord]) -> None:
-    """SQLite would take NUL: only the fields a client or an upstream writes can have it.
-
-    Raises:
-        OverflowError: there is one.
-    """
-    for each in records:
-        if "\0" in f"{each.id}{each.asked}{each.response_id}{each.error}{each.query_text}":
-            raise OverflowError
+def _has_nul(records: Sequence[RequestRecord]) -> bool:
+    """Whether a field that a client or an upstream writes has NUL, which SQLite would take."""
+    return any("\0" in f"{each.id}{each.asked}{each.response_id}{each.error}{each.query_text}" for each in records)
 
 
 def _row(record: RequestRecord) -> tuple[Any, ...]:
@@ -100,20 +96,17 @@ def request_history(
     connection: apsw.Connection,
     since: float | None,
     until: float | None,
-    key: str | None,
-    ids: Mapping[str, str],
+    wanted: Mapping[str, str],
     limit: int | None,
 ) -> tuple[RequestRecord, ...]:
-    """Requests, newest first; ``ids``: columns that have an id, and the id."""
-    condition, values = of_time(since, until)
-    if key is not None:
-        condition += " AND request.key = ?"
-        values.append(key)
-    for column, id in ids.items():
+    """Requests, newest first; ``wanted``: columns, and the text each must have."""
+    condition, values = of_time(since, until, "request.time")
+    for column, text in wanted.items():
         condition += f" AND request.{column} = ?"
-        values.append(id)
+        values.append(text)
     table = "request"
     bound: list[Any] = [*values]
+    ids = [text for column, text in wanted.items() if column != "key"]
     if ids:
         # CROSS keeps the order: the few rows that match, then the requests of each.
         table = (
@@ -122,17 +115,13 @@ def request_history(
             f"{2**63 - 1})"
         )
         condition += " AND instr(block.hashes, ?)"
-        bound.append(_hash(next(iter(ids.values()))))
+        bound.append(zlib.crc32(ids[0].encode()).to_bytes(4, "little"))
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM {table} WHERE {condition} "
         "ORDER BY request.time DESC, request.number DESC LIMIT ?",
         (*bound, -1 if limit is None else limit),
     )
     return tuple(_record(row) for row in rows)
-
-
-def _hash(id: str) -> bytes:
-    return zlib.crc32(id.encode("utf-8", "surrogatepass")).to_bytes(4, "little")
 
 
 def _record(row: tuple[Any, ...]) -> RequestRecord:

@@ -231,10 +231,10 @@ class SqliteStorage:
         limit: int | None = 10_000,
     ) -> tuple[RequestRecord, ...]:
         """Requests with ``since <= time < until`` and the ids given, newest first."""
-        ids = {"decision_id": decision_id, "response_id": response_id, "id": request_id}
-        given = check_history(since, until, key, ids, limit)
+        fields = {"decision_id": decision_id, "response_id": response_id, "id": request_id, "key": key}
+        wanted = check_history(since, until, fields, limit)
         with self._reading() as connection:
-            return requests.request_history(connection, since, until, key, given, limit)
+            return requests.request_history(connection, since, until, wanted, limit)
 
     def spend(self, *, since: float) -> dict[str, Spend]:
         """What each key has used since a time."""

@@ -1,0 +1,185 @@
+"""`tiny-dancer savings`."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from tiny_dancer.cli.arguments import Json
+from tiny_dancer.cli.db_database import Database
+from tiny_dancer.cli.output import check_target, console, print_json, say, write_file
+from tiny_dancer.errors import OptionError
+
+if TYPE_CHECKING:
+    from tiny_dancer.storage import RequestSummary, SqliteStorage
+
+HELP = """What a gateway spent, and what the strongest model alone would have cost.
+
+Spend and baseline are over the same requests: those with a price for both. How many have none is said.
+
+Example: tiny-dancer savings gateway.db --by model --days 30 --plot savings.html"""
+
+
+class By(StrEnum):
+    """What to sum up by; a route is a router and what in it decided."""
+
+    DAY = "day"
+    MODEL = "model"
+    KEY = "key"
+    ROUTE = "route"
+
+
+def savings(
+    database: Database,
+    by: Annotated[By, typer.Option(help="Sum up by UTC day, model that served, API key, or route.")] = By.DAY,
+    days: Annotated[float | None, typer.Option(help="Only requests of the last so many days.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only requests from this UTC date on, 2026-11-01.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw spend, baseline and savings by day: .svg, .png or .html.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    from tiny_dancer.cli.savings_plot import FORMATS, draw
+    from tiny_dancer.storage import SqliteStorage
+
+    start = _start(days, since)
+    if plot is not None:
+        check_target(plot)
+        if plot.suffix.lower() not in FORMATS:
+            raise OptionError("plot", plot, f"give a file that ends in {', '.join(FORMATS)}")
+    with SqliteStorage(database, create=False) as storage:
+        whole = storage.request_summary(by="all", since=start)
+        groups = storage.request_summary(by=by.value, since=start)
+        by_day = storage.request_summary(by="day", since=start)
+        names = _key_names(storage) if by is By.KEY else {}
+    if json:
+        print_json(
+            {"by": by.value, "since": start, "total": _plain(whole), "groups": [_plain((g,)) for g in groups]}
+        )
+    elif not whole:
+        say(f"{database}: no requests{'' if start is None else ' in this time'}")
+    else:
+        console().print(_table(by, groups, whole[0], names))
+        say(*verdict(whole[0]))
+    if plot is not None and whole:
+        write_file(plot, draw(plot.suffix.lower(), by_day, verdict(whole[0])))
+        if not json:
+            say(f"{plot}: written")
+
+
+def verdict(total: RequestSummary) -> list[str]:
+    """What was saved or lost, and what could not be compared, in sentences."""
+    lines = []
+    if total.compared:
+        baseline = f"the strongest model alone would have cost {money(total.baseline_cost)}"
+        spent = f"spent {money(total.cost)} where {baseline}"
+        share = "" if total.saved_share is None else f" ({abs(total.saved_share):.1%})"
+        if money(total.cost) == money(total.baseline_cost):
+            lines.append(f"saved nothing: {spent}, over {total.compared:,} requests")
+        elif total.saved > 0:
+            lines.append(f"saved {money(total.saved)}{share}: {spent}, over {total.compared:,} requests")
+        else:
+            lines.append(f"LOST {money(-total.saved)}{share}: {spent}, over {total.compared:,} requests")
+    else:
+        lines.append("no request has both a price and a baseline: nothing can be compared")
+    if total.unpriced:
+        also = f"; {money(total.other_cost)} of known spend is among them" if total.other_cost else ""
+        lines.append(f"{total.unpriced:,} requests have no price or no baseline and are left out{also}")
+    return lines
+
+
+def money(value: float) -> str:
+    """USD with four figures at least."""
+    return f"{value:,.{_decimals(abs(value))}f} USD"
+
+
+def _decimals(size: float) -> int:
+    """So many that an amount of this size shows four figures; two at least."""
+    return min(max(3 - math.floor(math.log10(size)), 2), 12) if size else 2
+
+
+def _start(days: float | None, since: str | None) -> float | None:
+    """UTC seconds from which on requests count."""
+    if days is not None and since is not None:
+        raise OptionError("since", since, "give --since or --days, not both")
+    if days is not None:
+        if not 0 < days < math.inf:
+            raise OptionError("days", days, "give a number of days above 0")
+        return max(time.time() - 86_400 * days, 0.0)
+    if since is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise OptionError("since", since, "give a date, 2026-11-01, or a time, 2026-11-01T12:00") from None
+    found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if found < 0:
+        raise OptionError("since", since, "give a date from 1970 on")
+    return found
+
+
+def _key_names(storage: SqliteStorage) -> dict[str, str]:
+    return {key.id: f"{key.name} ({key.id})" for key in storage.api_keys()}
+
+
+def _plain(summaries: tuple[RequestSummary, ...]) -> dict[str, Any] | None:
+    """The first of them as JSON values, or None."""
+    for each in summaries:
+        return {**msgspec.to_builtins(each), "saved": each.saved, "saved_share": each.saved_share}
+    return None
+
+
+def _table(by: By, groups: tuple[RequestSummary, ...], total: RequestSummary, names: dict[str, str]) -> Table:
+    table = Table(show_footer=True, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(by.value, footer="all", overflow="fold", min_width=10)
+    decimals = _decimals(max(total.cost, total.baseline_cost))
+    score = total.feedback > 0
+    for title, cell in zip(_HEADERS, _cells(total, decimals), strict=True):
+        if score or title != "score":
+            table.add_column(title, footer=cell, justify="right", no_wrap=True)
+    for each in groups:
+        name = names.get(each.group, each.group) or _NOBODY[by]
+        table.add_row(_printable(name), *_cells(each, decimals)[: len(table.columns) - 1])
+    return table
+
+
+_HEADERS = ("requests", "failed", "tokens in", "out", "spent", "strongest", "saved", "", "unpriced", "score")
+_NOBODY = {By.DAY: "", By.MODEL: "(none served)", By.KEY: "(no key)", By.ROUTE: "(not routed)"}
+
+
+def _cells(summary: RequestSummary, decimals: int) -> list[str]:
+    """One for each of ``_HEADERS``."""
+    amounts = (summary.cost, summary.baseline_cost, summary.saved)
+    share = summary.saved_share
+    return [
+        f"{summary.requests:,}",
+        f"{summary.errors:,}",
+        _short(summary.input_tokens),
+        _short(summary.output_tokens),
+        *(f"{amount:,.{decimals}f}" if summary.compared else "" for amount in amounts),
+        f"{share:.1%}" if summary.compared and share is not None else "",
+        f"{summary.unpriced:,}",
+        "" if summary.score is None else f"{summary.score:.2f}",
+    ]
+
+
+def _short(count: int) -> str:
+    """A number of tokens, in millions or thousands where it is large."""
+    if count >= 1_000_000:
+        return f"{count / 1e6:,.2f} M"
+    return f"{count / 1e3:,.1f} k" if count >= 10_000 else f"{count:,}"
+
+
+def _printable(text: str) -> Text:
+    """A name, without terminal codes or markup."""
+    return Text("".join(each if each.isprintable() else " " for each in text))

@@ -1,0 +1,374 @@
+"""The gateway's own description, OpenAPI 3.1: what it reads itself. What it only passes on is left open.
+
+Field by field it follows the structs: their docstrings are its descriptions.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from tiny_dancer._version import __version__
+from tiny_dancer.gateway.requests import OPTION_HEADERS, Options
+from tiny_dancer.types import Decision, Guarantee, RequestRecord
+
+_NUMBER: Final = {"type": "number"}
+_TEXT: Final = {"type": "string"}
+_TEXTS: Final = {"type": "array", "items": _TEXT}
+_OR_NULL: Final = {"type": ["number", "null"]}
+_TEXT_OR_NULL: Final = {"type": ["string", "null"]}
+# By annotation. What cannot be known is null: JSON has no NaN.
+_TYPES: Final[dict[str, dict[str, Any]]] = {
+    "str": _TEXT,
+    "str | None": _TEXT_OR_NULL,
+    "int": {"type": "integer"},
+    "bool": {"type": "boolean"},
+    "float": _OR_NULL,
+    "float | None": _OR_NULL,
+    "tuple[str, ...]": _TEXTS,
+    "Mapping[str, float]": {"type": "object", "additionalProperties": _OR_NULL},
+    "Mapping[str, float] | None": {"type": ["object", "null"], "additionalProperties": _OR_NULL},
+    "Mapping[str, float | None] | None": {"type": ["object", "null"], "additionalProperties": _OR_NULL},
+    "Guarantee | None": {"anyOf": [{"$ref": "#/components/schemas/Guarantee"}, {"type": "null"}]},
+}
+_RANGES: Final[dict[str, dict[str, Any]]] = {
+    "max_cost": {"type": "number", "minimum": 0},
+    "min_quality": {"type": "number", "minimum": 0, "maximum": 1},
+    "max_latency": {"type": "number", "minimum": 0},
+    "threshold": {"type": "number", "minimum": -1, "maximum": 1},
+    "pin": {"type": "string", "minLength": 1},
+    "session": {"type": "string", "minLength": 1},
+    "exclude": {"type": "array", "items": {"type": "string", "minLength": 1}},
+    "role": {"enum": ["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]},
+    "policy": {"enum": ["cost", "quality", "balanced"]},
+}
+_ROLES: Final = ["system", "developer", "user", "assistant", "tool", "function"]
+_STATUSES: Final[dict[str, str]] = {
+    "400": "The request cannot be served as it stands: broken JSON, a field missing or of another type, "
+    "constraints that no model meets. `param` names the field.",
+    "401": "No API key, or one that is unknown, revoked or expired.",
+    "403": "The key may not use this model.",
+    "404": "There is no such model, or nothing has this id.",
+    "408": "The request arrived too slowly.",
+    "413": "The body is too large.",
+    "415": "The body is compressed.",
+    "429": "A limit of the key or a budget is reached; `retry-after` says when to come back.",
+    "431": "The headers are too large.",
+    "502": "The model's server cannot be reached, refuses the gateway's key, or sent what cannot be read.",
+    "503": "No deployment of the model takes requests now, or the database does not answer.",
+    "504": "The model's server did not answer in time.",
+    "4XX": "Of the model's server, with its status and code (`context_length_exceeded` …).",
+    "5XX": "Of the model's server, after retries and fallbacks.",
+}
+_EVERYWHERE: Final = ("400", "401", "408", "413", "429", "431", "503")
+_RESPONSE_HEADERS: Final[dict[str, str]] = {
+    "x-request-id": "The upstream's id of the request, or the gateway's own.",
+    "x-td-model": "Name of the model that served.",
+    "x-td-decision": "Id to ask /v1/decisions/{id} about, and to give feedback on.",
+    "x-td-reason": "Why this model.",
+    "x-td-routed-by": "Who chose it: learned, client, override, session, default …",
+    "x-td-cost": "USD, where the model has a price; not on streams, whose cost is known at their end.",
+    "x-td-fallbacks": "Models that failed before it.",
+    "x-td-level": "Fallback level of the decision, where it is not 0.",
+    "retry-after": "Seconds to wait.",
+}
+
+
+@cache
+def openapi_document() -> bytes:
+    """The document as JSON."""
+    return msgspec.json.encode(_document())
+
+
+def _document() -> dict[str, Any]:
+    content = {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]}
+    message = {
+        "type": "object",
+        "properties": {"role": {"enum": _ROLES}, "content": content},
+        "required": ["role"],
+    }
+    messages = {"type": "array", "minItems": 1, "items": message}
+    block = {"type": "object", "properties": {"type": _TEXT}, "required": ["type"]}
+    said = {
+        "type": "object",
+        "properties": {
+            "role": {"enum": ["user", "assistant"]},
+            "content": {"anyOf": [_TEXT, {"type": "array", "items": block}]},
+        },
+        "required": ["role", "content"],
+    }
+    items = {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}, "minItems": 1}]}
+    prompt = {"anyOf": [_TEXT, {"type": "array", "minItems": 1}]}
+    stream = {"stream": {"type": ["boolean", "null"]}}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tiny Dancer gateway",
+            "version": __version__,
+            "description": "OpenAI's API, and Anthropic's messages, with each call at the model that is worth it.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{}, {"key": []}],
+        "paths": {
+            "/v1/chat/completions": _call("Chat", {"messages": messages, **stream}),
+            "/v1/completions": _call("Text completion (legacy)", {"prompt": prompt, **stream}),
+            "/v1/responses": _call("Response", {"input": items, **stream}),
+            "/v1/embeddings": _call("Embeddings, of the model named", {"input": prompt}),
+            "/v1/messages": _call(
+                "Anthropic's messages",
+                {
+                    "messages": {**messages, "items": said},
+                    "max_tokens": {"type": "integer", "minimum": 1},
+                    **stream,
+                },
+                error="AnyError",
+            ),
+            "/v1/route": {"post": _route({"messages": messages, "input": items, "prompt": prompt})},
+            "/v1/feedback": {"post": _feedback()},
+            "/v1/models": {
+                "get": _operation("What clients may name", _json("Models"), ("400", "401", "429", "431", "503"))
+            },
+            "/v1/models/{model}": _by_id("model", "One of them", "Model"),
+            "/v1/decisions/{id}": _by_id(
+                "id", "What was decided, what it cost, and the feedback on it", "Decided"
+            ),
+            "/openapi.json": {"get": _operation("This document", {"schema": {"type": "object"}}, ("431",))},
+        },
+        "components": {
+            "schemas": _schemas(),
+            "headers": {name: {"description": text, "schema": _TEXT} for name, text in _RESPONSE_HEADERS.items()},
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A key of `tiny-dancer keys create`, where the gateway asks for one.",
+                }
+            },
+        },
+    }
+
+
+def _call(summary: str, contents: dict[str, Any], *, error: str = "Error") -> dict[str, Any]:
+    """An endpoint whose requests go to a model; all of ``contents`` but ``stream`` is required."""
+    forms: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    if "stream" in contents:
+        forms["text/event-stream"] = {}
+    answer = {
+        "description": "The model's answer, as it gave it; a stream where the request asks for one.",
+        "content": forms,
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _RESPONSE_HEADERS},
+    }
+    statuses = sorted({*_EVERYWHERE, "403", "404", "415", "502", "504", "4XX", "5XX"})
+    operation = _operation(summary, {}, statuses, error=error)
+    operation["responses"]["200"] = answer
+    operation["requestBody"] = _body(_request(contents, [each for each in contents if each != "stream"]))
+    operation["parameters"] = _option_headers()
+    return {"post": operation}
+
+
+def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    named = {"type": "string", "minLength": 1}
+    return {
+        "type": "object",
+        "properties": {
+            "model": {
+                **named,
+                "description": "A model's name or alias, auto, router-<name>, router-<name>-<threshold>, "
+                "router-cost, router-quality or router-balanced.",
+                "examples": ["auto"],
+            },
+            "models": {
+                "type": "array",
+                "items": named,
+                "description": "Models to try next, in this order. Without `model`, the first is the model.",
+            },
+            "td": {"anyOf": [{"$ref": "#/components/schemas/Options"}, {"type": "null"}]},
+            **contents,
+        },
+        "required": required,
+        "anyOf": [
+            {"required": ["model"]},
+            {"required": ["models"], "properties": {"models": {"minItems": 1}}},
+        ],
+        "description": "Every other field goes on to the model's server untouched.",
+    }
+
+
+def _route(contents: dict[str, Any]) -> dict[str, Any]:
+    operation = _operation("The decision alone, without a call", _json("Route"), [*_EVERYWHERE, "403", "404"])
+    body = _request({**contents, "tools": {"type": "array"}}, [])
+    body["anyOf"] = [{"required": [each]} for each in contents]
+    body["description"] = (
+        "A request to a model; without `model` it is auto. One of messages, input and prompt counts."
+    )
+    operation["requestBody"] = _body(body)
+    operation["parameters"] = _option_headers()
+    return operation
+
+
+def _feedback() -> dict[str, Any]:
+    operation = _operation("How good an answer was", _json("Feedback"), [*_EVERYWHERE, "404"])
+    properties = {
+        "id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Of an answer or a decision."},
+        "score": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        "label": {"enum": ["good", "bad", None], "description": "good is the score 1, bad 0."},
+        "text": {"type": ["string", "null"], "maxLength": 100_000},
+    }
+    operation["requestBody"] = _body(
+        {
+            "type": "object",
+            "properties": properties,
+            "required": ["id"],
+            "additionalProperties": False,
+            "anyOf": [
+                {"required": ["score"], "properties": {"score": {"type": "number"}}},
+                {"required": ["label"], "properties": {"label": {"type": "string"}}},
+            ],
+        }
+    )
+    return operation
+
+
+def _by_id(name: str, summary: str, schema: str) -> dict[str, Any]:
+    operation = _operation(summary, _json(schema), ("400", "401", "404", "429", "431", "503"))
+    operation["parameters"] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    ]
+    return {"get": operation}
+
+
+def _operation(
+    summary: str, content: dict[str, Any], statuses: tuple[str, ...] | list[str], *, error: str = "Error"
+) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": summary, "content": {"application/json": content}}}
+    for status in statuses:
+        responses[status] = {
+            "description": _STATUSES[status],
+            "content": {"application/json": _json(error)},
+            "headers": {"retry-after": {"$ref": "#/components/headers/retry-after"}},
+        }
+    return {"summary": summary, "responses": responses}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"schema": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def _option_headers() -> list[dict[str, Any]]:
+    """The headers that say what `td` says; where both do, `td` counts."""
+    described = _descriptions(Options)
+    found = []
+    for header, option in OPTION_HEADERS.items():
+        schema = _TEXT if option == "exclude" else _RANGES[option]
+        more = " Separated by commas." if option == "exclude" else ""
+        parameter = {"name": header.decode(), "in": "header", "required": False, "schema": schema}
+        found.append({**parameter, "description": described[option] + more})
+    return found
+
+
+def _schemas() -> dict[str, Any]:
+    described = _descriptions(Options)
+    options = {
+        name: {"anyOf": [schema, {"type": "null"}], "description": described[name]}
+        if name != "exclude"
+        else schema
+        for name, schema in _RANGES.items()
+    }
+    error = {
+        "type": "object",
+        "properties": {
+            "message": _TEXT,
+            "type": _TEXT,
+            "param": _TEXT_OR_NULL,
+            "code": {"type": ["string", "integer", "null"]},
+        },
+        "required": ["message", "type", "param", "code"],
+    }
+    plain_error = {
+        "type": "object",
+        "properties": {"type": _TEXT, "message": _TEXT},
+        "required": ["type", "message"],
+    }
+    model = {
+        "id": _TEXT,
+        "object": {"const": "model"},
+        "created": {"type": "integer"},
+        "owned_by": _TEXT,
+    }
+    listed = {
+        "object": {"const": "list"},
+        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Model"}},
+    }
+    decision, record = _of(Decision), _of(RequestRecord)
+    common = {
+        "object": {"const": "decision"},
+        "router": {**_TEXT_OR_NULL, "description": "Name of the router that decided; null where none did."},
+        "role": _TEXT,
+    }
+    told = {"score": _NUMBER, "text": _TEXT_OR_NULL, "time": _NUMBER}
+    return {
+        "Options": {"type": "object", "properties": options, "additionalProperties": False},
+        "Error": _object({"error": error}),
+        "AnyError": {
+            "anyOf": [
+                {"$ref": "#/components/schemas/Error"},
+                _object({"type": {"const": "error"}, "error": plain_error}),
+            ]
+        },
+        "Model": {
+            **_object(model),
+            "description": "For a model also: context_window, endpoints, roles, tags and its prices in USD.",
+        },
+        "Models": _object(listed),
+        "Guarantee": _object(_of(Guarantee)),
+        "Route": {
+            "type": "object",
+            "properties": {
+                **decision,
+                **common,
+                "models": {**_TEXTS, "description": "To be tried in this order."},
+            },
+            "required": ["id", "model", "models", "object", "reason", "role", "routed_by", "router"],
+            "description": "Scores, costs, confidence and so on only where a router decided.",
+        },
+        "Decided": _object(
+            {
+                **record,
+                "object": {"const": "decision"},
+                "request_id": _TEXT,
+                "feedback": {"type": "array", "items": _object(told)},
+            }
+        ),
+        "Feedback": _object({"object": {"const": "feedback"}, "id": _TEXT, "score": _NUMBER}),
+    }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _of(kind: type) -> dict[str, Any]:
+    """The fields of a struct, in JSON."""
+    described = _descriptions(kind)
+    return {
+        name: {**_TYPES[annotation], "description": described[name]}
+        for name, annotation in kind.__annotations__.items()
+    }
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """What the docstring says of each field."""
+    _, _, listed = (kind.__doc__ or "").partition("Attributes:\n")
+    found = dict.fromkeys(kind.__annotations__, "")
+    for name, text in re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", listed, re.MULTILINE):
+        plain = text.replace("``", "`").replace(":class:", "")
+        found[name] = re.sub(r"\bNone\b", "null", " ".join(plain.split()))
+    return found

@@ -1,0 +1,167 @@
+"""The gateway against its own description: whatever fits it, and whatever does not, gets an answer it describes.
+
+Never a 500. Schemathesis makes the requests; two stand-ins answer behind the gateway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tests.integration.gateway.serving import Serving
+
+from tiny_dancer.gateway.demo import LARGE, SMALL, demo_config, stand_ins
+from tiny_dancer.gateway.openapi import openapi_document
+from tiny_dancer.gateway.requests import OPTION_HEADERS, Options
+from tiny_dancer.types import Decision, RequestRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EXAMPLES = 75  # of each kind, for each operation
+NAMES = ["auto", SMALL, LARGE, "router-cost", "router-quality", "router-default-0.2"]
+CHECKS: list[Any] = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+DOCUMENT: dict[str, Any] = json.loads(openapi_document())
+# What is only read has next to nothing that could be malformed.
+OPERATIONS = [
+    (path, method, mode)
+    for path, found in DOCUMENT["paths"].items()
+    for method in found
+    for mode in GenerationMode
+    if mode is GenerationMode.POSITIVE or method == "post"
+]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with stand_ins(pause=0) as (small, large):
+        content = msgspec.to_builtins(demo_config(small, large))
+        content["log"] = {"requests": "off"}
+        # The stand-ins refuse what they do not understand; what is broken has to be the gateway.
+        content["breaker"] = {"threshold": 1_000_000}
+        with Serving(content, tmp_path_factory.mktemp("openapi")) as serving:
+            yield serving
+
+
+@pytest.fixture(scope="module")
+def document(served: Serving) -> dict[str, Any]:
+    """As served, with names and ids that exist among those to choose from: most made-up ones only give 404."""
+    found: dict[str, Any] = served.http.get("/../openapi.json").json()
+    assert found == DOCUMENT
+    known = served.chat("What is 1 + 1?", model="auto")
+    ids = [known.json()["id"], known.headers["x-td-decision"], known.headers["x-request-id"]]
+    paths = found["paths"]
+    for path, operations in paths.items():
+        content = operations.get("post", {}).get("requestBody", {}).get("content", {})
+        if content and path != "/v1/feedback":
+            fields = content["application/json"]["schema"]["properties"]
+            routed = [] if path == "/v1/embeddings" else NAMES
+            fields["model"] = {"enum": [SMALL, LARGE, *routed, "no-such-model"]}
+            fields["models"]["items"] = {"enum": [SMALL, LARGE]}
+            for parameter in operations["post"]["parameters"]:
+                if parameter["name"] in ("x-td-pin", "x-td-exclude"):
+                    parameter["schema"] = {"enum": [SMALL, LARGE]}
+    options = found["components"]["schemas"]["Options"]["properties"]
+    options["pin"] = {"enum": [SMALL, LARGE, None]}
+    options["exclude"] = {"type": "array", "items": {"enum": [SMALL, LARGE]}, "maxItems": 1}
+    feedback = paths["/v1/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    feedback["id"] = {"enum": [*ids, "no-such-id"]}
+    paths["/v1/decisions/{id}"]["get"]["parameters"][0]["schema"] = {"enum": [*ids, "no-such-id"]}
+    paths["/v1/models/{model}"]["get"]["parameters"][0]["schema"] = {"enum": [*NAMES, "a/b", "%", "é", "no"]}
+    return found
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), OPERATIONS, ids=str)
+def test_every_answer_is_described(
+    path: str, method: str, mode: GenerationMode, document: dict[str, Any], served: Serving
+) -> None:
+    operation = schemathesis.openapi.from_dict(document)[path][method]
+    statuses: Counter[int] = Counter()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def every(case: schemathesis.Case) -> None:
+        response = case.call(base_url=served.url.removesuffix("/v1"))
+        statuses[response.status_code] += 1
+        case.validate_response(response, checks=CHECKS)
+
+    every()
+    if mode is GenerationMode.NEGATIVE:
+        assert statuses[400] >= EXAMPLES // 2, f"hardly anything was refused: {statuses}"
+    else:
+        assert statuses[200] >= min(sum(statuses.values()), EXAMPLES) // 10, f"hardly anything passed: {statuses}"
+
+
+@given(st.text(max_size=50), st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+def test_other_addresses_and_methods_are_refused(served: Serving, tail: str, method: str) -> None:
+    known = {path: next(iter(found)).upper() for path, found in DOCUMENT["paths"].items()}
+    path = f"/v1/{quote(tail, safe='/')}"
+    answer = served.http.request(method, f"/..{path}")
+    if method == known.get(path):
+        return
+    assert answer.status_code in ((404, 405) if path not in known else (405,))
+    assert answer.json()["error"]["code"] in (
+        "unknown_url",
+        "method_not_allowed",
+        "model_not_found",
+        "decision_not_found",
+    )
+    for path, right in known.items():
+        if method != right:
+            answer = served.http.request(method, f"/..{path.format(model='m', id='i')}")
+            assert (answer.status_code, answer.headers["allow"]) == (405, right)
+
+
+def test_without_a_key_every_operation_but_the_document_is_refused_as_described(tmp_path: Path) -> None:
+    with stand_ins(pause=0) as (small, large):
+        content = {**msgspec.to_builtins(demo_config(small, large)), "access": {"keys": "required"}}
+        with Serving({**content, "log": {"requests": "off"}}, tmp_path) as serving:
+            for path, operations in DOCUMENT["paths"].items():
+                (method,) = operations
+                answer = serving.http.request(method, f"/..{path.format(model='m', id='i')}", json={})
+                assert answer.status_code == (200 if path == "/openapi.json" else 401), path
+                if answer.status_code == 401:
+                    assert answer.headers["www-authenticate"] == "Bearer"
+                    assert "401" in operations[method]["responses"]
+
+
+def test_it_describes_every_field_of_the_structs_it_follows() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    options = schemas["Options"]["properties"]
+    assert set(options) == {each.name for each in msgspec.structs.fields(Options)}
+    parameters = DOCUMENT["paths"]["/v1/chat/completions"]["post"]["parameters"]
+    assert {each["name"].encode() for each in parameters} == set(OPTION_HEADERS)
+    assert all(each["description"] for each in parameters)
+    for kind, name in ((Decision, "Route"), (RequestRecord, "Decided")):
+        described = schemas[name]["properties"]
+        assert set(kind.__annotations__) <= set(described)
+        assert all(described[each].get("description") for each in kind.__annotations__ if each != "role")

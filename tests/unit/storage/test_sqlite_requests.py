@@ -1,0 +1,121 @@
+"""The gateway's tables in the file backend: old databases, several writers, copies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+from tests.contract.requests import DAY, MIDNIGHT, api_key, request
+from tests.unit.storage.databases import FILLED, fill
+
+from tiny_dancer.storage import RowCounts, Spend, SqliteStorage
+from tiny_dancer.storage.sqlite.connection import connect
+from tiny_dancer.storage.sqlite.migrate import migrate, migrations
+from tiny_dancer.types import RequestRecord
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_table_has_the_fields_of_a_request_in_their_order(tmp_path: Path) -> None:
+    SqliteStorage(tmp_path / "a.db").close()
+    connection = connect(tmp_path / "a.db")
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(request)")]
+    assert columns == ["number", *RequestRecord.__struct_fields__]
+    connection.close()
+
+
+def test_a_database_from_before_the_gateway_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    path.touch()
+    connection = connect(path)
+    migrate(connection, path, migrations()[:1])
+    connection.execute(
+        "INSERT INTO routing (decision_id, time, kind, chosen, artifact_version, shown, use_lightweight, level, "
+        "reason) VALUES ('d', 5.0, 'request', 'm', '', '[]', 0, 0, '')"
+    )
+    connection.close()
+    with SqliteStorage(path, create=False) as opened:
+        assert [each.decision_id for each in opened.routing_history()] == ["d"]
+        assert opened.request_history() == ()
+        opened.record_requests([request("a")])
+        assert opened.verify() == RowCounts(0, 1, 0, 0, 1, 0)
+
+
+def test_copies_hold_requests_keys_and_spend(tmp_path: Path) -> None:
+    with SqliteStorage(tmp_path / "a.db") as opened:
+        fill(opened)
+        opened.record_requests([request("a", key="k", cost=1.0, response_id="r")])
+        opened.insert_api_key(api_key("k"))
+        held = opened.backup(tmp_path / "copy.db")
+        assert held == RowCounts(
+            *[getattr(FILLED, name) for name in ("candidates", "routing", "outcomes", "feedback")], 1, 1
+        )
+        opened.record_requests([request("b", key="k", cost=1.0)])
+        opened.revoke_api_key("k", MIDNIGHT)
+        assert opened.restore(tmp_path / "copy.db") == held
+        assert [each.id for each in opened.request_history(response_id="r")] == ["a"]
+        assert opened.request_history(request_id="b") == ()
+        assert opened.spend(since=MIDNIGHT) == {"k": Spend(1.0, 0, 1)}
+        assert opened.api_keys() == (api_key("k"),)
+
+
+WORKER = """
+import sys
+from tests.contract.requests import request
+from tiny_dancer.storage import SqliteStorage
+
+path, name = sys.argv[1:]
+with SqliteStorage(path) as storage:
+    for batch in range(40):
+        storage.record_requests([
+            request(f"{name}-{batch}-{row}", key="k", cost=0.5, response_id=f"r-{name}-{batch}-{row}")
+            for row in range(25)
+        ])
+"""
+
+
+def test_workers_share_one_file(tmp_path: Path) -> None:
+    """Several processes and threads write at once: nothing is lost, and everything is found by its id."""
+    path = tmp_path / "a.db"
+    SqliteStorage(path).close()
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, path, name], cwd=ROOT) for name in "ab"]
+    with SqliteStorage(path) as opened:
+
+        def write(name: str) -> None:
+            for batch in range(40):
+                opened.record_requests(
+                    [request(f"{name}-{batch}", key="k", cost=0.5, response_id=f"r-{name}-{batch}")]
+                )
+
+        threads = [Thread(target=write, args=(name,)) for name in "cd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+        assert opened.spend(since=MIDNIGHT) == {"k": Spend(0.5 * 2080, 0, 2080)}
+        assert opened.verify().requests == 2080
+        for name in ("a-0-0", "a-39-24", "b-20-7", "b-39-24", "c-0", "d-39"):
+            assert [each.id for each in opened.request_history(response_id=f"r-{name}")] == [name]
+
+
+def test_what_finds_requests_by_id_is_small_and_removed_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with SqliteStorage(path) as opened:
+        for batch in range(100):
+            opened.record_requests(
+                [request(f"{batch}-{row}", MIDNIGHT + batch, response_id="r") for row in range(20)]
+            )
+        opened.record_requests([request("last", MIDNIGHT + DAY)])
+        connection = connect(path)
+        sizes = [size for (size,) in connection.execute("SELECT length(hashes) FROM request_ids ORDER BY first")]
+        assert sum(sizes) == 8 * 2000 + 4
+        assert len(sizes) <= 7
+        opened.apply_retention(max_age_s=1, now=MIDNIGHT + DAY)
+        assert connection.execute("SELECT count(*) FROM request_ids").get == 1
+        assert [each.id for each in opened.request_history(request_id="last")] == ["last"]
+        opened.apply_retention(max_rows=0)
+        assert connection.execute("SELECT count(*) FROM request_ids").get == 0
+        connection.close()
