@@ -39,7 +39,7 @@ _MODEL_CALLS: Final[dict[str, Endpoint]] = {
     "/v1/messages": "messages",
 }
 # What a reload does not touch: ports and files are opened once, by whoever started the process.
-_FIXED: Final = ("listen", "health", "workers", "storage", "telemetry")
+_FIXED: Final = ("listen", "health", "workers", "storage", "log", "telemetry")
 
 
 class Gateway:
@@ -84,8 +84,10 @@ class Gateway:
             telemetry = config.telemetry
             self.tracer = Tracer(config.telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample)
         self.accounting = Accounting(self.storage, (self.metrics.observe, self._log.write))
-        shared = SharedLimits(limits_path(config, folder)) if config.workers > 1 else None
-        self.access = Access(self.storage, required=keys_required(config), shared=shared)
+        self._shared = SharedLimits(limits_path(config, folder)) if config.workers > 1 else None
+        self.access = Access(
+            self.storage, required=keys_required(config), shared=self._shared, flush=self.accounting.flush
+        )
         self.chooser = Chooser(SessionTable(config.sessions))
         self.proxy = Proxy(config.retries)
         self.in_flight = 0
@@ -127,6 +129,8 @@ class Gateway:
         self.serving.close()
         await self.serving.disconnect()
         self._log.close()
+        if self._shared is not None:
+            self._shared.close()
         await asyncio.to_thread(self.storage.close)
 
     def drain(self) -> None:
@@ -138,7 +142,7 @@ class Gateway:
 
         Raises:
             ConfigError: it changes what needs a restart (``listen``, ``health``, ``workers``, ``storage``,
-                ``telemetry``), or cannot serve. The old one goes on serving, and :meth:`status` says why.
+                ``log``, ``telemetry``), or cannot serve. The old one goes on serving, and :meth:`status` says why.
             ArtifactError, RegistryError: an artifact cannot be loaded; likewise.
         """
         before = self.serving

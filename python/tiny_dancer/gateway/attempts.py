@@ -1,4 +1,5 @@
-"""What to make of a failed call: whether it may be repeated, whether another model may take over, how long to wait."""
+"""What to make of a failed call: whether it may be repeated, whether another model may take over, how long to
+wait."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 5
 _OPERATOR: Final = frozenset({401, 402, 403, 404, 405, 407})
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818
     """One call to a deployment that did not serve the client.
 
     Attributes:
@@ -90,7 +91,7 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
             # Its text may hold part of the gateway's own key, and would read as if the client's were wrong.
             error = GatewayError(
                 502,
-                "The model's server refused the gateway's credentials; its operator has to look at the configuration.",
+                "The model's server refused the gateway's credentials; its operator has to check them.",
                 type="server_error",
                 code="upstream_authentication",
             )

@@ -1,9 +1,11 @@
-"""Which model, and which next if that one fails: what the client named, its constraints, the router, the session."""
+"""Which model, and which next if that one fails: what the client named, its constraints, the router, the
+session."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -13,14 +15,14 @@ from tiny_dancer.gateway import sessions
 from tiny_dancer.gateway.deployments import ServedModel
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.serving import POLICY_SCALE, RouterTarget
+from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
 
     from tiny_dancer.gateway.access import Caller
     from tiny_dancer.gateway.requests import Incoming
     from tiny_dancer.gateway.serving import ServedRouter, Serving
-    from tiny_dancer.types import Decision
 
 
 class Plan(Struct):
@@ -235,8 +237,8 @@ def _permit(serving: Serving, caller: Caller, model: ServedModel) -> None:
     if caller.soft_budget_spent and model is serving.strongest:
         raise GatewayError(
             429,
-            f"This API key's budget is spent: '{model.name}' is not available to it until the budget's next period; "
-            "use auto or a cheaper model.",
+            f"This API key's budget is spent: '{model.name}' is not available until the next period; use auto "
+            "or a cheaper model.",
             param="model",
             code="budget_exceeded",
         )
@@ -265,8 +267,8 @@ def _usable(
     if not usable:
         raise GatewayError(
             400,
-            f"No model of the router '{served.name}' serves {incoming.endpoint} in the role {role} for this key and "
-            "these constraints.",
+            f"No model of the router '{served.name}' serves {incoming.endpoint} in the role {role} for this key "
+            "and these constraints.",
             param="model",
             code="no_feasible_model",
         )

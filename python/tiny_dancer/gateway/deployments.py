@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from tiny_dancer.gateway.clients.base import Target
 from tiny_dancer.gateway.limits import Gate, TokenBucket
 from tiny_dancer.gateway.status import DeploymentStatus
+from tiny_dancer.gateway.upstreams.base import Dialect
 from tiny_dancer.gateway.upstreams.kinds import KINDS
 from tiny_dancer.resilience import CircuitBreaker
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tiny_dancer.gateway import config
-    from tiny_dancer.gateway.clients.base import Client, Target
-    from tiny_dancer.gateway.upstreams.base import Dialect, Endpoint, Usage
+    from tiny_dancer.gateway.clients.base import Client
+    from tiny_dancer.gateway.upstreams.base import Endpoint, Usage
 
 ENDPOINTS: tuple[Endpoint, ...] = ("chat.completions", "completions", "responses", "embeddings", "messages")
 
@@ -109,7 +111,8 @@ class Deployment:
         self._limited = any(rate is not None for rate in limited)
 
     def admit(self) -> int | None:
-        """The breaker's token for one call, or None where it must not be made now. Give it back by :meth:`leave`."""
+        """The breaker's token for one call, or None where it must not be made now. Give it back by
+        :meth:`leave`."""
         if self._limited and self.wait() > 0:
             return None
         if not self._limits.gate.enter():
@@ -191,7 +194,8 @@ class ServedModel:
         return endpoint in self.endpoints and (not self.settings.roles or role in self.settings.roles)
 
     def pick(self, endpoint: Endpoint, tried: Collection[Deployment]) -> tuple[Deployment, int] | None:
-        """A deployment that may be called now with its breaker's token, drawn by weight; those not tried yet first."""
+        """A deployment that may be called now with its breaker's token, drawn by weight; those not tried yet
+        first."""
         if len(self.deployments) == 1:
             only = self.deployments[0]
             if endpoint not in only.routes or (token := only.admit()) is None:

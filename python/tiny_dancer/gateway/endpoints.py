@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import unquote
 
@@ -14,23 +14,21 @@ from msgspec import Meta
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway.deployments import ServedModel
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.exchange import read_body, secret_of
+from tiny_dancer.gateway.http import read_body, read_headers, secret_of, send_json, with_limits
 from tiny_dancer.gateway.requests import OPTION_HEADERS, parse, parse_fields
 from tiny_dancer.routing.router import new_id
 from tiny_dancer.storage import Feedback, hash_query
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Mapping
 
     from tiny_dancer.gateway.access import Caller
     from tiny_dancer.gateway.app import Gateway
     from tiny_dancer.gateway.choose import Plan
+    from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
     from tiny_dancer.gateway.upstreams.base import Endpoint
 
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _METHODS: Final[Mapping[str, str]] = {
     "/openapi.json": "GET",
@@ -62,28 +60,17 @@ _feedback = msgspec.json.Decoder(_FeedbackBody).decode
 
 async def serve(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers what is no call to a model; errors in OpenAI's shape."""
-    head = scope["method"] == "HEAD"
+    headers: Headers = []
     try:
-        status, body, headers = 200, *await _answer(gateway, scope, receive)
+        status, body = 200, await _answer(gateway, scope, receive, headers)
     except GatewayError as error:
-        status, body, headers = error.status, error.openai(), error.headers
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", b"%d" % len(body)),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": b"" if head else body})
+        status, body = error.status, error.openai()
+        headers += error.headers
+    await send_json(send, status, headers, body)
 
 
-async def _answer(
-    gateway: Gateway, scope: Scope, receive: Receive
-) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+async def _answer(gateway: Gateway, scope: Scope, receive: Receive, answered: Headers) -> bytes:
+    """The body of the answer; its headers are put into ``answered``."""
     path, method = scope["path"], scope["method"]
     by_id = next((each for each in _BY_ID if path.startswith(each) and len(path) > len(each)), None)
     expected = "GET" if by_id else _METHODS.get(path)
@@ -103,23 +90,25 @@ async def _answer(
     if path == "/openapi.json":
         from tiny_dancer.gateway.openapi import openapi_document  # seldom asked for, and large
 
-        return openapi_document(), ()
-    headers = _singular(scope["headers"])
-    caller = gateway.access.admit(secret_of(headers))
-    limits = caller.ratelimit_headers()
+        return openapi_document()
+    headers = read_headers(scope["headers"])
+    secret = secret_of(headers)
+    # Only what a router is asked counts against a key's rates.
+    caller = gateway.access.admit(secret) if path == "/v1/route" else gateway.access.identify(secret)
+    answered += with_limits([], caller)
     if by_id is not None:
         # Names may hold slashes, so what stands behind is the name, as it came.
         name = unquote(scope["raw_path"].decode("ascii", "replace"))[len(by_id) :] if "raw_path" in scope else ""
         name = name or path[len(by_id) :]
         found = _model(gateway, caller, name) if by_id == "/v1/models/" else await _decision(gateway, caller, name)
-        return _encode(found), limits
+        return _encode(found)
     if path == "/v1/models":
-        return _encode(_models(gateway, caller)), limits
+        return _encode(_models(gateway, caller))
     body = await read_body(receive, gateway.serving.config.limits.body_bytes)
     if path == "/v1/feedback":
-        return _encode(await _give_feedback(gateway, caller, body)), limits
+        return _encode(await _give_feedback(gateway, caller, body))
     options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
-    return _encode(_route(gateway, caller, body, options)), limits
+    return _encode(_route(gateway, caller, body, options))
 
 
 def _models(gateway: Gateway, caller: Caller) -> dict[str, Any]:
@@ -266,8 +255,8 @@ async def _find(gateway: Gateway, caller: Caller, id: str) -> RequestRecord:
             if written:
                 gateway.accounting.flush(_PATIENCE)
             history = gateway.storage.request_history
-            found = history(decision_id=id, limit=1) or history(response_id=id, limit=1)
-            if found := found or history(request_id=id, limit=1):
+            own = partial(history, key=caller.id, limit=1)
+            if found := own(decision_id=id) or own(response_id=id) or own(request_id=id):
                 return found[0]
         return None
 
@@ -275,7 +264,7 @@ async def _find(gateway: Gateway, caller: Caller, id: str) -> RequestRecord:
         record = await asyncio.to_thread(find) if id.isprintable() and len(id) <= 200 else None
     except TinyDancerError as error:
         raise _not_stored() from error
-    if record is None or record.key != caller.id:
+    if record is None:
         raise GatewayError(
             404,
             f"No answer, decision or request has the id '{id[:200]}'.",
@@ -293,17 +282,6 @@ def _not_stored() -> GatewayError:
         code="storage_unavailable",
         headers=((b"retry-after", b"1"),),
     )
-
-
-def _singular(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in OPTION_HEADERS and found.get(name, value) != value:
-            raise GatewayError(
-                400, f"The header {name.decode()} is given twice; send one.", code="duplicate_header"
-            )
-        found[name] = value
-    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Tries what a plan lists until something serves: deployments by weight, retries within a budget, then the next model.
+"""Tries what a plan lists until something serves: deployments by weight, retries within a budget, then the next
+model.
 
 Before the first byte for the client everything may still change; afterwards nothing does.
 """
@@ -6,26 +7,25 @@ Before the first byte for the client everything may still change; afterwards not
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from tiny_dancer.gateway import attempts, sse
 from tiny_dancer.gateway.attempts import Failure
-from tiny_dancer.gateway.clients.base import CallError, read_error
+from tiny_dancer.gateway.clients.base import CallError, Reply, read_error
+from tiny_dancer.gateway.deployments import Deployment, ServedModel
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.resilience import Category
+from tiny_dancer.gateway.upstreams.base import Answer, Events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tiny_dancer.gateway.choose import Plan
-    from tiny_dancer.gateway.clients.base import Reply
     from tiny_dancer.gateway.config import Retries
-    from tiny_dancer.gateway.deployments import Deployment, Route, ServedModel
+    from tiny_dancer.gateway.deployments import Route
     from tiny_dancer.gateway.requests import Incoming
-    from tiny_dancer.gateway.upstreams.base import Answer, Events
     from tiny_dancer.observability.traces import RequestTrace
+    from tiny_dancer.resilience import Category
 
 
 class Whole(Struct):

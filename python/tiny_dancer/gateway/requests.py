@@ -111,6 +111,7 @@ _REQUIRED: Final[Mapping[str, str]] = {
     "embeddings": "input",
     "completions": "prompt",
 }
+_LONGEST_NAME: Final = 200
 _TRUE: Final = msgspec.Raw(b"true")
 _FALSE: Final = msgspec.Raw(b"false")
 _NULL: Final = msgspec.Raw(b"null")
@@ -161,6 +162,10 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> In
     if model is None:
         raise GatewayError(400, "You must provide a model: a name or auto.", param="model", code="missing_model")
     asked = _read(_text, model, "model", "a model's name as a string")
+    if len(asked) > _LONGEST_NAME or any(len(name) > _LONGEST_NAME for name in fallbacks):
+        raise GatewayError(
+            400, f"A model's name has at most {_LONGEST_NAME} characters.", param="model", code="invalid_value"
+        )
     required = _REQUIRED[endpoint]
     if (given := fields.get(required)) is None or given == _NULL:
         raise GatewayError(

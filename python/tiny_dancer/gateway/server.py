@@ -160,7 +160,7 @@ class _Gateway:
         try:
             config = load_gateway(self._path)
             await self._service.reload(config)
-        except TinyDancerError as error:
+        except (TinyDancerError, OSError) as error:
             self._reload_error = str(error)
             log.error("not reloaded: %s. The configuration before goes on serving", error)
         else:
@@ -173,7 +173,7 @@ class _Gateway:
             return
         try:
             await self._replace()
-        except TinyDancerError as error:
+        except (TinyDancerError, OSError) as error:
             log.error("not restarted: %s. The workers before go on serving", error)
         else:
             log.info("%d workers replaced", self._config.workers)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstreams.base import Endpoint
 
 POLICY_SCALE: Final[Mapping[str, float]] = {"cost": 2.0, "balanced": 1.0, "quality": 0.0}
-"""What a policy multiplies the artifact's weight of cost by: ``cost`` asks twice the gain for a dollar, ``quality``
-none."""
+"""What a policy multiplies the artifact's weight of cost by: ``cost`` asks twice the gain for a dollar,
+``quality`` none."""
 
 WATCH_SECONDS: Final = 2.0
 

@@ -1,8 +1,8 @@
 """Conversations: which model has one in its prompt cache, and what leaving it would cost.
 
-Upstreams keep the prompt of a conversation for some minutes and charge a fraction for reading it again. A router that
-sends the next turn elsewhere pays the whole prefix anew. That price belongs in the choice: the policy's value of a
-model is quality − λ · cost, and the cost of the model that has the prefix is lower by
+Upstreams keep the prompt of a conversation for some minutes and charge a fraction for reading it again. A router
+that sends the next turn elsewhere pays the whole prefix anew. That price belongs in the choice: the policy's value
+of a model is quality − λ · cost, and the cost of the model that has the prefix is lower by
 tokens · (price − price of a cached token). A threshold t on the gain between two models says the same with
 λ = t / (difference of their costs).
 """

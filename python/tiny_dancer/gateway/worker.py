@@ -223,7 +223,10 @@ def main() -> None:
     for each in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(each, signal.SIG_IGN)
     allow_many_files()
-    run(_serve(control, bound))
+    try:
+        run(_serve(control, bound))
+    except TinyDancerError as error:
+        sys.exit(f"process {os.getpid()} did not end well: {error}")
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ class Supervisor:
                 try:
                     self._put(place, await self._spawn(place))
                     return
-                except TinyDancerError as error:
+                except (TinyDancerError, OSError) as error:
                     log.error("worker %d cannot start: %s; trying again", place.number, error)
 
     def _retire(self, child: _Child, *, last: bool) -> None:

@@ -50,7 +50,7 @@ def gateway(_shared: Serving, cheap: Upstream, strong: Upstream) -> Serving:
 
 @pytest.fixture(params=[Http1Client, TlsClient], ids=["plain", "tls"])
 def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both of the gateway's clients of upstreams; the one for TLS speaks plain HTTP too, which spares certificates."""
+    """Both clients of upstreams in turn; the one for TLS speaks plain HTTP too, which spares certificates."""
     monkeypatch.setattr("tiny_dancer.gateway.serving.connect", request.param)
 
 

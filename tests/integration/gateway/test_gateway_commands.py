@@ -303,3 +303,6 @@ def test_the_demo_runs_as_it_says(tmp_path: Path) -> None:
     assert "gateway-demo.db" in {each.name for each in tmp_path.iterdir()}
     shown = execute("savings", "gateway-demo.db", "--json", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
+    total = json.loads(shown.stdout)["total"]
+    assert (total["requests"], total["unpriced"]) == (12, 0)
+    assert 0 < total["saved_share"] < 1, "some went to the large one, some did not"

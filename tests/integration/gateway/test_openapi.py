@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-EXAMPLES = 75  # of each kind, for each operation
+EXAMPLES = 60  # of each kind, for each operation
 NAMES = ["auto", SMALL, LARGE, "router-cost", "router-quality", "router-default-0.2"]
 CHECKS: list[Any] = [
     not_a_server_error,

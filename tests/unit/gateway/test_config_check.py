@@ -100,6 +100,7 @@ def test_a_good_one_passes() -> None:
         ),
         ("api_key: sk-1", "api_key: ''", "upstreams.openai.api_key: empty; set the variable"),
         ("api_key: sk-1", 'api_key: "sk-secret\\n"', "upstreams.openai.api_key: ***; remove line breaks"),
+        ("api_key: sk-1", "api_key: 'sk-secret '", "upstreams.openai.api_key: ***; remove line breaks"),
         ("x-team: a b", 'x-team: "a\\r\\nb: c"', "upstreams.openai.headers.x-team: ***; remove line breaks"),
         ("x-team: a b", "'x team': a", "upstreams.openai.headers.x team: no header name"),
         ("upstreams:", "listen: localhost\nupstreams:", "listen: localhost; give host:port"),

@@ -1,7 +1,8 @@
-"""Upstreams behind TLS, by pyreqwest (Rust's reqwest): HTTP/2 where they offer it, proxies as the environment says.
+"""Upstreams behind TLS, by pyreqwest (Rust's reqwest): HTTP/2 where they offer it, proxies as the environment
+says.
 
-It works in a thread of its own; what is dropped here is cancelled there, and the connection or HTTP/2 stream closed.
-"""
+It works in a thread of its own; what is dropped here is cancelled there, and the connection or HTTP/2 stream
+closed."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway import config
 
-# Bytes the transport reads before it hands an answer over. With none, a stream is handed over with its headers, and
-# an upstream that is ahead of a slow client waits.
+# Bytes the transport reads before it hands an answer over. With none, a stream is handed over with its headers,
+# and an upstream that is ahead of a slow client waits.
 _READ_AHEAD: Final = 0
 
 

@@ -21,7 +21,8 @@ def dialect(endpoint: Endpoint) -> Dialect | None:
 
 
 def url(upstream: config.Upstream, model: str, path: str) -> str:
-    """``/openai/deployments/<deployment>`` and the version as a query; responses have no deployment in the path."""
+    """``/openai/deployments/<deployment>`` and the version as a query; responses have no deployment in the
+    path."""
     base = upstream.base_url.rstrip("/")
     if upstream.api_version is None:
         return f"{base}/openai/v1{path}"

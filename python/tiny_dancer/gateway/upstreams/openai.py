@@ -11,6 +11,7 @@ import msgspec
 
 from tiny_dancer.gateway import sse
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.translate import failures
 from tiny_dancer.gateway.translate.messages_to_chat import MESSAGES
 from tiny_dancer.gateway.upstreams.base import Answer, Usage
 
@@ -110,8 +111,8 @@ class PassThrough:
         return ChunkEvents(wants_usage=_stream_options(fields).get("include_usage") is True)
 
     def failure(self, status: int, body: bytes) -> GatewayError:
-        """As :func:`failure`."""
-        return failure(status, body)
+        """As the upstream said it."""
+        return failures.openai(status, body)
 
 
 class ChunkEvents:
@@ -187,50 +188,6 @@ class ResponseEvents:
         """The error as an event of this endpoint."""
         data = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
         return sse.event(_encode(data), b"error")
-
-
-class _Error(msgspec.Struct):
-    message: str | None = None
-    type: str | None = None
-    param: str | None = None
-    code: str | int | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    """OpenAI's shape; some servers say a text in place of the object, FastAPI's say ``detail``."""
-
-    error: _Error | str | None = None
-    message: str | None = None
-    detail: str | None = None
-
-
-_error_body = msgspec.json.Decoder(_ErrorBody).decode
-_TOO_LONG: Final = (
-    "maximum context length",
-    "context length",
-    "context window",
-    "available context size",
-    "too many tokens",
-)
-
-
-def failure(status: int, body: bytes) -> GatewayError:
-    """An upstream's error as it said it; one that a context window was too small for gets OpenAI's code."""
-    try:
-        read = _error_body(body)
-    except ValueError:
-        read = _ErrorBody()
-    found = read.error if isinstance(read.error, _Error) else _Error(message=read.error)
-    message = found.message or read.message or read.detail or f"the model's server answered with status {status}"
-    code = None if found.code is None else str(found.code)
-    lowered = message.lower()
-    if (
-        status in (400, 413, 422)
-        and code != "context_length_exceeded"
-        and (found.type == "exceed_context_size_error" or any(words in lowered for words in _TOO_LONG))
-    ):
-        code = "context_length_exceeded"
-    return GatewayError(status, message[:2000], type=found.type, param=found.param, code=code)
 
 
 _TRUE: Final = msgspec.Raw(b"true")

@@ -1,0 +1,83 @@
+"""What a request came to: the record that storage, metrics, traces and log read, and what its key has used."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tiny_dancer.gateway.upstreams.base import Usage
+from tiny_dancer.storage import hash_query
+from tiny_dancer.types import RequestRecord
+
+if TYPE_CHECKING:
+    from tiny_dancer.gateway.app import Gateway
+    from tiny_dancer.gateway.exchange import Exchange
+
+_NO_USAGE = Usage()
+
+
+def settle_account(gateway: Gateway, exchange: Exchange) -> None:
+    """Records a request that has ended, and charges it to its key, its deployment and its conversation."""
+    plan, done, incoming = exchange.plan, exchange.attempts, exchange.incoming
+    caller, model, deployment = exchange.caller, done.model, done.deployment
+    usage = exchange.usage
+    if usage is None and exchange.streamed:
+        # The client left, or the stream broke, before the upstream said what it costs: it costs all the same.
+        usage = Usage(exchange.body_bytes // 4, exchange.streamed)
+    answered = exchange.first is not None and model is not None
+    cost = baseline = None
+    if plan is not None and model is not None and usage is not None:
+        cost = model.cost(usage)
+        baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    decision = None if plan is None else plan.decision
+    counted = usage or _NO_USAGE
+    first = exchange.first
+    session = None if incoming is None else incoming.options.session
+    record = RequestRecord(
+        id=exchange.id,
+        time=exchange.arrived,
+        endpoint=exchange.endpoint,
+        key="" if caller is None else caller.id,
+        asked="" if incoming is None else incoming.asked,
+        status=exchange.status,
+        model=model.name if answered and model is not None else "",
+        upstream=deployment.server.name if answered and deployment is not None else "",
+        response_id=exchange.answer_id,
+        decision_id=None if decision is None else decision.id,
+        router="" if plan is None else plan.router,
+        routed_by="" if plan is None else plan.routed_by,
+        reason="" if plan is None else done.reason or plan.reason,
+        level=0 if decision is None else decision.level,
+        confidence=None if decision is None else decision.confidence,
+        scores=None if decision is None else decision.scores,
+        role="chat" if plan is None else plan.role,
+        session=hash_query(session) if session else "",
+        stream=incoming is not None and incoming.stream,
+        attempts=done.calls,
+        fallbacks=done.fallbacks,
+        input_tokens=counted.input_tokens,
+        output_tokens=counted.output_tokens,
+        cached_tokens=counted.cached_tokens,
+        cost=cost,
+        baseline_cost=baseline,
+        latency=time.perf_counter() - exchange.start,
+        ttft=None if first is None else first - exchange.start,
+        error=exchange.error,
+        query_hash=None if plan is None or not plan.said else hash_query(plan.said),
+        query_text=plan.said if plan is not None and exchange.serving.config.log.prompts else None,
+    )
+    if exchange.status == 401:
+        # Strangers are counted, but cannot fill the database.
+        gateway.metrics.observe((record,))
+    else:
+        gateway.accounting.put(record)
+    if usage is not None and plan is not None and model is not None:
+        tokens = usage.input_tokens + usage.output_tokens
+        if caller is not None:
+            caller.charge(tokens, cost)
+        if deployment is not None:
+            deployment.charge(tokens)
+        if plan.session is not None and answered:
+            gateway.chooser.answered(plan, model.name, tokens)
+    if exchange.trace is not None:
+        exchange.trace.end(record)
