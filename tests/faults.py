@@ -35,10 +35,10 @@ class Fault:
         fault = self
 
         class Faulty(Router):
-            def route(self, *arguments: Any, **options: Any) -> Decision:
+            def decide(self, *arguments: Any, **options: Any) -> Decision:
                 if fault.error is not None:
                     raise fault.error
-                return super().route(*arguments, **options)
+                return super().decide(*arguments, **options)
 
         return Faulty(data, models=models)
 

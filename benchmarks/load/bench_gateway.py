@@ -3,8 +3,8 @@
     python benchmarks/load/bench_gateway.py                 about three minutes, with LiteLLM as the peer
     python benchmarks/load/bench_gateway.py --no-peer --seconds 1 --requests 5000
 
-The gateway runs on core 0, upstream and load on core 1. The yardstick is ``passthrough.py``: the same server and
-client libraries, passing bytes on and nothing else. What is added is measured against the upstream.
+The gateway runs on core 0, upstream and load on core 1. The yardstick is ``passthrough.py``: uvicorn and
+pyreqwest, passing bytes on and nothing else. What is added is measured against the upstream.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def main() -> None:
     write(
         "gateway_load",
         figures,
-        "Gateway on core 0; upstream, wrk and our client on core 1. Floor: the same libraries, passing bytes on. "
+        "Gateway on core 0; upstream, wrk and our client on core 1. Floor: uvicorn and pyreqwest alone. "
         "Workers share both cores with the load, so their ratio is by CPU of the busiest process.",
     )
 

@@ -148,7 +148,13 @@ def litellm(target: Server, folder: Path, place: Path) -> Server | None:
     )
     command = [executable, "--config", file, "--port", port, "--host", "127.0.0.1", "--num_workers", "1"]
     # Its price map comes with it; without this it asks the network for a newer one.
-    offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False"}
+    offline = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_TELEMETRY": "False",
+        # Without keys, as the gateway beside it.
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    }
     try:
         return Server(command, port, "0", patience=60, **offline)
     except TimeoutError:

@@ -26,7 +26,7 @@ TEXT = "If a train leaves at 9 and another at 10, which arrives first, and why?"
 class Failing(Router):
     """Fails until told otherwise."""
 
-    def route(self, *arguments: Any, **options: Any) -> Decision:
+    def decide(self, *arguments: Any, **options: Any) -> Decision:
         raise RuntimeError("broken")
 
 

@@ -1,11 +1,11 @@
-"""Which model, and which next if that one fails: what the client named, its constraints, the router, the
-session."""
+"""Which model, and which next if it fails: what the client named, its constraints, the router, the session."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ from tiny_dancer.gateway.serving import POLICY_SCALE, RouterTarget
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tiny_dancer.gateway.access import Caller
     from tiny_dancer.gateway.requests import Incoming
@@ -29,7 +29,8 @@ class Plan(Struct):
     """What will be tried, and why.
 
     Attributes:
-        models: the choice, then what follows where it fails.
+        model: the choice.
+        following: what is tried where the choice fails, in order; asked only then, with the choice.
         role: of the request.
         router: name of the router that decided; empty where none did.
         decision: of the router; None where none decided.
@@ -41,7 +42,8 @@ class Plan(Struct):
         said: what the user said last, where something was routed.
     """
 
-    models: list[ServedModel]
+    model: ServedModel
+    following: Callable[[ServedModel], list[ServedModel]]
     role: str
     baseline: ServedModel
     router: str = ""
@@ -50,6 +52,11 @@ class Plan(Struct):
     reason: str = "named"
     session: Hashable | None = None
     said: str = ""
+
+    def models(self) -> Iterator[ServedModel]:
+        """The choice, then what follows."""
+        yield self.model
+        yield from self.following(self.model)
 
 
 class Chooser:
@@ -70,6 +77,8 @@ class Chooser:
             GatewayError: 400, 403 or 404; nothing may or can serve it as it stands.
         """
         options = incoming.options
+        for name in incoming.fallbacks:
+            _model(serving, name, "models")  # an unknown one is said now, not when it is needed
         role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
         if options.pin is not None:
             return self._named(serving, incoming, caller, role, options.pin, "pinned")
@@ -116,10 +125,10 @@ class Chooser:
         fallbacks: list[str] = list(incoming.fallbacks)
         if reason == "role_default":
             fallbacks += serving.config.roles[role].fallbacks  # type: ignore[index]
-        models = [model, *_following(serving, incoming, caller, fallbacks, [model.name])]
+        following = partial(_following, serving, incoming, caller, fallbacks)
         routed_by = {"pinned": "override", "named": "client"}.get(reason, "default")
         said = _said(incoming.messages()) if serving.config.log.prompts else ""
-        return Plan(models, role, model, routed_by=routed_by, reason=reason, said=said)
+        return Plan(model, following, role, model, routed_by=routed_by, reason=reason, said=said)
 
     def _routed(
         self,
@@ -155,8 +164,8 @@ class Chooser:
                 raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
             # Images, audio or nothing: not for the router to judge, so the default model answers.
             default = _default(serving, usable, strongest)
-            rest = _following(serving, incoming, caller, [*incoming.fallbacks, *usable], [default.name])
-            return Plan([default, *rest], role, strongest, served.name, routed_by="default", reason="no_text")
+            following = partial(_following, serving, incoming, caller, [*incoming.fallbacks, *usable])
+            return Plan(default, following, role, strongest, served.name, routed_by="default", reason="no_text")
         except NoFeasibleModelError as error:
             raise GatewayError(
                 400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
@@ -166,18 +175,19 @@ class Chooser:
                 400, f"Invalid {error}.", param=f"td.{error.field}", code="invalid_value"
             ) from error
         self.last_decision = time.time()
-        plan = Plan([], role, strongest, served.name, decision, decision.routed_by, decision.reason)
+        plan = Plan(
+            strongest,
+            partial(_after_routed, serving, served, incoming, caller, role, decision, usable),
+            role,
+            strongest,
+            served.name,
+            decision,
+            decision.routed_by,
+            decision.reason,
+        )
         plan.said = _said(messages)
-        name = self._in_session(serving, served, incoming, caller, messages, plan, asked, usable)
-        listed = [*incoming.fallbacks]
-        if (defaults := serving.config.roles.get(role)) is not None:  # type: ignore[call-overload]
-            listed += defaults.fallbacks
-        listed += _by_quality(decision, usable)
-        if serving.config.default_model is not None:
-            listed.append(serving.config.default_model)
-        plan.models = [
-            serving.models[name],
-            *_following(serving, incoming, caller, listed, [name]),
+        plan.model = serving.models[
+            self._in_session(serving, served, incoming, caller, messages, plan, asked, usable)
         ]
         return plan
 
@@ -276,25 +286,45 @@ def _usable(
 
 
 def _following(
-    serving: Serving, incoming: Incoming, caller: Caller, names: Sequence[str], taken: list[str]
+    serving: Serving, incoming: Incoming, caller: Caller, names: Sequence[str], first: ServedModel
 ) -> list[ServedModel]:
-    """What may be tried next of these names, in their order, each once, at most as many as configured."""
+    """What of these names may be tried after the first, in their order, each once, as many as configured."""
     excluded = _excluded(serving, incoming)
-    found: list[ServedModel] = []
-    most = serving.config.max_fallbacks
+    found = [first]
     for name in names:
-        if len(found) >= most:
+        if len(found) > serving.config.max_fallbacks:
             break
         model = _model(serving, name, "models")
         if (
-            model.name not in taken
+            model not in found
             and model.name not in excluded
             and incoming.endpoint in model.endpoints
             and _may(serving, caller, model)
         ):
-            taken.append(model.name)
             found.append(model)
-    return found
+    return found[1:]
+
+
+def _after_routed(
+    serving: Serving,
+    served: ServedRouter,
+    incoming: Incoming,
+    caller: Caller,
+    role: str,
+    decision: Decision,
+    usable: Sequence[str],
+    first: ServedModel,
+) -> list[ServedModel]:
+    """What follows a router's choice: what the client lists, then its role, then the router's other models."""
+    names = list(incoming.fallbacks)
+    if (defaults := serving.config.roles.get(role)) is not None:  # type: ignore[call-overload]
+        names += defaults.fallbacks
+    scores = decision.scores
+    # The best first; in the artifact's order where a fallback level expects nothing.
+    names += sorted(usable, key=lambda name: -scores[name] if math.isfinite(scores[name]) else 0.0)
+    if serving.config.default_model is not None:
+        names.append(serving.config.default_model)
+    return _following(serving, incoming, caller, names, first)
 
 
 def _default(serving: Serving, usable: Sequence[str], strongest: ServedModel) -> ServedModel:
@@ -302,12 +332,6 @@ def _default(serving: Serving, usable: Sequence[str], strongest: ServedModel) ->
     if name is not None and (name in usable or name not in serving.models):
         return _model(serving, name, "model")
     return strongest if strongest.name in usable else serving.models[usable[0]]
-
-
-def _by_quality(decision: Decision, usable: Sequence[str]) -> list[str]:
-    """The best first; in the artifact's order where a fallback level expects nothing."""
-    scores = decision.scores
-    return sorted(usable, key=lambda name: -scores[name] if math.isfinite(scores[name]) else 0.0)
 
 
 def _said(messages: Sequence[dict[str, Any]]) -> str:

@@ -158,7 +158,7 @@ def _route(gateway: Gateway, caller: Caller, body: bytes, options: dict[bytes, b
         body = msgspec.json.encode({**fields, "model": "auto"})
     incoming = parse(endpoint, body, options)
     plan = gateway.chooser.plan(gateway.serving, incoming, caller)
-    decision, chosen = plan.decision, plan.models[0]
+    decision, chosen = plan.decision, plan.model
     record = RequestRecord(
         id=new_id(),
         time=arrived,
@@ -182,7 +182,7 @@ def _route(gateway: Gateway, caller: Caller, body: bytes, options: dict[bytes, b
     gateway.accounting.put(record)
     found = _decided(plan)
     found["id"] = record.id if decision is None else decision.id
-    found["models"] = [each.name for each in plan.models]
+    found["models"] = [chosen.name, *(each.name for each in plan.following(chosen))]
     return found
 
 
@@ -190,7 +190,7 @@ def _decided(plan: Plan) -> dict[str, Any]:
     decision = plan.decision
     found: dict[str, Any] = {} if decision is None else _plain(msgspec.to_builtins(decision))
     found["object"] = "decision"
-    found["model"] = plan.models[0].name
+    found["model"] = plan.model.name
     found["routed_by"], found["reason"] = plan.routed_by, plan.reason
     found["router"], found["role"] = plan.router or None, plan.role
     return found

@@ -171,7 +171,7 @@ def _call(summary: str, contents: dict[str, Any], *, error: str = "Error") -> di
 
 
 def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    named = {"type": "string", "minLength": 1}
+    named = {"type": "string", "minLength": 1, "maxLength": 200}
     return {
         "type": "object",
         "properties": {

@@ -107,7 +107,7 @@ class Proxy:
         self._budget.request()
         last: Failure | None = None
         window = 0
-        for model in plan.models:
+        for model in plan.models():
             if last is not None:
                 if not last.elsewhere:
                     break

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tiny_dancer import _core
 from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.resilience import BAD_INPUT, FAILURES
-from tiny_dancer.routing.requests import chat_messages
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-    from tiny_dancer.routing.requests import Request
     from tiny_dancer.types import FeatureTable
 
 
@@ -71,14 +69,21 @@ class Query:
             return None
 
 
-def compared(request: Request, tools: str | None) -> tuple[str, Hashable]:
-    """(text, context) of a request for :class:`DecisionCache`: what the user said last, and all around it."""
-    if isinstance(request, str):
-        return request, tools
-    messages = chat_messages(request)
-    last = max((place for place, (role, _) in enumerate(messages) if role == 1), default=len(messages) - 1)
-    context = (*messages[:last], *messages[last + 1 :])
-    return messages[last][1], (tools, context)
+def compared(text: str, messages: _core.Messages | None, tools: str | None) -> tuple[str, Hashable]:
+    """(text, context) of a request for :class:`DecisionCache`: what the user said last, and all around it.
+
+    ``messages`` as ``_core`` takes them, in place of ``text`` where they are given.
+    """
+    if messages is None:
+        return text, tools
+    if len(messages) == 1:
+        return messages[0][1], tools
+    last = len(messages) - 1
+    while last > 0 and messages[last][0] != 1:
+        last -= 1
+    if messages[last][0] != 1:  # nobody is the user
+        last = len(messages) - 1
+    return messages[last][1], (tools, *messages[:last], *messages[last + 1 :])
 
 
 class ModelTable:

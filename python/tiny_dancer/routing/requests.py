@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from tiny_dancer import _core
@@ -67,6 +67,32 @@ def _content(content: object, where: str) -> str:
                 raise RequestError(where, type(part).__name__, "parts are objects with a type")
         return "\n".join(texts)
     raise RequestError(where, type(content).__name__, "content is a string, a list of parts or null")
+
+
+def as_engine(request: Request) -> tuple[str, _core.Messages | None]:
+    """A request as the engine takes it: its text, or in place of it chat messages.
+
+    Raises:
+        RequestError: it is neither, or a message is not as it should be.
+    """
+    if isinstance(request, str):
+        return request, None
+    if not isinstance(request, list | tuple):
+        raise RequestError("request", type(request).__name__, "give a text or a list of chat messages")
+    return "", chat_messages(request)
+
+
+def listed_requests(requests: Any) -> list[Request]:
+    """A list of what a list, numpy array or Arrow array holds; a lone string is refused, not spelt out."""
+    if isinstance(requests, str):
+        raise RequestError("requests", "one text", "give a list of requests, or call route")
+    if hasattr(requests, "to_pylist"):  # Arrow arrays: iterating them gives scalars of their own type
+        requests = requests.to_pylist()
+    elif hasattr(requests, "tolist"):
+        requests = requests.tolist()
+    if isinstance(requests, str | bytes) or not isinstance(requests, Iterable):  # an array without dimensions, say
+        raise RequestError("requests", type(requests).__name__, "give a list of requests")
+    return requests if isinstance(requests, list) else list(requests)
 
 
 def tools_text(tools: object, field: str = "tools") -> str | None:

@@ -11,7 +11,6 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tiny_dancer import _core
-from tiny_dancer.errors import RequestError
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
 from tiny_dancer.resilience import (
     CircuitBreaker,
@@ -24,13 +23,13 @@ from tiny_dancer.resilience import (
     hint,
 )
 from tiny_dancer.routing.outage import Asked, ModelTable, Query, compared
-from tiny_dancer.routing.requests import chat_messages, tools_text
+from tiny_dancer.routing.requests import as_engine, tools_text
 from tiny_dancer.routing.router import Router, new_id
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from tiny_dancer.errors import TinyDancerError
     from tiny_dancer.registry import Loaded, Source
@@ -186,50 +185,35 @@ class ResilientRouter:
         """
         start = perf_counter_ns()
         serving = self._reloading.current  # once: the whole decision is of this version
+        text, messages = as_engine(request)
         tools = tools_text(tools)
         # An iterator is empty the second time it is read, and a fallback level reads these again.
         if type(allowed) is not tuple:
             allowed = _kept(allowed)
         if type(exclude) is not tuple:
             exclude = _kept(exclude)
-        router = serving.value.router
+        asked = (
+            max_cost,
+            min_quality,
+            max_latency,
+            allowed,
+            exclude,
+            pin,
+            threshold,
+            cost_weight,
+            expected_output_tokens,
+        )
+        decide = serving.value.router.decide
         result = answer(
             self._breaker,
-            lambda: router.route(
-                request,
-                tools=tools,
-                max_cost=max_cost,
-                min_quality=min_quality,
-                max_latency=max_latency,
-                allowed=allowed,
-                exclude=exclude,
-                pin=pin,
-                threshold=threshold,
-                cost_weight=cost_weight,
-                expected_output_tokens=expected_output_tokens,
-            ),
-            lambda: self._fallbacks(
-                serving,
-                request,
-                tools,
-                Asked(
-                    max_cost,
-                    min_quality,
-                    max_latency,
-                    allowed,
-                    exclude,
-                    pin,
-                    threshold,
-                    cost_weight,
-                    expected_output_tokens,
-                ),
-            ),
+            lambda: decide(text, messages, tools, *asked),
+            lambda: self._fallbacks(serving, text, messages, tools, Asked(*asked)),
         )
         decision = result.value
         if result.level is Level.LEARNED:
             if decision.routed_by in ("learned", "default"):
-                text, context = compared(request, tools)
-                self._cache.put(text, context, decision, decision.confidence)
+                said, context = compared(text, messages, tools)
+                self._cache.put(said, context, decision, decision.confidence)
         else:
             elapsed = (perf_counter_ns() - start) / 1000
             decision = replace(decision, level=int(result.level), level_reason=result.reason, elapsed_us=elapsed)
@@ -276,11 +260,17 @@ class ResilientRouter:
         )
 
     def _fallbacks(
-        self, serving: Loaded[_Serving], request: Request, tools: str | None, asked: Asked
+        self,
+        serving: Loaded[_Serving],
+        text: str,
+        messages: _core.Messages | None,
+        tools: str | None,
+        asked: Asked,
     ) -> list[Fallback[Decision]]:
         models = serving.value.models
         models.check(asked)
-        query = _query(request, tools)
+        query = Query(text, messages, tools)
+        said, context = compared(text, messages, tools)
         feasible = models.feasible(asked, query)
         decide = partial(_decision, models=models, version=serving.version)
         if asked.pin is not None:
@@ -306,19 +296,19 @@ class ResilientRouter:
         if unseen:
             return [Fallback(Level.DEFAULT, default)]
         return [
-            Fallback(Level.CACHED, lambda: self._cached(request, tools, feasible, asked)),
+            Fallback(Level.CACHED, lambda: self._cached(said, context, feasible, asked)),
             Fallback(Level.HEURISTIC, heuristic),
             Fallback(Level.DEFAULT, default),
         ]
 
     def _cached(
-        self, request: Request, tools: str | None, feasible: tuple[str, ...], asked: Asked
+        self, said: str, context: Hashable, feasible: tuple[str, ...], asked: Asked
     ) -> Proposal[Decision] | None:
         def accept(decision: Decision) -> bool:
             affordable = asked.max_cost is None or (decision.cost is not None and decision.cost <= asked.max_cost)
             return decision.model in feasible and affordable
 
-        found = self._cache.find(*compared(request, tools), accept)
+        found = self._cache.find(said, context, accept)
         if found is None:
             return None
         decision = replace(
@@ -349,11 +339,3 @@ def _decision(model: str, reason: str, routed_by: str, *, models: ModelTable, ve
 def _kept(names: Iterable[str]) -> Iterable[str]:
     """The same names, readable twice; what is no iterable stays, to be refused by name."""
     return tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else names
-
-
-def _query(request: Request, tools: str | None) -> Query:
-    if isinstance(request, str):
-        return Query(request, None, tools)
-    if not isinstance(request, list | tuple):
-        raise RequestError("request", type(request).__name__, "give a text or a list of chat messages")
-    return Query("", chat_messages(request), tools)

@@ -16,13 +16,13 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError, OptionError, RequestError
-from tiny_dancer.routing.requests import chat_messages, split_requests, tools_text
+from tiny_dancer.routing.requests import as_engine, listed_requests, split_requests, tools_text
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tiny_dancer.routing.requests import ChatMessages, Request
+    from tiny_dancer.routing.requests import Request
     from tiny_dancer.types import FeatureTable
 
 _NOTES = {
@@ -149,6 +149,36 @@ class Router:
             OptionError: an option outside its range, an unknown model, or a price that is needed and missing.
             NoFeasibleModelError: the constraints removed every model; it lists which removed which.
         """
+        return self.decide(
+            *as_engine(request),
+            tools_text(tools),
+            max_cost,
+            min_quality,
+            max_latency,
+            allowed,
+            exclude,
+            pin,
+            threshold,
+            cost_weight,
+            expected_output_tokens,
+        )
+
+    def decide(
+        self,
+        text: str,
+        messages: _core.Messages | None,
+        tools: str | None,
+        max_cost: float | None = None,
+        min_quality: float | None = None,
+        max_latency: float | None = None,
+        allowed: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        pin: str | None = None,
+        threshold: float | None = None,
+        cost_weight: float | None = None,
+        expected_output_tokens: float | None = None,
+    ) -> Decision:
+        """:meth:`route` of a request as the engine takes it: ``messages`` in place of ``text``, or None."""
         start = perf_counter_ns()
         options = self._options(
             max_cost,
@@ -161,10 +191,7 @@ class Router:
             cost_weight,
             expected_output_tokens,
         )
-        if isinstance(request, str):
-            decided = self._engine.decide(request, None, tools_text(tools), options)
-        else:
-            decided = self._engine.decide("", _messages(request), tools_text(tools), options)
+        decided = self._engine.decide(text, messages, tools, options)
         index, scores, costs, confidence, members, reason, routed_by, as_certified = decided
         model = self.models[index]
         covered = as_certified and self.guarantee is not None
@@ -218,7 +245,7 @@ class Router:
             RequestError, OptionError, NoFeasibleModelError: as :meth:`route`, naming the row.
         """
         start = perf_counter_ns()
-        listed = _listed(requests)
+        listed = listed_requests(requests)
         texts, messages = split_requests(listed)
         documents = None
         if tools is not None:
@@ -342,25 +369,6 @@ def _number(field: str, value: object) -> float | None:
         return float(value)
     except OverflowError as error:
         raise OptionError(field, "an integer beyond any float", "give a finite number") from error
-
-
-def _messages(request: ChatMessages) -> _core.Messages:
-    if not isinstance(request, list | tuple):
-        raise RequestError("request", type(request).__name__, "give a text or a list of chat messages")
-    return chat_messages(request)
-
-
-def _listed(requests: Any) -> list[Request]:
-    """A list of what a list, numpy array or Arrow array holds; a lone string is refused, not spelt out."""
-    if isinstance(requests, str):
-        raise RequestError("requests", "one text", "give a list of requests, or call route")
-    if hasattr(requests, "to_pylist"):  # Arrow arrays: iterating them gives scalars of their own type
-        requests = requests.to_pylist()
-    elif hasattr(requests, "tolist"):
-        requests = requests.tolist()
-    if isinstance(requests, str | bytes) or not isinstance(requests, Iterable):  # an array without dimensions, say
-        raise RequestError("requests", type(requests).__name__, "give a list of requests")
-    return requests if isinstance(requests, list) else list(requests)
 
 
 def _changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> str | None:

@@ -166,7 +166,7 @@ def test_a_router_that_breaks_fails_open(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the engine is broken")
 
-    monkeypatch.setattr(Router, "route", broken)
+    monkeypatch.setattr(Router, "decide", broken)
     if "features" in gone:
         monkeypatch.setattr(_core, "featurise", broken)
     if "encoder" in gone:

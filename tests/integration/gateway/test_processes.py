@@ -103,6 +103,8 @@ def test_workers_are_restarted_replaced_and_ended(cheap: Upstream, strong: Upstr
         # A worker that is killed is replaced, with the configuration that serves, not the bad file.
         os.kill(second[0], signal.SIGKILL)
         await asyncio.to_thread(gateway.line, rf"process {second[0]}\) ended with -9; starting another")
+        for _ in range(8):  # those that come to its socket meanwhile wait for the next one
+            assert (await asyncio.to_thread(gateway.chat, model="third")).status_code == 200
         await until(lambda: gateway.workers().get(0, second[0]) != second[0])
         assert gateway.workers()[1] == second[1]
         for _ in range(8):

@@ -34,9 +34,7 @@ def test_the_container_is_built_from_what_is_there(tmp_path: Path) -> None:
             assert (ROOT / source).exists(), source
             into = tmp_path / target / source if target == "./" else tmp_path / target
             if (ROOT / source).is_dir():
-                shutil.copytree(
-                    ROOT / source, into, ignore=shutil.ignore_patterns("*.so", "__pycache__", "target")
-                )
+                shutil.copytree(ROOT / source, into, ignore=built)
             else:
                 shutil.copy(ROOT / source, into)
     # All that the build needs is among it: the workspace, and what the package's metadata names.
