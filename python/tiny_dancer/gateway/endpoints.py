@@ -6,7 +6,6 @@ import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
-from urllib.parse import unquote
 
 import msgspec
 from msgspec import Meta
@@ -97,9 +96,7 @@ async def _answer(gateway: Gateway, scope: Scope, receive: Receive, answered: He
     caller = gateway.access.admit(secret) if path == "/v1/route" else gateway.access.identify(secret)
     answered += with_limits([], caller)
     if by_id is not None:
-        # Names may hold slashes, so what stands behind is the name, as it came.
-        name = unquote(scope["raw_path"].decode("ascii", "replace"))[len(by_id) :] if "raw_path" in scope else ""
-        name = name or path[len(by_id) :]
+        name = path[len(by_id) :]  # all of it: names may hold slashes
         found = _model(gateway, caller, name) if by_id == "/v1/models/" else await _decision(gateway, caller, name)
         return _encode(found)
     if path == "/v1/models":
@@ -216,7 +213,7 @@ async def _give_feedback(gateway: Gateway, caller: Caller, body: bytes) -> dict[
     try:
         given = _feedback(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise GatewayError(400, f"Invalid feedback: {error}.", code="invalid_value") from error
+        raise GatewayError(400, f"Invalid feedback: {str(error)[:300]}.", code="invalid_value") from error
     score = given.score
     if given.label is not None:
         meant = 1.0 if given.label == "good" else 0.0

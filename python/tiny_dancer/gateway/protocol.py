@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tiny_dancer.gateway.cycle import AnswerCycle
 from tiny_dancer.gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ _OF_AN_UPGRADE = frozenset((b"upgrade", b"http2-settings", b"connection"))
 
 # Called for every request: by name, super() costs more than all that is added here.
 _begin = HttpToolsProtocol.on_message_begin
-_start = HttpToolsProtocol.on_headers_complete
 _complete = HttpToolsProtocol.on_message_complete
 
 
@@ -191,10 +192,42 @@ class EdgeProtocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise GatewayError(405, "This is no forward proxy; send POST or GET.", code="method_not_allowed")
             return  # data_received starts it again as a plain request
-        _start(self)
+        self._serve()
         self._phase = _BODY
         if self._state.draining:
             self.cycle.keep_alive = False
+
+    def _serve(self) -> None:
+        """Starts the application on the request whose headers are there; as the base does, with our own cycle."""
+        scope, parser = self.scope, self.parser
+        scope["method"] = parser.get_method().decode("ascii")
+        version = parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["raw_path"] = url.path
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["query_string"] = url.query or b""
+        before = self.cycle
+        self.cycle = AnswerCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # pipelined: it waits for the answers before it
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def on_message_complete(self) -> None:
         """The request has arrived in full."""

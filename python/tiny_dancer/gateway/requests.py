@@ -6,10 +6,11 @@ once, as its last value, here and upstream alike: nothing can be smuggled past r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tiny_dancer.gateway.config import Policy, Role
 from tiny_dancer.gateway.errors import GatewayError
@@ -30,6 +31,8 @@ OPTION_HEADERS: Final[dict[bytes, str]] = {
     b"x-td-threshold": "threshold",
 }
 T = TypeVar("T")
+# Each name is looked up: more would keep all other requests waiting.
+Names = Annotated[tuple[str, ...], Meta(max_length=100)]
 _ROLES: Final = ("chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize")
 _POLICIES: Final = ("cost", "quality", "balanced")
 
@@ -53,7 +56,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     min_quality: float | None = None
     max_latency: float | None = None
     pin: str | None = None
-    exclude: tuple[str, ...] = ()
+    exclude: Names = ()
     session: str | None = None
     role: Role | None = None
     policy: Policy | None = None
@@ -98,7 +101,7 @@ class Incoming(Struct):
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
-_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_names = msgspec.json.Decoder(Names).decode
 _options = msgspec.json.Decoder(Options | None).decode
 _messages = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _any = msgspec.json.Decoder().decode
@@ -193,11 +196,14 @@ def _all_options(td: msgspec.Raw | None, headers: Mapping[bytes, bytes]) -> Opti
     try:
         options = msgspec.convert(given, Options)
     except msgspec.ValidationError as error:
-        raise GatewayError(400, f"A routing option is wrong: {error}.", param="td", code="invalid_type") from error
+        detail = _short(error)
+        raise GatewayError(
+            400, f"A routing option is wrong: {detail}.", param="td", code="invalid_type"
+        ) from error
     for name, low, high in (
-        ("max_cost", 0.0, float("inf")),
+        ("max_cost", 0.0, math.inf),
         ("min_quality", 0.0, 1.0),
-        ("max_latency", 0.0, float("inf")),
+        ("max_latency", 0.0, math.inf),
         ("threshold", -1.0, 1.0),
     ):
         value = getattr(options, name)
@@ -251,8 +257,13 @@ def _read(decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw, param: str, expe
         return decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         raise GatewayError(
-            400, f"Invalid '{param}': {error}; expected {expected}.", param=param, code="invalid_type"
+            400, f"Invalid '{param}': {_short(error)}; expected {expected}.", param=param, code="invalid_type"
         ) from error
+
+
+def _short(error: Exception) -> str:
+    """What is wrong; a value that is quoted may be as long as a body."""
+    return str(error)[:300]
 
 
 def _is_filled_list(raw: msgspec.Raw) -> bool:
@@ -285,7 +296,8 @@ def _response_items(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
     if instructions is not None and instructions != _NULL:
         text = _read(_text, instructions, "instructions", "a text")
         messages.insert(0, {"role": "system", "content": text})
-    return messages
+    # The output of a call alone, where the upstream keeps the conversation: no text to go by, but a request.
+    return messages or [{"role": "user", "content": ""}]
 
 
 def _prompt(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstreams.base import Endpoint
 
 POLICY_SCALE: Final[Mapping[str, float]] = {"cost": 2.0, "balanced": 1.0, "quality": 0.0}
-"""What a policy multiplies the artifact's weight of cost by: ``cost`` asks twice the gain for a dollar,
-``quality`` none."""
+"""What a policy multiplies the router's weight of cost by: ``cost`` asks twice the gain for a dollar, ``quality``
+none."""
 
 WATCH_SECONDS: Final = 2.0
 
@@ -70,15 +70,17 @@ class ServedRouter:
 
     def options(self, policy: config.Policy | None, threshold: float | None) -> dict[str, Any]:
         """Options of :meth:`ResilientRouter.route` that a policy or threshold stands for."""
-        threshold = self.settings.threshold if threshold is None and policy is None else threshold
         if threshold is not None:
             return {"threshold": threshold}
         scale = POLICY_SCALE[policy or self.settings.policy]
+        own = self.settings.threshold
         if scale == 1.0:
-            return {}
+            return {} if own is None else {"threshold": own}
         found = self.router.header["policy"]
-        if found["kind"] == "threshold":
-            return {"threshold": found["threshold"] * scale}
+        if own is not None or found["kind"] == "threshold":
+            own = found["threshold"] if own is None else own
+            # A threshold may be below 0; ``cost`` must not lower it, nor ``quality`` raise it.
+            return {"threshold": own + (scale - 1.0) * abs(own)}
         if found["kind"] == "cost_weight":
             return {"cost_weight": found["cost_weight"] * scale}
         # A constant policy has learned nothing that pays; without a weight of cost, only quality can be asked for.
@@ -114,12 +116,13 @@ class Serving:
         self.routers: dict[str, ServedRouter] = {}
         with ExitStack() as undo:
             for name, router in settings.routers.items():
-                kept = _kept_router(name, settings, before)
-                if kept is None:
-                    kept = self._router(name, router, folder)
-                    undo.callback(kept.router.close)
-                self.routers[name] = kept
-                self._check_router(kept)
+                loaded = _kept_router(name, settings, before)
+                if loaded is None:
+                    loaded = self._load(router, folder)
+                    undo.callback(loaded.close)
+                    loaded.watch(WATCH_SECONDS)
+                self.routers[name] = ServedRouter(name, router, loaded)
+                self._check_router(self.routers[name])
             undo.pop_all()
         self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
         self.names = self._names()
@@ -134,16 +137,15 @@ class Serving:
         if found is not None:
             return found
         if name.startswith("router-"):
-            # As RouteLLM: router-<name>-<threshold>.
-            router, _, number = name.removeprefix("router-").rpartition("-")
-            target = self.names.get(f"router-{router}") if router else None
-            if isinstance(target, RouterTarget):
-                try:
-                    threshold = float(number)
-                except ValueError:
-                    threshold = 2.0
-                if -1 <= threshold <= 1:
-                    return RouterTarget(target.router, target.policy, threshold)
+            # As RouteLLM: router-<name>-<threshold>. Names and numbers have dashes of their own.
+            for known, target in self.names.items():
+                if isinstance(target, RouterTarget) and name.startswith(f"{known}-"):
+                    try:
+                        threshold = float(name[len(known) + 1 :])
+                    except ValueError:
+                        continue
+                    if -1 <= threshold <= 1:
+                        return RouterTarget(target.router, target.policy, threshold)
         near = get_close_matches(name[:100], self.names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "GET /v1/models lists what there is."
         raise GatewayError(
@@ -176,7 +178,7 @@ class Serving:
         priced = [model for model in self.models.values() if "chat.completions" in model.endpoints]
         return max(priced, key=lambda model: model.expected_cost or 0.0, default=None)
 
-    def _router(self, name: str, settings: config.Router, folder: Path) -> ServedRouter:
+    def _load(self, settings: config.Router, folder: Path) -> ResilientRouter:
         infos: dict[str, str | ModelInfo] = {
             theirs: _info(ours, self.models[ours].settings) for theirs, ours in settings.models.items()
         }
@@ -194,8 +196,7 @@ class Serving:
         if unmapped:
             infos.update({each: _info(each, self.models[each].settings) for each in unmapped})
             router = load(models=infos)
-        router.watch(WATCH_SECONDS)
-        return ServedRouter(name, settings, router)
+        return router
 
     def _check_router(self, served: ServedRouter) -> None:
         missing = [name for name in served.router.models if name not in self.models]
@@ -252,10 +253,10 @@ def _kept_deployment(
     return None
 
 
-def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ServedRouter | None:
+def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ResilientRouter | None:
     """The same router, if the models it was loaded with are the same too."""
     if before is None or before.config.routers.get(name) != settings.routers[name]:
         return None
-    found = before.routers[name]
-    same = all(before.config.models.get(each) == settings.models.get(each) for each in found.router.models)
+    found = before.routers[name].router
+    same = all(before.config.models.get(each) == settings.models.get(each) for each in found.models)
     return found if same else None

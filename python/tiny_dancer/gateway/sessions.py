@@ -2,9 +2,14 @@
 
 Upstreams keep the prompt of a conversation for some minutes and charge a fraction for reading it again. A router
 that sends the next turn elsewhere pays the whole prefix anew. That price belongs in the choice: the policy's value
-of a model is quality − λ · cost, and the cost of the model that has the prefix is lower by
+of a model is quality − λ · cost, and the cost of a model that has the prefix is lower by
 tokens · (price − price of a cached token). A threshold t on the gain between two models says the same with
 λ = t / (difference of their costs).
+
+How long the prefix is, the upstream said (its tokens of the last prompt and answer); how long this prompt is, the
+engine expects (its word pieces). What can be cached is the shorter of the two: a prompt that was cut, another
+conversation that began alike, thoughts that are not sent again and tokens counted differently never save more than
+reading this prompt was expected to cost.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
+
+from tiny_dancer.storage import hash_query
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -28,7 +35,7 @@ class Cached(Struct, frozen=True):
     """A prefix in one model's cache.
 
     Attributes:
-        tokens: of prompt and answer, all of which the next prompt begins with.
+        tokens: of prompt and answer, with which the next prompt usually begins.
         time: seconds of the monotonic clock when it was last read.
     """
 
@@ -42,7 +49,7 @@ class Session(Struct):
     Attributes:
         model: that answered last.
         caches: by model.
-        said: what the user said last.
+        said: hash of what the user said last; empty where nobody will ask.
     """
 
     model: str = ""
@@ -71,7 +78,7 @@ class SessionTable:
         else:
             self._sessions.move_to_end(key)
         session.model = model
-        session.said = said
+        session.said = _hashed(said) if self.settings.escalate else ""
         session.caches[model] = Cached(tokens, now)
 
     def __len__(self) -> int:
@@ -81,10 +88,11 @@ class SessionTable:
 def key_of(caller: str, named: str | None, messages: Sequence[Mapping[str, Any]]) -> Hashable:
     """What tells conversations apart: the name the client gives, or else how the conversation began.
 
-    Keys stay in this process, so Python's own hash of a text, salted per process, will do.
+    Keys stay in this process, so Python's own hash of a text, salted per process, will do; the texts themselves,
+    which may be long, are not kept.
     """
     if named is not None:
-        return caller, named
+        return caller, "named", hash(named)
     begun = []
     for message in messages:
         begun.append(str(message.get("content")))
@@ -99,26 +107,48 @@ def worth_staying(
     leave: ServedModel,
     cached: Cached,
     weight: float,
+    left: Cached | None = None,
 ) -> bool:
-    """Whether quality − weight · cost of staying is at least that of leaving, the cached prefix counted.
+    """Whether quality − weight · cost of staying is at least that of leaving, cached prefixes counted.
 
     Args:
         decision: with expected quality and cost of both.
         stay: the model that has the conversation in its cache.
         leave: the model that was decided on.
-        cached: the prefix.
+        cached: the prefix that ``stay`` has.
         weight: λ, quality worth one USD.
+        left: the prefix that ``leave`` still has from earlier turns.
+
+    Returns:
+        False where staying saves nothing, or something has no price.
     """
-    if decision.costs is None:
+    cost_of_staying, cost_of_leaving = _cost(decision, stay), _cost(decision, leave)
+    saved = _saved(decision, stay, cached)
+    if saved <= 0 or cost_of_staying is None or cost_of_leaving is None:
         return False
-    costs = decision.costs.get(stay.name), decision.costs.get(leave.name)
-    if costs[0] is None or costs[1] is None:
-        return False
-    saved = cached.tokens * stay.cached_discount()
-    if saved <= 0:
-        return False
-    value_of_staying = decision.scores[stay.name] - weight * max(costs[0] - saved, 0.0)
-    return value_of_staying >= decision.scores[leave.name] - weight * costs[1]
+    if left is not None:
+        saved -= _saved(decision, leave, left)
+    dearer = cost_of_staying - saved - cost_of_leaving
+    return decision.scores[stay.name] - decision.scores[leave.name] >= weight * dearer
+
+
+def _cost(decision: Decision, model: ServedModel) -> float | None:
+    """USD expected of a model; None where nothing is."""
+    return None if decision.costs is None else decision.costs.get(model.name)
+
+
+def _saved(decision: Decision, model: ServedModel, cached: Cached) -> float:
+    """USD that a cached prefix takes off a model's expected cost; 0 where that cannot be told."""
+    discount, cost = model.cached_discount(), _cost(decision, model)
+    if discount <= 0 or cost is None:
+        return 0.0
+    settings = model.settings
+    price = settings.input_cost_per_token
+    assert price is not None  # or there were no discount
+    # The engine's expected cost, solved for the tokens it expected.
+    written = settings.expected_output_tokens * (settings.output_cost_per_token or 0.0)
+    tokens = (cost - written - (settings.cost_per_request or 0.0)) / price
+    return min(cached.tokens, max(tokens, 0.0)) * discount
 
 
 def quality_per_dollar(
@@ -155,9 +185,17 @@ _COMPLAINT: Final = re.compile(
 
 
 def unhappy(said: str, before: str) -> bool:
-    """Whether the user repeats the last question, or complains in few (English) words."""
+    """Whether the user repeats the last question, or complains in few (English) words.
+
+    Args:
+        said: by the user now.
+        before: :attr:`Session.said`; empty where nothing was said before.
+    """
     if not before:
         return False
-    if said.casefold().split() == before.casefold().split():
-        return True
-    return len(said) < 400 and _COMPLAINT.search(said) is not None
+    return _hashed(said) == before or (len(said) < 400 and _COMPLAINT.search(said) is not None)
+
+
+def _hashed(said: str) -> str:
+    """Equal for texts that differ in case and spaces only."""
+    return hash_query(" ".join(said.casefold().split()))

@@ -26,6 +26,15 @@ class Phase(Enum):
     """The connection broke, or what came was no HTTP."""
 
 
+class Late(Enum):
+    """Which time ran out; the values are for the client."""
+
+    CONNECT = "no connection to the model's server in time"
+    FIRST_BYTE = "the model's server did not answer in time"
+    IDLE = "the model's server stopped in the middle of its answer"
+    TOTAL = "the answer of the model's server took longer than it may"
+
+
 class CallError(Exception):
     """No answer, or not all of it.
 
@@ -43,7 +52,7 @@ class CallError(Exception):
 
 _MESSAGES: Final = {
     Phase.CONNECT: "no connection to the model's server",
-    Phase.TIMEOUT: "the model's server did not answer in time",
+    Phase.TIMEOUT: Late.FIRST_BYTE.value,
     Phase.BROKEN: "the connection to the model's server broke",
 }
 

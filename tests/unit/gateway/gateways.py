@@ -1,0 +1,160 @@
+"""Gateways without a socket in front: configurations, plans, and requests put to the application itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tiny_dancer.gateway.app import Gateway
+from tiny_dancer.gateway.caller import Caller
+from tiny_dancer.gateway.choose import Chooser
+from tiny_dancer.gateway.config import GatewayConfig, Sessions
+from tiny_dancer.gateway.config_check import check
+from tiny_dancer.gateway.requests import parse
+from tiny_dancer.gateway.sessions import SessionTable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection
+    from pathlib import Path
+
+    from tiny_dancer.gateway.choose import Plan
+    from tiny_dancer.gateway.serving import Serving
+    from tiny_dancer.gateway.upstreams.base import Endpoint
+    from tiny_dancer.types import RequestRecord
+
+PATIENCE = 30.0
+EASY = "Hi there, how are you?"
+HARD = "If a train leaves at 9 and another at 10, unless it rains, which arrives first, and why?"
+CHEAP = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "cache_read_input_token_cost": 1e-7}
+DEAR = {"input_cost_per_token": 1e-5, "output_cost_per_token": 3e-5, "cache_read_input_token_cost": 1e-6}
+NOWHERE = "http://127.0.0.1:9/v1"
+
+
+def model(upstream: str = "here", **more: Any) -> dict[str, Any]:
+    return {"deployments": [{"upstream": upstream}], **more}
+
+
+def configured(url: str = NOWHERE, **more: Any) -> GatewayConfig:
+    """``small`` and ``large`` behind the default router; keywords replace top-level keys."""
+    content = {
+        "upstreams": {"here": {"base_url": url}},
+        "models": {"small": model(**CHEAP), "large": model(**DEAR)},
+        "routers": {"default": {"models": {"weak": "small", "strong": "large"}}},
+        "retries": {"attempts": 1},
+        "log": {"requests": "off"},
+        **more,
+    }
+    config = msgspec.convert(content, GatewayConfig)
+    check(config)
+    return config
+
+
+def caller(models: Collection[str] | None = None, *, soft_budget_spent: bool = False, id: str = "") -> Caller:
+    found = Caller(lambda: 0.0, lambda: 0.0)
+    found.id = id
+    found.models = None if models is None else frozenset(models)
+    found.soft_budget_spent = soft_budget_spent
+    return found
+
+
+def chooser(settings: Sessions | None = None) -> Chooser:
+    return Chooser(SessionTable(settings or Sessions()))
+
+
+def plan(
+    serving: Serving,
+    text: object = EASY,
+    *,
+    endpoint: Endpoint = "chat.completions",
+    by: Chooser | None = None,
+    who: Caller | None = None,
+    headers: dict[bytes, bytes] | None = None,
+    **fields: Any,
+) -> Plan:
+    """The plan for a request; without ``model`` it is ``auto``."""
+    name = {"completions": "prompt", "responses": "input", "embeddings": "input"}.get(endpoint, "messages")
+    said = [{"role": "user", "content": text}] if name == "messages" else text
+    body = json.dumps({"model": "auto", name: said, **fields}).encode()
+    return (by or chooser()).plan(serving, parse(endpoint, body, headers or {}), who or caller())
+
+
+class Answer(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.json["error"]
+        return found
+
+
+class InProcess:
+    """A started gateway, asked as a server would."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = b"",
+        headers: dict[str, str] | None = None,
+        gone: asyncio.Event | None = None,
+        sent: Callable[[bytes], None] | None = None,
+    ) -> Answer:
+        """One request. ``gone``: set when the client leaves; ``sent``: gets each part of the body."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        leaves = gone or asyncio.Event()
+        parts = [{"type": "http.request", "body": content, "more_body": False}]
+        answer = Answer(0, {}, b"")
+
+        async def receive() -> Any:
+            if parts:
+                return parts.pop()
+            await leaves.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                answer.body += message.get("body", b"")
+                if sent is not None:
+                    sent(message.get("body", b""))
+
+        given = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        scope = {"type": "http", "method": method, "path": path, "headers": given}
+        async with asyncio.timeout(PATIENCE):
+            await self.gateway(scope, receive, send)
+        return answer
+
+    async def chat(self, text: str = EASY, *, headers: dict[str, str] | None = None, **fields: Any) -> Answer:
+        body = {"model": "auto", "messages": [{"role": "user", "content": text}], **fields}
+        return await self.ask("POST", "/v1/chat/completions", body, headers)
+
+    def records(self) -> list[RequestRecord]:
+        """All so far, the oldest first."""
+        assert self.gateway.accounting.flush(PATIENCE)
+        return sorted(self.gateway.storage.request_history(), key=lambda each: each.time)
+
+
+@asynccontextmanager
+async def serving(config: GatewayConfig, folder: Path) -> AsyncIterator[InProcess]:
+    """A started gateway."""
+    gateway = Gateway(config, folder=folder)
+    await gateway.start()
+    try:
+        yield InProcess(gateway)
+    finally:
+        await gateway.close()
