@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -46,6 +47,8 @@ def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> Ende
     """The same function the executable calls, in this process: starting one for each command takes minutes."""
     streams = [io.TextIOWrapper(io.BytesIO(initial), "utf-8", write_through=True) for initial in (stdin, b"", b"")]
     argv, given, folder = sys.argv, sys.stdin, Path.cwd()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     sys.argv, sys.stdin = ["tiny-dancer", *(str(each) for each in arguments)], streams[0]
     os.chdir(cwd or folder)
     try:
@@ -57,6 +60,8 @@ def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> Ende
                 code = ended.code or 0
     finally:
         sys.argv, sys.stdin = argv, given
+        root.handlers[:] = handlers
+        root.setLevel(level)
         os.chdir(folder)
     assert isinstance(code, int)
     return Ended(code, *(stream.buffer.getvalue() for stream in streams[1:]))  # type: ignore[attr-defined]

@@ -51,6 +51,7 @@ CLASSIFIERS = {
     "BSD License": "BSD-3-Clause",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Python Software Foundation License": "PSF-2.0",
 }
 """Trove classifiers of distributions that give no SPDX expression."""
@@ -58,11 +59,22 @@ CLASSIFIERS = {
 READ = {
     # Its own notice: "or any OSI-approved licence you like"; taken under MIT.
     "apsw": ("any-OSI", "MIT"),
+    # BSD's three clauses; code that its compiler generates belongs to whoever wrote the input.
+    "protobuf": ("3-Clause BSD License", "BSD-3-Clause"),
+    # Its licence file. The crates in its wheel (sboms/) are under licences of the list as well.
+    "pyreqwest": ("Apache License Version 2.0, January 2004", "Apache-2.0"),
     # The two names of a dual licence; its repository holds both texts and says "either".
     "sqlite-vec": ("MIT License, Apache License, Version 2.0", "MIT OR Apache-2.0"),
 }
-"""Distributions that declare what is no SPDX expression: what they say, and what it means. Read again when it
-changes."""
+"""Distributions that declare what is no SPDX expression: what they say, or where they say nothing the first two
+lines of their licence file, and what it means. Read again when it changes."""
+
+EXCEPTIONS = {
+    # The certificates of authorities, installed by requests for the `otel` extra, and neither linked nor shipped.
+    # MPL-2.0 asks that changes to its own files are published, and nothing of what reads them.
+    "certifi": "MPL-2.0",
+}
+"""Distributions that may be needed under a licence that is not on the list, and under no other."""
 
 DISTRIBUTION = "tiny-dancer"
 LONGEST_EXPRESSION = 80
@@ -142,9 +154,16 @@ def declared(distribution: metadata.Distribution) -> str:
         return " AND ".join(CLASSIFIERS.get(name, f"'{name}'") for name in classified)
     text = str(fields["License"]).strip() if "License" in fields else ""
     said, meant = READ.get(canonicalize_name(str(fields["Name"])), ("", ""))
-    if said and text == said:
+    if said and said == (text or opening(distribution)):
         return meant
     return text if len(text) <= LONGEST_EXPRESSION else ""
+
+
+def opening(distribution: metadata.Distribution) -> str:
+    """The first two lines of a distribution's licence files that are not empty."""
+    names = distribution.metadata.get_all("License-File") or []
+    lines = [line for name in names for line in (distribution.read_text(f"licenses/{name}") or "").split("\n")]
+    return " ".join([line.strip() for line in lines if line.strip()][:2])
 
 
 def distributions(root: str) -> list[Package]:
@@ -179,7 +198,7 @@ def refusals(packages: Iterable[Package]) -> list[str]:
     return [
         f"{each.name} {each.version}: licence {each.licence or 'not declared'}; {REMEDY}"
         for each in packages
-        if not allowed(each.licence)
+        if not allowed(each.licence) and EXCEPTIONS.get(each.name) != each.licence
     ]
 
 

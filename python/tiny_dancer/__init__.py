@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer._version import __version__
 from tiny_dancer.errors import (
+    AccessError,
     ArtifactChecksumError,
     ArtifactError,
     ArtifactSelfCheckError,
     ArtifactVersionError,
     CandidateError,
+    ConfigError,
     DataError,
     EncoderMissingError,
     MissingExtraError,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "AccessError",
     "AdaptiveConformal",
     "ArtifactChecksumError",
     "ArtifactError",
@@ -72,6 +75,7 @@ __all__ = [
     "CircuitBreaker",
     "Classification",
     "Classifier",
+    "ConfigError",
     "ConformalRelevance",
     "DataError",
     "Decision",

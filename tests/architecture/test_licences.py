@@ -91,6 +91,28 @@ def test_a_distribution_declares_its_licence_in_one_of_three_ways(
     assert allowed(found) == (licence in {"MIT", "BSD-3-Clause", "ISC"})
 
 
+def test_a_licence_that_was_read_counts_while_the_package_says_the_same() -> None:
+    class Distribution:
+        metadata = Message()
+        licence = "\n      Apache License\n  Version 2.0, January 2004\n\nTerms"
+
+        def read_text(self, filename: str) -> str | None:
+            return self.licence if filename == "licenses/LICENSE" else None
+
+    Distribution.metadata["Name"] = "pyreqwest"
+    Distribution.metadata["License-File"] = "LICENSE"
+    found = Distribution()
+    assert declared(cast("Any", found)) == "Apache-2.0"
+    found.licence = "Business Source License"
+    assert declared(cast("Any", found)) == ""
+
+
+def test_an_exception_is_for_one_package_and_one_licence() -> None:
+    certificates, other = Package("certifi", "1", "MPL-2.0"), Package("a", "1", "MPL-2.0")
+    changed = Package("certifi", "2", "GPL-3.0-only")
+    assert [line.partition(":")[0] for line in refusals([certificates, other, changed])] == ["a 1", "certifi 2"]
+
+
 def test_dependencies_are_followed_through_extras_and_in_turn() -> None:
     names = {package.name for package in distributions("tiny-dancer")}
     assert {"tiny-dancer", "numpy", "scikit-learn", "joblib"} <= names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ from tiny_dancer.gateway.access import Access
 from tiny_dancer.gateway.accounting import Accounting
 from tiny_dancer.gateway.choose import Chooser
 from tiny_dancer.gateway.derived import keys_required, limits_path
-from tiny_dancer.gateway.exchange import Exchange
+from tiny_dancer.gateway.exchange import INSTANT, Exchange
 from tiny_dancer.gateway.proxy import Proxy
 from tiny_dancer.gateway.serving import Serving
 from tiny_dancer.gateway.sessions import SessionTable
@@ -57,6 +58,7 @@ class Gateway:
         metrics: counts them.
         tracer: None where traces are not configured.
         in_flight: requests to models under way.
+        unwatched: those just begun, the oldest first; nobody looks yet whether their clients are still there.
         loop: the event loop, once started.
     """
 
@@ -91,6 +93,8 @@ class Gateway:
         self.chooser = Chooser(SessionTable(config.sessions))
         self.proxy = Proxy(config.retries)
         self.in_flight = 0
+        self.unwatched: dict[Exchange, None] = {}
+        self._looking: asyncio.TimerHandle | None = None
         self._draining = False
         self._reload_error: str | None = None
         self._reading_keys: asyncio.Task[None] | None = None
@@ -116,9 +120,12 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.access.refresh)
         self._reading_keys = self.loop.create_task(self.access.run())
+        self._look()
 
     async def close(self) -> None:
         """Writes what waits to be written, and lets go of everything. Requests should have ended before."""
+        if self._looking is not None:
+            self._looking.cancel()
         if self._reading_keys is not None:
             self._reading_keys.cancel()
             with suppress(asyncio.CancelledError):
@@ -199,6 +206,17 @@ class Gateway:
             memory_bytes=resident_bytes(),
             draining=self._draining,
         )
+
+    def _look(self) -> None:
+        """Has the clients watched of requests that take longer than an instant; one timer for all of them."""
+        begun = time.perf_counter() - INSTANT
+        while self.unwatched:
+            oldest = next(iter(self.unwatched))
+            if oldest.start > begun:
+                break
+            del self.unwatched[oldest]
+            oldest.watch()
+        self._looking = self.loop.call_later(INSTANT, self._look)
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()

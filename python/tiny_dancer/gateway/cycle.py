@@ -14,10 +14,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from tiny_dancer.gateway.writes import Writes
+
 
 class AnswerCycle(RequestResponseCycle):
     """As uvicorn's; sends head and first body together."""
 
+    writes: Writes
     _head: bytes = b""
 
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override]
@@ -50,30 +53,31 @@ class AnswerCycle(RequestResponseCycle):
         if self._head:
             body = self._head + body
             self._head = b""
-        self.transport.write(body)
+        self.writes.write(self.transport, body)
         if not more:
             if self.expected_content_length != 0:
                 raise RuntimeError("the answer is shorter than its content-length")
             self.response_complete = True
             self.message_event.set()
             if not self.keep_alive:
+                self.writes.flush()
                 self.transport.close()
             self.on_response()
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-        parts = [STATUS_LINE[status]]
-        chunked = True
-        for name, value in headers:
-            if b"\n" in value or b"\r" in value:
-                raise RuntimeError(f"a line end in the header {name!r}")
-            parts += (name, b": ", value, b"\r\n")
+        chunked = status not in (204, 304) and self.scope["method"] != "HEAD"
+        for name, value in reversed(headers):  # ours stand last
             if name == b"content-length":
                 self.expected_content_length = int(value)
                 chunked = False
-            elif name == b"connection" and value == b"close":
-                self.keep_alive = False
-        self.chunked_encoding = chunked and status not in (204, 304) and self.scope["method"] != "HEAD"
-        if self.chunked_encoding:
+                break
+        self.chunked_encoding = chunked
+        parts = [STATUS_LINE[status], *[b"%b: %b\r\n" % pair for pair in headers]]
+        if chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
-        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        return b"".join(parts)
+        if not self.keep_alive:
+            parts.append(b"connection: close\r\n")
+        head = b"".join(parts)
+        if head.count(b"\n") != len(parts) or head.count(b"\r") != len(parts):
+            raise RuntimeError("a line end in a header")
+        return head + b"\r\n"

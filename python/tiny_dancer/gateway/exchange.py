@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from tiny_dancer.observability.traces import RequestTrace
 
 
-# Until then nobody looks whether the client is still there: most of what ends sooner ends well.
-_INSTANT: Final = 0.05
+INSTANT: Final = 0.05
+"""Seconds until which nobody looks whether the client is still there: most of what ends sooner ends well."""
 
 
 class Exchange:
@@ -127,7 +127,7 @@ class Exchange:
         core = self._core
         core.in_flight += 1
         self._task = asyncio.current_task()
-        watch = core.loop.call_later(_INSTANT, self._watch)
+        core.unwatched[self] = None
         try:
             await self._serve(scope)
         except GatewayError as error:
@@ -140,7 +140,7 @@ class Exchange:
                 raise
             self.status, self.error = CLIENT_GONE, "client_disconnected"
         finally:
-            watch.cancel()
+            core.unwatched.pop(self, None)
             if self._watcher is not None:
                 self._watcher.cancel()
             core.in_flight -= 1
@@ -267,13 +267,14 @@ class Exchange:
                 headers.append((b"x-td-level", b"%d" % decision.level))
         return with_limits(headers, self.caller)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Begins to look whether the client is still there."""
         self._watcher = self._core.loop.create_task(self._wait_for_disconnect())
 
     async def _wait_for_disconnect(self) -> None:
         # Before the body is read its reader learns that the client is gone.
         while self.incoming is None:
-            await asyncio.sleep(_INSTANT)
+            await asyncio.sleep(INSTANT)
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone = True

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from tiny_dancer.gateway.cycle import AnswerCycle
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.writes import Writes
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -43,6 +44,7 @@ class EdgeState(ServerState):
         limits: of every connection; may be replaced while they run.
         draining: whether each connection ends with the answer it is owed.
         emptied: set whenever no connection is left.
+        writes: to all of them.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -51,6 +53,7 @@ class EdgeState(ServerState):
         self.draining = False
         self.emptied = asyncio.Event()
         self.emptied.set()
+        self.writes = Writes()
 
 
 # What a connection is receiving. Plain numbers: an enumeration's members take longer to look up.
@@ -223,6 +226,7 @@ class EdgeProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        self.cycle.writes = self._state.writes
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:  # pipelined: it waits for the answers before it

@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -57,18 +56,17 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None) -> N
     """
     try:
         import httptools  # noqa: F401
-        import prometheus_client  # noqa: F401
         import pyreqwest  # noqa: F401
         import uvicorn  # noqa: F401
         import uvloop  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("gateway", error.name, "run pip install 'tiny-dancer[gateway]'") from None
-    from tiny_dancer.gateway.worker import allow_many_files, run
+    from tiny_dancer.gateway.worker import allow_many_files, log_to_stderr, run
 
-    _log_to_stderr()
     allow_many_files()
     clients = bind(parse_address(config.listen, "listen"), "listen", count=config.workers)
     health = None if config.health == "off" else bind(parse_address(config.health, "health"), "health")
+    log_to_stderr()
     run(_Gateway(config, folder, path, clients, health).run())
 
 
@@ -207,14 +205,6 @@ def announcement(config: GatewayConfig, clients: Bound, health: Bound | None) ->
 def _inventory(config: GatewayConfig) -> str:
     models = ", ".join(config.models)
     return f"models: {models}" + (f"; routers: {', '.join(config.routers)}" if config.routers else "")
-
-
-def _log_to_stderr() -> None:
-    """The gateway's own messages, one line each; requests are logged apart."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO)
 
 
 def _notify(state: str) -> None:

@@ -57,15 +57,19 @@ class ServedRouter:
         self.name = name
         self.settings = settings
         self.router = router
-        self._usable: dict[tuple[Endpoint, str, tuple[str, ...]], tuple[str, ...]] = {}
+        self._named: tuple[str, ...] = ()
+        self._usable: dict[tuple[Endpoint, str], tuple[str, ...]] = {}
 
     def usable(self, endpoint: Endpoint, role: str, models: Mapping[str, ServedModel]) -> tuple[str, ...]:
         """Its models that serve this endpoint and role; looked up once for each artifact that serves."""
         named = self.router.models
-        found = self._usable.get((endpoint, role, named))
+        if named is not self._named:
+            self._named = named
+            self._usable.clear()
+        found = self._usable.get((endpoint, role))
         if found is None:
             found = tuple(name for name in named if name in models and models[name].serves(endpoint, role))
-            self._usable[endpoint, role, named] = found
+            self._usable[endpoint, role] = found
         return found
 
     def options(self, policy: config.Policy | None, threshold: float | None) -> dict[str, Any]:
@@ -193,9 +197,10 @@ class Serving:
             load = partial(ResilientRouter.load, path)
         router: ResilientRouter = load(models=infos)
         unmapped = [each for each in router.models if each in self.models and each not in settings.models.values()]
-        if unmapped:
+        default = self.config.default_model if self.config.default_model in router.models else None
+        if unmapped or default is not None:
             infos.update({each: _info(each, self.models[each].settings) for each in unmapped})
-            router = load(models=infos)
+            router = load(models=infos, default_model=default)
         return router
 
     def _check_router(self, served: ServedRouter) -> None:
@@ -254,8 +259,10 @@ def _kept_deployment(
 
 
 def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ResilientRouter | None:
-    """The same router, if the models it was loaded with are the same too."""
+    """The same router, if what it was loaded with is the same too."""
     if before is None or before.config.routers.get(name) != settings.routers[name]:
+        return None
+    if before.config.default_model != settings.default_model:
         return None
     found = before.routers[name].router
     same = all(before.config.models.get(each) == settings.models.get(each) for each in found.models)

@@ -120,35 +120,30 @@ def worth_staying(
         left: the prefix that ``leave`` still has from earlier turns.
 
     Returns:
-        False where staying saves nothing, or something has no price.
+        False where staying saves nothing, the prompt is too long for it, or something has no price.
     """
-    cost_of_staying, cost_of_leaving = _cost(decision, stay), _cost(decision, leave)
-    saved = _saved(decision, stay, cached)
-    if saved <= 0 or cost_of_staying is None or cost_of_leaving is None:
+    if decision.costs is None or stay.cached_discount() <= 0:
         return False
-    if left is not None:
-        saved -= _saved(decision, leave, left)
-    dearer = cost_of_staying - saved - cost_of_leaving
-    return decision.scores[stay.name] - decision.scores[leave.name] >= weight * dearer
+    staying, leaving = decision.costs.get(stay.name), decision.costs.get(leave.name)
+    if staying is None or leaving is None:
+        return False
+    tokens = _prompt_tokens(stay, staying)
+    window = stay.settings.context_window
+    if window is not None and tokens + stay.settings.expected_output_tokens > window:
+        return False
+    staying -= min(cached.tokens, tokens) * stay.cached_discount()
+    if left is not None and leave.cached_discount() > 0:
+        leaving -= min(left.tokens, _prompt_tokens(leave, leaving)) * leave.cached_discount()
+    return decision.scores[stay.name] - decision.scores[leave.name] >= weight * (staying - leaving)
 
 
-def _cost(decision: Decision, model: ServedModel) -> float | None:
-    """USD expected of a model; None where nothing is."""
-    return None if decision.costs is None else decision.costs.get(model.name)
-
-
-def _saved(decision: Decision, model: ServedModel, cached: Cached) -> float:
-    """USD that a cached prefix takes off a model's expected cost; 0 where that cannot be told."""
-    discount, cost = model.cached_discount(), _cost(decision, model)
-    if discount <= 0 or cost is None:
-        return 0.0
+def _prompt_tokens(model: ServedModel, cost: float) -> float:
+    """Tokens the engine took the prompt to have, out of what it expects a model that reads at a price to cost."""
     settings = model.settings
     price = settings.input_cost_per_token
     assert price is not None  # or there were no discount
-    # The engine's expected cost, solved for the tokens it expected.
     written = settings.expected_output_tokens * (settings.output_cost_per_token or 0.0)
-    tokens = (cost - written - (settings.cost_per_request or 0.0)) / price
-    return min(cached.tokens, max(tokens, 0.0)) * discount
+    return max(cost - written - (settings.cost_per_request or 0.0), 0.0) / price
 
 
 def quality_per_dollar(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ from tiny_dancer.errors import TinyDancerError
 from tiny_dancer.gateway.config import GatewayConfig
 from tiny_dancer.gateway.edge import Lifespan, Server
 from tiny_dancer.gateway.health import WorkerSnapshot
+from tiny_dancer.observability import logs
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -64,6 +66,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 Message = Start | Reload | Report | Drain
+log = logging.getLogger("tiny_dancer.gateway")
 _FILES = 1 << 16
 _LENGTH = struct.Struct("!I")
 
@@ -156,6 +159,13 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def log_to_stderr() -> None:
+    """Has the process's own messages written to standard error: text on a terminal, else JSON lines."""
+    logs.configure(json=sys.stderr is None or not sys.stderr.isatty())
+    # The demo's stand-ins run on uvicorn's own server, which announces itself.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
 class _End:
     """How a worker is told to end.
 
@@ -222,11 +232,13 @@ def main() -> None:
     # These go to a terminal's whole group; the supervisor says what they mean for a worker.
     for each in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(each, signal.SIG_IGN)
+    log_to_stderr()
     allow_many_files()
     try:
         run(_serve(control, bound))
     except TinyDancerError as error:
-        sys.exit(f"process {os.getpid()} did not end well: {error}")
+        log.error("process %d did not end well: %s", os.getpid(), error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

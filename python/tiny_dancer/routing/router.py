@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
@@ -16,6 +14,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError, OptionError, RequestError
+from tiny_dancer.routing.arguments import model_changes, number
 from tiny_dancer.routing.requests import as_engine, listed_requests, split_requests, tools_text
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
@@ -31,14 +30,6 @@ _NOTES = {
 }
 _REASONS = np.array(_core.REASONS)
 _ROUTED_BY = np.array(_core.ROUTED_BY)
-_FIELDS = {
-    "input_cost_per_token": "price_input",
-    "output_cost_per_token": "price_output",
-    "cost_per_request": "price_request",
-    "expected_output_tokens": "expected_output_tokens",
-    "context_window": "context_window",
-    "name": "name",
-}
 
 
 class _Ids:
@@ -74,7 +65,7 @@ class Router:
         """See :meth:`load`; ``artifact`` is the file's bytes."""
         header = _core.read_header(artifact)
         # An artifact of another kind has no models; the engine says so.
-        changes = _changes([model["name"] for model in header.get("models", [])], models or {})
+        changes = model_changes([model["name"] for model in header.get("models", [])], models or {})
         self._engine = _core.Router(artifact, _core.encoder(), changes)
         self.header: dict[str, Any] = json.loads(self._engine.header())
         """Everything about the artifact that is not a weight."""
@@ -317,15 +308,15 @@ class Router:
         if not (bounded or weighed or listed or pin is not None):
             return None
         return (
-            _number("max_cost", max_cost),
-            _number("min_quality", min_quality),
-            _number("max_latency", max_latency),
+            number("max_cost", max_cost),
+            number("min_quality", min_quality),
+            number("max_latency", max_latency),
             self._indices("allowed", allowed),
             self._indices("exclude", exclude),
             None if pin is None else self._indices("pin", [pin])[0],
-            _number("threshold", threshold),
-            _number("cost_weight", cost_weight),
-            _number("expected_output_tokens", expected_output_tokens),
+            number("threshold", threshold),
+            number("cost_weight", cost_weight),
+            number("expected_output_tokens", expected_output_tokens),
         )
 
     def _indices(self, field: str, names: Iterable[str]) -> list[int]:
@@ -358,46 +349,3 @@ def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
 
 def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:
     return Router(artifact, models=models)
-
-
-def _number(field: str, value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise OptionError(field, repr(value), "give a number")
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise OptionError(field, "an integer beyond any float", "give a finite number") from error
-
-
-def _changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> str | None:
-    """Changes to the artifact's models as the engine takes them: JSON, one object a model."""
-    if not isinstance(models, Mapping):
-        raise OptionError("models", type(models).__name__, "give {name: name to call, or ModelInfo}")
-    unknown = [name for name in models if name not in names]
-    if unknown:
-        raise OptionError("models", unknown[0], f"the artifact's models are {', '.join(names)}")
-    if not models:
-        return None
-    changes: list[dict[str, Any]] = []
-    for name in names:
-        asked = models.get(name, name)
-        info = ModelInfo(name=asked) if isinstance(asked, str) else asked
-        if not isinstance(info, ModelInfo):
-            raise OptionError(f"models[{name!r}]", type(info).__name__, "give a name or a ModelInfo")
-        given = {key: value for key, value in asdict(info).items() if value is not None}
-        changes.append({_FIELDS[key]: _plain(f"models[{name!r}].{key}", value) for key, value in given.items()})
-    return json.dumps(changes)
-
-
-def _plain(field: str, value: object) -> str | int | float:
-    """A name as it is, a number as Python's own: numpy's are no JSON."""
-    if isinstance(value, str) and field.endswith(".name"):
-        return value
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return int(value)
-    number = _number(field, value)
-    if number is None or not math.isfinite(number):
-        raise OptionError(field, value, "give a finite number")
-    return number

@@ -86,11 +86,11 @@ class Running:
         return "\n".join(self.lines)
 
     def line(self, pattern: str, count: int = 1) -> str:
-        """Waits until so many lines have matched; the last one's first group, or the line."""
+        """Waits until so many messages have matched; the last one's first group, or the message."""
         found: list[re.Match[str]] = []
 
         def enough() -> bool:
-            found[:] = [match for line in self.lines if (match := re.search(pattern, line))]
+            found[:] = [match for line in self.lines if (match := re.search(pattern, message(line)))]
             return len(found) >= count or self._closed
 
         with self._written:
@@ -129,6 +129,11 @@ class Running:
         with self._written:
             self._closed = True
             self._written.notify_all()
+
+
+def message(line: str) -> str:
+    """What a line of JSON says; any other as it is."""
+    return str(json.loads(line)["message"]) if line.startswith("{") else line
 
 
 class Load:

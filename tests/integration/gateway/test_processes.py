@@ -287,7 +287,7 @@ def test_a_gateway_that_cannot_start_says_why(cheap: Upstream, strong: Upstream,
     gateway.__exit__()
 
 
-@pytest.mark.parametrize("missing", ["uvloop", "uvicorn", "httptools", "pyreqwest", "prometheus_client"])
+@pytest.mark.parametrize("missing", ["uvloop", "uvicorn", "httptools", "pyreqwest"])
 def test_a_missing_extra_is_named(
     cheap: Upstream, strong: Upstream, tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +310,32 @@ def test_what_is_open_is_said(cheap: Upstream, strong: Upstream, tmp_path: Path)
         bound = Bound(Address(host, 1234), [], shared=False)
         assert any(line.startswith(expected) for line in announcement(config, bound, None)), (host, keys)
         assert keys_required(config) is expected.startswith("clients")
+
+
+def test_it_speaks_json_to_programs_and_text_to_people(cheap: Upstream, strong: Upstream, tmp_path: Path) -> None:
+    """Supervisor and workers alike; a worker has something to say where its request log cannot be written."""
+    with Running(content(cheap, strong, workers=2, log={"requests": "/dev/full"}), tmp_path) as gateway:
+        assert gateway.chat().status_code == 200
+        gateway.line("lines are lost")
+        workers = set(gateway.workers().values())
+    said = [json.loads(line) for line in gateway.lines]
+    (lost,) = [each for each in said if each["level"] == "error"]
+    assert lost["process"] in workers
+    assert {each["process"] for each in said if each is not lost} == {gateway.process.pid}
+
+    code = """if True:
+        import logging
+        from tiny_dancer.gateway.worker import log_to_stderr
+        log_to_stderr()
+        logging.getLogger("tiny_dancer.gateway").info("serves")
+    """
+    terminal, other_end = os.openpty()
+    try:
+        subprocess.run([sys.executable, "-c", code], check=True, stderr=other_end)
+        assert os.read(terminal, 1000).rstrip().endswith(b" INFO serves")
+    finally:
+        os.close(terminal)
+        os.close(other_end)
 
 
 def test_the_demo_needs_nothing(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def body(**fields: Any) -> bytes:
     return json.dumps({"model": "auto", "messages": MESSAGES, **fields}).encode()
 
 
-def refused(content: bytes, headers: Mapping[bytes, bytes] | None = None, endpoint: Any = "chat.completions") -> Any:
+def refused(
+    content: bytes, headers: Mapping[bytes, bytes] | None = None, endpoint: Any = "chat.completions"
+) -> Any:
     with pytest.raises(GatewayError) as caught:
         parse(endpoint, content, headers or {}).messages()
     error = caught.value
@@ -100,7 +102,11 @@ def test_each_field_stays_as_the_client_wrote_it(fields: dict[str, Any], ascii_o
     assert found == {name: value.encode() for name, value in written.items()}
 
 
-@given(st.text("0123456789", min_size=1, max_size=300), st.sampled_from(["", "-"]), st.sampled_from(["", ".10", "E+7"]))
+@given(
+    st.text("0123456789", min_size=1, max_size=300),
+    st.sampled_from(["", "-"]),
+    st.sampled_from(["", ".10", "E+7"]),
+)
 def test_numbers_keep_their_digits(digits: str, sign: str, rest: str) -> None:
     number = sign + (digits.lstrip("0") or "0") + rest
     fields = parse_fields(b'{"seed":' + number.encode() + b"}")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tiny_dancer.gateway.clients.base import CallError, Headers, Late, Phase, Target
 from tiny_dancer.gateway.clients.http1_connection import Connection
+from tiny_dancer.gateway.writes import Writes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +86,7 @@ class Http1Client:
         self._port = parts.port or 80
         self._kept: deque[Connection] = deque()  # the one used last at the right
         self._closed = False
+        self._writes = Writes()
 
     def target(self, url: str, headers: Headers) -> Target:
         """Prepares the lines every request to this URL begins with."""
@@ -175,7 +177,7 @@ class Http1Client:
         try:
             async with asyncio.timeout(self._times.connect):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._lost), self._host, self._port
+                    lambda: Connection(loop, self._writes, self._lost), self._host, self._port
                 )
         except TimeoutError as error:
             raise CallError(Phase.CONNECT, Late.CONNECT.value) from error

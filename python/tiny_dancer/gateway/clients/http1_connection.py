@@ -16,6 +16,8 @@ from tiny_dancer.gateway.clients.base import LARGEST_ANSWER, CallError, Headers,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tiny_dancer.gateway.writes import Writes
+
 # Bytes of a stream that may wait for a slow client; beyond, the upstream has to wait.
 _READ_AHEAD: Final = 64 * 1024
 # Bytes that may arrive without any of the body among them: headers, interim answers, trailers.
@@ -51,6 +53,7 @@ class Connection(asyncio.Protocol):
         "_timer_at",
         "_transport",
         "_waiter",
+        "_writes",
         "answered",
         "headers",
         "kept_since",
@@ -58,8 +61,11 @@ class Connection(asyncio.Protocol):
         "status",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[[Connection], None]) -> None:
-        """``lost`` is told when the connection has ended."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, writes: Writes, lost: Callable[[Connection], None]
+    ) -> None:
+        """``lost`` is told when the connection has ended; ``writes`` is shared by those to one upstream."""
+        self._writes = writes
         self.open = False
         self.kept_since = 0.0
         self._lost = lost
@@ -193,7 +199,7 @@ class Connection(asyncio.Protocol):
             raise CallError(Phase.CONNECT)
         self._begin(piecewise=piecewise)
         try:
-            self._transport.write(message)
+            self._writes.write(self._transport, message)
             while not (self._headers_done if piecewise else self._complete):
                 await self._wait(end, Late.FIRST_BYTE)
         except BaseException:
