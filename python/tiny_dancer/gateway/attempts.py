@@ -3,6 +3,7 @@ wait."""
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from datetime import UTC, datetime
@@ -102,17 +103,27 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
 def retry_after(headers: Sequence[tuple[str, str]]) -> float | None:
     """Seconds of ``retry-after-ms`` or ``retry-after`` (RFC 9110, 10.2.3: seconds or a date), or None."""
     found = dict(headers)
+    if (milliseconds := _number(found.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    text = found.get("retry-after")
+    if text is None or (seconds := _number(text)) is not None:
+        return None if text is None else seconds
     try:
-        if (milliseconds := found.get("retry-after-ms")) is not None:
-            return max(float(milliseconds) / 1000, 0.0)
-        text = found.get("retry-after")
-        if text is None:
-            return None
-        if text.strip().replace(".", "", 1).isdigit():
-            return float(text)
-        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
         return None
+    # Of the three forms of a date only one names its zone, and it is always GMT (RFC 9110, 5.6.7).
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _number(text: str | None) -> float | None:
+    """A number ≥ 0, or None."""
+    try:
+        found = math.nan if text is None else float(text)
+    except ValueError:
+        return None
+    return found if found >= 0 else None
 
 
 class RetryBudget:

@@ -111,8 +111,8 @@ class Deployment:
         self._limited = any(rate is not None for rate in limited)
 
     def admit(self) -> int | None:
-        """The breaker's token for one call, or None where it must not be made now. Give it back by
-        :meth:`leave`."""
+        """The breaker's token for one call, or None where it must not be made now. It is handed back to the
+        breaker, and its place by :meth:`leave`; or both by :meth:`withdraw`."""
         if self._limited and self.wait() > 0:
             return None
         if not self._limits.gate.enter():
@@ -134,6 +134,15 @@ class Deployment:
         """A call that was admitted has ended."""
         self._limits.gate.leave()
         self.server.limits.gate.leave()
+
+    def withdraw(self, token: int) -> None:
+        """A call that was admitted is not made."""
+        self.breaker.cancel(token)
+        self.leave()
+        if self._limited:
+            for limits in (self._limits, self.server.limits):
+                if limits.requests is not None:
+                    limits.requests.charge(-1.0)
 
     def charge(self, tokens: int) -> None:
         """Tokens an answer took."""
@@ -202,8 +211,8 @@ class ServedModel:
                 return None
             return only, token
         left = [each for each in self.deployments if endpoint in each.routes]
-        # By weight without replacement (Efraimidis and Spirakis, 2006): the largest u^(1/w) first.
-        left.sort(key=lambda each: (each in tried, -(random.random() ** (1 / each.settings.weight))))
+        # By weight without replacement (Efraimidis and Spirakis, 2006): the smallest exponential of rate w first.
+        left.sort(key=lambda each: (each in tried, random.expovariate(each.settings.weight)))
         for deployment in left:
             if (token := deployment.admit()) is not None:
                 return deployment, token

@@ -106,13 +106,13 @@ class Proxy:
         """
         self._budget.request()
         last: Failure | None = None
-        window = 0
+        too_small = 0  # the largest context window that was not enough
         for model in plan.models():
             if last is not None:
                 if not last.elsewhere:
                     break
                 known = model.settings.context_window
-                if last.larger and known is not None and known <= window:
+                if known is not None and known <= too_small:
                     continue
                 done.fallbacks += 1
                 done.reason = last.error.code or f"status_{last.error.status}"
@@ -123,7 +123,8 @@ class Proxy:
                 # What no deployment could be asked says less than what one answered.
                 if last is None or failure.error.code != "no_deployment_available":
                     last = failure
-                window = max(window, model.settings.context_window or 0)
+                if failure.larger:
+                    too_small = max(too_small, model.settings.context_window or 0)
         assert last is not None
         raise last.error
 
@@ -136,29 +137,33 @@ class Proxy:
         trace: RequestTrace | None,
     ) -> tuple[Whole | Streaming, int]:
         last: Failure | None = None
-        tried: list[Deployment] = []
+        tried: dict[Deployment, Failure] = {}
         for number in range(self._retries.attempts):
-            picked = model.pick(incoming.endpoint, tried)
-            if picked is None:
+            if (picked := model.pick(incoming.endpoint, tried)) is None:
                 break
             deployment, token = picked
             if last is not None:
-                fresh = deployment not in tried
-                pause = 0.0 if fresh else attempts.backoff(self._retries, number - 1, last.wait)
+                before = tried.get(deployment)
+                pause: float | None = 0.0
+                if before is not None:
+                    pause = attempts.backoff(self._retries, number - 1, before.wait) if before.again else None
                 if pause is None or not self._budget.retry():
-                    deployment.breaker.cancel(token)
-                    deployment.leave()
+                    deployment.withdraw(token)
                     break
                 if pause:
-                    await _pause(deployment, token, pause)
-            tried.append(deployment)
+                    # Others may have its place meanwhile.
+                    deployment.withdraw(token)
+                    await asyncio.sleep(pause)
+                    if (admitted := deployment.admit()) is None:
+                        break
+                    token = admitted
             done.deployment = deployment
             done.calls += 1
             try:
                 return await self._call(deployment, token, incoming, extra, trace), token
             except Failure as failure:
-                last = failure
-                if not failure.again:
+                last = tried[deployment] = failure
+                if failure.larger or not failure.elsewhere:
                     break
         raise last or _nobody(model)
 
@@ -174,14 +179,14 @@ class Proxy:
         route = deployment.routes[incoming.endpoint]
         headers = extra
         span = None
-        if trace is not None:
-            span = trace.attempt(deployment.model, deployment.server.name, deployment.server.settings.kind)
-            if span.traceparent is not None:
-                headers = [pair for pair in extra if pair[0] not in ("traceparent", "tracestate")]
-                headers.append(("traceparent", span.traceparent))
-                if span.tracestate is not None:
-                    headers.append(("tracestate", span.tracestate))
         try:
+            if trace is not None:
+                span = trace.attempt(deployment.model, deployment.server.name, deployment.server.settings.kind)
+                if span.traceparent is not None:
+                    headers = [pair for pair in extra if pair[0] not in ("traceparent", "tracestate")]
+                    headers.append(("traceparent", span.traceparent))
+                    if span.tracestate is not None:
+                        headers.append(("tracestate", span.tracestate))
             body = route.dialect.request(incoming.fields, deployment.upstream_model)
             found: Whole | Streaming
             if incoming.stream:
@@ -237,7 +242,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
         raise attempts.of_answer(f"status {status}")
     try:
         return Whole(status, answered, route.dialect.response(found))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise attempts.of_answer(str(error)) from error
 
 
@@ -254,7 +259,7 @@ async def _stream(
             refused = route.dialect.failure(reply.status, await read_error(reply))
             raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
-        if not kind.startswith("text/event-stream"):
+        if not kind.lower().startswith("text/event-stream"):
             raise attempts.of_answer(f"{kind[:100] or 'no content type'} in place of a stream")
         events = route.dialect.events(incoming.fields)
         rest = b""
@@ -267,21 +272,11 @@ async def _stream(
     except CallError as error:
         await reply.close()
         raise attempts.of_call(error, repeatable) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         await reply.close()
         raise attempts.of_answer(str(error)) from error
     except BaseException:
         await reply.close()
-        raise
-
-
-async def _pause(deployment: Deployment, token: int, seconds: float) -> None:
-    """Waits before a retry; a client that goes away meanwhile leaves no probe behind."""
-    try:
-        await asyncio.sleep(seconds)
-    except asyncio.CancelledError:
-        deployment.breaker.cancel(token)
-        deployment.leave()
         raise
 
 

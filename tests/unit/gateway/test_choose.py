@@ -440,6 +440,44 @@ def test_broken_messages_name_their_field(pair: Serving, messages: list[Any]) ->
     assert str(error.param).startswith("messages[0]")
 
 
+NUMBER = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+ANY = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBER, st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["type", "text", "role", "content", "input_text"]), inner, max_size=3),
+    ),
+    max_leaves=8,
+)
+PART = st.fixed_dictionaries({"type": st.sampled_from(["text", "input_text", "image_url"]), "text": ANY})
+MESSAGE = st.fixed_dictionaries(
+    {
+        "role": st.one_of(st.sampled_from(["user", "system", "assistant", "tool"]), ANY),
+        "content": st.one_of(ANY, st.text(), st.lists(PART, max_size=3)),
+    }
+)
+
+
+@given(
+    st.sampled_from(["chat.completions", "messages", "responses", "completions"]),
+    st.one_of(ANY, st.lists(MESSAGE, max_size=4)),
+    ANY,
+    st.dictionaries(st.sampled_from(["max_cost", "min_quality", "max_latency", "threshold"]), st.floats(-2, 2)),
+)
+def test_any_request_is_planned_or_refused(
+    pair: Serving, endpoint: Any, said: Any, other: Any, td: dict[str, float]
+) -> None:
+    name = {"completions": "prompt", "responses": "input"}.get(endpoint, "messages")
+    fields = {name: said, "tools": other, "system": other, "instructions": other}
+    try:
+        found = plan(pair, endpoint=endpoint, td=td, **fields)
+    except GatewayError as error:
+        assert error.status == 400
+        assert error.param or error.code == "invalid_json"
+    else:
+        assert found.model.name in ("small", "large", "claude")
+
+
 @pytest.mark.parametrize(
     "content",
     [

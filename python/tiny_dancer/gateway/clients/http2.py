@@ -1,12 +1,12 @@
-"""Upstreams that are asked over HTTP/2, by pyqwest (Rust's reqwest): TLS, the protocol agreed on by ALPN (HTTP/1.1
-where they offer no other), proxies as the environment says.
+"""Upstreams that are asked over HTTP/2, by pyqwest (Rust's reqwest): TLS, by ALPN nothing but HTTP/2, proxies as
+the environment says.
 
 It works in threads of its own, and handing over there costs more than a call's work; what it brings is many calls
-on one connection. A call that is cancelled here is cancelled there, at once and in whatever phase it is: its stream
-is reset, and no upstream goes on writing for nobody.
+on one connection. A call that is cancelled here is cancelled there, at once and whatever its phase: its stream is
+reset, and no upstream goes on writing for nobody.
 
-The calls to an upstream share a connection. Beyond the streams it allows at a time they wait for each other; an
-answer that nobody reads is held back at one or two megabytes, and five such hold back the other answers too.
+Calls share a connection, and another is opened only when the upstream allows it no more streams. An answer that
+nobody reads is held back at one or two megabytes; some five such hold back every answer on their connection.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway import config
 
+# Seconds in which a thread of the transport has done with an answer that it has handed over.
+_HANDING_OVER: Final = 0.05
 _FAILURES: Final = (TimeoutError, ConnectionError, ReadError, WriteError, RemoteProtocolError)
 
 
@@ -80,6 +82,8 @@ class Http2Client:
         self._first_byte = times.first_byte
         self._idle = times.idle
         self._transport = HTTPTransport(
+            # Offered along with HTTP/1.1, it would open a connection for each of the first calls, and a call
+            # cancelled while it connects would fail others (hyper-util 0.1.21: "ALPN upgraded to HTTP/2").
             http_version=HTTPVersion.HTTP2,
             tls_include_system_certs=True,
             connect_timeout=times.connect,
@@ -130,6 +134,9 @@ class Http2Client:
     async def close(self) -> None:
         """Closes every connection."""
         await self._transport.aclose()
+        # Its threads enter the interpreter to hand answers over. One that does as the interpreter ends aborts the
+        # process (before CPython 3.14), and there is no waiting for them.
+        await asyncio.sleep(_HANDING_OVER)
 
 
 def _request(target: Target, extra: Sequence[tuple[str, str]], body: bytes) -> Request:

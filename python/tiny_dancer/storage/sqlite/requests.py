@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 
 _FIELDS = RequestRecord.__struct_fields__
 _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
-_INSERT = (
-    f"INSERT INTO request ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))}) "
-    "ON CONFLICT (time, id) DO NOTHING"
-)
+# Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more than
+# a row does where the event loop is busy.
+_TOGETHER = 64
 _SCORES = _FIELDS.index("scores")
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
@@ -42,6 +42,17 @@ _decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
 _as_tuple = msgspec.structs.astuple
 
 
+def _insert(rows: int) -> str:
+    values = f"({', '.join('?' * len(_FIELDS))})"
+    return (
+        f"INSERT INTO request ({', '.join(_FIELDS)}) VALUES {', '.join([values] * rows)} "
+        "ON CONFLICT (time, id) DO NOTHING"
+    )
+
+
+_INSERT_MANY, _INSERT_ONE = _insert(_TOGETHER), _insert(1)
+
+
 def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord]) -> None:
     """Adds requests; of one id and time the first stays."""
     before = connection.execute("SELECT coalesce(max(number), 0) FROM request").get
@@ -49,11 +60,11 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     if _has_nul(records):
         records = [fitting(record) for record in records]
     try:
-        connection.executemany(_INSERT, map(_row, records))
+        _insert_all(connection, records)
     except _UNFIT:
         # Those before the one that does not fit are there, and stay as they are.
         records = [fitting(record) for record in records]
-        connection.executemany(_INSERT, map(_row, records))
+        _insert_all(connection, records)
     connection.execute(
         f"INSERT INTO spend SELECT CAST(time / {DAY} AS INTEGER), key, total(cost), "
         "sum(input_tokens + output_tokens), count(*) FROM request WHERE number > ? GROUP BY 1, 2 "
@@ -69,6 +80,14 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     )
     if not connection.changes():
         connection.execute("INSERT INTO request_ids (first, hashes) VALUES (?, ?)", (before + 1, hashes))
+
+
+def _insert_all(connection: apsw.Connection, records: Sequence[RequestRecord]) -> None:
+    rows = [_row(record) for record in records]
+    whole = len(rows) - len(rows) % _TOGETHER
+    for start in range(0, whole, _TOGETHER):
+        connection.execute(_INSERT_MANY, list(chain.from_iterable(rows[start : start + _TOGETHER])))
+    connection.executemany(_INSERT_ONE, rows[whole:])
 
 
 def _has_nul(records: Sequence[RequestRecord]) -> bool:
