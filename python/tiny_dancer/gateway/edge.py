@@ -117,6 +117,7 @@ class Server:
         """Ends at once."""
         for each in self._stop_listening():
             each.close()
+        self.state.writes.flush()
         for connection in list(self.state.connections):
             connection.transport.close()
 
@@ -137,6 +138,7 @@ class Server:
         return waiting
 
     def _close_idle(self) -> None:
+        self.state.writes.flush()
         for connection in list(self.state.connections):
             if isinstance(connection, EdgeProtocol) and connection.idle:
                 connection.transport.close()

@@ -293,6 +293,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answers what cannot be read, and ends the connection: where the next request starts is unknown."""
+        self._state.writes.flush()  # an answer before this one goes first
         self._stop_timer()
         if self.transport.is_closing():
             return

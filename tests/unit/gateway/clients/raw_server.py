@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Script = Callable[["Wire"], Awaitable[None]]
 
-PATIENCE = float(__import__("os").environ.get("P", "30"))
+PATIENCE = 30.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
