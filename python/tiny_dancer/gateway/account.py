@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.exchange import Exchange
 
 _NO_USAGE = Usage()
+# Tokens of a prompt nobody counted, where its model's window is not known: images make bodies large, not prompts.
+_LARGEST_GUESS = 128_000
 
 
 def settle_account(gateway: Gateway, exchange: Exchange) -> None:
@@ -23,7 +25,8 @@ def settle_account(gateway: Gateway, exchange: Exchange) -> None:
     usage = exchange.usage
     if usage is None and exchange.streamed:
         # The client left, or the stream broke, before the upstream said what it costs: it costs all the same.
-        usage = Usage(exchange.body_bytes // 4, exchange.streamed)
+        window = None if model is None else model.settings.context_window
+        usage = Usage(min(exchange.body_bytes // 4, window or _LARGEST_GUESS), exchange.streamed)
     answered = exchange.first is not None and model is not None
     cost = baseline = None
     if plan is not None and model is not None and usage is not None:

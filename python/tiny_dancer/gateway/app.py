@@ -95,6 +95,7 @@ class Gateway:
         self.in_flight = 0
         self.unwatched: dict[Exchange, None] = {}
         self._looking: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._draining = False
         self._reload_error: str | None = None
         self._reading_keys: asyncio.Task[None] | None = None
@@ -172,6 +173,13 @@ class Gateway:
         self.access.required = keys_required(config)
         self.serving = serving
         before.close(serving)
+        kept = {id(server) for server in serving.servers.values()}
+        for server in before.servers.values():
+            if id(server) not in kept:
+                # Requests under way end with their connections; idle ones close now.
+                task = self.loop.create_task(server.client.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     def refused(self, error: TinyDancerError) -> None:
         """Notes that a configuration could not even be read; the old one goes on serving."""

@@ -59,10 +59,15 @@ class Failure(Exception):  # noqa: N818
 def of_call(error: CallError, repeatable: bool) -> Failure:
     """No answer came. ``repeatable``: doing the request twice does nothing but cost twice."""
     if error.phase is Phase.TIMEOUT:
-        found = GatewayError(504, f"{error.message}.".capitalize(), type="server_error", code="upstream_timeout")
+        found = GatewayError(504, sentence(error.message), type="server_error", code="upstream_timeout")
         return Failure(found, Category.TIMEOUT)
-    found = GatewayError(502, f"{error.message}.".capitalize(), type="server_error", code="upstream_unavailable")
+    found = GatewayError(502, sentence(error.message), type="server_error", code="upstream_unavailable")
     return Failure(found, Category.UPSTREAM, again=error.phase is Phase.CONNECT or repeatable)
+
+
+def sentence(message: str) -> str:
+    """A transport's words for the client."""
+    return f"{message[:1].upper()}{message[1:]}."
 
 
 def of_answer(detail: str) -> Failure:
@@ -88,11 +93,12 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
     if status in _PASSING or status >= 500:
         return Failure(error, Category.UPSTREAM, again=True, wait=retry_after(headers))
     if status in _OPERATOR and error.code not in ("previous_response_not_found",):
-        if status in (401, 407):
-            # Its text may hold part of the gateway's own key, and would read as if the client's were wrong.
+        if status in (401, 402, 407):
+            # Its text may hold part of the gateway's own key, and would read as if the client's key or credit were
+            # meant.
             error = GatewayError(
                 502,
-                "The model's server refused the gateway's credentials; its operator has to check them.",
+                "The model's server refused the gateway's key or account; the operator has to check them.",
                 type="server_error",
                 code="upstream_authentication",
             )

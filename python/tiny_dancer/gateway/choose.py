@@ -82,11 +82,10 @@ class Chooser:
         role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
         if options.pin is not None:
             return self._named(serving, incoming, caller, role, options.pin, "pinned")
-        target = serving.resolve(incoming.asked)
-        policy = options.policy
-        if incoming.asked == "auto" and (default := serving.config.roles.get(role)) is not None:
-            target = serving.resolve(default.model)
-            policy = policy or default.policy
+        asked, policy = incoming.asked, options.policy
+        if asked == "auto" and (default := serving.config.roles.get(role)) is not None:
+            asked, policy = default.model, policy or default.policy
+        target = serving.resolve(asked)
         if not isinstance(target, RouterTarget):
             named = incoming.asked != "auto"
             return self._named(serving, incoming, caller, role, target.name, "named" if named else "role_default")
@@ -163,7 +162,7 @@ class Chooser:
             if error.field not in ("text", "request"):
                 raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
             # Images, audio or nothing: not for the router to judge, so the default model answers.
-            default = _default(serving, usable, strongest)
+            default = _default(serving, served, incoming, caller, role, usable, strongest)
             following = partial(_following, serving, incoming, caller, [*incoming.fallbacks, *usable])
             return Plan(default, following, role, strongest, served.name, routed_by="default", reason="no_text")
         except NoFeasibleModelError as error:
@@ -171,8 +170,12 @@ class Chooser:
                 400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
             ) from error
         except OptionError as error:
+            # Its remedy is for whoever loads an artifact, not for whoever calls this.
             raise GatewayError(
-                400, f"Invalid {error}.", param=f"td.{error.field}", code="invalid_value"
+                400,
+                f"The router '{served.name}' cannot keep to what is asked: {error.field}: {error.value}.",
+                param="td",
+                code="invalid_value",
             ) from error
         self.last_decision = time.time()
         plan = Plan(
@@ -187,7 +190,7 @@ class Chooser:
         )
         plan.said = _said(messages)
         plan.model = serving.models[
-            self._in_session(serving, served, incoming, caller, messages, plan, asked, usable)
+            self._in_session(serving, served, incoming, caller, messages, plan, policy, asked, usable)
         ]
         return plan
 
@@ -199,6 +202,7 @@ class Chooser:
         caller: Caller,
         messages: Sequence[dict[str, Any]],
         plan: Plan,
+        policy: Any,
         asked: dict[str, Any],
         usable: Sequence[str],
     ) -> str:
@@ -212,24 +216,39 @@ class Chooser:
         found = self._sessions.find(plan.session)
         if settings.escalate:
             before = "" if found is None else found.said
-            if sessions.unhappy(plan.said, before) and plan.baseline.name in usable:
+            strongest = plan.baseline.name
+            if sessions.unhappy(plan.said, before) and strongest in usable and _meets(decision, strongest, asked):
                 plan.routed_by, plan.reason = "session", "escalated"
                 return plan.baseline.name
         if found is None or not settings.sticky or found.model == decision.model or found.model not in usable:
             return decision.model
-        cached = found.caches[found.model]
-        if time.monotonic() - cached.time > settings.cache_seconds or decision.level > 1:
+        oldest = time.monotonic() - settings.cache_seconds
+        cached, left = found.caches[found.model], found.caches.get(decision.model)
+        if cached.time < oldest or decision.level > 1 or not _meets(decision, found.model, asked):
             return decision.model
-        scale = POLICY_SCALE[incoming.options.policy or served.settings.policy]
+        if left is not None and left.time < oldest:
+            left = None
+        scale = POLICY_SCALE[policy or served.settings.policy]
         weight = sessions.quality_per_dollar(
             served.router.header["policy"], served.router.models, decision, asked.get("threshold"), scale
         )
         stay, leave = serving.models[found.model], serving.models[decision.model]
         # A comparison with NaN is false: what cannot be priced does not hold a conversation.
-        if sessions.worth_staying(decision, stay, leave, cached, weight):
+        if sessions.worth_staying(decision, stay, leave, cached, weight, left):
             plan.routed_by, plan.reason = "session", "prompt_cached"
             return stay.name
         return decision.model
+
+
+def _meets(decision: Decision, name: str, asked: dict[str, Any]) -> bool:
+    """Whether a model that was not decided on keeps within what the request asks, as far as that can be told."""
+    if "max_latency" in asked:
+        return False
+    most, least = asked.get("max_cost"), asked.get("min_quality")
+    cost = None if decision.costs is None else decision.costs.get(name)
+    if most is not None and (cost is None or cost > most):
+        return False
+    return least is None or decision.scores[name] >= least
 
 
 def _model(serving: Serving, name: str, param: str) -> ServedModel:
@@ -327,10 +346,30 @@ def _after_routed(
     return _following(serving, incoming, caller, names, first)
 
 
-def _default(serving: Serving, usable: Sequence[str], strongest: ServedModel) -> ServedModel:
+def _may_serve(serving: Serving, incoming: Incoming, caller: Caller, role: str, model: ServedModel) -> bool:
+    return (
+        model.serves(incoming.endpoint, role)
+        and model.name not in _excluded(serving, incoming)
+        and _may(serving, caller, model)
+    )
+
+
+def _default(
+    serving: Serving,
+    served: ServedRouter,
+    incoming: Incoming,
+    caller: Caller,
+    role: str,
+    usable: Sequence[str],
+    strongest: ServedModel,
+) -> ServedModel:
     name = serving.config.default_model
-    if name is not None and (name in usable or name not in serving.models):
-        return _model(serving, name, "model")
+    if name is not None:
+        model = serving.models[name]
+        # One that the router does not know need only be able and allowed to serve.
+        known = name in served.router.models
+        if name in usable if known else _may_serve(serving, incoming, caller, role, model):
+            return model
     return strongest if strongest.name in usable else serving.models[usable[0]]
 
 

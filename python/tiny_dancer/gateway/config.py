@@ -52,7 +52,8 @@ class Upstream(_Section, frozen=True, kw_only=True):
         api_version: of Azure and Anthropic.
         headers: sent with every request.
         timeouts: of each attempt.
-        http2: offer HTTP/2 (by TLS); plain connections stay at HTTP/1.1.
+        http2: ask over HTTP/2, and through the environment's proxy (``https`` only, extra ``http2``); many calls
+            share a connection. Without it HTTP/1.1 is spoken, which costs less.
         max_concurrency: requests at a time.
         requests_per_minute: token bucket, full at start.
         tokens_per_minute: token bucket over prompt and output tokens.
@@ -64,7 +65,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     api_version: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
-    http2: bool = True
+    http2: bool = False
     max_concurrency: Count | None = None
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 POLICIES = ("cost", "quality", "balanced")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_THRESHOLD = re.compile(r"-(?:\d+\.?\d*|\.\d+)$")
+_THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _ANY_HOST = ("0.0.0.0", "::")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway import sse
 from tiny_dancer.gateway.account import settle_account
+from tiny_dancer.gateway.attempts import sentence
 from tiny_dancer.gateway.clients.base import CallError, Phase
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
@@ -199,8 +200,8 @@ class Exchange:
                 await self._relay(found)
             except CallError as error:
                 category = Category.TIMEOUT if error.phase is Phase.TIMEOUT else Category.UPSTREAM
-                await self._cut(events, f"{error.message}.".capitalize(), "stream_cut")
-            except ValueError as error:
+                await self._cut(events, sentence(error.message), "stream_cut")
+            except (ValueError, RecursionError) as error:
                 category = Category.UPSTREAM
                 await self._cut(events, f"The stream cannot be read: {error}.", "bad_upstream_answer")
             await self._send({"type": "http.response.body", "body": b""})

@@ -41,7 +41,7 @@ _RANGES: Final[dict[str, dict[str, Any]]] = {
     "threshold": {"type": "number", "minimum": -1, "maximum": 1},
     "pin": {"type": "string", "minLength": 1},
     "session": {"type": "string", "minLength": 1},
-    "exclude": {"type": "array", "items": {"type": "string", "minLength": 1}},
+    "exclude": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
     "role": {"enum": ["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]},
     "policy": {"enum": ["cost", "quality", "balanced"]},
 }

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
-from pyreqwest.client import SyncClient, SyncClientBuilder
-from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError, RequestTimeoutError
 
 from tiny_dancer.gateway.upstreams.kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pyreqwest.response import SyncResponse
-
     from tiny_dancer.gateway.config import GatewayConfig, Upstream
 
 _LONGEST = 10.0  # seconds; a list of models is short
@@ -63,12 +59,22 @@ def probe(config: GatewayConfig) -> list[Probe]:
 
 def _probe(name: str, upstream: Upstream, called: set[str]) -> Probe:
     url = _url(upstream)
+    where = urlsplit(url)
+    kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+    connection = kind(where.hostname or "", where.port, timeout=min(upstream.timeouts.connect, _LONGEST))
     try:
-        with _client(upstream) as client:
-            response = client.get(url).headers(KINDS[upstream.kind].headers(upstream)).build().send()
-            works, message, remedy = _judge(name, upstream, called, response)
-    except PyreqwestError as error:
-        works, message, remedy = False, *_failed(name, url, error)
+        connection.connect()
+        connection.sock.settimeout(min(upstream.timeouts.first_byte, _LONGEST))
+        path = url[url.index(where.netloc) + len(where.netloc) :]
+        headers = {"user-agent": "tiny-dancer", **dict(KINDS[upstream.kind].headers(upstream))}
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        body = response.read(_LARGEST)
+        works, message, remedy = _judge(name, upstream, called, response, body)
+    except (OSError, http.client.HTTPException) as error:
+        works, message, remedy = False, *_failed(name, url, error, connected=connection.sock is not None)
+    finally:
+        connection.close()
     return Probe(upstream=name, url=url, works=works, message=message, remedy=remedy)
 
 
@@ -80,18 +86,9 @@ def _url(upstream: Upstream) -> str:
     return KINDS[upstream.kind].url(upstream, "", "/models")
 
 
-def _client(upstream: Upstream) -> SyncClient:
-    return (
-        SyncClientBuilder()
-        .connect_timeout(timedelta(seconds=min(upstream.timeouts.connect, _LONGEST)))
-        .timeout(timedelta(seconds=min(upstream.timeouts.first_byte, _LONGEST)))
-        .follow_redirects(False)
-        .user_agent("tiny-dancer")
-        .build()
-    )
-
-
-def _judge(name: str, upstream: Upstream, called: set[str], response: SyncResponse) -> tuple[bool, str, str]:
+def _judge(
+    name: str, upstream: Upstream, called: set[str], response: http.client.HTTPResponse, body: bytes
+) -> tuple[bool, str, str]:
     """Whether it works, what was found, what to do."""
     status, at = response.status, f"upstreams.{name}"
     if status in (401, 403):
@@ -110,8 +107,7 @@ def _judge(name: str, upstream: Upstream, called: set[str], response: SyncRespon
     if status != 200:
         return False, f"answers {status}", "look at that server's log" if status >= 500 else f"check {at}"
     try:
-        body = response.bytes()
-        listed = {each.id for each in msgspec.json.decode(bytes(body[:_LARGEST]), type=_List).data}
+        listed = {each.id for each in msgspec.json.decode(body, type=_List).data}
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False, "answers, but with no list of models", f"check {at}.base_url: this is no {upstream.kind} API"
     # Azure lists models, not what they were deployed as.
@@ -125,24 +121,22 @@ def _judge(name: str, upstream: Upstream, called: set[str], response: SyncRespon
     return True, f"answers, lists {len(listed)} models", ""
 
 
-def _failed(name: str, url: str, error: PyreqwestError) -> tuple[str, str]:
-    """What failed and what to do, by the cause the transport gives last."""
-    details: Mapping[str, list[dict[str, str]]] = getattr(error, "details", None) or {}
-    causes = [str(each.get("message", "")) for each in details.get("causes") or []]
-    last = causes[-1] if causes else ""
+def _failed(
+    name: str, url: str, error: OSError | http.client.HTTPException, *, connected: bool
+) -> tuple[str, str]:
+    """What failed, and what to do."""
     where, at = urlsplit(url), f"upstreams.{name}"
     server = f"{where.hostname}:{where.port or (443 if where.scheme == 'https' else 80)}"
-    # The transport calls every timeout that; only the causes say whether there was a connection.
-    if isinstance(error, ConnectTimeoutError) and "client error (Connect)" in causes:
+    if isinstance(error, TimeoutError):
+        if connected:
+            return f"{server} does not answer in time", "is the server up? is something else listening there?"
         return f"no connection to {server} in time", "is the server up, and reachable from here?"
-    if isinstance(error, ConnectTimeoutError | RequestTimeoutError):
-        return f"{server} does not answer in time", "is the server up? is something else listening there?"
-    if isinstance(error, ConnectError):
-        if "refused" in last:
-            return f"{server} refuses connections", f"start the server, or check {at}.base_url"
-        if "dns error" in causes:
-            return f"the name {where.hostname} is not known", f"check {at}.base_url"
-        if where.scheme == "https" and "tcp connect error" not in causes:
-            return f"no TLS connection to {server}: {last}", f"check {at}.base_url and the server's certificate"
-        return f"no connection to {server}: {last}", f"check {at}.base_url"
-    return f"{server} does not speak HTTP there: {last}", f"check {at}.base_url"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{server} refuses connections", f"start the server, or check {at}.base_url"
+    if isinstance(error, socket.gaierror):
+        return f"the name {where.hostname} is not known", f"check {at}.base_url"
+    if isinstance(error, ssl.SSLError) or (where.scheme == "https" and not connected):
+        return f"no TLS connection to {server}: {error}", f"check {at}.base_url and the server's certificate"
+    if not connected:
+        return f"no connection to {server}: {error}", f"check {at}.base_url"
+    return f"{server} does not speak HTTP there: {error!r}", f"check {at}.base_url"

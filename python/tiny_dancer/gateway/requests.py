@@ -184,9 +184,11 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> In
     stream = fields.get("stream")
     if stream is not None and stream != _TRUE and stream != _FALSE and stream != _NULL:
         raise GatewayError(400, "Invalid 'stream': expected true or false.", param="stream", code="invalid_type")
+    # Embeddings come whole, whatever is asked; a server that ignores this must not look as if it had failed.
+    streamed = stream == _TRUE and endpoint != "embeddings"
     td = fields.pop("td", None)
     options = NO_OPTIONS if td is None and not headers else _all_options(td, headers)
-    return Incoming(endpoint, fields, asked, fallbacks, stream == _TRUE, options)
+    return Incoming(endpoint, fields, asked, fallbacks, streamed, options)
 
 
 def _all_options(td: msgspec.Raw | None, headers: Mapping[bytes, bytes]) -> Options:

@@ -56,7 +56,6 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None) -> N
     """
     try:
         import httptools  # noqa: F401
-        import pyreqwest  # noqa: F401
         import uvicorn  # noqa: F401
         import uvloop  # noqa: F401
     except ImportError as error:

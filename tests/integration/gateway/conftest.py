@@ -8,9 +8,6 @@ import pytest
 from tests.gateway_upstream import Upstream
 from tests.integration.gateway.serving import Serving, settings
 
-from tiny_dancer.gateway.clients.http1 import Http1Client
-from tiny_dancer.gateway.clients.tls import TlsClient
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -46,12 +43,6 @@ def _shared(_upstreams: tuple[Upstream, Upstream], tmp_path_factory: pytest.Temp
 def gateway(_shared: Serving, cheap: Upstream, strong: Upstream) -> Serving:
     """A gateway with the usual settings, shared by a module: no test may leave a breaker open behind it."""
     return _shared
-
-
-@pytest.fixture(params=[Http1Client, TlsClient], ids=["plain", "tls"])
-def either_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both clients of upstreams in turn; the one for TLS speaks plain HTTP too, which spares certificates."""
-    monkeypatch.setattr("tiny_dancer.gateway.serving.connect", request.param)
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ PHASES = {
 }
 
 
-@pytest.mark.usefixtures("either_client")
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_upstream_learns_that_the_client_left(
     start: Callable[..., Serving], cheap: Upstream, phase: str

@@ -28,7 +28,6 @@ def impatient(upstream: Upstream, **times: float) -> dict[str, Any]:
     return {"base_url": upstream.url, "timeouts": {"first_byte": 0.3, "idle": 0.3, **times}}
 
 
-@pytest.mark.usefixtures("either_client")
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -104,7 +103,6 @@ def test_the_last_failure_keeps_its_status_code_and_headers(
     assert not strong.received, "the client named one model, and no other"
 
 
-@pytest.mark.usefixtures("either_client")
 @pytest.mark.parametrize(
     ("trouble", "status"),
     [
@@ -160,7 +158,6 @@ def test_where_no_window_is_large_enough_the_client_learns_the_code(
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
 
 
-@pytest.mark.usefixtures("either_client")
 def test_a_retry_at_the_same_model_succeeds(start: Callable[..., Serving], cheap: Upstream) -> None:
     gateway = start(retries={"attempts": 3, "base": 0.01})
     for trouble in (Behaviour(status=500), Behaviour(status=429, headers={"retry-after-ms": "5"})):
@@ -216,7 +213,6 @@ def test_weights_share_the_traffic(start: Callable[..., Serving], cheap: Upstrea
     assert len(cheap.received) + len(strong.received) == 200
 
 
-@pytest.mark.usefixtures("either_client")
 def test_a_pooled_connection_that_went_stale_costs_nobody_an_error(
     start: Callable[..., Serving], cheap: Upstream
 ) -> None:
@@ -259,7 +255,6 @@ def test_a_connection_broken_as_the_request_arrives_goes_to_the_next_model(
     assert len(strong.received) + len(cheap.received) in (2, 3)
 
 
-@pytest.mark.usefixtures("either_client")
 def test_a_server_that_is_not_there_is_passed_over(start: Callable[..., Serving], strong: Upstream) -> None:
     nobody = {"base_url": "http://127.0.0.1:1/v1"}
     gateway = start(upstreams={"cheap": nobody, "strong": {"base_url": strong.url}})
@@ -269,7 +264,6 @@ def test_a_server_that_is_not_there_is_passed_over(start: Callable[..., Serving]
     assert gateway.states()["small"] == "open"
 
 
-@pytest.mark.usefixtures("either_client")
 def test_the_total_time_is_kept(start: Callable[..., Serving], cheap: Upstream, strong: Upstream) -> None:
     slow = {"base_url": cheap.url, "timeouts": {"total": 0.5}}
     gateway = start(upstreams={"cheap": slow, "strong": {"base_url": strong.url}})

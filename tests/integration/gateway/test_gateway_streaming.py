@@ -21,7 +21,6 @@ PIECES = ("One", " two", " three", " four", " five")
 BODY: dict[str, Any] = {"model": "small", "stream": True, "messages": [{"role": "user", "content": EASY}]}
 
 
-@pytest.mark.usefixtures("either_client")
 def test_each_event_arrives_before_the_next_is_sent(start: Callable[..., Serving], cheap: Upstream) -> None:
     gateway = start()
     cheap.script(Behaviour(pieces=PIECES, free=1))
@@ -73,7 +72,6 @@ def test_a_stream_that_is_cut_says_so(gateway: Serving, cheap: Upstream, strong:
     assert not strong.received, "no other model goes on with what one began"
 
 
-@pytest.mark.usefixtures("either_client")
 def test_a_stream_that_hangs_in_the_middle_is_ended(
     start: Callable[..., Serving], cheap: Upstream, strong: Upstream
 ) -> None:
@@ -88,7 +86,6 @@ def test_a_stream_that_hangs_in_the_middle_is_ended(
     assert cheap.arrived().gone.wait(TIMEOUT), "the upstream is let go"
 
 
-@pytest.mark.usefixtures("either_client")
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -141,7 +138,6 @@ def raw_request(gateway: Serving, body: dict[str, Any], receive_buffer: int | No
     return connection
 
 
-@pytest.mark.usefixtures("either_client")
 def test_a_slow_reader_makes_the_upstream_wait(start: Callable[..., Serving], cheap: Upstream) -> None:
     gateway = start()
     piece, count = "x" * 16_000, 4_000

@@ -287,7 +287,7 @@ def test_a_gateway_that_cannot_start_says_why(cheap: Upstream, strong: Upstream,
     gateway.__exit__()
 
 
-@pytest.mark.parametrize("missing", ["uvloop", "uvicorn", "httptools", "pyreqwest"])
+@pytest.mark.parametrize("missing", ["uvloop", "uvicorn", "httptools"])
 def test_a_missing_extra_is_named(
     cheap: Upstream, strong: Upstream, tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

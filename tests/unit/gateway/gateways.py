@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
+from tests.synthetic import requests
 
 from tiny_dancer.gateway.app import Gateway
 from tiny_dancer.gateway.caller import Caller
 from tiny_dancer.gateway.choose import Chooser
 from tiny_dancer.gateway.config import GatewayConfig, Sessions
 from tiny_dancer.gateway.config_check import check
+from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.requests import parse
+from tiny_dancer.gateway.serving import Serving
 from tiny_dancer.gateway.sessions import SessionTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
-    from pathlib import Path
 
     from tiny_dancer.gateway.choose import Plan
-    from tiny_dancer.gateway.serving import Serving
     from tiny_dancer.gateway.upstreams.base import Endpoint
     from tiny_dancer.types import RequestRecord
 
@@ -31,6 +34,10 @@ EASY = "Hi there, how are you?"
 HARD = "If a train leaves at 9 and another at 10, unless it rains, which arrives first, and why?"
 CHEAP = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "cache_read_input_token_cost": 1e-7}
 DEAR = {"input_cost_per_token": 1e-5, "output_cost_per_token": 3e-5, "cache_read_input_token_cost": 1e-6}
+ARTIFACTS = Path(__file__).resolve().parents[3] / "conformance" / "artifacts"
+TEXTS = [*requests(120, 5)[0], EASY, HARD, "Prove that there are infinitely many primes.", "What is 17 * 23 - 4?"]
+FIVE = ("anchor", "brisk", "calm", "doubtful", "exact")
+_PRICES = dict(zip(FIVE, (16e-6, 8e-6, 2e-6, 4e-6, 1e-6), strict=True))
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
@@ -61,8 +68,8 @@ def caller(models: Collection[str] | None = None, *, soft_budget_spent: bool = F
     return found
 
 
-def chooser(settings: Sessions | None = None) -> Chooser:
-    return Chooser(SessionTable(settings or Sessions()))
+def chooser() -> Chooser:
+    return Chooser(SessionTable(Sessions()))
 
 
 def plan(
@@ -80,6 +87,51 @@ def plan(
     said = [{"role": "user", "content": text}] if name == "messages" else text
     body = json.dumps({"model": "auto", name: said, **fields}).encode()
     return (by or chooser()).plan(serving, parse(endpoint, body, headers or {}), who or caller())
+
+
+def opened(**more: Any) -> Serving:
+    """A serving of :func:`configured`, to be closed."""
+    return Serving(configured(**more), Path())
+
+
+def open_pair() -> Serving:
+    """``small`` and ``large`` with aliases, and models no router knows."""
+    models = {
+        "small": model(**CHEAP, aliases=["little", "vendor/tiny-1"]),
+        "large": model(**DEAR, aliases=["grand"]),
+        "other": model(input_cost_per_token=5e-6, output_cost_per_token=5e-6),
+        "claude": model("there", input_cost_per_token=5e-6, output_cost_per_token=5e-6),
+    }
+    upstreams = {
+        "here": {"base_url": "http://127.0.0.1:9/v1"},
+        "there": {"base_url": "http://127.0.0.1:9", "kind": "anthropic", "api_key": "k"},
+    }
+    routers = {
+        "default": {"models": {"weak": "small", "strong": "large"}},
+        "my-own": {"models": {"weak": "small", "strong": "large"}, "threshold": 0.2},
+        "my": {"models": {"weak": "small", "strong": "large"}, "policy": "cost"},
+    }
+    return opened(models=models, upstreams=upstreams, routers=routers)
+
+
+def open_five() -> Serving:
+    """Five models by weight of cost; ``anchor`` is the strongest, and any may follow."""
+    models = {
+        name: model(input_cost_per_token=_PRICES[name], output_cost_per_token=4 * _PRICES[name]) for name in FIVE
+    }
+    routers = {"default": {"artifact": str(ARTIFACTS / "five.safetensors")}}
+    return opened(models=models, routers=routers, strongest="anchor", max_fallbacks=10)
+
+
+def names(serving: Serving, text: object = EASY, **more: Any) -> list[str]:
+    return [each.name for each in plan(serving, text, **more).models()]
+
+
+def refused(serving: Serving, text: object = EASY, **more: Any) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        plan(serving, text, **more)
+    assert 400 <= caught.value.status < 500
+    return caught.value
 
 
 class Answer(msgspec.Struct):

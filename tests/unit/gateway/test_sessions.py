@@ -127,6 +127,13 @@ def test_no_more_is_cached_than_the_prompt_has(data: st.DataObject, more: int) -
     assert case.stays(case.tokens) in ways
 
 
+def test_a_prefix_at_the_other_model_counts_for_leaving() -> None:
+    cost = 1000 * 1e-6 + 256 * 2e-6
+    decision, stay, leave = decided((0.5, cost), (0.5, cost)), served("stay", **CHEAP), served("leave", **CHEAP)
+    for left, expected in ((None, True), (Cached(400, 0.0), True), (Cached(600, 0.0), False)):
+        assert worth_staying(decision, stay, leave, Cached(500, 0.0), 1.0, left) == expected
+
+
 def test_a_prompt_too_long_for_a_model_does_not_stay_with_it() -> None:
     """The engine counts the prompt, and what the answer is expected to take, against the window."""
     cost = 1000 * 1e-6 + 256 * 2e-6

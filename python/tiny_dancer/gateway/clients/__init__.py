@@ -1,6 +1,6 @@
 """Calls to upstreams: connection pools, timeouts phase by phase, failures by kind.
 
-Plain HTTP (model servers on this machine or network) goes over :mod:`.http1`, in the event loop and without
-another thread; TLS goes over :mod:`.tls`, where there are HTTP/2 and proxies. Both never follow a redirect and
-never decompress: what arrives is what the upstream said.
+HTTP/1.1, plain or over TLS, goes over :mod:`.http1`, in the event loop and without another thread. :mod:`.http2`
+is for upstreams that are asked over HTTP/2 or through a proxy. Neither follows redirects or decompresses: what
+arrives is what the upstream said. Both end a call that is cancelled, and the upstream sees it.
 """

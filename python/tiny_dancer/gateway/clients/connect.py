@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tiny_dancer.errors import MissingExtraError
 from tiny_dancer.gateway.clients.http1 import Http1Client
-from tiny_dancer.gateway.clients.tls import TlsClient
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway import config
@@ -13,5 +13,15 @@ if TYPE_CHECKING:
 
 
 def connect(upstream: config.Upstream) -> Client:
-    """The client for an upstream's address; it opens nothing yet."""
-    return TlsClient(upstream) if upstream.base_url.lower().startswith("https:") else Http1Client(upstream)
+    """The client for an upstream's address; it opens nothing yet.
+
+    Raises:
+        MissingExtraError: HTTP/2 is asked for, and what speaks it is not installed.
+    """
+    if not (upstream.http2 and upstream.base_url.lower().startswith("https:")):
+        return Http1Client(upstream)
+    try:
+        from tiny_dancer.gateway.clients.http2 import Http2Client
+    except ImportError as error:
+        raise MissingExtraError("http2", error.name, "run pip install 'tiny-dancer[http2]'") from None
+    return Http2Client(upstream)

@@ -1,13 +1,13 @@
-"""Upstreams on plain HTTP/1.1: asyncio connections in the gateway's own loop, parsed by llhttp (httptools).
+"""Upstreams by HTTP/1.1: asyncio connections in the gateway's own loop, parsed by llhttp (httptools).
 
 A client in another thread hands every request and answer across threads, which costs more than the request itself
-(``benchmarks/results/gateway_load.json``); model servers on the same machine or network need nothing of what it
-brings: neither TLS, HTTP/2 nor proxies.
+(``benchmarks/results/gateway_load.json``). Proxies are not used; :mod:`.http2` does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -83,7 +83,13 @@ class Http1Client:
         self._times = upstream.timeouts
         parts = urlsplit(upstream.base_url)
         self._host = parts.hostname or ""
-        self._port = parts.port or 80
+        secure = parts.scheme.lower() == "https"
+        self._port = parts.port or (443 if secure else 80)
+        self._tls: ssl.SSLContext | None = None
+        if secure:
+            # Trusts whom the system does, or SSL_CERT_FILE and SSL_CERT_DIR say.
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
         self._kept: deque[Connection] = deque()  # the one used last at the right
         self._closed = False
         self._writes = Writes()
@@ -177,7 +183,7 @@ class Http1Client:
         try:
             async with asyncio.timeout(self._times.connect):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._writes, self._lost), self._host, self._port
+                    lambda: Connection(loop, self._writes, self._lost), self._host, self._port, ssl=self._tls
                 )
         except TimeoutError as error:
             raise CallError(Phase.CONNECT, Late.CONNECT.value) from error

@@ -6,7 +6,7 @@ on one connection. A call that is cancelled here is cancelled there, at once and
 reset, and no upstream goes on writing for nobody.
 
 Calls share a connection, and another is opened only when the upstream allows it no more streams. An answer that
-nobody reads is held back at one or two megabytes; some five such hold back every answer on their connection.
+nobody reads is held back at two megabytes; three such hold back every answer on their connection.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway import config
 
-# Seconds in which a thread of the transport has done with an answer that it has handed over.
-_HANDING_OVER: Final = 0.05
+_HANDING_OVER: Final = 0.05  # seconds in which the transport's threads are done with an answer given here
 _FAILURES: Final = (TimeoutError, ConnectionError, ReadError, WriteError, RemoteProtocolError)
 
 
@@ -55,9 +54,8 @@ class Http2Reply:
         """What arrived next, or None at the end."""
         try:
             async with asyncio.timeout(self._idle) as time:
-                # What ends a stream may come as a chunk of nothing.
                 while not (found := bytes(await anext(self._chunks))):
-                    pass
+                    pass  # a frame of nothing, as many servers end a stream
         except StopAsyncIteration:
             return None
         except _FAILURES as error:
@@ -82,9 +80,7 @@ class Http2Client:
         self._first_byte = times.first_byte
         self._idle = times.idle
         self._transport = HTTPTransport(
-            # Offered along with HTTP/1.1, it would open a connection for each of the first calls, and a call
-            # cancelled while it connects would fail others (hyper-util 0.1.21: "ALPN upgraded to HTTP/2").
-            http_version=HTTPVersion.HTTP2,
+            http_version=HTTPVersion.HTTP2,  # else a call cancelled as it connects fails others (hyper-util)
             tls_include_system_certs=True,
             connect_timeout=times.connect,
             timeout=times.total,
@@ -134,8 +130,7 @@ class Http2Client:
     async def close(self) -> None:
         """Closes every connection."""
         await self._transport.aclose()
-        # Its threads enter the interpreter to hand answers over. One that does as the interpreter ends aborts the
-        # process (before CPython 3.14), and there is no waiting for them.
+        # A thread still in the interpreter when that ends aborts the process, and nothing tells when it has left.
         await asyncio.sleep(_HANDING_OVER)
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _FIELDS = RequestRecord.__struct_fields__
 _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
-# Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more than
-# a row does where the event loop is busy.
+# Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
+# than a row does where the event loop is busy.
 _TOGETHER = 64
 _SCORES = _FIELDS.index("scores")
 # A row of request_ids takes more until it has this many bytes: it then fits one page.

@@ -97,18 +97,19 @@ class Client:
         return self.run(main())
 
 
-@pytest.fixture(params=["http1-asyncio", "http1-uvloop", "tls"])
+@pytest.fixture(params=["asyncio", "uvloop", "asyncio-tls", "uvloop-tls"])
 def client(request: pytest.FixtureRequest) -> Client:
-    """Each client the gateway has."""
-    if request.param != "tls":
-        return Client("http", asyncio.run if request.param == "http1-asyncio" else uvloop.run)
+    """Our own client, plain and over TLS, in both loops."""
+    run = uvloop.run if request.param.startswith("uvloop") else asyncio.run
+    if not request.param.endswith("tls"):
+        return Client("http", run)
     folder = request.getfixturevalue("trusted")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
-    return Client("https", uvloop.run, context)
+    return Client("https", run, context)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def http1(request: pytest.FixtureRequest) -> Client:
-    """Our own client alone."""
+    """The same without TLS."""
     return Client("http", asyncio.run if request.param == "asyncio" else uvloop.run)

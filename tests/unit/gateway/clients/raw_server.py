@@ -8,7 +8,7 @@ import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.gateway.clients.connect import connect
+from tiny_dancer.gateway.clients.http1 import Http1Client
 from tiny_dancer.gateway.config import Timeouts, Upstream
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ class RawServer:
         self.port = 0
         self.wires: list[Wire] = []
         self.bodies: list[bytes] = []
-        self.failures: list[BaseException] = []
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,17 +90,15 @@ class RawServer:
             await self.script(wire)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
-        except BaseException as error:
-            self.failures.append(error)
         finally:
             writer.close()
 
     async def end(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for failure in self.failures:
-            raise failure
+        for found in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise found
 
 
 @asynccontextmanager
@@ -123,7 +120,7 @@ class Caller:
     """A client of the gateway's and one address."""
 
     def __init__(self, upstream: Upstream, headers: Headers, path: str = "") -> None:
-        self.client: Client = connect(upstream)
+        self.client: Client = Http1Client(upstream)
         self.address: Target = self.client.target(upstream.base_url + path, headers)
 
     async def whole(self, body: bytes = b"{}", *extra: tuple[str, str]) -> tuple[int, Headers, bytes]:

@@ -4,74 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import queue
 import random
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
-import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import uvloop
+from tests.unit.gateway.clients.http2_server import PATIENCE, Caller, Server, call, parts
 
 from tiny_dancer.gateway.clients import http2
-from tiny_dancer.gateway.clients.base import CallError, Late, Phase, Reply
-from tiny_dancer.gateway.clients.http2 import Http2Client
-from tiny_dancer.gateway.config import Timeouts, Upstream
+from tiny_dancer.gateway.clients.base import CallError, Late, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("http2_server.mjs")
-PATIENCE = 30.0
 CANCEL = 8  # of HTTP/2's error codes
-
-
-class Server:
-    """Node's; ``happened`` has all it said so far."""
-
-    def __init__(self, node: str, folder: Path, streams: int) -> None:
-        command = [node, str(SCRIPT), str(folder / "server.pem"), str(folder / "server.key"), str(streams)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.happened: list[dict[str, Any]] = []
-        self._said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
-        self.url = f"https://localhost:{self._next('port')['port']}/"
-
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._said.put(json.loads(line))
-
-    def _next(self, key: str) -> dict[str, Any]:
-        while True:
-            found = self._said.get(timeout=PATIENCE)
-            self.happened.append(found)
-            if key in found:
-                return found
-
-    async def next(self, key: str) -> dict[str, Any]:
-        """The next thing of this kind that happens, or has."""
-        return await asyncio.to_thread(self._next, key)
-
-    def count(self, key: str) -> int:
-        """How often it happened, of what was waited for or came before that."""
-        return sum(key in each for each in self.happened)
-
-    def go_on(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
-        self.process.stdin.flush()
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._listener.join()
 
 
 @pytest.fixture
@@ -94,42 +45,6 @@ def start(trusted: Path) -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def server(start: Callable[..., Server]) -> Server:
     return start()
-
-
-class Caller:
-    """The client, and what is asked of it here."""
-
-    def __init__(self, url: str, **times: float) -> None:
-        self.url = url
-        self.client = Http2Client(Upstream(base_url=url, timeouts=Timeouts(**times)))
-
-    async def whole(self, name: str, body: bytes = b"{}", *extra: tuple[str, str]) -> Any:
-        return await self.client.whole(self.client.target(self.url + name, [("x-sent", "1")]), extra, body)
-
-    async def stream(self, name: str, body: bytes = b"{}") -> Reply:
-        return await self.client.stream(self.client.target(self.url + name, []), (), body)
-
-    async def streamed(self, name: str, body: bytes = b"{}") -> list[bytes]:
-        reply = await self.stream(name, body)
-        try:
-            return [part async for part in parts(reply)]
-        finally:
-            await reply.close()
-
-
-async def parts(reply: Reply) -> Any:
-    while (part := await reply.chunk()) is not None:
-        yield part
-
-
-def call(url: str, use: Callable[[Caller], Any], **times: float) -> None:
-    async def main() -> None:
-        caller = Caller(url, **times)
-        async with asyncio.timeout(2 * PATIENCE):
-            await use(caller)
-        await caller.client.close()
-
-    uvloop.run(main())
 
 
 def test_headers_and_body_arrive_as_they_are(server: Server) -> None:
@@ -206,7 +121,7 @@ def test_a_cancel_resets_the_stream_at_once(server: Server, name: str, piecewise
             task = asyncio.ensure_future(reply.chunk())
             await asyncio.sleep(0)
         else:
-            task = asyncio.ensure_future((caller.stream if piecewise else caller.whole)(name))  # type: ignore[arg-type]
+            task = asyncio.ensure_future((caller.stream if piecewise else caller.whole)(name))
         await server.next("request")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -257,7 +172,7 @@ def test_calls_at_random_cancelled_at_random_leave_nothing_open(server: Server) 
 
     async def one(caller: Caller) -> None:
         name = chance.choice(["silent", "headers", "pieces", "echo", "flood"])
-        asked = (caller.streamed if chance.random() < 0.5 else caller.whole)(name, b"3000000")  # type: ignore[operator]
+        asked = (caller.streamed if chance.random() < 0.5 else caller.whole)(name, b"3000000")
         task = asyncio.ensure_future(asked)
         for _turn in range(chance.randrange(200)):
             await asyncio.sleep(0)
