@@ -183,6 +183,7 @@ def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
             },
             "models": {
                 "type": "array",
+                "maxItems": 100,
                 "items": named,
                 "description": "Models to try next, in this order. Without `model`, the first is the model.",
             },

