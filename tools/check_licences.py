@@ -61,13 +61,11 @@ READ = {
     "apsw": ("any-OSI", "MIT"),
     # BSD's three clauses; code that its compiler generates belongs to whoever wrote the input.
     "protobuf": ("3-Clause BSD License", "BSD-3-Clause"),
-    # Its licence file. The crates in its wheel (sboms/) are under licences of the list as well.
-    "pyreqwest": ("Apache License Version 2.0, January 2004", "Apache-2.0"),
     # The two names of a dual licence; its repository holds both texts and says "either".
     "sqlite-vec": ("MIT License, Apache License, Version 2.0", "MIT OR Apache-2.0"),
 }
-"""Distributions that declare what is no SPDX expression: what they say, or where they say nothing the first two
-lines of their licence file, and what it means. Read again when it changes."""
+"""Distributions that declare what is no SPDX expression: what they say, and what it means. Read again when it
+changes."""
 
 EXCEPTIONS = {
     # The certificates of authorities, installed by requests for the `otel` extra, and neither linked nor shipped.
@@ -154,16 +152,9 @@ def declared(distribution: metadata.Distribution) -> str:
         return " AND ".join(CLASSIFIERS.get(name, f"'{name}'") for name in classified)
     text = str(fields["License"]).strip() if "License" in fields else ""
     said, meant = READ.get(canonicalize_name(str(fields["Name"])), ("", ""))
-    if said and said == (text or opening(distribution)):
+    if said and text == said:
         return meant
     return text if len(text) <= LONGEST_EXPRESSION else ""
-
-
-def opening(distribution: metadata.Distribution) -> str:
-    """The first two lines of a distribution's licence files that are not empty."""
-    names = distribution.metadata.get_all("License-File") or []
-    lines = [line for name in names for line in (distribution.read_text(f"licenses/{name}") or "").split("\n")]
-    return " ".join([line.strip() for line in lines if line.strip()][:2])
 
 
 def distributions(root: str) -> list[Package]:
