@@ -117,7 +117,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         # Accounting works beside the loop; the loop is to have the interpreter back sooner than after 5 ms.
-        sys.setswitchinterval(0.0005)
+        sys.setswitchinterval(0.002)
 
     async def reload(self, config: GatewayConfig) -> None:
         """Serves by another configuration.
