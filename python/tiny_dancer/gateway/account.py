@@ -23,10 +23,10 @@ def settle_account(gateway: Gateway, exchange: Exchange) -> None:
     plan, done, incoming = exchange.plan, exchange.attempts, exchange.incoming
     caller, model, deployment = exchange.caller, done.model, done.deployment
     usage = exchange.usage
-    if usage is None and exchange.streamed:
-        # The client left, or the stream broke, before the upstream said what it costs: it costs all the same.
+    if usage is None and exchange.guessed_tokens:
+        # The upstream does not say what it costs, or the client left before it did: it costs all the same.
         window = None if model is None else model.settings.context_window
-        usage = Usage(min(exchange.body_bytes // 4, window or _LARGEST_GUESS), exchange.streamed)
+        usage = Usage(min(exchange.body_bytes // 4, window or _LARGEST_GUESS), exchange.guessed_tokens)
     answered = exchange.first is not None and model is not None
     cost = baseline = None
     if plan is not None and model is not None and usage is not None:

@@ -31,12 +31,10 @@ from tiny_dancer.resilience import Category
 from tiny_dancer.routing.router import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tiny_dancer.gateway.access import Caller
     from tiny_dancer.gateway.app import Gateway
     from tiny_dancer.gateway.choose import Plan
-    from tiny_dancer.gateway.http import Receive, Scope, Send
+    from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
     from tiny_dancer.gateway.requests import Incoming
     from tiny_dancer.gateway.serving import Serving
     from tiny_dancer.gateway.upstreams.base import Endpoint, Events, Usage
@@ -66,7 +64,7 @@ class Exchange:
         status: of HTTP; 0 until known.
         error: code; empty where there is none.
         first: when the first byte of the answer's body left, by the clock that measures.
-        streamed: events of a stream that were read.
+        guessed_tokens: of the answer, as far as it came: an event of a stream has about one, four bytes otherwise.
         trace: None where nothing is traced.
     """
 
@@ -86,13 +84,13 @@ class Exchange:
         "endpoint",
         "error",
         "first",
+        "guessed_tokens",
         "id",
         "incoming",
         "plan",
         "serving",
         "start",
         "status",
-        "streamed",
         "trace",
         "usage",
     )
@@ -116,7 +114,7 @@ class Exchange:
         self.error = ""
         self.first: float | None = None
         self.body_bytes = 0
-        self.streamed = 0
+        self.guessed_tokens = 0
         self._started = False
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
@@ -171,8 +169,9 @@ class Exchange:
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
         self.usage, self.answer_id = answer.usage, answer.id
+        self.guessed_tokens = len(answer.body) // 4
         self.status = found.status
-        headers = self._describe(found.headers, plan)
+        headers = self._describe(forwarded(found.headers), plan)
         usage, model = answer.usage, self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
             headers.append((b"x-td-cost", b"%.9g" % cost))
@@ -186,13 +185,13 @@ class Exchange:
         category: Category | None = None
         cancelled = False
         try:
-            headers = self._describe(found.headers, plan)
+            headers = self._describe(forwarded(found.headers), plan)
             headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
             headers.append((b"cache-control", b"no-cache"))
             headers.append((b"x-accel-buffering", b"no"))  # nginx holds back what is not marked so
             self.status = found.status
             self._started = True
-            self.streamed = 1
+            self.guessed_tokens = 1
             await self._send({"type": "http.response.start", "status": found.status, "headers": headers})
             self.first = time.perf_counter()
             await self._send({"type": "http.response.body", "body": found.first, "more_body": True})
@@ -222,7 +221,7 @@ class Exchange:
         events, rest, send = found.events, found.rest, self._send
         while (chunk := await found.reply.chunk()) is not None:
             whole, rest = sse.split(rest + chunk if rest else chunk)
-            self.streamed += len(whole)
+            self.guessed_tokens += len(whole)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
                 await send({"type": "http.response.body", "body": out, "more_body": True})
@@ -244,11 +243,10 @@ class Exchange:
         if self._started:
             return
         body = error.anthropic() if self.endpoint == "messages" else error.openai()
-        await send_json(self._send, error.status, [*error.headers, *self._describe((), self.plan)], body)
+        await send_json(self._send, error.status, self._describe(list(error.headers), self.plan), body)
 
-    def _describe(self, answered: Sequence[tuple[str, str]], plan: Plan | None) -> list[tuple[bytes, bytes]]:
-        """What the client is told beside the answer; the upstream's request id if it gave one."""
-        headers = forwarded(answered) if answered else []
+    def _describe(self, headers: Headers, plan: Plan | None) -> Headers:
+        """What the client is told beside the answer, added to what the upstream says; its request id if it has one."""
         for name, _ in headers:
             if name == b"x-request-id":
                 break

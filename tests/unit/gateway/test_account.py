@@ -149,7 +149,8 @@ def test_without_prices_tokens_are_counted_all_the_same(upstream: Upstream, tmp_
         await gateway.chat(EASY, model="small")
         told, silent = gateway.records()
         assert (told.input_tokens, told.cost, told.baseline_cost) == (1000, None, None)
-        assert (silent.status, silent.input_tokens, silent.cost) == (200, 0, None)
+        assert (silent.status, silent.cost) == (200, None)
+        assert 1 <= silent.input_tokens <= 100, "four bytes to a token, where nobody has counted"
 
     run(tmp_path, test, configured(upstream.url, models={"small": model()}, routers={}))
 
