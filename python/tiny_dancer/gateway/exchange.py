@@ -246,7 +246,7 @@ class Exchange:
         await send_json(self._send, error.status, self._describe(list(error.headers), self.plan), body)
 
     def _describe(self, headers: Headers, plan: Plan | None) -> Headers:
-        """What the client is told beside the answer, added to what the upstream says; its request id if it has one."""
+        """What the client is told beside the answer, added to what the upstream says; whose request id stays."""
         for name, _ in headers:
             if name == b"x-request-id":
                 break
