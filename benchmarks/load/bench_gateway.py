@@ -65,25 +65,35 @@ def throughput(targets: dict[str, Server], seconds: float) -> dict[str, Any]:
 
 
 def latency(direct: Server, gateway: Server, rate: float, seconds: float) -> dict[str, Any]:
-    """Milliseconds the gateway adds: the median of one request after the other, p99 at half of its load."""
+    """Milliseconds the gateway adds: the median of one request after the other, p99 at about half of its load.
+
+    Half: two connections of wrk, which keep it some 60 % busy; and, harsher, requests at half its rate whether or
+    not earlier ones are answered, by a client in Python that sends them in small bursts.
+    """
     requests = bodies()
     alone: dict[str, list[float]] = {"direct": [], "gateway": []}
     for _ in range(ROUNDS):
         for name, server in (("direct", direct), ("gateway", gateway)):
             alone[name] += run(closed_loop(server.port, requests, 1, seconds / 2)).last
-    loaded = {
-        name: run(open_loop(server.port, requests, rate / 2, CONNECTIONS, seconds))
+    open_p99 = {
+        name: quantile(run(open_loop(server.port, requests, rate / 2, CONNECTIONS, seconds)).last, 0.99)
         for name, server in (("direct", direct), ("gateway", gateway))
     }
+    loaded = {
+        name: servers.wrk(server.port, 2, seconds) for name, server in (("direct", direct), ("gateway", gateway))
+    }
     p50 = {name: quantile(values, 0.5) for name, values in alone.items()}
-    p99 = {name: quantile(times.last, 0.99) for name, times in loaded.items()}
+    p99 = {name: found.p99 for name, found in loaded.items()}
     return {
         "added_p50_ms_sequential": round(p50["gateway"] - p50["direct"], 3),
         "direct_p50_ms": round(p50["direct"], 3),
         "p99_ms_at_half_load": round(p99["gateway"], 3),
         "direct_p99_ms_at_half_load": round(p99["direct"], 3),
         "added_p99_ms_at_half_load": round(p99["gateway"] - p99["direct"], 3),
-        "half_load_per_second": round(rate / 2),
+        "open_loop_p99_ms_at_half_load": round(open_p99["gateway"], 3),
+        "open_loop_direct_p99_ms_at_half_load": round(open_p99["direct"], 3),
+        "half_load_per_second": round(loaded["gateway"].per_second),
+        "half_load_share": round(loaded["gateway"].per_second / rate, 2),
         "failed": sum(each.failed for each in loaded.values()),
     }
 

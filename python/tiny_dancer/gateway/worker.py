@@ -11,6 +11,8 @@ import signal
 import socket
 import struct
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +89,21 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
+def _loop_first() -> None:
+    """Lets the event loop's thread go before those beside it: accounting, storage, watching files.
+
+    They share a processor and the interpreter with it, and nobody waits for them; without this, one request in a
+    hundred waited 4 ms for them.
+    """
+    sys.setswitchinterval(0.002)  # for the interpreter; 5 ms otherwise
+    if sys.platform != "linux":  # elsewhere threads have no priority of their own
+        return
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and thread.native_id is not None:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, thread.native_id, 10)
+
+
 class Worker:
     """A gateway, the socket it serves on, and its end."""
 
@@ -116,8 +133,7 @@ class Worker:
         # What is loaded by now stays: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        # Accounting works beside the loop; the loop is to have the interpreter back sooner than after 5 ms.
-        sys.setswitchinterval(0.002)
+        _loop_first()
 
     async def reload(self, config: GatewayConfig) -> None:
         """Serves by another configuration.
