@@ -64,18 +64,16 @@ class Gateway:
 
     loop: asyncio.AbstractEventLoop
 
-    def __init__(self, config: GatewayConfig, *, folder: Path, worker: int = 0) -> None:
+    def __init__(self, config: GatewayConfig, *, folder: Path) -> None:
         """Opens storage, loads artifacts; connects to nobody yet.
 
         Args:
             config: checked, see :mod:`tiny_dancer.gateway.config_check`.
             folder: where relative paths of the configuration start.
-            worker: number of this process among the workers, from 0.
 
         Raises:
             ConfigError, ArtifactError, RegistryError, StorageError, MissingExtraError: it cannot serve.
         """
-        self.worker = worker
         self._folder = folder
         self.serving = Serving(config, folder)
         self.storage = SqliteStorage(folder / config.storage)

@@ -118,7 +118,7 @@ class Worker:
 
         self._config = config
         self._number = number
-        self._gateway = Gateway(config, folder=folder, worker=number)
+        self._gateway = Gateway(config, folder=folder)
         self._lifespan = Lifespan(self._gateway)
         self._server = Server(self._gateway, config.limits)
 

@@ -203,10 +203,10 @@ class ResilientRouter:
             cost_weight,
             expected_output_tokens,
         )
-        decide = serving.value.router.decide
+        router = serving.value.router
         result = answer(
             self._breaker,
-            lambda: decide(text, messages, tools, *asked),
+            lambda: router.decide(text, messages, tools, router.options(*asked)),
             lambda: self._fallbacks(serving, text, messages, tools, Asked(*asked)),
         )
         decision = result.value

@@ -140,9 +140,8 @@ class Router:
             OptionError: an option outside its range, an unknown model, or a price that is needed and missing.
             NoFeasibleModelError: the constraints removed every model; it lists which removed which.
         """
-        return self.decide(
-            *as_engine(request),
-            tools_text(tools),
+        text, messages = as_engine(request)
+        options = self.options(
             max_cost,
             min_quality,
             max_latency,
@@ -153,35 +152,24 @@ class Router:
             cost_weight,
             expected_output_tokens,
         )
+        return self.decide(text, messages, tools_text(tools), options)
 
     def decide(
         self,
         text: str,
         messages: _core.Messages | None,
         tools: str | None,
-        max_cost: float | None = None,
-        min_quality: float | None = None,
-        max_latency: float | None = None,
-        allowed: Iterable[str] = (),
-        exclude: Iterable[str] = (),
-        pin: str | None = None,
-        threshold: float | None = None,
-        cost_weight: float | None = None,
-        expected_output_tokens: float | None = None,
+        options: _core.Options | None,
     ) -> Decision:
-        """:meth:`route` of a request as the engine takes it: ``messages`` in place of ``text``, or None."""
+        """:meth:`route` of a request as the engine takes it.
+
+        Args:
+            text: of the request.
+            messages: in place of ``text``, or None.
+            tools: as JSON text.
+            options: made by :meth:`options`.
+        """
         start = perf_counter_ns()
-        options = self._options(
-            max_cost,
-            min_quality,
-            max_latency,
-            allowed,
-            exclude,
-            pin,
-            threshold,
-            cost_weight,
-            expected_output_tokens,
-        )
         decided = self._engine.decide(text, messages, tools, options)
         index, scores, costs, confidence, members, reason, routed_by, as_certified = decided
         model = self.models[index]
@@ -243,7 +231,7 @@ class Router:
             if len(tools) != len(listed):
                 raise RequestError("tools", f"{len(tools)} for {len(listed)} requests", "give one entry a request")
             documents = [tools_text(each, f"tools[{row}]") for row, each in enumerate(tools)]
-        options = self._options(
+        options = self.options(
             max_cost,
             min_quality,
             max_latency,
@@ -289,7 +277,7 @@ class Router:
             id_prefix=new_id(),
         )
 
-    def _options(
+    def options(
         self,
         max_cost: float | None,
         min_quality: float | None,
@@ -301,6 +289,11 @@ class Router:
         cost_weight: float | None,
         expected_output_tokens: float | None,
     ) -> _core.Options | None:
+        """What :meth:`route` is asked for beside the request, as the engine takes it; None where nothing is.
+
+        Raises:
+            OptionError: a value that is no number, or an unknown model.
+        """
         # By identity and type, not equality: arrays compare element by element.
         bounded = max_cost is not None or min_quality is not None or max_latency is not None
         weighed = threshold is not None or cost_weight is not None or expected_output_tokens is not None
