@@ -107,6 +107,26 @@ class Outcomes:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceTier:
+    """Prices of every token of a request with a long prompt (LiteLLM's ``…_above_200k_tokens``); what is None is as
+    without the tier.
+
+    Attributes:
+        above_tokens: prompt tokens from which on, exclusively.
+        input_cost_per_token: USD per prompt token.
+        output_cost_per_token: USD per output token.
+        cache_read_input_token_cost: USD per prompt token read from the model's cache.
+        cache_creation_input_token_cost: USD per prompt token written into it.
+    """
+
+    above_tokens: int
+    input_cost_per_token: float | None = None
+    output_cost_per_token: float | None = None
+    cache_read_input_token_cost: float | None = None
+    cache_creation_input_token_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """What is known of a model; prices by LiteLLM's names, in USD.
 
@@ -117,6 +137,9 @@ class ModelInfo:
         cost_per_request: USD per request.
         expected_output_tokens: output tokens of a usual answer.
         context_window: prompt plus output tokens it accepts.
+        cache_read_input_token_cost: USD per prompt token read from the model's cache; as any other where None.
+        cache_creation_input_token_cost: USD per prompt token written into it; as any other where None.
+        tiers: other prices for long prompts.
     """
 
     name: str | None = None
@@ -125,6 +148,9 @@ class ModelInfo:
     cost_per_request: float | None = None
     expected_output_tokens: float | None = None
     context_window: int | None = None
+    cache_read_input_token_cost: float | None = None
+    cache_creation_input_token_cost: float | None = None
+    tiers: tuple[PriceTier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +193,10 @@ class Decision:
         cost: expected USD of the choice, or None.
         confidence: calibrated probability that no other model would have been better.
         prediction_set: models that may be the best one, at the artifact's coverage (split conformal).
-        reason: ``gain_worth_cost``, ``gain_too_small``, ``best_value``, ``best_constant``, ``pinned``
-            or ``next_feasible``.
-        routed_by: ``learned``, ``default``, ``override`` or ``constraint``; ``cache`` or ``heuristic`` where a
-            fallback decided.
+        reason: ``gain_worth_cost``, ``gain_too_small``, ``best_value``, ``best_constant``, ``pinned``,
+            ``next_feasible`` or ``prompt_cached``.
+        routed_by: ``learned``, ``default``, ``override``, ``constraint`` or ``session`` (the conversation stayed
+            with the model that has it in its prompt cache); ``cache`` or ``heuristic`` where a fallback decided.
         guarantee: the certificate this decision stands under, or None.
         guarantee_note: why there is none; empty where there is one.
         artifact_version: version of the artifact that decided.
@@ -178,6 +204,10 @@ class Decision:
         level: 0 as learned; 1 cached, 2 heuristic or 3 default where a fallback decided. From level 2 on nothing
             is expected of quality and cost: scores, quality and confidence are NaN, costs None.
         level_reason: why no better level decided; empty at level 0.
+        latencies: expected seconds of every model (None where unknown); None where nobody measured any.
+        tokens: of the prompt; 0 where nobody counted.
+        output_tokens: expected of every model (None where unknown); None where none is known.
+        removed: models that a constraint removed, with the option that did.
     """
 
     id: str
@@ -196,6 +226,10 @@ class Decision:
     elapsed_us: float
     level: int = 0
     level_reason: str = ""
+    latencies: Mapping[str, float | None] | None = None
+    tokens: int = 0
+    output_tokens: Mapping[str, float | None] | None = None
+    removed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +250,10 @@ class DecisionBatch:
         guarantee_notes: for each row, why it stands under none; empty where it does.
         artifact_version: version of the artifact that decided.
         elapsed_us: microseconds a request, on average.
+        latencies: float64 [n, m] seconds, NaN where unknown.
+        tokens: uint32 [n], of the prompts.
+        output_tokens: float64 [n, m], NaN where unknown.
+        removed: [n, m] words, the option that removed a model; empty where none did.
         id_prefix: row i has the id ``<prefix>-<i>``.
     """
 
@@ -232,6 +270,10 @@ class DecisionBatch:
     guarantee_notes: npt.NDArray[np.str_]
     artifact_version: str
     elapsed_us: float
+    latencies: npt.NDArray[np.float64]
+    tokens: npt.NDArray[np.uint32]
+    output_tokens: npt.NDArray[np.float64]
+    removed: npt.NDArray[np.str_]
     id_prefix: str = field(repr=False)
 
     def __len__(self) -> int:
@@ -242,19 +284,15 @@ class DecisionBatch:
             raise IndexError(f"row {row} of {len(self)}")
         row %= len(self)
         chosen = int(self.choice[row])
-        costs = {
-            name: None if np.isnan(cost) else float(cost)
-            for name, cost in zip(self.models, self.costs[row], strict=True)
-        }
-        priced = any(cost is not None for cost in costs.values())
+        costs = self._named(self.costs[row])
         members = np.flatnonzero(self.prediction_set[row])
         return Decision(
             id=f"{self.id_prefix}-{row:x}",
             model=self.models[chosen],
             scores={name: float(q) for name, q in zip(self.models, self.scores[row], strict=True)},
-            costs=costs if priced else None,
+            costs=costs,
             quality=float(self.scores[row, chosen]),
-            cost=costs[self.models[chosen]],
+            cost=None if costs is None else costs[self.models[chosen]],
             confidence=float(self.confidence[row]),
             prediction_set=tuple(self.models[i] for i in members),
             reason=str(self.reasons[row]),
@@ -263,7 +301,18 @@ class DecisionBatch:
             guarantee_note=str(self.guarantee_notes[row]),
             artifact_version=self.artifact_version,
             elapsed_us=self.elapsed_us,
+            latencies=self._named(self.latencies[row]),
+            tokens=int(self.tokens[row]),
+            output_tokens=self._named(self.output_tokens[row]),
+            removed={name: str(by) for name, by in zip(self.models, self.removed[row], strict=True) if by},
         )
+
+    def _named(self, values: npt.NDArray[np.float64]) -> dict[str, float | None] | None:
+        """Numbers by model, unknown ones None; None where all are."""
+        if np.isnan(values).all():
+            return None
+        pairs = zip(self.models, values.tolist(), strict=True)
+        return {name: None if value != value else value for name, value in pairs}
 
     def __iter__(self) -> Iterator[Decision]:
         return (self[row] for row in range(len(self)))

@@ -7,10 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tiny_dancer::classifier::{Classifier as Engine, Scratch};
 use tiny_dancer::encoder::WordCache;
-use tiny_dancer::{Error, ErrorKind, Result};
+use tiny_dancer::{Error, ErrorKind, Result, in_chunks, in_row};
 
 use crate::Encoder;
-use crate::convert::{in_chunks, in_row, text, to_exception};
+use crate::convert::{text, to_exception};
 
 /// Adds this room's names to the compiled module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,16 +1,11 @@
 //! Between Python's objects and the engine's.
 
-use std::ops::Range;
-use std::sync::LazyLock;
-
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyUnicodeError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
-use tiny_dancer::features::{Message, Request, Role};
-use tiny_dancer::{Error, ErrorKind};
-
-/// Chat messages as (role: 0 system, 1 user, 2 anything else; content).
-pub(crate) type RawMessages = Vec<(u8, PyBackedStr)>;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyString};
+use tiny_dancer::{Error, ErrorKind, Request, Words};
 
 /// Raises the exception of `tiny_dancer.errors` that stands for the error's kind.
 pub(crate) fn to_exception(py: Python<'_>, error: Error) -> PyErr {
@@ -32,12 +27,6 @@ pub(crate) fn to_exception(py: Python<'_>, error: Error) -> PyErr {
     build().map_or_else(|failure| failure, PyErr::from_value)
 }
 
-/// The same error, naming the row of a batch it is about.
-pub(crate) fn in_row(mut error: Error, row: usize) -> Error {
-    error.field = format!("requests[{row}].{}", error.field);
-    error
-}
-
 /// Text of a Python string, or a `RequestError` for what cannot be UTF-8.
 pub(crate) fn text(value: &Bound<'_, PyAny>, field: &str) -> PyResult<PyBackedStr> {
     value.extract::<PyBackedStr>().map_err(|failure| {
@@ -52,85 +41,108 @@ pub(crate) fn text(value: &Bound<'_, PyAny>, field: &str) -> PyResult<PyBackedSt
     })
 }
 
-/// A batch of requests, usable without the interpreter lock.
-pub(crate) struct Requests {
-    texts: Vec<PyBackedStr>,
-    messages: Option<Vec<Option<RawMessages>>>,
-    tools: Vec<Option<PyBackedStr>>,
+/// Text that a Python object holds: a `str`, or UTF-8 in `bytes` or whatever else lends its memory.
+pub(crate) enum Held {
+    Str(PyBackedStr),
+    Bytes(PyBackedBytes),
+    Copied(String),
 }
 
-impl Requests {
-    pub(crate) fn extract(
-        texts: Vec<Bound<'_, PyAny>>,
-        messages: Option<Vec<Option<RawMessages>>>,
-        tools: Option<Vec<Option<Bound<'_, PyAny>>>>,
-    ) -> PyResult<Self> {
-        let rows = texts.len();
-        let texts = texts
-            .iter()
-            .enumerate()
-            .map(|(row, value)| text(value, &format!("requests[{row}].text")))
-            .collect::<PyResult<Vec<_>>>()?;
-        let tools = match tools {
-            None => (0..rows).map(|_| None).collect(),
-            Some(tools) => tools
-                .iter()
-                .enumerate()
-                .map(|(row, value)| {
-                    value.as_ref().map(|value| text(value, &format!("requests[{row}].tools"))).transpose()
-                })
-                .collect::<PyResult<Vec<_>>>()?,
+impl Held {
+    fn of(value: &Bound<'_, PyAny>, field: &str) -> PyResult<Self> {
+        if value.is_instance_of::<PyString>() {
+            return text(value, field).map(Self::Str);
+        }
+        let no_text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let found = format!("no UTF-8 from byte {}", error.valid_up_to());
+                let remedy = "give text encoded as UTF-8";
+                Err(to_exception(value.py(), Error::new(ErrorKind::RequestInvalid, field, found, remedy)))
+            }
         };
-        Ok(Self { texts, messages, tools })
+        if value.is_instance_of::<PyBytes>() {
+            let bytes: PyBackedBytes = value.extract()?;
+            no_text(&bytes)?;
+            return Ok(Self::Bytes(bytes));
+        }
+        let Ok(buffer) = PyBuffer::<u8>::get(value) else { return text(value, field).map(Self::Str) };
+        let bytes = buffer.to_vec(value.py())?;
+        no_text(&bytes)?;
+        Ok(Self::Copied(String::from_utf8(bytes).unwrap_or_default()))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    pub(crate) fn messages(&self, row: usize) -> Vec<Message<'_>> {
-        let raw = self.messages.as_ref().and_then(|messages| messages.get(row)?.as_ref());
-        raw.map(|raw| engine_messages(raw)).unwrap_or_default()
-    }
-
-    pub(crate) fn request<'a>(&'a self, row: usize, messages: &'a [Message<'a>]) -> Request<'a> {
-        let text = if messages.is_empty() { &*self.texts[row] } else { "" };
-        let tools = self.tools.get(row).and_then(Option::as_deref).unwrap_or_default();
-        Request { text, messages, tools }
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Str(text) => text,
+            // It was checked when it was taken.
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
+            Self::Copied(text) => text,
+        }
     }
 }
 
-pub(crate) fn engine_messages(raw: &[(u8, PyBackedStr)]) -> Vec<Message<'_>> {
-    raw.iter()
-        .map(|(role, content)| {
-            let role = match role {
-                0 => Role::System,
-                1 => Role::User,
-                _ => Role::Assistant,
-            };
-            Message { role, content }
+/// A request as Python hands it over, usable without the interpreter lock.
+pub(crate) struct HeldRequest {
+    words: Held,
+    is_text: bool,
+    system: Option<Held>,
+    tools: Option<Held>,
+    format: Option<Held>,
+}
+
+impl HeldRequest {
+    /// `request` is the text as `str`, or JSON of messages as `bytes`; the rest is JSON or None.
+    pub(crate) fn new(
+        request: &Bound<'_, PyAny>,
+        system: Option<&Bound<'_, PyAny>>,
+        tools: Option<&Bound<'_, PyAny>>,
+        format: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let held =
+            |value: Option<&Bound<'_, PyAny>>, field| value.map(|value| Held::of(value, field)).transpose();
+        let words = Held::of(request, "text")?;
+        Ok(Self {
+            is_text: matches!(words, Held::Str(_)),
+            words,
+            system: held(system, "system")?,
+            tools: held(tools, "tools")?,
+            format: held(format, "response_format")?,
         })
-        .collect()
+    }
+
+    pub(crate) fn request(&self) -> Request<'_> {
+        let words = self.words.as_str();
+        Request {
+            words: if self.is_text { Words::Text(words) } else { Words::Json(words) },
+            system: self.system.as_ref().map_or("", Held::as_str),
+            tools: self.tools.as_ref().map_or("", Held::as_str),
+            format: self.format.as_ref().map_or("", Held::as_str),
+        }
+    }
 }
 
-/// Runs `work` over `0..rows` cut into one range a processor, and gives its results in order; the first error of
-/// the earliest range wins.
-pub(crate) fn in_chunks<T: Send>(
-    rows: usize,
-    work: impl Fn(Range<usize>) -> tiny_dancer::Result<T> + Sync,
-) -> tiny_dancer::Result<Vec<T>> {
-    const SMALLEST: usize = 32;
-    /// Asked once: the answer reads files, which takes longer than a small batch.
-    static PROCESSORS: LazyLock<usize> =
-        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let chunk = rows.div_ceil(*PROCESSORS).max(SMALLEST);
-    let ranges: Vec<Range<usize>> =
-        (0..rows).step_by(chunk).map(|start| start..(start + chunk).min(rows)).collect();
-    if ranges.len() <= 1 {
-        return ranges.into_iter().map(work).collect();
+/// The requests of a batch; `tools` has one entry a request, or is None.
+pub(crate) fn requests(
+    requests: &[Bound<'_, PyAny>],
+    tools: Option<&[Option<Bound<'_, PyAny>>]>,
+) -> PyResult<Vec<HeldRequest>> {
+    let one = |(row, request): (usize, &Bound<'_, PyAny>)| {
+        let offered = tools.and_then(|tools| tools.get(row)?.as_ref());
+        HeldRequest::new(request, None, offered, None).map_err(|failure| in_row(request.py(), failure, row))
+    };
+    requests.iter().enumerate().map(one).collect()
+}
+
+/// The same exception, naming the row of a batch it is about.
+fn in_row(py: Python<'_>, failure: PyErr, row: usize) -> PyErr {
+    let value = failure.value(py);
+    let part = |name| value.getattr(name).and_then(|part| part.extract::<String>());
+    match (part("field"), part("value"), part("remedy")) {
+        (Ok(field), Ok(value), Ok(remedy)) => {
+            let error = Error::new(ErrorKind::RequestInvalid, field, value, remedy);
+            to_exception(py, tiny_dancer::in_row(error, row))
+        }
+        _ => failure,
     }
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = ranges.into_iter().map(|range| scope.spawn(|| work(range))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("the engine does not panic")).collect()
-    })
 }

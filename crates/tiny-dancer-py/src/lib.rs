@@ -6,6 +6,8 @@ mod candidates;
 mod classifier;
 mod conformal;
 mod convert;
+mod options;
+mod price;
 mod router;
 mod vectors;
 
@@ -16,7 +18,9 @@ use pyo3::types::PyBytes;
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise};
 
-use convert::{Requests, in_chunks, to_exception};
+use tiny_dancer::{Outline, Spec, in_chunks, in_row, outline};
+
+use convert::to_exception;
 
 /// The static token encoder, shared between routers.
 #[pyclass(frozen, module = "tiny_dancer._core._native")]
@@ -65,16 +69,16 @@ impl Encoder {
 type FeatureBytes<'py> =
     (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
+/// Features of n requests: texts as `str`, messages as JSON in `bytes`; `tools` one JSON a request, or None.
 #[pyfunction]
-#[pyo3(signature = (encoder, texts, messages=None, tools=None))]
+#[pyo3(signature = (encoder, given, tools=None))]
 fn featurise_batch<'py>(
     py: Python<'py>,
     encoder: &Encoder,
-    texts: Vec<Bound<'py, PyAny>>,
-    messages: Option<Vec<Option<convert::RawMessages>>>,
+    given: Vec<Bound<'py, PyAny>>,
     tools: Option<Vec<Option<Bound<'py, PyAny>>>>,
 ) -> PyResult<FeatureBytes<'py>> {
-    let requests = Requests::extract(texts, messages, tools)?;
+    let requests = convert::requests(&given, tools.as_deref())?;
     let encoder = &encoder.inner;
     let rows = py
         .detach(|| {
@@ -83,10 +87,9 @@ fn featurise_batch<'py>(
                 range
                     .map(|row| {
                         let mut features = Features::default();
-                        let messages = requests.messages(row);
-                        let request = requests.request(row, &messages);
-                        featurise(&request, Some(encoder), &mut scratch, &mut features)
-                            .map_err(|error| convert::in_row(error, row))?;
+                        let request = requests[row].request();
+                        featurise(&request, Spec::NEWEST, Some(encoder), &mut scratch, &mut features)
+                            .map_err(|error| in_row(error, row))?;
                         let mut ngrams = [features.word_ngrams(), features.character_ngrams()].concat();
                         ngrams.sort_unstable();
                         Ok((features, ngrams))
@@ -121,32 +124,44 @@ fn write_artifact<'py>(
         .into_iter()
         .map(|(name, dtype, shape, bytes)| tiny_dancer::artifact::TensorData { name, dtype, shape, bytes })
         .collect();
-    let bytes = tiny_dancer::artifact::write(header, tensors).map_err(|error| to_exception(py, error))?;
+    let bytes = tiny_dancer::kinds::write(header, tensors).map_err(|error| to_exception(py, error))?;
     Ok(PyBytes::new(py, &bytes))
 }
 
 /// The header of an artifact as JSON, self-checks not run.
 #[pyfunction]
 fn artifact_header(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
-    tiny_dancer::artifact::header(bytes).map_err(|error| to_exception(py, error))
+    tiny_dancer::kinds::header(bytes).map_err(|error| to_exception(py, error))
 }
 
 /// An artifact's bytes with another header (JSON): tensors stay as they are.
 #[pyfunction]
 fn rewrite_artifact<'py>(py: Python<'py>, bytes: &[u8], header: &str) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes = tiny_dancer::artifact::rewrite(bytes, header).map_err(|error| to_exception(py, error))?;
+    let bytes = tiny_dancer::kinds::rewrite(bytes, header).map_err(|error| to_exception(py, error))?;
     Ok(PyBytes::new(py, &bytes))
+}
+
+/// What a conversation (messages as JSON) turns on: what the user said last, where that begins and ends in the JSON,
+/// and where the first turn of the user's ends.
+#[pyfunction]
+fn conversation_outline(py: Python<'_>, messages: &[u8]) -> PyResult<(String, usize, usize, usize)> {
+    let text = std::str::from_utf8(messages)?;
+    let Outline { said, last, begun } = outline(text).map_err(|error| to_exception(py, error))?;
+    Ok((said, last.start, last.end, begun))
 }
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Encoder>()?;
     module.add_class::<router::Router>()?;
+    module.add_class::<options::Options>()?;
+    price::register(module)?;
     candidates::register(module)?;
     classifier::register(module)?;
     conformal::register(module)?;
     vectors::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
+    module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;
     module.add_function(wrap_pyfunction!(write_artifact, module)?)?;
     module.add_function(wrap_pyfunction!(artifact_header, module)?)?;
     module.add_function(wrap_pyfunction!(rewrite_artifact, module)?)?;
@@ -159,5 +174,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("LONGEST_TEXT", tiny_dancer::LONGEST)?;
     module.add("REASONS", tiny_dancer::Reason::ALL.map(tiny_dancer::Reason::as_str).to_vec())?;
     module.add("ROUTED_BY", tiny_dancer::RoutedBy::ALL.map(tiny_dancer::RoutedBy::as_str).to_vec())?;
+    module.add("REMOVALS", tiny_dancer::Removal::ALL.map(tiny_dancer::Removal::as_str).to_vec())?;
+    module.add("UNCOVERED", tiny_dancer::Uncovered::ALL.map(tiny_dancer::Uncovered::as_str).to_vec())?;
     Ok(())
 }

@@ -1,203 +1,173 @@
 //! The router as Python sees it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
-use tiny_dancer::features::{CUES, DIM, Request};
-use tiny_dancer::{Decision, Error, ErrorKind, Options, Router as Engine, Scratch};
+use tiny_dancer::features::{CUES, DIM};
+use tiny_dancer::{Answer, Error, ErrorKind, Handle, Uncovered};
 
 use crate::Encoder;
-use crate::convert::{RawMessages, Requests, engine_messages, in_chunks, in_row, text, to_exception};
+use crate::convert::{HeldRequest, requests, to_exception};
+use crate::options::{Options, asked};
 
-/// A loaded artifact with its encoder. Threads share it; each call takes a scratch from the pool.
+/// A loaded artifact with its encoder, shared between threads.
 #[pyclass(frozen, module = "tiny_dancer._core._native")]
 pub(crate) struct Router {
-    engine: Engine,
-    encoder: Option<Arc<tiny_dancer::encoder::Encoder>>,
+    handle: Handle,
     names: Vec<Py<PyString>>,
-    pool: Mutex<Vec<Scratch>>,
 }
 
-/// What a caller asks beyond the request: `(max_cost, min_quality, max_latency, allowed, excluded, pinned, threshold,
-/// cost_weight, expected_output_tokens)`, models by index.
-type RawOptions = (
-    Option<f64>,
-    Option<f64>,
-    Option<f64>,
-    Vec<usize>,
-    Vec<usize>,
-    Option<usize>,
-    Option<f64>,
-    Option<f64>,
-    Option<f64>,
-);
-
-fn options(raw: Option<RawOptions>) -> Options {
-    let Some((max_cost, min_quality, max_latency, allowed, excluded, pinned, threshold, cost_weight, output)) =
-        raw
-    else {
-        return Options::default();
-    };
-    Options {
-        max_cost,
-        min_quality,
-        max_latency,
-        allowed,
-        excluded,
-        pinned,
-        threshold,
-        cost_weight,
-        expected_output_tokens: output,
-    }
-}
-
-/// Model index, scores, costs, confidence, prediction set, reason, `routed_by`, as certified.
+/// Model, scores, costs, latencies, output tokens, removed, tokens, confidence, prediction set, reason, `routed_by`, why
+/// there is no guarantee (None: there is one).
 type DecisionTuple<'py> = (
-    usize,
+    Bound<'py, PyString>,
     Bound<'py, PyDict>,
     Option<Bound<'py, PyDict>>,
+    Option<Bound<'py, PyDict>>,
+    Option<Bound<'py, PyDict>>,
+    Option<Bound<'py, PyDict>>,
+    u32,
     f32,
     Bound<'py, PyTuple>,
     &'static str,
     &'static str,
-    bool,
+    Option<&'static str>,
 );
 
 impl Router {
-    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let taken = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = taken.unwrap_or_default();
-        let result = work(&mut scratch);
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        result
+    /// Numbers by model, unknown ones None; None where all are unknown.
+    fn named<'py>(&self, py: Python<'py>, values: &[f64]) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if values.iter().all(|value| value.is_nan()) {
+            return Ok(None);
+        }
+        let named = PyDict::new(py);
+        for (name, &value) in self.names.iter().zip(values) {
+            named.set_item(name, (!value.is_nan()).then_some(value))?;
+        }
+        Ok(Some(named))
     }
 
-    fn convert<'py>(
-        &self,
-        py: Python<'py>,
-        decision: Decision,
-        scratch: &Scratch,
-    ) -> PyResult<DecisionTuple<'py>> {
-        let expect = &scratch.expect;
+    fn convert<'py>(&self, py: Python<'py>, answer: &Answer) -> PyResult<DecisionTuple<'py>> {
+        let (decision, expect) = (answer.decision, answer.expect);
         let scores = PyDict::new(py);
         for (name, &quality) in self.names.iter().zip(&expect.quality) {
             scores.set_item(name, quality)?;
         }
-        let costs = if expect.cost.iter().all(|cost| cost.is_nan()) {
+        let removed = if expect.removed.iter().all(Option::is_none) {
             None
         } else {
-            let costs = PyDict::new(py);
-            for (name, &cost) in self.names.iter().zip(&expect.cost) {
-                costs.set_item(name, (!cost.is_nan()).then_some(cost))?;
+            let removed = PyDict::new(py);
+            for (name, by) in answer.removed() {
+                removed.set_item(name, by)?;
             }
-            Some(costs)
+            Some(removed)
         };
         let members = self.names.iter().zip(&expect.prediction_set).filter(|(_, member)| **member);
-        let set = PyTuple::new(py, members.map(|(name, _)| name).collect::<Vec<_>>())?;
         let choice = decision.choice;
         Ok((
-            choice.model,
+            self.names[choice.model].bind(py).clone(),
             scores,
-            costs,
+            self.named(py, &expect.cost)?,
+            self.named(py, &expect.latency)?,
+            self.named(py, &expect.output_tokens)?,
+            removed,
+            decision.tokens,
             decision.confidence,
-            set,
+            PyTuple::new(py, members.map(|(name, _)| name).collect::<Vec<_>>())?,
             choice.reason.as_str(),
             choice.routed_by.as_str(),
-            choice.as_certified,
+            choice.uncovered.map(Uncovered::as_str),
         ))
     }
 }
 
 #[pymethods]
 impl Router {
-    /// `changes` is JSON: per model, in order, `{name, price_input, price_output, price_request, context_window,
-    /// expected_output_tokens}`, absent keys unchanged; or null.
+    /// `changes` is JSON: per model, in order, the fields of the engine's `ModelSpec`, absent keys unchanged; or None.
     #[new]
     #[pyo3(signature = (bytes, encoder=None, changes=None))]
     fn new(py: Python<'_>, bytes: &[u8], encoder: Option<&Encoder>, changes: Option<&str>) -> PyResult<Self> {
         let encoder = encoder.map(|encoder| Arc::clone(&encoder.inner));
-        let mut engine =
-            Engine::from_bytes(bytes, encoder.as_deref()).map_err(|error| to_exception(py, error))?;
-        if let Some(changes) = changes {
-            engine.change_models(changes).map_err(|error| to_exception(py, error))?;
-        }
-        let names =
-            engine.header().models.iter().map(|model| PyString::new(py, &model.name).unbind()).collect();
-        Ok(Self { engine, encoder, names, pool: Mutex::default() })
+        let handle = Handle::new(bytes, encoder, changes.unwrap_or_default())
+            .map_err(|error| to_exception(py, error))?;
+        let models = &handle.router().header().models;
+        let names = models.iter().map(|model| PyString::new(py, &model.name).unbind()).collect();
+        Ok(Self { handle, names })
     }
 
     /// The header as JSON.
     fn header(&self) -> String {
-        serde_json::to_string(self.engine.header()).unwrap_or_default()
+        serde_json::to_string(self.handle.router().header()).unwrap_or_default()
     }
 
-    /// Decides one request.
-    #[pyo3(signature = (request, messages=None, tools=None, raw_options=None))]
+    /// Decides one request: a text as `str`, or messages as JSON in `bytes`.
+    #[pyo3(signature = (request, tools=None, options=None, system=None, response_format=None))]
     fn decide<'py>(
         &self,
         py: Python<'py>,
         request: &Bound<'py, PyAny>,
-        messages: Option<RawMessages>,
         tools: Option<&Bound<'py, PyAny>>,
-        raw_options: Option<RawOptions>,
+        options: Option<&Options>,
+        system: Option<&Bound<'py, PyAny>>,
+        response_format: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<DecisionTuple<'py>> {
-        let routed = text(request, "text")?;
-        let tools = tools.map(|tools| text(tools, "tools")).transpose()?;
-        let tools = tools.as_deref().unwrap_or_default();
-        let options = options(raw_options);
-        self.with_scratch(|scratch| {
-            let decided = if let Some(raw) = &messages {
-                let messages = engine_messages(raw);
-                let request = Request { text: "", messages: &messages, tools };
-                self.engine.decide(&request, self.encoder.as_deref(), &options, scratch)
-            } else {
-                let request = Request { text: &routed, messages: &[], tools };
-                self.engine.decide(&request, self.encoder.as_deref(), &options, scratch)
-            };
-            let decision = decided.map_err(|error| to_exception(py, error))?;
-            self.convert(py, decision, scratch)
-        })
+        let held = HeldRequest::new(request, system, tools, response_format)?;
+        self.handle
+            .decide(&held.request(), asked(options), |answer| self.convert(py, answer))
+            .map_err(|error| to_exception(py, error))?
     }
 
-    /// Decides n requests on all processors. Arrays as little-endian bytes: model i32 [n], quality f32 [n, m], cost
-    /// f64 [n, m] (NaN unknown), confidence f32 [n], flags u8 [n, 3] (reason, `routed_by`, as certified), prediction
-    /// set u8 [n, m].
-    #[pyo3(signature = (texts, messages=None, tools=None, raw_options=None))]
+    /// Decides a request given as JSON; the answer as JSON.
+    #[pyo3(signature = (request, options=None))]
+    fn decide_json(&self, py: Python<'_>, request: &str, options: Option<&str>) -> PyResult<String> {
+        self.handle.decide_json(request, options.unwrap_or_default()).map_err(|error| to_exception(py, error))
+    }
+
+    /// What the constraints leave while nothing can be expected of quality: (models left, USD of every model or None).
+    #[pyo3(signature = (tokens, at_most, options=None))]
+    fn outlook<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: Option<u32>,
+        at_most: u32,
+        options: Option<&Options>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
+        let outlook =
+            self.handle.outlook(tokens, at_most, asked(options)).map_err(|error| to_exception(py, error))?;
+        let left = self.names.iter().zip(&outlook.removed).filter(|(_, removed)| removed.is_none());
+        let left = PyTuple::new(py, left.map(|(name, _)| name).collect::<Vec<_>>())?;
+        Ok((left, self.named(py, &outlook.cost)?))
+    }
+
+    /// Decides n requests on all processors. Arrays as little-endian bytes: model i32 [n], quality f32 [n, m], cost,
+    /// latency and output tokens f64 [n, m] (NaN unknown), what removed a model u8 [n, m] (255: nothing), tokens u32
+    /// [n], confidence f32 [n], flags u8 [n, 3] (reason, `routed_by`, why there is no guarantee; 255: there is one),
+    /// prediction set u8 [n, m].
+    #[pyo3(signature = (given, tools=None, options=None))]
     fn decide_batch<'py>(
         &self,
         py: Python<'py>,
-        texts: Vec<Bound<'py, PyAny>>,
-        messages: Option<Vec<Option<RawMessages>>>,
+        given: Vec<Bound<'py, PyAny>>,
         tools: Option<Vec<Option<Bound<'py, PyAny>>>>,
-        raw_options: Option<RawOptions>,
+        options: Option<&Options>,
     ) -> PyResult<BatchBytes<'py>> {
-        let requests = Requests::extract(texts, messages, tools)?;
-        let options = options(raw_options);
+        let held = requests(&given, tools.as_deref())?;
         let columns = py
             .detach(|| {
-                in_chunks(requests.len(), |range| {
-                    self.with_scratch(|scratch| {
-                        let mut columns = Columns::default();
-                        for row in range {
-                            let messages = requests.messages(row);
-                            let request = requests.request(row, &messages);
-                            let decision = self
-                                .engine
-                                .decide(&request, self.encoder.as_deref(), &options, scratch)
-                                .map_err(|error| in_row(error, row))?;
-                            columns.push(decision, scratch);
-                        }
-                        Ok(columns)
-                    })
-                })
+                self.handle.decide_rows(
+                    held.len(),
+                    asked(options),
+                    |row, handle, options, scratch| handle.decide_in(&held[row].request(), options, scratch),
+                    Columns::push,
+                )
             })
             .map_err(|error| to_exception(py, error))?;
-        Ok(Columns::join(py, &columns))
+        Columns::join(py, &columns)
     }
 
     /// Decides n requests given as features, laid out as `featurise_batch` gives them.
-    #[pyo3(signature = (offsets, ngrams, cues, embedding, tokens, raw_options=None))]
+    #[pyo3(signature = (offsets, ngrams, cues, embedding, tokens, options=None))]
     fn decide_features<'py>(
         &self,
         py: Python<'py>,
@@ -206,7 +176,7 @@ impl Router {
         cues: &[u8],
         embedding: &[u8],
         tokens: &[u8],
-        raw_options: Option<RawOptions>,
+        options: Option<&Options>,
     ) -> PyResult<BatchBytes<'py>> {
         let offsets: Vec<i64> =
             offsets.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
@@ -226,76 +196,82 @@ impl Router {
                 Error::new(ErrorKind::RequestInvalid, "features", "columns disagree in length", remedy);
             return Err(to_exception(py, error));
         }
-        let options = options(raw_options);
         let columns = py
             .detach(|| {
-                in_chunks(rows, |range| {
-                    self.with_scratch(|scratch| {
-                        let mut columns = Columns::default();
-                        for row in range {
-                            let indices = &ngrams[offsets[row] as usize..offsets[row + 1] as usize];
-                            let (row_cues, _) =
-                                cues[row * CUES..].split_first_chunk().expect("checked above");
-                            let (row_embedding, _) =
-                                embedding[row * DIM..].split_first_chunk().expect("checked above");
-                            let decided = scratch
-                                .features
-                                .set(indices, row_cues, row_embedding, tokens[row].max(0) as u32)
-                                .and_then(|()| self.engine.decide_features(&options, scratch));
-                            columns.push(decided.map_err(|error| in_row(error, row))?, scratch);
-                        }
-                        Ok(columns)
-                    })
-                })
+                self.handle.decide_rows(
+                    rows,
+                    asked(options),
+                    |row, handle, options, scratch| {
+                        let indices = &ngrams[offsets[row] as usize..offsets[row + 1] as usize];
+                        let (row_cues, _) = cues[row * CUES..].split_first_chunk().expect("checked above");
+                        let (row_embedding, _) =
+                            embedding[row * DIM..].split_first_chunk().expect("checked above");
+                        scratch.features.set(indices, row_cues, row_embedding, tokens[row].max(0) as u32)?;
+                        handle.router().decide_features(options, scratch)
+                    },
+                    Columns::push,
+                )
             })
             .map_err(|error| to_exception(py, error))?;
-        Ok(Columns::join(py, &columns))
+        Columns::join(py, &columns)
     }
 }
 
-type BatchBytes<'py> = (
-    Bound<'py, PyBytes>,
-    Bound<'py, PyBytes>,
-    Bound<'py, PyBytes>,
-    Bound<'py, PyBytes>,
-    Bound<'py, PyBytes>,
-    Bound<'py, PyBytes>,
-);
+/// Columns by name.
+type BatchBytes<'py> = Bound<'py, PyDict>;
 
 /// Decisions of a range of rows, column by column.
 #[derive(Default)]
 struct Columns {
-    model: Vec<u8>,
-    quality: Vec<u8>,
-    cost: Vec<u8>,
+    choice: Vec<u8>,
+    scores: Vec<u8>,
+    costs: Vec<u8>,
+    latencies: Vec<u8>,
+    output_tokens: Vec<u8>,
+    removed: Vec<u8>,
+    tokens: Vec<u8>,
     confidence: Vec<u8>,
     flags: Vec<u8>,
     prediction_set: Vec<u8>,
 }
 
 impl Columns {
-    fn push(&mut self, decision: Decision, scratch: &Scratch) {
-        let choice = decision.choice;
-        self.model.extend((choice.model as i32).to_le_bytes());
-        self.quality.extend(scratch.expect.quality.iter().flat_map(|value| value.to_le_bytes()));
-        self.cost.extend(scratch.expect.cost.iter().flat_map(|value| value.to_le_bytes()));
-        self.confidence.extend(decision.confidence.to_le_bytes());
-        self.flags.extend([choice.reason as u8, choice.routed_by as u8, u8::from(choice.as_certified)]);
-        self.prediction_set.extend(scratch.expect.prediction_set.iter().map(|&member| u8::from(member)));
+    fn push(&mut self, answer: &Answer) {
+        let (choice, expect) = (answer.decision.choice, answer.expect);
+        let add = |column: &mut Vec<u8>, values: &[f64]| {
+            column.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        };
+        self.choice.extend((choice.model as i32).to_le_bytes());
+        self.scores.extend(expect.quality.iter().flat_map(|value| value.to_le_bytes()));
+        add(&mut self.costs, &expect.cost);
+        add(&mut self.latencies, &expect.latency);
+        add(&mut self.output_tokens, &expect.output_tokens);
+        self.removed.extend(expect.removed.iter().map(|removed| removed.map_or(u8::MAX, |by| by as u8)));
+        self.tokens.extend(answer.decision.tokens.to_le_bytes());
+        self.confidence.extend(answer.decision.confidence.to_le_bytes());
+        let uncovered = choice.uncovered.map_or(u8::MAX, |why| why as u8);
+        self.flags.extend([choice.reason as u8, choice.routed_by as u8, uncovered]);
+        self.prediction_set.extend(expect.prediction_set.iter().map(|&member| u8::from(member)));
     }
 
-    fn join<'py>(py: Python<'py>, parts: &[Self]) -> BatchBytes<'py> {
-        let joined = |column: fn(&Self) -> &Vec<u8>| {
+    fn join<'py>(py: Python<'py>, parts: &[Self]) -> PyResult<BatchBytes<'py>> {
+        let columns: [(&str, fn(&Self) -> &Vec<u8>); 10] = [
+            ("choice", |part| &part.choice),
+            ("scores", |part| &part.scores),
+            ("costs", |part| &part.costs),
+            ("latencies", |part| &part.latencies),
+            ("output_tokens", |part| &part.output_tokens),
+            ("removed", |part| &part.removed),
+            ("tokens", |part| &part.tokens),
+            ("confidence", |part| &part.confidence),
+            ("flags", |part| &part.flags),
+            ("prediction_set", |part| &part.prediction_set),
+        ];
+        let joined = PyDict::new(py);
+        for (name, column) in columns {
             let parts: Vec<&[u8]> = parts.iter().map(|part| column(part).as_slice()).collect();
-            PyBytes::new(py, &parts.concat())
-        };
-        (
-            joined(|part| &part.model),
-            joined(|part| &part.quality),
-            joined(|part| &part.cost),
-            joined(|part| &part.confidence),
-            joined(|part| &part.flags),
-            joined(|part| &part.prediction_set),
-        )
+            joined.set_item(name, PyBytes::new(py, &parts.concat()))?;
+        }
+        Ok(joined)
     }
 }

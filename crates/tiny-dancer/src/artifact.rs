@@ -14,13 +14,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::candidates::ScorerHeader;
-use crate::classifier;
 use crate::error::{Error, ErrorKind, Result};
 
-pub use request_router::{
-    BackendSpec, CostUnit, FeatureSpec, Guarantee, Header, ModelSpec, Policy, SelfCheck,
-};
+pub use request_router::{BackendSpec, FeatureSpec, Guarantee, Header, ModelSpec, SelfCheck};
 
 /// Artifacts of another MAJOR are refused.
 pub const FORMAT: &str = "1.0.0";
@@ -68,12 +64,8 @@ pub(crate) fn invalid(field: impl Into<String>, value: impl std::fmt::Display, r
     Error::new(ErrorKind::ArtifactInvalid, field, value, remedy)
 }
 
-/// Serialises an artifact; `header` is the JSON of a [`Kind`]'s header.
-///
-/// # Errors
-/// `ArtifactInvalid` where the header or a tensor is malformed.
-pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
-    let json = checked_header(header)?;
+/// Serialises an artifact; `json` is its header, checked.
+pub(crate) fn assemble(json: String, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
     // safetensors orders by dtype, then name; the checksum covers the bytes in the file's own order.
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -103,26 +95,6 @@ pub fn write(header: &str, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
     let bytes =
         serialize(views, Some(metadata)).map_err(|error| invalid("tensors", error, "cannot be written"))?;
     canonical(&bytes)
-}
-
-/// The artifact in `bytes` with another header: tensors stay as they are.
-///
-/// # Errors
-/// As [`Tensors::open`] and [`write()`].
-pub fn rewrite(bytes: &[u8], header: &str) -> Result<Vec<u8>> {
-    let (_, file) = open(bytes, None)?;
-    let copies = file.tensors().into_iter().map(|(name, view)| {
-        let dtype = match view.dtype() {
-            Dtype::F32 => "f32",
-            Dtype::I8 => "i8",
-            Dtype::U8 => "u8",
-            Dtype::U16 => "u16",
-            other => return Err(invalid(&name, format!("{other:?}"), "artifacts hold f32, i8, u8 and u16")),
-        };
-        let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
-        Ok(TensorData { name, dtype: dtype.to_owned(), shape, bytes })
-    });
-    write(header, copies.collect::<Result<_>>()?)
 }
 
 /// The file with its header's keys sorted: the library writes metadata in hash order, and equal artifacts must be
@@ -234,42 +206,11 @@ fn check_format(json: &str, kind: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn parse_header<K: Kind>(json: &str) -> Result<K> {
+pub(crate) fn parse_header<K: Kind>(json: &str) -> Result<K> {
     let header: K = serde_json::from_str(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     header.check()?;
     Ok(header)
-}
-
-/// The header `json`, checked as its kind demands and written the one way.
-fn checked_header(json: &str) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Prefix {
-        kind: String,
-    }
-    fn again<K: Kind>(json: &str) -> Result<String> {
-        serde_json::to_string(&parse_header::<K>(json)?)
-            .map_err(|error| invalid("header", error, "must be JSON"))
-    }
-    let prefix: Prefix = serde_json::from_str(json)
-        .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
-    match prefix.kind.as_str() {
-        Header::KIND => again::<Header>(json),
-        classifier::Header::KIND => again::<classifier::Header>(json),
-        ScorerHeader::KIND => again::<ScorerHeader>(json),
-        unknown => {
-            let known = [Header::KIND, classifier::Header::KIND, ScorerHeader::KIND].join(", ");
-            Err(invalid("kind", unknown, &format!("this engine knows {known}")))
-        }
-    }
-}
-
-/// The header of an artifact as JSON, checked as its kind demands; self-checks are not run.
-///
-/// # Errors
-/// As [`Tensors::open`].
-pub fn header(bytes: &[u8]) -> Result<String> {
-    checked_header(&open(bytes, None)?.0)
 }
 
 /// An artifact's tensors, each checked when it is asked for.

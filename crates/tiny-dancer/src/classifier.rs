@@ -16,7 +16,7 @@ use crate::encoder::{DIM, Encoder, WordCache, pool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fastgrnn::{Cell, CellScratch, Matrix, MatrixScratch};
 use crate::kernels::exp_nonpositive;
-use crate::text::bounded;
+use crate::text::{bounded, head_and_tail};
 
 pub use header::{Example, Header, Input, MOST_LABELS, MOST_STEPS, Model, SelfCheck};
 
@@ -246,13 +246,6 @@ fn run(cell: &Cell, scratch: &mut Scratch) {
     scratch.state.clear();
     scratch.state.resize(cell.hidden_dimensions(), 0.0);
     cell.sequence(&scratch.steps, &mut scratch.state, &mut scratch.cell);
-}
-
-/// How many steps are kept from the front and how many from the back of `steps`, where at most `most` are read:
-/// three quarters and one, as of texts.
-#[must_use]
-pub fn head_and_tail(steps: usize, most: usize) -> (usize, usize) {
-    if steps <= most { (steps, 0) } else { (most - most / 4, most / 4) }
 }
 
 fn refused(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {

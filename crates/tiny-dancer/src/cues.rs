@@ -4,6 +4,7 @@
 mod lexicon;
 mod options;
 
+use crate::request::Around;
 use crate::text::{Token, TokenKind};
 use lexicon::{Lexicon, flag};
 use options::Options;
@@ -96,17 +97,6 @@ pub const NAMES: [&str; 81] = [
     "log_tool_characters",
 ];
 
-/// What surrounds the text in a request.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Context {
-    pub turns: u32,
-    pub system_bytes: usize,
-    pub assistant_bytes: usize,
-    pub tools: u32,
-    pub tool_parameters: u32,
-    pub tool_bytes: usize,
-}
-
 /// Cosines between the static embeddings of a question's parts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Similarity {
@@ -159,7 +149,7 @@ impl CueScratch {
         characters: &[char],
         tokens: &[Token],
         similarity: Similarity,
-        context: Context,
+        around: Around,
         out: &mut [f32; CUES],
     ) {
         let Self { lexicon, options, flags, numbers, hashes } = self;
@@ -353,12 +343,12 @@ impl CueScratch {
         put(share(all - hashes.len(), all));
 
         // What surrounds the text.
-        put(context.turns as f32);
-        put(count(context.system_bytes));
-        put(count(context.assistant_bytes));
-        put(count(context.tools as usize));
-        put(count(context.tool_parameters as usize));
-        put(count(context.tool_bytes));
+        put(around.turns as f32);
+        put(count(around.system_bytes));
+        put(count(around.assistant_bytes));
+        put(count(around.tools as usize));
+        put(count(around.tool_parameters as usize));
+        put(count(around.tool_bytes));
         debug_assert_eq!(index, CUES);
     }
 }

@@ -247,7 +247,7 @@ impl Encoder {
         for part in [head, tail] {
             self.visit(part, cache, |id| out.extend(id));
         }
-        let (first, last) = crate::classifier::head_and_tail(out.len(), most);
+        let (first, last) = crate::text::head_and_tail(out.len(), most);
         out.drain(first..out.len() - last);
     }
 

@@ -1,57 +1,22 @@
 //! Request → features: hashed n-grams, cues, pooled static embedding, token count.
 
 use crate::compose::Composer;
-use crate::cues::{Context, CueScratch, Similarity};
+use crate::cues::{CueScratch, Similarity};
 use crate::encoder::{Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_i8, inverse_norm};
-use crate::text::{LONGEST, NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
+use crate::request::{self, Around, ReadScratch, Reading, Request, Spec};
+use crate::text::{NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
 
 pub use crate::cues::{CUES, NAMES as CUE_NAMES};
 pub use crate::encoder::DIM;
 
-/// Version of everything between a request and its features. It changes when any feature of any request does.
-pub const SPEC: &str = "1";
+/// Version of everything between a request and its features, as artifacts name it: [`Spec::NEWEST`].
+pub const SPEC: &str = "2";
 /// n-gram indices from here on are character n-grams; below, word n-grams.
 pub const CHAR_BASE: u32 = 1 << NGRAM_BITS;
 /// No request has a larger cue (the largest counts turns): with the bound on weights, every score is finite.
 const LARGEST_CUE: f32 = 1e10;
-/// Bytes of a tools document that are searched for functions and parameters.
-const LONGEST_TOOLS: usize = 64 << 10;
-
-/// Who speaks in a chat message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Standing instructions (`system`, `developer`).
-    System,
-    /// The user, whose words are what is routed.
-    User,
-    /// Anything said or returned before (`assistant`, `tool`, `function`).
-    Assistant,
-}
-
-/// One chat message.
-#[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub content: &'a str,
-}
-
-/// What has to be routed: a text, or chat messages; optionally the tools offered (as JSON).
-///
-/// Of messages, the user's, joined in order, are the text (all of them where none is the user's); the others
-/// count through their number and length.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Request<'a> {
-    /// The text, where there are no messages.
-    pub text: &'a str,
-    /// The conversation, oldest first.
-    pub messages: &'a [Message<'a>],
-    /// JSON of the functions offered, or empty.
-    pub tools: &'a str,
-}
 
 /// Features of one request.
 #[derive(Clone, Debug)]
@@ -148,7 +113,7 @@ impl Features {
 /// Buffers a featuriser reuses: after the first requests it allocates nothing.
 #[derive(Debug, Default)]
 pub struct FeatureScratch {
-    joined: String,
+    read: ReadScratch,
     composer: Composer,
     characters: Vec<char>,
     tokens: Vec<Token>,
@@ -163,15 +128,16 @@ pub struct FeatureScratch {
 /// Computes the features of `request` into `out`.
 ///
 /// # Errors
-/// `RequestInvalid` where nothing but white space is to be routed, or both text and messages are given.
+/// `RequestInvalid` for JSON that is none or no request, and where nothing but white space is to be routed.
 pub fn featurise(
     request: &Request,
+    spec: Spec,
     encoder: Option<&Encoder>,
     scratch: &mut FeatureScratch,
     out: &mut Features,
 ) -> Result<()> {
-    let FeatureScratch { joined, composer, characters, tokens, segment, seen, cues, cache, parts } = scratch;
-    let (text, text_bytes, context) = routed_text(request, joined)?;
+    let FeatureScratch { read, composer, characters, tokens, segment, seen, cues, cache, parts } = scratch;
+    let Reading { text, text_bytes, around } = request::read(request, spec, read)?;
     let (head, tail) = bounded(text);
     characters.clear();
     normalise(head, composer, characters);
@@ -189,14 +155,14 @@ pub fn featurise(
 
     cues.find_options(characters, tokens);
     let mut similarity = Similarity::default();
-    let mut read = 0;
+    let mut pieces = 0;
     if let Some(encoder) = encoder {
         parts.clear();
         for range in cues.parts() {
             segment.clear();
             segment.extend(&characters[range]);
             let mut sums = [0i32; DIM];
-            read += encoder.encode(segment, cache, &mut sums).tokens;
+            pieces += encoder.encode(segment, cache, &mut sums).tokens;
             parts.push(sums);
         }
         similarity = part_similarity(parts);
@@ -209,69 +175,18 @@ pub fn featurise(
         quantise(&sums, &mut out.embedding);
     } else {
         out.embedding = [0; DIM];
-        read = tokens.len() as u32;
+        pieces = tokens.len() as u32;
     }
     out.finish_embedding();
-    cues.fill(characters, tokens, similarity, context, &mut out.cues);
+    cues.fill(characters, tokens, similarity, around, &mut out.cues);
 
     // What was not read counts at the rate of what was; surroundings at four bytes a token.
     let bytes_read = (head.len() + tail.len()).max(1) as f64;
-    let text_tokens = f64::from(read) * (text_bytes as f64 / bytes_read).max(1.0);
-    let around = (context.system_bytes + context.assistant_bytes + request.tools.len()) as f64 / 4.0;
-    out.tokens = (text_tokens + around).min(f64::from(u32::MAX)) as u32;
+    let text_tokens = f64::from(pieces) * (text_bytes as f64 / bytes_read).max(1.0);
+    let Around { system_bytes, assistant_bytes, tool_bytes, format_bytes, .. } = around;
+    let surrounding = (system_bytes + assistant_bytes + tool_bytes + format_bytes) as f64 / 4.0;
+    out.tokens = (text_tokens + surrounding).min(f64::from(u32::MAX)) as u32;
     Ok(())
-}
-
-/// The text to route, its whole length in bytes, and what surrounds it.
-fn routed_text<'a>(request: &Request<'a>, joined: &'a mut String) -> Result<(&'a str, usize, Context)> {
-    let mut context = Context { turns: 1, tool_bytes: request.tools.len(), ..Context::default() };
-    let tools = &request.tools[..request.tools.floor_char_boundary(LONGEST_TOOLS)];
-    context.tools = tools.matches("\"parameters\"").count() as u32;
-    context.tool_parameters = (tools.matches("\"type\"").count() as u32).saturating_sub(context.tools);
-    if request.messages.is_empty() {
-        return Ok((request.text, request.text.len(), context));
-    }
-    if !request.text.is_empty() {
-        return Err(Error::new(
-            ErrorKind::RequestInvalid,
-            "text",
-            "given beside messages",
-            "give either text or messages",
-        ));
-    }
-    let any_user = request.messages.iter().any(|message| message.role == Role::User);
-    let mut text_bytes = 0;
-    context.turns = 0;
-    joined.clear();
-    for message in request.messages {
-        let routed = !any_user || message.role == Role::User;
-        context.turns += u32::from(message.role == Role::User);
-        if routed {
-            text_bytes += message.content.len();
-            append_bounded(message.content, joined);
-        } else if message.role == Role::System {
-            context.system_bytes += message.content.len();
-        } else {
-            context.assistant_bytes += message.content.len();
-        }
-    }
-    Ok((joined, text_bytes, context))
-}
-
-/// Appends a message's bounded text on a line of its own, dropping the middle of what grew too long.
-fn append_bounded(content: &str, joined: &mut String) {
-    let (head, tail) = bounded(content);
-    for part in [head, tail] {
-        if !joined.is_empty() {
-            joined.push('\n');
-        }
-        joined.push_str(part);
-    }
-    if joined.len() > 4 * LONGEST {
-        let cut = joined.floor_char_boundary(LONGEST);
-        let keep = joined.ceil_char_boundary(joined.len() - LONGEST);
-        joined.drain(cut..keep);
-    }
 }
 
 /// Cosines of the options with each other and with the stem, of embeddings rounded to int8.

@@ -61,7 +61,7 @@ pub(crate) struct Text<'a> {
 
 impl<'a> Text<'a> {
     /// Calls `emit` with each piece of what the string means.
-    fn pieces(self, mut emit: impl FnMut(&str)) {
+    pub(crate) fn pieces(self, mut emit: impl FnMut(&str)) {
         if !self.escaped {
             emit(self.raw);
             return;

@@ -1,12 +1,16 @@
 //! Ties the rooms together: request → features → components → quality → choice.
 
-use crate::artifact::{BackendSpec, CostUnit, Header, Kind, ModelSpec, Policy, Tensors};
+use crate::artifact::{BackendSpec, Header, Kind, Tensors};
 use crate::backends::{self, Backend, BackendScratch};
+use crate::decision::Decision;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::features::{CUES, FeatureScratch, Features, Request, SPEC, featurise};
+use crate::features::{CUES, FeatureScratch, Features, SPEC, featurise};
 use crate::kernels::{dot_f32, interpolate};
-use crate::select::{Choice, Expectations, Options, select};
+use crate::options::Options;
+use crate::price::{Tokens, expected_cost};
+use crate::request::{Request, Spec};
+use crate::select::{Expectations, Prompt, Removal, Uncovered, remove, select};
 
 /// Largest difference between a self-check's recorded quality and the one computed on loading.
 const SELF_CHECK_TOLERANCE: f32 = 1e-5;
@@ -15,6 +19,9 @@ const SELF_CHECK_TOLERANCE: f32 = 1e-5;
 #[derive(Debug)]
 pub struct Router {
     header: Header,
+    spec: Spec,
+    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
+    uncertified: Option<Uncovered>,
     backends: Vec<Box<dyn Backend>>,
     /// [backends, components]: how the backends' components are weighed.
     stack: Vec<f32>,
@@ -45,13 +52,13 @@ pub struct Scratch {
     components: Vec<f32>,
 }
 
-/// The model chosen and how sure the router is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Decision {
-    /// The choice.
-    pub choice: Choice,
-    /// Calibrated probability that no other model would have been better.
-    pub confidence: f32,
+/// What constraints leave of the models where nothing can be expected of quality.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlook {
+    /// What removed each model.
+    pub removed: Vec<Option<Removal>>,
+    /// USD; NaN where unknown.
+    pub cost: Vec<f64>,
 }
 
 impl Router {
@@ -62,16 +69,16 @@ impl Router {
     /// the artifact was trained with a static encoder and `encoder` is none or another.
     pub fn from_bytes(bytes: &[u8], encoder: Option<&Encoder>) -> Result<Self> {
         let (header, tensors) = Tensors::open::<Header>(bytes)?;
-        if header.features.spec != SPEC {
+        let Some(spec) = Spec::of(&header.features.spec) else {
             return Err(Error::new(
                 ErrorKind::ArtifactVersion,
                 "features.spec",
                 &header.features.spec,
                 format!(
-                    "this engine computes features {SPEC}; install a matching tiny-dancer or train again"
+                    "this engine computes features up to {SPEC}; install a matching tiny-dancer or train again"
                 ),
             ));
-        }
+        };
         check_encoder(&header, encoder)?;
         let (models, components) = (header.models.len(), header.components);
         let load = |spec: &BackendSpec| backends::load(spec, &tensors, components);
@@ -99,6 +106,8 @@ impl Router {
             knots,
             confidence_knots,
             confidence_values,
+            uncertified: header.guarantee.is_none().then_some(Uncovered::Uncertified),
+            spec,
             header,
         };
         router.self_check(encoder)?;
@@ -137,8 +146,8 @@ impl Router {
             *model = serde_json::from_value(fields).map_err(|error| invalid(error.to_string()))?;
         }
         header.check().map_err(|error| invalid(error.value))?;
-        if header.models != self.header.models {
-            header.guarantee = None;
+        if header.models != self.header.models && header.guarantee.take().is_some() {
+            self.uncertified = Some(Uncovered::OtherModels);
         }
         self.header = header;
         Ok(())
@@ -157,9 +166,10 @@ impl Router {
         scratch: &mut Scratch,
     ) -> Result<Decision> {
         check_encoder(&self.header, encoder)?;
+        options.check(&self.header)?;
         let encoder = if self.header.features.encoder.is_some() { encoder } else { None };
-        featurise(request, encoder, &mut scratch.featuriser, &mut scratch.features)?;
-        self.decide_features(options, scratch)
+        featurise(request, self.spec, encoder, &mut scratch.featuriser, &mut scratch.features)?;
+        self.choose(options, scratch)
     }
 
     /// Decides the request whose features are in `scratch.features`.
@@ -167,10 +177,33 @@ impl Router {
     /// # Errors
     /// `OptionInvalid` or `NoFeasibleModel`.
     pub fn decide_features(&self, options: &Options, scratch: &mut Scratch) -> Result<Decision> {
+        options.check(&self.header)?;
+        self.choose(options, scratch)
+    }
+
+    fn choose(&self, options: &Options, scratch: &mut Scratch) -> Result<Decision> {
         self.expect(options, scratch);
         let tokens = scratch.features.tokens;
-        let choice = select(&self.header, options, tokens, &mut scratch.expect)?;
-        Ok(Decision { choice, confidence: self.confidence(choice.model, &scratch.expect) })
+        let mut choice = select(&self.header, options, tokens, &mut scratch.expect)?;
+        choice.uncovered = self.uncertified.or(choice.uncovered);
+        Ok(Decision { choice, confidence: self.confidence(choice.model, &scratch.expect), tokens })
+    }
+
+    /// What the constraints leave while the learned policy cannot be asked: costs and latencies as ever, but without
+    /// what is expected of the answer's length; `min_quality` removes nothing.
+    ///
+    /// Where `tokens` of the prompt are unknown, limits are held to `at_most` (its characters, say), so that a limit on
+    /// cost is kept rather than used up; context windows are not judged then.
+    ///
+    /// # Errors
+    /// `OptionInvalid` and `NoFeasibleModel`, as [`Self::decide`].
+    pub fn outlook(&self, tokens: Option<u32>, at_most: u32, options: &Options) -> Result<Outlook> {
+        options.check(&self.header)?;
+        let mut expect = Expectations::default();
+        expect.quality.resize(self.header.models.len(), f32::NAN);
+        self.expect_cost(options, tokens.unwrap_or(at_most), 0.0, &mut expect);
+        remove(&self.header, options, tokens.map_or(Prompt::Unknown, Prompt::Counted), &mut expect)?;
+        Ok(Outlook { removed: expect.removed, cost: expect.cost })
     }
 
     /// Fills `scratch.expect` from `scratch.features`.
@@ -183,13 +216,7 @@ impl Router {
             scorer.add_scores(features, weight, backend, components);
         }
         expect.quality.clear();
-        expect.cost.clear();
-        expect.latency.clear();
-        expect.output_tokens.clear();
-        let verbosity =
-            (dot_f32(&self.verbosity[..CUES], &features.cues) + self.verbosity[CUES]).clamp(-20.0, 20.0);
-        let tokens = f64::from(features.tokens);
-        for (index, model) in self.header.models.iter().enumerate() {
+        for index in 0..self.header.models.len() {
             let raw = self.mean[index] + dot_f32(&self.basis[index * rank..][..rank], components);
             let row = index * self.knots;
             let quality = interpolate(
@@ -198,16 +225,30 @@ impl Router {
                 raw,
             );
             expect.quality.push(quality);
-            let output = options.expected_output_tokens.or(model.expected_output_tokens);
-            expect.output_tokens.push(output.unwrap_or(f64::NAN));
-            expect.cost.push(expected_cost(model, tokens, output, f64::from(verbosity)));
-            let latency = model.latency.map(|[constant, per_token]| (constant + per_token * tokens).max(0.0));
-            expect.latency.push(latency.unwrap_or(f64::NAN));
         }
+        let verbosity =
+            (dot_f32(&self.verbosity[..CUES], &features.cues) + self.verbosity[CUES]).clamp(-20.0, 20.0);
+        self.expect_cost(options, features.tokens, f64::from(verbosity), expect);
         let highest = expect.quality.iter().copied().fold(f32::MIN, f32::max);
         expect.prediction_set.clear();
         let width = self.header.set_width as f32;
         expect.prediction_set.extend(expect.quality.iter().map(|&quality| highest - quality <= width));
+    }
+
+    /// Fills in what is expected of cost, latency and length.
+    fn expect_cost(&self, options: &Options, tokens: u32, verbosity: f64, expect: &mut Expectations) {
+        expect.cost.clear();
+        expect.latency.clear();
+        expect.output_tokens.clear();
+        let input = f64::from(tokens);
+        for model in &self.header.models {
+            let output = options.expected_output_tokens.or(model.expected_output_tokens).unwrap_or(f64::NAN);
+            let tokens = Tokens { input, output, ..Tokens::default() };
+            expect.output_tokens.push(output);
+            expect.cost.push(expected_cost(&model.prices, model.cost, &tokens, verbosity));
+            let latency = model.latency.map(|[constant, per_token]| (constant + per_token * input).max(0.0));
+            expect.latency.push(latency.unwrap_or(f64::NAN));
+        }
     }
 
     /// Calibrated probability that the best other model scores no better than `chosen`.
@@ -225,7 +266,7 @@ impl Router {
         let mut scratch = Scratch::default();
         let options = Options::default();
         for (number, check) in self.header.self_check.iter().enumerate() {
-            let request = Request { text: &check.text, ..Request::default() };
+            let request = Request::text(&check.text);
             let decision = self.decide(&request, encoder, &options, &mut scratch).map_err(|error| {
                 Error::new(
                     ErrorKind::ArtifactSelfCheck,
@@ -251,27 +292,6 @@ impl Router {
         }
         Ok(())
     }
-
-    /// Whether the policy weighs USD, so that every model needs a price.
-    #[must_use]
-    pub fn needs_prices(&self) -> bool {
-        matches!(self.header.policy, Policy::CostWeight { cost_weight, unit: CostUnit::Usd } if cost_weight > 0.0)
-    }
-}
-
-/// USD: by prices where any is known, else as measured, else NaN. A price on output needs an expected output.
-fn expected_cost(model: &ModelSpec, tokens: f64, output: Option<f64>, verbosity: f64) -> f64 {
-    let prices = [model.price_input, model.price_output, model.price_request];
-    if prices.iter().any(Option::is_some) {
-        let written = match model.price_output {
-            None | Some(0.0) => 0.0,
-            Some(price) => price * output.unwrap_or(f64::NAN),
-        };
-        return model.price_request.unwrap_or(0.0) + model.price_input.unwrap_or(0.0) * tokens + written;
-    }
-    model.cost.map_or(f64::NAN, |[constant, per_token, per_verbosity]| {
-        (constant + per_token * tokens + per_verbosity * verbosity).max(0.0)
-    })
 }
 
 fn check_encoder(header: &Header, encoder: Option<&Encoder>) -> Result<()> {

@@ -1,75 +1,11 @@
-//! Scores + costs + constraints → choice.
+//! Expectations + options → choice: what the constraints remove, what the policy wants of the rest, and whether a
+//! conversation stays where it is.
 
-use crate::artifact::{CostUnit, Header, Policy};
+use crate::artifact::Header;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Far above any answer's length; with the bound on prices it keeps every cost finite.
-const MOST_OUTPUT_TOKENS: f64 = 1e9;
-
-/// What a caller asks of a decision beyond the request. The default asks nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Most USD the answer may cost.
-    pub max_cost: Option<f64>,
-    /// Least quality to expect, in [0, 1].
-    pub min_quality: Option<f64>,
-    /// Most seconds the answer may take.
-    pub max_latency: Option<f64>,
-    /// Only these models, by index; empty means all.
-    pub allowed: Vec<usize>,
-    /// Not these.
-    pub excluded: Vec<usize>,
-    /// This one, whatever the policy says.
-    pub pinned: Option<usize>,
-    /// Another threshold on the gain than the artifact's.
-    pub threshold: Option<f64>,
-    /// Another quality per unit of cost than the artifact's.
-    pub cost_weight: Option<f64>,
-    /// Output tokens to expect of any model, where the caller knows.
-    pub expected_output_tokens: Option<f64>,
-}
-
-/// Why this model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Its gain over the cheaper model reaches the threshold.
-    GainWorthCost,
-    /// The dearer model's gain stays below the threshold.
-    GainTooSmall,
-    /// Highest quality − cost weight · cost.
-    BestValue,
-    /// Nothing beat the best constant model by enough.
-    BestConstant,
-    /// The caller pinned it.
-    Pinned,
-    /// The policy's choice was removed by a constraint; this is the best of the rest.
-    NextFeasible,
-}
-
-impl Reason {
-    /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::GainWorthCost,
-        Self::GainTooSmall,
-        Self::BestValue,
-        Self::BestConstant,
-        Self::Pinned,
-        Self::NextFeasible,
-    ];
-
-    /// The reason as decisions print it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GainWorthCost => "gain_worth_cost",
-            Self::GainTooSmall => "gain_too_small",
-            Self::BestValue => "best_value",
-            Self::BestConstant => "best_constant",
-            Self::Pinned => "pinned",
-            Self::NextFeasible => "next_feasible",
-        }
-    }
-}
+use crate::options::{Options, index};
+use crate::policy::{CostUnit, Outlook, Policy, Reason, Stuck};
+use crate::price::Tokens;
 
 /// Who decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +14,18 @@ pub enum RoutedBy {
     Learned,
     /// A constant policy: nothing was learned that pays.
     Default,
-    /// The caller: a pinned model, another threshold or cost weight.
+    /// The caller: a pinned model, another threshold, cost weight or policy.
     Override,
     /// A constraint that removed the policy's choice.
     Constraint,
+    /// The conversation, which stays with the model that has it in its prompt cache.
+    Session,
 }
 
 impl RoutedBy {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Learned, Self::Default, Self::Override, Self::Constraint];
+    pub const ALL: [Self; 5] =
+        [Self::Learned, Self::Default, Self::Override, Self::Constraint, Self::Session];
 
     /// The word decisions print.
     #[must_use]
@@ -96,23 +35,97 @@ impl RoutedBy {
             Self::Default => "default",
             Self::Override => "override",
             Self::Constraint => "constraint",
+            Self::Session => "session",
         }
     }
 }
 
-/// What removed a model.
+/// What removed a model: the option, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// Not among the allowed, or excluded, or another is pinned.
-    Name,
-    /// `max_cost`.
-    Cost,
-    /// `min_quality`.
-    Quality,
-    /// `max_latency`.
-    Latency,
-    /// Prompt and expected output exceed the context window.
+    /// Another is pinned.
+    Pin,
+    /// It is excluded.
+    Exclude,
+    /// It is not among the allowed.
+    Allowed,
+    /// Prompt and expected output exceed its context window.
     ContextWindow,
+    /// It is expected to cost more.
+    MaxCost,
+    /// It is expected to take longer.
+    MaxLatency,
+    /// Less quality is expected of it.
+    MinQuality,
+}
+
+impl Removal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Pin,
+        Self::Exclude,
+        Self::Allowed,
+        Self::ContextWindow,
+        Self::MaxCost,
+        Self::MaxLatency,
+        Self::MinQuality,
+    ];
+
+    /// The word decisions print.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pin => "pin",
+            Self::Exclude => "exclude",
+            Self::Allowed => "allowed",
+            Self::ContextWindow => "context_window",
+            Self::MaxCost => "max_cost",
+            Self::MaxLatency => "max_latency",
+            Self::MinQuality => "min_quality",
+        }
+    }
+}
+
+/// Why a decision stands under no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncovered {
+    /// The artifact has none.
+    Uncertified,
+    /// It was earned, but with other models or prices.
+    OtherModels,
+    /// The caller decided.
+    Overridden,
+    /// A constraint removed the policy's choice.
+    Constrained,
+    /// The conversation stayed where it was.
+    Stayed,
+    /// The caller expects other output lengths, so costs are others and a policy that weighs them may decide otherwise.
+    OtherCosts,
+}
+
+impl Uncovered {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Uncertified,
+        Self::OtherModels,
+        Self::Overridden,
+        Self::Constrained,
+        Self::Stayed,
+        Self::OtherCosts,
+    ];
+
+    /// The sentence decisions print.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uncertified => "the artifact carries no certificate; see calibrate",
+            Self::OtherModels => "the certificate was earned with other models or prices",
+            Self::Overridden => "overridden by the caller",
+            Self::Constrained => "a constraint changed the choice",
+            Self::Stayed => "the conversation stayed with the model that has it in its cache",
+            Self::OtherCosts => "other output lengths are expected than those it was earned with",
+        }
+    }
 }
 
 /// Expected quality, cost and latency of every model on one request.
@@ -141,74 +154,124 @@ pub struct Choice {
     pub reason: Reason,
     /// Who decided.
     pub routed_by: RoutedBy,
-    /// The policy as shipped chose it: no override, no constraint that removed its choice, no other costs.
-    pub as_certified: bool,
+    /// Why the choice is not the one the policy was certified for; `None` where it is.
+    pub uncovered: Option<Uncovered>,
 }
 
-/// Removes what the constraints forbid and applies the policy to the rest.
+struct Request<'a> {
+    header: &'a Header,
+    expect: &'a Expectations,
+}
+
+impl Outlook for Request<'_> {
+    fn models(&self) -> usize {
+        self.header.models.len()
+    }
+    fn quality(&self, model: usize) -> f64 {
+        f64::from(self.expect.quality[model])
+    }
+    fn cost(&self, model: usize) -> f64 {
+        self.expect.cost[model]
+    }
+    fn cleared(&self, model: usize) -> bool {
+        self.header.models[model].cleared
+    }
+    fn best_constant(&self) -> usize {
+        self.header.best_constant
+    }
+    fn guard_margin(&self) -> f64 {
+        self.header.guard_margin
+    }
+}
+
+/// Removes what the constraints forbid and applies the policy to the rest. The options were checked.
 ///
 /// # Errors
-/// `OptionInvalid` for an option outside its range or one that needs costs or latencies nobody gave;
+/// `OptionInvalid` for an option that does not fit the artifact, or needs costs or latencies nobody gave;
 /// `NoFeasibleModel`, listing what removed which model, where nothing is left.
-pub fn select(header: &Header, options: &Options, tokens: u32, expect: &mut Expectations) -> Result<Choice> {
-    check_options(header, options)?;
+pub(crate) fn select(
+    header: &Header,
+    options: &Options,
+    tokens: u32,
+    expect: &mut Expectations,
+) -> Result<Choice> {
     let overridden = overridden_policy(header, options)?;
-    remove(header, options, tokens, expect)?;
-    if expect.removed.iter().all(Option::is_some) {
-        return Err(no_feasible(header, options, tokens, expect));
-    }
-    if let Some(pinned) = options.pinned {
+    remove(header, options, Prompt::Counted(tokens), expect)?;
+    let expect = &*expect;
+    if let Some(pinned) = &options.pin {
         return Ok(Choice {
-            model: pinned,
+            model: index(header, "pin", pinned)?,
             reason: Reason::Pinned,
             routed_by: RoutedBy::Override,
-            as_certified: false,
+            uncovered: Some(Uncovered::Overridden),
         });
     }
     let policy = overridden.as_ref().unwrap_or(&header.policy);
-    let wanted = apply(header, policy, expect, |_| true)?;
-    if expect.removed[wanted.0].is_none() {
+    let outlook = Request { header, expect };
+    let feasible = |model: usize| expect.removed[model].is_none();
+    let stuck = |stuck| match stuck {
+        Stuck::Unpriced(model) => unknown("price", &header.models[model].name, "the policy weighs cost"),
+        Stuck::Nothing => Error::new(ErrorKind::NoFeasibleModel, "models", "none", "relax the constraints"),
+    };
+    let (wanted, reason) = policy.choose(&outlook, |_| true).map_err(stuck)?;
+    let choice = if feasible(wanted) {
         let routed_by = match (&overridden, &header.policy) {
             (Some(_), _) => RoutedBy::Override,
             (None, Policy::Constant { .. }) => RoutedBy::Default,
             (None, _) => RoutedBy::Learned,
         };
-        // Other output lengths are other costs, so a policy that weighs cost may decide otherwise.
         let other_costs =
             options.expected_output_tokens.is_some() && matches!(policy, Policy::CostWeight { .. });
-        let as_certified = overridden.is_none() && !other_costs;
-        return Ok(Choice { model: wanted.0, reason: wanted.1, routed_by, as_certified });
-    }
-    let removed = std::mem::take(&mut expect.removed);
-    let next = next_feasible(header, policy, expect, |model| removed[model].is_none());
-    expect.removed = removed;
-    Ok(Choice {
-        model: next?,
-        reason: Reason::NextFeasible,
-        routed_by: RoutedBy::Constraint,
-        as_certified: false,
-    })
-}
-
-/// The policy with the caller's threshold or cost weight in place of its own.
-fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy>> {
-    let finite = |field: &str, value: f64| {
-        if value.is_finite() {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::OptionInvalid, field, value, "give a finite number"))
+        let uncovered = match routed_by {
+            RoutedBy::Override => Some(Uncovered::Overridden),
+            _ => other_costs.then_some(Uncovered::OtherCosts),
+        };
+        Choice { model: wanted, reason, routed_by, uncovered }
+    } else {
+        Choice {
+            model: policy.next(&outlook, feasible).map_err(stuck)?,
+            reason: Reason::NextFeasible,
+            routed_by: RoutedBy::Constraint,
+            uncovered: Some(Uncovered::Constrained),
         }
     };
-    match (options.threshold, options.cost_weight) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(Error::new(
-            ErrorKind::OptionInvalid,
-            "threshold",
-            "given beside cost_weight",
-            "give one of the two",
-        )),
-        (Some(threshold), None) => {
-            finite("threshold", threshold)?;
+    if let Some(current) = &options.current {
+        let stay = index(header, "current", current)?;
+        let with_cache = |model: usize| (model, cached_cost(header, options, tokens, expect, model));
+        if stay != choice.model
+            && feasible(stay)
+            && policy.stays(&outlook, with_cache(stay), with_cache(choice.model))
+        {
+            return Ok(Choice {
+                model: stay,
+                reason: Reason::PromptCached,
+                routed_by: RoutedBy::Session,
+                uncovered: Some(Uncovered::Stayed),
+            });
+        }
+    }
+    Ok(choice)
+}
+
+/// USD of the answer with what the model has of the prompt in its cache; a prefix that is no longer the prompt's whole
+/// counts as far as the prompt goes.
+fn cached_cost(header: &Header, options: &Options, tokens: u32, expect: &Expectations, model: usize) -> f64 {
+    let spec = &header.models[model];
+    let cached = options.cached(&spec.name);
+    if cached == 0.0 {
+        return expect.cost[model];
+    }
+    let output = expect.output_tokens[model];
+    let tokens = Tokens { input: f64::from(tokens), cached, output, ..Tokens::default() };
+    // A cache that costs more than it saves is not read.
+    spec.prices.cost(&tokens).min(expect.cost[model])
+}
+
+/// The policy with the caller's threshold, cost weight or scale in place of its own.
+fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy>> {
+    let scale = options.policy.filter(|scale| (scale.factor() - 1.0).abs() > 0.0);
+    let given = match (options.threshold, options.cost_weight) {
+        (Some(threshold), _) => {
             let (weak, strong) = match header.policy {
                 Policy::Threshold { weak, strong, .. } => (weak, strong),
                 _ if header.models.len() == 2 => (1 - header.best_constant, header.best_constant),
@@ -221,147 +284,75 @@ fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy
                     ));
                 }
             };
-            Ok(Some(Policy::Threshold { weak, strong, threshold }))
+            Some(Policy::Threshold { weak, strong, threshold })
         }
         (None, Some(cost_weight)) => {
-            finite("cost_weight", cost_weight)?;
-            if cost_weight < 0.0 {
-                return Err(Error::new(
-                    ErrorKind::OptionInvalid,
-                    "cost_weight",
-                    cost_weight,
-                    "give a number ≥ 0: quality worth one unit of cost",
-                ));
-            }
             let unit = match header.policy {
                 Policy::CostWeight { unit, .. } => unit,
                 _ if header.models.iter().all(crate::artifact::ModelSpec::is_priced) => CostUnit::Usd,
                 _ => CostUnit::Calls,
             };
-            Ok(Some(Policy::CostWeight { cost_weight, unit }))
+            Some(Policy::CostWeight { cost_weight, unit })
         }
-    }
-}
-
-/// The policy's choice among the models for which `feasible` holds, and why. Ties go to the cheaper model, then to
-/// the lower index.
-fn apply(
-    header: &Header,
-    policy: &Policy,
-    expect: &Expectations,
-    feasible: impl Fn(usize) -> bool,
-) -> Result<(usize, Reason)> {
-    match *policy {
-        Policy::Constant { model } => Ok((model, Reason::BestConstant)),
-        Policy::Threshold { weak, strong, threshold } => {
-            let gain = f64::from(expect.quality[strong]) - f64::from(expect.quality[weak]);
-            if gain >= threshold {
-                Ok((strong, Reason::GainWorthCost))
-            } else {
-                Ok((weak, Reason::GainTooSmall))
-            }
-        }
-        Policy::CostWeight { cost_weight, unit } => {
-            let best = best_value(header, cost_weight, unit, expect, &feasible)?;
-            let constant = header.best_constant;
-            if best == constant || !feasible(constant) {
-                return Ok((best, if best == constant { Reason::BestConstant } else { Reason::BestValue }));
-            }
-            let advantage = value(header, cost_weight, unit, expect, best)?
-                - value(header, cost_weight, unit, expect, constant)?;
-            if advantage >= header.guard_margin {
-                Ok((best, Reason::BestValue))
-            } else {
-                Ok((constant, Reason::BestConstant))
-            }
-        }
-    }
-}
-
-fn value(header: &Header, weight: f64, unit: CostUnit, expect: &Expectations, model: usize) -> Result<f64> {
-    let quality = f64::from(expect.quality[model]);
-    if weight == 0.0 {
-        return Ok(quality);
-    }
-    let cost = match unit {
-        CostUnit::Calls => f64::from(u8::from(model == header.best_constant)),
-        CostUnit::Usd => {
-            known(expect.cost[model], "price", &header.models[model].name, "the policy weighs cost")?
-        }
+        (None, None) => None,
     };
-    Ok(quality - weight * cost)
-}
-
-fn known(number: f64, field: &str, model: &str, why: &str) -> Result<f64> {
-    if number.is_nan() {
-        return Err(Error::new(
-            ErrorKind::OptionInvalid,
-            format!("{field} of {model}"),
-            "unknown",
-            format!(
-                "{why}; give it when loading (models={{name: ModelInfo(…)}}) or train on a table that has it"
-            ),
-        ));
-    }
-    Ok(number)
-}
-
-/// argmax of value over feasible models that may be routed to: cleared ones and the best constant; uncleared ones
-/// only where nothing else is left.
-fn best_value(
-    header: &Header,
-    weight: f64,
-    unit: CostUnit,
-    expect: &Expectations,
-    feasible: &impl Fn(usize) -> bool,
-) -> Result<usize> {
-    for need_clearance in [true, false] {
-        let mut best: Option<(usize, f64)> = None;
-        for model in 0..header.models.len() {
-            let cleared = header.models[model].cleared || model == header.best_constant;
-            if !feasible(model) || (need_clearance && !cleared) {
-                continue;
-            }
-            let worth = value(header, weight, unit, expect, model)?;
-            let better = best.is_none_or(|(other, most)| {
-                worth > most || (worth >= most && expect.cost[model] < expect.cost[other])
-            });
-            if better {
-                best = Some((model, worth));
-            }
+    Ok(match (given, scale) {
+        (given, None) => given,
+        (given, Some(scale)) => {
+            let own = given.as_ref().unwrap_or(&header.policy);
+            let scaled = own.scaled(scale);
+            // A constant policy does not weigh cost, so more weight of it changes nothing.
+            if given.is_none() && scaled == header.policy { None } else { Some(scaled) }
         }
-        if let Some((model, _)) = best {
-            return Ok(model);
-        }
-    }
-    Err(Error::new(ErrorKind::NoFeasibleModel, "models", "none", "relax the constraints"))
+    })
 }
 
-/// The best feasible model where the policy's own choice is removed: by value for a cost weight, else by quality.
-fn next_feasible(
+fn unknown(field: &str, model: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::OptionInvalid,
+        format!("{field} of {model}"),
+        "unknown",
+        format!(
+            "{why}; give it when loading (models={{name: ModelInfo(…)}}) or train on a table that has it"
+        ),
+    )
+}
+
+/// How long the prompt is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Prompt {
+    /// So many tokens.
+    Counted(u32),
+    /// Nobody could count; no context window is judged.
+    Unknown,
+}
+
+/// Notes for every model what removes it.
+///
+/// # Errors
+/// `OptionInvalid` where a constraint needs what nobody gave; `NoFeasibleModel` where nothing is left.
+pub(crate) fn remove(
     header: &Header,
-    policy: &Policy,
-    expect: &Expectations,
-    feasible: impl Fn(usize) -> bool,
-) -> Result<usize> {
-    match *policy {
-        Policy::CostWeight { .. } => Ok(apply(header, policy, expect, feasible)?.0),
-        _ => best_value(header, 0.0, CostUnit::Calls, expect, &feasible),
-    }
-}
-
-fn remove(header: &Header, options: &Options, tokens: u32, expect: &mut Expectations) -> Result<()> {
+    options: &Options,
+    prompt: Prompt,
+    expect: &mut Expectations,
+) -> Result<()> {
     expect.removed.clear();
     for (index, model) in header.models.iter().enumerate() {
-        let listed = options.allowed.is_empty() || options.allowed.contains(&index);
-        let mut removed = (!listed || options.excluded.contains(&index)).then_some(Removal::Name);
-        if options.pinned.is_some_and(|pinned| pinned != index) {
-            removed = Some(Removal::Name);
-        }
-        if removed.is_none() {
-            removed = constraint(model, options, tokens, expect, index)?;
-        }
+        let is = |name: &String| *name == model.name;
+        let removed = if options.pin.as_ref().is_some_and(|pinned| !is(pinned)) {
+            Some(Removal::Pin)
+        } else if options.exclude.iter().any(is) {
+            Some(Removal::Exclude)
+        } else if !options.allowed.is_empty() && !options.allowed.iter().any(is) {
+            Some(Removal::Allowed)
+        } else {
+            constraint(model, options, prompt, expect, index)?
+        };
         expect.removed.push(removed);
+    }
+    if expect.removed.iter().all(Option::is_some) {
+        return Err(no_feasible(header, options, prompt, expect));
     }
     Ok(())
 }
@@ -369,107 +360,70 @@ fn remove(header: &Header, options: &Options, tokens: u32, expect: &mut Expectat
 fn constraint(
     model: &crate::artifact::ModelSpec,
     options: &Options,
-    tokens: u32,
+    prompt: Prompt,
     expect: &Expectations,
     index: usize,
 ) -> Result<Option<Removal>> {
-    let output = expect.output_tokens[index];
-    let needed = f64::from(tokens) + if output.is_nan() { 0.0 } else { output };
-    if model.context_window.is_some_and(|window| needed > f64::from(window)) {
-        return Ok(Some(Removal::ContextWindow));
+    let known = |number: f64, field: &str, why: &str| {
+        if number.is_nan() { Err(unknown(field, &model.name, why)) } else { Ok(number) }
+    };
+    if let (Prompt::Counted(tokens), Some(window)) = (prompt, model.context_window) {
+        let output = expect.output_tokens[index];
+        if f64::from(tokens) + if output.is_nan() { 0.0 } else { output } > f64::from(window) {
+            return Ok(Some(Removal::ContextWindow));
+        }
     }
     if let Some(most) = options.max_cost
-        && known(expect.cost[index], "price", &model.name, "max_cost needs it")? > most
+        && known(expect.cost[index], "price", "max_cost needs it")? > most
     {
-        return Ok(Some(Removal::Cost));
+        return Ok(Some(Removal::MaxCost));
     }
     if let Some(most) = options.max_latency
-        && known(expect.latency[index], "latency", &model.name, "max_latency needs it")? > most
+        && known(expect.latency[index], "latency", "max_latency needs it")? > most
     {
-        return Ok(Some(Removal::Latency));
+        return Ok(Some(Removal::MaxLatency));
     }
     Ok(options
         .min_quality
         .filter(|&least| f64::from(expect.quality[index]) < least)
-        .map(|_| Removal::Quality))
+        .map(|_| Removal::MinQuality))
 }
 
-fn check_options(header: &Header, options: &Options) -> Result<()> {
-    let invalid = |field: &str, value: f64, remedy: &str| {
-        Err(Error::new(ErrorKind::OptionInvalid, field, value, remedy))
-    };
-    let positive = [
-        ("max_cost", options.max_cost),
-        ("max_latency", options.max_latency),
-        ("expected_output_tokens", options.expected_output_tokens),
-    ];
-    for (field, value) in positive {
-        if let Some(value) = value
-            && (!value.is_finite() || value < 0.0)
-        {
-            return invalid(field, value, "give a finite number ≥ 0");
-        }
-    }
-    if let Some(output) = options.expected_output_tokens
-        && output > MOST_OUTPUT_TOKENS
-    {
-        return invalid("expected_output_tokens", output, "give at most 1e9 tokens");
-    }
-    if let Some(quality) = options.min_quality
-        && !(0.0..=1.0).contains(&quality)
-    {
-        return invalid("min_quality", quality, "give a quality in [0, 1]");
-    }
-    let mut named = options.allowed.iter().chain(&options.excluded).chain(&options.pinned);
-    if let Some(&index) = named.find(|&&index| index >= header.models.len()) {
-        return invalid("model", index as f64, "no model has this index");
-    }
-    Ok(())
-}
-
-fn no_feasible(header: &Header, options: &Options, tokens: u32, expect: &Expectations) -> Error {
-    use std::fmt::Write;
-    let mut list = String::new();
-    for (index, (model, removed)) in header.models.iter().zip(&expect.removed).enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
+fn no_feasible(header: &Header, options: &Options, prompt: Prompt, expect: &Expectations) -> Error {
+    let one = |(index, (model, removed)): (usize, (&crate::artifact::ModelSpec, &Option<Removal>))| {
         let name = &model.name;
-        let _ = match removed {
-            Some(Removal::Cost) => write!(
-                list,
-                "{separator}max_cost={} removed {name} (expected cost {:.6})",
+        match removed {
+            Some(Removal::MaxCost) => format!(
+                "max_cost={} removed {name} (expected cost {:.6})",
                 options.max_cost.unwrap_or_default(),
                 expect.cost[index]
             ),
-            Some(Removal::Quality) => write!(
-                list,
-                "{separator}min_quality={} removed {name} (expected quality {:.3})",
+            Some(Removal::MinQuality) => format!(
+                "min_quality={} removed {name} (expected quality {:.3})",
                 options.min_quality.unwrap_or_default(),
                 expect.quality[index]
             ),
-            Some(Removal::Latency) => write!(
-                list,
-                "{separator}max_latency={} removed {name} (expected {:.3} s)",
+            Some(Removal::MaxLatency) => format!(
+                "max_latency={} removed {name} (expected {:.3} s)",
                 options.max_latency.unwrap_or_default(),
                 expect.latency[index]
             ),
-            Some(Removal::ContextWindow) => write!(
-                list,
-                "{separator}context window {} removed {name} ({tokens} prompt tokens)",
-                model.context_window.unwrap_or_default()
-            ),
-            Some(Removal::Name) | None => {
-                let by = match options.pinned {
-                    Some(pinned) if pinned != index => "pin",
-                    _ if options.excluded.contains(&index) => "exclude",
-                    _ => "allowed",
+            Some(Removal::ContextWindow) => {
+                let window = model.context_window.unwrap_or_default();
+                let tokens = match prompt {
+                    Prompt::Counted(tokens) => tokens.to_string(),
+                    Prompt::Unknown => "unknown".to_owned(),
                 };
-                write!(list, "{separator}{by} removed {name}")
+                format!("context window {window} removed {name} ({tokens} prompt tokens)")
             }
-        };
-    }
+            Some(by) => format!("{} removed {name}", by.as_str()),
+            None => format!("nothing removed {name}"),
+        }
+    };
+    let list: Vec<String> = header.models.iter().zip(&expect.removed).enumerate().map(one).collect();
     let mut error =
         Error::new(ErrorKind::NoFeasibleModel, "constraints", "", "relax one of them or allow more models");
     // The list is the point of this error: it is not shortened.
-    error.value = list;
+    error.value = list.join(", ");
     error
 }

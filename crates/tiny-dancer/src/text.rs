@@ -63,6 +63,12 @@ pub fn bounded(text: &str) -> (&str, &str) {
     (&text[..head], &text[tail..])
 }
 
+/// How many steps are kept from the front and how many from the back of `steps`, where at most `most` are read:
+/// three quarters and one, as of texts.
+pub(crate) fn head_and_tail(steps: usize, most: usize) -> (usize, usize) {
+    if steps <= most { (steps, 0) } else { (most - most / 4, most / 4) }
+}
+
 /// Appends the normal form of `text` to `out`, as characters; a space precedes it unless `out` is empty.
 pub fn normalise(text: &str, composer: &mut Composer, out: &mut Vec<char>) {
     let mut space = !out.is_empty();
@@ -296,6 +302,15 @@ mod tests {
         assert_eq!(words("a[i] = 3.x"), ["a", "[", "i", "]", "=", "3", ".", "x"]);
         assert_eq!(words("你好ok"), ["你", "好", "ok"]);
         assert_eq!(words("Привет мир"), ["привет", "мир"]);
+    }
+
+    #[test]
+    fn of_many_steps_three_quarters_are_from_the_front() {
+        for (steps, most, expected) in
+            [(5, 8, (5, 0)), (8, 8, (8, 0)), (9, 8, (6, 2)), (9, 1, (1, 0)), (9, 3, (3, 0)), (9, 4, (3, 1))]
+        {
+            assert_eq!(head_and_tail(steps, most), expected);
+        }
     }
 
     #[test]

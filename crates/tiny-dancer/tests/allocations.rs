@@ -8,13 +8,12 @@ use std::cell::Cell;
 use support::cell::{ClassifierDraft, Form, Numbers};
 use support::scorers::ScorerDraft;
 use support::textbook::{Asked, Sample, any_samples, any_words, set_of};
-use support::{Draft, Plan, Random, shipped_encoder};
-use tiny_dancer::artifact::Policy;
+use support::{Draft, Plan, Random, messages_json, shipped_encoder};
 use tiny_dancer::candidates::{CandidateScorer, FEATURES, Precision, RankOptions, RankScratch};
 use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
-use tiny_dancer::features::{Message, Request, Role};
-use tiny_dancer::{Options, Router, Scratch};
+use tiny_dancer::policy::Policy;
+use tiny_dancer::{Options, Request, Router, Scratch, Words};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -138,47 +137,46 @@ fn deciding_allocates_nothing_after_the_first_requests() {
     let policies = [
         Policy::Constant { model: 1 },
         Policy::Threshold { weak: 0, strong: 2, threshold: 0.01 },
-        Policy::CostWeight { cost_weight: 2.0, unit: tiny_dancer::artifact::CostUnit::Usd },
+        Policy::CostWeight { cost_weight: 2.0, unit: tiny_dancer::policy::CostUnit::Usd },
     ];
-    let tools = r#"{"name": "f", "parameters": {"type": "object"}}"#.repeat(40_000);
+    let tools = format!("[{}1e3]", r#"{"name": "f\n", "parameters": {"type": "object"}}, "#.repeat(400));
     let mut random = Random(77);
     for policy in policies {
         let plan = Plan::all_backends(5, Some(encoder.checksum().to_owned()));
         let mut draft = Draft::new(&mut random, &plan);
         draft.header.policy = policy;
         for model in &mut draft.header.models {
-            (model.price_input, model.price_output, model.price_request) = (None, None, None);
+            model.prices = tiny_dancer::price::Prices::default();
             (model.cost, model.latency) = (Some([1e-4, 1e-7, 1e-5]), Some([0.2, 1e-4]));
         }
         let router = Router::from_bytes(&draft.bytes(), Some(encoder)).expect("sound");
         let mut scratch = Scratch::default();
         let options = [
             Options::default(),
-            Options { max_cost: Some(1e6), excluded: vec![0], ..Options::default() },
-            Options { min_quality: Some(0.0), pinned: Some(3), ..Options::default() },
+            Options { max_cost: Some(1e6), exclude: vec!["model-0".to_owned()], ..Options::default() },
+            Options { min_quality: Some(0.0), pin: Some("model-3".to_owned()), ..Options::default() },
         ];
         for text in extremes(&mut random) {
-            let message = [Message { role: Role::User, content: &text }; 6];
-            for request in [
-                Request { text: &text, ..Request::default() },
-                Request { messages: &message, ..Request::default() },
-            ] {
+            let messages = messages_json(&vec![("user", text.as_str()); 6]);
+            for request in
+                [Request::text(&text), Request { words: Words::Json(&messages), ..Request::default() }]
+            {
                 router.decide(&request, Some(encoder), &options[0], &mut scratch).expect("feasible");
             }
         }
         for _ in 0..2 {
             for (name, text) in texts(&mut random) {
                 let earlier = words(&mut random, 40);
-                let messages = [
-                    Message { role: Role::System, content: &earlier },
-                    Message { role: Role::User, content: &earlier },
-                    Message { role: Role::Assistant, content: &text },
-                    Message { role: Role::User, content: &text },
-                ];
+                let messages = messages_json(&[
+                    ("system", &earlier),
+                    ("user", &earlier),
+                    ("assistant", &text),
+                    ("user", &text),
+                ]);
                 let requests = [
-                    Request { text: &text, ..Request::default() },
-                    Request { text: &text, tools: &tools, ..Request::default() },
-                    Request { messages: &messages, tools: &tools, ..Request::default() },
+                    Request::text(&text),
+                    Request { tools: &tools, ..Request::text(&text) },
+                    Request { words: Words::Json(&messages), tools: &tools, ..Request::default() },
                 ];
                 for request in &requests {
                     for options in &options {

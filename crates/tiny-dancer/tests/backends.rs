@@ -188,7 +188,7 @@ proptest! {
             let bias = random.floats(components, 0.2);
             draft.tensors.push(f32_tensor(format!("{name}.head.bias"), &[components], &bias));
         }
-        draft.header.policy = tiny_dancer::artifact::Policy::Constant { model: 0 };
+        draft.header.policy = tiny_dancer::policy::Policy::Constant { model: 0 };
         let router = Router::from_bytes(&draft.bytes(), None).expect("sound");
         let tensors = Tensors(&draft.tensors);
         let mut scratch = Scratch::default();

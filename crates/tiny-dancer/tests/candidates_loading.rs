@@ -8,8 +8,8 @@ use support::cell::{Form, Numbers};
 use support::scorers::ScorerDraft;
 use support::{Random, spoil, spoil_header};
 use tiny_dancer::ErrorKind::{self, ArtifactChecksum, ArtifactInvalid, ArtifactSelfCheck, ArtifactVersion};
-use tiny_dancer::artifact;
 use tiny_dancer::candidates::{CandidateScorer, FEATURES};
+use tiny_dancer::kinds;
 
 #[track_caller]
 fn assert_refused(name: &str, bytes: &[u8], kind: ErrorKind, field: &str) {
@@ -220,6 +220,6 @@ proptest! {
         let scorer = CandidateScorer::from_bytes(&bytes).expect("sound");
         prop_assert!(scorer.is_calibrated());
         let header = serde_json::to_string(scorer.header().expect("a header")).expect("JSON");
-        prop_assert_eq!(artifact::header(&bytes).expect("sound"), header);
+        prop_assert_eq!(kinds::header(&bytes).expect("sound"), header);
     }
 }

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::cell::{ClassifierDraft, Form, Numbers};
 use support::{Draft, Random, f32_tensor, shipped_encoder, spoil, spoil_header};
-use tiny_dancer::artifact::{Tensors, header, rewrite};
-use tiny_dancer::classifier::{Classifier, Header, MOST_STEPS, Scratch, head_and_tail};
+use tiny_dancer::artifact::Tensors;
+use tiny_dancer::classifier::{Classifier, Header, MOST_STEPS, Scratch};
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::fastgrnn::{Cell, CellScratch};
+use tiny_dancer::kinds::{header, rewrite};
 use tiny_dancer::{ErrorKind, Router};
 
 const TEXTS: [&str; 6] = [
@@ -143,11 +144,6 @@ fn of_long_sequences_head_and_tail_are_read() {
     classifier.predict_vectors(&vectors, &mut long).expect("a label");
     classifier.predict_vectors(&kept, &mut short).expect("a label");
     assert_eq!(long.logits, short.logits);
-    for (steps, most, expected) in
-        [(5, 8, (5, 0)), (8, 8, (8, 0)), (9, 8, (6, 2)), (9, 1, (1, 0)), (9, 3, (3, 0)), (9, 4, (3, 1))]
-    {
-        assert_eq!(head_and_tail(steps, most), expected);
-    }
 }
 
 #[test]

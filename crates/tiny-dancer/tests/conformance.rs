@@ -7,12 +7,13 @@ use std::path::Path;
 use serde_json::Value;
 use support::Random;
 use support::cell::ClassifierDraft;
-use tiny_dancer::artifact::{TensorData, Tensors, write};
+use tiny_dancer::artifact::{TensorData, Tensors};
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer, CandidateSet, FEATURE_NAMES, Precision, Query, RankOptions, RankScratch,
 };
 use tiny_dancer::classifier::Header;
 use tiny_dancer::fastgrnn::{Cell, CellScratch};
+use tiny_dancer::kinds::write;
 
 fn numbers(values: &Value) -> impl Iterator<Item = f64> {
     values.as_array().expect("a list").iter().map(|value| value.as_f64().expect("a number"))

@@ -3,21 +3,23 @@
 mod support;
 
 use proptest::prelude::*;
-use support::shipped_encoder;
+use support::{messages_json, shipped_encoder};
 use tiny_dancer::encoder::Encoder;
-use tiny_dancer::features::{
-    CHAR_BASE, CUE_NAMES, CUES, DIM, FeatureScratch, Features, Message, Request, Role, featurise,
-};
-use tiny_dancer::{Error, ErrorKind, HEAD, LONGEST, TAIL};
+use tiny_dancer::features::{CHAR_BASE, CUE_NAMES, CUES, DIM, FeatureScratch, Features, featurise};
+use tiny_dancer::{Error, ErrorKind, HEAD, LONGEST, Request, Spec, TAIL, Words};
 
 fn features_of(request: &Request, encoder: Option<&Encoder>) -> Result<Features, Error> {
     let mut out = Features::default();
-    featurise(request, encoder, &mut FeatureScratch::default(), &mut out)?;
+    featurise(request, Spec::NEWEST, encoder, &mut FeatureScratch::default(), &mut out)?;
     Ok(out)
 }
 
 fn text(text: &str) -> Request<'_> {
-    Request { text, ..Request::default() }
+    Request::text(text)
+}
+
+fn chat(messages: &str) -> Request<'_> {
+    Request { words: Words::Json(messages), ..Request::default() }
 }
 
 /// All that two requests with the same features agree in.
@@ -63,8 +65,8 @@ fn any_text() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..25).prop_map(|parts| parts.join(" "))
 }
 
-fn any_role() -> impl Strategy<Value = Role> {
-    prop::sample::select(vec![Role::System, Role::User, Role::Assistant])
+fn any_role() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["system", "developer", "user", "assistant", "tool"])
 }
 
 proptest! {
@@ -74,27 +76,25 @@ proptest! {
     fn any_request_has_sound_features_or_is_empty(
         messages in prop::collection::vec((any_role(), any_text()), 0..5),
         alone in any_text(),
-        tools in prop_oneof![Just(String::new()), any_text(), "(\\{\"parameters\": \\{\"type\": 1\\}\\},){0,9}"],
+        tools in prop::collection::vec("\\{\"parameters\": \\{\"type\": [0-9]{1,3}\\}\\}", 0..9),
         with_encoder in any::<bool>(),
     ) {
-        let conversation: Vec<Message> =
-            messages.iter().map(|(role, content)| Message { role: *role, content }).collect();
-        let request = Request {
-            text: if conversation.is_empty() { &alone } else { "" },
-            messages: &conversation,
-            tools: &tools,
-        };
+        let said: Vec<_> = messages.iter().map(|(role, content)| (*role, content.as_str())).collect();
+        let (json, tools) = (messages_json(&said), format!("[{}]", tools.join(", ")));
+        let words = if messages.is_empty() { Words::Text(&alone) } else { Words::Json(&json) };
+        let request = Request { words, tools: &tools, ..Request::default() };
         let encoder = with_encoder.then(shipped_encoder);
         match features_of(&request, encoder) {
             Ok(features) => {
-                let any_user = messages.iter().any(|(role, _)| *role == Role::User);
-                let routed = messages.iter().filter(|(role, _)| !any_user || *role == Role::User);
-                let bytes: usize = alone.len() + routed.map(|(_, content)| content.len() + 1).sum::<usize>();
+                let any_user = messages.iter().any(|(role, _)| *role == "user");
+                let routed = messages.iter().filter(|(role, _)| !any_user || *role == "user");
+                let alone = if messages.is_empty() { alone.len() } else { 0 };
+                let bytes: usize = alone + routed.map(|(_, content)| content.len() + 1).sum::<usize>();
                 assert_sound(&features, 18 * (bytes + 1));
                 // A used scratch and output give the same as fresh ones.
                 let (mut scratch, mut out) = (FeatureScratch::default(), Features::default());
-                featurise(&text("Something else: a. 1 b. 2"), encoder, &mut scratch, &mut out).expect("text");
-                featurise(&request, encoder, &mut scratch, &mut out).expect("as before");
+                featurise(&text("Something else: a. 1 b. 2"), Spec::NEWEST, encoder, &mut scratch, &mut out).expect("text");
+                featurise(&request, Spec::NEWEST, encoder, &mut scratch, &mut out).expect("as before");
                 prop_assert_eq!(essence(&out), essence(&features));
                 // What a featurised table holds gives the same features again.
                 let mut ngrams = [features.word_ngrams(), features.character_ngrams()].concat();
@@ -106,8 +106,8 @@ proptest! {
             }
             Err(error) => {
                 prop_assert_eq!((error.kind, &*error.field), (ErrorKind::RequestInvalid, "text"));
-                let user = messages.iter().any(|(role, _)| *role == Role::User);
-                let mut routed = messages.iter().filter(|(role, _)| !user || *role == Role::User);
+                let user = messages.iter().any(|(role, _)| *role == "user");
+                let mut routed = messages.iter().filter(|(role, _)| !user || *role == "user");
                 let blank = |text: &str| text.chars().all(|c| c.is_whitespace() || c.is_control());
                 prop_assert!(routed.all(|(_, content)| blank(content)));
                 prop_assert!(!messages.is_empty() || blank(&alone));
@@ -175,13 +175,15 @@ fn a_megabyte_of_anything_is_bounded_work() {
         }
     }
     let tools = format!("[{}", "{\"parameters\": {\"type\": [".repeat(40_000));
-    let features = features_of(&Request { text: "Call one", tools: &tools, ..Request::default() }, None);
-    let features = features.expect("tools");
+    let request = Request { tools: &tools, ..text("Call one") };
+    let mut features = features_of(&request, None).expect("what is no JSON counts by its bytes");
+    assert_sound(&features, 10);
+    assert!(cue(&features, "tools").to_bits() == 0 && cue(&features, "log_tool_characters") > 10.0);
+    featurise(&request, Spec::One, None, &mut FeatureScratch::default(), &mut features).expect("any text");
     assert_sound(&features, 10);
     assert!(cue(&features, "tools") < (1f32 + 64.0 * 1024.0 / 26.0).ln() + 0.1, "of 64 KiB");
-    let messages = vec![Message { role: Role::User, content: &shapes[2].1 }; 20];
-    let request = Request { messages: &messages, ..Request::default() };
-    assert_sound(&features_of(&request, Some(shipped_encoder())).expect("messages"), LONGEST + 1);
+    let messages = messages_json(&vec![("user", shapes[2].1.as_str()); 20]);
+    assert_sound(&features_of(&chat(&messages), Some(shipped_encoder())).expect("messages"), LONGEST + 1);
 }
 
 #[test]
@@ -189,13 +191,9 @@ fn empty_requests_are_refused() {
     for empty in ["", " ", "\n\t\r ", "\0", "\0 \0", "\u{a0}\u{2003}\u{3000}", "\u{7f}\u{85}"] {
         let error = features_of(&text(empty), None).expect_err(empty);
         assert_eq!((error.kind, &*error.field), (ErrorKind::RequestInvalid, "text"), "{empty:?}");
-        let message = [Message { role: Role::User, content: empty }];
-        let request = Request { messages: &message, ..Request::default() };
-        assert_eq!(features_of(&request, None).expect_err(empty).kind, ErrorKind::RequestInvalid);
+        let messages = messages_json(&[("user", empty)]);
+        assert_eq!(features_of(&chat(&messages), None).expect_err(empty).kind, ErrorKind::RequestInvalid);
     }
-    let message = [Message { role: Role::User, content: "hello" }];
-    let both = Request { text: "hello", messages: &message, tools: "" };
-    assert_eq!(features_of(&both, None).expect_err("both").value, "given beside messages");
     // A NUL among words is white space.
     let nul = essence(&features_of(&text("one\0two"), None).expect("words"));
     assert_eq!(nul, essence(&features_of(&text("one two"), None).expect("words")));
@@ -203,15 +201,14 @@ fn empty_requests_are_refused() {
 
 #[test]
 fn the_users_words_are_routed_and_the_others_counted() {
-    let message = |role, content| Message { role, content };
-    let conversation = [
-        message(Role::System, "You are a helpful assistant."),
-        message(Role::User, "What is 2 + 2?"),
-        message(Role::Assistant, "It is 4."),
-        message(Role::User, "And 3 + 3?"),
-    ];
-    let request = Request { messages: &conversation, ..Request::default() };
-    let chat = features_of(&request, Some(shipped_encoder())).expect("chat");
+    let conversation = messages_json(&[
+        ("system", "You are a helpful assistant."),
+        ("user", "What is 2 + 2?"),
+        ("assistant", "It is 4."),
+        ("user", "And 3 + 3?"),
+    ]);
+    let chat_of = chat;
+    let chat = features_of(&chat(&conversation), Some(shipped_encoder())).expect("chat");
     let joined = features_of(&text("What is 2 + 2?\nAnd 3 + 3?"), Some(shipped_encoder())).expect("text");
     assert_eq!(chat.embedding, joined.embedding);
     assert_eq!(chat.word_ngrams(), joined.word_ngrams());
@@ -224,9 +221,8 @@ fn the_users_words_are_routed_and_the_others_counted() {
     assert_eq!(chat.tokens, joined.tokens + 9, "36 bytes around, four a token");
 
     // Where no message is the user's, all are the text.
-    let spoken = [message(Role::System, "Be brief."), message(Role::Assistant, "Yes.")];
-    let request = Request { messages: &spoken, ..Request::default() };
-    let alone = features_of(&request, None).expect("chat");
+    let spoken = messages_json(&[("system", "Be brief."), ("assistant", "Yes.")]);
+    let alone = features_of(&chat_of(&spoken), None).expect("chat");
     assert_eq!(alone.word_ngrams(), features_of(&text("Be brief. Yes."), None).expect("text").word_ngrams());
     assert!(close(cue(&alone, "turns"), 0.0) && close(cue(&alone, "log_system_characters"), 0.0));
 

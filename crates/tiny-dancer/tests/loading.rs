@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Draft, Plan, Random, join, seal, shipped_encoder, split, spoil, spoil_header};
 use tiny_dancer::artifact::{self, LARGEST_FILE, LARGEST_HEADER, Tensors};
-use tiny_dancer::features::{CUES, DIM, Request};
-use tiny_dancer::{Error, ErrorKind, Options, Router, Scratch};
+use tiny_dancer::features::{CUES, DIM};
+use tiny_dancer::kinds;
+use tiny_dancer::{Error, ErrorKind, Options, Request, Router, Scratch};
 
 use ErrorKind::{
     ArtifactChecksum, ArtifactInvalid, ArtifactSelfCheck, ArtifactVersion, EncoderMissing, OptionInvalid,
@@ -51,7 +52,7 @@ fn behaviour(router: &Router) -> Vec<String> {
     let mut scratch = Scratch::default();
     let mut found = vec![format!("{:?}", router.header())];
     for text in TEXTS {
-        let request = Request { text, ..Request::default() };
+        let request = Request::text(text);
         let decision = router.decide(&request, None, &Options::default(), &mut scratch);
         found.push(format!("{decision:?} {:?}", scratch.expect));
     }
@@ -377,7 +378,7 @@ fn the_encoder_must_be_the_one_trained_with() {
     assert_eq!((error.kind, &*error.field), (EncoderMissing, "encoder"));
 
     let router = Router::from_bytes(&wanted(encoder.checksum()), Some(encoder)).expect("sound");
-    let (request, mut scratch) = (Request { text: TEXTS[0], ..Request::default() }, Scratch::default());
+    let (request, mut scratch) = (Request::text(TEXTS[0]), Scratch::default());
     let error = router.decide(&request, None, &Options::default(), &mut scratch).expect_err("none given");
     assert_eq!(error.kind, EncoderMissing);
     router.decide(&request, Some(encoder), &Options::default(), &mut scratch).expect("feasible");
@@ -395,7 +396,7 @@ fn artifacts_with_the_shipped_encoder_pass_their_self_checks() {
 fn what_cannot_be_written_is_refused() {
     let draft = draft();
     let refused = |header: &str, tensors: Vec<artifact::TensorData>| {
-        artifact::write(header, tensors).expect_err("refused")
+        kinds::write(header, tensors).expect_err("refused")
     };
     assert_eq!(refused("{", draft.tensors.clone()).kind, ArtifactInvalid);
     let mut twice = draft.tensors.clone();
@@ -407,7 +408,7 @@ fn what_cannot_be_written_is_refused() {
     let mut unknown = draft.tensors.clone();
     unknown[0].dtype = "f64".to_owned();
     assert_eq!(refused(&draft.json(), unknown).value, "f64");
-    assert_eq!(artifact::rewrite(b"nonsense", &draft.json()).expect_err("refused").kind, ArtifactInvalid);
+    assert_eq!(kinds::rewrite(b"nonsense", &draft.json()).expect_err("refused").kind, ArtifactInvalid);
 }
 
 #[test]
@@ -429,7 +430,7 @@ fn models_change_by_name_price_and_window() {
     assert!(router.header().guarantee.is_some());
     router.change_models(r#"[{"name": "small"}, {"price_input": 2e-6}]"#).expect("sound");
     assert_eq!(router.header().models[0].name, "small");
-    assert_eq!(router.header().models[1].price_input, Some(2e-6));
+    assert_eq!(router.header().models[1].prices.input, Some(2e-6));
     assert!(router.header().guarantee.is_none(), "a certificate does not cover other models");
     for wrong in [
         "no JSON",
@@ -499,7 +500,7 @@ proptest! {
         prop_assert_eq!(&shuffled.bytes(), &bytes, "order of tensors");
         let (header, _) = Tensors::open::<artifact::Header>(&bytes).expect("sound");
         prop_assert_eq!(&header, &draft.header);
-        let rewritten = artifact::rewrite(&bytes, &draft.json()).expect("sound");
+        let rewritten = kinds::rewrite(&bytes, &draft.json()).expect("sound");
         prop_assert_eq!(&rewritten, &bytes);
         let (mut json, data) = split(&bytes);
         let sealed = json.clone();

@@ -3,10 +3,12 @@
 mod support;
 
 use proptest::prelude::*;
-use support::{Draft, Plan, Random, f32_tensor};
-use tiny_dancer::artifact::{CostUnit, Policy};
-use tiny_dancer::features::Request;
-use tiny_dancer::{Decision, Error, ErrorKind, Options, Reason, Removal, RoutedBy, Router, Scratch};
+use support::{Draft, Plan, Random, f32_tensor, guarantee};
+use tiny_dancer::policy::{CostUnit, Policy};
+use tiny_dancer::price::Prices;
+use tiny_dancer::{
+    Decision, Error, ErrorKind, Options, Reason, Removal, Request, RoutedBy, Router, Scratch, Uncovered,
+};
 
 /// A draft whose models have these qualities (calibrated by the identity) and, where given, costs in USD.
 fn draft(random: &mut Random, quality: &[f32], cost: &[Option<f64>]) -> Draft {
@@ -18,9 +20,10 @@ fn draft(random: &mut Random, quality: &[f32], cost: &[Option<f64>]) -> Draft {
         *draft.tensor(name) = f32_tensor(name, &[models, 2], &[0.0, 1.0].repeat(models));
     }
     for (model, &cost) in draft.header.models.iter_mut().zip(cost) {
-        (model.price_input, model.price_output, model.price_request) = (None, None, None);
+        model.prices = Prices::default();
         model.cost = cost.map(|cost| [cost, 0.0, 0.0]);
     }
+    draft.header.guarantee = Some(guarantee());
     draft
 }
 
@@ -50,17 +53,22 @@ fn any_options(random: &mut Random, models: usize) -> Options {
         max_cost: some(random, 0.3, 0.06),
         min_quality: some(random, 0.3, 1.0),
         max_latency: some(random, 0.1, 2.0),
-        allowed: (0..models).filter(|_| random.chance(0.2)).collect(),
-        excluded: (0..models).filter(|_| random.chance(0.15)).collect(),
-        pinned: random.chance(0.2).then(|| random.below(models)),
+        allowed: (0..models).filter(|_| random.chance(0.2)).map(name).collect(),
+        exclude: (0..models).filter(|_| random.chance(0.15)).map(name).collect(),
+        pin: random.chance(0.2).then(|| name(random.below(models))),
         threshold: random.chance(0.1).then(|| random.between(-0.5, 0.5)),
         cost_weight: random.chance(0.1).then(|| random.between(0.0, 10.0)),
         expected_output_tokens: some(random, 0.2, 500.0),
+        ..Options::default()
     }
 }
 
+fn name(model: usize) -> String {
+    format!("model-{model}")
+}
+
 fn decide(router: &Router, options: &Options, scratch: &mut Scratch) -> Result<Decision, Error> {
-    router.decide(&Request { text: "What is it?", ..Request::default() }, None, options, scratch)
+    router.decide(&Request::text("What is it?"), None, options, scratch)
 }
 
 fn load(draft: &Draft) -> Router {
@@ -76,9 +84,9 @@ fn satisfies(router: &Router, options: &Options, scratch: &Scratch, model: usize
     let (expect, spec) = (&scratch.expect, &router.header().models[model]);
     let output = options.expected_output_tokens.or(spec.expected_output_tokens).unwrap_or(0.0);
     let needed = f64::from(scratch.features.tokens) + output;
-    (options.allowed.is_empty() || options.allowed.contains(&model))
-        && !options.excluded.contains(&model)
-        && options.pinned.is_none_or(|pinned| pinned == model)
+    (options.allowed.is_empty() || options.allowed.contains(&spec.name))
+        && !options.exclude.contains(&spec.name)
+        && options.pin.as_ref().is_none_or(|pinned| *pinned == spec.name)
         && options.max_cost.is_none_or(|most| expect.cost[model] <= most)
         && options.max_latency.is_none_or(|most| expect.latency[model] <= most)
         && options.min_quality.is_none_or(|least| f64::from(expect.quality[model]) >= least)
@@ -171,12 +179,12 @@ proptest! {
                     prop_assert!((0.0..=1.0).contains(&decision.confidence));
                     prop_assert!(scratch.expect.quality.iter().all(|q| (0.0..=1.0).contains(q)));
                     prop_assert!(scratch.expect.prediction_set.iter().any(|member| *member));
-                    let overridden = options.pinned.is_some()
+                    let overridden = options.pin.is_some()
                         || options.threshold.is_some()
                         || options.cost_weight.is_some();
-                    prop_assert!(!(overridden && choice.as_certified));
-                    if let Some(pinned) = options.pinned {
-                        prop_assert_eq!((choice.model, choice.reason), (pinned, Reason::Pinned));
+                    prop_assert!(!(overridden && choice.uncovered.is_none()));
+                    if let Some(pinned) = &options.pin {
+                        prop_assert_eq!((&name(choice.model), choice.reason), (pinned, Reason::Pinned));
                         prop_assert_eq!(choice.routed_by, RoutedBy::Override);
                     } else if !overridden {
                         let all: Vec<usize> = (0..models).collect();
@@ -194,7 +202,7 @@ proptest! {
                             prop_assert_eq!(choice.model, next);
                             prop_assert_eq!(choice.reason, Reason::NextFeasible);
                             prop_assert_eq!(choice.routed_by, RoutedBy::Constraint);
-                            prop_assert!(!choice.as_certified);
+                            prop_assert!(choice.uncovered.is_some());
                         }
                     }
                     let mut again = Scratch::default();
@@ -204,11 +212,12 @@ proptest! {
                     for (index, model) in draft.header.models.iter().enumerate() {
                         prop_assert!(!satisfies(&router, &options, &scratch, index));
                         let by = match scratch.expect.removed[index] {
-                            Some(Removal::Cost) => "max_cost=",
-                            Some(Removal::Quality) => "min_quality=",
-                            Some(Removal::Latency) => "max_latency=",
+                            Some(Removal::MaxCost) => "max_cost=",
+                            Some(Removal::MinQuality) => "min_quality=",
+                            Some(Removal::MaxLatency) => "max_latency=",
                             Some(Removal::ContextWindow) => "context window ",
-                            _ => "",
+                            Some(by) => by.as_str(),
+                            None => "nothing",
                         };
                         let part = error.value.split(", ").nth(index).unwrap_or_default();
                         prop_assert!(part.starts_with(by), "{}", part);
@@ -300,7 +309,7 @@ fn the_guard_keeps_the_best_constant() {
     assert_eq!(decided(&draft), (1, Reason::BestValue), "the best is not cleared");
     draft.header.models[1].cleared = false;
     assert_eq!(decided(&draft), (0, Reason::BestConstant), "nothing else is");
-    let without_constant = Options { excluded: vec![0], ..Options::default() };
+    let without_constant = Options { exclude: vec![name(0)], ..Options::default() };
     let choice = chosen(&draft, &without_constant).choice;
     assert_eq!((choice.model, choice.reason), (2, Reason::NextFeasible), "only uncleared ones are left");
 }
@@ -311,12 +320,15 @@ fn options_out_of_range_are_named() {
     let router = load(&draft);
     let none = Options::default;
     let mut cases = vec![
-        ("model", Options { pinned: Some(3), ..none() }),
-        ("model", Options { allowed: vec![0, 9], ..none() }),
-        ("model", Options { excluded: vec![usize::MAX], ..none() }),
+        ("pin", Options { pin: Some(name(3)), ..none() }),
+        ("allowed", Options { allowed: vec![name(0), name(9)], ..none() }),
+        ("exclude", Options { exclude: vec![String::new()], ..none() }),
+        ("current", Options { current: Some("Model-0".to_owned()), ..none() }),
+        ("cached_tokens", Options { cached_tokens: [(name(3), 1.0)].into(), ..none() }),
+        ("cached_tokens", Options { cached_tokens: [(name(0), -1.0)].into(), ..none() }),
         ("cost_weight", Options { cost_weight: Some(-0.1), ..none() }),
         ("threshold", Options { threshold: Some(0.1), cost_weight: Some(1.0), ..none() }),
-        ("threshold", Options { threshold: Some(f64::NAN), pinned: Some(0), ..none() }),
+        ("threshold", Options { threshold: Some(f64::NAN), pin: Some(name(0)), ..none() }),
         ("expected_output_tokens", Options { expected_output_tokens: Some(1e300), ..none() }),
     ];
     for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
@@ -349,17 +361,17 @@ fn a_pin_needs_no_prices_and_other_output_lengths_are_not_certified() {
     let mut scratch = Scratch::default();
     let error = decide(&router, &Options::default(), &mut scratch).expect_err("no price");
     assert_eq!((error.kind, &*error.field), (ErrorKind::OptionInvalid, "price of model-0"));
-    let pin = Options { pinned: Some(1), ..Options::default() };
+    let pin = Options { pin: Some(name(1)), ..Options::default() };
     assert_eq!(decide(&router, &pin, &mut scratch).expect("pinned").choice.model, 1);
 
     draft.header.models[0].cost = Some([0.1, 0.0, 0.0]);
     let longer = Options { expected_output_tokens: Some(900.0), ..Options::default() };
-    assert!(chosen(&draft, &Options::default()).choice.as_certified);
-    assert!(!chosen(&draft, &longer).choice.as_certified);
+    assert!(chosen(&draft, &Options::default()).choice.uncovered.is_none());
+    assert!(chosen(&draft, &longer).choice.uncovered == Some(Uncovered::OtherCosts));
     draft.header.policy = Policy::Constant { model: 0 };
-    assert!(chosen(&draft, &longer).choice.as_certified, "this policy weighs no cost");
+    assert!(chosen(&draft, &longer).choice.uncovered.is_none(), "this policy weighs no cost");
     let unbinding = Options { max_cost: Some(5.0), ..Options::default() };
-    assert!(chosen(&draft, &unbinding).choice.as_certified, "nothing was removed");
+    assert!(chosen(&draft, &unbinding).choice.uncovered.is_none(), "nothing was removed");
 }
 
 #[test]
@@ -368,7 +380,7 @@ fn a_price_of_any_kind_is_weighed_in_dollars() {
     draft.header.policy = Policy::Constant { model: 1 };
     (draft.header.best_constant, draft.header.guard_margin) = (1, 0.0);
     for (model, price) in draft.header.models.iter_mut().zip([0.001, 0.002]) {
-        (model.price_request, model.cleared) = (Some(price), true);
+        (model.prices.request, model.cleared) = (Some(price), true);
     }
     // 0.1 of quality for 0.001 USD: the scales tip at a weight of 100. In calls they would at 0.1.
     let chosen_at = |cost_weight: f64| {

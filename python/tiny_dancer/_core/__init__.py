@@ -22,7 +22,9 @@ from tiny_dancer._core._native import (
     FORMAT,
     LONGEST_TEXT,
     REASONS,
+    REMOVALS,
     ROUTED_BY,
+    UNCOVERED,
     CandidateDecision,
     CandidateScorer,
     CandidateSet,
@@ -30,6 +32,8 @@ from tiny_dancer._core._native import (
     ConformalCalibration,
     ConformalRelevance,
     Encoder,
+    Options,
+    Prices,
     Router,
     Vectors,
     artifact_header,
@@ -40,10 +44,13 @@ from tiny_dancer._core._native import (
     conformal_rank_score,
     conformal_residuals,
     conformal_rows_needed,
+    conversation_outline,
     featurise_batch,
     rewrite_artifact,
     write_artifact,
 )
+from tiny_dancer._core._native import measured_costs as _measured_costs
+from tiny_dancer._core._native import policy_choices as _policy_choices
 from tiny_dancer._core._native import token_steps as _token_steps
 from tiny_dancer.types import FeatureTable
 
@@ -52,7 +59,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer._core._native import BatchBytes, CandidateColumns, DecisionTuple, Messages, Options
+    from tiny_dancer._core._native import BatchBytes, CandidateColumns, DecisionTuple, Json, Said
 
 __all__ = [
     "CANDIDATE_FEATURES",
@@ -67,7 +74,9 @@ __all__ = [
     "FORMAT",
     "LONGEST_TEXT",
     "REASONS",
+    "REMOVALS",
     "ROUTED_BY",
+    "UNCOVERED",
     "BatchBytes",
     "CandidateColumns",
     "CandidateDecision",
@@ -78,9 +87,11 @@ __all__ = [
     "ConformalRelevance",
     "DecisionTuple",
     "Encoder",
-    "Messages",
+    "Json",
     "Options",
+    "Prices",
     "Router",
+    "Said",
     "Vectors",
     "artifact_bytes",
     "conformal_intervals",
@@ -90,6 +101,7 @@ __all__ = [
     "conformal_rank_score",
     "conformal_residuals",
     "conformal_rows_needed",
+    "conversation_outline",
     "data_file",
     "data_path",
     "decide_features",
@@ -97,6 +109,8 @@ __all__ = [
     "encoder",
     "feature_spec",
     "featurise",
+    "measured_costs",
+    "policy_choices",
     "read_header",
     "token_rows",
     "token_steps",
@@ -155,22 +169,17 @@ def feature_spec() -> str:
     return json.dumps({"spec": FEATURE_SPEC, "encoder": encoder().checksum, "cues": CUES}, sort_keys=True)
 
 
-def featurise(
-    prompts: Sequence[str],
-    messages: Sequence[Messages | None] | None = None,
-    tools: Sequence[str | None] | None = None,
-) -> FeatureTable:
+def featurise(requests: Sequence[Said], tools: Sequence[Json | None] | None = None) -> FeatureTable:
     """Features of n requests, computed on all processors.
 
     Args:
-        prompts: n texts; a row's text is ignored where it has messages.
-        messages: per row None or (role, content) pairs; role 0 is system, 1 user, 2 anything else.
+        requests: n texts as ``str``, or chat messages as JSON in bytes.
         tools: per row None or the JSON of the functions offered.
 
     Raises:
-        RequestError: a row holds nothing but white space, or no valid Unicode.
+        RequestError: a row holds nothing but white space, no valid Unicode, or JSON that is none.
     """
-    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), prompts, messages, tools)
+    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), requests, tools)
     return FeatureTable(
         ngram_offsets=np.frombuffer(offsets, "<i8"),
         ngrams=np.frombuffer(ngrams, "<u4"),
@@ -190,6 +199,50 @@ def decide_features(router: Router, features: FeatureTable, options: Options | N
         np.ascontiguousarray(features.tokens, "<i4").tobytes(),
         options,
     )
+
+
+def measured_costs(
+    models: Sequence[tuple[float, float, float] | None],
+    tokens: npt.NDArray[np.float64],
+    verbosity: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """USD of n requests by what m models were measured to cost, float64 [n, m], as the engine expects it.
+
+    Args:
+        models: (constant, per prompt token, per unit of verbosity) of each, or None: its column is NaN.
+        tokens: [n]
+        verbosity: [n]
+    """
+    columns = (np.ascontiguousarray(column, "<f8").tobytes() for column in (tokens, verbosity))
+    return np.frombuffer(_measured_costs(models, *columns), "<f8").reshape(len(tokens), len(models))
+
+
+def policy_choices(
+    policy: Mapping[str, Any],
+    *,
+    best_constant: int,
+    cleared: Sequence[bool],
+    guard_margin: float,
+    quality: npt.NDArray[np.float64],
+    cost: npt.NDArray[np.float64] | None,
+) -> npt.NDArray[np.int64]:
+    """The model a policy chooses for each of n requests, int64 [n], as the engine chooses.
+
+    Args:
+        policy: as in an artifact's header.
+        best_constant: index of the model that is best for all requests.
+        cleared: per model, whether the best constant may be left for it.
+        guard_margin: value by which another model must beat it.
+        quality: expected, float64 [n, m].
+        cost: the same in USD, NaN where unknown; None where no model has a price.
+
+    Raises:
+        OptionError: shapes that disagree, or a policy that weighs a cost nobody knows.
+    """
+    expected = np.ascontiguousarray(quality, "<f8").tobytes()
+    costs = b"" if cost is None else np.ascontiguousarray(cost, "<f8").tobytes()
+    chosen = _policy_choices(json.dumps(policy), best_constant, list(cleared), guard_margin, expected, costs)
+    return np.frombuffer(chosen, "<i8")
 
 
 def artifact_bytes(header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:

@@ -19,30 +19,28 @@ FORMAT: str
 LONGEST_TEXT: int
 REASONS: list[str]
 ROUTED_BY: list[str]
+REMOVALS: list[str]
+UNCOVERED: list[str]
 
-Messages: TypeAlias = list[tuple[int, str]]
-Options: TypeAlias = tuple[
-    float | None,
-    float | None,
-    float | None,
-    list[int],
-    list[int],
-    int | None,
-    float | None,
-    float | None,
-    float | None,
-]
 DecisionTuple: TypeAlias = tuple[
-    int,
+    str,
     dict[str, float],
     dict[str, float | None] | None,
+    dict[str, float | None] | None,
+    dict[str, float | None] | None,
+    dict[str, str] | None,
+    int,
     float,
     tuple[str, ...],
     str,
     str,
-    bool,
+    str | None,
 ]
-BatchBytes: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+Json: TypeAlias = str | bytes | memoryview
+"""JSON text: as it is, or in UTF-8."""
+Said: TypeAlias = str | bytes | memoryview
+"""What is routed: a text as ``str``, or chat messages as JSON in bytes."""
+BatchBytes: TypeAlias = dict[str, bytes]
 LabelBytes: TypeAlias = tuple[bytes, bytes, bytes]
 FeatureBytes: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
 
@@ -70,17 +68,21 @@ class Router:
     def header(self) -> str: ...
     def decide(
         self,
-        request: str,
-        messages: Messages | None = None,
-        tools: str | None = None,
-        raw_options: Options | None = None,
+        request: Said,
+        tools: Json | None = None,
+        options: Options | None = None,
+        system: Json | None = None,
+        response_format: Json | None = None,
     ) -> DecisionTuple: ...
+    def decide_json(self, request: str, options: str | None = None) -> str: ...
+    def outlook(
+        self, tokens: int | None, at_most: int, options: Options | None = None
+    ) -> tuple[tuple[str, ...], dict[str, float | None] | None]: ...
     def decide_batch(
         self,
-        texts: Sequence[str],
-        messages: Sequence[Messages | None] | None = None,
-        tools: Sequence[str | None] | None = None,
-        raw_options: Options | None = None,
+        given: Sequence[Said],
+        tools: Sequence[Json | None] | None = None,
+        options: Options | None = None,
     ) -> BatchBytes: ...
     def decide_features(
         self,
@@ -89,8 +91,47 @@ class Router:
         cues: bytes,
         embedding: bytes,
         tokens: bytes,
-        raw_options: Options | None = None,
+        options: Options | None = None,
     ) -> BatchBytes: ...
+
+class Options:
+    """What a caller asks of a decision beyond the request, by the names of :meth:`tiny_dancer.Router.route`."""
+
+    def __init__(self, **given: object) -> None: ...
+    @staticmethod
+    def from_json(json: str) -> Options: ...
+    @property
+    def max_cost(self) -> float | None: ...
+    @property
+    def min_quality(self) -> float | None: ...
+    @property
+    def max_latency(self) -> float | None: ...
+    @property
+    def allowed(self) -> list[str]: ...
+    @property
+    def exclude(self) -> list[str]: ...
+    @property
+    def pin(self) -> str | None: ...
+    @property
+    def threshold(self) -> float | None: ...
+    @property
+    def cost_weight(self) -> float | None: ...
+    @property
+    def policy(self) -> str | None: ...
+    @property
+    def expected_output_tokens(self) -> float | None: ...
+    @property
+    def current(self) -> str | None: ...
+    @property
+    def cached_tokens(self) -> dict[str, float]: ...
+
+class Prices:
+    """What a model asks, from JSON by the names of an artifact's models."""
+
+    def __init__(self, prices: str) -> None: ...
+    def cost(
+        self, input: float, output: float | None = None, cached: float = 0.0, written: float = 0.0
+    ) -> float | None: ...
 
 class Classifier:
     def __init__(self, data: bytes, encoder: Encoder | None = None) -> None: ...
@@ -224,11 +265,15 @@ def conformal_quantile(scores: bytes, alpha: float) -> float: ...
 def conformal_rows_needed(alpha: float) -> float: ...
 def conformal_next_level(alpha: float, gamma: float, level: float, covered: bool) -> float: ...
 def featurise_batch(
-    encoder: Encoder,
-    texts: Sequence[str],
-    messages: Sequence[Messages | None] | None = None,
-    tools: Sequence[str | None] | None = None,
+    encoder: Encoder, given: Sequence[Said], tools: Sequence[Json | None] | None = None
 ) -> FeatureBytes: ...
+def conversation_outline(messages: bytes) -> tuple[str, int, int, int]: ...
+def measured_costs(
+    models: Sequence[tuple[float, float, float] | None], tokens: bytes, verbosity: bytes
+) -> bytes: ...
+def policy_choices(
+    policy: str, best_constant: int, cleared: Sequence[bool], guard_margin: float, quality: bytes, cost: bytes
+) -> bytes: ...
 def write_artifact(header: str, tensors: Sequence[tuple[str, str, Sequence[int], bytes]]) -> bytes: ...
 def rewrite_artifact(data: bytes, header: str) -> bytes: ...
 def artifact_header(data: bytes) -> str: ...

@@ -1,25 +1,101 @@
-"""Arguments as callers write them, and as the engine takes them: numbers, and changes to an artifact's models."""
+"""Arguments as callers write them: options of a decision, numbers, and changes to an artifact's models."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
-from tiny_dancer.types import ModelInfo
+from tiny_dancer.types import ModelInfo, PriceTier
+
+
+class Asked(TypedDict, total=False):
+    """What a caller asks of a decision beyond the request; None, or an empty list, asks nothing.
+
+    Attributes:
+        max_cost: most USD the answer may be expected to cost; every model needs a price.
+        min_quality: least quality to expect, in [0, 1].
+        max_latency: most seconds the answer may be expected to take; every model needs measured latencies.
+        allowed: only these models.
+        exclude: not these.
+        pin: this model, whatever the policy says.
+        threshold: least gain worth the dearer of two models, in place of the artifact's.
+        cost_weight: quality worth one unit of cost, in place of the artifact's.
+        policy: how much cost is to count: ``cost`` twice, ``balanced`` as it does, ``quality`` not at all.
+        expected_output_tokens: of any model, where the caller knows.
+        current: the model the conversation is with. It stays where leaving its prompt cache does not pay.
+        cached_tokens: tokens of the prompt's front in a model's prompt cache, by model.
+    """
+
+    max_cost: float | None
+    min_quality: float | None
+    max_latency: float | None
+    allowed: Iterable[str]
+    exclude: Iterable[str]
+    pin: str | None
+    threshold: float | None
+    cost_weight: float | None
+    policy: Literal["cost", "balanced", "quality"] | None
+    expected_output_tokens: float | None
+    current: str | None
+    cached_tokens: Mapping[str, float] | None
+
+
+def engine_options(given: Asked, models: Iterable[str]) -> _core.Options | None:
+    """Options as the engine takes them; None where nothing is asked.
+
+    Raises:
+        OptionError: a value that is none of its kind. What is out of range, or none of ``models``, is refused when
+            deciding.
+    """
+    if not given:
+        return None
+    try:
+        return _core.Options(**given)
+    except OptionError as error:
+        if error.field in ("allowed", "exclude", "pin", "current", "cached_tokens"):
+            remedy = f"{error.remedy}; the models are {', '.join(models)}"
+            raise OptionError(error.field, error.value, remedy) from error
+        raise
+
+
+_Routing = TypeVar("_Routing", bound=Callable[..., Any])
+
+
+def with_options(function: _Routing) -> _Routing:
+    """Shows the options of :class:`Asked` in a function's signature, one by one, where it takes ``**options``."""
+    shown = inspect.signature(function)
+    named = [each for each in shown.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    for name, kind in Asked.__annotations__.items():
+        default = () if name in ("allowed", "exclude") else None
+        written = kind.__forward_arg__  # as the source has it: annotations here are not evaluated
+        named.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=written))
+    function.__signature__ = shown.replace(parameters=named)  # type: ignore[attr-defined]  # what inspect reads
+    return function
+
 
 _FIELDS = {
     "input_cost_per_token": "price_input",
     "output_cost_per_token": "price_output",
     "cost_per_request": "price_request",
+    "cache_read_input_token_cost": "price_cached_input",
+    "cache_creation_input_token_cost": "price_cache_write",
     "expected_output_tokens": "expected_output_tokens",
     "context_window": "context_window",
     "name": "name",
+}
+_TIER_FIELDS = {
+    "above_tokens": "above",
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cached_input",
+    "cache_creation_input_token_cost": "cache_write",
 }
 
 
@@ -64,9 +140,37 @@ def model_changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> st
         info = ModelInfo(name=asked) if isinstance(asked, str) else asked
         if not isinstance(info, ModelInfo):
             raise OptionError(f"models[{name!r}]", type(info).__name__, "give a name or a ModelInfo")
-        given = {key: value for key, value in asdict(info).items() if value is not None}
-        changes.append({_FIELDS[key]: _plain(f"models[{name!r}].{key}", value) for key, value in given.items()})
+        changes.append(_renamed(info, _FIELDS, f"models[{name!r}]"))
+        if info.tiers:
+            changes[-1]["price_tiers"] = _tiers(info.tiers, f"models[{name!r}].tiers")
     return json.dumps(changes)
+
+
+def engine_prices(info: ModelInfo) -> str:
+    """The prices in ``info`` as JSON, as the engine takes them.
+
+    Raises:
+        OptionError: one that is no finite number.
+    """
+    prices = _renamed(info, {key: word for key, word in _FIELDS.items() if word.startswith("price_")}, "prices")
+    if info.tiers:
+        prices["price_tiers"] = _tiers(info.tiers, "prices.tiers")
+    return json.dumps(prices)
+
+
+def _renamed(given: ModelInfo | PriceTier, fields: Mapping[str, str], where: str) -> dict[str, Any]:
+    """What is not None, by the engine's names."""
+    found = ((key, word, getattr(given, key)) for key, word in fields.items())
+    return {word: _plain(f"{where}.{key}", value) for key, word, value in found if value is not None}
+
+
+def _tiers(tiers: Iterable[PriceTier], where: str) -> list[dict[str, Any]]:
+    renamed = []
+    for place, tier in enumerate(tiers):
+        if not isinstance(tier, PriceTier):
+            raise OptionError(f"{where}[{place}]", type(tier).__name__, "give a PriceTier")
+        renamed.append(_renamed(tier, _TIER_FIELDS, f"{where}[{place}]"))
+    return renamed
 
 
 def _plain(field: str, value: object) -> str | int | float:

@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import StorageError
-from tiny_dancer.routing.outage import compared
-from tiny_dancer.routing.requests import as_engine
+from tiny_dancer.routing.requests import as_engine, conversation
 from tiny_dancer.storage import RoutingRecord, hash_query
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class StorageRecorder:
         Raises:
             StorageError: the database cannot take it.
         """
-        text = compared(*as_engine(request), None)[0]
+        text = conversation(as_engine(request), None)[0]
         record = RoutingRecord(
             decision_id=decision.id,
             kind="request",

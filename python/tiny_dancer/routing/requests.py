@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tiny_dancer import _core
 from tiny_dancer.errors import RequestError
@@ -15,71 +15,34 @@ if TYPE_CHECKING:
 ChatMessages: TypeAlias = Sequence[Mapping[str, Any]]
 Request: TypeAlias = "str | ChatMessages"
 
-_ROLES = {"system": 0, "developer": 0, "user": 1, "assistant": 2, "tool": 2, "function": 2}
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(type(value).__name__)
 
 
-def chat_messages(messages: ChatMessages, field: str = "messages") -> _core.Messages:
-    """OpenAI chat messages as (role number, text).
-
-    Content may be a string, a list of parts (those of type ``text`` count, images and audio do not) or None
-    (an assistant's tool calls).
-
-    Raises:
-        RequestError: no message, an unknown role, or content of another shape.
-    """
-    if not messages:
-        raise RequestError(field, "no message", "give at least one chat message, or a text")
-    result: _core.Messages = []
-    for number, message in enumerate(messages):
-        where = f"{field}[{number}]"
-        if not isinstance(message, Mapping):
-            raise RequestError(where, type(message).__name__, 'give {"role": …, "content": …}')
-        role = message.get("role")
-        if not isinstance(role, str) or role not in _ROLES:
-            raise RequestError(f"{where}.role", role, f"use one of {', '.join(_ROLES)}")
-        content = _content(message.get("content"), f"{where}.content")
-        try:
-            content.encode()
-        except UnicodeEncodeError as error:
-            remedy = "give a string that is valid Unicode"
-            raise RequestError(f"{where}.content", "a lone surrogate", remedy) from error
-        result.append((_ROLES[role], content))
-    return result
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 
 
-def _content(content: object, where: str) -> str:
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, Sequence):
-        texts = []
-        for part in content:
-            if isinstance(part, str):
-                texts.append(part)
-            elif isinstance(part, Mapping):
-                if part.get("type") in ("text", "input_text", "output_text"):
-                    text = part.get("text", "")
-                    if not isinstance(text, str):
-                        raise RequestError(f"{where}.text", type(text).__name__, "a part's text is a string")
-                    texts.append(text)
-            else:
-                raise RequestError(where, type(part).__name__, "parts are objects with a type")
-        return "\n".join(texts)
-    raise RequestError(where, type(content).__name__, "content is a string, a list of parts or null")
+def as_engine(request: Request, field: str = "messages") -> _core.Said:
+    """A request as the engine takes it: a text, or chat messages as JSON in bytes.
 
-
-def as_engine(request: Request) -> tuple[str, _core.Messages | None]:
-    """A request as the engine takes it: its text, or in place of it chat messages.
+    The engine reads them: roles, parts, calls and their results (see ``request.rs``).
 
     Raises:
-        RequestError: it is neither, or a message is not as it should be.
+        RequestError: it is neither, or holds what is no JSON.
     """
     if isinstance(request, str):
-        return request, None
+        return request
     if not isinstance(request, list | tuple):
         raise RequestError("request", type(request).__name__, "give a text or a list of chat messages")
-    return "", chat_messages(request)
+    try:
+        return _encode(request).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(field, "a lone surrogate", "give a string that is valid Unicode") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestError(field, str(error), 'give messages as {"role": …, "content": …}') from error
 
 
 def listed_requests(requests: Any) -> list[Request]:
@@ -105,21 +68,32 @@ def tools_text(tools: object, field: str = "tools") -> str | None:
         raise RequestError(field, type(tools).__name__, "give tools as JSON text or JSON values") from error
 
 
-def split_requests(requests: Sequence[Request]) -> tuple[list[str], list[_core.Messages | None] | None]:
-    """Texts and messages of a batch, row by row; the second is None where all rows are texts."""
-    texts: list[str] = []
-    messages: list[_core.Messages | None] = []
+def as_batch(requests: Sequence[Request]) -> list[_core.Said]:
+    """Requests of a batch as the engine takes them.
+
+    Raises:
+        RequestError: as :func:`as_engine`, naming the row.
+    """
+    given: list[_core.Said] = []
     for row, request in enumerate(requests):
-        if isinstance(request, str):
-            texts.append(request)
-            messages.append(None)
-        elif isinstance(request, Sequence):
-            texts.append("")
-            messages.append(chat_messages(cast("ChatMessages", request), f"requests[{row}].messages"))
-        else:
-            kind = type(request).__name__
-            raise RequestError(f"requests[{row}]", kind, "give a text or a list of chat messages")
-    return texts, messages if any(each is not None for each in messages) else None
+        try:
+            given.append(as_engine(request, "messages"))
+        except RequestError as error:
+            raise RequestError(f"requests[{row}].{error.field}", error.value, error.remedy) from error
+    return given
+
+
+def conversation(request: _core.Said, tools: str | None) -> tuple[str, Hashable]:
+    """(what the user said last, all around it) of a request as the engine takes it.
+
+    Raises:
+        RequestError: it cannot be read.
+    """
+    if isinstance(request, str):
+        return request, tools
+    messages = bytes(request)
+    said, start, end, _ = _core.conversation_outline(messages)
+    return said, (tools, messages[:start], messages[end:])
 
 
 def featurise(
@@ -132,10 +106,8 @@ def featurise(
     Raises:
         RequestError: a row that cannot be routed.
     """
-    parsed = None
+    given: Sequence[_core.Said] = prompts
     if messages is not None:
-        parsed = [
-            None if text is None else chat_messages(json.loads(text), f"messages of row {row}")
-            for row, text in enumerate(messages)
-        ]
-    return _core.featurise(prompts, parsed, tools)
+        rows = zip(prompts, messages, strict=True)
+        given = [prompt if said is None else said.encode() for prompt, said in rows]
+    return _core.featurise(given, tools)

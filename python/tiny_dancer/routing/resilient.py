@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from tiny_dancer import _core
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
@@ -22,8 +21,9 @@ from tiny_dancer.resilience import (
     answer,
     hint,
 )
-from tiny_dancer.routing.outage import Asked, ModelTable, Query, compared
-from tiny_dancer.routing.requests import as_engine, tools_text
+from tiny_dancer.routing.arguments import engine_options, with_options
+from tiny_dancer.routing.outage import ModelTable, Query
+from tiny_dancer.routing.requests import as_engine, conversation, tools_text
 from tiny_dancer.routing.router import Router, new_id
 from tiny_dancer.types import Decision
 
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from tiny_dancer.errors import TinyDancerError
     from tiny_dancer.registry import Loaded, Source
     from tiny_dancer.resilience import BreakerStatus, RecordingStatus
+    from tiny_dancer.routing.arguments import Asked
     from tiny_dancer.routing.requests import Request
     from tiny_dancer.types import ModelInfo
 
 _NOT_COVERED = "decided by a fallback level"
-_UNSEEN = ("min_quality", "threshold", "cost_weight")
+_UNSEEN = ("min_quality", "threshold", "cost_weight", "policy")
 
 
 class Recorder(Protocol):
@@ -163,66 +164,55 @@ class ResilientRouter:
         """Names of the models of the artifact that serves."""
         return self._reloading.current.value.router.models
 
+    @with_options
     def route(
-        self,
-        request: Request,
-        *,
-        tools: object = None,
-        max_cost: float | None = None,
-        min_quality: float | None = None,
-        max_latency: float | None = None,
-        allowed: Iterable[str] = (),
-        exclude: Iterable[str] = (),
-        pin: str | None = None,
-        threshold: float | None = None,
-        cost_weight: float | None = None,
-        expected_output_tokens: float | None = None,
+        self, request: Request, *, tools: object = None, response_format: object = None, **options: Unpack[Asked]
     ) -> Decision:
         """Decides one request; arguments as :meth:`tiny_dancer.Router.route`.
 
         Raises:
             RequestError, OptionError, NoFeasibleModelError: the caller's errors, on every level.
         """
+        decision = self.decide(
+            as_engine(request),
+            tools_text(tools),
+            engine_options(options, self.models),
+            response_format=tools_text(response_format, "response_format"),
+        )
+        if self._recording is not None:
+            # A conversation goes on while it waits to be recorded.
+            kept = request if isinstance(request, str) else [dict(message) for message in request]
+            self._recording.put((kept, decision))
+        return decision
+
+    def decide(
+        self,
+        request: _core.Said,
+        tools: _core.Json | None = None,
+        options: _core.Options | None = None,
+        *,
+        system: _core.Json | None = None,
+        response_format: _core.Json | None = None,
+    ) -> Decision:
+        """:meth:`route` of a request as the engine takes it, see :meth:`tiny_dancer.Router.decide`; not recorded."""
         start = perf_counter_ns()
         serving = self._reloading.current  # once: the whole decision is of this version
-        text, messages = as_engine(request)
-        tools = tools_text(tools)
-        # An iterator is empty the second time it is read, and a fallback level reads these again.
-        if type(allowed) is not tuple:
-            allowed = _kept(allowed)
-        if type(exclude) is not tuple:
-            exclude = _kept(exclude)
-        asked = (
-            max_cost,
-            min_quality,
-            max_latency,
-            allowed,
-            exclude,
-            pin,
-            threshold,
-            cost_weight,
-            expected_output_tokens,
-        )
         router = serving.value.router
         result = answer(
             self._breaker,
-            lambda: router.decide(text, messages, tools, router.options(*asked)),
-            lambda: self._fallbacks(serving, text, messages, tools, Asked(*asked)),
+            lambda: router.decide(request, tools, options, system=system, response_format=response_format),
+            lambda: self._fallbacks(serving, request, tools, options),
         )
         decision = result.value
         if result.level is Level.LEARNED:
             if decision.routed_by in ("learned", "default"):
-                said, context = compared(text, messages, tools)
+                said, context = conversation(request, tools)
                 self._cache.put(said, context, decision, decision.confidence)
         else:
             elapsed = (perf_counter_ns() - start) / 1000
             decision = replace(decision, level=int(result.level), level_reason=result.reason, elapsed_us=elapsed)
         with self._lock:
             self._answered[result.level] += 1
-        if self._recording is not None:
-            # A conversation goes on while it waits to be recorded.
-            kept = request if isinstance(request, str) else [dict(message) for message in request]
-            self._recording.put((kept, decision))
         return decision
 
     async def aroute(self, request: Request, **options: Any) -> Decision:
@@ -262,50 +252,50 @@ class ResilientRouter:
     def _fallbacks(
         self,
         serving: Loaded[_Serving],
-        text: str,
-        messages: _core.Messages | None,
-        tools: str | None,
-        asked: Asked,
+        request: _core.Said,
+        tools: _core.Json | None,
+        options: _core.Options | None,
     ) -> list[Fallback[Decision]]:
-        models = serving.value.models
-        models.check(asked)
-        query = Query(text, messages, tools)
-        said, context = compared(text, messages, tools)
-        feasible = models.feasible(asked, query)
+        models, router = serving.value.models, serving.value.router
+        asked = options or _core.Options()
+        said, context = conversation(request, tools)
+        query = Query(request, tools, said)
+        left = models.left(router, query, options)
         decide = partial(_decision, models=models, version=serving.version)
         if asked.pin is not None:
             pinned = Proposal(decide(asked.pin, "pinned", "override"), "pinned by the caller")
             return [Fallback(Level.DEFAULT, lambda: pinned)]
-        unseen = [word for word in _UNSEEN if getattr(asked, word) is not None]
+        # A balanced policy is what the artifact has anyway.
+        unseen = [word for word in _UNSEEN if getattr(asked, word) not in (None, "balanced")]
 
         def default() -> Proposal[Decision]:
-            strong = models.strong(feasible, asked, query)
+            strong = models.strong(left)
             why = f"{'the' if strong == models.default else 'in place of the'} default model"
             if unseen:
                 why += f"; {' and '.join(unseen)} cannot be judged here"
             return Proposal(decide(strong, "default_model", "default"), why)
 
         def heuristic() -> Proposal[Decision] | None:
-            light = models.light(feasible, asked, query)
+            light = models.light(left)
             if light is None:
                 return None
             found = hint(query.features.cues[0])
-            model = models.strong(feasible, asked, query) if found.strong else light
+            model = models.strong(left) if found.strong else light
             return Proposal(decide(model, "heuristic_rule", "heuristic"), f"rule: {found.rule}")
 
         if unseen:
             return [Fallback(Level.DEFAULT, default)]
         return [
-            Fallback(Level.CACHED, lambda: self._cached(said, context, feasible, asked)),
+            Fallback(Level.CACHED, lambda: self._cached(said, context, left.models, asked.max_cost)),
             Fallback(Level.HEURISTIC, heuristic),
             Fallback(Level.DEFAULT, default),
         ]
 
     def _cached(
-        self, said: str, context: Hashable, feasible: tuple[str, ...], asked: Asked
+        self, said: str, context: Hashable, feasible: tuple[str, ...], max_cost: float | None
     ) -> Proposal[Decision] | None:
         def accept(decision: Decision) -> bool:
-            affordable = asked.max_cost is None or (decision.cost is not None and decision.cost <= asked.max_cost)
+            affordable = max_cost is None or (decision.cost is not None and decision.cost <= max_cost)
             return decision.model in feasible and affordable
 
         found = self._cache.find(said, context, accept)
@@ -334,8 +324,3 @@ def _decision(model: str, reason: str, routed_by: str, *, models: ModelTable, ve
         artifact_version=version,
         elapsed_us=0.0,
     )
-
-
-def _kept(names: Iterable[str]) -> Iterable[str]:
-    """The same names, readable twice; what is no iterable stays, to be refused by name."""
-    return tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else names

@@ -8,28 +8,33 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.errors import ArtifactError, OptionError, RequestError
-from tiny_dancer.routing.arguments import model_changes, number
-from tiny_dancer.routing.requests import as_engine, listed_requests, split_requests, tools_text
+from tiny_dancer.errors import ArtifactError, RequestError
+from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
+from tiny_dancer.routing.requests import as_batch, as_engine, listed_requests, tools_text
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy.typing as npt
+
+    from tiny_dancer.routing.arguments import Asked
+
     from tiny_dancer.routing.requests import Request
     from tiny_dancer.types import FeatureTable
 
-_NOTES = {
-    "override": "overridden by the caller",
-    "constraint": "a constraint changed the choice",
-}
 _REASONS = np.array(_core.REASONS)
 _ROUTED_BY = np.array(_core.ROUTED_BY)
+# By the number that a batch has for it; the last says that there is none.
+_NOTES = np.array([*_core.UNCOVERED, ""])
+_REMOVALS = np.array([*_core.REMOVALS, ""])
+_NOTHING_REMOVED: Mapping[str, str] = MappingProxyType({})
 
 
 class _Ids:
@@ -71,17 +76,10 @@ class Router:
         """Everything about the artifact that is not a weight."""
         self.models: tuple[str, ...] = tuple(model["name"] for model in self.header["models"])
         """Names of the models, in the order of the artifact's columns."""
-        self._index = {name: index for index, name in enumerate(self.models)}
         self._version: str = self.header["version"]
         found = self.header["guarantee"]
         self.guarantee: Guarantee | None = None if found is None else Guarantee(**found)
         """The certificate of the artifact as loaded, or None."""
-        if self.guarantee is not None:
-            self._no_guarantee = ""
-        elif header["guarantee"] is not None:
-            self._no_guarantee = "the certificate was earned with other models or prices"
-        else:
-            self._no_guarantee = "the artifact carries no certificate; see calibrate"
         self._source = (artifact, models)
 
     @classmethod
@@ -105,76 +103,52 @@ class Router:
         """Pickles as the artifact it was loaded from."""
         return _reload, self._source
 
+    @with_options
     def route(
-        self,
-        request: Request,
-        *,
-        tools: object = None,
-        max_cost: float | None = None,
-        min_quality: float | None = None,
-        max_latency: float | None = None,
-        allowed: Iterable[str] = (),
-        exclude: Iterable[str] = (),
-        pin: str | None = None,
-        threshold: float | None = None,
-        cost_weight: float | None = None,
-        expected_output_tokens: float | None = None,
+        self, request: Request, *, tools: object = None, response_format: object = None, **options: Unpack[Asked]
     ) -> Decision:
         """Decides one request.
 
         Args:
-            request: a text, or OpenAI chat messages.
-            tools: functions offered, as JSON text or values.
-            max_cost: most USD the answer may cost; every model needs a price.
-            min_quality: least quality to expect, in [0, 1].
-            max_latency: most seconds the answer may take; every model needs measured latencies.
-            allowed: only these models.
-            exclude: not these.
-            pin: this model, whatever the policy says.
-            threshold: least gain worth the dearer of two models, in place of the artifact's.
-            cost_weight: quality worth one unit of cost, in place of the artifact's.
-            expected_output_tokens: of any model, where the caller knows.
+            request: a text, or chat messages: OpenAI's, Anthropic's, or items of the Responses API.
+            tools: functions offered, as JSON text or values, in OpenAI's, Anthropic's or MCP's form.
+            response_format: the form the answer has to have, as clients send it.
+            options: what is asked beyond the request; see :class:`~tiny_dancer.routing.arguments.Asked`.
 
         Raises:
             RequestError: nothing to route, or no valid Unicode.
             OptionError: an option outside its range, an unknown model, or a price that is needed and missing.
             NoFeasibleModelError: the constraints removed every model; it lists which removed which.
         """
-        text, messages = as_engine(request)
-        options = self.options(
-            max_cost,
-            min_quality,
-            max_latency,
-            allowed,
-            exclude,
-            pin,
-            threshold,
-            cost_weight,
-            expected_output_tokens,
+        return self.decide(
+            as_engine(request),
+            tools_text(tools),
+            self.options(**options),
+            response_format=tools_text(response_format, "response_format"),
         )
-        return self.decide(text, messages, tools_text(tools), options)
 
     def decide(
         self,
-        text: str,
-        messages: _core.Messages | None,
-        tools: str | None,
-        options: _core.Options | None,
+        request: _core.Said,
+        tools: _core.Json | None = None,
+        options: _core.Options | None = None,
+        *,
+        system: _core.Json | None = None,
+        response_format: _core.Json | None = None,
     ) -> Decision:
         """:meth:`route` of a request as the engine takes it.
 
         Args:
-            text: of the request.
-            messages: in place of ``text``, or None.
-            tools: as JSON text.
+            request: a text as ``str``, or messages as JSON in bytes.
+            tools: as JSON.
             options: made by :meth:`options`.
+            system: standing instructions beside the messages, as JSON: a string or blocks.
+            response_format: as JSON.
         """
         start = perf_counter_ns()
-        decided = self._engine.decide(text, messages, tools, options)
-        index, scores, costs, confidence, members, reason, routed_by, as_certified = decided
-        model = self.models[index]
-        covered = as_certified and self.guarantee is not None
-        note = "" if covered else self._no_guarantee or _NOTES.get(routed_by, "")
+        (model, scores, costs, latencies, output, removed, tokens, confidence, members, reason, routed_by, note) = (
+            self._engine.decide(request, tools, options, system, response_format)
+        )
         return Decision(
             new_id(),
             model,
@@ -186,64 +160,51 @@ class Router:
             members,
             reason,
             routed_by,
-            self.guarantee if covered else None,
-            note,
+            self.guarantee if note is None else None,
+            note or "",
             self._version,
             (perf_counter_ns() - start) / 1000,
+            0,
+            "",
+            latencies,
+            tokens,
+            output,
+            _NOTHING_REMOVED if removed is None else removed,
         )
 
     async def aroute(self, request: Request, **options: Any) -> Decision:
         """:meth:`route` for callers that await: deciding takes microseconds, so it runs where it is."""
         return self.route(request, **options)
 
+    @with_options
     def route_batch(
         self,
         requests: Iterable[Request],
         *,
         tools: Sequence[object] | None = None,
-        max_cost: float | None = None,
-        min_quality: float | None = None,
-        max_latency: float | None = None,
-        allowed: Iterable[str] = (),
-        exclude: Iterable[str] = (),
-        pin: str | None = None,
-        threshold: float | None = None,
-        cost_weight: float | None = None,
-        expected_output_tokens: float | None = None,
+        **options: Unpack[Asked],
     ) -> DecisionBatch:
         """Decides n requests on all processors, without the interpreter lock.
 
         Args:
             requests: a list, a numpy array of strings or an Arrow array of strings.
             tools: one entry a request, or None.
+            options: for every request, as in :meth:`route`.
 
-        The other arguments hold for every request, as in :meth:`route`. One bad request fails the batch with an
-        error that names its row: nothing is dropped.
+        One bad request fails the batch with an error that names its row: nothing is dropped.
 
         Raises:
             RequestError, OptionError, NoFeasibleModelError: as :meth:`route`, naming the row.
         """
         start = perf_counter_ns()
         listed = listed_requests(requests)
-        texts, messages = split_requests(listed)
+        given = as_batch(listed)
         documents = None
         if tools is not None:
             if len(tools) != len(listed):
                 raise RequestError("tools", f"{len(tools)} for {len(listed)} requests", "give one entry a request")
             documents = [tools_text(each, f"tools[{row}]") for row, each in enumerate(tools)]
-        options = self.options(
-            max_cost,
-            min_quality,
-            max_latency,
-            allowed,
-            exclude,
-            pin,
-            threshold,
-            cost_weight,
-            expected_output_tokens,
-        )
-        columns = self._engine.decide_batch(texts, messages, documents, options)
-        return self._batch(columns, start)
+        return self._batch(self._engine.decide_batch(given, documents, self.options(**options)), start)
 
     def route_features(self, features: FeatureTable) -> DecisionBatch:
         """Decides n requests given as features, as :meth:`route_batch` decides their texts."""
@@ -251,76 +212,57 @@ class Router:
         return self._batch(_core.decide_features(self._engine, features), start)
 
     def _batch(self, columns: _core.BatchBytes, start: int) -> DecisionBatch:
-        choice, scores, costs, confidence, flags, members = columns
-        m = len(self.models)
-        flag = np.frombuffer(flags, "u1").reshape(-1, 3)
-        routed_by = _ROUTED_BY[flag[:, 1]]
-        covered = (flag[:, 2] == 1) & (self.guarantee is not None)
-        notes = np.where(covered, "", self._no_guarantee)
-        if not self._no_guarantee:
-            notes = np.select([covered, routed_by == "override"], ["", _NOTES["override"]], _NOTES["constraint"])
-        n = len(flag)
+        flag = np.frombuffer(columns["flags"], "u1").reshape(-1, 3)
+        n, m = len(flag), len(self.models)
+        notes = _NOTES[np.minimum(flag[:, 2], len(_NOTES) - 1)]
+
+        def table(name: str, dtype: str) -> npt.NDArray[Any]:
+            return np.frombuffer(columns[name], dtype).reshape(n, m)
+
         return DecisionBatch(
             models=self.models,
-            choice=np.frombuffer(choice, "<i4"),
-            scores=np.frombuffer(scores, "<f4").reshape(n, m),
-            costs=np.frombuffer(costs, "<f8").reshape(n, m),
-            confidence=np.frombuffer(confidence, "<f4"),
-            prediction_set=np.frombuffer(members, "u1").reshape(n, m) == 1,
+            choice=np.frombuffer(columns["choice"], "<i4"),
+            scores=table("scores", "<f4"),
+            costs=table("costs", "<f8"),
+            confidence=np.frombuffer(columns["confidence"], "<f4"),
+            prediction_set=table("prediction_set", "u1") == 1,
             reasons=_REASONS[flag[:, 0]],
-            routed_by=routed_by,
-            guaranteed=covered,
+            routed_by=_ROUTED_BY[flag[:, 1]],
+            guaranteed=notes == "",
             guarantee=self.guarantee,
             guarantee_notes=notes,
             artifact_version=self._version,
             elapsed_us=(perf_counter_ns() - start) / 1000 / max(1, n),
+            latencies=table("latencies", "<f8"),
+            tokens=np.frombuffer(columns["tokens"], "<u4"),
+            output_tokens=table("output_tokens", "<f8"),
+            removed=_REMOVALS[np.minimum(table("removed", "u1"), len(_REMOVALS) - 1)],
             id_prefix=new_id(),
         )
 
-    def options(
-        self,
-        max_cost: float | None,
-        min_quality: float | None,
-        max_latency: float | None,
-        allowed: Iterable[str],
-        exclude: Iterable[str],
-        pin: str | None,
-        threshold: float | None,
-        cost_weight: float | None,
-        expected_output_tokens: float | None,
-    ) -> _core.Options | None:
+    def options(self, **given: Unpack[Asked]) -> _core.Options | None:
         """What :meth:`route` is asked for beside the request, as the engine takes it; None where nothing is.
 
         Raises:
-            OptionError: a value that is no number, or an unknown model.
+            OptionError: a value that is none of its kind. What is out of range, or no model of the artifact's, is
+                refused when deciding.
         """
-        # By identity and type, not equality: arrays compare element by element.
-        bounded = max_cost is not None or min_quality is not None or max_latency is not None
-        weighed = threshold is not None or cost_weight is not None or expected_output_tokens is not None
-        listed = not (isinstance(allowed, tuple) and isinstance(exclude, tuple)) or allowed or exclude
-        if not (bounded or weighed or listed or pin is not None):
-            return None
-        return (
-            number("max_cost", max_cost),
-            number("min_quality", min_quality),
-            number("max_latency", max_latency),
-            self._indices("allowed", allowed),
-            self._indices("exclude", exclude),
-            None if pin is None else self._indices("pin", [pin])[0],
-            number("threshold", threshold),
-            number("cost_weight", cost_weight),
-            number("expected_output_tokens", expected_output_tokens),
-        )
+        return engine_options(given, self.models)
 
-    def _indices(self, field: str, names: Iterable[str]) -> list[int]:
-        remedy = f"the models are {', '.join(self.models)}"
-        if not isinstance(names, Iterable):
-            raise OptionError(field, repr(names), f"give a list of names; {remedy}")
-        listed = [names] if isinstance(names, str) else list(names)
-        for name in listed:
-            if not isinstance(name, str) or name not in self._index:
-                raise OptionError(field, repr(name), remedy)
-        return [self._index[name] for name in listed]
+    def outlook(
+        self, tokens: int | None, at_most: int, options: _core.Options | None
+    ) -> tuple[tuple[str, ...], Mapping[str, float | None] | None]:
+        """What the constraints leave while the learned policy cannot be asked: (models, USD of every model or None).
+
+        Args:
+            tokens: of the prompt; None where nobody can count them.
+            at_most: what limits are held to then.
+            options: made by :meth:`options`.
+
+        Raises:
+            OptionError, NoFeasibleModelError: as :meth:`route`.
+        """
+        return self._engine.outlook(tokens, at_most, options)
 
 
 def read_artifact(artifact: str | os.PathLike[str]) -> bytes:

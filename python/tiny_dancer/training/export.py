@@ -144,5 +144,5 @@ def with_self_checks(data: bytes) -> bytes:
     checks = []
     for text in SELF_CHECK_TEXTS:
         model, scores, *_ = router.decide(text)
-        checks.append({"text": text, "choice": model, "quality": [scores[name] for name in names]})
+        checks.append({"text": text, "choice": names.index(model), "quality": [scores[name] for name in names]})
     return _core.with_header(bare, {**header, "self_check": checks})

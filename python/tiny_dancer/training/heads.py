@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from tiny_dancer import _core
 from tiny_dancer.evaluation.conformal import conformal_quantile
 
 if TYPE_CHECKING:
@@ -146,13 +147,7 @@ class CostHead:
     def predict(self, features: FeatureTable) -> Floats:
         """Expected cost in USD, float64 [n, m]; NaN where unknown."""
         v = np.clip(features.cues.astype(np.float64) @ self.verbosity[:-1] + self.verbosity[-1], -20, 20)
-        columns = [
-            np.full(len(v), np.nan)
-            if model is None
-            else np.maximum(model[0] + model[1] * features.tokens + model[2] * v, 0.0)
-            for model in self.models
-        ]
-        return np.stack(columns, axis=1)
+        return _core.measured_costs(self.models, features.tokens.astype(np.float64), v)
 
 
 def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:

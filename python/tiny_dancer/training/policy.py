@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.evaluation.baselines import column_means
 
 if TYPE_CHECKING:
@@ -58,33 +59,14 @@ class Policy:
             quality: expected quality, float64 [n, m].
             cost: expected cost in USD, float64 [n, m], NaN where unknown; needed for the unit ``usd``.
         """
-        best = self.best_constant
-        if self.kind == "constant":
-            return np.full(len(quality), best, np.int64)
-        if self.kind == "threshold":
-            gain = quality[:, best] - quality[:, 1 - best]
-            return np.where(gain >= self.level, best, 1 - best).astype(np.int64)
-        value = self._value(quality, cost)
-        rows = np.arange(len(quality))
-        choice = np.full(len(quality), -1, np.int64)
-        for model, cleared in enumerate(self.cleared):
-            if cleared or model == best:
-                better = (choice < 0) | (value[:, model] > value[rows, choice])
-                if cost is not None:  # of equals the cheaper, then the first
-                    better |= (value[:, model] >= value[rows, choice]) & (cost[:, model] < cost[rows, choice])
-                choice[better] = model
-        keep = value[rows, choice] - value[:, best] < self.guard_margin
-        return np.where(keep, best, choice).astype(np.int64)
-
-    def _value(self, quality: Floats, cost: Floats | None) -> Floats:
-        if self.level == 0:
-            return quality
-        if self.unit == "calls":
-            called = np.arange(quality.shape[1]) == self.best_constant
-            return np.asarray(quality - self.level * called)
-        if cost is None:
-            raise ValueError("a policy in USD needs costs")
-        return np.asarray(quality - self.level * cost)
+        return _core.policy_choices(
+            self.header(),
+            best_constant=self.best_constant,
+            cleared=self.cleared,
+            guard_margin=self.guard_margin,
+            quality=quality,
+            cost=cost,
+        )
 
 
 @dataclass(frozen=True, slots=True)

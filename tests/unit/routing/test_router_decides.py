@@ -172,7 +172,7 @@ def test_a_batch_lets_other_threads_work(router: Router) -> None:
         thread.start()
         started.wait()
         before = counted
-        router._engine.decide_batch(batch, None, None, None)
+        router._engine.decide_batch(batch, None, None)
         during = counted - before
     finally:
         stop.set()

@@ -6,21 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, LARGEST_NUMBER, MOST_BACKENDS, MOST_COMPONENTS, MOST_MODELS, MOST_SELF_CHECKS, invalid};
 use crate::error::Result;
+use crate::policy::Policy;
+use crate::price::{MOST_TIERS, Prices};
 
 /// A model the artifact chooses among.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct ModelSpec {
     /// Its name, or a role (`weak`, `strong`) that the user maps to a model.
     pub name: String,
-    /// USD per prompt token.
-    #[serde(default)]
-    pub price_input: Option<f64>,
-    /// USD per output token.
-    #[serde(default)]
-    pub price_output: Option<f64>,
-    /// USD per request.
-    #[serde(default)]
-    pub price_request: Option<f64>,
+    /// USD it asks.
+    #[serde(flatten)]
+    pub prices: Prices,
     /// Output tokens to expect, on average.
     #[serde(default)]
     pub expected_output_tokens: Option<f64>,
@@ -42,8 +38,7 @@ pub struct ModelSpec {
 impl ModelSpec {
     /// Whether anything says what it costs.
     pub(crate) fn is_priced(&self) -> bool {
-        let prices = [self.price_input, self.price_output, self.price_request];
-        self.cost.is_some() || prices.iter().any(Option::is_some)
+        self.cost.is_some() || self.prices.is_any()
     }
 }
 
@@ -63,48 +58,11 @@ pub struct BackendSpec {
 /// What the features must be for the weights to mean anything.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct FeatureSpec {
-    /// Version of the featuriser, [`crate::features::SPEC`].
+    /// Version of the featuriser, [`crate::request::Spec`].
     pub spec: String,
     /// Checksum of the static encoder; absent when no backend reads the embedding or the token counts.
     #[serde(default)]
     pub encoder: Option<String>,
-}
-
-/// How scores become a choice.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Policy {
-    /// Always the same model.
-    Constant {
-        /// Its index.
-        model: usize,
-    },
-    /// `strong` where its expected gain over `weak` is at least the threshold, else `weak`.
-    Threshold {
-        /// Index of the cheaper model.
-        weak: usize,
-        /// Index of the dearer model.
-        strong: usize,
-        /// Least gain worth the dearer model.
-        threshold: f64,
-    },
-    /// argmax of quality − `cost_weight` · cost.
-    CostWeight {
-        /// λ, quality per unit of cost.
-        cost_weight: f64,
-        /// Unit of cost.
-        unit: CostUnit,
-    },
-}
-
-/// What a policy counts as cost.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum CostUnit {
-    /// US dollars.
-    Usd,
-    /// Calls of the best constant model: for tables without costs.
-    Calls,
 }
 
 /// A certified bound on the quality given up (Learn-then-Test).
@@ -196,12 +154,11 @@ impl Kind for Header {
             if model.name.is_empty() || self.models[..index].iter().any(|other| other.name == model.name) {
                 return bad("models", format!("name {:?} is empty or given twice", model.name));
             }
-            let prices =
-                [model.price_input, model.price_output, model.price_request, model.expected_output_tokens];
-            let numbers = prices.iter().flatten().chain(model.cost.iter().flatten());
-            let mut numbers = numbers.chain(model.latency.iter().flatten());
-            if numbers.any(|number| number.is_nan() || number.abs() > LARGEST_NUMBER)
-                || prices.iter().flatten().any(|&price| price < 0.0)
+            let mut numbers = model.prices.all().chain(model.expected_output_tokens);
+            let measured = model.cost.iter().flatten().chain(model.latency.iter().flatten());
+            if numbers.any(|number| !(0.0..=LARGEST_NUMBER).contains(&number))
+                || measured.copied().any(|number| number.is_nan() || number.abs() > LARGEST_NUMBER)
+                || model.prices.tiers.len() > MOST_TIERS
             {
                 return bad("models", format!("a price or coefficient of {:?} is not usable", model.name));
             }

@@ -18,7 +18,7 @@ const INPUT: &str = "cell.input_weight";
 /// Puts the tensors into a file and hands its reader to `read`.
 fn opened<T>(tensors: &[TensorData], read: impl FnOnce(&Tensors) -> T) -> T {
     let header = ClassifierDraft::of_vectors(&mut Random(0), 1, 2, None).header.to_string();
-    let bytes = crate::artifact::write(&header, tensors.to_vec()).expect("a file");
+    let bytes = crate::kinds::write(&header, tensors.to_vec()).expect("a file");
     read(&Tensors::open::<classifier::Header>(&bytes).expect("a sound file").1)
 }
 

@@ -1,9 +1,10 @@
 //! Random FastGRNN cells in every form, and classifiers around them.
 
 use serde_json::{Value, json};
-use tiny_dancer::artifact::{FORMAT, TensorData, write};
+use tiny_dancer::artifact::{FORMAT, TensorData};
 use tiny_dancer::encoder::DIM;
 use tiny_dancer::features::CUES;
+use tiny_dancer::kinds::write;
 
 use super::{Random, f32_tensor, i8_tensor, u16_tensor};
 

@@ -8,16 +8,19 @@ pub mod textbook;
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tiny_dancer::artifact::{
-    BackendSpec, CostUnit, FORMAT, FeatureSpec, Header, Kind, ModelSpec, Policy, SelfCheck, TensorData, write,
+    BackendSpec, FORMAT, FeatureSpec, Guarantee, Header, Kind, ModelSpec, SelfCheck, TensorData,
 };
 use tiny_dancer::encoder::{DIM, Encoder};
-use tiny_dancer::features::{CUES, Request, SPEC};
-use tiny_dancer::{Options, Router, Scratch};
+use tiny_dancer::features::{CUES, SPEC};
+use tiny_dancer::kinds::write;
+use tiny_dancer::policy::{CostUnit, Policy};
+use tiny_dancer::price::Prices;
+use tiny_dancer::{Options, Request, Router, Scratch};
 
 /// A repeatable source of numbers (splitmix64).
 #[derive(Clone, Debug)]
@@ -82,6 +85,28 @@ impl Plan {
             backends: vec!["linear", "trees", "memory", "fastgrnn"],
             encoder,
         }
+    }
+}
+
+/// Chat messages as clients send them, of roles and contents.
+pub fn messages_json(messages: &[(&str, &str)]) -> String {
+    let messages =
+        messages.iter().map(|(role, content)| serde_json::json!({"role": role, "content": content}));
+    serde_json::Value::from_iter(messages).to_string()
+}
+
+/// A certificate.
+pub fn guarantee() -> Guarantee {
+    Guarantee {
+        epsilon: 0.05,
+        delta: 0.1,
+        risk: "mean".to_owned(),
+        reference: "model-1".to_owned(),
+        rows: 1000,
+        p_value: 0.01,
+        data_digest: "digest".to_owned(),
+        date: "2026-01-01".to_owned(),
+        observed_risk: 0.01,
     }
 }
 
@@ -167,7 +192,7 @@ impl Draft {
         let router = Router::from_bytes(&self.bytes(), encoder).expect("a valid draft");
         let mut scratch = Scratch::default();
         for text in texts {
-            let request = Request { text, ..Request::default() };
+            let request = Request::text(text);
             let decision = router.decide(&request, encoder, &Options::default(), &mut scratch);
             let choice = decision.expect("feasible").choice.model;
             let quality = scratch.expect.quality.clone();
@@ -193,9 +218,13 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
     let priced = random.chance(0.7);
     let specs = (0..models).map(|index| ModelSpec {
         name: format!("model-{index}"),
-        price_input: priced.then(|| random.between(0.0, 1e-5)),
-        price_output: (priced && random.chance(0.7)).then(|| random.between(0.0, 1e-4)),
-        price_request: (priced && random.chance(0.2)).then(|| random.between(0.0, 1e-3)),
+        prices: Prices {
+            input: priced.then(|| random.between(0.0, 1e-5)),
+            output: (priced && random.chance(0.7)).then(|| random.between(0.0, 1e-4)),
+            request: (priced && random.chance(0.2)).then(|| random.between(0.0, 1e-3)),
+            cached_input: (priced && random.chance(0.3)).then(|| random.between(0.0, 1e-6)),
+            ..Prices::default()
+        },
         // An output price without a length to expect is an unknown cost.
         expected_output_tokens: (priced || random.chance(0.7)).then(|| random.between(0.0, 500.0)),
         cost: random.chance(0.5).then(|| [random.between(0.0, 1e-3), random.between(0.0, 1e-6), 1e-4]),
@@ -204,7 +233,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         cleared: random.chance(0.8),
     });
     let specs: Vec<ModelSpec> = specs.collect();
-    let known_costs = specs.iter().all(|model| model.price_input.is_some() || model.cost.is_some());
+    let known_costs = specs.iter().all(|model| model.prices.is_any() || model.cost.is_some());
     let policy = match random.below(3) {
         0 => Policy::Constant { model: random.below(models) },
         1 if models > 1 => {
@@ -316,11 +345,16 @@ fn memory(random: &mut Random, name: &str, components: usize, tensors: &mut Vec<
 
 /// The encoder the package ships.
 pub fn shipped_encoder() -> &'static Encoder {
-    static ENCODER: LazyLock<Encoder> = LazyLock::new(|| {
+    shared_encoder()
+}
+
+/// The same, to be handed to a [`tiny_dancer::Handle`].
+pub fn shared_encoder() -> &'static Arc<Encoder> {
+    static ENCODER: LazyLock<Arc<Encoder>> = LazyLock::new(|| {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/tiny_dancer/data/encoder.safetensors");
         let bytes = std::fs::read(path).expect("written by recipes/convert_encoder.py");
-        Encoder::from_bytes(&bytes).expect("sound")
+        Arc::new(Encoder::from_bytes(&bytes).expect("sound"))
     });
     &ENCODER
 }

@@ -1,8 +1,9 @@
 //! Scorers of candidates: artifacts with random weights, to be loaded or spoilt.
 
 use serde_json::{Value, json};
-use tiny_dancer::artifact::{FORMAT, TensorData, write};
+use tiny_dancer::artifact::{FORMAT, TensorData};
 use tiny_dancer::candidates::{CandidateScorer, FEATURES, SPEC};
+use tiny_dancer::kinds::write;
 
 use super::cell::{Form, cell};
 use super::{Random, f32_tensor};

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import DataError, RequestError
-from tiny_dancer.routing.requests import chat_messages
+from tiny_dancer.routing.requests import as_engine
 from tiny_dancer.training.data import arrow
 
 if TYPE_CHECKING:
@@ -210,15 +211,7 @@ def _messages_problem(value: object) -> str:
     if not isinstance(value, list):
         return "not a list of messages"
     try:
-        messages = chat_messages(value)
+        _core.featurise([as_engine(value)])
     except RequestError as error:
-        return f"{error.field}: {error.value}"
-    return "" if any(content.strip() for _, content in messages) else "every message is empty"
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+        return "every message is empty" if error.field.endswith("text") else f"{error.field}: {error.value}"
+    return ""

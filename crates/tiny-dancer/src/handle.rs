@@ -1,0 +1,151 @@
+//! An artifact loaded once and asked by many: with its encoder and a pool of buffers, so that a binding converts and
+//! forwards.
+
+use std::ops::Range;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use crate::decision::Answer;
+use crate::encoder::Encoder;
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::request::Request;
+use crate::router::{Outlook, Router, Scratch};
+
+/// A router, its encoder and buffers. Share it between threads.
+#[derive(Debug)]
+pub struct Handle {
+    router: Router,
+    encoder: Option<Arc<Encoder>>,
+    pool: Mutex<Vec<Scratch>>,
+}
+
+impl Handle {
+    /// Loads an artifact and runs its self-checks; `changes` as [`Router::change_models`] takes them, or empty.
+    ///
+    /// # Errors
+    /// As [`Router::from_bytes`] and [`Router::change_models`].
+    pub fn new(artifact: &[u8], encoder: Option<Arc<Encoder>>, changes: &str) -> Result<Self> {
+        let mut router = Router::from_bytes(artifact, encoder.as_deref())?;
+        if !changes.is_empty() {
+            router.change_models(changes)?;
+        }
+        Ok(Self { router, encoder, pool: Mutex::default() })
+    }
+
+    /// The router.
+    #[must_use]
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Decides a request and hands the answer to `read`.
+    ///
+    /// # Errors
+    /// As [`Router::decide`].
+    pub fn decide<T>(
+        &self,
+        request: &Request,
+        options: &Options,
+        read: impl FnOnce(&Answer) -> T,
+    ) -> Result<T> {
+        self.with_scratch(|scratch| {
+            let decision = self.router.decide(request, self.encoder.as_deref(), options, scratch)?;
+            Ok(read(&Answer { decision, expect: &scratch.expect, header: self.router.header() }))
+        })
+    }
+
+    /// Decides a request given as JSON ([`Request::from_json`]) with options as JSON ([`Options::from_json`]); the
+    /// answer as JSON.
+    ///
+    /// # Errors
+    /// As [`Router::decide`].
+    pub fn decide_json(&self, request: &str, options: &str) -> Result<String> {
+        let options = Options::from_json(options)?;
+        self.decide(&Request::from_json(request)?, &options, |answer| answer.to_json())
+    }
+
+    /// Decides rows `0..rows` on all processors; `decide` decides one row in the buffers it is given, and `push` adds
+    /// the answer to its part of the result. Parts come in order of their rows.
+    ///
+    /// # Errors
+    /// That of the first row that has one, its field naming the row.
+    pub fn decide_rows<T: Default + Send>(
+        &self,
+        rows: usize,
+        options: &Options,
+        decide: impl Fn(usize, &Self, &Options, &mut Scratch) -> Result<crate::decision::Decision> + Sync,
+        push: impl Fn(&mut T, &Answer) + Sync,
+    ) -> Result<Vec<T>> {
+        in_chunks(rows, |range| {
+            self.with_scratch(|scratch| {
+                let mut part = T::default();
+                for row in range {
+                    let decision = decide(row, self, options, scratch).map_err(|error| in_row(error, row))?;
+                    let header = self.router.header();
+                    push(&mut part, &Answer { decision, expect: &scratch.expect, header });
+                }
+                Ok(part)
+            })
+        })
+    }
+
+    /// Decides a request in the buffers given: for [`Self::decide_rows`].
+    ///
+    /// # Errors
+    /// As [`Router::decide`].
+    pub fn decide_in(
+        &self,
+        request: &Request,
+        options: &Options,
+        scratch: &mut Scratch,
+    ) -> Result<crate::decision::Decision> {
+        self.router.decide(request, self.encoder.as_deref(), options, scratch)
+    }
+
+    /// What constraints leave where nothing can be expected of quality; see [`Router::outlook`].
+    ///
+    /// # Errors
+    /// As [`Router::outlook`].
+    pub fn outlook(&self, tokens: Option<u32>, at_most: u32, options: &Options) -> Result<Outlook> {
+        self.router.outlook(tokens, at_most, options)
+    }
+
+    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        let taken = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = taken.unwrap_or_default();
+        let result = work(&mut scratch);
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        result
+    }
+}
+
+/// The same error, naming the row of a batch it is about.
+#[must_use]
+pub fn in_row(mut error: Error, row: usize) -> Error {
+    error.field = format!("requests[{row}].{}", error.field);
+    error
+}
+
+/// Runs `work` over `0..rows` cut into one range a processor, and gives its results in order.
+///
+/// # Errors
+/// The first of the earliest range.
+///
+/// # Panics
+/// Where `work` does.
+pub fn in_chunks<T: Send>(rows: usize, work: impl Fn(Range<usize>) -> Result<T> + Sync) -> Result<Vec<T>> {
+    const SMALLEST: usize = 32;
+    /// Asked once: the answer reads files, which takes longer than a small batch.
+    static PROCESSORS: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let chunk = rows.div_ceil(*PROCESSORS).max(SMALLEST);
+    let ranges: Vec<Range<usize>> =
+        (0..rows).step_by(chunk).map(|start| start..(start + chunk).min(rows)).collect();
+    if ranges.len() <= 1 {
+        return ranges.into_iter().map(work).collect();
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = ranges.into_iter().map(|range| scope.spawn(|| work(range))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("the engine does not panic")).collect()
+    })
+}
