@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.gateway_upstream import Behaviour
 
@@ -101,11 +101,21 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize("value", ['"many"', "true", "-1", "1e3", "12345678901234567890", "{}"])
+def test_a_number_of_answers_that_is_none_is_the_upstream_s_to_judge(
+    gateway: Serving, cheap: Upstream, value: str
+) -> None:
+    body = f'{{"model":"small","messages":{MESSAGES},"n":{value}}}'.encode()
+    post(gateway, body)
+    same_but_model(body, cheap.arrived().body)
+
+
 @given(
     extra=st.dictionaries(st.text(max_size=12).filter(lambda name: name not in RESERVED), json_values, max_size=5),
     indent=st.sampled_from([None, 1]),
     ascii_only=st.booleans(),
 )
+@example(extra={"n": "many"}, indent=None, ascii_only=False)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_field_passes_untouched(
     gateway: Serving, cheap: Upstream, extra: dict[str, Any], indent: int | None, ascii_only: bool
