@@ -54,11 +54,11 @@ async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
         return [
             {
                 "router": name,
-                "policy": served.settings.policy,
-                "models": list(served.router.models),
-                "artifact_version": served.router.status().version,
+                "policy": variant.settings.policy,
+                "models": list(variant.router.models),
+                "artifact_version": variant.router.status().version,
             }
-            for name, served in serving.routers.items()
+            for name, variant in serving.variants().items()
         ]
     finally:
         serving.close()

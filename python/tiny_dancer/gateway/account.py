@@ -53,7 +53,7 @@ def settle_account(gateway: Gateway, exchange: Exchange) -> None:
         level=0 if decision is None else decision.level,
         confidence=None if decision is None else decision.confidence,
         scores=None if decision is None else decision.scores,
-        role="chat" if plan is None else plan.role,
+        role="chat" if plan is None else plan.asked.role,
         session=hash_query(session) if session else "",
         stream=incoming is not None and incoming.stream,
         attempts=done.calls,
@@ -68,6 +68,8 @@ def settle_account(gateway: Gateway, exchange: Exchange) -> None:
         error=exchange.error,
         query_hash=None if plan is None or not plan.said else hash_query(plan.said),
         query_text=plan.said if plan is not None and exchange.serving.config.log.prompts else None,
+        artifact_version="" if decision is None else decision.artifact_version,
+        variant="" if plan is None else plan.variant,
     )
     if exchange.status == 401:
         # Strangers are counted, but cannot fill the database.

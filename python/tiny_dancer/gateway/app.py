@@ -186,7 +186,7 @@ class Gateway:
     def status(self) -> GatewayStatus:
         """How it stands now."""
         serving = self.serving
-        routers = {name: each.router.status() for name, each in serving.routers.items()}
+        routers = {name: each.router.status() for name, each in serving.variants().items()}
         problems = [f"{name}: {found.reload_error}" for name, found in routers.items() if found.reload_error]
         if self._reload_error is not None:
             problems.append(self._reload_error)

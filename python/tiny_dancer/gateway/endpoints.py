@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from tiny_dancer.errors import StorageError, TinyDancerError
+from tiny_dancer.gateway.choose import following
 from tiny_dancer.gateway.deployments import ServedModel
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import read_body, read_headers, secret_of, send_json, with_limits
@@ -171,15 +172,17 @@ def _route(gateway: Gateway, caller: Caller, body: bytes, options: dict[bytes, b
         level=0 if decision is None else decision.level,
         confidence=None if decision is None else decision.confidence,
         scores=None if decision is None else decision.scores,
-        role=plan.role,
+        role=plan.asked.role,
         latency=time.perf_counter() - start,
         query_hash=hash_query(plan.said) if plan.said else None,
         query_text=plan.said if gateway.serving.config.log.prompts else None,
+        artifact_version="" if decision is None else decision.artifact_version,
+        variant=plan.variant,
     )
     gateway.accounting.put(record)
     found = _decided(plan)
     found["id"] = record.id if decision is None else decision.id
-    found["models"] = [chosen.name, *(each.name for each in plan.following(chosen))]
+    found["models"] = [chosen.name, *(each.name for each in following(plan))]
     return found
 
 
@@ -189,7 +192,7 @@ def _decided(plan: Plan) -> dict[str, Any]:
     found["object"] = "decision"
     found["model"] = plan.model.name
     found["routed_by"], found["reason"] = plan.routed_by, plan.reason
-    found["router"], found["role"] = plan.router or None, plan.role
+    found["router"], found["role"] = plan.router or None, plan.asked.role
     return found
 
 

@@ -159,7 +159,7 @@ class Exchange:
         incoming = self.incoming = parse(self.endpoint, body, options)
         plan = self.plan = core.chooser.plan(self.serving, incoming, self.caller)
         extra = [(name.decode(), headers[name].decode("latin-1")) for name in PASSED_ON if name in headers]
-        found, token = await core.proxy.send(plan, incoming, extra, self.attempts, self.trace)
+        found, token = await core.proxy.send(plan.models(), incoming, extra, self.attempts, self.trace)
         if type(found) is Whole:
             await self._answer_whole(found, plan)
         else:

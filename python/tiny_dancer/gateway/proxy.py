@@ -20,7 +20,8 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstreams.base import Answer, Events
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.choose import Plan
+    from collections.abc import Iterable
+
     from tiny_dancer.gateway.config import Retries
     from tiny_dancer.gateway.deployments import Route
     from tiny_dancer.gateway.requests import Incoming
@@ -83,7 +84,7 @@ class Proxy:
 
     async def send(
         self,
-        plan: Plan,
+        models: Iterable[ServedModel],
         incoming: Incoming,
         extra: Sequence[tuple[str, str]],
         done: Attempts,
@@ -92,7 +93,7 @@ class Proxy:
         """Gets an answer.
 
         Args:
-            plan: what to try.
+            models: to try, in order; at least one. The next is asked for where the one before has failed.
             incoming: the client's request.
             extra: headers of the client that go on.
             done: filled in.
@@ -107,7 +108,7 @@ class Proxy:
         self._budget.request()
         last: Failure | None = None
         too_small = 0  # the largest context window that was not enough
-        for model in plan.models():
+        for model in models:
             if last is not None:
                 if not last.elsewhere:
                     break

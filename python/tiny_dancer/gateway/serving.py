@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import ExitStack
 from difflib import get_close_matches
 from functools import partial
@@ -18,7 +19,7 @@ from tiny_dancer.routing.resilient import ResilientRouter
 from tiny_dancer.types import ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tiny_dancer.gateway.upstreams.base import Endpoint
@@ -28,6 +29,9 @@ POLICY_SCALE: Final[Mapping[str, float]] = {"cost": 2.0, "balanced": 1.0, "quali
 none."""
 
 WATCH_SECONDS: Final = 2.0
+
+DEFAULT_VARIANT: Final = "default"
+"""The only variant a router has so far: the configuration names one artifact for each."""
 
 
 class RouterTarget(Struct, frozen=True):
@@ -44,19 +48,25 @@ class RouterTarget(Struct, frozen=True):
     threshold: float | None = None
 
 
-class ServedRouter:
-    """A router of the configuration, loaded.
+class Variant:
+    """One of the artifacts that stand behind a router's name, loaded.
 
     Attributes:
-        name: in the configuration.
-        settings: of the configuration.
+        name: among the router's variants.
+        of: the router's name.
+        settings: of the router, in the configuration.
         router: decides.
+        weight: of its share of the requests, beside the other variants'.
     """
 
-    def __init__(self, name: str, settings: config.Router, router: ResilientRouter) -> None:
+    def __init__(
+        self, name: str, of: str, settings: config.Router, router: ResilientRouter, weight: float = 1.0
+    ) -> None:
         self.name = name
+        self.of = of
         self.settings = settings
         self.router = router
+        self.weight = weight
         self._named: tuple[str, ...] = ()
         self._usable: dict[tuple[Endpoint, str], tuple[str, ...]] = {}
 
@@ -72,7 +82,7 @@ class ServedRouter:
             self._usable[endpoint, role] = found
         return found
 
-    def options(self, policy: config.Policy | None, threshold: float | None) -> dict[str, Any]:
+    def options(self, policy: str | None, threshold: float | None) -> dict[str, Any]:
         """Options of :meth:`ResilientRouter.route` that a policy or threshold stands for."""
         if threshold is not None:
             return {"threshold": threshold}
@@ -89,6 +99,27 @@ class ServedRouter:
             return {"cost_weight": found["cost_weight"] * scale}
         # A constant policy has learned nothing that pays; without a weight of cost, only quality can be asked for.
         return {"cost_weight": 0.0} if scale == 0.0 else {}
+
+
+class ServedRouter:
+    """A router of the configuration: a name, and the variants that decide under it.
+
+    Attributes:
+        name: in the configuration.
+        settings: of the configuration.
+        variants: at least one.
+    """
+
+    def __init__(self, name: str, settings: config.Router, variants: Sequence[Variant]) -> None:
+        self.name = name
+        self.settings = settings
+        self.variants = variants
+        self._weights = [each.weight for each in variants]
+
+    def deciding(self) -> Variant:
+        """The variant that decides the next request, drawn by weight."""
+        variants = self.variants
+        return variants[0] if len(variants) == 1 else random.choices(variants, self._weights)[0]
 
 
 class Serving:
@@ -125,8 +156,9 @@ class Serving:
                     loaded = self._load(router, folder)
                     undo.callback(loaded.close)
                     loaded.watch(WATCH_SECONDS)
-                self.routers[name] = ServedRouter(name, router, loaded)
-                self._check_router(self.routers[name])
+                variant = Variant(DEFAULT_VARIANT, name, router, loaded)
+                self._check_variant(variant)
+                self.routers[name] = ServedRouter(name, router, [variant])
             undo.pop_all()
         self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
         self.names = self._names()
@@ -158,10 +190,18 @@ class Serving:
 
     def close(self, after: Serving | None = None) -> None:
         """Ends the threads of routers that the next configuration does not use."""
-        kept = set() if after is None else {id(each.router) for each in after.routers.values()}
-        for each in self.routers.values():
+        kept = set() if after is None else {id(each.router) for each in after.variants().values()}
+        for each in self.variants().values():
             if id(each.router) not in kept:
                 each.router.close()
+
+    def variants(self) -> dict[str, Variant]:
+        """Those of all its routers, by the router's name; with their own behind it where a router has several."""
+        return {
+            name if len(router.variants) == 1 else f"{name}/{variant.name}": variant
+            for name, router in self.routers.items()
+            for variant in router.variants
+        }
 
     async def disconnect(self) -> None:
         """Closes all connections to upstreams."""
@@ -203,11 +243,11 @@ class Serving:
             router = load(models=infos, default_model=default)
         return router
 
-    def _check_router(self, served: ServedRouter) -> None:
-        missing = [name for name in served.router.models if name not in self.models]
+    def _check_variant(self, variant: Variant) -> None:
+        missing = [name for name in variant.router.models if name not in self.models]
         if missing:
             raise ConfigError(
-                f"routers.{served.name}.models",
+                f"routers.{variant.of}.models",
                 ", ".join(missing),
                 f"map every model of the artifact to one of {', '.join(self.models)}",
             )
@@ -264,6 +304,6 @@ def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | No
         return None
     if before.config.default_model != settings.default_model:
         return None
-    found = before.routers[name].router
+    found = before.routers[name].variants[0].router
     same = all(before.config.models.get(each) == settings.models.get(each) for each in found.models)
     return found if same else None

@@ -10,7 +10,6 @@ import msgspec
 from tests.unit.gateway.clients.raw_server import PATIENCE, RawServer, Wire, chunk, serving
 
 from tiny_dancer.gateway import config
-from tiny_dancer.gateway.choose import Plan
 from tiny_dancer.gateway.clients.base import CallError
 from tiny_dancer.gateway.clients.connect import connect
 from tiny_dancer.gateway.deployments import Deployment, ServedModel, UpstreamServer
@@ -124,9 +123,8 @@ class World:
     async def send(
         self, *models: ServedModel, done: Attempts | None = None, request: Incoming | None = None
     ) -> Whole | Streaming:
-        plan = Plan(models[0], lambda _: list(models[1:]), "chat", models[0])
         done = done or Attempts()
-        found, token = await self.proxy.send(plan, request or self.incoming, (), done, None)
+        found, token = await self.proxy.send(models, request or self.incoming, (), done, None)
         if type(found) is Streaming:
             assert done.deployment is not None
             category = None

@@ -240,7 +240,7 @@ def test_embeddings_are_not_routed(pair: Serving) -> None:
     assert refused(pair, endpoint="embeddings", model="auto").code == "not_routable"
     assert refused(pair, endpoint="embeddings", model="router-my").code == "not_routable"
     found = plan(pair, endpoint="embeddings", model="small")
-    assert (found.model.name, found.role) == ("small", "embed")
+    assert (found.model.name, found.asked.role) == ("small", "embed")
     assert refused(pair, endpoint="embeddings", model="claude").code == "unsupported_endpoint"
     serving = opened(roles={"embed": {"model": "small"}})
     found = plan(serving, endpoint="embeddings", model="auto")
@@ -274,7 +274,7 @@ def test_roles_have_their_own_defaults_and_models() -> None:
 
     def first(role: str, text: str = EASY, **more: Any) -> tuple[str, str]:
         found = plan(serving, text, td={"role": role}, **more)
-        assert found.role == role
+        assert found.asked.role == role
         return found.model.name, found.routed_by
 
     assert first("edit") == ("large", "default")

@@ -216,8 +216,9 @@ def test_the_output_of_a_call_alone_is_served(pair: Serving) -> None:
 
 
 def failed(serving: Serving, router: ResilientRouter) -> Serving:
-    serving.routers["default"].router.close()
-    serving.routers["default"].router = router
+    (variant,) = serving.routers["default"].variants
+    variant.router.close()
+    variant.router = router
     return serving
 
 

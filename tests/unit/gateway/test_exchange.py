@@ -279,7 +279,7 @@ def test_what_a_client_may_tell_an_upstream_beside_its_body(upstream: Upstream, 
 
 def test_a_router_that_failed_is_said_and_recorded(upstream: Upstream, tmp_path: Path) -> None:
     async def test(gateway: InProcess) -> None:
-        breaker = gateway.gateway.serving.routers["default"].router._breaker
+        breaker = gateway.gateway.serving.routers["default"].variants[0].router._breaker
         for _ in range(5):
             token = breaker.admit()
             assert token is not None

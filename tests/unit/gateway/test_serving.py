@@ -71,7 +71,7 @@ def test_what_did_not_change_is_kept(before: Serving, watchers: Watchers) -> Non
         assert after.servers[name] is before.servers[name]
     for name in MODELS:
         assert only(after, name) is only(before, name)
-    assert after.routers["default"].router is before.routers["default"].router
+    assert after.routers["default"].variants[0].router is before.routers["default"].variants[0].router
     assert watchers() == old
     before.close(after)
     assert {each for each in old if each.is_alive()} == old, "it is still in use"
@@ -87,7 +87,7 @@ def test_an_upstream_that_changed_is_new_with_its_deployments(before: Serving) -
     assert after.servers["there"] is not before.servers["there"]
     assert only(after, "large") is not only(before, "large")
     assert only(after, "large").server is after.servers["there"]
-    assert after.routers["default"].router is before.routers["default"].router
+    assert after.routers["default"].variants[0].router is before.routers["default"].variants[0].router
 
 
 def test_a_breaker_remembers_over_a_reload_that_does_not_touch_it(before: Serving) -> None:
@@ -127,7 +127,7 @@ def test_a_router_is_new_where_it_would_decide_otherwise(
 ) -> None:
     old = watchers()
     after = Serving(changed(**more), Path(), before)
-    assert after.routers["default"].router is not before.routers["default"].router
+    assert after.routers["default"].variants[0].router is not before.routers["default"].variants[0].router
     before.close(after)
     ended(old)
     assert len(watchers()) == 1
@@ -153,14 +153,14 @@ def test_an_upstream_of_another_kind_changes_what_a_kept_router_may_choose(befor
     assert len(list(both.models())) == 2
     upstreams = {**UPSTREAMS, "there": {"base_url": URL, "kind": "anthropic", "api_key": "k"}}
     after = Serving(changed(upstreams=upstreams), Path(), before)
-    assert after.routers["default"].router is before.routers["default"].router
+    assert after.routers["default"].variants[0].router is before.routers["default"].variants[0].router
     assert [each.name for each in plan(after, HARD, endpoint="completions").models()] == ["small"]
 
 
 def test_the_default_model_answers_where_routing_fails() -> None:
     for name in MODELS:
         found = Serving(changed(default_model=name), Path())
-        breaker = found.routers["default"].router._breaker
+        breaker = found.routers["default"].variants[0].router._breaker
         for _ in range(5):
             token = breaker.admit()
             assert token is not None
