@@ -185,6 +185,8 @@ def test_headers_of_limits_and_ids_come_back(gateway: Serving, cheap: Upstream) 
         "retry-after-ms": "20",
         "set-cookie": "session=1",
         "server": "secret-engine",
+        "x-td-model": "forged",
+        "x-td-cost": "0",
     }
     cheap.script(Behaviour(headers=said | {"x-request-id": "req_upstream"}))
     headers = gateway.chat().headers
@@ -193,6 +195,8 @@ def test_headers_of_limits_and_ids_come_back(gateway: Serving, cheap: Upstream) 
     assert "req_upstream" in {value for name, value in headers.items() if "request-id" in name}
     assert "set-cookie" not in headers
     assert headers.get("server") != "secret-engine"
+    assert headers.get_list("x-td-model") == ["small"]
+    assert "0" not in headers.get_list("x-td-cost")
 
 
 def test_keys_and_cookies_of_the_client_stay_here(gateway: Serving, cheap: Upstream) -> None:

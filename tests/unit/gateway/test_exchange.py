@@ -216,6 +216,27 @@ def test_a_stream_that_is_ended_by_a_shutdown_says_so(upstream: Upstream, tmp_pa
     run(tmp_path, test, configured(upstream.url))
 
 
+@pytest.mark.parametrize("last", [b"\n\n", b""])
+def test_a_stream_that_ends_unfinished_is_cut_in_words(upstream: Upstream, tmp_path: Path, last: bytes) -> None:
+    """The server ends its answer in good order, and has not said that it is done."""
+    event = b'data: {"id":"c","choices":[{"delta":{"content":"Hel"}}]}'
+
+    async def test(gateway: InProcess) -> None:
+        upstream.script(Behaviour(body=event + b"\n\n" + event + last, content_type="text/event-stream"))
+        answer = await gateway.chat(EASY, model="small", stream=True)
+        assert answer.status == 200
+        assert answer.body.count(b"Hel") == 2
+        *_, error = answer.body.rstrip().split(b"data: ")
+        assert json.loads(error)["error"]["code"] == "stream_cut"
+        assert b"[DONE]" not in answer.body
+        (record,) = gateway.records()
+        assert (record.status, record.error, record.model) == (200, "stream_cut", "small")
+        (deployment,) = gateway.gateway.services.serving.models["small"].deployments
+        assert deployment.breaker.status().failures == {Category.UPSTREAM: 1}
+
+    run(tmp_path, test, configured(upstream.url))
+
+
 def test_a_request_ends_by_the_configuration_it_began_with(upstream: Upstream, tmp_path: Path) -> None:
     async def test(gateway: InProcess) -> None:
         upstream.script(Behaviour(free=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -297,3 +298,10 @@ def test_hours_without_storage_do_not_fill_memory(clock: Clock) -> None:
     # Ten seconds, four entries in each; not one for all, which would never be old enough to be forgotten.
     assert 35 <= len(caller._charges) <= 41
     assert caller._spent_day == 5000.0
+
+
+def test_half_a_digest_finds_a_key_and_opens_nothing(clock: Clock) -> None:
+    ada = make_key("ada", now=NOON)
+    near = replace(ada.key, secret_hash=ada.key.secret_hash[:32] + "0" * 32)
+    access = opened(MemoryStorage(), clock, NewKey(near, ada.secret))
+    assert refused(lambda: access.admit(ada.secret)).code == "invalid_api_key"

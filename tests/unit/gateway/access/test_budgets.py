@@ -154,5 +154,23 @@ def test_what_waits_to_be_written_stays_counted_and_then_counts_once() -> None:
         access.admit(ada.secret)
 
 
+def test_charges_a_moment_apart_belong_to_two_days_where_midnight_is_between() -> None:
+    midnight = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    clock, storage = Clock(midnight - 0.1), MemoryStorage()
+    ada = make_key("ada", daily_budget=2.0, now=NOON)
+    storage.insert_api_key(ada.key)
+    access = Access(storage, required=True, flush=lambda _: False, clock=clock, monotonic=clock.monotonic)
+    access.refresh()
+    caller = access.admit(ada.secret)
+    caller.charge(1, 1.5)
+    clock.now = midnight + 0.1
+    caller.charge(1, 1.5)
+    access.refresh()
+    access.admit(ada.secret).charge(1, 0.5)
+    access.refresh()
+    with pytest.raises(GatewayError, match="2 of 2 USD"):
+        access.admit(ada.secret)
+
+
 Money.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 test_money = Money.TestCase

@@ -177,6 +177,29 @@ def test_a_write_that_failed_is_tried_again_in_order() -> None:
     accounting.close()
 
 
+def test_what_failed_comes_before_what_came_meanwhile_and_in_its_own_order() -> None:
+    """Storage sorts by time when it is read: here it is written that counts."""
+
+    class Ordered(Failing):
+        def __init__(self) -> None:
+            super().__init__(1)
+            self.written: list[str] = []
+
+        def record_requests(self, records: Sequence[RequestRecord]) -> None:
+            super().record_requests(records)
+            self.written += [each.id for each in records]
+
+    storage = Ordered()
+    accounting = Accounting(storage)
+    for each in records(100):
+        accounting.put(each)
+    assert storage.tried.acquire(timeout=LONG)
+    for each in records(100, "later "):
+        accounting.put(each)
+    assert accounting.close(LONG)
+    assert storage.written == [*(f"{n}" for n in range(100)), *(f"later {n}" for n in range(100))]
+
+
 def test_a_storage_that_fails_for_good_is_said_and_counted() -> None:
     storage = Failing(float("inf"))
     accounting = Accounting(storage, capacity=10)

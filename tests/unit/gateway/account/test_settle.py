@@ -141,6 +141,20 @@ def test_a_fallback_is_charged_at_the_price_of_who_served(upstream: Upstream, tm
     run(tmp_path, test, configured(upstream.url))
 
 
+def test_a_named_model_that_fell_back_is_compared_with_nobody(upstream: Upstream, tmp_path: Path) -> None:
+    """Nothing was routed: what the fallback cost is neither saved nor lost."""
+
+    async def test(gateway: InProcess) -> None:
+        for first, then, served in (("small", "large", DEAR), ("large", "small", CHEAP)):
+            upstream.script(Behaviour(status=500), USED)
+            await gateway.chat(HARD, model=first, models=[then])
+            record = gateway.records()[-1]
+            assert (record.model, record.fallbacks) == (then, 1)
+            assert record.cost == record.baseline_cost == pytest.approx(price(served))
+
+    run(tmp_path, test, configured(upstream.url))
+
+
 def test_without_prices_tokens_are_counted_all_the_same(upstream: Upstream, tmp_path: Path) -> None:
     async def test(gateway: InProcess) -> None:
         upstream.script(USED, Behaviour(usage=False))
@@ -282,6 +296,19 @@ def test_texts_are_kept_only_where_configured(upstream: Upstream, tmp_path: Path
     content = b"".join(each.read_bytes() for each in tmp_path.iterdir() if each.is_file())
     assert (secret.encode() in content) == kept
     assert b"session of" not in content
+
+
+def test_a_prompt_nobody_counted_is_no_larger_than_its_model_s_window(upstream: Upstream, tmp_path: Path) -> None:
+    async def test(gateway: InProcess) -> None:
+        upstream.usual = Behaviour(usage=False)
+        await gateway.chat("x" * 40_000, model="small")
+        await gateway.chat("x" * 1_200_000, model="large")
+        small, large = gateway.records()
+        assert small.input_tokens == 300
+        assert large.input_tokens == 128_000
+
+    models = {"small": model(**CHEAP, context_window=300), "large": model(**DEAR)}
+    run(tmp_path, test, configured(upstream.url, models=models))
 
 
 def test_strangers_are_counted_but_not_stored(upstream: Upstream, tmp_path: Path) -> None:

@@ -93,6 +93,14 @@ def test_what_models_leave_out_is_filled_in(path: Path) -> None:
     assert found.upstreams == before.upstreams
 
 
+def test_a_price_of_nothing_is_a_price_and_half_a_token_is_no_window(path: Path) -> None:
+    free = {"input_cost_per_token": 0, "output_cost_per_token": 0.0, "max_input_tokens": 0.5}
+    path.write_text(json.dumps({"bird": free}))
+    found = prices.fill(parse(CONFIG, GatewayConfig, ""), path)
+    assert summary(found.models["bird"]) == (0.0, 0.0, None, None, None)
+    assert "bird" not in prices.unpriced(found)
+
+
 def test_the_map_lies_beside_the_configuration(path: Path) -> None:
     config = path.with_name("gateway.yaml")
     config.write_text(CONFIG + "prices: map.json\n")

@@ -180,3 +180,8 @@ def test_cached_tokens_cost_what_they_cost(prompt: int, output: int, cached: int
 def test_without_prices_nothing_is_known() -> None:
     assert model([deployment()]).cost(Usage(1, 1, 1)) is None
     assert model([deployment()]).cached_discount() == 0.0
+
+
+def test_a_probe_may_take_as_long_as_a_request() -> None:
+    only = deployment(server(timeouts=config.Timeouts(total=1234.0)))
+    assert only.breaker._probe_timeout == 1234.0

@@ -12,7 +12,7 @@ from tests.unit.gateway.upstream.proxies import CONTENT, OUTCOMES, World, calls,
 
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.upstream.proxy import Attempts, Streaming
+from tiny_dancer.gateway.upstream.proxy import Attempts, Streaming, forwarded
 from tiny_dancer.resilience import State
 
 AGAIN = (
@@ -297,3 +297,13 @@ def test_whatever_happens_nothing_is_held_afterwards(steps: list[tuple[list[str]
             assert world.held() == {}
 
     run(use, "a", "b")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-td-model", "x-td-decision", "x-td-reason", "x-td-routed-by", "x-td-cost", "x-td-level", "x-td-fallbacks",
+     "x-should-retry", "x-accel-buffering", "set-cookie", "server", "www-authenticate", "connection",
+     "content-length", "transfer-encoding", "content-encoding", "location", "cache-control", "content-type"],
+)  # fmt: skip
+def test_an_upstream_does_not_speak_in_the_gateway_s_name(name: str) -> None:
+    assert forwarded([(name, "forged"), ("x-request-id", "theirs")]) == [(b"x-request-id", b"theirs")]

@@ -146,6 +146,32 @@ def test_an_idle_connection_that_says_something_is_closed(http1: Client, unasked
     http1.try_with(script, use)
 
 
+OTHER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
+
+
+@pytest.mark.parametrize("behind", [OTHER, OTHER[:20], b"x", b"0\r\n\r\n", OTHER * 3])
+@pytest.mark.parametrize("answer", [OK, CHUNKED + chunk(b"ok") + b"0\r\n\r\n"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_stands_behind_an_answer_is_no_answer_to_the_next_request(
+    http1: Client, behind: bytes, answer: bytes, whole: bool
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        if wire.number > 1:
+            await wire.send(OK)
+            return
+        await wire.send(answer + behind)
+        assert await wire.reader.read() == b"", "another request came"
+
+    async def use(server: RawServer, caller: Caller) -> None:
+        call = caller.whole if whole else caller.streamed
+        assert (await call())[2] == b"ok"
+        assert (await call())[2] == b"ok"
+        assert len(server.wires) == 2
+
+    http1.try_with(script, use)
+
+
 @pytest.mark.parametrize("why", ["nobody trusts its signer", "another name"])
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
 def test_tls_to_the_wrong_server_is_a_failure_to_connect(
