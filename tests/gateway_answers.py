@@ -115,6 +115,12 @@ def _chat_usage(said: Said) -> dict[str, Any]:
     }
 
 
+def _choices(said: Said) -> int:
+    """How many answers are asked for; 1 where that is no number a provider would take."""
+    asked = said.request.get("n")
+    return asked if type(asked) is int and 1 <= asked <= 128 else 1
+
+
 def _calls(said: Said) -> list[dict[str, Any]]:
     assert said.how.tool is not None
     name, arguments = said.how.tool
@@ -133,8 +139,7 @@ def chat(said: Said) -> bytes:
         "created": CREATED,
         "model": said.model,
         "choices": [
-            {"index": index, "message": message, "finish_reason": finish}
-            for index in range(said.request.get("n") or 1)
+            {"index": index, "message": message, "finish_reason": finish} for index in range(_choices(said))
         ],
     }
     return encoded({**answer, "usage": _chat_usage(said)} if said.how.usage else answer)

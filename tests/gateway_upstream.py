@@ -47,7 +47,8 @@ class Received:
         sent: events of the answer given to the transport.
         written: bytes of the answer given to the transport.
         blocked: the client does not read: writing waits.
-        finished: the whole answer was given to the transport.
+        finished: the whole answer was given to the transport. Set by the server's thread, perhaps a moment after
+            the client has read the end: to be waited for.
         gone: the client's connection ended before that.
     """
 
@@ -146,8 +147,15 @@ class _Connection(asyncio.Protocol):
         self.waiting.append(received)
         if self.task is None or self.task.done():
             self.task = asyncio.get_running_loop().create_task(self.answer())
+            self.task.add_done_callback(self.answered)
 
     # The answer.
+
+    def answered(self, task: asyncio.Task[None]) -> None:
+        """A mistake in this stand-in ends the connection: who waits for an answer is told at once."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.upstream.broken.append(repr(error))
+            self.transport.abort()
 
     async def answer(self) -> None:
         while self.waiting:
@@ -250,7 +258,7 @@ class Upstream:
         name: what ``behaviour`` in a request calls it.
         usual: what it does where nothing else is said; a function decides per request.
         received: every request, in the order of arrival.
-        broken: bytes that were no HTTP.
+        broken: bytes that were no HTTP, and what this stand-in could not answer.
         connections: accepted so far.
     """
 

@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import write
-from tiny_dancer.gateway.accounting import ENOUGH, PATIENCE, Accounting
+from tiny_dancer.gateway.account.background import ENOUGH, PATIENCE, Accounting
 from tiny_dancer.storage import MemoryStorage, SqliteStorage
 from tiny_dancer.types import RequestRecord
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.commands import done, execute, fails
 
-from tiny_dancer.gateway.access import Access
+from tiny_dancer.gateway.access.admission import Access
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.storage import SqliteStorage
 from tiny_dancer.types import RequestRecord

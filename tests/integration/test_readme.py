@@ -14,7 +14,7 @@ import pytest
 from tests.commands import EXECUTABLE
 from tests.integration.gateway.serving import Serving
 
-from tiny_dancer.gateway.demo import demo_config, stand_ins
+from tiny_dancer.gateway.operate.demo import demo_config, stand_ins
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -50,7 +50,7 @@ def test_the_gateway_is_tried_as_it_says(tmp_path: Path, monkeypatch: pytest.Mon
                 compile(client.replace("http://127.0.0.1:8000/v1", demo.url), "README.md, gateway", "exec"), asked
             )
             assert asked["answer"].model.startswith("demo-")
-            demo.gateway.accounting.flush(30)
+            demo.gateway.services.accounting.flush(30)
             assert "over 21 requests" in shell(savings)
 
 

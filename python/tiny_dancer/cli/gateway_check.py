@@ -14,8 +14,8 @@ from tiny_dancer.cli.output import console, print_json, say, warn
 from tiny_dancer.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.config import GatewayConfig
-    from tiny_dancer.gateway.probes import Probe
+    from tiny_dancer.gateway.configuration.settings import GatewayConfig
+    from tiny_dancer.gateway.operate.probes import Probe
 
 HELP = """Check a gateway's configuration, and try each of its upstreams. Exit code 1 where one cannot be used.
 
@@ -27,11 +27,11 @@ def check(
     no_upstreams: Annotated[bool, typer.Option("--no-upstreams", help="Connect to nothing.")] = False,
     json: Json = False,
 ) -> None:
-    from tiny_dancer.gateway.config_check import load_gateway
+    from tiny_dancer.gateway.configuration.check import load_gateway
 
     found = load_gateway(config)
     try:
-        from tiny_dancer.gateway.probes import probe
+        from tiny_dancer.gateway.operate.probes import probe
     except ModuleNotFoundError as missing:
         remedy = "pip install 'tiny-dancer[gateway]'"
         raise MissingExtraError(missing.name or "gateway", "not installed", remedy) from missing
@@ -47,18 +47,18 @@ def check(
 
 async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
     """Loads the routers as the gateway would, with their artifacts' own checks."""
-    from tiny_dancer.gateway.serving import Serving
+    from tiny_dancer.gateway.choosing.serving import Serving
 
     serving = Serving(config, folder)
     try:
         return [
             {
                 "router": name,
-                "policy": served.settings.policy,
-                "models": list(served.router.models),
-                "artifact_version": served.router.status().version,
+                "policy": variant.settings.policy,
+                "models": list(variant.router.models),
+                "artifact_version": variant.router.status().version,
             }
-            for name, served in serving.routers.items()
+            for name, variant in serving.variants().items()
         ]
     finally:
         serving.close()
@@ -98,7 +98,7 @@ def _show(path: Path, config: GatewayConfig, routers: list[dict[str, Any]], prob
     for each in routers:
         version = f"version {each['artifact_version']}" if each["artifact_version"] else ""
         say(f"router {each['router']}: {', '.join(each['models'])}; policy {each['policy']}; {version}")
-    from tiny_dancer.gateway.prices import unpriced
+    from tiny_dancer.gateway.configuration.prices import unpriced
 
     if without := unpriced(config):
         warn(f"warning: no price for {', '.join(without)}: cost and savings of their requests stay unknown")

@@ -18,7 +18,7 @@ Example: tiny-dancer gateway init --out gateway.yaml"""
 
 def init(out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("gateway.yaml")) -> None:
     check_target(out)
-    template = files("tiny_dancer.gateway").joinpath("gateway.yaml").read_bytes()
+    template = files("tiny_dancer.gateway.configuration").joinpath("gateway.yaml").read_bytes()
     try:
         with out.open("xb") as file:
             file.write(template)

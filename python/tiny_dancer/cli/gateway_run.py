@@ -30,8 +30,8 @@ def run(
 ) -> None:
     if context.invoked_subcommand is not None:
         return
-    from tiny_dancer.gateway.config_check import load_gateway
-    from tiny_dancer.gateway.server import serve
+    from tiny_dancer.gateway.configuration.check import load_gateway
+    from tiny_dancer.gateway.operate.run import serve
 
     if demo:
         _demo()
@@ -42,8 +42,8 @@ def run(
 
 
 def _demo() -> None:
-    from tiny_dancer.gateway.demo import demo_config, free_port, instructions, stand_ins
-    from tiny_dancer.gateway.server import serve
+    from tiny_dancer.gateway.operate.demo import demo_config, free_port, instructions, stand_ins
+    from tiny_dancer.gateway.operate.run import serve
 
     with stand_ins() as (small, large):
         ports = (f"127.0.0.1:{free_port(port)}" for port in (8000, 8001))

@@ -35,7 +35,7 @@ def create(
     ] = None,
     json: Json = False,
 ) -> None:
-    from tiny_dancer.gateway.keys import expiry, make_key
+    from tiny_dancer.gateway.access.keys import expiry, make_key
     from tiny_dancer.storage import SqliteStorage
 
     now = time.time()

@@ -19,7 +19,7 @@ DEFAULT = Path("gateway.db")
 
 def described(key: ApiKey) -> dict[str, Any]:
     """What may be shown of a key: everything but the hash."""
-    from tiny_dancer.gateway.keys import state_of, written
+    from tiny_dancer.gateway.access.keys import state_of, written
 
     def moment(seconds: float | None) -> str | None:
         return None if seconds is None else written(seconds)

@@ -22,7 +22,7 @@ Example: tiny-dancer keys list --database gateway.db --json"""
 
 
 def list_keys(database: Database = DEFAULT, json: Json = False) -> None:
-    from tiny_dancer.gateway.keys import day_start, month_start
+    from tiny_dancer.gateway.access.keys import day_start, month_start
     from tiny_dancer.storage import SqliteStorage
 
     now = time.time()

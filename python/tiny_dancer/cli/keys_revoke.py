@@ -21,7 +21,7 @@ def revoke(
     key: Annotated[str, typer.Argument(help="Id of the key, or its name where only one has it.")],
     database: Database = DEFAULT,
 ) -> None:
-    from tiny_dancer.gateway.keys import find_key, written
+    from tiny_dancer.gateway.access.keys import find_key, written
     from tiny_dancer.storage import SqliteStorage
 
     with SqliteStorage(database, create=False, mirror=False) as storage:

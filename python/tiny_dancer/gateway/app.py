@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import endpoints
-from tiny_dancer.gateway.access import Access
-from tiny_dancer.gateway.accounting import Accounting
-from tiny_dancer.gateway.choose import Chooser
-from tiny_dancer.gateway.derived import keys_required, limits_path
+from tiny_dancer.gateway.access.admission import Access
+from tiny_dancer.gateway.access.shared_limits import SharedLimits
+from tiny_dancer.gateway.account.background import Accounting
+from tiny_dancer.gateway.choosing.plan import Chooser
+from tiny_dancer.gateway.choosing.serving import Serving
+from tiny_dancer.gateway.choosing.sessions import SessionTable
+from tiny_dancer.gateway.configuration.settings import keys_required, limits_path
 from tiny_dancer.gateway.exchange import INSTANT, Exchange
-from tiny_dancer.gateway.proxy import Proxy
-from tiny_dancer.gateway.serving import Serving
-from tiny_dancer.gateway.sessions import SessionTable
-from tiny_dancer.gateway.shared_limits import SharedLimits
+from tiny_dancer.gateway.services import Services
 from tiny_dancer.gateway.status import GatewayStatus
+from tiny_dancer.gateway.upstream.proxy import Proxy
 from tiny_dancer.observability.logs import RequestLog
 from tiny_dancer.observability.metrics import Metrics, Names
 from tiny_dancer.observability.traces import Tracer
@@ -29,8 +30,8 @@ from tiny_dancer.storage import SqliteStorage
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from tiny_dancer.gateway.config import GatewayConfig
-    from tiny_dancer.gateway.upstreams.base import Endpoint
+    from tiny_dancer.gateway.configuration.settings import GatewayConfig
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
 
 _MODEL_CALLS: Final[dict[str, Endpoint]] = {
     "/v1/chat/completions": "chat.completions",
@@ -50,15 +51,7 @@ class Gateway:
     Everything but :meth:`reload` and :meth:`status` belongs to the event loop's thread.
 
     Attributes:
-        serving: the configuration in force.
-        access: who may call.
-        chooser: decides.
-        proxy: calls upstreams.
-        accounting: takes the records.
-        metrics: counts them.
-        tracer: None where traces are not configured.
-        in_flight: requests to models under way.
-        unwatched: those just begun, the oldest first; nobody looks yet whether their clients are still there.
+        services: what serves requests; replaced piece by piece by a reload.
         loop: the event loop, once started.
     """
 
@@ -68,30 +61,32 @@ class Gateway:
         """Opens storage, loads artifacts; connects to nobody yet.
 
         Args:
-            config: checked, see :mod:`tiny_dancer.gateway.config_check`.
+            config: checked, see :mod:`tiny_dancer.gateway.configuration.check`.
             folder: where relative paths of the configuration start.
 
         Raises:
             ConfigError, ArtifactError, RegistryError, StorageError, MissingExtraError: it cannot serve.
         """
         self._folder = folder
-        self.serving = Serving(config, folder)
-        self.storage = SqliteStorage(folder / config.storage)
-        self.metrics = Metrics(_names(config))
-        self._log = RequestLog(config.log.requests, folder=folder, on_loss=self.metrics.count_lost_lines)
-        self.tracer: Tracer | None = None
-        if config.telemetry.otlp_endpoint is not None:
-            telemetry = config.telemetry
-            self.tracer = Tracer(config.telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample)
-        self.accounting = Accounting(self.storage, (self.metrics.observe, self._log.write))
+        serving = Serving(config, folder)
+        storage = SqliteStorage(folder / config.storage)
+        metrics = Metrics(_names(config))
+        self._log = RequestLog(config.log.requests, folder=folder, on_loss=metrics.count_lost_lines)
+        telemetry, tracer = config.telemetry, None
+        if telemetry.otlp_endpoint is not None:
+            tracer = Tracer(telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample)
+        accounting = Accounting(storage, (metrics.observe, self._log.write))
         self._shared = SharedLimits(limits_path(config, folder)) if config.workers > 1 else None
-        self.access = Access(
-            self.storage, required=keys_required(config), shared=self._shared, flush=self.accounting.flush
+        self.services = Services(
+            serving=serving,
+            storage=storage,
+            access=Access(storage, required=keys_required(config), shared=self._shared, flush=accounting.flush),
+            chooser=Chooser(SessionTable(config.sessions)),
+            proxy=Proxy(config.retries),
+            accounting=accounting,
+            metrics=metrics,
+            tracer=tracer,
         )
-        self.chooser = Chooser(SessionTable(config.sessions))
-        self.proxy = Proxy(config.retries)
-        self.in_flight = 0
-        self.unwatched: dict[Exchange, None] = {}
         self._looking: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -108,17 +103,17 @@ class Gateway:
         if scope["type"] == "http":
             endpoint = _MODEL_CALLS.get(scope["path"])
             if endpoint is not None and scope["method"] == "POST":
-                await Exchange(self, endpoint, receive, send).run(scope)
+                await Exchange(self.services, endpoint, receive, send).run(scope)
             else:
-                await endpoints.serve(self, scope, receive, send)
+                await endpoints.serve(self.services, scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
     async def start(self) -> None:
         """Reads the keys and begins to serve, in the running loop."""
         self.loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self.access.refresh)
-        self._reading_keys = self.loop.create_task(self.access.run())
+        await asyncio.to_thread(self.services.access.refresh)
+        self._reading_keys = self.loop.create_task(self.services.access.run())
         self._look()
 
     async def close(self) -> None:
@@ -129,15 +124,15 @@ class Gateway:
             self._reading_keys.cancel()
             with suppress(asyncio.CancelledError):
                 await self._reading_keys
-        await asyncio.to_thread(self.accounting.close)
-        if self.tracer is not None:
-            await asyncio.to_thread(self.tracer.shutdown)
-        self.serving.close()
-        await self.serving.disconnect()
+        await asyncio.to_thread(self.services.accounting.close)
+        if self.services.tracer is not None:
+            await asyncio.to_thread(self.services.tracer.shutdown)
+        self.services.serving.close()
+        await self.services.serving.disconnect()
         self._log.close()
         if self._shared is not None:
             self._shared.close()
-        await asyncio.to_thread(self.storage.close)
+        await asyncio.to_thread(self.services.storage.close)
 
     def drain(self) -> None:
         """Says in :meth:`status` that it wants no more requests; those that come are served."""
@@ -151,7 +146,7 @@ class Gateway:
                 ``log``, ``telemetry``), or cannot serve. The old one goes on serving, and :meth:`status` says why.
             ArtifactError, RegistryError: an artifact cannot be loaded; likewise.
         """
-        before = self.serving
+        before = self.services.serving
         try:
             for name in _FIXED:
                 if getattr(config, name) != getattr(before.config, name):
@@ -163,13 +158,13 @@ class Gateway:
             self._reload_error = str(error)
             raise
         self._reload_error = None
-        self.metrics.know(_names(config))
+        self.services.metrics.know(_names(config))
         if config.retries != before.config.retries:
-            self.proxy = Proxy(config.retries)
+            self.services.proxy = Proxy(config.retries)
         if config.sessions != before.config.sessions:
-            self.chooser = Chooser(SessionTable(config.sessions))
-        self.access.required = keys_required(config)
-        self.serving = serving
+            self.services.chooser = Chooser(SessionTable(config.sessions))
+        self.services.access.required = keys_required(config)
+        self.services.serving = serving
         before.close(serving)
         kept = {id(server) for server in serving.servers.values()}
         for server in before.servers.values():
@@ -185,13 +180,13 @@ class Gateway:
 
     def status(self) -> GatewayStatus:
         """How it stands now."""
-        serving = self.serving
-        routers = {name: each.router.status() for name, each in serving.routers.items()}
+        serving = self.services.serving
+        routers = {name: each.router.status() for name, each in serving.variants().items()}
         problems = [f"{name}: {found.reload_error}" for name, found in routers.items() if found.reload_error]
         if self._reload_error is not None:
             problems.append(self._reload_error)
-        failed = self.accounting.last_error
-        storage_error = self.access.last_error if failed is None else str(failed)
+        failed = self.services.accounting.last_error
+        storage_error = self.services.access.last_error if failed is None else str(failed)
         reasons = ["draining"] if self._draining else []
         if storage_error is not None:
             reasons.append(f"storage: {storage_error}")
@@ -204,11 +199,11 @@ class Gateway:
             artifacts={name: found.version for name, found in routers.items()},
             reload_error="; ".join(problems) or None,
             storage_error=storage_error,
-            dropped=self.accounting.dropped,
-            queued=self.accounting.queued,
+            dropped=self.services.accounting.dropped,
+            queued=self.services.accounting.queued,
             deployments=deployments,
-            last_decision=self.chooser.last_decision,
-            in_flight=self.in_flight,
+            last_decision=self.services.chooser.last_decision,
+            in_flight=self.services.in_flight,
             memory_bytes=resident_bytes(),
             draining=self._draining,
         )
@@ -216,11 +211,11 @@ class Gateway:
     def _look(self) -> None:
         """Has the clients watched of requests that take longer than an instant; one timer for all of them."""
         begun = time.perf_counter() - INSTANT
-        while self.unwatched:
-            oldest = next(iter(self.unwatched))
+        while self.services.unwatched:
+            oldest = next(iter(self.services.unwatched))
             if oldest.start > begun:
                 break
-            del self.unwatched[oldest]
+            del self.services.unwatched[oldest]
             oldest.watch()
         self._looking = self.loop.call_later(INSTANT, self._look)
 

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from tiny_dancer.errors import StorageError, TinyDancerError
-from tiny_dancer.gateway.deployments import ServedModel
+from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
+from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import read_body, read_headers, secret_of, send_json, with_limits
-from tiny_dancer.gateway.requests import OPTION_HEADERS, parse, parse_fields
+from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.router import new_id
 from tiny_dancer.storage import Feedback, hash_query
 from tiny_dancer.types import RequestRecord
@@ -22,11 +23,11 @@ from tiny_dancer.types import RequestRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tiny_dancer.gateway.access import Caller
-    from tiny_dancer.gateway.app import Gateway
-    from tiny_dancer.gateway.choose import Plan
+    from tiny_dancer.gateway.access.admission import Caller
+    from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
-    from tiny_dancer.gateway.upstreams.base import Endpoint
+    from tiny_dancer.gateway.services import Services
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
 
 
 _METHODS: Final[Mapping[str, str]] = {
@@ -57,18 +58,18 @@ class _FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
 _feedback = msgspec.json.Decoder(_FeedbackBody).decode
 
 
-async def serve(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve(services: Services, scope: Scope, receive: Receive, send: Send) -> None:
     """Answers what is no call to a model; errors in OpenAI's shape."""
     headers: Headers = []
     try:
-        status, body = 200, await _answer(gateway, scope, receive, headers)
+        status, body = 200, await _answer(services, scope, receive, headers)
     except GatewayError as error:
         status, body = error.status, error.openai()
         headers += error.headers
     await send_json(send, status, headers, body)
 
 
-async def _answer(gateway: Gateway, scope: Scope, receive: Receive, answered: Headers) -> bytes:
+async def _answer(services: Services, scope: Scope, receive: Receive, answered: Headers) -> bytes:
     """The body of the answer; its headers are put into ``answered``."""
     path, method = scope["path"], scope["method"]
     by_id = next((each for each in _BY_ID if path.startswith(each) and len(path) > len(each)), None)
@@ -93,29 +94,31 @@ async def _answer(gateway: Gateway, scope: Scope, receive: Receive, answered: He
     headers = read_headers(scope["headers"])
     secret = secret_of(headers)
     # Only what a router is asked counts against a key's rates.
-    caller = gateway.access.admit(secret) if path == "/v1/route" else gateway.access.identify(secret)
+    caller = services.access.admit(secret) if path == "/v1/route" else services.access.identify(secret)
     answered += with_limits([], caller)
     if by_id is not None:
         name = path[len(by_id) :]  # all of it: names may hold slashes
-        found = _model(gateway, caller, name) if by_id == "/v1/models/" else await _decision(gateway, caller, name)
+        found = (
+            _model(services, caller, name) if by_id == "/v1/models/" else await _decision(services, caller, name)
+        )
         return _encode(found)
     if path == "/v1/models":
-        return _encode(_models(gateway, caller))
-    body = await read_body(receive, gateway.serving.config.limits.body_bytes)
+        return _encode(_models(services, caller))
+    body = await read_body(receive, services.serving.config.limits.body_bytes)
     if path == "/v1/feedback":
-        return _encode(await _give_feedback(gateway, caller, body))
+        return _encode(await _give_feedback(services, caller, body))
     options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
-    return _encode(_route(gateway, caller, body, options))
+    return _encode(_route(services, caller, body, options))
 
 
-def _models(gateway: Gateway, caller: Caller) -> dict[str, Any]:
+def _models(services: Services, caller: Caller) -> dict[str, Any]:
     """``/v1/models``: what a client may name, as OpenAI lists it, with what routing knows beside it."""
-    data = [_describe(name, target) for name, target in gateway.serving.names.items() if _visible(target, caller)]
+    data = [_describe(name, target) for name, target in services.serving.names.items() if _visible(target, caller)]
     return {"object": "list", "data": data}
 
 
-def _model(gateway: Gateway, caller: Caller, name: str) -> dict[str, Any]:
-    target = gateway.serving.resolve(name)
+def _model(services: Services, caller: Caller, name: str) -> dict[str, Any]:
+    target = services.serving.resolve(name)
     if not _visible(target, caller):
         raise GatewayError(404, f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
     return _describe(name, target)
@@ -144,7 +147,7 @@ def _describe(name: str, target: object) -> dict[str, Any]:
     return found
 
 
-def _route(gateway: Gateway, caller: Caller, body: bytes, options: dict[bytes, bytes]) -> dict[str, Any]:
+def _route(services: Services, caller: Caller, body: bytes, options: dict[bytes, bytes]) -> dict[str, Any]:
     """``/v1/route``: the decision, without a call."""
     start, arrived = time.perf_counter(), time.time()
     fields = parse_fields(body)
@@ -154,7 +157,7 @@ def _route(gateway: Gateway, caller: Caller, body: bytes, options: dict[bytes, b
     if "model" not in fields and "models" not in fields:
         body = msgspec.json.encode({**fields, "model": "auto"})
     incoming = parse(endpoint, body, options)
-    plan = gateway.chooser.plan(gateway.serving, incoming, caller)
+    plan = services.chooser.plan(services.serving, incoming, caller)
     decision, chosen = plan.decision, plan.model
     record = RequestRecord(
         id=new_id(),
@@ -171,15 +174,17 @@ def _route(gateway: Gateway, caller: Caller, body: bytes, options: dict[bytes, b
         level=0 if decision is None else decision.level,
         confidence=None if decision is None else decision.confidence,
         scores=None if decision is None else decision.scores,
-        role=plan.role,
+        role=plan.asked.role,
         latency=time.perf_counter() - start,
         query_hash=hash_query(plan.said) if plan.said else None,
-        query_text=plan.said if gateway.serving.config.log.prompts else None,
+        query_text=plan.said if services.serving.config.log.prompts else None,
+        artifact_version="" if decision is None else decision.artifact_version,
+        variant=plan.variant,
     )
-    gateway.accounting.put(record)
+    services.accounting.put(record)
     found = _decided(plan)
     found["id"] = record.id if decision is None else decision.id
-    found["models"] = [chosen.name, *(each.name for each in plan.following(chosen))]
+    found["models"] = [chosen.name, *(each.name for each in following(plan))]
     return found
 
 
@@ -189,15 +194,15 @@ def _decided(plan: Plan) -> dict[str, Any]:
     found["object"] = "decision"
     found["model"] = plan.model.name
     found["routed_by"], found["reason"] = plan.routed_by, plan.reason
-    found["router"], found["role"] = plan.router or None, plan.role
+    found["router"], found["role"] = plan.router or None, plan.asked.role
     return found
 
 
-async def _decision(gateway: Gateway, caller: Caller, id: str) -> dict[str, Any]:
+async def _decision(services: Services, caller: Caller, id: str) -> dict[str, Any]:
     """``/v1/decisions/{id}``: what was decided, what it cost, and the feedback on it."""
-    record = await _find(gateway, caller, id)
+    record = await _find(services, caller, id)
     ids = [record.decision_id or record.id]
-    feedback = await asyncio.to_thread(gateway.storage.feedback_history, decision_ids=ids, limit=100)
+    feedback = await asyncio.to_thread(services.storage.feedback_history, decision_ids=ids, limit=100)
     found: dict[str, Any] = _plain(msgspec.to_builtins(record))
     found["object"] = "decision"
     found["request_id"], found["id"] = record.id, ids[0]
@@ -207,7 +212,7 @@ async def _decision(gateway: Gateway, caller: Caller, id: str) -> dict[str, Any]
     return found
 
 
-async def _give_feedback(gateway: Gateway, caller: Caller, body: bytes) -> dict[str, Any]:
+async def _give_feedback(services: Services, caller: Caller, body: bytes) -> dict[str, Any]:
     """``/v1/feedback``, by the id of an answer, a decision or a request; a later one replaces an earlier."""
     parse_fields(body)
     try:
@@ -232,11 +237,11 @@ async def _give_feedback(gateway: Gateway, caller: Caller, body: bytes) -> dict[
             param="score",
             code="missing_required_parameter",
         )
-    record = await _find(gateway, caller, given.id)
+    record = await _find(services, caller, given.id)
     id = record.decision_id or record.id
     try:
         feedback = Feedback(decision_id=id, score=score, time=time.time(), text=given.text)
-        await asyncio.to_thread(gateway.storage.record_feedback, feedback)
+        await asyncio.to_thread(services.storage.record_feedback, feedback)
     except StorageError as error:
         if error.field in ("text", "score", "decision_id"):
             raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
@@ -244,14 +249,14 @@ async def _give_feedback(gateway: Gateway, caller: Caller, body: bytes) -> dict[
     return {"object": "feedback", "id": id, "score": score}
 
 
-async def _find(gateway: Gateway, caller: Caller, id: str) -> RequestRecord:
+async def _find(services: Services, caller: Caller, id: str) -> RequestRecord:
     """The record of an answer's, a decision's or a request's id; only the caller's own."""
 
     def find() -> RequestRecord | None:
         for written in (False, True):
             if written:
-                gateway.accounting.flush(_PATIENCE)
-            history = gateway.storage.request_history
+                services.accounting.flush(_PATIENCE)
+            history = services.storage.request_history
             own = partial(history, key=caller.id, limit=1)
             if found := own(decision_id=id) or own(response_id=id) or own(request_id=id):
                 return found[0]

@@ -10,10 +10,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from tiny_dancer.gateway import sse
-from tiny_dancer.gateway.account import settle_account
-from tiny_dancer.gateway.attempts import sentence
-from tiny_dancer.gateway.clients.base import CallError, Phase
+from tiny_dancer.gateway.account.progress import Progress
+from tiny_dancer.gateway.account.settle import settle
+from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
     CLIENT_GONE,
@@ -25,108 +24,45 @@ from tiny_dancer.gateway.http import (
     send_json,
     with_limits,
 )
-from tiny_dancer.gateway.proxy import Attempts, Streaming, Whole, forwarded, settle
-from tiny_dancer.gateway.requests import OPTION_HEADERS, parse
+from tiny_dancer.gateway.upstream import sse
+from tiny_dancer.gateway.upstream.attempts import sentence
+from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
+from tiny_dancer.gateway.upstream.proxy import Streaming, Whole, forwarded, settle_stream
 from tiny_dancer.resilience import Category
-from tiny_dancer.routing.router import new_id
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.access import Caller
-    from tiny_dancer.gateway.app import Gateway
-    from tiny_dancer.gateway.choose import Plan
+    from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
-    from tiny_dancer.gateway.requests import Incoming
-    from tiny_dancer.gateway.serving import Serving
-    from tiny_dancer.gateway.upstreams.base import Endpoint, Events, Usage
-    from tiny_dancer.observability.traces import RequestTrace
+    from tiny_dancer.gateway.services import Services
+    from tiny_dancer.gateway.upstream.dialect import Endpoint, Events
 
 
 INSTANT: Final = 0.05
 """Seconds until which nobody looks whether the client is still there: most of what ends sooner ends well."""
 
 
-class Exchange:
-    """One request. Make one, await :meth:`run`, forget it.
+class Exchange(Progress):
+    """One request. Make one, await :meth:`run`, forget it."""
 
-    Attributes:
-        id: of the request.
-        serving: the configuration it is served by, from beginning to end.
-        endpoint: which of the gateway's.
-        arrived: UTC seconds.
-        start: the same moment by the clock that measures.
-        caller: who asked; None until admitted.
-        incoming: what was asked; None until read.
-        body_bytes: of the request.
-        plan: what to do; None until made.
-        attempts: what was done.
-        usage: as the upstream said; None where it has not.
-        answer_id: the upstream's, of its answer.
-        status: of HTTP; 0 until known.
-        error: code; empty where there is none.
-        first: when the first byte of the answer's body left, by the clock that measures.
-        guessed_tokens: of the answer, as far as it came: an event of a stream has about one, four bytes otherwise.
-        trace: None where nothing is traced.
-    """
+    __slots__ = ("_gone", "_receive", "_send", "_services", "_started", "_task", "_watcher")
 
-    __slots__ = (
-        "_core",
-        "_gone",
-        "_receive",
-        "_send",
-        "_started",
-        "_task",
-        "_watcher",
-        "answer_id",
-        "arrived",
-        "attempts",
-        "body_bytes",
-        "caller",
-        "endpoint",
-        "error",
-        "first",
-        "guessed_tokens",
-        "id",
-        "incoming",
-        "plan",
-        "serving",
-        "start",
-        "status",
-        "trace",
-        "usage",
-    )
-
-    def __init__(self, core: Gateway, endpoint: Endpoint, receive: Receive, send: Send) -> None:
-        self._core = core
-        self.serving: Serving = core.serving  # once: the whole request is served by this configuration
-        self.endpoint = endpoint
+    def __init__(self, services: Services, endpoint: Endpoint, receive: Receive, send: Send) -> None:
+        # Once: the whole request is served by this configuration.
+        super().__init__(services.serving, endpoint)
+        self._services = services
         self._receive = receive
         self._send = send
-        self.start = time.perf_counter()
-        self.arrived = time.time()
-        self.attempts = Attempts()
-        self.caller: Caller | None = None
-        self.incoming: Incoming | None = None
-        self.plan: Plan | None = None
-        self.trace: RequestTrace | None = None
-        self.usage: Usage | None = None
-        self.answer_id: str | None = None
-        self.status = 0
-        self.error = ""
-        self.first: float | None = None
-        self.body_bytes = 0
-        self.guessed_tokens = 0
         self._started = False
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self.id = new_id()
 
     async def run(self, scope: Scope) -> None:
         """Serves the request; whatever happens, the client is told and a record is kept."""
-        core = self._core
-        core.in_flight += 1
+        services = self._services
+        services.in_flight += 1
         self._task = asyncio.current_task()
-        core.unwatched[self] = None
+        services.unwatched[self] = None
         try:
             await self._serve(scope)
         except GatewayError as error:
@@ -139,27 +75,27 @@ class Exchange:
                 raise
             self.status, self.error = CLIENT_GONE, "client_disconnected"
         finally:
-            core.unwatched.pop(self, None)
+            services.unwatched.pop(self, None)
             if self._watcher is not None:
                 self._watcher.cancel()
-            core.in_flight -= 1
-            settle_account(core, self)
+            services.in_flight -= 1
+            settle(self, services.accounting, services.metrics, services.chooser)
 
     async def _serve(self, scope: Scope) -> None:
-        core = self._core
+        services = self._services
         headers = read_headers(scope["headers"])
-        if core.tracer is not None:
-            self.trace = core.tracer.start(
+        if services.tracer is not None:
+            self.trace = services.tracer.start(
                 self.endpoint, _text(headers.get(b"traceparent")), _text(headers.get(b"tracestate"))
             )
-        self.caller = core.access.admit(secret_of(headers))
+        self.caller = services.access.admit(secret_of(headers))
         body = await read_body(self._receive, self.serving.config.limits.body_bytes)
         self.body_bytes = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options)
-        plan = self.plan = core.chooser.plan(self.serving, incoming, self.caller)
+        plan = self.plan = services.chooser.plan(self.serving, incoming, self.caller)
         extra = [(name.decode(), headers[name].decode("latin-1")) for name in PASSED_ON if name in headers]
-        found, token = await core.proxy.send(plan, incoming, extra, self.attempts, self.trace)
+        found, token = await services.proxy.send(plan.models(), incoming, extra, self.attempts, self.trace)
         if type(found) is Whole:
             await self._answer_whole(found, plan)
         else:
@@ -213,7 +149,7 @@ class Exchange:
             raise
         finally:
             self.usage, self.answer_id = events.usage, events.id
-            settle(deployment, token, category, cancelled=cancelled)
+            settle_stream(deployment, token, category, cancelled=cancelled)
             await found.reply.close()
 
     async def _relay(self, found: Streaming) -> None:
@@ -268,7 +204,7 @@ class Exchange:
 
     def watch(self) -> None:
         """Begins to look whether the client is still there."""
-        self._watcher = self._core.loop.create_task(self._wait_for_disconnect())
+        self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
 
     async def _wait_for_disconnect(self) -> None:
         # Before the body is read its reader learns that the client is gone.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.requests import OPTION_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
-    from tiny_dancer.gateway.access import Caller
+    from tiny_dancer.gateway.access.admission import Caller
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

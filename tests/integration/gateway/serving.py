@@ -13,8 +13,8 @@ import uvloop
 import yaml
 
 from tiny_dancer.gateway.app import Gateway
-from tiny_dancer.gateway.config_check import load_gateway
-from tiny_dancer.gateway.edge import Lifespan, Server
+from tiny_dancer.gateway.configuration.check import load_gateway
+from tiny_dancer.gateway.edge.connections import Lifespan, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,11 +18,11 @@ import pytest
 import yaml
 from tests.commands import EXECUTABLE, done, execute, fails, run
 
-from tiny_dancer.gateway import config as gateway_config
-from tiny_dancer.gateway.config_check import load_gateway
-from tiny_dancer.gateway.demo import LARGE, SMALL, stand_ins
+from tiny_dancer.gateway.configuration import settings as gateway_config
+from tiny_dancer.gateway.configuration.check import load_gateway
 from tiny_dancer.gateway.demo_questions import questions
-from tiny_dancer.gateway.stand_in import StandIn
+from tiny_dancer.gateway.operate.demo import LARGE, SMALL, stand_ins
+from tiny_dancer.gateway.operate.stand_in import StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

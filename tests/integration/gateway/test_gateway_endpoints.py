@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.gateway_upstream import Behaviour
-from tests.integration.gateway.serving import EASY, HARD, events
+from tests.integration.gateway.serving import EASY, HARD, TIMEOUT, events
 
 if TYPE_CHECKING:
     from tests.gateway_upstream import Upstream
@@ -54,7 +54,7 @@ def test_an_endpoint_streams(gateway: Serving, cheap: Upstream, path: str) -> No
     joined = "".join(events(answer.text))
     for piece in Behaviour().pieces:
         assert f'"{piece}"' in joined
-    assert cheap.arrived().finished.is_set()
+    assert cheap.arrived().finished.wait(TIMEOUT)
 
 
 @pytest.mark.parametrize("path", REQUESTS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.gateway_upstream import Behaviour
 
@@ -101,11 +101,21 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.parametrize("value", ['"many"', "true", "-1", "1e3", "12345678901234567890", "{}"])
+def test_a_number_of_answers_that_is_none_is_the_upstream_s_to_judge(
+    gateway: Serving, cheap: Upstream, value: str
+) -> None:
+    body = f'{{"model":"small","messages":{MESSAGES},"n":{value}}}'.encode()
+    post(gateway, body)
+    same_but_model(body, cheap.arrived().body)
+
+
 @given(
     extra=st.dictionaries(st.text(max_size=12).filter(lambda name: name not in RESERVED), json_values, max_size=5),
     indent=st.sampled_from([None, 1]),
     ascii_only=st.booleans(),
 )
+@example(extra={"n": "many"}, indent=None, ascii_only=False)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_field_passes_untouched(
     gateway: Serving, cheap: Upstream, extra: dict[str, Any], indent: int | None, ascii_only: bool
@@ -175,6 +185,8 @@ def test_headers_of_limits_and_ids_come_back(gateway: Serving, cheap: Upstream) 
         "retry-after-ms": "20",
         "set-cookie": "session=1",
         "server": "secret-engine",
+        "x-td-model": "forged",
+        "x-td-cost": "0",
     }
     cheap.script(Behaviour(headers=said | {"x-request-id": "req_upstream"}))
     headers = gateway.chat().headers
@@ -183,6 +195,8 @@ def test_headers_of_limits_and_ids_come_back(gateway: Serving, cheap: Upstream) 
     assert "req_upstream" in {value for name, value in headers.items() if "request-id" in name}
     assert "set-cookie" not in headers
     assert headers.get("server") != "secret-engine"
+    assert headers.get_list("x-td-model") == ["small"]
+    assert "0" not in headers.get_list("x-td-cost")
 
 
 def test_keys_and_cookies_of_the_client_stay_here(gateway: Serving, cheap: Upstream) -> None:

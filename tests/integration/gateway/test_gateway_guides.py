@@ -15,11 +15,11 @@ import pytest
 from tests.integration.gateway.serving import Serving
 
 from tiny_dancer.config import parse
-from tiny_dancer.gateway import config
-from tiny_dancer.gateway.config_check import check
-from tiny_dancer.gateway.demo import demo_config, stand_ins
+from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
+from tiny_dancer.gateway.configuration import settings as config
+from tiny_dancer.gateway.configuration.check import check
 from tiny_dancer.gateway.openapi import openapi_document
-from tiny_dancer.gateway.requests import OPTION_HEADERS, Options
+from tiny_dancer.gateway.operate.demo import demo_config, stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def test_from_openai_in_one_line_runs(demo: Serving, tmp_path: Path) -> None:
         if language == "python":
             exec(compile(block, f"from-openai.md, block {number}", "exec"), namespace)
             continue
-        demo.gateway.accounting.flush(30)
+        demo.gateway.services.accounting.flush(30)
         ended = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
             cwd=tmp_path,

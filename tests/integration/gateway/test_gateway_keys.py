@@ -13,8 +13,8 @@ from tests.commands import done
 from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.serving import HARD, TIMEOUT
 
-from tiny_dancer.gateway import access
-from tiny_dancer.gateway.keys import NewKey, make_key
+from tiny_dancer.gateway.access import admission as access
+from tiny_dancer.gateway.access.keys import NewKey, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def locked(start: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch) -> Se
 def known(serving: Serving, **limits: Any) -> NewKey:
     """A key the gateway knows."""
     made = make_key("ada", **limits)
-    serving.gateway.storage.insert_api_key(made.key)
+    serving.gateway.services.storage.insert_api_key(made.key)
     until(lambda: serving.http.get("/models", headers=bearer(made)).status_code != 401)
     return made
 
@@ -103,8 +103,8 @@ def test_all_headers_in_which_clients_send_keys_let_in_and_the_upstream_sees_non
         assert received.header("authorization") == "Bearer sk-of-cheap"
         assert not any(key.secret in value for _, value in received.headers)
         assert key.secret.encode() not in received.body
-    assert locked.gateway.accounting.flush(TIMEOUT)
-    assert {each.key for each in locked.gateway.storage.request_history()} == {key.key.id}
+    assert locked.gateway.services.accounting.flush(TIMEOUT)
+    assert {each.key for each in locked.gateway.services.storage.request_history()} == {key.key.id}
 
 
 def test_a_key_made_and_revoked_by_the_command_line_is_followed_without_a_restart(locked: Serving) -> None:
@@ -159,8 +159,8 @@ def test_a_hard_budget_ends_when_it_is_spent(locked: Serving, cheap: Upstream, s
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
     assert len(cheap.received) == 3
     # What was counted at once is what is on record, and stays counted once it is read back.
-    assert locked.gateway.accounting.flush(TIMEOUT)
-    spent = locked.gateway.storage.spend(since=0)[key.key.id]
+    assert locked.gateway.services.accounting.flush(TIMEOUT)
+    spent = locked.gateway.services.storage.spend(since=0)[key.key.id]
     assert spent.cost == pytest.approx(3 * SMALL_COST)
     assert spent.tokens == 3 * 35
     for _ in range(5):
@@ -190,9 +190,9 @@ def test_on_loopback_everybody_is_let_in_but_not_on_a_revoked_key(
         assert serving.chat(headers=headers).status_code == 200
     key = make_key("ada")
     assert serving.chat(headers=bearer(key)).status_code == 401
-    serving.gateway.storage.insert_api_key(key.key)
+    serving.gateway.services.storage.insert_api_key(key.key)
     until(lambda: serving.chat(headers=bearer(key)).status_code == 200)
-    assert serving.gateway.accounting.flush(TIMEOUT)
-    keys = [each.key for each in serving.gateway.storage.request_history()]
+    assert serving.gateway.services.accounting.flush(TIMEOUT)
+    keys = [each.key for each in serving.gateway.services.storage.request_history()]
     assert keys[0] == key.key.id
     assert keys[-1] == ""

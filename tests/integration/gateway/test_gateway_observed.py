@@ -11,7 +11,7 @@ from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.serving import EASY, HARD
 from tests.unit.observability.records import parse, total
 
-from tiny_dancer.gateway.health import HealthApp, WorkerSnapshot
+from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 def scrape(serving: Serving) -> Scrape:
     """The gateway's metrics, once all requests so far are counted."""
-    assert serving.gateway.accounting.flush(30)
+    assert serving.gateway.services.accounting.flush(30)
     sent: list[Any] = []
 
     async def workers() -> Sequence[WorkerSnapshot]:
-        return [WorkerSnapshot(0, 1, serving.gateway.status(), serving.gateway.metrics.snapshot())]
+        return [WorkerSnapshot(0, 1, serving.gateway.status(), serving.gateway.services.metrics.snapshot())]
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -110,7 +110,7 @@ def test_a_trace_goes_through_the_gateway(
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=x"}
         assert serving.chat(models=["small", "large"], headers=headers).status_code == 200
         assert serving.chat(model="large", headers={"traceparent": "nonsense"}).status_code == 200
-        serving.gateway.tracer.shutdown()
+        serving.gateway.services.tracer.shutdown()
         one, other = (span for span in collector.all_spans() if span.name == "POST /v1/chat/completions")
         assert (one.trace_id.hex(), one.parent_span_id.hex()) == (TRACE, PARENT)
         assert other.trace_id != one.trace_id

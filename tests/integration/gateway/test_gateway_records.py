@@ -23,8 +23,8 @@ SAID = Behaviour(input_tokens=1000, cached_tokens=800, output_tokens=50)
 
 def records(gateway: Serving) -> list[RequestRecord]:
     """All so far, the oldest first."""
-    gateway.gateway.accounting.flush(TIMEOUT)
-    return sorted(gateway.gateway.storage.request_history(), key=lambda each: each.time)
+    gateway.gateway.services.accounting.flush(TIMEOUT)
+    return sorted(gateway.gateway.services.storage.request_history(), key=lambda each: each.time)
 
 
 def price(prices: dict[str, float], behaviour: Behaviour = SAID) -> float:
@@ -155,7 +155,7 @@ def test_a_database_that_fails_stops_no_request(
     start: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = start()
-    monkeypatch.setattr(type(gateway.gateway.storage), "record_requests", _full)
+    monkeypatch.setattr(type(gateway.gateway.services.storage), "record_requests", _full)
     for _ in range(20):
         assert gateway.chat().status_code == 200
 

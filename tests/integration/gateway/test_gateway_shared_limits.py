@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tiny_dancer.gateway.keys import make_key
-from tiny_dancer.gateway.shared_limits import SharedLimits, create
+from tiny_dancer.gateway.access.keys import make_key
+from tiny_dancer.gateway.access.shared_limits import SharedLimits, create
 from tiny_dancer.storage import SqliteStorage
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ WORKERS = 3
 ADMIT = """
 import sys
 from pathlib import Path
-from tiny_dancer.gateway.access import Access
+from tiny_dancer.gateway.access.admission import Access
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.shared_limits import SharedLimits
+from tiny_dancer.gateway.access.shared_limits import SharedLimits
 from tiny_dancer.storage import SqliteStorage
 
 folder, secret = Path(sys.argv[1]), sys.argv[2]
@@ -48,7 +48,7 @@ with SqliteStorage(folder / "gateway.db", create=False) as storage:
 CHARGE = """
 import sys
 from pathlib import Path
-from tiny_dancer.gateway.shared_limits import SharedLimits
+from tiny_dancer.gateway.access.shared_limits import SharedLimits
 
 bucket = SharedLimits(Path(sys.argv[1]) / "limits").bucket("charged", 0.001, capacity=1_000_000)
 print("ready", flush=True)

@@ -160,4 +160,4 @@ def test_a_slow_reader_makes_the_upstream_wait(start: Callable[..., Serving], ch
             taken = (taken + part)[-100:]
     assert size > len(piece) * count
     assert b"[DONE]" in taken
-    assert received.finished.is_set()
+    assert received.finished.wait(TIMEOUT)

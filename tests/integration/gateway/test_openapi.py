@@ -25,9 +25,9 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.integration.gateway.serving import Serving
 
-from tiny_dancer.gateway.demo import LARGE, SMALL, demo_config, stand_ins
+from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.gateway.openapi import openapi_document
-from tiny_dancer.gateway.requests import OPTION_HEADERS, Options
+from tiny_dancer.gateway.operate.demo import LARGE, SMALL, demo_config, stand_ins
 from tiny_dancer.types import Decision, RequestRecord
 
 if TYPE_CHECKING:

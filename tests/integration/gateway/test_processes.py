@@ -22,10 +22,11 @@ from tests.gateway_answers import Behaviour
 from tests.integration.gateway.processes import PATIENCE, Running, load
 from tests.integration.gateway.serving import events, settings, written
 
-from tiny_dancer.gateway.config_check import load_gateway
-from tiny_dancer.gateway.derived import keys_required
-from tiny_dancer.gateway.listening import Address, Bound
-from tiny_dancer.gateway.server import announcement
+from tiny_dancer.gateway.configuration.address import Address
+from tiny_dancer.gateway.configuration.check import load_gateway
+from tiny_dancer.gateway.configuration.settings import keys_required
+from tiny_dancer.gateway.edge.listening import Bound
+from tiny_dancer.gateway.operate.run import announcement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -325,7 +326,7 @@ def test_it_speaks_json_to_programs_and_text_to_people(cheap: Upstream, strong: 
 
     code = """if True:
         import logging
-        from tiny_dancer.gateway.worker import log_to_stderr
+        from tiny_dancer.gateway.operate.worker import log_to_stderr
         log_to_stderr()
         logging.getLogger("tiny_dancer.gateway").info("serves")
     """
@@ -349,7 +350,7 @@ def test_the_demo_needs_nothing(tmp_path: Path) -> None:
 
 def test_a_worker_loads_only_what_serves() -> None:
     """Each worker pays for what it imports in memory."""
-    code = "import sys, tiny_dancer.gateway.worker, tiny_dancer.gateway.app; print(*sys.modules)"
+    code = "import sys, tiny_dancer.gateway.operate.worker, tiny_dancer.gateway.app; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -366,7 +367,7 @@ def test_a_worker_loads_only_what_serves() -> None:
         "typer",
     }
     assert not [each for each in loaded if each.startswith(("tiny_dancer.training", "tiny_dancer.cli"))]
-    code = "import sys, tiny_dancer.gateway.server, tiny_dancer.gateway.workers; print(*sys.modules)"
+    code = "import sys; from tiny_dancer.gateway.operate import run, supervisor; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

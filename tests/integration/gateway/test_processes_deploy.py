@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.commands import done
 
-from tiny_dancer.gateway.config import Limits
+from tiny_dancer.gateway.configuration.settings import Limits
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"

@@ -12,21 +12,21 @@ import msgspec
 import pytest
 from tests.synthetic import requests
 
+from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.app import Gateway
-from tiny_dancer.gateway.caller import Caller
-from tiny_dancer.gateway.choose import Chooser
-from tiny_dancer.gateway.config import GatewayConfig, Sessions
-from tiny_dancer.gateway.config_check import check
+from tiny_dancer.gateway.choosing.incoming import parse
+from tiny_dancer.gateway.choosing.plan import Chooser
+from tiny_dancer.gateway.choosing.serving import Serving
+from tiny_dancer.gateway.choosing.sessions import SessionTable
+from tiny_dancer.gateway.configuration.check import check
+from tiny_dancer.gateway.configuration.settings import GatewayConfig, Sessions
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.requests import parse
-from tiny_dancer.gateway.serving import Serving
-from tiny_dancer.gateway.sessions import SessionTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
-    from tiny_dancer.gateway.choose import Plan
-    from tiny_dancer.gateway.upstreams.base import Endpoint
+    from tiny_dancer.gateway.choosing.plan import Plan
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
     from tiny_dancer.types import RequestRecord
 
 PATIENCE = 30.0
@@ -197,8 +197,8 @@ class InProcess:
 
     def records(self) -> list[RequestRecord]:
         """All so far, the oldest first."""
-        assert self.gateway.accounting.flush(PATIENCE)
-        return sorted(self.gateway.storage.request_history(), key=lambda each: each.time)
+        assert self.gateway.services.accounting.flush(PATIENCE)
+        return sorted(self.gateway.services.storage.request_history(), key=lambda each: each.time)
 
 
 @asynccontextmanager

@@ -10,14 +10,14 @@ from tests.gateway_upstream import Behaviour, Upstream
 from tests.unit.gateway.gateways import CHEAP, DEAR, EASY, HARD, InProcess, configured, model, serving
 
 from tiny_dancer.errors import StorageError
-from tiny_dancer.gateway.keys import NewKey, make_key
+from tiny_dancer.gateway.access.keys import NewKey, make_key
 from tiny_dancer.types import Decision, RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from tiny_dancer.gateway.config import GatewayConfig
+    from tiny_dancer.gateway.configuration.settings import GatewayConfig
 
 SLASHED = "vendor/größe 1/mini"
 PLAIN = "vendor/size 1/mini"
@@ -43,8 +43,8 @@ def locked(*keys: NewKey, upstream: Upstream | None = None, **more: Any) -> Gate
 
 async def add(gateway: InProcess, *keys: NewKey) -> None:
     for key in keys:
-        gateway.gateway.storage.insert_api_key(key.key)
-    await asyncio.to_thread(gateway.gateway.access.refresh)
+        gateway.gateway.services.storage.insert_api_key(key.key)
+    await asyncio.to_thread(gateway.gateway.services.access.refresh)
 
 
 def bearer(key: NewKey) -> dict[str, str]:
@@ -269,7 +269,7 @@ def test_a_database_that_does_not_answer_is_said_so(tmp_path: Path, monkeypatch:
         def broken(*_: object, **__: object) -> None:
             raise StorageError("database", "disk I/O error", "look at the disk")
 
-        monkeypatch.setattr(type(gateway.gateway.storage), "request_history", broken)
+        monkeypatch.setattr(type(gateway.gateway.services.storage), "request_history", broken)
         for answer in (
             await gateway.ask("GET", "/v1/decisions/a"),
             await gateway.ask("POST", "/v1/feedback", {"id": "a", "score": 1}),

@@ -10,14 +10,14 @@ import pytest
 from tests.gateway_upstream import Behaviour, Upstream
 from tests.unit.gateway.gateways import CHEAP, DEAR, EASY, HARD, PATIENCE, InProcess, configured, model, serving
 
-from tiny_dancer.gateway.keys import make_key
+from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.resilience import Category
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from tiny_dancer.gateway.config import GatewayConfig
+    from tiny_dancer.gateway.configuration.settings import GatewayConfig
 
 CALLS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings", "/v1/messages")
 SAID = [{"role": "user", "content": EASY}]
@@ -39,7 +39,7 @@ def run(folder: Path, test: Callable[[InProcess], Awaitable[None]], config: Gate
     async def start() -> None:
         async with serving(config, folder) as gateway:
             await test(gateway)
-            assert gateway.gateway.in_flight == 0
+            assert gateway.gateway.services.in_flight == 0
 
     asyncio.run(start())
 
@@ -216,6 +216,27 @@ def test_a_stream_that_is_ended_by_a_shutdown_says_so(upstream: Upstream, tmp_pa
     run(tmp_path, test, configured(upstream.url))
 
 
+@pytest.mark.parametrize("last", [b"\n\n", b""])
+def test_a_stream_that_ends_unfinished_is_cut_in_words(upstream: Upstream, tmp_path: Path, last: bytes) -> None:
+    """The server ends its answer in good order, and has not said that it is done."""
+    event = b'data: {"id":"c","choices":[{"delta":{"content":"Hel"}}]}'
+
+    async def test(gateway: InProcess) -> None:
+        upstream.script(Behaviour(body=event + b"\n\n" + event + last, content_type="text/event-stream"))
+        answer = await gateway.chat(EASY, model="small", stream=True)
+        assert answer.status == 200
+        assert answer.body.count(b"Hel") == 2
+        *_, error = answer.body.rstrip().split(b"data: ")
+        assert json.loads(error)["error"]["code"] == "stream_cut"
+        assert b"[DONE]" not in answer.body
+        (record,) = gateway.records()
+        assert (record.status, record.error, record.model) == (200, "stream_cut", "small")
+        (deployment,) = gateway.gateway.services.serving.models["small"].deployments
+        assert deployment.breaker.status().failures == {Category.UPSTREAM: 1}
+
+    run(tmp_path, test, configured(upstream.url))
+
+
 def test_a_request_ends_by_the_configuration_it_began_with(upstream: Upstream, tmp_path: Path) -> None:
     async def test(gateway: InProcess) -> None:
         upstream.script(Behaviour(free=1))
@@ -248,8 +269,8 @@ def test_the_limits_a_client_sees_are_its_key_s(upstream: Upstream, tmp_path: Pa
     key = make_key("mine", requests_per_minute=7)
 
     async def test(gateway: InProcess) -> None:
-        gateway.gateway.storage.insert_api_key(key.key)
-        await asyncio.to_thread(gateway.gateway.access.refresh)
+        gateway.gateway.services.storage.insert_api_key(key.key)
+        await asyncio.to_thread(gateway.gateway.services.access.refresh)
         upstream.usual = Behaviour(headers={"x-ratelimit-limit-requests": "9999", "openai-version": "1"})
         answer = await gateway.chat(EASY, headers={"x-api-key": key.secret})
         assert answer.headers["x-ratelimit-limit-requests"] == "7"
@@ -279,7 +300,7 @@ def test_what_a_client_may_tell_an_upstream_beside_its_body(upstream: Upstream, 
 
 def test_a_router_that_failed_is_said_and_recorded(upstream: Upstream, tmp_path: Path) -> None:
     async def test(gateway: InProcess) -> None:
-        breaker = gateway.gateway.serving.routers["default"].router._breaker
+        breaker = gateway.gateway.services.serving.routers["default"].variants[0].router._breaker
         for _ in range(5):
             token = breaker.admit()
             assert token is not None

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tests.unit.observability.records import NAMES, parse, record
 
-from tiny_dancer.gateway.health import HealthApp, WorkerSnapshot
+from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 from tiny_dancer.gateway.status import DeploymentStatus, GatewayStatus
 from tiny_dancer.observability.metrics import Metrics
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.records_gateway import SummaryBy
 
-_FIELDS = RequestRecord.__struct_fields__
+# Those that have a column.
+_FIELDS = tuple(each for each in RequestRecord.__struct_fields__ if each not in ("artifact_version", "variant"))
 _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
 # Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
 # than a row does where the event loop is busy.
@@ -96,7 +97,7 @@ def _has_nul(records: Sequence[RequestRecord]) -> bool:
 
 
 def _row(record: RequestRecord) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = _as_tuple(record)
+    row: tuple[Any, ...] = _as_tuple(record)[: len(_FIELDS)]
     if record.scores is None:
         return row
     return (*row[:_SCORES], _encode(record.scores).decode(), *row[_SCORES + 1 :])

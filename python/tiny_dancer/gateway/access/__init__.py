@@ -1,0 +1,1 @@
+"""Who may call, how often and for how much: keys, budgets, rates."""

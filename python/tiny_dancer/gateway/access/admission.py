@@ -1,0 +1,240 @@
+"""Who may call, how often, and for how much.
+
+:meth:`Access.admit` runs on every request: one SHA-256, one look-up, two buckets. Keys made or revoked and money
+spent by other workers are read from storage every two seconds beside it; what this worker spends counts at once.
+
+On time: the first half of the digest only finds the key, the whole of it is compared by ``hmac.compare_digest``.
+Neither tells a client about a secret: what it could measure is how the SHA-256 of its guess compares with stored
+ones, and from no part of a digest can 256 random bits be told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.gateway.access.caller import Caller, retry_after
+from tiny_dancer.gateway.access.keys import PREFIX, day_start, month_start, written
+from tiny_dancer.gateway.access.limits import TokenBucket
+from tiny_dancer.gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tiny_dancer.gateway.access.limits import Bucket
+    from tiny_dancer.gateway.access.shared_limits import SharedLimits
+    from tiny_dancer.storage import ApiKey, Spend, Storage
+
+__all__ = ["Access", "Caller"]
+
+REFRESH_S = 2.0
+# Reading takes at most a twentieth of the time, however many keys and requests there are.
+_REST = 19.0
+# How long a reading waits for the requests so far to be written.
+_PATIENCE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What storage says at one moment.
+
+    Attributes:
+        keys: all, by id.
+        changed: those that are new, or other than at the last reading.
+        now: UTC seconds.
+        day: spent this UTC day, by key.
+        month: spent this UTC month, by key.
+        settled: monotonic seconds; charges before it are in the sums.
+        seconds: of work it took.
+    """
+
+    keys: Mapping[str, ApiKey]
+    changed: tuple[ApiKey, ...]
+    now: float
+    day: Mapping[str, Spend]
+    month: Mapping[str, Spend]
+    settled: float
+    seconds: float
+
+
+class Access:
+    """Lets clients in by their keys. Belongs to the event loop's thread, but for :meth:`refresh`.
+
+    Attributes:
+        required: whether a key is needed; else it is honoured where one of ours is presented.
+        last_error: why the last reading of storage failed, or None. Meanwhile the keys known stay in force.
+
+    Example:
+        >>> access = Access(storage, required=True)
+        >>> access.refresh()
+        >>> caller = access.admit("td-…")
+        >>> caller.charge(1_200, 0.003)
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        required: bool,
+        shared: SharedLimits | None = None,
+        flush: Callable[[float], bool] | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Knows no keys until :meth:`refresh`.
+
+        Args:
+            storage: of the keys, and of the requests that say what was spent.
+            required: whether a key is needed.
+            shared: rate limits that hold for all workers together; None where there is one worker.
+            flush: writes the requests so far to storage, within so many seconds, and says whether it has:
+                :meth:`~tiny_dancer.gateway.account.background.Accounting.flush`. None where they are written at
+                once.
+            clock: UTC seconds.
+            monotonic: seconds that never go back; the same in all workers where limits are shared.
+        """
+        self.required = required
+        self.last_error: str | None = None
+        self._storage = storage
+        self._shared = shared
+        self._flush = flush
+        self._settled = -math.inf
+        self._clock, self._monotonic = clock, monotonic
+        self._everybody = Caller(clock, monotonic)
+        self._keys: Mapping[str, ApiKey] | None = None
+        self._callers: dict[str, Caller] = {}
+        # By the first half of the digest.
+        self._by_digest: dict[bytes, Caller] = {}
+
+    def admit(self, secret: str | bytes | None) -> Caller:
+        """The client that presents this secret, counted as one request.
+
+        Args:
+            secret: as the client sent it (without ``Bearer``); None where it sent none.
+
+        Raises:
+            GatewayError: as :meth:`identify`; 429, a rate limit is reached, or a budget is spent.
+        """
+        caller = self.identify(secret)
+        if caller.limited:
+            caller.enter(self._clock())
+        return caller
+
+    def identify(self, secret: str | bytes | None) -> Caller:
+        """The client that presents this secret: for what costs nothing, and is not held against its limits.
+
+        Args:
+            secret: as the client sent it (without ``Bearer``); None where it sent none.
+
+        Raises:
+            GatewayError: 401 (no key, unknown, revoked, expired), 503 (keys have never been read). No message
+                repeats the secret.
+        """
+        if secret is None:
+            if self.required:
+                raise _unauthorised("missing_api_key", "No API key. Send one as `Authorization: Bearer td-...`.")
+            return self._everybody
+        presented = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogatepass")
+        digest = sha256(presented).digest()
+        caller = self._by_digest.get(digest[:16])
+        if caller is None or not hmac.compare_digest(digest, caller.digest):
+            return self._without_key(presented)
+        if caller.valid_until != math.inf and (now := self._clock()) >= caller.valid_until:
+            raise _ended(caller, now)
+        return caller
+
+    def refresh(self) -> None:
+        """Reads keys and spending now, and blocks meanwhile. Not while requests are served: that is :meth:`run`.
+
+        Raises:
+            StorageError: they cannot be read; those known stay.
+        """
+        self._install(self._read())
+
+    async def run(self) -> None:
+        """Reads keys and spending again and again, beside the event loop, until it is cancelled."""
+        while True:
+            pause = REFRESH_S
+            try:
+                reading = await asyncio.to_thread(self._read)
+                self._install(reading)
+                self.last_error = None
+                pause = max(pause, reading.seconds * _REST)
+            except TinyDancerError as error:
+                self.last_error = str(error)
+            await asyncio.sleep(pause)
+
+    def _read(self) -> _Reading:
+        began = self._monotonic()
+        keys = {key.id: key for key in self._storage.api_keys()}
+        known = self._keys or {}
+        changed = tuple(key for key in keys.values() if known.get(key.id) != key)
+        day: Mapping[str, Spend] = {}
+        month: Mapping[str, Spend] = {}
+        now = self._clock()
+        if any(key.daily_budget is not None or key.monthly_budget is not None for key in keys.values()):
+            # Written first: what comes after counts twice until the next reading, and never not at all.
+            asked = self._monotonic()
+            if self._flush is None or self._flush(_PATIENCE_S):
+                self._settled = asked
+            # Waiting is no work.
+            began += self._monotonic() - asked
+            now = self._clock()
+            day, month = (self._storage.spend(since=start(now)) for start in (day_start, month_start))
+        return _Reading(keys, changed, now, day, month, self._settled, self._monotonic() - began)
+
+    def _install(self, reading: _Reading) -> None:
+        for key in reading.changed:
+            caller = self._callers.get(key.id) or Caller(self._clock, self._monotonic)
+            before = caller.digest[:16]
+            caller.become(key, self._bucket)
+            self._callers[key.id] = caller
+            self._by_digest.pop(before, None)
+            self._by_digest[caller.digest[:16]] = caller
+        for gone in (self._keys or {}).keys() - reading.keys.keys():
+            self._by_digest.pop(self._callers.pop(gone).digest[:16], None)
+        self._keys = reading.keys
+        for caller in self._callers.values():
+            if caller.budgeted:
+                caller.turn(reading.now)
+                # A reading begun before midnight says nothing about the new day.
+                if reading.now >= caller.day:
+                    day, month = reading.day.get(caller.id), reading.month.get(caller.id)
+                    caller.settle(day.cost if day else 0.0, month.cost if month else 0.0, reading.settled)
+
+    def _bucket(self, name: str, per_minute: float) -> Bucket:
+        if self._shared is not None:
+            return self._shared.bucket(name, per_minute, clock=self._monotonic)
+        return TokenBucket(per_minute, clock=self._monotonic)
+
+    def _without_key(self, presented: bytes) -> Caller:
+        ours = presented.startswith(PREFIX.encode())
+        # Clients' libraries insist on a key; where none is needed, whatever they send will do.
+        if not (self.required or ours):
+            return self._everybody
+        if self._keys is None:
+            raise GatewayError(
+                503, "API keys cannot be read yet.", code="keys_unavailable", headers=retry_after(REFRESH_S)
+            )
+        message = "This API key is not known, or was removed."
+        if not ours:
+            message = f"This is no API key of this gateway: those begin with {PREFIX}."
+        raise _unauthorised("invalid_api_key", message)
+
+
+def _ended(caller: Caller, now: float) -> GatewayError:
+    key = caller.key
+    assert key is not None
+    if key.revoked_at is not None and now >= key.revoked_at:
+        return _unauthorised("revoked_api_key", f"Key {key.name!r} was revoked at {written(key.revoked_at)}.")
+    return _unauthorised("expired_api_key", f"Key {key.name!r} expired at {written(caller.valid_until)}.")
+
+
+def _unauthorised(code: str, message: str) -> GatewayError:
+    return GatewayError(401, message, code=code, headers=((b"www-authenticate", b"Bearer"),))

@@ -1,0 +1,1 @@
+"""What requests came to: one request settled, and the threads that write it down."""

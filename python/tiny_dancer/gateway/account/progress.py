@@ -1,0 +1,80 @@
+"""What is known of one request while it is served: what its record is made of in the end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tiny_dancer.gateway.upstream.proxy import Attempts
+from tiny_dancer.routing.router import new_id
+
+if TYPE_CHECKING:
+    from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.choosing.incoming import Incoming
+    from tiny_dancer.gateway.choosing.plan import Plan
+    from tiny_dancer.gateway.choosing.serving import Serving
+    from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
+    from tiny_dancer.observability.traces import RequestTrace
+
+
+class Progress:
+    """One request so far; filled in by what serves it.
+
+    Attributes:
+        id: of the request.
+        serving: the configuration it is served by, from beginning to end.
+        endpoint: which of the gateway's.
+        arrived: UTC seconds.
+        start: the same moment by the clock that measures.
+        caller: who asked; None until admitted.
+        incoming: what was asked; None until read.
+        body_bytes: of the request.
+        plan: what to do; None until made.
+        attempts: what was done.
+        usage: as the upstream said; None where it has not.
+        answer_id: the upstream's, of its answer.
+        status: of HTTP; 0 until known.
+        error: code; empty where there is none.
+        first: when the first byte of the answer's body left, by the clock that measures.
+        guessed_tokens: of the answer, as far as it came: an event of a stream has about one, four bytes otherwise.
+        trace: None where nothing is traced.
+    """
+
+    __slots__ = (
+        "answer_id",
+        "arrived",
+        "attempts",
+        "body_bytes",
+        "caller",
+        "endpoint",
+        "error",
+        "first",
+        "guessed_tokens",
+        "id",
+        "incoming",
+        "plan",
+        "serving",
+        "start",
+        "status",
+        "trace",
+        "usage",
+    )
+
+    def __init__(self, serving: Serving, endpoint: Endpoint) -> None:
+        self.serving = serving
+        self.endpoint = endpoint
+        self.start = time.perf_counter()
+        self.arrived = time.time()
+        self.attempts = Attempts()
+        self.caller: Caller | None = None
+        self.incoming: Incoming | None = None
+        self.plan: Plan | None = None
+        self.trace: RequestTrace | None = None
+        self.usage: Usage | None = None
+        self.answer_id: str | None = None
+        self.status = 0
+        self.error = ""
+        self.first: float | None = None
+        self.body_bytes = 0
+        self.guessed_tokens = 0
+        self.id = new_id()

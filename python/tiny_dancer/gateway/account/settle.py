@@ -1,0 +1,90 @@
+"""What a request came to: the record that storage, metrics, traces and log read, and what its key has used."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tiny_dancer.gateway.upstream.dialect import Usage
+from tiny_dancer.storage import hash_query
+from tiny_dancer.types import RequestRecord
+
+if TYPE_CHECKING:
+    from tiny_dancer.gateway.account.background import Accounting
+    from tiny_dancer.gateway.account.progress import Progress
+    from tiny_dancer.gateway.choosing.plan import Chooser
+    from tiny_dancer.observability.metrics import Metrics
+
+_NO_USAGE = Usage()
+# Tokens of a prompt nobody counted, where its model's window is not known: images make bodies large, not prompts.
+_LARGEST_GUESS = 128_000
+
+
+def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser: Chooser) -> None:
+    """Records a request that has ended, and charges it to its key, its deployment and its conversation."""
+    plan, done, incoming = progress.plan, progress.attempts, progress.incoming
+    caller, model, deployment = progress.caller, done.model, done.deployment
+    usage = progress.usage
+    if usage is None and progress.guessed_tokens:
+        # The upstream does not say what it costs, or the client left before it did: it costs all the same.
+        window = None if model is None else model.settings.context_window
+        usage = Usage(min(progress.body_bytes // 4, window or _LARGEST_GUESS), progress.guessed_tokens)
+    answered = progress.first is not None and model is not None
+    cost = baseline = None
+    if plan is not None and model is not None and usage is not None:
+        cost = model.cost(usage)
+        baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    decision = None if plan is None else plan.decision
+    counted = usage or _NO_USAGE
+    first = progress.first
+    session = None if incoming is None else incoming.options.session
+    record = RequestRecord(
+        id=progress.id,
+        time=progress.arrived,
+        endpoint=progress.endpoint,
+        key="" if caller is None else caller.id,
+        asked="" if incoming is None else incoming.asked,
+        status=progress.status,
+        model=model.name if answered and model is not None else "",
+        upstream=deployment.server.name if answered and deployment is not None else "",
+        response_id=progress.answer_id,
+        decision_id=None if decision is None else decision.id,
+        router="" if plan is None else plan.router,
+        routed_by="" if plan is None else plan.routed_by,
+        reason="" if plan is None else done.reason or plan.reason,
+        level=0 if decision is None else decision.level,
+        confidence=None if decision is None else decision.confidence,
+        scores=None if decision is None else decision.scores,
+        role="chat" if plan is None else plan.asked.role,
+        session=hash_query(session) if session else "",
+        stream=incoming is not None and incoming.stream,
+        attempts=done.calls,
+        fallbacks=done.fallbacks,
+        input_tokens=counted.input_tokens,
+        output_tokens=counted.output_tokens,
+        cached_tokens=counted.cached_tokens,
+        cost=cost,
+        baseline_cost=baseline,
+        latency=time.perf_counter() - progress.start,
+        ttft=None if first is None else first - progress.start,
+        error=progress.error,
+        query_hash=None if plan is None or not plan.said else hash_query(plan.said),
+        query_text=plan.said if plan is not None and progress.serving.config.log.prompts else None,
+        artifact_version="" if decision is None else decision.artifact_version,
+        variant="" if plan is None else plan.variant,
+    )
+    if progress.status == 401:
+        # Strangers are counted, but cannot fill the database.
+        metrics.observe((record,))
+    else:
+        accounting.put(record)
+    if usage is not None and plan is not None and model is not None:
+        tokens = usage.input_tokens + usage.output_tokens
+        if caller is not None:
+            caller.charge(tokens, cost)
+        if deployment is not None:
+            deployment.charge(tokens)
+        if plan.session is not None and answered:
+            chooser.answered(plan, model.name, tokens)
+    if progress.trace is not None:
+        progress.trace.end(record)

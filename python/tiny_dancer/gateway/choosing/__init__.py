@@ -1,0 +1,1 @@
+"""What a request asks, which model it goes to, and which next."""

@@ -1,0 +1,325 @@
+"""A client's request, read as far as routing needs: the rest stays bytes.
+
+The body is split into its top-level fields, each kept as the bytes the client sent. A field given twice counts
+once, as its last value, here and upstream alike: nothing can be smuggled past routing or access.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tiny_dancer.gateway.configuration.settings import Policy, Role
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.dialect import Call, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+OPTION_HEADERS: Final[dict[bytes, str]] = {
+    b"x-td-max-cost": "max_cost",
+    b"x-td-min-quality": "min_quality",
+    b"x-td-max-latency": "max_latency",
+    b"x-td-pin": "pin",
+    b"x-td-exclude": "exclude",
+    b"x-td-session": "session",
+    b"x-td-role": "role",
+    b"x-td-policy": "policy",
+    b"x-td-threshold": "threshold",
+}
+T = TypeVar("T")
+# Each name is looked up: more would keep all other requests waiting.
+Names = Annotated[tuple[str, ...], Meta(max_length=100)]
+_ROLES: Final = ("chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize")
+_POLICIES: Final = ("cost", "quality", "balanced")
+
+
+class Options(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client asks of routing: the body's ``td`` object, or ``x-td-*`` headers. The body wins.
+
+    Attributes:
+        max_cost: most USD the answer may be expected to cost.
+        min_quality: least quality to expect, in [0, 1].
+        max_latency: most seconds to expect.
+        pin: this model, whatever routing says.
+        exclude: not these models.
+        session: the conversation's name.
+        role: what the answer is for.
+        policy: of the router.
+        threshold: least gain worth the dearer of two models.
+    """
+
+    max_cost: float | None = None
+    min_quality: float | None = None
+    max_latency: float | None = None
+    pin: str | None = None
+    exclude: Names = ()
+    session: str | None = None
+    role: Role | None = None
+    policy: Policy | None = None
+    threshold: float | None = None
+
+
+NO_OPTIONS: Final = Options()
+
+
+class Incoming(Call):
+    """One request to a model: what an upstream is asked, and what only the gateway reads.
+
+    Attributes:
+        asked: the model the client named.
+        fallbacks: models to try next, in the client's order (``models``).
+        options: what the client asks of routing.
+    """
+
+    asked: str
+    fallbacks: tuple[str, ...]
+    options: Options
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What is routed on, as chat messages.
+
+        Raises:
+            GatewayError: 400, a field of another shape.
+        """
+        return _MESSAGES[self.endpoint](self.fields)
+
+    def tools(self) -> str | None:
+        """The tools offered, as JSON text."""
+        raw = self.fields.get("tools")
+        return None if raw is None else str(memoryview(raw), "utf-8")
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_names = msgspec.json.Decoder(Names).decode
+_options = msgspec.json.Decoder(Options | None).decode
+_messages = msgspec.json.Decoder(list[dict[str, Any]]).decode
+_any = msgspec.json.Decoder().decode
+_OPTIONS_BY_FIELD: Final = {field.name: field for field in msgspec.structs.fields(Options)}
+
+_REQUIRED: Final[Mapping[str, str]] = {
+    "chat.completions": "messages",
+    "messages": "messages",
+    "responses": "input",
+    "embeddings": "input",
+    "completions": "prompt",
+}
+_LONGEST_NAME: Final = 200
+_TRUE: Final = msgspec.Raw(b"true")
+_FALSE: Final = msgspec.Raw(b"false")
+_NULL: Final = msgspec.Raw(b"null")
+
+
+def parse_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """The top-level fields of a JSON object.
+
+    Raises:
+        GatewayError: 400, the body is no JSON object in UTF-8.
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+        return _fields(body)
+    except UnicodeDecodeError as error:
+        raise GatewayError(
+            400, f"The body is not valid UTF-8 (byte {error.start}).", code="invalid_json"
+        ) from error
+    except RecursionError as error:
+        raise GatewayError(400, "The body is nested too deeply.", code="invalid_json") from error
+    except msgspec.DecodeError as error:
+        detail = "it is empty" if not body else str(error)
+        raise GatewayError(
+            400, f"We could not parse the JSON body of your request: {detail}.", code="invalid_json"
+        ) from error
+
+
+def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> Incoming:
+    """Reads a request.
+
+    Args:
+        endpoint: which of the gateway's.
+        body: the whole body.
+        headers: those of :data:`OPTION_HEADERS` that came; others do not matter.
+
+    Raises:
+        GatewayError: 400, naming the field at fault.
+    """
+    fields = parse_fields(body)
+    model = fields.get("model")
+    fallbacks: tuple[str, ...] = ()
+    if "models" in fields:
+        fallbacks = _read(_names, fields.pop("models"), "models", "a list of model names")
+        if model is None and fallbacks:
+            fields["model"] = model = msgspec.Raw(msgspec.json.encode(fallbacks[0]))
+            fallbacks = fallbacks[1:]
+    if model is None:
+        raise GatewayError(400, "You must provide a model: a name or auto.", param="model", code="missing_model")
+    asked = _read(_text, model, "model", "a model's name as a string")
+    if len(asked) > _LONGEST_NAME or any(len(name) > _LONGEST_NAME for name in fallbacks):
+        raise GatewayError(
+            400, f"A model's name has at most {_LONGEST_NAME} characters.", param="model", code="invalid_value"
+        )
+    required = _REQUIRED[endpoint]
+    if (given := fields.get(required)) is None or given == _NULL:
+        raise GatewayError(
+            400, f"Missing required parameter: '{required}'.", param=required, code="missing_required_parameter"
+        )
+    if required == "messages" and not _is_filled_list(given):
+        raise GatewayError(
+            400,
+            "Invalid 'messages': expected a list of at least one message.",
+            param="messages",
+            code="invalid_type",
+        )
+    stream = fields.get("stream")
+    if stream is not None and stream != _TRUE and stream != _FALSE and stream != _NULL:
+        raise GatewayError(400, "Invalid 'stream': expected true or false.", param="stream", code="invalid_type")
+    # Embeddings come whole, whatever is asked; a server that ignores this must not look as if it had failed.
+    streamed = stream == _TRUE and endpoint != "embeddings"
+    td = fields.pop("td", None)
+    options = NO_OPTIONS if td is None and not headers else _all_options(td, headers)
+    return Incoming(endpoint, fields, streamed, asked, fallbacks, options)
+
+
+def _all_options(td: msgspec.Raw | None, headers: Mapping[bytes, bytes]) -> Options:
+    given = {OPTION_HEADERS[name]: _of_header(name, value) for name, value in headers.items()}
+    if td is not None:
+        given.update(_set(_read(_options, td, "td", "an object of routing options") or NO_OPTIONS))
+    try:
+        options = msgspec.convert(given, Options)
+    except msgspec.ValidationError as error:
+        detail = _short(error)
+        raise GatewayError(
+            400, f"A routing option is wrong: {detail}.", param="td", code="invalid_type"
+        ) from error
+    for name, low, high in (
+        ("max_cost", 0.0, math.inf),
+        ("min_quality", 0.0, 1.0),
+        ("max_latency", 0.0, math.inf),
+        ("threshold", -1.0, 1.0),
+    ):
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:  # NaN is in no range
+            raise GatewayError(
+                400,
+                f"Invalid routing option '{name}': {value}; give a number in [{low:g}, {high:g}].",
+                param=f"td.{name}",
+                code="invalid_value",
+            )
+    return options
+
+
+def _set(options: Options) -> dict[str, Any]:
+    """The options that are given."""
+    return {
+        name: getattr(options, name)
+        for name, field in _OPTIONS_BY_FIELD.items()
+        if getattr(options, name) != field.default
+    }
+
+
+def _of_header(name: bytes, value: bytes) -> object:
+    text = value.decode("latin-1").strip()
+    option = OPTION_HEADERS[name]
+    if option == "exclude":
+        return tuple(each.strip() for each in text.split(",") if each.strip())
+    known = {"role": _ROLES, "policy": _POLICIES}.get(option)
+    if known is not None and text not in known:
+        raise GatewayError(
+            400,
+            f"Unknown {option} {text[:100]!r} in {name.decode()}; use one of {', '.join(known)}.",
+            param=name.decode(),
+            code=f"unknown_{option}",
+        )
+    if option in ("max_cost", "min_quality", "max_latency", "threshold"):
+        try:
+            return float(text)
+        except ValueError as error:
+            raise GatewayError(
+                400,
+                f"Invalid {name.decode()}: {text[:100]!r}; give a number.",
+                param=name.decode(),
+                code="invalid_type",
+            ) from error
+    return text
+
+
+def _read(decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw, param: str, expected: str) -> T:
+    try:
+        return decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise GatewayError(
+            400, f"Invalid '{param}': {_short(error)}; expected {expected}.", param=param, code="invalid_type"
+        ) from error
+
+
+def _short(error: Exception) -> str:
+    """What is wrong; a value that is quoted may be as long as a body."""
+    return str(error)[:300]
+
+
+def _is_filled_list(raw: msgspec.Raw) -> bool:
+    start = bytes(memoryview(raw)[:64])
+    return start.startswith(b"[") and not start[1:].lstrip().startswith(b"]")
+
+
+def _chat_messages(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
+    return _read(_messages, fields["messages"], "messages", "a list of objects with role and content")
+
+
+def _anthropic_messages(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
+    messages = _chat_messages(fields)
+    system = fields.get("system")
+    if system is None:
+        return messages
+    return [{"role": "system", "content": _read(_any, system, "system", "a text or blocks")}, *messages]
+
+
+def _response_items(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
+    given = _read(_any, fields["input"], "input", "a text or a list of items")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise GatewayError(
+            400, "Invalid 'input': expected a text or a list of items.", param="input", code="invalid_type"
+        )
+    # Calls and their outputs have no role; routing goes by what was said.
+    messages = [item for item in items if "role" in item]
+    instructions = fields.get("instructions")
+    if instructions is not None and instructions != _NULL:
+        text = _read(_text, instructions, "instructions", "a text")
+        messages.insert(0, {"role": "system", "content": text})
+    # The output of a call alone, where the upstream keeps the conversation: no text to go by, but a request.
+    return messages or [{"role": "user", "content": ""}]
+
+
+def _prompt(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
+    given = _read(_any, fields["prompt"], "prompt", "a text, or a list of texts or tokens")
+    if isinstance(given, list):
+        given = "\n".join(each for each in given if isinstance(each, str))
+    if not isinstance(given, str):
+        raise GatewayError(
+            400,
+            "Invalid 'prompt': expected a text, or a list of texts or tokens.",
+            param="prompt",
+            code="invalid_type",
+        )
+    return [{"role": "user", "content": given}]
+
+
+def _nothing(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
+    """Embedding models are not exchangeable: there is nothing to decide by."""
+    del fields
+    return []
+
+
+_MESSAGES: Final[Mapping[str, Callable[[Mapping[str, msgspec.Raw]], list[dict[str, Any]]]]] = {
+    "chat.completions": _chat_messages,
+    "messages": _anthropic_messages,
+    "responses": _response_items,
+    "completions": _prompt,
+    "embeddings": _nothing,
+}

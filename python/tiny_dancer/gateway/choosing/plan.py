@@ -1,0 +1,393 @@
+"""Which model, and which next if it fails: what the client named, its constraints, the router, the session."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
+from tiny_dancer.gateway.access.caller import Caller
+from tiny_dancer.gateway.choosing import sessions
+from tiny_dancer.gateway.choosing.incoming import Incoming
+from tiny_dancer.gateway.choosing.serving import POLICY_SCALE, RouterTarget, Serving, Variant
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.deployments import ServedModel
+from tiny_dancer.types import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Asked(Struct):
+    """What a request's plan is made of: who asks for what, and what a router may do about it.
+
+    The router's part is filled in while the plan is made; then nothing changes any more.
+
+    Attributes:
+        serving: the configuration in force.
+        incoming: the request.
+        caller: who asks.
+        role: of the request.
+        variant: of the router, that decides; None where no router is asked.
+        policy: of the router; None for its own.
+        usable: the router's models this request may go to.
+        options: of :meth:`tiny_dancer.ResilientRouter.route`.
+    """
+
+    serving: Serving
+    incoming: Incoming
+    caller: Caller
+    role: str
+    variant: Variant | None = None
+    policy: str | None = None
+    usable: Sequence[str] = ()
+    options: Mapping[str, Any] = {}
+
+
+class Plan(Struct):
+    """What will be tried, and why. :func:`following` says what comes after the choice.
+
+    Attributes:
+        model: the choice.
+        asked: what it was made of.
+        baseline: the model savings are counted against: the strongest where routing had a choice, else the choice.
+        router: name of the router that decided; empty where none did.
+        variant: name of the router's variant that decided; empty where none did.
+        decision: of the router; None where none decided.
+        routed_by: as of ``Decision``; ``client`` where the client named the model, ``session`` where a
+            conversation stayed with its model.
+        reason: as of ``Decision``, or why this model all the same.
+        session: key of the conversation; None where it has none.
+        said: what the user said last, where something was routed.
+    """
+
+    model: ServedModel
+    asked: Asked
+    baseline: ServedModel
+    router: str = ""
+    variant: str = ""
+    decision: Decision | None = None
+    routed_by: str = "client"
+    reason: str = "named"
+    session: Hashable | None = None
+    said: str = ""
+
+    def models(self) -> Iterator[ServedModel]:
+        """The choice, then what follows, which is looked up where the choice has failed."""
+        yield self.model
+        yield from following(self)
+
+
+class Chooser:
+    """Makes plans. Belongs to the event loop's thread.
+
+    Attributes:
+        last_decision: UTC seconds of the last decision of a router, or None.
+    """
+
+    def __init__(self, table: sessions.SessionTable) -> None:
+        self._sessions = table
+        self.last_decision: float | None = None
+
+    def plan(self, serving: Serving, incoming: Incoming, caller: Caller) -> Plan:
+        """What to do with a request.
+
+        Raises:
+            GatewayError: 400, 403 or 404; nothing may or can serve it as it stands.
+        """
+        options = incoming.options
+        for name in incoming.fallbacks:
+            _model(serving, name, "models")  # an unknown one is said now, not when it is needed
+        role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+        asked = Asked(serving, incoming, caller, role)
+        if options.pin is not None:
+            return _named(asked, options.pin, "pinned")
+        name, policy = incoming.asked, options.policy
+        if name == "auto" and (default := serving.config.roles.get(role)) is not None:
+            name, policy = default.model, policy or default.policy
+        target = serving.resolve(name)
+        if not isinstance(target, RouterTarget):
+            return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
+        if incoming.endpoint == "embeddings":
+            raise GatewayError(
+                400,
+                "Embeddings of different models cannot be compared, so they are not routed; name a model, or set "
+                "roles.embed.model.",
+                param="model",
+                code="not_routable",
+            )
+        asked.policy = policy or target.policy
+        return self._routed(asked, target)
+
+    def answered(self, plan: Plan, model: str, tokens: int) -> None:
+        """Remembers that a conversation's prefix of so many tokens is now in this model's cache."""
+        if plan.session is not None:
+            self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic())
+
+    def _routed(self, asked: Asked, target: RouterTarget) -> Plan:
+        serving, incoming = asked.serving, asked.incoming
+        served = serving.routers[target.router]
+        variant = asked.variant = served.deciding()
+        router = variant.router
+        usable = asked.usable = _usable(asked, variant)
+        given = incoming.options
+        threshold = target.threshold if given.threshold is None else given.threshold
+        options: dict[str, Any] = variant.options(asked.policy, threshold)
+        asked.options = options
+        if len(usable) != len(router.models):
+            options["allowed"] = usable
+        bounds = served.settings
+        if (max_cost := bounds.max_cost if given.max_cost is None else given.max_cost) is not None:
+            options["max_cost"] = max_cost
+        if (min_quality := bounds.min_quality if given.min_quality is None else given.min_quality) is not None:
+            options["min_quality"] = min_quality
+        if given.max_latency is not None:
+            options["max_latency"] = given.max_latency
+        messages = incoming.messages()
+        strongest = serving.strongest
+        if strongest is None or strongest.name not in router.models:
+            strongest = max((serving.models[name] for name in usable), key=lambda each: each.expected_cost or 0.0)
+        try:
+            decision = router.route(messages, tools=incoming.tools(), **options)
+        except RequestError as error:
+            if error.field not in ("text", "request"):
+                raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
+            # Images, audio or nothing: not for the router to judge, so the default model answers.
+            default = _default(asked, variant, strongest)
+            return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
+        except NoFeasibleModelError as error:
+            raise GatewayError(
+                400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
+            ) from error
+        except OptionError as error:
+            # Its remedy is for whoever loads an artifact, not for whoever calls this.
+            raise GatewayError(
+                400,
+                f"The router '{served.name}' cannot keep to what is asked: {error.field}: {error.value}.",
+                param="td",
+                code="invalid_value",
+            ) from error
+        self.last_decision = time.time()
+        plan = Plan(
+            strongest,
+            asked,
+            strongest,
+            served.name,
+            variant.name,
+            decision,
+            decision.routed_by,
+            decision.reason,
+        )
+        plan.said = _said(messages)
+        plan.model = serving.models[self._in_session(plan, decision, variant, messages)]
+        return plan
+
+    def _in_session(
+        self, plan: Plan, decision: Decision, variant: Variant, messages: Sequence[dict[str, Any]]
+    ) -> str:
+        """The decided model, or the one a conversation stays with; notes in the plan what has been changed."""
+        asked = plan.asked
+        serving, options = asked.serving, asked.options
+        settings = serving.config.sessions
+        if not settings.sticky and not settings.escalate:
+            return decision.model
+        plan.session = sessions.key_of(asked.caller.id, asked.incoming.options.session, messages)
+        found = self._sessions.find(plan.session)
+        if settings.escalate:
+            before = "" if found is None else found.said
+            strongest = plan.baseline.name
+            if (
+                sessions.unhappy(plan.said, before)
+                and strongest in asked.usable
+                and _meets(decision, strongest, options)
+            ):
+                plan.routed_by, plan.reason = "session", "escalated"
+                return strongest
+        if (
+            found is None
+            or not settings.sticky
+            or found.model == decision.model
+            or found.model not in asked.usable
+        ):
+            return decision.model
+        oldest = time.monotonic() - settings.cache_seconds
+        cached, left = found.caches[found.model], found.caches.get(decision.model)
+        if cached.time < oldest or decision.level > 1 or not _meets(decision, found.model, options):
+            return decision.model
+        if left is not None and left.time < oldest:
+            left = None
+        router = variant.router
+        weight = sessions.quality_per_dollar(
+            router.header["policy"],
+            router.models,
+            decision,
+            options.get("threshold"),
+            POLICY_SCALE[asked.policy or variant.settings.policy],
+        )
+        stay, leave = serving.models[found.model], serving.models[decision.model]
+        # A comparison with NaN is false: what cannot be priced does not hold a conversation.
+        if sessions.worth_staying(decision, stay, leave, cached, weight, left):
+            plan.routed_by, plan.reason = "session", "prompt_cached"
+            return stay.name
+        return decision.model
+
+
+def following(plan: Plan) -> list[ServedModel]:
+    """What of a plan may be tried after its choice, in order, each once, as many as configured."""
+    asked = plan.asked
+    config = asked.serving.config
+    excluded = _excluded(asked)
+    found = [plan.model]
+    for name in _next_names(plan):
+        if len(found) > config.max_fallbacks:
+            break
+        model = _model(asked.serving, name, "models")
+        if (
+            model not in found
+            and model.name not in excluded
+            and asked.incoming.endpoint in model.endpoints
+            and _may(asked, model)
+        ):
+            found.append(model)
+    return found[1:]
+
+
+def _next_names(plan: Plan) -> list[str]:
+    """What the client lists, then its role, then the router's other models, then the default."""
+    asked, decision = plan.asked, plan.decision
+    config = asked.serving.config
+    names = list(asked.incoming.fallbacks)
+    if plan.reason == "no_text":
+        return [*names, *asked.usable]
+    # A role's list is for what the role or a router chose, not for a model the client named.
+    if (decision is not None or plan.reason == "role_default") and (
+        default := config.roles.get(asked.role)  # type: ignore[call-overload]
+    ) is not None:
+        names += default.fallbacks
+    if decision is not None:
+        scores = decision.scores
+        # The best first; in the artifact's order where a fallback level expects nothing.
+        names += sorted(asked.usable, key=lambda name: -scores[name] if math.isfinite(scores[name]) else 0.0)
+        if config.default_model is not None:
+            names.append(config.default_model)
+    return names
+
+
+def _named(asked: Asked, name: str, reason: str) -> Plan:
+    """The client's own choice: it stands, and is only followed by what the client or its role lists."""
+    serving, incoming = asked.serving, asked.incoming
+    model = _model(serving, name, "td.pin" if reason == "pinned" else "model")
+    _permit(asked, model)
+    if incoming.endpoint not in model.endpoints:
+        raise GatewayError(
+            400,
+            f"The model '{model.name}' does not serve {incoming.endpoint}.",
+            param="model",
+            code="unsupported_endpoint",
+        )
+    if model.name in _excluded(asked):
+        raise GatewayError(
+            400, f"'{model.name}' is both asked for and excluded.", param="td.exclude", code="invalid_value"
+        )
+    routed_by = {"pinned": "override", "named": "client"}.get(reason, "default")
+    said = _said(incoming.messages()) if serving.config.log.prompts else ""
+    return Plan(model, asked, model, routed_by=routed_by, reason=reason, said=said)
+
+
+def _meets(decision: Decision, name: str, options: Mapping[str, Any]) -> bool:
+    """Whether a model that was not decided on keeps within what the request asks, as far as that can be told."""
+    if "max_latency" in options:
+        return False
+    most, least = options.get("max_cost"), options.get("min_quality")
+    cost = None if decision.costs is None else decision.costs.get(name)
+    if most is not None and (cost is None or cost > most):
+        return False
+    return least is None or decision.scores[name] >= least
+
+
+def _model(serving: Serving, name: str, param: str) -> ServedModel:
+    found = serving.resolve(name)
+    if isinstance(found, RouterTarget):
+        raise GatewayError(400, f"'{name}' is a router; name a model here.", param=param, code="invalid_value")
+    return found
+
+
+def _permit(asked: Asked, model: ServedModel) -> None:
+    if not asked.caller.allows(model.name):
+        raise GatewayError(
+            403, f"This API key may not use the model '{model.name}'.", param="model", code="model_not_allowed"
+        )
+    if asked.caller.soft_budget_spent and model is asked.serving.strongest:
+        raise GatewayError(
+            429,
+            f"This API key's budget is spent: '{model.name}' is not available until the next period; use auto "
+            "or a cheaper model.",
+            param="model",
+            code="budget_exceeded",
+        )
+
+
+def _may(asked: Asked, model: ServedModel) -> bool:
+    caller = asked.caller
+    return caller.allows(model.name) and not (caller.soft_budget_spent and model is asked.serving.strongest)
+
+
+def _excluded(asked: Asked) -> frozenset[str]:
+    excluded = asked.incoming.options.exclude
+    if not excluded:
+        return frozenset()
+    return frozenset(_model(asked.serving, name, "td.exclude").name for name in excluded)
+
+
+def _usable(asked: Asked, variant: Variant) -> tuple[str, ...]:
+    """The router's models this request may go to."""
+    models, caller, incoming = asked.serving.models, asked.caller, asked.incoming
+    usable = variant.usable(incoming.endpoint, asked.role, models)
+    if incoming.options.exclude or caller.models is not None or caller.soft_budget_spent:
+        excluded = _excluded(asked)
+        usable = tuple(name for name in usable if name not in excluded and _may(asked, models[name]))
+    if not usable:
+        raise GatewayError(
+            400,
+            f"No model of the router '{variant.of}' serves {incoming.endpoint} in the role {asked.role} for this "
+            "key and these constraints.",
+            param="model",
+            code="no_feasible_model",
+        )
+    return usable
+
+
+def _may_serve(asked: Asked, model: ServedModel) -> bool:
+    return (
+        model.serves(asked.incoming.endpoint, asked.role)
+        and model.name not in _excluded(asked)
+        and _may(asked, model)
+    )
+
+
+def _default(asked: Asked, variant: Variant, strongest: ServedModel) -> ServedModel:
+    """The model for what no router can judge."""
+    models, usable = asked.serving.models, asked.usable
+    name = asked.serving.config.default_model
+    if name is not None:
+        model = models[name]
+        # One that the router does not know need only be able and allowed to serve.
+        known = name in variant.router.models
+        if name in usable if known else _may_serve(asked, model):
+            return model
+    return strongest if strongest.name in usable else models[usable[0]]
+
+
+def _said(messages: Sequence[dict[str, Any]]) -> str:
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            content = message.get("content")
+            if isinstance(content, str):
+                return content
+            if isinstance(content, list):
+                return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return ""

@@ -1,0 +1,309 @@
+"""What a configuration becomes: models, routers and names. Replaced as a whole by a reload, never changed."""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from difflib import get_close_matches
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from tiny_dancer.errors import ConfigError
+from tiny_dancer.gateway.configuration import settings as config
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.clients.connect import connect
+from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
+from tiny_dancer.routing.resilient import ResilientRouter
+from tiny_dancer.types import ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
+
+POLICY_SCALE: Final[Mapping[str, float]] = {"cost": 2.0, "balanced": 1.0, "quality": 0.0}
+"""What a policy multiplies the router's weight of cost by: ``cost`` asks twice the gain for a dollar, ``quality``
+none."""
+
+WATCH_SECONDS: Final = 2.0
+
+DEFAULT_VARIANT: Final = "default"
+"""The only variant a router has so far: the configuration names one artifact for each."""
+
+
+class RouterTarget(Struct, frozen=True):
+    """A name that stands for a router.
+
+    Attributes:
+        router: its name.
+        policy: or None for the router's own.
+        threshold: or None.
+    """
+
+    router: str
+    policy: config.Policy | None = None
+    threshold: float | None = None
+
+
+class Variant:
+    """One of the artifacts that stand behind a router's name, loaded.
+
+    Attributes:
+        name: among the router's variants.
+        of: the router's name.
+        settings: of the router, in the configuration.
+        router: decides.
+        weight: of its share of the requests, beside the other variants'.
+    """
+
+    def __init__(
+        self, name: str, of: str, settings: config.Router, router: ResilientRouter, weight: float = 1.0
+    ) -> None:
+        self.name = name
+        self.of = of
+        self.settings = settings
+        self.router = router
+        self.weight = weight
+        self._named: tuple[str, ...] = ()
+        self._usable: dict[tuple[Endpoint, str], tuple[str, ...]] = {}
+
+    def usable(self, endpoint: Endpoint, role: str, models: Mapping[str, ServedModel]) -> tuple[str, ...]:
+        """Its models that serve this endpoint and role; looked up once for each artifact that serves."""
+        named = self.router.models
+        if named is not self._named:
+            self._named = named
+            self._usable.clear()
+        found = self._usable.get((endpoint, role))
+        if found is None:
+            found = tuple(name for name in named if name in models and models[name].serves(endpoint, role))
+            self._usable[endpoint, role] = found
+        return found
+
+    def options(self, policy: str | None, threshold: float | None) -> dict[str, Any]:
+        """Options of :meth:`ResilientRouter.route` that a policy or threshold stands for."""
+        if threshold is not None:
+            return {"threshold": threshold}
+        scale = POLICY_SCALE[policy or self.settings.policy]
+        own = self.settings.threshold
+        if scale == 1.0:
+            return {} if own is None else {"threshold": own}
+        found = self.router.header["policy"]
+        if own is not None or found["kind"] == "threshold":
+            own = found["threshold"] if own is None else own
+            # A threshold may be below 0; ``cost`` must not lower it, nor ``quality`` raise it.
+            return {"threshold": own + (scale - 1.0) * abs(own)}
+        if found["kind"] == "cost_weight":
+            return {"cost_weight": found["cost_weight"] * scale}
+        # A constant policy has learned nothing that pays; without a weight of cost, only quality can be asked for.
+        return {"cost_weight": 0.0} if scale == 0.0 else {}
+
+
+class ServedRouter:
+    """A router of the configuration: a name, and the variants that decide under it.
+
+    Attributes:
+        name: in the configuration.
+        settings: of the configuration.
+        variants: at least one.
+    """
+
+    def __init__(self, name: str, settings: config.Router, variants: Sequence[Variant]) -> None:
+        self.name = name
+        self.settings = settings
+        self.variants = variants
+        self._weights = [each.weight for each in variants]
+
+    def deciding(self) -> Variant:
+        """The variant that decides the next request, drawn by weight."""
+        variants = self.variants
+        return variants[0] if len(variants) == 1 else random.choices(variants, self._weights)[0]
+
+
+class Serving:
+    """One configuration in force.
+
+    Attributes:
+        config: as read.
+        models: by name.
+        routers: by name.
+        servers: upstreams by name.
+        names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies.
+        default_router: of ``auto``; None without routers.
+        strongest: the model savings are counted against.
+    """
+
+    def __init__(self, settings: config.GatewayConfig, folder: Path, before: Serving | None = None) -> None:
+        """Loads and connects what is new; connections, breakers and routers that did not change are kept.
+
+        Raises:
+            ConfigError, ArtifactError, RegistryError: it cannot serve. What was loaded for it is let go.
+        """
+        self.config = settings
+        self.servers = {
+            name: _kept_server(name, upstream, before) or UpstreamServer(name, upstream, connect(upstream))
+            for name, upstream in settings.upstreams.items()
+        }
+        self.models = {name: self._model(name, model, before) for name, model in settings.models.items()}
+        self.strongest = self._strongest()
+        self.routers: dict[str, ServedRouter] = {}
+        with ExitStack() as undo:
+            for name, router in settings.routers.items():
+                loaded = _kept_router(name, settings, before)
+                if loaded is None:
+                    loaded = self._load(router, folder)
+                    undo.callback(loaded.close)
+                    loaded.watch(WATCH_SECONDS)
+                variant = Variant(DEFAULT_VARIANT, name, router, loaded)
+                self._check_variant(variant)
+                self.routers[name] = ServedRouter(name, router, [variant])
+            undo.pop_all()
+        self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
+        self.names = self._names()
+
+    def resolve(self, name: str) -> ServedModel | RouterTarget:
+        """What a client's name stands for.
+
+        Raises:
+            GatewayError: 404, nothing; it says what is near.
+        """
+        found = self.names.get(name)
+        if found is not None:
+            return found
+        if name.startswith("router-"):
+            # As RouteLLM: router-<name>-<threshold>. Names and numbers have dashes of their own.
+            for known, target in self.names.items():
+                if isinstance(target, RouterTarget) and name.startswith(f"{known}-"):
+                    try:
+                        threshold = float(name[len(known) + 1 :])
+                    except ValueError:
+                        continue
+                    if -1 <= threshold <= 1:
+                        return RouterTarget(target.router, target.policy, threshold)
+        near = get_close_matches(name[:100], self.names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "GET /v1/models lists what there is."
+        raise GatewayError(
+            404, f"The model '{name[:200]}' does not exist; {hint}", param="model", code="model_not_found"
+        )
+
+    def close(self, after: Serving | None = None) -> None:
+        """Ends the threads of routers that the next configuration does not use."""
+        kept = set() if after is None else {id(each.router) for each in after.variants().values()}
+        for each in self.variants().values():
+            if id(each.router) not in kept:
+                each.router.close()
+
+    def variants(self) -> dict[str, Variant]:
+        """Those of all its routers, by the router's name; with their own behind it where a router has several."""
+        return {
+            name if len(router.variants) == 1 else f"{name}/{variant.name}": variant
+            for name, router in self.routers.items()
+            for variant in router.variants
+        }
+
+    async def disconnect(self) -> None:
+        """Closes all connections to upstreams."""
+        for server in self.servers.values():
+            await server.client.close()
+
+    def _model(self, name: str, model: config.Model, before: Serving | None) -> ServedModel:
+        deployments = []
+        for settings in model.deployments:
+            server = self.servers[settings.upstream]
+            kept = _kept_deployment(name, settings, server, before, self.config.breaker)
+            deployments.append(kept or Deployment(name, settings, server, self.config.breaker))
+        return ServedModel(name, model, deployments)
+
+    def _strongest(self) -> ServedModel | None:
+        if self.config.strongest is not None:
+            return self.models[self.config.strongest]
+        priced = [model for model in self.models.values() if "chat.completions" in model.endpoints]
+        return max(priced, key=lambda model: model.expected_cost or 0.0, default=None)
+
+    def _load(self, settings: config.Router, folder: Path) -> ResilientRouter:
+        infos: dict[str, str | ModelInfo] = {
+            theirs: _info(ours, self.models[ours].settings) for theirs, ours in settings.models.items()
+        }
+        # A model the artifact knows by the name it has here gets the prices it has here.
+        load: Any
+        if isinstance(settings.artifact, config.RegistryVersion):
+            load = partial(
+                ResilientRouter.from_registry, folder / settings.artifact.folder, settings.artifact.name
+            )
+        else:
+            path = "default" if settings.artifact == "default" else folder / settings.artifact
+            load = partial(ResilientRouter.load, path)
+        router: ResilientRouter = load(models=infos)
+        unmapped = [each for each in router.models if each in self.models and each not in settings.models.values()]
+        default = self.config.default_model if self.config.default_model in router.models else None
+        if unmapped or default is not None:
+            infos.update({each: _info(each, self.models[each].settings) for each in unmapped})
+            router = load(models=infos, default_model=default)
+        return router
+
+    def _check_variant(self, variant: Variant) -> None:
+        missing = [name for name in variant.router.models if name not in self.models]
+        if missing:
+            raise ConfigError(
+                f"routers.{variant.of}.models",
+                ", ".join(missing),
+                f"map every model of the artifact to one of {', '.join(self.models)}",
+            )
+
+    def _names(self) -> dict[str, ServedModel | RouterTarget]:
+        names: dict[str, ServedModel | RouterTarget] = dict(self.models)
+        for model in self.models.values():
+            names.update(dict.fromkeys(model.settings.aliases, model))
+        if self.default_router is not None:
+            default = self.default_router.name
+            names["auto"] = RouterTarget(default)
+            for policy in POLICY_SCALE:
+                names[f"router-{policy}"] = RouterTarget(default, policy)  # type: ignore[arg-type]
+        for name in self.routers:
+            names[f"router-{name}"] = RouterTarget(name)
+        return names
+
+
+def _info(name: str, settings: config.Model) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        input_cost_per_token=settings.input_cost_per_token,
+        output_cost_per_token=settings.output_cost_per_token,
+        cost_per_request=settings.cost_per_request,
+        expected_output_tokens=settings.expected_output_tokens,
+        context_window=settings.context_window,
+    )
+
+
+def _kept_server(name: str, settings: config.Upstream, before: Serving | None) -> UpstreamServer | None:
+    found = None if before is None else before.servers.get(name)
+    return found if found is not None and found.settings == settings else None
+
+
+def _kept_deployment(
+    model: str,
+    settings: config.Deployment,
+    server: UpstreamServer,
+    before: Serving | None,
+    breaker: config.Breaker,
+) -> Deployment | None:
+    """The same deployment, with what its breaker has seen."""
+    if before is None or model not in before.models or breaker != before.config.breaker:
+        return None
+    for found in before.models[model].deployments:
+        if found.settings == settings and found.server is server:
+            return found
+    return None
+
+
+def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ResilientRouter | None:
+    """The same router, if what it was loaded with is the same too."""
+    if before is None or before.config.routers.get(name) != settings.routers[name]:
+        return None
+    if before.config.default_model != settings.default_model:
+        return None
+    found = before.routers[name].variants[0].router
+    same = all(before.config.models.get(each) == settings.models.get(each) for each in found.models)
+    return found if same else None

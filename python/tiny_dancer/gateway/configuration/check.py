@@ -1,0 +1,224 @@
+"""What ties the parts of ``gateway.yaml`` together: names that must exist, names that must not, addresses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tiny_dancer.config import did_you_mean, load, raise_all
+from tiny_dancer.errors import ConfigError
+from tiny_dancer.gateway.configuration import prices
+from tiny_dancer.gateway.configuration.address import parse_address
+from tiny_dancer.gateway.configuration.settings import GatewayConfig
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection
+
+    from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, Upstream
+
+POLICIES = ("cost", "quality", "balanced")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
+_ANY_HOST = ("0.0.0.0", "::")
+
+
+def load_gateway(path: str | os.PathLike[str]) -> GatewayConfig:
+    """``gateway.yaml``, its prices filled in, checked as a whole.
+
+    Raises:
+        ConfigError: as :func:`tiny_dancer.config.load`, :func:`.prices.fill` and :func:`check`.
+    """
+    config = load(path, GatewayConfig)
+    if config.prices is not None:
+        config = prices.fill(config, Path(path).parent / config.prices)
+    check(config)
+    return config
+
+
+def check(config: GatewayConfig) -> None:
+    """Checks what no single key can say about itself. Reads no file and opens no connection.
+
+    Raises:
+        ConfigError: the first problem, with the others as its notes.
+    """
+    checks = _Checks(config)
+    checks.addresses()
+    for name, upstream in config.upstreams.items():
+        checks.upstream(name, upstream)
+    checks.models()
+    for name, router in config.routers.items():
+        checks.router(name, router)
+    checks.defaults()
+    for role, default in config.roles.items():
+        checks.role(role, default)
+    checks.limits()
+    raise_all(checks.problems)
+
+
+class _Checks:
+    """Collects the problems of one configuration."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self.config = config
+        self.problems: list[ConfigError] = []
+
+    def refuse(self, field: str, value: object, remedy: str) -> None:
+        self.problems.append(ConfigError(field, value, remedy))
+
+    def addresses(self) -> None:
+        found = []
+        for field, text in (("listen", self.config.listen), ("health", self.config.health)):
+            if field == "health" and text == "off":
+                continue
+            try:
+                found.append(parse_address(text, field))
+            except ConfigError as error:
+                self.problems.append(error)
+        if len(found) == 2 and found[0].port == found[1].port != 0:
+            hosts = {each.host for each in found}
+            if len(hosts) == 1 or not hosts.isdisjoint(_ANY_HOST):
+                self.refuse("health", self.config.health, "give another port than listen has, or off")
+        if not self.config.storage.strip():
+            self.refuse("storage", "''", "give the path of a database, such as gateway.db")
+        if (endpoint := self.config.telemetry.otlp_endpoint) is not None:
+            self.url("telemetry.otlp_endpoint", endpoint, "http://localhost:4318/v1/traces")
+
+    def url(self, field: str, text: str, example: str) -> None:
+        # What stands before the @ or after the ? may be a secret: it is not repeated.
+        try:
+            parts = urlsplit(text)
+            port_is_wrong = parts.port == 0
+        except ValueError:
+            self.refuse(field, "no URL", f"give one such as {example}")
+            return
+        if "@" in parts.netloc:
+            self.refuse(field, "has credentials", "put the key under api_key or headers")
+        elif parts.query or parts.fragment or "?" in text or "#" in text:
+            self.refuse(field, "has a query or fragment", f"give the URL alone, such as {example}")
+        elif parts.scheme not in ("http", "https") or not parts.hostname or port_is_wrong:
+            self.refuse(field, repr(text), f"give an http or https URL such as {example}")
+        elif not text.isprintable() or " " in text or not text.isascii():
+            self.refuse(field, "has spaces or unusual characters", "percent-encode them")
+        elif parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/messages", "/embeddings")):
+            self.refuse(field, repr(text), "stop before the endpoint: the gateway adds it")
+
+    def upstream(self, name: str, upstream: Upstream) -> None:
+        at = f"upstreams.{name}"
+        self.name(at, name)
+        self.url(f"{at}.base_url", upstream.base_url, "https://api.openai.com/v1")
+        secrets = {"api_key": upstream.api_key} | {
+            f"headers.{key}": value for key, value in upstream.headers.items()
+        }
+        for key, value in secrets.items():
+            if value is None:
+                continue
+            if not value.strip():
+                self.refuse(f"{at}.{key}", "empty", "set the variable it comes from, or remove the key")
+            elif not (value.isascii() and value.isprintable() and value == value.strip()):
+                self.refuse(f"{at}.{key}", "***", "remove line breaks, spaces around it and unusual characters")
+        for key in upstream.headers:
+            if not _HEADER_NAME.fullmatch(key):
+                self.refuse(f"{at}.headers.{key}", "no header name", "use letters, digits and -")
+
+    def name(self, field: str, name: str) -> None:
+        """Names stand in headers, in lists and in metrics."""
+        if not (name.isascii() and name.isprintable() and name == name.strip()) or "," in name:
+            self.refuse(field, repr(name), "use plain characters without commas or spaces around them")
+
+    def models(self) -> None:
+        config = self.config
+        for field in ("upstreams", "models"):
+            if not getattr(config, field):
+                self.refuse(field, "empty", "give at least one")
+        taken: dict[str, str] = dict.fromkeys(config.models, "a model")
+        for name, model in config.models.items():
+            at = f"models.{name}"
+            self.name(at, name)
+            self.reserved(at, name)
+            for place, deployment in enumerate(model.deployments):
+                where = f"{at}.deployments.{place}.upstream"
+                self.known(where, deployment.upstream, config.upstreams, "upstreams")
+            for place, alias in enumerate(model.aliases):
+                where = f"{at}.aliases.{place}"
+                self.name(where, alias)
+                self.reserved(where, alias)
+                if alias in taken:
+                    self.refuse(where, repr(alias), f"it is {taken[alias]} already; remove one")
+                taken.setdefault(alias, f"an alias of {name}")
+
+    def reserved(self, field: str, name: str) -> None:
+        if name == "auto" or name.startswith("router-"):
+            self.refuse(field, repr(name), "auto and router-… ask for routing; call the model something else")
+
+    def known(self, field: str, name: str, names: Collection[str], what: str) -> bool:
+        if name in names:
+            return True
+        aliases = {alias: model for model, each in self.config.models.items() for alias in each.aliases}
+        if what == "models" and name in aliases:
+            self.refuse(field, repr(name), f"it is an alias; write {aliases[name]}")
+        else:
+            self.refuse(field, repr(name), did_you_mean(name, names, what))
+        return False
+
+    def router(self, name: str, router: Router) -> None:
+        at = f"routers.{name}"
+        self.name(at, name)
+        if name in POLICIES or _THRESHOLD.search(name):
+            self.refuse(at, repr(name), "router-… would be read as a policy or threshold; call it something else")
+        for part, model in router.models.items():
+            self.known(f"{at}.models.{part}", model, self.config.models, "models")
+        if router.max_cost is not None:
+            without = [
+                each
+                for each in router.models.values() or self.config.models
+                if each in self.config.models and not prices.is_priced(self.config.models[each])
+            ]
+            if without:
+                remedy = f"give prices for {', '.join(without)}, under models or by prices"
+                self.refuse(f"{at}.max_cost", router.max_cost, remedy)
+
+    def defaults(self) -> None:
+        config = self.config
+        if len(config.routers) > 1 and "default" not in config.routers:
+            self.refuse("routers", ", ".join(config.routers), "call one default: it is the one auto means")
+        for field in ("default_model", "strongest"):
+            if (name := getattr(config, field)) is not None:
+                self.known(field, name, config.models, "models")
+
+    def role(self, role: str, default: RoleDefault) -> None:
+        at = f"roles.{role}"
+        models, routers = self.config.models, self.config.routers
+        aliases = {alias: name for name, model in models.items() for alias in model.aliases}
+        if default.model == "auto" or default.model.startswith("router-"):
+            named = [f"router-{name}" for name in (*routers, *POLICIES)]
+            if not routers:
+                self.refuse(f"{at}.model", default.model, "there are no routers; name a model, or add one")
+            elif default.model != "auto" and _THRESHOLD.sub("", default.model) not in named:
+                self.refuse(f"{at}.model", repr(default.model), did_you_mean(default.model, named, "routers"))
+        else:
+            if default.policy is not None:
+                self.refuse(f"{at}.policy", default.policy, "only a router has one; remove it")
+            if self.known(f"{at}.model", default.model, [*models, *aliases], "models and aliases"):
+                self.usable(f"{at}.model", aliases.get(default.model, default.model), role)
+        for place, name in enumerate(default.fallbacks):
+            where = f"{at}.fallbacks.{place}"
+            if self.known(where, name, models, "models"):
+                self.usable(where, name, role)
+                if name == aliases.get(default.model, default.model) or name in default.fallbacks[:place]:
+                    self.refuse(where, repr(name), "it is tried before already; remove it")
+
+    def usable(self, field: str, name: str, role: str) -> None:
+        roles = self.config.models[name].roles
+        if roles and role not in roles:
+            self.refuse(field, repr(name), f"it is for {', '.join(roles)}; add {role} to models.{name}.roles")
+
+    def limits(self) -> None:
+        retries, breaker = self.config.retries, self.config.breaker
+        if retries.base > retries.longest:
+            self.refuse("retries.longest", retries.longest, f"give at least base, {retries.base:g}")
+        if breaker.cooldown > breaker.longest_cooldown:
+            remedy = f"give at least cooldown, {breaker.cooldown:g}"
+            self.refuse("breaker.longest_cooldown", breaker.longest_cooldown, remedy)

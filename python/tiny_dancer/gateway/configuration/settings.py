@@ -1,0 +1,319 @@
+"""``gateway.yaml``: every key, typed; ``docs/guides/gateway.md`` explains them.
+
+Durations are seconds, prices USD under LiteLLM's names. A struct says what its own fields must satisfy; what ties
+structs together (a router that names a model that is not there) is checked by :mod:`.check`. At the end, what
+follows from a configuration: for those who serve, and for the supervisor, which must not load them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from tiny_dancer.gateway.configuration.address import parse_address
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMITS_SUFFIX: Final = ".limits"
+
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+
+Role = Literal["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]
+Policy = Literal["cost", "quality", "balanced"]
+UpstreamKind = Literal["openai", "azure", "anthropic"]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A mapping of the file; a key it does not know is refused."""
+
+
+class Timeouts(_Section, frozen=True, kw_only=True):
+    """How long an upstream may take, phase by phase.
+
+    Attributes:
+        connect: to open a connection.
+        first_byte: from the request sent to the first byte of the answer. Upstreams send a whole answer (not a
+            streamed one) when the last word of it is written, so it has to be written within this time.
+        idle: between two chunks of a streamed answer.
+        total: for one attempt from start to end.
+    """
+
+    connect: Positive = 5.0
+    first_byte: Positive = 300.0
+    idle: Positive = 60.0
+    total: Positive = 600.0
+
+
+class Upstream(_Section, frozen=True, kw_only=True):
+    """A server that has models.
+
+    Attributes:
+        kind: the protocol it speaks.
+        base_url: up to and with ``/v1`` where the protocol has it.
+        api_key: sent with every request, never shown.
+        api_version: of Azure and Anthropic.
+        headers: sent with every request.
+        timeouts: of each attempt.
+        http2: ask over HTTP/2, and through the environment's proxy (``https`` only, extra ``http2``); many calls
+            share a connection. Without it HTTP/1.1 is spoken, which costs less.
+        max_concurrency: requests at a time.
+        requests_per_minute: token bucket, full at start.
+        tokens_per_minute: token bucket over prompt and output tokens.
+    """
+
+    kind: UpstreamKind = "openai"
+    base_url: Name
+    api_key: str | None = None
+    api_version: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    http2: bool = False
+    max_concurrency: Count | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+
+
+class Deployment(_Section, frozen=True, kw_only=True):
+    """A model at an upstream.
+
+    Attributes:
+        upstream: name of the upstream.
+        model: what the upstream calls it (Azure: the deployment); None for the model's name.
+        weight: share of the traffic among a model's deployments.
+        max_concurrency: requests at a time.
+        requests_per_minute: token bucket, full at start.
+        tokens_per_minute: token bucket over prompt and output tokens.
+    """
+
+    upstream: Name
+    model: Name | None = None
+    weight: Positive = 1.0
+    max_concurrency: Count | None = None
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+
+
+class Model(_Section, frozen=True, kw_only=True):
+    """A model clients can name, and routers choose.
+
+    Attributes:
+        deployments: where it can be reached.
+        input_cost_per_token: USD per prompt token; None takes it from ``prices``.
+        output_cost_per_token: USD per output token.
+        cache_read_input_token_cost: USD per prompt token the upstream had cached; None: as any prompt token.
+        cost_per_request: USD per request.
+        expected_output_tokens: of a usual answer; prices what routing expects.
+        context_window: prompt plus output tokens it accepts.
+        roles: what it may be used for; empty: everything.
+        tags: words of the operator's, shown by ``/v1/models``.
+        aliases: other names clients may use.
+    """
+
+    deployments: Annotated[list[Deployment], Meta(min_length=1)]
+    input_cost_per_token: NotNegative | None = None
+    output_cost_per_token: NotNegative | None = None
+    cache_read_input_token_cost: NotNegative | None = None
+    cost_per_request: NotNegative | None = None
+    expected_output_tokens: Positive = 256.0
+    context_window: Count | None = None
+    roles: list[Role] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    aliases: list[Name] = field(default_factory=list)
+
+
+class RegistryVersion(_Section, frozen=True, kw_only=True):
+    """The version of an artifact that serves in a registry; a promotion is followed by itself."""
+
+    folder: Name
+    name: Name
+
+
+class Router(_Section, frozen=True, kw_only=True):
+    """An artifact that decides between models.
+
+    Attributes:
+        artifact: a file, ``default`` for the one in the package, or a registry's version.
+        models: by the artifact's name of a model or role, the name of the model here.
+        policy: what ``router-<name>`` uses where the request names none.
+        max_cost: most USD an answer may be expected to cost.
+        min_quality: least quality to expect, in [0, 1].
+        threshold: least gain worth the dearer of two models, in place of the artifact's.
+    """
+
+    artifact: Name | RegistryVersion = "default"
+    models: dict[str, Name] = field(default_factory=dict)
+    policy: Policy = "balanced"
+    max_cost: NotNegative | None = None
+    min_quality: Share | None = None
+    threshold: Annotated[float, Meta(ge=-1, le=1)] | None = None
+
+
+class RoleDefault(_Section, frozen=True, kw_only=True):
+    """What a role uses where the request names nothing better than ``auto``.
+
+    Attributes:
+        model: a model's name, or a router's as clients write it (``auto``, ``router-<name>``).
+        policy: of the router.
+        fallbacks: models to try next, in order.
+    """
+
+    model: Name = "auto"
+    policy: Policy | None = None
+    fallbacks: list[Name] = field(default_factory=list)
+
+
+class Retries(_Section, frozen=True, kw_only=True):
+    """Trying again: full jitter over an exponential bound, as long as the budget lasts.
+
+    Attributes:
+        attempts: at one model, the first one counted.
+        base: seconds the first wait is at most.
+        longest: seconds no wait exceeds; a ``Retry-After`` beyond it goes to the next model instead.
+        budget: retries per request over the last minute, at most (ten are always allowed).
+    """
+
+    attempts: Count = 2
+    base: Positive = 0.25
+    longest: Positive = 8.0
+    budget: Share = 0.2
+
+
+class Breaker(_Section, frozen=True, kw_only=True):
+    """Of each deployment; see :class:`tiny_dancer.resilience.CircuitBreaker`."""
+
+    threshold: Count = 5
+    window: Positive = 60.0
+    cooldown: Positive = 10.0
+    longest_cooldown: Positive = 300.0
+
+
+class Sessions(_Section, frozen=True, kw_only=True):
+    """Conversations.
+
+    Attributes:
+        sticky: stay with the model that has the conversation cached where leaving costs more than it brings.
+        cache_seconds: how long upstreams keep a prompt cached.
+        escalate: use the strongest model when the user repeats a question or complains.
+        remembered: conversations kept in memory.
+    """
+
+    sticky: bool = True
+    cache_seconds: Positive = 300.0
+    escalate: bool = False
+    remembered: Count = 10_000
+
+
+class Access(_Section, frozen=True, kw_only=True):
+    """Who may call.
+
+    Attributes:
+        keys: ``required``, or ``open`` for everybody who can connect; ``auto`` is open on loopback only.
+    """
+
+    keys: Literal["auto", "required", "open"] = "auto"
+
+
+class Limits(_Section, frozen=True, kw_only=True):
+    """What one client may take.
+
+    Attributes:
+        body_bytes: of a request.
+        header_bytes: of a request.
+        header_timeout: for all headers to arrive.
+        body_timeout: for the whole body to arrive.
+        keep_alive: for the next request on a connection.
+        drain: for running requests after SIGTERM.
+        connections: at a time, per worker.
+    """
+
+    body_bytes: Count = 32 * 1024 * 1024
+    header_bytes: Count = 64 * 1024
+    header_timeout: Positive = 10.0
+    body_timeout: Positive = 60.0
+    keep_alive: Positive = 75.0
+    drain: Positive = 30.0
+    connections: Count = 10_000
+
+
+class Log(_Section, frozen=True, kw_only=True):
+    """What is written down.
+
+    Attributes:
+        requests: one JSON line per request: ``stdout``, ``stderr``, a file's path, or ``off``.
+        prompts: keep the text of prompts in the log and the database; without it only their hash.
+    """
+
+    requests: str = "stdout"
+    prompts: bool = False
+
+
+class Telemetry(_Section, frozen=True, kw_only=True):
+    """OpenTelemetry traces (extra ``otel``).
+
+    Attributes:
+        otlp_endpoint: where to send them (OTLP over HTTP, ``http://localhost:4318/v1/traces``); None: nowhere.
+        service_name: as which service.
+        sample: share of requests traced that no caller decided about.
+    """
+
+    otlp_endpoint: str | None = None
+    service_name: str = "tiny-dancer"
+    sample: Share = 1.0
+
+
+class GatewayConfig(_Section, frozen=True, kw_only=True):
+    """The whole file.
+
+    Attributes:
+        listen: host and port clients use.
+        health: host and port of health and metrics; ``off`` for none.
+        workers: processes that share the port.
+        storage: the SQLite database of requests, keys and feedback.
+        upstreams: by name.
+        models: by the name clients use.
+        routers: by name; ``auto`` is the one named ``default``, or the only one.
+        default_model: serves when routing fails; None: the strongest of the router (its default).
+        strongest: the model savings are counted against; None: the dearest.
+        roles: defaults by role.
+        prices: a LiteLLM price map (JSON file) that fills in what models leave out.
+        max_fallbacks: models tried after the first one.
+    """
+
+    listen: str = "127.0.0.1:8000"
+    health: str = "127.0.0.1:8001"
+    workers: Count = 1
+    storage: str = "gateway.db"
+    upstreams: dict[Name, Upstream]
+    models: dict[Name, Model]
+    routers: dict[Name, Router] = field(default_factory=dict)
+    default_model: Name | None = None
+    strongest: Name | None = None
+    roles: dict[Role, RoleDefault] = field(default_factory=dict)
+    prices: str | None = None
+    max_fallbacks: Annotated[int, Meta(ge=0)] = 3
+    retries: Retries = field(default_factory=Retries)
+    breaker: Breaker = field(default_factory=Breaker)
+    sessions: Sessions = field(default_factory=Sessions)
+    access: Access = field(default_factory=Access)
+    limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+
+
+def keys_required(config: GatewayConfig) -> bool:
+    """Whether clients need a key: as configured, or by ``auto`` wherever others than this machine can connect."""
+    if config.access.keys != "auto":
+        return config.access.keys == "required"
+    return not parse_address(config.listen, "listen").loopback
+
+
+def limits_path(config: GatewayConfig, folder: Path) -> Path:
+    """Where several workers keep the rates of keys, for the supervisor to make and the workers to open."""
+    found = folder / config.storage
+    return found.with_name(found.name + LIMITS_SUFFIX)

@@ -1,0 +1,1 @@
+"""The gateway as processes: starting, watching, reloading, health, and the demo."""

@@ -1,0 +1,182 @@
+"""What to make of a failed call: whether it may be repeated, whether another model may take over, how long to
+wait."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
+from tiny_dancer.resilience import Category
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tiny_dancer.gateway.configuration.settings import Retries
+
+# The upstream has refused or failed, and says so before it has done anything that counts.
+_PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+# The gateway's credentials, credit or configuration: not the caller's making, and no better the second time.
+_OPERATOR: Final = frozenset({401, 402, 403, 404, 405, 407})
+
+
+class Failure(Exception):  # noqa: N818
+    """One call to a deployment that did not serve the client.
+
+    Attributes:
+        error: what the client is told where nothing else serves it.
+        category: what the breaker counts; None: the deployment is well.
+        again: whether the same model may be asked again.
+        elsewhere: whether another model may be asked.
+        larger: whether only a model with a larger context window can do better.
+        wait: seconds the upstream asks to wait, or None.
+    """
+
+    def __init__(
+        self,
+        error: GatewayError,
+        category: Category | None,
+        *,
+        again: bool = False,
+        elsewhere: bool = True,
+        larger: bool = False,
+        wait: float | None = None,
+    ) -> None:
+        super().__init__(error.status, error.message)
+        self.error = error
+        self.category = category
+        self.again = again
+        self.elsewhere = elsewhere
+        self.larger = larger
+        self.wait = wait
+
+
+def of_call(error: CallError, repeatable: bool) -> Failure:
+    """No answer came. ``repeatable``: doing the request twice does nothing but cost twice."""
+    if error.phase is Phase.TIMEOUT:
+        found = GatewayError(504, sentence(error.message), type="server_error", code="upstream_timeout")
+        return Failure(found, Category.TIMEOUT)
+    found = GatewayError(502, sentence(error.message), type="server_error", code="upstream_unavailable")
+    return Failure(found, Category.UPSTREAM, again=error.phase is Phase.CONNECT or repeatable)
+
+
+def sentence(message: str) -> str:
+    """A transport's words for the client."""
+    return f"{message[:1].upper()}{message[1:]}."
+
+
+def of_answer(detail: str) -> Failure:
+    """An answer came that is none."""
+    message = f"The model's server sent an answer that cannot be read: {detail}."
+    return Failure(
+        GatewayError(502, message[:500], type="server_error", code="bad_upstream_answer"),
+        Category.UPSTREAM,
+        again=True,
+    )
+
+
+def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failure:
+    """An answer of status 400 or above.
+
+    Args:
+        error: as the dialect read it.
+        headers: of the answer.
+    """
+    status = error.status
+    if error.code == "context_length_exceeded":
+        return Failure(error, None, larger=True)
+    if status in _PASSING or status >= 500:
+        return Failure(error, Category.UPSTREAM, again=True, wait=retry_after(headers))
+    if status in _OPERATOR and error.code not in ("previous_response_not_found",):
+        if status in (401, 402, 407):
+            # Its text may hold part of the gateway's own key, and would read as if the client's key or credit were
+            # meant.
+            error = GatewayError(
+                502,
+                "The model's server refused the gateway's key or account; the operator has to check them.",
+                type="server_error",
+                code="upstream_authentication",
+            )
+        return Failure(error, Category.UPSTREAM)
+    return Failure(error, None, elsewhere=False)
+
+
+def retry_after(headers: Sequence[tuple[str, str]]) -> float | None:
+    """Seconds of ``retry-after-ms`` or ``retry-after`` (RFC 9110, 10.2.3: seconds or a date), or None."""
+    found = dict(headers)
+    if (milliseconds := _number(found.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    text = found.get("retry-after")
+    if text is None or (seconds := _number(text)) is not None:
+        return None if text is None else seconds
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    # Of the three forms of a date only one names its zone, and it is always GMT (RFC 9110, 5.6.7).
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+    return max((date - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _number(text: str | None) -> float | None:
+    """A number ≥ 0, or None."""
+    try:
+        found = math.nan if text is None else float(text)
+    except ValueError:
+        return None
+    return found if found >= 0 else None
+
+
+class RetryBudget:
+    """Keeps retries a share of the requests, so that they cannot multiply an outage (Finagle's retry budget).
+
+    A balance: every request pays in ``share``, every retry takes 1; ten a minute come for free.
+    """
+
+    __slots__ = ("_at", "_balance", "_clock", "_share")
+
+    _FREE: Final = 10.0
+
+    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._share = share
+        self._clock = clock
+        self._balance = self._FREE
+        self._at = clock()
+
+    def request(self) -> None:
+        """A request begins."""
+        if self._balance < 100.0:
+            self._balance += self._share
+
+    def retry(self) -> bool:
+        """Whether one may be repeated."""
+        now = self._clock()
+        if self._balance < self._FREE:
+            self._balance = min(self._FREE, self._balance + (now - self._at) * self._FREE / 60)
+        self._at = now
+        if self._balance < 1.0:
+            return False
+        self._balance -= 1.0
+        return True
+
+
+def backoff(settings: Retries, retries: int, asked: float | None) -> float | None:
+    """Seconds before the next try: full jitter under an exponential bound, never less than the upstream asks.
+
+    Args:
+        settings: bounds.
+        retries: before this one.
+        asked: by the upstream.
+
+    Returns:
+        None where the upstream asks for more than the configuration allows.
+    """
+    if asked is not None and asked > settings.longest:
+        return None
+    bound = min(settings.longest, settings.base * 2.0 ** min(retries, 32))
+    return max(random.uniform(0.0, bound), asked or 0.0)

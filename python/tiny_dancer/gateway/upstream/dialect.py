@@ -1,0 +1,150 @@
+"""What a kind of upstream has to say for itself: one file per kind, one dialect per endpoint it serves.
+
+The proxy is the same for all: it asks the kind for URL and headers, the dialect for the body, sends, and has the
+dialect read the answer. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tiny_dancer.gateway.configuration import settings as config
+    from tiny_dancer.gateway.errors import GatewayError
+
+Endpoint = Literal["chat.completions", "completions", "responses", "embeddings", "messages"]
+
+
+class Call(Struct):
+    """What an upstream is asked.
+
+    Attributes:
+        endpoint: which of the gateway's.
+        fields: top-level fields to send on, as the client's bytes; without those only the gateway reads.
+        stream: whether the answer is to be streamed.
+    """
+
+    endpoint: Endpoint
+    fields: dict[str, msgspec.Raw]
+    stream: bool
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Tokens an answer was billed for.
+
+    Attributes:
+        input_tokens: of the prompt, those cached included.
+        output_tokens: of the answer, reasoning included.
+        cached_tokens: of the prompt, read from the upstream's cache.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer, in the client's protocol.
+
+    Attributes:
+        body: JSON for the client.
+        usage: None where the upstream did not say.
+        id: the upstream's id of it, which feedback refers to; None where it has none.
+    """
+
+    body: bytes
+    usage: Usage | None
+    id: str | None
+
+
+class Events(Protocol):
+    """One streamed answer, read event by event (server-sent events).
+
+    Attributes:
+        usage: as far as the upstream has said.
+        id: the upstream's id of the answer.
+        content: whether an event the client can see has been fed: from then on no other model may take over.
+        finished: whether the upstream said that this is the end (``[DONE]``, ``message_stop`` …).
+    """
+
+    usage: Usage | None
+    id: str | None
+    content: bool
+    finished: bool
+
+    def feed(self, event: bytes) -> bytes:
+        """What the client gets for one event.
+
+        Args:
+            event: its lines, the blank line that ends it included, with any of the line ends the standard allows.
+
+        Returns:
+            events in the client's protocol; empty where it gets nothing for this one.
+
+        Raises:
+            ValueError: the event cannot be read (a server that speaks another protocol).
+        """
+        ...
+
+    def cut(self, error: GatewayError) -> bytes:
+        """Events that tell the client the stream ended before it was finished."""
+        ...
+
+
+class Dialect(Protocol):
+    """How the requests of one endpoint are put to one kind of upstream, and its answers read.
+
+    Attributes:
+        path: after the base URL, ``/chat/completions``.
+    """
+
+    path: str
+
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
+        """The body to send.
+
+        Args:
+            fields: the client's top-level fields, each as the bytes it sent.
+            model: what the upstream calls the model.
+
+        Raises:
+            GatewayError: 400; the client asks for something this protocol cannot say. It names the field.
+        """
+        ...
+
+    def response(self, body: bytes) -> Answer:
+        """A whole answer of status 200.
+
+        Raises:
+            ValueError: it is no answer (broken JSON, another shape).
+        """
+        ...
+
+    def events(self, fields: Mapping[str, msgspec.Raw]) -> Events:
+        """The reader of a streamed answer to this request."""
+        ...
+
+    def failure(self, status: int, body: bytes) -> GatewayError:
+        """An answer of status 400 or above: its message, type, param and code as the client should see them."""
+        ...
+
+
+class Kind(Protocol):
+    """A kind of upstream; modules implement it."""
+
+    def dialect(self, endpoint: Endpoint) -> Dialect | None:
+        """How this endpoint is served, or None where this kind cannot."""
+        ...
+
+    def url(self, upstream: config.Upstream, model: str, path: str) -> str:
+        """Where a request goes."""
+        ...
+
+    def headers(self, upstream: config.Upstream) -> list[tuple[str, str]]:
+        """The upstream's own headers: credentials, versions, those configured."""
+        ...

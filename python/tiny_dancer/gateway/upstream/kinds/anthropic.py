@@ -1,0 +1,212 @@
+"""Anthropic, and servers that speak its protocol.
+
+On ``messages`` the client's request goes on byte for byte, but for ``model``; chat completions are translated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from tiny_dancer.gateway.upstream import sse
+from tiny_dancer.gateway.upstream.dialect import Answer
+from tiny_dancer.gateway.upstream.translate import chat_over_messages, failures
+from tiny_dancer.gateway.upstream.translate.fields import encode, parse
+from tiny_dancer.gateway.upstream.translate.usage import AnthropicUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tiny_dancer.gateway.configuration import settings as config
+    from tiny_dancer.gateway.errors import GatewayError
+    from tiny_dancer.gateway.upstream.dialect import Dialect, Endpoint, Events, Usage
+
+VERSION: Final = "2023-06-01"
+"""Of the protocol, where ``api_version`` names none."""
+
+
+class _Message(Struct):
+    """What is read of an answer."""
+
+    id: str
+    content: Raw
+    usage: AnthropicUsage = field(default_factory=AnthropicUsage)
+
+
+class _Started(Struct):
+    id: str | None = None
+    usage: AnthropicUsage = field(default_factory=AnthropicUsage)
+
+
+class _Thinking(Struct):
+    """A block, as far as it shows whether it is thinking that somebody has signed."""
+
+    type: str = ""
+    signature: str | None = None
+
+
+class _Event(Struct):
+    type: str = ""
+    message: _Started | None = None
+    usage: AnthropicUsage | None = None
+
+
+_message: Final = msgspec.json.Decoder(_Message)
+_event: Final = msgspec.json.Decoder(_Event)
+_turns: Final = msgspec.json.Decoder(list[Raw])
+_turn: Final = msgspec.json.Decoder(dict[str, Raw])
+_block: Final = msgspec.json.Decoder(_Thinking)
+_UNSIGNED: Final = _Thinking("thinking", "")
+
+
+class _Messages:
+    """The messages endpoint, sent on as it came; see :class:`~tiny_dancer.gateway.upstream.dialect.Dialect`."""
+
+    path = "/messages"
+
+    def request(self, fields: Mapping[str, Raw], model: str) -> bytes:
+        """The same fields with another model, and without the thinking of models that are not Anthropic's."""
+        changed: dict[str, Any] = {**fields, "model": model}
+        messages = fields.get("messages")
+        if messages is not None and b'"signature"' in bytes(messages):
+            changed["messages"] = _signed(messages)
+        return encode(changed)
+
+    def response(self, body: bytes) -> Answer:
+        """The same body."""
+        read = parse(body, _message)
+        return Answer(body, read.usage.plain(), read.id)
+
+    def events(self, fields: Mapping[str, Raw]) -> Events:
+        """A reader that changes nothing."""
+        del fields
+        return _MessageEvents()
+
+    def failure(self, status: int, body: bytes) -> GatewayError:
+        """As :func:`failures.anthropic`."""
+        return failures.anthropic(status, body)
+
+
+class _MessageEvents:
+    """A stream of Anthropic's events, as they come; see :class:`~tiny_dancer.gateway.upstream.dialect.Events`.
+
+    ``message_start`` is held back until something follows it: until then another model may still take over.
+    """
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.id: str | None = None
+        self.content = False
+        self.finished = False
+        self._counted = AnthropicUsage()
+        self._held = b""
+        self._failed = False
+
+    def feed(self, event: bytes) -> bytes:
+        """The event."""
+        if self.content and event.startswith(b"event: content_block_"):
+            return event
+        data = sse.data_of(event)
+        if not data:
+            return event if self.content else b""  # a comment that keeps the connection open
+        read = parse(data, _event)
+        if read.message is not None:
+            self.id = read.message.id or self.id
+            self._count(read.message.usage)
+        if read.usage is not None:
+            self._count(read.usage)
+        if read.type == "message_stop":
+            self.finished = True
+        elif read.type == "error":
+            if not self.content:
+                raise ValueError(failures.anthropic_event(data).message)
+            self._failed = True
+        elif not self.content and read.type == "message_start":
+            self._held = event
+            return b""
+        elif not self.content and read.type == "ping":
+            return b""
+        self.content = True
+        held, self._held = self._held, b""
+        return held + event
+
+    def cut(self, error: GatewayError) -> bytes:
+        """The error as an event, unless the upstream has said one."""
+        return b"" if self._failed else sse.event(error.anthropic(), b"error")
+
+    def _count(self, usage: AnthropicUsage) -> None:
+        self._counted.update(usage)
+        self.usage = self._counted.plain()
+
+
+class _ChatCompletions:
+    """Chat completions, translated; see :class:`~tiny_dancer.gateway.upstream.dialect.Dialect`."""
+
+    path = "/messages"
+
+    def request(self, fields: Mapping[str, Raw], model: str) -> bytes:
+        """As :func:`chat_over_messages.request`."""
+        return chat_over_messages.request(fields, model)
+
+    def response(self, body: bytes) -> Answer:
+        """As :func:`chat_over_messages.response`."""
+        return chat_over_messages.response(body)
+
+    def events(self, fields: Mapping[str, Raw]) -> Events:
+        """Chunks of a chat completion."""
+        return chat_over_messages.ChunkEvents(wants_usage=chat_over_messages.includes_usage(fields))
+
+    def failure(self, status: int, body: bytes) -> GatewayError:
+        """As :func:`failures.anthropic`."""
+        return failures.anthropic(status, body)
+
+
+_DIALECTS: Final[dict[str, Dialect]] = {"messages": _Messages(), "chat.completions": _ChatCompletions()}
+
+
+def dialect(endpoint: Endpoint) -> Dialect | None:
+    """How this endpoint is served: messages and chat completions are."""
+    return _DIALECTS.get(endpoint)
+
+
+def url(upstream: config.Upstream, model: str, path: str) -> str:
+    """``base_url`` and the path."""
+    del model  # it stands in the body
+    return upstream.base_url.rstrip("/") + path
+
+
+def headers(upstream: config.Upstream) -> list[tuple[str, str]]:
+    """The key, the protocol's version, and what is configured, which wins."""
+    configured = {name.lower() for name in upstream.headers}
+    own = [("anthropic-version", upstream.api_version or VERSION)]
+    if upstream.api_key is not None:
+        own.append(("x-api-key", upstream.api_key))
+    return [(name, value) for name, value in own if name not in configured] + list(upstream.headers.items())
+
+
+def _signed(messages: Raw) -> Raw | list[Raw]:
+    """The conversation without thinking that has no signature: Anthropic would refuse all of it.
+
+    Such thinking is another vendor's; see :mod:`~tiny_dancer.gateway.upstream.translate.messages_over_chat`. Turns
+    without it stay as they came. What cannot be read is sent on: Anthropic says what is wrong with it.
+    """
+    try:
+        turns = parse(bytes(messages), _turns)
+        kept = [turn for raw in turns if bytes(turn := _signed_turn(raw))]
+    except ValueError:
+        return messages
+    return messages if kept == turns else kept
+
+
+def _signed_turn(raw: Raw) -> Raw:
+    """The turn without such thinking; empty where that leaves nothing."""
+    if b'"signature"' not in bytes(raw):
+        return raw
+    turn = parse(bytes(raw), _turn)
+    blocks = parse(bytes(turn["content"]), _turns) if "content" in turn else []
+    kept = [block for block in blocks if parse(bytes(block), _block) != _UNSIGNED]
+    if len(kept) == len(blocks):
+        return raw
+    return Raw(encode(turn | {"content": kept})) if kept else Raw(b"")

@@ -1,0 +1,167 @@
+"""The edge on a real socket: what is too large, too slow or too much."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from tests.unit.gateway.edge.edges import PATIENCE, POST, Client, place, run
+
+from tiny_dancer.gateway.configuration.settings import Limits
+
+
+def test_a_large_body_is_refused_before_it_is_sent() -> None:
+    async def test() -> None:
+        async with place(body_bytes=1_000) as found:
+            client = await found.connect()
+            await client.send(POST + b"Expect: 100-continue\r\nContent-Length: 50000000\r\n\r\n")
+            status, _, body = await client.answer()
+            assert (status, json.loads(body)["error"]["code"]) == (413, "request_too_large")
+            assert "1,000 bytes" in json.loads(body)["error"]["message"]
+
+            # A client that sends without asking gets to read the answer: it is not overtaken by a reset.
+            client = await found.connect()
+            await client.send(POST + b"Content-Length: 50000000\r\n\r\n")
+            for _ in range(500):
+                await client.send(bytes(100_000))
+            status, _, _ = await client.answer()
+            assert status == 413
+
+            client = await found.connect()
+            await client.send(POST + b"Content-Length: %d\r\n\r\n" % 10**19)
+            assert (await client.answer())[0] == 413
+            assert found.application.requests == []
+
+            client = await found.connect()
+            await client.send(POST + b"Content-Length: 1000\r\n\r\n" + bytes(1_000))
+            assert (await client.answer())[0] == 200
+
+    run(test)
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_headers_have_a_limit(pieces: int) -> None:
+    async def test() -> None:
+        async with place(header_bytes=2_000) as found:
+            for size, expected in ((1_800, 200), (2_100, 431), (200_000, 431)):
+                client = await found.connect()
+                data = POST + b"X-A: " + b"a" * size + b"\r\nContent-Length: 0\r\n\r\n"
+                step = -(-len(data) // pieces)
+                for start in range(0, len(data), step):
+                    await client.send(data[start : start + step])
+                    await asyncio.sleep(0)
+                assert (await client.answer())[0] == expected
+            # Never complete: one header, or many.
+            for endless in (b"X-A: " + b"a" * 5_000, b"X-A: b\r\n" * 700, b"a" * 5_000):
+                client = await found.connect()
+                await client.send(POST + endless)
+                status, _, body = await client.answer()
+                assert (status, json.loads(body)["error"]["code"]) == (431, "headers_too_large")
+            # Not the body's bytes.
+            client = await found.connect()
+            await client.send((POST + b"Content-Length: 9000\r\n\r\n" + b"b" * 9_000) * 2)
+            assert [(await client.answer())[0], (await client.answer())[0]] == [200, 200]
+            assert len(found.application.requests) == 3
+
+    run(test)
+
+
+def test_slow_clients_are_closed_and_others_served() -> None:
+    async def test() -> None:
+        async with place(header_timeout=0.5, body_timeout=0.7) as found:
+            silent = await found.connect()
+            trickling = [await found.connect() for _ in range(100)]
+            stalled = await found.connect()
+            await stalled.send(POST + b"Content-Length: 9\r\n\r\nhal")
+
+            async def trickle(client: Client) -> tuple[int, dict[str, str], bytes]:
+                answer = asyncio.ensure_future(client.answer())
+                for byte in b"POST /v1/x HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 10_000:
+                    client.writer.write(bytes([byte]))
+                    done, _ = await asyncio.wait({answer}, timeout=0.05)
+                    if done:
+                        break
+                return await answer
+
+            slow = [asyncio.ensure_future(trickle(client)) for client in trickling]
+            normal = await found.connect()
+            served = 0
+            while not all(each.done() for each in slow):
+                await normal.send(POST + b"Content-Length: 2\r\n\r\nhi")
+                assert (await normal.answer())[0] == 200
+                served += 1
+                await asyncio.sleep(0.01)
+            assert served > 1
+            for each in slow:
+                status, headers, body = each.result()
+                assert (status, json.loads(body)["error"]["code"]) == (408, "request_timeout")
+                assert headers["connection"] == "close"
+            status, _, body = await stalled.answer()
+            assert (status, "body" in json.loads(body)["error"]["message"]) == (408, True)
+            assert await silent.rest() == b"", "who asked nothing gets no answer"
+            for client in (*trickling, stalled):
+                assert await client.rest() == b""
+            assert found.application.gone.is_set()
+            await normal.send(POST + b"Content-Length: 2\r\n\r\nhi")
+            assert (await normal.answer())[0] == 200
+
+    run(test)
+
+
+def test_who_goes_on_sending_after_a_refusal_is_cut_off() -> None:
+    async def test() -> None:
+        async with place(header_timeout=0.3) as found:
+            client = await found.connect()
+            await client.send(b"garbage\r\n\r\n")
+            with pytest.raises(ConnectionError):
+                async with asyncio.timeout(PATIENCE):
+                    while True:
+                        await client.send(bytes(1_000))
+                        await asyncio.sleep(0.01)
+            await found.until(lambda: not found.server.state.connections)
+
+    run(test)
+
+
+def test_idle_connections_are_closed_after_the_keep_alive() -> None:
+    async def test() -> None:
+        async with place(keep_alive=0.2) as found:
+            client = await found.connect()
+            await client.send(POST + b"Content-Length: 2\r\n\r\nhi")
+            _, headers, _ = await client.answer()
+            assert "connection" not in headers
+            assert await client.rest() == b""
+
+    run(test)
+
+
+def test_connections_have_a_limit() -> None:
+    async def test() -> None:
+        async with place(connections=3) as found:
+            first = [await found.connect() for _ in range(3)]
+            await found.until(lambda: len(found.server.state.connections) == 3)
+            extra = await found.connect()
+            await extra.send(POST + b"Content-Length: 0\r\n\r\n")
+            status, headers, body = await extra.answer()
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert json.loads(body)["error"]["code"] == "too_many_connections"
+            extra.close()
+            await found.until(lambda: len(found.server.state.connections) == 3)
+            await first[0].send(POST + b"Content-Length: 0\r\n\r\n")
+            assert (await first[0].answer())[0] == 200
+
+    run(test)
+
+
+def test_limits_may_change_while_connections_live() -> None:
+    async def test() -> None:
+        async with place(body_bytes=10) as found:
+            client = await found.connect()
+            found.server.state.limits = Limits(body_bytes=3)
+            await client.send(POST + b"Content-Length: 3\r\n\r\nabc")
+            assert (await client.answer())[0] == 200
+            await client.send(POST + b"Content-Length: 4\r\n\r\nabcd")
+            assert (await client.answer())[0] == 413
+
+    run(test)
