@@ -326,6 +326,9 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         error: code of the error; empty where it succeeded.
         query_hash: of the prompt's text, or None.
         query_text: the prompt's text, where the operator asked to keep it.
+        artifact_version: version of the artifact that decided; empty where none did.
+        variant: name of the variant the request was given, where variants of a router are compared; empty
+            elsewhere.
     """
 
     id: str
@@ -359,3 +362,5 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     error: str = ""
     query_hash: str | None = None
     query_text: str | None = None
+    artifact_version: str = ""
+    variant: str = ""

@@ -29,7 +29,7 @@ MOST_TOKENS = 2**40
 
 _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
-    "reason", "role", "session", "error", "query_hash", "query_text",
+    "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
 )  # fmt: skip
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
 _AMOUNTS = ("cost", "baseline_cost")
