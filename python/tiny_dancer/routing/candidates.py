@@ -14,7 +14,16 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError, OptionError, RequestError
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion, Sourced
-from tiny_dancer.resilience import CircuitBreaker, DecisionCache, Fallback, Level, Proposal, Recording, answer
+from tiny_dancer.resilience import (
+    Bugs,
+    CircuitBreaker,
+    DecisionCache,
+    Fallback,
+    Level,
+    Proposal,
+    Recording,
+    answer,
+)
 from tiny_dancer.routing.candidate_answer import (
     CandidateDecisions,
     CandidateProblem,
@@ -119,6 +128,7 @@ class CandidateRouter:
         self._untrained = _core.CandidateScorer()
         self._cache: DecisionCache[_Found] = DecisionCache(confidence=0.0)
         self._answered = [0] * len(Level)
+        self._bugs = Bugs()
         self._lock = Lock()
         self._opened: SqliteStorage | None = None
         if self.config.database_path is not None:
@@ -201,6 +211,7 @@ class CandidateRouter:
             lambda: self._fallbacks(
                 scorer.trained, candidates, text, k, asked[-1], lambda: self._untrained.rank(native, *asked)
             ),
+            self._bugs,
         )
         if level is _LEARNED and text is not None:
             self._cache.put(text, (id(candidates), k), (decisions, unsound, size), 1.0)
@@ -313,6 +324,7 @@ class CandidateRouter:
             self._breaker.status() if self.config.circuit_breaker else None,
             answered,
             None if self._recording is None else self._recording.status(),
+            self._bugs.count,
         )
 
     def flush(self, timeout: float = 5.0) -> bool:

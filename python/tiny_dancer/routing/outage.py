@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer import _core
 from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
-from tiny_dancer.resilience import BAD_INPUT, FAILURES
+from tiny_dancer.resilience import BAD_INPUT, BUGS, FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
+    from tiny_dancer.resilience import Bugs
     from tiny_dancer.types import FeatureTable
 
 
@@ -36,8 +37,8 @@ class Asked:
 class Query:
     """One request as the fallback levels read it, featurised once and only if asked."""
 
-    def __init__(self, text: str, messages: _core.Messages | None, tools: str | None) -> None:
-        """``messages`` as ``_core`` takes them, in place of ``text`` where they are given.
+    def __init__(self, text: str, messages: _core.Messages | None, tools: str | None, bugs: Bugs) -> None:
+        """``messages`` as ``_core`` takes them, in place of ``text`` where given; ``bugs`` is told of those.
 
         Raises:
             RequestError: there is nothing to route. (What is not Unicode is found when featurised.)
@@ -46,6 +47,7 @@ class Query:
         if not any(content.strip() for content in contents):
             raise RequestError("request", "empty", "give a text, or messages with some")
         self._given = (text, messages, tools)
+        self._bugs = bugs
         self.characters = sum(map(len, contents)) + len(tools or "")
 
     @cached_property
@@ -65,7 +67,9 @@ class Query:
             return int(self.features.tokens[0])
         except BAD_INPUT:
             raise
-        except FAILURES:
+        except FAILURES as error:
+            if isinstance(error, BUGS):
+                self._bugs.saw(error)
             return None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tiny_dancer import _core
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
 from tiny_dancer.resilience import (
+    Bugs,
     CircuitBreaker,
     DecisionCache,
     Fallback,
@@ -58,6 +59,8 @@ class RouterStatus:
         breaker: of the learned level.
         answered: requests answered since the router was made, by level.
         recording: of the recorder; None where there is none.
+        bugs: errors of the program itself so far: no outage, though a fallback level answered. Each place they
+            come from is logged once, with its traceback.
     """
 
     version: str
@@ -65,6 +68,7 @@ class RouterStatus:
     breaker: BreakerStatus
     answered: Mapping[Level, int]
     recording: RecordingStatus | None
+    bugs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class ResilientRouter:
         if recorder is not None:
             self._recording = Recording(lambda record: recorder(*record))
         self._answered = [0] * len(Level)
+        self._bugs = Bugs()
         self._lock = Lock()
 
     @classmethod
@@ -208,6 +213,7 @@ class ResilientRouter:
             self._breaker,
             lambda: router.decide(text, messages, tools, router.options(*asked)),
             lambda: self._fallbacks(serving, text, messages, tools, Asked(*asked)),
+            self._bugs,
         )
         decision = result.value
         if result.level is Level.LEARNED:
@@ -257,6 +263,7 @@ class ResilientRouter:
             self._breaker.status(),
             answered,
             None if self._recording is None else self._recording.status(),
+            self._bugs.count,
         )
 
     def _fallbacks(
@@ -269,7 +276,7 @@ class ResilientRouter:
     ) -> list[Fallback[Decision]]:
         models = serving.value.models
         models.check(asked)
-        query = Query(text, messages, tools)
+        query = Query(text, messages, tools, self._bugs)
         said, context = compared(text, messages, tools)
         feasible = models.feasible(asked, query)
         decide = partial(_decision, models=models, version=serving.version)
