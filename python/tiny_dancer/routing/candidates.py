@@ -24,6 +24,7 @@ from tiny_dancer.resilience import (
     Recording,
     answer,
 )
+from tiny_dancer.routing.arguments import number
 from tiny_dancer.routing.candidate_answer import (
     CandidateDecisions,
     CandidateProblem,
@@ -189,6 +190,8 @@ class CandidateRouter:
             raise RequestError("query_embedding", repr(text), "give an embedding, a text, or both")
         if type(k) is not int or not 1 <= k <= _MOST_K:
             raise OptionError("k", repr(k), "give a whole number from 1 to 100,000")
+        if number("diversity", diversity) is None:
+            raise OptionError("diversity", None, "give a number from 0 to 1")
         loaded = self._reloading.current  # once: the whole answer is of this version
         scorer = loaded.value
         native, config = candidates.native, self.config
