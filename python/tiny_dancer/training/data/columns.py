@@ -214,11 +214,3 @@ def _messages_problem(value: object) -> str:
     except RequestError as error:
         return f"{error.field}: {error.value}"
     return "" if any(content.strip() for _, content in messages) else "every message is empty"
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
