@@ -1,4 +1,4 @@
-"""Routing history, outcomes, feedback, statistics and retention, for every storage backend."""
+"""Routing history, outcomes, feedback and statistics, for every storage backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tiny_dancer.storage import (
     MemoryStorage,
     Outcome,
     RoutingRecord,
-    RowCounts,
     ShownCandidate,
     SqliteStorage,
     Storage,
@@ -165,54 +164,8 @@ def test_statistics(storage: Storage) -> None:
     assert (nothing.by_kind, nothing.by_level, nothing.latency_p50_us) == ({}, {}, None)
 
 
-def fill(storage: Storage) -> None:
-    storage.insert_candidate(CandidateRecord("kept"))
-    for number in range(10):
-        storage.record_routing(decision(f"{number}", NOW + number))
-    storage.flush()
-    for number in range(4):
-        storage.record_feedback(Feedback(f"{number}", 1.0, time=NOW + number))
-        storage.record_outcome(Outcome(f"{number}", "m", 1.0, time=NOW + number))
-
-
-def times(storage: Storage) -> tuple[list[float], list[float], list[float]]:
-    """Of what is left, from NOW."""
-    return (
-        [each.time - NOW for each in storage.routing_history()],
-        [each.time - NOW for each in storage.outcome_history()],
-        [each.time - NOW for each in storage.feedback_history()],
-    )
-
-
-def test_retention_by_age(storage: Storage) -> None:
-    fill(storage)
-    assert storage.apply_retention(max_age_s=7, now=NOW + 9) == RowCounts(0, 2, 2, 2)
-    assert times(storage) == ([9, 8, 7, 6, 5, 4, 3, 2], [3, 2], [3, 2])
-    assert storage.apply_retention(max_age_s=7, now=NOW + 9) == RowCounts(0, 0, 0, 0)
-    assert storage.verify() == RowCounts(1, 8, 2, 2)
-
-
-def test_retention_by_count(storage: Storage) -> None:
-    fill(storage)
-    assert storage.apply_retention(max_rows=3) == RowCounts(0, 7, 1, 1)
-    assert times(storage) == ([9, 8, 7], [3, 2, 1], [3, 2, 1])
-
-
-def test_retention_by_both_keeps_what_passes_both(storage: Storage) -> None:
-    fill(storage)
-    assert storage.apply_retention(max_rows=3, max_age_s=1, now=NOW + 9) == RowCounts(0, 8, 4, 4)
-    assert times(storage) == ([9, 8], [], [])
-    assert storage.apply_retention(max_rows=0) == RowCounts(0, 2, 0, 0)
-    assert [each.id for each in storage.get_candidates()] == ["kept"]
-
-
 def test_bad_options_are_refused(storage: Storage) -> None:
     for call in (
-        storage.apply_retention,
-        lambda: storage.apply_retention(max_rows=-1),
-        lambda: storage.apply_retention(max_rows=1.5),  # type: ignore[arg-type]
-        lambda: storage.apply_retention(max_age_s=-1),
-        lambda: storage.apply_retention(max_age_s=float("nan")),
         lambda: storage.routing_history(limit=0),
         lambda: storage.routing_history(since=NOW * 1000),
         lambda: storage.feedback_history(limit=1.5),  # type: ignore[arg-type]

@@ -58,12 +58,6 @@ def test_a_key_is_revoked_once(storage: Storage) -> None:
         storage.revoke_api_key("b", MIDNIGHT * 1000)
 
 
-def test_retention_leaves_keys(storage: Storage) -> None:
-    storage.insert_api_key(FULL)
-    assert storage.apply_retention(max_rows=0).api_keys == 0
-    assert storage.api_keys() == (FULL,)
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -51,6 +51,8 @@ FULL = RequestRecord(
     error="rate_limit_exceeded",
     query_hash="00ff",
     query_text="What did Zoë say?\n",
+    artifact_version="1.2.3",
+    variant="challenger",
 )
 
 
@@ -113,6 +115,8 @@ def test_what_no_database_holds_is_replaced_and_spoils_nothing_beside_it(storage
         "response_id": ("x\ud800", "x\ufffd"),
         "error": ("\0", "\ufffd"),
         "query_text": ("\udc00 and \0", "\ufffd and \ufffd"),
+        "artifact_version": ("1\ud800", "1\ufffd"),
+        "variant": ("\udc00", "\ufffd"),
         "id": ("\0", "\ufffd"),
         "input_tokens": (-1, 0),
         "cached_tokens": (12.5, 12),
@@ -295,6 +299,8 @@ requests = st.fixed_dictionaries(
         "ttft": st.none() | st.floats(0, 1e6),
         "error": outside,
         "query_text": st.none() | outside,
+        "artifact_version": texts,
+        "variant": texts,
     }
 ).map(lambda fields: RequestRecord(**fields))
 

@@ -83,6 +83,15 @@ def test_every_question_is_answered_while_the_scorer_fails_and_after(tmp_path: P
     assert sum(router.status().answered.values()) == 55
 
 
+def test_a_bug_is_answered_logged_once_and_counted_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    router = served(tmp_path / "s", scorer({"words": 1.0}))
+    memories = CandidateSet(MEMORIES)
+    broken(router).error = TypeError("a bug")
+    assert [router.route(QUESTION, memories).level for _ in range(3)] == [2, 2, 2]
+    assert (router.status().bugs, len(caplog.records)) == (3, 1)
+    assert "in rank" in caplog.text
+
+
 def test_when_the_engine_is_gone_altogether_candidates_come_as_given(tmp_path: Path) -> None:
     router = served(tmp_path / "s", scorer({"words": 1.0}))
     broken(router).error = RuntimeError("broken")

@@ -10,19 +10,20 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults import CHAT, DEFAULT, HARD, Clock, Fault
+from tests.faults import CHAT, DEFAULT, HARD, PRICED, Clock, Fault
 
 from tiny_dancer import (
     ArtifactError,
     Decision,
     OptionError,
+    RequestError,
     Router,
     StorageError,
     TinyDancerError,
     _core,
 )
 from tiny_dancer.registry import ArtifactFile
-from tiny_dancer.resilience import CircuitBreaker, DecisionCache, Level, State
+from tiny_dancer.resilience import Category, CircuitBreaker, DecisionCache, Level, State
 from tiny_dancer.routing.resilient import ResilientRouter
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def test_without_faults_it_decides_as_the_router_does() -> None:
         MemoryError(),
         ZeroDivisionError(),
         KeyError("weights"),
+        NameError("x"),
+        AssertionError(),
         TypeError("not callable"),
         TimeoutError(),
         ArtifactError("backends", "NaN", "train again"),
@@ -89,6 +92,45 @@ def test_every_engine_error_is_answered_and_recovery_is_automatic(error: Excepti
         Level.HEURISTIC: 4,
         Level.DEFAULT: 0,
     }
+
+
+def test_a_bug_is_answered_logged_once_and_counted_apart(caplog: pytest.LogCaptureFixture) -> None:
+    fault = Fault()
+    router = ResilientRouter(ArtifactFile(DEFAULT), load=fault.load)
+    router.route(CHAT)
+    fault.error = OSError("an outage")
+    router.route(HARD)
+    assert (router.status().bugs, caplog.records) == (0, [])
+    fault.error = TypeError("a bug")
+    said = [router.route(HARD) for _ in range(3)]
+    assert {each.level for each in said} == {2}
+    assert all("bug (TypeError: a bug)" in each.level_reason for each in said)
+    assert router.status().bugs == 3
+    assert router.status().breaker.failures == {Category.STORAGE: 1, Category.BUG: 3}
+    [record] = caplog.records
+    assert (record.name.split(".")[0], record.levelname) == ("tiny_dancer", "ERROR")
+    assert "in decide" in caplog.text and "TypeError: a bug" in caplog.text
+    fault.error = None
+    with pytest.raises(OptionError):
+        router.route(HARD, pin="nobody")
+    with pytest.raises(RequestError):
+        router.route("")
+    assert router.status().bugs == 3
+    assert router.status().breaker.failures[Category.BUG] == 3
+
+
+def test_a_bug_of_the_featuriser_is_seen_also_where_only_the_default_is_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def featurise(*_: object) -> None:
+        raise TypeError("a bug")
+
+    fault = Fault(RuntimeError("broken"))
+    router = ResilientRouter(ArtifactFile(DEFAULT), load=lambda data: fault.load(data, PRICED))
+    monkeypatch.setattr(_core, "featurise", featurise)
+    assert router.route(HARD, min_quality=0.5).level == 3
+    assert router.status().bugs > 0
+    assert "in featurise" in caplog.text
 
 
 @pytest.mark.parametrize("gone", ["encode", "featurise", "both"])

@@ -197,6 +197,7 @@ class Gateway:
             ready=not reasons,
             reasons=reasons,
             artifacts={name: found.version for name, found in routers.items()},
+            bugs={name: found.bugs for name, found in routers.items()},
             reload_error="; ".join(problems) or None,
             storage_error=storage_error,
             dropped=self.services.accounting.dropped,

@@ -30,6 +30,7 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
         ready: whether it may be sent requests: loaded, storage answering, not draining.
         reasons: why it is not ready; empty where it is.
         artifacts: version served, by router.
+        bugs: errors of the program itself while routing, by router; fallback levels answered.
         reload_error: why the last reload was refused, or None.
         storage_error: why the last write failed, or None.
         dropped: request records not kept because storage was slow or failed.
@@ -44,6 +45,7 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     ready: bool
     reasons: list[str] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)
+    bugs: dict[str, int] = field(default_factory=dict)
     reload_error: str | None = None
     storage_error: str | None = None
     dropped: int = 0

@@ -2,12 +2,14 @@
 
 from tiny_dancer.resilience.breaker import (
     BAD_INPUT,
+    BUGS,
     BreakerStatus,
     Category,
     CircuitBreaker,
     State,
     categorise,
 )
+from tiny_dancer.resilience.bugs import Bugs
 from tiny_dancer.resilience.cache import DecisionCache, Similar, encode_vectors
 from tiny_dancer.resilience.fallback import FAILURES, Answer, Fallback, Level, Proposal, answer
 from tiny_dancer.resilience.heuristics import Hint, hint
@@ -15,9 +17,11 @@ from tiny_dancer.resilience.recording import Recording, RecordingStatus
 
 __all__ = [
     "BAD_INPUT",
+    "BUGS",
     "FAILURES",
     "Answer",
     "BreakerStatus",
+    "Bugs",
     "Category",
     "CircuitBreaker",
     "DecisionCache",

@@ -34,9 +34,26 @@ if TYPE_CHECKING:
 BAD_INPUT = (RequestError, OptionError, CandidateError, NoFeasibleModelError, DataError)
 """Errors that are the caller's: they say nothing about the health of what was called."""
 
+BUGS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""Errors of the program itself. What a caller gives is refused by our own exceptions, so it raises none of these.
+A RuntimeError is no bug by itself: libraries raise it for what passes (no more threads)."""
+
 
 class Category(StrEnum):
-    """What kind of failure; ``BAD_INPUT`` never counts against the one that was called."""
+    """What kind of failure; ``BAD_INPUT`` never counts against the one that was called.
+
+    ``BUG`` does, as any other: code that fails whenever it is asked must stop being asked, whoever has to mend it.
+    A category of its own tells it from outages.
+    """
 
     BAD_INPUT = "bad_input"
     ENGINE = "engine"
@@ -44,6 +61,7 @@ class Category(StrEnum):
     STORAGE = "storage"
     TIMEOUT = "timeout"
     UPSTREAM = "upstream"
+    BUG = "bug"
 
 
 _CATEGORIES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Category], ...] = (
@@ -53,6 +71,7 @@ _CATEGORIES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], 
     (TimeoutError, Category.TIMEOUT),
     (ConnectionError, Category.UPSTREAM),
     ((StorageError, OSError), Category.STORAGE),
+    (BUGS, Category.BUG),
 )
 
 

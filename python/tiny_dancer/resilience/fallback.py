@@ -7,27 +7,17 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from tiny_dancer.errors import TinyDancerError
-from tiny_dancer.resilience.breaker import BAD_INPUT, categorise
+from tiny_dancer.resilience.breaker import BAD_INPUT, BUGS, Category, categorise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tiny_dancer.resilience.breaker import CircuitBreaker
+    from tiny_dancer.resilience.bugs import Bugs
 
 T = TypeVar("T")
 
-FAILURES = (
-    TinyDancerError,
-    ArithmeticError,
-    AttributeError,
-    BufferError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+FAILURES = (TinyDancerError, BufferError, MemoryError, OSError, RuntimeError, *BUGS)
 """What a level raises when it fails: the next one is asked. Anything else (an interrupt, an exit) passes."""
 
 
@@ -68,7 +58,10 @@ class Fallback(Generic[T]):
 
 
 def answer(
-    breaker: CircuitBreaker, learned: Callable[[], T], fallbacks: Callable[[], Sequence[Fallback[T]]]
+    breaker: CircuitBreaker,
+    learned: Callable[[], T],
+    fallbacks: Callable[[], Sequence[Fallback[T]]],
+    bugs: Bugs,
 ) -> Answer[T]:
     """Asks the learned level where the breaker lets it, then each fallback in turn until one answers.
 
@@ -76,6 +69,7 @@ def answer(
         breaker: of the learned level. Fallbacks have none: they are asked only when it is down.
         learned: gives the answer or raises.
         fallbacks: gives the levels below, best first; called only when one is needed. The last should not fail.
+        bugs: is told of every error of the program itself, whichever level it is from.
 
     Raises:
         RequestError, OptionError, CandidateError, NoFeasibleModelError, DataError: the caller's errors, from
@@ -92,21 +86,32 @@ def answer(
             breaker.cancel(token)
             raise
         except FAILURES as error:
-            breaker.fail(token, categorise(error))
-            reason = f"{categorise(error)} failure ({_said(error)})"
+            category = categorise(error)
+            breaker.fail(token, category)
+            if category is Category.BUG:
+                bugs.saw(error)
+                reason = f"bug ({_said(error)})"
+            else:
+                reason = f"{category} failure ({_said(error)})"
         except BaseException:
             breaker.cancel(token)
             raise
         else:
             breaker.succeed(token)
             return Answer(value, Level.LEARNED, "")
-    levels = fallbacks()
+    try:
+        levels = fallbacks()
+    except BUGS as error:
+        bugs.saw(error)
+        raise
     for number, fallback in enumerate(levels):
         try:
             proposal = fallback.propose()
         except BAD_INPUT:
             raise
         except FAILURES as error:
+            if categorise(error) is Category.BUG:
+                bugs.saw(error)
             if number == len(levels) - 1:
                 raise
             reason += f"; {fallback.level.name.lower()} level failed ({_said(error)})"

@@ -123,6 +123,7 @@ class CandidateRouterStatus:
         breaker: of the scorer; None where it has none.
         answered: calls answered since the router was made, by level.
         recording: of routing history; None without a database.
+        bugs: errors of the program itself so far, each place of which is logged once.
     """
 
     version: str
@@ -130,3 +131,4 @@ class CandidateRouterStatus:
     breaker: BreakerStatus | None
     answered: Mapping[Level, int]
     recording: RecordingStatus | None
+    bugs: int

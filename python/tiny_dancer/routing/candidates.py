@@ -7,14 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard
 
 import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError, OptionError, RequestError
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion, Sourced
-from tiny_dancer.resilience import CircuitBreaker, DecisionCache, Fallback, Level, Proposal, Recording, answer
+from tiny_dancer.resilience import (
+    Bugs,
+    CircuitBreaker,
+    DecisionCache,
+    Fallback,
+    Level,
+    Proposal,
+    Recording,
+    answer,
+)
+from tiny_dancer.routing.arguments import number
 from tiny_dancer.routing.candidate_answer import (
     CandidateDecisions,
     CandidateProblem,
@@ -25,10 +35,7 @@ from tiny_dancer.routing.candidate_records import candidate_set, routing_record
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, float_row, metadata_pairs
 from tiny_dancer.routing.router import new_id
 from tiny_dancer.routing.timestamps import seconds_since_epoch
-from tiny_dancer.storage import (
-    Feedback,
-    Storage,
-)
+from tiny_dancer.storage import CandidateStorage, Feedback, HistoryStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,9 +46,13 @@ if TYPE_CHECKING:
 
     from tiny_dancer.registry import Source
     from tiny_dancer.resilience import BreakerStatus
-    from tiny_dancer.storage import Filter
+    from tiny_dancer.storage import Filter, SqliteStorage
 
 _MOST_K = 100_000
+
+
+class CandidateHistory(CandidateStorage, HistoryStorage, Protocol):
+    """What a candidate router needs of storage: candidates, and the history of what it showed."""
 
 
 class _Untrained:
@@ -92,7 +103,9 @@ class CandidateRouter:
         ['2']
     """
 
-    def __init__(self, config: CandidateRouterConfig | None = None, *, storage: Storage | None = None) -> None:
+    def __init__(
+        self, config: CandidateRouterConfig | None = None, *, storage: CandidateHistory | None = None
+    ) -> None:
         """Loads the scorer and opens the database that ``config`` names.
 
         Args:
@@ -116,15 +129,15 @@ class CandidateRouter:
         self._untrained = _core.CandidateScorer()
         self._cache: DecisionCache[_Found] = DecisionCache(confidence=0.0)
         self._answered = [0] * len(Level)
+        self._bugs = Bugs()
         self._lock = Lock()
-        self._owns_storage = False
+        self._opened: SqliteStorage | None = None
         if self.config.database_path is not None:
             if storage is not None:
                 raise OptionError("storage", "given twice", "give either storage or database_path")
             from tiny_dancer.storage import SqliteStorage
 
-            storage = SqliteStorage(self.config.database_path)
-            self._owns_storage = True
+            storage = self._opened = SqliteStorage(self.config.database_path)
         self.storage = storage
         self._recording: Recording[tuple[CandidateDecisions, str | None, float]] | None = None
         if storage is not None:
@@ -177,6 +190,8 @@ class CandidateRouter:
             raise RequestError("query_embedding", repr(text), "give an embedding, a text, or both")
         if type(k) is not int or not 1 <= k <= _MOST_K:
             raise OptionError("k", repr(k), "give a whole number from 1 to 100,000")
+        if number("diversity", diversity) is None:
+            raise OptionError("diversity", None, "give a number from 0 to 1")
         loaded = self._reloading.current  # once: the whole answer is of this version
         scorer = loaded.value
         native, config = candidates.native, self.config
@@ -199,6 +214,7 @@ class CandidateRouter:
             lambda: self._fallbacks(
                 scorer.trained, candidates, text, k, asked[-1], lambda: self._untrained.rank(native, *asked)
             ),
+            self._bugs,
         )
         if level is _LEARNED and text is not None:
             self._cache.put(text, (id(candidates), k), (decisions, unsound, size), 1.0)
@@ -311,6 +327,7 @@ class CandidateRouter:
             self._breaker.status() if self.config.circuit_breaker else None,
             answered,
             None if self._recording is None else self._recording.status(),
+            self._bugs.count,
         )
 
     def flush(self, timeout: float = 5.0) -> bool:
@@ -330,11 +347,10 @@ class CandidateRouter:
         self._reloading.close()
         if self._recording is not None:
             self._recording.close(timeout)
-        if self.storage is not None:
-            if self._owns_storage:
-                self.storage.close()
-            else:
-                self.storage.flush()
+        if self._opened is not None:
+            self._opened.close()
+        elif self.storage is not None:
+            self.storage.flush()
 
     def __enter__(self) -> Self:
         return self

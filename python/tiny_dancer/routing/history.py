@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from tiny_dancer.routing.requests import Request
-    from tiny_dancer.storage import Storage
+    from tiny_dancer.storage import HistoryStorage
     from tiny_dancer.types import Decision
 
 
@@ -31,7 +31,7 @@ class StorageRecorder:
         1
     """
 
-    def __init__(self, storage: Storage, *, light: Collection[str] = (), keep_text: bool = False) -> None:
+    def __init__(self, storage: HistoryStorage, *, light: Collection[str] = (), keep_text: bool = False) -> None:
         """Keeps a hash of what the user said last, and the text itself only if asked.
 
         Args:

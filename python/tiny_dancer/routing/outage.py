@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError, RequestError
-from tiny_dancer.resilience import BAD_INPUT, FAILURES
+from tiny_dancer.resilience import BAD_INPUT, BUGS, FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tiny_dancer.resilience import Bugs
     from tiny_dancer.routing.router import Router
     from tiny_dancer.types import FeatureTable
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class Query:
     """One request as the fallback levels read it, featurised once and only if asked."""
 
-    def __init__(self, request: _core.Said, tools: _core.Json | None, said: str) -> None:
-        """``request`` and ``tools`` as the engine takes them, and what the user said last.
+    def __init__(self, request: _core.Said, tools: _core.Json | None, said: str, bugs: Bugs) -> None:
+        """``request`` and ``tools`` as the engine takes them, what the user said last, and who is told of bugs.
 
         Raises:
             RequestError: there is nothing to route. (What is not Unicode is found when featurised.)
@@ -29,6 +30,7 @@ class Query:
         if not said.strip() and isinstance(request, str):
             raise RequestError("request", "empty", "give a text, or messages with some")
         self._given = (request, tools)
+        self._bugs = bugs
         self.characters = len(request) + len(tools or "")
 
     @cached_property
@@ -48,7 +50,9 @@ class Query:
             return int(self.features.tokens[0])
         except BAD_INPUT:
             raise
-        except FAILURES:
+        except FAILURES as error:
+            if isinstance(error, BUGS):
+                self._bugs.saw(error)
             return None
 
 

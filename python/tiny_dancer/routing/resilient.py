@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Unpack
 from tiny_dancer import _core
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
 from tiny_dancer.resilience import (
+    Bugs,
     CircuitBreaker,
     DecisionCache,
     Fallback,
@@ -59,6 +60,8 @@ class RouterStatus:
         breaker: of the learned level.
         answered: requests answered since the router was made, by level.
         recording: of the recorder; None where there is none.
+        bugs: errors of the program itself so far: no outage, though a fallback level answered. Each place they
+            come from is logged once, with its traceback.
     """
 
     version: str
@@ -66,6 +69,7 @@ class RouterStatus:
     breaker: BreakerStatus
     answered: Mapping[Level, int]
     recording: RecordingStatus | None
+    bugs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ class ResilientRouter:
         if recorder is not None:
             self._recording = Recording(lambda record: recorder(*record))
         self._answered = [0] * len(Level)
+        self._bugs = Bugs()
         self._lock = Lock()
 
     @classmethod
@@ -202,6 +207,7 @@ class ResilientRouter:
             self._breaker,
             lambda: router.decide(request, tools, options, system=system, response_format=response_format),
             lambda: self._fallbacks(serving, request, tools, options),
+            self._bugs,
         )
         decision = result.value
         if result.level is Level.LEARNED:
@@ -247,6 +253,7 @@ class ResilientRouter:
             self._breaker.status(),
             answered,
             None if self._recording is None else self._recording.status(),
+            self._bugs.count,
         )
 
     def _fallbacks(
@@ -259,7 +266,7 @@ class ResilientRouter:
         models, router = serving.value.models, serving.value.router
         asked = options or _core.Options()
         said, context = conversation(request, tools)
-        query = Query(request, tools, said)
+        query = Query(request, tools, said, self._bugs)
         left = models.left(router, query, options)
         decide = partial(_decision, models=models, version=serving.version)
         if asked.pin is not None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.routing.arguments import Asked
-
     from tiny_dancer.routing.requests import Request
     from tiny_dancer.types import FeatureTable
 
@@ -146,9 +145,20 @@ class Router:
             response_format: as JSON.
         """
         start = perf_counter_ns()
-        (model, scores, costs, latencies, output, removed, tokens, confidence, members, reason, routed_by, note) = (
-            self._engine.decide(request, tools, options, system, response_format)
-        )
+        (
+            model,
+            scores,
+            costs,
+            latencies,
+            output,
+            removed,
+            tokens,
+            confidence,
+            members,
+            reason,
+            routed_by,
+            note,
+        ) = self._engine.decide(request, tools, options, system, response_format)
         return Decision(
             new_id(),
             model,

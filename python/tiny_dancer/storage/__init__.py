@@ -1,26 +1,27 @@
 """What must outlive the process: candidates, decisions, outcomes, feedback, a gateway's requests. The only SQL.
 
-:class:`Storage` says what every backend does. :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default
-for what shall last, needs the extra ``sqlite`` and is imported when first asked for.
+:class:`Storage` says what every backend does; it is :class:`CandidateStorage`, :class:`HistoryStorage`,
+:class:`RequestStorage` and :class:`KeyStorage` in one database. :class:`MemoryStorage` needs nothing;
+``SqliteStorage``, the default for what shall last, needs the extra ``sqlite`` and is imported when first asked
+for.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.storage.base import Storage
-from tiny_dancer.storage.filters import Filter
-from tiny_dancer.storage.memory import MemoryStorage
-from tiny_dancer.storage.records import (
-    CandidateRecord,
+from tiny_dancer.storage.candidates import CandidateRecord, CandidateStorage, Filter, Neighbour
+from tiny_dancer.storage.history import (
     Feedback,
-    Neighbour,
+    HistoryStorage,
     Outcome,
     RoutingRecord,
-    RowCounts,
     ShownCandidate,
     Statistics,
     hash_query,
 )
-from tiny_dancer.storage.records_gateway import ApiKey, RequestSummary, Spend, SummaryBy
+from tiny_dancer.storage.keys import ApiKey, KeyStorage, Spend
+from tiny_dancer.storage.ledger import RequestStorage, RequestSummary, SummaryBy
+from tiny_dancer.storage.memory import MemoryStorage
+from tiny_dancer.storage.storage import RowCounts, Storage
 
 if TYPE_CHECKING:
     from tiny_dancer.storage.sqlite import SqliteStorage
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKey",
     "CandidateRecord",
+    "CandidateStorage",
     "Feedback",
     "Filter",
+    "HistoryStorage",
+    "KeyStorage",
     "MemoryStorage",
     "Neighbour",
     "Outcome",
+    "RequestStorage",
     "RequestSummary",
     "RoutingRecord",
     "RowCounts",

@@ -1,6 +1,6 @@
 """Candidates in memory: searched by embedding and by condition, in microseconds.
 
-:class:`~tiny_dancer.storage.memory.MemoryStorage` holds its candidates here; the SQLite backend mirrors its table
+:class:`~tiny_dancer.storage.MemoryStorage` holds its candidates here; the SQLite backend mirrors its table
 here and brings the mirror up to date before each search. Not locked: its owner does that.
 """
 
@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import CandidateError
+from tiny_dancer.storage.candidates import Neighbour
 from tiny_dancer.storage.index import Index
-from tiny_dancer.storage.records import Neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
-    from tiny_dancer.storage.filters import Filter
-    from tiny_dancer.storage.records import CandidateRecord
+    from tiny_dancer.storage.candidates import CandidateRecord, Filter
 
 # Columns of numbers that filters compare; NaN where a candidate has none, which no comparison lets pass.
 _COLUMNS = ("created_at", "success_rate", "trials", "confidence")

@@ -1,19 +1,17 @@
-"""What backends share about figures and retention."""
+"""Figures of a history: how each is reckoned, in every backend."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tiny_dancer.errors import OptionError
-from tiny_dancer.storage.records import Statistics
+from tiny_dancer.storage.history import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tiny_dancer.storage.records import Feedback, Outcome, RoutingRecord
+    from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord
 
 PERCENTILES = (0.5, 0.9, 0.99)
 
@@ -57,21 +55,3 @@ def summarise(
 
 def _mean(values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values) if values else None
-
-
-def retention_limits(
-    max_age_s: float | None, max_rows: int | None, now: float | None
-) -> tuple[float | None, int | None]:
-    """The oldest time to keep and the most rows to keep, each None for no limit.
-
-    Raises:
-        OptionError: neither limit is given, or one is negative.
-    """
-    if max_age_s is None and max_rows is None:
-        raise OptionError("retention", "no limit", "give max_age_s, max_rows or both")
-    if max_age_s is not None and not max_age_s >= 0:
-        raise OptionError("max_age_s", max_age_s, "give seconds, 0 or more")
-    if max_rows is not None and (not isinstance(max_rows, int) or max_rows < 0):
-        raise OptionError("max_rows", max_rows, "give a number of rows, 0 or more")
-    oldest = None if max_age_s is None else (time.time() if now is None else now) - max_age_s
-    return oldest, max_rows

@@ -73,6 +73,8 @@ RECORDS = st.fixed_dictionaries(
         "latency": _QUARTERS,
         "ttft": st.one_of(st.none(), _QUARTERS),
         "error": st.sampled_from(["", "cut"]),
+        "artifact_version": st.sampled_from(["", "1.2.3"]),
+        "variant": st.sampled_from(["", "challenger"]),
     }
 ).map(lambda fields: RequestRecord(**fields))
 

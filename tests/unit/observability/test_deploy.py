@@ -143,6 +143,7 @@ def scrape() -> Scrape:
     status = GatewayStatus(
         ready=True,
         artifacts={"default": "1.0.0"},
+        bugs={"default": 1},
         deployments=[DeploymentStatus("small", "here", "closed", 0, 0)],
         last_decision=1.0,
     )

@@ -74,6 +74,15 @@ def test_prompts_are_only_there_where_they_are_kept(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_line_says_which_artifact_and_variant_decided(tmp_path: Path) -> None:
+    log = RequestLog("requests.log", folder=tmp_path)
+    log.write([record(artifact_version="1.2.3", variant="challenger"), record()])
+    log.close()
+    decided, plain = lines(tmp_path / "requests.log")
+    assert (decided["artifact_version"], decided["variant"]) == ("1.2.3", "challenger")
+    assert (plain["artifact_version"], plain["variant"]) == ("", "")
+
+
 def test_a_rotated_file_is_left(tmp_path: Path) -> None:
     path = tmp_path / "requests.log"
     log = RequestLog(str(path))

@@ -236,6 +236,38 @@ def test_reading_the_status_changes_nothing() -> None:
     assert breaker.admit() is not None, "looking at it has used up the probe"
 
 
+@pytest.mark.parametrize("succeeds", [True, False])
+@pytest.mark.parametrize(("silent", "counts"), [(19.5, True), (20.0, False)])
+def test_a_probe_that_reports_too_late_says_nothing(succeeds: bool, silent: float, counts: bool) -> None:
+    clock = Clock()
+    breaker = opened(clock, cooldown=10, probe_timeout=20)
+    clock.now += 10
+    probe = breaker.admit()
+    assert probe is not None
+    assert breaker.admit() is None, "one probe at a time"
+    clock.now += silent
+    if succeeds:
+        breaker.succeed(probe)
+    else:
+        breaker.fail(probe, Category.TIMEOUT)
+    said = State.CLOSED if succeeds else State.OPEN
+    assert breaker.status().state is (said if counts else State.HALF_OPEN)
+    assert breaker.status().openings == (2 if counts and not succeeds else 1)
+
+
+def test_the_place_of_a_silent_probe_is_free_again() -> None:
+    clock = Clock()
+    breaker = opened(clock, cooldown=10, probe_timeout=20)
+    clock.now += 10
+    silent = breaker.admit()
+    clock.now += 20
+    assert breaker.status().probes == 0
+    another = breaker.admit()
+    assert another not in (None, silent)
+    breaker.succeed(another or 0)
+    assert breaker.status().state is State.CLOSED
+
+
 def test_cool_downs_double_up_to_their_limit_and_start_over_after_a_healthy_window() -> None:
     clock = Clock()
     breaker = opened(clock, cooldown=10, longest_cooldown=50, window=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tiny_dancer import NoFeasibleModelError, RequestError
-from tiny_dancer.resilience import Category, CircuitBreaker, Fallback, Level, Proposal, State, answer
+from tiny_dancer.resilience import Bugs, Category, CircuitBreaker, Fallback, Level, Proposal, State, answer
 
 
 def fails(error: BaseException) -> object:
@@ -13,7 +13,7 @@ def fails(error: BaseException) -> object:
 
 
 def test_the_learned_level_answers_and_nothing_else_is_asked() -> None:
-    result = answer(CircuitBreaker(), lambda: "learned", lambda: fails(AssertionError("asked")))
+    result = answer(CircuitBreaker(), lambda: "learned", lambda: fails(AssertionError("asked")), Bugs())
     assert result == ("learned", Level.LEARNED, "")
 
 
@@ -24,7 +24,7 @@ def test_each_level_is_asked_in_turn_and_the_reason_names_all_that_failed() -> N
         Fallback(Level.HEURISTIC, lambda: fails(ValueError("no cues"))),
         Fallback(Level.DEFAULT, lambda: Proposal("default", "the default")),
     ]
-    result = answer(breaker, lambda: str(fails(RuntimeError("broken"))), lambda: levels)
+    result = answer(breaker, lambda: str(fails(RuntimeError("broken"))), lambda: levels, Bugs())
     assert result.value == "default"
     assert result.level is Level.DEFAULT
     assert result.reason == (
@@ -45,7 +45,9 @@ def test_an_open_circuit_is_not_asked_and_closes_again_by_itself() -> None:
         return "learned"
 
     def ask() -> tuple[str, str]:
-        result = answer(breaker, learned, lambda: [Fallback(Level.DEFAULT, lambda: Proposal("default", "d"))])
+        result = answer(
+            breaker, learned, lambda: [Fallback(Level.DEFAULT, lambda: Proposal("default", "d"))], Bugs()
+        )
         return result.value, result.reason
 
     assert [ask()[0] for _ in range(5)] == ["default"] * 5
@@ -60,11 +62,11 @@ def test_an_open_circuit_is_not_asked_and_closes_again_by_itself() -> None:
 def test_the_callers_errors_pass_from_every_level_and_count_for_nothing(error: Exception) -> None:
     breaker = CircuitBreaker(threshold=1)
     with pytest.raises(type(error)):
-        answer(breaker, lambda: fails(error), list)
+        answer(breaker, lambda: fails(error), list, Bugs())
     assert breaker.status().state is State.CLOSED
     levels = [Fallback(Level.CACHED, lambda: fails(error)), Fallback(Level.DEFAULT, lambda: Proposal(1, ""))]
     with pytest.raises(type(error)):
-        answer(breaker, lambda: fails(RuntimeError()), lambda: levels)
+        answer(breaker, lambda: fails(RuntimeError()), lambda: levels, Bugs())
 
 
 def test_an_interrupt_passes_and_frees_its_probe() -> None:
@@ -73,14 +75,14 @@ def test_an_interrupt_passes_and_frees_its_probe() -> None:
     breaker.fail(breaker.admit() or 0, Category.ENGINE)
     now[0] = 1
     with pytest.raises(KeyboardInterrupt):
-        answer(breaker, lambda: fails(KeyboardInterrupt()), list)
+        answer(breaker, lambda: fails(KeyboardInterrupt()), list, Bugs())
     assert breaker.status().probes == 0
-    assert answer(breaker, lambda: "learned", list).value == "learned"
+    assert answer(breaker, lambda: "learned", list, Bugs()).value == "learned"
 
 
 def test_the_last_levels_failure_is_not_swallowed() -> None:
     levels = [Fallback(Level.DEFAULT, lambda: fails(ValueError("even this")))]
     with pytest.raises(ValueError, match="even this"):
-        answer(CircuitBreaker(), lambda: fails(RuntimeError()), lambda: levels)
+        answer(CircuitBreaker(), lambda: fails(RuntimeError()), lambda: levels, Bugs())
     with pytest.raises(LookupError):
-        answer(CircuitBreaker(), lambda: fails(RuntimeError()), list)
+        answer(CircuitBreaker(), lambda: fails(RuntimeError()), list, Bugs())

@@ -162,6 +162,8 @@ def test_diversity_passes_over_what_says_the_same() -> None:
         ({"query_embedding": "x", "k": True}, OptionError, "k"),
         ({"query_embedding": "x", "diversity": 1.5}, OptionError, "diversity"),
         ({"query_embedding": "x", "diversity": math.nan}, OptionError, "diversity"),
+        ({"query_embedding": "x", "diversity": "0.5"}, OptionError, "diversity"),
+        ({"query_embedding": "x", "diversity": None}, OptionError, "diversity"),
         ({"query_embedding": "x", "now": math.nan}, CandidateError, "now"),
         ({"query_embedding": "x", "metadata": {1: "x"}}, CandidateError, "metadata"),
     ],

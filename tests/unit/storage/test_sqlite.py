@@ -17,7 +17,7 @@ from tests.unit.storage.databases import FILLED, NOW, fill, nearest, spoil
 
 from tiny_dancer.errors import MissingExtraError, OptionError, StorageError
 from tiny_dancer.storage import CandidateRecord, Feedback, Filter, RoutingRecord, SqliteStorage
-from tiny_dancer.storage.sqlite import migrate, storage, writes
+from tiny_dancer.storage.sqlite import candidates, migrate, storage
 from tiny_dancer.storage.sqlite.connection import connect
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def test_what_is_missing_is_named_with_what_to_install() -> None:
 def test_deletions_are_forgotten_and_a_mirror_that_slept_is_loaded_anew(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writes, "REMEMBERED_DELETIONS", 3)
+    monkeypatch.setattr(candidates, "REMEMBERED_DELETIONS", 3)
     with SqliteStorage(filled) as sleeper, SqliteStorage(filled) as writer:
         sleeper.query_candidates(np.ones(16), touch=False)
         for row in range(20):
@@ -285,17 +285,15 @@ def test_deletions_are_forgotten_and_a_mirror_that_slept_is_loaded_anew(
 
 
 def test_a_mirror_follows_without_reading_everything_again(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tiny_dancer.storage.sqlite import reads
-
     decoded: list[str] = []
-    original: Callable[[Any], CandidateRecord] = reads.candidate
+    original: Callable[[Any], CandidateRecord] = candidates.candidate
 
     def counting(row: Any) -> CandidateRecord:
         record = original(row)
         decoded.append(record.id)
         return record
 
-    monkeypatch.setattr(reads, "candidate", counting)
+    monkeypatch.setattr(candidates, "candidate", counting)
     with SqliteStorage(filled) as opened, SqliteStorage(filled) as other:
         opened.query_candidates(np.ones(16), touch=False)
         assert len(decoded) == 50
@@ -327,14 +325,14 @@ def test_accesses_wait_for_others_and_are_then_written_without_being_asked(
 ) -> None:
     written: list[dict[str, tuple[int, float]]] = []
     done = threading.Event()
-    original = writes.touch_candidates
+    original = candidates.touch_candidates
 
     def watching(connection: apsw.Connection, touches: dict[str, tuple[int, float]]) -> None:
         original(connection, touches)
         written.append(touches)
         done.set()
 
-    monkeypatch.setattr(writes, "touch_candidates", watching)
+    monkeypatch.setattr(candidates, "touch_candidates", watching)
     with SqliteStorage(filled) as opened:
         for _ in range(50):
             opened.query_candidates(np.ones(16), 2)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.access.limits import Bucket
     from tiny_dancer.gateway.access.shared_limits import SharedLimits
-    from tiny_dancer.storage import ApiKey, Spend, Storage
+    from tiny_dancer.storage import ApiKey, KeyStorage, Spend
 
 __all__ = ["Access", "Caller"]
 
@@ -79,7 +79,7 @@ class Access:
 
     def __init__(
         self,
-        storage: Storage,
+        storage: KeyStorage,
         *,
         required: bool,
         shared: SharedLimits | None = None,
@@ -90,7 +90,7 @@ class Access:
         """Knows no keys until :meth:`refresh`.
 
         Args:
-            storage: of the keys, and of the requests that say what was spent.
+            storage: of the keys, and of what each has spent.
             required: whether a key is needed.
             shared: rate limits that hold for all workers together; None where there is one worker.
             flush: writes the requests so far to storage, within so many seconds, and says whether it has:

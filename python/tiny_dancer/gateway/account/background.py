@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
-    from tiny_dancer.storage import Storage
+    from tiny_dancer.storage import RequestStorage
     from tiny_dancer.types import RequestRecord
 
     Sink = Callable[[Sequence[RequestRecord]], None]
@@ -49,7 +49,7 @@ class Accounting:
 
     def __init__(
         self,
-        storage: Storage,
+        storage: RequestStorage,
         sinks: Iterable[Sink] = (),
         *,
         capacity: int = 100_000,

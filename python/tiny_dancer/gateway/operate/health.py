@@ -156,6 +156,11 @@ _BUILD = Family("tiny_dancer_build_info", "The version that runs; always 1.", ("
 _ARTIFACT = Family(
     "tiny_dancer_artifact_info", "The version of a router's artifact; always 1.", ("router", "version", "worker")
 )
+_BUGS = Family(
+    "tiny_dancer_routing_bugs_total",
+    "Errors of the program itself while routing; a fallback level answered, and each place is logged once.",
+    ("router", "worker"),
+)
 _BREAKER = Family(
     "tiny_dancer_breaker_state", "A deployment's breaker: 0 closed, 1 half-open, 2 open.", _DEPLOYMENT
 )
@@ -221,9 +226,11 @@ def status_series(workers: Sequence[WorkerSnapshot]) -> list[tuple[Family, list[
         for worker, status in each
         for router, version in status.artifacts.items()
     ]
+    bugs = [Series((router, worker), count) for worker, status in each for router, count in status.bugs.items()]
     found: list[tuple[Family, list[Series]]] = [
         (_BUILD, [Series((__version__,), 1)]),
         (_ARTIFACT, artifacts),
+        (_BUGS, bugs),
         (_BREAKER, []),
         (_OPENINGS, []),
         (_SERVING, []),
@@ -236,7 +243,7 @@ def status_series(workers: Sequence[WorkerSnapshot]) -> list[tuple[Family, list[
                 sum(one.openings for one in of_a_kind),
                 sum(one.in_flight for one in of_a_kind),
             )
-            for (_, series), value in zip(found[2:], values, strict=True):
+            for (_, series), value in zip(found[3:], values, strict=True):
                 series.append(Series(labels, value))
     for family, read in _OF_A_WORKER:
         values_of_workers = ((worker, read(status)) for worker, status in each)

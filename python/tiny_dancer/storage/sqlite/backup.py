@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 from tiny_dancer.errors import StorageError
-from tiny_dancer.storage.sqlite import reads
+from tiny_dancer.storage.sqlite.candidates import dimension
 from tiny_dancer.storage.sqlite.connection import (
     APPLICATION_ID,
     checked_path,
@@ -22,14 +22,24 @@ from tiny_dancer.storage.sqlite.connection import (
     translated,
 )
 from tiny_dancer.storage.sqlite.migrate import migrate
+from tiny_dancer.storage.storage import RowCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tiny_dancer.storage.records import RowCounts
-
 # Where SQLite's header holds PRAGMA application_id (https://sqlite.org/fileformat2.html#the_database_header).
 _APPLICATION_ID_AT = slice(68, 72)
+
+
+def row_counts(connection: apsw.Connection) -> RowCounts:
+    """Rows of each kind."""
+    counts = connection.execute(
+        "SELECT (SELECT count(*) FROM candidate), (SELECT count(*) FROM routing), "
+        "(SELECT count(*) FROM outcome), (SELECT count(*) FROM feedback), "
+        "(SELECT count(*) FROM request), (SELECT count(*) FROM api_key)"
+    ).get
+    assert isinstance(counts, tuple)
+    return RowCounts(*counts)
 
 
 def verify(connection: apsw.Connection, path: Path) -> RowCounts:
@@ -43,7 +53,7 @@ def verify(connection: apsw.Connection, path: Path) -> RowCounts:
         found = [line for (line,) in connection.execute("PRAGMA integrity_check(5)")]
         if found != ["ok"]:
             raise StorageError(str(path), f"damaged: {'; '.join(map(str, found))}", remedy)
-        width = reads.dimension(connection)
+        width = dimension(connection)
         embedded = "SELECT number FROM candidate WHERE embedding_change IS NOT NULL"
         if width is None:
             odd = connection.execute(f"SELECT count(*) FROM ({embedded})").get
@@ -56,7 +66,7 @@ def verify(connection: apsw.Connection, path: Path) -> RowCounts:
             ).get
         if odd:
             raise StorageError(str(path), f"damaged: {odd} candidates and embeddings do not match", remedy)
-        return reads.row_counts(connection)
+        return row_counts(connection)
 
 
 def back_up(connection: apsw.Connection, source: Path, target: str | Path) -> RowCounts:
@@ -71,7 +81,7 @@ def back_up(connection: apsw.Connection, source: Path, target: str | Path) -> Ro
     _refuse_target(final, source)
     with _beside(final) as part, translated(final):
         with snapshot(connection):
-            before = reads.row_counts(connection)
+            before = row_counts(connection)
             _copy(connection, part)
         counts = _settle(part)
         if counts != before:

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.storage.mirror import Mirror
-from tiny_dancer.storage.sharing import SharedLock
-from tiny_dancer.storage.sqlite import reads
+from tiny_dancer.storage.sqlite import candidates
 from tiny_dancer.storage.sqlite.connection import snapshot
+from tiny_dancer.storage.sqlite.shared_lock import SharedLock
 
 if TYPE_CHECKING:
     import apsw
     import numpy.typing as npt
 
-    from tiny_dancer.storage.filters import Filter
-    from tiny_dancer.storage.records import Neighbour
+    from tiny_dancer.storage.candidates import Filter, Neighbour
 
 # Rows decoded at a time: bounds what loading needs beside the mirror itself.
 AT_ONCE = 10_000
@@ -86,7 +85,7 @@ def _replaced(connection: apsw.Connection, mirror: Mirror, since: int) -> None:
     bare = connection.execute("SELECT id FROM candidate WHERE change > ? AND embedding_change IS NULL", (since,))
     mirror.drop([id for (id,) in bare])
     cursor = connection.execute(
-        f"SELECT {reads.FIELDS}, vector.embedding FROM candidate "
+        f"SELECT {candidates.FIELDS}, vector.embedding FROM candidate "
         # CROSS keeps the order: for each changed candidate its vector, not the other way round.
         "CROSS JOIN candidate_vectors AS vector ON vector.rowid = candidate.number "
         "WHERE candidate.change > ?1 AND candidate.embedding_change > ?1",
@@ -94,12 +93,12 @@ def _replaced(connection: apsw.Connection, mirror: Mirror, since: int) -> None:
     )
     while rows := list(islice(cursor, AT_ONCE)):
         matrix = np.frombuffer(b"".join(row[-1] for row in rows), np.float32).reshape(len(rows), -1)
-        mirror.put([reads.candidate(row[:-1]) for row in rows], matrix)
+        mirror.put([candidates.candidate(row[:-1]) for row in rows], matrix)
 
 
 def _changed(connection: apsw.Connection, mirror: Mirror, since: int) -> None:
     """Takes over rows of which all but the embedding changed: accesses, feedback."""
     rows = connection.execute(
-        f"SELECT {reads.FIELDS} FROM candidate WHERE change > ?1 AND embedding_change <= ?1", (since,)
+        f"SELECT {candidates.FIELDS} FROM candidate WHERE change > ?1 AND embedding_change <= ?1", (since,)
     ).fetchall()
-    mirror.put([reads.candidate(row) for row in rows])
+    mirror.put([candidates.candidate(row) for row in rows])

@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tiny_dancer.storage.filters import Filter
+    from tiny_dancer.storage.candidates import Filter
 
 Values = list[str | float | None]
 

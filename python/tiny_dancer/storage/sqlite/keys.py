@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tiny_dancer.errors import AccessError
-from tiny_dancer.storage.records_gateway import ApiKey
+from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.sqlite.conditions import as_json
 
 if TYPE_CHECKING:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Self
 import apsw
 
 from tiny_dancer.errors import OptionError, StorageError
-from tiny_dancer.storage import check
-from tiny_dancer.storage.records import RowCounts
-from tiny_dancer.storage.requests import check_history, check_summary
-from tiny_dancer.storage.sqlite import backup, keys, reads, requests, writes
+from tiny_dancer.storage import values
+from tiny_dancer.storage.candidate_checks import check_candidates, check_query
+from tiny_dancer.storage.history import check_history
+from tiny_dancer.storage.ledger import check_request_history, check_summary
+from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
 from tiny_dancer.storage.sqlite.connection import Pool, checked_path, connect, retrying, storage_error, translated
 from tiny_dancer.storage.sqlite.migrate import migrate
 from tiny_dancer.storage.sqlite.writer import Writer
-from tiny_dancer.storage.statistics import retention_limits
+from tiny_dancer.storage.storage import RowCounts, retention_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,16 +30,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from tiny_dancer.storage.filters import Filter
-    from tiny_dancer.storage.records import (
-        CandidateRecord,
-        Feedback,
-        Neighbour,
-        Outcome,
-        RoutingRecord,
-        Statistics,
-    )
-    from tiny_dancer.storage.records_gateway import ApiKey, RequestSummary, Spend, SummaryBy
+    from tiny_dancer.storage.candidates import CandidateRecord, Filter, Neighbour
+    from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, Statistics
+    from tiny_dancer.storage.keys import ApiKey, Spend
+    from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.types import RequestRecord
 
 # Rows that retention removes in one transaction: other processes write in between.
@@ -46,7 +41,7 @@ _RETENTION_STEP = 10_000
 
 
 class SqliteStorage:
-    """The :class:`~tiny_dancer.storage.base.Storage` protocol over one SQLite file.
+    """The :class:`~tiny_dancer.storage.Storage` protocol over one SQLite file.
 
     Many threads may share one object, and many processes one file; after ``fork``, open it again. Writes are
     durable when acknowledged (write-ahead log, ``synchronous = FULL``), many in one commit.
@@ -97,30 +92,30 @@ class SqliteStorage:
         """Adds candidates, all or none."""
         self._check_open()
         rows = tuple(records)
-        dimension = check.candidates(rows)
+        dimension = check_candidates(rows)
         if rows:
-            self._writer.submit(lambda connection: writes.insert_candidates(connection, rows, dimension))
+            self._writer.submit(lambda connection: candidates.insert_candidates(connection, rows, dimension))
 
     def upsert_candidates(self, records: Iterable[CandidateRecord]) -> None:
         """Adds candidates, replacing those of the same ids as a whole."""
         self._check_open()
         rows = tuple(records)
-        dimension = check.candidates(rows)
+        dimension = check_candidates(rows)
         if rows:
-            self._writer.submit(lambda connection: writes.upsert_candidates(connection, rows, dimension))
+            self._writer.submit(lambda connection: candidates.upsert_candidates(connection, rows, dimension))
 
     def delete_candidates(self, ids: Iterable[str]) -> int:
         """Removes candidates; returns how many there were."""
         self._check_open()
-        listed = check.texts("ids", ids)
-        return self._writer.submit(lambda connection: writes.delete_candidates(connection, listed))
+        listed = values.texts("ids", ids)
+        return self._writer.submit(lambda connection: candidates.delete_candidates(connection, listed))
 
     def get_candidates(
         self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
     ) -> tuple[CandidateRecord, ...]:
         """Candidates with their embeddings, in the order of ``ids``, or all by id."""
         with self._reading() as connection:
-            return reads.candidates(connection, None if ids is None else check.texts("ids", ids), filter)
+            return candidates.candidates(connection, None if ids is None else values.texts("ids", ids), filter)
 
     def query_candidates(
         self,
@@ -133,15 +128,15 @@ class SqliteStorage:
         embeddings: bool = False,
     ) -> tuple[Neighbour, ...]:
         """The nearest candidates by cosine, exactly."""
-        query = check.query(query_embedding, k, max_distance)
-        search = reads.nearest if self._mirror is None else self._mirror.nearest
+        query = check_query(query_embedding, k, max_distance)
+        search = candidates.nearest if self._mirror is None else self._mirror.nearest
         self._check_open()
         # What `self._reading` does, spelt out: its generators would take as long as the rest of a small search.
         connection = self._pool.take()
         try:
             found = search(connection, query, k, filter=filter, max_distance=max_distance)
             if embeddings:
-                found = reads.with_embeddings(connection, found)
+                found = candidates.with_embeddings(connection, found)
         except apsw.Error as error:
             raise storage_error(self.path, error) from error
         finally:
@@ -154,19 +149,19 @@ class SqliteStorage:
         """Remembers a decision; False where the queue is full."""
         self._check_open()
         if wait:
-            self._writer.submit(lambda connection: writes.insert_routing(connection, [record]))
+            self._writer.submit(lambda connection: history.insert_routing(connection, [record]))
             return True
         return self._writer.record(record)
 
     def record_feedback(self, feedback: Feedback) -> None:
         """Keeps feedback, and counts it for its candidate."""
         self._check_open()
-        self._writer.submit(lambda connection: writes.put_feedback(connection, feedback))
+        self._writer.submit(lambda connection: history.put_feedback(connection, feedback))
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Keeps what a model really scored."""
         self._check_open()
-        self._writer.submit(lambda connection: writes.put_outcome(connection, outcome))
+        self._writer.submit(lambda connection: history.put_outcome(connection, outcome))
 
     def flush(self) -> None:
         """Returns when all routing records and accesses so far are durable."""
@@ -183,9 +178,9 @@ class SqliteStorage:
         limit: int | None = 10_000,
     ) -> tuple[RoutingRecord, ...]:
         """Decisions with ``since <= time < until``, newest first."""
-        wanted = check.history(since, until, decision_ids, limit)
+        wanted = check_history(since, until, decision_ids, limit)
         with self._reading() as connection:
-            return reads.routing_history(connection, since, until, kind, wanted, limit)
+            return history.routing_history(connection, since, until, kind, wanted, limit)
 
     def feedback_history(
         self,
@@ -196,9 +191,9 @@ class SqliteStorage:
         limit: int | None = 10_000,
     ) -> tuple[Feedback, ...]:
         """Feedback with ``since <= time < until``, newest first."""
-        wanted = check.history(since, until, decision_ids, limit)
+        wanted = check_history(since, until, decision_ids, limit)
         with self._reading() as connection:
-            return reads.feedback_history(connection, since, until, wanted, limit)
+            return history.feedback_history(connection, since, until, wanted, limit)
 
     def outcome_history(
         self,
@@ -209,15 +204,15 @@ class SqliteStorage:
         limit: int | None = 10_000,
     ) -> tuple[Outcome, ...]:
         """Outcomes with ``since <= time < until``, newest first."""
-        wanted = check.history(since, until, decision_ids, limit)
+        wanted = check_history(since, until, decision_ids, limit)
         with self._reading() as connection:
-            return reads.outcome_history(connection, since, until, wanted, limit)
+            return history.outcome_history(connection, since, until, wanted, limit)
 
     def record_requests(self, records: Sequence[RequestRecord]) -> None:
         """Keeps requests of a gateway, in one transaction."""
         self._check_open()
         if records:
-            self._writer.submit(lambda connection: requests.insert_requests(connection, records))
+            self._writer.submit(lambda connection: ledger.insert_requests(connection, records))
 
     def request_history(
         self,
@@ -232,15 +227,15 @@ class SqliteStorage:
     ) -> tuple[RequestRecord, ...]:
         """Requests with ``since <= time < until`` and the ids given, newest first."""
         fields = {"decision_id": decision_id, "response_id": response_id, "id": request_id, "key": key}
-        wanted = check_history(since, until, fields, limit)
+        wanted = check_request_history(since, until, fields, limit)
         with self._reading() as connection:
-            return requests.request_history(connection, since, until, wanted, limit)
+            return ledger.request_history(connection, since, until, wanted, limit)
 
     def spend(self, *, since: float) -> dict[str, Spend]:
         """What each key has used since a time."""
-        check.utc_seconds("since", since, error=OptionError)
+        values.utc_seconds("since", since, error=OptionError)
         with self._reading() as connection:
-            return requests.spend(connection, since)
+            return ledger.spend(connection, since)
 
     def request_summary(
         self, *, by: SummaryBy, since: float | None = None, until: float | None = None
@@ -248,7 +243,7 @@ class SqliteStorage:
         """Requests summed up, in the order of the groups."""
         check_summary(by, since, until)
         with self._reading() as connection:
-            return requests.request_summary(connection, by, since, until)
+            return ledger.request_summary(connection, by, since, until)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
@@ -262,15 +257,15 @@ class SqliteStorage:
 
     def revoke_api_key(self, id: str, at: float) -> bool:
         """Ends a key; false where there is none, or it was revoked before."""
-        check.utc_seconds("at", at, error=OptionError)
+        values.utc_seconds("at", at, error=OptionError)
         self._check_open()
         return self._writer.submit(lambda connection: keys.revoke_api_key(connection, id, at))
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time; what is still queued is not among them."""
-        check.history(since, until, None, None)
+        values.span(since, until)
         with self._reading() as connection:
-            return reads.statistics(connection, since, until, self._writer.dropped)
+            return history.statistics(connection, since, until, self._writer.dropped)
 
     def apply_retention(
         self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
@@ -284,12 +279,12 @@ class SqliteStorage:
             while step == _RETENTION_STEP:
                 step = self._remove_history(table, oldest, most)
                 removed[table] += step
-        self._writer.submit(requests.forget_ids)
+        self._writer.submit(ledger.forget_ids)
         return RowCounts(0, removed["routing"], removed["outcome"], removed["feedback"], removed["request"])
 
     def _remove_history(self, table: str, oldest: float | None, most: int | None) -> int:
         return self._writer.submit(
-            lambda connection: writes.remove_history(connection, table, oldest, most, _RETENTION_STEP)
+            lambda connection: history.remove_history(connection, table, oldest, most, _RETENTION_STEP)
         )
 
     def backup(self, path: str | os.PathLike[str]) -> RowCounts:
@@ -332,7 +327,7 @@ class SqliteStorage:
 
     def _counts(self) -> RowCounts:
         with self._reading() as connection:
-            return reads.row_counts(connection)
+            return backup.row_counts(connection)
 
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import apsw
 
 from tiny_dancer.errors import StorageError, TinyDancerError
-from tiny_dancer.storage.records import RoutingRecord
-from tiny_dancer.storage.sqlite import writes
+from tiny_dancer.storage.history import RoutingRecord
+from tiny_dancer.storage.sqlite import candidates, history
 from tiny_dancer.storage.sqlite.connection import retrying, storage_error
 
 if TYPE_CHECKING:
@@ -197,11 +197,11 @@ class Writer:
             # In the order they came, for a later record of one decision does not replace the first.
             for is_routing, entries in groupby(batch, lambda entry: isinstance(entry, RoutingRecord)):
                 if is_routing:
-                    writes.insert_routing(self._connection, entries)  # type: ignore[arg-type]
+                    history.insert_routing(self._connection, entries)  # type: ignore[arg-type]
                 else:
                     told += [self._one(entry) for entry in entries if isinstance(entry, _Write)]
             if touches:
-                writes.touch_candidates(self._connection, touches)
+                candidates.touch_candidates(self._connection, touches)
             self._connection.execute("COMMIT")
             finished = True
         except apsw.Error as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer.storage import RoutingRecord, Storage
+    from tiny_dancer.storage import HistoryStorage, RoutingRecord
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -84,7 +84,7 @@ class History:
         )
 
 
-def read_history(storage: Storage) -> tuple[History, Mapping[str, int]]:
+def read_history(storage: HistoryStorage) -> tuple[History, Mapping[str, int]]:
     """All answers that can be learned from, and how many cannot, by reason.
 
     Raises:

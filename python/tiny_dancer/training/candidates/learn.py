@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer.storage import Storage
+    from tiny_dancer.storage import HistoryStorage
 
     Floats = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Learned:
 
 
 def learn_from_use(
-    storage: Storage, in_force: bytes | None = None, *, seed: int = 0, created: str = ""
+    storage: HistoryStorage, in_force: bytes | None = None, *, seed: int = 0, created: str = ""
 ) -> Learned:
     """Learns from which candidates helped; proposes a new scorer only where later answers show it to be better.
 

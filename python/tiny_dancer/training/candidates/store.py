@@ -12,7 +12,7 @@ from tiny_dancer.storage import CandidateRecord
 
 if TYPE_CHECKING:
     from tiny_dancer.routing.candidate_set import Candidate
-    from tiny_dancer.storage import Storage
+    from tiny_dancer.storage import CandidateStorage
     from tiny_dancer.training.candidates.data import Memories
 
 
@@ -24,7 +24,7 @@ class Imported:
     known: int
 
 
-def import_memories(memories: Memories, storage: Storage) -> Imported:
+def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
     """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already keep what was counted.
 
     The conversation is a property of each (`conversation`), so that a query can be put to one of them. A memory

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Floats: TypeAlias = npt.NDArray[np.float32]
     Tensors: TypeAlias = dict[str, npt.NDArray[Any]]
 
-FEWEST_SAMPLES, MOST_SAMPLES = 100, 1000
+MOST_SAMPLES = 1000
 """Sequences that activation scales are calibrated on."""
 
 

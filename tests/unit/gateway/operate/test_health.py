@@ -170,7 +170,7 @@ def test_lifespan_is_answered() -> None:
 
 def test_how_a_worker_stands_is_shown() -> None:
     bad = GatewayStatus(
-        ready=False, draining=True, reload_error="x", storage_error="y", dropped=7, queued=5, last_decision=None
+        ready=False, draining=True, reload_error="x", storage_error="y", dropped=7, queued=5, bugs={"default": 3}
     )
     found = scrape(app_of(snapshot(0, 1, status=READY), snapshot(1, 2, status=bad)))
     of = {
@@ -189,6 +189,7 @@ def test_how_a_worker_stands_is_shown() -> None:
     assert found["tiny_dancer_build_info"] == {frozenset({("version", __version__)}): 1}
     artifact = {"router": "default", "version": "1.2.0", "worker": "0"}
     assert found["tiny_dancer_artifact_info"] == {frozenset(artifact.items()): 1}
+    assert found["tiny_dancer_routing_bugs_total"] == {frozenset({("router", "default"), ("worker", "1")}): 3}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What storage keeps for a gateway beside its requests (:class:`tiny_dancer.types.RequestRecord`): keys, and sums.
+"""Keys of a gateway's clients, what each has used, and what storage does with them.
 
 Times are UTC seconds since 1970, money is USD.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Protocol
 
 from tiny_dancer.errors import AccessError
-from tiny_dancer.storage.check import amount, integer, stored_text, utc_seconds
+from tiny_dancer.storage.values import amount, integer, stored_text, utc_seconds
 
-SummaryBy = Literal["day", "model", "key", "route", "all"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HEXADECIMAL = frozenset(string.hexdigits.lower())
 
@@ -97,55 +98,33 @@ class Spend:
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSummary:
-    """Sums over the requests of one day, model, key or route, or over all.
+class KeyStorage(Protocol):
+    """Keeps API keys, and knows what each has used. Safe to use from many threads.
 
-    Spend and baseline can only be compared over the same requests: ``cost`` and ``baseline_cost`` are both over
-    those that have both, which ``compared`` counts.
+    A write is durable when it returns: it survives the end of the process, and in a file also a loss of power.
 
-    Attributes:
-        group: the UTC day (``2026-11-21``), the model that served, the key's id, or ``router/routed_by``; empty
-            where no model served, no key was used, and for all.
-        requests: all of them.
-        errors: those of status 400 or above.
-        input_tokens: of prompts, those cached included.
-        output_tokens: of answers.
-        cached_tokens: of prompts, read from an upstream's cache.
-        cost: USD spent on the requests compared.
-        baseline_cost: USD the strongest model would have cost for the same requests.
-        compared: requests with a cost and a baseline.
-        other_cost: USD spent on requests that have a cost and no baseline.
-        unpriced: requests a model served that have no cost, or no baseline.
-        latency: mean seconds from arrival to the last byte.
-        ttft: mean seconds to the first byte, over the requests that have it; None where none has.
-        feedback: requests there is feedback about, as a whole: under the id of their decision, or under their own
-            where nothing was routed.
-        score: its mean, or None without feedback.
+    Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
     """
 
-    group: str
-    requests: int
-    errors: int
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    cost: float
-    baseline_cost: float
-    compared: int
-    other_cost: float
-    unpriced: int
-    latency: float
-    ttft: float | None
-    feedback: int
-    score: float | None
+    def insert_api_key(self, key: ApiKey) -> None:
+        """Adds a key of the gateway.
 
-    @property
-    def saved(self) -> float:
-        """USD less than the strongest model would have cost; below 0 where routing cost more."""
-        return self.baseline_cost - self.cost
+        Raises:
+            AccessError: its id or its secret is stored already.
+        """
+        ...
 
-    @property
-    def saved_share(self) -> float | None:
-        """:attr:`saved` as a share of the baseline; None where that is 0."""
-        return self.saved / self.baseline_cost if self.baseline_cost else None
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """All keys, ended ones too, the oldest first."""
+        ...
+
+    def revoke_api_key(self, id: str, at: float) -> bool:
+        """Ends a key at ``at``, UTC seconds; false where there is none, or it was revoked before (that stays)."""
+        ...
+
+    def spend(self, *, since: float) -> Mapping[str, Spend]:
+        """What each key (by id; empty without one) has used since a time; fast from the start of a UTC day on.
+
+        Whole days stay right when :meth:`apply_retention` removes their requests.
+        """
+        ...

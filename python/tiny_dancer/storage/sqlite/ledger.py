@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from tiny_dancer.storage.records_gateway import RequestSummary, Spend
-from tiny_dancer.storage.requests import DAY, fitting, hashed_ids
+from tiny_dancer.storage.keys import Spend
+from tiny_dancer.storage.ledger import DAY, RequestSummary, fitting
 from tiny_dancer.storage.sqlite.conditions import of_time
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from tiny_dancer.storage.records_gateway import SummaryBy
+    from tiny_dancer.storage.ledger import SummaryBy
 
 # Those that have a column.
 _FIELDS = tuple(each for each in RequestRecord.__struct_fields__ if each not in ("artifact_version", "variant"))
@@ -73,7 +74,7 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
         "requests = requests + excluded.requests",
         (before,),
     )
-    hashes = hashed_ids(records)
+    hashes = _hashed_ids(records)
     connection.execute(
         "UPDATE request_ids SET hashes = CAST(hashes || ? AS BLOB) "
         "WHERE first = (SELECT max(first) FROM request_ids) AND length(hashes) < ?",
@@ -81,6 +82,18 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     )
     if not connection.changes():
         connection.execute("INSERT INTO request_ids (first, hashes) VALUES (?, ?)", (before + 1, hashes))
+
+
+def _hashed_ids(records: Iterable[RequestRecord]) -> bytes:
+    """CRC-32 of every id, response id and decision id that is there, 4 bytes each, little-endian."""
+    crc = zlib.crc32
+    hashes = [
+        crc(id.encode())
+        for record in records
+        for id in (record.id, record.response_id, record.decision_id)
+        if id is not None
+    ]
+    return struct.pack(f"<{len(hashes)}I", *hashes)
 
 
 def _insert_all(connection: apsw.Connection, records: Sequence[RequestRecord]) -> None:

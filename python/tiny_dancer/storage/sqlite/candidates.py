@@ -1,4 +1,4 @@
-"""The statements that read."""
+"""The statements about candidates. Those that write run within the writer's transaction."""
 
 from __future__ import annotations
 
@@ -8,28 +8,22 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from tiny_dancer.errors import CandidateError
+from tiny_dancer.storage.candidates import CandidateRecord, Neighbour
 from tiny_dancer.storage.mirror import Mirror, check_dimension
-from tiny_dancer.storage.records import (
-    CandidateRecord,
-    Feedback,
-    Neighbour,
-    Outcome,
-    RoutingRecord,
-    RowCounts,
-    ShownCandidate,
-    Statistics,
-)
-from tiny_dancer.storage.sqlite.conditions import as_json, of_filter, of_history, of_time
+from tiny_dancer.storage.sqlite.conditions import as_json, of_filter
 from tiny_dancer.storage.sqlite.connection import snapshot
-from tiny_dancer.storage.statistics import PERCENTILES, nearest_rank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     import apsw
     import numpy.typing as npt
 
-    from tiny_dancer.storage.filters import Filter
+    from tiny_dancer.storage.candidates import Filter
+
+# Deletions older than this many changes are forgotten: a mirror that slept through more is loaded anew.
+REMEMBERED_DELETIONS = 100_000
 
 # Columns that `candidate` reads.
 FIELDS = (
@@ -39,12 +33,11 @@ FIELDS = (
 )
 # sqlite-vec's limit for k.
 _MOST_NEIGHBOURS = 4096
-_ROUTING = (
-    "decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, "
-    "use_lightweight, cost, baseline_cost, latency_us, level, reason"
+_CANDIDATE = (
+    "number, id, text, created_at, last_accessed_at, access_count, success_count, trial_count, confidence, "
+    "metadata, session, position, embedding_change, change"
 )
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
-_decode_shown = msgspec.json.Decoder(tuple[ShownCandidate, ...]).decode
 
 
 def candidate(row: tuple[Any, ...]) -> CandidateRecord:
@@ -185,141 +178,134 @@ def _nearest_rows(
     ).fetchall()
 
 
-def routing_history(
-    connection: apsw.Connection,
-    since: float | None,
-    until: float | None,
-    kind: str | None,
-    decision_ids: Iterable[str] | None,
-    limit: int | None,
-) -> tuple[RoutingRecord, ...]:
-    """Decisions, newest first."""
-    condition, values = of_history(since, until, decision_ids)
-    if kind is not None:
-        condition += " AND kind = ?"
-        values.append(kind)
-    rows = connection.execute(
-        f"SELECT {_ROUTING} FROM routing WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?",
-        (*values, -1 if limit is None else limit),
-    )
-    return tuple(
-        RoutingRecord(
-            decision_id=decision,
-            kind=kind_,
-            chosen=chosen,
-            time=time,
-            artifact_version=version,
-            query_hash=hashed,
-            query_text=text,
-            shown=_decode_shown(shown),
-            confidence=confidence,
-            use_lightweight=bool(light),
-            cost=cost,
-            baseline_cost=baseline,
-            latency_us=latency,
-            level=level,
-            reason=reason,
-        )
-        for (
-            decision, kind_, chosen, time, version, hashed, text, shown,
-            confidence, light, cost, baseline, latency, level, reason,
-        ) in rows
-    )  # fmt: skip
+def next_change(connection: apsw.Connection) -> int:
+    """Counts a change to the candidates; returns its number."""
+    change = connection.execute("UPDATE state SET changes = changes + 1 RETURNING changes").get
+    assert isinstance(change, int)
+    return change
 
 
-def feedback_history(
-    connection: apsw.Connection,
-    since: float | None,
-    until: float | None,
-    decision_ids: Iterable[str] | None,
-    limit: int | None,
-) -> tuple[Feedback, ...]:
-    """Feedback, newest first."""
-    condition, values = of_history(since, until, decision_ids)
-    rows = connection.execute(
-        f"SELECT decision_id, score, candidate_id, time, text FROM feedback WHERE {condition} "
-        "ORDER BY time DESC, number DESC LIMIT ?",
-        (*values, -1 if limit is None else limit),
-    )
-    return tuple(
-        Feedback(decision, score, about or None, time, text) for decision, score, about, time, text in rows
-    )
+def insert_candidates(
+    connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None
+) -> None:
+    """Adds candidates, checked.
 
-
-def outcome_history(
-    connection: apsw.Connection,
-    since: float | None,
-    until: float | None,
-    decision_ids: Iterable[str] | None,
-    limit: int | None,
-) -> tuple[Outcome, ...]:
-    """Outcomes, newest first."""
-    condition, values = of_history(since, until, decision_ids)
-    rows = connection.execute(
-        f"SELECT decision_id, model, quality, cost, latency_s, time FROM outcome WHERE {condition} "
-        "ORDER BY time DESC, number DESC LIMIT ?",
-        (*values, -1 if limit is None else limit),
-    )
-    return tuple(Outcome(*row) for row in rows)
-
-
-def statistics(connection: apsw.Connection, since: float | None, until: float | None, dropped: int) -> Statistics:
-    """Figures of a span of time."""
-    condition, values = of_time(since, until)
-
-    def one(statement: str, *more: float) -> Any:
-        return connection.execute(statement, (*values, *more)).get
-
-    def counts(column: str) -> dict[Any, int]:
-        statement = f"SELECT {column}, count(*) FROM routing WHERE {condition} GROUP BY 1 ORDER BY 1"
-        found: dict[Any, int] = dict(connection.execute(statement, values))
-        return found
-
-    with snapshot(connection):
-        routes, light_share, cost, baseline_cost, timed = one(
-            "SELECT count(*), avg(use_lightweight), total(cost), total(baseline_cost), count(latency_us) "
-            f"FROM routing WHERE {condition}"
-        )
-        p50, p90, p99 = (
-            one(
-                f"SELECT latency_us FROM routing WHERE {condition} AND latency_us IS NOT NULL "
-                "ORDER BY latency_us LIMIT 1 OFFSET ?",
-                nearest_rank(timed, share),
-            )
-            if timed
-            else None
-            for share in PERCENTILES
-        )
-        feedback, success_rate = one(f"SELECT count(*), avg(score) FROM feedback WHERE {condition}")
-        outcomes, mean_quality = one(f"SELECT count(*), avg(quality) FROM outcome WHERE {condition}")
-        requests = one(f"SELECT count(*) FROM request WHERE {condition}")
-        stored = connection.execute("SELECT count(*) FROM candidate").get
-        return Statistics(
-            candidates=stored,
-            routes=routes,
-            by_kind=counts("kind"),
-            by_level=counts("level"),
-            light_share=light_share,
-            cost=cost,
-            baseline_cost=baseline_cost,
-            latency_p50_us=p50,
-            latency_p90_us=p90,
-            latency_p99_us=p99,
-            feedback=feedback,
-            success_rate=success_rate,
-            outcomes=outcomes,
-            mean_quality=mean_quality,
-            dropped=dropped,
-            requests=requests,
-        )
-
-
-def row_counts(connection: apsw.Connection) -> RowCounts:
-    """Rows of each kind."""
-    counts = connection.execute(
-        "SELECT (SELECT count(*) FROM candidate), (SELECT count(*) FROM routing), "
-        "(SELECT count(*) FROM outcome), (SELECT count(*) FROM feedback), "
-        "(SELECT count(*) FROM request), (SELECT count(*) FROM api_key)"
+    Raises:
+        CandidateError: one is stored already, or the dimension differs.
+    """
+    present = connection.execute(
+        "SELECT id FROM candidate WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
+        (as_json(record.id for record in records),),
     ).get
-    assert isinstance(counts, tuple)
-    return RowCounts(*counts)
+    if present is not None:
+        raise CandidateError("id", present, "it is stored already: upsert to replace it")
+    _add(connection, records, dimension)
+
+
+def upsert_candidates(
+    connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None
+) -> None:
+    """Adds candidates, checked, in place of those of the same ids.
+
+    Raises:
+        CandidateError: the dimension differs.
+    """
+    _remove(connection, as_json(record.id for record in records))
+    _add(connection, records, dimension)
+
+
+def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None) -> None:
+    if dimension is not None:
+        _agree_on_dimension(connection, dimension)
+    change = next_change(connection)
+    first = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM candidate").get
+    assert isinstance(first, int)
+    connection.executemany(
+        f"INSERT INTO candidate ({_CANDIDATE}) VALUES ({', '.join('?' * 14)})",
+        (
+            (
+                number,
+                record.id,
+                record.text,
+                record.created_at,
+                record.last_accessed_at,
+                record.access_count,
+                record.success_count,
+                record.trial_count,
+                record.confidence,
+                msgspec.json.encode(dict(record.metadata)).decode(),
+                record.group,
+                record.position,
+                None if record.embedding is None else change,
+                change,
+            )
+            for number, record in enumerate(records, first)
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO candidate_vectors (rowid, embedding) VALUES (?, ?)",
+        (
+            (number, record.embedding.tobytes())
+            for number, record in enumerate(records, first)
+            if record.embedding is not None
+        ),
+    )
+    connection.execute(
+        "DELETE FROM candidate_deletion WHERE id IN (SELECT value FROM json_each(?))",
+        (as_json(record.id for record in records),),
+    )
+
+
+def _agree_on_dimension(connection: apsw.Connection, dimension: int) -> None:
+    stored = connection.execute("SELECT dimension FROM state").get
+    if stored is None:
+        connection.execute(
+            "CREATE VIRTUAL TABLE candidate_vectors "
+            f"USING vec0 (embedding float[{dimension:d}] distance_metric=cosine)"
+        )
+        connection.execute("UPDATE state SET dimension = ?", (dimension,))
+    elif stored != dimension:
+        raise CandidateError(
+            "embedding", f"dimension {dimension}", f"the stored candidates have {stored}: use their encoder"
+        )
+
+
+def delete_candidates(connection: apsw.Connection, ids: Iterable[str]) -> int:
+    """Removes candidates and remembers that; returns how many there were."""
+    listed = as_json(ids)
+    change = next_change(connection)
+    connection.execute(
+        "INSERT OR REPLACE INTO candidate_deletion (id, change) "
+        "SELECT id, ? FROM candidate WHERE id IN (SELECT value FROM json_each(?))",
+        (change, listed),
+    )
+    removed = _remove(connection, listed)
+    old = connection.execute(
+        "SELECT max(change) FROM candidate_deletion WHERE change <= ?", (change - REMEMBERED_DELETIONS,)
+    ).get
+    if old is not None:
+        connection.execute("DELETE FROM candidate_deletion WHERE change <= ?", (old,))
+        connection.execute("UPDATE state SET forgotten = ?", (old,))
+    return removed
+
+
+def _remove(connection: apsw.Connection, listed: str) -> int:
+    numbers = connection.execute(
+        "DELETE FROM candidate WHERE id IN (SELECT value FROM json_each(?)) "
+        "RETURNING number, embedding_change IS NOT NULL",
+        (listed,),
+    ).fetchall()
+    embedded = [(number,) for number, has_embedding in numbers if has_embedding]
+    if embedded:
+        connection.executemany("DELETE FROM candidate_vectors WHERE rowid = ?", embedded)
+    return len(numbers)
+
+
+def touch_candidates(connection: apsw.Connection, touches: Mapping[str, tuple[int, float]]) -> None:
+    """Counts accesses: by candidate, how many and when the last."""
+    change = next_change(connection)
+    connection.executemany(
+        "UPDATE candidate SET access_count = access_count + ?, "
+        "last_accessed_at = max(coalesce(last_accessed_at, 0), ?), change = ? WHERE id = ?",
+        ((count, last, change, each) for each, (count, last) in touches.items()),
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from tests.contract.requests import DAY, MIDNIGHT, api_key, request
 from tests.unit.storage.databases import FILLED, fill
@@ -41,6 +43,88 @@ def test_a_database_from_before_the_gateway_is_brought_up_to_date(tmp_path: Path
         assert opened.request_history() == ()
         opened.record_requests([request("a")])
         assert opened.verify() == RowCounts(0, 1, 0, 0, 1, 0)
+
+
+def version_2(path: Path, count: int) -> None:
+    """A database as versions up to the second migration left it, with requests whose every column differs."""
+    path.touch()
+    connection = connect(path)
+    migrate(connection, path, migrations()[:2])
+    columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(request)")]
+    assert "artifact_version" not in columns
+    texts = ("endpoint", "key", "asked", "model", "upstream", "router", "routed_by", "reason", "role", "session")
+    for number in range(1, count + 1):
+        row: dict[str, Any] = dict.fromkeys(columns, number)
+        row |= {name: f"{name} {number}" for name in (*texts, "error", "id", "response_id", "decision_id")}
+        row |= {"time": MIDNIGHT + number, "stream": 1, "scores": '{"a":0.5}', "cost": number / 4, "key": "k"}
+        row |= {"query_hash": f"{number:x}", "query_text": None}
+        connection.execute(
+            f"INSERT INTO request ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+        )
+    records = b"".join(
+        zlib.crc32(f"{name} {number}".encode()).to_bytes(4, "little")
+        for number in range(1, count + 1)
+        for name in ("id", "response_id", "decision_id")
+    )
+    connection.execute("INSERT INTO request_ids VALUES (1, ?)", (records,))
+    connection.execute("INSERT INTO spend VALUES (?, 'k', 1.5, 30, ?)", (MIDNIGHT // DAY, count))
+    connection.close()
+
+
+def test_requests_from_before_variants_are_kept_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    version_2(path, 7)
+    new = request("new", MIDNIGHT + DAY, artifact_version="1.2.3", variant="challenger")
+    with SqliteStorage(path, create=False) as opened:
+        assert [each.id for each in opened.request_history()] == [f"id {number}" for number in range(7, 0, -1)]
+        assert {(each.artifact_version, each.variant) for each in opened.request_history()} == {("", "")}
+        opened.record_requests([new])
+        assert opened.request_history(limit=1) == (new,)
+    with SqliteStorage(path, create=False) as again:
+        (third,) = again.request_history(response_id="response_id 3")
+        assert third == RequestRecord(
+            id="id 3",
+            time=MIDNIGHT + 3,
+            endpoint="endpoint 3",
+            key="k",
+            asked="asked 3",
+            status=3,
+            model="model 3",
+            upstream="upstream 3",
+            response_id="response_id 3",
+            decision_id="decision_id 3",
+            router="router 3",
+            routed_by="routed_by 3",
+            reason="reason 3",
+            level=3,
+            confidence=3.0,
+            scores={"a": 0.5},
+            role="role 3",
+            session="session 3",
+            stream=True,
+            attempts=3,
+            fallbacks=3,
+            input_tokens=3,
+            output_tokens=3,
+            cached_tokens=3,
+            cost=0.75,
+            baseline_cost=3.0,
+            latency=3.0,
+            ttft=3.0,
+            error="error 3",
+            query_hash="3",
+            query_text=None,
+        )
+        assert again.spend(since=MIDNIGHT) == {"k": Spend(1.5, 30, 7), "": Spend(0.0, 0, 1)}
+        assert again.verify().requests == 8
+
+
+def test_a_backup_from_before_variants_can_be_restored(tmp_path: Path) -> None:
+    version_2(tmp_path / "old.db", 3)
+    with SqliteStorage(tmp_path / "new.db") as opened:
+        assert opened.restore(tmp_path / "old.db").requests == 3
+        opened.record_requests([request("new", MIDNIGHT + DAY, variant="challenger")])
+        assert [each.variant for each in opened.request_history()] == ["challenger", "", "", ""]
 
 
 def test_copies_hold_requests_keys_and_spend(tmp_path: Path) -> None:

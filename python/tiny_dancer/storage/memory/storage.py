@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 
 from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
-from tiny_dancer.storage import check, requests
+from tiny_dancer.storage import values
+from tiny_dancer.storage.candidate_checks import check_candidates, check_query
+from tiny_dancer.storage.history import check_history
+from tiny_dancer.storage.ledger import check_request_history, check_summary
+from tiny_dancer.storage.memory.ledger import RequestRows
+from tiny_dancer.storage.memory.rows import newest, retain, within
 from tiny_dancer.storage.mirror import Mirror
-from tiny_dancer.storage.records import Feedback, Outcome, RoutingRecord, RowCounts
-from tiny_dancer.storage.requests import RequestRows
-from tiny_dancer.storage.statistics import retention_limits, summarise
+from tiny_dancer.storage.statistics import summarise
+from tiny_dancer.storage.storage import RowCounts, retention_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,17 +28,17 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer.storage.filters import Filter
-    from tiny_dancer.storage.records import CandidateRecord, Neighbour, Statistics
-    from tiny_dancer.storage.records_gateway import ApiKey, RequestSummary, Spend, SummaryBy
+    from tiny_dancer.storage.candidates import CandidateRecord, Filter, Neighbour
+    from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, Statistics
+    from tiny_dancer.storage.keys import ApiKey, Spend
+    from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.types import RequestRecord
 
-Row = TypeVar("Row", RoutingRecord, Feedback, Outcome)
-Key = TypeVar("Key")
+    Row = TypeVar("Row", RoutingRecord, Feedback, Outcome)
 
 
 class MemoryStorage:
-    """The :class:`~tiny_dancer.storage.base.Storage` protocol over dictionaries. Nothing outlives the object."""
+    """The :class:`~tiny_dancer.storage.Storage` protocol over dictionaries. Nothing outlives the object."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -61,7 +65,7 @@ class MemoryStorage:
         self._write(tuple(records), replacing=True)
 
     def _write(self, records: tuple[CandidateRecord, ...], *, replacing: bool) -> None:
-        dimension = check.candidates(records)
+        dimension = check_candidates(records)
         with self._open_lock():
             for record in records:
                 if not replacing and record.id in self._candidates:
@@ -92,7 +96,7 @@ class MemoryStorage:
 
     def delete_candidates(self, ids: Iterable[str]) -> int:
         """Removes candidates; returns how many there were."""
-        listed = check.texts("ids", ids)
+        listed = values.texts("ids", ids)
         with self._open_lock():
             present = [each for each in dict.fromkeys(listed) if self._candidates.pop(each, None) is not None]
             self._mirror.drop(present)
@@ -102,7 +106,7 @@ class MemoryStorage:
         self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
     ) -> tuple[CandidateRecord, ...]:
         """Candidates with their embeddings, in the order of ``ids``, or all by id."""
-        named = None if ids is None else check.texts("ids", ids)
+        named = None if ids is None else values.texts("ids", ids)
         with self._open_lock():
             names = sorted(self._candidates) if named is None else dict.fromkeys(named)
             found = [self._candidates[each] for each in names if each in self._candidates]
@@ -119,7 +123,7 @@ class MemoryStorage:
         embeddings: bool = False,
     ) -> tuple[Neighbour, ...]:
         """The nearest candidates by cosine, exactly."""
-        query = check.query(query_embedding, k, max_distance)
+        query = check_query(query_embedding, k, max_distance)
         with self._open_lock():
             found = self._mirror.nearest(query, k, filter=filter, max_distance=max_distance)
             if touch:
@@ -189,9 +193,7 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[RoutingRecord, ...]:
         """Decisions with ``since <= time < until``, newest first."""
-        check.limit(limit)
-        rows = self._history(self._routing, since, until, decision_ids, None)
-        return tuple(row for row in rows if kind is None or row.kind == kind)[:limit]
+        return self._history(self._routing, since, until, decision_ids, limit, kind)
 
     def feedback_history(
         self,
@@ -222,17 +224,17 @@ class MemoryStorage:
         until: float | None,
         decision_ids: Iterable[str] | None,
         limit: int | None,
+        kind: str | None = None,
     ) -> tuple[Row, ...]:
-        listed = check.history(since, until, decision_ids, limit)
+        listed = check_history(since, until, decision_ids, limit)
         wanted = None if listed is None else set(listed)
+
+        def passes(row: Row) -> bool:
+            of_kind = kind is None or getattr(row, "kind", None) == kind
+            return of_kind and (wanted is None or row.decision_id in wanted)
+
         with self._open_lock():
-            found = [
-                row
-                for row in reversed(rows.values())
-                if _within(row.time, since, until) and (wanted is None or row.decision_id in wanted)
-            ]
-        # Sorting is stable: of one time, the row stored later stays first.
-        return tuple(sorted(found, key=lambda row: row.time, reverse=True)[:limit])
+            return newest(rows, since, until, passes, limit)
 
     def record_requests(self, records: Sequence[RequestRecord]) -> None:
         """Keeps requests of a gateway."""
@@ -252,13 +254,13 @@ class MemoryStorage:
     ) -> tuple[RequestRecord, ...]:
         """Requests with ``since <= time < until`` and the ids given, newest first."""
         fields = {"decision_id": decision_id, "response_id": response_id, "id": request_id, "key": key}
-        wanted = requests.check_history(since, until, fields, limit)
+        wanted = check_request_history(since, until, fields, limit)
         with self._open_lock():
             return self._requests.history(since, until, wanted, limit)
 
     def spend(self, *, since: float) -> dict[str, Spend]:
         """What each key has used since a time."""
-        check.utc_seconds("since", since, error=OptionError)
+        values.utc_seconds("since", since, error=OptionError)
         with self._open_lock():
             return self._requests.spend(since)
 
@@ -266,7 +268,7 @@ class MemoryStorage:
         self, *, by: SummaryBy, since: float | None = None, until: float | None = None
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        requests.check_summary(by, since, until)
+        check_summary(by, since, until)
         with self._open_lock():
             scores = {
                 decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
@@ -289,7 +291,7 @@ class MemoryStorage:
 
     def revoke_api_key(self, id: str, at: float) -> bool:
         """Ends a key; false where there is none, or it was revoked before."""
-        check.utc_seconds("at", at, error=OptionError)
+        values.utc_seconds("at", at, error=OptionError)
         with self._open_lock():
             key = self._keys.get(id)
             if key is None or key.revoked_at is not None:
@@ -299,13 +301,13 @@ class MemoryStorage:
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time."""
-        check.history(since, until, None, None)
+        values.span(since, until)
         with self._open_lock():
             return summarise(
                 len(self._candidates),
-                [row for row in self._routing.values() if _within(row.time, since, until)],
-                [row for row in self._feedback.values() if _within(row.time, since, until)],
-                [row for row in self._outcomes.values() if _within(row.time, since, until)],
+                [row for row in self._routing.values() if within(row, since, until)],
+                [row for row in self._feedback.values() if within(row, since, until)],
+                [row for row in self._outcomes.values() if within(row, since, until)],
                 len(self._requests.history(since, until, {}, None)),
             )
 
@@ -317,9 +319,9 @@ class MemoryStorage:
         with self._open_lock():
             return RowCounts(
                 0,
-                _retain(self._routing, oldest, most),
-                _retain(self._outcomes, oldest, most),
-                _retain(self._feedback, oldest, most),
+                retain(self._routing, oldest, most),
+                retain(self._outcomes, oldest, most),
+                retain(self._feedback, oldest, most),
                 self._requests.retain(oldest, most),
             )
 
@@ -375,21 +377,3 @@ def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
     embedding = None if record.embedding is None else record.embedding.copy()
     return replace(record, embedding=embedding, metadata=dict(record.metadata))
-
-
-def _within(time: float, since: float | None, until: float | None) -> bool:
-    return (since is None or time >= since) and (until is None or time < until)
-
-
-def _retain(rows: dict[Key, Row], oldest: float | None, most: int | None) -> int:
-    """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
-    later_first = reversed(rows.items())
-    newest = sorted(later_first, key=lambda item: item[1].time, reverse=True)
-    gone = [
-        key
-        for place, (key, row) in enumerate(newest)
-        if (most is not None and place >= most) or (oldest is not None and row.time < oldest)
-    ]
-    for key in gone:
-        del rows[key]
-    return len(gone)

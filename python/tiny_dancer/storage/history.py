@@ -1,8 +1,7 @@
-"""What storage keeps: candidates, routing history, outcomes, feedback; and what it says about them.
+"""History: decisions, what they led to, and what was said of them; and what storage does with it.
 
-Times are UTC seconds since 1970. Routing records, outcomes and feedback check themselves when they are made, so
-that recording them later cannot fail for what they hold; candidates are checked when they are written
-(:mod:`tiny_dancer.storage.check`).
+Times are UTC seconds since 1970. The records check themselves when they are made, so that recording them later
+cannot fail for what they hold.
 """
 
 from __future__ import annotations
@@ -10,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from tiny_dancer.errors import StorageError
-from tiny_dancer.storage.check import amount, integer, number, share, stored_text, utc_seconds
+from tiny_dancer.storage import values
+from tiny_dancer.storage.values import amount, integer, number, share, stored_text, utc_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import numpy as np
-    import numpy.typing as npt
+    from collections.abc import Iterable, Mapping
 
 KINDS = ("request", "candidates")
 
@@ -32,57 +29,6 @@ def hash_query(text: str) -> str:
     Short or guessable texts can be found again by trying: it hides text from readers, not from attackers.
     """
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CandidateRecord:
-    """One memory, tool or document.
-
-    Attributes:
-        id: names it; unique in the database.
-        embedding: float32 [dimension], the same dimension for all; None keeps it out of nearest searches.
-        text: what it says.
-        created_at: UTC seconds.
-        last_accessed_at: UTC seconds of the last access, or None.
-        access_count: accesses so far.
-        success_count: sum of feedback scores over its trials.
-        trial_count: decisions it had feedback in.
-        confidence: in [0, 1], or None where unknown.
-        metadata: pairs of texts to filter by; a plain tag is a key with an empty value.
-        group: session or conversation it belongs to.
-        position: place within its group, from 0.
-    """
-
-    id: str
-    embedding: npt.NDArray[np.float32] | None = None
-    text: str | None = None
-    created_at: float = field(default_factory=time.time)
-    last_accessed_at: float | None = None
-    access_count: int = 0
-    success_count: float = 0.0
-    trial_count: int = 0
-    confidence: float | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    group: str | None = None
-    position: int | None = None
-
-    @property
-    def success_rate(self) -> float | None:
-        """Mean feedback score, or None without trials."""
-        return self.success_count / self.trial_count if self.trial_count else None
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A candidate found near a query.
-
-    Attributes:
-        candidate: without its embedding, unless that was asked for.
-        distance: 1 - cosine, in [0, 2].
-    """
-
-    candidate: CandidateRecord
-    distance: float
 
 
 class ShownCandidate(msgspec.Struct, frozen=True):
@@ -281,13 +227,94 @@ class Statistics:
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
-class RowCounts:
-    """Rows by what they are: stored (backup, restore, verify), or removed (retention)."""
+class HistoryStorage(Protocol):
+    """Keeps decisions, outcomes and feedback. Safe to use from many threads.
 
-    candidates: int
-    routing: int
-    outcomes: int
-    feedback: int
-    requests: int = 0
-    api_keys: int = 0
+    A write is durable when it returns: it survives the end of the process, and in a file also a loss of power.
+    Routing records are the exception, for they must not hold up a decision: ``record_routing`` returns at once,
+    and ``flush`` returns when all before it are durable.
+
+    Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
+    """
+
+    def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
+        """Remembers a decision.
+
+        Args:
+            record: the decision; one of a decision id that is stored already is ignored.
+            wait: return only when it is durable, however long the queue.
+
+        Returns:
+            Whether it was taken; without ``wait``, a full queue drops it and ``Statistics.dropped`` counts that.
+        """
+        ...
+
+    def record_feedback(self, feedback: Feedback) -> None:
+        """Keeps feedback. About a candidate that is stored, it updates its trials and successes."""
+        ...
+
+    def record_outcome(self, outcome: Outcome) -> None:
+        """Keeps what a model really scored."""
+        ...
+
+    def flush(self) -> None:
+        """Returns when all routing records and accesses so far are durable.
+
+        Raises:
+            StorageError: some since the last flush could not be written.
+        """
+        ...
+
+    def routing_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        kind: str | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[RoutingRecord, ...]:
+        """Decisions with ``since <= time < until``, newest first."""
+        ...
+
+    def feedback_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[Feedback, ...]:
+        """Feedback with ``since <= time < until``, newest first."""
+        ...
+
+    def outcome_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_ids: Iterable[str] | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[Outcome, ...]:
+        """Outcomes with ``since <= time < until``, newest first."""
+        ...
+
+    def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
+        """Figures of the decisions, outcomes and feedback with ``since <= time < until``."""
+        ...
+
+
+def check_history(
+    since: float | None, until: float | None, decision_ids: Iterable[str] | None, most: int | None
+) -> tuple[str, ...] | None:
+    """Checks what a history is asked for.
+
+    Returns:
+        The decision ids, or None for all.
+
+    Raises:
+        OptionError: one of them is not what it should be.
+    """
+    values.limit(most)
+    values.span(since, until)
+    return None if decision_ids is None else values.texts("decision_ids", decision_ids)

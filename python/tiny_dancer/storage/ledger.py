@@ -1,0 +1,190 @@
+"""The ledger of a gateway: its requests, what they cost and saved, and what storage does with them.
+
+A request is a :class:`tiny_dancer.types.RequestRecord`. Times are UTC seconds since 1970, money is USD.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+import msgspec
+
+from tiny_dancer.errors import OptionError
+from tiny_dancer.storage import values
+from tiny_dancer.storage.values import LATEST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tiny_dancer.types import RequestRecord
+
+SummaryBy = Literal["day", "model", "key", "route", "all"]
+# Seconds.
+DAY = 86_400
+GROUPS: tuple[str, ...] = get_args(SummaryBy)
+# Tokens of one request: no model takes so many, and sums of millions of them stay within 64 bits.
+MOST_TOKENS = 2**40
+
+_TEXTS = (
+    "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
+    "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
+)  # fmt: skip
+_COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
+_AMOUNTS = ("cost", "baseline_cost")
+_NUMBERS = ("confidence", "ttft")
+
+
+def fitting(record: RequestRecord) -> RequestRecord:
+    """The record as every database can hold it: the account of a request must not fail for what a client sent.
+
+    Characters no database holds (NUL, lone surrogates) become U+FFFD, tokens outside [0, 2**40] the nearest in it,
+    costs below 0 become 0, numbers that are not finite None, or 0 where there must be one.
+    """
+    changes: dict[str, Any] = {}
+    for field in _TEXTS:
+        text = getattr(record, field)
+        if text is not None:
+            changes[field] = _storable(text)
+    for field in _COUNTS:
+        changes[field] = min(max(int(getattr(record, field)), 0), MOST_TOKENS)
+    for field in (*_AMOUNTS, *_NUMBERS):
+        value = getattr(record, field)
+        if value is not None and not math.isfinite(value):
+            changes[field] = None
+        elif value is not None and field in _AMOUNTS:
+            changes[field] = max(value, 0.0)
+    changes["latency"] = record.latency if math.isfinite(record.latency) else 0.0
+    changes["time"] = min(max(record.time, 0.0), LATEST) if math.isfinite(record.time) else 0.0
+    return msgspec.structs.replace(record, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSummary:
+    """Sums over the requests of one day, model, key or route, or over all.
+
+    Spend and baseline can only be compared over the same requests: ``cost`` and ``baseline_cost`` are both over
+    those that have both, which ``compared`` counts.
+
+    Attributes:
+        group: the UTC day (``2026-11-21``), the model that served, the key's id, or ``router/routed_by``; empty
+            where no model served, no key was used, and for all.
+        requests: all of them.
+        errors: those of status 400 or above.
+        input_tokens: of prompts, those cached included.
+        output_tokens: of answers.
+        cached_tokens: of prompts, read from an upstream's cache.
+        cost: USD spent on the requests compared.
+        baseline_cost: USD the strongest model would have cost for the same requests.
+        compared: requests with a cost and a baseline.
+        other_cost: USD spent on requests that have a cost and no baseline.
+        unpriced: requests a model served that have no cost, or no baseline.
+        latency: mean seconds from arrival to the last byte.
+        ttft: mean seconds to the first byte, over the requests that have it; None where none has.
+        feedback: requests there is feedback about, as a whole: under the id of their decision, or under their own
+            where nothing was routed.
+        score: its mean, or None without feedback.
+    """
+
+    group: str
+    requests: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost: float
+    baseline_cost: float
+    compared: int
+    other_cost: float
+    unpriced: int
+    latency: float
+    ttft: float | None
+    feedback: int
+    score: float | None
+
+    @property
+    def saved(self) -> float:
+        """USD less than the strongest model would have cost; below 0 where routing cost more."""
+        return self.baseline_cost - self.cost
+
+    @property
+    def saved_share(self) -> float | None:
+        """:attr:`saved` as a share of the baseline; None where that is 0."""
+        return self.saved / self.baseline_cost if self.baseline_cost else None
+
+
+class RequestStorage(Protocol):
+    """Keeps a gateway's requests. Safe to use from many threads.
+
+    A write is durable when it returns: it survives the end of the process, and in a file also a loss of power.
+
+    Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
+    """
+
+    def record_requests(self, records: Sequence[RequestRecord]) -> None:
+        """Keeps requests of a gateway, all or none; of one id and time the first stays.
+
+        What cannot be is replaced rather than refused, for it comes from clients and upstreams: NUL and lone
+        surrogates by U+FFFD, tokens outside [0, 2**40] by the nearest in it, costs below 0 by 0, numbers that are
+        not finite by None, or 0 where there must be one.
+        """
+        ...
+
+    def request_history(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        decision_id: str | None = None,
+        response_id: str | None = None,
+        request_id: str | None = None,
+        key: str | None = None,
+        limit: int | None = 10_000,
+    ) -> tuple[RequestRecord, ...]:
+        """Requests with ``since <= time < until`` and the ids given, newest first."""
+        ...
+
+    def request_summary(
+        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+    ) -> tuple[RequestSummary, ...]:
+        """Requests with ``since <= time < until`` summed up, in the order of the groups.
+
+        Raises:
+            OptionError: ``by`` is none of ``day``, ``model``, ``key``, ``route``, ``all``.
+        """
+        ...
+
+
+def check_summary(by: SummaryBy, since: float | None, until: float | None) -> None:
+    """Raises OptionError where what to sum up by, or a time, is none."""
+    if by not in GROUPS:
+        raise OptionError("by", by, f"use one of {', '.join(GROUPS)}")
+    values.span(since, until)
+
+
+def check_request_history(
+    since: float | None, until: float | None, wanted: Mapping[str, str | None], limit: int | None
+) -> dict[str, str]:
+    """What requests are looked for by: fields of a record and the text each must have.
+
+    Returns:
+        Those that are not None, as they would be stored.
+
+    Raises:
+        OptionError: one of the arguments is not what it should be.
+    """
+    values.limit(limit)
+    values.span(since, until)
+    for field, value in wanted.items():
+        if value is not None and not isinstance(value, str):
+            raise OptionError(field, type(value).__name__, "give text")
+    return {field: _storable(value) for field, value in wanted.items() if value is not None}
+
+
+def _storable(text: str) -> str:
+    if text.isprintable():
+        return text
+    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    # By way of UTF-16, where only a surrogate that stands alone is an error.
+    return clean.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,129 @@
+"""A gateway's requests in memory."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tiny_dancer.storage.keys import Spend
+from tiny_dancer.storage.ledger import DAY, RequestSummary, fitting
+from tiny_dancer.storage.memory.rows import newest, retain, within
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tiny_dancer.storage.ledger import SummaryBy
+    from tiny_dancer.types import RequestRecord
+
+
+class RequestRows:
+    """Requests in memory. Not safe to use from several threads at once."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[float, str], RequestRecord] = {}
+        self._spend: dict[tuple[int, str], Spend] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, records: Sequence[RequestRecord]) -> None:
+        """Adds requests; of one id and time the first stays."""
+        for record in map(fitting, records):
+            if self._rows.setdefault((record.time, record.id), record) is record:
+                day = (int(record.time // DAY), record.key)
+                self._spend[day] = _spent(self._spend.get(day), record)
+
+    def history(
+        self,
+        since: float | None,
+        until: float | None,
+        wanted: Mapping[str, str],
+        limit: int | None,
+    ) -> tuple[RequestRecord, ...]:
+        """Requests, newest first."""
+        return newest(
+            self._rows,
+            since,
+            until,
+            lambda row: all(getattr(row, field) == text for field, text in wanted.items()),
+            limit,
+        )
+
+    def spend(self, since: float) -> dict[str, Spend]:
+        """What each key has used: whole days from their sums, the rest of the first day from its requests."""
+        first = math.ceil(since / DAY)
+        found: dict[str, Spend] = {}
+        for (day, key), spent in self._spend.items():
+            if day >= first:
+                before = found.get(key, _NOTHING)
+                found[key] = Spend(
+                    before.cost + spent.cost, before.tokens + spent.tokens, before.requests + spent.requests
+                )
+        for row in self._rows.values():
+            if since <= row.time < first * DAY:
+                found[row.key] = _spent(found.get(row.key), row)
+        return found
+
+    def summary(
+        self,
+        by: SummaryBy,
+        since: float | None,
+        until: float | None,
+        scores: Mapping[str, float],
+    ) -> tuple[RequestSummary, ...]:
+        """Sums by group, in its order; ``scores``: of the feedback, by decision."""
+        groups: defaultdict[str, list[RequestRecord]] = defaultdict(list)
+        for row in self._rows.values():
+            if within(row, since, until):
+                groups[_group(row, by)].append(row)
+        return tuple(_summed(group, groups[group], scores) for group in sorted(groups))
+
+    def retain(self, oldest: float | None, most: int | None) -> int:
+        """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
+        return retain(self._rows, oldest, most)
+
+
+_NOTHING = Spend(0.0, 0, 0)
+
+
+def _spent(before: Spend | None, record: RequestRecord) -> Spend:
+    before = before or _NOTHING
+    tokens = record.input_tokens + record.output_tokens
+    return Spend(before.cost + (record.cost or 0.0), before.tokens + tokens, before.requests + 1)
+
+
+def _group(record: RequestRecord, by: SummaryBy) -> str:
+    if by == "day":
+        return datetime.fromtimestamp(record.time, UTC).strftime("%Y-%m-%d")
+    if by == "route":
+        return f"{record.router}/{record.routed_by}" if record.router else record.routed_by
+    if by == "all":
+        return ""
+    return record.model if by == "model" else record.key
+
+
+def _summed(group: str, rows: Sequence[RequestRecord], scores: Mapping[str, float]) -> RequestSummary:
+    costs = [(row.cost, row.baseline_cost) for row in rows if row.cost is not None]
+    both = [(cost, baseline) for cost, baseline in costs if baseline is not None]
+    served = [row for row in rows if row.model and (row.status < 400 or row.status == 499)]
+    first_bytes = [row.ttft for row in rows if row.ttft is not None]
+    told = [scores[id] for row in rows if (id := row.id if row.decision_id is None else row.decision_id) in scores]
+    return RequestSummary(
+        group=group,
+        requests=len(rows),
+        errors=sum(row.status >= 400 for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+        cached_tokens=sum(row.cached_tokens for row in rows),
+        cost=math.fsum(cost for cost, _ in both),
+        baseline_cost=math.fsum(baseline for _, baseline in both),
+        compared=len(both),
+        other_cost=math.fsum(cost for cost, baseline in costs if baseline is None),
+        unpriced=sum(row.cost is None or row.baseline_cost is None for row in served),
+        latency=math.fsum(row.latency for row in rows) / len(rows),
+        ttft=math.fsum(first_bytes) / len(first_bytes) if first_bytes else None,
+        feedback=len(told),
+        score=math.fsum(told) / len(told) if told else None,
+    )

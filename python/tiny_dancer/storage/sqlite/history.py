@@ -1,0 +1,233 @@
+"""The statements about history. Those that write run within the writer's transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownCandidate, Statistics
+from tiny_dancer.storage.sqlite.candidates import next_change
+from tiny_dancer.storage.sqlite.conditions import of_history, of_time
+from tiny_dancer.storage.sqlite.connection import snapshot
+from tiny_dancer.storage.statistics import PERCENTILES, nearest_rank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import apsw
+
+_ROUTING = (
+    "decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, "
+    "use_lightweight, cost, baseline_cost, latency_us, level, reason"
+)
+_decode_shown = msgspec.json.Decoder(tuple[ShownCandidate, ...]).decode
+
+
+def insert_routing(connection: apsw.Connection, records: Iterable[RoutingRecord]) -> None:
+    """Adds decisions; of one decision id the first stays."""
+    connection.executemany(
+        "INSERT INTO routing (decision_id, time, kind, chosen, artifact_version, query_hash, query_text, shown, "
+        "confidence, use_lightweight, cost, baseline_cost, latency_us, level, reason) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (decision_id) DO NOTHING",
+        (
+            (
+                record.decision_id,
+                record.time,
+                record.kind,
+                record.chosen,
+                record.artifact_version,
+                record.query_hash,
+                record.query_text,
+                msgspec.json.encode(record.shown).decode(),
+                record.confidence,
+                record.use_lightweight,
+                record.cost,
+                record.baseline_cost,
+                record.latency_us,
+                record.level,
+                record.reason,
+            )
+            for record in records
+        ),
+    )
+
+
+def put_feedback(connection: apsw.Connection, feedback: Feedback) -> None:
+    """Keeps feedback in place of what was said before, and counts it for its candidate."""
+    about = feedback.candidate_id or ""
+    before = connection.execute(
+        "DELETE FROM feedback WHERE decision_id = ? AND candidate_id = ? RETURNING score",
+        (feedback.decision_id, about),
+    ).get
+    connection.execute(
+        "INSERT INTO feedback (decision_id, candidate_id, score, time, text) VALUES (?, ?, ?, ?, ?)",
+        (feedback.decision_id, about, feedback.score, feedback.time, feedback.text),
+    )
+    if about:
+        more = 0 if before is not None else 1
+        gained = feedback.score - (before if isinstance(before, int | float) else 0.0)
+        # A candidate replaced since the first feedback has other counts: they stay a possible pair.
+        connection.execute(
+            "UPDATE candidate SET trial_count = trial_count + ?1, "
+            "success_count = min(max(success_count + ?2, 0.0), trial_count + ?1), change = ?3 WHERE id = ?4",
+            (more, gained, next_change(connection), about),
+        )
+
+
+def put_outcome(connection: apsw.Connection, outcome: Outcome) -> None:
+    """Keeps an outcome in place of an earlier one of the same model."""
+    connection.execute(
+        "INSERT OR REPLACE INTO outcome (decision_id, model, quality, cost, latency_s, time) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (outcome.decision_id, outcome.model, outcome.quality, outcome.cost, outcome.latency_s, outcome.time),
+    )
+
+
+def routing_history(
+    connection: apsw.Connection,
+    since: float | None,
+    until: float | None,
+    kind: str | None,
+    decision_ids: Iterable[str] | None,
+    limit: int | None,
+) -> tuple[RoutingRecord, ...]:
+    """Decisions, newest first."""
+    condition, values = of_history(since, until, decision_ids)
+    if kind is not None:
+        condition += " AND kind = ?"
+        values.append(kind)
+    rows = connection.execute(
+        f"SELECT {_ROUTING} FROM routing WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?",
+        (*values, -1 if limit is None else limit),
+    )
+    return tuple(
+        RoutingRecord(
+            decision_id=decision,
+            kind=kind_,
+            chosen=chosen,
+            time=time,
+            artifact_version=version,
+            query_hash=hashed,
+            query_text=text,
+            shown=_decode_shown(shown),
+            confidence=confidence,
+            use_lightweight=bool(light),
+            cost=cost,
+            baseline_cost=baseline,
+            latency_us=latency,
+            level=level,
+            reason=reason,
+        )
+        for (
+            decision, kind_, chosen, time, version, hashed, text, shown,
+            confidence, light, cost, baseline, latency, level, reason,
+        ) in rows
+    )  # fmt: skip
+
+
+def feedback_history(
+    connection: apsw.Connection,
+    since: float | None,
+    until: float | None,
+    decision_ids: Iterable[str] | None,
+    limit: int | None,
+) -> tuple[Feedback, ...]:
+    """Feedback, newest first."""
+    condition, values = of_history(since, until, decision_ids)
+    rows = connection.execute(
+        f"SELECT decision_id, score, candidate_id, time, text FROM feedback WHERE {condition} "
+        "ORDER BY time DESC, number DESC LIMIT ?",
+        (*values, -1 if limit is None else limit),
+    )
+    return tuple(
+        Feedback(decision, score, about or None, time, text) for decision, score, about, time, text in rows
+    )
+
+
+def outcome_history(
+    connection: apsw.Connection,
+    since: float | None,
+    until: float | None,
+    decision_ids: Iterable[str] | None,
+    limit: int | None,
+) -> tuple[Outcome, ...]:
+    """Outcomes, newest first."""
+    condition, values = of_history(since, until, decision_ids)
+    rows = connection.execute(
+        f"SELECT decision_id, model, quality, cost, latency_s, time FROM outcome WHERE {condition} "
+        "ORDER BY time DESC, number DESC LIMIT ?",
+        (*values, -1 if limit is None else limit),
+    )
+    return tuple(Outcome(*row) for row in rows)
+
+
+def statistics(connection: apsw.Connection, since: float | None, until: float | None, dropped: int) -> Statistics:
+    """Figures of a span of time."""
+    condition, values = of_time(since, until)
+
+    def one(statement: str, *more: float) -> Any:
+        return connection.execute(statement, (*values, *more)).get
+
+    def counts(column: str) -> dict[Any, int]:
+        statement = f"SELECT {column}, count(*) FROM routing WHERE {condition} GROUP BY 1 ORDER BY 1"
+        found: dict[Any, int] = dict(connection.execute(statement, values))
+        return found
+
+    with snapshot(connection):
+        routes, light_share, cost, baseline_cost, timed = one(
+            "SELECT count(*), avg(use_lightweight), total(cost), total(baseline_cost), count(latency_us) "
+            f"FROM routing WHERE {condition}"
+        )
+        p50, p90, p99 = (
+            one(
+                f"SELECT latency_us FROM routing WHERE {condition} AND latency_us IS NOT NULL "
+                "ORDER BY latency_us LIMIT 1 OFFSET ?",
+                nearest_rank(timed, share),
+            )
+            if timed
+            else None
+            for share in PERCENTILES
+        )
+        feedback, success_rate = one(f"SELECT count(*), avg(score) FROM feedback WHERE {condition}")
+        outcomes, mean_quality = one(f"SELECT count(*), avg(quality) FROM outcome WHERE {condition}")
+        requests = one(f"SELECT count(*) FROM request WHERE {condition}")
+        stored = connection.execute("SELECT count(*) FROM candidate").get
+        return Statistics(
+            candidates=stored,
+            routes=routes,
+            by_kind=counts("kind"),
+            by_level=counts("level"),
+            light_share=light_share,
+            cost=cost,
+            baseline_cost=baseline_cost,
+            latency_p50_us=p50,
+            latency_p90_us=p90,
+            latency_p99_us=p99,
+            feedback=feedback,
+            success_rate=success_rate,
+            outcomes=outcomes,
+            mean_quality=mean_quality,
+            dropped=dropped,
+            requests=requests,
+        )
+
+
+def remove_history(
+    connection: apsw.Connection, table: str, oldest: float | None, most: int | None, at_once: int
+) -> int:
+    """Removes rows of a history that are too old or too many, ``at_once`` at most; returns how many."""
+    if most is None:
+        surplus = 0
+    else:
+        count = connection.execute(f"SELECT count(*) FROM {table}").get
+        assert isinstance(count, int)
+        surplus = max(count - most, 0)
+    # The oldest first, so that repeating this ends at the newest rows.
+    connection.execute(
+        f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE time < ?1 "
+        f"OR number IN (SELECT number FROM {table} ORDER BY time, number LIMIT ?2) "
+        "ORDER BY time, number LIMIT ?3)",
+        (-1.0 if oldest is None else oldest, surplus, at_once),
+    )
+    return connection.changes()

@@ -1,0 +1,103 @@
+"""Storage: candidates, history, requests and keys in one database, and the life of that database."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+from tiny_dancer.errors import OptionError
+from tiny_dancer.storage.candidates import CandidateStorage
+from tiny_dancer.storage.history import HistoryStorage
+from tiny_dancer.storage.keys import KeyStorage
+from tiny_dancer.storage.ledger import RequestStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """Rows by what they are: stored (backup, restore, verify), or removed (retention)."""
+
+    candidates: int
+    routing: int
+    outcomes: int
+    feedback: int
+    requests: int = 0
+    api_keys: int = 0
+
+
+class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Protocol):
+    """All of it in one database: what every backend does. Safe to use from many threads.
+
+    Who needs only a part asks for that part's protocol.
+
+    Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
+    """
+
+    def apply_retention(
+        self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
+    ) -> RowCounts:
+        """Removes history: decisions, outcomes, feedback and requests that are older or beyond the newest rows.
+
+        Args:
+            max_age_s: seconds to keep.
+            max_rows: rows to keep of each.
+            now: UTC seconds to count the age from; the present by default.
+
+        Returns:
+            How many rows were removed; candidates and API keys are never removed.
+
+        Raises:
+            OptionError: neither limit is given, or one is negative.
+        """
+        ...
+
+    def backup(self, path: str | Path) -> RowCounts:
+        """Writes a verified copy to a file, while reading and writing go on; returns what it holds."""
+        ...
+
+    def restore(self, path: str | Path) -> RowCounts:
+        """Replaces everything by a backup, at once for all; what was stored stays where the backup is no good."""
+        ...
+
+    def vacuum(self) -> None:
+        """Gives back the space of what was removed."""
+        ...
+
+    def verify(self) -> RowCounts:
+        """Reads everything; raises where it is damaged, else says how many rows there are."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is queued and lets go; closing again does nothing, other calls raise."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+def retention_limits(
+    max_age_s: float | None, max_rows: int | None, now: float | None
+) -> tuple[float | None, int | None]:
+    """The oldest time to keep and the most rows to keep, each None for no limit.
+
+    Raises:
+        OptionError: neither limit is given, or one is negative.
+    """
+    if max_age_s is None and max_rows is None:
+        raise OptionError("retention", "no limit", "give max_age_s, max_rows or both")
+    if max_age_s is not None and not max_age_s >= 0:
+        raise OptionError("max_age_s", max_age_s, "give seconds, 0 or more")
+    if max_rows is not None and (not isinstance(max_rows, int) or max_rows < 0):
+        raise OptionError("max_rows", max_rows, "give a number of rows, 0 or more")
+    oldest = None if max_age_s is None else (time.time() if now is None else now) - max_age_s
+    return oldest, max_rows
