@@ -21,8 +21,10 @@ from tiny_dancer import (
     fit,
 )
 from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
+from tiny_dancer.training.backends.linear import Linear
 from tiny_dancer.training.calibrate import Calibrated, Expected, dial_cost_cut, dial_share, with_models
 from tiny_dancer.training.fit import digest
+from tiny_dancer.training.fit import fit as fit_with
 from tiny_dancer.training.policy import Policy, policies_of
 
 TEXTS = requests(60, 79)[0]
@@ -383,3 +385,17 @@ def test_the_dials_speak_of_the_rows_they_are_given() -> None:
 def test_dials_ask_for_features(dial: Any) -> None:
     with pytest.raises(DataError, match="featuriser"):
         dial(fitted_pair().artifact, replace(pair(30, 57), features=None))
+
+
+def test_dials_turn_finely_where_calls_are_counted() -> None:
+    """Three models without prices: levels are far below one."""
+    table = replace(trio(150, 58), cost=None)
+    artifact = fit_with(table, families=((Linear(),),)).artifact
+    fresh = replace(trio(150, 59), cost=None)
+    best = _core.read_header(artifact)["models"][_core.read_header(artifact)["best_constant"]]["name"]
+    most = dial_share(artifact, fresh, best, 0.0)
+    assert most.share[best] < 0.05
+    reached = [dial_share(artifact, fresh, best, share) for share in (0.1, 0.2)]
+    assert [found.share[best] for found in reached] == pytest.approx([0.1, 0.2], abs=0.02)
+    assert [found.cost for found in reached] == [found.share[best] for found in reached]
+    assert all(found.policy.unit == "calls" for found in reached)

@@ -115,6 +115,7 @@ def test_a_variant_replaces_the_default_only_by_two_standard_errors() -> None:
         z = gain.mean() / (gain.std() / np.sqrt(150))
         found = stacked([first, second], truth, families=[[0, 1]])
         assert found.chosen == ((1,) if z > 2 else (0,)), z
+        assert found.explained["b"] == pytest.approx(np.corrcoef(second, truth)[0, 1] ** 2)
         seen.append(z)
     assert sum(1 < z < 2 for z in seen) >= 5
     assert sum(2 < z < 3 for z in seen) >= 5
