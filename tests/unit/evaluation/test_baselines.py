@@ -251,3 +251,12 @@ def test_folds_keep_groups_whole_and_differ_by_one_group_at_most(seed: int) -> N
         grouped_folds(group, 1, 0)
     with pytest.raises(DataError, match="2 groups for 3 folds"):
         grouped_folds(np.array([1, 1, 2]), 3, 0)
+
+
+def test_a_sweep_never_turns_to_a_model_that_is_dearer_and_worse() -> None:
+    rng = np.random.default_rng(5)
+    forecast = np.stack([rng.random(50) * 0.5, 0.3 + rng.random(50) * 0.5, np.zeros(50)], axis=1)
+    cost = np.tile([1.0, 2.0, 4.0], (50, 1))
+    sweep = baselines.CostSweep(forecast, cost, forecast, cost, np.ones(50))
+    assert set(sweep.decisions.ravel().tolist()) == {0, 1}
+    assert (sweep.mean_cost[0], sweep.mean_cost[-1]) == (1.0, 2.0)

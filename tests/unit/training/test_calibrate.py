@@ -182,6 +182,7 @@ def test_harm_is_never_easier_than_the_mean() -> None:
     guarantee = Router(harm.artifact).guarantee
     assert guarantee is not None
     assert guarantee.risk == "harm"
+    assert guarantee.delta == pytest.approx(0.1), "where no confidence is given it is 90 %"
 
 
 def test_a_certificate_against_another_reference_names_it() -> None:

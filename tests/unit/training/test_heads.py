@@ -262,11 +262,12 @@ def test_lines_of_cost_and_latency_weigh_rows_and_never_fall() -> None:
 def test_a_cost_head_is_bounded_where_cues_are_out_of_this_world() -> None:
     verbosity = np.zeros(_core.CUES + 1)
     verbosity[0], verbosity[-1] = 2.0, 1.0
-    head = CostHead(verbosity, ((1.0, 0.5, 0.25), None, (-9.0, 0.0, 0.0)))
+    head = CostHead(verbosity, ((1.0, 0.5, 0.25), None, (-9.0, 0.0, 0.0), (9.0, 0.0, 0.25)))
     found = head.predict(rows_with([4, 4, 4], [[1.5], [1e6], [-1e6]]))
     assert found[:, 0] == pytest.approx([1 + 2 + 0.25 * 4, 3 + 0.25 * 20, 0.0])
     assert np.isnan(found[:, 1]).all()
     assert found[:, 2].tolist() == [0, 0, 0]
+    assert found[:, 3].tolist() == [10.0, 14.0, 4.0]
 
 
 def test_gaps_take_on_more_of_a_rows_level_the_more_of_it_is_known() -> None:

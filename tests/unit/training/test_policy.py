@@ -181,6 +181,9 @@ def test_a_gain_within_one_standard_error_is_no_evidence() -> None:
     for won, cleared in ((60, True), (55, True), (54, False), (51, False), (40, False)):
         gains = [1.0] * won + [-1.0] * (100 - won)
         assert with_clearance(BY_QUALITY, evidence(gains)).cleared[0] is cleared, won
+    assert with_clearance(BY_QUALITY, evidence([0.0] * 20)).cleared[0], (
+        "as good in every single row is good enough"
+    )
 
 
 def test_rows_that_weigh_next_to_nothing_are_no_evidence() -> None:

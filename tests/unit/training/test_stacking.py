@@ -201,6 +201,22 @@ def test_where_all_together_explain_nothing_the_set_that_explains_most_stands() 
     assert found.prediction[:, 0] @ truth > 0
 
 
+def test_what_a_stack_explains_is_a_matter_of_weight() -> None:
+    """Right on a few heavy rows, wrong on the many light ones: all together explain enough to stay."""
+    heavy = np.where(np.arange(60) < 12, 50.0, 1.0)
+    kept = 0
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        truth = generator.normal(size=60)
+        turned = np.where(heavy > 1, 1.0, -2.0) * truth + generator.normal(size=60)
+        found = stacked([turned, generator.normal(size=60)], truth, weight=heavy)
+        light = truth[heavy == 1] - truth.mean()
+        harm = np.mean((light - found.prediction[heavy == 1, 0]) ** 2) > np.mean(light**2)
+        if 0 < found.explained["a + b"] < found.explained["a"] and harm and found.chosen == (0, 1):
+            kept += 1
+    assert kept >= 3, "the better of the two alone is not better by two standard errors"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_folds_level_is_no_knowledge(seed: int) -> None:
     """A training fold's mean is anticorrelated with that of the rows it leaves out: levels must not count."""
