@@ -177,3 +177,9 @@ def test_weights_count_in_the_estimate_and_groups_are_the_units() -> None:
     assert difference == found.interval(0)
     with pytest.raises(DataError, match="weight"):
         paired_bootstrap(mean_statistics(values), 3, weight=np.ones(2))
+
+
+def test_one_row_has_an_estimate_and_no_interval() -> None:
+    found = paired_difference(np.array([0.75]), np.array([0.5]), replicates=3)
+    assert found.estimate == 0.25
+    assert np.isnan(found.high)
