@@ -117,6 +117,7 @@ def test_a_variant_replaces_the_default_only_by_two_standard_errors() -> None:
         assert found.chosen == ((1,) if z > 2 else (0,)), z
         assert found.explained["b"] == pytest.approx(np.corrcoef(second, truth)[0, 1] ** 2)
         seen.append(z)
+    assert stacked([first, first], truth, families=[[0, 1]]).chosen == (0,), "of equals the default"
     assert sum(1 < z < 2 for z in seen) >= 5
     assert sum(2 < z < 3 for z in seen) >= 5
 
