@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation import bootstrap
 from tiny_dancer.evaluation.bootstrap import (
+    Bootstrap,
+    Interval,
     mean_statistics,
     paired_bootstrap,
     paired_difference,
@@ -95,3 +100,86 @@ def test_thousand_replicates_of_apgr_differences_in_time() -> None:
     assert boot.interval(3, minus=0).estimate == pytest.approx(
         boot.interval(3).estimate - boot.interval(0).estimate
     )
+
+
+def test_intervals_are_percentiles_and_differences_are_taken_draw_by_draw() -> None:
+    draws = np.stack([np.linspace(0, 1, 1001), np.linspace(0, 1, 1001) ** 2], axis=1)
+    found = Bootstrap(np.array([0.5, 0.2]), np.random.default_rng(0).permutation(draws), 2)
+    assert found.interval(0) == Interval(0.5, pytest.approx(0.025), pytest.approx(0.975))
+    assert found.interval(1, level=0.8) == Interval(0.2, pytest.approx(0.01), pytest.approx(0.81))
+    gap = found.interval(0, minus=1, level=0.5)
+    assert gap.estimate == pytest.approx(0.3)
+    differences = draws[:, 0] - draws[:, 1]
+    assert (gap.low, gap.high) == pytest.approx(tuple(np.quantile(differences, (0.25, 0.75))))
+
+
+def test_undefined_draws_are_left_out_up_to_one_in_forty() -> None:
+    draws = np.linspace(0, 1, 40)[:, None]
+    draws[0] = np.nan
+    found = Bootstrap(np.array([0.5]), draws, 2)
+    low, high = np.quantile(draws[1:, 0], (0.025, 0.975))
+    assert found.interval(0) == Interval(0.5, pytest.approx(low), pytest.approx(high))
+    draws[1] = np.inf
+    more = Bootstrap(np.array([0.5]), draws, 2).interval(0)
+    assert more.estimate == 0.5
+    assert np.isnan(more.low)
+    assert np.isnan(more.high)
+    assert np.isnan(Bootstrap(np.array([0.5]), np.ones((40, 1)), 1).interval(0).low), "one unit has no spread"
+
+
+def test_rounding_is_no_evidence() -> None:
+    assert Interval(0.1, 2e-9, 0.2).above_zero
+    assert not Interval(0.1, 5e-10, 0.2).above_zero
+    assert Interval(-0.1, -0.2, -2e-9).below_zero
+    assert not Interval(-0.1, -0.2, -5e-10).below_zero
+    assert not Interval(0.0, -0.1, 0.1).below_zero
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 2**16))
+def test_whole_groups_are_drawn_as_many_as_there_are(rows: int, names: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    group, weight = rng.integers(0, names, rows) * 10 - 5, rng.uniform(0.5, 2, rows)
+    found = np.concatenate(list(resampled_weights(rows, weight=weight, group=group, replicates=9, seed=seed)))
+    assert found.shape == (9, rows)
+    times = found / weight
+    numbers = [np.flatnonzero(group == each)[0] for each in np.unique(group)]
+    assert times[:, numbers].sum(axis=1) == pytest.approx(np.full(9, len(numbers)))
+    for first, each in zip(numbers, np.unique(group), strict=True):
+        assert times[:, group == each] == pytest.approx(
+            np.repeat(times[:, [first]], (group == each).sum(), axis=1)
+        )
+
+
+def test_draws_come_in_blocks_that_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "CHUNK_ELEMENTS", 100)
+    blocks = list(resampled_weights(30, weight=None, group=None, replicates=10, seed=1))
+    assert [len(block) for block in blocks] == [3, 3, 3, 1]
+    assert (np.concatenate(blocks).sum(axis=1) == 30).all()
+    assert len({row.tobytes() for row in np.concatenate(blocks)}) == 10, "no draw comes twice"
+    few = list(resampled_weights(900, weight=None, group=np.zeros(900, np.int64), replicates=2, seed=1))
+    assert [len(block) for block in few] == [1, 1], "one at a time where not even one fits"
+
+
+def test_weights_count_in_the_estimate_and_groups_are_the_units() -> None:
+    values = np.array([[1.0], [0.0], [0.5]])
+    weight = np.array([1.0, 2.0, 1.0])
+    found = paired_bootstrap(mean_statistics(values), 3, weight=weight, group=np.array([4, 4, 9]), replicates=50)
+    assert found.estimate == pytest.approx([0.375])
+    assert found.units == 2
+    assert found.replicates.shape == (50, 1)
+    # One group alone, the other alone, or both.
+    assert {round(float(each), 6) for each in found.replicates[:, 0]} == {0.333333, 0.375, 0.5}
+    assert paired_bootstrap(mean_statistics(values), 3, replicates=1).units == 3
+    difference = paired_difference(
+        values[:, 0], np.zeros(3), weight=weight, group=np.array([4, 4, 9]), replicates=50
+    )
+    assert difference == found.interval(0)
+    with pytest.raises(DataError, match="weight"):
+        paired_bootstrap(mean_statistics(values), 3, weight=np.ones(2))
+
+
+def test_one_row_has_an_estimate_and_no_interval() -> None:
+    found = paired_difference(np.array([0.75]), np.array([0.5]), replicates=3)
+    assert found.estimate == 0.25
+    assert np.isnan(found.high)

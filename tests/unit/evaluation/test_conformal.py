@@ -320,3 +320,14 @@ def test_values_that_are_no_numbers_are_refused_by_name() -> None:
 def test_headers_that_cannot_be_are_refused(header: dict[str, object]) -> None:
     with pytest.raises(ArtifactError, match="conformal"):
         SplitConformalClassifier.from_header(header)
+
+
+def test_draws_may_be_nought_and_one_and_nothing_beyond() -> None:
+    probabilities, labels = labelled(np.random.default_rng(7), 40)
+    edges = np.arange(40) % 2.0
+    SplitConformalClassifier.conformalize(probabilities, labels, alpha=0.2, method="aps", uniform=edges)
+    for wrong in (-1e-9, 1 + 1e-9):
+        with pytest.raises(DataError, match="between 0 and 1"):
+            SplitConformalClassifier.conformalize(
+                probabilities, labels, alpha=0.2, method="aps", uniform=np.append(edges[1:], wrong)
+            )

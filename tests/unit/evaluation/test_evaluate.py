@@ -234,3 +234,298 @@ def test_real_mmlu(real_table: Callable[[str], Outcomes]) -> None:
     assert found.pair is not None
     tfidf = next(m for m in found.pair.methods if m.name == "tfidf")
     assert tfidf.apgr.estimate == pytest.approx(0.58, abs=0.04)  # 5-fold; the folds alone move it by .02
+
+
+USUAL = {
+    "models": 2,
+    "units": 500,
+    "leaves": 0.4,
+    "reference": "strong",
+    "gap_reference": NONE,
+    "cost_ratio": Interval(0.6, 0.55, 0.65),
+    "gaps": {"random": CLEAR},
+    "curve_gaps": {"random": CLEAR, "length": CLEAR, "tfidf": CLEAR},
+}
+EDGE = Interval(0.0, -0.01, 0.01)
+LEVEL = "Route: 40% cheaper than always strong, with quality the same within a point."
+
+
+@pytest.mark.parametrize(
+    ("change", "headline", "reasons"),
+    [
+        (
+            {},
+            LEVEL,
+            (
+                "Against always strong quality changes by +0.0 points (95 % -0.4 to +0.4) "
+                "at 60% of its cost (95 % 55% to 65%).",
+                "Against a random mix of models over matched costs it is +3.0 points (95 % +2.0 to +4.0) "
+                "in quality.",
+                "Against prompt length alone over matched costs it is +3.0 points (95 % +2.0 to +4.0).",
+                "Against a plain TF-IDF ridge over matched costs it is +3.0 points (95 % +2.0 to +4.0).",
+            ),
+        ),
+        ({"units": 100}, LEVEL, None),
+        (
+            {"gap_reference": EDGE},
+            LEVEL,
+            None,
+        ),
+        (
+            {"gap_reference": Interval(-0.012, -0.011, 0.01)},
+            "Route: 40% cheaper than always strong; quality may drop by up to 1.1 points (95 %).",
+            None,
+        ),
+        (
+            {"gap_reference": Interval(-0.05, -0.06, -0.04)},
+            "Route: 40% cheaper than always strong if 5.0 points of quality may go.",
+            None,
+        ),
+        ({"gap_reference": CLEAR}, "Route: +3.0 points of quality over always strong, 40% cheaper.", None),
+        (
+            {"gap_reference": CLEAR, "cost_ratio": Interval(1.0, 0.9, 1.0)},
+            "Route: +3.0 points of quality over always strong.",
+            None,
+        ),
+        (
+            {"cost_ratio": Interval(1.0, 0.9, 1.0)},
+            "Do not route as set: it is neither cheaper nor better than always strong.",
+            None,
+        ),
+        (
+            {"curve_gaps": {"random": EDGE}},
+            "Not enough data: the router cannot be told from a random mix yet.",
+            (
+                "Against a random mix of models over matched costs the router's quality differs by "
+                "+0.0 points (95 % -1.0 to +1.0).",
+                "A gain of a point or more remains possible; more outcomes would tell.",
+            ),
+        ),
+        (
+            {"curve_gaps": {}, "gaps": {"random": NONE}},
+            "Do not route: reading the request gains next to nothing.",
+            (
+                "Against a random mix of models at the same cost the router's quality differs by "
+                "+0.0 points (95 % -0.4 to +0.4).",
+            ),
+        ),
+        (
+            {"curve_gaps": {"random": Interval(0.1, float("nan"), float("nan"))}},
+            "Not enough data: the router cannot be compared with a random mix of models.",
+            None,
+        ),
+        (
+            {"curve_gaps": {"random": CLEAR, "length": EDGE}},
+            "Not enough data: it beats chance, but cannot be told from prompt length alone yet.",
+            None,
+        ),
+        (
+            {"curve_gaps": {"random": CLEAR, "length": NONE}},
+            "Do not route with this router: prompt length alone does as well.",
+            None,
+        ),
+        (
+            {"curve_gaps": {"random": CLEAR, "length": Interval(-0.02, -0.03, -0.01)}},
+            "Do not route with this router: prompt length alone does better.",
+            None,
+        ),
+        (
+            {"curve_gaps": {"random": CLEAR, "length": Interval(float("nan"), float("nan"), float("nan"))}},
+            LEVEL,
+            None,
+        ),
+        (
+            {"gaps": {"random": Interval(-0.03, -0.04, -0.02)}},
+            "Do not route as set: at this cost a random mix of models does better.",
+            (
+                "At the same cost the decisions are -3.0 points (95 % -4.0 to -2.0) against a random mix.",
+                "Against always strong quality changes by +0.0 points (95 % -0.4 to +0.4) "
+                "at 60% of its cost (95 % 55% to 65%).",
+                "Against a random mix of models over matched costs it is +3.0 points (95 % +2.0 to +4.0) "
+                "in quality.",
+                "Against prompt length alone over matched costs it is +3.0 points (95 % +2.0 to +4.0).",
+                "Against a plain TF-IDF ridge over matched costs it is +3.0 points (95 % +2.0 to +4.0).",
+            ),
+        ),
+        ({"gaps": {}}, LEVEL, None),
+        ({"leaves": 0.0}, "Do not route as set: every request goes to strong.", None),
+        (
+            {"cost_ratio": Interval(float("nan"), float("nan"), float("nan")), "gap_reference": CLEAR},
+            "Route: +3.0 points of quality over always strong.",
+            None,
+        ),
+    ],
+)
+def test_verdicts_in_words_and_at_their_edges(
+    change: dict[str, object], headline: str, reasons: tuple[str, ...] | None
+) -> None:
+    found = decide(**{**USUAL, **change})  # type: ignore[arg-type]
+    assert found.headline == headline
+    assert found.choice == {"R": "route", "D": "do not route", "N": "not enough data"}[headline[0]]
+    if reasons is not None:
+        assert found.reasons == reasons
+
+
+def test_a_trained_rule_that_does_nearly_as_well_is_mentioned_and_no_obstacle() -> None:
+    found = decide(**{**USUAL, "curve_gaps": {"random": CLEAR, "length": CLEAR, "tfidf": NONE}})  # type: ignore[arg-type]
+    assert found.choice == "route"
+    assert found.reasons[-1] == (
+        "Against a plain TF-IDF ridge over matched costs it is +0.0 points (95 % -0.4 to +0.4). "
+        "That much simpler a method may do here."
+    )
+    undecided = decide(**{**USUAL, "curve_gaps": {"random": CLEAR, "length": WIDE, "tfidf": CLEAR}})  # type: ignore[arg-type]
+    assert undecided.reasons[0].startswith("Against prompt length alone"), "what decides comes first"
+    free = Interval(float("nan"), float("nan"), float("nan"))
+    nothing_to_save = decide(**{**USUAL, "cost_ratio": free, "gap_reference": CLEAR})  # type: ignore[arg-type]
+    assert nothing_to_save.reasons[0].endswith("; its cost is zero, so there is nothing to save.")
+
+
+@pytest.fixture(scope="module")
+def weighed() -> tuple[Evaluation, Outcomes, np.ndarray, np.ndarray]:
+    """Requests that weigh one or three, of two tasks, in groups of two, with gaps."""
+    rng = np.random.default_rng(20)
+    forecast, quality, features = informative(300, 20, models=3)
+    quality[rng.random((300, 3)) < 0.1] = np.nan
+    cost = rng.uniform(0.5, 1.5, (300, 3)) * [1e-4, 2e-4, 1e-3]
+    table = make_outcomes(
+        quality,
+        cost=cost,
+        features=features,
+        task=tuple("" if i % 3 else "law" for i in range(300)),
+        group=np.arange(300) // 2,
+    )
+    table = dataclasses.replace(table, weight=np.where(np.arange(300) % 2, 1.0, 3.0))
+    decision = (forecast - 60 * cost.mean(0)).argmax(axis=1)
+    return (
+        evaluate(forecast, cost * 1.1, decision, table, replicates=60, title="weighed"),
+        table,
+        forecast,
+        decision,
+    )
+
+
+def test_figures_are_weighted_means_over_what_was_observed(
+    weighed: tuple[Evaluation, Outcomes, np.ndarray, np.ndarray],
+) -> None:
+    found, table, forecast, decision = weighed
+    rows, weight, cost = np.arange(300), table.weight, table.cost
+    assert cost is not None
+
+    def mean(values: np.ndarray, mask: np.ndarray | bool = True) -> float:
+        seen = np.isfinite(values) & mask
+        return float(np.average(values[seen], weights=weight[seen]))
+
+    got, paid = table.quality[rows, decision], cost[rows, decision]
+    best = int(np.argmax([mean(column) for column in table.quality.T]))
+    assert (found.title, found.rows, found.units, found.replicates) == ("weighed", 300, 150, 60)
+    assert (found.best, found.reference, found.cost_unit) == ("abc"[best], "abc"[best], "USD")
+    assert policy(found, "router").quality.estimate == pytest.approx(mean(got))
+    assert policy(found, "router").cost == pytest.approx(mean(paid))
+    assert policy(found, "router").rows == np.isfinite(got).sum()
+    assert policy(found, "router").gap is None
+    assert found.cost_ratio.estimate == pytest.approx(mean(paid) / mean(cost[:, best]))
+    assert found.gap_reference.estimate == pytest.approx(mean(got - table.quality[:, best]))
+    for number, model in enumerate(found.models):
+        column = table.quality[:, number]
+        assert model.quality == pytest.approx(mean(column))
+        assert model.cost == pytest.approx(mean(cost[:, number]))
+        assert model.share == pytest.approx(mean((decision == number) * 1.0))
+        assert model.observed == np.isfinite(column).sum()
+        assert model.brier == pytest.approx(mean((forecast[:, number] - column) ** 2))
+        assert policy(found, f"always {model.name}").rows == model.observed
+    assert [(task.name, task.rows) for task in found.tasks] == [("(no task)", 200), ("law", 100)]
+    for task, mask in zip(found.tasks, (rows % 3 != 0, rows % 3 == 0), strict=True):
+        assert task.quality == pytest.approx(mean(got, mask))
+        assert task.best_quality == pytest.approx(mean(table.quality[:, best], mask))
+        assert task.gap.estimate == pytest.approx(mean(got - table.quality[:, best], mask))
+        assert task.cost_ratio == pytest.approx(mean(paid, mask) / mean(cost[:, best], mask))
+    assert any(note.startswith(f"On {300 - np.isfinite(got).sum()} of 300 requests") for note in found.notes)
+
+
+def test_curves_run_over_evenly_spaced_costs_and_only_the_routers_has_a_band(
+    weighed: tuple[Evaluation, Outcomes, np.ndarray, np.ndarray],
+) -> None:
+    found = weighed[0]
+    assert [curve.name for curve in found.curves] == ["router", "tfidf", "random", "length"]
+    means = sorted(model.cost for model in found.models)
+    for curve in found.curves:
+        assert curve.cost == pytest.approx(np.linspace(means[0], means[-1], 21))
+        assert len(curve.low) == len(curve.high) == (21 if curve.name == "router" else 0)
+    own = found.curves[0]
+    assert all(low <= middle <= high for low, middle, high in zip(own.low, own.quality, own.high, strict=True))
+    for name in ("router", "random", "tfidf"):
+        assert 0 < (policy(found, name).aiq or 0) < 1
+    for name in ("length", "oracle", "shuffle", "always a"):
+        assert policy(found, name).aiq is None
+    mixed = next(curve for curve in found.curves if curve.name == "random")
+    area = np.trapezoid(mixed.quality, mixed.cost) / np.ptp(mixed.cost)
+    assert policy(found, "random").aiq == pytest.approx(area, abs=0.01)
+    pair = found.pair
+    assert pair is not None
+    for method in pair.methods:
+        assert method.share == pytest.approx(np.linspace(0, 1, 101))
+        assert method.quality[0] == pytest.approx(pair.quality_weak)
+        assert method.quality[-1] == pytest.approx(pair.quality_strong)
+        assert (method.gap is None) is (method.name == "router")
+    assert pair.rows + pair.dropped == 300
+    assert pair.defined
+
+
+def test_what_is_gained_over_matched_costs_is_the_difference_of_the_curves_means(good: Evaluation) -> None:
+    own = policy(good, "router").curve
+    assert own is not None
+    assert own.estimate == pytest.approx(np.mean(good.curves[0].quality))
+    for name in ("random", "length", "tfidf"):
+        other, gap = policy(good, name).curve, policy(good, name).curve_gap
+        assert other is not None
+        assert gap is not None
+        assert gap.estimate == pytest.approx(own.estimate - other.estimate)
+
+
+def test_tfidf_is_left_out_where_there_are_too_few_folds_and_said() -> None:
+    forecast, quality, features = informative(40, 21)
+    decision = forecast.argmax(axis=1)
+
+    def notes(groups: int, folds: np.ndarray | None = None) -> str:
+        table = make_outcomes(quality, features=features, group=np.arange(40) % groups)
+        return " ".join(evaluate(forecast, None, decision, table, replicates=5, folds=folds).notes)
+
+    assert "TF-IDF" not in notes(5)
+    assert "Fewer than two folds: the TF-IDF baseline is left out." in notes(4)
+    assert "TF-IDF" not in notes(4, np.arange(40) % 2)
+    bare = evaluate(forecast, None, decision, make_outcomes(quality), replicates=5)
+    assert "The table is not featurised: the TF-IDF baseline is left out." in bare.notes
+
+
+def test_tables_and_forecasts_that_do_not_fit_are_refused() -> None:
+    forecast, quality, _ = informative(10, 22)
+    table = make_outcomes(quality)
+    none = np.zeros(0, np.int64)
+    with pytest.raises(DataError, match="at least one row"):
+        evaluate(np.zeros((0, 2)), None, none, make_outcomes(np.zeros((0, 2))))
+    for cost in (np.ones((9, 2)), np.full((10, 2), np.nan)):
+        with pytest.raises(DataError, match="predicted_cost"):
+            evaluate(forecast, cost, forecast.argmax(axis=1), table)
+    for decision in (np.full(10, -1), np.full(10, 2)):
+        with pytest.raises(OptionError, match="columns from 0 to 1"):
+            evaluate(forecast, None, decision, table)
+    with pytest.raises(DataError, match="10 column numbers"):
+        evaluate(forecast, None, np.zeros(9, np.int64), table)
+    for pair in (("nobody", "a"), ("a", "nobody")):
+        with pytest.raises(OptionError, match="choose one of a, b"):
+            evaluate(forecast, None, forecast.argmax(axis=1), table, pair=pair)
+    unsigned = evaluate(forecast, None, forecast.argmax(axis=1).astype(np.uint8), table, replicates=5)
+    assert unsigned.rows == 10
+
+
+def test_a_certificate_says_its_p_value_and_date_where_it_has_them() -> None:
+    held = GuaranteeFigures(True, "mean", "strong", 0.05, 0.1, 1500, 0.0123, None, "2026-01-01")
+    assert held.text() == (
+        "Certified: mean quality lost against strong is below 0.05 with confidence 90%, from 1,500 independent "
+        "held-out requests (p = 0.012), 2026-01-01."
+    )
+    bare = dataclasses.replace(held, risk="harm", p_value=None, date=None).text()
+    assert bare == (
+        "Certified: mean harm (quality lost where any is) against strong is below 0.05 with confidence 90%, from "
+        "1,500 independent held-out requests."
+    )

@@ -261,3 +261,150 @@ def test_coverage_on_real_mmlu_rows(real_table: Callable[[str], Outcomes]) -> No
     decisions = np.where(score[:, None] >= thresholds, strong, 1 - strong)
     losses = policy_losses(table.quality, decisions, strong, risk="mean")
     assert_covered(coverage(losses, epsilon=0.05, delta=0.1, splits=250), 250, 0.1)
+
+
+def test_a_table_sorted_from_easy_to_hard_certifies_nothing_it_should_not() -> None:
+    """Read from the top, its first half would pass at once; the requests to come are like all of it."""
+    losses = np.repeat([0.0, 1.0], 300)[:, None]
+    assert betting_pvalue(losses, epsilon=0.1, delta=0.1, bounds=HARM)[0] <= 0.1, "what the order would fake"
+    for seed in range(20):
+        assert certify(losses, epsilon=0.1, delta=0.1, bounds=HARM, seed=seed).index is None
+    good = np.repeat([1.0, 0.0], [10, 590])[:, None]
+    passed = [certify(good, epsilon=0.05, delta=0.1, bounds=HARM, seed=seed) for seed in range(20)]
+    assert sum(each.index == 0 for each in passed) >= 15, "and its worst rows coming first deny nothing"
+    assert len({each.p_values for each in passed}) > 1
+    assert certify(good, epsilon=0.05, delta=0.1, bounds=HARM) == passed[0]
+
+
+def test_p_values_by_hand() -> None:
+    assert float(hoeffding_pvalue(0.02, 100, 0.1)) == pytest.approx(math.exp(-2 * 100 * 0.08**2))
+    assert float(hoeffding_pvalue(0.3, 100, 0.1)) == 1.0, "an observed risk above the bound is no evidence"
+    losses = np.repeat([-1.0, 0.0, 1.0], [10, 80, 10])[:, None]
+    # On [-1, 1] a gap of .05 is half as wide as it is on [0, 1].
+    found = certify(losses, epsilon=0.05, delta=0.1, bounds=MEAN, test="hoeffding")
+    assert found.p_values[0] == pytest.approx(math.exp(-2 * 100 * 0.025**2))
+    shifted = certify(losses, epsilon=0.05, delta=0.1, bounds=MEAN, test="hoeffding_bentkus")
+    assert shifted.p_values[0] == pytest.approx(float(hoeffding_bentkus_pvalue(0.5, 100, 0.525)))
+    assert found.risks == (0.0,)
+    assert (found.epsilon, found.delta, found.test, found.dropped) == (0.05, 0.1, "hoeffding", 0)
+
+
+def test_a_p_value_at_delta_itself_passes() -> None:
+    losses = np.zeros((30, 1))
+    for test in ("hoeffding", "hoeffding_bentkus", "binomial"):
+        p = certify(losses, epsilon=0.1, delta=0.5, bounds=HARM, test=test).p_values[0]
+        assert certify(losses, epsilon=0.1, delta=p, bounds=HARM, test=test).index == 0
+        assert certify(losses, epsilon=0.1, delta=p * 0.999, bounds=HARM, test=test).index is None
+
+
+@pytest.mark.parametrize(
+    ("test", "rows"),
+    # Without a loss 0.9ⁿ ≤ .1 from 22 rows on, e · 0.9ⁿ from 32, exp(−n / 50) from 116.
+    [("binomial", 22), ("hoeffding_bentkus", 32), ("hoeffding", 116)],
+)
+def test_rows_needed_without_a_loss_are_known_exactly(test: str, rows: int) -> None:
+    losses = np.zeros((5, 1))
+    assert rows_needed(losses, epsilon=0.1, delta=0.1, bounds=HARM, test=test) == rows
+    if test != "hoeffding_bentkus":  # which takes the smaller of two
+        assert certify(np.zeros((rows, 1)), epsilon=0.1, delta=0.1, bounds=HARM, test=test).index == 0
+        assert certify(np.zeros((rows - 1, 1)), epsilon=0.1, delta=0.1, bounds=HARM, test=test).index is None
+
+
+def test_rows_needed_follow_the_variance_and_the_gap() -> None:
+    def needed(losses: np.ndarray, epsilon: float = 0.05, delta: float = 0.1) -> int:
+        found = rows_needed(losses[:, None], epsilon=epsilon, delta=delta, bounds=MEAN)
+        assert found is not None
+        return found
+
+    calm, wild = np.repeat([-1.0, 0.0, 1.0], [20, 960, 20]), np.repeat([-1.0, 0.0, 1.0], [80, 840, 80])
+    for losses, variance in ((calm, 0.04), (wild, 0.16)):
+        # log 10 (2 v / gap² + …), of which the part without variance is the same for both.
+        assert needed(losses) - needed(np.zeros(9)) == pytest.approx(
+            math.log(10) * 2 * variance / 0.05**2, abs=1.01
+        )
+    # No variance: each row wins at most 0.95 · gap / (high − epsilon) of the capital; a few rows more to learn so.
+    assert needed(np.zeros(9)) == math.ceil(math.log(10) * (1 / math.log1p(0.95 * 0.05 / 0.95) + 2))
+    assert needed(calm, delta=0.01) == pytest.approx(2 * needed(calm), abs=2)
+    scaled = rows_needed(np.zeros((9, 1)), epsilon=0.1, delta=0.1, bounds=MEAN, test="hoeffding")
+    assert scaled == math.ceil(math.log(10) / (2 * 0.05**2)), "a gap of .1 on a range of 2 is one of .05"
+    entropy = stats.entropy([0.5, 0.5], [0.55, 0.45])
+    exact = rows_needed(np.zeros((9, 1)), epsilon=0.1, delta=0.1, bounds=MEAN, test="hoeffding_bentkus")
+    assert exact == math.ceil((math.log(10) + 1) / entropy)
+
+
+def test_rows_needed_are_those_of_the_nearest_policy_that_all_before_it_allow() -> None:
+    nothing, little, much = np.zeros(50), np.repeat([0.0, 1.0], [49, 1]), np.repeat([0.0, 1.0], [47, 3])
+    too_much = np.ones(50)
+
+    def needed(*columns: np.ndarray) -> int | None:
+        return rows_needed(np.stack(columns, axis=1), epsilon=0.1, delta=0.1, bounds=HARM)
+
+    assert needed(little) is not None
+    assert needed(much) > needed(little) > needed(nothing)  # type: ignore[operator]
+    assert needed(nothing, little, much) == needed(little), "certifying a policy that saves nothing is no use"
+    assert needed(much, little) == needed(much), "the one before has to pass as well"
+    assert needed(too_much, little) is None
+    assert needed(little, too_much) == needed(little)
+    assert needed(nothing, too_much) is None
+    assert needed(nothing, nothing) == needed(nothing)
+    assert needed(np.repeat([0.0, 1.0], [45, 5])) is None, "a risk at the bound never falls below it"
+
+
+def test_what_not_to_do_is_shown_as_it_would_be_done() -> None:
+    losses = np.array([[0.0, 0.1, 0.2, np.nan], [0.0, 0.1, 0.4, 0.1]])
+    assert naive_threshold(losses, epsilon=0.1) == 3
+    assert naive_threshold(losses[:, :3], epsilon=0.1) == 1
+    assert naive_threshold(losses[:, 2:3], epsilon=0.1) is None
+    assert naive_threshold(losses[:, [2, 0]], epsilon=0.1) == 1
+
+
+def test_group_means_are_what_is_certified() -> None:
+    losses = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 0.5], [0.0, 0.0]])
+    found = certify(losses, epsilon=0.6, delta=0.1, bounds=HARM, group=np.array([7, 3, 3, 3]))
+    assert found.risks == pytest.approx((0.5, 0.25 / 3))
+    assert (found.n, found.rows) == (2, 4)
+    holed = np.where(np.arange(4)[:, None] == 0, np.nan, losses)
+    dropped = certify(holed, epsilon=0.6, delta=0.1, bounds=HARM, group=np.array([7, 3, 3, 3]), missing="drop")
+    assert (dropped.n, dropped.rows, dropped.dropped) == (1, 3, 1)
+    binary = certify((losses > 0.6) * 1.0, epsilon=0.6, delta=0.1, bounds=HARM, binary=True, group=np.arange(4))
+    assert binary.test == "binomial", "groups of one row are rows"
+    joined = certify(
+        (losses > 0.6) * 1.0, epsilon=0.6, delta=0.1, bounds=HARM, binary=True, group=np.zeros(4, int)
+    )
+    assert joined.test == "betting", "means of several are not binary"
+
+
+def test_a_reference_may_differ_from_row_to_row() -> None:
+    quality = np.array([[0.2, 0.9], [0.2, 0.9], [np.nan, 0.9]])
+    found = policy_losses(quality, np.array([[0, 1]] * 3), np.array([1, 0, 0]), risk="mean")
+    np.testing.assert_allclose(found, [[0.7, 0.0], [0.0, -0.7], [0.0, np.nan]])
+    with pytest.raises(OptionError, match="'mean' or 'harm'"):
+        policy_losses(quality, np.array([[0]] * 3), 0, risk="median")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"missing": "ignore"}, "'worst' or 'drop'"),
+        ({"test": "coin"}, "choose 'auto'"),
+        ({"bounds": (0.0, 0.0)}, "low <= 0 < high"),
+        ({"bounds": (0.1, 1.0)}, "low <= 0 < high"),
+        ({"epsilon": 1.0}, "between 0 and 1.0"),
+        ({"delta": 0.0}, "between 0 and 1"),
+        ({"losses": np.zeros(5)}, "at least one of each"),
+        ({"losses": np.zeros((5, 0))}, "at least one of each"),
+        ({"losses": np.full((5, 1), 1.5)}, "within their bounds"),
+        ({"losses": np.full((5, 1), 0.5), "test": "binomial"}, "do not declare them binary"),
+        ({"group": np.zeros(4, np.int64)}, "one group per row"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_certified_is_refused(given: dict[str, object], words: str) -> None:
+    usual = {"losses": np.zeros((5, 1)), "epsilon": 0.1, "delta": 0.1, "bounds": HARM}
+    with pytest.raises((DataError, OptionError), match=words):
+        certify(**{**usual, **given})  # type: ignore[arg-type]
+
+
+def test_what_is_within_rounding_of_the_rules_is_not_refused() -> None:
+    losses = np.array([[1.0 + 1e-13], [-1e-13]])
+    assert certify(losses, epsilon=0.9, delta=0.1, bounds=HARM, weight=np.full(2, 3.0)).n == 2

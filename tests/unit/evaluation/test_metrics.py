@@ -18,6 +18,8 @@ from tiny_dancer.evaluation.metrics import (
     cpt,
     expected_calibration_error,
     gain_curve,
+    hull_indices,
+    reliability,
 )
 
 
@@ -214,3 +216,151 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(np.full(100, 0.5), np.tile([0.0, 1.0], 50)) == pytest.approx(0.0)
     assert brier(predicted, np.array([0.0, 0, 1, np.nan])) == pytest.approx((0.04 + 0.04 + 0.04) / 3)
     assert np.isnan(brier(np.array([0.5]), np.array([np.nan])))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 60), st.integers(1, 12), st.integers(0, 2**16))
+def test_a_bootstrap_weighting_is_the_resampled_table_itself(n: int, values: int, seed: int) -> None:
+    """RouteLLM's steps on the rows drawn, ties and all; rows that were not drawn weigh nothing."""
+    rng = np.random.default_rng(seed)
+    score = rng.integers(0, values, n).astype(float)
+    weak, strong = rng.random(n) * 0.5, 0.5 + rng.random(n) * 0.5
+    drawn = rng.integers(0, n, n)
+    weight = np.bincount(drawn, minlength=n).astype(float)
+    expected = routellm(score[drawn], weak[drawn], strong[drawn])
+    found = PairScorer(score, weak, strong).figures(weight[None, :])
+    assert found.apgr_binned[0] == pytest.approx(expected[0], abs=1e-9)
+    assert found.cpt50_binned[0] == pytest.approx(expected[1], abs=1e-9)
+    assert found.cpt80_binned[0] == pytest.approx(expected[2], abs=1e-9)
+    copies = apgr(score[drawn], weak[drawn], strong[drawn], method="exact")
+    assert found.apgr_exact[0] == pytest.approx(copies, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from([0.0, 1e-13, 1e-3, 1.0, 50.0]), min_size=3, max_size=30), st.integers(0, 2**16))
+def test_a_curve_runs_from_always_weak_to_always_strong_whatever_the_weights(
+    weights: list[float], seed: int
+) -> None:
+    weight = np.array([*weights, 1.0])
+    rng = np.random.default_rng(seed)
+    score, weak, strong = rng.integers(0, 5, len(weight)) * 1.0, rng.random(len(weight)), rng.random(len(weight))
+    for method in ("binned", "exact"):
+        curve = gain_curve(score, weak, strong, weight=weight, method=method)
+        assert curve.share[0] == 0
+        assert curve.share[-1] == 1, "exactly: nothing is left with the weak model"
+        assert (np.diff(curve.share) >= 0).all()
+        assert curve.quality[0] == curve.quality_weak == pytest.approx(np.average(weak, weights=weight))
+        assert curve.quality[-1] == curve.quality_strong == pytest.approx(np.average(strong, weights=weight))
+
+
+def test_a_curve_has_a_point_for_each_distinct_score_and_bins_have_eleven() -> None:
+    score, weak, strong = np.array([3.0, 1, 1, 2]), np.array([0.0, 0.2, 0.4, 1]), np.array([1.0, 0.8, 0.4, 0.5])
+    curve = gain_curve(score, weak, strong)
+    assert curve.share.tolist() == pytest.approx([0, 0.25, 0.5, 1])
+    assert curve.quality.tolist() == pytest.approx([0.4, 0.65, 0.525, 0.675])
+    weighted = gain_curve(score, weak, strong, weight=np.array([2.0, 1, 1, 4]))
+    assert weighted.share.tolist() == pytest.approx([0, 0.25, 0.75, 1])
+    assert weighted.quality.tolist() == pytest.approx([0.575, 0.825, 0.575, 0.65])
+    assert len(gain_curve(score, weak, strong, method="binned").share) == 11
+
+
+def test_the_first_share_that_reaches_a_level_is_found_on_curves_that_fall_as_well() -> None:
+    order = np.array([3.0, 2, 1])
+    weak, strong = np.array([0.0, 1, 0]), np.array([1.0, 0, 1])  # up by 1/3, down, up
+    assert cpt(order, weak, strong, level=0.5, method="exact") == pytest.approx(0.5 / 3)
+    assert cpt(order[::-1], weak, strong, level=0.8, method="exact") == pytest.approx(0.8 / 3)
+    falls_first = np.array([2.0, 3, 1])
+    assert cpt(falls_first, weak, strong, level=0.5, method="exact") == pytest.approx((2 + 0.5) / 3)
+    assert cpt(falls_first, weak, strong, level=0.8, method="exact") == pytest.approx((2 + 0.8) / 3)
+    # A level part of the way along a flat piece is reached where the flat piece begins.
+    flat = cpt(np.array([4.0, 3, 2, 1]), np.zeros(4), np.array([1.0, 0, 0, 1]), level=0.5, method="exact")
+    assert flat == pytest.approx(0.25)
+
+
+def test_equal_masses_fill_the_bins_of_a_calibration_and_ties_go_with_their_middle() -> None:
+    rng = np.random.default_rng(6)
+    predicted = rng.permutation(60) / 60
+    outcome = (rng.random(60) < predicted).astype(float)
+    found = reliability(predicted, outcome)
+    order = np.argsort(predicted).reshape(15, 4)
+    assert found.mass == pytest.approx(np.full(15, 1 / 15))
+    assert found.predicted == pytest.approx(predicted[order].mean(axis=1))
+    assert found.observed == pytest.approx(outcome[order].mean(axis=1))
+    # Of ten rows the five at .5 lie around 4.5: in the lower half, though they reach up to 7.
+    tied = reliability(np.repeat([0.1, 0.5, 0.9], [2, 5, 3]), np.repeat([0.0, 1.0], 5), bins=2)
+    assert tied.mass == pytest.approx([0.7, 0.3])
+    assert tied.predicted == pytest.approx([2.7 / 7, 0.9])
+    assert tied.observed == pytest.approx([2 / 7, 1.0])
+
+
+def test_a_weight_in_calibration_is_a_row_as_often() -> None:
+    rng = np.random.default_rng(7)
+    predicted, outcome = rng.integers(0, 30, 80) / 30, rng.random(80)
+    outcome[::9] = np.nan
+    times = rng.integers(1, 5, 80)
+    heavy = reliability(predicted, outcome, weight=times * 0.5)
+    copies = reliability(np.repeat(predicted, times), np.repeat(outcome, times))
+    for name in ("predicted", "observed", "mass"):
+        assert getattr(heavy, name) == pytest.approx(getattr(copies, name))
+    assert heavy.mass.sum() == pytest.approx(1)
+    error = expected_calibration_error(predicted, outcome, weight=times * 0.5)
+    assert error == pytest.approx(sum(copies.mass * abs(copies.predicted - copies.observed)))
+    mean_square = np.nanmean(np.repeat((predicted - outcome) ** 2, times))
+    assert brier(predicted, outcome, weight=times * 0.5) == pytest.approx(mean_square)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"gain_score": np.zeros((2, 2))}, "n values of each"),
+        ({"quality_weak": np.zeros(3)}, "n values of each"),
+        ({"quality_strong": np.zeros(3)}, "n values of each"),
+        ({"weight": np.ones(3)}, "one positive weight per row"),
+        ({"weight": np.array([1.0, np.nan])}, "one positive weight per row"),
+        ({"weight": np.zeros(2)}, "one positive weight per row"),
+        ({"method": "guessed"}, "'binned' or 'exact'"),
+    ],
+    ids=str,
+)
+def test_what_a_curve_cannot_be_drawn_from_is_refused(given: dict[str, object], words: str) -> None:
+    usual = {"gain_score": np.arange(2.0), "quality_weak": np.zeros(2), "quality_strong": np.ones(2)}
+    with pytest.raises((DataError, OptionError), match=words):
+        gain_curve(**{**usual, **given})
+
+
+def test_what_other_figures_cannot_be_had_from_is_refused() -> None:
+    pair = (np.arange(2.0), np.zeros(2), np.ones(2))
+    for level in (0.0, 1.0, np.nan):
+        with pytest.raises(OptionError, match="level"):
+            cpt(*pair, level=level)
+    with pytest.raises(OptionError, match="method"):
+        apgr(*pair, method="guessed")  # type: ignore[arg-type]
+    for cost, quality in (([], []), ([1.0], [1.0, 2.0]), ([np.nan], [1.0]), ([1.0], [np.inf]), ([[1.0]], [[1.0]])):
+        with pytest.raises(DataError, match="finite costs"):
+            cost_quality_curve(np.array(cost), np.array(quality))
+    for span in ((-1.0, 1.0), (2.0, 1.0), (0.0, np.inf), (np.nan, 1.0)):
+        with pytest.raises(OptionError, match="low <= high"):
+            aiq(np.array([1.0, 2.0]), np.array([0.1, 0.2]), cost_range=span)
+    for predicted, quality in (([0.5], [0.5, 0.5]), ([0.5], [np.nan]), ([np.nan], [1.0])):
+        with pytest.raises(DataError, match="predicted"):
+            reliability(np.array(predicted), np.array(quality))
+    with pytest.raises(DataError, match="predicted"):
+        reliability(np.ones(2), np.ones(2), weight=np.ones(3))
+    assert reliability(np.array([np.nan, 0.5]), np.array([np.nan, 1.0])).predicted.tolist() == [0.5]
+
+
+def test_hulls_keep_no_more_points_than_they_need() -> None:
+    assert hull_indices(np.array([1.0, 2, 3]), np.array([0.25, 0.5, 0.75])) == [0, 2], "on the line between"
+    assert hull_indices(np.array([1.0, 1, 1]), np.array([0.1, 0.3, 0.2])) == [1], "of equally dear ones the best"
+    assert hull_indices(np.array([3.0, 1, 2]), np.array([0.5, 0.5, 0.9])) == [1, 2]
+    assert hull_indices(np.array([0.0, 1, 2, 3]), np.array([0.0, 0.1, 0.2, 0.9])) == [0, 3], "two go at once"
+
+
+def test_aiq_counts_only_what_lies_within_the_costs_asked_for() -> None:
+    cost, quality = np.array([1.0, 2.0, 4.0]), np.array([0.2, 0.6, 0.8])
+    assert aiq(cost, quality, cost_range=(1.0, 2.0)) == pytest.approx(0.4)
+    assert aiq(cost, quality, cost_range=(2.0, 4.0)) == pytest.approx(0.7)
+    assert aiq(cost, quality, cost_range=(3.0, 3.0)) == pytest.approx(0.7)
+    assert aiq(cost, quality, cost_range=(1.5, 3.0)) == pytest.approx((0.5 * 0.5 + 0.65) / 1.5)
+    assert aiq(cost, quality, cost_range=(0.0, 2.0)) == pytest.approx((0.1 + 0.4) / 2)
+    assert cost_quality_curve(np.array([0.0, 1.0]), np.array([0.3, 0.5])).at(0.0) == pytest.approx(0.3)

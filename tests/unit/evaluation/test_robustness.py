@@ -68,3 +68,45 @@ def test_flips() -> None:
         flip_share(np.array([0]), np.array([0, 1]))
     with pytest.raises(OptionError, match="typos"):
         perturb("x", "upside-down")
+
+
+def every_change(text: str, kind: str, seeds: int = 400) -> set[str]:
+    return {perturb(text, kind, seed) for seed in range(seeds)}  # type: ignore[arg-type]
+
+
+def test_every_slip_of_the_fingers_happens_and_no_other() -> None:
+    swapped, dropped, doubled = {"agp", "gpa"}, {"ap", "gp"}, {"ggap", "gaap"}
+    beside = {"fap", "hap", "tap", "bap", "gsp", "gqp", "gzp"}
+    assert every_change("gap", "typos") == swapped | dropped | doubled | beside
+    assert every_change("GAP", "typos") == {each.upper() for each in swapped | dropped | doubled | beside}
+    assert every_change("ééé", "typos") == {"ééé", "éé", "éééé"}, "a key that is not there is hit twice"
+    assert {key: "".join(sorted(NEIGHBOURS[key])) for key in "qpzm"} == {"q": "aw", "p": "o", "z": "ax", "m": "jn"}
+
+
+def test_every_change_of_form_happens_and_no_other() -> None:
+    around = {before + "a. b" + after for before in ("  ", "\n", "\t", "\n\n") for after in ("  ", "\n", " \n\n")}
+    assert every_change("a. b", "whitespace") == {"a. b", "a.  b", "a.\nb", "a. b\n"} | around
+    lines = {each.replace("a. b", "a\nb") for each in around}
+    assert every_change("a\nb", "whitespace") == {"a\nb", "a b", "a\n\nb"} | lines
+    assert every_change("a\n\nb", "markdown") == {
+        "**a\n\nb**",
+        "> a\n> \n> b",
+        "```\na\n\nb\n```",
+        "- a\n\n- b",
+    }
+    assert every_change("ab C", "case") == {"AB C", "ab c", "Ab C"}
+
+
+def test_words_of_three_letters_are_the_shortest_with_typos_and_one_always_has_one() -> None:
+    assert every_change("of 123 it a_b", "typos") == {"of 123 it a_b"}
+    changed = {
+        tuple(a != b for a, b in zip(text.split(), ("one", "two", "six"), strict=True))
+        for text in every_change("one two six", "typos")
+    }
+    assert (False, False, False) not in changed
+    assert {(True, False, False), (False, True, False), (False, False, True)} <= changed
+
+
+def test_no_decisions_have_no_share() -> None:
+    with pytest.raises(DataError, match="n >= 1"):
+        flip_share(np.zeros(0, np.int64), np.zeros(0, np.int64))

@@ -21,9 +21,11 @@ from tiny_dancer import (
     fit,
 )
 from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
-from tiny_dancer.training.calibrate import Calibrated, dial_cost_cut, dial_share
+from tiny_dancer.training.backends.linear import Linear
+from tiny_dancer.training.calibrate import Calibrated, Expected, dial_cost_cut, dial_share, with_models
 from tiny_dancer.training.fit import digest
-from tiny_dancer.training.policy import policies_of
+from tiny_dancer.training.fit import fit as fit_with
+from tiny_dancer.training.policy import Policy, policies_of
 
 TEXTS = requests(60, 79)[0]
 
@@ -180,6 +182,7 @@ def test_harm_is_never_easier_than_the_mean() -> None:
     guarantee = Router(harm.artifact).guarantee
     assert guarantee is not None
     assert guarantee.risk == "harm"
+    assert guarantee.delta == pytest.approx(0.1), "where no confidence is given it is 90 %"
 
 
 def test_a_certificate_against_another_reference_names_it() -> None:
@@ -278,3 +281,122 @@ def test_partly_priced_models_can_be_certified_and_dialled() -> None:
         cut = dial_cost_cut(fitted.artifact, rows, 0.3)
         assert cut.share["middling"] == 0
         assert np.isfinite(cut.cost)
+
+
+def test_a_policy_is_tested_at_an_eighth_of_the_error_rate_its_certificate_states(certified: Calibrated) -> None:
+    """So that who checks it on as many new requests finds the bound kept as often as promised."""
+    guarantee = Router(certified.artifact).guarantee
+    assert guarantee is not None
+    assert guarantee.delta == pytest.approx(0.1)
+    assert guarantee.p_value <= 0.1 / 8
+    assert certified.certification is not None
+    assert certified.certification.delta == pytest.approx(0.1 / 8)
+    assert certified.certification.epsilon == 0.1
+    assert certified.certification.p_values[certified.certification.index or 0] == guarantee.p_value
+    assert certified.certification.risks[certified.certification.index or 0] == guarantee.observed_risk
+
+
+def test_a_policy_that_is_the_reference_throughout_is_no_certificate() -> None:
+    """With so large a loss allowed the cheapest policy is certified, which always calls the weak model."""
+    table = pair(200, 52)
+    against_strong = calibrate(fitted_pair().artifact, table, max_quality_loss=0.9)
+    assert against_strong.share == {"weak": 1.0, "strong": 0.0}
+    with pytest.raises(NotCertifiedError, match="not certified"):
+        calibrate(fitted_pair().artifact, table, max_quality_loss=0.9, reference="weak")
+
+
+def test_where_more_rows_would_not_help_that_is_said() -> None:
+    table = pair(200, 53)
+    ruined = replace(table, quality=np.where([True, False], 0.0, table.quality))
+    with pytest.raises(NotCertifiedError) as caught:
+        calibrate(fitted_pair().artifact, ruined, max_quality_loss=1e-3)
+    assert "more rows like these would not help" in caught.value.remedy
+    assert "200 independent rows" in caught.value.value
+
+
+def test_models_are_renamed_and_a_certificate_does_not_survive_it(certified: Calibrated) -> None:
+    renamed = Router(with_models(certified.artifact, {"weak": "small"}))
+    assert renamed.models == ("small", "strong")
+    assert renamed.guarantee is None
+    assert with_models(certified.artifact, {}) is certified.artifact
+    with pytest.raises(OptionError, match="the artifact's models are weak, strong") as caught:
+        with_models(certified.artifact, {"nobody": "small"})
+    assert (caught.value.field, caught.value.value) == ("map", "nobody")
+
+
+EXPECTED = Expected(
+    {},
+    ("a", "b"),
+    np.array([[0.9, 0.5], [0.2, 0.8], [0.1, 0.8], [0.3, 0.9]]),
+    np.array([[1.0, 4.0], [1.0, 6.0], [np.nan, 2.0], [3.0, 8.0]]),
+)
+
+
+def test_what_a_policy_costs_by_hand() -> None:
+    """The threshold calls b for the last three rows: 1 + 6 + 2 + 8 of 4 + 6 + 2 + 8 USD."""
+    routed, always_a = (
+        Policy("threshold", 1, 0.0, "calls", (True,) * 2),
+        Policy("constant", 0, 0.0, "calls", (True,) * 2),
+    )
+    assert EXPECTED.relative_cost(routed, 1) == pytest.approx(17 / 20)
+    assert EXPECTED.relative_cost(always_a, 1) == pytest.approx((5 / 3) / 5), "over the rows where it is known"
+    assert EXPECTED.relative_cost(routed, 0) == 0.25, "where the reference has no price, calls to it are counted"
+    assert replace(EXPECTED, cost=None).relative_cost(routed, 1) == 0.75
+    free = replace(EXPECTED, cost=np.zeros((4, 2)))
+    assert free.relative_cost(routed, 1) == 0
+    assert EXPECTED.share(routed) == {"a": 0.25, "b": 0.75}
+    assert EXPECTED.index("b", "share") == 1
+    with pytest.raises(OptionError, match="the models are a, b") as caught:
+        EXPECTED.index("c", "share")
+    assert caught.value.field == "share"
+
+
+def test_the_cost_dial_cuts_no_more_than_asked() -> None:
+    table = trio(300, 54)
+    for cut in (0.1, 0.5, 0.8):
+        found = dial_cost_cut(fitted_trio().artifact, table, cut)
+        assert found.cost <= 1 - cut + 1e-9
+        assert dial_cost_cut(fitted_trio().artifact, table, 1 - found.cost).policy == found.policy
+        cheaper = dial_cost_cut(fitted_trio().artifact, table, 1 - found.cost + 1e-6)
+        assert cheaper.cost < found.cost
+        assert cheaper.policy.level > found.policy.level, "the safest that is cheap enough comes first"
+    with pytest.raises(OptionError, match="can be cut on these rows") as caught:
+        dial_cost_cut(fitted_trio().artifact, table, 0.99999)
+    most = float(caught.value.remedy.split()[2])
+    assert most > 0.9
+    assert dial_cost_cut(fitted_trio().artifact, table, most - 1e-3).cost == pytest.approx(1 - most, abs=2e-3)
+
+
+def test_the_dials_speak_of_the_rows_they_are_given() -> None:
+    table = pair(101, 55)
+    for share in (0.25, 0.5):
+        found = dial_share(fitted_pair().artifact, table, "strong", share)
+        assert found.share["strong"] == pytest.approx(share, abs=0.0051), "half a row off at most"
+        assert found.cost == found.share["strong"]
+        other = dial_share(fitted_pair().artifact, table, "weak", 1 - share)
+        assert other.share == found.share
+    money = dial_share(fitted_trio().artifact, trio(200, 56), "cheap", 0.6)
+    assert money.share["cheap"] == pytest.approx(0.6, abs=0.02)
+    assert sum(money.share.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "dial", [lambda a, t: dial_share(a, t, "strong", 0.5), lambda a, t: dial_cost_cut(a, t, 0.5)]
+)
+def test_dials_ask_for_features(dial: Any) -> None:
+    with pytest.raises(DataError, match="featuriser"):
+        dial(fitted_pair().artifact, replace(pair(30, 57), features=None))
+
+
+def test_dials_turn_finely_where_calls_are_counted() -> None:
+    """Three models without prices: levels are far below one."""
+    table = replace(trio(150, 58), cost=None)
+    artifact = fit_with(table, families=((Linear(),),)).artifact
+    fresh = replace(trio(150, 59), cost=None)
+    best = _core.read_header(artifact)["models"][_core.read_header(artifact)["best_constant"]]["name"]
+    most = dial_share(artifact, fresh, best, 0.0)
+    assert most.share[best] < 0.05
+    reached = [dial_share(artifact, fresh, best, share) for share in (0.1, 0.2)]
+    assert [found.share[best] for found in reached] == pytest.approx([0.1, 0.2], abs=0.02)
+    assert [found.cost for found in reached] == [found.share[best] for found in reached]
+    assert all(found.policy.unit == "calls" for found in reached)

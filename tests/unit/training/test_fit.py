@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from tests.synthetic import fitted_pair, fitted_trio, hardness, outcomes, pair, requests, sample, trio
 
-from tiny_dancer import Router, TrainingError, _core, calibrate, evaluate, fit
+from tiny_dancer import Fitted, Router, TrainingError, _core, calibrate, evaluate, fit
+from tiny_dancer.training.backends.linear import Linear
 from tiny_dancer.training.data import assign_groups
-from tiny_dancer.training.fit import steps
+from tiny_dancer.training.fit import digest, steps
+from tiny_dancer.training.fit import fit as fit_with
 from tiny_dancer.training.judge import judge
+from tiny_dancer.training.policy import HeldOut, default_policy, policy_path
 
 
 def mean_quality(table, choice):
@@ -280,3 +283,131 @@ def test_the_bundled_sample_is_what_it_says(tmp_path_factory: pytest.TempPathFac
     assert len(_core.data_file("sample.parquet")) <= 2 * 2**20
     assert any(task.startswith("gsm8k") for task in table.task)
     assert any(task.startswith("mmlu") for task in table.task)
+
+
+LINEAR = ((Linear(),),)
+"""One backend that is fitted in no time."""
+
+
+def held_out_of(fitted: Fitted) -> HeldOut:
+    """What the policy is chosen on, put together from what a fit gives back."""
+    table = fitted.outcomes
+    return HeldOut(fitted.quality, fitted.cost, table.quality, table.cost, table.weight)
+
+
+def test_no_rows_outcome_has_a_say_in_its_own_decision() -> None:
+    """The policy for a fold is the one that the other folds' outcomes make the default."""
+    differ = 0
+    for seed in (1, 2):
+        generator = np.random.default_rng(seed)
+        table = trio(100, 70 + seed)
+        quality = np.where(generator.random((100, 3)) < 0.35, generator.random((100, 3)) < 0.6, table.quality)
+        fitted = fit_with(replace(table, quality=quality.astype(float)), seed=seed, families=LINEAR)
+        assert fitted.chosen == ("linear",)
+        rows = held_out_of(fitted)
+        best = fitted.policy.best_constant
+        path = policy_path(rows, best)
+        for fold in np.unique(fitted.folds):
+            own = fitted.folds == fold
+            policy = default_policy(path, rows.rows(~own), best)
+            wanted = policy.decide(fitted.quality[own], rows.rows(own).cost)
+            assert fitted.decision[own].tolist() == wanted.tolist()
+        assert fitted.policy == default_policy(path, rows, best)
+        differ += int((fitted.policy.decide(fitted.quality, fitted.cost) != fitted.decision).sum())
+    assert differ > 0, "which is not the same as having chosen it on all rows"
+
+
+def test_twenty_rows_are_the_fewest_anything_is_learned_from() -> None:
+    texts, hard = requests(20, 77)
+    quality = np.stack([~hard, hard], axis=1).astype(float)
+    for rows in (19, 20):
+        said: list[str] = []
+        fit_with(outcomes(texts[:rows], quality[:rows]), families=LINEAR, progress=said.append)
+        assert bool(said) is (rows == 20)
+    grouped: list[str] = []
+    fit_with(outcomes(texts, quality, group=np.arange(20) // 2), families=LINEAR, progress=grouped.append)
+    assert grouped == [], "rows of a group count once"
+
+
+def test_progress_is_reported_as_often_as_announced() -> None:
+    said: list[str] = []
+    fitted = fit_with(pair(60, 11), families=LINEAR, progress=said.append)
+    assert fitted.chosen == ("linear",)
+    assert len(said) == steps(LINEAR) == 6
+    assert said[-1] == "linear, all rows"
+    assert steps(((Linear(), Linear("other")), (Linear("third"),))) == 18
+
+
+def test_the_header_says_what_was_trained_on_what() -> None:
+    table = replace(pair(60, 11), group=np.arange(60) // 2)
+    families = ((Linear(), Linear("linear_loose", ridge=0.02)),)
+    fitted = fit_with(table, seed=5, families=families, version="1.2.3", created="then")
+    header = _core.read_header(fitted.artifact)
+    assert (header["version"], header["created"]) == ("1.2.3", "then")
+    training = header["training"]
+    assert (training["rows"], training["groups"], training["seed"]) == (60, 30, 5)
+    assert training["backends"] == list(fitted.chosen) != []
+    assert training["explained"] == pytest.approx(fitted.explained, abs=1e-6)
+    assert set(fitted.explained) == {"linear", "linear_loose"}
+    assert training["data_digest"] == digest(table) != digest(pair(60, 12))
+    assert digest(table) == digest(replace(table, sample_id=table.sample_id[::-1]))
+    changed = table.quality.copy()
+    changed[7, 1] = 1 - changed[7, 1]
+    assert digest(replace(table, quality=changed)) != digest(table)
+    assert digest(replace(table, models=("other", "strong"))) != digest(table)
+    path = policy_path(held_out_of(fitted), fitted.policy.best_constant)
+    assert header["policy_path"] == [policy.level for policy in path]
+
+
+def test_confidence_is_how_often_the_next_best_model_was_no_better() -> None:
+    """Expectations say nothing here, so the confidence is the plain share of requests: .7 in weight."""
+    texts, _ = requests(10, 78)
+    won = np.arange(10) < 7
+    table = outcomes(texts, np.stack([np.where(won, 0.9, 0.0), np.where(won, 0.1, 0.5)], axis=1))
+    assert Router(fit(table).artifact).route("x y z").confidence == pytest.approx(0.7)
+    light = replace(table, weight=np.where(won, 1.0, 1 / 3))
+    assert Router(fit(light).artifact).route("x y z").confidence == pytest.approx(7 / 8)
+    holed = replace(table, quality=np.where((np.arange(10) < 2)[:, None] & [False, True], np.nan, table.quality))
+    assert Router(fit(holed).artifact).route("x y z").confidence == pytest.approx(5 / 8)
+    even = replace(table, quality=np.full((10, 2), 0.4))
+    assert Router(fit(even).artifact).route("x y z").confidence == 1, "as good is no better"
+    apart = replace(table, quality=np.where(won[:, None] == [True, False], 0.5, np.nan))
+    assert Router(fit(apart).artifact).route("x y z").confidence == 0.5, "nothing is known"
+
+
+def test_confidence_rises_with_the_margin_and_comes_true() -> None:
+    fitted = fitted_pair()
+    fresh = pair(800, 96)
+    assert fresh.features is not None
+    batch = Router(fitted.artifact).route_features(fresh.features)
+    rows = np.arange(800)
+    no_worse = fresh.quality[rows, batch.choice] >= fresh.quality[rows, 1 - batch.choice]
+    margin = batch.scores[rows, batch.choice] - batch.scores[rows, 1 - batch.choice]
+    order = np.argsort(margin)
+    assert (np.diff(batch.confidence[order]) >= -1e-6).all()
+    assert batch.confidence.mean() == pytest.approx(no_worse.mean(), abs=0.05)
+    sure = batch.confidence >= np.quantile(batch.confidence, 0.7)
+    assert batch.confidence[sure].mean() == pytest.approx(no_worse[sure].mean(), abs=0.06)
+
+
+def test_where_the_best_has_no_price_nothing_is_said_to_be_cheaper() -> None:
+    table = trio(100, 79)
+    assert table.cost is not None
+    cost = table.cost.copy()
+    best = int(table.quality.mean(0).argmax())
+    cost[:, best] = np.nan
+    fitted = fit_with(replace(table, cost=cost), families=LINEAR)
+    assert fitted.chosen
+    assert fitted.policy.kind == "constant"
+    assert fitted.policy.best_constant == best
+    assert (fitted.decision == best).all()
+    path = _core.read_header(fitted.artifact)["policy_path"]
+    assert (path[0], path[-1]) == (0.0, pytest.approx(3.0)), "the path to certify counts calls"
+
+
+def test_all_models_nobody_observed_are_named() -> None:
+    texts, _ = requests(3, 18)
+    with pytest.raises(TrainingError, match="a, c never observed"):
+        fit(outcomes(texts, np.array([[np.nan, 1.0, np.nan]] * 3)))
+    with pytest.raises(TrainingError, match=r"inf in row 2"):
+        fit(outcomes(texts, np.ones((3, 2)), cost=np.array([[1.0, 1], [1, 1], [1, np.inf]])))
