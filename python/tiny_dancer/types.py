@@ -108,8 +108,9 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class PriceTier:
-    """Prices of every token of a request with a long prompt (LiteLLM's ``…_above_200k_tokens``); what is None is as
-    without the tier.
+    """Prices of every token of a request with a long prompt, LiteLLM's ``…_above_200k_tokens``.
+
+    What is None is as without the tier.
 
     Attributes:
         above_tokens: prompt tokens from which on, exclusively.

@@ -1,10 +1,9 @@
 //! Between Python's objects and the engine's.
 
-use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyUnicodeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 use tiny_dancer::{Error, ErrorKind, Request, Words};
 
 /// Raises the exception of `tiny_dancer.errors` that stands for the error's kind.
@@ -41,35 +40,26 @@ pub(crate) fn text(value: &Bound<'_, PyAny>, field: &str) -> PyResult<PyBackedSt
     })
 }
 
-/// Text that a Python object holds: a `str`, or UTF-8 in `bytes` or whatever else lends its memory.
+/// Text that a Python object holds: a `str`, or UTF-8 in `bytes`.
 pub(crate) enum Held {
     Str(PyBackedStr),
     Bytes(PyBackedBytes),
-    Copied(String),
 }
 
 impl Held {
     fn of(value: &Bound<'_, PyAny>, field: &str) -> PyResult<Self> {
-        if value.is_instance_of::<PyString>() {
+        if !value.is_instance_of::<PyBytes>() {
             return text(value, field).map(Self::Str);
         }
-        let no_text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-            Ok(_) => Ok(()),
+        let bytes: PyBackedBytes = value.extract()?;
+        match std::str::from_utf8(&bytes) {
+            Ok(_) => Ok(Self::Bytes(bytes)),
             Err(error) => {
                 let found = format!("no UTF-8 from byte {}", error.valid_up_to());
                 let remedy = "give text encoded as UTF-8";
                 Err(to_exception(value.py(), Error::new(ErrorKind::RequestInvalid, field, found, remedy)))
             }
-        };
-        if value.is_instance_of::<PyBytes>() {
-            let bytes: PyBackedBytes = value.extract()?;
-            no_text(&bytes)?;
-            return Ok(Self::Bytes(bytes));
         }
-        let Ok(buffer) = PyBuffer::<u8>::get(value) else { return text(value, field).map(Self::Str) };
-        let bytes = buffer.to_vec(value.py())?;
-        no_text(&bytes)?;
-        Ok(Self::Copied(String::from_utf8(bytes).unwrap_or_default()))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -77,7 +67,6 @@ impl Held {
             Self::Str(text) => text,
             // It was checked when it was taken.
             Self::Bytes(bytes) => std::str::from_utf8(bytes).unwrap_or_default(),
-            Self::Copied(text) => text,
         }
     }
 }

@@ -36,9 +36,9 @@ DecisionTuple: TypeAlias = tuple[
     str,
     str | None,
 ]
-Json: TypeAlias = str | bytes | memoryview
+Json: TypeAlias = str | bytes
 """JSON text: as it is, or in UTF-8."""
-Said: TypeAlias = str | bytes | memoryview
+Said: TypeAlias = str | bytes
 """What is routed: a text as ``str``, or chat messages as JSON in bytes."""
 BatchBytes: TypeAlias = dict[str, bytes]
 LabelBytes: TypeAlias = tuple[bytes, bytes, bytes]

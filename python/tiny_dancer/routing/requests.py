@@ -83,7 +83,7 @@ def as_batch(requests: Sequence[Request]) -> list[_core.Said]:
     return given
 
 
-def conversation(request: _core.Said, tools: str | None) -> tuple[str, Hashable]:
+def conversation(request: _core.Said, tools: _core.Json | None) -> tuple[str, Hashable]:
     """(what the user said last, all around it) of a request as the engine takes it.
 
     Raises:
@@ -91,9 +91,8 @@ def conversation(request: _core.Said, tools: str | None) -> tuple[str, Hashable]
     """
     if isinstance(request, str):
         return request, tools
-    messages = bytes(request)
-    said, start, end, _ = _core.conversation_outline(messages)
-    return said, (tools, messages[:start], messages[end:])
+    said, start, end, _ = _core.conversation_outline(request)
+    return said, (tools, request[:start], request[end:])
 
 
 def featurise(

@@ -199,7 +199,7 @@ class ResilientRouter:
         system: _core.Json | None = None,
         response_format: _core.Json | None = None,
     ) -> Decision:
-        """:meth:`route` of a request as the engine takes it, see :meth:`tiny_dancer.Router.decide`; not recorded."""
+        """:meth:`route` of a request as the engine takes it (:meth:`tiny_dancer.Router.decide`); not recorded."""
         start = perf_counter_ns()
         serving = self._reloading.current  # once: the whole decision is of this version
         router = serving.value.router

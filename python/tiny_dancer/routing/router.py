@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
@@ -20,7 +19,7 @@ from tiny_dancer.routing.requests import as_batch, as_engine, listed_requests, t
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -262,7 +261,7 @@ class Router:
     def outlook(
         self, tokens: int | None, at_most: int, options: _core.Options | None
     ) -> tuple[tuple[str, ...], Mapping[str, float | None] | None]:
-        """What the constraints leave while the learned policy cannot be asked: (models, USD of every model or None).
+        """What the constraints leave while the learned policy cannot be asked: (models, USD of each, or None).
 
         Args:
             tokens: of the prompt; None where nobody can count them.
