@@ -146,8 +146,8 @@ def model_changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> st
     return json.dumps(changes)
 
 
-def engine_prices(info: ModelInfo) -> str:
-    """The prices in ``info`` as JSON, as the engine takes them.
+def engine_prices(info: ModelInfo) -> _core.Prices:
+    """The prices in ``info``, as the engine accounts by them.
 
     Raises:
         OptionError: one that is no finite number.
@@ -155,7 +155,7 @@ def engine_prices(info: ModelInfo) -> str:
     prices = _renamed(info, {key: word for key, word in _FIELDS.items() if word.startswith("price_")}, "prices")
     if info.tiers:
         prices["price_tiers"] = _tiers(info.tiers, "prices.tiers")
-    return json.dumps(prices)
+    return _core.Prices(json.dumps(prices))
 
 
 def _renamed(given: ModelInfo | PriceTier, fields: Mapping[str, str], where: str) -> dict[str, Any]:

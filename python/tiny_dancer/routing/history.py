@@ -47,7 +47,7 @@ class StorageRecorder:
         Raises:
             StorageError: the database cannot take it.
         """
-        text = conversation(as_engine(request), None)[0]
+        text = conversation(as_engine(request), None).said
         record = RoutingRecord(
             decision_id=decision.id,
             kind="request",

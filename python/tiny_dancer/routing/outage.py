@@ -100,8 +100,8 @@ class ModelTable:
 
         Expected cost and latency are the engine's, but without what is expected of the answer's length. Where the
         tokens are not known, a limit on them counts every character as one: a limit on cost is kept rather than
-        used up; a context window is not judged. ``min_quality`` removes nothing: without the learned policy nothing
-        is expected of quality.
+        used up; a context window is not judged. ``min_quality`` removes nothing: without the learned policy
+        nothing is expected of quality.
 
         Raises:
             OptionError: an unknown model, a number outside its range, or one that needs a price or latency nobody

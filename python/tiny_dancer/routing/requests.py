@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tiny_dancer import _core
 from tiny_dancer.errors import RequestError
@@ -83,16 +83,30 @@ def as_batch(requests: Sequence[Request]) -> list[_core.Said]:
     return given
 
 
-def conversation(request: _core.Said, tools: _core.Json | None) -> tuple[str, Hashable]:
-    """(what the user said last, all around it) of a request as the engine takes it.
+class Conversation(NamedTuple):
+    """What a request turns on.
+
+    Attributes:
+        said: by the user, last.
+        context: all around it.
+        begun: the request up to the end of the user's first turn.
+    """
+
+    said: str
+    context: Hashable
+    begun: _core.Said
+
+
+def conversation(request: _core.Said, tools: _core.Json | None) -> Conversation:
+    """What a request, as the engine takes it, turns on.
 
     Raises:
         RequestError: it cannot be read.
     """
     if isinstance(request, str):
-        return request, tools
-    said, start, end, _ = _core.conversation_outline(request)
-    return said, (tools, request[:start], request[end:])
+        return Conversation(request, tools, request)
+    said, start, end, begun = _core.conversation_outline(request)
+    return Conversation(said, (tools, request[:start], request[end:]), request[:begun])
 
 
 def featurise(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tiny_dancer.registry import Loaded, Source
     from tiny_dancer.resilience import BreakerStatus, RecordingStatus
     from tiny_dancer.routing.arguments import Asked
-    from tiny_dancer.routing.requests import Request
+    from tiny_dancer.routing.requests import Conversation, Request
     from tiny_dancer.types import ModelInfo
 
 _NOT_COVERED = "decided by a fallback level"
@@ -198,22 +198,26 @@ class ResilientRouter:
         *,
         system: _core.Json | None = None,
         response_format: _core.Json | None = None,
+        outline: Conversation | None = None,
     ) -> Decision:
-        """:meth:`route` of a request as the engine takes it (:meth:`tiny_dancer.Router.decide`); not recorded."""
+        """:meth:`route` of a request as the engine takes it (:meth:`tiny_dancer.Router.decide`); not recorded.
+
+        ``outline`` is :func:`~tiny_dancer.routing.requests.conversation` of the request, where the caller has it.
+        """
         start = perf_counter_ns()
         serving = self._reloading.current  # once: the whole decision is of this version
         router = serving.value.router
         result = answer(
             self._breaker,
             lambda: router.decide(request, tools, options, system=system, response_format=response_format),
-            lambda: self._fallbacks(serving, request, tools, options),
+            lambda: self._fallbacks(serving, request, tools, options, outline),
             self._bugs,
         )
         decision = result.value
         if result.level is Level.LEARNED:
             if decision.routed_by in ("learned", "default"):
-                said, context = conversation(request, tools)
-                self._cache.put(said, context, decision, decision.confidence)
+                turns_on = outline or conversation(request, tools)
+                self._cache.put(turns_on.said, turns_on.context, decision, decision.confidence)
         else:
             elapsed = (perf_counter_ns() - start) / 1000
             decision = replace(decision, level=int(result.level), level_reason=result.reason, elapsed_us=elapsed)
@@ -262,10 +266,11 @@ class ResilientRouter:
         request: _core.Said,
         tools: _core.Json | None,
         options: _core.Options | None,
+        outline: Conversation | None,
     ) -> list[Fallback[Decision]]:
         models, router = serving.value.models, serving.value.router
         asked = options or _core.Options()
-        said, context = conversation(request, tools)
+        said, context, _ = outline or conversation(request, tools)
         query = Query(request, tools, said, self._bugs)
         left = models.left(router, query, options)
         decide = partial(_decision, models=models, version=serving.version)

@@ -371,7 +371,7 @@ def test_paths_and_policies_read_from_headers() -> None:
 
 def test_a_policy_in_usd_asks_for_costs() -> None:
     policy = Policy("cost_weight", 2, 1.0, "usd", (True, True, True))
-    with pytest.raises(ValueError, match="needs costs"):
+    with pytest.raises(OptionError, match="costs where the policy weighs them"):
         policy.decide(np.ones((1, 3)), None)
 
 

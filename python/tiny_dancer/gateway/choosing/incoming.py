@@ -7,6 +7,7 @@ once, as its last value, here and upstream alike: nothing can be smuggled past r
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ from tiny_dancer.gateway.upstream.dialect import Call, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from tiny_dancer import _core
 
 OPTION_HEADERS: Final[dict[bytes, str]] = {
     b"x-td-max-cost": "max_cost",
@@ -79,25 +82,43 @@ class Incoming(Call):
     fallbacks: tuple[str, ...]
     options: Options
 
-    def messages(self) -> list[dict[str, Any]]:
-        """What is routed on, as chat messages.
+    def words(self) -> _core.Said:
+        """What is routed on: a text, or messages as the client's bytes. The engine reads them, in any dialect.
 
         Raises:
-            GatewayError: 400, a field of another shape.
+            GatewayError: 400, a prompt of another shape.
         """
-        return _MESSAGES[self.endpoint](self.fields)
+        if self.endpoint == "completions":
+            return _prompt(self.fields["prompt"])
+        return bytes(self.fields[_REQUIRED[self.endpoint]])
 
-    def tools(self) -> str | None:
-        """The tools offered, as JSON text."""
-        raw = self.fields.get("tools")
-        return None if raw is None else str(memoryview(raw), "utf-8")
+    def system(self) -> bytes | None:
+        """Standing instructions beside the messages."""
+        return self._json(_INSTRUCTIONS.get(self.endpoint))
+
+    def tools(self) -> bytes | None:
+        """The tools offered."""
+        return self._json("tools")
+
+    def response_format(self) -> bytes | None:
+        """The form the answer has to have."""
+        return self._json(_FORMATS.get(self.endpoint))
+
+    def field(self, name: str) -> str:
+        """The client's word for a field that the engine names."""
+        words = {"messages": _REQUIRED[self.endpoint], "system": _INSTRUCTIONS.get(self.endpoint, "system")}
+        first = re.split(r"[\[.]", name, maxsplit=1)[0]
+        return words.get(first, first) + name[len(first) :]
+
+    def _json(self, field: str | None) -> bytes | None:
+        raw = None if field is None else self.fields.get(field)
+        return None if raw is None else bytes(raw)
 
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 _names = msgspec.json.Decoder(Names).decode
 _options = msgspec.json.Decoder(Options | None).decode
-_messages = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _any = msgspec.json.Decoder().decode
 _OPTIONS_BY_FIELD: Final = {field.name: field for field in msgspec.structs.fields(Options)}
 
@@ -107,6 +128,12 @@ _REQUIRED: Final[Mapping[str, str]] = {
     "responses": "input",
     "embeddings": "input",
     "completions": "prompt",
+}
+_INSTRUCTIONS: Final[Mapping[str, str]] = {"messages": "system", "responses": "instructions"}
+_FORMATS: Final[Mapping[str, str]] = {
+    "chat.completions": "response_format",
+    "messages": "output_config",
+    "responses": "text",
 }
 _LONGEST_NAME: Final = 200
 _TRUE: Final = msgspec.Raw(b"true")
@@ -267,37 +294,8 @@ def _is_filled_list(raw: msgspec.Raw) -> bool:
     return start.startswith(b"[") and not start[1:].lstrip().startswith(b"]")
 
 
-def _chat_messages(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
-    return _read(_messages, fields["messages"], "messages", "a list of objects with role and content")
-
-
-def _anthropic_messages(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
-    messages = _chat_messages(fields)
-    system = fields.get("system")
-    if system is None:
-        return messages
-    return [{"role": "system", "content": _read(_any, system, "system", "a text or blocks")}, *messages]
-
-
-def _response_items(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
-    given = _read(_any, fields["input"], "input", "a text or a list of items")
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise GatewayError(
-            400, "Invalid 'input': expected a text or a list of items.", param="input", code="invalid_type"
-        )
-    # Calls and their outputs have no role; routing goes by what was said.
-    messages = [item for item in items if "role" in item]
-    instructions = fields.get("instructions")
-    if instructions is not None and instructions != _NULL:
-        text = _read(_text, instructions, "instructions", "a text")
-        messages.insert(0, {"role": "system", "content": text})
-    # The output of a call alone, where the upstream keeps the conversation: no text to go by, but a request.
-    return messages or [{"role": "user", "content": ""}]
-
-
-def _prompt(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
-    given = _read(_any, fields["prompt"], "prompt", "a text, or a list of texts or tokens")
+def _prompt(raw: msgspec.Raw) -> str:
+    given = _read(_any, raw, "prompt", "a text, or a list of texts or tokens")
     if isinstance(given, list):
         given = "\n".join(each for each in given if isinstance(each, str))
     if not isinstance(given, str):
@@ -307,19 +305,4 @@ def _prompt(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
             param="prompt",
             code="invalid_type",
         )
-    return [{"role": "user", "content": given}]
-
-
-def _nothing(fields: Mapping[str, msgspec.Raw]) -> list[dict[str, Any]]:
-    """Embedding models are not exchangeable: there is nothing to decide by."""
-    del fields
-    return []
-
-
-_MESSAGES: Final[Mapping[str, Callable[[Mapping[str, msgspec.Raw]], list[dict[str, Any]]]]] = {
-    "chat.completions": _chat_messages,
-    "messages": _anthropic_messages,
-    "responses": _response_items,
-    "completions": _prompt,
-    "embeddings": _nothing,
-}
+    return given

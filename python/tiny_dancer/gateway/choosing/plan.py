@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
@@ -13,13 +13,17 @@ from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.incoming import Incoming
-from tiny_dancer.gateway.choosing.serving import POLICY_SCALE, RouterTarget, Serving, Variant
+from tiny_dancer.gateway.choosing.serving import RouterTarget, Serving, Variant
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
+from tiny_dancer.routing.arguments import engine_options
+from tiny_dancer.routing.requests import conversation
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tiny_dancer.routing.arguments import Asked as AskedOfRouter
 
 
 class Asked(Struct):
@@ -147,15 +151,29 @@ class Chooser:
             options["min_quality"] = min_quality
         if given.max_latency is not None:
             options["max_latency"] = given.max_latency
-        messages = incoming.messages()
         strongest = serving.strongest
         if strongest is None or strongest.name not in router.models:
             strongest = max((serving.models[name] for name in usable), key=lambda each: each.expected_cost or 0.0)
         try:
-            decision = router.route(messages, tools=incoming.tools(), **options)
+            words, tools, system = incoming.words(), incoming.tools(), incoming.system()
+            outline = conversation(words, tools)
+            key, found = self._conversation(asked, system, outline.begun)
+            if found is not None:
+                options.update(self._caches(asked, found, router.models))
+            decision = router.decide(
+                words,
+                tools,
+                engine_options(cast("AskedOfRouter", options), router.models),
+                system=system,
+                response_format=incoming.response_format(),
+                outline=outline,
+            )
         except RequestError as error:
             if error.field not in ("text", "request"):
-                raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
+                field = incoming.field(error.field)
+                raise GatewayError(
+                    400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
+                ) from error
             # Images, audio or nothing: not for the router to judge, so the default model answers.
             default = _default(asked, variant, strongest)
             return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
@@ -181,59 +199,49 @@ class Chooser:
             decision,
             decision.routed_by,
             decision.reason,
+            key,
+            outline.said,
         )
-        plan.said = _said(messages)
-        plan.model = serving.models[self._in_session(plan, decision, variant, messages)]
+        before = "" if found is None else found.said
+        if self._escalates(plan, decision, before):
+            plan.routed_by, plan.reason = "session", "escalated"
+        else:
+            plan.model = serving.models[decision.model]
         return plan
 
-    def _in_session(
-        self, plan: Plan, decision: Decision, variant: Variant, messages: Sequence[dict[str, Any]]
-    ) -> str:
-        """The decided model, or the one a conversation stays with; notes in the plan what has been changed."""
-        asked = plan.asked
-        serving, options = asked.serving, asked.options
-        settings = serving.config.sessions
+    def _conversation(
+        self, asked: Asked, system: bytes | None, begun: str | bytes
+    ) -> tuple[Hashable | None, sessions.Session | None]:
+        """Key of the conversation, and what is remembered of it; None where nobody will ask."""
+        settings = asked.serving.config.sessions
         if not settings.sticky and not settings.escalate:
-            return decision.model
-        plan.session = sessions.key_of(asked.caller.id, asked.incoming.options.session, messages)
-        found = self._sessions.find(plan.session)
-        if settings.escalate:
-            before = "" if found is None else found.said
-            strongest = plan.baseline.name
-            if (
-                sessions.unhappy(plan.said, before)
-                and strongest in asked.usable
-                and _meets(decision, strongest, options)
-            ):
-                plan.routed_by, plan.reason = "session", "escalated"
-                return strongest
-        if (
-            found is None
-            or not settings.sticky
-            or found.model == decision.model
-            or found.model not in asked.usable
-        ):
-            return decision.model
+            return None, None
+        key = sessions.key_of(asked.caller.id, asked.incoming.options.session, system, begun)
+        return key, self._sessions.find(key)
+
+    def _caches(self, asked: Asked, found: sessions.Session, models: Sequence[str]) -> dict[str, Any]:
+        """What a router is told of a conversation: the model it is with, and what is in whose prompt cache."""
+        settings = asked.serving.config.sessions
         oldest = time.monotonic() - settings.cache_seconds
-        cached, left = found.caches[found.model], found.caches.get(decision.model)
-        if cached.time < oldest or decision.level > 1 or not _meets(decision, found.model, options):
-            return decision.model
-        if left is not None and left.time < oldest:
-            left = None
-        router = variant.router
-        weight = sessions.quality_per_dollar(
-            router.header["policy"],
-            router.models,
-            decision,
-            options.get("threshold"),
-            POLICY_SCALE[asked.policy or variant.settings.policy],
+        if not settings.sticky or found.model not in asked.usable or found.caches[found.model].time < oldest:
+            return {}
+        caches = {
+            model: cached.tokens
+            for model, cached in found.caches.items()
+            if cached.time >= oldest and model in models
+        }
+        return {"current": found.model, "cached_tokens": caches}
+
+    def _escalates(self, plan: Plan, decision: Decision, before: str) -> bool:
+        """Whether the user is unhappy with what was said, and the strongest model may answer."""
+        asked, strongest = plan.asked, plan.baseline.name
+        return (
+            asked.serving.config.sessions.escalate
+            and sessions.unhappy(plan.said, before)
+            and strongest in asked.usable
+            and not decision.level
+            and strongest not in decision.removed
         )
-        stay, leave = serving.models[found.model], serving.models[decision.model]
-        # A comparison with NaN is false: what cannot be priced does not hold a conversation.
-        if sessions.worth_staying(decision, stay, leave, cached, weight, left):
-            plan.routed_by, plan.reason = "session", "prompt_cached"
-            return stay.name
-        return decision.model
 
 
 def following(plan: Plan) -> list[ServedModel]:
@@ -294,19 +302,8 @@ def _named(asked: Asked, name: str, reason: str) -> Plan:
             400, f"'{model.name}' is both asked for and excluded.", param="td.exclude", code="invalid_value"
         )
     routed_by = {"pinned": "override", "named": "client"}.get(reason, "default")
-    said = _said(incoming.messages()) if serving.config.log.prompts else ""
+    said = _said(incoming) if serving.config.log.prompts else ""
     return Plan(model, asked, model, routed_by=routed_by, reason=reason, said=said)
-
-
-def _meets(decision: Decision, name: str, options: Mapping[str, Any]) -> bool:
-    """Whether a model that was not decided on keeps within what the request asks, as far as that can be told."""
-    if "max_latency" in options:
-        return False
-    most, least = options.get("max_cost"), options.get("min_quality")
-    cost = None if decision.costs is None else decision.costs.get(name)
-    if most is not None and (cost is None or cost > most):
-        return False
-    return least is None or decision.scores[name] >= least
 
 
 def _model(serving: Serving, name: str, param: str) -> ServedModel:
@@ -382,12 +379,9 @@ def _default(asked: Asked, variant: Variant, strongest: ServedModel) -> ServedMo
     return strongest if strongest.name in usable else models[usable[0]]
 
 
-def _said(messages: Sequence[dict[str, Any]]) -> str:
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, str):
-                return content
-            if isinstance(content, list):
-                return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return ""
+def _said(incoming: Incoming) -> str:
+    """What the user said last, for the log of a request that is not routed: it may have any shape."""
+    try:
+        return conversation(incoming.words(), None).said
+    except RequestError:
+        return ""

@@ -16,17 +16,16 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
 from tiny_dancer.routing.resilient import ResilientRouter
-from tiny_dancer.types import ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tiny_dancer.gateway.upstream.dialect import Endpoint
+    from tiny_dancer.types import ModelInfo
 
-POLICY_SCALE: Final[Mapping[str, float]] = {"cost": 2.0, "balanced": 1.0, "quality": 0.0}
-"""What a policy multiplies the router's weight of cost by: ``cost`` asks twice the gain for a dollar, ``quality``
-none."""
+POLICIES: Final = ("cost", "balanced", "quality")
+"""Each names the default router with so much weight of cost."""
 
 WATCH_SECONDS: Final = 2.0
 
@@ -83,22 +82,17 @@ class Variant:
         return found
 
     def options(self, policy: str | None, threshold: float | None) -> dict[str, Any]:
-        """Options of :meth:`ResilientRouter.route` that a policy or threshold stands for."""
+        """Options of :meth:`ResilientRouter.route` that a policy or threshold stands for.
+
+        A threshold that a request names is meant as it is; the router's own is scaled by the policy.
+        """
         if threshold is not None:
             return {"threshold": threshold}
-        scale = POLICY_SCALE[policy or self.settings.policy]
-        own = self.settings.threshold
-        if scale == 1.0:
-            return {} if own is None else {"threshold": own}
-        found = self.router.header["policy"]
-        if own is not None or found["kind"] == "threshold":
-            own = found["threshold"] if own is None else own
-            # A threshold may be below 0; ``cost`` must not lower it, nor ``quality`` raise it.
-            return {"threshold": own + (scale - 1.0) * abs(own)}
-        if found["kind"] == "cost_weight":
-            return {"cost_weight": found["cost_weight"] * scale}
-        # A constant policy has learned nothing that pays; without a weight of cost, only quality can be asked for.
-        return {"cost_weight": 0.0} if scale == 0.0 else {}
+        scaled = policy or self.settings.policy
+        options: dict[str, Any] = {} if scaled == "balanced" else {"policy": scaled}
+        if self.settings.threshold is not None:
+            options["threshold"] = self.settings.threshold
+        return options
 
 
 class ServedRouter:
@@ -224,7 +218,7 @@ class Serving:
 
     def _load(self, settings: config.Router, folder: Path) -> ResilientRouter:
         infos: dict[str, str | ModelInfo] = {
-            theirs: _info(ours, self.models[ours].settings) for theirs, ours in settings.models.items()
+            theirs: self.models[ours].info() for theirs, ours in settings.models.items()
         }
         # A model the artifact knows by the name it has here gets the prices it has here.
         load: Any
@@ -239,7 +233,7 @@ class Serving:
         unmapped = [each for each in router.models if each in self.models and each not in settings.models.values()]
         default = self.config.default_model if self.config.default_model in router.models else None
         if unmapped or default is not None:
-            infos.update({each: _info(each, self.models[each].settings) for each in unmapped})
+            infos.update({each: self.models[each].info() for each in unmapped})
             router = load(models=infos, default_model=default)
         return router
 
@@ -259,22 +253,11 @@ class Serving:
         if self.default_router is not None:
             default = self.default_router.name
             names["auto"] = RouterTarget(default)
-            for policy in POLICY_SCALE:
+            for policy in POLICIES:
                 names[f"router-{policy}"] = RouterTarget(default, policy)  # type: ignore[arg-type]
         for name in self.routers:
             names[f"router-{name}"] = RouterTarget(name)
         return names
-
-
-def _info(name: str, settings: config.Model) -> ModelInfo:
-    return ModelInfo(
-        name=name,
-        input_cost_per_token=settings.input_cost_per_token,
-        output_cost_per_token=settings.output_cost_per_token,
-        cost_per_request=settings.cost_per_request,
-        expected_output_tokens=settings.expected_output_tokens,
-        context_window=settings.context_window,
-    )
 
 
 def _kept_server(name: str, settings: config.Upstream, before: Serving | None) -> UpstreamServer | None:

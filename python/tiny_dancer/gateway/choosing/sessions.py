@@ -1,34 +1,25 @@
-"""Conversations: which model has one in its prompt cache, and what leaving it would cost.
+"""Conversations: which model has one in its prompt cache, and how long the prefix is.
 
 Upstreams keep the prompt of a conversation for some minutes and charge a fraction for reading it again. A router
-that sends the next turn elsewhere pays the whole prefix anew. That price belongs in the choice: the policy's value
-of a model is quality − λ · cost, and the cost of a model that has the prefix is lower by
-tokens · (price − price of a cached token). A threshold t on the gain between two models says the same with
-λ = t / (difference of their costs).
-
-How long the prefix is, the upstream said (its tokens of the last prompt and answer); how long this prompt is, the
-engine expects (its word pieces). What can be cached is the shorter of the two: a prompt that was cut, another
-conversation that began alike, thoughts that are not sent again and tokens counted differently never save more than
-reading this prompt was expected to cost.
+that sends the next turn elsewhere pays the whole prefix anew. That price belongs in the choice: the engine weighs
+it (ADR 0011), told what is in whose cache. How long the prefix is, the upstream said: its tokens of the last prompt
+and answer.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
 from tiny_dancer.storage import hash_query
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable
 
     from tiny_dancer.gateway.configuration.settings import Sessions
-    from tiny_dancer.gateway.upstream.deployments import ServedModel
-    from tiny_dancer.types import Decision
 
 
 class Cached(Struct, frozen=True):
@@ -85,91 +76,21 @@ class SessionTable:
         return len(self._sessions)
 
 
-def key_of(caller: str, named: str | None, messages: Sequence[Mapping[str, Any]]) -> Hashable:
+def key_of(caller: str, named: str | None, system: bytes | None, begun: str | bytes) -> Hashable:
     """What tells conversations apart: the name the client gives, or else how the conversation began.
 
     Keys stay in this process, so Python's own hash of a text, salted per process, will do; the texts themselves,
     which may be long, are not kept.
+
+    Args:
+        caller: who asks.
+        named: by the client.
+        system: standing instructions beside the messages.
+        begun: the messages up to the end of the user's first turn.
     """
     if named is not None:
         return caller, "named", hash(named)
-    begun = []
-    for message in messages:
-        begun.append(str(message.get("content")))
-        if message.get("role") == "user":
-            break
-    return caller, hash(tuple(begun))
-
-
-def worth_staying(
-    decision: Decision,
-    stay: ServedModel,
-    leave: ServedModel,
-    cached: Cached,
-    weight: float,
-    left: Cached | None = None,
-) -> bool:
-    """Whether quality − weight · cost of staying is at least that of leaving, cached prefixes counted.
-
-    Args:
-        decision: with expected quality and cost of both.
-        stay: the model that has the conversation in its cache.
-        leave: the model that was decided on.
-        cached: the prefix that ``stay`` has.
-        weight: λ, quality worth one USD.
-        left: the prefix that ``leave`` still has from earlier turns.
-
-    Returns:
-        False where staying saves nothing, the prompt is too long for it, or something has no price.
-    """
-    if decision.costs is None or stay.cached_discount() <= 0:
-        return False
-    staying, leaving = decision.costs.get(stay.name), decision.costs.get(leave.name)
-    if staying is None or leaving is None:
-        return False
-    tokens = _prompt_tokens(stay, staying)
-    window = stay.settings.context_window
-    if window is not None and tokens + stay.settings.expected_output_tokens > window:
-        return False
-    staying -= min(cached.tokens, tokens) * stay.cached_discount()
-    if left is not None and leave.cached_discount() > 0:
-        leaving -= min(left.tokens, _prompt_tokens(leave, leaving)) * leave.cached_discount()
-    return decision.scores[stay.name] - decision.scores[leave.name] >= weight * (staying - leaving)
-
-
-def _prompt_tokens(model: ServedModel, cost: float) -> float:
-    """Tokens the engine took the prompt to have, out of what it expects a model that reads at a price to cost."""
-    settings = model.settings
-    price = settings.input_cost_per_token
-    assert price is not None  # or there were no discount
-    written = settings.expected_output_tokens * (settings.output_cost_per_token or 0.0)
-    return max(cost - written - (settings.cost_per_request or 0.0), 0.0) / price
-
-
-def quality_per_dollar(
-    policy: Mapping[str, Any], models: Sequence[str], decision: Decision, threshold: float | None, scale: float
-) -> float:
-    """λ of a router's policy: quality worth one USD.
-
-    Args:
-        policy: of the artifact's header.
-        models: in the artifact's order.
-        decision: whose expected costs turn a threshold into a weight.
-        threshold: in place of the artifact's.
-        scale: of the policy that was asked for.
-
-    Returns:
-        0 where the policy does not weigh cost; NaN where it cannot be told.
-    """
-    if policy["kind"] == "cost_weight":
-        return float(policy["cost_weight"]) * scale if policy.get("unit", "usd") == "usd" else math.nan
-    if policy["kind"] != "threshold" or decision.costs is None:
-        return math.nan
-    weak, strong = (decision.costs.get(models[policy[side]]) for side in ("weak", "strong"))
-    if weak is None or strong is None or strong <= weak:
-        return math.nan
-    asked = float(policy["threshold"]) * scale if threshold is None else threshold
-    return max(asked, 0.0) / (strong - weak)
+    return caller, hash((system, begun))
 
 
 _COMPLAINT: Final = re.compile(

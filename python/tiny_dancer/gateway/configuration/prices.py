@@ -6,11 +6,13 @@ The map is the operator's own download: none is in this package.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tiny_dancer.errors import ConfigError
+from tiny_dancer.gateway.configuration.settings import PriceTier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,9 +26,12 @@ _PRICES = {
     "input_cost_per_token": ("input_cost_per_token",),
     "output_cost_per_token": ("output_cost_per_token",),
     "cache_read_input_token_cost": ("cache_read_input_token_cost",),
+    "cache_creation_input_token_cost": ("cache_creation_input_token_cost",),
     "cost_per_request": ("input_cost_per_request",),
 }
 _WINDOW = ("max_input_tokens", "max_tokens")
+_PER_TOKEN = [field for field in _PRICES if field.endswith(("_per_token", "_token_cost"))]
+_TIER = re.compile(rf"({'|'.join(_PER_TOKEN)})_above_(\d+)k_tokens")
 
 
 def fill(config: GatewayConfig, path: Path) -> GatewayConfig:
@@ -87,13 +92,26 @@ def _entry(raw: msgspec.Raw, key: str, path: Path) -> dict[str, Any]:
 
 
 def _filled(model: Model, entry: Mapping[str, Any]) -> Model:
-    found: dict[str, float | int] = {}
+    found: dict[str, Any] = {}
     for field, words in _PRICES.items():
         if getattr(model, field) is None and (price := _number(entry, words)) is not None:
             found[field] = price
     if model.context_window is None and (window := _number(entry, _WINDOW)) and window >= 1:
         found["context_window"] = int(window)
+    # Tiers belong to the prices beside them: the map's are no tiers of the configuration's own.
+    own = (model.tiers, model.input_cost_per_token, model.output_cost_per_token)
+    if own == ([], None, None) and (tiers := _tiers(entry)):
+        found["tiers"] = tiers
     return msgspec.structs.replace(model, **found)
+
+
+def _tiers(entry: Mapping[str, Any]) -> list[PriceTier]:
+    """Prices for long prompts, which the map writes as ``input_cost_per_token_above_200k_tokens``."""
+    tiers: dict[int, dict[str, Any]] = {}
+    for word in entry:
+        if (match := _TIER.fullmatch(word)) and (price := _number(entry, (word,))) is not None:
+            tiers.setdefault(1000 * int(match[2]), {})[match[1]] = price
+    return [PriceTier(above_tokens=above, **prices) for above, prices in sorted(tiers.items())]
 
 
 def _number(entry: Mapping[str, Any], words: tuple[str, ...]) -> float | None:

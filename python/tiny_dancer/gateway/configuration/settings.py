@@ -99,6 +99,24 @@ class Deployment(_Section, frozen=True, kw_only=True):
     tokens_per_minute: Count | None = None
 
 
+class PriceTier(_Section, frozen=True, kw_only=True):
+    """Prices of every token of a request with a long prompt; what is left out is as without the tier.
+
+    Attributes:
+        above_tokens: prompt tokens from which on, exclusively.
+        input_cost_per_token: USD per prompt token.
+        output_cost_per_token: USD per output token.
+        cache_read_input_token_cost: USD per prompt token the upstream had cached.
+        cache_creation_input_token_cost: USD per prompt token written into its cache.
+    """
+
+    above_tokens: Count
+    input_cost_per_token: NotNegative | None = None
+    output_cost_per_token: NotNegative | None = None
+    cache_read_input_token_cost: NotNegative | None = None
+    cache_creation_input_token_cost: NotNegative | None = None
+
+
 class Model(_Section, frozen=True, kw_only=True):
     """A model clients can name, and routers choose.
 
@@ -107,6 +125,8 @@ class Model(_Section, frozen=True, kw_only=True):
         input_cost_per_token: USD per prompt token; None takes it from ``prices``.
         output_cost_per_token: USD per output token.
         cache_read_input_token_cost: USD per prompt token the upstream had cached; None: as any prompt token.
+        cache_creation_input_token_cost: USD per prompt token written into its cache; None: as any prompt token.
+        tiers: other prices for long prompts.
         cost_per_request: USD per request.
         expected_output_tokens: of a usual answer; prices what routing expects.
         context_window: prompt plus output tokens it accepts.
@@ -119,6 +139,8 @@ class Model(_Section, frozen=True, kw_only=True):
     input_cost_per_token: NotNegative | None = None
     output_cost_per_token: NotNegative | None = None
     cache_read_input_token_cost: NotNegative | None = None
+    cache_creation_input_token_cost: NotNegative | None = None
+    tiers: list[PriceTier] = field(default_factory=list)
     cost_per_request: NotNegative | None = None
     expected_output_tokens: Positive = 256.0
     context_window: Count | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tiny_dancer.gateway.access.limits import Gate, TokenBucket
 from tiny_dancer.gateway.status import DeploymentStatus
@@ -13,6 +13,8 @@ from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
 from tiny_dancer.gateway.upstream.kinds import KINDS
 from tiny_dancer.resilience import CircuitBreaker
+from tiny_dancer.routing.arguments import engine_prices
+from tiny_dancer.types import ModelInfo, PriceTier
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -179,24 +181,27 @@ class ServedModel:
         self.settings = settings
         self.deployments = deployments
         self.endpoints = frozenset(endpoint for each in deployments for endpoint in each.routes)
-        self._input = settings.input_cost_per_token
-        self._output = settings.output_cost_per_token
-        self._request = settings.cost_per_request
-        cached = settings.cache_read_input_token_cost
-        self._cached = self._input if cached is None else cached
-        prices = (self._input, self._output, self._request)
-        self._priced = any(price is not None for price in prices)
-        self.expected_cost = self._cost(1000, int(settings.expected_output_tokens), 0)
+        self._prices = engine_prices(self.info())
+        self.expected_cost = self._prices.cost(1000, settings.expected_output_tokens)
 
     def cost(self, usage: Usage) -> float | None:
         """USD of an answer; None without prices."""
-        return self._cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        return self._prices.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
 
-    def cached_discount(self) -> float:
-        """USD saved per prompt token that is in the upstream's cache."""
-        if self._input is None or self._cached is None:
-            return 0.0
-        return max(self._input - self._cached, 0.0)
+    def info(self) -> ModelInfo:
+        """What a router is told of it."""
+        settings = self.settings
+        return ModelInfo(
+            name=self.name,
+            input_cost_per_token=settings.input_cost_per_token,
+            output_cost_per_token=settings.output_cost_per_token,
+            cost_per_request=settings.cost_per_request,
+            expected_output_tokens=settings.expected_output_tokens,
+            context_window=settings.context_window,
+            cache_read_input_token_cost=settings.cache_read_input_token_cost,
+            cache_creation_input_token_cost=settings.cache_creation_input_token_cost,
+            tiers=tuple(PriceTier(**structs.asdict(tier)) for tier in settings.tiers),
+        )
 
     def serves(self, endpoint: Endpoint, role: str) -> bool:
         """Whether routing may choose it for this."""
@@ -217,14 +222,3 @@ class ServedModel:
             if (token := deployment.admit()) is not None:
                 return deployment, token
         return None
-
-    def _cost(self, input_tokens: int, output_tokens: int, cached_tokens: int) -> float | None:
-        if not self._priced:
-            return None
-        cached = min(cached_tokens, input_tokens)
-        return (
-            (input_tokens - cached) * (self._input or 0.0)
-            + cached * (self._cached or 0.0)
-            + output_tokens * (self._output or 0.0)
-            + (self._request or 0.0)
-        )
