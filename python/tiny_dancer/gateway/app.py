@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer._core import __version__
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import endpoints
 from tiny_dancer.gateway.access import Access
@@ -82,7 +83,9 @@ class Gateway:
         self.tracer: Tracer | None = None
         if config.telemetry.otlp_endpoint is not None:
             telemetry = config.telemetry
-            self.tracer = Tracer(config.telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample)
+            self.tracer = Tracer(
+                config.telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample, version=__version__
+            )
         self.accounting = Accounting(self.storage, (self.metrics.observe, self._log.write))
         self._shared = SharedLimits(limits_path(config, folder)) if config.workers > 1 else None
         self.access = Access(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tiny_dancer._version import __version__
+from tiny_dancer._core import __version__
 from tiny_dancer.errors import MissingExtraError, TinyDancerError
 from tiny_dancer.gateway.config_check import load_gateway
 from tiny_dancer.gateway.derived import keys_required
