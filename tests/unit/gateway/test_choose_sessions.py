@@ -84,9 +84,7 @@ def test_a_policy_weighs_staying_as_it_weighs_leaving(
     router = {"artifact": str(ARTIFACTS / "five.safetensors"), "policy": "quality"}
     serving = opened(models=models, routers={"default": router})
     seen: list[float] = []
-    monkeypatch.setattr(
-        "tiny_dancer.gateway.sessions.worth_staying", lambda *given: seen.append(given[4]) or False
-    )
+    monkeypatch.setattr("tiny_dancer.gateway.sessions.worth_staying", lambda *given: seen.append(given[4]))
     turns(serving, {"exclude": ["anchor", "brisk", "doubtful", "exact"]}, {"exclude": ["calm"]}, model=asked)
     by = Chooser(SessionTable(Sessions()))
     for excluded in (["calm", "exact"], ["anchor"], []):
@@ -100,9 +98,7 @@ def test_a_policy_weighs_staying_as_it_weighs_leaving(
 def test_a_prefix_at_the_model_that_was_left_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     serving = opened()
     seen: list[Any] = []
-    monkeypatch.setattr(
-        "tiny_dancer.gateway.sessions.worth_staying", lambda *given: seen.append(given[5]) or False
-    )
+    monkeypatch.setattr("tiny_dancer.gateway.sessions.worth_staying", lambda *given: seen.append(given[5]))
     turns(serving, {"threshold": -1.0}, {"threshold": 1.0}, {"threshold": -1.0})
     assert seen[0] is None
     assert seen[1].tokens == 3000
