@@ -34,6 +34,8 @@ check: set-up ## format, lint, types, layers, licences
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_licences.py
+	if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check licenses bans sources; \
+	    else echo "cargo-deny is not installed: crates were checked by tools/check_licences.py alone"; fi
 
 format: set-up ## rewrite sources as `check` wants them
 	cargo fmt
