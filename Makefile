@@ -2,8 +2,9 @@
 # Everything is installed into .venv, and again only where what it was made from has changed.
 
 PYTHON ?= python3
-BIN := .venv/bin
-EXTENSION := python/tiny_dancer/_core/_native.abi3.so
+BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
+EXTENSION := python/tiny_dancer/_core/_native$(if $(filter Windows_NT,$(OS)),.pyd,.abi3.so)
+TESTS ?= tests
 ENGINE_SOURCES := $(shell find crates/tiny-dancer/src crates/tiny-dancer-py/src -name '*.rs') \
     Cargo.toml Cargo.lock crates/tiny-dancer/Cargo.toml crates/tiny-dancer-py/Cargo.toml
 BENCHMARKS := $(sort $(wildcard benchmarks/*/bench_*.py))
@@ -22,9 +23,9 @@ help: ## list the targets
 demo: set-up ## train on the bundled sample, report, certify, route
 	$(BIN)/tiny-dancer demo
 
-test: set-up ## every test; the last line printed is pytest's summary
+test: set-up ## every test, or make test TESTS=tests/unit; the last line printed is pytest's summary
 	cargo test --quiet --locked --package tiny-dancer
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs $(TESTS)
 
 check: set-up ## format, lint, types, layers, licences
 	cargo fmt --check
