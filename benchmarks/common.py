@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,25 @@ import numpy as np
 
 from tiny_dancer import Outcomes, __version__
 
+ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 SHARED = Path(os.environ.get("TINY_DANCER_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 PAIR = ("mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview")
+
+
+# What figures stand beside, or rest on; those that are installed are named with their versions.
+PEERS = (
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "jax",
+    "sqlite-vec",
+    "apsw",
+    "httptools",
+    "pyreqwest",
+    "uvicorn",
+    "uvloop",
+)
 
 
 def machine() -> dict[str, Any]:
@@ -30,16 +51,54 @@ def machine() -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "numpy": np.__version__,
         "tiny_dancer": __version__,
         "load_at_start": round(os.getloadavg()[0], 2),
     }
 
 
-def write(name: str, figures: dict[str, Any], note: str) -> None:
-    """Writes ``results/<name>.json`` and prints it."""
+def versions() -> dict[str, str]:
+    """Of the peers that are installed here."""
+    installed = {each.name.lower(): each.version for each in metadata.distributions()}
+    return {name: installed[name] for name in PEERS if name in installed}
+
+
+def origin() -> dict[str, str]:
+    """When, of which commit and by which command figures are being measured."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+    script = Path(sys.argv[0]).resolve()
+    command = [
+        "python",
+        str(script.relative_to(ROOT)) if script.is_relative_to(ROOT) else script.name,
+        *sys.argv[1:],
+    ]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git("rev-parse", "--short=10", "HEAD") + (" with changes" if changed else ""),
+        "command": shlex.join(command),
+    }
+
+
+def write(name: str, figures: dict[str, Any], note: str, peers: dict[str, str] | None = None) -> None:
+    """Writes ``results/<name>.json`` and prints it.
+
+    Args:
+        name: of the file.
+        figures: what was measured, with intervals where they are means of repetitions.
+        note: what it is, and the targets.
+        peers: versions of what is compared and is not installed in this environment.
+    """
     RESULTS.mkdir(exist_ok=True)
-    content = {"note": note, "machine": machine(), **figures}
+    content = {
+        "note": note,
+        "origin": origin(),
+        "machine": machine(),
+        "versions": versions() | (peers or {}),
+        **figures,
+    }
     text = json.dumps(content, indent=2, sort_keys=False) + "\n"
     (RESULTS / f"{name}.json").write_text(text)
     print(text, end="")

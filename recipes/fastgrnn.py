@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -22,12 +23,15 @@ from tiny_dancer.training.fastgrnn.ranker import fit_ranker
 from tiny_dancer.training.fastgrnn.report import training_table
 from tiny_dancer.training.fastgrnn.run import Settings, fit_classifier
 
+if TYPE_CHECKING:
+    from tiny_dancer.training.fastgrnn.export import Held
+
 # -----------------------------------------------------------------------------
 # what to train on, and how large
 what = sys.argv[1] if len(sys.argv) > 1 else "digits"
 out = Path(f"{what}.safetensors")
 seed = 0
-forms = ("sparse", "int4", "int8")  # every form is judged, the last one written
+forms: tuple[Held, ...] = ("sparse", "int4", "int8")  # every form is judged, the last one written
 sparsity = 0.9
 # -----------------------------------------------------------------------------
 
@@ -35,7 +39,7 @@ if what == "digits":
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    examples = Examples(tuple(map(str, digits.target)), None, np.float32(digits.images / 16), "digits")
+    examples = Examples(tuple(map(str, digits.target)), None, (digits.images / 16).astype(np.float32), "digits")
     validation = None  # a fifth of each digit is held out
     settings = Settings(hidden=64, teacher_hidden=64, forms=forms, sparsity=sparsity, seed=seed)
 elif what == "clinc150":

@@ -269,7 +269,7 @@ def _item(said: Said, status: str, text: str | None = None) -> dict[str, Any]:
             "arguments": arguments if status == "completed" else "",
             "status": status,
         }
-    part = {"type": "output_text", "text": text, "annotations": []}
+    part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": []}
     return {
         "type": "message",
         "id": f"msg_{said.number}",
@@ -299,7 +299,7 @@ def response_events(said: Said) -> Iterator[bytes]:
         last = event("response.function_call_arguments.done", **place, name=said.how.tool[0], arguments=arguments)
     else:
         place["content_index"] = 0
-        part = {"type": "output_text", "text": "", "annotations": []}
+        part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": []}
         first += event("response.content_part.added", **place, part=part)
         for index, piece in enumerate(said.how.pieces):
             delta = event("response.output_text.delta", **place, delta=piece, logprobs=[])

@@ -130,7 +130,9 @@ class _Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        self.target, self.headers, self.body = b"", [], []
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body: list[bytes] = []
 
     def on_url(self, url: bytes) -> None:
         self.target += url

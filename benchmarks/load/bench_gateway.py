@@ -232,6 +232,7 @@ def main() -> None:
         figures,
         "Gateway on core 0; upstream, wrk and our client on core 1. Floor: uvicorn and pyreqwest alone. "
         "Workers share both cores with the load, so their ratio is by CPU of the busiest process.",
+        peers=servers.litellm_version(given.peer_folder) if litellm else {},
     )
 
 

@@ -129,6 +129,13 @@ def gateway(target: Server, folder: Path, *, workers: int = 1, cores: str = "0")
     return Server([Path(sys.executable).with_name("tiny-dancer"), "gateway", "--config", file], port, cores)
 
 
+def litellm_version(place: Path) -> dict[str, str]:
+    """Of the peer in its environment; nothing where it is not there."""
+    asked = [place / "bin" / "python", "-c", "from importlib.metadata import version; print(version('litellm'))"]
+    found = subprocess.run(asked, check=False, capture_output=True, text=True) if asked[0].exists() else None
+    return {"litellm": found.stdout.strip()} if found and found.returncode == 0 else {}
+
+
 def litellm(target: Server, folder: Path, place: Path) -> Server | None:
     """The peer, from an environment of its own, made if it is not there; None where that is impossible."""
     executable = place / "bin" / "litellm"

@@ -93,10 +93,10 @@ class Matrix:
         return dtype, found
 
     @staticmethod
-    def _int4(weights: Weights, name: str, rows: int, columns: int) -> list[list[int]]:
+    def _int4(weights: Weights, name: str, rows: int, columns: int) -> list[list[float]]:
         width = (columns + 1) // 2
         weights.get(name, "U8", rows, width)
-        found = []
+        found: list[list[float]] = []
         for packed in weights.rows(name, "U8", width):
             numbers = [four - 16 if four > 7 else four for byte in packed for four in (byte & 15, byte >> 4)]
             if -8 in numbers or any(numbers[columns:]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer._version import __version__
+from tiny_dancer._core import __version__
 from tiny_dancer.errors import (
     AccessError,
     ArtifactChecksumError,

@@ -42,7 +42,7 @@ def statements(source: str) -> list[str]:
     }
     formatted = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     texts = [
-        "".join(part.value if isinstance(part, ast.Constant) else "x" for part in node.values)
+        "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
         if isinstance(node, ast.JoinedStr)
         else node.value
         for node in ast.walk(tree)

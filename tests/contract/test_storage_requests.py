@@ -257,7 +257,7 @@ def test_bad_options_are_refused(storage: Storage) -> None:
         with pytest.raises(OptionError):
             call()
     storage.close()
-    for call in (
+    for each in (
         lambda: storage.record_requests([FULL]),
         storage.request_history,
         storage.api_keys,
@@ -265,7 +265,7 @@ def test_bad_options_are_refused(storage: Storage) -> None:
         lambda: storage.request_summary(by="day"),
     ):
         with pytest.raises(StorageError, match="closed"):
-            call()
+            each()
 
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4)

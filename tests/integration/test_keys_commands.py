@@ -33,7 +33,7 @@ def test_a_key_is_made_used_listed_and_revoked(tmp_path: Path) -> None:
         access = Access(storage, required=True)
         access.refresh()
         caller = access.admit(secret)
-        assert caller.models == {"small"}
+        assert caller.models == frozenset({"small"})
         spent = RequestRecord(
             id="1", time=time.time(), endpoint="embeddings", key=caller.id, asked="small", status=200, cost=1.25
         )

@@ -171,6 +171,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("CHAR_BASE", tiny_dancer::features::CHAR_BASE)?;
     module.add("FEATURE_SPEC", tiny_dancer::features::SPEC)?;
     module.add("FORMAT", tiny_dancer::artifact::FORMAT)?;
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("LONGEST_TEXT", tiny_dancer::LONGEST)?;
     module.add("REASONS", tiny_dancer::Reason::ALL.map(tiny_dancer::Reason::as_str).to_vec())?;
     module.add("ROUTED_BY", tiny_dancer::RoutedBy::ALL.map(tiny_dancer::RoutedBy::as_str).to_vec())?;

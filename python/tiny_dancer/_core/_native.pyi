@@ -16,6 +16,7 @@ CHAR_BASE: int
 CONFORMAL_MOST_KNOTS: int
 FEATURE_SPEC: str
 FORMAT: str
+__version__: str
 LONGEST_TEXT: int
 REASONS: list[str]
 ROUTED_BY: list[str]

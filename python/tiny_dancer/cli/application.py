@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiny_dancer import _version
+from tiny_dancer._core import __version__
 from tiny_dancer.cli import (
     bench,
     calibrate,
@@ -136,7 +136,7 @@ models.command("gc", help=models_gc.HELP)(models_gc.collect)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"tiny-dancer {_version.__version__}")
+        typer.echo(f"tiny-dancer {__version__}")
         raise typer.Exit
 
 

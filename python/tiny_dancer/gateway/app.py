@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer._core import __version__
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import endpoints
 from tiny_dancer.gateway.access.admission import Access
@@ -74,7 +75,7 @@ class Gateway:
         self._log = RequestLog(config.log.requests, folder=folder, on_loss=metrics.count_lost_lines)
         telemetry, tracer = config.telemetry, None
         if telemetry.otlp_endpoint is not None:
-            tracer = Tracer(telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample)
+            tracer = Tracer(telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample, version=__version__)
         accounting = Accounting(storage, (metrics.observe, self._log.write))
         self._shared = SharedLimits(limits_path(config, folder)) if config.workers > 1 else None
         self.services = Services(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tiny_dancer._version import __version__
+from tiny_dancer._core import __version__
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.types import Decision, Guarantee, RequestRecord
 

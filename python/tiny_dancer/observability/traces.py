@@ -9,7 +9,6 @@ from __future__ import annotations
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from tiny_dancer._version import __version__
 from tiny_dancer.errors import MissingExtraError, OptionError
 from tiny_dancer.observability.conventions import OPERATIONS, PROVIDERS, STATUSES, UNKNOWN_ERROR, error_type
 
@@ -30,13 +29,16 @@ class Tracer:
     ``OTEL_BSP_*`` for the batches.
     """
 
-    def __init__(self, endpoint: str, service_name: str = "tiny-dancer", sample: float = 1.0) -> None:
+    def __init__(
+        self, endpoint: str, service_name: str = "tiny-dancer", sample: float = 1.0, *, version: str = ""
+    ) -> None:
         """Starts the thread.
 
         Args:
             endpoint: OTLP over HTTP, ``http://localhost:4318/v1/traces``.
             service_name: as which service.
             sample: share of requests traced that no caller decided about, in [0, 1]; a client's decision is kept.
+            version: of the program that is traced.
 
         Raises:
             MissingExtraError: OpenTelemetry is not installed.
@@ -55,13 +57,13 @@ class Tracer:
             ) from missing
         if not 0 <= sample <= 1:
             raise OptionError("sample", sample, "give a share in [0, 1]")
-        resource = Resource.create({"service.name": service_name, "service.version": __version__})
+        resource = Resource.create({"service.name": service_name, "service.version": version})
         self._provider = TracerProvider(
             resource=resource, sampler=ParentBased(TraceIdRatioBased(sample)), shutdown_on_exit=False
         )
         self._exporter = OTLPSpanExporter(endpoint)
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
-        self._tracer = self._provider.get_tracer("tiny_dancer", __version__)
+        self._tracer = self._provider.get_tracer("tiny_dancer", version)
         self._propagator = TraceContextTextMapPropagator()
 
     def start(self, endpoint: str, traceparent: str | None, tracestate: str | None) -> RequestTrace:

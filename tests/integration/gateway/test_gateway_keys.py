@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.integration.gateway.serving import Serving
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hi there, how are you?"}]
-PATHS = {
+PATHS: dict[str, dict[str, Any]] = {
     "/chat/completions": {"messages": MESSAGES},
     "/completions": {"prompt": "Hi"},
     "/responses": {"input": "Hi"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -151,7 +151,8 @@ def test_p_values_of_each_class_are_superuniform() -> None:
 
 
 def test_p_values_hold_for_a_candidate_of_a_new_question_where_candidates_depend_on_each_other() -> None:
-    by_question, by_candidate = [], []
+    by_question: list[Any] = []
+    by_candidate: list[Any] = []
     for seed in range(1500):
         generator = np.random.default_rng(seed)
         # All candidates of a question share a level; long questions have high ones.

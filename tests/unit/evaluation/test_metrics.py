@@ -31,7 +31,7 @@ def routellm(score: np.ndarray, weak: np.ndarray, strong: np.ndarray) -> tuple[f
         picked = score >= threshold if i < 10 else score > threshold
         shares.append(picked.mean())
         quality.append(np.where(picked, strong, weak).mean())
-    shares, quality = np.array(shares)[::-1], np.array(quality)[::-1]
+    shares, quality = np.array(shares)[::-1], np.array(quality)[::-1]  # type: ignore[assignment]
     low, high = weak.mean(), strong.mean()
     area = np.trapezoid(quality, shares)
     found = [np.interp(low + level * (high - low), quality, shares) for level in (0.5, 0.8)]

@@ -202,7 +202,12 @@ def test_lost_lines_are_counted() -> None:
 def test_snapshots_while_others_observe() -> None:
     metrics = Metrics(NAMES)
     batch = [record(status=status, model=model, cost=1.0) for status in (200, 429, 500) for model in MODELS]
-    threads = [Thread(target=lambda: [metrics.observe(batch) for _ in range(200)]) for _ in range(3)]
+
+    def observe() -> None:
+        for _ in range(200):
+            metrics.observe(batch)
+
+    threads = [Thread(target=observe) for _ in range(3)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):

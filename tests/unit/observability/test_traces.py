@@ -34,7 +34,7 @@ def collector() -> Iterator[Collector]:
 
 
 def test_a_request_and_its_calls_hang_together(collector: Collector) -> None:
-    tracer = Tracer(collector.endpoint, "gateway-of-test")
+    tracer = Tracer(collector.endpoint, "gateway-of-test", version="1.2.3")
     trace = tracer.start("chat.completions", f"00-{TRACE}-{PARENT}-01", "vendor=x")
     first = trace.attempt("small", "here", "openai")
     first.end(503)
@@ -115,6 +115,7 @@ def test_a_request_and_its_calls_hang_together(collector: Collector) -> None:
         one.key: one.value.string_value for one in collector.requests[0].resource_spans[0].resource.attributes
     }
     assert resource["service.name"] == "gateway-of-test"
+    assert resource["service.version"] == "1.2.3"
 
 
 @pytest.mark.parametrize(("status", "error", "failed"), [(500, "", True), (200, "cut", True), (404, "no", False)])

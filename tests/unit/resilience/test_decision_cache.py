@@ -57,7 +57,7 @@ def test_the_floor_is_a_cosine_and_the_nearest_wins() -> None:
     cache.put("8", None, "near", 1.0)
     found = cache.find("12", None, anything)
     assert found is not None
-    assert (found.value, found.similarity) == ("near", pytest.approx(np.cos(np.radians(4))))
+    assert found.value == "near" and found.similarity == pytest.approx(np.cos(np.radians(4)))
     assert cache.find("27", None, anything) is None  # cos 19° = .946
     found = cache.find("12", None, lambda value: value != "near")
     assert found is not None
@@ -126,7 +126,7 @@ def test_embeddings_are_compared_as_they_are() -> None:
     found = cache.find(near.tobytes(), None, anything)
     assert found is not None
     cosine = near @ vectors[1] / np.linalg.norm(near) / np.linalg.norm(vectors[1])
-    assert (found.value, found.similarity) == ("1", pytest.approx(cosine, abs=1e-5))
+    assert found.value == "1" and found.similarity == pytest.approx(cosine, abs=1e-5)
     assert cache.find((vectors[0] + vectors[1]).tobytes(), None, anything) is None
 
 

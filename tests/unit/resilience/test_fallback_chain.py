@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from tiny_dancer import NoFeasibleModelError, RequestError
 from tiny_dancer.resilience import Bugs, Category, CircuitBreaker, Fallback, Level, Proposal, State, answer
 
 
-def fails(error: BaseException) -> object:
+def fails(error: BaseException) -> NoReturn:
     raise error
 
 
@@ -81,7 +83,7 @@ def test_an_interrupt_passes_and_frees_its_probe() -> None:
 
 
 def test_the_last_levels_failure_is_not_swallowed() -> None:
-    levels = [Fallback(Level.DEFAULT, lambda: fails(ValueError("even this")))]
+    levels: list[Fallback[str]] = [Fallback(Level.DEFAULT, lambda: fails(ValueError("even this")))]
     with pytest.raises(ValueError, match="even this"):
         answer(CircuitBreaker(), lambda: fails(RuntimeError()), lambda: levels, Bugs())
     with pytest.raises(LookupError):

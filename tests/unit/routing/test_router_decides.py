@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +86,7 @@ def test_decisions_cannot_be_changed(router: Router) -> None:
 def test_every_way_of_asking_gives_the_same_decision(artifact: object) -> None:
     router = Router(artifact().artifact)  # type: ignore[operator]
     one_by_one = [content(router.route(text)) for text in TEXTS]
-    ways = {
+    ways: dict[str, Any] = {
         "list": router.route_batch(TEXTS),
         "tuple": router.route_batch(tuple(TEXTS)),
         "generator": router.route_batch(text for text in TEXTS),
@@ -212,7 +213,7 @@ def test_chat_messages_of_every_shape() -> None:
         {"type": "text", "text": "What is in the picture?"},
         {"type": "image_url", "image_url": {"url": "data:,"}},
     ]
-    conversation = [
+    conversation: list[Any] = [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": parts},
         {"role": "assistant", "content": None, "tool_calls": []},

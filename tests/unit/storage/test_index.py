@@ -16,7 +16,7 @@ def unit(query: np.ndarray) -> np.ndarray:
 
 def slowly(rows: list[np.ndarray], query: np.ndarray) -> list[float]:
     wide = [row.astype(np.float64) for row in rows]
-    return [1 - row @ query.astype(np.float64) / np.linalg.norm(row) for row in wide]
+    return [float(1 - row @ query.astype(np.float64) / np.linalg.norm(row)) for row in wide]
 
 
 @settings(max_examples=100, deadline=None)
@@ -24,7 +24,8 @@ def slowly(rows: list[np.ndarray], query: np.ndarray) -> list[float]:
 def test_any_sequence_of_changes_leaves_the_nearest_findable(data: st.DataObject) -> None:
     dimension = data.draw(st.sampled_from([1, 2, 5, 33]))
     generator = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    index, rows = Index(dimension), []
+    index = Index(dimension)
+    rows: list[np.ndarray] = []
     for _ in range(data.draw(st.integers(1, 12))):
         change = data.draw(st.sampled_from(["add", "update", "remove"])) if rows else "add"
         if change == "add":

@@ -151,8 +151,8 @@ def test_texts_step_through_the_engines_tokens() -> None:
     assert np.array_equal(rows, _core.token_rows()[tokens[:6]] * np.float32(data.TOKEN_SCALE))
     first, second = data.compacted(found, data.inputs(Examples((), ("the cat", ""), None), 8))
     assert len(first.table) == len({*found.values.ravel(), *tokens}), "rows that occur, once each"
-    rows = np.arange(3)
-    assert np.array_equal(first.dense(rows), found.dense(rows))
-    assert np.array_equal(second.dense(rows[:1])[0, 0], found.dense(rows[:1])[0, 4])
+    three = np.arange(3)
+    assert np.array_equal(first.dense(three), found.dense(three))
+    assert np.array_equal(second.dense(three[:1])[0, 0], found.dense(three[:1])[0, 4])
     assert data.most_steps(Examples((), texts[:2], None)) == 8
     assert data.most_steps(Examples((), texts[2:], None)) == 64

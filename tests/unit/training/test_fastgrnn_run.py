@@ -13,7 +13,7 @@ import pytest
 
 from tiny_dancer import DataError, OptionError, TrainingError, _core
 from tiny_dancer.routing import Classifier
-from tiny_dancer.training.fastgrnn import cell, export, prune, quantise, run
+from tiny_dancer.training.fastgrnn import cell, data, export, prune, quantise
 from tiny_dancer.training.fastgrnn.checkpoint import Checkpoints
 from tiny_dancer.training.fastgrnn.data import Examples
 from tiny_dancer.training.fastgrnn.judge import judge
@@ -97,7 +97,7 @@ def test_every_form_learns_what_the_mean_cannot_tell(tmp_path) -> None:
 @pytest.mark.parametrize("form", export.FORMS)
 def test_the_engine_says_what_the_reference_says(form, rank, activation) -> None:
     fresh = order_matters(50, seed=1)
-    inputs = run.data.inputs(fresh, None)
+    inputs = data.inputs(fresh, None)
     model = cell.new_model(2, 12, 2, seed=4, rank=rank)
     scales = quantise.calibrate(model, inputs.values, inputs.length, activation)
     exported = export.export_cell(model, activation, form, scales)
@@ -176,7 +176,9 @@ def test_a_killed_run_goes_on_and_ends_in_the_bytes_of_one_that_nothing_stopped(
 def test_checkpoints_of_another_run_or_damaged_ones_are_not_used(tmp_path) -> None:
     state = {"a": np.ones(3, np.float32)}
     Checkpoints(tmp_path / "c", "one").save("phase", {"epoch": 4}, state)
-    facts, found = Checkpoints(tmp_path / "c", "one").load("phase", state)
+    loaded = Checkpoints(tmp_path / "c", "one").load("phase", state)
+    assert loaded is not None
+    facts, found = loaded
     assert facts["epoch"] == 4
     assert np.array_equal(found["a"], state["a"])
     assert Checkpoints(tmp_path / "c", "two").load("phase", state) is None

@@ -9,6 +9,7 @@ import pytest
 from tests.synthetic import fitted_pair, fitted_trio, requests
 
 from tiny_dancer import Router, _core
+from tiny_dancer.errors import OptionError
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.policy import (
     HeldOut,

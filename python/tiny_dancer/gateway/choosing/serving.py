@@ -254,7 +254,7 @@ class Serving:
             default = self.default_router.name
             names["auto"] = RouterTarget(default)
             for policy in POLICIES:
-                names[f"router-{policy}"] = RouterTarget(default, policy)  # type: ignore[arg-type]
+                names[f"router-{policy}"] = RouterTarget(default, policy)
         for name in self.routers:
             names[f"router-{name}"] = RouterTarget(name)
         return names

@@ -2,8 +2,8 @@
 
 Upstreams keep the prompt of a conversation for some minutes and charge a fraction for reading it again. A router
 that sends the next turn elsewhere pays the whole prefix anew. That price belongs in the choice: the engine weighs
-it (ADR 0011), told what is in whose cache. How long the prefix is, the upstream said: its tokens of the last prompt
-and answer.
+it (ADR 0011), told what is in whose cache. How long the prefix is, the upstream said: the tokens of its last
+prompt and answer.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiny_dancer._version import __version__
+from tiny_dancer._core import __version__
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.status import GatewayStatus
 from tiny_dancer.observability.families import FAMILIES, Family

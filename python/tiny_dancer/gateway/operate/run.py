@@ -13,12 +13,13 @@ import logging
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from tiny_dancer._version import __version__
-from tiny_dancer.errors import MissingExtraError, TinyDancerError
+from tiny_dancer._core import __version__
+from tiny_dancer.errors import MissingExtraError, OptionError, TinyDancerError
 from tiny_dancer.gateway.configuration.address import parse_address
 from tiny_dancer.gateway.configuration.check import load_gateway
 from tiny_dancer.gateway.configuration.settings import keys_required
@@ -54,7 +55,10 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None) -> N
     Raises:
         ConfigError: a port is taken, an address is not this machine's, or the configuration cannot be served.
         MissingExtraError: the ``gateway`` extra is not installed.
+        OptionError: this is Windows.
     """
+    if sys.platform == "win32":
+        raise OptionError("gateway", sys.platform, "run it on Linux or macOS; on Windows, in WSL or a container")
     try:
         import httptools  # noqa: F401
         import uvicorn  # noqa: F401

@@ -35,7 +35,8 @@ class Checkpoints:
         if self.folder is None or not (path := self.folder / f"{phase}.npz").is_file():
             return None
         try:
-            with np.load(path) as file:
+            # Opened here: numpy leaves a torn file open.
+            with path.open("rb") as opened, np.load(opened) as file:
                 facts = json.loads(str(file["facts"]))
                 leaves = [file[f"leaf_{index}"] for index in range(len(file.files) - 1)]
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile):

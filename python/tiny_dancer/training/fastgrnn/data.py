@@ -126,7 +126,8 @@ def _read_arrays(path: Path, require_label: bool) -> Examples:
     if not path.is_file():
         raise DataError("table", path, "no such file: check the path")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a torn file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x", "y") if name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError("table", f"{path.name}: {error}", "write it with numpy.savez, without objects") from error

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.observability.records import MODELS, NAMES, parse, record, total
 
-from tiny_dancer._version import __version__
+from tiny_dancer._core import __version__
 from tiny_dancer.gateway.operate import health
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 from tiny_dancer.gateway.status import DeploymentStatus, GatewayStatus

@@ -284,13 +284,13 @@ def test_whatever_happens_nothing_is_held_afterwards(steps: list[tuple[list[str]
                     for each in tasks:
                         each.cancel()
                     await asyncio.wait(tasks)
-                for each in hanging:
-                    each.cancel()
+                for wait in hanging:
+                    wait.cancel()
                 if all(each.done() for each in tasks):
                     break
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for each in world.upstreams.values():
-                each.hanging.clear()
+            for upstream in world.upstreams.values():
+                upstream.hanging.clear()
             for task in tasks:
                 if not task.cancelled():
                     assert task.exception() is None or isinstance(task.exception(), GatewayError)

@@ -242,7 +242,7 @@ def test_a_cancel_reaches_the_server(client: Client, phase: str, call: str) -> N
     async def use(_: RawServer, caller: Caller) -> None:
         task = asyncio.ensure_future(getattr(caller, call)())
         await reached.wait()
-        for _ in range(3):  # the client takes in what was sent
+        for _turn in range(3):  # the client takes in what was sent
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -180,7 +180,8 @@ def test_a_request_on_a_stale_connection_is_sent_once_more(http1: Client, kept: 
         assert (await caller.whole())[2] == b"ok"
         assert bodies == [b"stale", b"fresh"]
 
-    all_here, bodies = asyncio.Event(), []
+    all_here = asyncio.Event()
+    bodies: list[bytes] = []
     http1.try_with(script, use)
 
 

@@ -1,0 +1,281 @@
+"""Put the figures of benchmarks/results into README.md, between its markers; medians, unless a row says otherwise.
+
+    python tools/readme_figures.py            write them
+    python tools/readme_figures.py --check    exit 1 where README.md says something else
+
+After a benchmark has been run: this, and both are committed together. No figure of these parts is written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+@cache
+def result(name: str) -> Any:
+    """The figures of one benchmark."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def three(value: float) -> str:
+    """A score in [0, 1]: ``.592``."""
+    return f"{value:.3f}".removeprefix("0")
+
+
+def signed(found: list[float]) -> str:
+    """A difference with its interval: ``+.023 [.011, .036]``."""
+    estimate, low, high = (three(abs(value)) if value >= 0 else f"−{three(abs(value))}" for value in found)
+    return f"{'+' if found[0] >= 0 else ''}{estimate} [{low}, {high}]"
+
+
+def rounded(value: float) -> str:
+    """Three digits at most, one of them after the point: ``4.4``, ``107``; 11,194 is ``11,200``."""
+    if value >= 1000:
+        digits = 10 ** (len(str(int(value))) - 3)
+        return f"{round(value / digits) * digits:,}"
+    return f"{value:.0f}" if value >= 20 else f"{value:.1f}"
+
+
+def per_cent(value: float) -> str:
+    """A share: ``6.0 %``, ``0``."""
+    return "0" if value == 0 else f"{value * 100:.1f} %"
+
+
+def table() -> str:
+    """The table of "What is measured"."""
+    rows = [("what", "measured", "target"), ("-", "-", "-"), *speed(), *quality(), *candidates(), *kept()]
+    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows)
+
+
+def speed() -> list[tuple[str, str, str]]:
+    """Decisions, loading and training."""
+    decisions, runs = result("decisions"), result("training")["mmlu"]
+    default, every, load = (
+        decisions["default artifact"],
+        decisions["artifact with all backends"],
+        decisions["load_ms"],
+    )
+    short, long = decisions["tokens"]
+    return [
+        (
+            f"{short}-token prompt → decision object, from Python",
+            f"{rounded(default['route_30_tokens_ratio'])} × numpy's `(100, 384) @ (384,)` "
+            f"({rounded(default['route_30_tokens_us'])} µs); "
+            f"{rounded(every['route_30_tokens_ratio'])} × with all backends",
+            "≤ 10 ×",
+        ),
+        (
+            f"the same at {long} tokens",
+            f"{rounded(default['route_200_tokens_ratio'])} ×; "
+            f"{rounded(every['route_200_tokens_ratio'])} × with all backends",
+            "≤ 40 ×",
+        ),
+        (
+            "`route_batch`, two cores",
+            f"{rounded(default['batch_per_second'])} prompts/s; "
+            f"{rounded(every['batch_per_second'])} with all backends",
+            "≥ 100,000",
+        ),
+        (
+            "artifact load with self-checks / encoder, once a process",
+            f"{rounded(load['artifact and self-checks'])} ms / {rounded(load['encoder, once a process'])} ms",
+            "≤ 20 ms",
+        ),
+        ("default artifact", f"{default['bytes'] / 1000:.0f} kB", "≤ 512 KiB"),
+        (
+            "training on " + " / ".join(f"{each['rows']:,}" for each in runs) + " rows",
+            " / ".join(f"{each['seconds']:.0f} s, {each['peak_mib']} MiB" for each in runs),
+            "≤ 30 s / 3 min, 2 GiB",
+        ),
+    ]
+
+
+def quality() -> list[tuple[str, str, str]]:
+    """APGR, certificates and flips."""
+    rows, targets = [], {"mmlu": ("≥ .57", "≥ .59"), "gsm8k": ("≥ .65", "≥ .67")}
+    for name, (few_target, folds_target) in targets.items():
+        few, folds = result("apgr")[name]["few labels"], result("apgr")[name]["5-fold"]["mean of folds"]
+        estimate, low, high = map(three, few["router"])
+        others = f"(length {three(few['length'][0])}, TF-IDF ridge {three(few['tfidf'][0])})"
+        label = f"{name.upper()}, {few['labels']:,} labels" + (", APGR" if name == "mmlu" else "")
+        rows.append((label, f"{estimate} [{low}, {high}] {others}", few_target))
+        others = f"(length {three(folds['length'])}, TF-IDF ridge {three(folds['tfidf'])})"
+        rows.append((f"{name.upper()}, 5-fold", f"{three(folds['router'])} {others}", folds_target))
+    mmlu, gsm8k = result("guarantee")["mmlu"], result("guarantee")["gsm8k"]
+    used = "calibrate (betting at delta / 8)"
+
+    def broken(found: Any, method: str) -> float:
+        return float(found[method]["violations on test half"] / found["splits"])
+
+    flips = {name: result("flips")[name] for name in ("mmlu", "gsm8k")}
+    assert all(not found[who][how] for found in flips.values() for who in found for how in ("case", "whitespace"))
+    return [
+        *rows,
+        (
+            f"certificates broken on a test half, δ = {three(mmlu['delta']).rstrip('0')}, {mmlu['splits']} splits",
+            f"{per_cent(broken(mmlu, used))} (MMLU), {per_cent(broken(gsm8k, used))} (GSM8K); "
+            f"naive threshold {broken(mmlu, 'naive') * 100:.0f} %, {broken(gsm8k, 'naive') * 100:.0f} %",
+            "≤ 10 %",
+        ),
+        (
+            f"strong calls under them, MMLU, ε = {three(mmlu['epsilon']).rstrip('0')}",
+            f"{mmlu[used]['mean share of strong calls'] * 100:.0f} % "
+            f"(Hoeffding {mmlu['hoeffding']['mean share of strong calls'] * 100:.0f} %)",
+            "below Hoeffding",
+        ),
+        (
+            "decisions flipped by case or white space / by typos",
+            f"0 / {per_cent(flips['mmlu']['router']['typos'])} MMLU, "
+            f"{per_cent(flips['gsm8k']['router']['typos'])} GSM8K "
+            f"(TF-IDF 0 / {per_cent(flips['mmlu']['tfidf']['typos'])}, "
+            f"{per_cent(flips['gsm8k']['tfidf']['typos'])})",
+            "half of TF-IDF's",
+        ),
+    ]
+
+
+def candidates() -> list[tuple[str, str, str]]:
+    """The candidate router and classifiers."""
+    hundred, thousand = result("candidates_speed")["100 candidates"], result("candidates_speed")["1000 candidates"]
+    ranked = result("candidates")
+    mean, honest = ranked["mean over the six ways"], ranked["calibration on other conversations"]
+    recall = {name: three(found["recall@5"]) for name, found in mean.items()}
+    first, ten = (honest[f"mean confidence and share relevant, {which}"] for which in ("first", "first 10"))
+    cell, clinc = result("fastgrnn")["an input"], result("fastgrnn_training")["clinc150"]
+    int8 = next(each for each in clinc["phases"] if each["name"] == "int8")
+    embedding, full = hundred["fastgrnn f32, embedding only"], hundred["fastgrnn f32"]
+    step, text = "768 → 16, one step", "30 × 256 → 32"
+    return [
+        (
+            "100 candidates × 384 → top 5, from Python: embeddings, FastGRNN, conformal",
+            f"{rounded(embedding['p50_over_yardstick'])} × the same yardstick "
+            f"({rounded(embedding['p50_us'])} µs); "
+            f"{rounded(full['p50_over_yardstick'])} × with a question's text and metadata as well; "
+            f"{rounded(hundred['default']['p50_over_yardstick'])} × by the combination without training",
+            "≤ 5 ×",
+        ),
+        (
+            "1,000 candidates, every feature, FastGRNN",
+            f"{rounded(thousand['fastgrnn f32']['p50_over_yardstick'])} × numpy's `(1000, 384) @ (384,)`",
+            "≤ 4 ×",
+        ),
+        (
+            "LoCoMo recall@5, trained on two conversations, tested on two, mean of the six ways",
+            f"{recall['linear']} (words {recall['words']}, cosine {recall['cosine']}, untrained combination "
+            f"{recall['default combination']}, {recall['default combination without recency']} without times)",
+            "≥ .55",
+        ),
+        (
+            "its confidence on those: first candidate, mean / really relevant",
+            f"{three(first[0])} / {three(first[1])}; ten first: {three(ten[0])} / {three(ten[1])}",
+            "",
+        ),
+        (
+            "FastGRNN 768 → 16, one step / 30 × 256 → 32, from Python",
+            f"{rounded(cell[f'f32: {step}']['us'])} µs / {rounded(cell[f'f32: {text}']['us'])} µs; "
+            f"int8 {rounded(cell[f'int8: {step}']['us'])} / {rounded(cell[f'int8: {text}']['us'])}",
+            "≤ 2 / 25 µs",
+        ),
+        (
+            f"clinc150, FastGRNN int8, {int8['bytes'] / 1000:.0f} kB; minus bag of embeddings",
+            f"{three(int8['accuracy'])}; {signed(clinc['fastgrnn_minus_bag'])}",
+            "",
+        ),
+    ]
+
+
+def kept() -> list[tuple[str, str, str]]:
+    """Storage."""
+    storage = result("storage")
+    sizes = [storage[f"{rows:,} x 384, k = 10"] for rows in (1_000, 10_000, 100_000)]
+    record = storage["record_routing"]
+    took = record["queue_us"]["p50"] + record["make_record_us"]["p50"]
+    return [
+        (
+            "exact k-nearest, 1k / 10k / 100k × 384, SQLite mirrored in memory",
+            " / ".join(rounded(each["mirror"]["median_us"]) for each in sizes)
+            + " µs (sqlite-vec "
+            + " / ".join(rounded(each["sqlite-vec"]["median_us"]) for each in sizes)
+            + ")",
+            "≤ 60 / 500 / 8,000 µs",
+        ),
+        (
+            "routing records, durable",
+            f"{record['durable_per_s'] / 1000:.0f},000/s; "
+            f"{took:.0f} µs to make and queue one with five candidates",
+            "≥ 20,000/s, ≤ 10 µs",
+        ),
+    ]
+
+
+def gateway() -> str:
+    """What a request costs in the gateway."""
+    load = result("gateway_load")
+    ours, floor, peer, latency = load["gateway"], load["floor"], load["peer"]["litellm"], load["latency"]
+    return (
+        f"On one core of a shared two-core machine a routed request costs "
+        f"{rounded(ours['cpu_us_per_request'])} µs of processor time,\n"
+        "decision, accounting, metrics and log included "
+        f"({rounded(ours['requests_per_second'])} requests/s); a bare pass-through without any\nof that, on "
+        f"uvicorn and pyreqwest, {rounded(floor['cpu_us_per_request'])} µs; "
+        f"LiteLLM {rounded(peer['cpu_us_per_request'])} µs, "
+        f"in the same run. Latency added is\n{latency['added_p50_ms_sequential']:.1f} ms in the median, "
+        f"{latency['added_p99_ms_at_half_load']:.0f} ms at the 99th percentile under half load; memory "
+        f"{load['memory']['with_1000_open_streams_mb']:.0f} MB with 1,000 streams\nopen "
+        "([figures](benchmarks/results/gateway_load.json), `python benchmarks/load/bench_gateway.py`)."
+    )
+
+
+def paired() -> str:
+    """How the router stands against TF-IDF."""
+    few = {name: signed(result("apgr")[name]["few labels"]["router minus tfidf"]) for name in ("mmlu", "gsm8k")}
+    pooled = {
+        name: signed(result("apgr")[name]["5-fold"]["pooled router minus tfidf"]) for name in ("mmlu", "gsm8k")
+    }
+    return (
+        f"Paired differences in APGR against TF-IDF, with few labels: {few['mmlu']} on MMLU, "
+        f"{few['gsm8k']} on GSM8K;\n"
+        f"in one pooled 5-fold run: {pooled['mmlu']} and {pooled['gsm8k']}."
+    )
+
+
+PARTS = {"gateway": gateway, "table": table, "paired": paired}
+
+
+def rendered(text: str) -> str:
+    """README.md with the parts between its markers written anew.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    for name, part in PARTS.items():
+        marked = re.compile(rf"(<!-- figures: {name} -->\n).*?(\n<!-- end of figures -->)", re.DOTALL)
+        if not marked.search(text):
+            raise ValueError(f"README.md has no part <!-- figures: {name} --> ... <!-- end of figures -->")
+        text = marked.sub(lambda found, part=part: found[1] + part() + found[2], text, count=1)  # type: ignore[misc]
+    return text
+
+
+def main() -> int:
+    """Writes or checks; 1 where README.md says something else."""
+    before = README.read_text(encoding="utf-8")
+    after = rendered(before)
+    if "--check" in sys.argv[1:]:
+        if before != after:
+            print("README.md differs from benchmarks/results; run tools/readme_figures.py", file=sys.stderr)
+        return int(before != after)
+    README.write_text(after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
