@@ -30,6 +30,7 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
     "float | None": _OR_NULL,
     "tuple[str, ...]": _TEXTS,
     "Mapping[str, float]": {"type": "object", "additionalProperties": _OR_NULL},
+    "Mapping[str, str]": {"type": "object", "additionalProperties": {"type": "string"}},
     "Mapping[str, float] | None": {"type": ["object", "null"], "additionalProperties": _OR_NULL},
     "Mapping[str, float | None] | None": {"type": ["object", "null"], "additionalProperties": _OR_NULL},
     "Guarantee | None": {"anyOf": [{"$ref": "#/components/schemas/Guarantee"}, {"type": "null"}]},

@@ -7,7 +7,6 @@ import os
 from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -32,7 +31,6 @@ _ROUTED_BY = np.array(_core.ROUTED_BY)
 # By the number that a batch has for it; the last says that there is none.
 _NOTES = np.array([*_core.UNCOVERED, ""])
 _REMOVALS = np.array([*_core.REMOVALS, ""])
-_NOTHING_REMOVED: Mapping[str, str] = MappingProxyType({})
 
 
 class _Ids:
@@ -178,7 +176,7 @@ class Router:
             latencies,
             tokens,
             output,
-            _NOTHING_REMOVED if removed is None else removed,
+            {} if removed is None else removed,
         )
 
     async def aroute(self, request: Request, **options: Any) -> Decision:

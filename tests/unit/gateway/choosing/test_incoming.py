@@ -44,7 +44,7 @@ def refused(
     content: bytes, headers: Mapping[bytes, bytes] | None = None, endpoint: Any = "chat.completions"
 ) -> Any:
     with pytest.raises(GatewayError) as caught:
-        parse(endpoint, content, headers or {}).messages()
+        parse(endpoint, content, headers or {}).words()
     error = caught.value
     assert error.status == 400
     assert error.type == "invalid_request_error"
@@ -55,14 +55,15 @@ def refused(
 def read(content: bytes, endpoint: Any, headers: Mapping[bytes, bytes]) -> None:
     try:
         incoming = parse(endpoint, content, headers)
-        messages = incoming.messages()
-        incoming.tools()
+        words = incoming.words()
+        read = [words, incoming.tools(), incoming.system(), incoming.response_format()]
     except GatewayError as error:
         assert error.status == 400
         assert error.code
         json.loads(error.openai())
     else:
-        assert all(isinstance(each, dict) for each in messages)
+        for each in read:
+            assert each is None or isinstance(each, str) or json.loads(each) is not Ellipsis
 
 
 HEADERS = st.dictionaries(st.sampled_from(sorted(OPTION_HEADERS)), st.binary(max_size=20), max_size=4)
@@ -118,7 +119,9 @@ def test_a_field_given_twice_counts_once_as_its_last_value() -> None:
     incoming = parse("chat.completions", content, {})
     assert incoming.asked == "large"
     assert bytes(memoryview(incoming.fields["model"])) == b'"large"'
-    assert incoming.messages() == MESSAGES
+    words = incoming.words()
+    assert isinstance(words, bytes)
+    assert json.loads(words) == MESSAGES
     assert len(incoming.fields) == 2
 
 
@@ -168,7 +171,6 @@ def test_what_is_no_json_object_is_refused(content: bytes) -> None:
         ("chat.completions", {"messages": "Hi"}, "messages"),
         ("chat.completions", {"messages": {}}, "messages"),
         ("chat.completions", {"messages": []}, "messages"),
-        ("chat.completions", {"messages": ["Hi"]}, "messages"),
         ("chat.completions", {"stream": "yes"}, "stream"),
         ("chat.completions", {"stream": 1}, "stream"),
         ("chat.completions", {"td": 5}, "td"),
@@ -184,9 +186,6 @@ def test_what_is_no_json_object_is_refused(content: bytes) -> None:
         ("chat.completions", {"td": {"exclude": ["small"] * 101}}, "td"),
         ("messages", {"messages": []}, "messages"),
         ("responses", {}, "input"),
-        ("responses", {"input": 5}, "input"),
-        ("responses", {"input": ["Hi"]}, "input"),
-        ("responses", {"input": "Hi", "instructions": 5}, "instructions"),
         ("completions", {}, "prompt"),
         ("completions", {"prompt": {}}, "prompt"),
         ("embeddings", {"input": None}, "input"),
@@ -279,25 +278,41 @@ def test_names_in_a_header_are_split_at_commas() -> None:
     assert parse("chat.completions", body(), {b"x-td-exclude": b" "}).options.exclude == ()
 
 
-def test_what_is_routed_on_is_what_was_said() -> None:
-    def said(endpoint: Any, **fields: Any) -> list[dict[str, Any]]:
-        return parse(endpoint, json.dumps({"model": "auto", **fields}).encode(), {}).messages()
+def test_what_is_routed_on_are_the_clients_own_bytes() -> None:
+    def read(endpoint: Any, **fields: Any) -> tuple[Any, ...]:
+        incoming = parse(endpoint, json.dumps({"model": "auto", **fields}).encode(), {})
+        return incoming.words(), incoming.system(), incoming.tools(), incoming.response_format()
 
     user = [{"role": "user", "content": "Hi"}]
-    assert said("responses", input="Hi") == user
-    assert said("responses", input="Hi", instructions="Be kind.") == [
-        {"role": "system", "content": "Be kind."},
-        *user,
-    ]
-    call = {"type": "function_call_output", "call_id": "1", "output": "5"}
-    assert said("responses", input=[*user, call]) == user
-    # The output of a call alone is a request, though there is nothing to judge it by.
-    assert said("responses", input=[call]) == [{"role": "user", "content": ""}]
-    assert said("messages", messages=user, system="Be kind.")[0] == {"role": "system", "content": "Be kind."}
-    assert said("messages", messages=user) == user
-    assert said("completions", prompt=["Hi", "there"]) == [{"role": "user", "content": "Hi\nthere"}]
-    assert said("completions", prompt=[1, 2]) == [{"role": "user", "content": ""}]
-    assert said("embeddings", input="Hi") == []
+    said = json.dumps(user).encode()
+    schema = {"type": "json_schema"}
+    assert read("responses", input="Hi", text={"format": schema}) == (
+        b'"Hi"',
+        None,
+        None,
+        json.dumps({"format": schema}).encode(),
+    )
+    assert read("responses", input=user, instructions="Be kind.", tools=[]) == (said, b'"Be kind."', b"[]", None)
+    assert read("messages", messages=user, system="Be kind.") == (said, b'"Be kind."', None, None)
+    assert read("chat.completions", messages=user, response_format=schema)[3] == json.dumps(schema).encode()
+    # A prompt is a text, or texts and tokens, which nobody can read.
+    assert read("completions", prompt=["Hi", "there", 7])[0] == "Hi\nthere"
+    assert read("completions", prompt=[1, 2])[0] == ""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "named", "shown"),
+    [
+        ("chat.completions", "messages[1].role", "messages[1].role"),
+        ("responses", "messages[1].content.text", "input[1].content.text"),
+        ("responses", "system", "instructions"),
+        ("messages", "system", "system"),
+        ("responses", "tools", "tools"),
+    ],
+)
+def test_a_field_is_named_by_the_clients_word(endpoint: Any, named: str, shown: str) -> None:
+    content = json.dumps({"model": "auto", "messages": MESSAGES, "input": "Hi"}).encode()
+    assert parse(endpoint, content, {}).field(named) == shown
 
 
 def test_streams_are_asked_for_by_true_alone() -> None:

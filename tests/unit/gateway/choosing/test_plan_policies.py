@@ -205,11 +205,13 @@ def test_without_text_the_default_serves(pair: Serving, content: object) -> None
     assert (found.routed_by, found.reason) == ("default", "no_text")
 
 
-def test_the_output_of_a_call_alone_is_served(pair: Serving) -> None:
-    """What a client sends whose conversation the upstream keeps."""
-    call = {"type": "function_call_output", "call_id": "c", "output": "5"}
+@pytest.mark.parametrize(("output", "reason"), [("", "no_text"), ("The file has 5 lines.", "gain_too_small")])
+def test_the_output_of_a_call_alone_is_served(pair: Serving, output: str, reason: str) -> None:
+    """What a client sends whose conversation the upstream keeps: routed by what was returned, if that is a text."""
+    call = {"type": "function_call_output", "call_id": "c", "output": output}
     found = plan(pair, [call], endpoint="responses", previous_response_id="r")
-    assert (found.model.name, found.reason) == ("large", "no_text")
+    assert found.reason == reason
+    assert found.model.name == {"no_text": "large", "gain_too_small": "small"}[reason]
 
 
 # A router that has failed.

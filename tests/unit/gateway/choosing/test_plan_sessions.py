@@ -13,6 +13,7 @@ from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.settings import Sessions
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.routing.resilient import ResilientRouter
 
 # The dear model with its prefix cached costs less than the cheap one that has to read all of it.
 MODELS = {
@@ -73,39 +74,41 @@ def test_an_escalation_keeps_within_constraints() -> None:
     serving.close()
 
 
-@pytest.mark.parametrize(
-    ("asked", "weight"), [("router-cost", 2.0), ("router-balanced", 1.0), ("router-quality", 0.0)]
-)
-def test_a_policy_weighs_staying_as_it_weighs_leaving(
-    monkeypatch: pytest.MonkeyPatch, asked: str, weight: float
-) -> None:
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collects what the engine is asked of every request."""
+    seen: list[Any] = []
+    decide = ResilientRouter.decide
+
+    def asked(self: ResilientRouter, request: Any, tools: Any, options: Any, **more: Any) -> Any:
+        seen.append(options)
+        return decide(self, request, tools, options, **more)
+
+    monkeypatch.setattr(ResilientRouter, "decide", asked)
+    return seen
+
+
+@pytest.mark.parametrize("asked", ["router-cost", "router-balanced", "router-quality"])
+def test_a_policy_weighs_staying_as_it_weighs_leaving(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     names = ("anchor", "brisk", "calm", "doubtful", "exact")
     models = {name: model(**CHEAP) for name in names}
     router = {"artifact": str(ARTIFACTS / "five.safetensors"), "policy": "quality"}
     serving = opened(models=models, routers={"default": router})
-    seen: list[float] = []
-    monkeypatch.setattr(
-        "tiny_dancer.gateway.choosing.sessions.worth_staying", lambda *given: seen.append(given[4]) or False
-    )
-    turns(serving, {"exclude": ["anchor", "brisk", "doubtful", "exact"]}, {"exclude": ["calm"]}, model=asked)
+    seen = told(monkeypatch)
     by = Chooser(SessionTable(Sessions()))
     for excluded in (["calm", "exact"], ["anchor"], []):
         found = plan(serving, HARD, by=by, model=asked, td={"session": "mine", "exclude": excluded})
         by.answered(found, "calm", 3000)
-    assert seen
-    assert set(seen) == {20.0 * weight}
+    policy = asked.removeprefix("router-")
+    assert {None if each is None else each.policy for each in seen} == {None if policy == "balanced" else policy}
+    assert [each.current for each in seen if each is not None and each.current] == ["calm", "calm"]
     serving.close()
 
 
 def test_a_prefix_at_the_model_that_was_left_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     serving = opened()
-    seen: list[Any] = []
-    monkeypatch.setattr(
-        "tiny_dancer.gateway.choosing.sessions.worth_staying", lambda *given: seen.append(given[5]) or False
-    )
-    turns(serving, {"threshold": -1.0}, {"threshold": 1.0}, {"threshold": -1.0})
-    assert seen[0] is None
-    assert seen[1].tokens == 3000
+    seen = told(monkeypatch)
+    turns(serving, {"threshold": -1.0}, {"exclude": ["large"]}, {"threshold": -1.0})
+    assert [each.cached_tokens for each in seen] == [{}, {"large": 3000}, {"large": 3000, "small": 3000}]
     serving.close()
 
 

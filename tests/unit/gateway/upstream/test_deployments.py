@@ -179,7 +179,21 @@ def test_cached_tokens_cost_what_they_cost(prompt: int, output: int, cached: int
 
 def test_without_prices_nothing_is_known() -> None:
     assert model([deployment()]).cost(Usage(1, 1, 1)) is None
-    assert model([deployment()]).cached_discount() == 0.0
+
+
+def test_long_prompts_and_written_caches_have_prices_of_their_own() -> None:
+    tier = config.PriceTier(above_tokens=1000, input_cost_per_token=5.0, cache_read_input_token_cost=1.0)
+    served = model(
+        [deployment()],
+        input_cost_per_token=2.0,
+        output_cost_per_token=3.0,
+        tiers=[tier],
+        cache_creation_input_token_cost=2.5,
+    )
+    assert served.cost(Usage(1000, 1, 0)) == pytest.approx(2003.0)
+    assert served.cost(Usage(1001, 1, 1)) == pytest.approx(5004.0)
+    info = served.info()
+    assert (info.cache_creation_input_token_cost, info.tiers[0].above_tokens) == (2.5, 1000)
 
 
 def test_a_probe_may_take_as_long_as_a_request() -> None:
