@@ -407,7 +407,7 @@ def test_settings_out_of_range_are_refused(given: dict[str, object]) -> None:
         CircuitBreaker(**given)
 
 
-@pytest.mark.parametrize("verdict", ["succeed", "fail"])
+@pytest.mark.parametrize("verdict", ["none", "succeed", "fail"])
 def test_what_a_probe_says_that_was_given_up_counts_for_nothing(verdict: str) -> None:
     clock = Clock()
     breaker = CircuitBreaker(threshold=1, cooldown=10, jitter=0, probe_timeout=20, clock=clock)
@@ -420,7 +420,7 @@ def test_what_a_probe_says_that_was_given_up_counts_for_nothing(verdict: str) ->
     clock.now += 20
     if verdict == "succeed":
         breaker.succeed(late)
-    else:
+    elif verdict == "fail":
         breaker.fail(late, Category.UPSTREAM)
     status = breaker.status()
     assert (status.state, status.openings, status.probes) == (State.HALF_OPEN, 1, 0)
