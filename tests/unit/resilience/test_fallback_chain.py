@@ -86,3 +86,19 @@ def test_the_last_levels_failure_is_not_swallowed() -> None:
         answer(CircuitBreaker(), lambda: fails(RuntimeError()), lambda: levels, Bugs())
     with pytest.raises(LookupError):
         answer(CircuitBreaker(), lambda: fails(RuntimeError()), list, Bugs())
+
+
+@pytest.mark.parametrize(("characters", "said"), [(106, "x" * 106), (107, "x" * 103 + "...")])
+def test_what_an_error_says_is_cut_to_120_characters(characters: int, said: str) -> None:
+    levels = [Fallback(Level.DEFAULT, lambda: Proposal("default", "d"))]
+    result = answer(CircuitBreaker(), lambda: fails(RuntimeError("x" * characters)), lambda: levels, Bugs())
+    assert result.reason == f"engine failure (RuntimeError: {said}); d"
+
+
+def test_levels_have_the_numbers_that_decisions_and_databases_hold() -> None:
+    assert {level.name.lower(): level.value for level in Level} == {
+        "learned": 0,
+        "cached": 1,
+        "heuristic": 2,
+        "default": 3,
+    }
