@@ -69,13 +69,14 @@ def test_the_callers_errors_pass_from_every_level_and_count_for_nothing(error: E
         answer(breaker, lambda: fails(RuntimeError()), lambda: levels, Bugs())
 
 
-def test_an_interrupt_passes_and_frees_its_probe() -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RequestError("a", "b", "c")])
+def test_what_passes_frees_its_probe(error: BaseException) -> None:
     now = [0.0]
     breaker = CircuitBreaker(threshold=1, cooldown=1, jitter=0, clock=lambda: now[0])
     breaker.fail(breaker.admit() or 0, Category.ENGINE)
     now[0] = 1
-    with pytest.raises(KeyboardInterrupt):
-        answer(breaker, lambda: fails(KeyboardInterrupt()), list, Bugs())
+    with pytest.raises(type(error)):
+        answer(breaker, lambda: fails(error), list, Bugs())
     assert breaker.status().probes == 0
     assert answer(breaker, lambda: "learned", list, Bugs()).value == "learned"
 
