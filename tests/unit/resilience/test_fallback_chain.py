@@ -71,13 +71,14 @@ def test_the_callers_errors_pass_from_every_level_and_count_for_nothing(error: E
         answer(breaker, lambda: fails(RuntimeError()), lambda: levels, Bugs())
 
 
-def test_an_interrupt_passes_and_frees_its_probe() -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RequestError("a", "b", "c")])
+def test_what_passes_frees_its_probe(error: BaseException) -> None:
     now = [0.0]
     breaker = CircuitBreaker(threshold=1, cooldown=1, jitter=0, clock=lambda: now[0])
     breaker.fail(breaker.admit() or 0, Category.ENGINE)
     now[0] = 1
-    with pytest.raises(KeyboardInterrupt):
-        answer(breaker, lambda: fails(KeyboardInterrupt()), list, Bugs())
+    with pytest.raises(type(error)):
+        answer(breaker, lambda: fails(error), list, Bugs())
     assert breaker.status().probes == 0
     assert answer(breaker, lambda: "learned", list, Bugs()).value == "learned"
 
@@ -88,3 +89,19 @@ def test_the_last_levels_failure_is_not_swallowed() -> None:
         answer(CircuitBreaker(), lambda: fails(RuntimeError()), lambda: levels, Bugs())
     with pytest.raises(LookupError):
         answer(CircuitBreaker(), lambda: fails(RuntimeError()), list, Bugs())
+
+
+@pytest.mark.parametrize(("characters", "said"), [(106, "x" * 106), (107, "x" * 103 + "...")])
+def test_what_an_error_says_is_cut_to_120_characters(characters: int, said: str) -> None:
+    levels = [Fallback(Level.DEFAULT, lambda: Proposal("default", "d"))]
+    result = answer(CircuitBreaker(), lambda: fails(RuntimeError("x" * characters)), lambda: levels, Bugs())
+    assert result.reason == f"engine failure (RuntimeError: {said}); d"
+
+
+def test_levels_have_the_numbers_that_decisions_and_databases_hold() -> None:
+    assert {level.name.lower(): level.value for level in Level} == {
+        "learned": 0,
+        "cached": 1,
+        "heuristic": 2,
+        "default": 3,
+    }
