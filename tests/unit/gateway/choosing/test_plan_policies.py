@@ -207,7 +207,7 @@ def test_without_text_the_default_serves(pair: Serving, content: object) -> None
 
 @pytest.mark.parametrize(("output", "reason"), [("", "no_text"), ("The file has 5 lines.", "gain_too_small")])
 def test_the_output_of_a_call_alone_is_served(pair: Serving, output: str, reason: str) -> None:
-    """What a client sends whose conversation the upstream keeps: routed by what was returned, if that is a text."""
+    """What a client sends whose conversation the upstream keeps: routed by what was returned, if any."""
     call = {"type": "function_call_output", "call_id": "c", "output": output}
     found = plan(pair, [call], endpoint="responses", previous_response_id="r")
     assert found.reason == reason
