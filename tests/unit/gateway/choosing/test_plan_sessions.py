@@ -108,7 +108,8 @@ def test_a_prefix_at_the_model_that_was_left_counts_too(monkeypatch: pytest.Monk
     serving = opened()
     seen = told(monkeypatch)
     turns(serving, {"threshold": -1.0}, {"exclude": ["large"]}, {"threshold": -1.0})
-    assert [each.cached_tokens for each in seen] == [{}, {"large": 3000}, {"large": 3000, "small": 3000}]
+    assert [each and each.cached_tokens for each in seen] == [{}, {}, {"large": 3000, "small": 3000}]
+    assert seen[2].current == "small"
     serving.close()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GATEWAY = Path(tiny_dancer.gateway.__file__).parent
 
-# Attributes of a connection that gateway/protocol.py reads or replaces.
+# Attributes of a connection that gateway/edge/protocol.py reads or replaces.
 PROTOCOL_ATTRIBUTES = {
     "access_logger",
     "app",
@@ -42,7 +42,7 @@ PROTOCOL_ATTRIBUTES = {
     "transport",
     "url",
 }
-# Attributes of a request and its answer that gateway/cycle.py and protocol.py read or set.
+# Attributes of a request and its answer that gateway/edge/response.py and protocol.py read or set.
 CYCLE_ATTRIBUTES = {
     "chunked_encoding",
     "disconnected",
@@ -59,21 +59,21 @@ CYCLE_ATTRIBUTES = {
 }
 # Methods that are overridden, called, or called by the rest of uvicorn on what is overridden: their parameters.
 METHODS: list[tuple[str, Callable[..., Any], list[str]]] = [
-    ("protocol.py", HttpToolsProtocol.__init__, ["self", "config", "server_state", "app_state", "_loop"]),
-    ("protocol.py", HttpToolsProtocol.connection_made, ["self", "transport"]),
-    ("protocol.py", HttpToolsProtocol.connection_lost, ["self", "exc"]),
-    ("protocol.py", HttpToolsProtocol.data_received, ["self", "data"]),
-    ("protocol.py", HttpToolsProtocol.shutdown, ["self"]),
-    ("protocol.py", HttpToolsProtocol.on_message_begin, ["self"]),
-    ("protocol.py", HttpToolsProtocol.on_url, ["self", "url"]),
-    ("protocol.py", HttpToolsProtocol.on_header, ["self", "name", "value"]),
-    ("protocol.py", HttpToolsProtocol.on_headers_complete, ["self"]),
-    ("protocol.py", HttpToolsProtocol.on_body, ["self", "body"]),
-    ("protocol.py", HttpToolsProtocol.on_message_complete, ["self"]),
-    ("protocol.py", HttpToolsProtocol.on_response_complete, ["self"]),
-    ("protocol.py", HttpToolsProtocol._start_asgi_task, ["self", "cycle", "app"]),
+    ("edge/protocol.py", HttpToolsProtocol.__init__, ["self", "config", "server_state", "app_state", "_loop"]),
+    ("edge/protocol.py", HttpToolsProtocol.connection_made, ["self", "transport"]),
+    ("edge/protocol.py", HttpToolsProtocol.connection_lost, ["self", "exc"]),
+    ("edge/protocol.py", HttpToolsProtocol.data_received, ["self", "data"]),
+    ("edge/protocol.py", HttpToolsProtocol.shutdown, ["self"]),
+    ("edge/protocol.py", HttpToolsProtocol.on_message_begin, ["self"]),
+    ("edge/protocol.py", HttpToolsProtocol.on_url, ["self", "url"]),
+    ("edge/protocol.py", HttpToolsProtocol.on_header, ["self", "name", "value"]),
+    ("edge/protocol.py", HttpToolsProtocol.on_headers_complete, ["self"]),
+    ("edge/protocol.py", HttpToolsProtocol.on_body, ["self", "body"]),
+    ("edge/protocol.py", HttpToolsProtocol.on_message_complete, ["self"]),
+    ("edge/protocol.py", HttpToolsProtocol.on_response_complete, ["self"]),
+    ("edge/protocol.py", HttpToolsProtocol._start_asgi_task, ["self", "cycle", "app"]),
     (
-        "protocol.py",
+        "edge/protocol.py",
         RequestResponseCycle.__init__,
         [
             "self",
@@ -90,16 +90,16 @@ METHODS: list[tuple[str, Callable[..., Any], list[str]]] = [
             "on_response",
         ],
     ),
-    ("cycle.py", RequestResponseCycle.run_asgi, ["self", "app"]),
-    ("cycle.py", RequestResponseCycle.send, ["self", "message"]),
-    ("cycle.py", RequestResponseCycle.receive, ["self"]),
-    ("cycle.py", FlowControl.drain, ["self"]),
-    ("protocol.py", FlowControl.pause_reading, ["self"]),
-    ("protocol.py", FlowControl.resume_reading, ["self"]),
-    ("protocol.py", ServerState.__init__, ["self"]),
-    ("edge.py", uvicorn.Config.load, ["self"]),
-    ("demo.py", uvicorn.Server.__init__, ["self", "config"]),
-    ("demo.py", uvicorn.Server.serve, ["self", "sockets"]),
+    ("edge/response.py", RequestResponseCycle.run_asgi, ["self", "app"]),
+    ("edge/response.py", RequestResponseCycle.send, ["self", "message"]),
+    ("edge/response.py", RequestResponseCycle.receive, ["self"]),
+    ("edge/response.py", FlowControl.drain, ["self"]),
+    ("edge/protocol.py", FlowControl.pause_reading, ["self"]),
+    ("edge/protocol.py", FlowControl.resume_reading, ["self"]),
+    ("edge/protocol.py", ServerState.__init__, ["self"]),
+    ("edge/connections.py", uvicorn.Config.load, ["self"]),
+    ("operate/demo.py", uvicorn.Server.__init__, ["self", "config"]),
+    ("operate/demo.py", uvicorn.Server.serve, ["self", "sockets"]),
 ]
 COROUTINES = {RequestResponseCycle.run_asgi, RequestResponseCycle.send, RequestResponseCycle.receive}
 # What edge.py and demo.py configure.
@@ -117,7 +117,7 @@ SETTINGS = {
     "timeout_graceful_shutdown",
     "ws",
 }
-# CPython 3.11 keeps an instance's attributes in its fast form up to this many (gateway/protocol.py, __slots__).
+# CPython 3.11 keeps an instance's attributes in its fast form up to this many (gateway/edge/protocol.py, __slots__).
 MOST_ATTRIBUTES = 30
 
 
@@ -195,20 +195,20 @@ def test_methods_take_what_is_given_to_them(where: str, method: Callable[..., An
 def test_a_connection_has_the_attributes_used() -> None:
     made = connection()
     missing = {name for name in PROTOCOL_ATTRIBUTES if not hasattr(made, name)}
-    assert not missing, relied_on("protocol.py", f"HttpToolsProtocol has no {sorted(missing)}")
+    assert not missing, relied_on("edge/protocol.py", f"HttpToolsProtocol has no {sorted(missing)}")
     assert made in made.connections and made.connections is made.server_state.connections
     assert made.cycle is None and made.url == b"" and made.headers == [] and not made.pipeline
 
 
 def test_a_connection_leaves_room_in_the_fast_form_of_attributes() -> None:
     count = len(vars(connection()))
-    assert count <= MOST_ATTRIBUTES, relied_on("protocol.py", f"HttpToolsProtocol has {count} attributes")
+    assert count <= MOST_ATTRIBUTES, relied_on("edge/protocol.py", f"HttpToolsProtocol has {count} attributes")
 
 
 def test_a_cycle_has_the_attributes_used() -> None:
     made = cycle(connection())
     missing = {name for name in CYCLE_ATTRIBUTES if not hasattr(made, name)}
-    assert not missing, relied_on("cycle.py", f"RequestResponseCycle has no {sorted(missing)}")
+    assert not missing, relied_on("edge/response.py", f"RequestResponseCycle has no {sorted(missing)}")
     assert not (made.response_started or made.response_complete or made.disconnected)
     assert made.chunked_encoding is None and made.expected_content_length == 0
 
@@ -216,7 +216,7 @@ def test_a_cycle_has_the_attributes_used() -> None:
 def test_shared_state_has_the_attributes_used() -> None:
     state = ServerState()
     assert (state.total_requests, state.connections, state.tasks) == (0, set(), set()), relied_on(
-        "edge.py", "ServerState starts otherwise"
+        "edge/connections.py", "ServerState starts otherwise"
     )
 
 
@@ -224,21 +224,23 @@ def test_flow_control_says_when_a_client_reads_too_slowly() -> None:
     flow = FlowControl(Transport())
     assert flow.write_paused is False
     flow.pause_writing()
-    assert flow.write_paused is True, relied_on("cycle.py", "FlowControl.write_paused does not follow")
+    assert flow.write_paused is True, relied_on("edge/response.py", "FlowControl.write_paused does not follow")
 
 
 def test_status_lines_are_whole_lines() -> None:
-    assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n", relied_on("cycle.py", "STATUS_LINE differs")
+    assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n", relied_on("edge/response.py", "STATUS_LINE differs")
     assert all(STATUS_LINE[status].endswith(b"\r\n") for status in range(200, 600))
 
 
 def test_a_configuration_takes_the_settings_used() -> None:
     missing = SETTINGS - set(inspect.signature(uvicorn.Config).parameters)
-    assert not missing, relied_on("edge.py", f"Config has no {sorted(missing)}")
-    assert uvicorn.Server(uvicorn.Config(application)).should_exit is False, relied_on("demo.py", "should_exit")
+    assert not missing, relied_on("edge/connections.py", f"Config has no {sorted(missing)}")
+    assert uvicorn.Server(uvicorn.Config(application)).should_exit is False, relied_on(
+        "operate/demo.py", "should_exit"
+    )
 
 
 def test_the_lists_above_are_complete() -> None:
     methods = {method.__name__ for _, method, _ in METHODS}
-    assert of_the_base("protocol.py", "EdgeProtocol") <= PROTOCOL_ATTRIBUTES | methods
-    assert of_the_base("cycle.py", "AnswerCycle") <= CYCLE_ATTRIBUTES | methods
+    assert of_the_base("edge/protocol.py", "EdgeProtocol") <= PROTOCOL_ATTRIBUTES | methods
+    assert of_the_base("edge/response.py", "AnswerCycle") <= CYCLE_ATTRIBUTES | methods
