@@ -6,6 +6,7 @@ mod candidates;
 mod classifier;
 mod conformal;
 mod convert;
+mod json;
 mod options;
 mod price;
 mod router;
@@ -162,6 +163,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     vectors::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;
+    module.add_function(wrap_pyfunction!(json::encode_json, module)?)?;
     module.add_function(wrap_pyfunction!(write_artifact, module)?)?;
     module.add_function(wrap_pyfunction!(artifact_header, module)?)?;
     module.add_function(wrap_pyfunction!(rewrite_artifact, module)?)?;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -14,15 +13,6 @@ if TYPE_CHECKING:
 
 ChatMessages: TypeAlias = Sequence[Mapping[str, Any]]
 Request: TypeAlias = "str | ChatMessages"
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(type(value).__name__)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 
 
 def as_engine(request: Request, field: str = "messages") -> _core.Said:
@@ -38,7 +28,7 @@ def as_engine(request: Request, field: str = "messages") -> _core.Said:
     if not isinstance(request, list | tuple):
         raise RequestError("request", type(request).__name__, "give a text or a list of chat messages")
     try:
-        return _encode(request).encode()
+        return _core.encode_json(request)
     except UnicodeEncodeError as error:
         raise RequestError(field, "a lone surrogate", "give a string that is valid Unicode") from error
     except (TypeError, ValueError, RecursionError) as error:
@@ -58,14 +48,19 @@ def listed_requests(requests: Any) -> list[Request]:
     return requests if isinstance(requests, list) else list(requests)
 
 
-def tools_text(tools: object, field: str = "tools") -> str | None:
-    """The tools offered as JSON text: a string stays, anything else is encoded."""
-    if tools is None or isinstance(tools, str):
-        return tools
+def as_json(value: object, field: str) -> _core.Json | None:
+    """Tools or a response format as JSON: text stays, anything else is encoded.
+
+    Raises:
+        RequestError: it holds what is no JSON, or no valid Unicode.
+    """
+    if value is None or isinstance(value, str):
+        return value
     try:
-        return json.dumps(tools, ensure_ascii=False, separators=(",", ":"))
+        return _core.encode_json(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise RequestError(field, type(tools).__name__, "give tools as JSON text or JSON values") from error
+        remedy = f"give {field} as JSON text or JSON values"
+        raise RequestError(field, f"{type(value).__name__}: {error}", remedy) from error
 
 
 def as_batch(requests: Sequence[Request]) -> list[_core.Said]:

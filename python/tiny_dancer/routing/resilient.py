@@ -24,7 +24,7 @@ from tiny_dancer.resilience import (
 )
 from tiny_dancer.routing.arguments import engine_options, with_options
 from tiny_dancer.routing.outage import ModelTable, Query
-from tiny_dancer.routing.requests import as_engine, conversation, tools_text
+from tiny_dancer.routing.requests import as_engine, as_json, conversation
 from tiny_dancer.routing.router import Router, new_id
 from tiny_dancer.types import Decision
 
@@ -180,9 +180,9 @@ class ResilientRouter:
         """
         decision = self.decide(
             as_engine(request),
-            tools_text(tools),
+            as_json(tools, "tools"),
             engine_options(options, self.models),
-            response_format=tools_text(response_format, "response_format"),
+            response_format=as_json(response_format, "response_format"),
         )
         if self._recording is not None:
             # A conversation goes on while it waits to be recorded.

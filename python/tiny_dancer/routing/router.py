@@ -14,7 +14,7 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError, RequestError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
-from tiny_dancer.routing.requests import as_batch, as_engine, listed_requests, tools_text
+from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ class Router:
         """
         return self.decide(
             as_engine(request),
-            tools_text(tools),
+            as_json(tools, "tools"),
             self.options(**options),
-            response_format=tools_text(response_format, "response_format"),
+            response_format=as_json(response_format, "response_format"),
         )
 
     def decide(
@@ -210,7 +210,7 @@ class Router:
         if tools is not None:
             if len(tools) != len(listed):
                 raise RequestError("tools", f"{len(tools)} for {len(listed)} requests", "give one entry a request")
-            documents = [tools_text(each, f"tools[{row}]") for row, each in enumerate(tools)]
+            documents = [as_json(each, f"tools[{row}]") for row, each in enumerate(tools)]
         return self._batch(self._engine.decide_batch(given, documents, self.options(**options)), start)
 
     def route_features(self, features: FeatureTable) -> DecisionBatch:
