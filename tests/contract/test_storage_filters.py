@@ -96,7 +96,10 @@ def test_a_filter_leaves_the_nearest_of_those_that_pass(storage: Storage) -> Non
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"equals": {"k": 5}},
+        {"equals": {"k": [5]}},
+        {"equals": {"k": None}},
+        {"any_of": {"k": None}},
+        {"any_of": {"k": [float("nan")]}},
         {"equals": "k"},
         {"any_of": {"k": "text"}},
         {"has": "text"},

@@ -6,6 +6,7 @@ mod candidates;
 mod classifier;
 mod conformal;
 mod convert;
+mod metadata;
 mod router;
 mod vectors;
 

@@ -41,7 +41,10 @@ from tiny_dancer._core._native import (
     conformal_residuals,
     conformal_rows_needed,
     featurise_batch,
+    metadata_text,
+    number_to_seconds,
     rewrite_artifact,
+    text_to_seconds,
     write_artifact,
 )
 from tiny_dancer._core._native import token_steps as _token_steps
@@ -97,7 +100,10 @@ __all__ = [
     "encoder",
     "feature_spec",
     "featurise",
+    "metadata_text",
+    "number_to_seconds",
     "read_header",
+    "text_to_seconds",
     "token_rows",
     "token_steps",
     "with_header",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError, OptionError, StorageError, TinyDancerError
 
 if TYPE_CHECKING:
@@ -171,10 +172,32 @@ def _fields(where: str, record: CandidateRecord) -> None:
     _metadata(f"{where}.metadata", record.metadata)
 
 
-def _metadata(where: str, metadata: Mapping[str, str]) -> None:
+def _metadata(where: str, metadata: Mapping[str, Any]) -> None:
     for key, value in metadata.items():
         stored_text(f"{where} key", key, error=CandidateError)
-        stored_text(f"{where}[{key}]", value, empty=True, error=CandidateError)
+        metadata_text(f"{where}[{key}]", value, error=CandidateError)
+
+
+def metadata_text(field: str, value: object, *, error: type[TinyDancerError]) -> str:
+    """The text that stands for one value of metadata, in a database as in a candidate set.
+
+    Raises:
+        TinyDancerError: of the type given: neither text, number, true nor false, or no database can hold it.
+    """
+    if type(value) is not str:
+        try:
+            value = _core.metadata_text(value, field)
+        except CandidateError as refusal:
+            raise error(refusal.field, refusal.value, refusal.remedy) from None
+    stored_text(field, value, empty=True, error=error)
+    return value
+
+
+def metadata_texts(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata, checked, as it is stored."""
+    return {
+        key: value if type(value) is str else _core.metadata_text(value, key) for key, value in metadata.items()
+    }
 
 
 def _embedding(where: str, embedding: npt.NDArray[np.float32]) -> int:

@@ -374,7 +374,7 @@ class MemoryStorage:
 def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
     embedding = None if record.embedding is None else record.embedding.copy()
-    return replace(record, embedding=embedding, metadata=dict(record.metadata))
+    return replace(record, embedding=embedding, metadata=check.metadata_texts(record.metadata))
 
 
 def _within(time: float, since: float | None, until: float | None) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -48,7 +48,8 @@ class CandidateRecord:
         success_count: sum of feedback scores over its trials.
         trial_count: decisions it had feedback in.
         confidence: in [0, 1], or None where unknown.
-        metadata: pairs of texts to filter by; a plain tag is a key with an empty value.
+        metadata: properties to filter by; a plain tag is a key with an empty value. Text, numbers, true or false:
+            stored, and compared, as the text that a candidate set has for them.
         group: session or conversation it belongs to.
         position: place within its group, from 0.
     """
@@ -62,7 +63,7 @@ class CandidateRecord:
     success_count: float = 0.0
     trial_count: int = 0
     confidence: float | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     position: int | None = None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tiny_dancer.errors import CandidateError
+from tiny_dancer.storage.check import metadata_texts
 from tiny_dancer.storage.sqlite.conditions import as_json
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
                 record.success_count,
                 record.trial_count,
                 record.confidence,
-                msgspec.json.encode(dict(record.metadata)).decode(),
+                msgspec.json.encode(metadata_texts(record.metadata)).decode(),
                 record.group,
                 record.position,
                 None if record.embedding is None else change,
