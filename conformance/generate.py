@@ -180,7 +180,7 @@ def generate() -> dict[str, bytes]:
         "vectors/features.json": document(feature_vectors(encoder), **encoder_head, tolerance=cues),
         "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
-        "vectors/candidates.json": document(candidate_vectors(), tolerance=candidates),
+        "vectors/candidates.json": document(candidate_vectors(), format=2, tolerance=candidates),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }

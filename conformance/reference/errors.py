@@ -11,6 +11,7 @@ KINDS = (
     "RequestInvalid",  # a request that cannot be routed as it stands
     "OptionInvalid",  # an option outside its range, or one that needs numbers nobody gave
     "NoFeasibleModel",  # the constraints removed every model
+    "CandidateInvalid",  # a candidate, or a query of candidates, that cannot be used
 )
 
 

@@ -203,7 +203,8 @@ BAD = [
     ({"success_count": None}, "success_count"),
     ({"confidence": 1.1}, "confidence"),
     ({"confidence": float("nan")}, "confidence"),
-    ({"metadata": {"k": 5}}, "metadata"),
+    ({"metadata": {"k": [5]}}, "metadata"),
+    ({"metadata": {"k": float("inf")}}, "metadata"),
     ({"metadata": {"": "x"}}, "metadata"),
     ({"metadata": {5: "x"}}, "metadata"),
     ({"metadata": {"k": None}}, "metadata"),
@@ -349,7 +350,10 @@ def test_a_filter_leaves_the_nearest_of_those_that_pass(storage: Storage) -> Non
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"equals": {"k": 5}},
+        {"equals": {"k": [5]}},
+        {"equals": {"k": None}},
+        {"any_of": {"k": None}},
+        {"any_of": {"k": [float("nan")]}},
         {"equals": "k"},
         {"any_of": {"k": "text"}},
         {"has": "text"},

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,44 +14,69 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiny_dancer import _core
+from tiny_dancer.errors import CandidateError
+from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, _columns
+from tiny_dancer.routing.timestamps import seconds_since_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CONFORMANCE = Path(__file__).resolve().parents[2] / "conformance"
 sys.path.insert(0, str(CONFORMANCE))
 
-from candidate_cases import to_candidates, to_query  # noqa: E402
 from reference import candidates as textbook  # noqa: E402
+from reference.candidates_json import matches  # noqa: E402
+from reference.metadata import pairs, property_texts  # noqa: E402
 
 DOCUMENT = json.loads((CONFORMANCE / "vectors" / "candidates.json").read_text(encoding="utf-8"))
 TOLERANCE = DOCUMENT["tolerance"]["features, scores"]["absolute"]
+SOUND = [vector for vector in DOCUMENT["vectors"] if "error" not in vector["expect"]]
+
+
+def from_json(described: Any) -> Any:
+    """JSON out of a vector as Python has it: a value, or its text where the text matters."""
+    return json.loads(described) if isinstance(described, str) else described
+
+
+def as_python(described: Any) -> list[Candidate]:
+    return [Candidate(**{**each, "metadata": each.get("metadata") or {}}) for each in from_json(described)]
+
+
+def native_set(candidates: list[Candidate]) -> _core.CandidateSet:
+    """The engine's set, without the encoder that a CandidateSet has for texts."""
+    width = next((len(each.embedding) for each in candidates if each.embedding is not None), None)
+    rows = [[0.0] * (width or 0) if each.embedding is None else each.embedding for each in candidates]
+    found = _core.CandidateSet(width, "full")
+    found.append(_columns(candidates), None if width is None else np.array(rows, "<f4"))
+    return found
 
 
 def engine_answer(
-    candidates: list[textbook.Candidate], query: textbook.Query
-) -> tuple[list[dict[str, float]], list[float], list[str]]:
-    """Features by name and score of every candidate, and all ids in order."""
-    rows = [candidate.embedding for candidate in candidates if candidate.embedding is not None]
-    embeddings = np.array(rows, "<f4") if rows else None
-    columns = (
-        [candidate.id for candidate in candidates],
-        [candidate.text for candidate in candidates],
-        [candidate.created_at for candidate in candidates],
-        [candidate.access_count for candidate in candidates],
-        [candidate.success_rate for candidate in candidates],
-        [candidate.trials for candidate in candidates],
-        [candidate.confidence for candidate in candidates],
-        [list(candidate.metadata) for candidate in candidates],
-        [candidate.group for candidate in candidates],
+    candidates: list[Candidate], query: dict[str, Any]
+) -> tuple[list[dict[str, float]], list[float], list[str], list[_core.CandidateDecision]]:
+    """Features by name and score of every candidate, all ids in order, and the decisions asked for."""
+    query = {name: value for name, value in query.items() if value is not None}
+    found = native_set(candidates)
+    embedding = np.array(query["embedding"], "<f4") if "embedding" in query else None
+    scorer = _core.CandidateScorer()
+    asked = (
+        found,
+        embedding,
+        query.get("text"),
+        query.get("metadata"),
+        seconds_since_epoch(query.get("now"), "now"),
+        None,
     )
-    found = _core.CandidateSet(None if embeddings is None else embeddings.shape[1], "full")
-    found.append(columns, embeddings)
-    embedding = None if query.embedding is None else np.array(query.embedding, "<f4")
-    scorer, metadata = _core.CandidateScorer(), list(query.metadata)
-    features, scores = scorer.score_all(found, embedding, query.text, metadata, query.now)
-    decisions, unsound, _ = scorer.rank(found, embedding, query.text, metadata, query.now, k=1000)
+    features, scores = scorer.score_all(*asked)
+    everyone, unsound, _ = scorer.rank(*asked, 1000)
     assert not unsound
+    allowed = found.matching(query["where"]) if "where" in query else None
+    decisions, _, size = scorer.rank(*asked, query.get("k", 5), query.get("diversity", 0.0), allowed=allowed)
+    assert size is None
     table = np.frombuffer(features, "<f4").reshape(len(_core.CANDIDATE_FEATURES), -1).T
     named = [dict(zip(_core.CANDIDATE_FEATURES, row.tolist(), strict=True)) for row in table]
-    return named, np.frombuffer(scores, "<f4").tolist(), [decision.candidate_id for decision in decisions]
+    ids = [decision.candidate_id for decision in everyone]
+    return named, np.frombuffer(scores, "<f4").tolist(), ids, decisions
 
 
 def assert_same(found: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
@@ -64,12 +89,49 @@ def assert_same(found: list[dict[str, float]], expected: list[dict[str, float]])
         assert not apart
 
 
-@pytest.mark.parametrize("vector", DOCUMENT["vectors"], ids=lambda vector: vector["explain"])
+@pytest.mark.parametrize("vector", SOUND, ids=lambda vector: vector["explain"])
 def test_vectors(vector: dict[str, Any]) -> None:
-    features, scores, ids = engine_answer(to_candidates(vector["candidates"]), to_query(vector["query"]))
-    assert_same(features, vector["expect"]["features"])
-    np.testing.assert_allclose(scores, vector["expect"]["scores"], rtol=0, atol=TOLERANCE)
-    assert ids == vector["expect"]["ids"]
+    expect = vector["expect"]
+    features, scores, ids, decisions = engine_answer(as_python(vector["candidates"]), from_json(vector["query"]))
+    assert_same(features, expect["features"])
+    np.testing.assert_allclose(scores, expect["scores"], rtol=0, atol=TOLERANCE)
+    assert ids == expect["ids"]
+    for decision, expected in zip(decisions, expect["decisions"], strict=True):
+        for name in ("candidate_id", "use_lightweight", "in_prediction_set"):
+            assert getattr(decision, name) == expected[name]
+        for name in ("score", "confidence", "uncertainty"):
+            assert getattr(decision, name) == pytest.approx(expected[name], rel=0, abs=TOLERANCE)
+
+
+def is_about_a_value(vector: dict[str, Any]) -> bool:
+    """Whether what is refused is a time or metadata: the rest of JSON's mistakes no Python object can make."""
+    try:
+        candidates = from_json(vector["candidates"])
+    except ValueError:
+        return False
+    about = isinstance(candidates, list) and all(isinstance(each, dict) for each in candidates)
+    return (
+        about
+        and all("id" in each and each.keys() <= {"id", "created_at", "metadata"} for each in candidates)
+        and any(each.get("created_at") is not None or each.get("metadata") for each in candidates)
+        and "twice" not in vector["explain"]
+    )
+
+
+REFUSED = [vector for vector in DOCUMENT["vectors"] if "error" in vector["expect"] and is_about_a_value(vector)]
+
+
+@pytest.mark.parametrize("vector", REFUSED, ids=lambda vector: vector["explain"])
+def test_values_that_must_be_refused(vector: dict[str, Any]) -> None:
+    assert vector["expect"]["error"] == "CandidateInvalid"
+    with pytest.raises(CandidateError, match=r"candidates\[0\]\.(created_at|metadata)"):
+        CandidateSet(as_python(vector["candidates"]))
+
+
+def test_there_are_vectors_of_both_kinds() -> None:
+    assert DOCUMENT["format"] == 2
+    assert len(SOUND) > 50
+    assert len(REFUSED) > 20
 
 
 def test_the_reference_names_the_features_as_the_engine_does() -> None:
@@ -104,7 +166,32 @@ QUERIES = st.builds(textbook.Query, maybe(TEXT), st.none(), PAIRS, maybe(TIME))
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(CANDIDATES, QUERIES)
 def test_random_candidates_score_the_same(candidates: list[textbook.Candidate], query: textbook.Query) -> None:
-    features, scores, ids = engine_answer(candidates, query)
+    written = [Candidate(**{**vars(each), "metadata": lists(each.metadata)}) for each in candidates]
+    asked = {**vars(query), "metadata": lists(query.metadata)}
+    features, scores, ids, _ = engine_answer(written, asked)
     assert_same(features, textbook.features(candidates, query))
     np.testing.assert_allclose(scores, textbook.default_scores(candidates, query), rtol=0, atol=TOLERANCE)
     assert ids == textbook.ranking(candidates, scores)
+
+
+def lists(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Pairs of a key and a value as a mapping."""
+    found: dict[str, list[str]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
+
+PROPERTY = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), PIECES
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(st.sampled_from("ab"), st.one_of(PROPERTY, st.lists(PROPERTY, max_size=3))), PROPERTY)
+def test_metadata_matches_as_the_reference_says(metadata: dict[str, Any], wanted: Any) -> None:
+    found = native_set([Candidate("c", metadata=metadata)])
+    candidate = textbook.Candidate("c", metadata=pairs(metadata))
+    for value in (wanted, [wanted], metadata.get("a")):
+        expected = matches(candidate, property_texts({"a": value}))
+        assert found.matching({"a": value}) == bytes([expected])

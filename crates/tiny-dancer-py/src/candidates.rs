@@ -8,13 +8,14 @@ use pyo3::sync::RwLockExt;
 use pyo3::types::{PyBytes, PyList, PyString};
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer as Scorer, CandidateSet as Set, DEFAULT_WEIGHTS, FEATURE_NAMES, FEATURES,
-    Matrix, Query, RankOptions, RankScratch, SPEC, SharedRows,
+    Matrix, Metadata, Query, RankOptions, RankScratch, SPEC, SharedRows,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 
 use crate::Encoder;
 use crate::candidate_decision::{CandidateDecision, bytes_of};
 use crate::convert::{text, to_exception};
+use crate::metadata::properties;
 use crate::vectors::{Held, held, precision};
 
 /// From how many candidates on a call lets other threads run meanwhile: below, handing over costs more.
@@ -31,7 +32,7 @@ struct Columns<'py>(
     Vec<Option<f64>>,
     Vec<Option<f64>>,
     Vec<Option<f64>>,
-    Vec<Vec<(PyBackedStr, PyBackedStr)>>,
+    Vec<Bound<'py, PyAny>>,
     Vec<Option<PyBackedStr>>,
 );
 
@@ -55,8 +56,12 @@ fn with_candidates<T>(
             value.as_ref().map(|value| text(value, &format!("candidates[{place}].text"))).transpose()
         })
         .collect::<PyResult<Vec<_>>>()?;
-    let metadata: Vec<Vec<(&str, &str)>> =
-        metadata.iter().map(|pairs| pairs.iter().map(|(key, value)| (&**key, &**value)).collect()).collect();
+    let metadata = metadata
+        .iter()
+        .enumerate()
+        .map(|(place, mapping)| properties(mapping, || format!("candidates[{place}].metadata")))
+        .collect::<PyResult<Vec<_>>>()?;
+    let metadata: Vec<Vec<(&str, &str)>> = metadata.iter().map(Metadata::pairs).collect();
     let candidates: Vec<Candidate> = (0..ids.len())
         .map(|row| Candidate {
             id: &ids[row],
@@ -171,14 +176,10 @@ impl CandidateSet {
     }
 
     /// One byte a row: 1 where it has all of these properties.
-    fn matching<'py>(
-        &self,
-        py: Python<'py>,
-        metadata: Vec<(PyBackedStr, PyBackedStr)>,
-    ) -> Bound<'py, PyBytes> {
-        let pairs: Vec<(&str, &str)> = metadata.iter().map(|(key, value)| (&**key, &**value)).collect();
-        let set = self.read(py);
-        PyBytes::new(py, &set.matching(&pairs).iter().map(|&flag| u8::from(flag)).collect::<Vec<_>>())
+    fn matching<'py>(&self, py: Python<'py>, wanted: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let wanted = properties(wanted, || "where".to_owned())?;
+        let matching = self.read(py).matching(&wanted);
+        Ok(PyBytes::new(py, &matching.into_iter().map(u8::from).collect::<Vec<_>>()))
     }
 }
 
@@ -219,7 +220,8 @@ impl CandidateScorer {
         let Asked { embedding, text: words, metadata, now, encoder } = asked;
         let held = embedding.map(|embedding| held(embedding, "query_embedding")).transpose()?;
         let words = words.map(|words| text(words, "text")).transpose()?;
-        let metadata: Vec<(&str, &str)> = metadata.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let metadata = metadata.map(|mapping| properties(mapping, || "metadata".to_owned())).transpose()?;
+        let metadata = metadata.as_ref().map(Metadata::pairs).unwrap_or_default();
         self.with(|working| {
             let Working { rank, words: cache, embedding: encoded } = working;
             let mut embedding = held.as_ref().map(Held::values);
@@ -248,7 +250,7 @@ impl CandidateScorer {
 struct Asked<'a> {
     embedding: Option<&'a Bound<'a, PyAny>>,
     text: Option<&'a Bound<'a, PyAny>>,
-    metadata: &'a [(PyBackedStr, PyBackedStr)],
+    metadata: Option<&'a Bound<'a, PyAny>>,
     now: Option<f64>,
     encoder: Option<&'a Encoder>,
 }
@@ -270,7 +272,7 @@ impl CandidateScorer {
         self.scorer.header().map(|header| serde_json::to_string(header).unwrap_or_default())
     }
 
-    #[pyo3(signature = (set, embedding=None, text=None, metadata=Vec::new(), now=None, encoder=None, k=5, diversity=0.0,
+    #[pyo3(signature = (set, embedding=None, text=None, metadata=None, now=None, encoder=None, k=5, diversity=0.0,
                         confidence_threshold=0.85, max_uncertainty=0.15, allowed=None))]
     fn rank<'py>(
         &self,
@@ -278,7 +280,7 @@ impl CandidateScorer {
         set: &CandidateSet,
         embedding: Option<&Bound<'py, PyAny>>,
         text: Option<&Bound<'py, PyAny>>,
-        metadata: Vec<(PyBackedStr, PyBackedStr)>,
+        metadata: Option<&Bound<'py, PyAny>>,
         now: Option<f64>,
         encoder: Option<&Encoder>,
         k: usize,
@@ -290,7 +292,7 @@ impl CandidateScorer {
         let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
         let allowed = allowed.as_deref();
         let options = RankOptions { k, diversity, confidence_threshold, max_uncertainty, allowed };
-        let asked = Asked { embedding, text, metadata: &metadata, now, encoder };
+        let asked = Asked { embedding, text, metadata, now, encoder };
         self.ranked(py, set, &asked, &options, |set, rank| {
             let decisions = PyList::empty(py);
             for ranked in &rank.ranked {
@@ -313,18 +315,18 @@ impl CandidateScorer {
     }
 
     /// Features of all candidates and their scores, as little-endian float32: (\[FEATURES, n\], \[n\]).
-    #[pyo3(signature = (set, embedding=None, text=None, metadata=Vec::new(), now=None, encoder=None))]
+    #[pyo3(signature = (set, embedding=None, text=None, metadata=None, now=None, encoder=None))]
     fn score_all<'py>(
         &self,
         py: Python<'py>,
         set: &CandidateSet,
         embedding: Option<&Bound<'py, PyAny>>,
         text: Option<&Bound<'py, PyAny>>,
-        metadata: Vec<(PyBackedStr, PyBackedStr)>,
+        metadata: Option<&Bound<'py, PyAny>>,
         now: Option<f64>,
         encoder: Option<&Encoder>,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
-        let asked = Asked { embedding, text, metadata: &metadata, now, encoder };
+        let asked = Asked { embedding, text, metadata, now, encoder };
         self.ranked(py, set, &asked, &RankOptions::default(), |_, rank| {
             let features: Vec<u8> =
                 (0..FEATURES).flat_map(|feature| bytes_of(rank.features().column(feature))).collect();
@@ -338,6 +340,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<CandidateSet>()?;
     module.add_class::<CandidateScorer>()?;
     module.add_class::<CandidateDecision>()?;
+    crate::metadata::register(module)?;
     module.add("CANDIDATE_FEATURES", FEATURE_NAMES.to_vec())?;
     module.add("CANDIDATE_FEATURE_SPEC", SPEC)?;
     module.add("DEFAULT_CANDIDATE_WEIGHTS", DEFAULT_WEIGHTS.to_vec())?;

@@ -7,6 +7,7 @@ mod classifier;
 mod conformal;
 mod convert;
 mod json;
+mod metadata;
 mod options;
 mod price;
 mod router;

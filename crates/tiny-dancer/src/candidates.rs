@@ -1,9 +1,13 @@
 //! Candidates scored against a request: a structure-of-arrays set, its features, a scorer, a ranked answer.
 
 mod candidate;
+mod columns;
+mod door;
 mod features;
 mod index;
 mod matrix;
+mod metadata;
+mod moment;
 mod rank;
 mod scorer;
 mod set;
@@ -12,8 +16,11 @@ mod time;
 mod top;
 
 pub use candidate::Candidate;
+pub use door::{CandidateDoor, MOST_BYTES};
 pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC, compute};
 pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, SharedRows};
+pub use metadata::{Metadata, Value};
+pub use moment::{seconds_of_number, seconds_of_text};
 pub use rank::{RankOptions, RankScratch, Ranked};
 pub use scorer::{
     CalibratedOn, CandidateScorer, DEFAULT_WEIGHTS, KnotRows, RankSet, RelevanceSpec, ScoreCheck,

@@ -8,9 +8,7 @@ use serde_json::Value;
 use support::Random;
 use support::cell::ClassifierDraft;
 use tiny_dancer::artifact::{TensorData, Tensors};
-use tiny_dancer::candidates::{
-    Candidate, CandidateScorer, CandidateSet, FEATURE_NAMES, Precision, Query, RankOptions, RankScratch,
-};
+use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, FEATURE_NAMES, Precision};
 use tiny_dancer::classifier::Header;
 use tiny_dancer::fastgrnn::{Cell, CellScratch};
 use tiny_dancer::kinds::write;
@@ -63,62 +61,73 @@ fn every_form_of_the_cell_gives_the_states_of_the_vectors() {
     }
 }
 
-fn strings(values: &Value) -> Vec<(&str, &str)> {
-    let pairs = values.as_array().map(Vec::as_slice).unwrap_or_default().iter();
-    pairs.map(|pair| (pair[0].as_str().expect("a key"), pair[1].as_str().expect("a value"))).collect()
+/// JSON out of a vector: a value, or its text where the text matters.
+fn json_text(given: &Value) -> String {
+    given.as_str().map_or_else(|| given.to_string(), str::to_owned)
+}
+
+/// The same query about all candidates, by score alone.
+fn about_all(query: &Value) -> String {
+    let mut query = match query {
+        // Numbers beyond u64 are in filters only, which are left out here.
+        Value::String(text) => serde_json::from_str(text).expect("JSON"),
+        query => query.clone(),
+    };
+    let fields = query.as_object_mut().expect("an object");
+    fields.retain(|name, _| !["where", "diversity"].contains(&name.as_str()));
+    fields.insert("k".to_owned(), 1000.into());
+    query.to_string()
 }
 
 #[test]
-fn candidates_have_the_features_scores_and_order_of_the_vectors() {
+fn candidates_have_the_features_scores_and_answers_of_the_vectors() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/vectors/candidates.json");
     let text = std::fs::read_to_string(path).expect("written by conformance/generate.py");
     let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["format"], 2);
     let tolerance = document["tolerance"]["features, scores"]["absolute"].as_f64().expect("a number");
     let vectors = document["vectors"].as_array().expect("a list");
-    assert!(vectors.len() >= 20);
+    assert!(vectors.len() >= 100);
+    let scorer = CandidateScorer::default();
     for vector in vectors {
-        let described = vector["candidates"].as_array().expect("a list");
-        let metadata: Vec<_> = described.iter().map(|each| strings(&each["metadata"])).collect();
-        let candidates = described.iter().zip(&metadata).map(|(each, metadata)| Candidate {
-            id: each["id"].as_str().expect("an id"),
-            text: each["text"].as_str(),
-            created_at: each["created_at"].as_f64(),
-            access_count: each["access_count"].as_f64(),
-            success_rate: each["success_rate"].as_f64(),
-            trials: each["trials"].as_f64(),
-            confidence: each["confidence"].as_f64(),
-            metadata,
-            group: each["group"].as_str(),
-        });
-        let rows = described.iter().filter(|each| !each["embedding"].is_null());
-        let embeddings: Vec<f32> = rows.flat_map(|each| singles(&each["embedding"])).collect();
-        let dimensions = (!embeddings.is_empty()).then(|| embeddings.len() / described.len());
-        let mut set = CandidateSet::new(dimensions, Precision::Full).expect("dimensions");
-        set.append(&candidates.collect::<Vec<_>>(), &embeddings).expect("sound candidates");
-        set.refresh();
-        let asked = &vector["query"];
-        let embedding = (!asked["embedding"].is_null()).then(|| singles(&asked["embedding"]));
-        let query = Query {
-            embedding: embedding.as_deref(),
-            text: asked["text"].as_str(),
-            metadata: &strings(&asked["metadata"]),
-            now: asked["now"].as_f64(),
+        let (explain, expect) = (&vector["explain"], &vector["expect"]);
+        let mut door = CandidateDoor::new(Precision::Full, None);
+        let query = json_text(&vector["query"]);
+        let answer = door.add(&json_text(&vector["candidates"])).and_then(|()| door.rank(&scorer, &query));
+        if let Some(kind) = expect["error"].as_str() {
+            let error = answer.expect_err("must be refused");
+            assert_eq!(format!("{:?}", error.kind), kind, "{explain}: {error}");
+            continue;
+        }
+        let read = |answer: &str| serde_json::from_str::<Value>(answer).expect("JSON");
+        let answer = read(&answer.unwrap_or_else(|error| panic!("{explain}: {error}")));
+        let close = |found: &Value, expected: &Value, what: &str| {
+            let (found, expected) = (found.as_f64().expect("a number"), expected.as_f64().unwrap_or(0.0));
+            assert!((found - expected).abs() <= tolerance, "{explain}: {what} is {found}, not {expected}");
         };
-        let mut scratch = RankScratch::default();
-        let options = RankOptions { k: 100, ..RankOptions::default() };
-        CandidateScorer::default().rank(&set, &query, &options, &mut scratch).expect("a query that fits");
-        let expect = &vector["expect"];
-        let ids: Vec<&str> = scratch.ranked.iter().map(|ranked| &*set.ids()[ranked.row as usize]).collect();
-        assert_eq!(serde_json::json!(ids), expect["ids"], "{}", vector["explain"]);
-        let close = |found: f32, expected: f64, what: &str| {
-            let apart = (f64::from(found) - expected).abs();
-            assert!(apart <= tolerance, "{}: {what} is {found}, not {expected}", vector["explain"]);
-        };
-        for (row, score) in numbers(&expect["scores"]).enumerate() {
-            close(scratch.scores()[row], score, "a score");
-            for (feature, name) in FEATURE_NAMES.iter().enumerate() {
-                let expected = expect["features"][row][name].as_f64().unwrap_or(0.0);
-                close(scratch.features().column(feature)[row], expected, name);
+        let decisions = |answer: &Value| answer["decisions"].as_array().expect("a list").clone();
+        let (found, expected) = (decisions(&answer), decisions(expect));
+        assert_eq!(found.len(), expected.len(), "{explain}");
+        for (found, expected) in found.iter().zip(&expected) {
+            for name in ["candidate_id", "use_lightweight", "in_prediction_set"] {
+                assert_eq!(found[name], expected[name], "{explain}: {name}");
+            }
+            for name in ["score", "confidence", "uncertainty"] {
+                close(&found[name], &expected[name], name);
+            }
+        }
+        for name in ["errors", "prediction_set_size", "calibrated"] {
+            assert_eq!(answer[name], expect[name], "{explain}: {name}");
+        }
+        let all = decisions(&read(&door.rank(&scorer, &about_all(&vector["query"])).expect("as before")));
+        let ids: Vec<&Value> = all.iter().map(|each| &each["candidate_id"]).collect();
+        assert_eq!(serde_json::json!(ids), expect["ids"], "{explain}");
+        for each in all {
+            let id = each["candidate_id"].as_str().expect("an id");
+            let row = door.set().and_then(|set| set.row(id)).expect("a candidate");
+            close(&each["score"], &expect["scores"][row], "a score");
+            for name in FEATURE_NAMES {
+                close(&each["features"][name], &expect["features"][row][name], name);
             }
         }
     }

@@ -48,7 +48,10 @@ from tiny_dancer._core._native import (
     conversation_outline,
     encode_json,
     featurise_batch,
+    metadata_text,
+    number_to_seconds,
     rewrite_artifact,
+    text_to_seconds,
     write_artifact,
 )
 from tiny_dancer._core._native import measured_costs as _measured_costs
@@ -114,8 +117,11 @@ __all__ = [
     "feature_spec",
     "featurise",
     "measured_costs",
+    "metadata_text",
+    "number_to_seconds",
     "policy_choices",
     "read_header",
+    "text_to_seconds",
     "token_rows",
     "token_steps",
     "with_header",

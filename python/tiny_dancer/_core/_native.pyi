@@ -1,7 +1,7 @@
 """The compiled engine, as typed for its sole importer."""
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ CandidateColumns: TypeAlias = tuple[
     list[float | None],
     list[float | None],
     list[float | None],
-    list[list[tuple[str, str]]],
+    list[Mapping[str, Any]],
     list[str | None],
 ]
 
@@ -190,7 +190,7 @@ class CandidateSet:
     def __len__(self) -> int: ...
     def __contains__(self, id: str) -> bool: ...
     def ids(self) -> list[str]: ...
-    def matching(self, metadata: list[tuple[str, str]]) -> bytes: ...
+    def matching(self, wanted: Mapping[str, Any]) -> bytes: ...
 
 class CandidateScorer:
     def __init__(self, data: bytes | None = None) -> None: ...
@@ -200,7 +200,7 @@ class CandidateScorer:
         set: CandidateSet,
         embedding: npt.NDArray[np.float32] | None = None,
         text: str | None = None,
-        metadata: list[tuple[str, str]] = ...,
+        metadata: Mapping[str, Any] | None = None,
         now: float | None = None,
         encoder: Encoder | None = None,
         k: int = 5,
@@ -214,7 +214,7 @@ class CandidateScorer:
         set: CandidateSet,
         embedding: npt.NDArray[np.float32] | None = None,
         text: str | None = None,
-        metadata: list[tuple[str, str]] = ...,
+        metadata: Mapping[str, Any] | None = None,
         now: float | None = None,
         encoder: Encoder | None = None,
     ) -> tuple[bytes, bytes]: ...
@@ -229,6 +229,9 @@ class Vectors:
         self, query: npt.NDArray[np.float32], k: int, allowed: bytes | None = None
     ) -> list[tuple[int, float]]: ...
 
+def metadata_text(value: object, field: str) -> str: ...
+def number_to_seconds(number: float) -> float | None: ...
+def text_to_seconds(text: str) -> float | None: ...
 def token_steps(encoder: Encoder, texts: Sequence[str], most_steps: int) -> tuple[bytes, bytes]: ...
 
 class ConformalCalibration:

@@ -32,7 +32,9 @@ class Candidate:
         success_rate: share of its uses that helped, in [0, 1]; few trials are drawn towards one half.
         trials: uses the rate was counted over; ``access_count`` where absent.
         confidence: how sure its maker is of it, in [0, 1].
-        metadata: tags and other properties; the values are searched like text.
+        metadata: tags and other properties: text, whole numbers and others, true or false, or a list of them. They
+            are compared, and searched, as text: a number as JSON of any language has it (``1`` and ``1.0`` are
+            ``1``), a truth value as ``true`` or ``false``; None is no value.
         group: the session, conversation or document it is part of. Candidates of one group are each other's
             neighbours in the order in which they were added.
     """
@@ -49,26 +51,6 @@ class Candidate:
     group: str | None = None
 
 
-def metadata_pairs(metadata: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
-    """``key, value`` pairs of text; a list of values gives one pair each."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in metadata.items():
-        if type(value) is str and type(key) is str:
-            pairs.append((key, value))
-            continue
-        if not isinstance(key, str):
-            raise CandidateError(where, repr(key), "give metadata as a mapping from strings")
-        values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-        for one in values:
-            if isinstance(one, bool):
-                pairs.append((key, "true" if one else "false"))
-            elif isinstance(one, (str, int, float)):
-                pairs.append((key, str(one)))
-            elif one is not None:
-                raise CandidateError(f"{where}.{key}", type(one).__name__, "give text, numbers or a list of them")
-    return pairs
-
-
 def _columns(candidates: Sequence[Candidate]) -> _core.CandidateColumns:
     return (
         [candidate.id for candidate in candidates],
@@ -78,7 +60,7 @@ def _columns(candidates: Sequence[Candidate]) -> _core.CandidateColumns:
         [candidate.success_rate for candidate in candidates],
         [candidate.trials for candidate in candidates],
         [candidate.confidence for candidate in candidates],
-        [metadata_pairs(c.metadata, f"candidates[{i}].metadata") for i, c in enumerate(candidates)],
+        [candidate.metadata for candidate in candidates],
         [candidate.group for candidate in candidates],
     )
 
@@ -249,8 +231,12 @@ class CandidateSet:
 
     def matching(self, metadata: Mapping[str, Any]) -> bytes:
         """One byte a candidate, in the order of :attr:`ids`: 1 where it has all these properties. Of a list of
-        values any will do."""
-        return self.native.matching(metadata_pairs(metadata, "where"))
+        values any will do; an empty list, or None, is no candidate's.
+
+        Raises:
+            CandidateError: a value that no candidate can have.
+        """
+        return self.native.matching(metadata)
 
     @property
     def native(self) -> _core.CandidateSet:

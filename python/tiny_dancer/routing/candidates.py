@@ -32,7 +32,7 @@ from tiny_dancer.routing.candidate_answer import (
     CandidateRouterStatus,
 )
 from tiny_dancer.routing.candidate_records import candidate_set, routing_record
-from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, float_row, metadata_pairs
+from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, float_row
 from tiny_dancer.routing.router import new_id
 from tiny_dancer.routing.timestamps import seconds_since_epoch
 from tiny_dancer.storage import CandidateStorage, Feedback, HistoryStorage
@@ -163,7 +163,8 @@ class CandidateRouter:
             metadata: properties of the request, compared with the candidates' own.
             k: most candidates to give; all where there are fewer.
             text: the request's text beside its embedding: shared words tell more than cosines do.
-            where: only candidates that have these properties; of a list of values any will do.
+            where: only candidates that have these properties; of a list of values any will do, an empty list (or
+                None) is no candidate's.
             diversity: maximal marginal relevance, from 0 (by score alone) to 1 (unlike what is already taken).
             now: time of the request, as :attr:`Candidate.created_at`; the present where None.
 
@@ -198,7 +199,7 @@ class CandidateRouter:
         asked = (
             embedding,
             text,
-            metadata_pairs(metadata, "metadata") if metadata else [],
+            metadata or None,
             time.time() if now is None else seconds_since_epoch(now, "now"),
             candidates.encoder,
             k,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from numbers import Real
 
+from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError
 
 _MILLISECONDS = 1e11
-"""Numbers from here on cannot be seconds (that would be the year 5138) and are milliseconds (from March 1973)."""
-_MICROSECONDS = 1e14
-_NANOSECONDS = 1e17
+"""Numbers below are seconds; the engine tells the units of those above."""
 
 
 def seconds_since_epoch(value: object, field: str) -> float | None:
@@ -27,19 +25,19 @@ def seconds_since_epoch(value: object, field: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise CandidateError(field, repr(value), "give ISO 8601, a datetime or a number") from None
+        seconds = _core.text_to_seconds(value)
+        if seconds is None:
+            raise CandidateError(field, repr(value), "give ISO 8601, a datetime or a number")
+        return seconds
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, bool) or not isinstance(value, Real):
         raise CandidateError(field, repr(value), "give seconds or milliseconds since 1970, or a datetime")
-    number = float(value)
-    if not math.isfinite(number):
-        raise CandidateError(field, value, "give a finite time, or leave it out")
-    size = abs(number)
-    for unit, divisor in ((_NANOSECONDS, 1e9), (_MICROSECONDS, 1e6), (_MILLISECONDS, 1e3)):
-        if size >= unit:
-            return number / divisor
-    return number
+    remedy = "give a finite time, or leave it out"
+    try:
+        seconds = _core.number_to_seconds(float(value))
+    except OverflowError:
+        raise CandidateError(field, "a number beyond any float", remedy) from None
+    if seconds is None:
+        raise CandidateError(field, value, remedy)
+    return seconds

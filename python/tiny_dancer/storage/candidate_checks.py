@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tiny_dancer.errors import CandidateError, OptionError
-from tiny_dancer.storage.values import amount, integer, share, stored_text, utc_seconds
+from tiny_dancer.storage.values import amount, integer, metadata_text, share, stored_text, utc_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,10 +70,10 @@ def _fields(where: str, record: CandidateRecord) -> None:
     _metadata(f"{where}.metadata", record.metadata)
 
 
-def _metadata(where: str, metadata: Mapping[str, str]) -> None:
+def _metadata(where: str, metadata: Mapping[str, Any]) -> None:
     for key, value in metadata.items():
         stored_text(f"{where} key", key, error=CandidateError)
-        stored_text(f"{where}[{key}]", value, empty=True, error=CandidateError)
+        metadata_text(f"{where}[{key}]", value, error=CandidateError)
 
 
 def _embedding(where: str, embedding: npt.NDArray[np.float32]) -> int:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tiny_dancer.errors import OptionError
-from tiny_dancer.storage.values import integer, share, stored_text, utc_seconds
+from tiny_dancer.storage.values import integer, metadata_text, share, stored_text, utc_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,8 @@ class CandidateRecord:
         success_count: sum of feedback scores over its trials.
         trial_count: decisions it had feedback in.
         confidence: in [0, 1], or None where unknown.
-        metadata: pairs of texts to filter by; a plain tag is a key with an empty value.
+        metadata: properties to filter by; a plain tag is a key with an empty value. Text, numbers, true or false:
+            stored, and compared, as the text that a candidate set has for them.
         group: session or conversation it belongs to.
         position: place within its group, from 0.
     """
@@ -48,7 +49,7 @@ class CandidateRecord:
     success_count: float = 0.0
     trial_count: int = 0
     confidence: float | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     position: int | None = None
 
@@ -76,7 +77,8 @@ class Filter:
     """Conditions that must all hold; the default lets every candidate pass.
 
     Attributes:
-        equals: metadata keys and the value each must have.
+        equals: metadata keys and the value each must have: text, a number, true or false. It becomes the text that
+            stands for it in metadata: 1, 1.0 and ``"1"`` are one, True is ``"true"``.
         any_of: metadata keys and the values each may have.
         has: metadata keys that must be there, whatever their value.
         ids: the candidate is one of these.
@@ -88,8 +90,8 @@ class Filter:
         min_confidence: confidence at least this; removes candidates without one.
     """
 
-    equals: Mapping[str, str] = field(default_factory=dict)
-    any_of: Mapping[str, Collection[str]] = field(default_factory=dict)
+    equals: Mapping[str, Any] = field(default_factory=dict)
+    any_of: Mapping[str, Collection[Any]] = field(default_factory=dict)
     has: Collection[str] = ()
     ids: Collection[str] | None = None
     groups: Collection[str] | None = None
@@ -103,19 +105,26 @@ class Filter:
         for name in ("equals", "any_of"):
             if not isinstance(getattr(self, name), Mapping):
                 raise OptionError(f"filter.{name}", getattr(self, name), "give a mapping from metadata keys")
-        lists = {"has": self.has, "ids": self.ids, "groups": self.groups}
-        lists |= {f"any_of[{key}]": values for key, values in self.any_of.items()}
-        for name, values in lists.items():
-            if values is None:
-                continue
-            if isinstance(values, str) or not isinstance(values, Collection):
-                raise OptionError(f"filter.{name}", values, "give a list of texts")
-            for value in values:
+        for name in ("has", "ids", "groups"):
+            values = getattr(self, name)
+            for value in () if values is None else _listed(f"filter.{name}", values):
                 stored_text(f"filter.{name}", value, empty=True, error=OptionError)
         for key in (*self.equals, *self.any_of):
             stored_text("filter key", key, empty=True, error=OptionError)
-        for key, value in self.equals.items():
-            stored_text(f"filter.equals[{key}]", value, empty=True, error=OptionError)
+        equals = {
+            key: metadata_text(f"filter.equals[{key}]", value, error=OptionError)
+            for key, value in self.equals.items()
+        }
+        any_of = {
+            key: [
+                metadata_text(f"filter.any_of[{key}]", value, error=OptionError)
+                for value in _listed(f"filter.any_of[{key}]", values)
+            ]
+            for key, values in self.any_of.items()
+        }
+        # Metadata is kept as text: what is looked for has the same form.
+        object.__setattr__(self, "equals", equals)
+        object.__setattr__(self, "any_of", any_of)
         for name in ("created_from", "created_before"):
             if getattr(self, name) is not None:
                 utc_seconds(f"filter.{name}", getattr(self, name), error=OptionError)
@@ -146,6 +155,12 @@ class Filter:
                 or (record.confidence is not None and record.confidence >= self.min_confidence)
             )
         )
+
+
+def _listed(field: str, values: object) -> Collection[Any]:
+    if isinstance(values, str) or not isinstance(values, Collection):
+        raise OptionError(field, values, "give a list of texts")
+    return values
 
 
 EVERYTHING = Filter()

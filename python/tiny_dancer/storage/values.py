@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from tiny_dancer.errors import OptionError, StorageError, TinyDancerError
+from tiny_dancer import _core
+from tiny_dancer.errors import CandidateError, OptionError, StorageError, TinyDancerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 # Year 5138. Milliseconds of any year from 1973 on lie beyond, and are caught.
 LATEST = 1e11
@@ -137,3 +138,25 @@ def span(since: float | None, until: float | None) -> None:
     for field, value in (("since", since), ("until", until)):
         if value is not None:
             utc_seconds(field, value, error=OptionError)
+
+
+def metadata_text(field: str, value: object, *, error: type[TinyDancerError]) -> str:
+    """The text that stands for one value of metadata, in a database as in a candidate set.
+
+    Raises:
+        TinyDancerError: of the type given: neither text, number, true nor false, or no database can hold it.
+    """
+    if type(value) is not str:
+        try:
+            value = _core.metadata_text(value, field)
+        except CandidateError as refusal:
+            raise error(refusal.field, refusal.value, refusal.remedy) from None
+    stored_text(field, value, empty=True, error=error)
+    return value
+
+
+def metadata_texts(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata, checked, as it is stored."""
+    return {
+        key: value if type(value) is str else _core.metadata_text(value, key) for key, value in metadata.items()
+    }

@@ -7,8 +7,8 @@
 //! computed once more from the term counts of its context, `tf_i + .5·tf_{i−1} + .2·tf_{i−2} + .2·tf_{i+1}` within
 //! its group.
 
+use super::columns::Columns;
 use super::matrix::Matrix;
-use super::set::Columns;
 use super::terms::Terms;
 
 const K1: f32 = 0.9;

@@ -3,38 +3,12 @@
 use std::collections::HashMap;
 
 use super::candidate::{Candidate, refused};
+use super::columns::Columns;
 use super::index::Index;
 use super::matrix::{MOST_ROWS, Matrix, Precision};
-use super::terms::{Reader, Terms, hash_pair};
-use super::time::{self, Date};
+use super::metadata::Metadata;
+use super::terms::{Reader, hash_pair};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Rows of the columns that need no computing.
-#[derive(Debug, Default)]
-pub(crate) struct Columns {
-    pub ids: Vec<Box<str>>,
-    /// NaN where unknown, here and below.
-    pub created_at: Vec<f64>,
-    pub access_count: Vec<f32>,
-    pub success_rate: Vec<f32>,
-    pub trials: Vec<f32>,
-    pub confidence: Vec<f32>,
-    pub metadata: Vec<Box<[u64]>>,
-    pub terms: Vec<Terms>,
-    /// Words of the metadata's values, sorted.
-    pub tags: Vec<Box<[u32]>>,
-    pub date: Vec<Option<Date>>,
-    pub speaks_of_time: Vec<bool>,
-    pub question: Vec<bool>,
-    /// Hash of the group; 0 for none.
-    pub group: Vec<u64>,
-    /// Place in the order of adding.
-    pub order: Vec<u64>,
-    /// Whether any candidate has words, says when it was made, says how it was used.
-    pub any_text: bool,
-    pub any_time: bool,
-    pub any_use: bool,
-}
 
 /// Candidates with their embeddings, ready to be scored by many threads.
 #[derive(Debug)]
@@ -46,80 +20,6 @@ pub struct CandidateSet {
     index: Index,
     stale: bool,
     reader: Reader,
-}
-
-impl Columns {
-    fn push(&mut self, candidate: &Candidate, order: u64, reader: &mut Reader) {
-        self.ids.push(candidate.id.into());
-        self.created_at.push(f64::NAN);
-        self.access_count.push(f32::NAN);
-        self.success_rate.push(f32::NAN);
-        self.trials.push(f32::NAN);
-        self.confidence.push(f32::NAN);
-        self.metadata.push(Box::default());
-        self.terms.push(Terms::default());
-        self.tags.push(Box::default());
-        self.date.push(None);
-        self.speaks_of_time.push(false);
-        self.question.push(false);
-        self.group.push(0);
-        self.order.push(order);
-        self.write(self.ids.len() - 1, candidate, reader);
-    }
-
-    fn write(&mut self, row: usize, candidate: &Candidate, reader: &mut Reader) {
-        let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
-        self.created_at[row] = candidate.created_at.unwrap_or(f64::NAN);
-        self.access_count[row] = number(candidate.access_count);
-        self.success_rate[row] = number(candidate.success_rate);
-        self.trials[row] = number(candidate.trials.or(candidate.access_count));
-        self.confidence[row] = number(candidate.confidence);
-        let mut pairs: Vec<u64> =
-            candidate.metadata.iter().map(|(key, value)| hash_pair(key, value)).collect();
-        pairs.sort_unstable();
-        self.metadata[row] = pairs.into();
-        let mut terms = Terms::default();
-        for (_, value) in candidate.metadata {
-            reader.add(value, &mut terms);
-        }
-        let mut tags = terms.words.clone();
-        tags.sort_unstable();
-        tags.dedup();
-        self.tags[row] = tags.into();
-        // Pairs of words are looked for in what was said, not in its labels.
-        terms.pairs.clear();
-        reader.add(candidate.text.unwrap_or_default(), &mut terms);
-        self.date[row] = candidate.created_at.and_then(time::date);
-        self.speaks_of_time[row] = candidate.text.is_some() && time::speaks_of_time(reader);
-        self.question[row] = candidate.text.is_some() && reader.ends_as_question();
-        self.terms[row] = terms;
-        self.group[row] = candidate.group.map_or(0, |group| hash_pair("group", group).max(1));
-    }
-
-    /// Looks again at what any candidate has: the last that had it may be gone.
-    fn look_over(&mut self) {
-        let known = |values: &[f32]| values.iter().any(|value| !value.is_nan());
-        self.any_text = self.terms.iter().any(|terms| !terms.words.is_empty());
-        self.any_time = self.created_at.iter().any(|time| !time.is_nan());
-        self.any_use = known(&self.access_count) || known(&self.success_rate) || known(&self.confidence);
-    }
-
-    fn swap_remove(&mut self, row: usize) {
-        self.ids.swap_remove(row);
-        self.created_at.swap_remove(row);
-        self.access_count.swap_remove(row);
-        self.success_rate.swap_remove(row);
-        self.trials.swap_remove(row);
-        self.confidence.swap_remove(row);
-        self.metadata.swap_remove(row);
-        self.terms.swap_remove(row);
-        self.tags.swap_remove(row);
-        self.date.swap_remove(row);
-        self.speaks_of_time.swap_remove(row);
-        self.question.swap_remove(row);
-        self.group.swap_remove(row);
-        self.order.swap_remove(row);
-    }
 }
 
 impl CandidateSet {
@@ -314,18 +214,14 @@ impl CandidateSet {
         })
     }
 
-    /// Which rows have all of these properties; a repeated key means any of its values.
+    /// Which rows have every one of these properties; where a property has several values, any of them will do, and
+    /// where it has none, no row has it.
     #[must_use]
-    pub fn matching(&self, metadata: &[(&str, &str)]) -> Vec<bool> {
-        let mut keys: Vec<&str> = metadata.iter().map(|(key, _)| *key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let wanted: Vec<Vec<u64>> = keys
+    pub fn matching(&self, wanted: &Metadata) -> Vec<bool> {
+        let wanted: Vec<Vec<u64>> = wanted
+            .properties()
             .iter()
-            .map(|key| {
-                let pairs = metadata.iter().filter(|(other, _)| other == key);
-                pairs.map(|(key, value)| hash_pair(key, value)).collect()
-            })
+            .map(|(key, values)| values.iter().map(|value| hash_pair(key, value)).collect())
             .collect();
         let has = |row: &[u64], any: &Vec<u64>| any.iter().any(|pair| row.binary_search(pair).is_ok());
         self.columns.metadata.iter().map(|row| wanted.iter().all(|any| has(row, any))).collect()

@@ -376,4 +376,4 @@ class MemoryStorage:
 def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
     embedding = None if record.embedding is None else record.embedding.copy()
-    return replace(record, embedding=embedding, metadata=dict(record.metadata))
+    return replace(record, embedding=embedding, metadata=values.metadata_texts(record.metadata))

@@ -13,6 +13,7 @@ from tiny_dancer.storage.candidates import CandidateRecord, Neighbour
 from tiny_dancer.storage.mirror import Mirror, check_dimension
 from tiny_dancer.storage.sqlite.conditions import as_json, of_filter
 from tiny_dancer.storage.sqlite.connection import snapshot
+from tiny_dancer.storage.values import metadata_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -233,7 +234,7 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
                 record.success_count,
                 record.trial_count,
                 record.confidence,
-                msgspec.json.encode(dict(record.metadata)).decode(),
+                msgspec.json.encode(metadata_texts(record.metadata)).decode(),
                 record.group,
                 record.position,
                 None if record.embedding is None else change,

@@ -91,7 +91,7 @@ def build(
     bare = _core.artifact_bytes(header, kept)
     candidates = CandidateSet(SELF_CHECK)
     flat, scored = _core.CandidateScorer(bare).score_all(
-        candidates.native, None, _QUESTION, [("speaker", "Nora")], _NOW, candidates.encoder
+        candidates.native, None, _QUESTION, {"speaker": "Nora"}, _NOW, candidates.encoder
     )
     features = np.frombuffer(flat, "<f4").reshape(len(_core.CANDIDATE_FEATURES), -1).T
     scores = np.frombuffer(scored, "<f4")

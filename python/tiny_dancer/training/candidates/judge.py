@@ -100,7 +100,7 @@ def predict_candidates(
     for question in questions.questions:
         candidates = sets[question.conversation]
         found, _, _ = scorer.rank(
-            candidates.native, question.embedding, question.text, [], question.now, candidates.encoder, k
+            candidates.native, question.embedding, question.text, None, question.now, candidates.encoder, k
         )
         rankings.append(Ranking(tuple(each.candidate_id for each in found), tuple(each.score for each in found)))
     return rankings

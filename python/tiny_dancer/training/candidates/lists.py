@@ -112,7 +112,7 @@ def make_lists(
     for question in questions:
         candidates = sets[question.conversation]
         flat, scored = scorer.score_all(
-            candidates.native, question.embedding, question.text, [], question.now, candidates.encoder
+            candidates.native, question.embedding, question.text, None, question.now, candidates.encoder
         )
         features.append(np.frombuffer(flat, "<f4").reshape(len(_core.CANDIDATE_FEATURES), -1).T)
         scores.append(np.frombuffer(scored, "<f4"))

@@ -1,0 +1,169 @@
+//! Properties and times as Python writes them → as the engine takes them.
+
+use pyo3::exceptions::{PyUnicodeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{
+    PyBool, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyMapping, PySet, PyString, PyTuple, PyType,
+};
+use tiny_dancer::candidates::{Metadata, Value, seconds_of_number, seconds_of_text};
+use tiny_dancer::{Error, ErrorKind};
+
+use crate::convert::to_exception;
+
+const LISTED: &str = "give text, numbers or a list of them";
+
+fn refused(py: Python<'_>, field: &str, value: impl std::fmt::Display, remedy: &str) -> PyErr {
+    to_exception(py, Error::new(ErrorKind::CandidateInvalid, field, value, remedy))
+}
+
+/// Properties out of a mapping from strings; `place` names it in errors.
+pub(crate) fn properties(mapping: &Bound<'_, PyAny>, place: impl Fn() -> String) -> PyResult<Metadata> {
+    let mut metadata = Metadata::default();
+    if let Ok(mapping) = mapping.cast::<PyDict>() {
+        for (key, value) in mapping {
+            property(&mut metadata, &key, &value, &place)?;
+        }
+        return Ok(metadata);
+    }
+    let Ok(mapping) = mapping.cast::<PyMapping>() else {
+        return Err(refused(
+            mapping.py(),
+            &place(),
+            mapping.get_type().name()?,
+            "give a mapping from strings",
+        ));
+    };
+    for item in mapping.items()? {
+        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        property(&mut metadata, &key, &value, &place)?;
+    }
+    Ok(metadata)
+}
+
+fn property(
+    metadata: &mut Metadata,
+    key: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+    place: &impl Fn() -> String,
+) -> PyResult<()> {
+    let py = key.py();
+    let Ok(name) = key.cast::<PyString>() else {
+        return Err(refused(py, &place(), key.repr()?, "give metadata as a mapping from strings"));
+    };
+    let name = unicode(name, &place)?;
+    metadata.key(&name);
+    let field = || format!("{}.{name}", place());
+    let add = |value: &Bound<'_, PyAny>, metadata: &mut Metadata| {
+        let added = with_value(value, &field, LISTED, |value| metadata.value(value))?;
+        added.map_err(|error| to_exception(py, Error { field: field(), ..error }))
+    };
+    let listed = value.is_instance_of::<PyList>()
+        || value.is_instance_of::<PyTuple>()
+        || value.is_instance_of::<PySet>()
+        || value.is_instance_of::<PyFrozenSet>();
+    if !listed {
+        return if value.is_none() { Ok(()) } else { add(value, metadata) };
+    }
+    for one in value.try_iter()? {
+        let one = one?;
+        if !one.is_none() {
+            add(&one, metadata)?;
+        }
+    }
+    Ok(())
+}
+
+fn unicode(text: &Bound<'_, PyString>, field: &impl Fn() -> String) -> PyResult<PyBackedStr> {
+    text.extract::<PyBackedStr>().map_err(|failure| {
+        if failure.is_instance_of::<PyUnicodeError>(text.py()) {
+            refused(text.py(), &field(), "a lone surrogate", "give a string that is valid Unicode")
+        } else {
+            failure
+        }
+    })
+}
+
+/// What numpy's scalars are.
+static GENERIC: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// Hands one value, as the engine takes it, to `work`; numpy's scalars are the numbers they hold.
+fn with_value<T>(
+    value: &Bound<'_, PyAny>,
+    field: &impl Fn() -> String,
+    remedy: &str,
+    work: impl FnOnce(Value) -> T,
+) -> PyResult<T> {
+    let py = value.py();
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(work(Value::Text(&unicode(text, field)?)));
+    }
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(work(Value::Boolean(flag.is_true())));
+    }
+    if value.is_instance_of::<PyInt>() {
+        return whole(value, field, work);
+    }
+    if let Ok(number) = value.cast::<PyFloat>() {
+        return Ok(work(Value::Number(number.value())));
+    }
+    if value.is_instance(GENERIC.import(py, "numpy", "generic")?)? {
+        let kind: String = value.getattr("dtype")?.getattr("kind")?.extract()?;
+        match kind.as_str() {
+            "b" => return Ok(work(Value::Boolean(value.is_truthy()?))),
+            "i" | "u" => return whole(&value.call_method0("item")?, field, work),
+            "f" => return Ok(work(Value::Number(value.extract()?))),
+            _ => {}
+        }
+    }
+    Err(refused(py, &field(), value.get_type().name()?, remedy))
+}
+
+fn whole<T>(
+    value: &Bound<'_, PyAny>,
+    field: &impl Fn() -> String,
+    work: impl FnOnce(Value) -> T,
+) -> PyResult<T> {
+    if let Ok(small) = value.extract::<i64>() {
+        return Ok(work(Value::Written(&small.to_string())));
+    }
+    let py = value.py();
+    // Not str(value): an enumeration's numbers print as their names.
+    let digits = py.get_type::<PyInt>().call_method1("__repr__", (value,)).map_err(|failure| {
+        if failure.is_instance_of::<PyValueError>(py) {
+            refused(py, &field(), "a number of thousands of digits", "give a shorter number, or text")
+        } else {
+            failure
+        }
+    })?;
+    Ok(work(Value::Written(&digits.extract::<PyBackedStr>()?)))
+}
+
+/// The text that stands for one value of metadata, wherever it is kept or compared.
+#[pyfunction]
+fn metadata_text(py: Python<'_>, value: &Bound<'_, PyAny>, field: &str) -> PyResult<String> {
+    let named = || field.to_owned();
+    with_value(value, &named, "give text, a number, true or false", |value| value.read(field, str::to_owned))?
+        .map_err(|error| to_exception(py, error))
+}
+
+/// Seconds since 1970 of a time as a number; None where it is not finite.
+#[pyfunction]
+fn number_to_seconds(number: f64) -> Option<f64> {
+    seconds_of_number(number)
+}
+
+/// Seconds since 1970 of a time in ISO 8601; None where it is none.
+#[pyfunction]
+fn text_to_seconds(text: &Bound<'_, PyString>) -> Option<f64> {
+    // What is no Unicode is no time.
+    text.to_str().ok().and_then(seconds_of_text)
+}
+
+/// Adds this room's names to the compiled module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(metadata_text, module)?)?;
+    module.add_function(wrap_pyfunction!(number_to_seconds, module)?)?;
+    module.add_function(wrap_pyfunction!(text_to_seconds, module)?)
+}
