@@ -80,7 +80,7 @@ def test_no_filter_lets_everything_pass(storage: Storage) -> None:
             Filter(equals={"v": none})
     for none in (None, [None], [float("nan")]):
         with pytest.raises(OptionError, match=r"filter\.any_of\[v\]"):
-            Filter(any_of={"v": none})
+            Filter(any_of={"v": none})  # type: ignore[dict-item]
     rows = CandidateSet([Candidate("a", metadata={"v": 1}), Candidate("b"), Candidate("c", metadata={"v": None})])
     for nothing in (None, [], [None], ()):
         assert rows.matching({"v": nothing}) == bytes(3)

@@ -33,6 +33,7 @@ SECTIONS: dict[str, Any] = {
     "`upstreams.NAME.timeouts`": config.Timeouts,
     "`models.NAME`": config.Model,
     "`models.NAME.deployments`": config.Deployment,
+    "`models.NAME.tiers`": config.PriceTier,
     "`routers.NAME`": config.Router,
     "`routers.NAME.artifact`": config.RegistryVersion,
     "`roles.ROLE`": config.RoleDefault,

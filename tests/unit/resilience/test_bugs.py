@@ -108,7 +108,7 @@ def test_a_bug_of_a_fallback_level_is_seen_as_well_also_where_it_is_the_last() -
         answer(breaker, lambda: "learned", lambda: levels[:1], seen)
     assert seen.count == 4
     with pytest.raises(TypeError):
-        answer(breaker, lambda: "learned", lambda: len(5), seen)  # type: ignore[arg-type]
+        answer(breaker, lambda: "learned", lambda: len(5), seen)  # type: ignore[arg-type, return-value]
     assert seen.count == 5
 
 

@@ -43,7 +43,8 @@ def test_out_of_fold_predictions_come_from_the_other_folds() -> None:
     generator = np.random.default_rng(0)
     components, weight = generator.normal(size=(10, 2)), generator.uniform(0.5, 2, 10)
     folds = np.array([0, 1, 2, 0, 1, 2, 0, 0, 1, 2])
-    backend, said = Remembering("mean"), []
+    said: list[str] = []
+    backend = Remembering("mean")
     found = out_of_fold(
         [backend, backend], features, Targets(components, components, weight, 0), folds, 9, said.append
     )

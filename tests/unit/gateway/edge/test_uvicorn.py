@@ -117,7 +117,7 @@ SETTINGS = {
     "timeout_graceful_shutdown",
     "ws",
 }
-# CPython 3.11 keeps an instance's attributes in its fast form up to this many (gateway/edge/protocol.py, __slots__).
+# CPython 3.11 keeps an instance's attributes in its fast form up to this many (edge/protocol.py, __slots__).
 MOST_ATTRIBUTES = 30
 
 
