@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
-from reference import Request
+Described = dict[str, Any]
+Part = str | list[Any]
 
-# A text is a string, {"repeat": string, "times": n}, or a list of such, joined.
-Text = str | dict[str, Any] | list[Any]
+
+def long(*parts: Part) -> Described:
+    """A string that is too long to write out: strings, and [string, how often], joined."""
+    return {"$text": list(parts)}
+
+
+def user(*contents: Any) -> list[Described]:
+    """Messages of the user's."""
+    return [{"role": "user", "content": content} for content in contents]
+
 
 FILLER = "The lamp on the third pier blinks twice, waits, and blinks again. "
 
-TEXTS: list[tuple[str, Text]] = [
+TEXTS: list[tuple[str, str | Described]] = [
     ("nothing at all has no normal form: a request of it is refused", ""),
     ("white space of every kind has none either", " \t\r\n\u00a0\u2003\u3000"),
     ("control characters count as white space: these alone are nothing", "\u0000\u0001\u007f\u0085"),
@@ -47,80 +58,86 @@ TEXTS: list[tuple[str, Text]] = [
     ("a soft hyphen and a zero-width space are symbols, not spaces", "light\u00adhouse light\u200bhouse"),
     ("code keeps punctuation, loses indentation", "def f(X):\n    return X[0] ** 2  # half"),
     ("LaTeX", "\\frac{a}{b} = \\sqrt{2}, $x_1^2$"),
-    ("repeated n-grams count once", {"repeat": "tick tock ", "times": 40}),
-    ("8,192 bytes are read whole", {"repeat": "lighthouse boat ", "times": 512}),
+    ("repeated n-grams count once", long(["tick tock ", 40])),
+    ("8,192 bytes are read whole", long(["lighthouse boat ", 512])),
     (
         "of more, the first 6,144 and the last 2,048 bytes, cut between characters: two bytes each here, and the "
         "head ends inside one",
-        ["x", {"repeat": "é", "times": 3100}, " middle ", {"repeat": "ü", "times": 3100}, "."],
+        long("x", ["é", 3100], " middle ", ["ü", 3100], "."),
     ),
-    ("20 KB by repetition", {"repeat": FILLER, "times": 310}),
+    ("20 KB by repetition", long([FILLER, 310])),
 ]
 
 QUESTION = (
     "Which of the following floats?\nA. a wet stone\nB. a dry cork\nC. an iron nail, unless it is rusty\n"
     "D. none of the above\nAnswer:"
 )
-TOOLS = (
-    '[{"name": "tide_table", "parameters": {"type": "object", "properties": {"port": {"type": "string"}, '
-    '"days": {"type": "integer"}}}}, {"name": "ring_bell", "parameters": {"type": "object"}}]'
-)
+TOOLS: list[Described] = [
+    {
+        "name": "tide_table",
+        "parameters": {"type": "object", "properties": {"port": {"type": "string"}, "days": {"type": "integer"}}},
+    },
+    {"name": "ring_bell", "parameters": {"type": "object"}},
+]
 WORD_PROBLEM = (
     "A ferry carries 12 cars and twice as many bicycles. Each car costs $7.50 and each bicycle $2. "
     "If 1/4 of the cars leave and 3 more bicycles come, how much money is paid in total?"
 )
 
-REQUESTS: list[tuple[str, dict[str, Any]]] = [
-    ("a plain question", {"text": "Why does fog muffle the sound of a bell?"}),
-    ("one letter", {"text": "Q"}),
-    ("symbols only: no word piece but punctuation", {"text": "?!"}),
-    ("nothing known to the encoder: the embedding is 0, unknown words count as tokens", {"text": "😀 🎉"}),
-    ("a word problem: numbers, money, fractions, quantities, comparisons", {"text": WORD_PROBLEM}),
-    ("size of numbers: at most 1e15, decimals, round numbers", {"text": "99999999999999999999 0.125 300 7,000 0"}),
-    ("multiple choice: stem, options, all-or-none; the closing answer does not count", {"text": QUESTION}),
+REQUESTS: list[tuple[str, Any]] = [
+    ("a plain question", "Why does fog muffle the sound of a bell?"),
+    ("one letter", "Q"),
+    ("symbols only: no word piece but punctuation", "?!"),
+    ("nothing known to the encoder: the embedding is 0, unknown words count as tokens", "😀 🎉"),
+    ("a word problem: numbers, money, fractions, quantities, comparisons", WORD_PROBLEM),
+    ("size of numbers: at most 1e15, decimals, round numbers", "99999999999999999999 0.125 300 7,000 0"),
+    ("multiple choice: stem, options, all-or-none; the closing answer does not count", QUESTION),
     (
         "options in parentheses, of numbers only; white space makes no difference",
-        {"text": "How many legs have 3 crabs? (a) 24 (b) 30 (c) 18 (d) 2.5"},
+        "How many legs have 3 crabs? (a) 24 (b) 30 (c) 18 (d) 2.5",
     ),
     (
         "two chains: the longer one counts, and a. before it belongs to the stem",
-        {"text": "In part a. and part b. of the log, who rowed? a) Mira b) Jonas c) neither of them"},
+        "In part a. and part b. of the log, who rowed? a) Mira b) Jonas c) neither of them",
     ),
-    ("of two equally long chains the last", {"text": "a. one b. two and again a. three b. four"}),
+    ("of two equally long chains the last", "a. one b. two and again a. three b. four"),
     (
         "ten options a to j; k is no marker",
-        {"text": "Pick: " + " ".join(f"{x}) item {x}{x}" for x in "abcdefghijk")},
+        "Pick: " + " ".join(f"{x}) item {x}{x}" for x in "abcdefghijk"),
     ),
-    ("an option without words", {"text": "Choose the empty one: a. b. boat"}),
-    ("roman statements as options", {"text": "I. It rains. II. It pours. a. I only b. i, ii and iii c. i and ii"}),
-    ("nothing is left without the closing answer", {"text": "answer:"}),
-    ("a blank to fill", {"text": "The keeper lit the ____ at dusk"}),
-    ("negation and exception at the stem's end", {"text": "All of these are ships except"}),
-    ("true or false statements", {"text": "Statement 1: tides turn. Statement 2: they do not. True or false?"}),
-    ("several sentences, the last one short", {"text": "It was 3.5 m high. It fell! Then it rose again? Why."}),
+    ("an option without words", "Choose the empty one: a. b. boat"),
+    ("roman statements as options", "I. It rains. II. It pours. a. I only b. i, ii and iii c. i and ii"),
+    ("nothing is left without the closing answer", "answer:"),
+    ("a blank to fill", "The keeper lit the ____ at dusk"),
+    ("negation and exception at the stem's end", "All of these are ships except"),
+    ("true or false statements", "Statement 1: tides turn. Statement 2: they do not. True or false?"),
+    ("several sentences, the last one short", "It was 3.5 m high. It fell! Then it rose again? Why."),
     (
         "quotes, percent, units",
-        {"text": "“Ten knots,” she said, 'or 5 % more' — 3 km, 2 miles, 40 kg, two hours."},
+        "“Ten knots,” she said, 'or 5 % more' — 3 km, 2 miles, 40 kg, two hours.",
     ),
-    ("code", {"text": "```python\ndef add(a: int, b: int) -> int:\n    return a + b  # {x} & [y] | z;\n```"}),
-    ("LaTeX", {"text": "Solve $\\frac{x^2}{y} = \\sqrt{z}$ for $x$, where $y \\neq 0$."}),
-    ("Chinese: every character is a word", {"text": "灯塔为什么在雾中发光？请用三句话回答。"}),
-    ("Russian, Greek and Hindi", {"text": "Почему маяк светит? Γιατί λάμπει ο φάρος; नाव कहाँ है?"}),
-    ("typographic apostrophes are plain ones", {"text": "It isn't here. It isn’t there."}),
-    ("NUL and other control characters", {"text": "bell\u0000buoy\u0007 and\u000b rope"}),
+    ("code", "```python\ndef add(a: int, b: int) -> int:\n    return a + b  # {x} & [y] | z;\n```"),
+    ("LaTeX", "Solve $\\frac{x^2}{y} = \\sqrt{z}$ for $x$, where $y \\neq 0$."),
+    ("Chinese: every character is a word", "灯塔为什么在雾中发光？请用三句话回答。"),
+    ("Russian, Greek and Hindi", "Почему маяк светит? Γιατί λάμπει ο φάρος; नाव कहाँ है?"),
+    ("typographic apostrophes are plain ones", "It isn't here. It isn’t there."),
+    ("NUL and other control characters", "bell\u0000buoy\u0007 and\u000b rope"),
     (
         "one word again and again: few n-grams, whatever the length",
-        {"text": {"repeat": "boat ", "times": 300}},
+        long(["boat ", 300]),
     ),
-    ("a long unknown word", {"text": {"repeat": "ab", "times": 60}}),
+    ("a long unknown word", long(["ab", 60])),
     (
         "20 KB by repetition: what was not read counts at the rate of what was",
-        {"text": {"repeat": FILLER, "times": 310}},
+        long([FILLER, 310]),
     ),
-    ("tools offered", {"text": "When is high tide in port seven?", "tools": TOOLS}),
+    ("tools offered", {"messages": user("When is high tide in port seven?"), "tools": TOOLS}),
     (
-        "tools beyond 64 KiB are measured, but not searched",
-        {"text": "Ring it.", "tools": [TOOLS, {"repeat": "é ", "times": 22000}, TOOLS]},
+        "tools beyond 64 KiB: all of them count",
+        {
+            "messages": user("Ring it."),
+            "tools": [*TOOLS, {"name": "sing", "description": long(["é ", 22000])}, *TOOLS],
+        },
     ),
     (
         "chat: the user's messages are the text, the others surround it",
@@ -146,39 +163,48 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     (
         "a chat that grows too long: each message is bounded, then the middle is dropped",
         {
-            "messages": [
-                {"role": "user", "content": [f"Entry {n}. ", {"repeat": FILLER, "times": 200 - n}]}
-                for n in range(7)
-            ]
+            "messages": user(*(long(f"Entry {n}. ", [FILLER, 200 - n]) for n in range(7))),
         },
     ),
     (
         "an empty message between others",
-        {
-            "messages": [
-                {"role": "user", "content": "Left."},
-                {"role": "user", "content": ""},
-                {"role": "user", "content": "Right."},
-            ]
-        },
+        {"messages": user("Left.", "", "Right.")},
     ),
 ]
 
-REFUSED: list[tuple[str, dict[str, Any]]] = [
-    ("an empty text", {"text": ""}),
+REFUSED: list[tuple[str, Any]] = [
+    ("an empty text", ""),
     ("white space only", {"text": " \n\t\u3000"}),
-    ("messages without a word", {"messages": [{"role": "user", "content": " \u0000 "}]}),
+    ("messages without a word", {"messages": user(" \u0000 ")}),
 ]
 
 
-def expand(text: Text) -> str:
-    """The string that a text stands for."""
-    if isinstance(text, list):
-        return "".join(map(expand, text))
-    return text["repeat"] * text["times"] if isinstance(text, dict) else text
+def expand(value: Any) -> Any:
+    """A value in which every ``{"$text": parts}`` is the string it stands for."""
+    if isinstance(value, list):
+        return [expand(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {"$text"}:
+        return {key: expand(inner) for key, inner in value.items()}
+    parts = [part if isinstance(part, str) else part[0] * part[1] for part in value["$text"]]
+    return "".join(parts)
 
 
-def to_request(described: dict[str, Any]) -> Request:
-    """The request that a vector describes."""
-    messages = tuple((m["role"], expand(m["content"])) for m in described.get("messages", ()))
-    return Request(expand(described.get("text", "")), messages, expand(described.get("tools", "")))
+@dataclass(frozen=True)
+class Raw:
+    """JSON whose spelling is the point."""
+
+    text: str | Described
+
+
+def described(name: str, value: Any) -> Described:
+    """A request or options as a vector has them: JSON under their name, or their text."""
+    return {f"{name}_text": value.text} if isinstance(value, Raw) else {name: value}
+
+
+def as_json(vector: Described, name: str) -> str:
+    """The request or the options of a vector as JSON text."""
+    if f"{name}_text" in vector:
+        return str(expand(vector[f"{name}_text"]))
+    return json.dumps(expand(vector.get(name, {})), ensure_ascii=False)

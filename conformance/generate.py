@@ -12,7 +12,6 @@ import argparse
 import base64
 import hashlib
 import json
-import math
 import struct
 import sys
 from pathlib import Path
@@ -24,9 +23,11 @@ sys.path.insert(0, str(HERE))
 from candidate_cases import candidate_vectors  # noqa: E402
 from cells import cell_vectors  # noqa: E402
 from conformal_cases import conformal_vectors  # noqa: E402
+from conversations import ALONE, GROUPS  # noqa: E402
 from decisions import DAMAGES, DECISIONS, damaged  # noqa: E402
-from examples import REFUSED, REQUESTS, TEXTS, expand, to_request  # noqa: E402
-from reference import Encoder, Options, Refusal, Router, featurise  # noqa: E402
+from examples import REFUSED, REQUESTS, TEXTS, Raw, as_json, described, expand  # noqa: E402
+from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
+from reference.artifact import FEATURE_SPEC  # noqa: E402
 from reference.text import bounded, character_ngrams, normalise, tokenise, word_ngrams  # noqa: E402
 from weights import make_all  # noqa: E402
 
@@ -51,15 +52,6 @@ def ngrams(words: set[int], characters: set[int]) -> Vector:
     return found
 
 
-def plain(options: Vector) -> Vector:
-    """Options as JSON can hold them: numbers that are not finite become strings."""
-
-    def one(value: Any) -> Any:
-        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-    return {name: one(value) for name, value in options.items()}
-
-
 def text_vectors() -> list[Vector]:
     """Normal form, tokens and n-grams of texts."""
     found = []
@@ -80,67 +72,68 @@ def text_vectors() -> list[Vector]:
 
 
 def feature_vectors(encoder: Encoder) -> list[Vector]:
-    """All features of requests, and what is refused."""
-    found: list[Vector] = []
-    for explain, described in REQUESTS:
-        features = featurise(to_request(described), encoder)
-        embedding = struct.pack(f"{len(features.embedding)}b", *features.embedding)
-        found.append(
-            {
-                "explain": explain,
-                "request": described,
-                "tokens": features.tokens,
-                "ngrams": ngrams(features.word_ngrams, features.character_ngrams),
-                "cues": {name: number(value) for name, value in features.cues.items() if value},
-                "embedding": base64.b64encode(embedding).decode() if any(embedding) else "",
-            }
-        )
-    for explain, described in REFUSED:
-        try:
-            featurise(to_request(described), encoder)
-        except Refusal as refusal:
-            found.append({"explain": explain, "request": described, "error": refusal.kind})
-    return found
+    """All features of requests by both specifications, and what is refused."""
+    first = [(group, next(iter(forms.values()))) for group, forms in GROUPS.items()]
+    cases = [(explain, request, "2") for explain, request in (*REQUESTS, *first, *ALONE, *REFUSED)]
+    cases += [(explain, request, "1") for explain, request in (*first, *ALONE) if isinstance(request, Raw)]
+    return [feature_vector(encoder, *case) for case in cases]
 
 
-def decided(router: Router, described: Vector, options: Vector) -> Vector:
-    """What the router must answer."""
+def feature_vector(encoder: Encoder, explain: str, request: Any, spec: str) -> Vector:
+    """The features of one request, or that it is refused."""
+    vector: Vector = {"explain": explain, "spec": spec, **described("request", request)}
     try:
-        decision = router.decide(to_request(described), Options(**options))
+        features = featurise(Request.from_json(as_json(vector, "request")), encoder, spec)
     except Refusal as refusal:
-        return {"error": refusal.kind}
-    choice, expect = decision.choice, decision.expect
+        return {**vector, "error": refusal.kind}
+    embedding = struct.pack(f"{len(features.embedding)}b", *features.embedding)
     return {
-        "model": choice.model,
-        "reason": choice.reason,
-        "routed_by": choice.routed_by,
-        "as_certified": choice.as_certified,
-        "quality": [number(value) for value in expect.quality],
-        "cost": [None if cost is None else float(f"{cost:.12g}") for cost in expect.cost],
-        "confidence": number(decision.confidence),
-        "prediction_set": [model for model, member in enumerate(expect.prediction_set) if member],
+        **vector,
+        "tokens": features.tokens,
+        "ngrams": ngrams(features.word_ngrams, features.character_ngrams),
+        "cues": {name: number(value) for name, value in features.cues.items() if value},
+        "embedding": base64.b64encode(embedding).decode() if any(embedding) else "",
     }
 
 
+def decided(router: Router, vector: Vector) -> Vector:
+    """What the router must answer."""
+    try:
+        answer = router.answer(as_json(vector, "request"), as_json(vector, "options"))
+    except Refusal as refusal:
+        return {"error": refusal.kind}
+    for name in ("quality", "confidence"):
+        answer[name] = number(answer[name])
+    answer["scores"] = {name: number(value) for name, value in answer["scores"].items()}
+    for name in ("costs", "latencies"):
+        answer[name] = {model: dollars(value) for model, value in answer[name].items()}
+    return {**answer, "cost": dollars(answer["cost"])}
+
+
+def dollars(value: float | None) -> float | None:
+    """A double of twelve digits, or None."""
+    return None if value is None else float(f"{value:.12g}")
+
+
 def decision_vectors(encoder: Encoder, artifacts: dict[str, bytes]) -> list[Vector]:
-    """Requests with options, and their decisions."""
+    """Requests with options, and the whole answers."""
     found = []
-    for explain, artifact, described, options, changes in DECISIONS:
-        vector: Vector = {
-            "explain": explain,
-            "artifact": artifact,
-            "request": described,
-            "options": plain(options),
-        }
+    for explain, artifact, request, options, changes in DECISIONS:
+        vector: Vector = {"explain": explain, "artifact": artifact, **described("request", request)}
+        if options != {}:
+            vector |= described("options", options)
         router = Router(artifacts[artifact], encoder)
-        if changes:
-            vector["changes"] = changes
         try:
-            router.change_models(changes)
-            vector["expect"] = decided(router, described, options)
+            if changes:
+                vector["changes"] = changes
+                router.change_models(changes)
+            vector["expect"] = decided(router, vector)
         except Refusal as refusal:
             vector["expect"] = {"error": refusal.kind}
         found.append(vector)
+    answers = {vector["explain"]: vector["expect"] for vector in found if vector["artifact"] == "pair"}
+    for group, forms in GROUPS.items():
+        assert len({json.dumps(answers[f"{group}: {form}"]) for form in forms}) == 1, group
     return found
 
 
@@ -172,11 +165,15 @@ def generate() -> dict[str, bytes]:
     cues = {**exact, "cues": {"absolute": 1e-6, "relative": 1e-6}}
     numbers = {"absolute": 1e-6, "relative": 1e-6}
     numbers_of_doubles = {"absolute": 1e-12, "relative": 1e-12}
-    decisions = {**exact, "quality, confidence": numbers, "cost": {"absolute": 0, "relative": 1e-6}}
+    decisions = {
+        **exact,
+        "scores, quality, confidence": numbers,
+        "costs, latencies": {"absolute": 0, "relative": 1e-6},
+    }
     candidates = {**exact, "features, scores": {"absolute": 1e-5}}
-    encoder_head = {"encoder": encoder.checksum, "feature_spec": "1"}
+    encoder_head = {"format": 2, "encoder": encoder.checksum, "feature_spec": FEATURE_SPEC}
     files = {
-        "vectors/text.json": document(text_vectors(), tolerance=exact),
+        "vectors/text.json": document(text_vectors(), format=2, tolerance=exact),
         "vectors/features.json": document(feature_vectors(encoder), **encoder_head, tolerance=cues),
         "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),

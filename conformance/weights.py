@@ -6,8 +6,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from cells import CellMaker
-from examples import REQUESTS, to_request
-from reference import Features, Request, Router, featurise
+from examples import REQUESTS, as_json, described
+from reference import Features, Options, Request, Router, featurise
 from reference.artifact import FEATURE_SPEC, FORMAT, Tensor, write
 from reference.backends import CUES, DEEPEST, LEAF
 from reference.word_pieces import DIMENSIONS
@@ -154,6 +154,21 @@ def header(encoder: Encoder | None, **fields: Any) -> dict[str, Any]:
     }
 
 
+def certificate(model: str) -> dict[str, Any]:
+    """A guarantee against this model."""
+    return {
+        "epsilon": 0.05,
+        "delta": 0.1,
+        "risk": "mean",
+        "reference": model,
+        "rows": 500,
+        "p_value": 0.04,
+        "data_digest": "none: made for conformance",
+        "date": "2026-01-01",
+        "observed_risk": 0.02,
+    }
+
+
 def pair(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
     """A threshold between a weak and a strong model with measured costs; certified."""
     maker = Maker(1, 2, samples)
@@ -171,17 +186,7 @@ def pair(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Ten
         ],
         components=2,
         policy={"kind": "threshold", "weak": 0, "strong": 1, "threshold": 0.05},
-        guarantee={
-            "epsilon": 0.05,
-            "delta": 0.1,
-            "risk": "mean",
-            "reference": "strong",
-            "rows": 500,
-            "p_value": 0.04,
-            "data_digest": "none: made for conformance",
-            "date": "2026-01-01",
-            "observed_risk": 0.02,
-        },
+        guarantee=certificate("strong"),
     )
     return fields, maker.linear("l") | maker.trees("t") | maker.memory("m") | maker.heads(2, 3, 0.6)
 
@@ -259,16 +264,72 @@ def gated(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Te
     return fields, tensors | maker.trees("cut") | maker.heads(3, 2, 0.7)
 
 
+def priced(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """Three models with prices for caches and long prompts; certified, with a checksum of the header."""
+    maker = Maker(7, 2, samples)
+    swift_tiers = [
+        {"above": 1000, "input": 2e-06, "output": 6e-06},
+        {"above": 4000, "cached_input": 4e-07, "cache_write": 3e-06},
+    ]
+    fields = header(
+        encoder,
+        models=[
+            {
+                "name": "swift",
+                "price_input": 1e-06,
+                "price_output": 4e-06,
+                "price_cached_input": 1e-07,
+                "price_cache_write": 1.25e-06,
+                "price_tiers": swift_tiers,
+                "expected_output_tokens": 100.0,
+                "latency": [0.2, 0.0],
+            },
+            {
+                "name": "deep",
+                "price_input": 1e-05,
+                "price_output": 4e-05,
+                "price_request": 0.0001,
+                "price_cached_input": 1e-06,
+                "expected_output_tokens": 150.0,
+                "latency": [1.5, 0.0001],
+            },
+            {
+                "name": "flat",
+                "price_request": 0.002,
+                "price_tiers": [{"above": 1000.0, "input": 1e-07}],
+                "latency": [0.5, 0.0],
+            },
+        ],
+        best_constant=1,
+        backends=[{"kind": "linear", "name": "l"}, {"kind": "trees", "name": "t"}],
+        components=2,
+        policy={"kind": "cost_weight", "cost_weight": 20.0, "unit": "usd"},
+        set_width=0.1,
+        guarantee=certificate("deep"),
+    )
+    tensors = maker.linear("l") | maker.trees("t") | maker.heads(3, 2, 0.1)
+    tensors["mean"] = Tensor.of("F32", (3,), [0.15, 0.45, -0.2])
+    return fields, tensors
+
+
+def older(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """The pair as it was trained on requests read by the first specification."""
+    fields, tensors = pair(encoder, samples)
+    fields["features"]["spec"] = "1"
+    return fields, tensors
+
+
 def make_all(encoder: Encoder) -> dict[str, bytes]:
     """All artifacts by name; each carries the reference's decisions on two requests as self-checks."""
-    samples = [featurise(to_request(described), encoder) for _, described in REQUESTS]
+    written = [as_json(described("request", request), "request") for _, request in REQUESTS]
+    samples = [featurise(Request.from_json(text), encoder) for text in written]
     made = {}
-    for make in (pair, five, constant, alone, gated):
+    for make in (pair, five, constant, alone, gated, priced, older):
         fields, tensors = make(encoder, samples)
         router = Router(write(fields, tensors), encoder)
         for text in ("Which lighthouse is the oldest?", "Add 19 to 23, then halve it."):
-            decision = router.decide(Request(text))
+            decision = router.decide(Request(text), Options())
             quality = [float(f"{value:.9g}") for value in decision.quality]
             fields["self_check"].append({"text": text, "choice": decision.model, "quality": quality})
-        made[make.__name__] = write(fields, tensors)
+        made[make.__name__] = write(fields, tensors, sealed=make is priced)
     return made

@@ -2,8 +2,8 @@
 
 The file: 8 bytes, the header's length (little-endian); the header, a JSON object; the tensors' bytes. In the
 header, each tensor's name stands for its ``dtype``, ``shape`` and ``data_offsets`` (first and one past the last
-byte, from the header's end), and ``__metadata__`` for two strings: ``tiny_dancer``, the JSON of everything that is
-no weight, and ``sha256`` of the tensors' bytes.
+byte, from the header's end), and ``__metadata__`` for strings: ``tiny_dancer``, the JSON of everything that is
+no weight, ``sha256`` of the tensors' bytes, and ``header_sha256`` of that JSON, which older files lack.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import Refusal
+from .price import is_number, is_sound
 
-FORMAT, FEATURE_SPEC = "1.0.0", "1"
+FORMAT, FEATURE_SPEC = "1.0.0", "2"
 LARGEST_FILE, LARGEST_HEADER = 64 << 20, 4 << 20
-MOST_MODELS, MOST_COMPONENTS, MOST_BACKENDS = 512, 16, 16
+MOST_MODELS, MOST_COMPONENTS, MOST_BACKENDS, MOST_SELF_CHECKS = 512, 16, 16, 256
 
 _SIZES = {"F32": 4, "I8": 1, "U16": 2, "U8": 1}
 _LETTERS = {"F32": "f", "I8": "b", "U16": "H", "U8": "B"}
@@ -56,7 +57,8 @@ def read_tensors(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, Tens
     try:
         listing = json.loads(data[8 : 8 + length])
         metadata = listing.pop("__metadata__")
-        header, checksum = json.loads(metadata["tiny_dancer"]), metadata["sha256"]
+        text, checksum = metadata["tiny_dancer"], metadata["sha256"]
+        header = json.loads(text)
         tensors = _cut(listing, body)
         major = header["format"].partition(".")[0]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -67,6 +69,8 @@ def read_tensors(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, Tens
         raise Refusal("ArtifactInvalid", "kind")
     if hashlib.sha256(body).hexdigest() != checksum:
         raise Refusal("ArtifactChecksum", "sha256")
+    if metadata.get("header_sha256", "") not in ("", hashlib.sha256(text.encode()).hexdigest()):
+        raise Refusal("ArtifactChecksum", "header_sha256")
     return header, tensors, checksum
 
 
@@ -85,14 +89,17 @@ def _cut(listing: dict[str, Any], body: bytes) -> dict[str, Tensor]:
     return tensors
 
 
-def write(header: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
-    """An artifact file. Tensors lie in order of alignment (widest first), then name; keys are sorted."""
+def write(header: dict[str, Any], tensors: dict[str, Tensor], *, sealed: bool = False) -> bytes:
+    """An artifact file; ``sealed`` ones have a checksum of their header.
+
+    Tensors lie in order of alignment (widest first), then name; keys are sorted.
+    """
     order = sorted(tensors, key=lambda name: (-_SIZES[tensors[name].dtype], name))
     body = b"".join(tensors[name].data for name in order)
-    metadata = {
-        "sha256": hashlib.sha256(body).hexdigest(),
-        "tiny_dancer": json.dumps(header, sort_keys=True, ensure_ascii=False),
-    }
+    text = json.dumps(header, sort_keys=True, ensure_ascii=False)
+    metadata = {"sha256": hashlib.sha256(body).hexdigest(), "tiny_dancer": text}
+    if sealed:
+        metadata["header_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     listing: dict[str, Any] = {"__metadata__": metadata}
     at = 0
     for name in order:
@@ -100,9 +107,9 @@ def write(header: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
         offsets = [at, at + len(tensor.data)]
         listing[name] = {"data_offsets": offsets, "dtype": tensor.dtype, "shape": list(tensor.shape)}
         at = offsets[1]
-    text = json.dumps(listing, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + body
+    head = json.dumps(listing, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    head += b" " * (-len(head) % 8)
+    return struct.pack("<Q", len(head)) + head + body
 
 
 class Weights:
@@ -117,14 +124,14 @@ class Weights:
         return None if tensor is None else tensor.dtype
 
     def get(self, name: str, dtype: str, *shape: int | None) -> list[Any]:
-        """Values of a tensor; ``None`` in ``shape`` stands for any size. Singles must be finite."""
+        """Values of a tensor; ``None`` in ``shape`` stands for any size. All are finite and within ± 1e9."""
         tensor = self._tensors.get(name)
         if tensor is None or tensor.dtype != dtype or len(tensor.shape) != len(shape):
             raise Refusal("ArtifactInvalid", name)
         if any(wanted not in (None, size) for wanted, size in zip(shape, tensor.shape, strict=True)):
             raise Refusal("ArtifactInvalid", name)
         values = tensor.values()
-        if not all(map(math.isfinite, values)):
+        if not all(map(is_number, values)):
             raise Refusal("ArtifactInvalid", name)
         return values
 
@@ -141,24 +148,17 @@ def check_header(header: dict[str, Any]) -> None:
         if not condition:
             raise Refusal("ArtifactInvalid", field)
 
-    def usable(number: float | None) -> bool:
-        return number is None or math.isfinite(number)
-
     models = header["models"]
     require(1 <= len(models) <= MOST_MODELS, "models")
-    names = [model["name"] for model in models]
-    require(all(names) and len(set(names)) == len(names), "models")
-    for model in models:
-        prices = [
-            model.get(key) for key in ("price_input", "price_output", "price_request", "expected_output_tokens")
-        ]
-        numbers = [*prices, *(model.get("cost") or []), *(model.get("latency") or [])]
-        require(all(map(usable, numbers)), "models")
-        require(all(price is None or price >= 0 for price in prices), "models")
+    names = [model.get("name") for model in models]
+    require(all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names), "models")
+    require(all(map(is_sound, models)), "models")
     require(0 <= header["best_constant"] < len(models), "best_constant")
     require(header["components"] <= MOST_COMPONENTS, "components")
     require((header["components"] == 0) == (not header["backends"]), "components")
-    require(len(header["backends"]) <= MOST_BACKENDS, "backends")
+    prefixes = [backend["name"] for backend in header["backends"]]
+    require(len(prefixes) <= MOST_BACKENDS and len(set(prefixes)) == len(prefixes), "backends")
+    require(len(header.get("self_check", [])) <= MOST_SELF_CHECKS, "self_check")
     policy = header["policy"]
     match policy["kind"]:
         case "constant":

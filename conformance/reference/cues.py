@@ -33,6 +33,7 @@ class Surroundings:
     tools: int = 0
     tool_parameters: int = 0
     tool_bytes: int = 0
+    format_bytes: int = 0
 
 
 @dataclass(frozen=True)

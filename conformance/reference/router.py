@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from .artifact import FEATURE_SPEC, Weights, check_header, read_tensors
+from .artifact import Weights, check_header, read_tensors
+from .asking import Options
 from .backends import CUES, load
+from .decision import Decision
 from .errors import Refusal
-from .features import Features, Request, featurise
-from .select import Decision, Expectations, Options, select
+from .features import Features, featurise
+from .policy import Expectations
+from .price import Tokens, expected, filled
+from .request import SPECS, Request
+from .select import OTHER_MODELS, UNCERTIFIED, select
 from .single import dot, interpolate, single
 
 if TYPE_CHECKING:
@@ -27,8 +32,11 @@ class Router:
         self.header, tensors, _ = read_tensors(data, "request-router")
         check_header(self.header)
         features = self.header["features"]
-        if features["spec"] != FEATURE_SPEC:
+        self.spec = features["spec"]
+        if self.spec not in SPECS:
             raise Refusal("ArtifactVersion", "features.spec")
+        # Why no decision stands under a certificate, whatever it is.
+        self.uncertified = "" if self.header.get("guarantee") else UNCERTIFIED
         wanted = features.get("encoder")
         if wanted is not None and (encoder is None or encoder.checksum != wanted):
             raise Refusal("EncoderMissing", "encoder")
@@ -57,40 +65,53 @@ class Router:
 
     def _self_check(self) -> None:
         for check in self.header.get("self_check", []):
-            decision = self.decide(Request(check["text"]))
+            decision = self.decide(Request(check["text"]), Options())
             apart = [abs(a - b) for a, b in zip(decision.quality, check["quality"], strict=True)]
             if decision.model != check["choice"] or max(apart) > SELF_CHECK_TOLERANCE:
                 raise Refusal("ArtifactSelfCheck", "self_check")
 
     def change_models(self, changes: list[dict[str, Any]]) -> None:
-        """Sets fields of the models, one object a model in order; a change voids the guarantee."""
-        changed = [dict(model) for model in self.header["models"]]
-        for model, change in zip(changed, changes, strict=False):
-            model.update(change)
-        header = json.loads(json.dumps({**self.header, "models": changed}))
+        """Sets fields of the models, one object a model in order; a change takes the certificate out."""
+        models = self.header["models"]
+        if len(changes) != len(models):
+            raise Refusal("OptionInvalid", "models, prices")
+        changed = [{**model, **change} for model, change in zip(models, changes, strict=True)]
+        header = {**self.header, "models": changed}
         try:
             check_header(header)
         except Refusal as refusal:
             raise Refusal("OptionInvalid", "models, prices") from refusal
-        if changed != self.header["models"]:
-            header["guarantee"] = None
+        if list(map(filled, changed)) != list(map(filled, models)) and header.get("guarantee"):
+            header["guarantee"], self.uncertified = None, OTHER_MODELS
         self.header = header
 
-    def decide(self, request: Request, options: Options | None = None) -> Decision:
-        """Decides one request."""
-        return self.decide_features(featurise(request, self.encoder), options)
+    def answer(self, request: str, options: str) -> dict[str, Any]:
+        """Decides a request given as JSON with options as JSON; options are read first."""
+        asked = Options.from_json(options)
+        return self.decide(Request.from_json(request), asked).answer()
 
-    def decide_features(self, features: Features, options: Options | None = None) -> Decision:
+    def decide(self, request: Request, options: Options) -> Decision:
+        """Decides one request."""
+        options.check(self.names)
+        return self.decide_features(featurise(request, self.encoder, self.spec), options)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the models."""
+        return [model["name"] for model in self.header["models"]]
+
+    def decide_features(self, features: Features, options: Options) -> Decision:
         """Decides the request that has these features."""
-        options = options or Options()
+        options.check(self.names)
         expect = self.expect(features, options)
         choice = select(self.header, options, features.tokens, expect)
+        choice = replace(choice, uncovered=self.uncertified or choice.uncovered)
         others = [quality for model, quality in enumerate(expect.quality) if model != choice.model]
         confidence = 1.0
         if others:
             margin = single(expect.quality[choice.model] - max(others))
             confidence = interpolate(*self.confidence_map, margin)
-        return Decision(choice, expect, confidence)
+        return Decision(self.header, choice, expect, confidence, features.tokens)
 
     def expect(self, features: Features, options: Options) -> Expectations:
         """Expected quality, cost and latency of every model."""
@@ -116,30 +137,13 @@ class Router:
         return Expectations(
             quality=quality,
             cost=[
-                cost(model, features.tokens, output, verbosity)
+                expected(model, Tokens(float(features.tokens), output=output), verbosity)
                 for model, output in zip(models, outputs, strict=True)
             ],
             latency=[latency(model, features.tokens) for model in models],
             output_tokens=outputs,
             prediction_set=[single(max(quality) - one) <= width for one in quality],
         )
-
-
-def cost(model: dict[str, Any], tokens: int, output: float | None, verbosity: float) -> float | None:
-    """USD, in doubles: by prices where any is known, else as measured; None if unknown.
-
-    A price on output needs an expected number of output tokens.
-    """
-    prices = [model.get(name) for name in ("price_input", "price_output", "price_request")]
-    if any(price is not None for price in prices):
-        price_input, price_output, price_request = (price or 0.0 for price in prices)
-        if price_output and output is None:
-            return None
-        return float(price_request + price_input * tokens + price_output * (output or 0.0))
-    if model.get("cost") is not None:
-        constant, per_token, per_verbosity = model["cost"]
-        return max(float(constant + per_token * tokens + per_verbosity * verbosity), 0.0)
-    return None
 
 
 def latency(model: dict[str, Any], tokens: int) -> float | None:

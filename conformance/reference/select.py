@@ -1,130 +1,99 @@
-"""Expectations + constraints + policy → choice (the engine's ``select.rs``). All arithmetic is in doubles."""
+"""Expectations + options → choice (the engine's ``select.rs``). All arithmetic is in doubles."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal
+from .policy import Expectations, Header, Policy, choose, next_feasible, scaled, stays
+from .price import Tokens, by_prices, is_priced
 
-Header = dict[str, Any]
-Feasible = Callable[[int], bool]
+if TYPE_CHECKING:
+    from .asking import Options
 
-
-@dataclass(frozen=True)
-class Options:
-    """What a caller asks beyond the request; models by index, and an empty ``allowed`` allows all."""
-
-    max_cost: float | None = None
-    min_quality: float | None = None
-    max_latency: float | None = None
-    allowed: list[int] = field(default_factory=list)
-    excluded: list[int] = field(default_factory=list)
-    pinned: int | None = None
-    threshold: float | None = None
-    cost_weight: float | None = None
-    expected_output_tokens: float | None = None
-
-
-@dataclass(frozen=True)
-class Expectations:
-    """Expected quality, cost (USD), latency (s) and output tokens of every model; None is unknown."""
-
-    quality: list[float]
-    cost: list[float | None]
-    latency: list[float | None]
-    output_tokens: list[float | None]
-    prediction_set: list[bool]
+# Why a decision stands under no certificate.
+UNCERTIFIED = "the artifact carries no certificate; see calibrate"
+OTHER_MODELS = "the certificate was earned with other models or prices"
+OVERRIDDEN = "overridden by the caller"
+CONSTRAINED = "a constraint changed the choice"
+STAYED = "the conversation stayed with the model that has it in its cache"
+OTHER_COSTS = "other output lengths are expected than those it was earned with"
 
 
 @dataclass(frozen=True)
 class Choice:
     """The model chosen, and under what.
 
-    ``reason``: gain_worth_cost, gain_too_small, best_value, best_constant, pinned or next_feasible.
-    ``routed_by``: learned, default (a constant policy), override (pinned, another threshold or cost weight) or
-    constraint (the policy's own choice was removed). ``as_certified``: the policy as shipped
-    chose it: no override, no constraint that removed its choice, no other costs.
+    ``reason``: gain_worth_cost, gain_too_small, best_value, best_constant, pinned, next_feasible or prompt_cached.
+    ``routed_by``: learned, default (a constant policy), override (pinned, another threshold, cost weight or
+    policy), constraint (the policy's own choice was removed) or session (the conversation stays where it is).
+    ``uncovered``: why it is not the choice the policy was certified for; empty where it is.
     """
 
     model: int
     reason: str
     routed_by: str
-    as_certified: bool
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The choice, what was expected, and the probability that no other model would have been better."""
-
-    choice: Choice
-    expect: Expectations
-    confidence: float
-
-    @property
-    def model(self) -> int:
-        """Index of the model chosen."""
-        return self.choice.model
-
-    @property
-    def quality(self) -> list[float]:
-        """Expected quality of every model."""
-        return self.expect.quality
+    uncovered: str = ""
 
 
 def select(header: Header, options: Options, tokens: int, expect: Expectations) -> Choice:
-    """The choice; the order of the steps decides which error wins."""
-    check_options(header, options)
+    """The choice, of options that were checked; the order of the steps decides which error wins."""
     override = overriding_policy(header, options)
-    removed = [removal(header, options, tokens, expect, model) for model in range(len(header["models"]))]
-    if all(removed):
-        raise Refusal("NoFeasibleModel", ", ".join(name for name in removed if name))
-    if options.pinned is not None:
-        return Choice(options.pinned, "pinned", "override", False)
+    models: list[dict[str, Any]] = header["models"]
+    expect.removed[:] = [removal(model, options, tokens, expect, at) for at, model in enumerate(models)]
+    if all(expect.removed):
+        raise Refusal("NoFeasibleModel", ", ".join(name for name in expect.removed if name))
+    names = [model["name"] for model in models]
+    if options.pin is not None:
+        return Choice(names.index(options.pin), "pinned", "override", OVERRIDDEN)
+
+    def feasible(model: int) -> bool:
+        return expect.removed[model] is None
+
     policy = override or header["policy"]
-    wanted, reason = apply(header, policy, expect)
-    if not removed[wanted]:
-        constant = header["policy"]["kind"] == "constant"
-        routed_by = "override" if override else "default" if constant else "learned"
+    wanted, reason = choose(header, policy, expect, lambda model: True)
+    if not feasible(wanted):
+        model = next_feasible(header, policy, expect, feasible)
+        choice = Choice(model, "next_feasible", "constraint", CONSTRAINED)
+    elif override:
+        choice = Choice(wanted, reason, "override", OVERRIDDEN)
+    else:
         # Other output lengths are other costs, so a policy that weighs cost may decide otherwise.
         other_costs = options.expected_output_tokens is not None and policy["kind"] == "cost_weight"
-        return Choice(wanted, reason, routed_by, not override and not other_costs)
-    model = next_feasible(header, policy, expect, lambda model: not removed[model])
-    return Choice(model, "next_feasible", "constraint", False)
+        routed_by = "default" if policy["kind"] == "constant" else "learned"
+        choice = Choice(wanted, reason, routed_by, OTHER_COSTS if other_costs else "")
+    if options.current is None:
+        return choice
+
+    def with_cache(model: int) -> tuple[int, float | None]:
+        return model, cached_cost(models[model], options, tokens, expect, model)
+
+    stay = names.index(options.current)
+    if stay == choice.model or not feasible(stay):
+        return choice
+    if not stays(policy, expect, with_cache(stay), with_cache(choice.model)):
+        return choice
+    return Choice(stay, "prompt_cached", "session", STAYED)
 
 
-def check_options(header: Header, options: Options) -> None:
-    """Numbers are finite and ≥ 0, the quality is in [0, 1], models exist."""
-    for name in ("max_cost", "max_latency", "expected_output_tokens"):
-        number = getattr(options, name)
-        if number is not None and not (math.isfinite(number) and number >= 0):
-            raise Refusal("OptionInvalid", name)
-    if options.min_quality is not None and not 0.0 <= options.min_quality <= 1.0:
-        raise Refusal("OptionInvalid", "min_quality")
-    if options.expected_output_tokens is not None and options.expected_output_tokens > 1e9:
-        raise Refusal("OptionInvalid", "expected_output_tokens")
-    named = [*options.allowed, *options.excluded, *([] if options.pinned is None else [options.pinned])]
-    if any(model >= len(header["models"]) for model in named):
-        raise Refusal("OptionInvalid", "model")
-
-
-def removal(header: Header, options: Options, tokens: int, expect: Expectations, model: int) -> str | None:
-    """The first of the constraints that removes ``model``, or None."""
-    if (options.allowed and model not in options.allowed) or model in options.excluded:
-        return "name"
-    if options.pinned is not None and model != options.pinned:
-        return "name"
-    window = header["models"][model].get("context_window")
-    if window is not None and tokens + (expect.output_tokens[model] or 0.0) > window:
+def removal(model: dict[str, Any], options: Options, tokens: int, expect: Expectations, at: int) -> str | None:
+    """The first of the options that removes a model, or None."""
+    if options.pin is not None and model["name"] != options.pin:
+        return "pin"
+    if model["name"] in options.exclude:
+        return "exclude"
+    if options.allowed and model["name"] not in options.allowed:
+        return "allowed"
+    window = model.get("context_window")
+    if window is not None and tokens + (expect.output_tokens[at] or 0.0) > window:
         return "context_window"
-    if options.max_cost is not None and known(expect.cost[model], "price") > options.max_cost:
-        return "cost"
-    if options.max_latency is not None and known(expect.latency[model], "latency") > options.max_latency:
-        return "latency"
-    if options.min_quality is not None and expect.quality[model] < options.min_quality:
-        return "quality"
+    if options.max_cost is not None and known(expect.cost[at], "price") > options.max_cost:
+        return "max_cost"
+    if options.max_latency is not None and known(expect.latency[at], "latency") > options.max_latency:
+        return "max_latency"
+    if options.min_quality is not None and expect.quality[at] < options.min_quality:
+        return "min_quality"
     return None
 
 
@@ -135,89 +104,40 @@ def known(number: float | None, name: str) -> float:
     return number
 
 
-def overriding_policy(header: Header, options: Options) -> dict[str, Any] | None:
+def cached_cost(
+    model: dict[str, Any], options: Options, tokens: int, expect: Expectations, at: int
+) -> float | None:
+    """USD with what the model has of the prompt in its cache; one that costs more than it saves is not read."""
+    cached, full = options.cached_tokens.get(model["name"], 0.0), expect.cost[at]
+    if cached == 0.0:
+        return full
+    cost = by_prices(model, Tokens(float(tokens), cached=cached, output=expect.output_tokens[at]))
+    return full if cost is None else cost if full is None else min(cost, full)
+
+
+def overriding_policy(header: Header, options: Options) -> Policy | None:
+    """The policy with the caller's threshold, cost weight or scale, if it is another than the header's."""
+    given = given_policy(header, options)
+    if options.scale == 1.0:
+        return given
+    found = scaled(given or header["policy"], options.scale)
+    # Twice nothing is nothing: the policy is the header's still.
+    return None if given is None and found == header["policy"] else found
+
+
+def given_policy(header: Header, options: Options) -> Policy | None:
     """The policy with the caller's threshold or cost weight, if one is given."""
     policy, models = header["policy"], header["models"]
-    if options.threshold is None and options.cost_weight is None:
-        return None
-    if options.threshold is not None and options.cost_weight is not None:
-        raise Refusal("OptionInvalid", "threshold")
     if options.threshold is not None:
-        if not math.isfinite(options.threshold):
-            raise Refusal("OptionInvalid", "threshold")
         if policy["kind"] == "threshold":
             return {**policy, "threshold": options.threshold}
         if len(models) != 2:
             raise Refusal("OptionInvalid", "threshold")
         best = header["best_constant"]
         return {"kind": "threshold", "weak": 1 - best, "strong": best, "threshold": options.threshold}
-    weight = options.cost_weight
-    if weight is None or not math.isfinite(weight) or weight < 0:
-        raise Refusal("OptionInvalid", "cost_weight")
-    if policy["kind"] == "cost_weight":
-        return {**policy, "cost_weight": weight}
-    sources = ("cost", "price_input", "price_output", "price_request")
-    priced = all(any(model.get(source) is not None for source in sources) for model in models)
-    return {"kind": "cost_weight", "cost_weight": weight, "unit": "usd" if priced else "calls"}
-
-
-def apply(
-    header: Header, policy: dict[str, Any], expect: Expectations, feasible: Feasible = lambda model: True
-) -> tuple[int, str]:
-    """A policy's choice, and why. A cost weight chooses among feasible models; the others ask nobody."""
-    if policy["kind"] == "constant":
-        return policy["model"], "best_constant"
-    if policy["kind"] == "threshold":
-        gain = expect.quality[policy["strong"]] - expect.quality[policy["weak"]]
-        if gain >= policy["threshold"]:
-            return policy["strong"], "gain_worth_cost"
-        return policy["weak"], "gain_too_small"
-    constant = header["best_constant"]
-    best = best_value(header, policy, expect, feasible)
-    if best == constant:
-        return best, "best_constant"
-    if feasible(constant):  # the guard: leave the best constant only for enough
-        advantage = value(header, policy, expect, best) - value(header, policy, expect, constant)
-        if advantage < header.get("guard_margin", 0.0):
-            return constant, "best_constant"
-    return best, "best_value"
-
-
-def value(header: Header, policy: dict[str, Any], expect: Expectations, model: int) -> float:
-    """Quality − cost weight · cost; a weight of 0 asks for no cost."""
-    weight: float = policy["cost_weight"]
-    if weight == 0:
-        return expect.quality[model]
-    if policy["unit"] == "calls":
-        return expect.quality[model] - weight * float(model == header["best_constant"])
-    return expect.quality[model] - weight * known(expect.cost[model], "price")
-
-
-def best_value(header: Header, policy: dict[str, Any], expect: Expectations, feasible: Feasible) -> int:
-    """Highest value; of equals the cheaper (where both costs are known), then the lower index.
-
-    Only models that held-out evidence cleared, and the best constant, count; the others where no such is feasible.
-    """
-    models = [model for model in range(len(header["models"])) if feasible(model)]
-    cleared = [m for m in models if header["models"][m].get("cleared", True) or m == header["best_constant"]]
-    best: int | None = None
-    for model in cleared or models:
-        if best is None or is_better(header, policy, expect, model, best):
-            best = model
-    if best is None:
-        raise Refusal("NoFeasibleModel", "models")
-    return best
-
-
-def is_better(header: Header, policy: dict[str, Any], expect: Expectations, model: int, best: int) -> bool:
-    """Higher value, or the same and cheaper."""
-    worth, most = value(header, policy, expect, model), value(header, policy, expect, best)
-    own, other = expect.cost[model], expect.cost[best]
-    return worth > most or (worth == most and own is not None and other is not None and own < other)
-
-
-def next_feasible(header: Header, policy: dict[str, Any], expect: Expectations, feasible: Feasible) -> int:
-    """The best model left: by value for a cost weight (with the guard), else by quality."""
-    if policy["kind"] == "cost_weight":
-        return apply(header, policy, expect, feasible)[0]
-    return best_value(header, {"kind": "cost_weight", "cost_weight": 0.0}, expect, feasible)
+    if options.cost_weight is not None:
+        if policy["kind"] == "cost_weight":
+            return {**policy, "cost_weight": options.cost_weight}
+        unit = "usd" if all(map(is_priced, models)) else "calls"
+        return {"kind": "cost_weight", "cost_weight": options.cost_weight, "unit": unit}
+    return None

@@ -292,8 +292,7 @@ pub(crate) fn read<'a>(
         messages.clear();
         content.clear();
         text.pieces(|piece| append(piece, content));
-        append_bounded(content, joined);
-        return Ok(Reading { text: joined, text_bytes: text.len(), around });
+        return Ok(Reading { text: content, text_bytes: text.len(), around });
     }
     if kind != Kind::Array {
         return Err(refused("messages", kind.as_str(), "give a text or a list of chat messages"));
@@ -432,14 +431,19 @@ fn message<'a>(
         let field = format!("messages[{index}]");
         return Err(refused(field, found.as_str(), r#"give {"role": …, "content": …}"#).into());
     }
-    let (mut role, mut kind, mut content) = (None, None, None);
+    // Without a type it is one, too.
+    let mut is_message = true;
+    let (mut role, mut content) = (None, None);
     let (mut name, mut given, mut output, mut calls) = (None, None, None, 0);
     reader.object(|key, reader| {
         let is = reader.peek()?;
         match () {
             () if key.is("role") => role = Some((is, reader.value()?)),
             () if key.is("content") => content = Some(reader.value()?),
-            () if key.is("type") => kind = Some(reader.value()?),
+            () if key.is("type") => {
+                is_message = is == Kind::String && reader.clone().string()?.is("message");
+                reader.skip()?;
+            }
             () if spec == Spec::One => reader.skip()?,
             () if key.is("name") => name = Some(reader.value()?),
             () if key.is("arguments") || key.is("input") => given = Some(reader.value()?),
@@ -455,7 +459,6 @@ fn message<'a>(
         }
         Ok::<_, Stop>(())
     })?;
-    let is_message = kind.is_none_or(|kind| kind == "\"message\"");
     let Some((is, word)) = role.filter(|(is, _)| *is != Kind::Null) else {
         if is_message {
             return Err(no_role(index, "null"));
@@ -468,8 +471,10 @@ fn message<'a>(
         if let Some(output) = output {
             let mut said = Said::default();
             let field = Field::Of(index, "output");
-            walk(&mut Reader::new(output), field, Spec::One, arguments, &mut said, &mut |_| {})?;
-            count.results += said.bytes;
+            walk(&mut Reader::new(output), field, spec, arguments, &mut said, &mut |_| {})?;
+            count.calls += said.call_bytes;
+            count.results += said.bytes + said.result_bytes;
+            messages.push(Place::of(output, json, false));
         }
         return Ok(());
     };

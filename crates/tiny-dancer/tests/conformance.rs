@@ -1,17 +1,21 @@
-//! The shared vectors of the cell and of candidates (`conformance/vectors`); those of decisions are run from Python.
+//! The shared vectors (`conformance/vectors`): of the cell, of candidates, of features, decisions and damages.
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde_json::Value;
-use support::Random;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use support::cell::ClassifierDraft;
+use support::{Random, shared_encoder};
 use tiny_dancer::artifact::{TensorData, Tensors};
 use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, FEATURE_NAMES, Precision};
 use tiny_dancer::classifier::Header;
 use tiny_dancer::fastgrnn::{Cell, CellScratch};
+use tiny_dancer::features::{CUE_NAMES, FeatureScratch, Features, featurise};
 use tiny_dancer::kinds::write;
+use tiny_dancer::{Error, Handle, Request, Spec};
 
 fn numbers(values: &Value) -> impl Iterator<Item = f64> {
     values.as_array().expect("a list").iter().map(|value| value.as_f64().expect("a number"))
@@ -130,5 +134,158 @@ fn candidates_have_the_features_scores_and_answers_of_the_vectors() {
                 close(&each["features"][name], &expect["features"][row][name], name);
             }
         }
+    }
+}
+
+fn conformance(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance").join(path)
+}
+
+/// Vectors of format 2.
+fn requests(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(conformance(name)).expect("written by conformance/generate.py");
+    let mut document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["format"], 2);
+    assert_eq!(document["encoder"], shared_encoder().checksum());
+    serde_json::from_value(document["vectors"].take()).expect("a list")
+}
+
+/// The value with each `{"$text": parts}` as the string it stands for.
+fn expanded(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(expanded).collect(),
+        Value::Object(members) => match members.get("$text").and_then(Value::as_array) {
+            Some(parts) => parts.iter().map(part).collect::<String>().into(),
+            None => members.iter().map(|(key, inner)| (key.clone(), expanded(inner))).collect(),
+        },
+        other => other.clone(),
+    }
+}
+
+fn part(value: &Value) -> String {
+    let times = value[1].as_u64().unwrap_or(1) as usize;
+    value.as_str().or(value[0].as_str()).expect("a string").repeat(times)
+}
+
+/// The request or the options of a vector, as JSON text.
+fn written(vector: &Value, name: &str) -> String {
+    match expanded(&vector[format!("{name}_text")]) {
+        Value::String(text) => text,
+        _ => expanded(&vector[name]).to_string(),
+    }
+}
+
+fn artifact(vector: &Value) -> Vec<u8> {
+    let name = vector["artifact"].as_str().expect("a name");
+    std::fs::read(conformance(&format!("artifacts/{name}.safetensors"))).expect("an artifact")
+}
+
+fn refused(error: &Error) -> Value {
+    json!({ "error": format!("{:?}", error.kind) })
+}
+
+/// Numbers of f32 and of doubles agree within 1e-6, absolute (where `absolute`) or relative; all else is the same.
+fn agree(found: &Value, expected: &Value, absolute: bool) -> bool {
+    match (found, expected) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && b.iter()
+                    .all(|(name, expected)| a.get(name).is_some_and(|found| agree(found, expected, absolute)))
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().expect("a double"), b.as_f64().expect("a double"));
+            (a - b).abs() <= 1e-6 * if absolute { b.abs().max(1.0) } else { b.abs() }
+        }
+        _ => found == expected,
+    }
+}
+
+#[test]
+fn decisions_are_those_of_the_vectors() {
+    let vectors = requests("vectors/decisions.json");
+    assert!(vectors.len() >= 400);
+    for vector in &vectors {
+        let changes = if vector["changes"].is_null() { String::new() } else { vector["changes"].to_string() };
+        let handle = Handle::new(&artifact(vector), Some(Arc::clone(shared_encoder())), &changes);
+        let answer = handle
+            .and_then(|handle| handle.decide_json(&written(vector, "request"), &written(vector, "options")));
+        let found = match answer {
+            Ok(answer) => serde_json::from_str(&answer).expect("JSON"),
+            Err(error) => refused(&error),
+        };
+        let (found, expect) = (found.as_object().expect("one"), vector["expect"].as_object().expect("one"));
+        assert_eq!(found.len(), expect.len(), "{}: {found:?}", vector["explain"]);
+        for (field, expected) in expect {
+            let same = match field.as_str() {
+                "scores" | "quality" | "confidence" => agree(&found[field], expected, true),
+                "costs" | "latencies" | "cost" | "output_tokens" => agree(&found[field], expected, false),
+                _ => found[field] == *expected,
+            };
+            assert!(same, "{}: {field} is {}, not {expected}", vector["explain"], found[field]);
+        }
+    }
+}
+
+#[test]
+fn features_are_those_of_the_vectors() {
+    let mut scratch = FeatureScratch::default();
+    for vector in &requests("vectors/features.json") {
+        let (explain, text) = (&vector["explain"], written(vector, "request"));
+        let spec = vector["spec"].as_str().and_then(Spec::of).expect("a specification");
+        let mut found = Features::default();
+        let read = Request::from_json(&text)
+            .and_then(|request| featurise(&request, spec, Some(shared_encoder()), &mut scratch, &mut found));
+        if let Err(error) = read {
+            assert_eq!(refused(&error)["error"], vector["error"], "{explain}");
+            continue;
+        }
+        assert_eq!(
+            (json!(found.tokens), &vector["error"]),
+            (vector["tokens"].clone(), &Value::Null),
+            "{explain}"
+        );
+        let mut ngrams = [found.word_ngrams(), found.character_ngrams()].concat();
+        ngrams.sort_unstable();
+        let bytes: Vec<u8> = ngrams.iter().flat_map(|index| index.to_le_bytes()).collect();
+        assert_eq!(vector["ngrams"]["words"], json!(found.word_ngrams().len()), "{explain}");
+        assert_eq!(vector["ngrams"]["characters"], json!(found.character_ngrams().len()), "{explain}");
+        assert_eq!(vector["ngrams"]["sha256"], json!(sha256(&bytes)), "{explain}");
+        for (name, &cue) in CUE_NAMES.iter().zip(&found.cues) {
+            let expected = vector["cues"].get(name).cloned().unwrap_or_else(|| json!(0.0));
+            assert!(
+                agree(&json!(f64::from(cue)), &expected, true),
+                "{explain}: {name} is {cue}, not {expected}"
+            );
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn damaged(mut bytes: Vec<u8>, damage: &Value) -> Vec<u8> {
+    if let Some(length) = damage["truncate"].as_u64() {
+        bytes.truncate(length as usize);
+    }
+    if let Some(from_end) = damage["flip_from_end"].as_u64() {
+        let at = bytes.len() - from_end as usize;
+        bytes[at] ^= 1;
+    }
+    if let Some([old, new]) = damage["replace"].as_array().map(Vec::as_slice) {
+        let (old, new) = (old.as_str().expect("text").as_bytes(), new.as_str().expect("text").as_bytes());
+        let at = bytes.windows(old.len()).position(|window| window == old).expect("it is there");
+        bytes[at..at + old.len()].copy_from_slice(new);
+    }
+    bytes
+}
+
+#[test]
+fn damaged_artifacts_are_refused_as_the_vectors_say() {
+    for vector in &requests("vectors/damages.json") {
+        let encoder = vector["damage"]["no_encoder"].is_null().then(|| Arc::clone(shared_encoder()));
+        let error = Handle::new(&damaged(artifact(vector), &vector["damage"]), encoder, "")
+            .expect_err(vector["explain"].as_str().expect("text"));
+        assert_eq!(refused(&error)["error"], vector["error"], "{}", vector["explain"]);
     }
 }

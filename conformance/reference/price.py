@@ -1,0 +1,111 @@
+"""What an answer costs (the engine's ``price.rs``). All arithmetic is in doubles; None is unknown.
+
+A model of a header is a dictionary; its prices are USD: ``price_input`` and ``price_output`` per token,
+``price_request`` per request, ``price_cached_input`` per prompt token read from the model's cache,
+``price_cache_write`` per prompt token written into it, and ``price_tiers`` for long prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+Model = dict[str, Any]
+MOST_TIERS = 16
+LARGEST_NUMBER = 1e9
+PRICES = ("price_input", "price_output", "price_request", "price_cached_input", "price_cache_write")
+TIER = ("input", "output", "cached_input", "cache_write")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of one request: the whole prompt, of it read from the cache and written into it, and the answer."""
+
+    prompt: float
+    cached: float = 0.0
+    written: float = 0.0
+    output: float | None = None
+
+
+def is_any(model: Model) -> bool:
+    """Whether the model has a price at all."""
+    return any(model.get(name) is not None for name in ("price_input", "price_output", "price_request"))
+
+
+def is_priced(model: Model) -> bool:
+    """Whether anything says what it costs."""
+    return is_any(model) or model.get("cost") is not None
+
+
+def by_prices(model: Model, tokens: Tokens) -> float | None:
+    """USD by the model's prices. A kind of token without a price is free; a cached one costs what others do."""
+    if not is_any(model):
+        return None
+    # A long prompt is priced whole by the highest of the tiers that it exceeds.
+    passed = [tier for tier in model.get("price_tiers") or [] if tokens.prompt > tier["above"]]
+    tier = max(passed, key=lambda each: float(each["above"]), default={})
+
+    def rate(name: str) -> float | None:
+        found = tier.get(name)
+        own: float | None = model.get(f"price_{name}")
+        return own if found is None else float(found)
+
+    price = rate("input") or 0.0
+    cached = min(max(tokens.cached, 0.0), max(tokens.prompt, 0.0))
+    written = min(max(tokens.written, 0.0), max(tokens.prompt - cached, 0.0))
+    cost = (model.get("price_request") or 0.0) + price * (tokens.prompt - cached - written)
+    for count, own in ((cached, rate("cached_input")), (written, rate("cache_write"))):
+        if count > 0.0:
+            cost += (price if own is None else own) * count
+    output = rate("output")
+    if not output:
+        return cost
+    return None if tokens.output is None else cost + output * tokens.output
+
+
+def measured(model: Model, prompt: float, verbosity: float) -> float | None:
+    """USD as measured, of [constant, per prompt token, per unit of the verbosity score]."""
+    if model.get("cost") is None:
+        return None
+    constant, per_token, per_verbosity = model["cost"]
+    return max(float(constant + per_token * prompt + per_verbosity * verbosity), 0.0)
+
+
+def expected(model: Model, tokens: Tokens, verbosity: float) -> float | None:
+    """USD by prices where any is known, else as measured."""
+    return by_prices(model, tokens) if is_any(model) else measured(model, tokens.prompt, verbosity)
+
+
+def filled(model: Model) -> Model:
+    """A model with every field, as two of them are compared: what is absent is as if it were said to be so."""
+    tiers = [{name: tier.get(name) for name in ("above", *TIER)} for tier in model.get("price_tiers", [])]
+    fields = (*PRICES, "expected_output_tokens", "cost", "latency", "context_window")
+    return {
+        "name": model["name"],
+        **{name: model.get(name) for name in fields},
+        "price_tiers": tiers,
+        "cleared": model.get("cleared", True),
+    }
+
+
+def is_sound(model: Model) -> bool:
+    """Whether every price and coefficient is a number that can be reckoned with."""
+    tiers = model.get("price_tiers", [])
+    if not isinstance(tiers, list) or len(tiers) > MOST_TIERS:
+        return False
+    if not all(isinstance(tier, dict) and "above" in tier and set(tier) <= {"above", *TIER} for tier in tiers):
+        return False
+    prices = [model.get(name) for name in (*PRICES, "expected_output_tokens")]
+    prices += [tier.get(name) for tier in tiers for name in TIER] + [tier["above"] for tier in tiers]
+    coefficients = [*(model.get("cost") or []), *(model.get("latency") or [])]
+    return all(price is None or (is_number(price) and price >= 0) for price in prices) and all(
+        map(is_number, coefficients)
+    )
+
+
+def is_number(value: Any) -> bool:
+    """A finite number within ± 1e9."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and abs(value) <= LARGEST_NUMBER

@@ -1,0 +1,292 @@
+"""The caller's words → the text to route and what surrounds it (the engine's ``request.rs``).
+
+There are two specifications. By ``"1"``, on which older artifacts were trained, tools count by the text they came
+in, and calls, results and response formats not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .cues import Surroundings
+from .errors import Refusal
+from .json_text import NotJsonError, Number, Object, members, parse, size
+from .text import LONGEST, bounded, ceiling_boundary, floor_boundary
+from .tools import argument_size, call_size, measured_format, measured_tools, searched_tools
+
+SPECS = ("1", "2")
+SYSTEM, USER, OTHER = "system", "user", "other"
+ROLES = {
+    "system": SYSTEM,
+    "developer": SYSTEM,
+    "user": USER,
+    "assistant": OTHER,
+    "tool": OTHER,
+    "function": OTHER,
+}
+SAID = ("text", "input_text", "output_text")
+# What a body's keys stand for; others are not looked at.
+FIELDS = {key: key for key in ("messages", "input", "prompt", "text", "system", "tools", "functions")}
+FIELDS |= {"instructions": "system"}
+FIELDS |= dict.fromkeys(("response_format", "output_format", "output_config"), "format")
+
+
+def refused(what: str) -> Refusal:
+    """A request that cannot be routed as it stands."""
+    return Refusal("RequestInvalid", what)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What has to be routed. All but a text is JSON as the caller sent it, or empty.
+
+    ``kind`` says what ``words`` are: a ``text`` as it is, ``messages`` (or a string) as JSON, or the ``prompt`` of
+    a completion as JSON.
+    """
+
+    words: str
+    kind: str = "text"
+    system: str = ""
+    tools: str = ""
+    format: str = ""
+
+    @classmethod
+    def from_json(cls, text: str) -> Request:
+        """A request as clients send it: a JSON string, a list of messages, or the body of a call."""
+        if not isinstance(parsed(text, "request"), Object):
+            return cls(text, "messages")
+        given: dict[str, str] = {}  # the last one holds, and null takes back what was given before
+        for key, value in members(text):
+            name = FIELDS.get(key)
+            if key == "text" and value[0] != '"':
+                name = "format"  # the Responses API has a format under this key
+            if name:
+                given[name] = "" if value == "null" else value
+        if given.get("messages") and given.get("text"):
+            raise refused("text")
+        tools = given.get("tools") or given.get("functions", "")
+        around = (given.get("system", ""), tools, given.get("format", ""))
+        for words in ("messages", "input", "prompt", "text"):
+            if given.get(words):
+                return cls(given[words], "prompt" if words == "prompt" else "messages", *around)
+        raise refused("request")
+
+
+def parsed(text: str, what: str) -> Any:
+    """The value of JSON that must be sound."""
+    try:
+        return parse(text)
+    except NotJsonError as error:
+        raise refused(what) from error
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The text to route, the bytes it had before anything was cut, and what surrounds it."""
+
+    text: str
+    text_bytes: int
+    around: Surroundings
+
+
+@dataclass
+class Content:
+    """What one content holds: what is said, what is returned, both in their order, and bytes of calls.
+
+    ``others`` are parts that are none of these: images, files, thinking.
+    """
+
+    said: list[str] = field(default_factory=list)
+    results: list[list[str]] = field(default_factory=list)
+    in_order: list[str] = field(default_factory=list)
+    call_bytes: int = 0
+    others: int = 0
+
+    @property
+    def said_bytes(self) -> int:
+        """Bytes of what is said, parts joined by line feeds."""
+        return size("\n".join(self.said))
+
+    @property
+    def result_bytes(self) -> int:
+        """The same of each result."""
+        return sum(size("\n".join(result)) for result in self.results)
+
+    def say(self, text: str) -> None:
+        """Adds what is said."""
+        self.said.append(text)
+        self.in_order.append(text)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as it counts; the output of a call has no role of its own."""
+
+    role: str
+    content: Content
+    is_turn: bool
+
+
+def read(request: Request, spec: str) -> Reading:
+    """Reads a request by the rules of ``spec``."""
+    tools, parameters, tool_bytes = searched_tools(request.tools) if spec == "1" else measured_tools(request.tools)
+    format_bytes = 0 if spec == "1" else measured_format(request.format)
+    # Standing instructions hold texts alone: what would be a call or a result there is none.
+    beside = read_content(parsed(request.system, "system"), "1") if request.system else Content()
+
+    def around(turns: int, system: int, assistant: int) -> Surroundings:
+        return Surroundings(turns, system, assistant, tools, parameters, tool_bytes, format_bytes)
+
+    if request.kind == "text":
+        return Reading(request.words, size(request.words), around(1, beside.said_bytes, 0))
+    value = parsed(request.words, request.kind)
+    if isinstance(value, str):
+        return Reading(value, size(value), around(1, beside.said_bytes, 0))
+    if not isinstance(value, list) or not value:
+        raise refused("messages")
+
+    messages, calls = [], 0
+    if request.kind == "prompt":
+        messages = [prompt_message(part) for part in value if is_text(part)]
+    else:
+        for each in value:
+            message, call_bytes = read_message(each, spec)
+            calls += call_bytes
+            messages += [message] if message else []
+    turns = [message for message in messages if message.is_turn]
+    said = {role: sum(m.content.said_bytes for m in messages if m.role == role) for role in (SYSTEM, USER, OTHER)}
+    said[SYSTEM] += beside.said_bytes
+    results = sum(message.content.result_bytes for message in messages)
+    if not turns:  # all that was said and returned is the text
+        contents = [beside] * bool(request.system) + [message.content for message in messages]
+        text = joined(["\n".join(content.in_order) for content in contents])
+        return Reading(text, sum(said.values()) + results, around(0, 0, calls))
+    text = joined(["\n".join(message.content.said) for message in turns])
+    before = calls + said[OTHER] + results
+    if request.kind == "prompt":  # its texts are one turn, joined by line feeds
+        return Reading(text, said[USER] + len(turns) - 1, around(1, said[SYSTEM], before))
+    return Reading(text, said[USER], around(len(turns), said[SYSTEM], before))
+
+
+def is_text(part: Any) -> bool:
+    """Whether a part of a prompt is text; tokens cannot be read."""
+    if not isinstance(part, str | Number | list):
+        raise refused("prompt")
+    return isinstance(part, str)
+
+
+def prompt_message(text: str) -> Message:
+    """A text of a prompt."""
+    content = Content()
+    content.say(text)
+    return Message(USER, content, True)
+
+
+def read_message(value: Any, spec: str) -> tuple[Message | None, int]:
+    """A message and the bytes of its calls; None for a call of the Responses API, which says nothing."""
+    if not isinstance(value, Object):
+        raise refused("messages")
+    calls = 0
+    if spec == "2":
+        listed = [call for calls in value.all("tool_calls") if isinstance(calls, list) for call in calls]
+        listed += [call for call in value.all("function_call") if isinstance(call, Object)]
+        calls = sum(map(call_size, listed))
+    role = value.last("role")
+    if role is None:
+        if value.all("type")[-1:] in ([], ["message"]):
+            raise refused("messages.role")
+        if spec == "1":
+            return None, 0
+        calls += argument_size(value.last("name")) + argument_size(value.last("arguments", "input"))
+        if not value.all("output"):
+            return None, calls
+        # What a call gave back, as if it were a message of text.
+        content = read_content(value.last("output"), spec)
+        return Message(OTHER, content, False), calls + content.call_bytes
+    if not isinstance(role, str) or role not in ROLES:
+        raise refused("messages.role")
+    content = read_content(value.last("content"), spec)
+    # Anthropic's form of results: a user's message of nothing else is no turn of the user's.
+    only_results = bool(content.results) and not content.said and not content.others
+    is_turn = ROLES[role] == USER and not only_results
+    return Message(ROLES[role], content, is_turn), calls + content.call_bytes
+
+
+def read_content(value: Any, spec: str) -> Content:
+    """A string, null, or a list of strings and parts."""
+    content = Content()
+    if isinstance(value, str):
+        content.say(value)
+    elif isinstance(value, list):
+        for part in value:
+            if isinstance(part, str):
+                content.say(part)
+            elif isinstance(part, Object):
+                read_part(part, spec, content)
+            else:
+                raise refused("messages.content")
+    elif value is not None:
+        raise refused("messages.content")
+    return content
+
+
+def read_part(part: Object, spec: str, content: Content) -> None:
+    """Adds a part to its content."""
+    kind = next((each for each in reversed(part.all("type")) if isinstance(each, str)), "")
+    if kind in SAID or (spec == "2" and kind == "refusal"):
+        texts = part.all("text", "refusal")[-1:]
+        if not all(isinstance(text, str) for text in texts):
+            raise refused("messages.content.text")
+        for text in texts:
+            content.say(text)
+    elif spec == "2" and kind == "tool_use":
+        content.call_bytes += argument_size(part.last("name")) + argument_size(part.last("input"))
+    elif spec == "2" and kind == "tool_result":
+        content.results.append(read_result(part.last("content")))
+        content.in_order += content.results[-1]
+    else:
+        content.others += 1
+
+
+def read_result(value: Any) -> list[str]:
+    """The texts of a result: a string, or a list of parts."""
+    if isinstance(value, str):
+        return [value]
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise refused("messages.content")
+    texts = []
+    for part in value:
+        if isinstance(part, Object):
+            kinds = [each for each in part.all("type") if isinstance(each, str)]
+            found = [text for text in part.all("text") if isinstance(text, str)]
+            texts += found[-1:] if kinds[-1:] == ["text"] else []
+    return texts
+
+
+def joined(contents: list[str]) -> str:
+    """Of each content the head and the tail, each on a line of its own; of what grows too long, front and back."""
+    text = ""
+    for content in contents:
+        text = append_bounded(text, content)
+    return text
+
+
+def append_bounded(text: str, content: str) -> str:
+    """``text`` and, each after a line feed, the head and the tail of ``content`` (which may be empty).
+
+    Of what grows beyond 32,768 bytes, the first and last 8,192 are kept.
+    """
+    for part in bounded(content):
+        text += ("\n" if text else "") + part
+    data = text.encode()
+    if len(data) <= 4 * LONGEST:
+        return text
+    front = data[: floor_boundary(data, LONGEST)]
+    back = data[ceiling_boundary(data, len(data) - LONGEST) :]
+    return (front + back).decode()

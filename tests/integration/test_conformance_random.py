@@ -1,0 +1,122 @@
+"""The compiled engine agrees with the readable reference: at random, and on real rows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.integration.conformity import (
+    ARTIFACTS,
+    KINDS,
+    as_answer,
+    assert_same_answer,
+    assert_same_cues,
+    engine,
+    engine_features,
+    expect_answer,
+    is_featurised,
+    public_router,
+    reference,
+    reference_encoder,
+    reference_router,
+)
+from tests.integration.random_requests import ASKED, DAMAGED, OPTIONS, SPELT, TEXT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+RANDOM = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+def assert_same_features(request: reference.Request) -> None:
+    """Reference and engine agree, be it on a refusal."""
+    try:
+        expected = reference.featurise(request, reference_encoder())
+    except reference.Refusal as refusal:
+        with pytest.raises(KINDS[refusal.kind]):
+            engine_features(request)
+        return
+    indices, cues, embedding, tokens = engine_features(request)
+    assert indices == sorted(expected.word_ngrams | expected.character_ngrams)
+    assert embedding == expected.embedding
+    assert tokens == expected.tokens
+    assert_same_cues(cues, expected.cues)
+
+
+def assert_same_decision(name: str, request: str, options: str) -> None:
+    """Reference and engine give the same whole answer to JSON, or refuse it alike."""
+    try:
+        expected = reference_router(name).answer(request, options)
+    except reference.Refusal as refusal:
+        expected = {"error": refusal.kind}
+    expect_answer(lambda: json.loads(engine(name).decide_json(request, options)), expected)
+
+
+@RANDOM
+@given(TEXT)
+def test_random_texts_have_the_same_features(text: str) -> None:
+    assert_same_features(reference.Request(text))
+
+
+@RANDOM
+@given(SPELT)
+def test_random_requests_have_the_same_features(written: str) -> None:
+    try:
+        request = reference.Request.from_json(written)
+    except reference.Refusal:
+        return
+    if is_featurised(request):
+        assert_same_features(request)
+
+
+@RANDOM
+@given(st.sampled_from(ARTIFACTS), SPELT)
+def test_random_conversations_are_decided_the_same(name: str, written: str) -> None:
+    assert_same_decision(name, written, "")
+
+
+@RANDOM
+@given(st.sampled_from(ARTIFACTS), DAMAGED)
+def test_damaged_requests_are_judged_the_same(name: str, written: str) -> None:
+    assert_same_decision(name, written, "")
+
+
+@RANDOM
+@given(st.sampled_from(ARTIFACTS), ASKED, OPTIONS)
+def test_random_options_are_taken_the_same(name: str, asked: Any, options: dict[str, Any]) -> None:
+    names = reference_router(name).names
+    known = {
+        key: [each for each in value if each in names] if key in ("allowed", "exclude") and value else value
+        for key, value in options.items()
+        if key not in ("pin", "current") or value in names
+    }
+    if isinstance(known.get("cached_tokens"), dict):
+        known["cached_tokens"] = {
+            model: tokens for model, tokens in known["cached_tokens"].items() if model in names
+        }
+    for each in (options, known):
+        assert_same_decision(name, json.dumps(asked, ensure_ascii=False), json.dumps(each))
+
+
+# ------------------------------------------------------------------------------------------------------ real rows
+
+
+@pytest.mark.parametrize("table", ["mmlu", "gsm8k", "llmrouter", "bfcl"])
+def test_real_rows_agree(table: str, shared_data: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = parquet.read_table(shared_data / f"{table}.parquet").to_pydict()
+    tools = columns.get("tools") or [None] * len(columns["prompt"])
+    step = len(tools) // 300
+    rows = list(zip(columns["prompt"], tools, strict=True))[::step][:300]
+    assert len(rows) == 300
+    for number, (prompt, offered) in enumerate(rows):
+        request = reference.Request(prompt, tools=offered or "")
+        assert_same_features(request)
+        name = ("pair", "five", "older")[number % 3]
+        expected = reference_router(name).decide(request, reference.Options()).answer()
+        router = public_router(name)
+        assert_same_answer(as_answer(router.decide(prompt, offered), router.models), expected)
