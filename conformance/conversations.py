@@ -126,7 +126,7 @@ CONVERSATIONS: dict[str, Any] = {
     },
 }
 ANSWER_FORM = {"type": "object", "properties": {"fathoms": {"type": "integer", "maximum": 1e2}}}
-FORMATS = {
+FORMATS: dict[str, dict[str, Any]] = {
     "OpenAI's chat completions": {
         "response_format": {"type": "json_schema", "json_schema": {"name": "depth", "schema": ANSWER_FORM}}
     },

@@ -116,7 +116,7 @@ def quality_per_dollar(policy: Policy, expect: Expectations) -> float | None:
     if policy["kind"] == "threshold":
         strong, weak = expect.cost[policy["strong"]], expect.cost[policy["weak"]]
         if strong is not None and weak is not None and strong > weak:
-            return max(policy["threshold"], 0.0) / (strong - weak)
+            return float(max(policy["threshold"], 0.0) / (strong - weak))
     return None
 
 

@@ -44,7 +44,7 @@ def by_prices(model: Model, tokens: Tokens) -> float | None:
         return None
     # A long prompt is priced whole by the highest of the tiers that it exceeds.
     passed = [tier for tier in model.get("price_tiers") or [] if tokens.prompt > tier["above"]]
-    tier = max(passed, key=lambda each: float(each["above"]), default={})
+    tier: dict[str, Any] = max(passed, key=lambda each: float(each["above"]), default={})
 
     def rate(name: str) -> float | None:
         found = tier.get(name)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.ledger import SummaryBy
 
-# Those that have a column.
-_FIELDS = tuple(each for each in RequestRecord.__struct_fields__ if each not in ("artifact_version", "variant"))
+_FIELDS = RequestRecord.__struct_fields__
 _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
 # Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
 # than a row does where the event loop is busy.
