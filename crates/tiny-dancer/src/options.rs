@@ -134,7 +134,11 @@ fn at_fault(given: &str, error: &serde_json::Error) -> Error {
         let alone = serde_json::Map::from_iter([(name.clone(), value.clone())]);
         let error = Options::deserialize(serde_json::Value::Object(alone)).err()?;
         let remedy = match name.as_str() {
-            "max_cost" | "min_quality" | "max_latency" | "threshold" | "cost_weight"
+            "max_cost"
+            | "min_quality"
+            | "max_latency"
+            | "threshold"
+            | "cost_weight"
             | "expected_output_tokens" => "give a number",
             "allowed" | "exclude" => "give a list of names of models",
             "pin" | "current" => "give the name of a model",

@@ -10,7 +10,8 @@
 //!   is the user's. The other messages count by their number and length.
 //! * **Calls and their results** count as what was said or returned before, wherever a dialect puts them: a call by
 //!   the bytes of its name and of its arguments in canonical form, a result by those of its text. A user's message of
-//!   nothing but results (Anthropic's form of them) is no turn of the user's.
+//!   nothing but results (Anthropic's form of them) is no turn of the user's. The output of an item may be one part
+//!   alone, such as a screenshot.
 //! * **Tools** are counted by their structure: how many, how many parameters they have at any depth (members of
 //!   `properties`), and the bytes of name, description and schema. OpenAI's, Anthropic's, MCP's and the Responses
 //!   shape hold the same three under other names, so neither dialect, white space nor the order of keys changes a

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tiny_dancer.registry import Loaded, Source
     from tiny_dancer.resilience import BreakerStatus, RecordingStatus
     from tiny_dancer.routing.arguments import Asked
+    from tiny_dancer.routing.outage import Left
     from tiny_dancer.routing.requests import Conversation, Request
     from tiny_dancer.types import ModelInfo
 

@@ -18,7 +18,7 @@ from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_re
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy.typing as npt
 

@@ -103,6 +103,34 @@ def test_constraints_hold_on_many_models(five: Serving, text: str, max_cost: flo
     assert decision.scores[found.model.name] >= min_quality
 
 
+@given(text=st.sampled_from(TEXTS), max_cost=st.floats(2e-3, 2e-2), min_quality=st.floats(0, 0.6))
+def test_what_follows_keeps_to_the_limits(five: Serving, text: str, max_cost: float, min_quality: float) -> None:
+    try:
+        found = plan(five, text, td={"max_cost": max_cost, "min_quality": min_quality})
+    except GatewayError:
+        return
+    decision = found.decision
+    assert decision is not None
+    assert {each.name for each in found.models()} == set(FIVE) - set(decision.removed)
+
+
+def test_what_the_client_lists_follows_whatever_the_limits(five: Serving) -> None:
+    found = plan(five, EASY, td={"max_cost": 0.005}, models=["anchor"])
+    assert found.decision is not None
+    assert found.decision.removed["anchor"] == "max_cost"
+    assert "anchor" in [each.name for each in found.models()]
+
+
+_IMAGE = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]
+
+
+def test_an_image_alone_goes_to_no_model_whose_answer_exceeds_the_limit(five: Serving) -> None:
+    found = plan(five, _IMAGE, td={"max_cost": 0.005})
+    assert found.reason == "no_text"
+    assert {each.name for each in found.models()} == {"calm", "doubtful", "exact"}
+    assert refused(five, _IMAGE, td={"max_cost": 1e-9}).code == "no_feasible_model"
+
+
 def test_a_router_s_own_bounds_give_way_to_the_request_s() -> None:
     bounds = {"models": {"weak": "small", "strong": "large"}, "max_cost": 0.001}
     serving = opened(routers={"default": bounds})
