@@ -459,6 +459,37 @@ fn a_conversation_stays_where_leaving_its_cache_does_not_pay() {
 }
 
 #[test]
+fn no_more_is_cached_than_the_prompt_has() {
+    // Both models ask the same, so that only what is cached tells them apart.
+    let same =
+        r#"{"price_input": 1e-6, "price_output": 4e-6, "price_cached_input": 1e-7, "price_tiers": []}"#;
+    let handle =
+        handle(Policy::CostWeight { cost_weight: 0.0, unit: CostUnit::Usd }, &format!("[{same}, {same}]"));
+    let request = json!("alpha beta gamma ".repeat(150));
+    let free = ask(&handle, &request, &json!({}));
+    let tokens = free["tokens"].as_f64().expect("tokens");
+    let wanted = free["model"].as_str().expect("a name");
+    let other = if wanted == "model-0" { "model-1" } else { "model-0" };
+    let score = |model: &str| free["scores"][model].as_f64().expect("a score");
+    let gap = score(wanted) - score(other);
+    assert!(gap > 0.0 && tokens > 100.0);
+    let stays = |cached: f64, cost_weight: f64| {
+        let options = json!({"current": other, "cached_tokens": {other: cached}, "cost_weight": cost_weight});
+        ask(&handle, &request, &options)["reason"] == "prompt_cached"
+    };
+    // The weight at which a prompt read from the cache whole makes up for the quality.
+    let balance = gap / (tokens * 9e-7);
+    for cached in [tokens, tokens + 1.0, 10.0 * tokens, 1e9] {
+        assert!(stays(cached, 1.001 * balance), "{cached} of {tokens}");
+        assert!(!stays(cached, 0.999 * balance), "{cached} of {tokens}");
+    }
+    assert!(!stays(tokens / 2.0, 1.9 * balance) && stays(tokens / 2.0, 2.1 * balance));
+    // What both have cached cancels out.
+    let both = json!({"current": other, "cached_tokens": {other: tokens, wanted: tokens}, "cost_weight": 2.0 * balance});
+    assert_eq!(ask(&handle, &request, &both)["model"], wanted);
+}
+
+#[test]
 fn constraints_are_kept_without_the_learned_policy() {
     let handle = handle(Policy::Constant { model: 1 }, r#"[{"context_window": 500}, {}]"#);
     let options = |json: Value| Options::from_json(&json.to_string()).expect("options");
