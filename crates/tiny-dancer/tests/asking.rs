@@ -394,6 +394,9 @@ fn options_are_read_by_name() {
     // Options come before the request: what the caller got wrong in them is said whatever the text is.
     assert_eq!(handle.decide_json("\"\"", r#"{"max_cost": -1}"#).expect_err("both").field, "max_cost");
     assert!(handle.decide_json("\"Hello\"", "").is_ok());
+    let nothing =
+        r#"{"max_cost": null, "allowed": null, "exclude": null, "pin": null, "cached_tokens": null}"#;
+    assert!(handle.decide_json("\"Hello\"", nothing).is_ok());
 }
 
 #[test]
