@@ -22,7 +22,7 @@ macro_rules! dispatch {
                     // SAFETY: the processor has these parts of AVX-512, as was just asked.
                     return unsafe { widest($($arg),*) };
                 }
-                if std::arch::is_x86_feature_detected!("avx2") {
+                if $crate::kernels::has_avx2() {
                     // SAFETY: the processor has AVX2, as was just asked.
                     return unsafe { wide($($arg),*) };
                 }
@@ -38,11 +38,29 @@ pub(crate) use dispatch;
 #[inline]
 pub(crate) fn has_avx512() -> bool {
     use std::arch::is_x86_feature_detected;
+    #[cfg(test)]
+    if !paths::allow(paths::Path::Avx512) {
+        return false;
+    }
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
 }
+
+/// Whether the processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn has_avx2() -> bool {
+    #[cfg(test)]
+    if !paths::allow(paths::Path::Avx2) {
+        return false;
+    }
+    std::arch::is_x86_feature_detected!("avx2")
+}
+
+#[cfg(test)]
+pub(crate) mod paths;
 
 dispatch!(
     /// Sum of products of two int8 vectors of equal length.
@@ -83,7 +101,7 @@ fn dot_f32_scalar(a: &[f32], b: &[f32]) -> f32 {
 #[inline]
 pub fn dot_rows_f32(rows: &[f32], stride: usize, query: &[f32], out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
+    if has_avx2() {
         // SAFETY: the processor has AVX2, as was just asked.
         unsafe { dot_rows_f32_avx2(rows, stride, query, out) };
         return;
@@ -149,7 +167,7 @@ fn sum_lanes(lanes: [f32; 8]) -> f32 {
 pub fn dot_rows_i8(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
     out.clear();
     #[cfg(target_arch = "x86_64")]
-    if query.len().is_multiple_of(32) && std::arch::is_x86_feature_detected!("avx2") {
+    if query.len().is_multiple_of(32) && has_avx2() {
         // SAFETY: the processor has AVX2, and rows and query are whole blocks of 32.
         unsafe { dot_rows_avx2(rows, query, out) };
         return;
@@ -233,53 +251,82 @@ pub fn interpolate(knots: &[f32], values: &[f32], x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::paths::{any_length, any_number, bits, on_every_path};
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn integer_kernels_equal_the_textbook_sum(pairs in proptest::collection::vec(any::<(i8, i8)>(), 0..600)) {
+        fn sums_of_integers_equal_the_textbook_sum_on_every_path(
+            pairs in any_length().prop_flat_map(|length| prop::collection::vec(any::<(i8, i8)>(), length))
+        ) {
             let (a, b): (Vec<i8>, Vec<i8>) = pairs.iter().copied().unzip();
-            let dot: i32 = pairs.iter().map(|&(x, y)| i32::from(x) * i32::from(y)).sum();
-            prop_assert_eq!(dot_i8(&a, &b), dot);
+            let expected: i32 = pairs.iter().map(|&(x, y)| i32::from(x) * i32::from(y)).sum();
+            let extreme = vec![i8::MIN; a.len()];
+            let ran = on_every_path(|path| {
+                assert_eq!(dot_i8(&a, &b), expected, "{path:?}");
+                assert_eq!(dot_i8(&extreme, &extreme), a.len() as i32 * 128 * 128, "{path:?}");
+            });
+            prop_assert!(!ran.is_empty());
         }
 
         #[test]
-        fn rows_times_query_equal_the_textbook_sum(
-            width in prop_oneof![Just(32usize), Just(96), Just(256), Just(7)],
-            values in proptest::collection::vec(-127i8..=127, 1024)
+        fn rows_times_query_equal_the_textbook_sum_on_every_path(
+            width in prop_oneof![Just(32usize), Just(96), Just(256), 1usize..70],
+            values in prop::collection::vec(prop_oneof![-127i8..=127, Just(127), Just(-127)], 1024)
         ) {
             let (query, rows) = values.split_at(width);
             let rows = &rows[..rows.len() / width * width];
-            let mut out = vec![1; 3];
-            dot_rows_i8(rows, query, &mut out);
             let expected: Vec<i32> = rows.chunks(width).map(|row| {
                 row.iter().zip(query).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum()
             }).collect();
-            prop_assert_eq!(out, expected);
+            on_every_path(|path| {
+                let mut out = vec![1; 3];
+                dot_rows_i8(rows, query, &mut out);
+                assert_eq!(out, expected, "{path:?}");
+            });
         }
 
         #[test]
-        fn float_dot_is_the_same_on_every_path_and_near_the_exact_sum(
-            pairs in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 0..300)
+        fn sums_of_floats_have_the_reference_s_bits_on_every_path(
+            pairs in any_length().prop_flat_map(|length| {
+                prop::collection::vec((any_number(), any_number()), length)
+            })
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+            // The order of the module's first paragraph, written out.
+            let mut lanes = [0f32; 8];
+            for (place, (x, y)) in pairs.iter().enumerate() {
+                lanes[place % 8] += x * y;
+            }
+            let [e, f, g, h] = [0, 1, 2, 3].map(|lane| lanes[lane] + lanes[lane + 4]);
+            let expected = (e + g) + (f + h);
+            on_every_path(|path| assert_eq!(bits(&[dot_f32(&a, &b)]), bits(&[expected]), "{path:?}"));
+        }
+
+        #[test]
+        fn a_sum_of_floats_is_near_the_exact_one(
+            pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 0..300)
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
             let exact: f64 = pairs.iter().map(|&(x, y)| f64::from(x) * f64::from(y)).sum();
-            prop_assert_eq!(dot_f32(&a, &b).to_bits(), dot_f32_scalar(&a, &b).to_bits());
             prop_assert!((f64::from(dot_f32(&a, &b)) - exact).abs() < 1e-4);
         }
 
         #[test]
-        fn rows_of_floats_get_the_bits_of_one_row(
-            width in 1usize..70, gap in 0usize..3, values in proptest::collection::vec(-1f32..1.0, 800)
+        fn rows_of_floats_get_the_bits_of_one_row_on_every_path(
+            width in 0usize..70, gap in 0usize..3, values in prop::collection::vec(any_number(), 800)
         ) {
-            let stride = width + gap;
+            let stride = (width + gap).max(1);
             let (query, rows) = values.split_at(width);
-            let mut out = vec![0.0; (rows.len() - width) / stride + 1];
-            dot_rows_f32(rows, stride, query, &mut out);
-            for (row, sum) in out.iter().enumerate() {
-                prop_assert_eq!(sum.to_bits(), dot_f32(&rows[row * stride..][..width], query).to_bits());
-            }
+            let count = (rows.len() - width) / stride + 1;
+            let row = |row: usize| dot_f32_scalar(&rows[row * stride..][..width], query);
+            let expected: Vec<f32> = (0..count).map(row).collect();
+            on_every_path(|path| {
+                let mut out = vec![f32::NAN; count];
+                dot_rows_f32(rows, stride, query, &mut out);
+                assert_eq!(bits(&out), bits(&expected), "{path:?}");
+            });
         }
 
         #[test]

@@ -156,6 +156,6 @@ fn at_fault(given: &str, error: &serde_json::Error) -> Error {
 pub(crate) fn index(header: &Header, field: &str, name: &str) -> Result<usize> {
     header.models.iter().position(|model| model.name == name).ok_or_else(|| {
         let names: Vec<&str> = header.models.iter().map(|model| model.name.as_str()).collect();
-        invalid(field, format!("{name:?}"), format!("the models are {}", names.join(", ")))
+        invalid(field, format!("'{name}'"), format!("the models are {}", names.join(", ")))
     })
 }

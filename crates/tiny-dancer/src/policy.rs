@@ -343,3 +343,122 @@ impl Table<'_> {
         rows.map(|row| policy.choose(&row, |_| true).ok().map(|(model, _)| model)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Two models; numbers are small multiples of powers of two, so that every sum and product here is exact.
+    #[derive(Clone, Copy, Debug)]
+    struct Two {
+        quality: [f64; 2],
+        cost: [f64; 2],
+    }
+
+    impl Outlook for Two {
+        fn models(&self) -> usize {
+            2
+        }
+        fn quality(&self, model: usize) -> f64 {
+            self.quality[model]
+        }
+        fn cost(&self, model: usize) -> f64 {
+            self.cost[model]
+        }
+        fn cleared(&self, _: usize) -> bool {
+            true
+        }
+        fn best_constant(&self) -> usize {
+            1
+        }
+        fn guard_margin(&self) -> f64 {
+            0.0
+        }
+    }
+
+    fn eighths(range: std::ops::RangeInclusive<i32>) -> impl Strategy<Value = f64> {
+        range.prop_map(|count| f64::from(count) / 8.0)
+    }
+
+    /// The dearer model costs 1, 2 or 4 more, so that a threshold divides exactly.
+    fn two() -> impl Strategy<Value = Two> {
+        (eighths(0..=8), eighths(0..=8), eighths(0..=16), prop::sample::select(vec![1.0, 2.0, 4.0]))
+            .prop_map(|(weak, strong, cost, more)| Two { quality: [weak, strong], cost: [cost, cost + more] })
+    }
+
+    fn weight(cost_weight: f64) -> Policy {
+        Policy::CostWeight { cost_weight, unit: CostUnit::Usd }
+    }
+
+    fn threshold(threshold: f64) -> Policy {
+        Policy::Threshold { weak: 0, strong: 1, threshold }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_conversation_stays_exactly_where_it_is_worth_no_less(
+            two in two(), number in eighths(-4..=16), at_strong in any::<bool>(), is_threshold in any::<bool>(),
+            cached in [eighths(0..=48), eighths(0..=48)],
+        ) {
+            let (policy, lambda) = if is_threshold {
+                (threshold(number), number.max(0.0) / (two.cost[1] - two.cost[0]))
+            } else {
+                (weight(number.abs()), number.abs())
+            };
+            let (stay, leave) = (usize::from(at_strong), usize::from(!at_strong));
+            let worth = |model: usize| two.quality[model] - lambda * cached[model];
+            let expected = cached[stay] < two.cost[stay] && worth(stay) >= worth(leave);
+            prop_assert_eq!(policy.stays(&two, (stay, cached[stay]), (leave, cached[leave])), expected);
+        }
+
+        #[test]
+        fn a_threshold_s_weight_decides_as_the_threshold_does(two in two(), number in eighths(0..=8)) {
+            let lambda = threshold(number).quality_per_dollar(&two).expect("the strong model costs more");
+            let by_threshold = threshold(number).choose(&two, |_| true).expect("priced").0 == 1;
+            let worth = |model: usize| two.quality[model] - lambda * two.cost[model];
+            prop_assert_eq!(worth(1) >= worth(0), by_threshold);
+        }
+
+        #[test]
+        fn a_longer_prefix_never_makes_leaving_likelier(
+            two in two(), number in 0.0..3f64, at_strong in any::<bool>(), is_threshold in any::<bool>(),
+            left in 0.0..6f64, shorter in 0.0..1f64, longer in 0.0..1f64,
+        ) {
+            let policy = if is_threshold { threshold(number) } else { weight(number) };
+            let (stay, leave) = (usize::from(at_strong), usize::from(!at_strong));
+            let stays = |read: f64| policy.stays(&two, (stay, two.cost[stay] * (1.0 - read)), (leave, left));
+            let (shorter, longer) = (shorter.min(longer), shorter.max(longer));
+            prop_assert!(stays(longer) || !stays(shorter));
+        }
+
+        #[test]
+        fn nothing_is_stayed_for_without_a_saving_or_a_price(
+            two in two(), number in eighths(0..=16), at_strong in any::<bool>(), is_threshold in any::<bool>(),
+            more in eighths(0..=16),
+        ) {
+            let policy = if is_threshold { threshold(number) } else { weight(number) };
+            let (stay, leave) = (usize::from(at_strong), usize::from(!at_strong));
+            let better = Two { quality: [if at_strong { 0.0 } else { 1.0 }, if at_strong { 1.0 } else { 0.0 }], ..two };
+            prop_assert!(!policy.stays(&better, (stay, two.cost[stay] + more), (leave, 9.0)), "no saving");
+            for unknown in [(f64::NAN, 0.0, 9.0), (8.0, f64::NAN, 9.0), (8.0, 0.0, f64::NAN)] {
+                let mut priced = better;
+                priced.cost[stay] = unknown.0;
+                let stays = policy.stays(&priced, (stay, unknown.1), (leave, unknown.2));
+                prop_assert!(!stays, "{unknown:?}");
+            }
+            let calls = Policy::CostWeight { cost_weight: number, unit: CostUnit::Calls };
+            for policy in [calls, Policy::Constant { model: leave }] {
+                prop_assert!(!policy.stays(&better, (stay, -1.0), (leave, 9.0)), "no weight in dollars");
+            }
+        }
+    }
+
+    #[test]
+    fn a_threshold_between_models_of_one_price_weighs_nothing_in_dollars() {
+        let same = Two { quality: [0.5, 0.5], cost: [1.0, 1.0] };
+        assert!(!threshold(0.0).stays(&same, (1, 0.5), (0, 1.0)));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -68,7 +69,8 @@ fn respelt(value: &Value, random: &mut Random, out: &mut String) {
         }
         Value::String(string) => text(string, random, out),
         Value::Number(number) if number.is_i64() && random.chance(0.5) => {
-            out.push_str(&format!("{number}.0"));
+            out.push_str(&number.to_string());
+            out.push_str(".0");
         }
         other => out.push_str(&other.to_string()),
     }
@@ -80,7 +82,7 @@ fn text(string: &str, random: &mut Random, out: &mut String) {
     for character in string.chars() {
         if random.chance(0.2) || character < ' ' || matches!(character, '"' | '\\') {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(out, "\\u{unit:04x}");
             }
         } else {
             out.push(character);
@@ -304,7 +306,7 @@ fn what_cannot_be_read_is_refused_by_name() {
     // A list of texts is one turn; tokens among them cannot be read.
     let turns = CUE_NAMES.iter().position(|name| *name == "turns").expect("a cue");
     let listed = features(&json!({"prompt": ["one", "two", 7]}));
-    assert_eq!(listed.cues[turns], 1.0);
+    assert_eq!(listed.cues[turns].to_bits(), 1f32.to_bits());
     assert_eq!(essence(&listed), essence(&features(&json!({"prompt": "one\ntwo"}))));
 }
 
@@ -380,11 +382,11 @@ fn options_are_read_by_name() {
     let handle = handle(Policy::Constant { model: 1 }, "");
     for (options, field) in [
         (r#"{"max_cst": 1}"#, "options"),
-        (r#"{"max_cost": "1"}"#, "options"),
+        (r#"{"max_cost": "1"}"#, "max_cost"),
         ("[]", "options"),
         (r#"{"max_cost": -1}"#, "max_cost"),
         (r#"{"pin": "model-7"}"#, "pin"),
-        (r#"{"policy": "cheap"}"#, "options"),
+        (r#"{"policy": "cheap"}"#, "policy"),
     ] {
         let error = handle.decide_json("\"Hello\"", options).expect_err(options);
         assert_eq!((error.kind, &*error.field), (ErrorKind::OptionInvalid, field), "{options}");
@@ -392,6 +394,9 @@ fn options_are_read_by_name() {
     // Options come before the request: what the caller got wrong in them is said whatever the text is.
     assert_eq!(handle.decide_json("\"\"", r#"{"max_cost": -1}"#).expect_err("both").field, "max_cost");
     assert!(handle.decide_json("\"Hello\"", "").is_ok());
+    let nothing =
+        r#"{"max_cost": null, "allowed": null, "exclude": null, "pin": null, "cached_tokens": null}"#;
+    assert!(handle.decide_json("\"Hello\"", nothing).is_ok());
 }
 
 #[test]
@@ -456,6 +461,37 @@ fn a_conversation_stays_where_leaving_its_cache_does_not_pay() {
         json!({"current": wanted, "cached_tokens": {wanted.as_str().expect("a name"): tokens}})
     ));
     assert!(!staying(json!({"current": other, "cached_tokens": {other: tokens}, "exclude": [other]})));
+}
+
+#[test]
+fn no_more_is_cached_than_the_prompt_has() {
+    // Both models ask the same, so that only what is cached tells them apart.
+    let same =
+        r#"{"price_input": 1e-6, "price_output": 4e-6, "price_cached_input": 1e-7, "price_tiers": []}"#;
+    let handle =
+        handle(Policy::CostWeight { cost_weight: 0.0, unit: CostUnit::Usd }, &format!("[{same}, {same}]"));
+    let request = json!("alpha beta gamma ".repeat(150));
+    let free = ask(&handle, &request, &json!({}));
+    let tokens = free["tokens"].as_f64().expect("tokens");
+    let wanted = free["model"].as_str().expect("a name");
+    let other = if wanted == "model-0" { "model-1" } else { "model-0" };
+    let score = |model: &str| free["scores"][model].as_f64().expect("a score");
+    let gap = score(wanted) - score(other);
+    assert!(gap > 0.0 && tokens > 100.0);
+    let stays = |cached: f64, cost_weight: f64| {
+        let options = json!({"current": other, "cached_tokens": {other: cached}, "cost_weight": cost_weight});
+        ask(&handle, &request, &options)["reason"] == "prompt_cached"
+    };
+    // The weight at which a prompt read from the cache whole makes up for the quality.
+    let balance = gap / (tokens * 9e-7);
+    for cached in [tokens, tokens + 1.0, 10.0 * tokens, 1e9] {
+        assert!(stays(cached, 1.001 * balance), "{cached} of {tokens}");
+        assert!(!stays(cached, 0.999 * balance), "{cached} of {tokens}");
+    }
+    assert!(!stays(tokens / 2.0, 1.9 * balance) && stays(tokens / 2.0, 2.1 * balance));
+    // What both have cached cancels out.
+    let both = json!({"current": other, "cached_tokens": {other: tokens, wanted: tokens}, "cost_weight": 2.0 * balance});
+    assert_eq!(ask(&handle, &request, &both)["model"], wanted);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::cell::{self, Form, Numbers};
-use support::{Draft, Plan, Random, f32_tensor};
+use support::{Draft, Plan, Random, f32_tensor, i8_tensor};
 use tiny_dancer::artifact::TensorData;
 use tiny_dancer::encoder::DIM;
 use tiny_dancer::features::{CHAR_BASE, CUES, Features};
@@ -210,4 +210,44 @@ proptest! {
             }
         }
     }
+}
+
+/// Rounding may take a cosine a little above 1. Whatever γ, a landmark is then as near as can be, and no nearer.
+#[test]
+fn no_landmark_is_nearer_than_itself() {
+    let beyond = |&value: &i32| {
+        let inverse = 1.0 / ((value * value) as f32).sqrt();
+        (value * value) as f32 * inverse * inverse > 1.0
+    };
+    let value = (1..=127).find(beyond).expect("some cosine is rounded up") as i8;
+    let plan = Plan { models: 1, components: 1, backends: vec!["memory"], encoder: None };
+    let mut draft = Draft::new(&mut Random(1), &plan);
+    let tensor = |part: &str| format!("{}.{part}", draft.header.backends[0].name);
+    let [embeddings, gamma, coefficients, intercept] =
+        ["embeddings", "gamma", "coefficients", "intercept"].map(tensor);
+    let landmarks = draft.tensor(&embeddings).shape[0];
+    let mut embedding = [0; DIM];
+    embedding[0] = value;
+    let values = embedding.repeat(landmarks);
+    let shares = vec![0.25 / landmarks as f32; landmarks];
+    for tensor in [
+        i8_tensor(embeddings, &[landmarks, DIM], &values),
+        f32_tensor(gamma, &[2], &[1e9, 0.0]),
+        f32_tensor(coefficients, &[1, landmarks], &shares),
+        f32_tensor(intercept, &[1], &[0.5]),
+        f32_tensor("basis", &[1, 1], &[1.0]),
+        f32_tensor("stack", &[1, 1], &[1.0]),
+        f32_tensor("mean", &[1], &[0.0]),
+        f32_tensor("calibration_knots", &[1, 2], &[0.0, 1.0]),
+        f32_tensor("calibration_values", &[1, 2], &[0.0, 1.0]),
+    ] {
+        let name = tensor.name.clone();
+        *draft.tensor(&name) = tensor;
+    }
+    draft.header.policy = tiny_dancer::policy::Policy::Constant { model: 0 };
+    let router = Router::from_bytes(&draft.bytes(), None).expect("sound");
+    let mut scratch = Scratch::default();
+    scratch.features.set(&[], &[0.0; CUES], &embedding, 40).expect("sound");
+    router.decide_features(&Options::default(), &mut scratch).expect("feasible");
+    assert!((scratch.expect.quality[0] - 0.75).abs() < 1e-5, "{:?}", scratch.expect.quality);
 }

@@ -291,6 +291,50 @@ fn ties_go_to_the_cheaper_then_to_the_first() {
 }
 
 #[test]
+fn what_just_meets_a_bound_is_within_it() {
+    let mut draft = draft(&mut Random(1), &[0.25, 0.75], &[Some(0.125), Some(0.5)]);
+    draft.header.policy = Policy::Threshold { weak: 0, strong: 1, threshold: 0.5 };
+    for model in &mut draft.header.models {
+        model.latency = Some([2.0, 0.0]);
+    }
+    assert_eq!(chosen(&draft, &Options::default()).choice.reason, Reason::GainWorthCost);
+    let next = Options { threshold: Some(0.5f64.next_up()), ..Options::default() };
+    assert_eq!(chosen(&draft, &next).choice.reason, Reason::GainTooSmall);
+
+    // Prompt and answer fill the window to the last token.
+    let tokens = chosen(&draft, &Options::default()).tokens;
+    let removed = |draft: &Draft, options: &Options| {
+        let mut scratch = Scratch::default();
+        let _ = decide(&load(draft), options, &mut scratch);
+        scratch.expect.removed[1]
+    };
+    for (window, expected) in [(tokens + 100, None), (tokens + 99, Some(Removal::ContextWindow))] {
+        draft.header.models[1].context_window = Some(window);
+        let options = Options { expected_output_tokens: Some(100.0), ..Options::default() };
+        assert_eq!(removed(&draft, &options), expected, "{window}");
+    }
+    draft.header.models[1].context_window = None;
+    for (options, expected) in [
+        (Options { max_cost: Some(0.5), ..Options::default() }, None),
+        (Options { max_cost: Some(0.5f64.next_down()), ..Options::default() }, Some(Removal::MaxCost)),
+        (Options { max_latency: Some(2.0), ..Options::default() }, None),
+        (Options { max_latency: Some(2f64.next_down()), ..Options::default() }, Some(Removal::MaxLatency)),
+        (Options { min_quality: Some(0.75), ..Options::default() }, None),
+        (Options { min_quality: Some(0.75f64.next_up()), ..Options::default() }, Some(Removal::MinQuality)),
+    ] {
+        assert_eq!(removed(&draft, &options), expected, "{options:?}");
+    }
+
+    // The guard's margin reached is enough.
+    draft.header.policy = Policy::CostWeight { cost_weight: 0.0, unit: CostUnit::Usd };
+    (draft.header.best_constant, draft.header.models[1].cleared) = (0, true);
+    for (margin, expected) in [(0.5, Reason::BestValue), (0.5f64.next_up(), Reason::BestConstant)] {
+        draft.header.guard_margin = margin;
+        assert_eq!(chosen(&draft, &Options::default()).choice.reason, expected, "{margin}");
+    }
+}
+
+#[test]
 fn the_guard_keeps_the_best_constant() {
     let mut draft = draft(&mut Random(1), &[0.5, 0.6, 0.9], &[Some(0.0); 3]);
     draft.header.policy = Policy::CostWeight { cost_weight: 0.0, unit: CostUnit::Usd };

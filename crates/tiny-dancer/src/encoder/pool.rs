@@ -158,7 +158,7 @@ pub(super) fn prefetch(rows: &[Row], id: u32) {
 /// Adds the rows of `ids`, [`BATCH`] at most, to `sums`.
 pub(super) fn add_rows(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
+    if crate::kernels::has_avx2() {
         // SAFETY: the processor has AVX2.
         unsafe { add_rows_avx2(rows, ids, sums) };
         return;
@@ -168,14 +168,14 @@ pub(super) fn add_rows(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-pub(super) fn add_rows_avx2(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
+fn add_rows_avx2(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
     add_rows_in_lanes::<128>(rows, ids, sums);
 }
 
 /// `LANES` columns at a time, as many as the vector registers hold in `i16`; the compiler vectorises it.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "must be compiled with the features of its caller")]
-pub(super) fn add_rows_in_lanes<const LANES: usize>(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
+fn add_rows_in_lanes<const LANES: usize>(rows: &[Row], ids: &[u32], sums: &mut [i32; DIM]) {
     debug_assert!(ids.len() <= BATCH);
     for (block, sums) in sums.chunks_exact_mut(LANES).enumerate() {
         let mut lanes = [0_i16; LANES];

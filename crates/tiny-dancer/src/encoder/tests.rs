@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
 use super::characters::{is_ideograph, is_punctuation};
-use super::pool::{add_rows, add_rows_in_lanes};
+use super::pool::add_rows;
 use super::*;
+use crate::kernels::paths::on_every_path;
 
 const LONG_PIECE: &str = "interdisciplinarytelecommunications";
 
@@ -381,13 +382,22 @@ fn lanes_hold_the_extreme_batch() {
 }
 
 #[test]
-fn the_portable_lanes_agree() {
+fn rows_add_up_alike_on_every_path() {
     let encoder = encoder();
-    let ids: Vec<u32> = (0..BATCH as u32).map(|at| at * 7 % encoder.pieces() as u32).collect();
-    let (mut found, mut expected) = ([3; DIM], [3; DIM]);
-    add_rows(&encoder.rows, &ids, &mut found);
-    add_rows_in_lanes::<32>(&encoder.rows, &ids, &mut expected);
-    assert_eq!(found, expected);
+    for count in [0, 1, BATCH / 2, BATCH] {
+        let ids: Vec<u32> = (0..count as u32).map(|at| at * 7 % encoder.pieces() as u32).collect();
+        let mut expected = [3; DIM];
+        for id in &ids {
+            for (sum, value) in expected.iter_mut().zip(&encoder.rows[*id as usize].0) {
+                *sum += i32::from(*value);
+            }
+        }
+        on_every_path(|path| {
+            let mut found = [3; DIM];
+            add_rows(&encoder.rows, &ids, &mut found);
+            assert_eq!(found, expected, "{path:?}, {count} rows");
+        });
+    }
 }
 
 #[test]

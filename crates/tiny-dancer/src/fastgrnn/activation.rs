@@ -138,7 +138,7 @@ fn arguments_scalar(products: &[f32], recurrent: &[f32], bias: &[f32], scale: f3
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-pub(super) fn activate_scalar(values: &mut [f32], piecewise: bool) {
+fn activate_scalar(values: &mut [f32], piecewise: bool) {
     if piecewise {
         for value in values {
             *value = clip(*value, 1.0);

@@ -285,7 +285,7 @@ fn shifted(value: f32, scale: f32) -> f32 {
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-pub(super) fn round_to_bytes_scalar(input: &[f32], scale: f32, out: &mut [i8]) {
+fn round_to_bytes_scalar(input: &[f32], scale: f32, out: &mut [i8]) {
     for (out, &value) in out.iter_mut().zip(input) {
         *out = shifted(value, scale).to_bits() as i8;
     }
@@ -307,13 +307,7 @@ dispatch!(
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-pub(super) fn products_scalar(
-    weights: &[[f32; LANES]],
-    columns: usize,
-    inputs: &[f32],
-    stride: usize,
-    out: &mut [f32],
-) {
+fn products_scalar(weights: &[[f32; LANES]], columns: usize, inputs: &[f32], stride: usize, out: &mut [f32]) {
     let height = weights.len() / columns * LANES;
     let mut fours = inputs.chunks_exact(4 * stride);
     let mut out_fours = out.chunks_exact_mut(4 * height);

@@ -11,6 +11,7 @@ use super::reference::Reference;
 use super::{Cell, CellScratch, LANES, Transform, activation, matrix};
 use crate::artifact::{TensorData, Tensors};
 use crate::error::Result;
+use crate::kernels::paths::{any_length, any_number, bits, on_every_path};
 use crate::{ErrorKind, classifier};
 
 const INPUT: &str = "cell.input_weight";
@@ -31,10 +32,6 @@ fn close(found: &[f32], expected: &[f64], tolerance: f64) -> bool {
         && found.iter().zip(expected).all(|(&found, expected)| {
             (f64::from(found) - expected).abs() <= tolerance * expected.abs().max(1.0)
         })
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
 }
 
 proptest! {
@@ -117,32 +114,66 @@ proptest! {
         }
     }
 
-    /// The code compiled for the widest registers gives the bits of the code compiled for none.
+    /// The references are one line each: what the kernels say they compute, in the order they say.
     #[test]
-    fn every_path_gives_the_same_bits(
-        values in proptest::collection::vec(-40f32..40.0, 0..600), columns in 1usize..40, scale in 1e-3f32..1.0
+    fn every_path_gives_the_bits_of_the_reference(
+        values in any_length().prop_flat_map(|length| prop::collection::vec(any_number(), 2 * length)),
+        columns in 1usize..40, inputs in 0usize..7, gap in 0usize..3, scale in 1e-3f32..1.0, piecewise in any::<bool>(),
     ) {
-        let (mut wide, mut plain) = (values.clone(), values.clone());
-        for piecewise in [false, true] {
-            activation::activate(&mut wide, piecewise);
-            activation::activate_scalar(&mut plain, piecewise);
-            prop_assert_eq!(bits(&wide), bits(&plain));
+        let clipped = |value: f32| {
+            let value = if value < 1.0 { value } else { 1.0 };
+            if value > -1.0 { value } else { -1.0 }
+        };
+        let tau = |value: &f32| if piecewise { clipped(*value) } else { activation::tanh(*value) };
+        let activated: Vec<f32> = values.iter().map(tau).collect();
+
+        let weights: Vec<[f32; LANES]> = values.as_chunks().0.to_vec();
+        let blocks = weights.len() / columns;
+        let (weights, stride) = (&weights[..blocks * columns], columns + gap);
+        let given: Vec<f32> = values.iter().rev().copied().cycle().take(inputs * stride).collect();
+        let given = if values.is_empty() { vec![1.0; inputs * stride] } else { given };
+        let mut sums = vec![0.0; inputs * blocks * LANES];
+        for (place, sum) in sums.iter_mut().enumerate() {
+            let (input, row) = (place / (blocks * LANES), place % (blocks * LANES));
+            for column in 0..columns {
+                *sum += given[input * stride + column] * weights[row / LANES * columns + column][row % LANES];
+            }
         }
-        let weights: Vec<[f32; LANES]> = values.as_chunks().0.iter().copied().take(values.len() / LANES / columns * columns).collect();
-        if weights.len() >= columns {
-            let rows = values.len() / columns;
-            let mut outs = [vec![0.0; rows * weights.len() / columns * LANES], vec![1.0; rows * weights.len() / columns * LANES]];
-            matrix::products(&weights, columns, &values[..rows * columns], columns, &mut outs[0]);
-            matrix::products_scalar(&weights, columns, &values[..rows * columns], columns, &mut outs[1]);
-            prop_assert_eq!(bits(&outs[0]), bits(&outs[1]));
-        }
-        let mut bytes = [vec![0; values.len()], vec![0; values.len()]];
-        matrix::round_to_bytes(&values, scale, &mut bytes[0]);
-        matrix::round_to_bytes_scalar(&values, scale, &mut bytes[1]);
-        prop_assert_eq!(&bytes[0], &bytes[1]);
-        for (&byte, value) in bytes[0].iter().zip(&values) {
-            prop_assert_eq!(byte, (value / scale).clamp(-127.0, 127.0).round_ties_even() as i8);
-        }
+
+        let rounded: Vec<i8> = values.iter().map(|value| {
+            let value = value / scale;
+            if value.is_nan() { -127 } else { value.clamp(-127.0, 127.0).round_ties_even() as i8 }
+        }).collect();
+        let (left, right) = values.split_at(values.len() / 2);
+        let pairs = || left.iter().zip(right);
+        let added: Vec<f32> = pairs().map(|(a, b)| scale * (a + b + a)).collect();
+        let updated: Vec<f32> = pairs().map(|(a, b)| {
+            let gate = 0.5 + 0.5 * a;
+            (scale * (1.0 - gate) + 0.25) * b + gate * a
+        }).collect();
+
+        on_every_path(|path| {
+            let mut found = values.clone();
+            activation::activate(&mut found, piecewise);
+            assert_eq!(bits(&found), bits(&activated), "τ, {path:?}");
+            let mut found = vec![1.0; sums.len()];
+            if blocks > 0 {
+                matrix::products(weights, columns, &given, stride, &mut found);
+                assert_eq!(bits(&found), bits(&sums), "products, {path:?}");
+            }
+            let mut found = vec![0; values.len()];
+            matrix::round_to_bytes(&values, scale, &mut found);
+            assert_eq!(found, rounded, "bytes, {path:?}");
+            let mut found = vec![0.0; values.len()];
+            matrix::round_to_floats(&values, scale, &mut found);
+            assert!(found.iter().zip(&rounded).all(|(x, &byte)| *x as i32 == i32::from(byte)), "floats, {path:?}");
+            let mut found = vec![0.0; left.len()];
+            activation::arguments(left, right, left, scale, &mut found);
+            assert_eq!(bits(&found), bits(&added), "arguments, {path:?}");
+            let mut found = left.to_vec();
+            activation::update(left, right, [scale, 0.25], &mut found);
+            assert_eq!(bits(&found), bits(&updated), "update, {path:?}");
+        });
     }
 
     #[test]
