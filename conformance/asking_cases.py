@@ -119,6 +119,13 @@ ASKING: list[Case] = [
         {},
         per_model(swift={"price_tiers": [{"above": 1900, "input": 3e-06}, {"above": 0, "input": 1e-06}]}),
     ),
+    (
+        "of two tiers with one bound the last",
+        "priced",
+        LONGER,
+        {},
+        per_model(swift={"price_tiers": [{"above": 1000, "input": 3e-06}, {"above": 1000, "input": 5e-06}]}),
+    ),
     ("tiers taken away", "priced", LONGER, {}, per_model(swift={"price_tiers": []})),
     ("an output price of nothing needs no length", "priced", SHORT, {}, per_model(flat={"price_output": 0})),
     (
@@ -127,6 +134,17 @@ ASKING: list[Case] = [
         SHORT,
         {},
         per_model(flat={"price_output": 1e-06}),
+    ),
+    (
+        "a cost that is unknown of the only model that counts",
+        "priced",
+        SHORT,
+        {},
+        per_model(
+            swift={"cleared": False},
+            flat={"cleared": False},
+            deep={"price_output": 0.1, "expected_output_tokens": None},
+        ),
     ),
     (
         "where the caller knows the length, it has a price",

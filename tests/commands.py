@@ -53,6 +53,10 @@ def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> Ende
     os.chdir(cwd or folder)
     try:
         with redirect_stdout(streams[1]), redirect_stderr(streams[2]), warnings.catch_warnings():
+            # As in a process of its own: what it warns of is printed, and is no error.
+            warnings.resetwarnings()
+            warnings.simplefilter("default")
+            warnings.simplefilter("ignore", ResourceWarning)
             try:
                 main()
                 code: object = 0

@@ -86,20 +86,17 @@ def best_value(header: Header, policy: Policy, expect: Expectations, feasible: F
     """
     models = [model for model in range(len(header["models"])) if feasible(model)]
     cleared = [m for m in models if header["models"][m].get("cleared", True) or m == header["best_constant"]]
-    best: int | None = None
-    for model in cleared or models:
-        if best is None or is_better(header, policy, expect, model, best):
-            best = model
-    if best is None:
+    # A policy that weighs cost has to know the cost of each, also where it is the only one.
+    worth = {model: value(header, policy, expect, model) for model in cleared or models}
+    if not worth:
         raise Refusal("NoFeasibleModel", "models")
+    best = next(iter(worth))
+    for model in worth:
+        own, other = expect.cost[model], expect.cost[best]
+        cheaper = own is not None and other is not None and own < other
+        if worth[model] > worth[best] or (worth[model] == worth[best] and cheaper):
+            best = model
     return best
-
-
-def is_better(header: Header, policy: Policy, expect: Expectations, model: int, best: int) -> bool:
-    """Higher value, or the same and cheaper."""
-    worth, most = value(header, policy, expect, model), value(header, policy, expect, best)
-    own, other = expect.cost[model], expect.cost[best]
-    return worth > most or (worth == most and own is not None and other is not None and own < other)
 
 
 def next_feasible(header: Header, policy: Policy, expect: Expectations, feasible: Feasible) -> int:
@@ -116,7 +113,7 @@ def quality_per_dollar(policy: Policy, expect: Expectations) -> float | None:
     if policy["kind"] == "threshold":
         strong, weak = expect.cost[policy["strong"]], expect.cost[policy["weak"]]
         if strong is not None and weak is not None and strong > weak:
-            return float(max(policy["threshold"], 0.0) / (strong - weak))
+            return max(float(policy["threshold"]), 0.0) / (strong - weak)
     return None
 
 

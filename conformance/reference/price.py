@@ -42,9 +42,9 @@ def by_prices(model: Model, tokens: Tokens) -> float | None:
     """USD by the model's prices. A kind of token without a price is free; a cached one costs what others do."""
     if not is_any(model):
         return None
-    # A long prompt is priced whole by the highest of the tiers that it exceeds.
+    # A long prompt is priced whole by the highest of the tiers that it exceeds; of equally high ones by the last.
     passed = [tier for tier in model.get("price_tiers") or [] if tokens.prompt > tier["above"]]
-    tier: dict[str, Any] = max(passed, key=lambda each: float(each["above"]), default={})
+    tier: dict[str, Any] = sorted([{"above": -1.0}, *passed], key=lambda each: float(each["above"]))[-1]
 
     def rate(name: str) -> float | None:
         found = tier.get(name)

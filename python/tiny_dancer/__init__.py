@@ -31,7 +31,16 @@ from tiny_dancer.errors import (
     TrainingError,
 )
 from tiny_dancer.routing import Classifier, Router
-from tiny_dancer.types import Classification, Decision, DecisionBatch, FeatureTable, Guarantee, ModelInfo, Outcomes
+from tiny_dancer.types import (
+    Classification,
+    Decision,
+    DecisionBatch,
+    FeatureTable,
+    Guarantee,
+    ModelInfo,
+    Outcomes,
+    PriceTier,
+)
 
 if TYPE_CHECKING:
     from tiny_dancer._core import CandidateDecision
@@ -92,6 +101,7 @@ __all__ = [
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
+    "PriceTier",
     "Registry",
     "RegistryError",
     "RequestError",

@@ -35,6 +35,7 @@ from tiny_dancer.routing.arguments import Asked
 from decisions import damaged  # isort: skip  # the folder is on the path since `conformity`
 from examples import as_json, expand  # isort: skip
 from generate import generate  # isort: skip
+from reference import numbers as reference_numbers  # isort: skip
 
 # ------------------------------------------------------------------------------------------------- shared vectors
 
@@ -160,6 +161,20 @@ def test_vectors_and_artifacts_are_what_the_generator_writes() -> None:
         committed = CONFORMANCE / name
         assert committed.read_bytes() == data, f"{name}: run python conformance/generate.py"
         assert len(data) < 400_000
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ("1.0", "1"), ("1e2", "100"), ("-0", "0"), ("-0.0", "0"), ("1.5e3", "1500"), ("-2.50", "-2.5"),
+        ("0.000001", "0.000001"), ("1e-7", "1e-7"), ("1.25E-7", "1.25e-7"), ("1e20", "100000000000000000000"),
+        ("1e21", "1e+21"), ("1.5e300", "1.5e+300"), ("5e-324", "5e-324"), ("9007199254740993", "9007199254740993"),
+        ("1.7976931348623157e308", "1.7976931348623157e+308"), ("123.456", "123.456"), ("1e999", None),
+        ("333333333.33333329", "333333333.3333333"), ("1e29", "1e+29"),
+    ],
+)  # fmt: skip
+def test_numbers_have_the_form_that_ecmascript_gives_them(written: str, form: str | None) -> None:
+    assert reference_numbers.canonical(written) == form
 
 
 def test_the_reference_encoder_meets_the_vectors_that_tokenizers_wrote() -> None:

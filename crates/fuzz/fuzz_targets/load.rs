@@ -19,8 +19,8 @@ use tiny_dancer::candidates::{
     Candidate, CandidateScorer, CandidateSet, FEATURES, Precision, Query, RankOptions, RankScratch,
 };
 use tiny_dancer::classifier::{self, Classifier, Input};
-use tiny_dancer::features::Request;
-use tiny_dancer::{Options, Router, Scratch};
+use tiny_dancer::policy::{CostUnit, Policy};
+use tiny_dancer::{Options, Request, Router, Scratch};
 
 /// Routers, then as many classifiers, then as many scorers of candidates.
 const DRAFTS: usize = 16;
@@ -54,9 +54,11 @@ static ARTIFACTS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         let mut plan = Plan::any(&mut random);
         plan.encoder = (seed % 4 == 3).then(|| shipped_encoder().checksum().to_owned());
         let mut draft = Draft::new(&mut random, &plan);
-        if seed % 2 == 1
-            && !Router::from_bytes(&draft.bytes(), Some(shipped_encoder())).unwrap().needs_prices()
-        {
+        let needs_prices = matches!(
+            draft.header.policy,
+            Policy::CostWeight { cost_weight, unit: CostUnit::Usd } if cost_weight > 0.0
+        );
+        if seed % 2 == 1 && !needs_prices {
             draft.record(&TEXTS[..1], Some(shipped_encoder()));
         }
         draft.bytes()
@@ -241,7 +243,7 @@ fn rank(scorer: &CandidateScorer, scratch: &mut RankScratch) {
 fn decide(router: &Router, scratch: &mut Scratch) {
     let encoder = Some(shipped_encoder());
     for text in TEXTS {
-        let request = Request { text, ..Request::default() };
+        let request = Request::text(text);
         let decided = router.decide(&request, encoder, &Options::default(), scratch);
         let expect = &scratch.expect;
         assert!(expect.quality.iter().all(|quality| (0.0..=1.0).contains(quality)), "{:?}", expect.quality);
@@ -249,13 +251,14 @@ fn decide(router: &Router, scratch: &mut Scratch) {
             router.header().models.iter().zip(expect.cost.iter().zip(&expect.latency))
         {
             // An output price needs a length; where no price is given, the measured cost counts.
-            let prices = [model.price_input, model.price_output, model.price_request];
-            let known = match model.price_output {
+            let known = match model.prices.output {
                 Some(price) if price > 0.0 => model.expected_output_tokens.is_some(),
-                _ => prices.iter().any(Option::is_some) || model.cost.is_some(),
+                _ => model.prices.is_any() || model.cost.is_some(),
             };
+            // A tier may name a price of output where there is none without it.
+            let tiered = cost.is_nan() && !model.prices.tiers.is_empty();
             assert!(
-                if known { cost.is_finite() && *cost >= 0.0 } else { cost.is_nan() },
+                if known { cost.is_finite() && *cost >= 0.0 || tiered } else { cost.is_nan() },
                 "{model:?} costs {cost}"
             );
             assert!(

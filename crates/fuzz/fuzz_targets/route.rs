@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use support::{Draft, Plan, Random, shipped_encoder};
-use tiny_dancer::artifact::{CostUnit, Policy};
-use tiny_dancer::features::{Message, Request, Role};
-use tiny_dancer::{Decision, ErrorKind, Options, Router, Scratch};
+use tiny_dancer::policy::{CostUnit, Policy};
+use tiny_dancer::price::Prices;
+use tiny_dancer::{Decision, ErrorKind, Options, Request, Router, Scale, Scratch, Words};
 
 const MODELS: usize = 5;
 
@@ -29,7 +29,7 @@ static ROUTERS: LazyLock<[Router; 4]> = LazyLock::new(|| {
         let mut draft = Draft::new(&mut Random(9), &plan);
         draft.header.policy = policy;
         for (index, model) in draft.header.models.iter_mut().enumerate() {
-            (model.price_input, model.price_output, model.price_request) = (None, None, None);
+            model.prices = Prices::default();
             model.cost = Some([1e-4 * index as f64, 1e-7, 1e-5]);
             model.latency = (index != 4).then_some([0.2, 1e-4]);
             model.context_window = (index % 2 == 0).then_some(200 * (index as u32 + 1));
@@ -56,10 +56,10 @@ fn some<T>(
 }
 
 fn options(input: &mut Unstructured) -> Result<Options> {
-    let index = |input: &mut Unstructured| input.int_in_range(0..=MODELS);
-    let indices = |input: &mut Unstructured| {
+    let name = |input: &mut Unstructured| Ok(format!("model-{}", input.int_in_range(0..=MODELS)?));
+    let names = |input: &mut Unstructured| {
         let count = if input.ratio(1, 4)? { input.int_in_range(0..=4)? } else { 0 };
-        (0..count).map(|_| index(input)).collect::<Result<Vec<usize>>>()
+        (0..count).map(|_| name(input)).collect::<Result<Vec<String>>>()
     };
     let number = |input: &mut Unstructured| {
         if input.ratio(1, 8)? {
@@ -72,12 +72,16 @@ fn options(input: &mut Unstructured) -> Result<Options> {
         max_cost: some(input, number)?,
         min_quality: some(input, number)?,
         max_latency: some(input, number)?,
-        allowed: indices(input)?,
-        excluded: indices(input)?,
-        pinned: some(input, index)?,
+        allowed: names(input)?,
+        exclude: names(input)?,
+        pin: some(input, name)?,
         threshold: some(input, number)?,
         cost_weight: some(input, number)?,
         expected_output_tokens: some(input, |input| Ok(number(input)? * 1000.0))?,
+        policy: some(input, |input| Ok(*input.choose(&Scale::ALL)?))?,
+        current: some(input, name)?,
+        cached_tokens: some(input, |input| Ok([(name(input)?, number(input)? * 1000.0)].into()))?
+            .unwrap_or_default(),
     })
 }
 
@@ -94,15 +98,25 @@ fn route(input: &mut Unstructured) -> Result<()> {
     let mut messages = Vec::new();
     if input.ratio(1, 3)? {
         for _ in 0..input.int_in_range(0..=5)? {
-            messages.push((*input.choose(&[Role::System, Role::User, Role::Assistant])?, text(input)?));
+            let role = *input.choose(&["system", "user", "assistant", "tool", "wizard"])?;
+            messages.push(serde_json::json!({"role": role, "content": text(input)?}));
         }
     }
+    // JSON of any kind, and what is none.
+    let mut json = serde_json::Value::from(messages).to_string();
+    if input.ratio(1, 4)? {
+        json = text(input)?;
+    }
     let tools = if input.ratio(1, 4)? { text(input)? } else { String::new() };
-    let messages: Vec<Message> =
-        messages.iter().map(|(role, content)| Message { role: *role, content }).collect();
-    let both = input.ratio(1, 64)?;
-    let alone = if messages.is_empty() || both { text(input)? } else { String::new() };
-    let request = Request { text: &alone, messages: &messages, tools: &tools };
+    let system = if input.ratio(1, 8)? { text(input)? } else { String::new() };
+    let format = if input.ratio(1, 8)? { text(input)? } else { String::new() };
+    let alone = text(input)?;
+    let words = match input.int_in_range(0..=3)? {
+        0 | 1 => Words::Text(&alone),
+        2 => Words::Json(&json),
+        _ => Words::Prompt(&json),
+    };
+    let request = Request { words, system: &system, tools: &tools, format: &format };
 
     let encoder = Some(shipped_encoder());
     SCRATCHES.with_borrow_mut(|(used, fresh, inputs)| {
@@ -133,9 +147,10 @@ fn check(router: &Router, options: &Options, decision: Decision, scratch: &mut S
     let model = decision.choice.model;
     let expect = &scratch.expect;
     assert!(expect.removed[model].is_none());
-    assert!(options.pinned.is_none_or(|pinned| pinned == model));
-    assert!(!options.excluded.contains(&model));
-    assert!(options.allowed.is_empty() || options.allowed.contains(&model));
+    let name = &router.header().models[model].name;
+    assert!(options.pin.as_ref().is_none_or(|pinned| pinned == name));
+    assert!(!options.exclude.contains(name));
+    assert!(options.allowed.is_empty() || options.allowed.contains(name));
     assert!(options.max_cost.is_none_or(|most| expect.cost[model] <= most));
     assert!(options.min_quality.is_none_or(|least| f64::from(expect.quality[model]) >= least));
     assert!(options.max_latency.is_none_or(|most| expect.latency[model] <= most));

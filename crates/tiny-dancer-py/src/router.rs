@@ -220,6 +220,9 @@ impl Router {
 /// Columns by name.
 type BatchBytes<'py> = Bound<'py, PyDict>;
 
+/// Bytes of one column.
+type Column = fn(&Columns) -> &Vec<u8>;
+
 /// Decisions of a range of rows, column by column.
 #[derive(Default)]
 struct Columns {
@@ -255,7 +258,7 @@ impl Columns {
     }
 
     fn join<'py>(py: Python<'py>, parts: &[Self]) -> PyResult<BatchBytes<'py>> {
-        let columns: [(&str, fn(&Self) -> &Vec<u8>); 10] = [
+        let columns: [(&str, Column); 10] = [
             ("choice", |part| &part.choice),
             ("scores", |part| &part.scores),
             ("costs", |part| &part.costs),

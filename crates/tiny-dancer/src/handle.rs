@@ -61,7 +61,8 @@ impl Handle {
     /// As [`Router::decide`].
     pub fn decide_json(&self, request: &str, options: &str) -> Result<String> {
         let options = Options::from_json(options)?;
-        self.decide(&Request::from_json(request)?, &options, |answer| answer.to_json())
+        let read = |answer: &Answer<'_>| answer.to_json();
+        self.decide(&Request::from_json(request)?, &options, read)
     }
 
     /// Decides rows `0..rows` on all processors; `decide` decides one row in the buffers it is given, and `push` adds

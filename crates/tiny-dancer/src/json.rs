@@ -59,7 +59,7 @@ pub(crate) struct Text<'a> {
     escaped: bool,
 }
 
-impl<'a> Text<'a> {
+impl Text<'_> {
     /// Calls `emit` with each piece of what the string means.
     pub(crate) fn pieces(self, mut emit: impl FnMut(&str)) {
         if !self.escaped {

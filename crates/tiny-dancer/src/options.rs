@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::artifact::Header;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,8 +23,10 @@ pub struct Options {
     /// Most seconds the answer may take.
     pub max_latency: Option<f64>,
     /// Only these models; empty means all.
+    #[serde(deserialize_with = "null_is_none")]
     pub allowed: Vec<String>,
     /// Not these.
+    #[serde(deserialize_with = "null_is_none")]
     pub exclude: Vec<String>,
     /// This one, whatever the policy says.
     pub pin: Option<String>,
@@ -39,7 +41,15 @@ pub struct Options {
     /// The model the conversation is with: it stays where leaving its prompt cache does not pay.
     pub current: Option<String>,
     /// Tokens of the conversation in the models' prompt caches, by model.
+    #[serde(deserialize_with = "null_is_none")]
     pub cached_tokens: BTreeMap<String, f64>,
+}
+
+/// As everywhere in JSON, null is as if the option were not there.
+fn null_is_none<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    given: D,
+) -> std::result::Result<T, D::Error> {
+    Option::deserialize(given).map(Option::unwrap_or_default)
 }
 
 fn invalid(field: &str, value: impl std::fmt::Display, remedy: impl Into<String>) -> Error {
@@ -122,6 +132,6 @@ impl Options {
 pub(crate) fn index(header: &Header, field: &str, name: &str) -> Result<usize> {
     header.models.iter().position(|model| model.name == name).ok_or_else(|| {
         let names: Vec<&str> = header.models.iter().map(|model| model.name.as_str()).collect();
-        invalid(field, format!("{name:?}"), format!("the models are {}", names.join(", ")))
+        invalid(field, format!("'{name}'"), format!("the models are {}", names.join(", ")))
     })
 }

@@ -106,7 +106,7 @@ impl Prices {
         }
     }
 
-    /// The tier of a prompt of so many tokens: of those it exceeds the highest.
+    /// The tier of a prompt of so many tokens: of those it exceeds the highest, of equally high ones the last.
     fn tier(&self, input: f64) -> Option<&Tier> {
         let passed = self.tiers.iter().filter(|tier| input > tier.above);
         passed.max_by(|a, b| a.above.total_cmp(&b.above))

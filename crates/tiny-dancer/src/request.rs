@@ -355,7 +355,7 @@ pub fn outline(json: &str) -> Result<Outline> {
     let request = Request { words: Words::Json(json), ..Request::default() };
     let text = read(&request, Spec::NEWEST, &mut scratch)?.text.to_owned();
     let turns = || scratch.messages.iter().filter(|place| place.turn);
-    let Some(last) = turns().last().or(scratch.messages.last()).copied() else {
+    let Some(last) = turns().next_back().or(scratch.messages.last()).copied() else {
         return Ok(Outline { said: text, last: 0..json.len(), begun: json.len() });
     };
     let mut said = String::new();

@@ -261,7 +261,11 @@ fn features_are_those_of_the_vectors() {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 fn damaged(mut bytes: Vec<u8>, damage: &Value) -> Vec<u8> {

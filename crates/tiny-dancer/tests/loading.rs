@@ -102,12 +102,12 @@ fn files_that_are_no_artifact() {
     assert_eq!(refused(LARGEST_FILE).value, "no safetensors header");
     assert_eq!(refused(LARGEST_FILE + 1).remedy, "an artifact is at most 64 MiB");
     // So is the header's: a file of one byte more, all of which its length says is header.
-    let headed = |length: usize| {
+    let with_header = |length: usize| {
         let bytes = [&(length as u64).to_le_bytes()[..], b"{", &vec![b' '; length - 1]].concat();
         Router::from_bytes(&bytes, None).expect_err("no JSON").field
     };
-    assert_eq!(headed(LARGEST_HEADER), "file");
-    assert_eq!(headed(LARGEST_HEADER + 1), "header length");
+    assert_eq!(with_header(LARGEST_HEADER), "file");
+    assert_eq!(with_header(LARGEST_HEADER + 1), "header length");
 }
 
 #[test]

@@ -166,7 +166,7 @@ proptest! {
             assert_eq!(found, rounded, "bytes, {path:?}");
             let mut found = vec![0.0; values.len()];
             matrix::round_to_floats(&values, scale, &mut found);
-            assert!(found.iter().zip(&rounded).all(|(x, &byte)| *x == f32::from(byte)), "floats, {path:?}");
+            assert!(found.iter().zip(&rounded).all(|(x, &byte)| *x as i32 == i32::from(byte)), "floats, {path:?}");
             let mut found = vec![0.0; left.len()];
             activation::arguments(left, right, left, scale, &mut found);
             assert_eq!(bits(&found), bits(&added), "arguments, {path:?}");

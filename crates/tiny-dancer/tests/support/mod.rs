@@ -92,7 +92,7 @@ impl Plan {
 pub fn messages_json(messages: &[(&str, &str)]) -> String {
     let messages =
         messages.iter().map(|(role, content)| serde_json::json!({"role": role, "content": content}));
-    serde_json::Value::from_iter(messages).to_string()
+    messages.collect::<serde_json::Value>().to_string()
 }
 
 /// A certificate.

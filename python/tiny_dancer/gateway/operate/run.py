@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -69,7 +70,10 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None) -> N
 
     allow_many_files()
     clients = bind(parse_address(config.listen, "listen"), "listen", count=config.workers)
-    health = None if config.health == "off" else bind(parse_address(config.health, "health"), "health")
+    with ExitStack() as undo:
+        undo.callback(clients.close)
+        health = None if config.health == "off" else bind(parse_address(config.health, "health"), "health")
+        undo.pop_all()
     log_to_stderr()
     run(_Gateway(config, folder, path, clients, health).run())
 

@@ -172,5 +172,42 @@ def test_charges_a_moment_apart_belong_to_two_days_where_midnight_is_between() -
         access.admit(ada.secret)
 
 
+def test_what_is_not_surely_in_the_sums_stays_counted() -> None:
+    clock = Clock()
+    ada = make_key("ada", daily_budget=9.0, now=NOON)
+    storage = MemoryStorage()
+    storage.insert_api_key(ada.key)
+    access = Access(storage, required=True, clock=clock, monotonic=clock.monotonic)
+    access.refresh()
+    caller = access.admit(ada.secret)
+    began = clock.monotonic()
+    caller.charge(1, 1.0)
+    clock.now += 0.2
+    caller.charge(1, 1.0)
+    caller.settle(0.0, 0.0, began + 0.1)
+    assert caller._spent_day == 2.0, "the later of the two came after the sums"
+    caller.settle(0.0, 0.0, clock.monotonic())
+    assert caller._spent_day == 2.0, "a charge of that very moment may have missed them"
+    clock.now += 0.1
+    caller.settle(2.0, 2.0, clock.monotonic())
+    assert (caller._spent_day, caller._spent_month) == (2.0, 2.0)
+
+
+def test_what_waits_from_last_month_is_not_this_month_s() -> None:
+    clock = Clock(datetime(2026, 11, 30, 23, 59, tzinfo=UTC).timestamp())
+    ada = make_key("ada", monthly_budget=2.0, now=NOON)
+    storage = MemoryStorage()
+    storage.insert_api_key(ada.key)
+    access = Access(storage, required=True, flush=lambda _: False, clock=clock, monotonic=clock.monotonic)
+    access.refresh()
+    access.admit(ada.secret).charge(1, 2.0)
+    with pytest.raises(GatewayError):
+        access.admit(ada.secret)
+    clock.now += 120
+    access.admit(ada.secret).charge(1, 1.0)
+    access.refresh()
+    access.admit(ada.secret)
+
+
 Money.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 test_money = Money.TestCase

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tiny_dancer import _core
 from tiny_dancer.errors import DataError
 from tiny_dancer.training.data import read_feature_spec, read_outcomes, write_featurised
 from tiny_dancer.types import FeatureTable, Outcomes
@@ -226,3 +228,24 @@ def test_predicting_reads_features_without_labels(tmp_path, make_outcomes):
     table = read_outcomes([path], require_quality=False)
     assert table.models == ()
     assert len(table.features) == 1
+
+
+def test_a_table_of_the_first_specification_is_read_where_it_says_the_same(tmp_path, make_outcomes, refuse):
+    newest = json.loads(_core.feature_spec())
+    before = json.dumps({**newest, "spec": "1"}, sort_keys=True)
+    tools = '[{"name": "f", "parameters": {"type": "object"}}]'
+    for name, offered, readable in (("plain", None, True), ("tools", tools, False)):
+        path = tmp_path / f"{name}.parquet"
+        features = _core.featurise(["Why does fog muffle a bell?"], [offered])
+        write_featurised(make_outcomes([[1, 0]], features=features), path, feature_spec=before)
+        if readable:
+            [found] = read_outcomes([path], feature_spec=_core.feature_spec()).features.tokens
+            assert found == features.tokens[0]
+        else:
+            refuse([path], "features", '"spec": "1"', "featurise", feature_spec=_core.feature_spec())
+    # Another number of cues is another specification altogether.
+    other = tmp_path / "other.parquet"
+    features = _core.featurise(["Why does fog muffle a bell?"])
+    spec = json.dumps({**newest, "spec": "1", "cues": 5}, sort_keys=True)
+    write_featurised(make_outcomes([[1, 0]], features=features), other, feature_spec=spec)
+    refuse([other], "features", '"cues": 5', "featurise", feature_spec=_core.feature_spec())
