@@ -47,7 +47,7 @@ class Options:
         names = [key for key, _ in given.members] if isinstance(given, Object) else [""]
         if len(set(names)) != len(names) or not {each.name for each in fields(cls)}.issuperset(names):
             raise invalid("options")
-        return cls(**{key: option(key, value) for key, value in given.members})
+        return cls(**{key: option(key, value) for key, value in given.members if value is not None})
 
     @property
     def scale(self) -> float:
@@ -85,8 +85,6 @@ def option(name: str, value: Any) -> Any:
             return {model: finite(tokens) for model, tokens in members}
         case (("allowed" | "exclude" | "cached_tokens"), _):
             raise invalid(name)
-        case _, None:
-            return None
         case (("pin" | "current"), str()):
             return value
         case "policy", str() if value in SCALES:

@@ -205,7 +205,8 @@ def read_message(value: Any, spec: str) -> tuple[Message | None, int]:
         if not value.all("output"):
             return None, calls
         # What a call gave back, as if it were a message of text.
-        content = read_content(value.last("output"), spec)
+        output = value.last("output")
+        content = read_content([output] if isinstance(output, Object) else output, spec)
         return Message(OTHER, content, False), calls + content.call_bytes
     if not isinstance(role, str) or role not in ROLES:
         raise refused("messages.role")

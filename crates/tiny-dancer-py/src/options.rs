@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyMapping, PyString};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyIterator, PyMapping, PyString};
 use tiny_dancer::{Error, ErrorKind, Options as Engine, Scale};
 
 use crate::convert::to_exception;
@@ -88,7 +88,15 @@ impl Options {
                 "max_cost" => asked.max_cost = number(field, value)?,
                 "min_quality" => asked.min_quality = number(field, value)?,
                 "max_latency" => asked.max_latency = number(field, value)?,
-                "allowed" => asked.allowed = names(field, value)?,
+                "allowed" => {
+                    asked.allowed = names(field, value)?;
+                    // One that was read to its end before would lift the restriction.
+                    if asked.allowed.is_empty()
+                        && let Some(value) = value.filter(|value| value.is_instance_of::<PyIterator>())
+                    {
+                        return Err(refused(field, value, "give a list: an iterator gives its items once"));
+                    }
+                }
                 "exclude" => asked.exclude = names(field, value)?,
                 "pin" => asked.pin = value.map(|value| name(field, value)).transpose()?,
                 "threshold" => asked.threshold = number(field, value)?,

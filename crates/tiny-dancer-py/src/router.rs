@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use tiny_dancer::features::{CUES, DIM};
-use tiny_dancer::{Answer, Error, ErrorKind, Handle, Uncovered};
+use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Uncovered};
 
 use crate::Encoder;
 use crate::convert::{HeldRequest, requests, to_exception};
@@ -35,6 +35,9 @@ type DecisionTuple<'py> = (
     Option<&'static str>,
 );
 
+/// Models left, USD by model, what removed the others.
+type OutlookTuple<'py> = (Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>, Option<Bound<'py, PyDict>>);
+
 impl Router {
     /// Numbers by model, unknown ones None; None where all are unknown.
     fn named<'py>(&self, py: Python<'py>, values: &[f64]) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -48,21 +51,27 @@ impl Router {
         Ok(Some(named))
     }
 
+    /// What removed a model, by its name; None where nothing did.
+    fn removed<'py>(&self, py: Python<'py>, by: &[Option<Removal>]) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if by.iter().all(Option::is_none) {
+            return Ok(None);
+        }
+        let removed = PyDict::new(py);
+        for (name, by) in self.names.iter().zip(by) {
+            if let Some(by) = by {
+                removed.set_item(name, by.as_str())?;
+            }
+        }
+        Ok(Some(removed))
+    }
+
     fn convert<'py>(&self, py: Python<'py>, answer: &Answer) -> PyResult<DecisionTuple<'py>> {
         let (decision, expect) = (answer.decision, answer.expect);
         let scores = PyDict::new(py);
         for (name, &quality) in self.names.iter().zip(&expect.quality) {
             scores.set_item(name, quality)?;
         }
-        let removed = if expect.removed.iter().all(Option::is_none) {
-            None
-        } else {
-            let removed = PyDict::new(py);
-            for (name, by) in answer.removed() {
-                removed.set_item(name, by)?;
-            }
-            Some(removed)
-        };
+        let removed = self.removed(py, &expect.removed)?;
         let members = self.names.iter().zip(&expect.prediction_set).filter(|(_, member)| **member);
         let choice = decision.choice;
         Ok((
@@ -124,7 +133,8 @@ impl Router {
         self.handle.decide_json(request, options.unwrap_or_default()).map_err(|error| to_exception(py, error))
     }
 
-    /// What the constraints leave while nothing can be expected of quality: (models left, USD of every model or None).
+    /// What the constraints leave while nothing can be expected of quality: (models left, USD of every model or None,
+    /// what removed the others or None).
     #[pyo3(signature = (tokens, at_most, options=None))]
     fn outlook<'py>(
         &self,
@@ -132,12 +142,12 @@ impl Router {
         tokens: Option<u32>,
         at_most: u32,
         options: Option<&Options>,
-    ) -> PyResult<(Bound<'py, PyTuple>, Option<Bound<'py, PyDict>>)> {
+    ) -> PyResult<OutlookTuple<'py>> {
         let outlook =
             self.handle.outlook(tokens, at_most, asked(options)).map_err(|error| to_exception(py, error))?;
         let left = self.names.iter().zip(&outlook.removed).filter(|(_, removed)| removed.is_none());
         let left = PyTuple::new(py, left.map(|(name, _)| name).collect::<Vec<_>>())?;
-        Ok((left, self.named(py, &outlook.cost)?))
+        Ok((left, self.named(py, &outlook.cost)?, self.removed(py, &outlook.removed)?))
     }
 
     /// Decides n requests on all processors. Arrays as little-endian bytes: model i32 [n], quality f32 [n, m], cost,

@@ -2,7 +2,7 @@
 //! forwards.
 
 use std::ops::Range;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, TryLockError};
 
 use crate::decision::Answer;
 use crate::encoder::Encoder;
@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::request::Request;
 use crate::router::{Outlook, Router, Scratch};
+
+/// Attempts at the lock of the pool, which is held for nanoseconds.
+const TRIES: usize = 64;
 
 /// A router, its encoder and buffers. Share it between threads.
 #[derive(Debug)]
@@ -112,11 +115,25 @@ impl Handle {
     }
 
     fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let taken = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = taken.unwrap_or_default();
+        let mut scratch = self.pool().and_then(|mut pool| pool.pop()).unwrap_or_default();
         let result = work(&mut scratch);
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        if let Some(mut pool) = self.pool() {
+            pool.push(scratch);
+        }
         result
+    }
+
+    /// The pool, or `None` where it stays locked: its lock may belong to a thread that a fork left behind, and buffers
+    /// are not worth waiting for.
+    fn pool(&self) -> Option<MutexGuard<'_, Vec<Scratch>>> {
+        for _ in 0..TRIES {
+            match self.pool.try_lock() {
+                Ok(pool) => return Some(pool),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
     }
 }
 
@@ -145,8 +162,20 @@ pub fn in_chunks<T: Send>(rows: usize, work: impl Fn(Range<usize>) -> Result<T> 
     if ranges.len() <= 1 {
         return ranges.into_iter().map(work).collect();
     }
+    let work = &work;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = ranges.into_iter().map(|range| scope.spawn(|| work(range))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("the engine does not panic")).collect()
+        let start = |range: Range<usize>| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, {
+                let range = range.clone();
+                move || work(range)
+            });
+            // Where the system gives no more threads, the caller's own does the work.
+            thread.map_err(|_| work(range))
+        };
+        let parts: Vec<_> = ranges.into_iter().map(start).collect();
+        let join = |part: std::result::Result<std::thread::ScopedJoinHandle<'_, Result<T>>, Result<T>>| {
+            part.map_or_else(|done| done, |thread| thread.join().expect("the engine does not panic"))
+        };
+        parts.into_iter().map(join).collect()
     })
 }

@@ -23,10 +23,10 @@ pub struct Options {
     /// Most seconds the answer may take.
     pub max_latency: Option<f64>,
     /// Only these models; empty means all.
-    #[serde(deserialize_with = "null_is_none")]
+    #[serde(deserialize_with = "or_nothing")]
     pub allowed: Vec<String>,
     /// Not these.
-    #[serde(deserialize_with = "null_is_none")]
+    #[serde(deserialize_with = "or_nothing")]
     pub exclude: Vec<String>,
     /// This one, whatever the policy says.
     pub pin: Option<String>,
@@ -41,15 +41,15 @@ pub struct Options {
     /// The model the conversation is with: it stays where leaving its prompt cache does not pay.
     pub current: Option<String>,
     /// Tokens of the conversation in the models' prompt caches, by model.
-    #[serde(deserialize_with = "null_is_none")]
+    #[serde(deserialize_with = "or_nothing")]
     pub cached_tokens: BTreeMap<String, f64>,
 }
 
-/// As everywhere in JSON, null is as if the option were not there.
-fn null_is_none<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    given: D,
+/// A null asks nothing, as an absent key does.
+fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    value: D,
 ) -> std::result::Result<T, D::Error> {
-    Option::deserialize(given).map(Option::unwrap_or_default)
+    Option::<T>::deserialize(value).map(Option::unwrap_or_default)
 }
 
 fn invalid(field: &str, value: impl std::fmt::Display, remedy: impl Into<String>) -> Error {
@@ -69,8 +69,7 @@ impl Options {
         if !given.starts_with('{') {
             return Err(invalid("options", given, "give an object of options by their names"));
         }
-        serde_json::from_str(given)
-            .map_err(|error| invalid("options", error, "give an object of options by their names"))
+        serde_json::from_str(given).map_err(|error| at_fault(given, &error))
     }
 
     /// Whether every value is in its range and every name one of the artifact's.
@@ -126,6 +125,31 @@ impl Options {
     pub(crate) fn cached(&self, model: &str) -> f64 {
         self.cached_tokens.get(model).copied().unwrap_or(0.0)
     }
+}
+
+/// The error of an object of options that could not be read: of the first option that cannot be read alone.
+fn at_fault(given: &str, error: &serde_json::Error) -> Error {
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(given).unwrap_or_default();
+    let alone = |(name, value): (&String, &serde_json::Value)| {
+        let alone = serde_json::Map::from_iter([(name.clone(), value.clone())]);
+        let error = Options::deserialize(serde_json::Value::Object(alone)).err()?;
+        let remedy = match name.as_str() {
+            "max_cost"
+            | "min_quality"
+            | "max_latency"
+            | "threshold"
+            | "cost_weight"
+            | "expected_output_tokens" => "give a number",
+            "allowed" | "exclude" => "give a list of names of models",
+            "pin" | "current" => "give the name of a model",
+            "policy" => "use one of cost, balanced, quality",
+            "cached_tokens" => "give {model: tokens in its prompt cache}",
+            _ => return Some(invalid("options", error, "give an object of options by their names")),
+        };
+        Some(invalid(name, value, remedy))
+    };
+    let found = fields.iter().find_map(alone);
+    found.unwrap_or_else(|| invalid("options", error, "give an object of options by their names"))
 }
 
 /// The place of a model among the artifact's.

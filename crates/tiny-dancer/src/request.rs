@@ -471,7 +471,7 @@ fn message<'a>(
         if let Some(output) = output {
             let mut said = Said::default();
             let field = Field::Of(index, "output");
-            walk(&mut Reader::new(output), field, spec, arguments, &mut said, &mut |_| {})?;
+            walk_output(&mut Reader::new(output), field, spec, arguments, &mut said, &mut |_| {})?;
             count.calls += said.call_bytes;
             count.results += said.bytes + said.result_bytes;
             messages.push(Place::of(output, json, false));
@@ -566,6 +566,21 @@ fn walk<'a>(
         }),
         other => Err(field.error("", other.as_str(), "content is a string, a list of parts or null")),
     }
+}
+
+/// As [`walk`], of what a call gave back, which may be one part alone, such as a screenshot.
+fn walk_output<'a>(
+    reader: &mut Reader<'a>,
+    field: Field,
+    spec: Spec,
+    arguments: &mut String,
+    said: &mut Said,
+    emit: &mut impl FnMut(Piece<'a>),
+) -> std::result::Result<(), Stop> {
+    if reader.peek()? == Kind::Object {
+        return part(reader, field, spec, arguments, said, emit);
+    }
+    walk(reader, field, spec, arguments, said, emit)
 }
 
 fn say<'a>(text: Text<'a>, said: &mut Said, emit: &mut impl FnMut(Piece<'a>)) {
@@ -678,7 +693,7 @@ fn gather(reader: &mut Reader, spec: Spec, all: bool, arguments: &mut String, co
         text.pieces(|piece| append(piece, content));
     };
     // It was sound when it was walked; a message without content has nothing here.
-    let _ = walk(reader, "content", spec, arguments, &mut said, &mut emit);
+    let _ = walk_output(reader, "content".into(), spec, arguments, &mut said, &mut emit);
 }
 
 /// Bytes of a call's name and arguments: `{name, arguments}`, or under `function` or `custom`.

@@ -157,7 +157,7 @@ fn deciding_allocates_nothing_after_the_first_requests() {
             Options { min_quality: Some(0.0), pin: Some("model-3".to_owned()), ..Options::default() },
         ];
         for text in extremes(&mut random) {
-            let messages = messages_json(&vec![("user", text.as_str()); 6]);
+            let messages = messages_json(&[("user", text.as_str()); 6]);
             for request in
                 [Request::text(&text), Request { words: Words::Json(&messages), ..Request::default() }]
             {

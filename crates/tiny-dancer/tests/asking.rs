@@ -382,11 +382,11 @@ fn options_are_read_by_name() {
     let handle = handle(Policy::Constant { model: 1 }, "");
     for (options, field) in [
         (r#"{"max_cst": 1}"#, "options"),
-        (r#"{"max_cost": "1"}"#, "options"),
+        (r#"{"max_cost": "1"}"#, "max_cost"),
         ("[]", "options"),
         (r#"{"max_cost": -1}"#, "max_cost"),
         (r#"{"pin": "model-7"}"#, "pin"),
-        (r#"{"policy": "cheap"}"#, "options"),
+        (r#"{"policy": "cheap"}"#, "policy"),
     ] {
         let error = handle.decide_json("\"Hello\"", options).expect_err(options);
         assert_eq!((error.kind, &*error.field), (ErrorKind::OptionInvalid, field), "{options}");

@@ -182,7 +182,7 @@ fn a_megabyte_of_anything_is_bounded_work() {
     featurise(&request, Spec::One, None, &mut FeatureScratch::default(), &mut features).expect("any text");
     assert_sound(&features, 10);
     assert!(cue(&features, "tools") < (1f32 + 64.0 * 1024.0 / 26.0).ln() + 0.1, "of 64 KiB");
-    let messages = messages_json(&vec![("user", shapes[2].1.as_str()); 20]);
+    let messages = messages_json(&[("user", shapes[2].1.as_str()); 20]);
     assert_sound(&features_of(&chat(&messages), Some(shipped_encoder())).expect("messages"), LONGEST + 1);
 }
 

@@ -61,11 +61,18 @@ class Left:
 
     Attributes:
         models: in the artifact's order.
+        removed: the option that removed each other model.
     """
 
-    def __init__(self, models: tuple[str, ...], costs: Mapping[str, float | None] | None) -> None:
+    def __init__(
+        self,
+        models: tuple[str, ...],
+        costs: Mapping[str, float | None] | None,
+        removed: Mapping[str, str] | None,
+    ) -> None:
         self.models = models
         self._costs = costs or {}
+        self.removed = removed or {}
 
     def price(self, name: str) -> float:
         """USD; negative infinity where unknown, so that what is priced counts as dearer."""

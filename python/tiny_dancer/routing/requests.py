@@ -43,9 +43,24 @@ def listed_requests(requests: Any) -> list[Request]:
         requests = requests.to_pylist()
     elif hasattr(requests, "tolist"):
         requests = requests.tolist()
-    if isinstance(requests, str | bytes) or not isinstance(requests, Iterable):  # an array without dimensions, say
+    # A mapping would be spelt out by its keys; an array without dimensions is no list.
+    if isinstance(requests, str | bytes | Mapping) or not isinstance(requests, Iterable):
         raise RequestError("requests", type(requests).__name__, "give a list of requests")
     return requests if isinstance(requests, list) else list(requests)
+
+
+def listed_tools(tools: Iterable[object], rows: int) -> list[_core.Json | None]:
+    """Tools of a batch as JSON, one entry a request.
+
+    Raises:
+        RequestError: they are no list of so many entries, or one is no JSON.
+    """
+    if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
+        raise RequestError("tools", type(tools).__name__, "give a list with one entry a request")
+    listed = list(tools)
+    if len(listed) != rows:
+        raise RequestError("tools", f"{len(listed)} for {rows} requests", "give one entry a request")
+    return [as_json(each, f"tools[{row}]") for row, each in enumerate(listed)]
 
 
 def as_json(value: object, field: str) -> _core.Json | None:

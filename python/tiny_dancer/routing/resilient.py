@@ -225,6 +225,12 @@ class ResilientRouter:
             self._answered[result.level] += 1
         return decision
 
+    def outlook(
+        self, tokens: int, options: _core.Options | None
+    ) -> tuple[tuple[str, ...], Mapping[str, float | None] | None, Mapping[str, str] | None]:
+        """What the constraints leave for a prompt of so many tokens; see :meth:`tiny_dancer.Router.outlook`."""
+        return self._reloading.current.value.router.outlook(tokens, tokens, options)
+
     async def aroute(self, request: Request, **options: Any) -> Decision:
         """:meth:`route` for callers that await: deciding takes microseconds, so it runs where it is."""
         return self.route(request, **options)
@@ -273,7 +279,7 @@ class ResilientRouter:
         said, context, _ = outline or conversation(request, tools)
         query = Query(request, tools, said, self._bugs)
         left = models.left(router, query, options)
-        decide = partial(_decision, models=models, version=serving.version)
+        decide = partial(_decision, models=models, version=serving.version, removed=left.removed)
         if asked.pin is not None:
             pinned = Proposal(decide(asked.pin, "pinned", "override"), "pinned by the caller")
             return [Fallback(Level.DEFAULT, lambda: pinned)]
@@ -298,28 +304,35 @@ class ResilientRouter:
         if unseen:
             return [Fallback(Level.DEFAULT, default)]
         return [
-            Fallback(Level.CACHED, lambda: self._cached(said, context, left.models, asked.max_cost)),
+            Fallback(Level.CACHED, lambda: self._cached(said, context, left, asked.max_cost)),
             Fallback(Level.HEURISTIC, heuristic),
             Fallback(Level.DEFAULT, default),
         ]
 
     def _cached(
-        self, said: str, context: Hashable, feasible: tuple[str, ...], max_cost: float | None
+        self, said: str, context: Hashable, left: Left, max_cost: float | None
     ) -> Proposal[Decision] | None:
         def accept(decision: Decision) -> bool:
             affordable = max_cost is None or (decision.cost is not None and decision.cost <= max_cost)
-            return decision.model in feasible and affordable
+            return decision.model in left.models and affordable
 
         found = self._cache.find(said, context, accept)
         if found is None:
             return None
         decision = replace(
-            found.value, id=new_id(), routed_by="cache", guarantee=None, guarantee_note=_NOT_COVERED
+            found.value,
+            id=new_id(),
+            routed_by="cache",
+            guarantee=None,
+            guarantee_note=_NOT_COVERED,
+            removed=left.removed,
         )
         return Proposal(decision, f"similar request (cosine {found.similarity:.3f}, {found.age:.0f} s ago)")
 
 
-def _decision(model: str, reason: str, routed_by: str, *, models: ModelTable, version: str) -> Decision:
+def _decision(
+    model: str, reason: str, routed_by: str, *, models: ModelTable, version: str, removed: Mapping[str, str]
+) -> Decision:
     return Decision(
         id=new_id(),
         model=model,
@@ -335,4 +348,5 @@ def _decision(model: str, reason: str, routed_by: str, *, models: ModelTable, ve
         guarantee_note=_NOT_COVERED,
         artifact_version=version,
         elapsed_us=0.0,
+        removed=removed,
     )

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.errors import ArtifactError, RequestError
+from tiny_dancer.errors import ArtifactError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
-from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests
+from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests, listed_tools
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Router:
         self,
         requests: Iterable[Request],
         *,
-        tools: Sequence[object] | None = None,
+        tools: Iterable[object] | None = None,
         **options: Unpack[Asked],
     ) -> DecisionBatch:
         """Decides n requests on all processors, without the interpreter lock.
@@ -206,11 +206,7 @@ class Router:
         start = perf_counter_ns()
         listed = listed_requests(requests)
         given = as_batch(listed)
-        documents = None
-        if tools is not None:
-            if len(tools) != len(listed):
-                raise RequestError("tools", f"{len(tools)} for {len(listed)} requests", "give one entry a request")
-            documents = [as_json(each, f"tools[{row}]") for row, each in enumerate(tools)]
+        documents = None if tools is None else listed_tools(tools, len(listed))
         return self._batch(self._engine.decide_batch(given, documents, self.options(**options)), start)
 
     def route_features(self, features: FeatureTable) -> DecisionBatch:
@@ -258,8 +254,10 @@ class Router:
 
     def outlook(
         self, tokens: int | None, at_most: int, options: _core.Options | None
-    ) -> tuple[tuple[str, ...], Mapping[str, float | None] | None]:
-        """What the constraints leave while the learned policy cannot be asked: (models, USD of each, or None).
+    ) -> tuple[tuple[str, ...], Mapping[str, float | None] | None, Mapping[str, str] | None]:
+        """What the constraints leave while the learned policy cannot be asked.
+
+        Models left, USD of each or None, and what removed the others or None.
 
         Args:
             tokens: of the prompt; None where nobody can count them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
 
@@ -155,28 +155,32 @@ class Chooser:
         if strongest is None or strongest.name not in router.models:
             strongest = max((serving.models[name] for name in usable), key=lambda each: each.expected_cost or 0.0)
         try:
-            words, tools, system = incoming.words(), incoming.tools(), incoming.system()
-            outline = conversation(words, tools)
-            key, found = self._conversation(asked, system, outline.begun)
-            if found is not None:
-                options.update(self._caches(asked, found, router.models))
-            decision = router.decide(
-                words,
-                tools,
-                engine_options(cast("AskedOfRouter", options), router.models),
-                system=system,
-                response_format=incoming.response_format(),
-                outline=outline,
-            )
-        except RequestError as error:
-            if error.field not in ("text", "request"):
-                field = incoming.field(error.field)
-                raise GatewayError(
-                    400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
-                ) from error
-            # Images, audio or nothing: not for the router to judge, so the default model answers.
-            default = _default(asked, variant, strongest)
-            return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
+            try:
+                words, tools, system = incoming.words(), incoming.tools(), incoming.system()
+                outline = conversation(words, tools)
+                key, found = self._conversation(asked, system, outline.begun)
+                if found is not None:
+                    options.update(self._caches(asked, found, router.models))
+                decision = router.decide(
+                    words,
+                    tools,
+                    engine_options(cast("AskedOfRouter", options), router.models),
+                    system=system,
+                    response_format=incoming.response_format(),
+                    outline=outline,
+                )
+            except RequestError as error:
+                if error.field not in ("text", "request"):
+                    field = incoming.field(error.field)
+                    raise GatewayError(
+                        400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
+                    ) from error
+                # Images, audio or nothing: not for the router to judge, so the default model answers, of those
+                # whose answer alone keeps to what is asked.
+                left, _, _ = router.outlook(0, engine_options(cast("AskedOfRouter", options), router.models))
+                asked.usable = tuple(name for name in usable if name in left)
+                default = _default(asked, variant, strongest)
+                return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
         except NoFeasibleModelError as error:
             raise GatewayError(
                 400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
@@ -244,6 +248,10 @@ class Chooser:
         )
 
 
+# What removes a model for the request's sake, as no failure of another model can mend.
+_LIMITS: Final = ("context_window", "max_cost", "max_latency", "min_quality")
+
+
 def following(plan: Plan) -> list[ServedModel]:
     """What of a plan may be tried after its choice, in order, each once, as many as configured."""
     asked = plan.asked
@@ -271,18 +279,22 @@ def _next_names(plan: Plan) -> list[str]:
     names = list(asked.incoming.fallbacks)
     if plan.reason == "no_text":
         return [*names, *asked.usable]
+    follow: list[str] = []
     # A role's list is for what the role or a router chose, not for a model the client named.
     if (decision is not None or plan.reason == "role_default") and (
         default := config.roles.get(asked.role)  # type: ignore[call-overload]
     ) is not None:
-        names += default.fallbacks
+        follow += default.fallbacks
     if decision is not None:
         scores = decision.scores
         # The best first; in the artifact's order where a fallback level expects nothing.
-        names += sorted(asked.usable, key=lambda name: -scores[name] if math.isfinite(scores[name]) else 0.0)
+        follow += sorted(asked.usable, key=lambda name: -scores[name] if math.isfinite(scores[name]) else 0.0)
         if config.default_model is not None:
-            names.append(config.default_model)
-    return names
+            follow.append(config.default_model)
+        # What the client lists is the client's word; what follows unasked keeps to what is asked.
+        removed = decision.removed
+        follow = [name for name in follow if removed.get(name) not in _LIMITS]
+    return names + follow
 
 
 def _named(asked: Asked, name: str, reason: str) -> Plan:
