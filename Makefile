@@ -15,10 +15,10 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check format bench docs clean set-up
+.PHONY: help demo test test-processors check format bench docs clean set-up
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: set-up ## train on the bundled sample, report, certify, route
 	$(BIN)/tiny-dancer demo
@@ -26,6 +26,19 @@ demo: set-up ## train on the bundled sample, report, certify, route
 test: set-up ## every test, or make test TESTS=tests/unit; the last line printed is pytest's summary
 	cargo test --quiet --locked --package tiny-dancer
 	$(BIN)/python -m pytest -rs $(TESTS)
+
+# Other processors than this one, by qemu-user. In release: only then does the compiler use their registers.
+# KERNELS names every test that takes each path in turn; the rest of the engine is the same code everywhere.
+KERNELS := kernels every_path
+ON_PROCESSOR = cargo test --quiet --locked --release --package tiny-dancer --target
+test-processors: ## the engine on aarch64, and its kernels on older x86-64, by qemu-user (see CONTRIBUTING.md)
+	$(ON_PROCESSOR) x86_64-unknown-linux-gnu --lib -- $(KERNELS)
+	for model in Nehalem Haswell; do \
+	    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="qemu-x86_64 -cpu $$model" \
+	    $(ON_PROCESSOR) x86_64-unknown-linux-gnu --lib -- $(KERNELS) || exit 1; done
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+	$(ON_PROCESSOR) aarch64-unknown-linux-gnu --lib --test conformance --test asking --test selecting
 
 check: set-up ## format, lint, types, layers, licences
 	cargo fmt --check
@@ -43,7 +56,7 @@ format: set-up ## rewrite sources as `check` wants them
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: set-up ## run benchmarks/*/bench_*.py, one after the other
+bench: set-up ## run benchmarks/*/bench_*.py, one after the other; the engine's own: cargo bench --package tiny-dancer
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
 
 docs: .venv/.docs ## the site with guides and reference, in site/; the engine's in site/rust

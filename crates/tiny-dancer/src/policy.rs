@@ -457,6 +457,50 @@ mod tests {
     }
 
     #[test]
+    fn a_table_is_decided_row_by_row_or_refused_whole() {
+        let quality = [0.5, 0.75, 0.75, 0.5, 0.25, 0.875];
+        let cost = [1.0, 2.0, 1.0, 2.0, 1.0, 2.0];
+        let table = Table {
+            quality: &quality,
+            cost: &cost,
+            cleared: &[true; 2],
+            best_constant: 0,
+            guard_margin: 0.0,
+        };
+        assert_eq!(table.choices(&Policy::Constant { model: 1 }), Some(vec![1, 1, 1]));
+        assert_eq!(table.choices(&threshold(0.25)), Some(vec![1, 0, 1]));
+        assert_eq!(table.choices(&weight(0.0)), Some(vec![1, 0, 1]));
+        assert_eq!(table.choices(&weight(0.5)), Some(vec![0, 0, 1]));
+        // The guard and clearance are the table's.
+        let guarded = Table { guard_margin: 0.5, ..table };
+        assert_eq!(guarded.choices(&weight(0.0)), Some(vec![0, 0, 1]));
+        let uncleared = Table { cleared: &[true, false], ..table };
+        assert_eq!(uncleared.choices(&weight(0.0)), Some(vec![0, 0, 0]));
+        // Without costs only what does not weigh them decides.
+        let unpriced = Table { cost: &[], ..table };
+        assert_eq!(unpriced.choices(&threshold(0.25)), Some(vec![1, 0, 1]));
+        assert_eq!(unpriced.choices(&weight(0.0)), Some(vec![1, 0, 1]));
+        assert_eq!(unpriced.choices(&weight(0.5)), None);
+        let calls = Policy::CostWeight { cost_weight: 0.5, unit: CostUnit::Calls };
+        assert_eq!(unpriced.choices(&calls), Some(vec![1, 1, 1]));
+        for wrong in [
+            Table { quality: &quality[..5], cost: &[], ..table },
+            Table { cost: &cost[..4], ..table },
+            Table { cleared: &[], quality: &[], cost: &[], ..table },
+            Table { best_constant: 2, ..table },
+        ] {
+            assert_eq!(wrong.choices(&threshold(0.25)), None, "{wrong:?}");
+        }
+        for wrong in [
+            Policy::Constant { model: 2 },
+            Policy::Threshold { weak: 2, strong: 1, threshold: 0.0 },
+            Policy::Threshold { weak: 0, strong: 2, threshold: 0.0 },
+        ] {
+            assert_eq!(table.choices(&wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn a_threshold_between_models_of_one_price_weighs_nothing_in_dollars() {
         let same = Two { quality: [0.5, 0.5], cost: [1.0, 1.0] };
         assert!(!threshold(0.0).stays(&same, (1, 0.5), (0, 1.0)));
