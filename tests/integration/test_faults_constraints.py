@@ -133,7 +133,9 @@ def test_no_level_breaks_a_constraint(
         if not featurises:
             patch.setattr(_core, "featurise", lambda *_: 1 / 0)
         try:
-            decision = router.route(text, allowed=iter(allowed), exclude=iter(exclude), **options)
+            decision = router.route(
+                text, allowed=iter(allowed) if allowed else (), exclude=iter(exclude), **options
+            )
         except NoFeasibleModelError:
             # Without token counts a limit on cost is kept by counting characters, which may remove more.
             assert not possible or (not featurises and max_cost is not None)
