@@ -199,23 +199,3 @@ def test_exceptions_have_a_category(error: Exception, category: Category) -> Non
 def test_settings_out_of_range_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(errors.OptionError):
         CircuitBreaker(**given)
-
-
-@pytest.mark.parametrize("verdict", ["none", "succeed", "fail"])
-def test_what_a_probe_says_that_was_given_up_counts_for_nothing(verdict: str) -> None:
-    clock = Clock()
-    breaker = CircuitBreaker(threshold=1, cooldown=10, jitter=0, probe_timeout=20, clock=clock)
-    token = breaker.admit()
-    assert token is not None
-    breaker.fail(token, Category.UPSTREAM)
-    clock.now += 10
-    late = breaker.admit()
-    assert late is not None
-    clock.now += 20
-    if verdict == "succeed":
-        breaker.succeed(late)
-    elif verdict == "fail":
-        breaker.fail(late, Category.UPSTREAM)
-    status = breaker.status()
-    assert (status.state, status.openings, status.probes) == (State.HALF_OPEN, 1, 0)
-    assert breaker.admit() is not None, "its place is free"

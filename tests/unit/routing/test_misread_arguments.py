@@ -21,7 +21,8 @@ def test_an_iterator_read_before_does_not_lift_the_restriction(router: Router) -
     assert router.route("Hello", allowed=allowed).model == "weak"
     with pytest.raises(OptionError, match=r"allowed.*an iterator gives its items once"):
         router.route("Hello", allowed=allowed)
-    router.route("Hello", exclude=(name for name in ()))
+    nobody: tuple[str, ...] = ()
+    router.route("Hello", exclude=(name for name in nobody))
 
 
 @pytest.mark.parametrize("requests", [{"role": "user", "content": "Hello"}, {}])
