@@ -239,7 +239,7 @@ def read_part(part: Object, spec: str, content: Content) -> None:
     """Adds a part to its content."""
     kind = next((each for each in reversed(part.all("type")) if isinstance(each, str)), "")
     if kind in SAID or (spec == "2" and kind == "refusal"):
-        texts = part.all("text", "refusal")[-1:]
+        texts = part.all("refusal" if kind == "refusal" else "text")[-1:]
         if not all(isinstance(text, str) for text in texts):
             raise refused("messages.content.text")
         for text in texts:

@@ -598,11 +598,13 @@ fn part<'a>(
     said: &mut Said,
     emit: &mut impl FnMut(Piece<'a>),
 ) -> std::result::Result<(), Stop> {
-    let (mut kind, mut text, mut name, mut input, mut content) = (None, None, None, None, None);
+    let (mut kind, mut text, mut refusal) = (None, None, None);
+    let (mut name, mut input, mut content) = (None, None, None);
     reader.object(|key, reader| {
         match () {
             () if key.is("type") && reader.peek()? == Kind::String => kind = Some(reader.string()?),
-            () if key.is("text") || key.is("refusal") => text = Some(reader.value()?),
+            () if key.is("text") => text = Some(reader.value()?),
+            () if key.is("refusal") => refusal = Some(reader.value()?),
             () if key.is("name") => name = Some(reader.value()?),
             () if key.is("input") => input = Some(reader.value()?),
             () if key.is("content") => content = Some(reader.value()?),
@@ -611,8 +613,10 @@ fn part<'a>(
         Ok::<_, Fault>(())
     })?;
     let is = |word: &str| kind.is_some_and(|kind| kind.is(word));
-    if is("text") || is("input_text") || is("output_text") || (spec == Spec::Two && is("refusal")) {
-        let Some(text) = text else { return Ok(()) };
+    let is_refusal = spec == Spec::Two && is("refusal");
+    if is("text") || is("input_text") || is("output_text") || is_refusal {
+        // A part of text may have a word about refusals beside it, which is not what is said.
+        let Some(text) = (if is_refusal { refusal } else { text }) else { return Ok(()) };
         let mut reader = Reader::new(text);
         let found = reader.peek()?;
         if found != Kind::String {

@@ -78,3 +78,10 @@ def test_the_output_of_a_call_may_be_one_part(router: Router) -> None:
     assert router.route([one]).scores == router.route([listed]).scores
     with pytest.raises(RequestError, match=r"content: an object"):
         router.route([{"role": "user", "content": part}])
+
+
+@pytest.mark.parametrize("refusal", [None, "no"])
+def test_a_word_about_refusals_beside_a_text_is_not_what_is_said(router: Router, refusal: str | None) -> None:
+    part = {"type": "output_text", "text": "Prove that there are infinitely many primes."}
+    found = router.route([{"role": "user", "content": [{**part, "refusal": refusal}]}])
+    assert found.scores == router.route([{"role": "user", "content": [part]}]).scores
