@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import write
 from tiny_dancer import Router, _core
-from tiny_dancer.cli.bench import LONG, SHORT, measure
+from tiny_dancer.cli.bench import LONG, SHORT, _per_call, measure
 
 
 def p99_over_p50(router: Router) -> float:
@@ -24,6 +25,40 @@ def p99_over_p50(router: Router) -> float:
         times.append(time.perf_counter_ns() - start)
     low, high = np.quantile(times, [0.5, 0.99])
     return float(high / low)
+
+
+SCHEMA = {"type": "object", "properties": {"query": {"type": "string", "description": "What to look for."}}}
+TOOLS = [
+    {"type": "function", "function": {"name": f"find_{each}", "description": "Looks it up.", "parameters": SCHEMA}}
+    for each in ("page", "person", "place", "word", "date")
+]
+MESSAGES: list[dict[str, str]] = [
+    {"role": "system", "content": "You are a helpful assistant. " * 20},
+    *({"role": ("user", "assistant")[turn % 2], "content": SHORT} for turn in range(11)),
+]
+
+
+def chat(router: Router) -> dict[str, float]:
+    """Twelve chat messages, and five tools beside a text, as multiples of the yardstick.
+
+    As Python's values, as the JSON bytes that a server has, and all in JSON: bytes in, the whole answer out.
+    """
+    matrix = np.random.default_rng(0).random((100, 384), np.float32)
+    vector = matrix[0].copy()
+    said, offered = json.dumps(MESSAGES).encode(), json.dumps(TOOLS)
+    body = json.dumps({"messages": MESSAGES})
+    ways = {
+        "messages, Python values": lambda: router.route(MESSAGES),
+        "messages, JSON bytes": lambda: router.decide(said),
+        "messages, JSON in and out": lambda: router._engine.decide_json(body),
+        "tools, Python values": lambda: router.route(SHORT, tools=TOOLS),
+        "tools, JSON text": lambda: router.route(SHORT, tools=offered),
+    }
+    ratios: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(15):
+        for name, way in ways.items():
+            ratios[name].append(_per_call(way, 200) / _per_call(lambda: matrix @ vector, 1000))
+    return {name: round(median(found), 2) for name, found in ratios.items()}
 
 
 def load_milliseconds() -> tuple[float, float]:
@@ -56,6 +91,7 @@ def main() -> None:
             **{name: round(value, 2) for name, value in measure(Router.load()).items()},
             "bytes": len(_core.data_file("default.safetensors")),
             "p99 / p50 at 30 tokens": round(p99_over_p50(Router.load()), 2),
+            "x yardstick": chat(Router.load()),
         },
         "artifact with all backends": {
             "backends": every.header["training"]["backends"],
