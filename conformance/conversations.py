@@ -356,5 +356,5 @@ UNREADABLE: list[tuple[str, Any]] = [
     ("a line feed in a string", Raw('"x\ny"')),
     ("a byte order mark", Raw('\ufeff"x"')),
     ("an escape that is none", Raw('"\\x41"')),
-    ("nested too deeply", Raw(long('{"input": "x", "n": ', ["[", 512], ["]", 512], "}"))),
+    ("nested too deeply", Raw(long('{"input": "x", "n": ', ["[", 256], ["]", 256], "}"))),
 ]

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from . import numbers
 
-DEEPEST = 512
+DEEPEST = 256
 WHITE_SPACE = " \t\n\r"
 
 

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 
 /// Deepest nesting that is written: what the engine reads.
-const DEEPEST: usize = 512;
+const DEEPEST: usize = 256;
 
 /// A value of dicts (or other mappings), lists, tuples, texts, numbers, truth values and None, as JSON in UTF-8.
 /// Numbers that are not finite are written as Python writes them, which is no JSON: whoever reads it says so.

@@ -7,8 +7,8 @@
 
 use crate::error::{Error, ErrorKind};
 
-/// Deepest nesting that is read: far above any schema, and far below what a stack holds.
-const DEEPEST: usize = 512;
+/// Deepest nesting that is read: far above any schema, and within what the smallest usual stack (128 KiB) holds.
+const DEEPEST: usize = 256;
 
 /// Where text stops being JSON, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -255,7 +255,7 @@ def failed(serving: Serving, router: ResilientRouter) -> Serving:
 @pytest.mark.parametrize("trouble", ["engine", "breaker"])
 def test_a_router_that_failed_still_answers(trouble: str) -> None:
     serving = opened()
-    infos = {"weak": serving.models["small"].name, "strong": serving.models["large"].name}
+    infos = {"weak": serving.models["small"].info(), "strong": serving.models["large"].info()}
     fault = Fault(RuntimeError("the engine is broken") if trouble == "engine" else None)
     breaker = CircuitBreaker(threshold=1)
     if trouble == "breaker":
@@ -279,4 +279,9 @@ def test_a_router_that_failed_still_answers(trouble: str) -> None:
     assert (found.model.name, found.decision.level) == ("large", Level.DEFAULT)
     assert names(serving, EASY, td={"exclude": ["large"]}) == ["small"]
     assert refused(serving, td={"exclude": ["large", "small"]}).status == 400
+    # Nor does what follows cost more than was asked.
+    found = plan(serving, HARD, td={"max_cost": 0.001})
+    assert found.decision is not None
+    assert found.decision.removed == {"large": "max_cost"}
+    assert [each.name for each in found.models()] == ["small"]
     serving.close()
