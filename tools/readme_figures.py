@@ -220,14 +220,16 @@ def kept() -> list[tuple[str, str, str]]:
 def gateway() -> str:
     """What a request costs in the gateway."""
     load = result("gateway_load")
-    ours, floor, peer, latency = load["gateway"], load["floor"], load["peer"]["litellm"], load["latency"]
+    ours, floor, peer, latency = load["gateway"], load["floor"], load["peer"].get("litellm"), load["latency"]
+    # A run without the peer (--no-peer) says nothing of it.
+    beside = f"; LiteLLM {rounded(peer['cpu_us_per_request'])} µs," if peer else ""
     return (
         f"On one core of a shared two-core machine a routed request costs "
         f"{rounded(ours['cpu_us_per_request'])} µs of processor time,\n"
         "decision, accounting, metrics and log included "
         f"({rounded(ours['requests_per_second'])} requests/s); a bare pass-through without any\nof that, on "
         f"uvicorn and pyreqwest, {rounded(floor['cpu_us_per_request'])} µs; "
-        f"LiteLLM {rounded(peer['cpu_us_per_request'])} µs, "
+        f"{beside}"
         f"in the same run. Latency added is\n{latency['added_p50_ms_sequential']:.1f} ms in the median, "
         f"{latency['added_p99_ms_at_half_load']:.0f} ms at the 99th percentile under half load; memory "
         f"{load['memory']['with_1000_open_streams_mb']:.0f} MB with 1,000 streams\nopen "

@@ -116,11 +116,12 @@ class Router:
             OptionError: an option outside its range, an unknown model, or a price that is needed and missing.
             NoFeasibleModelError: the constraints removed every model; it lists which removed which.
         """
+        # A bare text is what is asked most often: nothing is called for what is not there.
         return self.decide(
-            as_engine(request),
-            as_json(tools, "tools"),
-            self.options(**options),
-            response_format=as_json(response_format, "response_format"),
+            request if type(request) is str else as_engine(request),
+            None if tools is None else as_json(tools, "tools"),
+            engine_options(options, self.models) if options else None,
+            response_format=None if response_format is None else as_json(response_format, "response_format"),
         )
 
     def decide(
