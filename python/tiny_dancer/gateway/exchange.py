@@ -154,16 +154,15 @@ class Exchange(Progress):
 
     async def _relay(self, found: Streaming) -> None:
         """Chunk by chunk: what is not taken by the client is not read from the upstream."""
-        events, rest, send = found.events, found.rest, self._send
+        events, splitter, send = found.events, found.splitter, self._send
         while (chunk := await found.reply.chunk()) is not None:
-            whole, rest = sse.split(rest + chunk if rest else chunk)
+            whole = splitter.feed(chunk)
             self.guessed_tokens += len(whole)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
                 await send({"type": "http.response.body", "body": out, "more_body": True})
-        if rest and not events.finished:
-            whole, _ = sse.split(rest + b"\n\n")
-            for each in whole:
+        if not events.finished:
+            for each in splitter.end():
                 await send({"type": "http.response.body", "body": events.feed(each), "more_body": True})
         if not events.finished:
             raise CallError(Phase.BROKEN, "the model's server ended the stream before it was finished")

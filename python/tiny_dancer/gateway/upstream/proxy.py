@@ -45,7 +45,7 @@ class Streaming(Struct):
         reply: to read on from, and to close.
         events: reads it.
         first: bytes for the client.
-        rest: of an event that has not arrived in full.
+        splitter: of the stream, with what has not arrived in full.
     """
 
     status: int
@@ -53,7 +53,7 @@ class Streaming(Struct):
     reply: Reply
     events: Events
     first: bytes
-    rest: bytes
+    splitter: sse.Splitter
 
 
 class Attempts(Struct):
@@ -264,12 +264,11 @@ async def _stream(
         if not kind.lower().startswith("text/event-stream"):
             raise attempts.of_answer(f"{kind[:100] or 'no content type'} in place of a stream")
         events = route.dialect.events(call.fields)
-        rest = b""
+        splitter = sse.Splitter()
         while (chunk := await reply.chunk()) is not None:
-            found, rest = sse.split(rest + chunk if rest else chunk)
-            first = b"".join([events.feed(event) for event in found])
+            first = b"".join([events.feed(event) for event in splitter.feed(chunk)])
             if first and events.content:
-                return Streaming(reply.status, reply.headers, reply, events, first, rest)
+                return Streaming(reply.status, reply.headers, reply, events, first, splitter)
         raise attempts.of_answer("the stream ended before it began")
     except CallError as error:
         await reply.close()
