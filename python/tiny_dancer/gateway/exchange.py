@@ -24,7 +24,6 @@ from tiny_dancer.gateway.http import (
     send_json,
     with_limits,
 )
-from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.attempts import sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.proxy import Streaming, Whole, forwarded, settle_stream

@@ -10,8 +10,8 @@ LARGEST_EVENT: Final = 16 * 1024 * 1024
 
 DONE: Final = b"data: [DONE]\n\n"
 
-# Two line ends in a row, of which one \r\n is not two. Each begins with a character, not a group: only such a pattern
-# is searched for at the speed of memory.
+# Two line ends in a row, of which one \r\n is not two. Each begins with a character, not a group: only such a
+# pattern is searched for at the speed of memory.
 _BLANK_LINE: Final = re.compile(rb"\r\n\r\n?|\r\n\n|\n\r\n?|\n\n|\r\r\n?")
 # Of a blank line that is not complete, at most so many bytes have been searched already: \r\n\r.
 _BEFORE: Final = 3
@@ -21,9 +21,9 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 class Splitter:
     """Cuts a stream into events, however it is cut into pieces itself.
 
-    What has been searched is not searched again, so an event of megabytes may come in any number of pieces. An event
-    whose blank line ends in a carriage return at the end of a piece waits for one more byte, which may be its line
-    feed.
+    What has been searched is not searched again, so an event of megabytes may come in any number of pieces. An
+    event whose blank line ends in a carriage return at the end of a piece waits for one more byte, which may be its
+    line feed.
     """
 
     __slots__ = ("_rest",)
