@@ -220,18 +220,21 @@ def _split(body: bytes) -> dict[str, msgspec.Raw]:
         ) from error
 
 
-def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> Incoming:
+def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named: str | None = None) -> Incoming:
     """Reads a request.
 
     Args:
         endpoint: which of the gateway's.
         body: the whole body.
         headers: those of :data:`OPTION_HEADERS` that came; others do not matter.
+        named: the model, where the address names it: then the body's does not count.
 
     Raises:
         GatewayError: 400, naming the field at fault.
     """
     fields = parse_fields(body, _COUNTED if endpoint != "embeddings" else _COUNTED_OF_EMBEDDINGS)
+    if named is not None:
+        fields["model"] = msgspec.Raw(msgspec.json.encode(named))
     model = fields.get("model")
     fallbacks: tuple[str, ...] = ()
     if "models" in fields:

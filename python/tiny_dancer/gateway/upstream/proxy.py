@@ -46,6 +46,7 @@ class Streaming(Struct):
         events: reads it.
         first: bytes for the client.
         splitter: of the stream, with what has not arrived in full.
+        end: when the attempt's time is over, by the loop's clock.
     """
 
     status: int
@@ -54,6 +55,7 @@ class Streaming(Struct):
     events: Events
     first: bytes
     splitter: sse.Splitter
+    end: float
 
 
 class Attempts(Struct):
@@ -187,6 +189,7 @@ class Proxy:
                     headers.append(("traceparent", span.traceparent))
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
+            headers = route.headers(headers)
             body = route.dialect.request(call.fields, deployment.upstream_model)
             found: Whole | Streaming
             if call.stream:
@@ -252,6 +255,7 @@ async def _stream(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], body: bytes
 ) -> Streaming:
     repeatable = route.dialect.path != "/responses"
+    end = asyncio.get_running_loop().time() + deployment.server.settings.timeouts.total
     try:
         reply = await deployment.server.client.stream(route.target, headers, body)
     except CallError as error:
@@ -268,7 +272,7 @@ async def _stream(
         while (chunk := await reply.chunk()) is not None:
             first = b"".join([events.feed(event) for event in splitter.feed(chunk)])
             if first and events.content:
-                return Streaming(reply.status, reply.headers, reply, events, first, splitter)
+                return Streaming(reply.status, reply.headers, reply, events, first, splitter, end)
         raise attempts.of_answer("the stream ended before it began")
     except CallError as error:
         await reply.close()

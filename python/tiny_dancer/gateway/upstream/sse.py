@@ -22,7 +22,7 @@ class Splitter:
     """Cuts a stream into events, however it is cut into pieces itself.
 
     What has been searched is not searched again, so an event of megabytes may come in any number of pieces. An
-    event whose blank line ends in a carriage return at the end of a piece waits for one more byte, which may be its
+    event whose blank line ends in a carriage return at the end of a piece waits for one more byte, perhaps its
     line feed.
     """
 
