@@ -105,10 +105,14 @@ class Exchange(Progress):
             self.status, self.error = CLIENT_GONE, "client_disconnected"
         finally:
             services.unwatched.pop(self, None)
+            # Each refers to this request as this to it: let go, the body is gone now and not when it is collected.
+            self._task = None
             if self._watcher is not None:
                 self._watcher.cancel()
+                self._watcher = None
             if self._silence is not None:
                 self._silence.cancel()
+                self._silence = None
             services.in_flight -= 1
             services.bodies.held -= self._held
             settle(self, services.accounting, services.metrics, services.chooser, kept=self._kept())

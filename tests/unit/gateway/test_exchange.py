@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from tests.gateway_upstream import Behaviour, Upstream
 from tests.unit.gateway.gateways import CHEAP, DEAR, EASY, HARD, PATIENCE, InProcess, configured, model, serving
 
 from tiny_dancer.gateway.access.keys import NewKey, make_key
+from tiny_dancer.gateway.choosing.incoming import Incoming
 from tiny_dancer.resilience import Category
 
 if TYPE_CHECKING:
@@ -526,5 +528,28 @@ def test_compressed_bodies_are_read(upstream: Upstream, tmp_path: Path) -> None:
         assert gateway.gateway.services.bodies.held == 0
         assert json.loads(upstream.received[0].body)["messages"] == SAID
         assert upstream.received[0].header("content-encoding") is None
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_request_that_has_ended_holds_nothing(
+    upstream: Upstream, tmp_path: Path, stream: bool, status: int
+) -> None:
+    """No circle keeps a body until it is collected: the collector comes seldom, bodies have megabytes."""
+
+    async def test(gateway: InProcess) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            for delay in (0.0, 0.05):  # with and without somebody looking whether the client is still there
+                upstream.script(*[Behaviour(status=status, delay=delay)] * 2)
+                answer = await gateway.chat(EASY, model="small", models=["large"], stream=stream)
+                assert answer.status == status
+                await asyncio.sleep(0.1)
+                assert not [each for each in gc.get_objects() if type(each) is Incoming]
+        finally:
+            gc.enable()
 
     run(tmp_path, test, configured(upstream.url))

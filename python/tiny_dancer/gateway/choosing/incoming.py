@@ -167,7 +167,7 @@ def parse_fields(body: bytes, counted: Sequence[bytes] = _COUNTED) -> dict[str, 
     _bound_values(body, counted)
     fields = _split(body)
     if len(fields) > MOST_FIELDS:
-        raise _too_many("top-level fields", len(fields), MOST_FIELDS)
+        raise _too_many("too_many_fields", "top-level fields", len(fields), MOST_FIELDS)
     return fields
 
 
@@ -180,22 +180,19 @@ def _bound_values(body: bytes, counted: Sequence[bytes]) -> None:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     # Without escapes, every other quote ends a text or a name. What is between them is punctuation and numbers.
     if body.count(b'"') > 4 * MOST_VALUES:
-        raise _too_many("values", None, MOST_VALUES)
+        raise _too_many("too_many_values", "values", None, MOST_VALUES)
     if (found := _count(b"".join(body.split(b'"')[::2]), counted)) > MOST_VALUES:
-        raise _too_many("values", found, MOST_VALUES)
+        raise _too_many("too_many_values", "values", found, MOST_VALUES)
 
 
 def _count(json: bytes, counted: Sequence[bytes]) -> int:
     return sum(map(json.count, counted))
 
 
-def _too_many(what: str, found: int | None, most: int, param: str | None = None) -> GatewayError:
+def _too_many(code: str, what: str, found: int | None, most: int, param: str | None = None) -> GatewayError:
     more = "more" if found is None else f"{found:,}"
     return GatewayError(
-        400,
-        f"A request may have {most:,} {what}, this has {more}; send fewer.",
-        param=param,
-        code=f"too_many_{what.replace('top-level ', '')}",
+        400, f"A request may have {most:,} {what}, this has {more}; send fewer.", param=param, code=code
     )
 
 
@@ -267,7 +264,9 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named
         and bytes(given).count(b"{") > MOST_MESSAGES
         and (found := _length(given)) > MOST_MESSAGES
     ):
-        raise _too_many("messages" if required == "messages" else "items", found, MOST_MESSAGES, required)
+        if required == "messages":
+            raise _too_many("too_many_messages", "messages", found, MOST_MESSAGES, required)
+        raise _too_many("too_many_items", "items", found, MOST_MESSAGES, required)
     stream = fields.get("stream")
     if stream is not None and stream != _TRUE and stream != _FALSE and stream != _NULL:
         raise GatewayError(400, "Invalid 'stream': expected true or false.", param="stream", code="invalid_type")

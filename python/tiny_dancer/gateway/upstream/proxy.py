@@ -122,13 +122,17 @@ class Proxy:
             try:
                 return await self._at_model(model, call, extra, done, trace)
             except Failure as failure:
+                _forget_frames(failure)
                 # What no deployment could be asked says less than what one answered.
                 if last is None or failure.error.code != "no_deployment_available":
                     last = failure
                 if failure.larger:
                     too_small = max(too_small, model.settings.context_window or 0)
         assert last is not None
-        raise last.error
+        try:
+            raise last.error
+        finally:
+            del last  # held by a frame of its own traceback it would hold the request, until both are collected
 
     async def _at_model(
         self,
@@ -164,7 +168,7 @@ class Proxy:
             try:
                 return await self._call(deployment, token, call, extra, trace), token
             except Failure as failure:
-                last = tried[deployment] = failure
+                last = tried[deployment] = _forget_frames(failure)
                 if failure.larger or not failure.elsewhere:
                     break
         raise last or _nobody(model)
@@ -283,6 +287,12 @@ async def _stream(
     except BaseException:
         await reply.close()
         raise
+
+
+def _forget_frames(failure: Failure) -> Failure:
+    """Without what led to it: those frames hold the request's body, and would as long as the failure is held."""
+    failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+    return failure
 
 
 def _nobody(model: ServedModel) -> Failure:
