@@ -59,7 +59,7 @@ _STATUSES: Final[dict[str, str]] = {
     "429": "A limit of the key or a budget is reached; `retry-after` says when to come back.",
     "431": "The headers are too large.",
     "502": "The model's server cannot be reached, refuses the gateway's key, or sent what cannot be read.",
-    "503": "No deployment of the model takes requests now, the database does not answer, or too much is under way.",
+    "503": "No deployment takes requests now, the database does not answer, or too much is under way.",
     "504": "The model's server did not answer in time.",
     "4XX": "Of the model's server, with its status and code (`context_length_exceeded` …).",
     "5XX": "Of the model's server, after retries and fallbacks.",
