@@ -94,7 +94,9 @@ class Deployment:
         for endpoint in ENDPOINTS:
             if (dialect := kind.dialect(endpoint)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
-                self.routes[endpoint] = Route(dialect, server.client.target(url, headers))
+                # A response is stored at the upstream: twice would be two of them.
+                target = server.client.target(url, headers, repeatable=endpoint != "responses")
+                self.routes[endpoint] = Route(dialect, target)
         self.breaker = CircuitBreaker(
             threshold=breaker.threshold,
             window=breaker.window,
