@@ -165,7 +165,7 @@ class Proxy:
                 last = tried[deployment] = failure
                 if failure.larger or not failure.elsewhere:
                     break
-        raise last or _nobody(model)
+        raise last or nobody(model.name, model.deployments)
 
     async def _call(
         self,
@@ -282,14 +282,14 @@ async def _stream(
         raise
 
 
-def _nobody(model: ServedModel) -> Failure:
-    """Every deployment is at its limit, or its breaker is open."""
-    waits = [max(each.wait(), each.breaker.status().retry_in) for each in model.deployments]
+def nobody(name: str, deployments: Iterable[Deployment]) -> Failure:
+    """Every deployment of a model, or of an upstream as such, is at its limit, or its breaker is open."""
+    waits = [max(each.wait(), each.breaker.status().retry_in) for each in deployments]
     wait = min(waits, default=0.0)
     seconds = max(1, int(wait + 1))
     error = GatewayError(
         503,
-        f"No deployment of '{model.name}' takes requests now: its servers have failed repeatedly, or are at their "
+        f"No deployment of '{name}' takes requests now: its servers have failed repeatedly, or are at their "
         f"limits. Try again in {seconds} s.",
         type="server_error",
         code="no_deployment_available",
