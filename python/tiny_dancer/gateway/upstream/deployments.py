@@ -75,6 +75,7 @@ class Deployment:
         model: its name in the configuration.
         server: the upstream.
         routes: by endpoint; those it cannot serve are missing.
+        stream_options: whether a stream's body may have this field.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Deployment:
         self.server = server
         kind = KINDS[server.settings.kind]
         self.upstream_model = settings.model or model
+        self.stream_options = server.settings.stream_options is not False
         headers = [("content-type", "application/json"), *kind.headers(server.settings)]
         self.routes: dict[Endpoint, Route] = {}
         for endpoint in ENDPOINTS:

@@ -18,6 +18,7 @@ from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
 from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events
+from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_stream_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -190,6 +191,8 @@ class Proxy:
             body = route.dialect.request(call.fields, deployment.upstream_model)
             found: Whole | Streaming
             if call.stream:
+                if not deployment.stream_options:
+                    body = without_stream_options(body) or body
                 found = await _stream(deployment, route, call, headers, body)
             else:
                 found = await _whole(deployment, route, headers, body)
@@ -258,7 +261,13 @@ async def _stream(
         raise attempts.of_call(error, repeatable) from error
     try:
         if reply.status >= 400:
-            refused = route.dialect.failure(reply.status, await read_error(reply))
+            said = await read_error(reply)
+            if (plain := _not_asking_usage(deployment, call, reply.status, said, body)) is not None:
+                await reply.close()
+                begun = await _stream(deployment, route, call, headers, plain)
+                deployment.stream_options = False  # this was it, and not something else about the request
+                return begun
+            refused = route.dialect.failure(reply.status, said)
             raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
         if not kind.lower().startswith("text/event-stream"):
@@ -280,6 +289,15 @@ async def _stream(
     except BaseException:
         await reply.close()
         raise
+
+
+def _not_asking_usage(deployment: Deployment, call: Call, status: int, said: bytes, body: bytes) -> bytes | None:
+    """The request without ``stream_options``, where an upstream refuses it for nothing a client has put there."""
+    if status not in (400, 422) or deployment.server.settings.stream_options != "auto":
+        return None
+    if b"stream_options" not in said or not only_asks_usage(call.fields):
+        return None
+    return without_stream_options(body)
 
 
 def nobody(name: str, deployments: Iterable[Deployment]) -> Failure:

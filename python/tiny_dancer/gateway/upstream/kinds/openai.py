@@ -76,6 +76,7 @@ class _ResponseEvent(msgspec.Struct):
 
 _body = msgspec.json.Decoder(_Body).decode
 _chunk = msgspec.json.Decoder(_Chunk).decode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _response_event = msgspec.json.Decoder(_ResponseEvent).decode
 _LAST_RESPONSE_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed")
 
@@ -215,6 +216,20 @@ def headers(upstream: config.Upstream) -> list[tuple[str, str]]:
     """The key as a bearer token, and what is configured."""
     key = [] if upstream.api_key is None else [("authorization", f"Bearer {upstream.api_key}")]
     return [*key, *upstream.headers.items()]
+
+
+def without_stream_options(body: bytes) -> bytes | None:
+    """A request for servers that do not know ``stream_options``; None where it has none."""
+    fields = _fields(body)
+    return None if fields.pop("stream_options", None) is None else _encode(fields)
+
+
+def only_asks_usage(fields: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether a client's ``stream_options`` say no more than the gateway's own would."""
+    try:
+        return _stream_options(fields) in ({}, {"include_usage": True}, {"include_usage": False})
+    except GatewayError:
+        return False
 
 
 def _stream_options(fields: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
