@@ -90,6 +90,17 @@ def test_redirects_and_errors_are_answers_and_what_is_compressed_is_read(
     call(server.url, use)
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_request_without_a_body(server: Server, method: str) -> None:
+    async def use(caller: Caller) -> None:
+        target = caller.client.target(server.url + "echo?a=b", [("x-sent", "1")], method)
+        asked = json.loads((await caller.client.whole(target, (), b""))[2])
+        assert (asked["method"], asked["path"], asked["body"]) == (method, "/echo?a=b", "")
+        assert asked["headers"]["x-sent"] == "1"
+
+    call(server.url, use)
+
+
 def test_chunks_arrive_one_by_one(server: Server) -> None:
     async def use(caller: Caller) -> None:
         reply = await caller.stream("pieces")
