@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -377,6 +378,20 @@ def test_a_response_is_asked_of_the_upstream_that_made_it(
     assert {(row.endpoint, row.upstream, row.input_tokens) for row in rows} == {("responses.stored", "strong", 0)}
 
 
+def test_a_stored_response_is_streamed_as_it_comes(
+    client: openai.OpenAI, asked: Serving, strong: Upstream
+) -> None:
+    body = {"id": "resp_2", "object": "response", "output": []}
+    strong.script(Behaviour(body=json.dumps(body).encode()))
+    client.responses.create(model="large", input="Hi", background=True)
+    event = b'event: response.completed\ndata: {"type":"response.completed","sequence_number":9,"response":{}}\n\n'
+    strong.script(Behaviour(body=event, content_type="text/event-stream"))
+    stream = client.responses.retrieve("resp_2", stream=True, starting_after=8)
+    assert [each.type for each in stream] == ["response.completed"]
+    assert strong.arrived(2).path == "/v1/responses/resp_2?starting_after=8&stream=true"
+    assert records(asked)[-1].stream
+
+
 @pytest.mark.parametrize("id", ["resp_none", "%00", "..", "é", "%2e%2e", "a%2Fb", "x" * 600, "a b"])
 def test_a_response_nobody_made_is_not_found(asked: Serving, cheap: Upstream, strong: Upstream, id: str) -> None:
     answer = asked.http.get(f"/responses/{id}")
@@ -516,6 +531,35 @@ def test_methods_that_an_address_does_not_have(asked: Serving) -> None:
     ):
         answer = asked.http.request(method, path)
         assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+def test_the_account_is_the_sum_of_what_the_upstream_said(start: Callable[..., Serving], cheap: Upstream) -> None:
+    gateway = start(breaker={"threshold": 1000})
+    chance = random.Random(7)
+    said = {"input": 0, "output": 0}
+    for number in range(150):
+        usage = {"input_tokens": chance.randrange(1000), "output_tokens": chance.randrange(1000)}
+        answer = json.dumps({"id": f"i{number}", "data": ["x" * chance.randrange(3000)], "usage": usage}).encode()
+        kind = chance.choice(["whole", "events", "refused", "failed", "cut"])
+        if kind == "whole":
+            cheap.script(Behaviour(body=answer))
+        elif kind == "events":
+            cheap.script(Behaviour(body=b"data: " + answer + b"\n\n", content_type="text/event-stream"))
+        elif kind == "cut":
+            cheap.script(Behaviour(body=answer, fault="cut", at="middle"))
+        else:
+            cheap.script(Behaviour(status=400 if kind == "refused" else 500, body=answer))
+        got = gateway.http.post("/images/generations", json={"model": "small", "prompt": "x"})
+        assert got.status_code == {"refused": 400, "failed": 500, "cut": 502}.get(kind, 200)
+        if got.status_code == 200:
+            said["input"] += usage["input_tokens"]
+            said["output"] += usage["output_tokens"]
+    assert len(cheap.received) == 150
+    rows = records(gateway)
+    assert len(rows) == 150
+    assert sum(row.input_tokens for row in rows) == said["input"]
+    assert sum(row.output_tokens for row in rows) == said["output"]
+    assert sum(row.cost or 0 for row in rows) == pytest.approx(said["input"] * 1e-6 + said["output"] * 2e-6)
 
 
 # Anthropic's count of tokens.
