@@ -448,8 +448,10 @@ def test_rates_count_what_is_passed_on(locked: Serving, cheap: Upstream) -> None
 
 def test_without_a_key_nothing_is_passed_on(locked: Serving, cheap: Upstream) -> None:
     assert locked.http.get("/files?upstream=cheap").status_code == 401
-    assert locked.http.post("/moderations", json={"model": "small"}).status_code == 401
+    odd = {"content-encoding": "made-up"}
+    assert locked.http.post("/moderations", json={"model": "small"}, headers=odd).status_code == 401
     assert not cheap.received
+    assert not records(locked), "strangers leave no rows"
 
 
 # When an upstream fails.

@@ -100,15 +100,16 @@ class PassedExchange(Exchange):
 
     async def _serve(self, scope: Scope) -> None:
         services, passed = self._services, self._passage.passed
-        headers = read_headers(scope["headers"])
+        given = dict(scope["headers"])
         if services.tracer is not None:
-            traced = (headers.get(b"traceparent"), headers.get(b"tracestate"))
+            traced = (given.get(b"traceparent"), given.get(b"tracestate"))
             parents = [None if each is None else each.decode("latin-1") for each in traced]
             self.trace = services.tracer.start(self.endpoint, parents[0], parents[1], scope["method"])
-        self.caller = services.access.admit(secret_of(headers))
+        # Before anything else is said about the request: of strangers nothing is kept.
+        self.caller = services.access.admit(secret_of(given))
+        headers = read_headers(scope["headers"])
         body = await read_body(self._receive, self.serving.config.limits.body_bytes)
         self.body_bytes = len(body)
-        given = dict(scope["headers"])
         content_type = given.get(b"content-type", b"").decode("latin-1")
         query = scope.get("query_string") or b""
         if passed.means is Means.COUNT:
