@@ -121,7 +121,7 @@ class PassedExchange(Exchange):
         elif passed.means is Means.MODEL:
             deployments, sent = self._for_model(body, content_type)
         else:
-            self._expect(Incoming(self.endpoint, {}, False, "", (), NO_OPTIONS))
+            self.incoming = Incoming(self.endpoint, {}, False, "", (), NO_OPTIONS)
             if passed.means is Means.UPSTREAM:
                 deployments = [self._upstream(given.get(UPSTREAM_HEADER), query, scope["method"])]
             else:
@@ -138,10 +138,6 @@ class PassedExchange(Exchange):
         await self._pass_back(reply, deployment, token)
 
     # Who is meant, and what is sent.
-
-    def _expect(self, incoming: Incoming) -> None:
-        """From here on the client's going is noticed."""
-        self.incoming = incoming
 
     def _for_model(self, body: bytes, content_type: str) -> tuple[list[Deployment], _Sent]:
         """The deployments of the model that a body names, and the body with each one's word for it."""
@@ -160,8 +156,7 @@ class PassedExchange(Exchange):
             content_type = "application/json"
             make = lambda deployment: encode({**fields, "model": deployment.upstream_model})  # noqa: E731
         asked = asked or self._unnamed()
-        incoming = Incoming(self.endpoint, {}, False, asked, (), NO_OPTIONS)
-        self._expect(incoming)
+        incoming = self.incoming = Incoming(self.endpoint, {}, False, asked, (), NO_OPTIONS)
         assert self.caller is not None
         plan = self.plan = named(Asked(self.serving, incoming, self.caller, passed.role))
         self.attempts.model = plan.model
@@ -273,8 +268,7 @@ class PassedExchange(Exchange):
 
     def _counting(self, body: bytes, options: dict[bytes, bytes]) -> tuple[list[Deployment], _Sent]:
         """The deployments that count tokens for the model named; none where the gateway has to."""
-        incoming = parse("messages", body, options)
-        self._expect(incoming)
+        incoming = self.incoming = parse("messages", body, options)
         incoming.stream = False
         serving, caller = self.serving, self.caller
         assert caller is not None
@@ -445,6 +439,7 @@ class PassedExchange(Exchange):
     async def _estimated(self) -> None:
         """The gateway's own count."""
         assert self.incoming is not None
+        self.attempts.deployment = None  # one that does not count has not served
         body = encode({"input_tokens": estimate(self.incoming)})
         self.status = 200
         self._started = True
