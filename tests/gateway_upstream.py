@@ -181,6 +181,8 @@ class _Connection(asyncio.Protocol):
             return await self.whole(received, behaviour, encoded({"object": "list", "data": names}))
         # Azure has the deployment in the path; /chat/completions comes before /completions in the table.
         path = next((each for each in WHOLE if path.endswith(each)), path)
+        if behaviour.status < 400 and behaviour.body is not None and path not in WHOLE:
+            return await self.whole(received, behaviour, behaviour.body)  # whatever else servers have
         if behaviour.status >= 400 or path not in WHOLE:
             status = behaviour.status if behaviour.status >= 400 else 404
             known = {"message": f"status {status}", "type": "upstream_error", "param": None, "code": None}

@@ -21,6 +21,8 @@ from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.settings import keys_required, limits_path
 from tiny_dancer.gateway.exchange import INSTANT, Exchange
+from tiny_dancer.gateway.passing.exchange import pass_on
+from tiny_dancer.gateway.passing.table import find
 from tiny_dancer.gateway.services import Services
 from tiny_dancer.gateway.status import GatewayStatus
 from tiny_dancer.gateway.upstream.proxy import Proxy
@@ -116,6 +118,8 @@ class Gateway:
                 endpoint = _MODEL_CALLS.get(scope["path"])
             if endpoint is not None and scope["method"] == "POST":
                 await Exchange(self.services, endpoint, receive, send, model).run(scope)
+            elif (passage := find(scope["path"])) is not None:
+                await pass_on(self.services, passage, scope, receive, send)
             else:
                 await endpoints.serve(self.services, scope, receive, send)
         elif scope["type"] == "lifespan":

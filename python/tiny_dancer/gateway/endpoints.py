@@ -81,12 +81,7 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
             code="unknown_url",
         )
     if method != expected and not (method == "HEAD" and expected == "GET"):
-        raise GatewayError(
-            405,
-            f"Not allowed to {method[:20]} on {path[:200]}; use {expected}.",
-            code="method_not_allowed",
-            headers=((b"allow", expected.encode()),),
-        )
+        raise not_allowed(path, method, expected)
     if path == "/openapi.json":
         from tiny_dancer.gateway.openapi import openapi_document  # seldom asked for, and large
 
@@ -113,6 +108,16 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
         return _encode(_route(services, caller, body, options))
     finally:
         services.bodies.held -= len(body)
+
+
+def not_allowed(path: str, method: str, *allowed: str) -> GatewayError:
+    """405: an address that other methods have."""
+    return GatewayError(
+        405,
+        f"Not allowed to {method[:20]} on {path[:200]}; use {' or '.join(allowed)}.",
+        code="method_not_allowed",
+        headers=((b"allow", ", ".join(allowed).encode()),),
+    )
 
 
 def _models(services: Services, caller: Caller) -> dict[str, Any]:

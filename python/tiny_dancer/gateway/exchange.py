@@ -288,7 +288,7 @@ class Exchange(Progress):
             await self._send({"type": "http.response.body", "body": b""})
         if self._started:
             return
-        body = error.anthropic() if self.endpoint == "messages" else error.openai()
+        body = error.anthropic() if self.endpoint.startswith("messages") else error.openai()
         await send_json(self._send, error.status, self._describe(list(error.headers), self.plan), body)
 
     def _describe(self, headers: Headers, plan: Plan | None) -> Headers:

@@ -56,7 +56,7 @@ def settle(
         asked="" if incoming is None else incoming.asked,
         status=progress.status,
         model=model.name if answered and model is not None else "",
-        upstream=deployment.server.name if answered and deployment is not None else "",
+        upstream=deployment.server.name if first is not None and deployment is not None else "",
         response_id=progress.answer_id,
         decision_id=None if decision is None else decision.id,
         router="" if plan is None else plan.router,

@@ -136,7 +136,7 @@ _FORMATS: Final[Mapping[str, str]] = {
     "messages": "output_config",
     "responses": "text",
 }
-_LONGEST_NAME: Final = 200
+LONGEST_NAME: Final = 200
 MOST_FIELDS: Final = 1_000
 """At the top of a body."""
 MOST_MESSAGES: Final = 10_000
@@ -242,9 +242,9 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named
     if model is None:
         raise GatewayError(400, "You must provide a model: a name or auto.", param="model", code="missing_model")
     asked = _read(_text, model, "model", "a model's name as a string")
-    if len(asked) > _LONGEST_NAME or any(len(name) > _LONGEST_NAME for name in fallbacks):
+    if len(asked) > LONGEST_NAME or any(len(name) > LONGEST_NAME for name in fallbacks):
         raise GatewayError(
-            400, f"A model's name has at most {_LONGEST_NAME} characters.", param="model", code="invalid_value"
+            400, f"A model's name has at most {LONGEST_NAME} characters.", param="model", code="invalid_value"
         )
     required = _REQUIRED[endpoint]
     if (given := fields.get(required)) is None or given == _NULL:
@@ -275,6 +275,20 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named
     td = fields.pop("td", None)
     options = NO_OPTIONS if td is None and not headers else _all_options(td, headers)
     return Incoming(endpoint, fields, streamed, asked, fallbacks, options)
+
+
+def read_model(raw: msgspec.Raw) -> str:
+    """The model that a field names.
+
+    Raises:
+        GatewayError: 400, it is no string, or a long one.
+    """
+    asked = _read(_text, raw, "model", "a model's name as a string")
+    if len(asked) > LONGEST_NAME:
+        raise GatewayError(
+            400, f"A model's name has at most {LONGEST_NAME} characters.", param="model", code="invalid_value"
+        )
+    return asked
 
 
 def _all_options(td: msgspec.Raw | None, headers: Mapping[bytes, bytes]) -> Options:

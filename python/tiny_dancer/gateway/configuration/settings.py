@@ -60,8 +60,10 @@ class Upstream(_Section, frozen=True, kw_only=True):
         api_version: of Azure and Anthropic.
         headers: sent with every request.
         timeouts: of each attempt.
-        http2: ask over HTTP/2, and through the environment's proxy (``https`` only, extra ``http2``); many calls
-            share a connection. Without it HTTP/1.1 is spoken, which costs less.
+        http2: ask over HTTP/2 (``https`` only, extra ``http2``); many calls share a connection. Without it
+            HTTP/1.1 is spoken, which costs less.
+        stream_options: whether streams are asked what they cost, by the field of that name; ``auto``: until the
+            upstream refuses it.
         max_concurrency: requests at a time.
         requests_per_minute: token bucket, full at start.
         tokens_per_minute: token bucket over prompt and output tokens.
@@ -74,6 +76,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     http2: bool = False
+    stream_options: bool | Literal["auto"] = "auto"
     max_concurrency: Count | None = None
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None

@@ -98,6 +98,7 @@ class Deployment:
         model: its name in the configuration.
         server: the upstream.
         routes: by endpoint; those it cannot serve are missing.
+        stream_options: whether a stream's body may have this field.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Deployment:
         self.server = server
         kind = KINDS[server.settings.kind]
         self.upstream_model = settings.model or model
+        self.stream_options = server.settings.stream_options is not False
         headers = [("content-type", "application/json")]
         own: list[tuple[str, str]] = []
         for name, value in kind.headers(server.settings):
@@ -121,9 +123,11 @@ class Deployment:
         for endpoint in ENDPOINTS:
             if (dialect := kind.dialect(endpoint)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
-                self.routes[endpoint] = Route(dialect, server.client.target(url, headers), tuple(own))
+                # A response is stored at the upstream: twice would be two of them.
+                target = server.client.target(url, headers, repeatable=endpoint != "responses")
+                self.routes[endpoint] = Route(dialect, target, tuple(own))
         # One for each endpoint: a server that lacks or breaks one may be well at the others.
-        self._breakers: dict[Endpoint, CircuitBreaker] = {}
+        self._breakers: dict[str, CircuitBreaker] = {}
         self._breaker = breaker
         self._rests_until = -math.inf
         self._limits = _Limits(settings)
@@ -135,7 +139,7 @@ class Deployment:
         )
         self._limited = any(rate is not None for rate in limited)
 
-    def breaker(self, endpoint: Endpoint) -> CircuitBreaker:
+    def breaker(self, endpoint: str) -> CircuitBreaker:
         """The breaker of one of its endpoints."""
         found = self._breakers.get(endpoint)
         if found is None:
@@ -156,7 +160,7 @@ class Deployment:
         """Leaves it alone for as long as it asks, a day at most."""
         self._rests_until = max(self._rests_until, time.monotonic() + min(seconds, _LONGEST_REST))
 
-    def admit(self, endpoint: Endpoint) -> int | None:
+    def admit(self, endpoint: str) -> int | None:
         """The breaker's token for one call, or None where it must not be made now. It is handed back to the
         breaker, and its place by :meth:`leave`; or both by :meth:`withdraw`."""
         if self._rests_until > -math.inf and self.resting():
@@ -183,7 +187,7 @@ class Deployment:
         self._limits.gate.leave()
         self.server.limits.gate.leave()
 
-    def withdraw(self, endpoint: Endpoint, token: int) -> None:
+    def withdraw(self, endpoint: str, token: int) -> None:
         """A call that was admitted is not made."""
         self.breaker(endpoint).cancel(token)
         self.leave()

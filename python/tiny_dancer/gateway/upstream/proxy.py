@@ -20,6 +20,7 @@ from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
 from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_stream_options
 from tiny_dancer.gateway.upstream.translate import roll
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import Retries
     from tiny_dancer.gateway.upstream.deployments import Route
-    from tiny_dancer.gateway.upstream.dialect import Endpoint
     from tiny_dancer.observability.traces import RequestTrace
     from tiny_dancer.resilience import Category
 
@@ -166,10 +166,11 @@ class Proxy:
                 last = tried[deployment] = _forget_frames(failure)
                 if failure.larger or not failure.elsewhere:
                     break
-        raise last or _nobody(model, call.endpoint)
+        able = [each for each in model.deployments if call.endpoint in each.routes]
+        raise last or nobody(model.name, able, call.endpoint)
 
     async def _once_more(
-        self, endpoint: Endpoint, tried: Mapping[Deployment, Failure], number: int
+        self, endpoint: str, tried: Mapping[Deployment, Failure], number: int
     ) -> tuple[Deployment, int] | None:
         """Of those that failed and may do better the second time the one with the shortest pause, after it."""
         pauses: list[tuple[float, Deployment]] = []
@@ -209,6 +210,8 @@ class Proxy:
             body = route.dialect.request(call.fields, deployment.upstream_model)
             found: Whole | Streaming
             if call.stream:
+                if not deployment.stream_options:
+                    body = without_stream_options(body) or body
                 found = await _stream(deployment, route, call, headers, body)
             else:
                 found = await _whole(deployment, route, headers, body)
@@ -242,7 +245,7 @@ class Proxy:
 
 
 def settle_stream(
-    deployment: Deployment, endpoint: Endpoint, token: int, category: Category | None, *, cancelled: bool = False
+    deployment: Deployment, endpoint: str, token: int, category: Category | None, *, cancelled: bool = False
 ) -> None:
     """Tells how a stream ended: well, by a failure of the upstream's, or because the client went away."""
     breaker = deployment.breaker(endpoint)
@@ -285,7 +288,13 @@ async def _stream(
         raise attempts.of_call(error, repeatable) from error
     try:
         if reply.status >= 400:
-            refused = route.dialect.failure(reply.status, await read_error(reply))
+            said = await read_error(reply)
+            if (plain := _not_asking_usage(deployment, call, reply.status, said, body)) is not None:
+                await reply.close()
+                begun = await _stream(deployment, route, call, headers, plain)
+                deployment.stream_options = False  # this was it, and not something else about the request
+                return begun
+            refused = route.dialect.failure(reply.status, said)
             raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
         if reply.status >= 300:
             raise attempts.of_answer(f"status {reply.status}")
@@ -331,9 +340,19 @@ def _forget_frames(failure: Failure) -> Failure:
     return failure
 
 
-def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
-    """Every deployment is at its limit, rests because it asked to, or its breaker is open."""
-    serving = [each for each in model.deployments if endpoint in each.routes]
+def _not_asking_usage(deployment: Deployment, call: Call, status: int, said: bytes, body: bytes) -> bytes | None:
+    """The request without ``stream_options``, where an upstream refuses it for nothing a client has put there."""
+    if status not in (400, 422) or deployment.server.settings.stream_options != "auto":
+        return None
+    if b"stream_options" not in said or not only_asks_usage(call.fields):
+        return None
+    return without_stream_options(body)
+
+
+def nobody(name: str, deployments: Iterable[Deployment], endpoint: str) -> Failure:
+    """Every deployment of a model, or of an upstream as such, is at its limit, rests because it asked to, or its
+    breaker is open."""
+    serving = list(deployments)
     waits = [max(each.wait(), each.resting(), each.breaker(endpoint).status().retry_in) for each in serving]
     wait = min(waits, default=0.0)
     seconds = max(1, math.ceil(wait))
@@ -341,7 +360,7 @@ def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
     why = "its servers ask to wait" if resting else "its servers have failed repeatedly, or are at their limits"
     error = GatewayError(
         429 if resting else 503,
-        f"No deployment of '{model.name}' takes requests now: {why}. Try again in {seconds} s.",
+        f"No deployment of '{name}' takes requests now: {why}. Try again in {seconds} s.",
         type=None if resting else "server_error",
         code="rate_limit_exceeded" if resting else "no_deployment_available",
         headers=((b"retry-after", b"%d" % seconds),),
