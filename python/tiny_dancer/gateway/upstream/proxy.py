@@ -17,7 +17,7 @@ from tiny_dancer.gateway.upstream import attempts, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
-from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Call, Events, Reported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +65,7 @@ class Attempts(Struct):
         model: that serves, or was tried last.
         deployment: that serves, or was called last; None before the first call.
         reason: why another than the first model serves; empty where none does.
+        adapted: what of the request was said otherwise, because the upstream called last would refuse it.
     """
 
     calls: int = 0
@@ -72,6 +73,7 @@ class Attempts(Struct):
     model: ServedModel | None = None
     deployment: Deployment | None = None
     reason: str = ""
+    adapted: tuple[str, ...] = ()
 
 
 class Proxy:
@@ -160,7 +162,7 @@ class Proxy:
             done.deployment = deployment
             done.calls += 1
             try:
-                return await self._call(deployment, token, call, extra, trace), token
+                return await self._call(deployment, token, call, extra, done, trace), token
             except Failure as failure:
                 last = tried[deployment] = failure
                 if failure.larger or not failure.elsewhere:
@@ -173,6 +175,7 @@ class Proxy:
         token: int,
         call: Call,
         extra: Sequence[tuple[str, str]],
+        done: Attempts,
         trace: RequestTrace | None,
     ) -> Whole | Streaming:
         """One call. A stream that has begun stays admitted until :func:`settle_stream`."""
@@ -187,7 +190,8 @@ class Proxy:
                     headers.append(("traceparent", span.traceparent))
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
-            body = route.dialect.request(call.fields, deployment.upstream_model)
+            asked = route.dialect.request(call.fields, deployment.upstream_model)
+            body, done.adapted = (asked.body, asked.names) if isinstance(asked, Adapted) else (asked, ())
             found: Whole | Streaming
             if call.stream:
                 found = await _stream(deployment, route, call, headers, body)

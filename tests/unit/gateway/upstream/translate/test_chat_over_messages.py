@@ -14,14 +14,18 @@ from pydantic import TypeAdapter
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.translate import chat_over_messages, messages_over_chat
 
-from .samples import CHAT_REQUEST, JSON, PIXEL, TOOL_SCHEMA, damaged, fields, plain, without
+from .samples import CHAT_REQUEST, JSON, PIXEL, TOOL_SCHEMA, damaged, fields, names, plain, sent, without
 
 ANTHROPIC = TypeAdapter(MessageCreateParamsStreaming)
 SIMPLE: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
 
 
-def translate(request: dict[str, Any]) -> dict[str, Any]:
-    return msgspec.json.decode(chat_over_messages.request(fields(request), "claude-x"))
+def translate(request: dict[str, Any], model: str = "claude-x") -> dict[str, Any]:
+    return sent(chat_over_messages.request(fields(request), model))
+
+
+def adapted(request: dict[str, Any], model: str = "claude-x") -> tuple[str, ...]:
+    return names(chat_over_messages.request(fields(request), model))
 
 
 def refused(request: dict[str, Any]) -> GatewayError:
@@ -72,12 +76,12 @@ def test_everything_that_can_be_said() -> None:
         ],
         "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
         "temperature": 0.5,
-        "top_p": 0.9,
         "stop_sequences": ["END"],
         "metadata": {"user_id": "u-1"},
         "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": TOOL_SCHEMA}},
         "stream": True,
     }
+    assert adapted(CHAT_REQUEST) == ("top_p",)
 
 
 def test_the_sdk_knows_every_word_of_it() -> None:
@@ -186,10 +190,8 @@ def test_marks_for_the_cache_are_kept() -> None:
         ("functions", []),
         ("function_call", "auto"),
         ("web_search_options", {}),
-        ("verbosity", "low"),
         ("store", True),
         ("service_tier", "flex"),
-        ("temperature", 1.5),
         ("temperature", 3),
         ("temperature", "hot"),
         ("top_p", 2),
@@ -198,9 +200,7 @@ def test_marks_for_the_cache_are_kept() -> None:
         ("stop", [1]),
         ("stream", "yes"),
         ("stream_options", {"include_usage": 1}),
-        ("reasoning_effort", "minimal"),
         ("reasoning_effort", "huge"),
-        ("response_format", {"type": "json_object"}),
         ("response_format", {"type": "json_schema", "json_schema": {"name": "x"}}),
         ("tool_choice", "required"),
         ("tools", [{"type": "custom", "custom": {"name": "x"}}]),
@@ -278,9 +278,12 @@ def test_fields_that_say_what_is_the_case_anyway() -> None:
 
 
 def test_other_fields_are_sent_on() -> None:
-    request = translate(SIMPLE | {"top_k": 5, "thinking": {"type": "enabled", "budget_tokens": 2000}})
-    assert request["top_k"] == 5
-    assert request["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+    own: dict[str, Any] = {"top_k": 5, "context_management": {"edits": []}}
+    assert translate(SIMPLE | own) == translate(SIMPLE) | own
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    request = translate(SIMPLE | {"thinking": thinking})
+    assert request["thinking"] == thinking
+    assert request["max_tokens"] == 2000 + chat_over_messages.DEFAULT_MAX_TOKENS
     assert translate(SIMPLE | {"thinking": {"type": "disabled"}, "reasoning_effort": "low"})["thinking"] == {
         "type": "disabled"
     }
@@ -305,14 +308,16 @@ def test_empty_texts_are_left_out_where_something_is_said() -> None:
     empty, text = {"type": "text", "text": ""}, {"type": "text", "text": "a"}
     messages = [{"role": "user", "content": [empty, text]}, {"role": "assistant", "content": ""}]
     request = translate({"messages": [*messages, {"role": "user", "content": ""}]})
-    assert request["messages"] == [{"role": "user", "content": [text, empty]}]
+    assert request["messages"] == [{"role": "user", "content": [text]}]
 
 
 def test_numbers_and_spaces_of_arguments_are_kept() -> None:
     arguments = '{"n": 123456789012345678901234567890, "x": 1.0}'
     function = {"name": "f", "arguments": arguments}
     message = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": function}]}
-    assert arguments.encode() in chat_over_messages.request(fields({"messages": [message]}), "m")
+    body = chat_over_messages.request(fields({"messages": [message]}), "m")
+    assert isinstance(body, bytes)
+    assert arguments.encode() in body
 
 
 TEXT = st.text(min_size=1, max_size=8)
@@ -366,11 +371,11 @@ def gist(messages: list[dict[str, Any]]) -> list[Any]:
 
 @given(conversations())
 def test_there_and_back_nothing_is_lost(messages: list[dict[str, Any]]) -> None:
-    there = chat_over_messages.request(fields({"messages": messages}), "m")
-    turns = msgspec.json.decode(there)["messages"]
+    there = translate({"messages": messages})
+    turns = there["messages"]
     assert [turn["role"] for turn in turns] == (["user", "assistant"] * len(turns))[: len(turns)]
-    back = messages_over_chat.request(msgspec.json.decode(there, type=dict[str, msgspec.Raw]), "m")
-    assert gist(msgspec.json.decode(back)["messages"]) == gist(messages)
+    back = sent(messages_over_chat.request(fields(there), "m"))
+    assert gist(back["messages"]) == gist(messages)
 
 
 @given(damaged(CHAT_REQUEST))
@@ -383,7 +388,7 @@ def test_bad_requests_are_refused(request: Any) -> None:
         assert error.status == 400
         assert error.param
     else:
-        assert msgspec.json.decode(body)["model"] == "m"
+        assert sent(body)["model"] == "m"
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b'"\xff"', b"[" * 100_000, b'[{"role":"user","content":"\\ud800"}]'])
