@@ -165,9 +165,10 @@ def _thought(message: dict[str, Any], *, whole: bool) -> Iterator[Piece]:
     ]
     if not (whole and signed):
         words = next((words for name in _THOUGHTS if (words := _flat(message.get(name)))), "")
-        if not words and not signed:
-            words = _flat(blocks)
-        yield Piece("thinking", words)
+        if not signed:
+            yield Piece("thinking", words or _flat(blocks))
+        elif words != "".join(piece.words for piece in signed if piece.kind == "thinking"):
+            yield Piece("thinking", words)
     yield from signed
 
 

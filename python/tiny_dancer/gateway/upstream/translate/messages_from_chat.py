@@ -6,9 +6,9 @@ another form here:
 - what a model thought becomes a thinking block with an empty signature. Clients send it back, and it is left out
   before it could reach Anthropic (:mod:`.history`). Thinking that Anthropic has signed, behind another gateway
   (``thinking_blocks``), keeps its signature;
-- an answer whose arguments of a tool call were cut ends by ``max_tokens``, whatever the server says
-  (:mod:`.arguments`); one that ends by ``tool_calls`` without a call, by ``end_turn``; one that calls, by
-  ``tool_use``; reasons nobody knows are ``end_turn``;
+- an answer whose arguments of a tool call were cut is closed so that they can be read, where that takes nothing
+  away, and ends by ``max_tokens``, whatever the server says (:mod:`.arguments`); one that ends by ``tool_calls``
+  without a call, by ``end_turn``; one that calls, by ``tool_use``; reasons nobody knows are ``end_turn``;
 - ``[DONE]`` without a reason is an end: what came is whole;
 - ids that are missing are made, and of two calls with one id the second gets another;
 - half a character is joined with its other half, wherever that comes; alone it is U+FFFD.
@@ -113,7 +113,7 @@ def _blocks(pieces: list[chat_answer.Piece]) -> list[dict[str, Any]]:
 class _Block:
     """A block that is open, or waits for its turn."""
 
-    __slots__ = ("closed", "halves", "id", "kind", "name", "said", "signature", "told", "waiting", "words")
+    __slots__ = ("halves", "id", "kind", "name", "said", "signature", "told", "waiting", "words")
 
     def __init__(self, kind: Literal["text", "thinking", "redacted", "tool_use"]) -> None:
         self.kind = kind
@@ -124,8 +124,7 @@ class _Block:
         self.said: list[str] = []  # of arguments
         self.waiting: list[str] = []  # of what was said: not given out yet
         self.told = False  # whether anything of it was given out
-        self.closed = False
-        self.halves = Halves()
+        self.halves = Halves()  # of arguments
 
     def complete(self) -> bool:
         """Whether nothing more is to come, as far as one can tell."""
@@ -149,9 +148,11 @@ class MessageEvents:
         self._open: _Block | None = None
         self._held: deque[_Block] = deque()
         self._space = ""  # that came where no text was open
+        self._halves = {"text": Halves(), "thinking": Halves()}
         self._calls: list[_Block] = []
         self._by_index: dict[int, _Block] = {}
         self._ids = history.answer_ids()
+        self._cut = False  # within a call's arguments
         self._refused = False
         self._finish = ""
         self._sequence: str | None = None
@@ -216,14 +217,17 @@ class MessageEvents:
         return self._held[-1] if self._held else self._open
 
     def _think(self, piece: chat_answer.Piece) -> bytes:
+        words = self._halves["thinking"].join(piece.words)
+        if not (words or piece.signature):
+            return b""
         last = self._last()
         if last is None or last.kind != "thinking" or last.signature:
             block = _Block("thinking")
-            given = self._queue(block) + self._add(block, piece.words)
+            given = self._queue(block) + self._add(block, words)
         elif piece.signature:
             block, given = last, b""  # its words were given out before
         else:
-            return self._add(last, piece.words)
+            return self._add(last, words)
         if piece.signature:
             block.signature = piece.signature
             if block is self._open:
@@ -231,11 +235,12 @@ class MessageEvents:
         return given
 
     def _write(self, words: str) -> bytes:
+        words = self._halves["text"].join(words)
         last = self._last()
         if last is not None and last.kind == "text":
             return self._add(last, words)
         words = self._space + words
-        if words.isspace():
+        if not words or words.isspace():
             self._space = words
             return b""
         self._space = ""
@@ -295,12 +300,11 @@ class MessageEvents:
         return self._delta({"type": "input_json_delta", "partial_json": joined}) + self._advance()
 
     def _add(self, block: _Block, words: str) -> bytes:
-        joined = block.halves.join(words)
-        if not joined:
+        if not words:
             return b""
         if block is self._open:
-            return self._delta({"type": f"{block.kind}_delta", block.kind: joined})
-        block.waiting.append(joined)
+            return self._delta({"type": f"{block.kind}_delta", block.kind: words})
+        block.waiting.append(words)
         return b""
 
     def _queue(self, block: _Block) -> bytes:
@@ -359,11 +363,16 @@ class MessageEvents:
         if block is None:
             return b""
         given = b""
-        if rest := "".join(block.waiting) + block.halves.rest():
-            field = "partial_json" if block.kind == "tool_use" else block.kind
-            kind = "input_json" if block.kind == "tool_use" else block.kind
-            given = self._delta({"type": f"{kind}_delta", field: rest})
-        block.closed = True
+        rest = "".join(block.waiting)
+        if block.kind == "tool_use":
+            half = block.halves.rest()
+            said = "".join(block.said) + half
+            found = arguments.read(said)
+            self._cut = self._cut or found.cut
+            whole = bytes(found.input).decode()
+            rest += half + (whole[len(said) :] if found.cut and whole.startswith(said) else "")
+        if rest:
+            given = self._delta({"type": "input_json_delta", "partial_json": rest})
         self._open = None
         return given + _event("content_block_stop", index=self._blocks - 1)
 
@@ -386,7 +395,9 @@ class MessageEvents:
     def _end(self) -> bytes:
         if self.finished:
             return b""
-        given = self._advance(ended=True)
+        given = self._write(self._halves["text"].rest())
+        given += self._think(chat_answer.Piece("thinking", self._halves["thinking"].rest()))
+        given += self._advance(ended=True)
         if self._space and not self._blocks:
             block = _Block("text")
             block.waiting.append(self._space)
@@ -395,9 +406,8 @@ class MessageEvents:
         if not (self._finish or self.content):
             raise ValueError("a stream that ended before it said anything")
         self.finished = True
-        cut = any(arguments.read("".join(block.said)).cut for block in self._calls)
         reason, sequence = _stop(
-            self._finish, self._sequence, called=bool(self._calls), cut=cut, refused=self._refused
+            self._finish, self._sequence, called=bool(self._calls), cut=self._cut, refused=self._refused
         )
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         given += self._begin() + _event("message_delta", delta=delta, usage=say_anthropic(self.usage))

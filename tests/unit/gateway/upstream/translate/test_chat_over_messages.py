@@ -320,7 +320,7 @@ def test_numbers_and_spaces_of_arguments_are_kept() -> None:
     assert arguments.encode() in body
 
 
-TEXT = st.text(min_size=1, max_size=8)
+TEXT = st.text(min_size=1, max_size=8).filter(str.strip)
 CALLS = st.lists(
     st.tuples(st.uuids().map(str), st.sampled_from(["f", "g"]), st.dictionaries(TEXT, JSON, max_size=2)),
     min_size=1,
