@@ -397,3 +397,145 @@ def test_broken_json_is_refused(raw: bytes, name: str) -> None:
     with pytest.raises(GatewayError) as caught:
         chat_over_messages.request(fields(SIMPLE) | {name: msgspec.Raw(raw)}, "m")
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "names_of", "becomes"),
+    [
+        ("claude-x", {"temperature": 1.5}, ("temperature",), {}),
+        ("claude-x", {"temperature": 0.5, "top_p": 0.5}, ("top_p",), {"temperature": 0.5}),
+        ("claude-x", {"temperature": 1, "top_p": 0.5}, (), {"top_p": 0.5}),
+        ("claude-opus-4-7", {"temperature": 0.5, "top_k": 5}, ("temperature", "top_k"), {}),
+        ("claude-sonnet-5", {"top_p": 0.5}, ("top_p",), {}),
+        ("anthropic.claude-opus-4-1-20250805-v1:0", {"temperature": 0.5}, (), {"temperature": 0.5}),
+        ("claude-sonnet-4-20250514", {"temperature": 0.5}, (), {"temperature": 0.5}),
+        ("claude-3-7-sonnet-20250219", {"temperature": 0.5}, (), {"temperature": 0.5}),
+        (
+            "claude-x",
+            {"reasoning_effort": "low", "temperature": 0.5, "top_p": 0.9, "top_k": 5},
+            ("temperature", "top_p", "top_k"),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
+        (
+            "claude-x",
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 5000, "top_p": 0.97},
+            (),
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 5000, "top_p": 0.97},
+        ),
+        ("claude-x", {"stop": ["\n"]}, ("stop",), {}),
+        ("claude-x", {"stop": " "}, ("stop",), {}),
+        ("claude-x", {"stop": ["\n", "END", ""]}, ("stop",), {"stop_sequences": ["END"]}),
+        (
+            "claude-x",
+            {"reasoning_effort": "minimal"},
+            ("reasoning_effort",),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
+        (
+            "claude-haiku-4-5",
+            {"reasoning_effort": "medium"},
+            (),
+            {"thinking": {"type": "enabled", "budget_tokens": 4096}},
+        ),
+        (
+            "claude-haiku-4-5",
+            {"reasoning_effort": "high", "max_tokens": 2000},
+            (),
+            {"thinking": {"type": "enabled", "budget_tokens": 1999}, "max_tokens": 2000},
+        ),
+        (
+            "claude-haiku-4-5",
+            {"reasoning_effort": "low", "max_tokens": 99},
+            ("reasoning_effort",),
+            {"max_tokens": 99},
+        ),
+        ("claude-3-5-sonnet-20241022", {"reasoning_effort": "low"}, ("reasoning_effort",), {}),
+        ("claude-haiku-4-5", {"reasoning_effort": "none"}, (), {"thinking": {"type": "disabled"}}),
+        ("claude-x", {"verbosity": "low"}, ("verbosity",), {"output_config": {"effort": "low"}}),
+        ("claude-x", {"verbosity": "medium"}, (), {}),
+        ("claude-haiku-4-5", {"verbosity": "high"}, ("verbosity",), {}),
+        (
+            "claude-x",
+            {"verbosity": "high", "reasoning_effort": "low"},
+            ("verbosity",),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
+        (
+            "claude-x",
+            {"response_format": {"type": "json_object"}},
+            ("response_format",),
+            {"system": "Answer with one JSON object and nothing else."},
+        ),
+    ],
+)
+def test_what_anthropic_refuses_is_adapted_and_named(
+    model: str, asked: dict[str, Any], names_of: tuple[str, ...], becomes: dict[str, Any]
+) -> None:
+    assert translate(SIMPLE | asked, model) == translate(SIMPLE, model) | becomes
+    assert adapted(SIMPLE | asked, model) == names_of
+
+
+def test_the_sentence_about_json_comes_last() -> None:
+    mark = {"type": "ephemeral"}
+    system = {"role": "system", "content": "Be brief.", "cache_control": mark}
+    request = translate({"messages": [system, *SIMPLE["messages"]], "response_format": {"type": "json_object"}})
+    assert request["system"][0]["text"] == "Be brief."
+    assert "JSON" in request["system"][1]["text"]
+    assert "cache_control" not in request["system"][1]
+
+
+def test_thinking_gives_way_to_a_tool_that_has_to_be_called() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    asked = SIMPLE | {"tools": tools, "tool_choice": "required", "thinking": {"type": "adaptive"}}
+    assert "thinking" not in translate(asked)
+    assert adapted(asked) == ("thinking",)
+
+
+@pytest.mark.parametrize("value", ["huge", 5, None])
+def test_verbosity_is_a_word(value: Any) -> None:
+    if value is None:
+        assert translate(SIMPLE | {"verbosity": value}) == translate(SIMPLE)
+    else:
+        assert refused(SIMPLE | {"verbosity": value}).param == "verbosity"
+
+
+def test_jpg_is_jpeg() -> None:
+    part = {"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{PIXEL}"}}
+    asked = {"messages": [{"role": "user", "content": [part]}]}
+    assert translate(asked)["messages"][0]["content"][0]["source"]["media_type"] == "image/jpeg"
+    assert adapted(asked) == ("image_url",)
+
+
+def test_a_mark_for_the_cache_on_a_message_is_kept() -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    thinking = {"type": "thinking", "thinking": "", "signature": "s"}
+    messages = [
+        {"role": "system", "content": "a", "cache_control": mark},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}],
+            "cache_control": mark,
+        },
+        {"role": "assistant", "content": None, "thinking_blocks": [thinking], "cache_control": mark},
+        {"role": "assistant", "content": "d", "tool_calls": [call], "cache_control": mark},
+        {"role": "tool", "tool_call_id": "c", "content": "e", "cache_control": mark},
+        {"role": "user", "content": "", "cache_control": mark},
+    ]
+    request = translate({"messages": messages})
+    blocks = [*request["system"], *(block for turn in request["messages"] for block in turn["content"])]
+    marked = [block.get("text") or block["type"] for block in blocks if "cache_control" in block]
+    assert marked == ["a", "c", "tool_use", "tool_result"]
+    assert all(block.get("cache_control", mark) == mark for block in blocks)
+
+
+def test_results_come_first() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "assistant", "tool_calls": [call, call | {"id": "d"}]},
+        {"role": "user", "content": "And?"},
+        {"role": "tool", "tool_call_id": "c", "content": "e"},
+        {"role": "tool", "tool_call_id": "d", "content": "e"},
+    ]
+    _, turn = translate({"messages": messages})["messages"]
+    assert [block.get("tool_use_id") or block["text"] for block in turn["content"]] == ["c", "d", "And?"]
