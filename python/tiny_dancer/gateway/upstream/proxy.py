@@ -161,6 +161,7 @@ class Proxy:
                     token = admitted
             done.deployment = deployment
             done.calls += 1
+            done.adapted = ()
             try:
                 return await self._call(deployment, token, call, extra, done, trace), token
             except Failure as failure:
@@ -191,7 +192,10 @@ class Proxy:
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
             asked = route.dialect.request(call.fields, deployment.upstream_model)
-            body, done.adapted = (asked.body, asked.names) if isinstance(asked, Adapted) else (asked, ())
+            if isinstance(asked, Adapted):
+                body, done.adapted = asked.body, asked.names
+            else:
+                body = asked
             found: Whole | Streaming
             if call.stream:
                 found = await _stream(deployment, route, call, headers, body)

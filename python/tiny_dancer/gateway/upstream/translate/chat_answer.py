@@ -113,6 +113,21 @@ def first(choices: Any) -> dict[str, Any] | None:
     return None
 
 
+def only_words(choices: Any) -> str:
+    """The text that is all a chunk says, as most chunks do; empty where there is none, or more than it."""
+    if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+        return ""
+    (choice,) = choices
+    delta = choice.get("delta")
+    if type(delta) is not dict or choice.get("finish_reason") or choice.get("index") or "error" in choice:
+        return ""
+    for name, value in delta.items():
+        if value and name not in ("content", "role"):
+            return ""
+    words = delta.get("content")
+    return words if type(words) is str else ""
+
+
 def identifier(said: Any) -> str:
     """An id, which may be a number; empty where it is none."""
     return str(said) if isinstance(said, str | int) and not isinstance(said, bool) else ""

@@ -175,6 +175,8 @@ class MessageEvents:
             self._model = read.model
         if present(read.usage):
             self.usage = later(self.usage, read_openai(read.usage))
+        if words := chat_answer.only_words(read.choices):
+            return self._write(words)
         choice = chat_answer.first(read.choices)
         return b"" if choice is None else self._choice(chat_answer.said(choice, whole=False))
 
