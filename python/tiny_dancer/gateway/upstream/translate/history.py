@@ -6,7 +6,8 @@ OpenAI takes :data:`LONGEST_CHAT_ID` characters. Kimi's are ``functions.NAME:0``
 follows from the id and how often it was used: the same in every turn, so that prompts stay in caches. A result
 belongs to the first call with its id that has none yet.
 
-**Thinking.** Anthropic takes back what it has signed and nothing else; other servers take back none of it.
+**Thinking.** Anthropic takes back what it has signed and nothing else. Some models want back what they thought
+themselves; their servers' names do not show in the request, but the models' do. All others take back none of it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LONGEST_CHAT_ID: Final = 40
 """Characters of a tool call's id at OpenAI."""
 
+_WANTS_THINKING: Final = re.compile(r"deepseek|kimi(?!.*instruct)|glm-|minimax|mimo-")
 _ANTHROPIC_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_IN_AN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -98,6 +100,12 @@ def takes_thinking(model: str) -> bool:
     """Whether a server of chat completions has a use for ``thinking_blocks``: before Anthropic's models another
     gateway does, which has the word from LiteLLM."""
     return "claude" in model.lower()
+
+
+def wants_thinking(model: str) -> bool:
+    """Whether a model wants its unsigned thinking back, as ``reasoning_content``: DeepSeek's and Kimi's servers
+    refuse a conversation in which they have thought where an answer comes without."""
+    return _WANTS_THINKING.search(model.lower()) is not None
 
 
 def _another(identifier: str, number: int) -> str:

@@ -195,6 +195,8 @@ class _Conversation:
         self.adapted: list[str] = []
         self._ids = history.chat_ids()
         self._takes_thinking = history.takes_thinking(model)
+        self._wants_thinking = history.wants_thinking(model)
+        self._has_thought = False
 
     def messages(self, raw: Raw) -> list[dict[str, Any]]:
         """All of them."""
@@ -211,6 +213,11 @@ class _Conversation:
             else:
                 text = "\n\n".join(self._text(block) for block in turn.content)
                 messages.append({"role": "system", "content": text})
+        if self._wants_thinking and self._has_thought:
+            for message in messages:
+                if message["role"] == "assistant" and "reasoning_content" not in message:
+                    message["reasoning_content"] = " "  # Kimi refuses an empty one
+                    self.adapted.append("reasoning_content")
         if self._ids.changed:
             self.adapted.append("tool_ids")
         return messages
@@ -285,14 +292,19 @@ class _Conversation:
             else:
                 texts.append(self._text(block))
         text = "".join(texts)
-        signed = [block for block in thoughts if block.get("signature") != ""] if self._takes_thinking else []
-        if len(signed) < len(thoughts):
+        self._has_thought = self._has_thought or bool(thoughts)
+        signed = [block for block in thoughts if block.get("signature") != ""]
+        thought = "".join(block["thinking"] for block in thoughts if block.get("signature") == "")
+        if (signed and not self._takes_thinking) or (len(signed) < len(thoughts) and not self._wants_thinking):
             self.adapted.append("thinking_blocks")
+        signed = signed if self._takes_thinking else []
         if not (text or calls or signed):
             return []  # it had only thought
         message: dict[str, Any] = {"role": "assistant", "content": text or None}
         if signed:
             message["thinking_blocks"] = signed
+        if thought and self._wants_thinking:
+            message["reasoning_content"] = thought
         if calls:
             message["tool_calls"] = calls
         return [message]

@@ -197,3 +197,24 @@ def test_thinking_goes_to_chat_upstreams_before_anthropic_s_models_only(model: s
     passed_on = dialect.request(fields(chat), model)
     assert ("thinking_blocks" in sent(passed_on)["messages"][1]) == takes
     assert isinstance(passed_on, Adapted) != takes
+
+
+def test_models_that_want_their_thinking_back_get_it() -> None:
+    unsigned = {"type": "thinking", "thinking": "Hm.", "signature": ""}
+    turns = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [unsigned, {"type": "text", "text": "a"}, used("t")]},
+        {"role": "user", "content": [result("t")]},
+        {"role": "assistant", "content": "b"},
+    ]
+    asked = messages_over_chat.request(fields({"max_tokens": 9, "messages": turns}), "deepseek-v4-pro")
+    answers = [message for message in sent(asked)["messages"] if message["role"] == "assistant"]
+    assert [message["reasoning_content"] for message in answers] == ["Hm.", " "]
+    assert names(asked) == ("reasoning_content",)
+    signed = [turns[0], {"role": "assistant", "content": [*SIGNED, used("t")]}, turns[2]]
+    asked = messages_over_chat.request(fields({"max_tokens": 9, "messages": signed}), "kimi-k2.6")
+    assert sent(asked)["messages"][1]["reasoning_content"] == " "
+    assert names(asked) == ("thinking_blocks", "reasoning_content")
+    for model, conversation in (("kimi-k2-instruct", turns), ("gpt-4o", turns), ("deepseek-v4-pro", turns[3:])):
+        asked = messages_over_chat.request(fields({"max_tokens": 9, "messages": conversation}), model)
+        assert all("reasoning_content" not in message for message in sent(asked)["messages"])
