@@ -18,6 +18,7 @@ from tiny_dancer.gateway.upstream.translate import (
     chat_over_messages,
     failures,
     history,
+    roll,
     unroll,
 )
 from tiny_dancer.gateway.upstream.translate.fields import ABSENT, encode, parse, present, repaired
@@ -80,6 +81,10 @@ class _Messages:
                 raise Reported(failures.anthropic_event(body))
             raise ValueError("no content in the answer")
         return Answer(body, AnthropicCounts(read.usage).usage, _id(read.id))
+
+    def roll(self, body: bytes) -> bytes:
+        """The message that events make up."""
+        return roll.message(body)
 
     def unroll(self, body: bytes) -> list[bytes]:
         """The events of a message."""
@@ -171,6 +176,10 @@ class _ChatCompletions:
     def response(self, body: bytes) -> Answer:
         """As :func:`chat_from_messages.response`."""
         return chat_from_messages.response(body)
+
+    def roll(self, body: bytes) -> bytes:
+        """The message that events make up."""
+        return roll.message(body)
 
     def unroll(self, body: bytes) -> list[bytes]:
         """The events of a message."""

@@ -39,7 +39,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway.upstream.dialect import Adapted
-from tiny_dancer.gateway.upstream.translate import failures, history, messages_from_chat, unroll
+from tiny_dancer.gateway.upstream.translate import failures, history, messages_from_chat, roll, unroll
 from tiny_dancer.gateway.upstream.translate import messages_request as wire
 from tiny_dancer.gateway.upstream.translate.fields import (
     boolean,
@@ -92,6 +92,10 @@ class _MessagesToChat:
     def response(self, body: bytes) -> Answer:
         """As :func:`messages_from_chat.response`."""
         return messages_from_chat.response(body)
+
+    def roll(self, body: bytes) -> bytes:
+        """What chunks make up."""
+        return roll.completion(body)
 
     def unroll(self, body: bytes) -> list[bytes]:
         """Chunks."""

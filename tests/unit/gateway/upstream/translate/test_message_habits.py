@@ -188,3 +188,14 @@ def test_events_that_are_none_cost_an_anthropic_client_nothing(odd: bytes) -> No
     assert given.replace(odd, b"") == BEGIN + TEXT + END
     assert events.finished
     assert (sse.DONE in given) is False
+
+
+def test_arguments_cut_off_in_a_stream_that_came_instead_of_an_answer() -> None:
+    dialect = anthropic.dialect("chat.completions")
+    assert dialect is not None
+    cut = start(0, type="tool_use", id="t", name="f", input={}) + delta(
+        0, "input_json_delta", partial_json='{"a": "b'
+    )
+    answer = dialect.response(dialect.roll(BEGIN + cut + event("content_block_stop", index=0) + END))
+    (call,) = json.loads(answer.body)["choices"][0]["message"]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"a": "b"}
