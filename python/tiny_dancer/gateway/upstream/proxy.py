@@ -19,7 +19,7 @@ from tiny_dancer.gateway.upstream import attempts, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
-from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Call, Events, Reported
 from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_stream_options
 from tiny_dancer.gateway.upstream.translate import roll
 
@@ -71,6 +71,7 @@ class Attempts(Struct):
         model: that serves, or was tried last.
         deployment: that serves, or was called last; None before the first call.
         reason: why another than the first model serves; empty where none does.
+        adapted: what of the request was said otherwise, because the upstream called last would refuse it.
     """
 
     calls: int = 0
@@ -78,6 +79,7 @@ class Attempts(Struct):
     model: ServedModel | None = None
     deployment: Deployment | None = None
     reason: str = ""
+    adapted: tuple[str, ...] = ()
 
 
 class Proxy:
@@ -160,8 +162,9 @@ class Proxy:
             deployment, token = picked
             done.deployment = deployment
             done.calls += 1
+            done.adapted = ()
             try:
-                return await self._call(deployment, token, call, extra, trace), token
+                return await self._call(deployment, token, call, extra, done, trace), token
             except Failure as failure:
                 last = tried[deployment] = _forget_frames(failure)
                 if failure.larger or not failure.elsewhere:
@@ -192,6 +195,7 @@ class Proxy:
         token: int,
         call: Call,
         extra: Sequence[tuple[str, str]],
+        done: Attempts,
         trace: RequestTrace | None,
     ) -> Whole | Streaming:
         """One call. A stream that has begun stays admitted until :func:`settle_stream`."""
@@ -207,7 +211,11 @@ class Proxy:
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
             headers = route.headers(headers)
-            body = route.dialect.request(call.fields, deployment.upstream_model)
+            asked = route.dialect.request(call.fields, deployment.upstream_model)
+            if isinstance(asked, Adapted):
+                body, done.adapted = asked.body, asked.names
+            else:
+                body = asked
             found: Whole | Streaming
             if call.stream:
                 if not deployment.stream_options:

@@ -12,8 +12,8 @@ import msgspec
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer, Reported
-from tiny_dancer.gateway.upstream.translate import failures, roll, unroll
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
+from tiny_dancer.gateway.upstream.translate import failures, history, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
 from tiny_dancer.gateway.upstream.translate.usage import later, read_openai
@@ -67,14 +67,16 @@ class PassThrough:
         self.path = path
         self._asked_usage = asked_usage
 
-    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
-        """The same fields with another model."""
-        changed: dict[str, Any] = {**fields, "model": model}
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes | Adapted:
+        """The same fields with another model, and without other models' signed thinking."""
+        without, names = history.to_chat(fields, model)
+        changed: dict[str, Any] = {**fields, **without, "model": model}
         if self._asked_usage and fields.get("stream") == _TRUE:
             options = _stream_options(fields)
             if options.get("include_usage") is not True:
                 changed["stream_options"] = {**options, "include_usage": True}
-        return _encode(changed)
+        body = _encode(changed)
+        return Adapted(body, tuple(names)) if names else body
 
     def response(self, body: bytes) -> Answer:
         """The same body, in JSON that every client can read."""
