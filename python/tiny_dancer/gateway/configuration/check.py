@@ -119,6 +119,8 @@ class _Checks:
                 self.refuse(f"{at}.{key}", "empty", "set the variable it comes from, or remove the key")
             elif not (value.isascii() and value.isprintable() and value == value.strip()):
                 self.refuse(f"{at}.{key}", "***", "remove line breaks, spaces around it and unusual characters")
+        if upstream.kind == "anthropic" and upstream.responses == "native":
+            self.refuse(f"{at}.responses", "native", "Anthropic's servers have no responses; write auto or chat")
         for key in upstream.headers:
             if not _HEADER_NAME.fullmatch(key):
                 self.refuse(f"{at}.headers.{key}", "no header name", "use letters, digits and -")

@@ -60,6 +60,8 @@ class Upstream(_Section, frozen=True, kw_only=True):
         api_version: of Azure and Anthropic.
         headers: sent with every request.
         timeouts: of each attempt.
+        responses: how ``/v1/responses`` is served: ``native`` by its own, ``chat`` by translating to chat
+            completions; ``auto`` tries its own first and remembers where there is none. Anthropic's have none.
         http2: ask over HTTP/2, and through the environment's proxy (``https`` only, extra ``http2``); many calls
             share a connection. Without it HTTP/1.1 is spoken, which costs less.
         max_concurrency: requests at a time.
@@ -73,6 +75,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     api_version: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    responses: Literal["auto", "native", "chat"] = "auto"
     http2: bool = False
     max_concurrency: Count | None = None
     requests_per_minute: Count | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 # The upstream has refused or failed, and says so before it has done anything that counts.
 _PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 # The gateway's credentials, credit or configuration: not the caller's making, and no better the second time.
+# What servers call an address they do not have, and what else they do not find.
+_NO_ENDPOINT: Final = frozenset(
+    {"", "404", "not_found", "not_found_error", "notfound", "unknown_url", "route_not_found"}
+)
+_NOT_FOUND: Final = re.compile(
+    rb"\b(?:model|item|deployment|conversation|prompt|response|with id)\b", re.IGNORECASE
+)
 _OPERATOR: Final = frozenset({401, 402, 403, 404, 405, 407})
 
 
@@ -104,6 +112,23 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
             )
         return Failure(error, Category.UPSTREAM)
     return Failure(error, None, elsewhere=False)
+
+
+def lacks_endpoint(status: int, body: bytes, error: GatewayError) -> bool:
+    """Whether a server says that it has no such endpoint.
+
+    A 404 may also mean a model, or something that is stored there: servers name in JSON what they do not find.
+
+    Args:
+        status: of the answer.
+        body: of the answer.
+        error: the same as the dialect read it.
+    """
+    if status in (405, 501):
+        return True
+    if status != 404 or error.param is not None or (error.code or "").lower() not in _NO_ENDPOINT:
+        return False
+    return not body.lstrip().startswith((b"{", b"[", b'"')) or _NOT_FOUND.search(body) is None
 
 
 def retry_after(headers: Sequence[tuple[str, str]]) -> float | None:

@@ -12,6 +12,7 @@ from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
 from tiny_dancer.gateway.upstream.kinds import KINDS
+from tiny_dancer.gateway.upstream.translate.responses_over_chat import ResponsesOverChat
 from tiny_dancer.resilience import CircuitBreaker
 from tiny_dancer.routing.arguments import engine_prices
 from tiny_dancer.types import ModelInfo, PriceTier
@@ -59,9 +60,14 @@ class _Limits:
 
 
 class UpstreamServer:
-    """One upstream: its connections and its limits, shared by the deployments there."""
+    """One upstream: its connections and its limits, shared by the deployments there.
+
+    Attributes:
+        chat_only: whether it has no responses of its own; they are translated to chat completions then.
+    """
 
     def __init__(self, name: str, settings: config.Upstream, client: Client) -> None:
+        self.chat_only = settings.responses == "chat" or settings.kind == "anthropic"
         self.name = name
         self.settings = settings
         self.client = client
@@ -95,6 +101,7 @@ class Deployment:
             if (dialect := kind.dialect(endpoint)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
                 self.routes[endpoint] = Route(dialect, server.client.target(url, headers))
+        self.routes.setdefault("responses", self.routes["chat.completions"])
         self.breaker = CircuitBreaker(
             threshold=breaker.threshold,
             window=breaker.window,
@@ -111,6 +118,19 @@ class Deployment:
             server.settings.tokens_per_minute,
         )
         self._limited = any(rate is not None for rate in limited)
+
+    def route(self, endpoint: Endpoint) -> Route:
+        """Where and how the next request of this endpoint goes."""
+        if endpoint == "responses" and self.server.chat_only:
+            return self.translated()
+        return self.routes[endpoint]
+
+    def translated(self) -> Route:
+        """The way of one request for a response by chat completions."""
+        chat = self.routes["chat.completions"]
+        return Route(
+            ResponsesOverChat(chat.dialect, anthropic=self.server.settings.kind == "anthropic"), chat.target
+        )
 
     def admit(self) -> int | None:
         """The breaker's token for one call, or None where it must not be made now. It is handed back to the

@@ -176,7 +176,6 @@ class Proxy:
         trace: RequestTrace | None,
     ) -> Whole | Streaming:
         """One call. A stream that has begun stays admitted until :func:`settle_stream`."""
-        route = deployment.routes[call.endpoint]
         headers = extra
         span = None
         try:
@@ -187,12 +186,12 @@ class Proxy:
                     headers.append(("traceparent", span.traceparent))
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
-            body = route.dialect.request(call.fields, deployment.upstream_model)
             found: Whole | Streaming
-            if call.stream:
-                found = await _stream(deployment, route, call, headers, body)
-            else:
-                found = await _whole(deployment, route, headers, body)
+            try:
+                found = await _ask(deployment, deployment.route(call.endpoint), call, headers)
+            except _NoResponses:
+                found = await _ask(deployment, deployment.translated(), call, headers)
+                deployment.server.chat_only = True
         except Failure as failure:
             if span is not None:
                 span.end(failure.error.status, failure.error.code)
@@ -220,6 +219,30 @@ class Proxy:
         return found
 
 
+class _NoResponses(Exception):  # noqa: N818
+    """The upstream has no responses endpoint, and is only now known not to have it."""
+
+
+async def _ask(
+    deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]]
+) -> Whole | Streaming:
+    body = route.dialect.request(call.fields, deployment.upstream_model)
+    if call.stream:
+        return await _stream(deployment, route, call, headers, body)
+    return await _whole(deployment, route, headers, body)
+
+
+def _refused(
+    deployment: Deployment, route: Route, status: int, headers: Sequence[tuple[str, str]], body: bytes
+) -> Failure:
+    """What an answer of status 400 or above is."""
+    error = route.dialect.failure(status, body)
+    asked = route.dialect.path == "/responses" and deployment.server.settings.responses == "auto"
+    if asked and attempts.lacks_endpoint(status, body, error):
+        raise _NoResponses
+    return attempts.of_status(_with_headers(error, headers), headers)
+
+
 def settle_stream(
     deployment: Deployment, token: int, category: Category | None, *, cancelled: bool = False
 ) -> None:
@@ -239,7 +262,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     except CallError as error:
         raise attempts.of_call(error, route.dialect.path != "/responses") from error
     if status >= 400:
-        raise attempts.of_status(_with_headers(route.dialect.failure(status, found), answered), answered)
+        raise _refused(deployment, route, status, answered, found)
     if status >= 300:
         raise attempts.of_answer(f"status {status}")
     try:
@@ -258,8 +281,7 @@ async def _stream(
         raise attempts.of_call(error, repeatable) from error
     try:
         if reply.status >= 400:
-            refused = route.dialect.failure(reply.status, await read_error(reply))
-            raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
+            raise _refused(deployment, route, reply.status, reply.headers, await read_error(reply))
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
         if not kind.lower().startswith("text/event-stream"):
             raise attempts.of_answer(f"{kind[:100] or 'no content type'} in place of a stream")

@@ -14,6 +14,7 @@ from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Answer, Usage
 from tiny_dancer.gateway.upstream.translate import failures
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
+from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +116,17 @@ class PassThrough:
         return failures.openai(status, body)
 
 
+class _Responses(PassThrough):
+    """Responses, sent on as they came but for reasoning that was translated from another server's answers."""
+
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
+        """The same fields with another model."""
+        said = fields.get("input")
+        if said is not None and (kept := without_ours(said)) is not said:
+            fields = {**fields, "input": kept}
+        return super().request(fields, model)
+
+
 class ChunkEvents:
     """A stream of chat or completion chunks, ended by ``[DONE]``; see ``Events`` in ``base.py``."""
 
@@ -194,7 +206,7 @@ _TRUE: Final = msgspec.Raw(b"true")
 _DIALECTS: Final[dict[str, Dialect]] = {
     "chat.completions": PassThrough("/chat/completions", asked_usage=True),
     "completions": PassThrough("/completions", asked_usage=True),
-    "responses": PassThrough("/responses"),
+    "responses": _Responses("/responses"),
     "embeddings": PassThrough("/embeddings"),
     "messages": MESSAGES,
 }

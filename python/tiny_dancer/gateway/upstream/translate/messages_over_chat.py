@@ -109,8 +109,7 @@ def request(fields: Mapping[str, Raw], model: str) -> bytes:
             raise missing(name)
     body: dict[str, Any] = {"model": model, "messages": _system(rest.pop("system", None))}
     body["messages"] += _conversation(rest.pop("messages"))
-    limit = "max_completion_tokens" if _NEWER_OPENAI.match(model) else "max_tokens"
-    body[limit] = read(rest.pop("max_tokens"), wire.limit, "max_tokens")
+    body[limit_name(model)] = read(rest.pop("max_tokens"), wire.limit, "max_tokens")
     tools, choice = rest.pop("tools", None), rest.pop("tool_choice", None)
     if tools is not None:
         body.update(_tools(tools))
@@ -131,6 +130,11 @@ def request(fields: Mapping[str, Raw], model: str) -> bytes:
             raise refusal(name, "another field says the same in Anthropic's words; leave one of them out")
         body[name] = raw
     return encode(body)
+
+
+def limit_name(model: str) -> str:
+    """What this model calls the limit of its output."""
+    return "max_completion_tokens" if _NEWER_OPENAI.match(model) else "max_tokens"
 
 
 def _system(raw: Raw | None) -> list[dict[str, Any]]:
