@@ -165,6 +165,8 @@ class Exchange(Progress):
             whole, _ = sse.split(rest + b"\n\n")
             for each in whole:
                 await send({"type": "http.response.body", "body": events.feed(each), "more_body": True})
+        if out := events.end():
+            await send({"type": "http.response.body", "body": out, "more_body": True})
         if not events.finished:
             raise CallError(Phase.BROKEN, "the model's server ended the stream before it was finished")
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import attempts, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
-from tiny_dancer.gateway.upstream.clients.base import CallError, Reply, read_error
+from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
-from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events
+from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -267,6 +267,8 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
         raise attempts.of_answer(f"status {status}")
     try:
         return Whole(status, answered, route.dialect.response(found))
+    except Reported as error:
+        raise attempts.of_status(_with_headers(error.error, answered), answered) from error
     except (ValueError, RecursionError) as error:
         raise attempts.of_answer(str(error)) from error
 
@@ -282,17 +284,31 @@ async def _stream(
     try:
         if reply.status >= 400:
             raise _refused(deployment, route, reply.status, reply.headers, await read_error(reply))
-        kind = next((value for name, value in reply.headers if name == "content-type"), "")
-        if not kind.lower().startswith("text/event-stream"):
-            raise attempts.of_answer(f"{kind[:100] or 'no content type'} in place of a stream")
         events = route.dialect.events(call.fields)
         rest = b""
+        kind = next((value for name, value in reply.headers if name == "content-type"), "")
+        is_whole = None if kind[:17].lower() == "text/event-stream" else _UNKNOWN
         while (chunk := await reply.chunk()) is not None:
-            found, rest = sse.split(rest + chunk if rest else chunk)
+            rest = rest + chunk if rest else chunk
+            if is_whole is _UNKNOWN and (start := rest.lstrip(_SPACE)):
+                # Some servers name their streams otherwise or not at all, and some send no stream.
+                is_whole = start[:1] in (b"{", b"[") or None
+            if is_whole is not None:
+                if len(rest) > LARGEST_ANSWER:
+                    raise attempts.of_answer("it is too large")
+                continue
+            found, rest = sse.split(rest)
             first = b"".join([events.feed(event) for event in found])
             if first and events.content:
                 return Streaming(reply.status, reply.headers, reply, events, first, rest)
+        found = route.dialect.unroll(rest) if is_whole is True else sse.split(rest + b"\n\n")[0]
+        first = b"".join([events.feed(event) for event in found])
+        if first and events.content:
+            return Streaming(reply.status, reply.headers, reply, events, first, b"")
         raise attempts.of_answer("the stream ended before it began")
+    except Reported as error:
+        await reply.close()
+        raise attempts.of_status(_with_headers(error.error, reply.headers), reply.headers) from error
     except CallError as error:
         await reply.close()
         raise attempts.of_call(error, repeatable) from error
@@ -320,6 +336,9 @@ def _nobody(model: ServedModel) -> Failure:
     return Failure(error, None, wait=wait)
 
 
+# Before the first word of a body it is not known whether it is a stream.
+_UNKNOWN: Final = object()
+_SPACE: Final = b" \t\r\n\xef\xbb\xbf"
 _FORWARDED = ("retry-after", "retry-after-ms", "x-request-id", "request-id")
 
 

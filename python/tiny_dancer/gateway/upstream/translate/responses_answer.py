@@ -12,12 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer
-from tiny_dancer.gateway.upstream.translate import failures
-from tiny_dancer.gateway.upstream.translate.fields import ABSENT, encode, parse, present
+from tiny_dancer.gateway.upstream.dialect import Answer, Reported
+from tiny_dancer.gateway.upstream.translate.fields import encode, parse
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import REASONING_ID, Thought, write_thought
 from tiny_dancer.gateway.upstream.translate.responses_tools import (
     LOCAL_SHELL,
@@ -27,6 +26,7 @@ from tiny_dancer.gateway.upstream.translate.responses_tools import (
     new_id,
     shell_action,
 )
+from tiny_dancer.gateway.upstream.translate.usage import say_responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,13 +77,10 @@ class _Completion(Struct):
     model: Any = None
     created: Any = None
     choices: list[_Choice] | None = None
-    usage: Raw = ABSENT
     service_tier: Any = None
-    error: Raw = ABSENT
 
 
 _completion: Final = msgspec.json.Decoder(_Completion)
-_any: Final = msgspec.json.Decoder()
 
 
 class _Words(Struct):
@@ -182,7 +179,7 @@ class Writer:
         self._streamed = False
         self.piece(read)
         self.close()
-        return Answer(encode(self.response(answer.usage, read.usage)), answer.usage, self.id)
+        return Answer(encode(self.response(answer.usage)), answer.usage, self.id)
 
     # What has been said.
 
@@ -456,25 +453,28 @@ class Writer:
             given += self._part("message", "output_text")[0] + self._close_words(status)
         return given
 
-    def end(self, usage: Usage | None, said: Raw) -> bytes:
+    def end(self, usage: Usage | None) -> bytes:
         """The last event of an answer that has been closed."""
-        response = self.response(usage, said)
+        response = self.response(usage)
         return self._event(f"response.{response['status']}", response=response)
 
-    def failed(self, error: GatewayError, usage: Usage | None, said: Raw) -> bytes:
+    def failed(self, error: GatewayError, usage: Usage | None) -> bytes:
         """The last event of an answer that is given up, with what there is of it."""
+        self._streamed = False  # what is open is not complete
         self._close_words("incomplete")
         self._close_calls(complete=False, last="incomplete")
-        response = self.response(usage, said, status="failed")
-        response["error"] = {"code": error.code or "server_error", "message": error.message}
+        self._streamed = True
+        response = self.response(usage, status="failed")
+        code = error.code if error.code and not error.code.isdigit() else None
+        usual = "rate_limit_exceeded" if error.status == 429 else "server_error"
+        response["error"] = {"code": code or usual, "message": error.message}
         return self._event("response.failed", response=response)
 
-    def response(self, usage: Usage | None, said: Raw, *, status: str = "") -> dict[str, Any]:
+    def response(self, usage: Usage | None, *, status: str = "") -> dict[str, Any]:
         """The response as it stands.
 
         Args:
             usage: tokens; None where nobody has counted them.
-            said: the same in the words of chat completions, which tell more.
             status: empty: as the reason to stop has it.
         """
         reason = _INCOMPLETE.get(self.stop)
@@ -483,7 +483,7 @@ class Writer:
             **self._frame,
             "status": status or ("completed" if reason is None else "incomplete"),
             "output": self._output if status != "in_progress" else [],
-            "usage": None if usage is None else _usage(usage, said),
+            "usage": None if usage is None else say_responses(usage),
         }
         if reason is not None and status != "failed":
             response["incomplete_details"] = {"reason": reason}
@@ -500,7 +500,7 @@ class Writer:
         first = b""
         if not self.begun:
             self.begun = True
-            started = self.response(None, ABSENT, status="in_progress")
+            started = self.response(None, status="in_progress")
             first = self._event("response.created", response=started)
             first += self._event("response.in_progress", response=started)
         data = encode({"type": type, "sequence_number": self._number, **fields})
@@ -509,12 +509,10 @@ class Writer:
 
 
 class ResponseEvents:
-    """A streamed chat completion as events of a response; see ``Events`` in ``dialect.py``.
+    """A streamed chat completion as events of a response; see
+    :class:`~tiny_dancer.gateway.upstream.dialect.Events`.
 
     Nothing is given out before there is something to say: until then another model may still take over.
-
-    Attributes:
-        error: what the upstream reported after content; the client has got it as an event.
     """
 
     def __init__(self, chat: Events, writer: Writer) -> None:
@@ -526,30 +524,37 @@ class ResponseEvents:
         self.error: GatewayError | None = None
         self._chat = chat
         self._writer = writer
-        self._said = ABSENT
 
     def feed(self, event: bytes) -> bytes:
         """The events that say the same."""
-        chunks = self._chat.feed(event)
-        self.usage = self._chat.usage
-        if not chunks:
-            return b""
-        # The line feed ends the last event even where lines end in carriage returns.
-        events = [chunks] if chunks is event else sse.split(chunks + b"\n")[0]
-        given = b"".join([self._chunk(each) for each in events])
-        self.content = self._writer.begun
-        return given
+        return self._read(self._chat.feed(event), event)
 
     def end(self) -> bytes:
         """The last events of an answer that lacks no more than those."""
-        return self._end() if self._writer.stop else b""
+        return self._read(self._chat.end(), b"")
 
     def cut(self, error: GatewayError) -> bytes:
-        """The error as the last event, unless the upstream has said one; see :meth:`end`."""
+        """The error as the last event, unless there has been one; an answer that has been said to its end gets its
+        last events."""
         if self.finished or self._writer.stop:
-            return self._end()
+            return self._last()
         self.finished = True
-        return self._writer.failed(error, self.usage, self._said)
+        return self._writer.failed(error, self.usage)
+
+    def _read(self, chunks: bytes, event: bytes) -> bytes:
+        chat = self._chat
+        self.usage = chat.usage
+        # The line feed ends the last event even where lines end in carriage returns.
+        events = [chunks] if chunks is event else sse.split(chunks + b"\n")[0]
+        given = b"".join([self._chunk(each) for each in events])
+        if chat.error is not None and not self.finished:
+            if not self._writer.begun:
+                raise Reported(chat.error)
+            self.error = chat.error
+            self.finished = True
+            given += self._writer.failed(chat.error, self.usage)
+        self.content = self._writer.begun
+        return given
 
     def _chunk(self, event: bytes) -> bytes:
         data = sse.data_of(event)
@@ -558,55 +563,14 @@ class ResponseEvents:
         if self.finished:
             return b""
         if data == b"[DONE]":
-            return self._end()
-        read = parse(data, _completion)
-        if present(read.usage):
-            self._said = read.usage
-        if present(read.error) or any(choice.finish_reason == "error" for choice in read.choices or ()):
-            return self._report(failures.openai(500, data))
-        return self._writer.piece(read)
+            return self._last()
+        return self._writer.piece(parse(data, _completion))
 
-    def _report(self, error: GatewayError) -> bytes:
-        if not self._writer.begun:
-            raise ValueError(error.message)
-        self.error = error
-        self.finished = True
-        return self._writer.failed(error, self.usage, self._said)
-
-    def _end(self) -> bytes:
+    def _last(self) -> bytes:
         if self.finished:
             return b""
         self.finished = True
-        return self._writer.close() + self._writer.end(self.usage, self._said)
-
-
-def _usage(usage: Usage, said: Raw) -> dict[str, Any]:
-    """``usage`` of a response."""
-    counts = _object(said)
-    prompt, output = _object(counts.get("prompt_tokens_details")), _object(counts.get("completion_tokens_details"))
-    return {
-        "input_tokens": usage.input_tokens,
-        "input_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
-            "cache_write_tokens": _count(prompt.get("cache_write_tokens")),
-        },
-        "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": _count(output.get("reasoning_tokens"))},
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-    }
-
-
-def _object(said: object) -> dict[str, Any]:
-    if isinstance(said, Raw):
-        try:
-            said = _any.decode(said)
-        except (ValueError, RecursionError):
-            return {}
-    return said if isinstance(said, dict) else {}
-
-
-def _count(said: object) -> int:
-    return max(int(said), 0) if isinstance(said, int | float) else 0
+        return self._writer.close() + self._writer.end(self.usage)
 
 
 def _text(said: object) -> str:

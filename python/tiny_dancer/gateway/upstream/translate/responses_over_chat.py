@@ -128,6 +128,10 @@ class ResponsesOverChat:
         assert self._writer is not None
         return self._writer.whole(self._chat.response(body))
 
+    def unroll(self, body: bytes) -> list[bytes]:
+        """As chat completions have it."""
+        return self._chat.unroll(body)
+
     def events(self, fields: Mapping[str, Raw]) -> Events:
         """Events of a response."""
         del fields
