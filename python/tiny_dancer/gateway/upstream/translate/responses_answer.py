@@ -166,6 +166,7 @@ class Writer:
         self._by_index: dict[int, _Begun] = {}
         self._by_id: dict[str, _Begun] = {}
         self._last: _Begun | None = None
+        self._newest: _Words | _Begun | None = None  # which the end may have cut off
 
     def whole(self, answer: Answer) -> Answer:
         """A whole chat completion as a response.
@@ -282,7 +283,7 @@ class Writer:
             item = {"id": new_id(REASONING_ID), "type": type, "summary": []}
             if self._reasoning == "reasoning_text":
                 item["content"] = []
-        open_ = self._words = _Words(self._add(item), item)
+        open_ = self._words = self._newest = _Words(self._add(item), item)
         return given + self._event("response.output_item.added", output_index=open_.index, item=item), open_
 
     def _part(self, type: Literal["message", "reasoning"], kind: Kind) -> tuple[bytes, _Words]:
@@ -350,7 +351,7 @@ class Writer:
             if not id and not name:
                 raise ValueError("arguments of a tool call that has not begun")
             given, begun = self._begin_call(name, id)
-            self._last = begun
+            self._last = self._newest = begun
             self._open.append(begun)
             if type(call.index) is int:
                 self._by_index[call.index] = begun
@@ -406,7 +407,7 @@ class Writer:
 
         Args:
             complete: only those.
-            last: status of the last one, if it has not all its arguments.
+            last: status of the others.
         """
         given = b""
         for begun in self._open.copy():
@@ -414,7 +415,9 @@ class Writer:
             if whole or not complete:
                 self._open.remove(begun)
                 begun.open = False
-                given += self._close_call(begun, "completed" if whole or self._open else last)
+                # One that has no arguments has them all, if something came after it.
+                whole = whole or (not begun.pieces and begun is not self._newest)
+                given += self._close_call(begun, "completed" if whole else last)
         return given
 
     def _close_call(self, begun: _Begun, status: str) -> bytes:
@@ -446,7 +449,7 @@ class Writer:
     def close(self) -> bytes:
         """Closes what is open."""
         status = "incomplete" if self.stop in _INCOMPLETE else "completed"
-        given = self._close_words("completed" if self._open else status)
+        given = self._close_words(status if self._words is self._newest else "completed")
         given += self._close_calls(complete=False, last=status)
         if status == "completed" and all(item["type"] == "reasoning" for item in self._output):
             # An answer that is empty: readers look for a message.
