@@ -566,7 +566,7 @@ class ResponseEvents:
         if self.finished:
             return b""
         if data == b"[DONE]":
-            return self._last()
+            return self._last() if self._chat.content else b""  # a stream of nothing is no answer
         return self._writer.piece(parse(data, _completion))
 
     def _last(self) -> bytes:

@@ -387,6 +387,12 @@ def test_nothing_is_given_out_before_there_is_something_to_say() -> None:
     assert translated(reader, b": ping\n\n") == b": ping\n\n"
 
 
+def test_a_stream_of_nothing_is_no_answer() -> None:
+    reader = asked(stream=True).events({})
+    assert translated(reader, sse.DONE) == b""
+    assert not (reader.content or reader.finished)
+
+
 def test_a_stream_that_lacks_its_last_events_is_whole() -> None:
     reader = asked(stream=True).events({})
     translated(reader, chunk({"content": "a"}) + chunk({}, "stop"))
