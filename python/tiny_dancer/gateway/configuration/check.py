@@ -102,7 +102,9 @@ class _Checks:
             self.refuse(field, repr(text), f"give an http or https URL such as {example}")
         elif not text.isprintable() or " " in text or not text.isascii():
             self.refuse(field, "has spaces or unusual characters", "percent-encode them")
-        elif parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/messages", "/embeddings")):
+        elif parts.path.rstrip("/").endswith(
+            ("/chat/completions", "/completions", "/messages", "/embeddings", "/responses")
+        ):
             self.refuse(field, repr(text), "stop before the endpoint: the gateway adds it")
 
     def upstream(self, name: str, upstream: Upstream) -> None:

@@ -27,12 +27,14 @@ reasoning and log-probabilities. Fields that nobody has said anything about here
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Raw
 
+from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.translate import responses_request as wire
 from tiny_dancer.gateway.upstream.translate.fields import (
     boolean,
@@ -50,7 +52,6 @@ from tiny_dancer.gateway.upstream.translate.responses_tools import LOCAL_SHELL, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tiny_dancer.gateway.errors import GatewayError
     from tiny_dancer.gateway.upstream.dialect import Answer, Dialect, Events
 
 _STATE: Final = (
@@ -89,6 +90,16 @@ _ECHOED: Final = (
     "user",
 )
 _TEXT_ONLY: Final[dict[str, Any]] = {"format": {"type": "text"}}
+_NAMES: Final = {
+    "messages": "input",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+    "reasoning_effort": "reasoning.effort",
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "logprobs": "top_logprobs",
+}
+"""The client's word for a field of a chat completion."""
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
 _OF_ASSISTANT: Final = ("function_call", "custom_tool_call", "local_shell_call")
@@ -121,7 +132,10 @@ class ResponsesOverChat:
             GatewayError: 400, with the field in ``param``.
         """
         body, self._writer = request(fields, model, anthropic=self._anthropic)
-        return self._chat.request(body, model)
+        try:
+            return self._chat.request(body, model)
+        except GatewayError as error:
+            raise _renamed(error) from error
 
     def response(self, body: bytes) -> Answer:
         """A whole answer."""
@@ -142,6 +156,18 @@ class ResponsesOverChat:
     def failure(self, status: int, body: bytes) -> GatewayError:
         """As chat completions have it."""
         return self._chat.failure(status, body)
+
+
+def _renamed(error: GatewayError) -> GatewayError:
+    """The same with the client's word for the field, which is another's in a chat completion."""
+    param = error.param or ""
+    first = re.split(r"[\[.]", param, maxsplit=1)[0]
+    if first not in _NAMES:
+        return error
+    # Messages are not the client's items: which of them is meant cannot be said by its place.
+    name = _NAMES[first] + ("" if first == "messages" else param[len(first) :])
+    message = error.message.removeprefix(f"{param}: ")
+    return GatewayError(error.status, f"{name}: {message}", type=error.type, param=name, code=error.code)
 
 
 def request(fields: Mapping[str, Raw], model: str, *, anthropic: bool) -> tuple[dict[str, Raw], Writer]:

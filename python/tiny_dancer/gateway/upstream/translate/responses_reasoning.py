@@ -60,10 +60,11 @@ def without_ours(raw: Raw) -> Raw:
 
     What cannot be read goes on as it is: the server says what is wrong with it.
     """
-    if REASONING_ID.encode() not in bytes(raw) and _THOUGHT.encode() not in bytes(raw):
+    said = bytes(raw)
+    if REASONING_ID.encode() not in said and _THOUGHT.encode() not in said:
         return raw
     try:
-        items = parse(bytes(raw), wire.input)
+        items = parse(said, wire.input)
         if isinstance(items, str):
             return raw
         kept = [item for item in items if not _is_ours(item)]

@@ -312,6 +312,25 @@ def test_refused(more: dict[str, Any], param: str) -> None:
     assert (refused.value.param or "") in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"reasoning": {"effort": "enormous"}}, "reasoning.effort"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/bmp;"}]}]},
+            "input",
+        ),
+    ],
+)
+def test_what_anthropic_cannot_say_is_refused_in_the_client_s_words(more: dict[str, Any], param: str) -> None:
+    dialect = ResponsesOverChat(anthropic.dialect("chat.completions"), anthropic=True)  # type: ignore[arg-type]
+    with pytest.raises(GatewayError) as refused:
+        dialect.request(fields({"model": "auto", "input": "Hi", **more}), "claude-x")
+    assert refused.value.param == param
+    assert refused.value.message.startswith(f"{param}: ")
+
+
 def test_what_says_nothing_is_not_refused() -> None:
     nothing: dict[str, Any] = {
         "previous_response_id": None,
