@@ -158,6 +158,15 @@ class Dialect(Protocol):
         """
         ...
 
+    def roll(self, body: bytes) -> bytes:
+        """A stream, come where a whole answer was asked for, as the answer it makes up, in the upstream's
+        protocol, for :meth:`response`.
+
+        Raises:
+            Reported, ValueError: as :meth:`response`.
+        """
+        ...
+
     def unroll(self, body: bytes) -> list[bytes]:
         """A whole answer, come where a stream was asked for, as the events that say the same: in the upstream's
         protocol, for :meth:`Events.feed`.

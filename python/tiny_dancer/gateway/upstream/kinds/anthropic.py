@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Answer, Reported
-from tiny_dancer.gateway.upstream.translate import chat_over_messages, failures, unroll
+from tiny_dancer.gateway.upstream.translate import chat_over_messages, failures, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import ABSENT, encode, parse, present, repaired
 from tiny_dancer.gateway.upstream.translate.usage import AnthropicCounts
 
@@ -82,6 +82,10 @@ class _Messages:
                 raise Reported(failures.anthropic_event(body))
             raise ValueError("no content in the answer")
         return Answer(body, AnthropicCounts(read.usage).usage, _id(read.id))
+
+    def roll(self, body: bytes) -> bytes:
+        """The message that events make up."""
+        return roll.message(body)
 
     def unroll(self, body: bytes) -> list[bytes]:
         """The events of a message."""
@@ -168,6 +172,10 @@ class _ChatCompletions:
     def response(self, body: bytes) -> Answer:
         """As :func:`chat_over_messages.response`."""
         return chat_over_messages.response(body)
+
+    def roll(self, body: bytes) -> bytes:
+        """The message that events make up."""
+        return roll.message(body)
 
     def unroll(self, body: bytes) -> list[bytes]:
         """The events of a message."""

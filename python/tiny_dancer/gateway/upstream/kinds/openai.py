@@ -13,7 +13,7 @@ import msgspec
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Answer, Reported
-from tiny_dancer.gateway.upstream.translate import failures, unroll
+from tiny_dancer.gateway.upstream.translate import failures, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
@@ -88,6 +88,10 @@ class PassThrough:
                 raise failures.reported(body)
             raise ValueError("neither choices, output nor data in the answer")
         return Answer(body, _usage(read), _id(read.id))
+
+    def roll(self, body: bytes) -> bytes:
+        """What chunks, or the events of a response, make up."""
+        return roll.completion(body) if self._asked_usage else roll.response(body)
 
     def unroll(self, body: bytes) -> list[bytes]:
         """Chunks, or the response's last event."""

@@ -33,7 +33,7 @@ from msgspec import Raw, Struct
 
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Answer, Reported
-from tiny_dancer.gateway.upstream.translate import failures, unroll
+from tiny_dancer.gateway.upstream.translate import failures, roll, unroll
 from tiny_dancer.gateway.upstream.translate import messages_request as wire
 from tiny_dancer.gateway.upstream.translate.fields import (
     ABSENT,
@@ -82,6 +82,10 @@ class _MessagesToChat:
     def response(self, body: bytes) -> Answer:
         """As :func:`response`."""
         return response(body)
+
+    def roll(self, body: bytes) -> bytes:
+        """What chunks make up."""
+        return roll.completion(body)
 
     def unroll(self, body: bytes) -> list[bytes]:
         """Chunks."""

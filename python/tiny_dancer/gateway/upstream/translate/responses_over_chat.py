@@ -142,6 +142,10 @@ class ResponsesOverChat:
         assert self._writer is not None
         return self._writer.whole(self._chat.response(body))
 
+    def roll(self, body: bytes) -> bytes:
+        """As chat completions have it."""
+        return self._chat.roll(body)
+
     def unroll(self, body: bytes) -> list[bytes]:
         """As chat completions have it."""
         return self._chat.unroll(body)

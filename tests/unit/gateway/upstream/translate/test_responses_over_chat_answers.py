@@ -416,6 +416,12 @@ def test_a_whole_answer_in_place_of_a_stream() -> None:
     assert bare(events[-1]["response"]["output"]) == EXPECTED
 
 
+def test_a_stream_in_place_of_a_whole_answer() -> None:
+    dialect = asked()
+    found = msgspec.json.decode(dialect.response(dialect.roll(CHUNKS)).body)
+    assert [item["type"] for item in found["output"]] == ["reasoning", "message", "function_call", "function_call"]
+
+
 def test_carriage_returns() -> None:
     reader = asked(stream=True).events({})
     stream = CHUNKS.replace(b"\n", b"\r")
