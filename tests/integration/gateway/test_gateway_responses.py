@@ -410,6 +410,7 @@ def test_codex(serving: Serving, cheap: Upstream, strong: Upstream, model: str, 
     for number in range(3):
         found = serving.http.post("/responses", json=codex(model, said, shell=shell))
         assert found.status_code == 200, found.text
+        assert "tools.web_search" in found.headers["x-td-adapted"]
         parsed = [json.loads(each) for each in events(found.text)]
         assert parsed[-1]["type"] == "response.completed"
         (item,) = [each["item"] for each in parsed if each["type"] == "response.output_item.done"]
@@ -453,6 +454,7 @@ def test_a_conversation_goes_on_at_a_server_that_has_responses(
     own = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
     said = [{"role": "user", "content": "rs_td"}, reasoning, without_id, own]
     body = {"model": "small", "input": said}
-    assert serving.http.post("/responses", json=body).status_code == 200
+    found = serving.http.post("/responses", json=body)
+    assert (found.status_code, found.headers["x-td-adapted"]) == (200, "input.reasoning")
     assert cheap.arrived().path == "/v1/responses"
     assert cheap.arrived().json["input"] == [said[0], own]

@@ -19,7 +19,7 @@ from tiny_dancer.gateway.upstream import attempts, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
-from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Call, Events, Reported
 from tiny_dancer.gateway.upstream.translate import roll
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class Attempts(Struct):
         model: that serves, or was tried last.
         deployment: that serves, or was called last; None before the first call.
         reason: why another than the first model serves; empty where none does.
+        adapted: what of the request was said otherwise, because the upstream called last would refuse it.
     """
 
     calls: int = 0
@@ -76,6 +77,7 @@ class Attempts(Struct):
     model: ServedModel | None = None
     deployment: Deployment | None = None
     reason: str = ""
+    adapted: tuple[str, ...] = ()
 
 
 class Proxy:
@@ -155,7 +157,7 @@ class Proxy:
             done.deployment = deployment
             done.calls += 1
             try:
-                return await self._call(deployment, token, call, extra, trace), token
+                return await self._call(deployment, token, call, extra, done, trace), token
             except Failure as failure:
                 last = tried[deployment] = failure
                 if failure.larger or not failure.elsewhere:
@@ -185,6 +187,7 @@ class Proxy:
         token: int,
         call: Call,
         extra: Sequence[tuple[str, str]],
+        done: Attempts,
         trace: RequestTrace | None,
     ) -> Whole | Streaming:
         """One call. A stream that has begun stays admitted until :func:`settle_stream`."""
@@ -200,9 +203,9 @@ class Proxy:
                         headers.append(("tracestate", span.tracestate))
             found: Whole | Streaming
             try:
-                found = await _ask(deployment, deployment.route(call.endpoint), call, headers)
+                found = await _ask(deployment, deployment.route(call.endpoint), call, headers, done)
             except _NoResponses:
-                found = await _ask(deployment, deployment.translated(), call, headers)
+                found = await _ask(deployment, deployment.translated(), call, headers, done)
                 deployment.server.chat_only = True
         except Failure as failure:
             if span is not None:
@@ -238,9 +241,10 @@ class _NoResponses(Exception):  # noqa: N818
 
 
 async def _ask(
-    deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]]
+    deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
 ) -> Whole | Streaming:
-    body = route.dialect.request(call.fields, deployment.upstream_model)
+    asked = route.dialect.request(call.fields, deployment.upstream_model)
+    body, done.adapted = (asked.body, asked.names) if isinstance(asked, Adapted) else (asked, ())
     if call.stream:
         return await _stream(deployment, route, call, headers, body)
     return await _whole(deployment, route, headers, body)

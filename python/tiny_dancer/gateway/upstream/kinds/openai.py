@@ -12,7 +12,7 @@ import msgspec
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer, Reported
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
 from tiny_dancer.gateway.upstream.translate import failures, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
@@ -67,7 +67,7 @@ class PassThrough:
         self.path = path
         self._asked_usage = asked_usage
 
-    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes | Adapted:
         """The same fields with another model."""
         changed: dict[str, Any] = {**fields, "model": model}
         if self._asked_usage and fields.get("stream") == _TRUE:
@@ -111,12 +111,12 @@ class PassThrough:
 class _Responses(PassThrough):
     """Responses, sent on as they came but for reasoning that was translated from another server's answers."""
 
-    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes | Adapted:
         """The same fields with another model."""
         said = fields.get("input")
-        if said is not None and (kept := without_ours(said)) is not said:
-            fields = {**fields, "input": kept}
-        return super().request(fields, model)
+        if said is None or (kept := without_ours(said)) is said:
+            return super().request(fields, model)
+        return Adapted(_encode({**fields, "input": kept, "model": model}), ("input.reasoning",))
 
 
 class ChunkEvents:

@@ -249,7 +249,7 @@ class Writer:
                 last["thinking"] = f"{last.get('thinking') or ''}{block.get('thinking') or ''}"
                 last["signature"] = block.get("signature") or ""
             else:
-                open_.blocks.append(dict(block))
+                open_.blocks.append({name: value for name, value in block.items() if name != "index"})
         return given
 
     def _annotate(self, said: dict[str, Any]) -> bytes:

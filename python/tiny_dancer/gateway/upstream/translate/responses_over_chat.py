@@ -19,6 +19,9 @@ What has another form:
   to: the blocks Anthropic has signed, or the text for the same model as long as calls are under way. All other
   reasoning in ``input`` is left out, and so are searches, whose findings stand in the answers.
 
+What was said otherwise is named in the header ``x-td-adapted``, in the client's words, where the answer could be
+another one for it.
+
 Left out, because the answer is the same kind of answer without them: ``store``, ``metadata``,
 ``prompt_cache_key``, ``prompt_cache_retention``, ``prompt_cache_options``, ``stream_options``, ``max_tool_calls``,
 ``truncation`` (a prompt that is too long is an error, as with ``disabled``), and what ``include`` asks beside
@@ -35,6 +38,7 @@ import msgspec
 from msgspec import Raw
 
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.dialect import Adapted
 from tiny_dancer.gateway.upstream.translate import responses_request as wire
 from tiny_dancer.gateway.upstream.translate.fields import (
     boolean,
@@ -69,6 +73,8 @@ _LEFT_OUT: Final = (
     "max_tool_calls",
     "truncation",
 )
+_ASKS: Final[dict[str, object]] = {"store": True, "truncation": "auto"}
+"""What of these asks for something that is not done."""
 _REFUSED: Final[dict[str, tuple[str, tuple[object, ...]]]] = {
     "previous_response_id": (_STATE, ()),
     "conversation": (_STATE, ()),
@@ -98,6 +104,7 @@ _NAMES: Final = {
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
     "logprobs": "top_logprobs",
+    "thinking_blocks": "input.reasoning",
 }
 """The client's word for a field of a chat completion."""
 _ENCRYPTED: Final = "reasoning.encrypted_content"
@@ -125,17 +132,21 @@ class ResponsesOverChat:
         self._anthropic = anthropic
         self._writer: Writer | None = None
 
-    def request(self, fields: Mapping[str, Raw], model: str) -> bytes:
+    def request(self, fields: Mapping[str, Raw], model: str) -> bytes | Adapted:
         """The body that asks for a chat completion, or what that becomes at this upstream.
 
         Raises:
             GatewayError: 400, with the field in ``param``.
         """
-        body, self._writer = request(fields, model, anthropic=self._anthropic)
+        body, self._writer, adapted = request(fields, model, anthropic=self._anthropic)
         try:
-            return self._chat.request(body, model)
+            asked = self._chat.request(body, model)
         except GatewayError as error:
             raise _renamed(error) from error
+        if isinstance(asked, Adapted):
+            adapted += [_NAMES.get(name, name) for name in asked.names]
+            asked = asked.body
+        return Adapted(asked, tuple(dict.fromkeys(adapted))) if adapted else asked
 
     def response(self, body: bytes) -> Answer:
         """A whole answer."""
@@ -174,8 +185,8 @@ def _renamed(error: GatewayError) -> GatewayError:
     return GatewayError(error.status, f"{name}: {message}", type=error.type, param=name, code=error.code)
 
 
-def request(fields: Mapping[str, Raw], model: str, *, anthropic: bool) -> tuple[dict[str, Raw], Writer]:
-    """The fields of a chat completion, and what writes its answer as a response.
+def request(fields: Mapping[str, Raw], model: str, *, anthropic: bool) -> tuple[dict[str, Raw], Writer, list[str]]:
+    """The fields of a chat completion, what writes its answer as a response, and what was adapted.
 
     Args:
         fields: the client's.
@@ -241,8 +252,11 @@ def request(fields: Mapping[str, Raw], model: str, *, anthropic: bool) -> tuple[
     raw = rest.pop("service_tier", None)
     if raw is not None and _any.decode(raw) not in ("auto", "default"):
         body["service_tier"] = raw
+    adapted = [*tools.adapted, *messages.adapted]
     for name in _LEFT_OUT:
-        rest.pop(name, None)
+        raw = rest.pop(name, None)
+        if raw is not None and _any.decode(raw) == _ASKS.get(name):
+            adapted.append(name)
     for name, value in rest.items():
         if name in body:
             raise refusal(name, "another field says the same in the words of responses; leave one of them out")
@@ -255,7 +269,8 @@ def request(fields: Mapping[str, Raw], model: str, *, anthropic: bool) -> tuple[
         encrypted=_ENCRYPTED in include,
         logprobs=top > 0 or _LOGPROBS in include,
     )
-    return {name: each if isinstance(each, Raw) else Raw(encode(each)) for name, each in body.items()}, writer
+    encoded = {name: each if isinstance(each, Raw) else Raw(encode(each)) for name, each in body.items()}
+    return encoded, writer, adapted
 
 
 def _text(raw: Raw) -> dict[str, Any]:
@@ -273,11 +288,16 @@ def _text(raw: Raw) -> dict[str, Any]:
 
 
 class _Conversation:
-    """Items as messages: see the module."""
+    """Items as messages: see the module.
+
+    Attributes:
+        adapted: what the model does not get.
+    """
 
     def __init__(self, model: str, *, anthropic: bool) -> None:
         self._model = model
         self._anthropic = anthropic
+        self.adapted: list[str] = []
         self._messages: list[dict[str, Any]] = []
         self._leading: list[str] = []
         self._open: dict[str, Any] | None = None  # an answer that may go on
@@ -327,7 +347,9 @@ class _Conversation:
                 self._reasoning(read(raw, wire.reasoning_item, place), index > asked)
             elif kind == "item_reference":
                 raise refusal(place, _STATE)
-            elif kind != "web_search_call":
+            elif kind == "web_search_call":
+                self.adapted.append("input.web_search_call")
+            else:
                 raise refusal(place, f"{kind[:100]} is an item this model's server has no word for; leave it out")
         self._close()
         for results in self._results.values():
@@ -372,11 +394,12 @@ class _Conversation:
 
     def _reasoning(self, item: wire.Reasoning, current: bool) -> None:
         found = read_thought(item.encrypted_content or "")
-        if found is None:
-            return
-        mine = found.model == self._model and found.field and current
-        if found.blocks if self._anthropic else mine:
-            self._thought.append(found)
+        if found is not None:
+            mine = found.model == self._model and found.field and current
+            if found.blocks if self._anthropic else mine:
+                self._thought.append(found)
+                return
+        self.adapted.append("input.reasoning")
 
     def _begin(self) -> dict[str, Any]:
         """The message of an answer that is not yet closed by what its calls gave."""

@@ -53,6 +53,7 @@ class Tools:
         definitions: as chat completions have them.
         offered: the same as the client wrote it, without what is left out.
         choice: ``tool_choice`` of a chat completion; None where there are no tools.
+        adapted: what the model does not get as the client wrote it.
     """
 
     def __init__(self, tools: Raw | None, choice: Raw | None) -> None:
@@ -63,6 +64,7 @@ class Tools:
         self.definitions: list[dict[str, Any]] = []
         self.offered: list[Raw] = []
         self.choice: str | dict[str, Any] | None = None
+        self.adapted: list[str] = []
         self._types: dict[str, str] = {}  # by name; functions are not in it
         given = [] if tools is None else read(tools, wire.tools, "tools")
         searches: list[str] = []
@@ -76,6 +78,8 @@ class Tools:
             self.definitions.append({"type": "function", "function": self._function(tool, place)})
         if searches and not self.definitions:
             raise refusal(searches[0], f"web_search is no function: {_HOSTED}")
+        if searches:
+            self.adapted.append("tools.web_search")
         if choice is not None:
             self._choose(read(choice, wire.tool_choice, "tool_choice"))
 
@@ -93,7 +97,7 @@ class Tools:
             raise refusal(f"{place}.name", "a function has a name")
         if tool.type == "custom":
             self._types[tool.name] = "custom"
-            return _custom(tool, place)
+            return self._custom(tool, place)
         function: dict[str, Any] = {"name": tool.name}
         if tool.description is not None:
             function["description"] = tool.description
@@ -101,6 +105,24 @@ class Tools:
             function["parameters"] = tool.parameters
         if tool.strict:
             function["strict"] = True
+        return function
+
+    def _custom(self, tool: wire.Tool, place: str) -> dict[str, Any]:
+        said = [tool.description] if tool.description else []
+        if present(tool.format):
+            form = read(tool.format, wire.grammar, f"{place}.format")
+            if form.type == "grammar":
+                said.append(f"The input has to match this grammar ({form.syntax}):\n{form.definition}")
+                self.adapted.append("tools.format")
+        function: dict[str, Any] = {"name": tool.name}
+        if said:
+            function["description"] = "\n\n".join(said)
+        function["parameters"] = {
+            "type": "object",
+            "properties": {"input": {"type": "string", "description": "All of the input, as it is."}},
+            "required": ["input"],
+            "additionalProperties": False,
+        }
         return function
 
     def _choose(self, choice: str | wire.Choice) -> None:
@@ -121,24 +143,6 @@ class Tools:
             self.choice = choice
         elif choice == "required":
             raise refusal("tool_choice", "there are no tools to choose from; send tools too")
-
-
-def _custom(tool: wire.Tool, place: str) -> dict[str, Any]:
-    said = [tool.description] if tool.description else []
-    if present(tool.format):
-        form = read(tool.format, wire.grammar, f"{place}.format")
-        if form.type == "grammar":
-            said.append(f"The input has to match this grammar ({form.syntax}):\n{form.definition}")
-    function: dict[str, Any] = {"name": tool.name}
-    if said:
-        function["description"] = "\n\n".join(said)
-    function["parameters"] = {
-        "type": "object",
-        "properties": {"input": {"type": "string", "description": "All of the input, as it is."}},
-        "required": ["input"],
-        "additionalProperties": False,
-    }
-    return function
 
 
 def _name(choice: wire.Choice, place: str) -> str:

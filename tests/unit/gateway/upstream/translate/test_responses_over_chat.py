@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.dialect import Adapted
 from tiny_dancer.gateway.upstream.kinds import anthropic, openai
 from tiny_dancer.gateway.upstream.translate.responses_over_chat import ResponsesOverChat, request
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import Thought, without_ours, write_thought
@@ -89,13 +90,22 @@ REQUEST: dict[str, Any] = {
 def chat(**more: Any) -> dict[str, Any]:
     """What a server of chat completions is asked."""
     dialect = ResponsesOverChat(openai.dialect("chat.completions"), anthropic=False)  # type: ignore[arg-type]
-    found: dict[str, Any] = msgspec.json.decode(dialect.request(fields({"model": "auto", **more}), "real-model"))
+    asked = dialect.request(fields({"model": "auto", **more}), "real-model")
+    found: dict[str, Any] = msgspec.json.decode(asked.body if isinstance(asked, Adapted) else asked)
     return found
+
+
+def adapted(*, anthropic_s: bool = False, **more: Any) -> tuple[str, ...]:
+    """What is named in the header."""
+    kind = anthropic if anthropic_s else openai
+    dialect = ResponsesOverChat(kind.dialect("chat.completions"), anthropic=anthropic_s)  # type: ignore[arg-type]
+    asked = dialect.request(fields({"model": "auto", "input": "Hi", **more}), "real-model")
+    return asked.names if isinstance(asked, Adapted) else ()
 
 
 def messages(*items: Any, model: str = "real-model", anthropic: bool = False) -> list[dict[str, Any]]:
     """The messages that these items become."""
-    body, _ = request(fields({"model": "auto", "input": list(items)}), model, anthropic=anthropic)
+    body, *_ = request(fields({"model": "auto", "input": list(items)}), model, anthropic=anthropic)
     found: list[dict[str, Any]] = msgspec.json.decode(body["messages"])
     return found
 
@@ -186,7 +196,7 @@ def test_a_text_is_a_message() -> None:
 
 @pytest.mark.parametrize("model", ["gpt-5-mini", "o3"])
 def test_newer_models_of_openai_s_call_the_limit_otherwise(model: str) -> None:
-    body, _ = request(fields({"input": "Hi", "max_output_tokens": 9}), model, anthropic=False)
+    body, *_ = request(fields({"input": "Hi", "max_output_tokens": 9}), model, anthropic=False)
     assert bytes(body["max_completion_tokens"]) == b"9"
 
 
@@ -339,6 +349,24 @@ def test_what_says_nothing_is_not_refused() -> None:
         "context_management": [],
     }
     assert chat(input="Hi", **nothing) == chat(input="Hi")
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({}, ()),
+        ({"store": False, "truncation": "disabled", "tools": [FUNCTION]}, ()),
+        ({"store": True, "truncation": "auto"}, ("store", "truncation")),
+        ({"tools": [FUNCTION, {"type": "web_search"}]}, ("tools.web_search",)),
+        ({"tools": [{"type": "custom", "name": "a", "format": {"type": "text"}}]}, ()),
+        ({"tools": [{"type": "custom", "name": "a", "format": {"type": "grammar"}}]}, ("tools.format",)),
+        ({"input": [{"type": "reasoning", "summary": []}, SAID]}, ("input.reasoning",)),
+        ({"input": [{"type": "web_search_call", "id": "ws_1"}, SAID]}, ("input.web_search_call",)),
+    ],
+)
+@pytest.mark.parametrize("anthropic_s", [True, False])
+def test_what_was_said_otherwise_is_named(more: dict[str, Any], names: tuple[str, ...], anthropic_s: bool) -> None:
+    assert adapted(anthropic_s=anthropic_s, **more) == names
 
 
 SIGNED = [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]

@@ -185,7 +185,7 @@ def test_reasoning_can_be_handed_back() -> None:
         chunk({"reasoning_content": "H", "thinking_blocks": [{"type": "thinking", "thinking": "H"}]}),
         chunk({"reasoning_content": "m.", "thinking_blocks": [{"type": "thinking", "thinking": "m."}]}),
         chunk({"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "c2ln"}]}),
-        chunk({"thinking_blocks": [blocks[1]]}),
+        chunk({"thinking_blocks": [{"index": 1, **blocks[1]}]}),
         chunk({"content": "a"}, "stop"),
     ]
     item = output(*pieces, sse.DONE, **ENCRYPTED)[0]
