@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 from agents import Agent, OpenAIResponsesModel, RunConfig, Runner, function_tool, set_tracing_disabled
+from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.serving import LARGE, SMALL, events
@@ -55,7 +56,8 @@ def chat_only(answer: dict[str, Any]) -> Callable[[Received], Behaviour]:
     """A server without responses, and with this answer to those who ask for one."""
 
     def behaviour(received: Received) -> Behaviour:
-        return Behaviour(**{"status": 404, **answer}) if received.path.endswith("/responses") else Behaviour()
+        lacks = received.path.partition("?")[0].endswith("/responses")
+        return Behaviour(**{"status": 404, **answer}) if lacks else Behaviour()
 
     return behaviour
 
@@ -223,7 +225,21 @@ def test_a_server_without_responses_is_found_out(
         assert last["output"][0]["content"][0]["text"] == ANSWER
         paths = ["/v1/responses", "/v1/chat/completions", "/v1/chat/completions"][: number + 2]
         assert [each.path for each in cheap.received] == paths, "it is asked once"
+        record = serving.http.get(f"/decisions/{last['id']}").json()
+        assert (record["attempts"], record["fallbacks"], record["error"]) == (2 - number, 0, "")
     assert serving.states()["small"] == "closed"
+
+
+def test_azure_without_responses(start: Callable[..., Serving], cheap: Upstream, strong: Upstream) -> None:
+    base = cheap.url.removesuffix("/v1")
+    serving = start(**upstreams(cheap, strong, kind="azure", base_url=base, api_version="2024-10-21"))
+    cheap.usual = chat_only({"error": {"code": "404", "message": "Resource not found"}})
+    found = serving.http.post("/responses", json={"model": "small", "input": "Hi"})
+    assert found.json()["output"][0]["content"][0]["text"] == ANSWER
+    assert [each.path.partition("?")[0] for each in cheap.received] == [
+        "/openai/responses",
+        "/openai/deployments/small/chat/completions",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -346,6 +362,23 @@ def test_agents(serving: Serving, cheap: Upstream, strong: Upstream, model: str,
     assert asyncio.run(talk()) == ANSWER
     assert asked == ["Oslo"]
     assert b"rain in Oslo" in upstream.received[-1].body
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_langchain(serving: Serving, cheap: Upstream, strong: Upstream, model: str) -> None:
+    chain = ChatOpenAI(
+        base_url=serving.url, api_key="x", model=model, max_retries=0, use_responses_api=True, stream_usage=True
+    )
+    answer = chain.invoke("Hi")
+    assert answer.text == ANSWER
+    assert answer.usage_metadata is not None
+    assert answer.usage_metadata["total_tokens"] == 35
+    parts = list(chain.stream("Hi"))
+    assert "".join(part.text for part in parts) == ANSWER
+    assert sum(part.usage_metadata["total_tokens"] for part in parts if part.usage_metadata) == 35
+    upstream_of(model, cheap, strong).script(CALL)
+    asked = chain.bind_tools([TOOLS[0]]).invoke("How is the weather in Oslo?")
+    assert [(call["name"], call["args"]) for call in asked.tool_calls] == [("weather", {"city": "Oslo"})]
 
 
 def codex(model: str, said: list[dict[str, Any]], *, shell: str) -> dict[str, Any]:

@@ -205,6 +205,7 @@ class Proxy:
             try:
                 found = await _ask(deployment, deployment.route(call.endpoint), call, headers, done)
             except _NoResponses:
+                done.calls += 1
                 found = await _ask(deployment, deployment.translated(), call, headers, done)
                 deployment.server.chat_only = True
         except Failure as failure:
