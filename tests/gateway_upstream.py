@@ -339,6 +339,18 @@ class Upstream:
         self._loop.call_soon_threadsafe(close)
         assert done.wait(TIMEOUT)
 
+    def break_all(self) -> None:
+        """Breaks every connection, as a server does that dies; it is there again at once."""
+        done = threading.Event()
+
+        def abort() -> None:
+            for each in list(self.open):
+                each.transport.abort()
+            done.set()
+
+        self._loop.call_soon_threadsafe(abort)
+        assert done.wait(TIMEOUT)
+
     def take(self, received: Received) -> Behaviour:
         """What to do with a request that arrived."""
         with self._arrival:

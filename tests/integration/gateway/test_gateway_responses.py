@@ -364,6 +364,16 @@ def test_agents(serving: Serving, cheap: Upstream, strong: Upstream, model: str,
     assert b"rain in Oslo" in upstream.received[-1].body
 
 
+def test_the_upstream_s_own_headers_go_along(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream
+) -> None:
+    serving = start(**upstreams(cheap, strong, responses="chat", headers={"openai-beta": "a=1", "x-team": "b"}))
+    assert serving.http.post("/responses", json={"model": "small", "input": "Hi"}).status_code == 200
+    received = cheap.arrived()
+    assert (received.header("openai-beta"), received.header("x-team")) == ("a=1", "b")
+    assert received.header("authorization") == "Bearer sk-of-cheap"
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_langchain(serving: Serving, cheap: Upstream, strong: Upstream, model: str) -> None:
     chain = ChatOpenAI(

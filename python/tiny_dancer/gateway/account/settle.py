@@ -20,8 +20,18 @@ _NO_USAGE = Usage()
 _LARGEST_GUESS = 128_000
 
 
-def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser: Chooser) -> None:
-    """Records a request that has ended, and charges it to its key, its deployment and its conversation."""
+def settle(
+    progress: Progress, accounting: Accounting, metrics: Metrics, chooser: Chooser, *, kept: bool = True
+) -> None:
+    """Records a request that has ended, and charges it to its key, its deployment and its conversation.
+
+    Args:
+        progress: the request.
+        accounting: takes its record.
+        metrics: count it where accounting does not get it.
+        chooser: remembers the conversation.
+        kept: whether it becomes a row: strangers are counted, but cannot fill the database.
+    """
     plan, done, incoming = progress.plan, progress.attempts, progress.incoming
     caller, model, deployment = progress.caller, done.model, done.deployment
     usage = progress.usage
@@ -73,11 +83,10 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
         artifact_version="" if decision is None else decision.artifact_version,
         variant="" if plan is None else plan.variant,
     )
-    if progress.status == 401:
-        # Strangers are counted, but cannot fill the database.
-        metrics.observe((record,))
-    else:
+    if kept:
         accounting.put(record)
+    else:
+        metrics.observe((record,))
     if usage is not None and plan is not None and model is not None:
         tokens = usage.input_tokens + usage.output_tokens
         if caller is not None:

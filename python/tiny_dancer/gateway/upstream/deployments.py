@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstream.clients.base import Client
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
 
+PASSED_ON: Final = ("traceparent", "tracestate", "idempotency-key", "openai-beta", "anthropic-beta")
+"""Headers a client's request may tell an upstream beside its body."""
+
+LISTS: Final = ("tracestate", "openai-beta", "anthropic-beta")
+"""Those of them that list things, separated by commas."""
+
 ENDPOINTS: tuple[Endpoint, ...] = ("chat.completions", "completions", "responses", "embeddings", "messages")
 
 _LONGEST_REST: Final = 86_400.0  # seconds; quotas start anew with the day
@@ -37,10 +43,23 @@ class Route(Struct, frozen=True):
     Attributes:
         dialect: writes the request and reads the answer.
         target: where to, with the upstream's own headers.
+        own: those of the upstream's own headers that clients send too; they are in no target.
     """
 
     dialect: Dialect
     target: Target
+    own: tuple[tuple[str, str], ...] = ()
+
+    def headers(self, given: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """What is sent beside the target's, each name once: lists are joined, of the others the upstream's own
+        counts."""
+        if not self.own:
+            return given
+        found = dict(given)
+        for name, value in self.own:
+            listed = [each.strip() for each in f"{value},{found.get(name, '')}".split(",")]
+            found[name] = ", ".join(dict.fromkeys(filter(None, listed))) if name in LISTS else value
+        return list(found.items())
 
 
 class _Limits:
@@ -99,12 +118,16 @@ class Deployment:
         self.server = server
         kind = KINDS[server.settings.kind]
         self.upstream_model = settings.model or model
-        headers = [("content-type", "application/json"), *kind.headers(server.settings)]
+        headers = [("content-type", "application/json")]
+        own: list[tuple[str, str]] = []
+        for name, value in kind.headers(server.settings):
+            shared = name.lower() in PASSED_ON
+            (own if shared else headers).append((name.lower() if shared else name, value))
         self.routes: dict[Endpoint, Route] = {}
         for endpoint in ENDPOINTS:
             if (dialect := kind.dialect(endpoint)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
-                self.routes[endpoint] = Route(dialect, server.client.target(url, headers))
+                self.routes[endpoint] = Route(dialect, server.client.target(url, headers), tuple(own))
         self.routes.setdefault("responses", self.routes["chat.completions"])
         # One for each endpoint: a server that lacks or breaks one may be well at the others.
         self._breakers: dict[Endpoint, CircuitBreaker] = {}
@@ -128,9 +151,8 @@ class Deployment:
     def translated(self) -> Route:
         """The way of one request for a response by chat completions."""
         chat = self.routes["chat.completions"]
-        return Route(
-            ResponsesOverChat(chat.dialect, anthropic=self.server.settings.kind == "anthropic"), chat.target
-        )
+        anthropic = self.server.settings.kind == "anthropic"
+        return structs.replace(chat, dialect=ResponsesOverChat(chat.dialect, anthropic=anthropic))
 
     def breaker(self, endpoint: Endpoint) -> CircuitBreaker:
         """The breaker of one of its endpoints."""

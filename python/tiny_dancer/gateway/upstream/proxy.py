@@ -49,7 +49,8 @@ class Streaming(Struct):
         reply: to read on from, and to close.
         events: reads it.
         first: bytes for the client.
-        rest: of an event that has not arrived in full.
+        splitter: of the stream, with what has not arrived in full.
+        end: when the attempt's time is over, by the loop's clock.
     """
 
     status: int
@@ -57,7 +58,8 @@ class Streaming(Struct):
     reply: Reply
     events: Events
     first: bytes
-    rest: bytes
+    splitter: sse.Splitter
+    end: float
 
 
 class Attempts(Struct):
@@ -126,13 +128,17 @@ class Proxy:
             try:
                 return await self._at_model(model, call, extra, done, trace)
             except Failure as failure:
+                _forget_frames(failure)
                 # What no deployment could be asked says less than what one answered.
                 if last is None or failure.asked:
                     last = failure
                 if failure.larger:
                     too_small = max(too_small, model.settings.context_window or 0)
         assert last is not None
-        raise last.error
+        try:
+            raise last.error
+        finally:
+            del last  # held by a frame of its own traceback it would hold the request, until both are collected
 
     async def _at_model(
         self,
@@ -159,7 +165,7 @@ class Proxy:
             try:
                 return await self._call(deployment, token, call, extra, done, trace), token
             except Failure as failure:
-                last = tried[deployment] = failure
+                last = tried[deployment] = _forget_frames(failure)
                 if failure.larger or not failure.elsewhere:
                     break
         raise last or _nobody(model, call.endpoint)
@@ -244,6 +250,7 @@ class _NoResponses(Exception):  # noqa: N818
 async def _ask(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
 ) -> Whole | Streaming:
+    headers = route.headers(headers)
     asked = route.dialect.request(call.fields, deployment.upstream_model)
     body, done.adapted = (asked.body, asked.names) if isinstance(asked, Adapted) else (asked, ())
     if call.stream:
@@ -299,6 +306,7 @@ async def _stream(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], body: bytes
 ) -> Streaming:
     repeatable = route.dialect.path != "/responses"
+    end = asyncio.get_running_loop().time() + deployment.server.settings.timeouts.total
     try:
         reply = await deployment.server.client.stream(route.target, headers, body)
     except CallError as error:
@@ -309,26 +317,26 @@ async def _stream(
         if reply.status >= 300:
             raise attempts.of_answer(f"status {reply.status}")
         events = route.dialect.events(call.fields)
-        rest = b""
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
-        is_whole = None if kind[:17].lower() == "text/event-stream" else _UNKNOWN
+        # Some servers name their streams otherwise or not at all, and some send no stream.
+        whole = None if kind[:17].lower() == "text/event-stream" else bytearray()
+        splitter = sse.Splitter()
         while (chunk := await reply.chunk()) is not None:
-            rest = rest + chunk if rest else chunk
-            if is_whole is _UNKNOWN and (start := rest.lstrip(_SPACE)):
-                # Some servers name their streams otherwise or not at all, and some send no stream.
-                is_whole = start[:1] in _JSON or None
-            if is_whole is not None:
-                if len(rest) > LARGEST_ANSWER:
+            if whole is not None:
+                whole += chunk
+                if len(whole) > LARGEST_ANSWER:
                     raise attempts.of_answer("it is too large")
-                continue
-            found, rest = sse.split(rest)
-            first = b"".join([events.feed(event) for event in found])
+                begins = bytes(whole[:64]).lstrip(_SPACE)[:1]
+                if not begins or begins in _JSON:
+                    continue
+                chunk, whole = bytes(whole), None
+            first = b"".join([events.feed(event) for event in splitter.feed(chunk)])
             if first and events.content:
-                return Streaming(reply.status, reply.headers, reply, events, first, rest)
-        found = route.dialect.unroll(rest) if is_whole is True else sse.split(rest + b"\n\n")[0]
-        first = b"".join([events.feed(event) for event in found])
+                return Streaming(reply.status, reply.headers, reply, events, first, splitter, end)
+        last = splitter.end() if whole is None else route.dialect.unroll(bytes(whole))
+        first = b"".join([events.feed(event) for event in last])
         if first and events.content:
-            return Streaming(reply.status, reply.headers, reply, events, first, b"")
+            return Streaming(reply.status, reply.headers, reply, events, first, sse.Splitter(), end)
         raise attempts.of_answer("the stream ended before it began")
     except Reported as error:
         await reply.close()
@@ -342,6 +350,12 @@ async def _stream(
     except BaseException:
         await reply.close()
         raise
+
+
+def _forget_frames(failure: Failure) -> Failure:
+    """Without what led to it: those frames hold the request's body, and would as long as the failure is held."""
+    failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+    return failure
 
 
 def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
@@ -363,8 +377,6 @@ def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
 
 
 _JSON: Final = (b"{", b"[")
-# Before the first word of a body it is not known whether it is a stream.
-_UNKNOWN: Final = object()
 _SPACE: Final = b" \t\r\n\xef\xbb\xbf"
 _FORWARDED = ("retry-after", "retry-after-ms", "x-request-id", "request-id")
 
