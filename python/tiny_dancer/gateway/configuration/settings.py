@@ -60,6 +60,8 @@ class Upstream(_Section, frozen=True, kw_only=True):
         api_version: of Azure and Anthropic.
         headers: sent with every request.
         timeouts: of each attempt.
+        responses: how ``/v1/responses`` is served: ``native`` by its own, ``chat`` by translating to chat
+            completions; ``auto`` tries its own first and remembers where there is none. Anthropic's have none.
         http2: ask over HTTP/2 (``https`` only, extra ``http2``); many calls share a connection. Without it
             HTTP/1.1 is spoken, which costs less.
         stream_options: whether streams are asked what they cost, by the field of that name; ``auto``: until the
@@ -75,6 +77,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     api_version: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    responses: Literal["auto", "native", "chat"] = "auto"
     http2: bool = False
     stream_options: bool | Literal["auto"] = "auto"
     max_concurrency: Count | None = None

@@ -14,6 +14,7 @@ from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
 from tiny_dancer.gateway.upstream.kinds import KINDS
+from tiny_dancer.gateway.upstream.translate.responses_over_chat import ResponsesOverChat
 from tiny_dancer.resilience import CircuitBreaker, State
 from tiny_dancer.routing.arguments import engine_prices
 from tiny_dancer.types import ModelInfo, PriceTier
@@ -82,9 +83,14 @@ class _Limits:
 
 
 class UpstreamServer:
-    """One upstream: its connections and its limits, shared by the deployments there."""
+    """One upstream: its connections and its limits, shared by the deployments there.
+
+    Attributes:
+        chat_only: whether it has no responses of its own; they are translated to chat completions then.
+    """
 
     def __init__(self, name: str, settings: config.Upstream, client: Client) -> None:
+        self.chat_only = settings.responses == "chat" or settings.kind == "anthropic"
         self.name = name
         self.settings = settings
         self.client = client
@@ -126,6 +132,7 @@ class Deployment:
                 # A response is stored at the upstream: twice would be two of them.
                 target = server.client.target(url, headers, repeatable=endpoint != "responses")
                 self.routes[endpoint] = Route(dialect, target, tuple(own))
+        self.routes.setdefault("responses", self.routes["chat.completions"])
         # One for each endpoint: a server that lacks or breaks one may be well at the others.
         self._breakers: dict[str, CircuitBreaker] = {}
         self._breaker = breaker
@@ -138,6 +145,18 @@ class Deployment:
             server.settings.tokens_per_minute,
         )
         self._limited = any(rate is not None for rate in limited)
+
+    def route(self, endpoint: Endpoint) -> Route:
+        """Where and how the next request of this endpoint goes."""
+        if endpoint == "responses" and self.server.chat_only:
+            return self.translated()
+        return self.routes[endpoint]
+
+    def translated(self) -> Route:
+        """The way of one request for a response by chat completions."""
+        chat = self.routes["chat.completions"]
+        anthropic = self.server.settings.kind == "anthropic"
+        return structs.replace(chat, dialect=ResponsesOverChat(chat.dialect, anthropic=anthropic))
 
     def breaker(self, endpoint: str) -> CircuitBreaker:
         """The breaker of one of its endpoints."""

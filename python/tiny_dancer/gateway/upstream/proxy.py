@@ -199,7 +199,6 @@ class Proxy:
         trace: RequestTrace | None,
     ) -> Whole | Streaming:
         """One call. A stream that has begun stays admitted until :func:`settle_stream`."""
-        route = deployment.routes[call.endpoint]
         headers = extra
         span = None
         try:
@@ -210,19 +209,13 @@ class Proxy:
                     headers.append(("traceparent", span.traceparent))
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
-            headers = route.headers(headers)
-            asked = route.dialect.request(call.fields, deployment.upstream_model)
-            if isinstance(asked, Adapted):
-                body, done.adapted = asked.body, asked.names
-            else:
-                body = asked
             found: Whole | Streaming
-            if call.stream:
-                if not deployment.stream_options:
-                    body = without_stream_options(body) or body
-                found = await _stream(deployment, route, call, headers, body)
-            else:
-                found = await _whole(deployment, route, headers, body)
+            try:
+                found = await _ask(deployment, deployment.route(call.endpoint), call, headers, done)
+            except _NoResponses:
+                done.calls += 1
+                found = await _ask(deployment, deployment.translated(), call, headers, done)
+                deployment.server.chat_only = True
         except Failure as failure:
             if span is not None:
                 span.end(failure.error.status, failure.error.code)
@@ -252,6 +245,34 @@ class Proxy:
         return found
 
 
+class _NoResponses(Exception):  # noqa: N818
+    """The upstream has no responses endpoint, and is only now known not to have it."""
+
+
+async def _ask(
+    deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
+) -> Whole | Streaming:
+    headers = route.headers(headers)
+    asked = route.dialect.request(call.fields, deployment.upstream_model)
+    body, done.adapted = (asked.body, asked.names) if isinstance(asked, Adapted) else (asked, ())
+    if call.stream:
+        if not deployment.stream_options:
+            body = without_stream_options(body) or body
+        return await _stream(deployment, route, call, headers, body)
+    return await _whole(deployment, route, headers, body)
+
+
+def _refused(
+    deployment: Deployment, route: Route, status: int, headers: Sequence[tuple[str, str]], body: bytes
+) -> Failure:
+    """What an answer of status 400 or above is."""
+    error = route.dialect.failure(status, body)
+    asked = route.dialect.path == "/responses" and deployment.server.settings.responses == "auto"
+    if asked and attempts.lacks_endpoint(status, body, error):
+        raise _NoResponses
+    return attempts.of_status(_with_headers(error, headers), headers)
+
+
 def settle_stream(
     deployment: Deployment, endpoint: str, token: int, category: Category | None, *, cancelled: bool = False
 ) -> None:
@@ -272,7 +293,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     except CallError as error:
         raise attempts.of_call(error, route.dialect.path != "/responses") from error
     if status >= 400:
-        raise attempts.of_status(_with_headers(route.dialect.failure(status, found), answered), answered)
+        raise _refused(deployment, route, status, answered, found)
     if status >= 300:
         raise attempts.of_answer(f"status {status}")
     try:
@@ -302,8 +323,7 @@ async def _stream(
                 begun = await _stream(deployment, route, call, headers, plain)
                 deployment.stream_options = False  # this was it, and not something else about the request
                 return begun
-            refused = route.dialect.failure(reply.status, said)
-            raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
+            raise _refused(deployment, route, reply.status, reply.headers, said)
         if reply.status >= 300:
             raise attempts.of_answer(f"status {reply.status}")
         events = route.dialect.events(call.fields)
@@ -311,6 +331,7 @@ async def _stream(
         # Some servers name their streams otherwise or not at all, and some send no stream.
         whole = None if kind[:17].lower() == "text/event-stream" else bytearray()
         splitter = sse.Splitter()
+        first = b""
         while (chunk := await reply.chunk()) is not None:
             if whole is not None:
                 whole += chunk
@@ -320,11 +341,11 @@ async def _stream(
                 if not begins or begins in _JSON:
                     continue
                 chunk, whole = bytes(whole), None
-            first = b"".join([events.feed(event) for event in splitter.feed(chunk)])
+            first += b"".join([events.feed(event) for event in splitter.feed(chunk)])
             if first and events.content:
                 return Streaming(reply.status, reply.headers, reply, events, first, splitter, end)
         last = splitter.end() if whole is None else route.dialect.unroll(bytes(whole))
-        first = b"".join([events.feed(event) for event in last])
+        first += b"".join([events.feed(event) for event in last])
         if first and events.content:
             return Streaming(reply.status, reply.headers, reply, events, first, sse.Splitter(), end)
         raise attempts.of_answer("the stream ended before it began")

@@ -16,6 +16,7 @@ from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
 from tiny_dancer.gateway.upstream.translate import failures, history, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
+from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
 from tiny_dancer.gateway.upstream.translate.usage import later, read_openai
 
 if TYPE_CHECKING:
@@ -110,6 +111,17 @@ class PassThrough:
         return failures.openai(status, body)
 
 
+class _Responses(PassThrough):
+    """Responses, sent on as they came but for reasoning that was translated from another server's answers."""
+
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes | Adapted:
+        """The same fields with another model."""
+        said = fields.get("input")
+        if said is None or (kept := without_ours(said)) is said:
+            return super().request(fields, model)
+        return Adapted(_encode({**fields, "input": kept, "model": model}), ("input.reasoning",))
+
+
 class ChunkEvents:
     """A stream of chat or completion chunks, ended by ``[DONE]``; see
     :class:`~tiny_dancer.gateway.upstream.dialect.Events`.
@@ -190,7 +202,7 @@ class ResponseEvents:
 
     def feed(self, event: bytes) -> bytes:
         """The event."""
-        if self.id is not None and event.startswith(b"event: response.output_text.delta"):
+        if self.content and event.startswith(b"event: response.output_text.delta"):
             return event
         data = sse.data_of(event)
         if not data or data == b"[DONE]":
@@ -293,7 +305,7 @@ _TRUE: Final = msgspec.Raw(b"true")
 _DIALECTS: Final[dict[str, Dialect]] = {
     "chat.completions": PassThrough("/chat/completions", asked_usage=True),
     "completions": PassThrough("/completions", asked_usage=True),
-    "responses": PassThrough("/responses"),
+    "responses": _Responses("/responses"),
     "embeddings": PassThrough("/embeddings"),
     "messages": MESSAGES,
 }

@@ -145,6 +145,20 @@ def say_openai(usage: Usage | None) -> dict[str, Any]:
     return said
 
 
+def say_responses(usage: Usage) -> dict[str, Any]:
+    """As responses say it."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.written_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
 def say_anthropic(usage: Usage | None) -> dict[str, int]:
     """As Anthropic's messages say it."""
     found = usage or Usage()
