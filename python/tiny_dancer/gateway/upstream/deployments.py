@@ -5,23 +5,24 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from tiny_dancer.gateway.access.limits import Gate, TokenBucket
 from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
 from tiny_dancer.gateway.upstream.kinds import KINDS
+from tiny_dancer.gateway.upstream.tariff import Tariff
 from tiny_dancer.resilience import CircuitBreaker
 from tiny_dancer.routing.arguments import engine_prices
-from tiny_dancer.types import ModelInfo, PriceTier
+from tiny_dancer.types import ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tiny_dancer.gateway.configuration import settings as config
     from tiny_dancer.gateway.upstream.clients.base import Client
-    from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = ("chat.completions", "completions", "responses", "embeddings", "messages")
 
@@ -181,12 +182,10 @@ class ServedModel:
         self.settings = settings
         self.deployments = deployments
         self.endpoints = frozenset(endpoint for each in deployments for endpoint in each.routes)
-        self._prices = engine_prices(self.info())
-        self.expected_cost = self._prices.cost(1000, settings.expected_output_tokens)
-
-    def cost(self, usage: Usage) -> float | None:
-        """USD of an answer; None without prices."""
-        return self._prices.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        self._tariff = Tariff(settings)
+        self.cost = self._tariff.cost
+        """USD of an answer, by its :class:`Usage`; None without prices."""
+        self.expected_cost = engine_prices(self.info()).cost(1000, settings.expected_output_tokens)
 
     def info(self) -> ModelInfo:
         """What a router is told of it."""
@@ -200,7 +199,7 @@ class ServedModel:
             context_window=settings.context_window,
             cache_read_input_token_cost=settings.cache_read_input_token_cost,
             cache_creation_input_token_cost=settings.cache_creation_input_token_cost,
-            tiers=tuple(PriceTier(**structs.asdict(tier)) for tier in settings.tiers),
+            tiers=self._tariff.by_length,
         )
 
     def serves(self, endpoint: Endpoint, role: str) -> bool:
