@@ -24,9 +24,14 @@ _ALSO: Final = {"fast": "priority", "batches": "batch"}
 
 
 class _Rates(Struct, frozen=True, gc=False):
-    """USD a token, nothing left open, for prompts longer than ``above`` tokens."""
+    """USD a token, nothing left open, for prompts longer than ``above`` tokens.
+
+    Attributes:
+        known: whether a price for the prompt or the answer was given; without one it costs nobody knows what.
+    """
 
     above: int
+    known: bool
     input: float
     output: float
     cached: float
@@ -46,9 +51,7 @@ class Tariff:
     __slots__ = ("_by_service", "_request", "_standard", "by_length")
 
     def __init__(self, settings: config.Model) -> None:
-        prices = (settings.input_cost_per_token, settings.output_cost_per_token, settings.cost_per_request)
-        known = any(price is not None for price in prices)
-        self._request = (settings.cost_per_request or 0.0) if known else None
+        self._request = settings.cost_per_request
         standard = _steps(settings, (tier for tier in settings.tiers if tier.service_tier is None))
         self._standard = _rates(standard)
         named = {tier.service_tier.lower() for tier in settings.tiers if tier.service_tier is not None}
@@ -76,12 +79,14 @@ class Tariff:
 
         A token is of one kind: what is cached or written is not counted as audio too, nor audio as reasoning.
         """
-        request = self._request
-        if request is None:
-            return None
         steps = self._standard
         if usage.tier and self._by_service:
             steps = self._by_service.get(usage.tier.lower(), steps)
+        cost = self._request
+        if cost is None:
+            if not steps[0].known:
+                return None
+            cost = 0.0
         rest, output = usage.input_tokens, usage.output_tokens
         rates = steps[0]
         if len(steps) > 1:
@@ -89,7 +94,6 @@ class Tariff:
                 if rest <= step.above:
                     break
                 rates = step
-        cost = request
         if usage.cached_tokens:
             part = min(usage.cached_tokens, rest)
             rest -= part
@@ -151,6 +155,7 @@ def _resolved(above: int, step: dict[str, float | None]) -> _Rates:
     written = price("cache_creation_input_token_cost", prompt)
     return _Rates(
         above=above,
+        known=any(step[name] is not None for name in ("input_cost_per_token", "output_cost_per_token")),
         input=prompt,
         output=output,
         cached=price("cache_read_input_token_cost", prompt),
