@@ -85,8 +85,9 @@ def main() -> None:
         taken = f"{provider}/{name}"
         if provider in SPECIAL:
             key = litellm.get_model_info(model=name, custom_llm_provider=provider)["key"]
-            if key != (taken if taken in litellm.model_cost else name):
-                costs = []  # the two read different entries
+            bare = name.removeprefix(f"{provider}/")
+            if key != name or (bare != name and bare in litellm.model_cost):
+                costs = []  # a name that the two accounts read as different entries
             taken = key
             generic = [
                 cost(generic_cost_per_token, name, provider, usage=used, service_tier=tier)
