@@ -10,6 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer.gateway.account.billed import completed
+from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
@@ -105,10 +107,10 @@ class Exchange(Progress):
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
         self.usage, self.answer_id = answer.usage, answer.id
-        self.guessed_tokens = len(answer.body) // 4
+        self.guess = Guess(answer.body)
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)
-        usage, model = answer.usage, self.attempts.model
+        usage, model = completed(answer.usage, self)[0], self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
             headers.append((b"x-td-cost", b"%.9g" % cost))
         self._started = True
@@ -127,7 +129,7 @@ class Exchange(Progress):
             headers.append((b"x-accel-buffering", b"no"))  # nginx holds back what is not marked so
             self.status = found.status
             self._started = True
-            self.guessed_tokens = 1
+            self.guess = Guess(found.first)
             await self._send({"type": "http.response.start", "status": found.status, "headers": headers})
             self.first = time.perf_counter()
             await self._send({"type": "http.response.body", "body": found.first, "more_body": True})
@@ -154,12 +156,13 @@ class Exchange(Progress):
 
     async def _relay(self, found: Streaming) -> None:
         """Chunk by chunk: what is not taken by the client is not read from the upstream."""
-        events, rest, send = found.events, found.rest, self._send
+        events, rest, send, guess = found.events, found.rest, self._send, self.guess
+        assert guess is not None
         while (chunk := await found.reply.chunk()) is not None:
             whole, rest = sse.split(rest + chunk if rest else chunk)
-            self.guessed_tokens += len(whole)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
+                guess.add(out)
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if rest and not events.finished:
             whole, _ = sse.split(rest + b"\n\n")

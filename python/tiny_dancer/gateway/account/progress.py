@@ -10,6 +10,7 @@ from tiny_dancer.routing.router import new_id
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.account.guess import Guess
     from tiny_dancer.gateway.choosing.incoming import Incoming
     from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.choosing.serving import Serving
@@ -36,7 +37,7 @@ class Progress:
         status: of HTTP; 0 until known.
         error: code; empty where there is none.
         first: when the first byte of the answer's body left, by the clock that measures.
-        guessed_tokens: of the answer, as far as it came: an event of a stream has about one, four bytes otherwise.
+        guess: the text of the answer, as far as it came; None until there is one.
         trace: None where nothing is traced.
     """
 
@@ -49,7 +50,7 @@ class Progress:
         "endpoint",
         "error",
         "first",
-        "guessed_tokens",
+        "guess",
         "id",
         "incoming",
         "plan",
@@ -76,5 +77,5 @@ class Progress:
         self.error = ""
         self.first: float | None = None
         self.body_bytes = 0
-        self.guessed_tokens = 0
+        self.guess: Guess | None = None
         self.id = new_id()
