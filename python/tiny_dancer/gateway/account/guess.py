@@ -118,7 +118,7 @@ class Guess:
 
 
 def prompt_tokens(incoming: Incoming) -> int:
-    """Tokens of a request by its text: messages and instructions, tools and the answer's form as they are written."""
+    """Tokens of a request by its text: messages and instructions; tools and the answer's form as written."""
     fields = incoming.fields
     count = sum(len(fields[name]) for name in _AS_WRITTEN if name in fields)
     media = 0
@@ -196,7 +196,7 @@ def _asked(said: object) -> tuple[int, int]:
             count += _bytes(each)
         elif isinstance(each, list):
             left += each
-        elif isinstance(each, int):
+        elif type(each) is int:
             count += BYTES_PER_TOKEN  # a prompt may be tokens
         elif isinstance(each, dict):
             kind, source = each.get("type"), each.get("source")
