@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
 from tiny_dancer.types import RequestRecord
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from tiny_dancer.observability.metrics import Metrics
 
 _NO_USAGE = Usage()
-# Tokens of a prompt nobody counted, where its model's window is not known: images make bodies large, not prompts.
-_LARGEST_GUESS = 128_000
 
 
 def settle(
@@ -34,11 +33,7 @@ def settle(
     """
     plan, done, incoming = progress.plan, progress.attempts, progress.incoming
     caller, model, deployment = progress.caller, done.model, done.deployment
-    usage = progress.usage
-    if usage is None and progress.guessed_tokens:
-        # The upstream does not say what it costs, or the client left before it did: it costs all the same.
-        window = None if model is None else model.settings.context_window
-        usage = Usage(min(progress.body_bytes // 4, window or _LARGEST_GUESS), progress.guessed_tokens)
+    usage, _ = completed(progress.usage, progress)
     answered = progress.first is not None and model is not None
     cost = baseline = None
     if plan is not None and model is not None and usage is not None:

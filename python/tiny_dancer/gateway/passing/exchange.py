@@ -113,7 +113,7 @@ class PassedExchange(Exchange):
         body = await services.bodies.read(
             self._receive, self.serving.config.limits, headers.get(b"content-encoding")
         )
-        self.body_bytes = self._held = len(body)
+        self._held = len(body)
         content_type = given.get(b"content-type", b"").decode("latin-1")
         query = scope.get("query_string") or b""
         if passed.means is Means.COUNT:

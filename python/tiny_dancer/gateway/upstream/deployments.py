@@ -14,17 +14,18 @@ from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
 from tiny_dancer.gateway.upstream.kinds import KINDS
+from tiny_dancer.gateway.upstream.tariff import Tariff
 from tiny_dancer.gateway.upstream.translate.responses_over_chat import ResponsesOverChat
 from tiny_dancer.resilience import CircuitBreaker, State
 from tiny_dancer.routing.arguments import engine_prices
-from tiny_dancer.types import ModelInfo, PriceTier
+from tiny_dancer.types import ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tiny_dancer.gateway.configuration import settings as config
     from tiny_dancer.gateway.upstream.clients.base import Client
-    from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
 
 PASSED_ON: Final = ("traceparent", "tracestate", "idempotency-key", "openai-beta", "anthropic-beta")
 """Headers a client's request may tell an upstream beside its body."""
@@ -260,12 +261,10 @@ class ServedModel:
         self.settings = settings
         self.deployments = deployments
         self.endpoints = frozenset(endpoint for each in deployments for endpoint in each.routes)
-        self._prices = engine_prices(self.info())
-        self.expected_cost = self._prices.cost(1000, settings.expected_output_tokens)
-
-    def cost(self, usage: Usage) -> float | None:
-        """USD of an answer; None without prices."""
-        return self._prices.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        self._tariff = Tariff(settings)
+        self.cost = self._tariff.cost
+        """USD of an answer, by its :class:`Usage`; None without prices."""
+        self.expected_cost = engine_prices(self.info()).cost(1000, settings.expected_output_tokens)
 
     def info(self) -> ModelInfo:
         """What a router is told of it."""
@@ -279,7 +278,7 @@ class ServedModel:
             context_window=settings.context_window,
             cache_read_input_token_cost=settings.cache_read_input_token_cost,
             cache_creation_input_token_cost=settings.cache_creation_input_token_cost,
-            tiers=tuple(PriceTier(**structs.asdict(tier)) for tier in settings.tiers),
+            tiers=self._tariff.by_length,
         )
 
     def serves(self, endpoint: Endpoint, role: str) -> bool:

@@ -17,7 +17,7 @@ from tiny_dancer.gateway.upstream.translate import failures, history, roll, unro
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
-from tiny_dancer.gateway.upstream.translate.usage import later, read_openai
+from tiny_dancer.gateway.upstream.translate.usage import later, read_groq, read_openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ class _Body(msgspec.Struct):
 
     id: msgspec.Raw = _ABSENT
     usage: msgspec.Raw = _ABSENT
+    x_groq: msgspec.Raw = _ABSENT
     service_tier: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
     choices: msgspec.Raw = _ABSENT
@@ -275,9 +276,9 @@ _choices = msgspec.json.Decoder(list[_Choice])
 
 
 def _usage(read: _Body) -> Usage | None:
-    if read.usage == _ABSENT:
-        return None
-    found = read_openai(read.usage)
+    found = None if read.usage == _ABSENT else read_openai(read.usage)
+    if found is None and read.x_groq != _ABSENT:
+        found = read_groq(read.x_groq)
     if found is None or read.service_tier == _ABSENT:
         return found
     return msgspec.structs.replace(found, tier=_id(read.service_tier) or found.tier)
