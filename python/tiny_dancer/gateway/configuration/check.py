@@ -23,6 +23,30 @@ POLICIES = ("cost", "quality", "balanced")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _ANY_HOST = ("0.0.0.0", "::")
+# Names no configured header may have: they would be sent twice, or say of every request what is true of one.
+_FRAMING = "it frames the request or belongs to the connection, and the gateway writes it itself; remove it"
+_OF_ONE_REQUEST = "it is of a single request, and comes from the client; remove it"
+_OWN_HEADERS = {
+    **dict.fromkeys(
+        (
+            "accept-encoding",
+            "connection",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "expect",
+            "host",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ),
+        _FRAMING,
+    ),
+    **dict.fromkeys(("idempotency-key", "traceparent", "tracestate"), _OF_ONE_REQUEST),
+}
 
 
 def load_gateway(path: str | os.PathLike[str]) -> GatewayConfig:
@@ -119,9 +143,15 @@ class _Checks:
                 self.refuse(f"{at}.{key}", "empty", "set the variable it comes from, or remove the key")
             elif not (value.isascii() and value.isprintable() and value == value.strip()):
                 self.refuse(f"{at}.{key}", "***", "remove line breaks, spaces around it and unusual characters")
-        for key in upstream.headers:
+        lowered = [key.lower() for key in upstream.headers]
+        for place, key in enumerate(upstream.headers):
+            where = f"{at}.headers.{key}"
             if not _HEADER_NAME.fullmatch(key):
-                self.refuse(f"{at}.headers.{key}", "no header name", "use letters, digits and -")
+                self.refuse(where, "no header name", "use letters, digits and -")
+            elif (remedy := _OWN_HEADERS.get(lowered[place])) is not None:
+                self.refuse(where, "not to be configured", remedy)
+            elif lowered[place] in lowered[:place]:
+                self.refuse(where, "twice", "headers are the same in any case; remove one")
 
     def name(self, field: str, name: str) -> None:
         """Names stand in headers, in lists and in metrics."""

@@ -89,7 +89,9 @@ class Deployment:
         self.server = server
         kind = KINDS[server.settings.kind]
         self.upstream_model = settings.model or model
-        headers = [("content-type", "application/json"), *kind.headers(server.settings)]
+        # One of each name: kinds put what is configured last, and it wins.
+        own = {name.lower(): value for name, value in kind.headers(server.settings)}
+        headers = [("content-type", "application/json"), *own.items()]
         self.routes: dict[Endpoint, Route] = {}
         for endpoint in ENDPOINTS:
             if (dialect := kind.dialect(endpoint)) is not None:

@@ -136,6 +136,38 @@ def test_what_does_not_hold_together_is_named(old: str, new: str, said: str) -> 
     assert "sk" not in " ".join(found).replace("ask", ""), "no secret is shown"
 
 
+OWN_HEADERS = (
+    "Host",
+    "content-length",
+    "Content-Type",
+    "content-encoding",
+    "accept-encoding",
+    "Transfer-Encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "TE",
+    "trailer",
+    "upgrade",
+    "expect",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+)
+
+
+@pytest.mark.parametrize("name", OWN_HEADERS)
+def test_headers_that_the_gateway_writes_are_refused(name: str) -> None:
+    (found,) = problems(GOOD.replace("x-team: a b", f"{name}: sk-1"))
+    assert found.startswith(f"upstreams.openai.headers.{name}: not to be configured; it ")
+    assert found.endswith("remove it")
+
+
+def test_a_header_in_two_cases_is_refused() -> None:
+    (found,) = problems(GOOD.replace("x-team: a b", "x-team: a b, X-Team: c"))
+    assert found == "upstreams.openai.headers.X-Team: twice; headers are the same in any case; remove one"
+
+
 def test_names_without_anything_behind_them_are_refused() -> None:
     assert problems("upstreams: {}\nmodels: {}") == [
         "upstreams: empty; give at least one",

@@ -377,8 +377,8 @@ class Http1Client:
         """Prepares the lines every request to this URL begins with."""
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        lines = [f"POST {path} HTTP/1.1", f"host: {parts.netloc}", "user-agent: tiny-dancer", "accept: */*"]
-        lines += [f"{name}: {value}" for name, value in headers]
+        sent = {"host": parts.netloc, "user-agent": "tiny-dancer", "accept": "*/*", **dict(headers)}
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
         return _Address("\r\n".join(lines).encode("latin-1") + b"\r\n")
 
     async def whole(

@@ -94,7 +94,7 @@ class Http2Client:
 
     def target(self, url: str, headers: Headers) -> Target:
         """Prepares requests to a URL."""
-        return _Address(url, [("user-agent", "tiny-dancer"), *headers])
+        return _Address(url, [*{"user-agent": "tiny-dancer", **dict(headers)}.items()])
 
     async def whole(
         self, target: Target, extra: Sequence[tuple[str, str]], body: bytes
