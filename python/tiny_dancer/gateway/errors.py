@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Anthropic's error types, by status; other 4xx are invalid_request_error, other 5xx api_error.
 _ANTHROPIC = {
@@ -15,6 +20,7 @@ _ANTHROPIC = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_STRUCK = "***"
 
 
 class GatewayError(Exception):
@@ -58,6 +64,28 @@ class GatewayError(Exception):
         usual = "invalid_request_error" if self.status < 500 else "api_error"
         kind = _ANTHROPIC.get(self.status, usual)
         return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": self.message}})
+
+    def strike(self, secrets: Iterable[str]) -> None:
+        """Takes secrets out of all that is said: an upstream may repeat the key it was sent."""
+        for secret in secrets:
+            for name, value in vars(self).items():
+                setattr(self, name, struck(value, secret))
+
+
+def struck(value: Any, secret: str) -> Any:
+    """The value without the secret, wherever in it that stands."""
+    if isinstance(value, str):
+        return value.replace(secret, _STRUCK)
+    if isinstance(value, bytes):
+        found = value.replace(secret.encode(), _STRUCK.encode())
+        return found.replace(msgspec.json.encode(secret)[1:-1], _STRUCK.encode())  # as it stands in JSON
+    if isinstance(value, msgspec.Raw):
+        return msgspec.Raw(struck(bytes(value), secret))
+    if isinstance(value, dict):
+        return {struck(key, secret): struck(each, secret) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(struck(each, secret) for each in value)
+    return value
 
 
 def _openai_type(status: int) -> str:

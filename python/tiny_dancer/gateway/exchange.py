@@ -155,11 +155,15 @@ class Exchange(Progress):
     async def _relay(self, found: Streaming) -> None:
         """Chunk by chunk: what is not taken by the client is not read from the upstream."""
         events, rest, send = found.events, found.rest, self._send
+        assert self.attempts.deployment is not None
+        server = self.attempts.deployment.server
         while (chunk := await found.reply.chunk()) is not None:
             whole, rest = sse.split(rest + chunk if rest else chunk)
             self.guessed_tokens += len(whole)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
+                if b'"error"' in out:
+                    out = server.struck(out)
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if rest and not events.finished:
             whole, _ = sse.split(rest + b"\n\n")
@@ -171,6 +175,8 @@ class Exchange(Progress):
     async def _cut(self, events: Events, message: str, code: str) -> None:
         self.error = code
         error = GatewayError(502, message, type="server_error", code=code)
+        if self.attempts.deployment is not None:
+            error.strike(self.attempts.deployment.server.secrets)
         await self._send({"type": "http.response.body", "body": events.cut(error), "more_body": True})
 
     async def _refuse(self, error: GatewayError) -> None:

@@ -55,15 +55,23 @@ def load_gateway(path: str | os.PathLike[str]) -> GatewayConfig:
     Raises:
         ConfigError: as :func:`tiny_dancer.config.load`, :func:`.prices.fill` and :func:`check`.
     """
-    config = load(path, GatewayConfig)
+    loaded = load(path, GatewayConfig)
+    config = loaded.value
     if config.prices is not None:
-        config = prices.fill(config, Path(path).parent / config.prices)
-    check(config)
+        try:
+            config = prices.fill(config, Path(path).parent / config.prices)
+        except ConfigError as error:
+            raise_all([error], loaded.from_environment)
+    check(config, loaded.from_environment)
     return config
 
 
-def check(config: GatewayConfig) -> None:
+def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     """Checks what no single key can say about itself. Reads no file and opens no connection.
+
+    Args:
+        config: as read.
+        hidden: paths of keys whose values no error may show, :attr:`tiny_dancer.config.Loaded.from_environment`.
 
     Raises:
         ConfigError: the first problem, with the others as its notes.
@@ -79,7 +87,7 @@ def check(config: GatewayConfig) -> None:
     for role, default in config.roles.items():
         checks.role(role, default)
     checks.limits()
-    raise_all(checks.problems)
+    raise_all(checks.problems, hidden)
 
 
 class _Checks:
@@ -111,7 +119,8 @@ class _Checks:
             self.url("telemetry.otlp_endpoint", endpoint, "http://localhost:4318/v1/traces")
 
     def url(self, field: str, text: str, example: str) -> None:
-        # What stands before the @ or after the ? may be a secret: it is not repeated.
+        # What stands before an @ or after a ? may be a secret: it is not repeated.
+        shown = "***" if "@" in text else repr(text)
         try:
             parts = urlsplit(text)
             port_is_wrong = parts.port == 0
@@ -123,11 +132,11 @@ class _Checks:
         elif parts.query or parts.fragment or "?" in text or "#" in text:
             self.refuse(field, "has a query or fragment", f"give the URL alone, such as {example}")
         elif parts.scheme not in ("http", "https") or not parts.hostname or port_is_wrong:
-            self.refuse(field, repr(text), f"give an http or https URL such as {example}")
+            self.refuse(field, shown, f"give an http or https URL such as {example}")
         elif not text.isprintable() or " " in text or not text.isascii():
             self.refuse(field, "has spaces or unusual characters", "percent-encode them")
         elif parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/messages", "/embeddings")):
-            self.refuse(field, repr(text), "stop before the endpoint: the gateway adds it")
+            self.refuse(field, shown, "stop before the endpoint: the gateway adds it")
 
     def upstream(self, name: str, upstream: Upstream) -> None:
         at = f"upstreams.{name}"

@@ -66,7 +66,8 @@ def _probe(name: str, upstream: Upstream, called: set[str]) -> Probe:
         connection.connect()
         connection.sock.settimeout(min(upstream.timeouts.first_byte, _LONGEST))
         path = url[url.index(where.netloc) + len(where.netloc) :]
-        headers = {"user-agent": "tiny-dancer", **dict(KINDS[upstream.kind].headers(upstream))}
+        own = {name.lower(): value for name, value in KINDS[upstream.kind].headers(upstream)}
+        headers = {"user-agent": "tiny-dancer", **own}
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         body = response.read(_LARGEST)

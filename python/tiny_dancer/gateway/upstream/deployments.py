@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
 from tiny_dancer.gateway.access.limits import Gate, TokenBucket
+from tiny_dancer.gateway.errors import struck
 from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
@@ -58,14 +59,36 @@ class _Limits:
         return max(waits)
 
 
+# Shorter values are words, and no secrets: striking them would only garble messages.
+_SHORTEST_SECRET: Final = 8
+
+
 class UpstreamServer:
-    """One upstream: its connections and its limits, shared by the deployments there."""
+    """One upstream: its connections and its limits, shared by the deployments there.
+
+    Attributes:
+        name: in the configuration.
+        settings: of the configuration.
+        client: the connections.
+        limits: what all deployments there may take together.
+        secrets: what no client and no log may see, the longest first.
+    """
 
     def __init__(self, name: str, settings: config.Upstream, client: Client) -> None:
         self.name = name
         self.settings = settings
         self.client = client
         self.limits = _Limits(settings)
+        said = [settings.api_key or "", *settings.headers.values()]
+        # A scheme may stand before it: Bearer, Basic.
+        parts = {part for value in said for part in (value, value.rpartition(" ")[2])}
+        self.secrets = sorted((each for each in parts if len(each) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+    def struck(self, said: bytes) -> bytes:
+        """What the upstream said, without its secrets."""
+        for secret in self.secrets:
+            said = struck(said, secret)
+        return said
 
 
 class Deployment:

@@ -194,6 +194,7 @@ class Proxy:
             else:
                 found = await _whole(deployment, route, headers, body)
         except Failure as failure:
+            failure.error.strike(deployment.server.secrets)
             if span is not None:
                 span.end(failure.error.status, failure.error.code)
             if failure.category is None:
@@ -269,6 +270,8 @@ async def _stream(
             found, rest = sse.split(rest + chunk if rest else chunk)
             first = b"".join([events.feed(event) for event in found])
             if first and events.content:
+                if b'"error"' in first:
+                    first = deployment.server.struck(first)
                 return Streaming(reply.status, reply.headers, reply, events, first, rest)
         raise attempts.of_answer("the stream ended before it began")
     except CallError as error:

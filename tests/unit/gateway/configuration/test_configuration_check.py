@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tiny_dancer.config import parse
 from tiny_dancer.errors import ConfigError
-from tiny_dancer.gateway.configuration.check import check
+from tiny_dancer.gateway.configuration.check import check, load_gateway
 from tiny_dancer.gateway.configuration.settings import GatewayConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = """
 upstreams:
@@ -98,6 +103,7 @@ def test_a_good_one_passes() -> None:
             "https://b/v1/chat/completions",
             "upstreams.openai.base_url: 'https://b/v1/chat/completions'; stop before the endpoint",
         ),
+        ("https://api.example/v1", "a:sk@b/v1", "upstreams.openai.base_url: ***; give an http or https URL"),
         ("api_key: sk-1", "api_key: ''", "upstreams.openai.api_key: empty; set the variable"),
         ("api_key: sk-1", 'api_key: "sk-secret\\n"', "upstreams.openai.api_key: ***; remove line breaks"),
         ("api_key: sk-1", "api_key: 'sk-secret '", "upstreams.openai.api_key: ***; remove line breaks"),
@@ -188,3 +194,43 @@ def test_addresses_that_do_not_clash_pass(addresses: str) -> None:
 def test_several_problems_are_told_at_once() -> None:
     text = GOOD.replace("upstream: local}]", "upstream: loca}]").replace("strongest: large", "strongest: lage")
     assert len(problems(text)) == 2
+
+
+ANYWHERE = [
+    "listen: ${TD_SECRET}",
+    "health: ${TD_SECRET}",
+    "default_model: ${TD_SECRET}",
+    "strongest: ${TD_SECRET}",
+    "prices: ${TD_SECRET}",
+    "telemetry: {otlp_endpoint: '${TD_SECRET}'}",
+    "roles: {chat: {model: '${TD_SECRET}', policy: cost, fallbacks: ['${TD_SECRET}']}}",
+    "routers: {default: {models: {weak: '${TD_SECRET}'}}}",
+    "models: {m: {deployments: [{upstream: '${TD_SECRET}'}]}}",
+    "models: {m: {deployments: [{upstream: a}], aliases: ['${TD_SECRET}', '${TD_SECRET}']}}",
+    "upstreams: {a: {base_url: '${TD_SECRET}'}}",
+    "upstreams: {a: {base_url: 'http://a/${TD_SECRET}/messages'}}",
+    "upstreams: {a: {base_url: 'http://a', api_key: '${TD_SECRET} '}}",
+    "upstreams: {a: {base_url: 'http://a', headers: {x: ' ${TD_SECRET}'}}}",
+    "upstreams: {a: {base_url: 'http://a', kind: '${TD_SECRET}'}}",
+    "upstreams: {a: '${TD_SECRET}'}",
+]
+
+
+@pytest.mark.parametrize("line", ANYWHERE)
+def test_no_error_shows_what_comes_from_the_environment(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TD_SECRET", "hunter2hunter2")
+    given = {
+        "upstreams": "{a: {base_url: 'http://a'}}",
+        "models": "{m: {deployments: [{upstream: a}]}}",
+        line.partition(":")[0]: line.partition(":")[2],
+    }
+    file = tmp_path / "gateway.yaml"
+    file.write_text("\n".join(f"{key}: {value}" for key, value in given.items()))
+    with pytest.raises(ConfigError) as caught:
+        load_gateway(file)
+    said = [str(caught.value), *getattr(caught.value, "__notes__", ())]
+    assert "hunter2" not in " ".join(said)
+    assert said[0].startswith(line.partition(":")[0])
+    assert any("***" in each or "a text" in each for each in said)
