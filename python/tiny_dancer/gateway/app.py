@@ -208,6 +208,7 @@ class Gateway:
             in_flight=self.services.in_flight,
             memory_bytes=resident_bytes(),
             draining=self._draining,
+            notes=serving.notes(),
         )
 
     def _look(self) -> None:

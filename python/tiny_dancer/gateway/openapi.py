@@ -327,7 +327,8 @@ def _schemas() -> dict[str, Any]:
         },
         "Model": {
             **_object(model),
-            "description": "For a model also: context_window, endpoints, roles, tags and its prices in USD.",
+            "description": "For a model also: context_window, endpoints, roles, tags and its prices in USD; for a "
+            "router: router (its name) and notes (constant: it never chooses; no certificate: why).",
         },
         "Models": _object(listed),
         "Guarantee": _object(_of(Guarantee)),

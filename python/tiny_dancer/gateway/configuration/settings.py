@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMITS_SUFFIX: Final = ".limits"
+USUAL_OUTPUT_TOKENS: Final = 256.0
+"""Output tokens of an answer where nothing says how long a model's are."""
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -128,7 +130,8 @@ class Model(_Section, frozen=True, kw_only=True):
         cache_creation_input_token_cost: USD per prompt token written into its cache; None: as any prompt token.
         tiers: other prices for long prompts.
         cost_per_request: USD per request.
-        expected_output_tokens: of a usual answer; prices what routing expects.
+        expected_output_tokens: of a usual answer; prices what routing expects. None: as the router's artifact
+            knows it, else :data:`USUAL_OUTPUT_TOKENS`.
         context_window: prompt plus output tokens it accepts.
         roles: what it may be used for; empty: everything.
         tags: words of the operator's, shown by ``/v1/models``.
@@ -142,7 +145,7 @@ class Model(_Section, frozen=True, kw_only=True):
     cache_creation_input_token_cost: NotNegative | None = None
     tiers: list[PriceTier] = field(default_factory=list)
     cost_per_request: NotNegative | None = None
-    expected_output_tokens: Positive = 256.0
+    expected_output_tokens: Positive | None = None
     context_window: Count | None = None
     roles: list[Role] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)

@@ -111,6 +111,7 @@ class _Gateway:
             await health.start(self._health.sockets[0])
         for line in announcement(self._config, self._clients, self._health):
             log.info(line)
+        await self._warn()
         _notify("READY=1")
         background = [asyncio.ensure_future(self._obey()), asyncio.ensure_future(self._watch())]
         await self._end.wait()
@@ -176,6 +177,13 @@ class _Gateway:
         else:
             self._config, self._reload_error = config, None
             log.info("reloaded %s: %s", self._path, _inventory(config))
+            await self._warn()
+
+    async def _warn(self) -> None:
+        """Says once what every worker knows of its routers."""
+        for worker in (await self._snapshots())[:1]:
+            for note in worker.status.notes:
+                log.warning("%s", note)
 
     async def _restart(self) -> None:
         if self._replace is None:

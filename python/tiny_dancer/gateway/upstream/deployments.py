@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct, structs
 
 from tiny_dancer.gateway.access.limits import Gate, TokenBucket
+from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS
 from tiny_dancer.gateway.errors import struck
 from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
@@ -207,7 +208,7 @@ class ServedModel:
         self.deployments = deployments
         self.endpoints = frozenset(endpoint for each in deployments for endpoint in each.routes)
         self._prices = engine_prices(self.info())
-        self.expected_cost = self._prices.cost(1000, settings.expected_output_tokens)
+        self.expected_cost = self._prices.cost(1000, settings.expected_output_tokens or USUAL_OUTPUT_TOKENS)
 
     def cost(self, usage: Usage) -> float | None:
         """USD of an answer; None without prices."""
