@@ -1,9 +1,8 @@
-"""What an artifact says of itself, in a gateway: its certificate is honoured, and that it never chooses is said."""
+"""What an artifact says of itself, in a gateway: its certificate counts, and that it never chooses is said."""
 
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +14,7 @@ from tests.unit.gateway.gateways import ARTIFACTS
 from tiny_dancer.routing import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.gateway_upstream import Upstream

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from tiny_dancer.config import did_you_mean, load, raise_all
 from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway.configuration import prices
@@ -23,6 +25,8 @@ POLICIES = ("cost", "quality", "balanced")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _ANY_HOST = ("0.0.0.0", "::")
+# USD per token: thrice the dearest there is (o1-pro, 600 USD per million), and less than the cheapest per million.
+_DEAREST = 0.002
 # Names no configured header may have: they would be sent twice, or say of every request what is true of one.
 _FRAMING = "it frames the request or belongs to the connection, and the gateway writes it itself; remove it"
 _OF_ONE_REQUEST = "it is of a single request, and comes from the client; remove it"
@@ -177,6 +181,7 @@ class _Checks:
             at = f"models.{name}"
             self.name(at, name)
             self.reserved(at, name)
+            self.prices(at, model)
             for place, deployment in enumerate(model.deployments):
                 where = f"{at}.deployments.{place}.upstream"
                 self.known(where, deployment.upstream, config.upstreams, "upstreams")
@@ -187,6 +192,18 @@ class _Checks:
                 if alias in taken:
                     self.refuse(where, repr(alias), f"it is {taken[alias]} already; remove one")
                 taken.setdefault(alias, f"an alias of {name}")
+
+    def prices(self, at: str, priced: Struct) -> None:
+        """Of a model, and of its tiers: those meant per million make all routing and accounting nonsense."""
+        for name in priced.__struct_fields__:
+            value = getattr(priced, name)
+            if isinstance(value, list):
+                for place, each in enumerate(value):
+                    if isinstance(each, Struct):
+                        self.prices(f"{at}.{name}.{place}", each)
+            elif "_token" in name and "cost" in name and isinstance(value, float) and value > _DEAREST:
+                remedy = "prices are USD per token; divide one that is per million by 1e6"
+                self.refuse(f"{at}.{name}", f"{value:g}", remedy)
 
     def reserved(self, field: str, name: str) -> None:
         if name == "auto" or name.startswith("router-"):

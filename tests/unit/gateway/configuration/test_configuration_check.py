@@ -174,6 +174,31 @@ def test_a_header_in_two_cases_is_refused() -> None:
     assert found == "upstreams.openai.headers.X-Team: twice; headers are the same in any case; remove one"
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "input_cost_per_token",
+        "output_cost_per_token",
+        "cache_read_input_token_cost",
+        "cache_creation_input_token_cost",
+    ],
+)
+def test_a_price_per_million_is_refused(field: str) -> None:
+    """The dearest there is costs 6e-4 per token (o1-pro), the cheapest .01 per million."""
+    said = "; prices are USD per token; divide one that is per million by 1e6"
+    for value in ("5.0", "0.01", "600", "5"):
+        tiers = f"tiers: [{{above_tokens: 9, {field}: {value}}}]"
+        given = GOOD.replace("cost_per_request: 0", f"cost_per_request: 0, {field}: {value}, {tiers}")
+        assert problems(given) == [
+            f"models.small.{field}: {float(value):g}{said}",
+            f"models.small.tiers.0.{field}: {float(value):g}{said}",
+        ]
+    check(parse(GOOD.replace("cost_per_request: 0", f"{field}: 0.0006, cost_per_request: 5"), GatewayConfig, ""))
+    for value in ("-1e-6", ".nan", "1e999"):
+        with pytest.raises(ConfigError, match=f"models.small.{field}"):
+            parse(GOOD.replace("cost_per_request: 0", f"{field}: {value}"), GatewayConfig, "")
+
+
 def test_names_without_anything_behind_them_are_refused() -> None:
     assert problems("upstreams: {}\nmodels: {}") == [
         "upstreams: empty; give at least one",
