@@ -13,7 +13,7 @@ from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.incoming import Incoming
-from tiny_dancer.gateway.choosing.serving import RouterTarget, Serving, Variant
+from tiny_dancer.gateway.choosing.serving import RouterTarget, ServedRouter, Serving, Variant
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.arguments import engine_options
@@ -133,54 +133,12 @@ class Chooser:
             self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic())
 
     def _routed(self, asked: Asked, target: RouterTarget) -> Plan:
-        serving, incoming = asked.serving, asked.incoming
-        served = serving.routers[target.router]
+        served = asked.serving.routers[target.router]
         variant = asked.variant = served.deciding()
-        router = variant.router
-        usable = asked.usable = _usable(asked, variant)
-        given = incoming.options
-        threshold = target.threshold if given.threshold is None else given.threshold
-        options: dict[str, Any] = variant.options(asked.policy, threshold)
-        asked.options = options
-        if len(usable) != len(router.models):
-            options["allowed"] = usable
-        bounds = served.settings
-        if (max_cost := bounds.max_cost if given.max_cost is None else given.max_cost) is not None:
-            options["max_cost"] = max_cost
-        if (min_quality := bounds.min_quality if given.min_quality is None else given.min_quality) is not None:
-            options["min_quality"] = min_quality
-        if given.max_latency is not None:
-            options["max_latency"] = given.max_latency
-        strongest = serving.strongest
-        if strongest is None or strongest.name not in router.models:
-            strongest = max((serving.models[name] for name in usable), key=lambda each: each.expected_cost or 0.0)
+        asked.usable = _usable(asked, variant)
+        asked.options = _options(asked, target, served, variant)
         try:
-            try:
-                words, tools, system = incoming.words(), incoming.tools(), incoming.system()
-                outline = conversation(words, tools)
-                key, found = self._conversation(asked, system, outline.begun)
-                if found is not None:
-                    options.update(self._caches(asked, found, router.models))
-                decision = router.decide(
-                    words,
-                    tools,
-                    engine_options(cast("AskedOfRouter", options), router.models),
-                    system=system,
-                    response_format=incoming.response_format(),
-                    outline=outline,
-                )
-            except RequestError as error:
-                if error.field not in ("text", "request"):
-                    field = incoming.field(error.field)
-                    raise GatewayError(
-                        400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
-                    ) from error
-                # Images, audio or nothing: not for the router to judge, so the default model answers, of those
-                # whose answer alone keeps to what is asked.
-                left, _, _ = router.outlook(0, engine_options(cast("AskedOfRouter", options), router.models))
-                asked.usable = tuple(name for name in usable if name in left)
-                default = _default(asked, variant, strongest)
-                return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
+            return self._decided(asked, served, variant) or _unjudged(asked, served, variant)
         except NoFeasibleModelError as error:
             raise GatewayError(
                 400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
@@ -193,7 +151,34 @@ class Chooser:
                 param="td",
                 code="invalid_value",
             ) from error
+
+    def _decided(self, asked: Asked, served: ServedRouter, variant: Variant) -> Plan | None:
+        """The router's decision, or the session's; None where there is nothing a router can judge."""
+        serving, incoming, router = asked.serving, asked.incoming, variant.router
+        try:
+            words, tools, system = incoming.words(), incoming.tools(), incoming.system()
+            outline = conversation(words, tools)
+            key, found = self._conversation(asked, system, outline.begun)
+            options = (
+                asked.options if found is None else {**asked.options, **self._caches(asked, found, router.models)}
+            )
+            decision = router.decide(
+                words,
+                tools,
+                engine_options(cast("AskedOfRouter", options), router.models),
+                system=system,
+                response_format=incoming.response_format(),
+                outline=outline,
+            )
+        except RequestError as error:
+            if error.field in ("text", "request"):
+                return None
+            field = incoming.field(error.field)
+            raise GatewayError(
+                400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
+            ) from error
         self.last_decision = time.time()
+        strongest = _strongest(asked, variant)
         plan = Plan(
             strongest,
             asked,
@@ -246,6 +231,41 @@ class Chooser:
             and not decision.level
             and strongest not in decision.removed
         )
+
+
+def _options(asked: Asked, target: RouterTarget, served: ServedRouter, variant: Variant) -> dict[str, Any]:
+    """What the router is asked beside the request: the client's word, or else the configuration's."""
+    given, bounds = asked.incoming.options, served.settings
+    threshold = target.threshold if given.threshold is None else given.threshold
+    options: dict[str, Any] = variant.options(asked.policy, threshold)
+    if len(asked.usable) != len(variant.router.models):
+        options["allowed"] = asked.usable
+    if (max_cost := bounds.max_cost if given.max_cost is None else given.max_cost) is not None:
+        options["max_cost"] = max_cost
+    if (min_quality := bounds.min_quality if given.min_quality is None else given.min_quality) is not None:
+        options["min_quality"] = min_quality
+    if given.max_latency is not None:
+        options["max_latency"] = given.max_latency
+    return options
+
+
+def _strongest(asked: Asked, variant: Variant) -> ServedModel:
+    """The model savings are counted against, where the router has it; else the dearest it may choose."""
+    serving = asked.serving
+    if serving.strongest is not None and serving.strongest.name in variant.router.models:
+        return serving.strongest
+    return max((serving.models[name] for name in asked.usable), key=lambda each: each.expected_cost or 0.0)
+
+
+def _unjudged(asked: Asked, served: ServedRouter, variant: Variant) -> Plan:
+    """Images, audio or nothing: not for the router to judge, so the default model answers, of those whose answer
+    alone keeps to what is asked."""
+    router = variant.router
+    strongest = _strongest(asked, variant)
+    left, _, _ = router.outlook(0, engine_options(cast("AskedOfRouter", asked.options), router.models))
+    asked.usable = tuple(name for name in asked.usable if name in left)
+    default = _default(asked, variant, strongest)
+    return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
 
 
 # What removes a model for the request's sake, as no failure of another model can mend.
