@@ -189,6 +189,11 @@ def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
                 "description": "Models to try next, in this order. Without `model`, the first is the model.",
             },
             "td": {"anyOf": [{"$ref": "#/components/schemas/Options"}, {"type": "null"}]},
+            "provider": {
+                "type": ["object", "null"],
+                "description": "OpenRouter's object, with names of upstreams here: order, only, ignore, "
+                "allow_fallbacks, require_parameters, max_price, sort, data_collection.",
+            },
             **contents,
         },
         "required": required,

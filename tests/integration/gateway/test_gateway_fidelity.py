@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.integration.gateway.serving import Serving
 
 MESSAGES = '[{"role":"user","content":"What is in it?"}]'
-RESERVED = {"model", "models", "messages", "stream", "stream_options", "td", "behaviour"}
+RESERVED = {"model", "models", "messages", "provider", "stream", "stream_options", "td", "behaviour"}
 
 
 def fields(body: bytes) -> dict[str, bytes]:

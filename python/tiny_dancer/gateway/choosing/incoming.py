@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from tiny_dancer.gateway.choosing.provider import Provider, parse_provider
 from tiny_dancer.gateway.configuration.settings import Policy, Role
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.dialect import Call, Endpoint
@@ -76,11 +77,13 @@ class Incoming(Call):
         asked: the model the client named.
         fallbacks: models to try next, in the client's order (``models``).
         options: what the client asks of routing.
+        provider: which upstreams and models it allows; the field stays, for an upstream that understands it.
     """
 
     asked: str
     fallbacks: tuple[str, ...]
     options: Options
+    provider: Provider | None = None
 
     def words(self) -> _core.Said:
         """What is routed on: a text, or messages as the client's bytes. The engine reads them, in any dialect.
@@ -209,7 +212,8 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> In
     streamed = stream == _TRUE and endpoint != "embeddings"
     td = fields.pop("td", None)
     options = NO_OPTIONS if td is None and not headers else _all_options(td, headers)
-    return Incoming(endpoint, fields, streamed, asked, fallbacks, options)
+    provider = parse_provider(fields["provider"]) if "provider" in fields else None
+    return Incoming(endpoint, fields, streamed, asked, fallbacks, options, provider)
 
 
 def _all_options(td: msgspec.Raw | None, headers: Mapping[bytes, bytes]) -> Options:

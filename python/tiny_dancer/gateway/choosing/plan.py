@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.incoming import Incoming
+from tiny_dancer.gateway.choosing.selection import Selection
 from tiny_dancer.gateway.choosing.serving import RouterTarget, ServedRouter, Serving, Variant
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -40,6 +42,8 @@ class Asked(Struct):
         policy: of the router; None for its own.
         usable: the router's models this request may go to.
         options: of :meth:`tiny_dancer.ResilientRouter.route`.
+        selection: what the request's ``provider`` leaves of the models; None where it asks nothing.
+        by: what models are sorted by where it asks for an order; USD, or seconds.
     """
 
     serving: Serving
@@ -50,6 +54,8 @@ class Asked(Struct):
     policy: str | None = None
     usable: Sequence[str] = ()
     options: Mapping[str, Any] = {}
+    selection: Selection | None = None
+    by: Mapping[str, float] | None = None
 
 
 class Plan(Struct):
@@ -82,8 +88,9 @@ class Plan(Struct):
 
     def models(self) -> Iterator[ServedModel]:
         """The choice, then what follows, which is looked up where the choice has failed."""
-        yield self.model
-        yield from following(self)
+        yield _left(self.asked, self.model)
+        for model in following(self):
+            yield _left(self.asked, model)
 
 
 class Chooser:
@@ -108,6 +115,8 @@ class Chooser:
             _model(serving, name, "models")  # an unknown one is said now, not when it is needed
         role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
         asked = Asked(serving, incoming, caller, role)
+        if incoming.provider is not None:
+            asked.selection = Selection(incoming.provider, serving, incoming)
         if options.pin is not None:
             return _named(asked, options.pin, "pinned")
         name, policy = incoming.asked, options.policy
@@ -138,7 +147,8 @@ class Chooser:
         asked.usable = _usable(asked, variant)
         asked.options = _options(asked, target, served, variant)
         try:
-            return self._decided(asked, served, variant) or _unjudged(asked, served, variant)
+            plan = self._decided(asked, served, variant) or _unjudged(asked, served, variant)
+            return plan if asked.selection is None else _sorted(plan, asked.selection)
         except NoFeasibleModelError as error:
             raise GatewayError(
                 400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
@@ -276,6 +286,8 @@ def following(plan: Plan) -> list[ServedModel]:
     """What of a plan may be tried after its choice, in order, each once, as many as configured."""
     asked = plan.asked
     config = asked.serving.config
+    if asked.selection is not None and not asked.selection.asked.allow_fallbacks:
+        return []
     excluded = _excluded(asked)
     found = [plan.model]
     for name in _next_names(plan):
@@ -298,7 +310,7 @@ def _next_names(plan: Plan) -> list[str]:
     config = asked.serving.config
     names = list(asked.incoming.fallbacks)
     if plan.reason == "no_text":
-        return [*names, *asked.usable]
+        return [*names, *_in_order(asked, asked.usable)]
     follow: list[str] = []
     # A role's list is for what the role or a router chose, not for a model the client named.
     if (decision is not None or plan.reason == "role_default") and (
@@ -314,13 +326,15 @@ def _next_names(plan: Plan) -> list[str]:
         # What the client lists is the client's word; what follows unasked keeps to what is asked.
         removed = decision.removed
         follow = [name for name in follow if removed.get(name) not in _LIMITS]
-    return names + follow
+    return [*names, *_in_order(asked, follow)]
 
 
 def _named(asked: Asked, name: str, reason: str) -> Plan:
     """The client's own choice: it stands, and is only followed by what the client or its role lists."""
     serving, incoming = asked.serving, asked.incoming
     model = _model(serving, name, "td.pin" if reason == "pinned" else "model")
+    if asked.selection is not None:
+        model = _selected(asked, asked.selection, model, alone=reason == "pinned")
     _permit(asked, model)
     if incoming.endpoint not in model.endpoints:
         raise GatewayError(
@@ -362,7 +376,69 @@ def _permit(asked: Asked, model: ServedModel) -> None:
 
 def _may(asked: Asked, model: ServedModel) -> bool:
     caller = asked.caller
-    return caller.allows(model.name) and not (caller.soft_budget_spent and model is asked.serving.strongest)
+    return (
+        caller.allows(model.name)
+        and not (caller.soft_budget_spent and model is asked.serving.strongest)
+        and (asked.selection is None or asked.selection.of(model) is not None)
+    )
+
+
+def _left(asked: Asked, model: ServedModel) -> ServedModel:
+    """The model with the deployments it may be asked at."""
+    if asked.selection is None:
+        return model
+    found = asked.selection.of(model)
+    assert found is not None, "a plan has no model that was removed"
+    return found
+
+
+def _selected(asked: Asked, selection: Selection, model: ServedModel, *, alone: bool) -> ServedModel:
+    """The model named, or of those listed after it the first that ``provider`` leaves."""
+    named = [model]
+    if selection.asked.allow_fallbacks and not alone:
+        named += [_model(asked.serving, name, "models") for name in asked.incoming.fallbacks]
+    able = [each for each in named if asked.incoming.endpoint in each.endpoints and asked.caller.allows(each.name)]
+    left = [each for each in able if selection.of(each) is not None]
+    if able and not left:
+        raise selection.nothing_left(able)
+    if len(left) > 1 or selection.asked.sort == "latency":
+        by = selection.sorting([each.name for each in left], asked.serving.models, None)
+        if by is not None:
+            left.sort(key=lambda each: by[each.name])
+    return left[0] if left else model  # which something else forbids, and says so
+
+
+def _sorted(plan: Plan, selection: Selection) -> Plan:
+    """The plan with the cheapest or fastest of its router's models, where that is asked."""
+    asked, decision = plan.asked, plan.decision
+    left = [name for name in asked.usable if decision is None or name not in decision.removed]
+    asked.by = selection.sorting(left, asked.serving.models, decision)
+    if asked.by is None:
+        return plan
+    chosen = min(left, key=asked.by.__getitem__)
+    plan.model = asked.serving.models[chosen]
+    plan.routed_by, plan.reason = "override", f"sorted_by_{selection.asked.sort}"
+    if decision is not None:
+        plan.decision = replace(
+            decision,
+            model=chosen,
+            quality=decision.scores[chosen],
+            cost=None if decision.costs is None else decision.costs[chosen],
+            guarantee=None,
+            guarantee_note="overridden by the caller",
+        )
+    return plan
+
+
+def _in_order(asked: Asked, names: Sequence[str]) -> Sequence[str]:
+    """What follows unasked, as ``provider`` wants it: by its ``sort``, then by its ``order``."""
+    selection, by = asked.selection, asked.by
+    if selection is None:
+        return names
+    models = asked.serving.models
+    if by is not None:
+        names = sorted(names, key=lambda name: by.get(name, math.inf))
+    return sorted(names, key=lambda name: selection.rank(models[name]))
 
 
 def _excluded(asked: Asked) -> frozenset[str]:
@@ -376,9 +452,12 @@ def _usable(asked: Asked, variant: Variant) -> tuple[str, ...]:
     """The router's models this request may go to."""
     models, caller, incoming = asked.serving.models, asked.caller, asked.incoming
     usable = variant.usable(incoming.endpoint, asked.role, models)
-    if incoming.options.exclude or caller.models is not None or caller.soft_budget_spent:
+    if incoming.options.exclude or caller.models is not None or caller.soft_budget_spent or asked.selection:
         excluded = _excluded(asked)
+        before = [models[name] for name in usable if name not in excluded and caller.allows(name)]
         usable = tuple(name for name in usable if name not in excluded and _may(asked, models[name]))
+        if not usable and asked.selection is not None and asked.selection.why(before):
+            raise asked.selection.nothing_left(before)
     if not usable:
         raise GatewayError(
             400,

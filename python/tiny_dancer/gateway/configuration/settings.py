@@ -67,6 +67,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
         max_concurrency: requests at a time.
         requests_per_minute: token bucket, full at start.
         tokens_per_minute: token bucket over prompt and output tokens.
+        data_collection: ``deny`` says that it keeps nothing it is sent: requests that ask for it go there.
     """
 
     kind: UpstreamKind = "openai"
@@ -79,6 +80,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     max_concurrency: Count | None = None
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
+    data_collection: Literal["allow", "deny"] = "allow"
 
 
 class Deployment(_Section, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
@@ -73,6 +74,7 @@ class UpstreamServer:
         client: the connections.
         limits: what all deployments there may take together.
         secrets: what no client and no log may see, the longest first.
+        openrouter: whether it is OpenRouter, which understands the field ``provider``.
     """
 
     def __init__(self, name: str, settings: config.Upstream, client: Client) -> None:
@@ -80,6 +82,8 @@ class UpstreamServer:
         self.settings = settings
         self.client = client
         self.limits = _Limits(settings)
+        host = (urlsplit(settings.base_url).hostname or "").rstrip(".")
+        self.openrouter = host == "openrouter.ai" or host.endswith(".openrouter.ai")
         said = [settings.api_key or "", *settings.headers.values()]
         # A scheme may stand before it: Bearer, Basic.
         parts = {part for value in said for part in (value, value.rpartition(" ")[2])}
@@ -200,7 +204,10 @@ class ServedModel:
         deployments: where it can be reached.
         endpoints: those at least one deployment serves.
         expected_cost: USD of a usual answer to a prompt of a thousand tokens; None without prices.
+        in_order: whether its deployments are tried in their order, not drawn by weight.
     """
+
+    in_order = False
 
     def __init__(self, name: str, settings: config.Model, deployments: Sequence[Deployment]) -> None:
         self.name = name
@@ -234,8 +241,8 @@ class ServedModel:
         return endpoint in self.endpoints and (not self.settings.roles or role in self.settings.roles)
 
     def pick(self, endpoint: Endpoint, tried: Collection[Deployment]) -> tuple[Deployment, int] | None:
-        """A deployment that may be called now with its breaker's token, drawn by weight; those not tried yet
-        first."""
+        """A deployment that may be called now with its breaker's token, drawn by weight where they have no order;
+        those not tried yet first."""
         if len(self.deployments) == 1:
             only = self.deployments[0]
             if endpoint not in only.routes or (token := only.admit()) is None:
@@ -243,7 +250,8 @@ class ServedModel:
             return only, token
         left = [each for each in self.deployments if endpoint in each.routes]
         # By weight without replacement (Efraimidis and Spirakis, 2006): the smallest exponential of rate w first.
-        left.sort(key=lambda each: (each in tried, random.expovariate(each.settings.weight)))
+        weighed = not self.in_order
+        left.sort(key=lambda each: (each in tried, weighed and random.expovariate(each.settings.weight)))
         for deployment in left:
             if (token := deployment.admit()) is not None:
                 return deployment, token

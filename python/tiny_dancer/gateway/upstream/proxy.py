@@ -187,7 +187,10 @@ class Proxy:
                     headers.append(("traceparent", span.traceparent))
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
-            body = route.dialect.request(call.fields, deployment.upstream_model)
+            fields = call.fields
+            if "provider" in fields and not deployment.server.openrouter:
+                fields = {name: value for name, value in fields.items() if name != "provider"}  # kept by the plan
+            body = route.dialect.request(fields, deployment.upstream_model)
             found: Whole | Streaming
             if call.stream:
                 found = await _stream(deployment, route, call, headers, body)
