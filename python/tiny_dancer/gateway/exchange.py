@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway.account.progress import Progress
-from tiny_dancer.gateway.account.settle import settle
+from tiny_dancer.gateway.account.settle import given_up, settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
@@ -110,7 +110,7 @@ class Exchange(Progress):
         headers = self._describe(forwarded(found.headers), plan)
         usage, model = answer.usage, self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
-            headers.append((b"x-td-cost", b"%.9g" % cost))
+            headers.append((b"x-td-cost", b"%.9g" % (cost + given_up(self) if self.attempts.given_up else cost)))
         self._started = True
         self.first = time.perf_counter()
         await send_json(self._send, found.status, headers, answer.body)

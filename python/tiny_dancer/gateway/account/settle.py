@@ -34,6 +34,10 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    if done.given_up and (paid := given_up(progress)):
+        # Beside the answer that took their place, whatever model that is of.
+        cost = (cost or 0.0) + paid
+        baseline = None if baseline is None else baseline + paid
     decision = None if plan is None else plan.decision
     counted = usage or _NO_USAGE
     first = progress.first
@@ -88,3 +92,13 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
             chooser.answered(plan, model.name, tokens)
     if progress.trace is not None:
         progress.trace.end(record)
+
+
+def given_up(progress: Progress) -> float:
+    """USD of answers that were paid for and not served."""
+    found = 0.0
+    for each in progress.attempts.given_up:
+        answer = each.found.answer
+        used = answer.usage or Usage(progress.body_bytes // 4, len(answer.body) // 4)
+        found += each.model.cost(used) or 0.0
+    return found

@@ -28,6 +28,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 Role = Literal["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]
 Policy = Literal["cost", "quality", "balanced"]
+FallbackCause = Literal["content_filter"]
 UpstreamKind = Literal["openai", "azure", "anthropic"]
 
 
@@ -310,6 +311,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         roles: defaults by role.
         prices: a LiteLLM price map (JSON file) that fills in what models leave out.
         max_fallbacks: models tried after the first one.
+        fallback_on: what else leads to the next model: ``content_filter``, an upstream's refusal of what is said.
     """
 
     listen: str = "127.0.0.1:8000"
@@ -324,6 +326,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     roles: dict[Role, RoleDefault] = field(default_factory=dict)
     prices: str | None = None
     max_fallbacks: Annotated[int, Meta(ge=0)] = 3
+    fallback_on: list[FallbackCause] = field(default_factory=list)
     retries: Retries = field(default_factory=Retries)
     breaker: Breaker = field(default_factory=Breaker)
     sessions: Sessions = field(default_factory=Sessions)

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream import filtering
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.resilience import Category
 
@@ -35,6 +36,7 @@ class Failure(Exception):  # noqa: N818
         elsewhere: whether another model may be asked.
         larger: whether only a model with a larger context window can do better.
         wait: seconds the upstream asks to wait, or None.
+        filtered: whether a content filter refused: another model may be asked only where that is chosen.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Failure(Exception):  # noqa: N818
         elsewhere: bool = True,
         larger: bool = False,
         wait: float | None = None,
+        filtered: bool = False,
     ) -> None:
         super().__init__(error.status, error.message)
         self.error = error
@@ -54,6 +57,7 @@ class Failure(Exception):  # noqa: N818
         self.elsewhere = elsewhere
         self.larger = larger
         self.wait = wait
+        self.filtered = filtered
 
 
 def of_call(error: CallError, repeatable: bool) -> Failure:
@@ -90,6 +94,8 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
     status = error.status
     if error.code == "context_length_exceeded":
         return Failure(error, None, larger=True)
+    if filtering.refused(error):
+        return Failure(error, None, elsewhere=False, filtered=True)
     if status in _PASSING or status >= 500:
         return Failure(error, Category.UPSTREAM, again=True, wait=retry_after(headers))
     if status in _OPERATOR and error.code not in ("previous_response_not_found",):

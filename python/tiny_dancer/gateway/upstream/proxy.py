@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.upstream import attempts, sse
+from tiny_dancer.gateway.upstream import attempts, filtering, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
@@ -56,6 +56,26 @@ class Streaming(Struct):
     rest: bytes
 
 
+class GivenUp(Struct, frozen=True):
+    """A whole answer that is served only where no other is.
+
+    Attributes:
+        model: that gave it.
+        deployment: of the model.
+        found: the answer.
+        token: of the breaker, which has been told.
+        fallbacks: models given up before it.
+        reason: why they were.
+    """
+
+    model: ServedModel
+    deployment: Deployment
+    found: Whole
+    token: int
+    fallbacks: int
+    reason: str
+
+
 class Attempts(Struct):
     """What was done for one request; filled in as it happens.
 
@@ -65,6 +85,7 @@ class Attempts(Struct):
         model: that serves, or was tried last.
         deployment: that serves, or was called last; None before the first call.
         reason: why another than the first model serves; empty where none does.
+        given_up: answers that a content filter had cut, in whose place another was sought: they cost, too.
     """
 
     calls: int = 0
@@ -72,13 +93,16 @@ class Attempts(Struct):
     model: ServedModel | None = None
     deployment: Deployment | None = None
     reason: str = ""
+    given_up: list[GivenUp] = []
 
 
 class Proxy:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, retries: Retries) -> None:
+    def __init__(self, retries: Retries, *, leaves_filters: bool = False) -> None:
+        """``leaves_filters``: ask another model where a content filter has refused, unless the request decides."""
         self._retries = retries
+        self._leaves_filters = leaves_filters
         self._budget = attempts.RetryBudget(retries.budget)
 
     async def send(
@@ -105,11 +129,12 @@ class Proxy:
             GatewayError: nothing served it; the last failure in the client's words.
         """
         self._budget.request()
+        leaves_filters = self._leaves_filters if call.leaves_filters is None else call.leaves_filters
         last: Failure | None = None
         too_small = 0  # the largest context window that was not enough
         for model in models:
             if last is not None:
-                if not last.elsewhere:
+                if not (last.elsewhere or (last.filtered and leaves_filters)):
                     break
                 known = model.settings.context_window
                 if known is not None and known <= too_small:
@@ -118,7 +143,13 @@ class Proxy:
                 done.reason = last.error.code or f"status_{last.error.status}"
             done.model = model
             try:
-                return await self._at_model(model, call, extra, done, trace)
+                found, token = await self._at_model(model, call, extra, done, trace)
+                if not leaves_filters or type(found) is not Whole or not filtering.filtered(found.answer.body):
+                    return found, token
+                assert done.deployment is not None
+                kept = GivenUp(model, done.deployment, found, token, done.fallbacks, done.reason)
+                done.given_up.append(kept)
+                last = _FILTERED
             except Failure as failure:
                 # What no deployment could be asked says less than what one answered.
                 if last is None or failure.error.code != "no_deployment_available":
@@ -126,6 +157,12 @@ class Proxy:
                 if failure.larger:
                     too_small = max(too_small, model.settings.context_window or 0)
         assert last is not None
+        if done.given_up:
+            # Nothing better came: what a filter has left of an answer is an answer.
+            kept = done.given_up.pop()
+            done.model, done.deployment = kept.model, kept.deployment
+            done.fallbacks, done.reason = kept.fallbacks, kept.reason
+            return kept.found, kept.token
         raise last.error
 
     async def _at_model(
@@ -286,6 +323,9 @@ async def _stream(
     except BaseException:
         await reply.close()
         raise
+
+
+_FILTERED = Failure(GatewayError(400, "The answer was cut.", code="content_filter"), None, filtered=True)
 
 
 def _nobody(model: ServedModel) -> Failure:
