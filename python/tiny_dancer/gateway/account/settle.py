@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tiny_dancer.gateway.account.billed import completed
+from tiny_dancer.gateway.account.guess import Guess, prompt_tokens
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
 from tiny_dancer.types import RequestRecord
@@ -39,6 +40,10 @@ def settle(
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    if done.given_up and (paid := given_up(progress)):
+        # Beside the answer that took their place, whatever model that is of.
+        cost = (cost or 0.0) + paid
+        baseline = None if baseline is None else baseline + paid
     decision = None if plan is None else plan.decision
     counted = usage or _NO_USAGE
     first = progress.first
@@ -92,3 +97,15 @@ def settle(
             chooser.answered(plan, model.name, tokens)
     if progress.trace is not None:
         progress.trace.end(record)
+
+
+def given_up(progress: Progress) -> float:
+    """USD of answers that were paid for and not served."""
+    found = 0.0
+    for each in progress.attempts.given_up:
+        answer = each.found.answer
+        used = answer.usage
+        if used is None and progress.incoming is not None:
+            used = Usage(prompt_tokens(progress.incoming), Guess(answer.body).tokens())
+        found += 0.0 if used is None else each.model.cost(used) or 0.0
+    return found

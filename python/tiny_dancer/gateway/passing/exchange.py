@@ -147,6 +147,7 @@ class PassedExchange(Exchange):
         passed = self._passage.passed
         make: Callable[[Deployment], bytes]
         if content_type.lower().lstrip().startswith("multipart/form-data"):
+            filters = False
             form = read_form(content_type, body)
             asked = form.model
             if asked is not None and len(asked) > LONGEST_NAME:
@@ -155,6 +156,7 @@ class PassedExchange(Exchange):
         else:
             fields = parse_fields(body)
             fields.pop("td", None)
+            filters = "provider" in fields
             asked = read_model(fields["model"]) if "model" in fields else None
             content_type = "application/json"
             make = lambda deployment: encode({**fields, "model": deployment.upstream_model})  # noqa: E731
@@ -170,6 +172,14 @@ class PassedExchange(Exchange):
                 f"The model '{plan.model.name}' does not serve {passed.endpoint}.",
                 param="model",
                 code="unsupported_endpoint",
+            )
+        if filters and not all(each.server.openrouter for each in able):
+            # What restricts must not be passed over.
+            raise GatewayError(
+                400,
+                f"'provider' is not kept on {passed.endpoint}; leave it out, and name the model or x-td-upstream.",
+                param="provider",
+                code="unsupported_parameter",
             )
         return _by_weight(able), _Sent(content_type, make)
 
@@ -474,6 +484,7 @@ async def _refusal(reply: Reply, deployment: Deployment) -> Failure:
         return attempts.of_answer(f"status {reply.status}")
     error = deployment.routes["chat.completions"].dialect.failure(reply.status, body)
     error.headers = (*error.headers, *forwarded(reply.headers))
+    error.strike(deployment.server.secrets)
     return attempts.of_status(error, reply.headers)
 
 
