@@ -12,7 +12,7 @@ OpenAI counts them together and says how many of them were cached. Some servers 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -23,12 +23,59 @@ if TYPE_CHECKING:
 
 _MOST: Final = 2**40  # tokens; what is above is no count
 _any: Final = msgspec.json.Decoder().decode
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 _ANTHROPIC: Final = {"cache_read_input_tokens", "cache_creation_input_tokens"}
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
+class _OfPrompt(msgspec.Struct, forbid_unknown_fields=True):
+    cached_tokens: Count | None = None
+    audio_tokens: Count | None = None
+
+
+class _OfOutput(msgspec.Struct, forbid_unknown_fields=True):
+    reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    accepted_prediction_tokens: Count | None = None
+    rejected_prediction_tokens: Count | None = None
+
+
+class _Usual(msgspec.Struct, forbid_unknown_fields=True):
+    """As OpenAI's chat completions say it, and most servers: read at once. All else is read part by part."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+    prompt_tokens_details: _OfPrompt | None = None
+    completion_tokens_details: _OfOutput | None = None
+
+
+_usual: Final = msgspec.json.Decoder(_Usual).decode
+
+
 def read_openai(raw: msgspec.Raw | bytes) -> Usage | None:
     """``usage`` of a chat completion, completion, response or embedding; None where it counts nothing."""
+    try:
+        usual = _usual(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_tolerantly(raw)
+    prompt, output = usual.prompt_tokens, usual.completion_tokens
+    if not prompt or not output or usual.total_tokens != prompt + output:
+        return _read_tolerantly(raw)
+    of_prompt, of_output = usual.prompt_tokens_details, usual.completion_tokens_details
+    if of_prompt is None and of_output is None:
+        return Usage(prompt, output)
+    return Usage(
+        input_tokens=prompt,
+        output_tokens=output,
+        cached_tokens=0 if of_prompt is None else min(of_prompt.cached_tokens or 0, prompt),
+        input_audio_tokens=0 if of_prompt is None else min(of_prompt.audio_tokens or 0, prompt),
+        output_audio_tokens=0 if of_output is None else min(of_output.audio_tokens or 0, output),
+        reasoning_tokens=0 if of_output is None else min(of_output.reasoning_tokens or 0, output),
+    )
+
+
+def _read_tolerantly(raw: msgspec.Raw | bytes) -> Usage | None:
     said = _object(raw)
     if not said:
         return None

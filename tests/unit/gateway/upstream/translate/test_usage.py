@@ -316,3 +316,25 @@ def test_a_float_is_rounded_or_no_count(count: float) -> None:
     assert found is not None
     valid = math.isfinite(count) and 0 < count <= 2**40
     assert found.input_tokens == (round(count) if valid else 0)
+
+
+@given(
+    prompt=st.integers(0, 10**6),
+    output=st.integers(0, 10**6),
+    total=st.none() | st.integers(0, 3 * 10**6),
+    cached=st.none() | st.integers(0, 10**6),
+    audio=st.none() | st.integers(0, 10**6),
+    reasoning=st.none() | st.integers(0, 10**6),
+)
+def test_the_usual_is_read_as_all_else_is(
+    prompt: int, output: int, total: int | None, cached: int | None, audio: int | None, reasoning: int | None
+) -> None:
+    said: dict[str, Any] = {
+        "prompt_tokens": prompt,
+        "completion_tokens": output,
+        "total_tokens": prompt + output if total is None else total,
+        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": audio},
+        "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": audio},
+    }
+    usual = read_openai(msgspec.json.encode(said))
+    assert usual == read_openai(msgspec.json.encode(said | {"something_else": 1}))
