@@ -10,6 +10,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer.gateway.account.funding import Funding, lost
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
@@ -88,14 +89,20 @@ class Exchange(Progress):
             self.trace = services.tracer.start(
                 self.endpoint, _text(headers.get(b"traceparent")), _text(headers.get(b"tracestate"))
             )
-        self.caller = services.access.admit(secret_of(headers))
+        # Known before its limits are asked: what they refuse is on record under its key.
+        self.caller = services.access.identify(secret_of(headers))
+        services.access.enter(self.caller)
         body = await read_body(self._receive, self.serving.config.limits.body_bytes)
         self.body_bytes = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options)
         plan = self.plan = services.chooser.plan(self.serving, incoming, self.caller)
         extra = [(name.decode(), headers[name].decode("latin-1")) for name in PASSED_ON if name in headers]
-        found, token = await services.proxy.send(plan.models(), incoming, extra, self.attempts, self.trace)
+        models = plan.models()
+        if self.caller.budgets:
+            funding = Funding(self, services.accounting)
+            models, self.attempts.fund = funding.models(), funding.again
+        found, token = await services.proxy.send(models, incoming, extra, self.attempts, self.trace)
         if type(found) is Whole:
             await self._answer_whole(found, plan)
         else:
@@ -110,7 +117,7 @@ class Exchange(Progress):
         headers = self._describe(forwarded(found.headers), plan)
         usage, model = answer.usage, self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
-            headers.append((b"x-td-cost", b"%.9g" % cost))
+            headers.append((b"x-td-cost", b"%.9g" % (cost + sum(lost(self).values()))))
         self._started = True
         self.first = time.perf_counter()
         await send_json(self._send, found.status, headers, answer.body)

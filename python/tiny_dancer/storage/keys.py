@@ -5,14 +5,17 @@ Times are UTC seconds since 1970, money is USD.
 
 from __future__ import annotations
 
+import dataclasses
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from tiny_dancer.errors import AccessError
 from tiny_dancer.storage.periods import check_duration
 from tiny_dancer.storage.values import amount, integer, stored_text, utc_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HEXADECIMAL = frozenset(string.hexdigits.lower())
 
@@ -106,7 +109,8 @@ class ApiKey:
         if self.budget_duration is not None:
             check_duration("budget_duration", self.budget_duration)
             if self.max_budget is None and self.soft_budget is None:
-                raise AccessError("budget_duration", self.budget_duration, "give max_budget or soft_budget as well")
+                remedy = "give max_budget or soft_budget as well"
+                raise AccessError("budget_duration", self.budget_duration, remedy)
         if not isinstance(self.model_max_budget, tuple):
             raise AccessError("model_max_budget", type(self.model_max_budget).__name__, "give a tuple of budgets")
         for place, budget in enumerate(self.model_max_budget):
@@ -135,7 +139,7 @@ class Spend:
     cost: float
     tokens: int
     requests: int
-    models: Mapping[str, float] = field(default_factory=dict, compare=False)
+    models: Mapping[str, float] = dataclasses.field(default_factory=dict, compare=False)
 
 
 class KeyStorage(Protocol):
@@ -165,6 +169,7 @@ class KeyStorage(Protocol):
     def spend(self, *, since: float, until: float | None = None) -> Mapping[str, Spend]:
         """What each key (by id; empty without one) has used with ``since <= time < until``.
 
-        Fast where both are starts of UTC days. Whole days stay right when :meth:`apply_retention` removes their requests.
+        Fast where both are starts of UTC days. Whole days stay right when :meth:`apply_retention` removes their
+        requests.
         """
         ...

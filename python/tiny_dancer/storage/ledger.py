@@ -191,7 +191,7 @@ def check_request_history(
 
 
 def days_and_parts(since: float, until: float | None) -> tuple[tuple[int, int], list[tuple[float, float]]]:
-    """A span of time as whole UTC days, the first and the one after the last, and what is left of it beside them."""
+    """A span of time as whole UTC days, the first and the one after the last, and what is left beside them."""
     first = math.ceil(since / DAY)
     last = _NO_END if until is None else math.floor(until / DAY)
     if last < first:

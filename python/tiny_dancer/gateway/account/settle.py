@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tiny_dancer.gateway.account.funding import lost, prompt_of
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
 from tiny_dancer.types import RequestRecord
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from tiny_dancer.observability.metrics import Metrics
 
 _NO_USAGE = Usage()
-# Tokens of a prompt nobody counted, where its model's window is not known: images make bodies large, not prompts.
-_LARGEST_GUESS = 128_000
 
 
 def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser: Chooser) -> None:
@@ -25,15 +24,28 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
     plan, done, incoming = progress.plan, progress.attempts, progress.incoming
     caller, model, deployment = progress.caller, done.model, done.deployment
     usage = progress.usage
-    if usage is None and progress.guessed_tokens:
-        # The upstream does not say what it costs, or the client left before it did: it costs all the same.
-        window = None if model is None else model.settings.context_window
-        usage = Usage(min(progress.body_bytes // 4, window or _LARGEST_GUESS), progress.guessed_tokens)
+    guessed = False
+    if usage is None and model is not None and (progress.guessed_tokens or done.calling is not None):
+        # The upstream does not say what it costs, or nobody was there any more when it did: it costs all the same.
+        prompt = prompt_of(progress)
+        usage = Usage(0 if prompt is None else prompt.tokens(model), progress.guessed_tokens)
+        guessed = True
     answered = progress.first is not None and model is not None
     cost = baseline = None
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    guessed_cost = cost or 0.0 if guessed else 0.0
+    paid = {} if model is None or cost is None else {model.name: cost}
+    if done.lost:
+        # What failed and may have cost something is paid beside the answer; no other model would have saved it.
+        for name, amount in lost(progress).items():
+            paid[name] = paid.get(name, 0.0) + amount
+            guessed_cost += amount
+            cost = (cost or 0.0) + amount
+            baseline = cost if usage is None or baseline is None else baseline + amount
+        guessed = True
+    paid_for = answered or usage is not None or bool(done.lost)
     decision = None if plan is None else plan.decision
     counted = usage or _NO_USAGE
     first = progress.first
@@ -45,8 +57,8 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
         key="" if caller is None else caller.id,
         asked="" if incoming is None else incoming.asked,
         status=progress.status,
-        model=model.name if answered and model is not None else "",
-        upstream=deployment.server.name if answered and deployment is not None else "",
+        model=model.name if paid_for and model is not None else "",
+        upstream=deployment.server.name if paid_for and deployment is not None else "",
         response_id=progress.answer_id,
         decision_id=None if decision is None else decision.id,
         router="" if plan is None else plan.router,
@@ -72,16 +84,18 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
         query_text=plan.said if plan is not None and progress.serving.config.log.prompts else None,
         artifact_version="" if decision is None else decision.artifact_version,
         variant="" if plan is None else plan.variant,
+        guessed=guessed,
+        guessed_cost=guessed_cost,
     )
     if progress.status == 401:
         # Strangers are counted, but cannot fill the database.
         metrics.observe((record,))
     else:
         accounting.put(record)
+    if caller is not None and caller.limited:
+        caller.charge(counted.input_tokens + counted.output_tokens, paid, progress.hold)
     if usage is not None and plan is not None and model is not None:
         tokens = usage.input_tokens + usage.output_tokens
-        if caller is not None:
-            caller.charge(tokens, cost)
         if deployment is not None:
             deployment.charge(tokens)
         if plan.session is not None and answered:

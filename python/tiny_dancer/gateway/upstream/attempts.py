@@ -35,6 +35,7 @@ class Failure(Exception):  # noqa: N818
         elsewhere: whether another model may be asked.
         larger: whether only a model with a larger context window can do better.
         wait: seconds the upstream asks to wait, or None.
+        worked: whether the upstream may have worked, and charge for it: it had the request, and did not refuse it.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Failure(Exception):  # noqa: N818
         elsewhere: bool = True,
         larger: bool = False,
         wait: float | None = None,
+        worked: bool = False,
     ) -> None:
         super().__init__(error.status, error.message)
         self.error = error
@@ -54,15 +56,17 @@ class Failure(Exception):  # noqa: N818
         self.elsewhere = elsewhere
         self.larger = larger
         self.wait = wait
+        self.worked = worked
 
 
 def of_call(error: CallError, repeatable: bool) -> Failure:
     """No answer came. ``repeatable``: doing the request twice does nothing but cost twice."""
     if error.phase is Phase.TIMEOUT:
         found = GatewayError(504, sentence(error.message), type="server_error", code="upstream_timeout")
-        return Failure(found, Category.TIMEOUT)
+        return Failure(found, Category.TIMEOUT, worked=True)
     found = GatewayError(502, sentence(error.message), type="server_error", code="upstream_unavailable")
-    return Failure(found, Category.UPSTREAM, again=error.phase is Phase.CONNECT or repeatable)
+    unsent = error.phase is Phase.CONNECT
+    return Failure(found, Category.UPSTREAM, again=unsent or repeatable, worked=not unsent)
 
 
 def sentence(message: str) -> str:
@@ -70,13 +74,14 @@ def sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}."
 
 
-def of_answer(detail: str) -> Failure:
-    """An answer came that is none."""
+def of_answer(detail: str, *, worked: bool = True) -> Failure:
+    """An answer came that is none. ``worked``: as of :class:`Failure`."""
     message = f"The model's server sent an answer that cannot be read: {detail}."
     return Failure(
         GatewayError(502, message[:500], type="server_error", code="bad_upstream_answer"),
         Category.UPSTREAM,
         again=True,
+        worked=worked,
     )
 
 

@@ -7,7 +7,7 @@ Before the first byte for the client everything may still change; afterwards not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -65,6 +65,10 @@ class Attempts(Struct):
         model: that serves, or was tried last.
         deployment: that serves, or was called last; None before the first call.
         reason: why another than the first model serves; empty where none does.
+        calling: model of the call under way; None between calls, and once an answer has come.
+        lost: models of calls that failed after the upstream may have worked, one for each.
+        fund: asked before a call that follows such a one at the same model, whether the key can pay for it; None
+            where nobody needs to know.
     """
 
     calls: int = 0
@@ -72,6 +76,9 @@ class Attempts(Struct):
     model: ServedModel | None = None
     deployment: Deployment | None = None
     reason: str = ""
+    calling: ServedModel | None = None
+    lost: list[ServedModel] = []
+    fund: Callable[[ServedModel], bool] | None = None
 
 
 class Proxy:
@@ -157,12 +164,21 @@ class Proxy:
                     if (admitted := deployment.admit()) is None:
                         break
                     token = admitted
+            if last is not None and last.worked and done.fund is not None and not done.fund(model):
+                deployment.withdraw(token)
+                break
             done.deployment = deployment
             done.calls += 1
+            done.calling = model
             try:
-                return await self._call(deployment, token, call, extra, trace), token
+                found = await self._call(deployment, token, call, extra, trace)
+                done.calling = None
+                return found, token
             except Failure as failure:
+                done.calling = None
                 last = tried[deployment] = failure
+                if failure.worked:
+                    done.lost.append(model)
                 if failure.larger or not failure.elsewhere:
                     break
         raise last or _nobody(model)
@@ -241,7 +257,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     if status >= 400:
         raise attempts.of_status(_with_headers(route.dialect.failure(status, found), answered), answered)
     if status >= 300:
-        raise attempts.of_answer(f"status {status}")
+        raise attempts.of_answer(f"status {status}", worked=False)
     try:
         return Whole(status, answered, route.dialect.response(found))
     except (ValueError, RecursionError) as error:
@@ -262,7 +278,9 @@ async def _stream(
             raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
         if not kind.lower().startswith("text/event-stream"):
-            raise attempts.of_answer(f"{kind[:100] or 'no content type'} in place of a stream")
+            raise attempts.of_answer(
+                f"{kind[:100] or 'no content type'} in place of a stream", worked=reply.status < 300
+            )
         events = route.dialect.events(call.fields)
         rest = b""
         while (chunk := await reply.chunk()) is not None:

@@ -54,7 +54,7 @@ class RequestRows:
         )
 
     def spend(self, since: float, until: float | None) -> dict[str, Spend]:
-        """What each key has used: whole days from their sums, the rest of the first and last from their requests."""
+        """What each key has used: whole days from their sums, the rest of first and last from their requests."""
         (first, last), parts = days_and_parts(since, until)
         rows = [(key, model, *sums) for (day, key, model), sums in self._spend.items() if first <= day < last]
         rows += [

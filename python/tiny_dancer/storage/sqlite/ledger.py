@@ -69,8 +69,8 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     connection.execute(
         f"INSERT INTO spend SELECT CAST(time / {DAY} AS INTEGER), key, model, total(cost), "
         "sum(input_tokens + output_tokens), count(*) FROM request WHERE number > ? GROUP BY 1, 2, 3 "
-        "ON CONFLICT (day, key, model) DO UPDATE SET cost = cost + excluded.cost, tokens = tokens + excluded.tokens, "
-        "requests = requests + excluded.requests",
+        "ON CONFLICT (day, key, model) DO UPDATE SET cost = cost + excluded.cost, "
+        "tokens = tokens + excluded.tokens, requests = requests + excluded.requests",
         (before,),
     )
     hashes = _hashed_ids(records)
