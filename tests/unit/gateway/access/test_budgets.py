@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tiny_dancer.errors import StorageError
 from tiny_dancer.gateway.access import money
 from tiny_dancer.gateway.access.admission import Access
 from tiny_dancer.gateway.access.clock import BELIEVED_S, SteadyClock
@@ -393,10 +394,10 @@ def test_a_full_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     other = MoneyTable(tmp_path / "budgets", 1)
     rows = [table.row(name) for name in "ab"]
     assert [other.row(name) for name in "bac"] == [rows[1], rows[0], table.row("c")]
-    with pytest.raises(money.StorageError, match="3 of them"):
+    with pytest.raises(StorageError, match="3 of them"):
         other.row("d")
     (tmp_path / "none").write_bytes(b"")
-    with pytest.raises(money.StorageError, match="no table"):
+    with pytest.raises(StorageError, match="no table"):
         MoneyTable(tmp_path / "none")
     for each in (table, other):
         each.close()
