@@ -74,6 +74,7 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-cost": "USD, where the model has a price; not on streams, whose cost is known at their end.",
     "x-td-fallbacks": "Models that failed before it.",
     "x-td-level": "Fallback level of the decision, where it is not 0.",
+    "x-td-soft-budget": "spent: the key has spent its soft budget.",
     "retry-after": "Seconds to wait.",
 }
 

@@ -78,7 +78,11 @@ def take_seat(folder: Path, seats: int, storage: RequestStorage) -> Seat:
         folder.mkdir(mode=0o700, exist_ok=True)
         for number in range(seats):
             if (seat := _try(folder, number)) is not None:
-                recover(seat, storage)
+                try:
+                    recover(seat, storage)
+                except BaseException:
+                    seat.leave()
+                    raise
                 return seat
     except OSError as error:
         raise StorageError(str(folder), error.strerror, "put storage where files can be written") from None
