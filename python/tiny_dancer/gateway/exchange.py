@@ -80,7 +80,12 @@ class Exchange(Progress):
             if self._watcher is not None:
                 self._watcher.cancel()
             services.in_flight -= 1
-            settle(self, services.accounting, services.metrics, services.chooser)
+            try:
+                settle(self, services.accounting, services.metrics, services.chooser)
+            finally:
+                # Whatever went wrong: nothing stays reserved.
+                if self.hold is not None and self.hold.parts and self.caller is not None:
+                    self.caller.charge(0, None, self.hold)
 
     async def _serve(self, scope: Scope) -> None:
         services = self._services

@@ -36,7 +36,7 @@ PATHS: dict[str, dict[str, Any]] = {
     "/feedback": {"id": "x", "score": 1},
 }
 # What the stand-in upstream says costs this: 30 tokens in, 5 out.
-SMALL_COST, LARGE_COST = 30e-6 + 5 * 2e-6, 30e-5 + 5 * 3e-5
+LARGE_COST = 30e-5 + 5 * 3e-5
 
 
 @pytest.fixture
@@ -152,7 +152,9 @@ def test_the_sdk_is_told_its_rate_limit(locked: Serving) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_hard_budget_is_never_exceeded(locked: Serving, cheap: Upstream, stream: bool) -> None:
-    key = known(locked, daily_budget=2.5 * SMALL_COST)
+    cheap.usual = Behaviour(input_tokens=1000, output_tokens=5)
+    cost = 1000e-6 + 5 * 2e-6
+    key = known(locked, daily_budget=2.5 * cost)
     # Without a limit an answer may be as long as its model can write: that does not fit.
     refused = locked.chat(stream=stream, headers=bearer(key))
     assert refused.status_code == 429
@@ -162,7 +164,7 @@ def test_a_hard_budget_is_never_exceeded(locked: Serving, cheap: Upstream, strea
         answer = locked.chat(stream=stream, headers=bearer(key), max_tokens=5)
         assert answer.status_code == 200, answer.text
     # Small enough, were it not for what is spent.
-    refused = locked.chat(stream=stream, headers=bearer(key), max_tokens=9)
+    refused = locked.chat(stream=stream, headers=bearer(key), max_tokens=5)
     assert refused.status_code == 429
     assert "more than is left" in refused.json()["error"]["message"]
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
@@ -170,8 +172,8 @@ def test_a_hard_budget_is_never_exceeded(locked: Serving, cheap: Upstream, strea
     # What was counted at once is what is on record, and stays counted once it is read back.
     assert locked.gateway.services.accounting.flush(TIMEOUT)
     spent = locked.gateway.services.storage.spend(since=0)[key.key.id]
-    assert spent.cost == pytest.approx(2 * SMALL_COST)
-    assert spent.tokens == 2 * 35
+    assert spent.cost == pytest.approx(2 * cost)
+    assert spent.tokens == 2 * 1005
     records = locked.gateway.services.storage.request_history(key=key.key.id)
     assert [each.error for each in records] == ["budget_exceeded", "", "", "budget_exceeded"]
     for _ in range(3):
@@ -223,7 +225,7 @@ def test_a_request_that_fails_or_is_left_gives_back_what_it_reserved(locked: Ser
 def test_a_model_that_costs_too_much_gives_way_to_one_that_does_not(
     locked: Serving, cheap: Upstream, strong: Upstream
 ) -> None:
-    key = known(locked, daily_budget=0.005)
+    key = known(locked, daily_budget=0.007)
     # The dear one is asked for, and may be followed; it can cost .03 and is not even tried.
     answer = locked.chat(model="large", models=["large", "small"], headers=bearer(key), max_tokens=1000)
     assert (answer.status_code, answer.headers["x-td-model"]) == (200, "small")
@@ -236,6 +238,25 @@ def test_a_model_that_costs_too_much_gives_way_to_one_that_does_not(
     assert not strong.received
     best = {"model": "auto", "headers": bearer(key), "td": {"threshold": -1.0}, "max_tokens": 1000}
     assert locked.chat(**best).headers["x-td-model"] == "small"
+
+
+@pytest.mark.parametrize(("budget", "calls", "status"), [(0.0015, 1, 502), (0.01, 2, 200)])
+def test_trying_again_after_a_call_that_may_cost_is_paid_for_too(
+    start: Callable[..., Serving],
+    monkeypatch: pytest.MonkeyPatch,
+    cheap: Upstream,
+    budget: float,
+    calls: int,
+    status: int,
+) -> None:
+    monkeypatch.setattr(access, "REFRESH_S", 0.02)
+    serving = start(access={"keys": "required"}, retries={"attempts": 2, "base": 0.001})
+    key = known(serving, daily_budget=budget)
+    cheap.script(Behaviour(fault="reset"))
+    assert serving.chat(headers=bearer(key), max_tokens=5).status_code == status
+    assert len(cheap.received) == calls
+    (held,) = serving.gateway.services.access._callers[key.key.id].budgets
+    assert held.standing(time.time())[1] == 0
 
 
 def test_a_soft_budget_leaves_the_cheaper_model(locked: Serving, strong: Upstream) -> None:

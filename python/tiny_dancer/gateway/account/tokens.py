@@ -2,8 +2,9 @@
 
 The engine counts word pieces of a prompt, which upstreams' own count resembles; what it knows no pieces of (other
 scripts, long runs of letters and digits) counts one token for six bytes. The most is reckoned with more: one for
-three bytes where that is more than the engine counts, and of the answer what the request or the model allows. An
-image is no text: it counts as one, whatever its bytes.
+three bytes where that is more than the engine counts, never less than a thousand, for providers add to prompts
+what nobody sees; and of the answer what the request or the model allows. An image is no text: it counts as one,
+whatever its bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ _LARGEST_PROMPT: Final = 128_000
 _IMAGE: Final = 1_000
 _LARGEST_IMAGE: Final = 2_000
 _IMAGES: Final = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image|image)"')
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/=_-]{1024,}")
+# A string of JSON this long without a space is data.
+_DATA: Final = 1024
+# What providers add to a prompt: templates, what explains tools.
+_LEAST_PROMPT: Final = 1_000
 _BYTES_A_TOKEN: Final = 6
 _FEWEST_BYTES_A_TOKEN: Final = 3
 _LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -59,6 +63,8 @@ class Prompt:
         likely = self.tokens(model)
         text = self._text_bytes() // _FEWEST_BYTES_A_TOKEN
         most = max(likely, text + self._images * _LARGEST_IMAGE)
+        if self._incoming.endpoint != "embeddings":
+            most = max(most, _LEAST_PROMPT)
         window = model.settings.context_window
         return most if window is None else min(most, window)
 
@@ -114,8 +120,12 @@ class Prompt:
     def _text_bytes(self) -> int:
         """Of the body without its images, which are counted."""
         body = self._whole()
-        self._images = len(_IMAGES.findall(body))
-        return self._body_bytes - (sum(map(len, _BASE64.findall(body))) if self._images else 0)
+        if b"image" not in body:
+            return self._body_bytes
+        words = [each for each in body.split(b'"') if len(each) < _DATA or b" " in each]
+        text = b'"'.join(words)
+        self._images = len(_IMAGES.findall(text))
+        return len(text) if self._images else self._body_bytes
 
     def _whole(self) -> bytes:
         if self._body is None:

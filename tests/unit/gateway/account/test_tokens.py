@@ -62,6 +62,13 @@ def test_words_count_as_the_engine_counts_them_and_at_most_by_their_bytes(servin
     assert 900 <= prompt(serving, text="การเรียนรู้ของเครื่อง" * 100).tokens(small) <= 2200
 
 
+def test_a_short_prompt_leaves_room_for_what_providers_add(serving: Serving) -> None:
+    found = prompt(serving, text="Hi")
+    assert found.tokens(serving.models["small"]) < 30
+    assert found.most_tokens(serving.models["small"]) == 1000
+    assert prompt(serving, endpoint="embeddings", text="Hi").most_tokens(serving.models["small"]) < 30
+
+
 def test_an_image_is_an_image_whatever_its_bytes(serving: Serving) -> None:
     data = base64.b64encode(bytes(range(256)) * 4000).decode()
     small = serving.models["small"]
@@ -107,7 +114,7 @@ def test_endpoints_have_answers_of_their_own(serving: Serving) -> None:
     assert one is not None
     assert three is not None
     assert three - one == pytest.approx(400e-6, abs=1e-5)
-    assert most(serving, endpoint="responses", text="Hi", max_output_tokens=9) == pytest.approx(36e-6, abs=2e-5)
+    assert most(serving, endpoint="responses", text="Hi", max_output_tokens=9) == pytest.approx(1000e-6 + 18e-6)
 
 
 def test_prices_are_those_of_long_prompts_of_caches_and_of_requests(serving: Serving) -> None:
