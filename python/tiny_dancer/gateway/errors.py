@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Anthropic's error types, by status; other 4xx are invalid_request_error, other 5xx api_error.
 _ANTHROPIC = {
@@ -27,6 +32,7 @@ class GatewayError(Exception):
         param: the request's field at fault, or None.
         code: a stable word for programs, or None.
         headers: sent along (``retry-after``, ``allow`` …).
+        details: what else an upstream says of its error, by its names (``metadata``, ``innererror`` …).
     """
 
     def __init__(
@@ -38,6 +44,7 @@ class GatewayError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(status, message)
         self.status = status
@@ -46,18 +53,18 @@ class GatewayError(Exception):
         self.param = param
         self.code = code
         self.headers = headers
+        self.details: Mapping[str, Any] = details or {}
 
     def openai(self) -> bytes:
-        """``{"error": {message, type, param, code}}`` as JSON."""
-        return msgspec.json.encode(
-            {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
-        )
+        """``{"error": {message, type, param, code}}`` as JSON, with the details among them."""
+        own = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return msgspec.json.encode({"error": own | dict(self.details)})
 
     def anthropic(self) -> bytes:
-        """``{"type": "error", "error": {type, message}}`` as JSON."""
+        """``{"type": "error", "error": {type, message}}`` as JSON, with the details among them."""
         usual = "invalid_request_error" if self.status < 500 else "api_error"
-        kind = _ANTHROPIC.get(self.status, usual)
-        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": self.message}})
+        own = {"type": _ANTHROPIC.get(self.status, usual), "message": self.message}
+        return msgspec.json.encode({"type": "error", "error": own | dict(self.details)})
 
 
 def _openai_type(status: int) -> str:

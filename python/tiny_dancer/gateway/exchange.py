@@ -26,7 +26,7 @@ from tiny_dancer.gateway.http import (
     with_limits,
 )
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.attempts import sentence
+from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.proxy import Streaming, Whole, forwarded, settle_stream
 from tiny_dancer.resilience import Category
@@ -151,32 +151,42 @@ class Exchange(Progress):
             except (ValueError, RecursionError) as error:
                 category = Category.UPSTREAM
                 await self._cut(events, f"The stream cannot be read: {error}.", "bad_upstream_answer")
+            if events.error is not None:
+                self.error = events.error.code or f"status_{events.error.status}"
+                category = of_status(events.error, ()).category
             await self._send({"type": "http.response.body", "body": b""})
         except asyncio.CancelledError:
-            cancelled = True
-            if not self._gone:
+            # A client that leaves with the last word has had all of it.
+            cancelled = not events.finished
+            if cancelled and not self._gone:
                 # Shutting down: the client is told, in the instant that is left.
                 await self._cut(events, "The gateway is shutting down.", "shutting_down")
                 await self._send({"type": "http.response.body", "body": b""})
-            raise
+            if cancelled:
+                raise
         finally:
             self.usage, self.answer_id = events.usage, events.id
-            settle_stream(deployment, token, category, cancelled=cancelled)
-            await found.reply.close()
+            settle_stream(deployment, self.endpoint, token, category, cancelled=cancelled)
+            await found.reply.close(said_all=events.finished)
 
     async def _relay(self, found: Streaming) -> None:
-        """Chunk by chunk: what is not taken by the client is not read from the upstream."""
+        """Chunk by chunk: what is not taken by the client is not read from the upstream. An upstream that has said
+        its last word need not end for the client to be done."""
         events, rest, send = found.events, found.rest, self._send
-        while (chunk := await found.reply.chunk()) is not None:
+        while not events.finished and (chunk := await found.reply.chunk()) is not None:
             whole, rest = sse.split(rest + chunk if rest else chunk)
             self.guessed_tokens += len(whole)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
                 await send({"type": "http.response.body", "body": out, "more_body": True})
-        if rest and not events.finished:
+        if events.finished:
+            return
+        if rest:
             whole, _ = sse.split(rest + b"\n\n")
             for each in whole:
                 await send({"type": "http.response.body", "body": events.feed(each), "more_body": True})
+        if out := events.end():
+            await send({"type": "http.response.body", "body": out, "more_body": True})
         if not events.finished:
             raise CallError(Phase.BROKEN, "the model's server ended the stream before it was finished")
 

@@ -11,9 +11,11 @@ class DeploymentStatus(Struct, frozen=True):
     Attributes:
         model: its name in the configuration.
         upstream: name of the upstream.
-        state: of its breaker: ``closed``, ``open`` or ``half_open``.
-        openings: of its breaker so far.
+        state: of its breakers, of each endpoint asked so far: ``closed``, ``open`` or ``half_open``; what all of
+            them are, else ``half_open``.
+        openings: of its breakers so far.
         in_flight: requests it is serving now.
+        resting: seconds it asked to be left alone, by a 429, that are left; 0 where it takes requests.
     """
 
     model: str
@@ -21,6 +23,7 @@ class DeploymentStatus(Struct, frozen=True):
     state: str
     openings: int
     in_flight: int
+    resting: float = 0.0
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):

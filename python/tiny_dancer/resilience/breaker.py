@@ -1,7 +1,8 @@
 """A circuit breaker: after repeated failures, stop asking for a while, then ask a few times before trusting again.
 
-The pattern is Nygard's (Release It!, 2007, chapter 5); longer waits on repeated opening follow exponential backoff
-with jitter, so that many processes that failed together do not come back together.
+The pattern is Nygard's (Release It!, 2007, chapter 5). What opens it is the share of failures: a count alone is
+reached under load by any healthy server. Longer waits on repeated opening follow exponential backoff with jitter,
+so that many processes that failed together do not come back together.
 """
 
 from __future__ import annotations
@@ -80,6 +81,10 @@ def categorise(error: BaseException) -> Category:
     return next((category for kinds, category in _CATEGORIES if isinstance(error, kinds)), Category.ENGINE)
 
 
+# Parts of a window in which successes are counted together.
+_SLICES = 10
+
+
 class State(StrEnum):
     """Closed lets every call through, open none, half-open a few probes."""
 
@@ -115,11 +120,16 @@ class CircuitBreaker:
     :meth:`cancel`. A token of an earlier state (a call that began before the breaker opened, a probe that was
     given up) is ignored, whatever it reports.
 
-    Closed: ``threshold`` failures within ``window`` seconds open it. Open: no call passes until the cool-down is
-    over, ``cooldown · 2^(k − 1)`` seconds, at most ``longest_cooldown``, times 1 + ``jitter`` · U[0, 1), where k
-    counts openings without a whole window of health between them. Half-open: at most ``probes`` calls are under
-    way at a time; as many successes close it, one failure opens it again. A probe that has not reported after
-    ``probe_timeout`` seconds is given up and its place is free.
+    Closed: it opens where at least ``threshold`` failures, and so many that they are ``failure_rate`` of the calls
+    made, ended within ``window`` seconds (to a tenth of it), and either the last ``threshold`` calls all failed or
+    ``minimum_calls`` have ended. It also opens where the last ``minimum_calls`` all failed, however many succeeded
+    before them.
+
+    Open: no call passes until the cool-down is over, ``cooldown · 2^(k − 1)`` seconds, at most
+    ``longest_cooldown``, times 1 + ``jitter`` · U[0, 1), where k counts openings without a whole window of health
+    between them. Half-open: at most ``probes`` calls are under way at a time; as many successes close it, one
+    failure opens it again. A probe that has not reported after ``probe_timeout`` seconds is given up and its place
+    is free.
 
     Example:
         >>> breaker = CircuitBreaker(threshold=1)
@@ -134,6 +144,8 @@ class CircuitBreaker:
         *,
         threshold: int = 5,
         window: float = 60.0,
+        failure_rate: float = 0.5,
+        minimum_calls: int = 20,
         cooldown: float = 10.0,
         longest_cooldown: float = 300.0,
         jitter: float = 0.2,
@@ -145,8 +157,11 @@ class CircuitBreaker:
         """Closed at first.
 
         Args:
-            threshold: failures that open it.
-            window: seconds over which failures are counted.
+            threshold: failures below which it does not open; in a row they are enough, where they are so large a
+                share of the calls.
+            window: seconds over which calls and failures are counted.
+            failure_rate: share of failures that opens it, in (0, 1].
+            minimum_calls: calls that are enough to judge by, in a row or not.
             cooldown: seconds the first opening lasts, before jitter.
             longest_cooldown: seconds no opening exceeds, before jitter.
             jitter: largest share added to a cool-down, in [0, 1].
@@ -158,7 +173,7 @@ class CircuitBreaker:
         Raises:
             OptionError: a number outside its range.
         """
-        for field, whole in (("threshold", threshold), ("probes", probes)):
+        for field, whole in (("threshold", threshold), ("minimum_calls", minimum_calls), ("probes", probes)):
             if isinstance(whole, bool) or not isinstance(whole, int) or whole < 1:
                 raise OptionError(field, repr(whole), "give a whole number ≥ 1")
         seconds = {
@@ -172,9 +187,12 @@ class CircuitBreaker:
                 raise OptionError(field, value, "give seconds above 0")
         if longest_cooldown < cooldown:
             raise OptionError("longest_cooldown", longest_cooldown, f"give at least cooldown, {cooldown:g}")
+        if not 0 < failure_rate <= 1:
+            raise OptionError("failure_rate", failure_rate, "give a share in (0, 1]")
         if not 0 <= jitter <= 1:
             raise OptionError("jitter", jitter, "give a share in [0, 1]")
         self._threshold, self._window = threshold, window
+        self._failure_rate, self._minimum_calls = failure_rate, minimum_calls
         self._cooldown, self._longest_cooldown, self._jitter = cooldown, longest_cooldown, jitter
         self._most_probes, self._probe_timeout = probes, probe_timeout
         self._clock = clock
@@ -186,6 +204,13 @@ class CircuitBreaker:
         self._closed: int | None = next(self._tokens)
         self._closed_at = clock()
         self._failures: deque[tuple[float, Category]] = deque()
+        self._row = 0  # of those, the last ones, with no success since
+        self._slice = 0  # the present one, in tenths of the window
+        self._slice_end = -math.inf
+        self._successes_now = (
+            0  # in the present slice; counted without the lock, which may lose one and costs none
+        )
+        self._successes_before: deque[tuple[int, int]] = deque()  # slice and successes
         self._retry_at: float | None = None  # None unless open
         self._probes: dict[int, float] = {}  # token → when it was admitted
         self._successes = 0
@@ -214,6 +239,13 @@ class CircuitBreaker:
     def succeed(self, token: int) -> None:
         """The call with this token did what it should."""
         if token == self._closed:
+            if self._row:
+                self._row = 0
+            now = self._clock()
+            if now >= self._slice_end:
+                with self._lock:
+                    self._turn(now)
+            self._successes_now += 1
             return
         with self._lock:
             now = self._clock()
@@ -225,6 +257,8 @@ class CircuitBreaker:
                 self._closed, self._closed_at = next(self._tokens), now
                 self._failures.clear()
                 self._probes.clear()
+                self._row = self._successes_now = 0
+                self._successes_before.clear()
 
     def fail(self, token: int, category: Category) -> None:
         """The call with this token failed; bad input counts as no verdict."""
@@ -234,8 +268,9 @@ class CircuitBreaker:
             now = self._clock()
             if token == self._closed:
                 self._failures.append((now, category))
-                self._forget_failures(now)
-                if len(self._failures) >= self._threshold:
+                self._row += 1
+                self._turn(now)
+                if self._too_many():
                     if now - self._closed_at >= self._window:
                         self._streak = 0
                     self._open(now)
@@ -243,7 +278,7 @@ class CircuitBreaker:
             self._give_up_probes(now)
             if token in self._probes:
                 self._failures.append((now, category))
-                self._forget_failures(now)
+                self._turn(now)
                 self._open(now)
         return None
 
@@ -277,9 +312,31 @@ class CircuitBreaker:
         doubled = self._cooldown * 2.0 ** min(self._streak - 1, 64)
         self._retry_at = now + min(doubled, self._longest_cooldown) * (1 + self._jitter * self._generator.random())
 
-    def _forget_failures(self, now: float) -> None:
+    def _too_many(self) -> bool:
+        failures = len(self._failures)
+        if failures < self._threshold:
+            return False
+        row = min(self._row, failures)
+        if row >= max(self._threshold, self._minimum_calls):
+            return True
+        calls = failures + self._successes_now + sum(count for _, count in self._successes_before)
+        enough = row >= self._threshold or calls >= self._minimum_calls
+        return enough and failures >= self._failure_rate * calls
+
+    def _turn(self, now: float) -> None:
+        """Forgets what lies a window back."""
         while self._failures and now - self._failures[0][0] >= self._window:
             self._failures.popleft()
+        if now < self._slice_end:
+            return
+        if self._successes_now:
+            self._successes_before.append((self._slice, self._successes_now))
+            self._successes_now = 0
+        width = self._window / _SLICES
+        self._slice = math.floor(now / width)
+        self._slice_end = (self._slice + 1) * width
+        while self._successes_before and self._successes_before[0][0] <= self._slice - _SLICES:
+            self._successes_before.popleft()
 
     def _give_up_probes(self, now: float) -> None:
         late = [token for token, at in self._probes.items() if now - at >= self._probe_timeout]

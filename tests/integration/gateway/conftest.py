@@ -42,6 +42,7 @@ def _shared(_upstreams: tuple[Upstream, Upstream], tmp_path_factory: pytest.Temp
 @pytest.fixture
 def gateway(_shared: Serving, cheap: Upstream, strong: Upstream) -> Serving:
     """A gateway with the usual settings, shared by a module: no test may leave a breaker open behind it."""
+    _shared.wake()
     return _shared
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Self
@@ -115,6 +116,12 @@ class Serving:
     ) -> httpx.Response:
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
         return self.http.post("/chat/completions", json=body, headers=headers)
+
+    def wake(self) -> None:
+        """Ends the rests that 429s have asked for."""
+        for model in self.gateway.services.serving.models.values():
+            for deployment in model.deployments:
+                deployment._rests_until = -math.inf
 
     def states(self) -> dict[str, str]:
         """State of the breaker, by model."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ANSWER = "Hello there, my friend."
 FAULTS = (
-    Behaviour(status=429, headers={"retry-after": "1"}),
+    Behaviour(status=429, headers={"retry-after": "0"}),
     Behaviour(status=500),
     Behaviour(status=503),
     Behaviour(fault="hang"),

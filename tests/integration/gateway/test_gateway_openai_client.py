@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -133,10 +134,11 @@ def test_errors_are_the_sdk_s_own(client: openai.OpenAI, cheap: Upstream) -> Non
     assert bad.value.request_id
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="none-such", messages=MESSAGES)
-    cheap.script(Behaviour(status=429, headers={"retry-after": "1"}))
+    cheap.script(Behaviour(status=429, headers={"retry-after": "0.01"}))
     with pytest.raises(openai.RateLimitError) as slow:
         client.chat.completions.create(model="small", messages=MESSAGES)
-    assert slow.value.response.headers["retry-after"] == "1"
+    assert slow.value.response.headers["retry-after"] == "0.01"
+    time.sleep(0.02)
     cheap.script(Behaviour(status=500))
     with pytest.raises(openai.InternalServerError):
         client.chat.completions.create(model="small", messages=MESSAGES)

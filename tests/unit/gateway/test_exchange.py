@@ -232,7 +232,7 @@ def test_a_stream_that_ends_unfinished_is_cut_in_words(upstream: Upstream, tmp_p
         (record,) = gateway.records()
         assert (record.status, record.error, record.model) == (200, "stream_cut", "small")
         (deployment,) = gateway.gateway.services.serving.models["small"].deployments
-        assert deployment.breaker.status().failures == {Category.UPSTREAM: 1}
+        assert deployment.breaker("chat.completions").status().failures == {Category.UPSTREAM: 1}
 
     run(tmp_path, test, configured(upstream.url))
 

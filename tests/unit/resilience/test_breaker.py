@@ -193,9 +193,51 @@ def test_exceptions_have_a_category(error: Exception, category: Category) -> Non
         {"cooldown": -1},
         {"cooldown": 20, "longest_cooldown": 10},
         {"jitter": 1.5},
+        {"failure_rate": 0.0},
+        {"failure_rate": float("nan")},
+        {"minimum_calls": 0},
         {"probe_timeout": float("inf")},
     ],
 )
 def test_settings_out_of_range_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(errors.OptionError):
         CircuitBreaker(**given)
+
+
+@pytest.mark.parametrize("share", [50, 10, 4])
+def test_a_healthy_server_that_fails_now_and_then_stays_in_use(share: int) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(clock=clock)
+    for number in range(1, 2000):
+        token = breaker.admit()
+        assert token is not None
+        if number % share == 0:
+            breaker.fail(token, Category.UPSTREAM)
+        else:
+            breaker.succeed(token)
+        clock.now += 0.1
+
+
+def test_an_outage_opens_it_whatever_was_before() -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(clock=clock)
+    for _ in range(1000):
+        breaker.succeed(breaker.admit() or 0)
+        clock.now += 0.05
+    failed = 0
+    while (token := breaker.admit()) is not None:
+        breaker.fail(token, Category.UPSTREAM)
+        failed += 1
+    assert failed == 20
+
+
+def test_half_an_outage_opens_it() -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(clock=clock)
+    ended = 0
+    while (token := breaker.admit()) is not None:
+        (breaker.succeed if ended % 2 else lambda each: breaker.fail(each, Category.UPSTREAM))(token)
+        ended += 1
+        clock.now += 0.1
+        assert ended < 30
+    assert ended == 21

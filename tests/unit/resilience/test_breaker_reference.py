@@ -29,6 +29,8 @@ class Reference:
     """The rules of the docstring, one after the other, over plain lists."""
 
     threshold: int
+    failure_rate: float
+    minimum_calls: int
     window: float
     cooldown: float
     longest: float
@@ -40,6 +42,9 @@ class Reference:
     state: str = "closed"
     period: int = 0  # counts changes of state, so that a token says which it was admitted in
     failures: list[tuple[float, Category]] = field(default_factory=list)
+    endings: list[tuple[float, bool]] = field(
+        default_factory=list
+    )  # of this closed period: when, and whether well
     probes: list[Token] = field(default_factory=list)
     successes: int = 0
     openings: int = 0
@@ -72,12 +77,31 @@ class Reference:
             return False
         return not token.probe or token in self.live()
 
+    def in_window(self, at: float, well: bool) -> bool:
+        """Successes are counted by tenths of the window, failures to the moment."""
+        tenth = self.window / 10
+        return at // tenth > self.now // tenth - 10 if well else self.now - at < self.window
+
+    def too_many(self) -> bool:
+        found = [well for at, well in self.endings if self.in_window(at, well)]
+        failures = found.count(False)
+        if failures < self.threshold:
+            return False
+        ended = [well for _, well in reversed(self.endings)]
+        row = min(next((number for number, well in enumerate(ended) if well), len(ended)), failures)
+        if row >= max(self.threshold, self.minimum_calls):
+            return True
+        enough = row >= self.threshold or len(found) >= self.minimum_calls
+        return enough and failures / len(found) >= self.failure_rate
+
     def succeed(self, token: Token) -> None:
+        if self.counts(token) and not token.probe:
+            self.endings.append((self.now, True))
         if self.counts(token) and token.probe:
             token.ended = True
             self.successes += 1
             if self.successes == self.most_probes:
-                self.state, self.closed_at, self.failures = "closed", self.now, []
+                self.state, self.closed_at, self.failures, self.endings = "closed", self.now, [], []
                 self.period += 1
 
     def fail(self, token: Token, category: Category) -> None:
@@ -88,7 +112,9 @@ class Reference:
         self.failures.append((self.now, category))
         if token.probe:
             self.open()
-        elif len(self.recent()) >= self.threshold:
+            return None
+        self.endings.append((self.now, False))
+        if self.too_many():
             if self.now - self.closed_at >= self.window:
                 self.streak = 0
             self.open()
@@ -112,14 +138,20 @@ class Comparison(RuleBasedStateMachine):
 
     @initialize(
         threshold=st.integers(1, 4),
+        failure_rate=st.sampled_from([0.25, 0.5, 1.0]),
+        minimum_calls=st.integers(1, 8),
         probes=st.integers(1, 3),
         jitter=st.sampled_from([0.0, 0.5, 1.0]),
         seed=st.integers(0, 9),
     )
-    def start(self, threshold: int, probes: int, jitter: float, seed: int) -> None:
+    def start(
+        self, threshold: int, failure_rate: float, minimum_calls: int, probes: int, jitter: float, seed: int
+    ) -> None:
         self.clock = Clock()
         self.breaker = CircuitBreaker(
             threshold=threshold,
+            failure_rate=failure_rate,
+            minimum_calls=minimum_calls,
             window=60,
             cooldown=8,
             longest_cooldown=40,
@@ -130,7 +162,18 @@ class Comparison(RuleBasedStateMachine):
             generator=random.Random(seed),
         )
         self.reference = Reference(
-            threshold, 60, 8, 40, jitter, probes, 20, random.Random(seed), self.clock.now, closed_at=self.clock.now
+            threshold,
+            failure_rate,
+            minimum_calls,
+            60,
+            8,
+            40,
+            jitter,
+            probes,
+            20,
+            random.Random(seed),
+            self.clock.now,
+            closed_at=self.clock.now,
         )
 
     def wait(self, seconds: float) -> None:

@@ -211,9 +211,21 @@ class Retries(_Section, frozen=True, kw_only=True):
 
 
 class Breaker(_Section, frozen=True, kw_only=True):
-    """Of each deployment; see :class:`tiny_dancer.resilience.CircuitBreaker`."""
+    """Of each endpoint of each deployment; see :class:`tiny_dancer.resilience.CircuitBreaker`.
+
+    Attributes:
+        threshold: failures below which it does not open; in a row they are enough, where they are so large a share
+            of the calls.
+        failure_rate: share of failures that opens it, of the calls in the window.
+        minimum_calls: calls that are enough to judge by, in a row or not.
+        window: seconds over which calls are counted.
+        cooldown: seconds the first opening lasts.
+        longest_cooldown: seconds no opening exceeds.
+    """
 
     threshold: Count = 5
+    failure_rate: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    minimum_calls: Count = 20
     window: Positive = 60.0
     cooldown: Positive = 10.0
     longest_cooldown: Positive = 300.0

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import Retries
 
-# The upstream has refused or failed, and says so before it has done anything that counts.
-_PASSING: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
-# The gateway's credentials, credit or configuration: not the caller's making, and no better the second time.
-_OPERATOR: Final = frozenset({401, 402, 403, 404, 405, 407})
+# The gateway's credentials or credit: not the caller's making, and no better the second time.
+_OPERATOR: Final = frozenset({401, 402, 407})
+# What this upstream will not or cannot do, and another may: a model it does not have, an endpoint it lacks. It is
+# well all the same.
+_ELSEWHERE: Final = frozenset({403, 404, 405, 501})
 
 
 class Failure(Exception):  # noqa: N818
@@ -30,11 +31,13 @@ class Failure(Exception):  # noqa: N818
 
     Attributes:
         error: what the client is told where nothing else serves it.
-        category: what the breaker counts; None: the deployment is well.
+        category: what the breaker counts; None: the deployment is well, whatever it said of this request.
         again: whether the same model may be asked again.
         elsewhere: whether another model may be asked.
         larger: whether only a model with a larger context window can do better.
         wait: seconds the upstream asks to wait, or None.
+        rests: whether it asks everybody to wait.
+        asked: whether it was asked at all.
         worked: whether the upstream may have worked, and charge for it: it had the request, and did not refuse it.
     """
 
@@ -47,6 +50,8 @@ class Failure(Exception):  # noqa: N818
         elsewhere: bool = True,
         larger: bool = False,
         wait: float | None = None,
+        rests: bool = False,
+        asked: bool = True,
         worked: bool = False,
     ) -> None:
         super().__init__(error.status, error.message)
@@ -56,6 +61,8 @@ class Failure(Exception):  # noqa: N818
         self.elsewhere = elsewhere
         self.larger = larger
         self.wait = wait
+        self.rests = rests
+        self.asked = asked
         self.worked = worked
 
 
@@ -95,20 +102,38 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
     status = error.status
     if error.code == "context_length_exceeded":
         return Failure(error, None, larger=True)
-    if status in _PASSING or status >= 500:
-        return Failure(error, Category.UPSTREAM, again=True, wait=retry_after(headers))
-    if status in _OPERATOR and error.code not in ("previous_response_not_found",):
-        if status in (401, 402, 407):
-            # Its text may hold part of the gateway's own key, and would read as if the client's key or credit were
-            # meant.
-            error = GatewayError(
-                502,
-                "The model's server refused the gateway's key or account; the operator has to check them.",
-                type="server_error",
-                code="upstream_authentication",
-            )
+    wait = retry_after(headers)
+    if status == 429:
+        # Not a failure: it says when it is ready again. No quota that is used up is ready by waiting a little.
+        spent = "insufficient_quota" in (error.code, error.type)
+        return Failure(error, None, again=not spent, wait=wait, rests=wait is not None)
+    if status in (408, 425) or (status >= 500 and status not in _ELSEWHERE):
+        return Failure(error, Category.UPSTREAM, again=True, wait=wait)
+    if status == 409:  # another request was under way
+        return Failure(error, None, again=True, wait=wait)
+    if status in _OPERATOR:
+        # Its text may hold part of the gateway's own key, and would read as if the client's key or credit were
+        # meant.
+        error = GatewayError(
+            502,
+            "The model's server refused the gateway's key or account; the operator has to check them.",
+            type="server_error",
+            code="upstream_authentication",
+        )
         return Failure(error, Category.UPSTREAM)
-    return Failure(error, None, elsewhere=False)
+    return Failure(error, None, elsewhere=status in _ELSEWHERE and not _of_the_request(error))
+
+
+def _of_the_request(error: GatewayError) -> bool:
+    """Whether what an upstream refuses or does not find is the client's: an earlier response, an item, words that
+    a moderation will not have."""
+    if error.status == 403:
+        words = f"{error.code} {error.message}".lower()
+        return any(word in words for word in ("flagged", "moderation", "content_filter", "content policy"))
+    if error.status == 404:
+        named = error.param in ("previous_response_id", "input") or error.code == "previous_response_not_found"
+        return named or error.message.lower().startswith(("item ", "response ", "previous response"))
+    return False
 
 
 def retry_after(headers: Sequence[tuple[str, str]]) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, structs
 
@@ -12,7 +14,7 @@ from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
 from tiny_dancer.gateway.upstream.kinds import KINDS
-from tiny_dancer.resilience import CircuitBreaker
+from tiny_dancer.resilience import CircuitBreaker, State
 from tiny_dancer.routing.arguments import engine_prices
 from tiny_dancer.types import ModelInfo, PriceTier
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
 
 ENDPOINTS: tuple[Endpoint, ...] = ("chat.completions", "completions", "responses", "embeddings", "messages")
+
+_LONGEST_REST: Final = 86_400.0  # seconds; quotas start anew with the day
 
 
 class Route(Struct, frozen=True):
@@ -95,14 +99,10 @@ class Deployment:
             if (dialect := kind.dialect(endpoint)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
                 self.routes[endpoint] = Route(dialect, server.client.target(url, headers))
-        self.breaker = CircuitBreaker(
-            threshold=breaker.threshold,
-            window=breaker.window,
-            cooldown=breaker.cooldown,
-            longest_cooldown=breaker.longest_cooldown,
-            # A probe is an ordinary request: it may take as long as one.
-            probe_timeout=server.settings.timeouts.total,
-        )
+        # One for each endpoint: a server that lacks or breaks one may be well at the others.
+        self._breakers: dict[Endpoint, CircuitBreaker] = {}
+        self._breaker = breaker
+        self._rests_until = -math.inf
         self._limits = _Limits(settings)
         limited = (
             settings.requests_per_minute,
@@ -112,9 +112,32 @@ class Deployment:
         )
         self._limited = any(rate is not None for rate in limited)
 
-    def admit(self) -> int | None:
+    def breaker(self, endpoint: Endpoint) -> CircuitBreaker:
+        """The breaker of one of its endpoints."""
+        found = self._breakers.get(endpoint)
+        if found is None:
+            settings = self._breaker
+            found = self._breakers[endpoint] = CircuitBreaker(
+                threshold=settings.threshold,
+                failure_rate=settings.failure_rate,
+                minimum_calls=settings.minimum_calls,
+                window=settings.window,
+                cooldown=settings.cooldown,
+                longest_cooldown=settings.longest_cooldown,
+                # A probe is an ordinary request: it may take as long as one.
+                probe_timeout=self.server.settings.timeouts.total,
+            )
+        return found
+
+    def rest(self, seconds: float) -> None:
+        """Leaves it alone for as long as it asks, a day at most."""
+        self._rests_until = max(self._rests_until, time.monotonic() + min(seconds, _LONGEST_REST))
+
+    def admit(self, endpoint: Endpoint) -> int | None:
         """The breaker's token for one call, or None where it must not be made now. It is handed back to the
         breaker, and its place by :meth:`leave`; or both by :meth:`withdraw`."""
+        if self._rests_until > -math.inf and self.resting():
+            return None
         if self._limited and self.wait() > 0:
             return None
         if not self._limits.gate.enter():
@@ -122,7 +145,7 @@ class Deployment:
         if not self.server.limits.gate.enter():
             self._limits.gate.leave()
             return None
-        token = self.breaker.admit()
+        token = self.breaker(endpoint).admit()
         if token is None:
             self.leave()
             return None
@@ -137,9 +160,9 @@ class Deployment:
         self._limits.gate.leave()
         self.server.limits.gate.leave()
 
-    def withdraw(self, token: int) -> None:
+    def withdraw(self, endpoint: Endpoint, token: int) -> None:
         """A call that was admitted is not made."""
-        self.breaker.cancel(token)
+        self.breaker(endpoint).cancel(token)
         self.leave()
         if self._limited:
             for limits in (self._limits, self.server.limits):
@@ -153,15 +176,25 @@ class Deployment:
                 if limits.tokens is not None:
                     limits.tokens.charge(tokens)
 
+    def resting(self) -> float:
+        """Seconds for which it is still to be left alone."""
+        return max(self._rests_until - time.monotonic(), 0.0)
+
     def wait(self) -> float:
         """Seconds until its rates allow a call."""
         return max(self._limits.wait(), self.server.limits.wait())
 
     def status(self) -> DeploymentStatus:
         """How it stands."""
-        found = self.breaker.status()
+        found = [each.status() for each in self._breakers.values()]
+        states = {each.state.value for each in found} or {State.CLOSED.value}
         return DeploymentStatus(
-            self.model, self.server.name, found.state.value, found.openings, self._limits.gate.inside
+            self.model,
+            self.server.name,
+            states.pop() if len(states) == 1 else State.HALF_OPEN.value,
+            sum(each.openings for each in found),
+            self._limits.gate.inside,
+            self.resting(),
         )
 
 
@@ -208,17 +241,16 @@ class ServedModel:
         return endpoint in self.endpoints and (not self.settings.roles or role in self.settings.roles)
 
     def pick(self, endpoint: Endpoint, tried: Collection[Deployment]) -> tuple[Deployment, int] | None:
-        """A deployment that may be called now with its breaker's token, drawn by weight; those not tried yet
-        first."""
+        """A deployment not tried yet that may be called now with its breaker's token, drawn by weight."""
         if len(self.deployments) == 1:
             only = self.deployments[0]
-            if endpoint not in only.routes or (token := only.admit()) is None:
+            if only in tried or endpoint not in only.routes or (token := only.admit(endpoint)) is None:
                 return None
             return only, token
-        left = [each for each in self.deployments if endpoint in each.routes]
+        left = [each for each in self.deployments if endpoint in each.routes and each not in tried]
         # By weight without replacement (Efraimidis and Spirakis, 2006): the smallest exponential of rate w first.
-        left.sort(key=lambda each: (each in tried, random.expovariate(each.settings.weight)))
+        left.sort(key=lambda each: random.expovariate(each.settings.weight))
         for deployment in left:
-            if (token := deployment.admit()) is not None:
+            if (token := deployment.admit(endpoint)) is not None:
                 return deployment, token
         return None

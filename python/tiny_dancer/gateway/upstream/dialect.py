@@ -35,17 +35,41 @@ class Call(Struct):
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens an answer was billed for.
+    """Tokens an answer was billed for. A count of 0 may be one nobody has said.
 
     Attributes:
-        input_tokens: of the prompt, those cached included.
-        output_tokens: of the answer, reasoning included.
+        input_tokens: of the prompt, those cached, written and of audio included.
+        output_tokens: of the answer, reasoning and audio included.
         cached_tokens: of the prompt, read from the upstream's cache.
+        written_tokens: of the prompt, written into the upstream's cache.
+        written_hour_tokens: of those, what stays there for an hour.
+        input_audio_tokens: of the prompt, audio.
+        output_audio_tokens: of the answer, audio.
+        reasoning_tokens: of the answer, reasoning.
+        tier: of service, in the upstream's word (``flex``, ``priority`` …); empty where it says none.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    written_tokens: int = 0
+    written_hour_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    reasoning_tokens: int = 0
+    tier: str = ""
+
+
+class Reported(Exception):  # noqa: N818
+    """The upstream reports an error inside of what looked like an answer: in a body or stream of status 200.
+
+    Attributes:
+        error: in the client's words, with the status it would have had by itself.
+    """
+
+    def __init__(self, error: GatewayError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class Answer(Struct, frozen=True):
@@ -70,12 +94,14 @@ class Events(Protocol):
         id: the upstream's id of the answer.
         content: whether an event the client can see has been fed: from then on no other model may take over.
         finished: whether the upstream said that this is the end (``[DONE]``, ``message_stop`` …).
+        error: what the upstream reported within the stream, after content; the client has got it as an event.
     """
 
     usage: Usage | None
     id: str | None
     content: bool
     finished: bool
+    error: GatewayError | None
 
     def feed(self, event: bytes) -> bytes:
         """What the client gets for one event.
@@ -87,8 +113,14 @@ class Events(Protocol):
             events in the client's protocol; empty where it gets nothing for this one.
 
         Raises:
+            Reported: the upstream reports an error, and there was no content before it.
             ValueError: the event cannot be read (a server that speaks another protocol).
         """
+        ...
+
+    def end(self) -> bytes:
+        """What the client gets when the upstream's stream has ended: an answer that has all but its last words
+        gets those, and is then finished. One that was cut is not: :attr:`finished` stays false."""
         ...
 
     def cut(self, error: GatewayError) -> bytes:
@@ -121,7 +153,26 @@ class Dialect(Protocol):
         """A whole answer of status 200.
 
         Raises:
+            Reported: it is an error.
             ValueError: it is no answer (broken JSON, another shape).
+        """
+        ...
+
+    def roll(self, body: bytes) -> bytes:
+        """A stream, come where a whole answer was asked for, as the answer it makes up, in the upstream's
+        protocol, for :meth:`response`.
+
+        Raises:
+            Reported, ValueError: as :meth:`response`.
+        """
+        ...
+
+    def unroll(self, body: bytes) -> list[bytes]:
+        """A whole answer, come where a stream was asked for, as the events that say the same: in the upstream's
+        protocol, for :meth:`Events.feed`.
+
+        Raises:
+            Reported, ValueError: as :meth:`response`.
         """
         ...
 

@@ -7,23 +7,27 @@ Before the first byte for the client everything may still change; afterwards not
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import attempts, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
-from tiny_dancer.gateway.upstream.clients.base import CallError, Reply, read_error
+from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
-from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events
+from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.translate import roll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from tiny_dancer.gateway.configuration.settings import Retries
     from tiny_dancer.gateway.upstream.deployments import Route
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
     from tiny_dancer.observability.traces import RequestTrace
     from tiny_dancer.resilience import Category
 
@@ -128,7 +132,7 @@ class Proxy:
                 return await self._at_model(model, call, extra, done, trace)
             except Failure as failure:
                 # What no deployment could be asked says less than what one answered.
-                if last is None or failure.error.code != "no_deployment_available":
+                if last is None or failure.asked:
                     last = failure
                 if failure.larger:
                     too_small = max(too_small, model.settings.context_window or 0)
@@ -146,26 +150,17 @@ class Proxy:
         last: Failure | None = None
         tried: dict[Deployment, Failure] = {}
         for number in range(self._retries.attempts):
-            if (picked := model.pick(call.endpoint, tried)) is None:
+            picked = model.pick(call.endpoint, tried)
+            if picked is not None and tried and not self._budget.retry():
+                picked[0].withdraw(call.endpoint, picked[1])
+                break
+            if picked is None and tried:
+                picked = await self._once_more(call.endpoint, tried, number)
+            if picked is None:
                 break
             deployment, token = picked
-            if last is not None:
-                before = tried.get(deployment)
-                pause: float | None = 0.0
-                if before is not None:
-                    pause = attempts.backoff(self._retries, number - 1, before.wait) if before.again else None
-                if pause is None or not self._budget.retry():
-                    deployment.withdraw(token)
-                    break
-                if pause:
-                    # Others may have its place meanwhile.
-                    deployment.withdraw(token)
-                    await asyncio.sleep(pause)
-                    if (admitted := deployment.admit()) is None:
-                        break
-                    token = admitted
             if last is not None and last.worked and done.fund is not None and not done.fund(model):
-                deployment.withdraw(token)
+                deployment.withdraw(call.endpoint, token)
                 break
             done.deployment = deployment
             done.calls += 1
@@ -181,7 +176,24 @@ class Proxy:
                     done.lost.append(model)
                 if failure.larger or not failure.elsewhere:
                     break
-        raise last or _nobody(model)
+        raise last or _nobody(model, call.endpoint)
+
+    async def _once_more(
+        self, endpoint: Endpoint, tried: Mapping[Deployment, Failure], number: int
+    ) -> tuple[Deployment, int] | None:
+        """Of those that failed and may do better the second time the one with the shortest pause, after it."""
+        pauses: list[tuple[float, Deployment]] = []
+        for deployment, failure in tried.items():
+            if failure.again:
+                asked = max(failure.wait or 0.0, deployment.resting()) or None
+                if (pause := attempts.backoff(self._retries, number - 1, asked)) is not None:
+                    pauses.append((pause, deployment))
+        if not pauses or not self._budget.retry():
+            return None
+        pause, deployment = min(pauses, key=itemgetter(0))
+        await asyncio.sleep(pause)
+        token = deployment.admit(endpoint)
+        return None if token is None else (deployment, token)
 
     async def _call(
         self,
@@ -213,16 +225,18 @@ class Proxy:
             if span is not None:
                 span.end(failure.error.status, failure.error.code)
             if failure.category is None:
-                deployment.breaker.succeed(token)
+                deployment.breaker(call.endpoint).succeed(token)
             else:
-                deployment.breaker.fail(token, failure.category)
+                deployment.breaker(call.endpoint).fail(token, failure.category)
+            if failure.rests and failure.wait is not None:
+                deployment.rest(failure.wait)
             deployment.leave()
             raise
         except BaseException as error:
             # The client went away, or its request cannot be put to this upstream: no verdict.
             if span is not None:
                 span.end(None, "cancelled")
-            deployment.breaker.cancel(token)
+            deployment.breaker(call.endpoint).cancel(token)
             deployment.leave()
             if isinstance(error, GatewayError):
                 # Another model's upstream may be able to.
@@ -231,21 +245,22 @@ class Proxy:
         if span is not None:
             span.end(found.status, None)
         if type(found) is Whole:
-            deployment.breaker.succeed(token)
+            deployment.breaker(call.endpoint).succeed(token)
             deployment.leave()
         return found
 
 
 def settle_stream(
-    deployment: Deployment, token: int, category: Category | None, *, cancelled: bool = False
+    deployment: Deployment, endpoint: Endpoint, token: int, category: Category | None, *, cancelled: bool = False
 ) -> None:
     """Tells how a stream ended: well, by a failure of the upstream's, or because the client went away."""
+    breaker = deployment.breaker(endpoint)
     if cancelled:
-        deployment.breaker.cancel(token)
+        breaker.cancel(token)
     elif category is None:
-        deployment.breaker.succeed(token)
+        breaker.succeed(token)
     else:
-        deployment.breaker.fail(token, category)
+        breaker.fail(token, category)
     deployment.leave()
 
 
@@ -259,7 +274,11 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     if status >= 300:
         raise attempts.of_answer(f"status {status}", worked=False)
     try:
+        if found[:1] not in _JSON and roll.is_stream(found):
+            found = route.dialect.roll(found)
         return Whole(status, answered, route.dialect.response(found))
+    except Reported as error:
+        raise attempts.of_status(_with_headers(error.error, answered), answered) from error
     except (ValueError, RecursionError) as error:
         raise attempts.of_answer(str(error)) from error
 
@@ -276,19 +295,33 @@ async def _stream(
         if reply.status >= 400:
             refused = route.dialect.failure(reply.status, await read_error(reply))
             raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
-        kind = next((value for name, value in reply.headers if name == "content-type"), "")
-        if not kind.lower().startswith("text/event-stream"):
-            raise attempts.of_answer(
-                f"{kind[:100] or 'no content type'} in place of a stream", worked=reply.status < 300
-            )
+        if reply.status >= 300:
+            raise attempts.of_answer(f"status {reply.status}", worked=False)
         events = route.dialect.events(call.fields)
         rest = b""
+        kind = next((value for name, value in reply.headers if name == "content-type"), "")
+        is_whole = None if kind[:17].lower() == "text/event-stream" else _UNKNOWN
         while (chunk := await reply.chunk()) is not None:
-            found, rest = sse.split(rest + chunk if rest else chunk)
+            rest = rest + chunk if rest else chunk
+            if is_whole is _UNKNOWN and (start := rest.lstrip(_SPACE)):
+                # Some servers name their streams otherwise or not at all, and some send no stream.
+                is_whole = start[:1] in _JSON or None
+            if is_whole is not None:
+                if len(rest) > LARGEST_ANSWER:
+                    raise attempts.of_answer("it is too large")
+                continue
+            found, rest = sse.split(rest)
             first = b"".join([events.feed(event) for event in found])
             if first and events.content:
                 return Streaming(reply.status, reply.headers, reply, events, first, rest)
+        found = route.dialect.unroll(rest) if is_whole is True else sse.split(rest + b"\n\n")[0]
+        first = b"".join([events.feed(event) for event in found])
+        if first and events.content:
+            return Streaming(reply.status, reply.headers, reply, events, first, b"")
         raise attempts.of_answer("the stream ended before it began")
+    except Reported as error:
+        await reply.close()
+        raise attempts.of_status(_with_headers(error.error, reply.headers), reply.headers) from error
     except CallError as error:
         await reply.close()
         raise attempts.of_call(error, repeatable) from error
@@ -300,22 +333,28 @@ async def _stream(
         raise
 
 
-def _nobody(model: ServedModel) -> Failure:
-    """Every deployment is at its limit, or its breaker is open."""
-    waits = [max(each.wait(), each.breaker.status().retry_in) for each in model.deployments]
+def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
+    """Every deployment is at its limit, rests because it asked to, or its breaker is open."""
+    serving = [each for each in model.deployments if endpoint in each.routes]
+    waits = [max(each.wait(), each.resting(), each.breaker(endpoint).status().retry_in) for each in serving]
     wait = min(waits, default=0.0)
-    seconds = max(1, int(wait + 1))
+    seconds = max(1, math.ceil(wait))
+    resting = any(each.resting() for each in serving)
+    why = "its servers ask to wait" if resting else "its servers have failed repeatedly, or are at their limits"
     error = GatewayError(
-        503,
-        f"No deployment of '{model.name}' takes requests now: its servers have failed repeatedly, or are at their "
-        f"limits. Try again in {seconds} s.",
-        type="server_error",
-        code="no_deployment_available",
+        429 if resting else 503,
+        f"No deployment of '{model.name}' takes requests now: {why}. Try again in {seconds} s.",
+        type=None if resting else "server_error",
+        code="rate_limit_exceeded" if resting else "no_deployment_available",
         headers=((b"retry-after", b"%d" % seconds),),
     )
-    return Failure(error, None, wait=wait)
+    return Failure(error, None, wait=wait, asked=False)
 
 
+_JSON: Final = (b"{", b"[")
+# Before the first word of a body it is not known whether it is a stream.
+_UNKNOWN: Final = object()
+_SPACE: Final = b" \t\r\n\xef\xbb\xbf"
 _FORWARDED = ("retry-after", "retry-after-ms", "x-request-id", "request-id")
 
 

@@ -92,15 +92,15 @@ def test_an_upstream_that_changed_is_new_with_its_deployments(before: Serving) -
 
 def test_a_breaker_remembers_over_a_reload_that_does_not_touch_it(before: Serving) -> None:
     for _ in range(5):
-        token = only(before, "large").admit()
+        token = only(before, "large").admit("chat.completions")
         assert token is not None
-        only(before, "large").breaker.fail(token, Category.UPSTREAM)
+        only(before, "large").breaker("chat.completions").fail(token, Category.UPSTREAM)
         only(before, "large").leave()
-    assert only(before, "large").admit() is None
+    assert only(before, "large").admit("chat.completions") is None
     prices = {**MODELS, "large": model("there", **{**DEAR, "output_cost_per_token": 9e-5})}
-    assert only(Serving(changed(models=prices), Path(), before), "large").admit() is None
+    assert only(Serving(changed(models=prices), Path(), before), "large").admit("chat.completions") is None
     settings = Serving(changed(breaker={"threshold": 9}), Path(), before)
-    assert only(settings, "large").admit() is not None
+    assert only(settings, "large").admit("chat.completions") is not None
 
 
 def test_a_deployment_that_changed_is_new(before: Serving) -> None:

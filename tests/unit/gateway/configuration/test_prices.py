@@ -55,7 +55,11 @@ models:
   search: {deployments: [{upstream: nest}]}
   odd: {deployments: [{upstream: nest}]}
   none: {deployments: [{upstream: nest}]}
-  mine: {deployments: [{upstream: nest, model: bird}], input_cost_per_token: 0, context_window: 7, max_output_tokens: 8}
+  mine:
+    deployments: [{upstream: nest, model: bird}]
+    input_cost_per_token: 0
+    context_window: 7
+    max_output_tokens: 8
 """
 
 

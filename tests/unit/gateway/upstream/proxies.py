@@ -44,6 +44,8 @@ OUTCOMES = {
     "deep stream": STREAM + chunk(b"data: " + DEEP + b"\n\n") + b"0\r\n\r\n",
     "429": refusal(429),
     "429 later": refusal(429, "retry-after: 3600"),
+    "429 soon": refusal(429, "retry-after-ms: 5"),
+    **{str(status): refusal(status) for status in (404, 405, 409, 413, 422, 501)},
     "500": refusal(500),
     "503": refusal(503, "retry-after-ms: 1"),
     "400": refusal(400),
@@ -134,7 +136,7 @@ class World:
             except CallError:
                 category = Category.UPSTREAM
             finally:
-                settle_stream(done.deployment, token, category)
+                settle_stream(done.deployment, "chat.completions", token, category)
                 await found.reply.close()
         return found
 
@@ -143,7 +145,9 @@ class World:
         found = {}
         for each in self.deployments:
             found[f"{each.model} at {each.server.name}"] = each.status().in_flight
-            found[f"probes of {each.model} at {each.server.name}"] = each.breaker.status().probes
+            found[f"probes of {each.model} at {each.server.name}"] = (
+                each.breaker("chat.completions").status().probes
+            )
             found[each.server.name] = each.server.limits.gate.inside
         return {name: count for name, count in found.items() if count}
 

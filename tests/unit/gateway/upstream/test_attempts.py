@@ -74,8 +74,10 @@ def test_more_than_anyone_waits() -> None:
     assert backoff(Retries(), 0, asked) is None
 
 
-AGAIN = (408, 409, 425, 429, 500, 501, 502, 503, 504, 520, 524, 529, 599)
-ELSEWHERE = (401, 402, 403, 404, 405, 407)
+FAILED = (408, 425, 500, 502, 503, 504, 520, 524, 529, 599)
+AGAIN = (409, 429, *FAILED)
+OPERATOR = (401, 402, 407)
+ELSEWHERE = (403, 404, 405, 501, *OPERATOR)
 THE_CALLER_S = (400, 406, 410, 411, 412, 413, 414, 415, 418, 422, 451)
 
 
@@ -84,7 +86,9 @@ def test_a_status_says_who_may_be_asked_next(status: int) -> None:
     found = of_status(GatewayError(status, "no", code="x"), [("retry-after", "3")])
     assert found.again == (status in AGAIN)
     assert found.elsewhere == (status not in THE_CALLER_S)
-    assert found.category == (None if status in THE_CALLER_S else Category.UPSTREAM)
+    # A server that says it cannot or will not is well: only its own failures count.
+    assert found.category == (Category.UPSTREAM if status in (*FAILED, *OPERATOR) else None)
+    assert found.rests == (status == 429)
     assert found.wait == (3.0 if status in AGAIN else None)
     assert not found.larger
     assert found.error.status == (502 if status in (401, 402, 407) else status)
@@ -99,6 +103,25 @@ def test_a_context_that_is_too_long_asks_for_a_larger_one(status: int) -> None:
 def test_a_response_that_is_not_there_is_the_caller_s() -> None:
     found = of_status(GatewayError(404, "no such response", code="previous_response_not_found"), [])
     assert (found.elsewhere, found.again, found.category) == (False, False, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "param"),
+    [
+        (403, "Your input was flagged", None),
+        (403, "blocked by our content policy", None),
+        (404, "Item with id 'rs_1' not found.", "input"),
+        (404, "Response with id 'resp_1' not found.", None),
+    ],
+)
+def test_what_is_said_of_the_request_asks_no_other_model(status: int, message: str, param: str | None) -> None:
+    found = of_status(GatewayError(status, message, param=param), [])
+    assert (found.elsewhere, found.again, found.category) == (False, False, None)
+
+
+def test_a_quota_that_is_used_up_is_not_asked_again() -> None:
+    found = of_status(GatewayError(429, "no credit", code="insufficient_quota"), [])
+    assert (found.elsewhere, found.again, found.category, found.rests) == (True, False, None, False)
 
 
 @pytest.mark.parametrize("status", [401, 407])

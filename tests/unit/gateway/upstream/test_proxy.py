@@ -12,8 +12,8 @@ from tests.unit.gateway.upstream.proxies import CONTENT, OUTCOMES, World, calls,
 
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.upstream.proxy import Attempts, Streaming, forwarded
-from tiny_dancer.resilience import State
+from tiny_dancer.gateway.upstream.proxy import Attempts, Streaming, Whole, forwarded
+from tiny_dancer.resilience import Category, State
 
 AGAIN = (
     "429",
@@ -152,6 +152,61 @@ def test_a_retry_after_that_is_too_long_goes_elsewhere() -> None:
     run(use, attempts=5)
 
 
+@pytest.mark.parametrize("status", ["400", "403", "404", "405", "409", "413", "422", "429", "501"])
+def test_what_is_no_failure_of_the_upstream_never_closes_it(status: str) -> None:
+    async def use(world: World) -> None:
+        world.upstreams["a"].usual = status
+        model = world.model("m", "a", breaker=config.Breaker(threshold=1))
+        for _ in range(30):
+            with pytest.raises(GatewayError) as raised:
+                await world.send(model)
+            assert raised.value.status == int(status)
+        world.upstreams["a"].usual = "ok"
+        assert type(await world.send(model)) is Whole
+
+    run(use, budget=0.0)
+
+
+def test_a_429_rests_the_deployment_for_what_it_asks_and_is_no_failure() -> None:
+    async def use(world: World) -> None:
+        world.upstreams["a"].usual = "429 later"
+        model, other = world.model("m", "a", breaker=config.Breaker(threshold=1)), world.model("n", "b")
+        done = Attempts()
+        await world.send(model, other, done=done)
+        assert (done.model, done.reason) == (other, "status_429")
+        assert world.deployments[0].resting() == pytest.approx(3600, abs=20)
+        with pytest.raises(GatewayError) as raised:
+            await world.send(model)
+        assert (raised.value.status, raised.value.code) == (429, "rate_limit_exceeded")
+        assert 3580 <= int(dict(raised.value.headers)[b"retry-after"]) <= 3600
+        assert calls(world)["a"] == 1
+        assert world.deployments[0].status().state == "closed"
+
+    run(use, "a", "b")
+
+
+def test_a_short_rest_is_waited_for() -> None:
+    async def use(world: World) -> None:
+        world.upstreams["a"].script = ["429 soon"]
+        model = world.model("m", "a", breaker=config.Breaker(threshold=1))
+        assert type(await world.send(model)) is Whole
+        assert calls(world)["a"] == 2
+
+    run(use)
+
+
+def test_a_breaker_is_an_endpoint_s_own() -> None:
+    async def use(world: World) -> None:
+        model = world.model("m", "a", breaker=config.Breaker(threshold=1))
+        (deployment,) = model.deployments
+        deployment.breaker("responses").fail(deployment.breaker("responses").admit() or 0, Category.UPSTREAM)
+        assert deployment.admit("responses") is None
+        assert type(await world.send(model)) is Whole
+        assert deployment.status().state == "half_open"
+
+    run(use)
+
+
 def test_retries_end_with_their_budget() -> None:
     async def use(world: World) -> None:
         world.upstreams["a"].usual = "500"
@@ -195,16 +250,16 @@ def test_a_cancelled_probe_leaves_its_place(stream: bool) -> None:
         upstream.script = ["hang"]
         task = asyncio.ensure_future(world.send(model, request=incoming(stream)))
         await upstream.hanging.wait()
-        assert world.deployments[0].breaker.status().probes == 1
+        assert world.deployments[0].breaker("chat.completions").status().probes == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await upstream.gone.wait()
         assert world.held() == {}
-        assert world.deployments[0].breaker.status().state is State.HALF_OPEN
+        assert world.deployments[0].breaker("chat.completions").status().state is State.HALF_OPEN
         upstream.usual = "ok"
         await world.send(model)
-        assert world.deployments[0].breaker.status().state is State.CLOSED
+        assert world.deployments[0].breaker("chat.completions").status().state is State.CLOSED
 
     run(use, attempts=1)
 

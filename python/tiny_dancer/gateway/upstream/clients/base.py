@@ -82,8 +82,13 @@ class Reply(Protocol):
         """
         ...
 
-    async def close(self) -> None:
-        """Lets go of the connection; one with an unread answer is closed, and the upstream sees that."""
+    async def close(self, *, said_all: bool = False) -> None:
+        """Lets go of the connection; one with an unread answer is closed, and the upstream sees that.
+
+        Args:
+            said_all: nothing but the end of the body is still to come: it gets a moment, in which nobody waits, so
+                that the connection can be used again.
+        """
         ...
 
 

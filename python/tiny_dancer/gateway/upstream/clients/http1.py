@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # Seconds a connection is kept for the next request. Many servers close sooner, which is noticed.
 _KEPT: Final = 60.0
 _MOST_KEPT: Final = 1024
+# Seconds a stream has to end after its last word.
+_TAIL: Final = 1.0
 # Bytes of a stream that may wait for a slow client; beyond, the upstream has to wait.
 _READ_AHEAD: Final = 64 * 1024
 # Bytes that may arrive without any of the body among them: headers, interim answers, trailers.
@@ -237,6 +239,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return found
 
+    @property
+    def complete(self) -> bool:
+        """Whether the last byte of the current answer has come."""
+        return self._complete
+
     def body(self) -> bytes:
         """What has arrived and was not taken."""
         return bytes(self._body)
@@ -346,11 +353,15 @@ class Http1Reply:
             return await self._connection.piece(idle_end, Late.IDLE)
         return await self._connection.piece(self._end, Late.TOTAL)
 
-    async def close(self) -> None:
+    async def close(self, *, said_all: bool = False) -> None:
         """Keeps the connection where the answer was read to its end, else ends it."""
         # Once: by the second time the connection may serve another request.
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        if said_all and not connection.complete:
+            self._client.await_end(connection, min(self._loop.time() + _TAIL, self._end))
+        else:
             self._client.give_back(connection)
 
 
@@ -371,6 +382,7 @@ class Http1Client:
             self._tls.set_alpn_protocols(["http/1.1"])
         self._kept: deque[Connection] = deque()  # the one used last at the right
         self._closed = False
+        self._ending: set[asyncio.Task[None]] = set()
         self._writes = Writes()
 
     def target(self, url: str, headers: Headers) -> Target:
@@ -414,6 +426,21 @@ class Http1Client:
         kept.append(connection)
         if now - kept[0].kept_since > _KEPT:
             kept.popleft().abort()
+
+    def await_end(self, connection: Connection, end: float) -> None:
+        """Gives a connection back when its answer has ended, or at the latest at ``end`` by the loop's clock."""
+        task = asyncio.get_running_loop().create_task(self._to_its_end(connection, end))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _to_its_end(self, connection: Connection, end: float) -> None:
+        try:
+            while await connection.piece(end, Late.IDLE) is not None:
+                pass
+        except CallError:
+            connection.abort()
+        else:
+            self.give_back(connection)
 
     def _lost(self, connection: Connection) -> None:
         """A connection has ended."""

@@ -62,8 +62,9 @@ class Http2Reply:
             raise _call_error(error, Late.IDLE if time.expired() else Late.TOTAL) from error
         return found
 
-    async def close(self) -> None:
-        """Lets go of the stream; where its end was not read, it is reset."""
+    async def close(self, *, said_all: bool = False) -> None:
+        """Lets go of the stream; where its end was not read, it is reset, which costs the connection nothing."""
+        del said_all
         await self._response.aclose()
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer
-from tiny_dancer.gateway.upstream.translate import chat_over_messages, failures
-from tiny_dancer.gateway.upstream.translate.fields import encode, parse
-from tiny_dancer.gateway.upstream.translate.usage import AnthropicUsage
+from tiny_dancer.gateway.upstream.dialect import Answer, Reported
+from tiny_dancer.gateway.upstream.translate import chat_over_messages, failures, roll, unroll
+from tiny_dancer.gateway.upstream.translate.fields import ABSENT, encode, parse, present, repaired
+from tiny_dancer.gateway.upstream.translate.usage import AnthropicCounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,16 +28,12 @@ VERSION: Final = "2023-06-01"
 
 
 class _Message(Struct):
-    """What is read of an answer."""
+    """What is read of an answer, or of the event that begins one."""
 
-    id: str
-    content: Raw
-    usage: AnthropicUsage = field(default_factory=AnthropicUsage)
-
-
-class _Started(Struct):
-    id: str | None = None
-    usage: AnthropicUsage = field(default_factory=AnthropicUsage)
+    id: Any = None
+    content: Raw = ABSENT
+    usage: Raw = ABSENT
+    error: Raw = ABSENT
 
 
 class _Thinking(Struct):
@@ -49,8 +45,8 @@ class _Thinking(Struct):
 
 class _Event(Struct):
     type: str = ""
-    message: _Started | None = None
-    usage: AnthropicUsage | None = None
+    message: _Message | None = None
+    usage: Raw = ABSENT
 
 
 _message: Final = msgspec.json.Decoder(_Message)
@@ -75,9 +71,25 @@ class _Messages:
         return encode(changed)
 
     def response(self, body: bytes) -> Answer:
-        """The same body."""
-        read = parse(body, _message)
-        return Answer(body, read.usage.plain(), read.id)
+        """The same body, in JSON that every client can read."""
+        try:
+            read = _message.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            read = parse(body, _message)
+            body = repaired(body)
+        if not present(read.content):
+            if present(read.error):
+                raise Reported(failures.anthropic_event(body))
+            raise ValueError("no content in the answer")
+        return Answer(body, AnthropicCounts(read.usage).usage, _id(read.id))
+
+    def roll(self, body: bytes) -> bytes:
+        """The message that events make up."""
+        return roll.message(body)
+
+    def unroll(self, body: bytes) -> list[bytes]:
+        """The events of a message."""
+        return unroll.message(body)
 
     def events(self, fields: Mapping[str, Raw]) -> Events:
         """A reader that changes nothing."""
@@ -100,9 +112,10 @@ class _MessageEvents:
         self.id: str | None = None
         self.content = False
         self.finished = False
-        self._counted = AnthropicUsage()
+        self.error: GatewayError | None = None
+        self._counted = AnthropicCounts()
         self._held = b""
-        self._failed = False
+        self._stopped = False
 
     def feed(self, event: bytes) -> bytes:
         """The event."""
@@ -113,16 +126,19 @@ class _MessageEvents:
             return event if self.content else b""  # a comment that keeps the connection open
         read = parse(data, _event)
         if read.message is not None:
-            self.id = read.message.id or self.id
-            self._count(read.message.usage)
-        if read.usage is not None:
-            self._count(read.usage)
+            self.id = _id(read.message.id) or self.id
+            self._counted.update(read.message.usage)
+        self._counted.update(read.usage)
+        self.usage = self._counted.usage
         if read.type == "message_stop":
             self.finished = True
+        elif read.type == "message_delta":
+            self._stopped = True
         elif read.type == "error":
+            error = failures.anthropic_event(data)
             if not self.content:
-                raise ValueError(failures.anthropic_event(data).message)
-            self._failed = True
+                raise Reported(error)
+            self.error = error
         elif not self.content and read.type == "message_start":
             self._held = event
             return b""
@@ -132,13 +148,16 @@ class _MessageEvents:
         held, self._held = self._held, b""
         return held + event
 
+    def end(self) -> bytes:
+        """``message_stop`` where only that is missing."""
+        if self.finished or not (self._stopped or self.error is not None):
+            return b""
+        self.finished = True
+        return b"" if self.error is not None else sse.event(b'{"type":"message_stop"}', b"message_stop")
+
     def cut(self, error: GatewayError) -> bytes:
         """The error as an event, unless the upstream has said one."""
-        return b"" if self._failed else sse.event(error.anthropic(), b"error")
-
-    def _count(self, usage: AnthropicUsage) -> None:
-        self._counted.update(usage)
-        self.usage = self._counted.plain()
+        return b"" if self.error is not None else sse.event(error.anthropic(), b"error")
 
 
 class _ChatCompletions:
@@ -153,6 +172,14 @@ class _ChatCompletions:
     def response(self, body: bytes) -> Answer:
         """As :func:`chat_over_messages.response`."""
         return chat_over_messages.response(body)
+
+    def roll(self, body: bytes) -> bytes:
+        """The message that events make up."""
+        return roll.message(body)
+
+    def unroll(self, body: bytes) -> list[bytes]:
+        """The events of a message."""
+        return unroll.message(body)
 
     def events(self, fields: Mapping[str, Raw]) -> Events:
         """Chunks of a chat completion."""
@@ -184,6 +211,11 @@ def headers(upstream: config.Upstream) -> list[tuple[str, str]]:
     if upstream.api_key is not None:
         own.append(("x-api-key", upstream.api_key))
     return [(name, value) for name, value in own if name not in configured] + list(upstream.headers.items())
+
+
+def _id(said: object) -> str | None:
+    """An id, which may be a number."""
+    return str(said) if isinstance(said, str | int) and said != "" else None
 
 
 def _signed(messages: Raw) -> Raw | list[Raw]:

@@ -5,68 +5,40 @@ What the client sent goes on byte for byte, but for ``model``; what a stream cos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer, Usage
-from tiny_dancer.gateway.upstream.translate import failures
+from tiny_dancer.gateway.upstream.dialect import Answer, Reported
+from tiny_dancer.gateway.upstream.translate import failures, roll, unroll
+from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
+from tiny_dancer.gateway.upstream.translate.usage import later, read_openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tiny_dancer.gateway.configuration import settings as config
-    from tiny_dancer.gateway.upstream.dialect import Dialect, Endpoint, Events
+    from tiny_dancer.gateway.upstream.dialect import Dialect, Endpoint, Events, Usage
 
+T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 _ABSENT: Final = msgspec.Raw(b"null")
 
 
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    """Chat and embeddings say ``prompt``/``completion``, responses ``input``/``output``."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input_tokens_details: _Details | None = None
-
-    def plain(self) -> Usage:
-        """In one form."""
-        details = self.prompt_tokens_details or self.input_tokens_details
-        cached = None if details is None else details.cached_tokens
-        return Usage(
-            max(self.prompt_tokens or self.input_tokens or 0, 0),
-            max(self.completion_tokens or self.output_tokens or 0, 0),
-            max(cached or 0, 0),
-        )
-
-
 class _Body(msgspec.Struct):
-    """What is read of an answer. One of the last three has to be there."""
+    """What is read of an answer, each part by itself: one that is odd must not cost the others."""
 
-    id: str | None = None
-    usage: _Usage | None = None
+    id: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = _ABSENT
+    service_tier: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
     choices: msgspec.Raw = _ABSENT
     output: msgspec.Raw = _ABSENT
     data: msgspec.Raw = _ABSENT
-
-
-class _Chunk(msgspec.Struct):
-    """What is read of a streamed chunk that says something about usage."""
-
-    id: str | None = None
-    usage: _Usage | None = None
-    choices: list[msgspec.Raw] | None = None
-    error: msgspec.Raw = _ABSENT
 
 
 class _ResponseEvent(msgspec.Struct):
@@ -74,10 +46,16 @@ class _ResponseEvent(msgspec.Struct):
     response: _Body | None = None
 
 
-_body = msgspec.json.Decoder(_Body).decode
-_chunk = msgspec.json.Decoder(_Chunk).decode
-_response_event = msgspec.json.Decoder(_ResponseEvent).decode
-_LAST_RESPONSE_EVENTS: Final = ("response.completed", "response.incomplete", "response.failed")
+_body = msgspec.json.Decoder(_Body)
+_response_event = msgspec.json.Decoder(_ResponseEvent)
+_LAST_RESPONSE_EVENTS: Final = (
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+    "response.cancelled",
+)
+# A choice has its reason to have finished. Inside a string the quotes are escaped.
+_FINISHED: Final = re.compile(rb'"finish_reason":\s*"[^"]')
 
 
 class PassThrough:
@@ -98,11 +76,25 @@ class PassThrough:
         return _encode(changed)
 
     def response(self, body: bytes) -> Answer:
-        """The same body."""
-        read = _body(body)
+        """The same body, in JSON that every client can read."""
+        try:
+            read = _body.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            read = parse(body, _body)
+            body = repaired(body)
         if read.choices == _ABSENT and read.output == _ABSENT and read.data == _ABSENT:
+            if read.error != _ABSENT:
+                raise failures.reported(body)
             raise ValueError("neither choices, output nor data in the answer")
-        return Answer(body, None if read.usage is None else read.usage.plain(), read.id)
+        return Answer(body, _usage(read), _id(read.id))
+
+    def roll(self, body: bytes) -> bytes:
+        """What chunks, or the events of a response, make up."""
+        return roll.completion(body) if self._asked_usage else roll.response(body)
+
+    def unroll(self, body: bytes) -> list[bytes]:
+        """Chunks, or the response's last event."""
+        return unroll.completion(body) if self._asked_usage else unroll.response(body)
 
     def events(self, fields: Mapping[str, msgspec.Raw]) -> Events:
         """A reader that takes out what only we asked for."""
@@ -116,7 +108,11 @@ class PassThrough:
 
 
 class ChunkEvents:
-    """A stream of chat or completion chunks, ended by ``[DONE]``; see ``Events`` in ``base.py``."""
+    """A stream of chat or completion chunks, ended by ``[DONE]``; see
+    :class:`~tiny_dancer.gateway.upstream.dialect.Events`.
+
+    A stream that ends without ``[DONE]`` is whole where a choice has its ``finish_reason``.
+    """
 
     def __init__(self, *, wants_usage: bool) -> None:
         """``wants_usage``: the client asked for the chunk that says what it cost."""
@@ -124,13 +120,17 @@ class ChunkEvents:
         self.id: str | None = None
         self.content = False
         self.finished = False
+        self.error: GatewayError | None = None
         self._wants_usage = wants_usage
+        self._stopped = False
 
     def feed(self, event: bytes) -> bytes:
         """The event, without what the client did not ask for."""
         if self.content and b'"usage"' not in event and b'"error"' not in event:
             if event.startswith(b"data: [DONE]") or (b"[DONE]" in event and sse.data_of(event) == b"[DONE]"):
                 self.finished = True
+            elif b'finish_reason":null' not in event and _FINISHED.search(event):
+                self._stopped = True
             return event
         data = sse.data_of(event)
         if not data:
@@ -138,24 +138,41 @@ class ChunkEvents:
         if data == b"[DONE]":
             self.finished = True
             return event
-        read = _chunk(data)
-        if read.error != _ABSENT and not self.content:
-            raise ValueError(f"an error in place of a stream: {bytes(read.error)[:200]!r}")
+        read = _read_event(data, _body)
+        if read is None:
+            return event
+        self._stopped = self._stopped or _FINISHED.search(data) is not None
+        error = _error_of(read, data)
+        if error is not None:
+            if not self.content:
+                raise Reported(error)
+            self.error = error
+            return event
         if self.id is None:
-            self.id = read.id
-        if read.usage is not None:
-            self.usage = read.usage.plain()
-            if not read.choices and not self._wants_usage:
-                return b""
+            self.id = _id(read.id)
+        found = _usage(read)
+        if found is not None:
+            self.usage = later(self.usage, found)
+        if read.usage != _ABSENT and not self._wants_usage and _is_empty(read.choices):
+            return b""
         self.content = True
-        if read.usage is None and not self._wants_usage:
+        if read.usage == _ABSENT and not self._wants_usage:
             # Servers asked for usage say null in every other chunk. Inside a string the quotes are escaped.
             return event.replace(b',"usage":null', b"")
         return event
 
+    def end(self) -> bytes:
+        """``[DONE]`` where only that is missing."""
+        if self.finished:
+            return b""
+        if not (self._stopped or self.error is not None):
+            return b""
+        self.finished = True
+        return b"" if self.error is not None else sse.DONE
+
     def cut(self, error: GatewayError) -> bytes:
-        """The error as an event, as OpenAI does it."""
-        return sse.event(error.openai())
+        """The error as an event, as OpenAI does it, unless the upstream has said one."""
+        return b"" if self.error is not None else sse.event(error.openai())
 
 
 class ResponseEvents:
@@ -166,28 +183,107 @@ class ResponseEvents:
         self.id: str | None = None
         self.content = False
         self.finished = False
+        self.error: GatewayError | None = None
 
     def feed(self, event: bytes) -> bytes:
         """The event."""
-        if self.id is None or b"usage" in event:
-            data = sse.data_of(event)
-            if not data or data == b"[DONE]":
-                return event
-            read = _response_event(data)
-            if read.type == "error" and not self.content:
-                raise ValueError("an error in place of a stream")
-            if read.response is not None:
-                self.id = read.response.id or self.id
-                if read.response.usage is not None:
-                    self.usage = read.response.usage.plain()
-            self.finished = self.finished or read.type in _LAST_RESPONSE_EVENTS
-        self.content = True
+        if self.id is not None and event.startswith(b"event: response.output_text.delta"):
+            return event
+        data = sse.data_of(event)
+        if not data or data == b"[DONE]":
+            return event
+        read = _read_event(data, _response_event)
+        if read is None:
+            return event
+        if read.type in ("error", "response.failed"):
+            error = failures.openai_event(data)
+            if not self.content:
+                raise Reported(error)
+            self.error = error
+        if read.response is not None:
+            self.id = _id(read.response.id) or self.id
+            self.usage = later(self.usage, _usage(read.response))
+        self.finished = self.finished or read.type in _LAST_RESPONSE_EVENTS or read.type == "error"
+        self.content = self.content or read.type not in (
+            "response.created",
+            "response.queued",
+            "response.in_progress",
+        )
         return event
 
+    def end(self) -> bytes:
+        """Nothing: its last event says all there is to say."""
+        return b""
+
     def cut(self, error: GatewayError) -> bytes:
-        """The error as an event of this endpoint."""
+        """The error as an event of this endpoint, unless the upstream has said one."""
+        if self.error is not None:
+            return b""
         data = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
         return sse.event(_encode(data), b"error")
+
+
+def _read_event(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """What an event says; None where it is JSON of another shape, which clients may know."""
+    try:
+        return parse(data, decoder)
+    except msgspec.ValidationError:
+        return None
+
+
+def _error_of(read: _Body, data: bytes) -> GatewayError | None:
+    """What a chunk reports: an error of its own, or of the choice it ends (``finish_reason: "error"``)."""
+    if read.error != _ABSENT:
+        return failures.openai_event(data)
+    if b'"error"' not in data:
+        return None
+    try:
+        choices = parse(bytes(read.choices), _choices)
+    except ValueError:
+        return None
+    for choice in choices:
+        if choice.error != _ABSENT:
+            return failures.openai_event(b'{"error":' + bytes(choice.error) + b"}")
+        if choice.finish_reason == "error":
+            return failures.openai_event(
+                b'{"error":{"message":"the model\'s server ended the answer by an error"}}'
+            )
+    return None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: Any = None
+    error: msgspec.Raw = _ABSENT
+
+
+_choices = msgspec.json.Decoder(list[_Choice])
+
+
+def _usage(read: _Body) -> Usage | None:
+    if read.usage == _ABSENT:
+        return None
+    found = read_openai(read.usage)
+    if found is None or read.service_tier == _ABSENT:
+        return found
+    return msgspec.structs.replace(found, tier=_id(read.service_tier) or found.tier)
+
+
+def _id(raw: msgspec.Raw) -> str | None:
+    """An id, which may be a number."""
+    if raw == _ABSENT:
+        return None
+    said = bytes(raw)
+    if said.startswith(b'"') and b"\\" not in said:
+        return said[1:-1].decode("utf-8", "replace") or None
+    try:
+        found = msgspec.json.decode(said)
+    except ValueError:
+        return None
+    return str(found) if isinstance(found, str | int) and found != "" else None
+
+
+def _is_empty(choices: msgspec.Raw) -> bool:
+    return bytes(choices).replace(b" ", b"") in (b"null", b"[]")
 
 
 _TRUE: Final = msgspec.Raw(b"true")

@@ -25,13 +25,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer
+from tiny_dancer.gateway.upstream.dialect import Answer, Reported
 from tiny_dancer.gateway.upstream.translate import chat_request as chat
 from tiny_dancer.gateway.upstream.translate import failures
 from tiny_dancer.gateway.upstream.translate.fields import (
+    ABSENT,
     an_object,
     boolean,
     encode,
@@ -44,7 +45,7 @@ from tiny_dancer.gateway.upstream.translate.fields import (
     refusal,
     string,
 )
-from tiny_dancer.gateway.upstream.translate.usage import AnthropicUsage
+from tiny_dancer.gateway.upstream.translate.usage import AnthropicCounts, say_openai
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -374,7 +375,7 @@ class _Message(Struct):
     model: str
     content: list[_Block]
     stop_reason: str | None = None
-    usage: AnthropicUsage = field(default_factory=AnthropicUsage)
+    usage: Raw = ABSENT
 
 
 class _Delta(Struct):
@@ -393,7 +394,7 @@ class _Event(Struct):
     index: int = 0
     content_block: _Block | None = None
     delta: _Delta | None = None
-    usage: AnthropicUsage | None = None
+    usage: Raw = ABSENT
 
 
 _message: Final = msgspec.json.Decoder(_Message)
@@ -407,6 +408,7 @@ def response(body: bytes) -> Answer:
         ValueError: it is no message of Anthropic's.
     """
     read = parse(body, _message)
+    usage = AnthropicCounts(read.usage).usage
     text = [block.text for block in read.content if block.type == "text"]
     thinking = [block.thinking for block in read.content if block.type == "thinking"]
     calls = [
@@ -430,9 +432,9 @@ def response(body: bytes) -> Answer:
         "created": int(time.time()),
         "model": read.model,
         "choices": [choice],
-        "usage": read.usage.openai(),
+        "usage": say_openai(usage),
     }
-    return Answer(encode(completion), read.usage.plain(), read.id)
+    return Answer(encode(completion), usage, read.id)
 
 
 class ChunkEvents:
@@ -447,15 +449,16 @@ class ChunkEvents:
         self.id: str | None = None
         self.content = False
         self.finished = False
+        self.error: GatewayError | None = None
         self._wants_usage = wants_usage
-        self._counted = AnthropicUsage()
+        self._counted = AnthropicCounts()
         self._model = ""
         self._created = int(time.time())
         self._calls: dict[int, int] = {}  # index of a block of Anthropic's: index of the tool call
         self._stopped = False
 
     def feed(self, event: bytes) -> bytes:
-        """The chunks that say the same; an ``error`` event raises as what it is: the end of what can be read."""
+        """The chunks that say the same."""
         data = sse.data_of(event)
         if not data:
             return b""
@@ -474,12 +477,23 @@ class ChunkEvents:
         elif read.type == "message_stop":
             return self._end()
         elif read.type == "error":
-            raise ValueError(failures.anthropic_event(data).message)
+            return self._failed(failures.anthropic_event(data))
         return b""
 
+    def end(self) -> bytes:
+        """The last events, where only those are missing."""
+        return self._end() if self._stopped else b""
+
+    def _failed(self, error: GatewayError) -> bytes:
+        if not self.content:
+            raise Reported(error)
+        self.error = error
+        self.finished = True
+        return sse.event(error.openai())
+
     def cut(self, error: GatewayError) -> bytes:
-        """The error as an event, as OpenAI does it; an answer that only lacks its last event gets that."""
-        return self._end() if self._stopped else sse.event(error.openai())
+        """The error as an event, as OpenAI does it, unless the upstream has said one."""
+        return b"" if self.error is not None else sse.event(error.openai())
 
     def _block_start(self, index: int, block: _Block) -> bytes:
         if block.type == "tool_use":
@@ -503,8 +517,7 @@ class ChunkEvents:
         return self._chunk({"content": text}) if text else b""
 
     def _message_delta(self, read: _Event) -> bytes:
-        if read.usage is not None:
-            self._count(read.usage)
+        self._count(read.usage)
         if read.delta is None or read.delta.stop_reason is None or self._stopped:
             return b""
         self._stopped = True
@@ -516,12 +529,12 @@ class ChunkEvents:
         self.finished = True
         if not self._wants_usage:
             return sse.DONE
-        chunk = {**self._frame(), "choices": [], "usage": self._counted.openai()}
+        chunk = {**self._frame(), "choices": [], "usage": say_openai(self.usage)}
         return sse.event(encode(chunk)) + sse.DONE
 
-    def _count(self, usage: AnthropicUsage) -> None:
+    def _count(self, usage: Raw) -> None:
         self._counted.update(usage)
-        self.usage = self._counted.plain()
+        self.usage = self._counted.usage
 
     def _frame(self) -> dict[str, Any]:
         return {

@@ -1,4 +1,8 @@
-"""Errors of upstreams, as the gateway tells them: status kept, and OpenAI's code where the two have a word for it.
+"""Errors of upstreams, as the gateway tells them: status, code, message and details kept, whatever the shape.
+
+OpenAI's and Anthropic's own, a list of it (Gemini), FastAPI's ``detail``, Mistral's ``message``, a bare text. What
+stands in an error beside message, type, param and code goes on as its details: OpenRouter's ``metadata``, Azure's
+``innererror``, Gemini's ``status``.
 
 A prompt too long for a model is told by its message alone at most servers; it gets ``context_length_exceeded``, on
 which a request goes to the next model.
@@ -6,12 +10,17 @@ which a request goes to the next model.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import Struct, field
 
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.dialect import Reported
 from tiny_dancer.gateway.upstream.translate import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CONTEXT_LENGTH_EXCEEDED: Final = "context_length_exceeded"
 
@@ -38,34 +47,41 @@ _ANTHROPIC: Final[dict[str, tuple[int, str | None, str | None]]] = {
     "timeout_error": (504, "server_error", "timeout"),
     "overloaded_error": (529, "server_error", "overloaded"),
 }
+# What an error's type or code says of the status it would have by itself, where it names none: OpenAI's words,
+# vLLM's, Python's and gRPC's.
+_STATUSES: Final[tuple[tuple[int, tuple[str, ...]], ...]] = (
+    (400, ("badrequest", "invalid_request", "invalidrequest", "invalid_argument", "invalid_prompt", "valueerror",
+           "content_filter", "context_length")),
+    (401, ("authentication", "unauthenticated", "invalid_api_key")),
+    (402, ("insufficient_quota", "billing")),
+    (403, ("permission",)),
+    (404, ("not_found", "notfound")),
+    (429, ("rate_limit", "ratelimit", "too_many_requests", "resource_exhausted")),
+    (503, ("overloaded", "unavailable", "slow_down")),
+    (504, ("timeout", "deadline")),
+)  # fmt: skip
+_OWN: Final = frozenset({"message", "type", "param", "code"})
 
 
-class _Error(msgspec.Struct):
+class _Error(Struct):
     message: str | None = None
     type: str | None = None
     param: str | None = None
-    code: str | int | None = None
+    code: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
 
-class _Body(msgspec.Struct):
-    """Both protocols' shape; some servers say a text in place of the object, FastAPI's say ``detail``."""
-
-    error: _Error | str | None = None
-    message: str | None = None
-    detail: str | None = None
-
-
-_body: Final = msgspec.json.Decoder(_Body)
+_any: Final = msgspec.json.Decoder()
 
 
 def openai(status: int, body: bytes) -> GatewayError:
-    """An error of a server that speaks OpenAI's protocol: message, type, param and code as it said them."""
+    """An error of a server that speaks OpenAI's protocol: message, type, param, code and details kept."""
     found = _read(status, body)
-    code = None if found.code is None else str(found.code)
-    message = found.message or ""
+    code, message = found.code, found.message or ""
     if _too_long(status, message) or found.type == "exceed_context_size_error":
         code = CONTEXT_LENGTH_EXCEEDED
-    return GatewayError(status, message, type=found.type, param=found.param, code=code)
+        found.details.pop("code", None)
+    return GatewayError(status, message, type=found.type, param=found.param, code=code, details=found.details)
 
 
 def anthropic(status: int, body: bytes) -> GatewayError:
@@ -76,9 +92,9 @@ def anthropic(status: int, body: bytes) -> GatewayError:
     found = _read(status, body)
     message = found.message or ""
     if _too_long(status, message):
-        return GatewayError(status, message, param="messages", code=CONTEXT_LENGTH_EXCEEDED)
+        return GatewayError(status, message, param="messages", code=CONTEXT_LENGTH_EXCEEDED, details=found.details)
     _, kind, code = _ANTHROPIC.get(found.type or "", (status, None, found.type))
-    return GatewayError(status, message, type=kind, code=code)
+    return GatewayError(status, message, type=kind, code=code, param=found.param, details=found.details)
 
 
 def anthropic_event(data: bytes) -> GatewayError:
@@ -91,15 +107,103 @@ def anthropic_event(data: bytes) -> GatewayError:
     return anthropic(_ANTHROPIC.get(kind, (500, None, None))[0], data)
 
 
+def openai_event(data: bytes) -> GatewayError:
+    """An error of OpenAI's protocol that comes inside of an answer: in place of the rest of a stream, or in a body
+    of status 200. Its status is the one its code, its type or its message names; else 502.
+
+    Args:
+        data: of the event, or the body.
+    """
+    return openai(_status(_read(502, data)), data)
+
+
+def reported(data: bytes) -> Reported:
+    """:func:`openai_event`, to raise."""
+    return Reported(openai_event(data))
+
+
+def _status(found: _Error) -> int:
+    for said in (found.code, found.details.get("status"), found.details.get("status_code")):
+        if str(said).isdecimal() and 400 <= int(str(said)) <= 599:
+            return int(str(said))
+    words = f"{found.type} {found.code} {found.details.get('status')}".lower().replace(" ", "_")
+    for status, known in _STATUSES:
+        if any(word in words for word in known):
+            return status
+    return 400 if _too_long(400, found.message or "") else 502
+
+
 def _read(status: int, body: bytes) -> _Error:
     try:
-        read = fields.parse(body, _body)
+        said = fields.parse(body, _any)
     except ValueError:
-        read = _Body()
-    found = read.error if isinstance(read.error, _Error) else _Error(message=read.error)
-    message = found.message or read.message or read.detail or f"the model's server answered with status {status}"
+        said = body.decode("utf-8", "replace").strip()
+        if said[:1] in ("<", "{", "["):
+            said = None  # a page of some proxy's, or broken JSON: nothing in it is for a client
+    found = _found(said)
+    message = found.message or f"the model's server answered with status {status}"
     found.message = message[:_LONGEST_MESSAGE]
     return found
+
+
+def _found(said: Any) -> _Error:
+    if isinstance(said, list):
+        return _found(said[0]) if said else _Error()
+    if isinstance(said, str):
+        return _Error(message=said)
+    if not isinstance(said, dict):
+        return _Error()
+    inner = said.get("error") or said.get("errors")
+    if inner is None and isinstance(of_response := said.get("response"), dict):
+        inner = of_response.get("error")  # `response.failed`
+    if isinstance(inner, list):
+        inner = inner[0] if inner else None
+    if isinstance(inner, dict):
+        return _of_object(inner)
+    found = _of_object(said)
+    if isinstance(inner, str):
+        found.message = inner
+    for name in ("error", "errors", "object", "response", "sequence_number"):
+        found.details.pop(name, None)
+    if found.type == "error":
+        found.type = None  # an event's name, not a kind of error
+    return found
+
+
+def _of_object(said: Mapping[str, Any]) -> _Error:
+    code = said.get("code")
+    details = {name: value for name, value in said.items() if name not in _OWN}
+    if code is not None and not isinstance(code, str):
+        details["code"] = code  # as it was said
+        code = str(code)
+    name = next((each for each in ("message", "detail", "msg") if said.get(each)), "message")
+    message = said.get(name)
+    if isinstance(message, str):
+        details.pop(name, None)
+    elif message:
+        details.setdefault("detail", message)
+        message = _in_words(message)
+    else:
+        message = None
+    kind, param = said.get("type"), said.get("param")
+    return _Error(
+        message=message,
+        type=kind if isinstance(kind, str) else None,
+        param=param if isinstance(param, str) else None,
+        code=code,
+        details=details,
+    )
+
+
+def _in_words(said: Any) -> str | None:
+    """FastAPI's list of what is wrong with which field, or some other structure that stands for a message."""
+    if isinstance(said, dict):
+        if isinstance(inner := said.get("message") or said.get("msg"), str):
+            return inner
+        said = said.get("detail") or said
+    if isinstance(said, list) and said and all(isinstance(each, dict) and "msg" in each for each in said):
+        return "; ".join(f"{'.'.join(map(str, each.get('loc') or ()))}: {each['msg']}" for each in said)
+    return msgspec.json.encode(said).decode() if said else None
 
 
 def _too_long(status: int, message: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -51,7 +53,9 @@ def read(raw: msgspec.Raw | str, decoder: msgspec.json.Decoder[T], param: str) -
 
 
 def parse(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """What an upstream said.
+    """What an upstream said, also where its JSON is not quite JSON (see :func:`repaired`).
+
+    A character that is half of a pair is read as U+FFFD.
 
     Raises:
         ValueError: it is not JSON of the decoder's type.
@@ -60,6 +64,34 @@ def parse(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(body)
     except RecursionError as error:
         raise ValueError("an answer nested too deeply") from error
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        text = json.dumps(_lenient(body), ensure_ascii=False, allow_nan=False)
+        return decoder.decode(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode())
+
+
+def repaired(body: bytes) -> bytes:
+    """The same JSON as every client can read it: without a byte order mark, NaN and infinities as null, control
+    characters escaped. Halves of a pair stay what they are, escaped: a client may have the other half.
+
+    Raises:
+        ValueError: it is no JSON at all.
+    """
+    return json.dumps(_lenient(body), separators=(",", ":"), allow_nan=False).encode()
+
+
+def _lenient(body: bytes) -> Any:
+    try:
+        text = body.decode("utf-8-sig", "replace")
+        return json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("an answer nested too deeply") from error
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def present(raw: msgspec.Raw) -> bool:

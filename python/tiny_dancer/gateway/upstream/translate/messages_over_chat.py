@@ -32,8 +32,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer
-from tiny_dancer.gateway.upstream.translate import failures
+from tiny_dancer.gateway.upstream.dialect import Answer, Reported
+from tiny_dancer.gateway.upstream.translate import failures, roll, unroll
 from tiny_dancer.gateway.upstream.translate import messages_request as wire
 from tiny_dancer.gateway.upstream.translate.fields import (
     ABSENT,
@@ -47,7 +47,7 @@ from tiny_dancer.gateway.upstream.translate.fields import (
     read,
     refusal,
 )
-from tiny_dancer.gateway.upstream.translate.usage import OpenAIUsage
+from tiny_dancer.gateway.upstream.translate.usage import later, read_openai, say_anthropic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,6 +82,14 @@ class _MessagesToChat:
     def response(self, body: bytes) -> Answer:
         """As :func:`response`."""
         return response(body)
+
+    def roll(self, body: bytes) -> bytes:
+        """What chunks make up."""
+        return roll.completion(body)
+
+    def unroll(self, body: bytes) -> list[bytes]:
+        """Chunks."""
+        return unroll.completion(body)
 
     def events(self, fields: Mapping[str, Raw]) -> Events:
         """Anthropic's events."""
@@ -355,7 +363,7 @@ class _Completion(Struct):
     choices: list[_Choice] | None = None
     id: str | None = None
     model: str | None = None
-    usage: OpenAIUsage | None = None
+    usage: Raw = ABSENT
     error: Raw = ABSENT
 
 
@@ -371,6 +379,8 @@ def response(body: bytes) -> Answer:
     """
     read = parse(body, _completion)
     if not read.choices or read.choices[0].message is None:
+        if present(read.error):
+            raise failures.reported(body)
         raise ValueError("a chat completion without a message")
     choice, message = read.choices[0], read.choices[0].message
     content: list[dict[str, Any]] = []
@@ -387,7 +397,7 @@ def response(body: bytes) -> Answer:
         block = {"type": "tool_use", "id": call.id or _tool_use_id(), "name": function.name or ""}
         content.append({**block, "input": Raw(arguments.encode())})
     reason, sequence = _stop(choice, bool(message.tool_calls), bool(message.refusal))
-    usage = read.usage or OpenAIUsage()
+    usage = read_openai(read.usage)
     answer = {
         "id": read.id or _message_id(),
         "type": "message",
@@ -396,9 +406,9 @@ def response(body: bytes) -> Answer:
         "content": content,
         "stop_reason": reason,
         "stop_sequence": sequence,
-        "usage": usage.anthropic(),
+        "usage": say_anthropic(usage),
     }
-    return Answer(encode(answer), None if read.usage is None else usage.plain(), read.id)
+    return Answer(encode(answer), usage, read.id)
 
 
 class MessageEvents:
@@ -413,7 +423,7 @@ class MessageEvents:
         self.id: str | None = None
         self.content = False
         self.finished = False
-        self._counted = OpenAIUsage()
+        self.error: GatewayError | None = None
         self._model = ""
         self._blocks = 0
         self._open: Literal["text", "thinking", "tool_use"] | None = None
@@ -431,21 +441,30 @@ class MessageEvents:
             return self._end()
         read = parse(data, _completion)
         if present(read.error):
-            raise ValueError(failures.openai(500, data).message)
+            return self._failed(failures.openai_event(data))
         self.id = self.id or read.id
         self._model = self._model or read.model or ""
-        if read.usage is not None:
-            self._counted, self.usage = read.usage, read.usage.plain()
+        self.usage = later(self.usage, read_openai(read.usage))
         given = b""
         for choice in read.choices or ():
             if choice.index == 0:
                 given += self._choice(choice)
-        # Some servers close the connection after these two, without [DONE].
-        return given + self._end() if self._stop and read.usage is not None else given
+        return given
+
+    def end(self) -> bytes:
+        """The last events, where only those are missing: some servers end without ``[DONE]``."""
+        return self._end() if self._stop else b""
 
     def cut(self, error: GatewayError) -> bytes:
-        """The error as an event, as Anthropic does it; an answer that only lacks its last events gets those."""
-        return self._end() if self._stop else sse.event(error.anthropic(), b"error")
+        """The error as an event, as Anthropic does it, unless the upstream has said one."""
+        return b"" if self.error is not None else sse.event(error.anthropic(), b"error")
+
+    def _failed(self, error: GatewayError) -> bytes:
+        if not self.content:
+            raise Reported(error)
+        self.error = error
+        self.finished = True
+        return sse.event(error.anthropic(), b"error")
 
     def _choice(self, choice: _Choice) -> bytes:
         given = b""
@@ -522,7 +541,7 @@ class MessageEvents:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": self._counted.anthropic(),
+            "usage": say_anthropic(self.usage),
         }
         return _event("message_start", message=message)
 
@@ -536,7 +555,7 @@ class MessageEvents:
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         return (
             self._begin()
-            + _event("message_delta", delta=delta, usage=self._counted.anthropic())
+            + _event("message_delta", delta=delta, usage=say_anthropic(self.usage))
             + _event("message_stop")
         )
 

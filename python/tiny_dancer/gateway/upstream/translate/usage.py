@@ -1,90 +1,200 @@
-"""What an answer cost, in the two protocols' words.
+"""What an answer cost, in all protocols' words: read tolerantly, said in OpenAI's or Anthropic's.
+
+A count may come as a float, as a text, as null or not at all; what is no count is as if it had not been said, and
+never a reason to throw an answer away. A count of 0 says nothing either: it never replaces one that is known, and
+:mod:`tiny_dancer.gateway.account.settle` does not believe it where there was something to count.
 
 Anthropic counts the prompt's tokens in three parts, those read from the cache, those written to it and the others;
-OpenAI counts them together and says how many of them were cached.
+OpenAI counts them together and says how many of them were cached. Some servers leave reasoning out of
+``completion_tokens``; the total shows it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
+import msgspec
 
 from tiny_dancer.gateway.upstream.dialect import Usage
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-class _OutputDetails(Struct):
-    thinking_tokens: int | None = None
+_MOST: Final = 2**40  # tokens; what is above is no count
+_any: Final = msgspec.json.Decoder().decode
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
-class AnthropicUsage(Struct):
-    """``usage`` of an answer, ``message_start`` or ``message_delta``; counts in a stream are running totals."""
+def read_openai(raw: msgspec.Raw | bytes) -> Usage | None:
+    """``usage`` of a chat completion, completion, response or embedding; None where it counts nothing."""
+    said = _object(raw)
+    if not said:
+        return None
+    prompt = _first(said, "prompt_tokens", "input_tokens")
+    output = _first(said, "completion_tokens", "output_tokens")
+    total = _count(said.get("total_tokens"))
+    if not (prompt or output or total):
+        return None
+    of_prompt = _part(said, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    of_output = _part(said, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    # DeepSeek and Moonshot say it beside the counts.
+    cached = _first(of_prompt, "cached_tokens", "cache_read_tokens") or _first(
+        said, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
+    )
+    written = _first(of_prompt, "cache_write_tokens", "cache_creation_tokens") or _first(
+        said, "cache_write_tokens", "cache_creation_input_tokens"
+    )
+    hour = _hour(said) or _hour(of_prompt)
+    reasoning = _first(of_output, "reasoning_tokens") or _count(said.get("reasoning_tokens"))
+    if not prompt and total > output > 0:
+        prompt = total - output
+    beyond = total - prompt - output
+    if beyond > 0 and (beyond >= reasoning):
+        # Reasoning that is not among them: as much as is said, or else all that the total has more.
+        output += reasoning or beyond
+    return Usage(
+        input_tokens=prompt,
+        output_tokens=output,
+        cached_tokens=min(cached, prompt),
+        written_tokens=min(max(written, hour), prompt),
+        written_hour_tokens=min(hour, prompt),
+        input_audio_tokens=min(_first(of_prompt, "audio_tokens"), prompt),
+        output_audio_tokens=min(_first(of_output, "audio_tokens"), output),
+        reasoning_tokens=min(reasoning, output),
+        tier=_text(said.get("service_tier")),
+    )
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens_details: _OutputDetails | None = None
 
-    def update(self, later: AnthropicUsage) -> None:
+class AnthropicCounts:
+    """``usage`` of an answer, or of ``message_start`` and ``message_delta``, whose counts are running totals.
+
+    Attributes:
+        usage: as far as it was said; None where nothing was.
+    """
+
+    __slots__ = ("_counts", "_tier", "usage")
+
+    _NAMES: Final = (
+        "input_tokens",
+        "output_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+    )
+
+    def __init__(self, raw: msgspec.Raw | bytes = b"") -> None:
+        self._counts: dict[str, int] = {}
+        self._tier = ""
+        self.usage: Usage | None = None
+        self.update(raw)
+
+    def update(self, raw: msgspec.Raw | bytes) -> None:
         """Takes over what a later event says."""
-        for name in self.__struct_fields__:
-            value = getattr(later, name)
-            if value is not None:
-                setattr(self, name, value)
-
-    def plain(self) -> Usage:
-        """In the gateway's form."""
-        cached = _count(self.cache_read_input_tokens)
-        written = _count(self.cache_creation_input_tokens)
-        return Usage(_count(self.input_tokens) + cached + written, _count(self.output_tokens), cached)
-
-    def openai(self) -> dict[str, Any]:
-        """As chat completions say it."""
-        plain = self.plain()
-        usage: dict[str, Any] = {
-            "prompt_tokens": plain.input_tokens,
-            "completion_tokens": plain.output_tokens,
-            "total_tokens": plain.input_tokens + plain.output_tokens,
-            "prompt_tokens_details": {
-                "cached_tokens": plain.cached_tokens,
-                "cache_write_tokens": _count(self.cache_creation_input_tokens),
-            },
-        }
-        if self.output_tokens_details is not None:
-            thinking = _count(self.output_tokens_details.thinking_tokens)
-            usage["completion_tokens_details"] = {"reasoning_tokens": thinking}
-        return usage
+        said = _object(raw)
+        if not said:
+            return
+        found = {name: _count(said.get(name)) for name in self._NAMES}
+        found["hour"] = _hour(said)
+        details = _part(said, "output_tokens_details")
+        found["reasoning"] = _first(details, "thinking_tokens", "reasoning_tokens")
+        self._counts.update({name: count for name, count in found.items() if count})
+        self._tier = _text(said.get("service_tier")) or self._tier
+        if not self._counts:
+            return
+        count = self._counts.get
+        cached, hour = count("cache_read_input_tokens", 0), count("hour", 0)
+        written = max(count("cache_creation_input_tokens", 0), hour)
+        output = count("output_tokens", 0)
+        self.usage = Usage(
+            input_tokens=count("input_tokens", 0) + cached + written,
+            output_tokens=output,
+            cached_tokens=cached,
+            written_tokens=written,
+            written_hour_tokens=hour,
+            reasoning_tokens=min(count("reasoning", 0), output),
+            tier=self._tier,
+        )
 
 
-class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+def later(before: Usage | None, found: Usage | None) -> Usage | None:
+    """What a stream has said so far: the later count, unless that is 0."""
+    if before is None or found is None:
+        return found or before
+    kept = {
+        name: value
+        for name in Usage.__struct_fields__
+        if not getattr(found, name) and (value := getattr(before, name))
+    }
+    return msgspec.structs.replace(found, **kept) if kept else found
 
 
-class OpenAIUsage(Struct):
-    """``usage`` of a chat completion or of its last chunk."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-
-    def plain(self) -> Usage:
-        """In the gateway's form."""
-        details = self.prompt_tokens_details or _PromptDetails()
-        return Usage(_count(self.prompt_tokens), _count(self.completion_tokens), _count(details.cached_tokens))
-
-    def anthropic(self) -> dict[str, int]:
-        """As Anthropic's messages say it."""
-        details = self.prompt_tokens_details or _PromptDetails()
-        cached, written = _count(details.cached_tokens), _count(details.cache_write_tokens)
-        return {
-            "input_tokens": max(_count(self.prompt_tokens) - cached - written, 0),
-            "cache_creation_input_tokens": written,
-            "cache_read_input_tokens": cached,
-            "output_tokens": _count(self.completion_tokens),
-        }
+def say_openai(usage: Usage | None) -> dict[str, Any]:
+    """As chat completions say it."""
+    found = usage or Usage()
+    said: dict[str, Any] = {
+        "prompt_tokens": found.input_tokens,
+        "completion_tokens": found.output_tokens,
+        "total_tokens": found.input_tokens + found.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": found.cached_tokens,
+            "cache_write_tokens": found.written_tokens,
+        },
+    }
+    if found.reasoning_tokens:
+        said["completion_tokens_details"] = {"reasoning_tokens": found.reasoning_tokens}
+    return said
 
 
-def _count(tokens: int | None) -> int:
-    return max(tokens or 0, 0)
+def say_anthropic(usage: Usage | None) -> dict[str, int]:
+    """As Anthropic's messages say it."""
+    found = usage or Usage()
+    return {
+        "input_tokens": max(found.input_tokens - found.cached_tokens - found.written_tokens, 0),
+        "cache_creation_input_tokens": found.written_tokens,
+        "cache_read_input_tokens": found.cached_tokens,
+        "output_tokens": found.output_tokens,
+    }
+
+
+def _object(raw: msgspec.Raw | bytes) -> Mapping[str, Any]:
+    """The object; an empty one where it is none."""
+    try:
+        said = _any(raw)
+    except (ValueError, RecursionError):
+        return _NOTHING
+    return said if isinstance(said, dict) else _NOTHING
+
+
+def _part(said: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        if isinstance(found := said.get(name), dict):
+            return found
+    return _NOTHING
+
+
+def _hour(said: Mapping[str, Any]) -> int:
+    """Of what was written into the cache: what stays there for an hour."""
+    parts = _part(said, "cache_creation", "cache_creation_token_details")
+    return _count(parts.get("ephemeral_1h_input_tokens"))
+
+
+def _first(said: Mapping[str, Any], *names: str) -> int:
+    for name in names:
+        if count := _count(said.get(name)):
+            return count
+    return 0
+
+
+def _count(said: object) -> int:
+    """Tokens; 0 where it is no count."""
+    if type(said) is int:
+        return said if 0 < said <= _MOST else 0
+    try:
+        found = float(said) if isinstance(said, float | str) else 0.0
+    except ValueError:
+        return 0
+    return round(found) if math.isfinite(found) and 0 < found <= _MOST else 0
+
+
+def _text(said: object) -> str:
+    return said if isinstance(said, str) else ""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_dancer.gateway.configuration.settings import Upstream
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Usage
+from tiny_dancer.gateway.upstream.dialect import Reported, Usage
 from tiny_dancer.gateway.upstream.kinds import anthropic
 from tiny_dancer.gateway.upstream.translate import failures
 
@@ -100,10 +100,10 @@ def test_an_answer() -> None:
     )
     answer = MESSAGES.response(body)
     assert answer.body is body
-    assert (answer.usage, answer.id) == (Usage(18, 7, 5), "msg_1")
+    assert (answer.usage, answer.id) == (Usage(18, 7, 5, written_tokens=3), "msg_1")
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id":"x"}', b'{"choices":[]}', b'{"content":[]}'])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id":"x"}', b'{"choices":[]}'])
 def test_no_answer(body: bytes) -> None:
     with pytest.raises(ValueError):
         MESSAGES.response(body)
@@ -116,14 +116,15 @@ def test_a_stream_passes_as_it_is() -> None:
     assert fed(events, TEXT) == START + TEXT
     assert events.content
     assert fed(events, PING + NEW + b": comment\n\n" + END) == PING + NEW + b": comment\n\n" + END
-    assert (events.usage, events.id) == (Usage(18, 20, 5), "msg_1")
+    assert (events.usage, events.id) == (Usage(18, 20, 5, written_tokens=3), "msg_1")
     assert events.finished
 
 
 def test_an_error_event_before_any_content_lets_another_model_answer() -> None:
     events = MESSAGES.events(FIELDS)
-    with pytest.raises(ValueError, match="Overloaded"):
+    with pytest.raises(Reported, match="Overloaded") as raised:
         fed(events, START + ERROR)
+    assert raised.value.error.status == 529
     assert not events.content
     assert events.cut(CUT) == sse.event(CUT.anthropic(), b"error")
 
@@ -131,8 +132,21 @@ def test_an_error_event_before_any_content_lets_another_model_answer() -> None:
 def test_an_error_event_is_told_once() -> None:
     events = MESSAGES.events(FIELDS)
     assert fed(events, START + TEXT + ERROR) == START + TEXT + ERROR
+    assert events.error is not None
+    assert events.error.status == 529
+    assert events.end() == events.cut(CUT) == b""
+
+
+def test_an_answer_that_only_lacks_its_last_event_is_whole() -> None:
+    events = MESSAGES.events(FIELDS)
+    fed(events, START + TEXT + END.partition(b"event: message_stop")[0])
     assert not events.finished
-    assert events.cut(CUT) == b""
+    assert events.end() == b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    assert events.finished
+    cut = MESSAGES.events(FIELDS)
+    fed(cut, START + TEXT)
+    assert cut.end() == b""
+    assert not cut.finished
 
 
 @given(st.binary(max_size=40), st.booleans())
@@ -143,7 +157,7 @@ def test_bad_events_are_value_errors(data: bytes, begun: bool) -> None:
     for event in sse.split(b"data: " + data + b"\n\n")[0]:
         try:
             events.feed(event)
-        except ValueError:
+        except (ValueError, Reported):
             continue
 
 

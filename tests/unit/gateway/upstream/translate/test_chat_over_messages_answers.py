@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Usage
+from tiny_dancer.gateway.upstream.dialect import Reported, Usage
 from tiny_dancer.gateway.upstream.kinds import anthropic
 from tiny_dancer.gateway.upstream.translate import chat_over_messages
 from tiny_dancer.gateway.upstream.translate.chat_over_messages import ChunkEvents
@@ -26,7 +26,7 @@ CUT = GatewayError(502, "the upstream hung up")
 
 def test_an_answer() -> None:
     answer = chat_over_messages.response(msgspec.json.encode(MESSAGE))
-    assert answer.usage == Usage(18, 7, 5)
+    assert answer.usage == Usage(18, 7, 5, written_tokens=3, reasoning_tokens=2)
     assert answer.id == "msg_1"
     completion = ChatCompletion.model_validate_json(answer.body, strict=True)
     assert (completion.id, completion.model) == ("msg_1", "claude-x")
@@ -82,7 +82,7 @@ def test_a_stream(wants_usage: bool) -> None:
     events = ChunkEvents(wants_usage=wants_usage)
     stream = translated(events, MESSAGE_STREAM)
     assert stream.endswith(b"data: [DONE]\n\n")
-    assert (events.usage, events.id) == (Usage(18, 20, 5), "msg_1")
+    assert (events.usage, events.id) == (Usage(18, 20, 5, written_tokens=3), "msg_1")
     assert events.content
     assert events.finished
     chunks = [ChatCompletionChunk.model_validate(chunk, strict=True) for chunk in spoken(stream)]
@@ -129,7 +129,7 @@ def test_nothing_is_given_out_before_there_is_something_to_say() -> None:
 def test_an_error_event_ends_what_can_be_read() -> None:
     error = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
     events = ChunkEvents(wants_usage=False)
-    with pytest.raises(ValueError, match="Overloaded"):
+    with pytest.raises(Reported, match="Overloaded"):
         translated(events, sse.split(MESSAGE_STREAM)[0][0] + error)
     assert not events.content
     assert spoken(events.cut(CUT)) == [{"error": msgspec.json.decode(CUT.openai())["error"]}]
@@ -146,7 +146,7 @@ def test_an_answer_that_only_lacks_its_last_event_is_whole() -> None:
     events = ChunkEvents(wants_usage=False)
     translated(events, MESSAGE_STREAM.partition(b"event: message_stop")[0])
     assert not events.finished
-    assert events.cut(CUT) == sse.DONE
+    assert events.end() == sse.DONE
     assert events.finished
 
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Usage
+from tiny_dancer.gateway.upstream.dialect import Reported, Usage
 from tiny_dancer.gateway.upstream.translate import messages_over_chat
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES, MessageEvents
 
@@ -41,7 +41,7 @@ def call(**given: Any) -> bytes:
 
 def test_an_answer() -> None:
     answer = MESSAGES.response(msgspec.json.encode(COMPLETION))
-    assert answer.usage == Usage(18, 7, 5)
+    assert answer.usage == Usage(18, 7, 5, written_tokens=3)
     assert answer.id == "chatcmpl-1"
     message = Message.model_validate_json(answer.body, strict=True)
     assert (message.id, message.model, message.stop_reason) == ("chatcmpl-1", "gpt-x", "tool_use")
@@ -83,7 +83,6 @@ def test_stop_reason(body: bytes, reason: str, sequence: str | None) -> None:
         b'{"error":' + b"[" * 100_000,
         b'{"choices":[]}',
         b'{"choices":[{}]}',
-        b'{"error":{"message":"x"}}',
         completion({"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{"}}]}),
         completion({"tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "[]"}}]}),
     ],
@@ -109,7 +108,7 @@ def test_a_server_that_says_little() -> None:
 def test_a_stream() -> None:
     events = MessageEvents()
     given = spoken(translated(events, CHUNKS))
-    assert (events.usage, events.id) == (Usage(18, 7, 5), "chatcmpl-1")
+    assert (events.usage, events.id) == (Usage(18, 7, 5, written_tokens=3), "chatcmpl-1")
     assert events.content
     assert events.finished
     for event in given:
@@ -207,11 +206,13 @@ def test_tool_calls_that_are_mixed_up_are_not_guessed_at() -> None:
 def test_ends_without_done() -> None:
     events = MessageEvents()
     translated(events, chunk({"content": "a"}) + chunk({}, "stop", usage=COMPLETION["usage"]))
+    assert not events.finished
+    assert [event["type"] for event in spoken(events.end())] == ["message_delta", "message_stop"]
     assert events.finished
     without_usage = MessageEvents()
     translated(without_usage, chunk({"content": "a"}) + chunk({}, "length"))
     assert not without_usage.finished
-    assert [event["type"] for event in spoken(without_usage.cut(CUT))] == ["message_delta", "message_stop"]
+    assert [event["type"] for event in spoken(without_usage.end())] == ["message_delta", "message_stop"]
     cut = MessageEvents()
     translated(cut, chunk({"content": "a"}))
     assert cut.cut(CUT) == sse.event(CUT.anthropic(), b"error")
@@ -221,8 +222,9 @@ def test_ends_without_done() -> None:
 
 def test_an_error_in_place_of_a_stream() -> None:
     events = MessageEvents()
-    with pytest.raises(ValueError, match="no memory left"):
+    with pytest.raises(Reported, match="no memory left") as raised:
         events.feed(b'data: {"error":{"message":"no memory left","code":500}}\n\n')
+    assert raised.value.error.status == 500
     assert not events.content
 
 
