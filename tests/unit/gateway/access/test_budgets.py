@@ -81,12 +81,13 @@ class Money(RuleBasedStateMachine):
         self.workers = [self.started(seat) for seat in range(3)]
         self.paid: list[tuple[float, int]] = []  # when reserved, how much
         self.written = 0
+        self.dead: list[Worker] = []
 
     def started(self, seat: int) -> Worker:
         return Worker(self.path, seat, self.storage, self.clock, self.key)
 
     def teardown(self) -> None:
-        for worker in self.workers:
+        for worker in (*self.workers, *self.dead):
             worker.table.close()
         self.folder.cleanup()
 
@@ -125,7 +126,8 @@ class Money(RuleBasedStateMachine):
         """What it had reserved may have been spent: it counts, and nothing of it stays reserved."""
         one = self.workers[worker]
         self.paid += [(at, most) for _, most, at in one.holds]
-        # Nothing is closed: a killed process tidies nothing up.
+        # Nothing is closed until the end: a killed process tidies nothing up.
+        self.dead.append(one)
         self.workers[(worker + 1) % 3].table.end_seat(worker)
         self.workers[worker] = self.started(worker)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_dancer.errors import StorageError
 from tiny_dancer.gateway.account import spool as module
 from tiny_dancer.gateway.account.background import Accounting
-from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat
+from tiny_dancer.gateway.account.spool import Seat, Spool, free_seats, recover, take_seat
 from tiny_dancer.storage import MemoryStorage, SqliteStorage
 from tiny_dancer.types import RequestRecord
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 def record(id: str, **more: object) -> RequestRecord:
     fields = {"time": 1.7e9, "endpoint": "messages", "key": "k", "asked": "m", "status": 200, **more}
     return RequestRecord(id=id, **fields)  # type: ignore[arg-type]
+
+
+def killed(seat: Seat, spool: Spool) -> None:
+    """What becomes of the files of a process that is killed: they are closed, and nothing else."""
+    seat.leave()
+    spool.close(keep=True)
 
 
 def files(folder: Path) -> list[str]:
@@ -43,7 +49,7 @@ def test_what_was_left_is_written_once_and_removed(tmp_path: Path, caplog: pytes
         spool.end(each)
     storage.record_requests([record("a")])
     assert ids(storage) == {"a"}
-    os.close(seat._descriptor)  # as where its process is killed
+    killed(seat, spool)
     again = take_seat(tmp_path, 4, storage)
     assert again.number == 0
     assert ids(storage) == {"a", "odd", "b"}
@@ -60,8 +66,8 @@ def test_a_request_that_began_counts_as_it_was_foreseen_unless_it_ended(tmp_path
     spool.begin(record("cut", cost=8.0, error="process_killed"))
     spool.end(record("ended", cost=1.0))
     spool.begin(record("cut", cost=7.0, error="process_killed"))
-    seat.leave()
-    take_seat(tmp_path, 4, storage)
+    killed(seat, spool)
+    take_seat(tmp_path, 4, storage).leave()
     assert {each.id: each.cost for each in storage.request_history()} == {"ended": 1.0, "cut": 7.0}
 
 
@@ -118,8 +124,8 @@ def test_a_file_that_was_cut_gives_all_that_is_whole(
     cut = data.draw(st.integers(0, ends[-1]))
     with path.open("r+b") as file:
         file.truncate(cut)
-    seat.leave()
-    take_seat(folder, 4, storage)
+    killed(seat, spool)
+    take_seat(folder, 4, storage).leave()
     assert ids(storage) == {f"{number}" for number, end in enumerate(ends) if end <= cut}
 
 
@@ -137,8 +143,8 @@ def test_a_full_disk_is_said_once_and_holds_nobody_up(
             spool.end(record(name))
     assert len(caplog.records) == 1
     spool.end(record("c"))
-    seat.leave()
-    take_seat(tmp_path, 4, storage)
+    killed(seat, spool)
+    take_seat(tmp_path, 4, storage).leave()
     assert ids(storage) == {"c"}, "what was written in part hides nothing behind it"
 
 
