@@ -94,7 +94,8 @@ class Funding:
         assert plan is not None
         assert incoming is not None
         progress.hold = caller.reserve(model.name, cost, progress.hold)
-        most = sum(lost(progress).values()) + cost
+        likely = self._prompt.likely(model)
+        guessed = sum(lost(progress).values()) + (model.cost(likely) or 0.0)
         self._accounting.begin(
             RequestRecord(
                 id=progress.id,
@@ -111,12 +112,13 @@ class Funding:
                 stream=incoming.stream,
                 attempts=progress.attempts.calls + 1,
                 fallbacks=progress.attempts.fallbacks,
-                input_tokens=self._prompt.tokens(model),
-                cost=most,
-                baseline_cost=most,
+                input_tokens=likely.input_tokens,
+                output_tokens=likely.output_tokens,
+                cost=guessed,
+                baseline_cost=guessed,
                 error="process_killed",
                 variant=plan.variant,
                 guessed=True,
-                guessed_cost=most,
+                guessed_cost=guessed,
             )
         )

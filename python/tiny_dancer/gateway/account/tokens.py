@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.upstream.deployments import ServedModel
 
-LONGEST_ANSWER: Final = 32_768
+LONGEST_ANSWER: Final = 8_192
 """Tokens of an answer at most, where neither the request nor its model says."""
 
 # Tokens of a prompt nobody counted, where its model's window is not known.
@@ -67,6 +67,11 @@ class Prompt:
             most = max(most, _LEAST_PROMPT)
         window = model.settings.context_window
         return most if window is None else min(most, window)
+
+    def likely(self, model: ServedModel) -> Usage:
+        """What a call of this model takes, where nobody saw its end."""
+        answer = min(model.settings.expected_output_tokens, self._most_answers(model))
+        return Usage(self.tokens(model), round(answer))
 
     def most_cost(self, model: ServedModel) -> float | None:
         """USD a call of this model costs at most; None where it has no price."""

@@ -117,6 +117,13 @@ def test_endpoints_have_answers_of_their_own(serving: Serving) -> None:
     assert most(serving, endpoint="responses", text="Hi", max_output_tokens=9) == pytest.approx(1000e-6 + 18e-6)
 
 
+def test_what_nobody_saw_the_end_of_had_a_usual_answer(serving: Serving) -> None:
+    small = serving.models["small"]
+    assert prompt(serving).likely(small).output_tokens == 256
+    assert prompt(serving, max_tokens=50).likely(small).output_tokens == 50
+    assert prompt(serving).likely(small).input_tokens == prompt(serving).tokens(small)
+
+
 def test_prices_are_those_of_long_prompts_of_caches_and_of_requests(serving: Serving) -> None:
     assert most(serving, "tiered", max_tokens=10) == pytest.approx(5080e-6 / 3 + 20e-6, rel=0.02)
     assert most(serving, "tiered", text=WORDS * 2, max_tokens=10) == pytest.approx(
