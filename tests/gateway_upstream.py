@@ -181,6 +181,8 @@ class _Connection(asyncio.Protocol):
             return await self.whole(received, behaviour, encoded({"object": "list", "data": names}))
         # Azure has the deployment in the path; /chat/completions comes before /completions in the table.
         path = next((each for each in WHOLE if path.endswith(each)), path)
+        if behaviour.status < 400 and behaviour.body is not None and path not in WHOLE:
+            return await self.whole(received, behaviour, behaviour.body)  # whatever else servers have
         if behaviour.status >= 400 or path not in WHOLE:
             status = behaviour.status if behaviour.status >= 400 else 404
             known = {"message": f"status {status}", "type": "upstream_error", "param": None, "code": None}
@@ -337,6 +339,18 @@ class Upstream:
             done.set()
 
         self._loop.call_soon_threadsafe(close)
+        assert done.wait(TIMEOUT)
+
+    def break_all(self) -> None:
+        """Breaks every connection, as a server does that dies; it is there again at once."""
+        done = threading.Event()
+
+        def abort() -> None:
+            for each in list(self.open):
+                each.transport.abort()
+            done.set()
+
+        self._loop.call_soon_threadsafe(abort)
         assert done.wait(TIMEOUT)
 
     def take(self, received: Received) -> Behaviour:

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
@@ -124,6 +124,11 @@ def gateway(target: Server, folder: Path, *, workers: int = 1, cores: str = "0")
         "routers": {"default": {"models": {"weak": "small", "strong": "large"}}},
         "log": {"requests": "requests.log"},
     }
+    return configured(content, folder, port, cores)
+
+
+def configured(content: dict[str, Any], folder: Path, port: int, cores: str = "0") -> Server:
+    """A gateway by a configuration of the caller's own, which listens on ``port``."""
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(content))
     return Server([Path(sys.executable).with_name("tiny-dancer"), "gateway", "--config", file], port, cores)

@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer._core import __version__
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
-from tiny_dancer.gateway import endpoints
+from tiny_dancer.gateway import endpoints, origins
 from tiny_dancer.gateway.access.admission import Access
 from tiny_dancer.gateway.access.money import SEATS, MoneyTable
 from tiny_dancer.gateway.access.shared_limits import SharedLimits
 from tiny_dancer.gateway.account.background import Accounting
 from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat
+from tiny_dancer.gateway.addresses import plain
 from tiny_dancer.gateway.choosing.plan import Chooser
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.settings import budgets_path, keys_required, limits_path, unwritten_path
 from tiny_dancer.gateway.exchange import INSTANT, Exchange
+from tiny_dancer.gateway.passing.exchange import pass_on
+from tiny_dancer.gateway.passing.table import find
 from tiny_dancer.gateway.services import Services
 from tiny_dancer.gateway.status import GatewayStatus
 from tiny_dancer.gateway.upstream.proxy import Proxy
@@ -116,9 +119,21 @@ class Gateway:
     ) -> None:
         """One request, or the lifespan."""
         if scope["type"] == "http":
-            endpoint = _MODEL_CALLS.get(scope["path"])
+            if self.services.serving.config.access.origins and (
+                headers := origins.allowed(scope, self.services.serving.config.access.origins)
+            ):
+                if origins.is_preflight(scope):
+                    await origins.answer_preflight(scope, receive, send, headers)
+                    return
+                send = origins.with_headers(send, headers)
+            endpoint, model = _MODEL_CALLS.get(scope["path"]), None
+            if endpoint is None:
+                scope["path"], model = plain(scope["path"])
+                endpoint = _MODEL_CALLS.get(scope["path"])
             if endpoint is not None and scope["method"] == "POST":
-                await Exchange(self.services, endpoint, receive, send).run(scope)
+                await Exchange(self.services, endpoint, receive, send, model).run(scope)
+            elif (passage := find(scope["path"])) is not None:
+                await pass_on(self.services, passage, scope, receive, send)
             else:
                 await endpoints.serve(self.services, scope, receive, send)
         elif scope["type"] == "lifespan":

@@ -14,7 +14,7 @@ from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
 from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.http import read_body, read_headers, secret_of, send_json, with_limits
+from tiny_dancer.gateway.http import read_headers, secrets_of, send_json, with_limits
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.router import new_id
 from tiny_dancer.storage import Feedback, hash_query
@@ -81,21 +81,17 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
             code="unknown_url",
         )
     if method != expected and not (method == "HEAD" and expected == "GET"):
-        raise GatewayError(
-            405,
-            f"Not allowed to {method[:20]} on {path[:200]}; use {expected}.",
-            code="method_not_allowed",
-            headers=((b"allow", expected.encode()),),
-        )
+        raise not_allowed(path, method, expected)
     if path == "/openapi.json":
         from tiny_dancer.gateway.openapi import openapi_document  # seldom asked for, and large
 
         return openapi_document()
-    headers = read_headers(scope["headers"])
-    secret = secret_of(headers)
-    # Only what a router is asked counts against a key's rates.
-    caller = services.access.admit(secret) if path == "/v1/route" else services.access.identify(secret)
+    given = scope["headers"]
+    caller = services.access.identify(*secrets_of(given))
+    if path == "/v1/route":  # only what a router is asked counts against a key's rates
+        services.access.enter(caller)
     answered += with_limits([], caller)
+    headers = read_headers(given)
     if by_id is not None:
         name = path[len(by_id) :]  # all of it: names may hold slashes
         found = (
@@ -104,11 +100,24 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
         return _encode(found)
     if path == "/v1/models":
         return _encode(_models(services, caller))
-    body = await read_body(receive, services.serving.config.limits.body_bytes)
-    if path == "/v1/feedback":
-        return _encode(await _give_feedback(services, caller, body))
-    options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
-    return _encode(_route(services, caller, body, options))
+    body = await services.bodies.read(receive, services.serving.config.limits, headers.get(b"content-encoding"))
+    try:
+        if path == "/v1/feedback":
+            return _encode(await _give_feedback(services, caller, body))
+        options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
+        return _encode(_route(services, caller, body, options))
+    finally:
+        services.bodies.held -= len(body)
+
+
+def not_allowed(path: str, method: str, *allowed: str) -> GatewayError:
+    """405: an address that other methods have."""
+    return GatewayError(
+        405,
+        f"Not allowed to {method[:20]} on {path[:200]}; use {' or '.join(allowed)}.",
+        code="method_not_allowed",
+        headers=((b"allow", ", ".join(allowed).encode()),),
+    )
 
 
 def _models(services: Services, caller: Caller) -> dict[str, Any]:
@@ -175,6 +184,8 @@ def _route(services: Services, caller: Caller, body: bytes, options: dict[bytes,
         confidence=None if decision is None else decision.confidence,
         scores=None if decision is None else decision.scores,
         role=plan.asked.role,
+        cost=0.0,  # known, and not without a price: no model was called
+        baseline_cost=0.0,
         latency=time.perf_counter() - start,
         query_hash=hash_query(plan.said) if plan.said else None,
         query_text=plan.said if services.serving.config.log.prompts else None,

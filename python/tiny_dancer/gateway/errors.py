@@ -67,6 +67,10 @@ class GatewayError(Exception):
         return msgspec.json.encode({"type": "error", "error": own | dict(self.details)})
 
 
+class AnswerCut(Exception):  # noqa: N818
+    """An answer that has begun cannot be completed: its connection ends, so that the client sees that."""
+
+
 def _openai_type(status: int) -> str:
     if status == 401:
         return "authentication_error"

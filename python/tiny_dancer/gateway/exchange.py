@@ -14,18 +14,17 @@ from tiny_dancer.gateway.account.funding import Funding, lost
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
+from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
-    CLIENT_GONE,
-    PASSED_ON,
     header_value,
-    read_body,
+    passed_on,
     read_headers,
-    secret_of,
+    secrets_of,
     send_json,
+    stream_error,
     with_limits,
 )
-from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.proxy import Streaming, Whole, forwarded, settle_stream
@@ -41,19 +40,47 @@ if TYPE_CHECKING:
 INSTANT: Final = 0.05
 """Seconds until which nobody looks whether the client is still there: most of what ends sooner ends well."""
 
+_STREAM_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx holds back what is not marked so
+)
+_SHUTTING_DOWN: Final = GatewayError(503, "The gateway is shutting down.", code="shutting_down")
+_PING: Final = b": ping\n\n"
+_ANTHROPIC_PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
+
 
 class Exchange(Progress):
     """One request. Make one, await :meth:`run`, forget it."""
 
-    __slots__ = ("_gone", "_receive", "_send", "_services", "_started", "_task", "_watcher")
+    __slots__ = (
+        "_begun_early",
+        "_gone",
+        "_held",
+        "_model",
+        "_receive",
+        "_send",
+        "_services",
+        "_silence",
+        "_started",
+        "_task",
+        "_watcher",
+    )
 
-    def __init__(self, services: Services, endpoint: Endpoint, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, services: Services, endpoint: Endpoint, receive: Receive, send: Send, model: str | None = None
+    ) -> None:
+        """``model``: named by the address, whatever the body says."""
         # Once: the whole request is served by this configuration.
         super().__init__(services.serving, endpoint)
         self._services = services
         self._receive = receive
         self._send = send
+        self._model = model
+        self._held = 0
         self._started = False
+        self._silence: asyncio.TimerHandle | None = None
+        self._begun_early: asyncio.Task[None] | None = None
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -71,17 +98,26 @@ class Exchange(Progress):
         except asyncio.CancelledError:
             if not self._gone:
                 # The gateway is going down and its patience is over.
+                if self._begun_early is not None and self.first is None:
+                    await self._refuse(_SHUTTING_DOWN)
                 self.status = self.status or 503
                 self.error = self.error or "shutting_down"
                 raise
             self.status, self.error = CLIENT_GONE, "client_disconnected"
         finally:
             services.unwatched.pop(self, None)
+            # Each refers to this request as this to it: let go, the body is gone now and not when it is collected.
+            self._task = None
             if self._watcher is not None:
                 self._watcher.cancel()
+                self._watcher = None
+            if self._silence is not None:
+                self._silence.cancel()
+                self._silence = None
             services.in_flight -= 1
+            services.bodies.held -= self._held
             try:
-                settle(self, services.accounting, services.metrics, services.chooser)
+                settle(self, services.accounting, services.metrics, services.chooser, kept=self._kept())
             finally:
                 # Whatever went wrong: nothing stays reserved.
                 if self.hold is not None and self.hold.parts and self.caller is not None:
@@ -89,25 +125,27 @@ class Exchange(Progress):
 
     async def _serve(self, scope: Scope) -> None:
         services = self._services
-        headers = read_headers(scope["headers"])
+        given = scope["headers"]
+        # First, and before anything is read: what a stranger sends costs next to nothing, and leaves nothing.
+        caller = self.caller = services.access.identify(*secrets_of(given))
+        services.access.enter(caller)
+        headers = read_headers(given)
         if services.tracer is not None:
             self.trace = services.tracer.start(
                 self.endpoint, _text(headers.get(b"traceparent")), _text(headers.get(b"tracestate"))
             )
-        # Known before its limits are asked: what they refuse is on record under its key.
-        self.caller = services.access.identify(secret_of(headers))
-        services.access.enter(self.caller)
-        body = await read_body(self._receive, self.serving.config.limits.body_bytes)
-        self.body_bytes = len(body)
+        body = await services.bodies.read(
+            self._receive, self.serving.config.limits, headers.get(b"content-encoding")
+        )
+        self.body_bytes = self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
-        incoming = self.incoming = parse(self.endpoint, body, options)
-        plan = self.plan = services.chooser.plan(self.serving, incoming, self.caller)
-        extra = [(name.decode(), headers[name].decode("latin-1")) for name in PASSED_ON if name in headers]
+        incoming = self.incoming = parse(self.endpoint, body, options, self._model)
+        plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
         models = plan.models()
-        if self.caller.budgets:
+        if caller.budgets:
             funding = Funding(self, services.accounting)
             models, self.attempts.fund = funding.models(), funding.again
-        found, token = await services.proxy.send(models, incoming, extra, self.attempts, self.trace)
+        found, token = await services.proxy.send(models, incoming, passed_on(headers), self.attempts, self.trace)
         if type(found) is Whole:
             await self._answer_whole(found, plan)
         else:
@@ -133,14 +171,13 @@ class Exchange(Progress):
         category: Category | None = None
         cancelled = False
         try:
-            headers = self._describe(forwarded(found.headers), plan)
-            headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
-            headers.append((b"cache-control", b"no-cache"))
-            headers.append((b"x-accel-buffering", b"no"))  # nginx holds back what is not marked so
             self.status = found.status
-            self._started = True
             self.guessed_tokens = 1
-            await self._send({"type": "http.response.start", "status": found.status, "headers": headers})
+            if self._begun_early is None:
+                headers = self._describe(forwarded(found.headers), plan)
+                await self._begin_stream(found.status, headers, found.end)
+            else:
+                await self._begun_early
             self.first = time.perf_counter()
             await self._send({"type": "http.response.body", "body": found.first, "more_body": True})
             try:
@@ -172,19 +209,18 @@ class Exchange(Progress):
     async def _relay(self, found: Streaming) -> None:
         """Chunk by chunk: what is not taken by the client is not read from the upstream. An upstream that has said
         its last word need not end for the client to be done."""
-        events, rest, send = found.events, found.rest, self._send
+        events, splitter, send = found.events, found.splitter, self._send
         while not events.finished and (chunk := await found.reply.chunk()) is not None:
-            whole, rest = sse.split(rest + chunk if rest else chunk)
+            whole = splitter.feed(chunk)
             self.guessed_tokens += len(whole)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if events.finished:
             return
-        if rest:
-            whole, _ = sse.split(rest + b"\n\n")
-            for each in whole:
-                await send({"type": "http.response.body", "body": events.feed(each), "more_body": True})
+        for each in splitter.end():
+            if out := events.feed(each):
+                await send({"type": "http.response.body", "body": out, "more_body": True})
         if out := events.end():
             await send({"type": "http.response.body", "body": out, "more_body": True})
         if not events.finished:
@@ -195,12 +231,72 @@ class Exchange(Progress):
         error = GatewayError(502, message, type="server_error", code=code)
         await self._send({"type": "http.response.body", "body": events.cut(error), "more_body": True})
 
+    async def _begin_stream(self, status: int, headers: Headers, end: float) -> None:
+        """The head of a streamed answer. Beside what ASGI knows it says what the edge sends in a silence, and how
+        long a client that does not read may hold up the answer."""
+        self._started = True
+        seconds = self.serving.config.limits.stream_ping
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*headers, *_STREAM_HEADERS],
+                "ping": (seconds, self._ping()) if seconds else None,
+                "until": end,
+            }
+        )
+
+    def _ping(self) -> bytes:
+        return _ANTHROPIC_PING if self.endpoint == "messages" else _PING
+
+    def _begin_early(self) -> None:
+        """Where a streamed answer has not begun after so long a silence, the client gets a sign of life.
+
+        Its status is sent with that, so what fails from now on is an event. Another model may still take over:
+        nothing of an answer has been said.
+        """
+        self._silence = None
+        if self._started or (self.incoming is not None and not self.incoming.stream):
+            return
+        if self.plan is None:
+            self._wait_for_silence()
+        else:
+            self._begun_early = asyncio.get_running_loop().create_task(self._speak())
+
+    async def _speak(self) -> None:
+        deployment = self.attempts.deployment
+        total = 0.0 if deployment is None else deployment.server.settings.timeouts.total
+        headers = with_limits([(b"x-request-id", self.id.encode())], self.caller)
+        if self.plan is not None:
+            decision = self.plan.decision
+            headers.append((b"x-td-decision", (self.id if decision is None else decision.id).encode()))
+        await self._begin_stream(200, headers, asyncio.get_running_loop().time() + total)
+        await self._send({"type": "http.response.body", "body": self._ping(), "more_body": True})
+
+    def _wait_for_silence(self) -> None:
+        if seconds := self.serving.config.limits.stream_ping:
+            self._silence = asyncio.get_running_loop().call_later(seconds, self._begin_early)
+
+    def _kept(self) -> bool:
+        """Whether this becomes a row. Who was not let in leaves none; where nobody needs a key, few of those that
+        asked nothing which can be read."""
+        caller = self.caller
+        if caller is None:
+            return False
+        return self.plan is not None or bool(caller.id) or not self._services.refusals.take()
+
     async def _refuse(self, error: GatewayError) -> None:
         self.status = error.status
         self.error = error.code or error.type
+        if self._begun_early is not None:
+            await self._begun_early
+            self.status = 200
+            event = stream_error(self.endpoint, error)
+            await self._send({"type": "http.response.body", "body": event, "more_body": True})
+            await self._send({"type": "http.response.body", "body": b""})
         if self._started:
             return
-        body = error.anthropic() if self.endpoint == "messages" else error.openai()
+        body = error.anthropic() if self.endpoint.startswith("messages") else error.openai()
         await send_json(self._send, error.status, self._describe(list(error.headers), self.plan), body)
 
     def _describe(self, headers: Headers, plan: Plan | None) -> Headers:
@@ -227,6 +323,7 @@ class Exchange(Progress):
     def watch(self) -> None:
         """Begins to look whether the client is still there."""
         self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
+        self._wait_for_silence()
 
     async def _wait_for_disconnect(self) -> None:
         # Before the body is read its reader learns that the client is gone.

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream import sse
+from tiny_dancer.gateway.upstream.deployments import LISTS, PASSED_ON
+from tiny_dancer.gateway.upstream.kinds.openai import ResponseEvents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
     from tiny_dancer.gateway.access.admission import Caller
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -18,72 +22,61 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-CLIENT_GONE: Final = 499
-"""nginx's status for a client that went away; nobody reads it, but the record has it."""
+_SECRETS: Final = frozenset((b"authorization", b"x-api-key", b"api-key"))
+_PASSED_ON: Final = {name.encode(): name for name in PASSED_ON}
+# Two lines of these say what one with a comma says (RFC 9110, 5.3).
+_LISTS: Final = frozenset((*(name.encode() for name in LISTS), b"x-td-exclude", b"content-encoding"))
+_WANTED: Final = frozenset((*_PASSED_ON, *OPTION_HEADERS, b"content-encoding"))
 
-PASSED_ON: Final = (b"traceparent", b"tracestate", b"idempotency-key", b"openai-beta", b"anthropic-beta")
-"""What a client's request may tell an upstream beside its body."""
 
-_SECRETS: Final = (b"authorization", b"x-api-key", b"api-key")
-_WANTED: Final = frozenset((*_SECRETS, *PASSED_ON, *OPTION_HEADERS, b"content-encoding"))
+def secrets_of(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    """The API keys a request presents: bearer tokens, and Anthropic's and Azure's header."""
+    found = []
+    for name, value in headers:
+        if name in _SECRETS:
+            secret = value
+            if name == b"authorization":
+                scheme, _, token = value.partition(b" ")
+                secret = token.strip() if scheme.lower() == b"bearer" else value
+            if secret:
+                found.append(secret)
+    return found
 
 
 def read_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers the gateway understands.
+    """The headers the gateway understands, but for secrets.
 
     Raises:
-        GatewayError: 400, one is given twice with different values; 415, the body is compressed.
+        GatewayError: 400, one that has a single value is given twice with different ones.
     """
     found: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _WANTED:
             if name in found and found[name] != value:
-                raise GatewayError(
-                    400,
-                    f"The header {name.decode()} is given twice; send one.",
-                    param=name.decode(),
-                    code="duplicate_header",
-                )
+                if name not in _LISTS:
+                    raise GatewayError(
+                        400,
+                        f"The header {name.decode()} is given twice; send one.",
+                        param=name.decode(),
+                        code="duplicate_header",
+                    )
+                value = found[name] + b", " + value
             found[name] = value
-    encoding = found.get(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
-        raise GatewayError(
-            415, "Compressed bodies are not read; send the JSON as it is.", code="unsupported_encoding"
-        )
     return found
 
 
-def secret_of(headers: Mapping[bytes, bytes]) -> bytes | None:
-    """The API key of a request: a bearer token, or Anthropic's or Azure's header."""
-    found = headers.get(b"authorization")
-    if found is not None:
-        scheme, _, secret = found.partition(b" ")
-        return secret.strip() if scheme.lower() == b"bearer" else found
-    return headers.get(b"x-api-key") or headers.get(b"api-key")
+def passed_on(headers: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
+    """What an upstream is told of a request's headers."""
+    return [(text, headers[name].decode("latin-1")) for name, text in _PASSED_ON.items() if name in headers]
 
 
-async def read_body(receive: Receive, most: int) -> bytes:
-    """The whole body.
-
-    Raises:
-        GatewayError: 413, more than ``most`` bytes; 499, the client went away.
-    """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts = [body]
-        size = len(body)
-        while message.get("more_body") and size <= most:
-            message = await receive()
-            part = message.get("body", b"")
-            size += len(part)
-            parts.append(part)
-        body = b"".join(parts)
-    if len(body) > most:
-        raise GatewayError(413, f"The body may have {most:,} bytes; send a shorter one.", code="request_too_large")
-    if message["type"] == "http.disconnect":
-        raise GatewayError(CLIENT_GONE, "The client went away.", code="client_disconnected")
-    return body
+def stream_error(endpoint: Endpoint, error: GatewayError) -> bytes:
+    """An error as the event that ends a stream."""
+    if endpoint == "messages":
+        return sse.event(error.anthropic(), b"error")
+    if endpoint == "responses":
+        return ResponseEvents().cut(error)
+    return sse.event(error.openai())
 
 
 async def send_json(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -55,11 +55,11 @@ _STATUSES: Final[dict[str, str]] = {
     "404": "There is no such model, or nothing has this id.",
     "408": "The request arrived too slowly.",
     "413": "The body is too large.",
-    "415": "The body is compressed.",
+    "415": "The body is compressed in a way that is not known here.",
     "429": "A limit of the key or a budget is reached; `retry-after` says when to come back.",
     "431": "The headers are too large.",
     "502": "The model's server cannot be reached, refuses the gateway's key, or sent what cannot be read.",
-    "503": "No deployment of the model takes requests now, or the database does not answer.",
+    "503": "No deployment takes requests now, the database does not answer, or too much is under way.",
     "504": "The model's server did not answer in time.",
     "4XX": "Of the model's server, with its status and code (`context_length_exceeded` …).",
     "5XX": "Of the model's server, after retries and fallbacks.",
@@ -75,6 +75,8 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-fallbacks": "Models that failed before it.",
     "x-td-level": "Fallback level of the decision, where it is not 0.",
     "x-td-soft-budget": "spent: the key has spent its soft budget.",
+    "x-td-upstream": "Name of the upstream, where none of its models is named.",
+    "x-td-estimated": "true where the gateway has counted, and not the model's server.",
     "retry-after": "Seconds to wait.",
 }
 
@@ -129,6 +131,7 @@ def _document() -> dict[str, Any]:
                 },
                 error="AnyError",
             ),
+            **_passed_on(messages),
             "/v1/route": {"post": _route({"messages": messages, "input": items, "prompt": prompt})},
             "/v1/feedback": {"post": _feedback()},
             "/v1/models": {
@@ -172,13 +175,139 @@ def _call(summary: str, contents: dict[str, Any], *, error: str = "Error") -> di
     return {"post": operation}
 
 
+_BINARY: Final = {"type": "string", "format": "binary"}
+_NAMED: Final = {"type": "string", "minLength": 1, "maxLength": 200}
+_OTHERS: Final = "Every other field goes on to the model's server untouched."
+
+
+def _passed_on(messages: dict[str, Any]) -> dict[str, Any]:
+    """What goes on as it is, to the model or the upstream that is named."""
+    rerank = {"query": _TEXT, "documents": {"type": "array"}}
+    sound = {"file": _BINARY}
+    picture = {"image": _BINARY}
+    said = {"messages": messages}
+    ranked = _for_model("Documents by relevance", rerank, required=("model", "query", "documents"))
+    return {
+        "/v1/moderations": _for_model("Whether a text is harmful", {"input": {}}, required=("input",)),
+        "/v1/rerank": ranked,
+        "/v2/rerank": ranked,
+        "/rerank": ranked,
+        "/v1/audio/speech": _for_model(
+            "Text to sound",
+            {"input": _TEXT, "voice": {}},
+            required=("model", "input", "voice"),
+            answers=("audio/*",),
+        ),
+        "/v1/audio/transcriptions": _for_model(
+            "Sound to text", sound, required=("model", "file"), form=True, answers=("text/*",)
+        ),
+        "/v1/audio/translations": _for_model(
+            "Sound to English text", sound, required=("model", "file"), form=True, answers=("text/*",)
+        ),
+        "/v1/images/generations": _for_model(
+            "Text to images", {"prompt": _TEXT}, required=("prompt",), answers=("text/event-stream",)
+        ),
+        "/v1/images/edits": _for_model(
+            "Images from images", picture, required=("image",), form=True, answers=("text/event-stream",)
+        ),
+        "/v1/images/variations": _for_model("Images like one", picture, required=("image",), form=True),
+        "/v1/files": {
+            "get": _at_upstream("Files of an upstream"),
+            "post": _at_upstream("A file for an upstream", form=True),
+        },
+        "/v1/files/{id}": {
+            "get": _at_upstream("A file, without its content", by_id=True),
+            "delete": _at_upstream("Deletes a file", by_id=True),
+        },
+        "/v1/files/{id}/content": {"get": _at_upstream("The content of a file", by_id=True, answers=("*/*",))},
+        "/v1/batches": {"get": _at_upstream("Batches of an upstream"), "post": _at_upstream("A batch")},
+        "/v1/batches/{id}": {"get": _at_upstream("A batch", by_id=True)},
+        "/v1/batches/{id}/cancel": {"post": _at_upstream("Cancels a batch", by_id=True)},
+        "/v1/responses/{id}": {
+            "get": _at_maker("A response of this key's", answers=("text/event-stream",)),
+            "delete": _at_maker("Deletes a response"),
+        },
+        "/v1/responses/{id}/cancel": {"post": _at_maker("Cancels a response")},
+        "/v1/responses/{id}/input_items": {"get": _at_maker("What a response answers")},
+        "/v1/messages/count_tokens": _for_model(
+            "Tokens of a prompt, as Anthropic counts them; the gateway does where the server does not, and then "
+            "`x-td-estimated` says so",
+            said,
+            required=("model", "messages"),
+            error="AnyError",
+        ),
+    }
+
+
+def _for_model(
+    summary: str,
+    contents: dict[str, Any],
+    *,
+    required: tuple[str, ...],
+    form: bool = False,
+    answers: tuple[str, ...] = (),
+    error: str = "Error",
+) -> dict[str, Any]:
+    operation = _passed(summary, answers, error=error)
+    described = "A model's name or alias, or auto where the role has a model of its own."
+    schema = {
+        "type": "object",
+        "properties": {"model": {**_NAMED, "description": described}, **contents},
+        "required": list(required),
+        "description": _OTHERS,
+    }
+    kind = "multipart/form-data" if form else "application/json"
+    operation["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
+    return {"post": operation}
+
+
+def _at_upstream(
+    summary: str, *, by_id: bool = False, form: bool = False, answers: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    operation = _passed(summary, answers)
+    described = "The upstream that is meant, where several can be."
+    operation["parameters"] = [
+        *([_ID] if by_id else []),
+        {"name": "x-td-upstream", "in": "header", "required": False, "schema": _TEXT, "description": described},
+        {"name": "upstream", "in": "query", "required": False, "schema": _TEXT, "description": described},
+    ]
+    if form:
+        schema = {
+            "type": "object",
+            "properties": {"file": _BINARY, "purpose": _TEXT},
+            "required": ["file", "purpose"],
+        }
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    return operation
+
+
+def _at_maker(summary: str, *, answers: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {**_passed(summary, answers), "parameters": [_ID]}
+
+
+_ID: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _passed(summary: str, answers: tuple[str, ...], *, error: str = "Error") -> dict[str, Any]:
+    statuses = sorted({*_EVERYWHERE, "403", "404", "415", "502", "504", "4XX", "5XX"})
+    operation = _operation(summary, {}, statuses, error=error)
+    operation["responses"]["200"] = {
+        "description": "The upstream's answer, as it gave it.",
+        "content": {"application/json": {}, **{each: {} for each in answers}},
+        "headers": {
+            name: {"$ref": f"#/components/headers/{name}"}
+            for name in ("x-request-id", "x-td-model", "x-td-cost", "x-td-upstream", "x-td-estimated")
+        },
+    }
+    return operation
+
+
 def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    named = {"type": "string", "minLength": 1, "maxLength": 200}
     return {
         "type": "object",
         "properties": {
             "model": {
-                **named,
+                **_NAMED,
                 "description": "A model's name or alias, auto, router-<name>, router-<name>-<threshold>, "
                 "router-cost, router-quality or router-balanced.",
                 "examples": ["auto"],
@@ -186,7 +315,7 @@ def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
             "models": {
                 "type": "array",
                 "maxItems": 100,
-                "items": named,
+                "items": _NAMED,
                 "description": "Models to try next, in this order. Without `model`, the first is the model.",
             },
             "td": {"anyOf": [{"$ref": "#/components/schemas/Options"}, {"type": "null"}]},
@@ -197,7 +326,7 @@ def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
             {"required": ["model"]},
             {"required": ["models"], "properties": {"models": {"minItems": 1}}},
         ],
-        "description": "Every other field goes on to the model's server untouched.",
+        "description": _OTHERS,
     }
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tiny_dancer.gateway.access.limits import TokenBucket
+from tiny_dancer.gateway.edge.bodies import Bodies
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.access.admission import Access
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
     from tiny_dancer.observability.metrics import Metrics
     from tiny_dancer.observability.traces import Tracer
     from tiny_dancer.storage import Storage
+
+
+# Of requests nobody's key let in and that were refused before anything was decided, so many a minute become rows:
+# at most some 15 MB a day, whoever sends them.
+_REFUSALS_A_MINUTE: Final = 60
 
 
 class Watched(Protocol):
@@ -42,6 +50,8 @@ class Services:
         accounting: takes the records.
         metrics: counts them.
         tracer: None where traces are not configured.
+        bodies: of the requests under way.
+        refusals: how many of those without a key may still become rows, of what could not be read.
         in_flight: requests to models under way.
         unwatched: those just begun, the oldest first; nobody looks yet whether their clients are still there.
     """
@@ -54,5 +64,7 @@ class Services:
     accounting: Accounting
     metrics: Metrics
     tracer: Tracer | None
+    bodies: Bodies = field(default_factory=Bodies)
+    refusals: TokenBucket = field(default_factory=lambda: TokenBucket(_REFUSALS_A_MINUTE))
     in_flight: int = 0
     unwatched: dict[Watched, None] = field(default_factory=dict)

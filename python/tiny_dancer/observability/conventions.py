@@ -18,6 +18,19 @@ OPERATIONS = {
     "messages": "chat",
     "completions": "text_completion",
     "embeddings": "embeddings",
+    # What is passed on; the convention has no word for these, and leaves custom ones free.
+    "moderations": "moderation",
+    "rerank": "rerank",
+    "audio.speech": "speech",
+    "audio.transcriptions": "transcription",
+    "audio.translations": "translation",
+    "images.generations": "image_generation",
+    "images.edits": "image_edit",
+    "images.variations": "image_variation",
+    "files": "files",
+    "batches": "batches",
+    "responses.stored": "stored_response",
+    "messages.count_tokens": "count_tokens",
 }
 """``gen_ai.operation.name`` by endpoint."""
 

@@ -66,13 +66,16 @@ class Tracer:
         self._tracer = self._provider.get_tracer("tiny_dancer", version)
         self._propagator = TraceContextTextMapPropagator()
 
-    def start(self, endpoint: str, traceparent: str | None, tracestate: str | None) -> RequestTrace:
+    def start(
+        self, endpoint: str, traceparent: str | None, tracestate: str | None, method: str = "POST"
+    ) -> RequestTrace:
         """The trace of a request, from now on.
 
         Args:
-            endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings`` or ``messages``.
+            endpoint: as of :class:`~tiny_dancer.types.RequestRecord`.
             traceparent: the client's header; None or one that is not valid starts a trace.
             tracestate: the client's header.
+            method: of HTTP.
         """
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind
@@ -86,7 +89,7 @@ class Tracer:
             parent = self._propagator.extract(carrier, parent)
         operation = OPERATIONS.get(endpoint, endpoint)
         span = self._tracer.start_span(
-            f"POST /v1/{endpoint.replace('.', '/')}",
+            f"{method} /v1/{endpoint.replace('.', '/')}",
             parent,
             kind=SpanKind.SERVER,
             attributes={"gen_ai.operation.name": operation},

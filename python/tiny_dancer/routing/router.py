@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from itertools import count
 from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Unpack
@@ -33,24 +32,34 @@ _NOTES = np.array([*_core.UNCOVERED, ""])
 _REMOVALS = np.array([*_core.REMOVALS, ""])
 
 
+# Ids drawn at a time: one call to the system for all of them, which takes some microseconds.
+_BLOCK = 64
+
+
 class _Ids:
-    """Decision ids: a prefix of this process, drawn anew in a forked one, and a running number."""
+    """Ids of 128 random bits: whoever knows some of them knows nothing of the others."""
 
     def __init__(self) -> None:
-        self.renew()
+        self._drawn: list[str] = []
 
-    def renew(self) -> None:
-        """Starts over under another prefix."""
-        self._prefix = os.urandom(8).hex()
-        self._number = count()
+    def forget(self) -> None:
+        """Draws anew: a forked process must not give its parent's ids."""
+        self._drawn = []
 
     def __call__(self) -> str:
-        return f"{self._prefix}-{next(self._number):x}"
+        try:
+            return self._drawn.pop()  # atomic, so no two threads get the same
+        except IndexError:
+            block = os.urandom(16 * _BLOCK).hex()
+            drawn = [block[start : start + 32] for start in range(0, len(block), 32)]
+            id = drawn.pop()
+            self._drawn = drawn
+            return id
 
 
 new_id = _Ids()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=new_id.renew)
+    os.register_at_fork(after_in_child=new_id.forget)
 
 
 class Router:

@@ -187,6 +187,17 @@ def test_check_asks_each_kind_in_its_own_way(tmp_path: Path) -> None:
         assert "wants a key (401); give upstreams.one.api_key" in check(tmp_path, {"base_url": url}, 1)
 
 
+def test_check_asks_by_the_proxy_that_serves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(200, MODELS) as (url, seen):
+        monkeypatch.setenv("http_proxy", url.removesuffix("/v1").replace("//", "//me:pass@"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert "lists 2 models" in check(tmp_path, {"base_url": "http://models.test/v1", "api_key": SECRET}, 0)
+    ((path, headers),) = seen
+    assert path == "http://models.test/v1/models"
+    assert headers["host"] == "models.test"
+    assert headers["proxy-authorization"].startswith("Basic ")
+
+
 def test_check_tells_failures_of_the_connection_apart(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

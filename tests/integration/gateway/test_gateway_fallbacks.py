@@ -228,6 +228,16 @@ def test_a_pooled_connection_that_went_stale_costs_nobody_an_error(
     assert gateway.states()["small"] == "closed"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_is_never_made_twice(start: Callable[..., Serving], cheap: Upstream, stream: bool) -> None:
+    gateway = start(retries={"attempts": 3, "base": 0.01})
+    body = {"model": "small", "input": "Hi", "stream": stream}
+    assert gateway.chat().status_code == 200
+    cheap.script(Behaviour(fault="stale"))
+    assert gateway.http.post("/responses", json=body).status_code == 502
+    assert [each.path for each in cheap.received] == ["/v1/chat/completions", "/v1/responses"]
+
+
 def test_a_request_that_breaks_connections_is_not_sent_on_all_of_them(
     start: Callable[..., Serving], cheap: Upstream
 ) -> None:

@@ -135,7 +135,7 @@ def test_its_configuration_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_endpoints_options_and_headers_are_those_there_are() -> None:
     document = json.loads(openapi_document())
     endpoints = GATEWAY.split("## Endpoints")[1].split("\n## ")[0]
-    assert set(re.findall(r"(/(?:v1|openapi)[\w/.{}]*)", endpoints)) >= set(document["paths"])
+    assert set(re.findall(r"(/(?:v\d|openapi|rerank)[\w/.{}]*)", endpoints)) >= set(document["paths"])
     options = GATEWAY.split("## Routing options")[1].split("\n## ")[0]
     listed = dict(re.findall(r"^\| `(x-td-[\w-]+)` \| `(\w+)` \|", options, re.MULTILINE))
     assert listed == {name.decode(): option for name, option in OPTION_HEADERS.items()}

@@ -46,9 +46,9 @@ def locked(start: Callable[..., Serving], monkeypatch: pytest.MonkeyPatch) -> Se
     return start(access={"keys": "required"})
 
 
-def known(serving: Serving, **limits: Any) -> NewKey:
+def known(serving: Serving, name: str = "ada", **limits: Any) -> NewKey:
     """A key the gateway knows."""
-    made = make_key("ada", **limits)
+    made = make_key(name, **limits)
     serving.gateway.services.storage.insert_api_key(made.key)
     until(lambda: serving.http.get("/models", headers=bearer(made)).status_code != 401)
     return made

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from tests.gateway_upstream import Behaviour, Upstream
 from tests.unit.gateway.gateways import CHEAP, DEAR, EASY, HARD, PATIENCE, InProcess, configured, model, serving
 
-from tiny_dancer.gateway.access.keys import make_key
+from tiny_dancer.gateway.access.keys import NewKey, make_key
+from tiny_dancer.gateway.choosing.incoming import Incoming
 from tiny_dancer.resilience import Category
 
 if TYPE_CHECKING:
@@ -88,7 +92,8 @@ def test_a_fallback_is_said(upstream: Upstream, tmp_path: Path) -> None:
         (b"{}", {}, 400, "missing_model"),
         (b'{"model":"small"}', {}, 400, "missing_required_parameter"),
         (b"x" * 2000, {}, 413, "request_too_large"),
-        (b"{}", {"content-encoding": "gzip"}, 415, "unsupported_encoding"),
+        (b"{}", {"content-encoding": "compress"}, 415, "unsupported_encoding"),
+        (b"{}", {"content-encoding": "gzip"}, 400, "invalid_encoding"),
         (b"{}", {"authorization": "Bearer td-nobody"}, 401, "invalid_api_key"),
     ],
 )
@@ -316,5 +321,236 @@ def test_a_router_that_failed_is_said_and_recorded(upstream: Upstream, tmp_path:
         assert found.json["confidence"] is None
         listed = await gateway.ask("POST", "/v1/route", {"messages": SAID})
         assert listed.json["level"] == 2
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+async def add(gateway: InProcess, *keys: NewKey) -> None:
+    for key in keys:
+        gateway.gateway.services.storage.insert_api_key(key.key)
+    await asyncio.to_thread(gateway.gateway.services.access.refresh)
+
+
+async def asked(gateway: InProcess, *headers: tuple[bytes, bytes], path: str = CALLS[0]) -> tuple[int, int]:
+    """Status of an answer, and how often the body was asked for."""
+    asked_for, statuses = 0, []
+
+    async def receive() -> Any:
+        nonlocal asked_for
+        asked_for += 1
+        return {"type": "http.request", "body": json.dumps({"model": "small", "messages": SAID}).encode()}
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    await gateway.gateway({"type": "http", "method": "POST", "path": path, "headers": headers}, receive, send)
+    return statuses[0], asked_for
+
+
+def test_strangers_leave_nothing_and_are_asked_for_nothing(upstream: Upstream, tmp_path: Path) -> None:
+    """Whatever is wrong with what they send: the key comes first."""
+
+    async def test(gateway: InProcess) -> None:
+        for path in (*CALLS, "/v1/route", "/v1/feedback"):
+            for headers in (
+                [],
+                [(b"content-encoding", b"nothing")],
+                [(b"x-td-pin", b"a"), (b"x-td-pin", b"b")],
+                [(b"x-td-role", b"?"), (b"authorization", b"Bearer td-nobody")],
+                [(b"x-api-key", b"sk-foreign"), (b"api-key", b"other")],
+            ):
+                assert await asked(gateway, *headers, path=path) == (401, 0)
+        assert gateway.records() == []
+        counted = gateway.gateway.services.metrics.snapshot()
+        assert b"401" in msgspec.json.encode(counted), "they are counted all the same"
+
+    run(tmp_path, test, configured(upstream.url, access={"keys": "required"}))
+
+
+def test_where_nobody_needs_a_key_refusals_fill_no_disk(upstream: Upstream, tmp_path: Path) -> None:
+    key = make_key("ada")
+
+    async def test(gateway: InProcess) -> None:
+        await add(gateway, key)
+        for _ in range(200):
+            assert (await gateway.ask("POST", CALLS[0], b"{")).status == 400
+        assert 60 <= len(gateway.records()) < 70
+        for _ in range(100):
+            answer = await gateway.ask("POST", CALLS[0], b"{", {"authorization": f"Bearer {key.secret}"})
+            assert answer.status == 400
+        assert 160 <= len(gateway.records()) < 170, "of a key all are kept"
+        assert (await gateway.chat(EASY)).status == 200
+        assert gateway.records()[-1].status == 200
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+def test_any_of_the_secrets_presented_may_be_the_key(upstream: Upstream, tmp_path: Path) -> None:
+    key, gone = make_key("ada"), make_key("gone")
+
+    async def test(gateway: InProcess) -> None:
+        await add(gateway, key, gone)
+        gateway.gateway.services.storage.revoke_api_key(gone.key.id, at=1.0)
+        await asyncio.to_thread(gateway.gateway.services.access.refresh)
+        ours, dead = key.secret.encode(), gone.secret.encode()
+        for headers in (
+            [(b"x-api-key", ours), (b"authorization", b"Bearer sk-of-another-provider")],
+            [(b"authorization", b"Bearer " + ours), (b"x-api-key", b"sk-ant-other")],
+            [(b"api-key", ours), (b"x-api-key", b"other"), (b"authorization", b"Basic YTpi")],
+            [(b"x-api-key", ours), (b"authorization", b"Bearer " + dead)],
+            [(b"x-api-key", ours), (b"authorization", b"Bearer")],
+        ):
+            assert (await asked(gateway, *headers))[0] == 200
+        assert {each.key for each in gateway.records()} == {key.key.id}
+        assert (await asked(gateway, (b"x-api-key", dead), (b"authorization", b"Bearer other")))[0] == 401
+        # Where none is needed, one of ours still has to be right.
+        gateway.gateway.services.access.required = False
+        assert (await asked(gateway, (b"x-api-key", b"td-wrong"), (b"authorization", b"Bearer other")))[0] == 401
+        assert (await asked(gateway, (b"x-api-key", b"other"), (b"authorization", b"Bearer other")))[0] == 200
+        assert (await asked(gateway, (b"x-api-key", ours), (b"authorization", b"Bearer other")))[0] == 200
+        assert gateway.records()[-1].key == key.key.id
+
+    run(tmp_path, test, configured(upstream.url, access={"keys": "required"}))
+
+
+def test_what_a_key_s_limit_refuses_is_recorded_with_the_key(upstream: Upstream, tmp_path: Path) -> None:
+    slow, poor = make_key("slow", requests_per_minute=1), make_key("poor", daily_budget=1e-9)
+
+    async def test(gateway: InProcess) -> None:
+        await add(gateway, slow, poor)
+        for key in (slow, poor):
+            headers = {"authorization": f"Bearer {key.secret}"}
+            if key is slow:
+                assert (await gateway.chat(EASY, headers=headers, model="small")).status == 200
+            assert (await gateway.chat(EASY, headers=headers, model="small")).status == 429
+        limited = [(each.key, each.error) for each in gateway.records() if each.status == 429]
+        assert limited == [(slow.key.id, "rate_limit_exceeded"), (poor.key.id, "budget_exceeded")]
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+def test_lists_in_several_lines_are_one_list(upstream: Upstream, tmp_path: Path) -> None:
+    upstreams = {"here": {"base_url": upstream.url, "headers": {"Anthropic-Beta": "b, c", "x-other": "d"}}}
+
+    async def test(gateway: InProcess) -> None:
+        given = ((b"anthropic-beta", b"a"), (b"anthropic-beta", b"b"), (b"openai-beta", b"e"))
+        assert (await asked(gateway, *given))[0] == 200
+        received = upstream.received[-1]
+        sent = [(name.lower(), value) for name, value in received.headers]
+        assert [value for name, value in sent if name == "anthropic-beta"] == ["b, c, a"]
+        assert received.header("openai-beta") == "e"
+        assert received.header("x-other") == "d"
+        assert (await asked(gateway))[0] == 200
+        sent = [(name.lower(), value) for name, value in upstream.received[-1].headers]
+        assert [value for name, value in sent if name == "anthropic-beta"] == ["b, c"]
+        exclude = ((b"x-td-exclude", b"large"), (b"x-td-exclude", b"nobody"))
+        assert (await asked(gateway, *exclude))[0] == 404
+
+    run(tmp_path, test, configured(upstreams=upstreams))
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stream_that_takes_long_to_begin_says_that_it_lives(
+    upstream: Upstream, tmp_path: Path, path: str, fails: bool
+) -> None:
+    async def test(gateway: InProcess) -> None:
+        said: list[bytes] = []
+        upstream.script(Behaviour(free=0))
+        body = {"model": "small", "messages": SAID, "input": "Hi", "max_tokens": 9, "stream": True}
+        asking = asyncio.ensure_future(gateway.ask("POST", path, body, sent=said.append))
+        async with asyncio.timeout(PATIENCE):
+            while not said:
+                await asyncio.sleep(0.01)
+        assert said[0] in (b": ping\n\n", b'event: ping\ndata: {"type": "ping"}\n\n')
+        received = await asyncio.to_thread(upstream.arrived)
+        if fails:
+            upstream.break_all()
+        else:
+            received.allow(100)
+        answer = await asking
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert answer.body.startswith(said[0])
+        (record,) = gateway.records()
+        assert answer.headers["x-td-decision"] == record.id
+        if fails:
+            assert (record.status, record.error) == (200, "upstream_unavailable")
+            last = answer.body.split(b"\n\n")[-2]
+            told = json.loads(last.partition(b"data: ")[2])
+            assert told.get("error", told)["message"]
+            assert last.startswith(b"event: error") == (path != "/v1/chat/completions")
+        else:
+            assert (record.status, record.error) == (200, "")
+            assert b"friend" in answer.body
+
+    limits = {"stream_ping": 0.05}
+    run(tmp_path, test, configured(upstream.url, limits=limits, retries={"attempts": 1}))
+
+
+def test_after_a_sign_of_life_another_model_may_still_take_over(upstream: Upstream, tmp_path: Path) -> None:
+    async def test(gateway: InProcess) -> None:
+        said: list[bytes] = []
+        upstream.script(Behaviour(free=0))
+        body = {"model": "small", "models": ["large"], "messages": SAID, "stream": True}
+        asking = asyncio.ensure_future(gateway.ask("POST", CALLS[0], body, sent=said.append))
+        async with asyncio.timeout(PATIENCE):
+            while not said:
+                await asyncio.sleep(0.01)
+        upstream.break_all()
+        answer = await asking
+        assert b"friend" in answer.body
+        assert b"error" not in answer.body
+        (record,) = gateway.records()
+        assert (record.model, record.fallbacks, record.error) == ("large", 1, "")
+
+    run(tmp_path, test, configured(upstream.url, limits={"stream_ping": 0.05}))
+
+
+def test_azure_s_addresses_name_the_model(upstream: Upstream, tmp_path: Path) -> None:
+    async def test(gateway: InProcess) -> None:
+        for path in ("/openai/deployments/small/chat/completions", "/openai/deployments/small/chat/completions/"):
+            answer = await gateway.ask("POST", path, {"messages": SAID, "model": "large"})
+            assert (answer.status, answer.headers["x-td-model"]) == (200, "small")
+        for path in ("/openai/v1/chat/completions", "/v1//chat/completions", "/v1/chat/completions/"):
+            answer = await gateway.ask("POST", path, {"messages": SAID, "model": "large"})
+            assert (answer.status, answer.headers["x-td-model"]) == (200, "large")
+        assert (await gateway.ask("POST", "/openai/deployments/nobody/completions", {"prompt": "a"})).status == 404
+        assert (await gateway.ask("GET", "/openai/models")).status == 200
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+def test_compressed_bodies_are_read(upstream: Upstream, tmp_path: Path) -> None:
+    async def test(gateway: InProcess) -> None:
+        body = gzip.compress(json.dumps({"model": "small", "messages": SAID}).encode())
+        for path in (CALLS[0], "/v1/route"):
+            answer = await gateway.ask("POST", path, body, {"content-encoding": "gzip"})
+            assert answer.status == 200
+        assert gateway.gateway.services.bodies.held == 0
+        assert json.loads(upstream.received[0].body)["messages"] == SAID
+        assert upstream.received[0].header("content-encoding") is None
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_request_that_has_ended_holds_nothing(
+    upstream: Upstream, tmp_path: Path, stream: bool, status: int
+) -> None:
+    """No circle keeps a body until it is collected: the collector comes seldom, bodies have megabytes."""
+
+    async def test(gateway: InProcess) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            for delay in (0.0, 0.05):  # with and without somebody looking whether the client is still there
+                upstream.script(*[Behaviour(status=status, delay=delay)] * 2)
+                answer = await gateway.chat(EASY, model="small", models=["large"], stream=stream)
+                assert answer.status == status
+                await asyncio.sleep(0.1)
+                assert not [each for each in gc.get_objects() if type(each) is Incoming]
+        finally:
+            gc.enable()
 
     run(tmp_path, test, configured(upstream.url))

@@ -1,8 +1,9 @@
 """Who may call, how often, and for how much.
 
-:meth:`Access.admit` runs on every request: one SHA-256, one look-up, two buckets. Keys made or revoked are read
-from storage every two seconds beside it. What workers of this gateway spend counts at once in all of them
-(:mod:`.money`); what another gateway spends by the same database is read every two seconds as well.
+:meth:`Access.identify` and :meth:`Access.enter` run on every request: one SHA-256, one look-up, two buckets. Keys
+made or revoked are read from storage every two seconds beside it. What workers of this gateway spend counts at
+once in all of them (:mod:`.money`); what another gateway spends by the same database is read every two seconds as
+well.
 
 On time: the first half of the digest only finds the key, the whole of it is compared by ``hmac.compare_digest``.
 Neither tells a client about a secret: what it could measure is how the SHA-256 of its guess compares with stored
@@ -109,21 +110,21 @@ class Access:
         # By the first half of the digest.
         self._by_digest: dict[bytes, Caller] = {}
 
-    def admit(self, secret: str | bytes | None) -> Caller:
-        """The client that presents this secret, counted as one request.
+    def admit(self, *presented: str | bytes | None) -> Caller:
+        """The client that presents these secrets, counted as one request.
 
         Args:
-            secret: as the client sent it (without ``Bearer``); None where it sent none.
+            presented: as of :meth:`identify`.
 
         Raises:
-            GatewayError: as :meth:`identify`; 429, a rate limit is reached, or a budget is spent.
+            GatewayError: as :meth:`identify` and :meth:`enter`.
         """
-        caller = self.identify(secret)
+        caller = self.identify(*presented)
         self.enter(caller)
         return caller
 
     def enter(self, caller: Caller) -> None:
-        """Counts one request of a client that was identified.
+        """Counts a request of a client that was identified.
 
         Raises:
             GatewayError: 429, a rate limit is reached, or a budget is spent; 503, nobody knows yet what is.
@@ -131,28 +132,39 @@ class Access:
         if caller.limited:
             caller.enter(self._clock())
 
-    def identify(self, secret: str | bytes | None) -> Caller:
-        """The client that presents this secret: for what costs nothing, and is not held against its limits.
+    def identify(self, *presented: str | bytes | None) -> Caller:
+        """The client that presents these secrets: for what costs nothing, and is not held against its limits.
+
+        Any of them that is a key of ours lets it in: beside it a client's library may send another provider's.
 
         Args:
-            secret: as the client sent it (without ``Bearer``); None where it sent none.
+            presented: as the client sent them (without ``Bearer``); None for none.
 
         Raises:
             GatewayError: 401 (no key, unknown, revoked, expired), 503 (keys have never been read). No message
-                repeats the secret.
+                repeats a secret.
         """
-        if secret is None:
-            if self.required:
-                raise _unauthorised("missing_api_key", "No API key. Send one as `Authorization: Bearer td-...`.")
-            return self._everybody
-        presented = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogatepass")
-        digest = sha256(presented).digest()
-        caller = self._by_digest.get(digest[:16])
-        if caller is None or not hmac.compare_digest(digest, caller.digest):
-            return self._without_key(presented)
-        if caller.valid_until != math.inf and (now := self._clock()) >= caller.valid_until:
-            raise _ended(caller, now)
-        return caller
+        ended: GatewayError | None = None
+        unknown: list[bytes] = []
+        for secret in presented:
+            if secret is None:
+                continue
+            given = secret if isinstance(secret, bytes) else secret.encode("utf-8", "surrogatepass")
+            digest = sha256(given).digest()
+            caller = self._by_digest.get(digest[:16])
+            if caller is None or not hmac.compare_digest(digest, caller.digest):
+                unknown.append(given)
+            elif caller.valid_until != math.inf and (now := self._clock()) >= caller.valid_until:
+                ended = _ended(caller, now)
+            else:
+                return caller
+        if ended is not None:
+            raise ended
+        if unknown:
+            return self._without_key(unknown)
+        if self.required:
+            raise _unauthorised("missing_api_key", "No API key. Send one as `Authorization: Bearer td-...`.")
+        return self._everybody
 
     def refresh(self) -> None:
         """Reads keys and spending now, and blocks meanwhile. Not while requests are served: that is :meth:`run`.
@@ -213,8 +225,8 @@ class Access:
             return self._shared.bucket(name, per_minute, clock=self._monotonic)
         return TokenBucket(per_minute, clock=self._monotonic)
 
-    def _without_key(self, presented: bytes) -> Caller:
-        ours = presented.startswith(PREFIX.encode())
+    def _without_key(self, presented: list[bytes]) -> Caller:
+        ours = any(each.startswith(PREFIX.encode()) for each in presented)
         # Clients' libraries insist on a key; where none is needed, whatever they send will do.
         if not (self.required or ours):
             return self._everybody

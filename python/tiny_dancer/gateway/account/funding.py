@@ -65,7 +65,7 @@ class Funding:
             if progress.hold is not None:
                 progress.hold.shrink(lost(progress))
             try:
-                self._reserve(model)
+                self.reserve(model)
             except GatewayError as error:
                 refused = refused or error
                 continue
@@ -79,12 +79,17 @@ class Funding:
     def again(self, model: ServedModel) -> bool:
         """Whether one more call can be paid for, beside one that failed and may have cost something."""
         try:
-            self._reserve(model)
+            self.reserve(model)
         except GatewayError:
             return False
         return True
 
-    def _reserve(self, model: ServedModel) -> None:
+    def reserve(self, model: ServedModel) -> None:
+        """Reserves the most a call of this model can cost, in addition to what is held.
+
+        Raises:
+            GatewayError: 429, that does not fit.
+        """
         progress, plan = self._progress, self._progress.plan
         cost = self._prompt.most_cost(model)
         if cost is None:

@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 _NO_USAGE = Usage()
 
 
-def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser: Chooser) -> None:
-    """Records a request that has ended, and charges it to its key, its deployment and its conversation."""
+def settle(
+    progress: Progress, accounting: Accounting, metrics: Metrics, chooser: Chooser, *, kept: bool = True
+) -> None:
+    """Records a request that has ended, and charges it to its key, its deployment and its conversation.
+
+    Args:
+        progress: the request.
+        accounting: takes its record.
+        metrics: count it where accounting does not get it.
+        chooser: remembers the conversation.
+        kept: whether it becomes a row: strangers are counted, but cannot fill the database.
+    """
     plan, done, incoming = progress.plan, progress.attempts, progress.incoming
     caller, model, deployment = progress.caller, done.model, done.deployment
     usage = progress.usage
@@ -58,7 +68,7 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
         asked="" if incoming is None else incoming.asked,
         status=progress.status,
         model=model.name if paid_for and model is not None else "",
-        upstream=deployment.server.name if paid_for and deployment is not None else "",
+        upstream=deployment.server.name if (paid_for or first is not None) and deployment is not None else "",
         response_id=progress.answer_id,
         decision_id=None if decision is None else decision.id,
         router="" if plan is None else plan.router,
@@ -87,11 +97,10 @@ def settle(progress: Progress, accounting: Accounting, metrics: Metrics, chooser
         guessed=guessed,
         guessed_cost=guessed_cost,
     )
-    if progress.status == 401:
-        # Strangers are counted, but cannot fill the database.
-        metrics.observe((record,))
-    else:
+    if kept:
         accounting.put(record)
+    else:
+        metrics.observe((record,))
     if caller is not None and caller.limited:
         caller.charge(counted.input_tokens + counted.output_tokens, paid, progress.hold)
     if usage is not None and plan is not None and model is not None:

@@ -117,7 +117,7 @@ class Prompt:
         incoming = self._incoming
         try:
             counted = int(_core.featurise([incoming.words()], [incoming.tools()]).tokens[0])
-        except (RequestError, GatewayError):
+        except (RequestError, GatewayError, KeyError):
             return 0  # images alone, or what only the upstream reads
         system = incoming.system()
         return counted + (0 if system is None else len(system) // 4)

@@ -18,7 +18,7 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.dialect import Call, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tiny_dancer import _core
 
@@ -119,6 +119,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 _names = msgspec.json.Decoder(Names).decode
 _options = msgspec.json.Decoder(Options | None).decode
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _any = msgspec.json.Decoder().decode
 _OPTIONS_BY_FIELD: Final = {field.name: field for field in msgspec.structs.fields(Options)}
 
@@ -135,18 +136,67 @@ _FORMATS: Final[Mapping[str, str]] = {
     "messages": "output_config",
     "responses": "text",
 }
-_LONGEST_NAME: Final = 200
+LONGEST_NAME: Final = 200
+MOST_FIELDS: Final = 1_000
+"""At the top of a body."""
+MOST_MESSAGES: Final = 10_000
+"""In a conversation, or items of an input. Long histories have some thousands."""
+MOST_VALUES: Final = 200_000
+"""JSON values in a body, however nested. Reading and translating so many takes about a tenth of a second, in which
+all other requests wait; a history of 10,000 messages has about 40,000."""
+# Every value but the first of its container has a comma before it.
+_COUNTED: Final = (b",", b"{", b"[")
+# Their input goes on unread, and may be tokens by the hundred thousand.
+_COUNTED_OF_EMBEDDINGS: Final = (b":",)
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _TRUE: Final = msgspec.Raw(b"true")
 _FALSE: Final = msgspec.Raw(b"false")
 _NULL: Final = msgspec.Raw(b"null")
 
 
-def parse_fields(body: bytes) -> dict[str, msgspec.Raw]:
+def parse_fields(body: bytes, counted: Sequence[bytes] = _COUNTED) -> dict[str, msgspec.Raw]:
     """The top-level fields of a JSON object.
 
+    Args:
+        body: the whole body.
+        counted: what begins one of the :data:`MOST_VALUES`.
+
     Raises:
-        GatewayError: 400, the body is no JSON object in UTF-8.
+        GatewayError: 400, the body is no JSON object in UTF-8, or has too many values or fields.
     """
+    _bound_values(body, counted)
+    fields = _split(body)
+    if len(fields) > MOST_FIELDS:
+        raise _too_many("too_many_fields", "top-level fields", len(fields), MOST_FIELDS)
+    return fields
+
+
+def _bound_values(body: bytes, counted: Sequence[bytes]) -> None:
+    """Refuses a body of more values than may be read while others wait."""
+    # Texts have commas too, so this is the most there can be.
+    if len(body) <= 2 * MOST_VALUES or _count(body, counted) <= MOST_VALUES:
+        return
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Without escapes, every other quote ends a text or a name. What is between them is punctuation and numbers.
+    if body.count(b'"') > 4 * MOST_VALUES:
+        raise _too_many("too_many_values", "values", None, MOST_VALUES)
+    if (found := _count(b"".join(body.split(b'"')[::2]), counted)) > MOST_VALUES:
+        raise _too_many("too_many_values", "values", found, MOST_VALUES)
+
+
+def _count(json: bytes, counted: Sequence[bytes]) -> int:
+    return sum(map(json.count, counted))
+
+
+def _too_many(code: str, what: str, found: int | None, most: int, param: str | None = None) -> GatewayError:
+    more = "more" if found is None else f"{found:,}"
+    return GatewayError(
+        400, f"A request may have {most:,} {what}, this has {more}; send fewer.", param=param, code=code
+    )
+
+
+def _split(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         if not body.isascii():
             body.decode()
@@ -158,24 +208,30 @@ def parse_fields(body: bytes) -> dict[str, msgspec.Raw]:
     except RecursionError as error:
         raise GatewayError(400, "The body is nested too deeply.", code="invalid_json") from error
     except msgspec.DecodeError as error:
+        if body.startswith(_BYTE_ORDER_MARK) and not body.startswith(2 * _BYTE_ORDER_MARK):
+            # Some editors and .NET put one there; RFC 8259 lets it be ignored.
+            return _split(body.removeprefix(_BYTE_ORDER_MARK))
         detail = "it is empty" if not body else str(error)
         raise GatewayError(
             400, f"We could not parse the JSON body of your request: {detail}.", code="invalid_json"
         ) from error
 
 
-def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> Incoming:
+def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named: str | None = None) -> Incoming:
     """Reads a request.
 
     Args:
         endpoint: which of the gateway's.
         body: the whole body.
         headers: those of :data:`OPTION_HEADERS` that came; others do not matter.
+        named: the model, where the address names it: then the body's does not count.
 
     Raises:
         GatewayError: 400, naming the field at fault.
     """
-    fields = parse_fields(body)
+    fields = parse_fields(body, _COUNTED if endpoint != "embeddings" else _COUNTED_OF_EMBEDDINGS)
+    if named is not None:
+        fields["model"] = msgspec.Raw(msgspec.json.encode(named))
     model = fields.get("model")
     fallbacks: tuple[str, ...] = ()
     if "models" in fields:
@@ -186,9 +242,9 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> In
     if model is None:
         raise GatewayError(400, "You must provide a model: a name or auto.", param="model", code="missing_model")
     asked = _read(_text, model, "model", "a model's name as a string")
-    if len(asked) > _LONGEST_NAME or any(len(name) > _LONGEST_NAME for name in fallbacks):
+    if len(asked) > LONGEST_NAME or any(len(name) > LONGEST_NAME for name in fallbacks):
         raise GatewayError(
-            400, f"A model's name has at most {_LONGEST_NAME} characters.", param="model", code="invalid_value"
+            400, f"A model's name has at most {LONGEST_NAME} characters.", param="model", code="invalid_value"
         )
     required = _REQUIRED[endpoint]
     if (given := fields.get(required)) is None or given == _NULL:
@@ -202,6 +258,15 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> In
             param="messages",
             code="invalid_type",
         )
+    if (
+        len(body) > 20 * MOST_MESSAGES
+        and endpoint not in ("embeddings", "completions")
+        and bytes(given).count(b"{") > MOST_MESSAGES
+        and (found := _length(given)) > MOST_MESSAGES
+    ):
+        if required == "messages":
+            raise _too_many("too_many_messages", "messages", found, MOST_MESSAGES, required)
+        raise _too_many("too_many_items", "items", found, MOST_MESSAGES, required)
     stream = fields.get("stream")
     if stream is not None and stream != _TRUE and stream != _FALSE and stream != _NULL:
         raise GatewayError(400, "Invalid 'stream': expected true or false.", param="stream", code="invalid_type")
@@ -210,6 +275,20 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes]) -> In
     td = fields.pop("td", None)
     options = NO_OPTIONS if td is None and not headers else _all_options(td, headers)
     return Incoming(endpoint, fields, streamed, asked, fallbacks, options)
+
+
+def read_model(raw: msgspec.Raw) -> str:
+    """The model that a field names.
+
+    Raises:
+        GatewayError: 400, it is no string, or a long one.
+    """
+    asked = _read(_text, raw, "model", "a model's name as a string")
+    if len(asked) > LONGEST_NAME:
+        raise GatewayError(
+            400, f"A model's name has at most {LONGEST_NAME} characters.", param="model", code="invalid_value"
+        )
+    return asked
 
 
 def _all_options(td: msgspec.Raw | None, headers: Mapping[bytes, bytes]) -> Options:
@@ -292,6 +371,11 @@ def _short(error: Exception) -> str:
 def _is_filled_list(raw: msgspec.Raw) -> bool:
     start = bytes(memoryview(raw)[:64])
     return start.startswith(b"[") and not start[1:].lstrip().startswith(b"]")
+
+
+def _length(raw: msgspec.Raw) -> int:
+    """Of a list; 0 of anything else."""
+    return len(_list(raw)) if bytes(memoryview(raw)[:64]).lstrip().startswith(b"[") else 0
 
 
 def _prompt(raw: msgspec.Raw) -> str:

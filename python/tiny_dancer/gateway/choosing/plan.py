@@ -318,6 +318,20 @@ def _named(asked: Asked, name: str, reason: str) -> Plan:
     return Plan(model, asked, model, routed_by=routed_by, reason=reason, said=said)
 
 
+def named(asked: Asked) -> Plan:
+    """The plan of a request that is passed on: the model it names, or that of its role; nothing follows.
+
+    Raises:
+        GatewayError: 400, 403, 404 or 429; there is no such model, or not for this key.
+    """
+    serving, name, reason = asked.serving, asked.incoming.asked, "named"
+    if name == "auto" and (default := serving.config.roles.get(asked.role)) is not None:  # type: ignore[call-overload]
+        name, reason = default.model, "role_default"
+    model = _model(serving, name, "model")
+    _permit(asked, model)
+    return Plan(model, asked, model, routed_by="client" if reason == "named" else "default", reason=reason)
+
+
 def _model(serving: Serving, name: str, param: str) -> ServedModel:
     found = serving.resolve(name)
     if isinstance(found, RouterTarget):

@@ -124,6 +124,7 @@ class Serving:
         models: by name.
         routers: by name.
         servers: upstreams by name.
+        bare: upstreams by name, as deployments of no model: for what is passed on and names none.
         names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies.
         default_router: of ``auto``; None without routers.
         strongest: the model savings are counted against.
@@ -140,6 +141,7 @@ class Serving:
             name: _kept_server(name, upstream, before) or UpstreamServer(name, upstream, connect(upstream))
             for name, upstream in settings.upstreams.items()
         }
+        self.bare = {name: self._bare(name, server, before) for name, server in self.servers.items()}
         self.models = {name: self._model(name, model, before) for name, model in settings.models.items()}
         self.strongest = self._strongest()
         self.routers: dict[str, ServedRouter] = {}
@@ -209,6 +211,12 @@ class Serving:
             kept = _kept_deployment(name, settings, server, before, self.config.breaker)
             deployments.append(kept or Deployment(name, settings, server, self.config.breaker))
         return ServedModel(name, model, deployments)
+
+    def _bare(self, name: str, server: UpstreamServer, before: Serving | None) -> Deployment:
+        same = before is not None and before.config.breaker == self.config.breaker
+        if before is not None and same and before.servers.get(name) is server:
+            return before.bare[name]
+        return Deployment("", config.Deployment(upstream=name), server, self.config.breaker)
 
     def _strongest(self) -> ServedModel | None:
         if self.config.strongest is not None:

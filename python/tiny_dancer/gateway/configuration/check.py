@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 POLICIES = ("cost", "quality", "balanced")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
+# Scheme, host and port, in lower case (RFC 6454, 6.2); also of browsers' extensions and of apps.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 _ANY_HOST = ("0.0.0.0", "::")
 
 
@@ -55,6 +57,7 @@ def check(config: GatewayConfig) -> None:
     for role, default in config.roles.items():
         checks.role(role, default)
     checks.limits()
+    checks.origins()
     raise_all(checks.problems)
 
 
@@ -222,3 +225,16 @@ class _Checks:
         if breaker.cooldown > breaker.longest_cooldown:
             remedy = f"give at least cooldown, {breaker.cooldown:g}"
             self.refuse("breaker.longest_cooldown", breaker.longest_cooldown, remedy)
+        limits = self.config.limits
+        if limits.bodies_bytes < limits.body_bytes:
+            self.refuse(
+                "limits.bodies_bytes", limits.bodies_bytes, f"give at least body_bytes, {limits.body_bytes}"
+            )
+
+    def origins(self) -> None:
+        for place, origin in enumerate(self.config.access.origins):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                remedy = (
+                    "give scheme, host and port as browsers send them, such as https://chat.example.com, or '*'"
+                )
+                self.refuse(f"access.origins.{place}", repr(origin), remedy)

@@ -62,8 +62,10 @@ class Upstream(_Section, frozen=True, kw_only=True):
         api_version: of Azure and Anthropic.
         headers: sent with every request.
         timeouts: of each attempt.
-        http2: ask over HTTP/2, and through the environment's proxy (``https`` only, extra ``http2``); many calls
-            share a connection. Without it HTTP/1.1 is spoken, which costs less.
+        http2: ask over HTTP/2 (``https`` only, extra ``http2``); many calls share a connection. Without it
+            HTTP/1.1 is spoken, which costs less.
+        stream_options: whether streams are asked what they cost, by the field of that name; ``auto``: until the
+            upstream refuses it.
         max_concurrency: requests at a time.
         requests_per_minute: token bucket, full at start.
         tokens_per_minute: token bucket over prompt and output tokens.
@@ -76,6 +78,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     http2: bool = False
+    stream_options: bool | Literal["auto"] = "auto"
     max_concurrency: Count | None = None
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
@@ -252,28 +255,36 @@ class Access(_Section, frozen=True, kw_only=True):
 
     Attributes:
         keys: ``required``, or ``open`` for everybody who can connect; ``auto`` is open on loopback only.
+        origins: of web pages that may call from a browser (CORS), as ``https://chat.example.com``; ``*`` for all.
     """
 
     keys: Literal["auto", "required", "open"] = "auto"
+    origins: list[Name] = field(default_factory=list)
 
 
 class Limits(_Section, frozen=True, kw_only=True):
-    """What one client may take.
+    """What clients may take.
 
     Attributes:
-        body_bytes: of a request.
+        body_bytes: of a request, as it is sent and unpacked.
+        bodies_bytes: of all requests under way together, per worker.
         header_bytes: of a request.
         header_timeout: for all headers to arrive.
         body_timeout: for the whole body to arrive.
+        write_timeout: for a client to take some more of its answer.
+        stream_ping: of silence, after which a stream's client gets a sign of life; 0 for none.
         keep_alive: for the next request on a connection.
         drain: for running requests after SIGTERM.
         connections: at a time, per worker.
     """
 
     body_bytes: Count = 32 * 1024 * 1024
+    bodies_bytes: Count = 256 * 1024 * 1024
     header_bytes: Count = 64 * 1024
     header_timeout: Positive = 10.0
     body_timeout: Positive = 60.0
+    write_timeout: Positive = 60.0
+    stream_ping: NotNegative = 15.0
     keep_alive: Positive = 75.0
     drain: Positive = 30.0
     connections: Count = 10_000

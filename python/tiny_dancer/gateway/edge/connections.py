@@ -12,6 +12,7 @@ import uvicorn
 from tiny_dancer.errors import TinyDancerError
 from tiny_dancer.gateway.edge.listening import BACKLOG, stop_handshakes
 from tiny_dancer.gateway.edge.protocol import EdgeProtocol, EdgeState
+from tiny_dancer.gateway.errors import AnswerCut
 
 if TYPE_CHECKING:
     import socket
@@ -201,5 +202,5 @@ async def _first(events: list[asyncio.Event], seconds: float) -> None:
 
 
 def _not_cancelled(record: logging.LogRecord) -> bool:
-    """Whether a record says more than that a drain cut a request."""
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    """Whether a record says more than that a drain, or an upstream, cut a request."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError | AnswerCut))

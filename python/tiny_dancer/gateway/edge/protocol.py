@@ -75,7 +75,11 @@ class EdgeProtocol(HttpToolsProtocol):
         "_phase",
         "_state",
         "_timer",
+        "_unsent",
+        "_write_timer",
     )
+
+    cycle: AnswerCycle
 
     def __init__(self, config: Config, state: EdgeState) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
@@ -87,6 +91,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self._chunk = 0  # bytes that came last
         self._arrived = 0  # bytes of headers that are not complete
         self._completed = False  # whether a request ended in the bytes that came last
+        self._unsent = 0  # bytes the client had not taken when that was looked at last
+        self._write_timer: asyncio.TimerHandle | None = None
 
     @property
     def idle(self) -> bool:
@@ -106,6 +112,10 @@ class EdgeProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self._idle_timer is not None:
             self._idle_timer.cancel()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+        if self.cycle is not None:
+            self.cycle.stop_pinging()
         super().connection_lost(exc)
         if not self.connections:
             self._state.emptied.set()
@@ -125,10 +135,10 @@ class EdgeProtocol(HttpToolsProtocol):
         self._chunk = len(data)
         self._completed = False
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
-            return
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._ignore_upgrades(data, upgrade.args[0])
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, GatewayError) else _malformed(str(error)))
@@ -254,6 +264,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._close()
             return
         self.flow.resume_reading()
         self._idle_since = self.loop.time()
@@ -265,21 +276,73 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.idle:
             left = self._idle_since + seconds - self.loop.time()
             if left <= 0:
-                self.transport.close()
+                self._close()
                 return
             seconds = left
         self._idle_timer = self.loop.call_later(seconds, self._look_for_idleness)
 
-    def _ignore_upgrade(self, rest: bytes) -> None:
-        """Goes on in HTTP/1.1 where a client would like another protocol (Java's sends every POST so)."""
-        keep = self.parser.should_keep_alive()
-        lines = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
-        for name, value in self.headers:
-            if name not in _OF_AN_UPGRADE:
-                lines += [name, b": ", value, b"\r\n"]
-        lines += [b"\r\n" if keep else b"connection: close\r\n\r\n", rest]
-        self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join(lines))
+    def _ignore_upgrades(self, data: bytes, read: int) -> None:
+        """Goes on in HTTP/1.1 where a client would like another protocol (Java's sends every POST so).
+
+        Args:
+            data: that has arrived.
+            read: bytes of it up to the end of the request that would.
+
+        Raises:
+            httptools.HttpParserError: of what follows.
+        """
+        rest = memoryview(data)
+        while True:  # many may have come at once
+            rest = rest[read:]
+            keep = self.parser.should_keep_alive()
+            lines = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
+            for name, value in self.headers:
+                if name not in _OF_AN_UPGRADE:
+                    lines += [name, b": ", value, b"\r\n"]
+            lines.append(b"\r\n" if keep else b"connection: close\r\n\r\n")
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(b"".join(lines))
+            self._chunk = len(rest)
+            try:
+                if rest:
+                    self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                read = upgrade.args[0]
+
+    def pause_writing(self) -> None:
+        """The client takes less than there is: it has its time to take some of it."""
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        if self._write_timer is not None and not self.transport.is_closing():
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _wait_for_reader(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        seconds = self._state.limits.write_timeout
+        if self.cycle is not None:
+            seconds = min(seconds, max(self.cycle.until - self.loop.time(), 0.0))
+        self._write_timer = self.loop.call_later(seconds, self._look_for_reader)
+
+    def _look_for_reader(self) -> None:
+        """Ends the connection where nothing was taken in time, or the answer's own time is over."""
+        late = self.cycle is not None and self.loop.time() >= self.cycle.until
+        if late or self.transport.get_write_buffer_size() >= self._unsent:
+            self._write_timer = None
+            self.transport.abort()
+        else:
+            self._wait_for_reader()
+
+    def _close(self) -> None:
+        """Ends the connection when the client has taken what it is owed, which has its time too."""
+        self.transport.close()
+        if self._write_timer is None and self.transport.get_write_buffer_size():
+            self._wait_for_reader()
 
     def _timed_out(self) -> None:
         self._timer = None

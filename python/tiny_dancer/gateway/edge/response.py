@@ -3,10 +3,16 @@
 uvicorn matches every header of an answer against two patterns and hands head and body to the transport apart. Here
 the head waits for the first bytes of the body, which always follow at once, and headers are searched for line ends
 only: that is what could split an answer, and all that code of this package could let through.
+
+Two words of its own may stand in ``http.response.start``: ``ping``, the seconds of silence after which a streamed
+answer says these bytes, and ``until``, the moment by the loop's clock when a client that takes nothing has had its
+time (:meth:`.protocol.EdgeProtocol.pause_writing`).
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -21,7 +27,12 @@ class AnswerCycle(RequestResponseCycle):
     """As uvicorn's; sends head and first body together."""
 
     writes: Writes
+    until: float = math.inf
     _head: bytes = b""
+    _until_close: bool = False
+    _ping: tuple[float, bytes] | None = None
+    _spoke: float = 0.0
+    _pinger: asyncio.TimerHandle | None = None
 
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override]
         """Takes a part of the answer; waits while the client reads too slowly."""
@@ -33,6 +44,10 @@ class AnswerCycle(RequestResponseCycle):
             self.response_started = True
             self.waiting_for_100_continue = False
             self._head = self._start(message["status"], message["headers"])
+            self.until = message.get("until", math.inf)
+            if (ping := message.get("ping")) is not None:
+                self._ping = ping
+                self._listen(ping[0])
             return
         if self.response_complete:
             raise RuntimeError("the answer is complete already")
@@ -46,7 +61,7 @@ class AnswerCycle(RequestResponseCycle):
             if not more:
                 parts.append(b"0\r\n\r\n")
             body = b"".join(parts)
-        else:
+        elif not self._until_close:
             self.expected_content_length -= len(body)
             if self.expected_content_length < 0:
                 raise RuntimeError("the answer is longer than its content-length")
@@ -54,7 +69,10 @@ class AnswerCycle(RequestResponseCycle):
             body = self._head + body
             self._head = b""
         self.writes.write(self.transport, body)
+        if self._ping is not None:
+            self._spoke = asyncio.get_running_loop().time()
         if not more:
+            self.stop_pinging()
             if self.expected_content_length != 0:
                 raise RuntimeError("the answer is shorter than its content-length")
             self.response_complete = True
@@ -64,13 +82,46 @@ class AnswerCycle(RequestResponseCycle):
                 self.transport.close()
             self.on_response()
 
+    def stop_pinging(self) -> None:
+        """Where nobody listens any more."""
+        self._ping = None
+        if self._pinger is not None:
+            self._pinger.cancel()
+            self._pinger = None
+
+    def _listen(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._spoke = loop.time()
+        self._pinger = loop.call_later(seconds, self._look_for_silence)
+
+    def _look_for_silence(self) -> None:
+        """Says a word where nothing has been said for so long; one timer for the whole stream."""
+        if self._ping is None or self.disconnected or self.response_complete:
+            return
+        loop = asyncio.get_running_loop()
+        seconds, word = self._ping
+        left = self._spoke + seconds - loop.time()
+        if left <= 0.001:
+            # Whoever does not read what is there already needs no more; and the head goes with the first body.
+            if not self.flow.write_paused and not self._head:
+                data = b"%x\r\n%b\r\n" % (len(word), word) if self.chunked_encoding else word
+                self.writes.write(self.transport, data)
+            self._spoke = loop.time()
+            left = seconds
+        self._pinger = loop.call_later(left, self._look_for_silence)
+
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-        chunked = status not in (204, 304) and self.scope["method"] != "HEAD"
+        bodied = chunked = status not in (204, 304) and self.scope["method"] != "HEAD"
         for name, value in reversed(headers):  # ours stand last
             if name == b"content-length":
                 self.expected_content_length = int(value)
                 chunked = False
                 break
+        else:
+            if (
+                bodied and self.scope["http_version"] == "1.0"
+            ):  # it knows no chunks: the connection's end is the end
+                chunked, self._until_close = False, True
         self.chunked_encoding = chunked
         parts = [STATUS_LINE[status], *[b"%b: %b\r\n" % pair for pair in headers]]
         if chunked:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
+from tiny_dancer.gateway.upstream.clients.proxies import proxy_for
 from tiny_dancer.gateway.upstream.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -60,13 +61,21 @@ def probe(config: GatewayConfig) -> list[Probe]:
 def _probe(name: str, upstream: Upstream, called: set[str]) -> Probe:
     url = _url(upstream)
     where = urlsplit(url)
+    path = url[url.index(where.netloc) + len(where.netloc) :]
+    headers = {"user-agent": "tiny-dancer", **dict(KINDS[upstream.kind].headers(upstream))}
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    connection = kind(where.hostname or "", where.port, timeout=min(upstream.timeouts.connect, _LONGEST))
+    proxy = proxy_for(url)
+    by_proxy = {} if proxy is None or proxy.authorization is None else {"proxy-authorization": proxy.authorization}
+    host, port = (where.hostname or "", where.port) if proxy is None else (proxy.host, proxy.port)
+    connection = kind(host, port, timeout=min(upstream.timeouts.connect, _LONGEST))
+    if proxy is not None and where.scheme == "https":
+        connection.set_tunnel(where.hostname or "", where.port, by_proxy)
+    elif proxy is not None:
+        path = url
+        headers.update(by_proxy)
     try:
         connection.connect()
         connection.sock.settimeout(min(upstream.timeouts.first_byte, _LONGEST))
-        path = url[url.index(where.netloc) + len(where.netloc) :]
-        headers = {"user-agent": "tiny-dancer", **dict(KINDS[upstream.kind].headers(upstream))}
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         body = response.read(_LARGEST)

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstream.clients.base import Client
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
 
+PASSED_ON: Final = ("traceparent", "tracestate", "idempotency-key", "openai-beta", "anthropic-beta")
+"""Headers a client's request may tell an upstream beside its body."""
+
+LISTS: Final = ("tracestate", "openai-beta", "anthropic-beta")
+"""Those of them that list things, separated by commas."""
+
 ENDPOINTS: tuple[Endpoint, ...] = ("chat.completions", "completions", "responses", "embeddings", "messages")
 
 _LONGEST_REST: Final = 86_400.0  # seconds; quotas start anew with the day
@@ -36,10 +42,23 @@ class Route(Struct, frozen=True):
     Attributes:
         dialect: writes the request and reads the answer.
         target: where to, with the upstream's own headers.
+        own: those of the upstream's own headers that clients send too; they are in no target.
     """
 
     dialect: Dialect
     target: Target
+    own: tuple[tuple[str, str], ...] = ()
+
+    def headers(self, given: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """What is sent beside the target's, each name once: lists are joined, of the others the upstream's own
+        counts."""
+        if not self.own:
+            return given
+        found = dict(given)
+        for name, value in self.own:
+            listed = [each.strip() for each in f"{value},{found.get(name, '')}".split(",")]
+            found[name] = ", ".join(dict.fromkeys(filter(None, listed))) if name in LISTS else value
+        return list(found.items())
 
 
 class _Limits:
@@ -79,6 +98,7 @@ class Deployment:
         model: its name in the configuration.
         server: the upstream.
         routes: by endpoint; those it cannot serve are missing.
+        stream_options: whether a stream's body may have this field.
     """
 
     def __init__(
@@ -93,14 +113,21 @@ class Deployment:
         self.server = server
         kind = KINDS[server.settings.kind]
         self.upstream_model = settings.model or model
-        headers = [("content-type", "application/json"), *kind.headers(server.settings)]
+        self.stream_options = server.settings.stream_options is not False
+        headers = [("content-type", "application/json")]
+        own: list[tuple[str, str]] = []
+        for name, value in kind.headers(server.settings):
+            shared = name.lower() in PASSED_ON
+            (own if shared else headers).append((name.lower() if shared else name, value))
         self.routes: dict[Endpoint, Route] = {}
         for endpoint in ENDPOINTS:
             if (dialect := kind.dialect(endpoint)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
-                self.routes[endpoint] = Route(dialect, server.client.target(url, headers))
+                # A response is stored at the upstream: twice would be two of them.
+                target = server.client.target(url, headers, repeatable=endpoint != "responses")
+                self.routes[endpoint] = Route(dialect, target, tuple(own))
         # One for each endpoint: a server that lacks or breaks one may be well at the others.
-        self._breakers: dict[Endpoint, CircuitBreaker] = {}
+        self._breakers: dict[str, CircuitBreaker] = {}
         self._breaker = breaker
         self._rests_until = -math.inf
         self._limits = _Limits(settings)
@@ -112,7 +139,7 @@ class Deployment:
         )
         self._limited = any(rate is not None for rate in limited)
 
-    def breaker(self, endpoint: Endpoint) -> CircuitBreaker:
+    def breaker(self, endpoint: str) -> CircuitBreaker:
         """The breaker of one of its endpoints."""
         found = self._breakers.get(endpoint)
         if found is None:
@@ -133,7 +160,7 @@ class Deployment:
         """Leaves it alone for as long as it asks, a day at most."""
         self._rests_until = max(self._rests_until, time.monotonic() + min(seconds, _LONGEST_REST))
 
-    def admit(self, endpoint: Endpoint) -> int | None:
+    def admit(self, endpoint: str) -> int | None:
         """The breaker's token for one call, or None where it must not be made now. It is handed back to the
         breaker, and its place by :meth:`leave`; or both by :meth:`withdraw`."""
         if self._rests_until > -math.inf and self.resting():
@@ -160,7 +187,7 @@ class Deployment:
         self._limits.gate.leave()
         self.server.limits.gate.leave()
 
-    def withdraw(self, endpoint: Endpoint, token: int) -> None:
+    def withdraw(self, endpoint: str, token: int) -> None:
         """A call that was admitted is not made."""
         self.breaker(endpoint).cancel(token)
         self.leave()

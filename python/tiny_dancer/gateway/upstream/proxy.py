@@ -20,6 +20,7 @@ from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
 from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_stream_options
 from tiny_dancer.gateway.upstream.translate import roll
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import Retries
     from tiny_dancer.gateway.upstream.deployments import Route
-    from tiny_dancer.gateway.upstream.dialect import Endpoint
     from tiny_dancer.observability.traces import RequestTrace
     from tiny_dancer.resilience import Category
 
@@ -49,7 +49,8 @@ class Streaming(Struct):
         reply: to read on from, and to close.
         events: reads it.
         first: bytes for the client.
-        rest: of an event that has not arrived in full.
+        splitter: of the stream, with what has not arrived in full.
+        end: when the attempt's time is over, by the loop's clock.
     """
 
     status: int
@@ -57,7 +58,8 @@ class Streaming(Struct):
     reply: Reply
     events: Events
     first: bytes
-    rest: bytes
+    splitter: sse.Splitter
+    end: float
 
 
 class Attempts(Struct):
@@ -131,13 +133,17 @@ class Proxy:
             try:
                 return await self._at_model(model, call, extra, done, trace)
             except Failure as failure:
+                _forget_frames(failure)
                 # What no deployment could be asked says less than what one answered.
                 if last is None or failure.asked:
                     last = failure
                 if failure.larger:
                     too_small = max(too_small, model.settings.context_window or 0)
         assert last is not None
-        raise last.error
+        try:
+            raise last.error
+        finally:
+            del last  # held by a frame of its own traceback it would hold the request, until both are collected
 
     async def _at_model(
         self,
@@ -171,15 +177,16 @@ class Proxy:
                 return found, token
             except Failure as failure:
                 done.calling = None
-                last = tried[deployment] = failure
+                last = tried[deployment] = _forget_frames(failure)
                 if failure.worked:
                     done.lost.append(model)
                 if failure.larger or not failure.elsewhere:
                     break
-        raise last or _nobody(model, call.endpoint)
+        able = [each for each in model.deployments if call.endpoint in each.routes]
+        raise last or nobody(model.name, able, call.endpoint)
 
     async def _once_more(
-        self, endpoint: Endpoint, tried: Mapping[Deployment, Failure], number: int
+        self, endpoint: str, tried: Mapping[Deployment, Failure], number: int
     ) -> tuple[Deployment, int] | None:
         """Of those that failed and may do better the second time the one with the shortest pause, after it."""
         pauses: list[tuple[float, Deployment]] = []
@@ -215,9 +222,12 @@ class Proxy:
                     headers.append(("traceparent", span.traceparent))
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
+            headers = route.headers(headers)
             body = route.dialect.request(call.fields, deployment.upstream_model)
             found: Whole | Streaming
             if call.stream:
+                if not deployment.stream_options:
+                    body = without_stream_options(body) or body
                 found = await _stream(deployment, route, call, headers, body)
             else:
                 found = await _whole(deployment, route, headers, body)
@@ -251,7 +261,7 @@ class Proxy:
 
 
 def settle_stream(
-    deployment: Deployment, endpoint: Endpoint, token: int, category: Category | None, *, cancelled: bool = False
+    deployment: Deployment, endpoint: str, token: int, category: Category | None, *, cancelled: bool = False
 ) -> None:
     """Tells how a stream ended: well, by a failure of the upstream's, or because the client went away."""
     breaker = deployment.breaker(endpoint)
@@ -287,37 +297,44 @@ async def _stream(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], body: bytes
 ) -> Streaming:
     repeatable = route.dialect.path != "/responses"
+    end = asyncio.get_running_loop().time() + deployment.server.settings.timeouts.total
     try:
         reply = await deployment.server.client.stream(route.target, headers, body)
     except CallError as error:
         raise attempts.of_call(error, repeatable) from error
     try:
         if reply.status >= 400:
-            refused = route.dialect.failure(reply.status, await read_error(reply))
+            said = await read_error(reply)
+            if (plain := _not_asking_usage(deployment, call, reply.status, said, body)) is not None:
+                await reply.close()
+                begun = await _stream(deployment, route, call, headers, plain)
+                deployment.stream_options = False  # this was it, and not something else about the request
+                return begun
+            refused = route.dialect.failure(reply.status, said)
             raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
         if reply.status >= 300:
             raise attempts.of_answer(f"status {reply.status}", worked=False)
         events = route.dialect.events(call.fields)
-        rest = b""
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
-        is_whole = None if kind[:17].lower() == "text/event-stream" else _UNKNOWN
+        # Some servers name their streams otherwise or not at all, and some send no stream.
+        whole = None if kind[:17].lower() == "text/event-stream" else bytearray()
+        splitter = sse.Splitter()
         while (chunk := await reply.chunk()) is not None:
-            rest = rest + chunk if rest else chunk
-            if is_whole is _UNKNOWN and (start := rest.lstrip(_SPACE)):
-                # Some servers name their streams otherwise or not at all, and some send no stream.
-                is_whole = start[:1] in _JSON or None
-            if is_whole is not None:
-                if len(rest) > LARGEST_ANSWER:
+            if whole is not None:
+                whole += chunk
+                if len(whole) > LARGEST_ANSWER:
                     raise attempts.of_answer("it is too large")
-                continue
-            found, rest = sse.split(rest)
-            first = b"".join([events.feed(event) for event in found])
+                begins = bytes(whole[:64]).lstrip(_SPACE)[:1]
+                if not begins or begins in _JSON:
+                    continue
+                chunk, whole = bytes(whole), None
+            first = b"".join([events.feed(event) for event in splitter.feed(chunk)])
             if first and events.content:
-                return Streaming(reply.status, reply.headers, reply, events, first, rest)
-        found = route.dialect.unroll(rest) if is_whole is True else sse.split(rest + b"\n\n")[0]
-        first = b"".join([events.feed(event) for event in found])
+                return Streaming(reply.status, reply.headers, reply, events, first, splitter, end)
+        last = splitter.end() if whole is None else route.dialect.unroll(bytes(whole))
+        first = b"".join([events.feed(event) for event in last])
         if first and events.content:
-            return Streaming(reply.status, reply.headers, reply, events, first, b"")
+            return Streaming(reply.status, reply.headers, reply, events, first, sse.Splitter(), end)
         raise attempts.of_answer("the stream ended before it began")
     except Reported as error:
         await reply.close()
@@ -333,9 +350,25 @@ async def _stream(
         raise
 
 
-def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
-    """Every deployment is at its limit, rests because it asked to, or its breaker is open."""
-    serving = [each for each in model.deployments if endpoint in each.routes]
+def _forget_frames(failure: Failure) -> Failure:
+    """Without what led to it: those frames hold the request's body, and would as long as the failure is held."""
+    failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+    return failure
+
+
+def _not_asking_usage(deployment: Deployment, call: Call, status: int, said: bytes, body: bytes) -> bytes | None:
+    """The request without ``stream_options``, where an upstream refuses it for nothing a client has put there."""
+    if status not in (400, 422) or deployment.server.settings.stream_options != "auto":
+        return None
+    if b"stream_options" not in said or not only_asks_usage(call.fields):
+        return None
+    return without_stream_options(body)
+
+
+def nobody(name: str, deployments: Iterable[Deployment], endpoint: str) -> Failure:
+    """Every deployment of a model, or of an upstream as such, is at its limit, rests because it asked to, or its
+    breaker is open."""
+    serving = list(deployments)
     waits = [max(each.wait(), each.resting(), each.breaker(endpoint).status().retry_in) for each in serving]
     wait = min(waits, default=0.0)
     seconds = max(1, math.ceil(wait))
@@ -343,7 +376,7 @@ def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
     why = "its servers ask to wait" if resting else "its servers have failed repeatedly, or are at their limits"
     error = GatewayError(
         429 if resting else 503,
-        f"No deployment of '{model.name}' takes requests now: {why}. Try again in {seconds} s.",
+        f"No deployment of '{name}' takes requests now: {why}. Try again in {seconds} s.",
         type=None if resting else "server_error",
         code="rate_limit_exceeded" if resting else "no_deployment_available",
         headers=((b"retry-after", b"%d" % seconds),),
@@ -352,8 +385,6 @@ def _nobody(model: ServedModel, endpoint: Endpoint) -> Failure:
 
 
 _JSON: Final = (b"{", b"[")
-# Before the first word of a body it is not known whether it is a stream.
-_UNKNOWN: Final = object()
 _SPACE: Final = b" \t\r\n\xef\xbb\xbf"
 _FORWARDED = ("retry-after", "retry-after-ms", "x-request-id", "request-id")
 

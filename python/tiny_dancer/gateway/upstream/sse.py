@@ -10,48 +10,81 @@ LARGEST_EVENT: Final = 16 * 1024 * 1024
 
 DONE: Final = b"data: [DONE]\n\n"
 
-# Two line ends in a row. Atomic, so that one \r\n is not taken for two.
-_BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# Two line ends in a row, of which one \r\n is not two. Each begins with a character, not a group: only such a
+# pattern is searched for at the speed of memory.
+_BLANK_LINE: Final = re.compile(rb"\r\n\r\n?|\r\n\n|\n\r\n?|\n\n|\r\r\n?")
+# Of a blank line that is not complete, at most so many bytes have been searched already: \r\n\r.
+_BEFORE: Final = 3
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
-def split(buffer: bytes) -> tuple[list[bytes], bytes]:
-    """The events that have arrived in full, and the rest.
+class Splitter:
+    """Cuts a stream into events, however it is cut into pieces itself.
 
-    However a stream is cut into buffers, the events are the same. An event whose blank line ends in a carriage
-    return at the end of the buffer waits for one more byte, which may be its line feed. At the end of a stream,
-    ``split(rest + b"\\n\\n")`` gives the event that was never ended.
-
-    Args:
-        buffer: the rest of the last call and what has arrived since.
-
-    Returns:
-        events, each with the blank line that ends it, and the bytes of an event that is not complete.
-
-    Raises:
-        ValueError: an event is larger than :data:`LARGEST_EVENT`.
+    What has been searched is not searched again, so an event of megabytes may come in any number of pieces. An
+    event whose blank line ends in a carriage return at the end of a piece waits for one more byte, perhaps its
+    line feed.
     """
-    events: list[bytes] = []
-    start = 0
-    if b"\r" in buffer:
-        for blank in _BLANK_LINE.finditer(buffer):
-            stop = blank.end()
-            if stop == len(buffer) and buffer.endswith(b"\r"):
-                break
-            events.append(buffer[start:stop])
-            start = stop
-    else:
-        end = buffer.find(b"\n\n")
-        if end == len(buffer) - 2 and end >= 0:
-            return [buffer], b""
-        while end >= 0:
-            events.append(buffer[start : end + 2])
-            start = end + 2
-            end = buffer.find(b"\n\n", start)
-    rest = buffer[start:] if start else buffer
-    if len(rest) > LARGEST_EVENT:
-        raise ValueError(f"an event of the stream has more than {LARGEST_EVENT} bytes")
-    return events, rest
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest: bytearray | None = None
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The events that are complete with this piece, each with the blank line that ends it.
+
+        Raises:
+            ValueError: an event is larger than :data:`LARGEST_EVENT`.
+        """
+        rest = self._rest
+        buffer: bytes | bytearray
+        if rest is None:
+            buffer = piece
+            searched = 0
+        else:
+            searched = max(len(rest) - _BEFORE, 0)
+            rest += piece
+            buffer = rest
+        events: list[bytes] = []
+        start = 0
+        # A carriage return before what is left to search belongs to no blank line.
+        if buffer.find(b"\r", searched) >= 0:
+            for blank in _BLANK_LINE.finditer(buffer, searched):
+                stop = blank.end()
+                if stop == len(buffer) and buffer[-1] == 13:  # \r
+                    break
+                events.append(bytes(buffer[start:stop]))
+                start = stop
+        else:
+            end = buffer.find(b"\n\n", searched)
+            if rest is None and end == len(piece) - 2 and end >= 0:
+                return [piece]
+            while end >= 0:
+                events.append(bytes(buffer[start : end + 2]))
+                start = end + 2
+                end = buffer.find(b"\n\n", start)
+        left = len(buffer) - start
+        if left > LARGEST_EVENT:
+            raise ValueError(f"an event of the stream has more than {LARGEST_EVENT} bytes")
+        if start or rest is None:
+            self._rest = bytearray(buffer[start:]) if left else None
+        return events
+
+    def end(self) -> list[bytes]:
+        """The event that the end of the stream ends, where there is one."""
+        return self.feed(b"\n\n") if self._rest else []
+
+    @property
+    def rest(self) -> bytes:
+        """What has come of an event that is not complete."""
+        return bytes(self._rest or b"")
+
+
+def split(stream: bytes) -> tuple[list[bytes], bytes]:
+    """The events of a stream that is there as a whole, and the bytes of one that is not complete."""
+    splitter = Splitter()
+    return splitter.feed(stream), splitter.rest
 
 
 def data_of(event: bytes) -> bytes:

@@ -251,3 +251,14 @@ def test_the_strongest_is_named_or_the_dearest() -> None:
     assert found.strongest is found.models["large"]
     named = Serving(changed(routers={}, strongest="small"), Path())
     assert named.strongest is named.models["small"]
+
+
+def test_an_upstream_that_stays_keeps_what_is_known_of_it_without_a_model() -> None:
+    before = Serving(configured(), Path())
+    after = Serving(before.config, Path(), before)
+    other = Serving(configured("http://127.0.0.1:10/v1"), Path(), before)
+    assert after.bare["here"] is before.bare["here"]
+    assert other.bare["here"] is not before.bare["here"]
+    assert other.bare["here"].server is other.servers["here"]
+    for each in (before, after, other):
+        each.close()

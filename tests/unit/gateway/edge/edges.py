@@ -23,14 +23,15 @@ PATIENCE = 30.0
 
 
 class Application:
-    """Answers with what it got; ``/slow`` only once ``release`` is set, ``/stream`` in parts."""
+    """Answers with what it got; ``/slow`` only once ``release`` is set, ``/stream`` in parts, ``/large`` much, and
+    ``/endless`` without end. ``start`` is added to the first word of a stream."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.release = asyncio.Event()
         self.started = asyncio.Event()
         self.gone = asyncio.Event()
-        self.no_delay = 0
+        self.start: dict[str, Any] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
@@ -43,8 +44,22 @@ class Application:
             more = message["more_body"]
         self.requests.append({"method": scope["method"], "path": scope["path"], "body": body.decode("latin-1")})
         path = scope["path"]
+        if path == "/large":
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"50000000")]}
+            )
+            await send({"type": "http.response.body", "body": bytes(50_000_000)})
+            return
+        if path == "/endless":
+            await send({"type": "http.response.start", "status": 200, "headers": [], **self.start})
+            leaving = asyncio.ensure_future(receive())
+            while not leaving.done():
+                await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+                await asyncio.sleep(0)
+            self.gone.set()
+            return
         if path == "/stream":
-            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.start", "status": 200, "headers": [], **self.start})
             await send({"type": "http.response.body", "body": b"first", "more_body": True})
             self.started.set()
             try:

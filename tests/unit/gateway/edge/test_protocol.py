@@ -188,6 +188,44 @@ def test_an_offer_of_http_2_does_not_lose_the_body(with_body: bool) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_offers_of_http_2_may_come_in_any_number_at_once(pieces: int) -> None:
+    count = 2_000
+    offer = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\nx"
+
+    async def test() -> None:
+        async with place() as found:
+            client = await found.connect()
+            data = offer * count
+            for start in range(0, len(data), step := -(-len(data) // pieces)):
+                await client.send(data[start : start + step])
+            for _ in range(count):
+                status, _, answer = await client.answer()
+                assert (status, json.loads(answer)["body"]) == (200, "x")
+            await client.send(offer + b"garbage")
+            assert (await client.answer())[0] == 200
+
+    run(test)
+
+
+def test_a_client_of_http_1_0_gets_no_chunks() -> None:
+    async def test() -> None:
+        async with place() as found:
+            client = await found.connect()
+            found.application.release.set()
+            await client.send(b"POST /stream HTTP/1.0\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n")
+            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+            assert body == b"firstlast"
+            assert b"transfer-encoding" not in head
+            assert b"connection: close" in head
+            client = await found.connect()
+            await client.send(b"GET / HTTP/1.0\r\n\r\n")
+            status, headers, body = await client.answer()
+            assert (status, int(headers["content-length"])) == (200, len(body))
+
+    run(test)
+
+
 def test_this_is_no_forward_proxy() -> None:
     async def test() -> None:
         async with place() as found:

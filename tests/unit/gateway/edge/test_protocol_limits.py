@@ -165,3 +165,87 @@ def test_limits_may_change_while_connections_live() -> None:
             assert (await client.answer())[0] == 413
 
     run(test)
+
+
+@pytest.mark.parametrize("path", [b"/large", b"/endless"])
+def test_a_client_that_never_reads_holds_no_place_for_ever(path: bytes) -> None:
+    async def test() -> None:
+        async with place(write_timeout=0.2, keep_alive=0.2) as found:
+            client = await found.connect()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await client.send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            await found.until(lambda: bool(found.application.requests))
+            await found.until(lambda: not found.server.state.connections)
+            if path == b"/endless":
+                async with asyncio.timeout(PATIENCE):
+                    await found.application.gone.wait()
+
+    run(test)
+
+
+def test_what_is_left_when_a_connection_closes_has_its_time_too() -> None:
+    """Less than the transport's high mark, so that writing is never paused."""
+
+    async def test() -> None:
+        async with place(write_timeout=0.2, keep_alive=0.2) as found:
+            client = await found.connect()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await found.until(lambda: bool(found.application.requests))
+            (connection,) = found.server.state.connections
+            transport = connection.transport
+            # The kernel takes megabytes; what it does not, stays here.
+            while not transport.get_write_buffer_size():
+                transport.write(bytes(50_000))
+                await asyncio.sleep(0)
+            await found.until(lambda: not found.server.state.connections)
+
+    run(test)
+
+
+def test_a_client_that_reads_slowly_gets_all() -> None:
+    async def test() -> None:
+        async with place(write_timeout=1.0) as found:
+            client = await found.connect()
+            await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            size = 0
+            while part := await client.reader.read(5_000_000):
+                size += len(part)
+                await asyncio.sleep(0.01)
+            assert size > 50_000_000
+
+    run(test)
+
+
+def test_an_answer_s_own_time_holds_for_its_reader() -> None:
+    async def test() -> None:
+        async with place(write_timeout=PATIENCE) as found:
+            found.application.start = {"until": asyncio.get_running_loop().time() + 0.3}
+            client = await found.connect()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await client.send(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+            await found.until(lambda: bool(found.application.requests))
+            await found.until(lambda: not found.server.state.connections)
+
+    run(test)
+
+
+def test_a_silent_stream_says_that_it_lives() -> None:
+    async def test() -> None:
+        async with place() as found:
+            found.application.start = {"ping": (0.05, b": ping\n\n")}
+            for version, ping in ((b"1.1", b"8\r\n: ping\n\n\r\n"), (b"1.0", b": ping\n\n")):
+                found.application.release.clear()
+                client = await found.connect()
+                await client.send(b"GET /stream HTTP/%b\r\nHost: a\r\nConnection: close\r\n\r\n" % version)
+                answer = b""
+                while answer.count(ping) < 2:
+                    answer += await client.reader.read(65536)
+                found.application.release.set()
+                body = (answer + await client.rest()).partition(b"\r\n\r\n")[2]
+                assert ping + ping in body
+                left = body.replace(ping, b"")
+                whole = b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n" if version == b"1.1" else b"firstlast"
+                assert left == whole
+
+    run(test)

@@ -71,6 +71,8 @@ METHODS: list[tuple[str, Callable[..., Any], list[str]]] = [
     ("edge/protocol.py", HttpToolsProtocol.on_body, ["self", "body"]),
     ("edge/protocol.py", HttpToolsProtocol.on_message_complete, ["self"]),
     ("edge/protocol.py", HttpToolsProtocol.on_response_complete, ["self"]),
+    ("edge/protocol.py", HttpToolsProtocol.pause_writing, ["self"]),
+    ("edge/protocol.py", HttpToolsProtocol.resume_writing, ["self"]),
     ("edge/protocol.py", HttpToolsProtocol._start_asgi_task, ["self", "cycle", "app"]),
     (
         "edge/protocol.py",

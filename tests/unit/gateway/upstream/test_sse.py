@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +15,8 @@ LINES = st.binary(max_size=20).filter(lambda line: b"\n" not in line and b"\r" n
 
 
 def read(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
-    events, rest = [], b""
-    for chunk in chunks:
-        found, rest = sse.split(rest + chunk)
-        events += found
-    return events, rest
+    splitter = sse.Splitter()
+    return [event for chunk in chunks for event in splitter.feed(chunk)], splitter.rest
 
 
 def test_a_usual_chunk_is_one_event() -> None:
@@ -76,8 +75,27 @@ def test_data_of(event: bytes, data: bytes) -> None:
 
 
 def test_an_event_never_ended_can_be_had() -> None:
-    events, rest = sse.split(b"data: 1\r\n\r\ndata: 2")
-    assert [sse.data_of(event) for event in events + sse.split(rest + b"\n\n")[0]] == [b"1", b"2"]
+    splitter = sse.Splitter()
+    events = splitter.feed(b"data: 1\r\n\r\ndata: 2") + splitter.end()
+    assert [sse.data_of(event) for event in events] == [b"1", b"2"]
+    assert splitter.end() == []
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_large_event_in_small_pieces_is_searched_once(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+
+    class Pattern:
+        def finditer(self, buffer: bytes, start: int) -> Any:
+            searched.append(len(buffer) - start)
+            return blank_line.finditer(buffer, start)
+
+    blank_line = sse._BLANK_LINE
+    monkeypatch.setattr(sse, "_BLANK_LINE", Pattern())
+    stream = b"data: " + b"x" * 1_000_000 + end + b"data: y" + end + end + b"x"
+    events, rest = read([stream[at : at + 1_000] for at in range(0, len(stream), 1_000)])
+    assert (events, rest) == ([stream[:-1]], b"x")
+    assert sum(searched) < 10_000
 
 
 def test_an_event_without_end_is_refused() -> None:

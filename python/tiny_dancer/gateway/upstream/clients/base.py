@@ -95,14 +95,22 @@ class Reply(Protocol):
 class Client(Protocol):
     """The connections to one upstream. Used in one event loop."""
 
-    def target(self, url: str, headers: Headers) -> Target:
-        """Prepares requests to a URL with these headers, those of the transport apart."""
+    def target(self, url: str, headers: Headers, method: str = "POST", *, repeatable: bool = True) -> Target:
+        """Prepares requests to a URL.
+
+        Args:
+            url: of this upstream.
+            headers: of every request, those of the transport apart.
+            method: of HTTP. Requests by GET and DELETE have no body.
+            repeatable: whether doing a request twice does nothing but cost twice. If not, none is sent a second
+                time once any of it may have been read.
+        """
         ...
 
     async def whole(
         self, target: Target, extra: Sequence[tuple[str, str]], body: bytes
     ) -> tuple[int, Headers, bytes]:
-        """Posts, and gives status, headers and the whole body. Cancelled, it ends the connection.
+        """Asks, and gives status, headers and the whole body. Cancelled, it ends the connection.
 
         Args:
             target: of this client.
@@ -115,7 +123,7 @@ class Client(Protocol):
         ...
 
     async def stream(self, target: Target, extra: Sequence[tuple[str, str]], body: bytes) -> Reply:
-        """Posts, and gives the answer as soon as its headers are there.
+        """Asks, and gives the answer as soon as its headers are there.
 
         Raises:
             CallError: no answer.

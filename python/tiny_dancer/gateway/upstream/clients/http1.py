@@ -1,7 +1,11 @@
 """Upstreams by HTTP/1.1: asyncio connections in the gateway's own loop, parsed by llhttp (httptools).
 
 A client in another thread hands every request and answer across threads, which costs more than the request itself
-(``benchmarks/results/gateway_load.json``). Proxies are not used; :mod:`.http2` does.
+(``benchmarks/results/gateway_load.json``).
+
+A request is sent again where a connection that was kept breaks before anything of an answer has come: its server
+has most likely closed it meanwhile. It may also have read the request, so what must not be done twice goes over a
+connection that was in use a moment ago, or a new one, and is never sent again (RFC 9110, 9.2.2).
 
 Framing is llhttp's at its strictest. What is left to decide here is whose answer bytes are (RFC 9112, 6.3 and
 9.2), how many may come, how long it may take, and which connection serves another request.
@@ -12,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -26,15 +31,20 @@ from tiny_dancer.gateway.upstream.clients.base import (
     Phase,
     Target,
 )
+from tiny_dancer.gateway.upstream.clients.decoding import decoded, encoding_of, read_plainly, without_encoding
+from tiny_dancer.gateway.upstream.clients.proxies import Proxy, proxy_for
 from tiny_dancer.gateway.writes import Writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tiny_dancer.gateway.configuration import settings as config
+    from tiny_dancer.gateway.upstream.clients.base import Reply
 
 # Seconds a connection is kept for the next request. Many servers close sooner, which is noticed.
 _KEPT: Final = 60.0
+# Seconds for which no server closes a connection that has just served: one to send on what must not be sent twice.
+_SURE: Final = 1.0
 _MOST_KEPT: Final = 1024
 # Seconds a stream has to end after its last word.
 _TAIL: Final = 1.0
@@ -42,6 +52,7 @@ _TAIL: Final = 1.0
 _READ_AHEAD: Final = 64 * 1024
 # Bytes that may arrive without any of the body among them: headers, interim answers, trailers.
 _MOST_BESIDE_BODY: Final = 256 * 1024
+_BODILESS: Final = ("GET", "DELETE")
 
 
 class Connection(asyncio.Protocol):
@@ -314,10 +325,49 @@ class Connection(asyncio.Protocol):
 
 
 class _Address(Target):
-    __slots__ = ("head",)
+    __slots__ = ("bodiless", "head", "repeatable")
 
-    def __init__(self, head: bytes) -> None:
+    def __init__(self, head: bytes, bodiless: bool, repeatable: bool) -> None:
         self.head = head
+        self.bodiless = bodiless
+        self.repeatable = repeatable
+
+
+class _Tunnel(asyncio.Protocol):
+    """A connection to a proxy until that has opened the way to an upstream (RFC 9110, 9.3.6).
+
+    Attributes:
+        answered: the status of the proxy's answer, once it is there.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.answered: asyncio.Future[int] = loop.create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._size = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._size += len(data)
+        if self.answered.done():
+            return
+        with suppress(httptools.HttpParserUpgrade):
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserError:
+                self._fail()
+        if self._size > _MOST_BESIDE_BODY:
+            self._fail()
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status >= 200 and not self.answered.done():
+            self.answered.set_result(status)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail()
+
+    def _fail(self) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(ConnectionResetError())
 
 
 class Http1Reply:
@@ -369,12 +419,17 @@ class Http1Client:
     """As :class:`~tiny_dancer.gateway.upstream.clients.base.Client`."""
 
     def __init__(self, upstream: config.Upstream) -> None:
-        """Opens nothing yet."""
+        """Opens nothing yet. Proxies and ``SSL_CERT_FILE`` are those of the environment now.
+
+        Raises:
+            ConfigError: the environment names a proxy that is no HTTP proxy.
+        """
         self._times = upstream.timeouts
         parts = urlsplit(upstream.base_url)
         self._host = parts.hostname or ""
         secure = parts.scheme.lower() == "https"
         self._port = parts.port or (443 if secure else 80)
+        self._proxy = proxy_for(upstream.base_url)
         self._tls: ssl.SSLContext | None = None
         if secure:
             # Trusts whom the system does, or SSL_CERT_FILE and SSL_CERT_DIR say.
@@ -385,30 +440,40 @@ class Http1Client:
         self._ending: set[asyncio.Task[None]] = set()
         self._writes = Writes()
 
-    def target(self, url: str, headers: Headers) -> Target:
+    def target(self, url: str, headers: Headers, method: str = "POST", *, repeatable: bool = True) -> Target:
         """Prepares the lines every request to this URL begins with."""
         parts = urlsplit(url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        lines = [f"POST {path} HTTP/1.1", f"host: {parts.netloc}", "user-agent: tiny-dancer", "accept: */*"]
+        beside = [("user-agent", "tiny-dancer"), ("accept", "*/*"), ("accept-encoding", "identity")]
+        if self._proxy is not None and self._tls is None:
+            path = f"{parts.scheme}://{parts.netloc}{path}"
+            if self._proxy.authorization is not None:
+                beside.append(("proxy-authorization", self._proxy.authorization))
+        given = {name.lower() for name, _ in headers}
+        lines = [f"{method} {path} HTTP/1.1", f"host: {parts.netloc}"]
+        lines += [f"{name}: {value}" for name, value in beside if name not in given]
         lines += [f"{name}: {value}" for name, value in headers]
-        return _Address("\r\n".join(lines).encode("latin-1") + b"\r\n")
+        return _Address("\r\n".join(lines).encode("latin-1") + b"\r\n", method in _BODILESS, repeatable)
 
     async def whole(
         self, target: Target, extra: Sequence[tuple[str, str]], body: bytes
     ) -> tuple[int, Headers, bytes]:
-        """Posts, and gives status, headers and the whole body."""
+        """Asks, and gives status, headers and the whole body."""
         loop = asyncio.get_running_loop()
         connection = await self._ask(target, extra, body, loop, loop.time() + self._times.total, piecewise=False)
         found = connection.status, connection.headers, connection.body()
         self.give_back(connection)
+        if encoding := encoding_of(found[1]):
+            return found[0], without_encoding(found[1]), decoded(encoding, found[2])
         return found
 
-    async def stream(self, target: Target, extra: Sequence[tuple[str, str]], body: bytes) -> Http1Reply:
-        """Posts, and gives the answer as soon as its headers are there."""
+    async def stream(self, target: Target, extra: Sequence[tuple[str, str]], body: bytes) -> Reply:
+        """Asks, and gives the answer as soon as its headers are there."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self._times.total
         connection = await self._ask(target, extra, body, loop, end, piecewise=True)
-        return Http1Reply(self, connection, self._times.idle, end, loop)
+        reply = Http1Reply(self, connection, self._times.idle, end, loop)
+        return await read_plainly(reply) if encoding_of(reply.headers) else reply
 
     async def close(self) -> None:
         """Closes the connections that are kept; others end with their answers."""
@@ -460,9 +525,15 @@ class Http1Client:
         """A connection on which the answer has come (its headers, where it is taken piece by piece)."""
         assert type(target) is _Address
         more = "".join([f"{name}: {value}\r\n" for name, value in extra]).encode("latin-1") if extra else b""
-        message = b"%b%bcontent-length: %d\r\n\r\n%b" % (target.head, more, len(body), body)
+        if target.bodiless:
+            message = b"%b%b\r\n" % (target.head, more)
+        else:
+            message = b"%b%bcontent-length: %d\r\n\r\n%b" % (target.head, more, len(body), body)
         first_byte = self._times.first_byte
         connection = self._last_used()
+        if connection is not None and not target.repeatable and monotonic() - connection.kept_since >= _SURE:
+            self._kept.append(connection)
+            connection = None
         if connection is not None:
             try:
                 await connection.ask(message, min(loop.time() + first_byte, end), piecewise=piecewise)
@@ -470,7 +541,7 @@ class Http1Client:
             except CallError as error:
                 # A server may close a connection it has kept just when the next request leaves. Once, and not on
                 # another kept one: those may be closed as well, or the request may be what breaks them.
-                if error.phase is not Phase.BROKEN or connection.answered:
+                if error.phase is not Phase.BROKEN or connection.answered or not target.repeatable:
                     raise
         connection = await self._connect(loop)
         await connection.ask(message, min(loop.time() + first_byte, end), piecewise=piecewise)
@@ -488,6 +559,8 @@ class Http1Client:
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
         try:
             async with asyncio.timeout(self._times.connect):
+                if self._proxy is not None:
+                    return await self._by_proxy(loop, self._proxy)
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop, self._writes, self._lost), self._host, self._port, ssl=self._tls
                 )
@@ -495,6 +568,31 @@ class Http1Client:
             raise CallError(Phase.CONNECT, Late.CONNECT.value) from error
         except (OSError, UnicodeError) as error:  # UnicodeError: no name a resolver takes
             raise CallError(Phase.CONNECT) from error
+        return connection
+
+    async def _by_proxy(self, loop: asyncio.AbstractEventLoop, proxy: Proxy) -> Connection:
+        """A connection to the proxy, which reads plain requests itself and is asked for a tunnel otherwise."""
+        connection = Connection(loop, self._writes, self._lost)
+        if self._tls is None:
+            await loop.create_connection(lambda: connection, proxy.host, proxy.port)
+            return connection
+        transport, tunnel = await loop.create_connection(lambda: _Tunnel(loop), proxy.host, proxy.port)
+        try:
+            host = f"[{self._host}]" if ":" in self._host else self._host
+            lines = [f"CONNECT {host}:{self._port} HTTP/1.1", f"host: {host}:{self._port}"]
+            if proxy.authorization is not None:
+                lines.append(f"proxy-authorization: {proxy.authorization}")
+            transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+            status = await tunnel.answered
+            if not 200 <= status <= 299:
+                raise CallError(Phase.CONNECT, f"the proxy opens no way to the model's server (status {status})")
+            secured = await loop.start_tls(transport, connection, self._tls, server_hostname=self._host)
+        except BaseException:
+            transport.abort()
+            raise
+        if secured is None:
+            raise ConnectionResetError
+        connection.connection_made(secured)
         return connection
 
 

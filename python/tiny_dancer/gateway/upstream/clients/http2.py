@@ -18,6 +18,7 @@ from pyqwest import Headers as SentHeaders
 from pyqwest import HTTPTransport, HTTPVersion, ReadError, RemoteProtocolError, Request, WriteError
 
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Headers, Late, Phase, Target
+from tiny_dancer.gateway.upstream.clients.decoding import decoded, encoding_of, read_plainly, without_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,17 +26,19 @@ if TYPE_CHECKING:
     from pyqwest import Response
 
     from tiny_dancer.gateway.configuration import settings as config
+    from tiny_dancer.gateway.upstream.clients.base import Reply
 
 _HANDING_OVER: Final = 0.05  # seconds in which the transport's threads are done with an answer given here
 _FAILURES: Final = (TimeoutError, ConnectionError, ReadError, WriteError, RemoteProtocolError)
 
 
 class _Address(Target):
-    __slots__ = ("headers", "url")
+    __slots__ = ("headers", "method", "url")
 
-    def __init__(self, url: str, headers: Headers) -> None:
+    def __init__(self, url: str, headers: Headers, method: str) -> None:
         self.url = url
         self.headers = headers
+        self.method = method
 
 
 class Http2Reply:
@@ -93,14 +96,17 @@ class Http2Client:
             enable_otel=False,
         )
 
-    def target(self, url: str, headers: Headers) -> Target:
+    def target(self, url: str, headers: Headers, method: str = "POST", *, repeatable: bool = True) -> Target:
         """Prepares requests to a URL."""
-        return _Address(url, [("user-agent", "tiny-dancer"), *headers])
+        del repeatable  # nothing is repeated here
+        given = {name.lower() for name, _ in headers}
+        beside = [("user-agent", "tiny-dancer"), ("accept-encoding", "identity")]
+        return _Address(url, [*(pair for pair in beside if pair[0] not in given), *headers], method)
 
     async def whole(
         self, target: Target, extra: Sequence[tuple[str, str]], body: bytes
     ) -> tuple[int, Headers, bytes]:
-        """Posts, and gives status, headers and the whole body."""
+        """Asks, and gives status, headers and the whole body."""
         request = _request(target, extra, body)
         parts: list[bytes] = []
         size = 0
@@ -116,17 +122,20 @@ class Http2Client:
                         raise CallError(Phase.BROKEN, "the answer of the model's server is too large")
         except _FAILURES as error:
             raise _call_error(error, Late.FIRST_BYTE if time.expired() else Late.TOTAL) from error
-        return response.status, list(response.headers.items()), b"".join(parts)
+        headers = list(response.headers.items())
+        if encoding := encoding_of(headers):
+            return response.status, without_encoding(headers), decoded(encoding, b"".join(parts))
+        return response.status, headers, b"".join(parts)
 
-    async def stream(self, target: Target, extra: Sequence[tuple[str, str]], body: bytes) -> Http2Reply:
-        """Posts, and gives the answer as soon as its headers are there."""
+    async def stream(self, target: Target, extra: Sequence[tuple[str, str]], body: bytes) -> Reply:
+        """Asks, and gives the answer as soon as its headers are there."""
         request = _request(target, extra, body)
         try:
             async with asyncio.timeout(self._first_byte) as time:
                 response = await self._transport.execute(request)
         except _FAILURES as error:
             raise _call_error(error, Late.FIRST_BYTE if time.expired() else Late.TOTAL) from error
-        return Http2Reply(response, self._idle)
+        return await read_plainly(Http2Reply(response, self._idle))
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -138,7 +147,7 @@ class Http2Client:
 def _request(target: Target, extra: Sequence[tuple[str, str]], body: bytes) -> Request:
     assert type(target) is _Address
     headers = SentHeaders([*target.headers, *extra] if extra else target.headers)
-    return Request("POST", target.url, headers, body)
+    return Request(target.method, target.url, headers, body)
 
 
 def _call_error(error: Exception, late: Late) -> CallError:

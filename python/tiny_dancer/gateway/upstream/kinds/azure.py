@@ -5,7 +5,7 @@ Without ``api_version`` the address is that of the v1 interface, which takes the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 from tiny_dancer.gateway.upstream.kinds import openai
@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstream.dialect import Dialect, Endpoint
 
 
+_WITHOUT_DEPLOYMENT: Final = ("/responses", "/files", "/batches")
+
+
 def dialect(endpoint: Endpoint) -> Dialect | None:
     """As OpenAI's."""
     return openai.dialect(endpoint)
 
 
 def url(upstream: config.Upstream, model: str, path: str) -> str:
-    """``/openai/deployments/<deployment>`` and the version as a query; responses have no deployment in the
-    path."""
+    """``/openai/deployments/<deployment>`` and the version as a query; responses, files and batches have no
+    deployment in the path."""
     base = upstream.base_url.rstrip("/")
     if upstream.api_version is None:
         return f"{base}/openai/v1{path}"
     query = urlencode({"api-version": upstream.api_version})
-    if path == "/responses":
+    if path.startswith(_WITHOUT_DEPLOYMENT):
         return f"{base}/openai{path}?{query}"
     return f"{base}/openai/deployments/{quote(model, safe='')}{path}?{query}"
 

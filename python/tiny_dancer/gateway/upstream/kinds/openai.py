@@ -56,6 +56,7 @@ _LAST_RESPONSE_EVENTS: Final = (
 )
 # A choice has its reason to have finished. Inside a string the quotes are escaped.
 _FINISHED: Final = re.compile(rb'"finish_reason":\s*"[^"]')
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class PassThrough:
@@ -311,6 +312,20 @@ def headers(upstream: config.Upstream) -> list[tuple[str, str]]:
     """The key as a bearer token, and what is configured."""
     key = [] if upstream.api_key is None else [("authorization", f"Bearer {upstream.api_key}")]
     return [*key, *upstream.headers.items()]
+
+
+def without_stream_options(body: bytes) -> bytes | None:
+    """A request for servers that do not know ``stream_options``; None where it has none."""
+    fields = _fields(body)
+    return None if fields.pop("stream_options", None) is None else _encode(fields)
+
+
+def only_asks_usage(fields: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether a client's ``stream_options`` say no more than the gateway's own would."""
+    try:
+        return _stream_options(fields) in ({}, {"include_usage": True}, {"include_usage": False})
+    except GatewayError:
+        return False
 
 
 def _stream_options(fields: Mapping[str, msgspec.Raw]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``ca.pem``, and ``server.pem`` and ``server.key`` for localhost and 127.0.0.1."""
+    """A folder with ``ca.pem``, and ``server.pem`` and ``server.key`` for localhost, 127.0.0.1, models.test."""
     x509 = pytest.importorskip("cryptography.x509")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -44,7 +44,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
             builder = builder.add_extension(extension, critical)
         return builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [
+        x509.DNSName("localhost"),
+        x509.DNSName("models.test"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
     server = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     basic = x509.BasicConstraints
     (folder / "ca.pem").write_bytes(sign(authority, authority_key, (basic(ca=True, path_length=None), True)))

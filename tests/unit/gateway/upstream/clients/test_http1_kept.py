@@ -222,3 +222,63 @@ def test_tls_says_which_server_and_which_protocol_it_wants(trusted: Path) -> Non
     asyncio.run(main())
     assert names == ["localhost"]
     assert chosen == ["http/1.1"]
+
+
+async def _breaks_when_asked_again(wire: Wire) -> None:
+    """Answers once on each connection; the next request there is read, and the connection broken."""
+    await wire.request()
+    await wire.send(OK)
+    await wire.request()
+    wire.reset()
+
+
+def test_a_kept_connection_that_breaks_is_made_up_for_only_where_asking_twice_does_nothing(http1: Client) -> None:
+    async def use(server: RawServer, caller: Caller) -> None:
+        await caller.whole()
+        assert (await caller.whole())[2] == b"ok"
+        assert len(server.wires) == 2
+        target = caller.client.target(f"http://127.0.0.1:{server.port}/v1", [], repeatable=False)
+        with pytest.raises(CallError) as raised:
+            await caller.client.whole(target, (), b"{}")
+        assert raised.value.phase is Phase.BROKEN
+        assert len(server.wires) == 2, "what had been read was sent again"
+
+    http1.try_with(_breaks_when_asked_again, use)
+
+
+def test_what_must_not_be_done_twice_uses_no_connection_that_may_be_closed(
+    http1: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("tiny_dancer.gateway.upstream.clients.http1.monotonic", lambda: now)
+
+    async def use(server: RawServer, caller: Caller) -> None:
+        nonlocal now
+        await caller.whole()
+        now = 2.0
+        target = caller.client.target(f"http://127.0.0.1:{server.port}/v1", [], repeatable=False)
+        assert (await caller.client.whole(target, (), b"{}"))[2] == b"ok"
+        assert len(server.wires) == 2
+
+    http1.try_with(_breaks_when_asked_again, use)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_request_without_a_body_says_nothing_of_one(http1: Client, method: str) -> None:
+    async def script(wire: Wire) -> None:
+        for _ in range(2):
+            await wire.request_head()
+            lines = wire.head.lower().split(b"\r\n")
+            assert lines[0] == f"{method} /v1/files/f-1?a=b HTTP/1.1".lower().encode()
+            assert b"x-a: b" in lines
+            assert not any(line.startswith((b"content-", b"transfer-")) for line in lines)
+            await wire.send(OK)
+
+    async def use(server: RawServer, caller: Caller) -> None:
+        url = f"http://127.0.0.1:{server.port}/v1/files/f-1?a=b"
+        target = caller.client.target(url, [], method)
+        for _ in range(2):
+            assert (await caller.client.whole(target, [("x-a", "b")], b""))[2] == b"ok"
+        assert len(server.wires) == 1
+
+    http1.try_with(script, use)

@@ -294,13 +294,12 @@ def plain(value: Any) -> Any:
 
 def translated(events: Any, stream: bytes, cuts: Iterable[int] = ()) -> bytes:
     """What a client gets of a stream that arrives in pieces."""
-    given, rest = b"", b""
+    given, splitter = b"", sse.Splitter()
     marks = [0, *sorted(cuts), len(stream)]
     for start, stop in pairwise(marks):
-        found, rest = sse.split(rest + stream[start:stop])
-        for event in found:
+        for event in splitter.feed(stream[start:stop]):
             given += events.feed(event)
-    assert not rest
+    assert not splitter.rest
     return given
 
 

@@ -54,10 +54,9 @@ def between(dialect: Dialect) -> Iterator[Between]:
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
-            events, rest = dialect.events(fields), b""
+            events, splitter = dialect.events(fields), sse.Splitter()
             for start in range(0, len(state.answer), 50):
-                found, rest = sse.split(rest + state.answer[start : start + 50])
-                for event in found:
+                for event in splitter.feed(state.answer[start : start + 50]):
                     self.wfile.write(events.feed(event))
             if not events.finished:
                 self.wfile.write(events.cut(GatewayError(502, "the upstream hung up")))
