@@ -10,7 +10,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import Funding, lost
+from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
@@ -137,7 +139,7 @@ class Exchange(Progress):
         body = await services.bodies.read(
             self._receive, self.serving.config.limits, headers.get(b"content-encoding")
         )
-        self.body_bytes = self._held = len(body)
+        self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
@@ -155,10 +157,10 @@ class Exchange(Progress):
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
         self.usage, self.answer_id = answer.usage, answer.id
-        self.guessed_tokens = len(answer.body) // 4
+        self.guess = Guess(answer.body)
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)
-        usage, model = answer.usage, self.attempts.model
+        usage, model = completed(answer.usage, self)[0], self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
             headers.append((b"x-td-cost", b"%.9g" % (cost + sum(lost(self).values()))))
         self._started = True
@@ -172,7 +174,7 @@ class Exchange(Progress):
         cancelled = False
         try:
             self.status = found.status
-            self.guessed_tokens = 1
+            self.guess = Guess(found.first)
             if self._begun_early is None:
                 headers = self._describe(forwarded(found.headers), plan)
                 await self._begin_stream(found.status, headers, found.end)
@@ -209,17 +211,19 @@ class Exchange(Progress):
     async def _relay(self, found: Streaming) -> None:
         """Chunk by chunk: what is not taken by the client is not read from the upstream. An upstream that has said
         its last word need not end for the client to be done."""
-        events, splitter, send = found.events, found.splitter, self._send
+        events, splitter, send, guess = found.events, found.splitter, self._send, self.guess
+        assert guess is not None
         while not events.finished and (chunk := await found.reply.chunk()) is not None:
             whole = splitter.feed(chunk)
-            self.guessed_tokens += len(whole)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
+                guess.add(out)
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if events.finished:
             return
         for each in splitter.end():
             if out := events.feed(each):
+                guess.add(out)
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if out := events.end():
             await send({"type": "http.response.body", "body": out, "more_body": True})
@@ -316,6 +320,8 @@ class Exchange(Progress):
             headers.append((b"x-td-routed-by", plan.routed_by.encode()))
             if done.fallbacks:
                 headers.append((b"x-td-fallbacks", b"%d" % done.fallbacks))
+            if done.adapted:
+                headers.append((b"x-td-adapted", ",".join(done.adapted).encode()))
             if decision is not None and decision.level:
                 headers.append((b"x-td-level", b"%d" % decision.level))
         return with_limits(headers, self.caller)

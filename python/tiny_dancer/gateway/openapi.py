@@ -72,6 +72,7 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-reason": "Why this model.",
     "x-td-routed-by": "Who chose it: learned, client, override, session, default …",
     "x-td-cost": "USD, where the model has a price; not on streams, whose cost is known at their end.",
+    "x-td-adapted": "What of the request was said otherwise, because the upstream would refuse it; by commas.",
     "x-td-fallbacks": "Models that failed before it.",
     "x-td-level": "Fallback level of the decision, where it is not 0.",
     "x-td-soft-budget": "spent: the key has spent its soft budget.",

@@ -148,6 +148,34 @@ def test_one_kind_falls_back_to_the_other(
             assert client.messages.create(**asking).content[0].text == ANSWER  # type: ignore[union-attr]
 
 
+def test_a_conversation_crosses_models(client: anthropic.Anthropic, cheap: Upstream, strong: Upstream) -> None:
+    """What one model's answers hold and the next one's server refuses does not reach it; a header names it."""
+    used: list[Any] = [
+        {"type": "thinking", "thinking": "Hm.", "signature": ""},
+        *({"type": "tool_use", "id": "functions.f:0", "name": "f", "input": {}} for _ in range(2)),
+    ]
+    result = {"type": "tool_result", "tool_use_id": "functions.f:0", "content": "rain"}
+    turns: list[Any] = [
+        *MESSAGES,
+        {"role": "assistant", "content": used},
+        {"role": "user", "content": [result] * 2},
+    ]
+    sent: list[Any] = []
+    for _ in range(2):
+        raw = client.messages.with_raw_response.create(model="large", max_tokens=64, messages=turns)
+        assert raw.headers["x-td-adapted"] == "thinking_blocks,tool_ids"
+        sent.append(strong.received[-1].json["messages"])
+    assert sent[0] == sent[1]
+    calls = [block["id"] for block in sent[0][1]["content"]]
+    assert calls == [block["tool_use_id"] for block in sent[0][2]["content"]]
+    assert len(set(calls)) == 2
+    raw = client.messages.with_raw_response.create(model="small", max_tokens=64, messages=turns)
+    assert raw.headers["x-td-adapted"] == "thinking_blocks,tool_ids"
+    assert cheap.received[-1].json["messages"][1]["tool_calls"][0]["id"] == "functions.f:0"
+    plain = client.messages.with_raw_response.create(model="large", max_tokens=64, messages=MESSAGES)
+    assert "x-td-adapted" not in plain.headers
+
+
 def test_async(serving: Serving) -> None:
     async def talk() -> tuple[str, str]:
         url = serving.url.removesuffix("/v1")

@@ -119,7 +119,8 @@ def test_every_section_of_the_configuration_has_its_table() -> None:
         for kind in vars(config).values()
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and msgspec.structs.fields(kind)
     }
-    assert found == set(SECTIONS.values())
+    # What models and tiers have in common stands in both.
+    assert found - {config.TokenPrices} == set(SECTIONS.values())
     assert set(re.findall(r"^### (.*)$", GATEWAY.split("## Every key")[1], re.MULTILINE)) == set(SECTIONS)
 
 

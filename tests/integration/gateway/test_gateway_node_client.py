@@ -6,17 +6,20 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.gateway_upstream import Behaviour
-from tests.integration.gateway.serving import TIMEOUT
+from tests.integration.gateway.serving import LARGE, SMALL, TIMEOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.gateway_upstream import Upstream
     from tests.integration.gateway.serving import Serving
 
 SCRIPT = Path(__file__).with_name("client.mjs")
+RESPONSES = Path(__file__).with_name("responses.mjs")
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +50,17 @@ def node_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return folder
 
 
-def test_the_node_sdk(gateway: Serving, cheap: Upstream, node_folder: Path) -> None:
-    script = node_folder / SCRIPT.name
-    script.write_bytes(SCRIPT.read_bytes())
-    done = subprocess.run(
-        ["node", str(script), gateway.url], capture_output=True, text=True, timeout=60, check=False
-    )
+def run(script: Path, url: str, folder: Path) -> Any:
+    """What a script prints that finds the SDK in this folder."""
+    copied = folder / script.name
+    copied.write_bytes(script.read_bytes())
+    done = subprocess.run(["node", str(copied), url], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_the_node_sdk(gateway: Serving, cheap: Upstream, node_folder: Path) -> None:
+    found = run(SCRIPT, gateway.url, node_folder)
     answer = "Hello there, my friend."
     assert found["chat"] == answer
     assert found["model"] in ("small", "large")
@@ -66,3 +72,21 @@ def test_the_node_sdk(gateway: Serving, cheap: Upstream, node_folder: Path) -> N
     assert found["embedding"] == [0.25, -0.5, 1.0]
     assert found["error"] == {"name": "NotFoundError", "status": 404, "code": "model_not_found"}
     assert cheap.received[-1].gone.wait(TIMEOUT), "leaving a stream lets the upstream go"
+
+
+def test_responses_of_servers_that_have_none(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, node_folder: Path
+) -> None:
+    serving = start(
+        upstreams={
+            "cheap": {"base_url": cheap.url, "responses": "chat"},
+            "strong": {"kind": "anthropic", "base_url": strong.url},
+        },
+        models={
+            "small": {**SMALL, "deployments": [{"upstream": "cheap"}]},
+            "large": {**LARGE, "deployments": [{"upstream": "strong"}]},
+        },
+    )
+    answer = "Hello there, my friend."
+    said = {"whole": answer, "deltas": answer, "final": answer, "tokens": 35, "call": {"city": "Oslo"}}
+    assert run(RESPONSES, serving.url, node_folder) == {"small": said, "large": said}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def prompt_of(progress: Progress) -> Prompt | None:
     """What is known of a request's prompt; None before there is a plan."""
     if progress.prompt is None and progress.incoming is not None and progress.plan is not None:
-        progress.prompt = Prompt(progress.incoming, progress.plan, progress.body_bytes)
+        progress.prompt = Prompt(progress.incoming, progress.plan)
     return progress.prompt
 
 

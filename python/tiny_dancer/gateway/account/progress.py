@@ -12,6 +12,7 @@ from tiny_dancer.routing.router import new_id
 if TYPE_CHECKING:
     from tiny_dancer.gateway.access.budgets import Hold
     from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.account.guess import Guess
     from tiny_dancer.gateway.account.tokens import Prompt
     from tiny_dancer.gateway.choosing.incoming import Incoming
     from tiny_dancer.gateway.choosing.plan import Plan
@@ -31,7 +32,6 @@ class Progress:
         start: the same moment by the clock that measures.
         caller: who asked; None until admitted.
         incoming: what was asked; None until read.
-        body_bytes: of the request.
         plan: what to do; None until made.
         attempts: what was done.
         usage: as the upstream said; None where it has not.
@@ -39,7 +39,7 @@ class Progress:
         status: of HTTP; 0 until known.
         error: code; empty where there is none.
         first: when the first byte of the answer's body left, by the clock that measures.
-        guessed_tokens: of the answer, as far as it came: an event of a stream has about one, four bytes otherwise.
+        guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
         hold: what is reserved of the key's budgets; None where nothing is.
         trace: None where nothing is traced.
@@ -49,12 +49,11 @@ class Progress:
         "answer_id",
         "arrived",
         "attempts",
-        "body_bytes",
         "caller",
         "endpoint",
         "error",
         "first",
-        "guessed_tokens",
+        "guess",
         "hold",
         "id",
         "incoming",
@@ -82,8 +81,7 @@ class Progress:
         self.status = 0
         self.error = ""
         self.first: float | None = None
-        self.body_bytes = 0
-        self.guessed_tokens = 0
+        self.guess: Guess | None = None
         self.prompt: Prompt | None = None
         self.hold: Hold | None = None
         self.id = new_id()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tiny_dancer.gateway.account.funding import lost, prompt_of
+from tiny_dancer.gateway.account.billed import completed
+from tiny_dancer.gateway.account.funding import lost
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
 from tiny_dancer.types import RequestRecord
@@ -33,13 +34,7 @@ def settle(
     """
     plan, done, incoming = progress.plan, progress.attempts, progress.incoming
     caller, model, deployment = progress.caller, done.model, done.deployment
-    usage = progress.usage
-    guessed = False
-    if usage is None and model is not None and (progress.guessed_tokens or done.calling is not None):
-        # The upstream does not say what it costs, or nobody was there any more when it did: it costs all the same.
-        prompt = prompt_of(progress)
-        usage = Usage(0 if prompt is None else prompt.tokens(model), progress.guessed_tokens)
-        guessed = True
+    usage, guessed = completed(progress.usage, progress)
     answered = progress.first is not None and model is not None
     cost = baseline = None
     if plan is not None and model is not None and usage is not None:

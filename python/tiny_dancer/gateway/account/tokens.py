@@ -1,10 +1,8 @@
-"""Tokens and money of a request before any upstream has said them: what they are likely, and at most.
+"""What a request takes before any upstream has said so: what is likely, and at most.
 
-The engine counts word pieces of a prompt, which upstreams' own count resembles; what it knows no pieces of (other
-scripts, long runs of letters and digits) counts one token for six bytes. The most is reckoned with more: one for
-three bytes where that is more than the engine counts, never less than a thousand, for providers add to prompts
-what nobody sees; and of the answer what the request or the model allows. An image is no text: it counts as one,
-whatever its bytes.
+The most of a prompt is the most of three counts: that of guesses (:mod:`.guess`), the engine's, and a token for
+three bytes; it is never less than a thousand, for providers add to prompts what nobody sees. An image is no text: it
+counts as one, whatever its bytes. The most of an answer is what the request or the model allows.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import msgspec
 
 from tiny_dancer import _core
 from tiny_dancer.errors import RequestError
+from tiny_dancer.gateway.account.guess import BYTES_PER_TOKEN, prompt_tokens
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.dialect import Usage
 
@@ -29,25 +28,26 @@ LONGEST_ANSWER: Final = 8_192
 
 # Tokens of a prompt nobody counted, where its model's window is not known.
 _LARGEST_PROMPT: Final = 128_000
-# Tokens of one image, likely and at most, by what OpenAI and Anthropic say they count.
-_IMAGE: Final = 1_000
+# Tokens of one image at most, by what OpenAI and Anthropic say they count.
 _LARGEST_IMAGE: Final = 2_000
 _IMAGES: Final = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image|image)"')
 # A string of JSON this long without a space is data.
 _DATA: Final = 1024
 # What providers add to a prompt: templates, what explains tools.
 _LEAST_PROMPT: Final = 1_000
-_BYTES_A_TOKEN: Final = 6
 _FEWEST_BYTES_A_TOKEN: Final = 3
 _LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _any: Final = msgspec.json.Decoder().decode
+_text: Final = msgspec.json.Decoder(str).decode
 
 
 class Prompt:
     """What is known of a request's prompt; counted when first asked."""
 
-    def __init__(self, incoming: Incoming, plan: Plan, body_bytes: int) -> None:
-        self._incoming, self._plan, self._body_bytes = incoming, plan, body_bytes
+    def __init__(self, incoming: Incoming, plan: Plan, text_bytes: int | None = None) -> None:
+        """``text_bytes``: of what is passed on, whose fields nobody has read; None: as many as the fields have."""
+        self._incoming, self._plan = incoming, plan
+        self._given = text_bytes
         self._counted: int | None = None
         self._body: bytes | None = None
         self._images = 0
@@ -55,14 +55,15 @@ class Prompt:
     def tokens(self, model: ServedModel) -> int:
         """Likely; no more than the model takes."""
         if self._counted is None:
-            self._counted = self._count()
-        return min(self._counted, model.settings.context_window or _LARGEST_PROMPT)
+            self._counted = (
+                prompt_tokens(self._incoming) if self._given is None else self._given // BYTES_PER_TOKEN
+            )
+        return min(self._counted, model.settings.context_window or self._counted)
 
     def most_tokens(self, model: ServedModel) -> int:
         """At most; no more than the model takes."""
-        likely = self.tokens(model)
-        text = self._text_bytes() // _FEWEST_BYTES_A_TOKEN
-        most = max(likely, text + self._images * _LARGEST_IMAGE)
+        text = self._text_bytes() // _FEWEST_BYTES_A_TOKEN + self._images * _LARGEST_IMAGE
+        most = max(self.tokens(model), self._pieces(), text)
         if self._incoming.endpoint != "embeddings":
             most = max(most, _LEAST_PROMPT)
         window = model.settings.context_window
@@ -75,11 +76,13 @@ class Prompt:
 
     def most_cost(self, model: ServedModel) -> float | None:
         """USD a call of this model costs at most; None where it has no price."""
-        prompt = self.most_tokens(model)
-        cost = model.cost(Usage(prompt, self._most_answers(model)))
-        written = model.settings.cache_creation_input_token_cost
-        if cost is not None and written is not None and b"cache_control" in self._whole():
-            cost += prompt * max(written - (model.settings.input_cost_per_token or 0.0), 0.0)
+        prompt, answer = self.most_tokens(model), self._most_answers(model)
+        tier = asked_tier(self._incoming)
+        cost = model.cost(Usage(prompt, answer, tier=tier))
+        if cost is not None and b"cache_control" in (body := self._whole()):
+            hour = prompt if b'"1h"' in body else 0
+            written = Usage(prompt, answer, written_tokens=prompt, written_hour_tokens=hour, tier=tier)
+            cost = max(cost, model.cost(written) or 0.0)
         return cost
 
     def _most_answers(self, model: ServedModel) -> int:
@@ -105,10 +108,6 @@ class Prompt:
         value = _read(self._incoming.fields.get(field))
         return int(value) if isinstance(value, int | float) and 1 <= value < 2**40 else None
 
-    def _count(self) -> int:
-        text = self._text_bytes() // _BYTES_A_TOKEN
-        return max(self._pieces(), text) + self._images * _IMAGE
-
     def _pieces(self) -> int:
         """Of words, by the engine."""
         decision = self._plan.decision
@@ -124,18 +123,29 @@ class Prompt:
 
     def _text_bytes(self) -> int:
         """Of the body without its images, which are counted."""
+        if self._given is not None:
+            return self._given
         body = self._whole()
         if b"image" not in body:
-            return self._body_bytes
+            return len(body)
         words = [each for each in body.split(b'"') if len(each) < _DATA or b" " in each]
         text = b'"'.join(words)
         self._images = len(_IMAGES.findall(text))
-        return len(text) if self._images else self._body_bytes
+        return len(text) if self._images else len(body)
 
     def _whole(self) -> bytes:
         if self._body is None:
             self._body = b"".join(map(bytes, self._incoming.fields.values()))
         return self._body
+
+
+def asked_tier(incoming: Incoming) -> str:
+    """The tier of service that a request asks for; empty where it asks for none."""
+    raw = incoming.fields.get("service_tier")
+    try:
+        return "" if raw is None else _text(raw)
+    except ValueError:
+        return ""
 
 
 def _read(raw: msgspec.Raw | None) -> Any:

@@ -105,7 +105,9 @@ class _Checks:
             self.refuse(field, repr(text), f"give an http or https URL such as {example}")
         elif not text.isprintable() or " " in text or not text.isascii():
             self.refuse(field, "has spaces or unusual characters", "percent-encode them")
-        elif parts.path.rstrip("/").endswith(("/chat/completions", "/completions", "/messages", "/embeddings")):
+        elif parts.path.rstrip("/").endswith(
+            ("/chat/completions", "/completions", "/messages", "/embeddings", "/responses")
+        ):
             self.refuse(field, repr(text), "stop before the endpoint: the gateway adds it")
 
     def upstream(self, name: str, upstream: Upstream) -> None:
@@ -122,6 +124,8 @@ class _Checks:
                 self.refuse(f"{at}.{key}", "empty", "set the variable it comes from, or remove the key")
             elif not (value.isascii() and value.isprintable() and value == value.strip()):
                 self.refuse(f"{at}.{key}", "***", "remove line breaks, spaces around it and unusual characters")
+        if upstream.kind == "anthropic" and upstream.responses == "native":
+            self.refuse(f"{at}.responses", "native", "Anthropic's servers have no responses; write auto or chat")
         for key in upstream.headers:
             if not _HEADER_NAME.fullmatch(key):
                 self.refuse(f"{at}.headers.{key}", "no header name", "use letters, digits and -")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from tiny_dancer.errors import ConfigError
-from tiny_dancer.gateway.configuration.settings import PriceTier
+from tiny_dancer.gateway.configuration.settings import PriceTier, TokenPrices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,17 +21,24 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.configuration.settings import GatewayConfig, Model
 
 _LARGEST = 64 * 1024 * 1024
-# The map's words for a field of ours, the first that is there.
-_PRICES = {
-    "input_cost_per_token": ("input_cost_per_token",),
-    "output_cost_per_token": ("output_cost_per_token",),
-    "cache_read_input_token_cost": ("cache_read_input_token_cost",),
-    "cache_creation_input_token_cost": ("cache_creation_input_token_cost",),
-    "cost_per_request": ("input_cost_per_request",),
-}
 _WINDOW = ("max_input_tokens", "max_tokens")
-_PER_TOKEN = [field for field in _PRICES if field.endswith(("_per_token", "_token_cost"))]
-_TIER = re.compile(rf"({'|'.join(_PER_TOKEN)})_above_(\d+)k_tokens")
+_PER_TOKEN: Final = TokenPrices.__struct_fields__
+# A price that belongs to another is the map's only where that one is.
+_BESIDE: Final = {
+    "cache_creation_input_token_cost_above_1hr": "cache_creation_input_token_cost",
+    "input_cost_per_audio_token": "input_cost_per_token",
+    "output_cost_per_audio_token": "output_cost_per_token",
+    "output_cost_per_reasoning_token": "output_cost_per_token",
+}
+# The map's words for tiers of service at the end of a price's name, and what answers call them.
+_SERVICE_TIERS: Final = {name: name for name in ("flex", "priority", "balanced", "ultrafast")} | {
+    "batches": "batch"
+}
+_TIER: Final = re.compile(
+    rf"({'|'.join(_PER_TOKEN)})(?:_above_(\d+)(k?)_tokens)?(?:_({'|'.join(_SERVICE_TIERS)}))?"
+)
+_HALF_IF_CACHED: Final = "fireworks_ai"  # what is cached costs half, and the map does not say so
+_FROM_THE_TOKEN_ON: Final = "xai"  # a long prompt begins with the token that the map names, not after it
 
 
 def fill(config: GatewayConfig, path: Path) -> GatewayConfig:
@@ -92,10 +99,15 @@ def _entry(raw: msgspec.Raw, key: str, path: Path) -> dict[str, Any]:
 
 
 def _filled(model: Model, entry: Mapping[str, Any]) -> Model:
+    entry = _plain(entry)
     found: dict[str, Any] = {}
-    for field, words in _PRICES.items():
-        if getattr(model, field) is None and (price := _number(entry, words)) is not None:
+    for field in _PER_TOKEN:
+        beside = _BESIDE.get(field)
+        taken = getattr(model, field) is None and (beside is None or getattr(model, beside) is None)
+        if taken and (price := _number(entry, (field,))) is not None:
             found[field] = price
+    if model.cost_per_request is None and (price := _number(entry, ("input_cost_per_request",))) is not None:
+        found["cost_per_request"] = price
     if model.context_window is None and (window := _number(entry, _WINDOW)) and window >= 1:
         found["context_window"] = int(window)
     if model.max_output_tokens is None and (most := _number(entry, ("max_output_tokens",))) and most >= 1:
@@ -107,13 +119,53 @@ def _filled(model: Model, entry: Mapping[str, Any]) -> Model:
     return msgspec.structs.replace(model, **found)
 
 
+def _plain(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The entry with every price under a name of its own."""
+    if entry.get("litellm_provider") == _HALF_IF_CACHED and "cache_read_input_token_cost" not in entry:
+        prompt = _number(entry, ("input_cost_per_token",))
+        return entry if prompt is None else {**entry, "cache_read_input_token_cost": prompt / 2}
+    ranges = entry.get("tiered_pricing")
+    if not isinstance(ranges, list):
+        return entry
+    # ``tiered_pricing``: prices by the prompt's length, each range complete in itself, and no tiers of service.
+    plain = {word: value for word, value in entry.items() if _TIER.fullmatch(word) is None}
+    output = _number(entry, ("output_cost_per_token",))
+    for each in ranges:
+        if not isinstance(each, dict) or (prompt := _number(each, ("input_cost_per_token",))) is None:
+            continue
+        bounds = each.get("range")
+        start = _number({"start": bounds[0]}, ("start",)) if isinstance(bounds, list) and bounds else None
+        if start is None:
+            continue
+        prices = {field: price for field in _PER_TOKEN if (price := _number(each, (field,))) is not None}
+        if output is not None:
+            prices.setdefault("output_cost_per_token", output)
+        for field in ("cache_read_input_token_cost", "cache_creation_input_token_cost"):
+            prices.setdefault(field, prompt)
+        written = prices["cache_creation_input_token_cost"]
+        prices.setdefault("cache_creation_input_token_cost_above_1hr", written)
+        ending = f"_above_{int(start)}_tokens" if start else ""
+        plain |= {field + ending: price for field, price in prices.items()}
+    return plain
+
+
 def _tiers(entry: Mapping[str, Any]) -> list[PriceTier]:
-    """Prices for long prompts, which the map writes as ``input_cost_per_token_above_200k_tokens``."""
-    tiers: dict[int, dict[str, Any]] = {}
+    """Prices for long prompts and tiers of service, which the map writes as
+    ``input_cost_per_token_above_200k_tokens``, ``input_cost_per_token_flex`` and both after one another."""
+    first = 1 if entry.get("litellm_provider") == _FROM_THE_TOKEN_ON else 0
+    tiers: dict[tuple[int, str], dict[str, Any]] = {}
     for word in entry:
-        if (match := _TIER.fullmatch(word)) and (price := _number(entry, (word,))) is not None:
-            tiers.setdefault(1000 * int(match[2]), {})[match[1]] = price
-    return [PriceTier(above_tokens=above, **prices) for above, prices in sorted(tiers.items())]
+        match = _TIER.fullmatch(word)
+        if match is None or word in _PER_TOKEN or (price := _number(entry, (word,))) is None:
+            continue
+        field, tokens, thousands, service = match.groups()
+        above = 0 if tokens is None else int(tokens) * (1000 if thousands else 1) - first
+        tiers.setdefault((above, _SERVICE_TIERS.get(service, "")), {})[field] = price
+    return [
+        PriceTier(above_tokens=above, service_tier=service or None, **prices)
+        for (above, service), prices in sorted(tiers.items())
+        if above or service
+    ]
 
 
 def _number(entry: Mapping[str, Any], words: tuple[str, ...]) -> float | None:

@@ -62,6 +62,8 @@ class Upstream(_Section, frozen=True, kw_only=True):
         api_version: of Azure and Anthropic.
         headers: sent with every request.
         timeouts: of each attempt.
+        responses: how ``/v1/responses`` is served: ``native`` by its own, ``chat`` by translating to chat
+            completions; ``auto`` tries its own first and remembers where there is none. Anthropic's have none.
         http2: ask over HTTP/2 (``https`` only, extra ``http2``); many calls share a connection. Without it
             HTTP/1.1 is spoken, which costs less.
         stream_options: whether streams are asked what they cost, by the field of that name; ``auto``: until the
@@ -77,6 +79,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     api_version: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    responses: Literal["auto", "native", "chat"] = "auto"
     http2: bool = False
     stream_options: bool | Literal["auto"] = "auto"
     max_concurrency: Count | None = None
@@ -104,34 +107,55 @@ class Deployment(_Section, frozen=True, kw_only=True):
     tokens_per_minute: Count | None = None
 
 
-class PriceTier(_Section, frozen=True, kw_only=True):
-    """Prices of every token of a request with a long prompt; what is left out is as without the tier.
+class TokenPrices(_Section, frozen=True, kw_only=True):
+    """USD a token, by LiteLLM's names.
 
     Attributes:
-        above_tokens: prompt tokens from which on, exclusively.
-        input_cost_per_token: USD per prompt token.
-        output_cost_per_token: USD per output token.
-        cache_read_input_token_cost: USD per prompt token the upstream had cached.
-        cache_creation_input_token_cost: USD per prompt token written into its cache.
+        input_cost_per_token: of the prompt.
+        output_cost_per_token: of the answer.
+        cache_read_input_token_cost: of the prompt, read from the upstream's cache; None: as any of the prompt.
+        cache_creation_input_token_cost: of the prompt, written into its cache; None: as any of the prompt.
+        cache_creation_input_token_cost_above_1hr: written to stay there for an hour; None: as any written.
+        input_cost_per_audio_token: of audio in the prompt; None: as any of the prompt.
+        output_cost_per_audio_token: of audio in the answer; None: as any of the answer.
+        output_cost_per_reasoning_token: of reasoning; None: as any of the answer.
     """
 
-    above_tokens: Count
     input_cost_per_token: NotNegative | None = None
     output_cost_per_token: NotNegative | None = None
     cache_read_input_token_cost: NotNegative | None = None
     cache_creation_input_token_cost: NotNegative | None = None
+    cache_creation_input_token_cost_above_1hr: NotNegative | None = None
+    input_cost_per_audio_token: NotNegative | None = None
+    output_cost_per_audio_token: NotNegative | None = None
+    output_cost_per_reasoning_token: NotNegative | None = None
 
 
-class Model(_Section, frozen=True, kw_only=True):
-    """A model clients can name, and routers choose.
+class PriceTier(TokenPrices, frozen=True, kw_only=True):
+    """Prices of every token of some requests: those with long prompts, those in a tier of service, or both.
+
+    What is left out is as in the tier below, or as without tiers; but reasoning costs what the answer does where a
+    tier has a price for the answer alone.
+
+    Attributes:
+        above_tokens: prompt tokens from which on, exclusively.
+        service_tier: as answers say it (``flex``, ``priority``, ``batch`` …); None: in all of them.
+    """
+
+    above_tokens: Annotated[int, Meta(ge=0)] = 0
+    service_tier: Name | None = None
+
+    def __post_init__(self) -> None:
+        if not self.above_tokens and self.service_tier is None:
+            raise ValueError("a tier needs above_tokens, service_tier or both")
+
+
+class Model(TokenPrices, frozen=True, kw_only=True):
+    """A model clients can name, and routers choose. Prices that are None come from ``prices``.
 
     Attributes:
         deployments: where it can be reached.
-        input_cost_per_token: USD per prompt token; None takes it from ``prices``.
-        output_cost_per_token: USD per output token.
-        cache_read_input_token_cost: USD per prompt token the upstream had cached; None: as any prompt token.
-        cache_creation_input_token_cost: USD per prompt token written into its cache; None: as any prompt token.
-        tiers: other prices for long prompts.
+        tiers: other prices for long prompts and tiers of service.
         cost_per_request: USD per request.
         expected_output_tokens: of a usual answer; prices what routing expects.
         context_window: prompt plus output tokens it accepts.
@@ -142,10 +166,6 @@ class Model(_Section, frozen=True, kw_only=True):
     """
 
     deployments: Annotated[list[Deployment], Meta(min_length=1)]
-    input_cost_per_token: NotNegative | None = None
-    output_cost_per_token: NotNegative | None = None
-    cache_read_input_token_cost: NotNegative | None = None
-    cache_creation_input_token_cost: NotNegative | None = None
     tiers: list[PriceTier] = field(default_factory=list)
     cost_per_request: NotNegative | None = None
     expected_output_tokens: Positive = 256.0

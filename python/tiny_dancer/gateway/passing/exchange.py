@@ -46,6 +46,7 @@ from tiny_dancer.gateway.upstream.clients.base import (
     read_error,
 )
 from tiny_dancer.gateway.upstream.deployments import Deployment
+from tiny_dancer.gateway.upstream.dialect import Adapted
 from tiny_dancer.gateway.upstream.kinds import KINDS
 from tiny_dancer.gateway.upstream.proxy import forwarded, nobody, settle_stream
 from tiny_dancer.gateway.upstream.translate.fields import encode
@@ -114,7 +115,7 @@ class PassedExchange(Exchange):
         body = await services.bodies.read(
             self._receive, self.serving.config.limits, headers.get(b"content-encoding")
         )
-        self.body_bytes = self._held = len(body)
+        self._held = len(body)
         content_type = given.get(b"content-type", b"").decode("latin-1")
         query = scope.get("query_string") or b""
         if passed.means is Means.COUNT:
@@ -290,7 +291,8 @@ class PassedExchange(Exchange):
             deployments = [each for each in model.deployments if each.server.settings.kind == "anthropic"]
 
         def make(deployment: Deployment) -> bytes:
-            return deployment.routes["messages"].dialect.request(incoming.fields, deployment.upstream_model)
+            asked = deployment.routes["messages"].dialect.request(incoming.fields, deployment.upstream_model)
+            return asked.body if isinstance(asked, Adapted) else asked
 
         return _by_weight(deployments), _Sent("application/json", make)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +25,13 @@ _OPERATOR: Final = frozenset({401, 402, 407})
 # What this upstream will not or cannot do, and another may: a model it does not have, an endpoint it lacks. It is
 # well all the same.
 _ELSEWHERE: Final = frozenset({403, 404, 405, 501})
+# What servers call an address they do not have, and what else they do not find.
+_NO_ENDPOINT: Final = frozenset(
+    {"", "404", "not_found", "not_found_error", "notfound", "unknown_url", "route_not_found"}
+)
+_NOT_FOUND: Final = re.compile(
+    rb"\b(?:model|item|deployment|conversation|prompt|response|with id)\b", re.IGNORECASE
+)
 
 
 class Failure(Exception):  # noqa: N818
@@ -134,6 +142,23 @@ def _of_the_request(error: GatewayError) -> bool:
         named = error.param in ("previous_response_id", "input") or error.code == "previous_response_not_found"
         return named or error.message.lower().startswith(("item ", "response ", "previous response"))
     return False
+
+
+def lacks_endpoint(status: int, body: bytes, error: GatewayError) -> bool:
+    """Whether a server says that it has no such endpoint.
+
+    A 404 may also mean a model, or something that is stored there: servers name in JSON what they do not find.
+
+    Args:
+        status: of the answer.
+        body: of the answer.
+        error: the same as the dialect read it.
+    """
+    if status in (405, 501):
+        return True
+    if status != 404 or error.param is not None or (error.code or "").lower() not in _NO_ENDPOINT:
+        return False
+    return not body.lstrip().startswith((b"{", b"[", b'"')) or _NOT_FOUND.search(body) is None
 
 
 def retry_after(headers: Sequence[tuple[str, str]]) -> float | None:

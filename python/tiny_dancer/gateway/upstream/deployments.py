@@ -14,16 +14,18 @@ from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
 from tiny_dancer.gateway.upstream.kinds import KINDS
+from tiny_dancer.gateway.upstream.tariff import Tariff
+from tiny_dancer.gateway.upstream.translate.responses_over_chat import ResponsesOverChat
 from tiny_dancer.resilience import CircuitBreaker, State
 from tiny_dancer.routing.arguments import engine_prices
-from tiny_dancer.types import ModelInfo, PriceTier
+from tiny_dancer.types import ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from tiny_dancer.gateway.configuration import settings as config
     from tiny_dancer.gateway.upstream.clients.base import Client
-    from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
 
 PASSED_ON: Final = ("traceparent", "tracestate", "idempotency-key", "openai-beta", "anthropic-beta")
 """Headers a client's request may tell an upstream beside its body."""
@@ -82,9 +84,14 @@ class _Limits:
 
 
 class UpstreamServer:
-    """One upstream: its connections and its limits, shared by the deployments there."""
+    """One upstream: its connections and its limits, shared by the deployments there.
+
+    Attributes:
+        chat_only: whether it has no responses of its own; they are translated to chat completions then.
+    """
 
     def __init__(self, name: str, settings: config.Upstream, client: Client) -> None:
+        self.chat_only = settings.responses == "chat" or settings.kind == "anthropic"
         self.name = name
         self.settings = settings
         self.client = client
@@ -126,6 +133,7 @@ class Deployment:
                 # A response is stored at the upstream: twice would be two of them.
                 target = server.client.target(url, headers, repeatable=endpoint != "responses")
                 self.routes[endpoint] = Route(dialect, target, tuple(own))
+        self.routes.setdefault("responses", self.routes["chat.completions"])
         # One for each endpoint: a server that lacks or breaks one may be well at the others.
         self._breakers: dict[str, CircuitBreaker] = {}
         self._breaker = breaker
@@ -138,6 +146,18 @@ class Deployment:
             server.settings.tokens_per_minute,
         )
         self._limited = any(rate is not None for rate in limited)
+
+    def route(self, endpoint: Endpoint) -> Route:
+        """Where and how the next request of this endpoint goes."""
+        if endpoint == "responses" and self.server.chat_only:
+            return self.translated()
+        return self.routes[endpoint]
+
+    def translated(self) -> Route:
+        """The way of one request for a response by chat completions."""
+        chat = self.routes["chat.completions"]
+        anthropic = self.server.settings.kind == "anthropic"
+        return structs.replace(chat, dialect=ResponsesOverChat(chat.dialect, anthropic=anthropic))
 
     def breaker(self, endpoint: str) -> CircuitBreaker:
         """The breaker of one of its endpoints."""
@@ -241,12 +261,10 @@ class ServedModel:
         self.settings = settings
         self.deployments = deployments
         self.endpoints = frozenset(endpoint for each in deployments for endpoint in each.routes)
-        self._prices = engine_prices(self.info())
-        self.expected_cost = self._prices.cost(1000, settings.expected_output_tokens)
-
-    def cost(self, usage: Usage) -> float | None:
-        """USD of an answer; None without prices."""
-        return self._prices.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        self._tariff = Tariff(settings)
+        self.cost = self._tariff.cost
+        """USD of an answer, by its :class:`Usage`; None without prices."""
+        self.expected_cost = engine_prices(self.info()).cost(1000, settings.expected_output_tokens)
 
     def info(self) -> ModelInfo:
         """What a router is told of it."""
@@ -260,7 +278,7 @@ class ServedModel:
             context_window=settings.context_window,
             cache_read_input_token_cost=settings.cache_read_input_token_cost,
             cache_creation_input_token_cost=settings.cache_creation_input_token_cost,
-            tiers=tuple(PriceTier(**structs.asdict(tier)) for tier in settings.tiers),
+            tiers=self._tariff.by_length,
         )
 
     def serves(self, endpoint: Endpoint, role: str) -> bool:

@@ -60,6 +60,18 @@ class Usage(Struct, frozen=True, gc=False):
     tier: str = ""
 
 
+class Adapted(Struct, frozen=True):
+    """A request's body that says something else than the client did, because the upstream would refuse that.
+
+    Attributes:
+        body: to send.
+        names: what was adapted, in the client's words: ``stop``, ``temperature``. For a header.
+    """
+
+    body: bytes
+    names: tuple[str, ...]
+
+
 class Reported(Exception):  # noqa: N818
     """The upstream reports an error inside of what looked like an answer: in a body or stream of status 200.
 
@@ -137,8 +149,8 @@ class Dialect(Protocol):
 
     path: str
 
-    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
-        """The body to send.
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes | Adapted:
+        """The body to send, and what in it was adapted.
 
         Args:
             fields: the client's top-level fields, each as the bytes it sent.

@@ -19,7 +19,7 @@ from tiny_dancer.gateway.upstream import attempts, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
-from tiny_dancer.gateway.upstream.dialect import Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Call, Events, Reported
 from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_stream_options
 from tiny_dancer.gateway.upstream.translate import roll
 
@@ -75,6 +75,7 @@ class Attempts(Struct):
         lost: models of calls that failed after the upstream may have worked, one for each.
         fund: asked before a call that follows such a one at the same model, whether the key can pay for it; None
             where nobody needs to know.
+        adapted: what of the request was said otherwise, because the upstream called last would refuse it.
     """
 
     calls: int = 0
@@ -85,6 +86,7 @@ class Attempts(Struct):
     calling: ServedModel | None = None
     lost: list[ServedModel] = []
     fund: Callable[[ServedModel], bool] | None = None
+    adapted: tuple[str, ...] = ()
 
 
 class Proxy:
@@ -171,8 +173,9 @@ class Proxy:
             done.deployment = deployment
             done.calls += 1
             done.calling = model
+            done.adapted = ()
             try:
-                found = await self._call(deployment, token, call, extra, trace)
+                found = await self._call(deployment, token, call, extra, done, trace)
                 done.calling = None
                 return found, token
             except Failure as failure:
@@ -208,10 +211,10 @@ class Proxy:
         token: int,
         call: Call,
         extra: Sequence[tuple[str, str]],
+        done: Attempts,
         trace: RequestTrace | None,
     ) -> Whole | Streaming:
         """One call. A stream that has begun stays admitted until :func:`settle_stream`."""
-        route = deployment.routes[call.endpoint]
         headers = extra
         span = None
         try:
@@ -222,15 +225,13 @@ class Proxy:
                     headers.append(("traceparent", span.traceparent))
                     if span.tracestate is not None:
                         headers.append(("tracestate", span.tracestate))
-            headers = route.headers(headers)
-            body = route.dialect.request(call.fields, deployment.upstream_model)
             found: Whole | Streaming
-            if call.stream:
-                if not deployment.stream_options:
-                    body = without_stream_options(body) or body
-                found = await _stream(deployment, route, call, headers, body)
-            else:
-                found = await _whole(deployment, route, headers, body)
+            try:
+                found = await _ask(deployment, deployment.route(call.endpoint), call, headers, done)
+            except _NoResponses:
+                done.calls += 1
+                found = await _ask(deployment, deployment.translated(), call, headers, done)
+                deployment.server.chat_only = True
         except Failure as failure:
             if span is not None:
                 span.end(failure.error.status, failure.error.code)
@@ -260,6 +261,34 @@ class Proxy:
         return found
 
 
+class _NoResponses(Exception):  # noqa: N818
+    """The upstream has no responses endpoint, and is only now known not to have it."""
+
+
+async def _ask(
+    deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
+) -> Whole | Streaming:
+    headers = route.headers(headers)
+    asked = route.dialect.request(call.fields, deployment.upstream_model)
+    body, done.adapted = (asked.body, asked.names) if isinstance(asked, Adapted) else (asked, ())
+    if call.stream:
+        if not deployment.stream_options:
+            body = without_stream_options(body) or body
+        return await _stream(deployment, route, call, headers, body)
+    return await _whole(deployment, route, headers, body)
+
+
+def _refused(
+    deployment: Deployment, route: Route, status: int, headers: Sequence[tuple[str, str]], body: bytes
+) -> Failure:
+    """What an answer of status 400 or above is."""
+    error = route.dialect.failure(status, body)
+    asked = route.dialect.path == "/responses" and deployment.server.settings.responses == "auto"
+    if asked and attempts.lacks_endpoint(status, body, error):
+        raise _NoResponses
+    return attempts.of_status(_with_headers(error, headers), headers)
+
+
 def settle_stream(
     deployment: Deployment, endpoint: str, token: int, category: Category | None, *, cancelled: bool = False
 ) -> None:
@@ -280,7 +309,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     except CallError as error:
         raise attempts.of_call(error, route.dialect.path != "/responses") from error
     if status >= 400:
-        raise attempts.of_status(_with_headers(route.dialect.failure(status, found), answered), answered)
+        raise _refused(deployment, route, status, answered, found)
     if status >= 300:
         raise attempts.of_answer(f"status {status}", worked=False)
     try:
@@ -310,8 +339,7 @@ async def _stream(
                 begun = await _stream(deployment, route, call, headers, plain)
                 deployment.stream_options = False  # this was it, and not something else about the request
                 return begun
-            refused = route.dialect.failure(reply.status, said)
-            raise attempts.of_status(_with_headers(refused, reply.headers), reply.headers)
+            raise _refused(deployment, route, reply.status, reply.headers, said)
         if reply.status >= 300:
             raise attempts.of_answer(f"status {reply.status}", worked=False)
         events = route.dialect.events(call.fields)
@@ -319,6 +347,7 @@ async def _stream(
         # Some servers name their streams otherwise or not at all, and some send no stream.
         whole = None if kind[:17].lower() == "text/event-stream" else bytearray()
         splitter = sse.Splitter()
+        first = b""
         while (chunk := await reply.chunk()) is not None:
             if whole is not None:
                 whole += chunk
@@ -328,11 +357,11 @@ async def _stream(
                 if not begins or begins in _JSON:
                     continue
                 chunk, whole = bytes(whole), None
-            first = b"".join([events.feed(event) for event in splitter.feed(chunk)])
+            first += b"".join([events.feed(event) for event in splitter.feed(chunk)])
             if first and events.content:
                 return Streaming(reply.status, reply.headers, reply, events, first, splitter, end)
         last = splitter.end() if whole is None else route.dialect.unroll(bytes(whole))
-        first = b"".join([events.feed(event) for event in last])
+        first += b"".join([events.feed(event) for event in last])
         if first and events.content:
             return Streaming(reply.status, reply.headers, reply, events, first, sse.Splitter(), end)
         raise attempts.of_answer("the stream ended before it began")

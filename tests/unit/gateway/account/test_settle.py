@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from tests.unit.gateway.gateways import (
 
 from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.access.money import UNITS
+from tiny_dancer.gateway.account.guess import MEDIA_TOKENS
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.gateway.upstream.dialect import Usage
@@ -166,7 +168,7 @@ def test_without_prices_tokens_are_counted_all_the_same(upstream: Upstream, tmp_
         told, silent = gateway.records()
         assert (told.input_tokens, told.cost, told.baseline_cost) == (1000, None, None)
         assert (silent.status, silent.cost) == (200, None)
-        assert 1 <= silent.input_tokens <= 100, "four bytes to a token, where nobody has counted"
+        assert 1 <= silent.input_tokens <= 100, "four bytes of text to a token, where nobody has counted"
 
     run(tmp_path, test, configured(upstream.url, models={"small": model()}, routers={}))
 
@@ -216,7 +218,7 @@ def test_what_failed_when_the_upstream_may_have_worked_costs_its_prompt(
         await gateway.chat("word " * 400, model="small", models=["large"], stream=stream)
         failed, served = gateway.records()
         assert (failed.error, failed.model, failed.output_tokens) == (error, "small", 0)
-        assert 400 * 1e-6 <= failed.cost <= 420e-6
+        assert failed.cost == pytest.approx(500e-6), "four bytes to a token"
         assert failed.guessed
         assert failed.guessed_cost == failed.cost == failed.baseline_cost
         assert (served.model, served.input_tokens, served.output_tokens) == ("large", 1000, 50), (
@@ -244,7 +246,7 @@ def test_what_the_client_did_not_wait_for_costs_its_prompt(
         await call
         (record,) = gateway.records()
         assert (record.status, record.model, record.output_tokens) == (499, "small", 0)
-        assert 400 <= record.input_tokens <= 420
+        assert record.input_tokens == 500
         assert record.guessed
         assert record.guessed_cost == record.cost == pytest.approx(record.input_tokens * 1e-6)
 
@@ -269,7 +271,7 @@ def test_a_stream_that_was_left_costs_what_can_be_told_of_it(upstream: Upstream,
     async def test(gateway: InProcess) -> None:
         record = await left_early(gateway, upstream, "word " * 400)
         assert (record.status, record.error, record.model) == (499, "client_disconnected", "small")
-        assert 400 <= record.input_tokens <= 700, "four bytes to a token"
+        assert record.input_tokens == 500, "four bytes of text to a token"
         assert 1 <= record.output_tokens <= 10
         assert record.cost == pytest.approx(record.input_tokens * 1e-6 + record.output_tokens * 2e-6)
 
@@ -362,10 +364,87 @@ def test_a_prompt_nobody_counted_is_no_larger_than_its_model_s_window(upstream: 
         await gateway.chat("x" * 1_200_000, model="large")
         small, large = gateway.records()
         assert small.input_tokens == 300
-        assert large.input_tokens == 128_000
+        assert large.input_tokens == 300_000
 
     models = {"small": model(**CHEAP, context_window=300), "large": model(**DEAR)}
     run(tmp_path, test, configured(upstream.url, models=models))
+
+
+def answer(usage: Any, text: str = "word" * 5, **more: Any) -> Behaviour:
+    """A whole answer with this ``usage``, whatever it is."""
+    choices = [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]
+    body = {"id": "c", "object": "chat.completion", "choices": choices, "usage": usage, **more}
+    return Behaviour(body=json.dumps(body).encode(), content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 30, "completion_tokens": 7}, (30, 7)),
+        ({"prompt_tokens": 30, "completion_tokens": 0}, (30, 5)),
+        ({"prompt_tokens": 0, "completion_tokens": 7}, (100, 7)),
+        ({"prompt_tokens": None, "completion_tokens": None}, (100, 5)),
+        ({}, (100, 5)),
+        (None, (100, 5)),
+        ([30, 7], (100, 5)),
+    ],
+)
+def test_what_nobody_counted_is_guessed_each_side_by_itself(
+    upstream: Upstream, tmp_path: Path, usage: Any, tokens: tuple[int, int]
+) -> None:
+    async def test(gateway: InProcess) -> None:
+        upstream.script(answer(usage))
+        told = await gateway.chat("word" * 100, model="small")
+        (record,) = gateway.records()
+        assert (record.input_tokens, record.output_tokens) == tokens
+        assert record.cost == pytest.approx(tokens[0] * 1e-6 + tokens[1] * 2e-6)
+        assert float(told.headers["x-td-cost"]) == pytest.approx(record.cost)
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+def test_an_answer_of_nothing_has_no_tokens(upstream: Upstream, tmp_path: Path) -> None:
+    async def test(gateway: InProcess) -> None:
+        upstream.script(answer({"prompt_tokens": 30, "completion_tokens": 0}, text=""))
+        await gateway.chat(EASY, model="small")
+        (record,) = gateway.records()
+        assert (record.input_tokens, record.output_tokens) == (30, 0)
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+def test_an_image_is_not_four_bytes_a_token(upstream: Upstream, tmp_path: Path) -> None:
+    async def test(gateway: InProcess) -> None:
+        upstream.script(answer(None))
+        picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}}
+        text = {"type": "text", "text": "word" * 10}
+        await gateway.chat([text, picture], model="small")  # type: ignore[arg-type]
+        (record,) = gateway.records()
+        assert record.input_tokens == 10 + MEDIA_TOKENS
+
+    run(tmp_path, test, configured(upstream.url))
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "factor"),
+    [(None, None, 1.0), ("flex", None, 0.5), ("flex", "default", 1.0), ("auto", "priority", 2.0), (7, None, 1.0)],
+)
+def test_the_tier_is_the_answer_s_or_the_one_asked_for(
+    upstream: Upstream, tmp_path: Path, asked: Any, answered: str | None, factor: float
+) -> None:
+    async def test(gateway: InProcess) -> None:
+        said = {} if answered is None else {"service_tier": answered}
+        upstream.script(answer({"prompt_tokens": 30, "completion_tokens": 7}, **said))
+        told = await gateway.chat(EASY, model="small", **({} if asked is None else {"service_tier": asked}))
+        (record,) = gateway.records()
+        assert record.cost == pytest.approx(factor * 44e-6)
+        assert float(told.headers["x-td-cost"]) == pytest.approx(record.cost)
+
+    tiers = [
+        {"service_tier": tier, "input_cost_per_token": factor * 1e-6, "output_cost_per_token": factor * 2e-6}
+        for tier, factor in (("flex", 0.5), ("priority", 2.0))
+    ]
+    run(tmp_path, test, configured(upstream.url, models={"small": model(**CHEAP, tiers=tiers)}, routers={}))
 
 
 def test_strangers_are_counted_but_not_stored(upstream: Upstream, tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ def test_a_good_one_passes() -> None:
             "https://b/v1/chat/completions",
             "upstreams.openai.base_url: 'https://b/v1/chat/completions'; stop before the endpoint",
         ),
+        (
+            "headers: {x-team: a b}",
+            "kind: anthropic, responses: native",
+            "upstreams.openai.responses: native; Anthropic's servers have no responses",
+        ),
         ("api_key: sk-1", "api_key: ''", "upstreams.openai.api_key: empty; set the variable"),
         ("api_key: sk-1", 'api_key: "sk-secret\\n"', "upstreams.openai.api_key: ***; remove line breaks"),
         ("api_key: sk-1", "api_key: 'sk-secret '", "upstreams.openai.api_key: ***; remove line breaks"),

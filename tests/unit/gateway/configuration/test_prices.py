@@ -11,7 +11,7 @@ from tiny_dancer.config import parse
 from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway.configuration import prices
 from tiny_dancer.gateway.configuration.check import load_gateway
-from tiny_dancer.gateway.configuration.settings import GatewayConfig, Model
+from tiny_dancer.gateway.configuration.settings import GatewayConfig, Model, PriceTier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +130,96 @@ def test_what_is_no_map_is_refused(content: str, word: str, path: Path) -> None:
     path.unlink()
     with pytest.raises(ConfigError, match=r"prices: .*check the path"):
         prices.fill(parse(CONFIG, GatewayConfig, ""), path)
+
+
+def taken(path: Path, entry: dict[str, Any], **own: Any) -> Model:
+    """The model ``bird`` with what it takes from an entry."""
+    path.write_text(json.dumps({"bird": entry}))
+    text = json.dumps(
+        {
+            "upstreams": {"nest": {"base_url": "http://nest/v1"}},
+            "models": {"bird": {"deployments": [{"upstream": "nest"}], **own}},
+        }
+    )
+    return prices.fill(parse(text, GatewayConfig, ""), path).models["bird"]
+
+
+def test_every_word_of_the_map_finds_its_tier(path: Path) -> None:
+    model = taken(
+        path,
+        {
+            "input_cost_per_token": 1.0,
+            "output_cost_per_token": 2.0,
+            "cache_creation_input_token_cost_above_1hr": 3.0,
+            "input_cost_per_audio_token": 4.0,
+            "output_cost_per_audio_token": 5.0,
+            "output_cost_per_reasoning_token": 6.0,
+            "input_cost_per_token_above_128_tokens": 7.0,
+            "cache_creation_input_token_cost_above_1hr_above_200k_tokens": 8.0,
+            "input_cost_per_token_flex": 9.0,
+            "output_cost_per_token_above_200k_tokens_priority": 10.0,
+            "input_cost_per_token_batches": 11.0,
+            "input_cost_per_token_decisions": 12.0,
+            "input_cost_per_token_above_200k_tokens_flex": "unknown",
+        },
+    )
+    own = (
+        "cache_creation_input_token_cost_above_1hr",
+        "input_cost_per_audio_token",
+        "output_cost_per_audio_token",
+    )
+    assert [getattr(model, name) for name in own] == [3.0, 4.0, 5.0]
+    assert model.output_cost_per_reasoning_token == 6.0
+    assert model.tiers == [
+        PriceTier(service_tier="batch", input_cost_per_token=11.0),
+        PriceTier(service_tier="flex", input_cost_per_token=9.0),
+        PriceTier(above_tokens=128, input_cost_per_token=7.0),
+        PriceTier(above_tokens=200_000, cache_creation_input_token_cost_above_1hr=8.0),
+        PriceTier(above_tokens=200_000, service_tier="priority", output_cost_per_token=10.0),
+    ]
+
+
+def test_prices_that_belong_to_others_come_with_them(path: Path) -> None:
+    entry = {
+        "input_cost_per_token": 1.0,
+        "output_cost_per_token": 2.0,
+        "cache_creation_input_token_cost_above_1hr": 3.0,
+        "input_cost_per_audio_token": 4.0,
+        "output_cost_per_reasoning_token": 6.0,
+        "input_cost_per_token_flex": 9.0,
+    }
+    model = taken(path, entry, input_cost_per_token=0.5, cache_creation_input_token_cost=0.6)
+    assert (model.input_cost_per_token, model.input_cost_per_audio_token, model.tiers) == (0.5, None, [])
+    assert model.cache_creation_input_token_cost_above_1hr is None
+    assert (model.output_cost_per_token, model.output_cost_per_reasoning_token) == (2.0, 6.0)
+
+
+def test_prices_by_range_are_tiers_each_complete(path: Path) -> None:
+    model = taken(
+        path,
+        {
+            "output_cost_per_token": 9.0,
+            "input_cost_per_token_flex": 0.1,
+            "tiered_pricing": [
+                {"input_cost_per_token": 1.0, "output_cost_per_token": 4.0, "range": [0, 256e3]},
+                {"input_cost_per_token": 2.0, "cache_read_input_token_cost": 0.5, "range": [256e3, 1e6]},
+                {"input_cost_per_token": 3.0, "range": "beyond"},
+                "nothing",
+            ],
+        },
+    )
+    assert (model.input_cost_per_token, model.output_cost_per_token) == (1.0, 4.0)
+    assert model.cache_read_input_token_cost == 1.0, "what a range does not name costs what its prompt does"
+    (tier,) = model.tiers
+    assert (tier.above_tokens, tier.service_tier) == (256_000, None)
+    assert (tier.input_cost_per_token, tier.output_cost_per_token) == (2.0, 9.0)
+    assert (tier.cache_read_input_token_cost, tier.cache_creation_input_token_cost) == (0.5, 2.0)
+
+
+def test_what_the_map_leaves_to_the_provider(path: Path) -> None:
+    entry = {"input_cost_per_token": 1.0, "input_cost_per_token_above_200k_tokens": 2.0}
+    assert taken(path, entry).tiers[0].above_tokens == 200_000
+    assert taken(path, {**entry, "litellm_provider": "xai"}).tiers[0].above_tokens == 199_999
+    assert taken(path, {**entry, "litellm_provider": "fireworks_ai"}).cache_read_input_token_cost == 0.5
+    said = {**entry, "litellm_provider": "fireworks_ai", "cache_read_input_token_cost": 0.1}
+    assert taken(path, said).cache_read_input_token_cost == 0.1

@@ -1,6 +1,7 @@
 """Anthropic, and servers that speak its protocol.
 
-On ``messages`` the client's request goes on byte for byte, but for ``model``; chat completions are translated.
+On ``messages`` the client's request goes on byte for byte, but for ``model`` and for what of other models' answers
+Anthropic would refuse (:mod:`~tiny_dancer.gateway.upstream.translate.history`); chat completions are translated.
 """
 
 from __future__ import annotations
@@ -11,8 +12,15 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer, Reported
-from tiny_dancer.gateway.upstream.translate import chat_over_messages, failures, roll, unroll
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
+from tiny_dancer.gateway.upstream.translate import (
+    chat_from_messages,
+    chat_over_messages,
+    failures,
+    history,
+    roll,
+    unroll,
+)
 from tiny_dancer.gateway.upstream.translate.fields import ABSENT, encode, parse, present, repaired
 from tiny_dancer.gateway.upstream.translate.usage import AnthropicCounts
 
@@ -36,25 +44,14 @@ class _Message(Struct):
     error: Raw = ABSENT
 
 
-class _Thinking(Struct):
-    """A block, as far as it shows whether it is thinking that somebody has signed."""
-
-    type: str = ""
-    signature: str | None = None
-
-
 class _Event(Struct):
-    type: str = ""
+    type: Any = None
     message: _Message | None = None
     usage: Raw = ABSENT
 
 
 _message: Final = msgspec.json.Decoder(_Message)
 _event: Final = msgspec.json.Decoder(_Event)
-_turns: Final = msgspec.json.Decoder(list[Raw])
-_turn: Final = msgspec.json.Decoder(dict[str, Raw])
-_block: Final = msgspec.json.Decoder(_Thinking)
-_UNSIGNED: Final = _Thinking("thinking", "")
 
 
 class _Messages:
@@ -62,13 +59,15 @@ class _Messages:
 
     path = "/messages"
 
-    def request(self, fields: Mapping[str, Raw], model: str) -> bytes:
-        """The same fields with another model, and without the thinking of models that are not Anthropic's."""
-        changed: dict[str, Any] = {**fields, "model": model}
-        messages = fields.get("messages")
-        if messages is not None and b'"signature"' in bytes(messages):
-            changed["messages"] = _signed(messages)
-        return encode(changed)
+    def request(self, fields: Mapping[str, Raw], model: str) -> bytes | Adapted:
+        """The same fields with another model, as far as Anthropic takes them; see
+        :func:`~tiny_dancer.gateway.upstream.translate.history.to_anthropic`."""
+        changed, names = history.to_anthropic(fields)
+        asked: dict[str, Any] = {**fields, **changed, "model": model}
+        if "thinking" in changed:
+            del asked["thinking"]
+        body = encode(asked)
+        return Adapted(body, tuple(names)) if names else body
 
     def response(self, body: bytes) -> Answer:
         """The same body, in JSON that every client can read."""
@@ -124,7 +123,12 @@ class _MessageEvents:
         data = sse.data_of(event)
         if not data:
             return event if self.content else b""  # a comment that keeps the connection open
-        read = parse(data, _event)
+        if data.strip() == b"[DONE]":
+            return b""  # a habit of the other protocol
+        try:
+            read = parse(data, _event)
+        except msgspec.ValidationError:
+            return event if self.content else b""  # of another shape, which clients may know
         if read.message is not None:
             self.id = _id(read.message.id) or self.id
             self._counted.update(read.message.usage)
@@ -165,13 +169,13 @@ class _ChatCompletions:
 
     path = "/messages"
 
-    def request(self, fields: Mapping[str, Raw], model: str) -> bytes:
+    def request(self, fields: Mapping[str, Raw], model: str) -> bytes | Adapted:
         """As :func:`chat_over_messages.request`."""
         return chat_over_messages.request(fields, model)
 
     def response(self, body: bytes) -> Answer:
-        """As :func:`chat_over_messages.response`."""
-        return chat_over_messages.response(body)
+        """As :func:`chat_from_messages.response`."""
+        return chat_from_messages.response(body)
 
     def roll(self, body: bytes) -> bytes:
         """The message that events make up."""
@@ -183,7 +187,7 @@ class _ChatCompletions:
 
     def events(self, fields: Mapping[str, Raw]) -> Events:
         """Chunks of a chat completion."""
-        return chat_over_messages.ChunkEvents(wants_usage=chat_over_messages.includes_usage(fields))
+        return chat_from_messages.ChunkEvents(wants_usage=chat_over_messages.includes_usage(fields))
 
     def failure(self, status: int, body: bytes) -> GatewayError:
         """As :func:`failures.anthropic`."""
@@ -216,29 +220,3 @@ def headers(upstream: config.Upstream) -> list[tuple[str, str]]:
 def _id(said: object) -> str | None:
     """An id, which may be a number."""
     return str(said) if isinstance(said, str | int) and said != "" else None
-
-
-def _signed(messages: Raw) -> Raw | list[Raw]:
-    """The conversation without thinking that has no signature: Anthropic would refuse all of it.
-
-    Such thinking is another vendor's; see :mod:`~tiny_dancer.gateway.upstream.translate.messages_over_chat`. Turns
-    without it stay as they came. What cannot be read is sent on: Anthropic says what is wrong with it.
-    """
-    try:
-        turns = parse(bytes(messages), _turns)
-        kept = [turn for raw in turns if bytes(turn := _signed_turn(raw))]
-    except ValueError:
-        return messages
-    return messages if kept == turns else kept
-
-
-def _signed_turn(raw: Raw) -> Raw:
-    """The turn without such thinking; empty where that leaves nothing."""
-    if b'"signature"' not in bytes(raw):
-        return raw
-    turn = parse(bytes(raw), _turn)
-    blocks = parse(bytes(turn["content"]), _turns) if "content" in turn else []
-    kept = [block for block in blocks if parse(bytes(block), _block) != _UNSIGNED]
-    if len(kept) == len(blocks):
-        return raw
-    return Raw(encode(turn | {"content": kept})) if kept else Raw(b"")

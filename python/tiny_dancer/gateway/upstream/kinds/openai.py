@@ -12,11 +12,12 @@ import msgspec
 
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer, Reported
-from tiny_dancer.gateway.upstream.translate import failures, roll, unroll
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
+from tiny_dancer.gateway.upstream.translate import failures, history, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
-from tiny_dancer.gateway.upstream.translate.usage import later, read_openai
+from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
+from tiny_dancer.gateway.upstream.translate.usage import later, read_groq, read_openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ class _Body(msgspec.Struct):
 
     id: msgspec.Raw = _ABSENT
     usage: msgspec.Raw = _ABSENT
+    x_groq: msgspec.Raw = _ABSENT
     service_tier: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
     choices: msgspec.Raw = _ABSENT
@@ -67,14 +69,16 @@ class PassThrough:
         self.path = path
         self._asked_usage = asked_usage
 
-    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes:
-        """The same fields with another model."""
-        changed: dict[str, Any] = {**fields, "model": model}
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes | Adapted:
+        """The same fields with another model, and without other models' signed thinking."""
+        without, names = history.to_chat(fields, model)
+        changed: dict[str, Any] = {**fields, **without, "model": model}
         if self._asked_usage and fields.get("stream") == _TRUE:
             options = _stream_options(fields)
             if options.get("include_usage") is not True:
                 changed["stream_options"] = {**options, "include_usage": True}
-        return _encode(changed)
+        body = _encode(changed)
+        return Adapted(body, tuple(names)) if names else body
 
     def response(self, body: bytes) -> Answer:
         """The same body, in JSON that every client can read."""
@@ -106,6 +110,17 @@ class PassThrough:
     def failure(self, status: int, body: bytes) -> GatewayError:
         """As the upstream said it."""
         return failures.openai(status, body)
+
+
+class _Responses(PassThrough):
+    """Responses, sent on as they came but for reasoning that was translated from another server's answers."""
+
+    def request(self, fields: Mapping[str, msgspec.Raw], model: str) -> bytes | Adapted:
+        """The same fields with another model."""
+        said = fields.get("input")
+        if said is None or (kept := without_ours(said)) is said:
+            return super().request(fields, model)
+        return Adapted(_encode({**fields, "input": kept, "model": model}), ("input.reasoning",))
 
 
 class ChunkEvents:
@@ -188,7 +203,7 @@ class ResponseEvents:
 
     def feed(self, event: bytes) -> bytes:
         """The event."""
-        if self.id is not None and event.startswith(b"event: response.output_text.delta"):
+        if self.content and event.startswith(b"event: response.output_text.delta"):
             return event
         data = sse.data_of(event)
         if not data or data == b"[DONE]":
@@ -261,9 +276,9 @@ _choices = msgspec.json.Decoder(list[_Choice])
 
 
 def _usage(read: _Body) -> Usage | None:
-    if read.usage == _ABSENT:
-        return None
-    found = read_openai(read.usage)
+    found = None if read.usage == _ABSENT else read_openai(read.usage)
+    if found is None and read.x_groq != _ABSENT:
+        found = read_groq(read.x_groq)
     if found is None or read.service_tier == _ABSENT:
         return found
     return msgspec.structs.replace(found, tier=_id(read.service_tier) or found.tier)
@@ -291,7 +306,7 @@ _TRUE: Final = msgspec.Raw(b"true")
 _DIALECTS: Final[dict[str, Dialect]] = {
     "chat.completions": PassThrough("/chat/completions", asked_usage=True),
     "completions": PassThrough("/completions", asked_usage=True),
-    "responses": PassThrough("/responses"),
+    "responses": _Responses("/responses"),
     "embeddings": PassThrough("/embeddings"),
     "messages": MESSAGES,
 }

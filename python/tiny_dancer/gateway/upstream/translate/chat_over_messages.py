@@ -1,63 +1,83 @@
-"""Clients of chat completions at a server of Anthropic's messages: their requests there, its answers back.
+"""Clients of chat completions at a server of Anthropic's messages: their requests there.
+:mod:`.chat_from_messages` reads the answers.
 
 Nothing is silently replaced. What Anthropic has a word for is said in it; a field that asks for something it has
 no word for is refused, unless it asks for what happens anyway (``n: 1``, ``logprobs: false``). Other fields are
-sent on as they are: clients use them for Anthropic's own (``thinking``, ``top_k``), and Anthropic refuses by name
-those it does not know.
+sent on as they are: clients use them for Anthropic's own (``thinking``, ``top_k``), and Anthropic refuses by
+name those it does not know.
 
 Left out, because the answer is the same kind of answer without them:
 
 - ``seed``: OpenAI promises no more than best effort, and Anthropic can make none;
-- ``prediction``, ``prompt_cache_key``, ``prompt_cache_retention``, ``prompt_cache_options``: hints about speed and
-  cost;
+- ``prediction``, ``prompt_cache_key``, ``prompt_cache_retention``, ``prompt_cache_options``: hints about speed
+  and cost;
 - ``metadata``: labels for OpenAI's own dashboard;
-- ``name`` of a message, ``detail`` of an image: as Anthropic's own OpenAI-compatible endpoint does;
-- ``reasoning_content`` of earlier answers: Anthropic takes back only thinking it has signed.
+- ``name`` of a message, ``detail`` of an image: as Anthropic's own OpenAI-compatible endpoint does.
 
-System and developer messages move to the front, wherever they stand, as on that endpoint. ``temperature`` above 1
-is refused, for Anthropic's scale ends there. Without a limit an answer may have :data:`DEFAULT_MAX_TOKENS` tokens,
-because Anthropic requires one.
+System and developer messages move to the front, wherever they stand, as on that endpoint. Without a limit an
+answer may have :data:`DEFAULT_MAX_TOKENS` tokens beside those it may think, because Anthropic requires one. A
+mark for the cache on a message (``cache_control``) moves to its last block. Texts that are nothing but space are
+left out where something else is said.
+
+What Anthropic would refuse is adapted, and named in the header ``x-td-adapted``:
+
+- ``temperature`` above 1 is sent as 1, where Anthropic's scale ends; with ``top_p`` beside it, ``top_p`` is left
+  out, for newer models take one of them. Both, and ``top_k``, are left out where a model thinks (but a ``top_p``
+  from .95), and at models from 4.7 on, which take none of them;
+- stop sequences (``stop``) without a letter are left out;
+- ``reasoning_effort: minimal`` is sent as ``low``; at models before 4.6 an effort is a budget of tokens, or
+  nothing where the limit leaves no room for one or the model cannot think;
+- ``verbosity`` low or high is sent as the effort, where none is given and the model has such a thing, or else
+  left out;
+- ``response_format: json_object`` becomes a sentence at the end of the instructions;
+- ``image/jpg`` becomes ``image/jpeg`` (``image_url``);
+- ``thinking`` with a tool that has to be called, or with a budget after calls of tools that another model made
+  without signed thinking, is left out;
+- thinking of earlier answers that is not signed (``reasoning_content``) is left out; signed ``thinking_blocks``
+  are put first;
+- ids of tool calls Anthropic does not take (``tool_ids``, see :mod:`.history`).
 """
 
 from __future__ import annotations
 
-import time
+import re
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-from msgspec import Raw, Struct
-
-from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Answer, Reported
+from tiny_dancer.gateway.upstream.dialect import Adapted
 from tiny_dancer.gateway.upstream.translate import chat_request as chat
-from tiny_dancer.gateway.upstream.translate import failures
+from tiny_dancer.gateway.upstream.translate import history
 from tiny_dancer.gateway.upstream.translate.fields import (
-    ABSENT,
     an_object,
     boolean,
     encode,
     given,
     missing,
     only,
-    parse,
     present,
     read,
     refusal,
     string,
 )
-from tiny_dancer.gateway.upstream.translate.usage import AnthropicCounts, say_openai
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from tiny_dancer.gateway.errors import GatewayError
-    from tiny_dancer.gateway.upstream.dialect import Usage
+    from msgspec import Raw
 
 DEFAULT_MAX_TOKENS: Final = 16_384
 """Output tokens of an answer where the client sets no limit; the models on offer allow at least twice as many."""
 
 _IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
-
+_JSON_ONLY: Final = "Answer with one JSON object and nothing else."
+_LEAST_BUDGET: Final = 1024
+_BUDGETS: Final = {"low": 1024, "medium": 4096, "high": 8192, "xhigh": 16_384, "max": 24_576}
+"""Tokens to think with, for models that know no effort."""
+_LEAST_TOP_P: Final = 0.95  # with thinking
+# claude-opus-4-7, claude-sonnet-4-5-20250929, anthropic.claude-haiku-4.5, claude-opus-5; claude-3-7-sonnet.
+_VERSION: Final = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?")
+_EFFORT: Final = (4, 6)
+_NO_SAMPLING: Final = (4, 7)
+_THINKING: Final = (3, 7)
 
 # What these may say without asking for anything.
 _USUAL: Final[dict[str, tuple[object, ...]]] = {
@@ -68,9 +88,8 @@ _USUAL: Final[dict[str, tuple[object, ...]]] = {
     "presence_penalty": (0,),
     "logit_bias": ({},),
     "modalities": (["text"],),
-    "verbosity": ("medium",),
     "store": (False,),
-    "service_tier": ("auto",),
+    "service_tier": ("auto", "default"),
     "audio": (),
     "functions": (),
     "function_call": (),
@@ -87,7 +106,7 @@ _LEFT_OUT: Final = (
 )
 
 
-def request(fields: Mapping[str, Raw], model: str) -> bytes:
+def request(fields: Mapping[str, Raw], model: str) -> bytes | Adapted:
     """The body for ``/messages``.
 
     Raises:
@@ -97,21 +116,23 @@ def request(fields: Mapping[str, Raw], model: str) -> bytes:
     rest.pop("model", None)
     if "messages" not in rest:
         raise missing("messages")
-    system, messages = _conversation(rest.pop("messages"))
+    conversation = _Conversation(rest.pop("messages"))
+    adapted = conversation.adapted
     completion, limit = rest.pop("max_completion_tokens", None), rest.pop("max_tokens", None)
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": _max_tokens(completion, limit),
-        "messages": messages,
+        "messages": conversation.turns,
     }
-    if system:
-        body["system"] = system
+    system = conversation.system
     _tool_use(rest, body)
-    _output(rest, body)
-    for name, translate in _FIELDS.items():
-        raw = rest.pop(name, None)
-        if raw is not None:
-            body.update(translate(raw))
+    _output(rest, body, system, adapted, _version(model))
+    if system:
+        body["system"] = system[0]["text"] if len(system) == 1 and len(system[0]) == 2 else system
+    thinking = _thinking(rest, body, conversation, limited=bool(completion or limit))
+    _sampling(rest, body, adapted, _version(model), thinks=thinking.get("type") not in (None, "disabled"))
+    if (raw := rest.pop("stream", None)) is not None and boolean(raw, "stream"):
+        body["stream"] = True
     user, identifier = rest.pop("user", None), rest.pop("safety_identifier", None)
     for param, raw in (("user", user), ("safety_identifier", identifier)):
         if raw is not None:
@@ -128,7 +149,8 @@ def request(fields: Mapping[str, Raw], model: str) -> bytes:
         if name in body:
             raise refusal(name, "another field says the same in OpenAI's words; leave one of them out")
         body[name] = raw
-    return encode(body)
+    sent = encode(body)
+    return Adapted(sent, tuple(dict.fromkeys(adapted))) if adapted else sent
 
 
 def includes_usage(fields: Mapping[str, Raw]) -> bool:
@@ -149,78 +171,134 @@ def _max_tokens(completion: Raw | None, limit: Raw | None) -> int:
     return DEFAULT_MAX_TOKENS if limit is None else read(limit, chat.limit, "max_tokens")
 
 
-def _conversation(raw: Raw) -> tuple[str | list[dict[str, Any]], list[dict[str, Any]]]:
-    """Instructions, and turns of alternating roles: neighbours of one are merged, tool results are the user's."""
-    system: list[dict[str, Any]] = []
-    turns: list[dict[str, Any]] = []
-    messages = read(raw, chat.messages, "messages")
-    for index, message in enumerate(messages):
-        place = f"messages[{index}]"
+def _version(model: str) -> tuple[int, int] | None:
+    """Of a model of Anthropic's; None where its name does not say."""
+    found = _VERSION.search(model.lower())
+    return None if found is None else (int(found[1]), int(found[2] or 0))
+
+
+class _Conversation:
+    """Messages as turns of alternating roles: neighbours of one are merged, tool results are the user's and come
+    first.
+
+    Attributes:
+        system: instructions, as blocks.
+        turns: the rest.
+        adapted: what they say otherwise.
+    """
+
+    def __init__(self, raw: Raw) -> None:
+        self.system: list[dict[str, Any]] = []
+        self.turns: list[dict[str, Any]] = []
+        self.adapted: list[str] = []
+        self._ids = history.anthropic_ids()
+        messages = read(raw, chat.messages, "messages")
+        for index, message in enumerate(messages):
+            self._add(message, f"messages[{index}]")
+        for turn in self.turns:
+            turn["content"] = _worth_saying(turn["content"])
+        if self._ids.changed:
+            self.adapted.append("tool_ids")
+
+    def _add(self, message: Any, place: str) -> None:
         if isinstance(message, chat.System | chat.Developer):
-            system += [block for block in _blocks(message.content, place) if block["text"]]
-            continue
+            blocks = [block for block in self._blocks(message.content, place) if block["text"]]
+            self.system += _marked(blocks, message.cache_control)
+            return
+        if isinstance(message, chat.Tool):
+            result = _marked([self._result(message, place)], message.cache_control)
+            content = self._turn("user")
+            results = sum(block["type"] == "tool_result" for block in content)
+            content[results:results] = result
+            return
         if isinstance(message, chat.User):
-            role, blocks = "user", _blocks(message.content, place)
-        elif isinstance(message, chat.Assistant):
-            role, blocks = "assistant", _answered(message, place)
+            role, blocks = "user", self._blocks(message.content, place)
         else:
-            role, blocks = "user", [_result(message, place)]
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    if len(system) == 1 and len(system[0]) == 2:
-        return system[0]["text"], turns
-    return system, turns
+            role, blocks = "assistant", self._answered(message, place)
+        if blocks:
+            self._turn(role).extend(_marked(blocks, message.cache_control))
+
+    def _turn(self, role: str) -> list[dict[str, Any]]:
+        """The blocks of the turn that is under way, or of a new one."""
+        if not self.turns or self.turns[-1]["role"] != role:
+            self.turns.append({"role": role, "content": []})
+        content: list[dict[str, Any]] = self.turns[-1]["content"]
+        return content
+
+    def _answered(self, message: chat.Assistant, place: str) -> list[dict[str, Any]]:
+        for name in ("function_call", "audio"):
+            if present(getattr(message, name)):
+                raise refusal(f"{place}.{name}", "Anthropic has no such part of an answer; leave it out")
+        blocks: list[dict[str, Any]] = []
+        for thought in message.thinking_blocks or ():
+            if thought.type == "redacted_thinking" and thought.data:
+                blocks.append({"type": "redacted_thinking", "data": thought.data})
+            elif thought.type == "thinking" and thought.signature:
+                said = {"type": "thinking", "thinking": thought.thinking or "", "signature": thought.signature}
+                blocks.append(said)
+            else:
+                self.adapted.append("thinking_blocks")
+        if not blocks and present(message.reasoning_content):
+            self.adapted.append("reasoning_content")
+        texts = self._blocks(message.content or message.refusal or "", place)
+        blocks += [block for block in texts if block["text"]]
+        for index, call in enumerate(message.tool_calls or ()):
+            arguments = an_object(call.function.arguments, f"{place}.tool_calls[{index}].function.arguments")
+            used = {"type": "tool_use", "id": self._ids.call(call.id), "name": call.function.name}
+            blocks.append({**used, "input": arguments})
+        return blocks
+
+    def _result(self, message: chat.Tool, place: str) -> dict[str, Any]:
+        content: str | list[dict[str, Any]] = message.content if isinstance(message.content, str) else []
+        if isinstance(message.content, list):
+            content = self._blocks(message.content, place)
+        identifier = self._ids.result(message.tool_call_id)
+        return {"type": "tool_result", "tool_use_id": identifier, "content": content}
+
+    def _blocks(self, content: Any, place: str) -> list[dict[str, Any]]:
+        """Without texts that are empty, which Anthropic refuses, unless that leaves nothing."""
+        if isinstance(content, str):
+            return [{"type": "text", "text": content}]
+        blocks = [self._block(part, f"{place}.content[{index}]") for index, part in enumerate(content)]
+        return [block for block in blocks if block.get("text") != ""] or blocks
+
+    def _block(self, part: chat.Text | chat.Refusal | chat.Image | chat.File, place: str) -> dict[str, Any]:
+        if isinstance(part, chat.Refusal):
+            return {"type": "text", "text": part.refusal}
+        if isinstance(part, chat.Text):
+            block: dict[str, Any] = {"type": "text", "text": part.text}
+        elif isinstance(part, chat.Image):
+            block = {"type": "image", "source": self._image(part.image_url.url, f"{place}.image_url.url")}
+        else:
+            block = _document(part.file, f"{place}.file")
+        if present(part.cache_control):
+            block["cache_control"] = part.cache_control
+        return block
+
+    def _image(self, url: str, place: str) -> dict[str, str]:
+        if url.startswith(("https://", "http://")):
+            return {"type": "url", "url": url}
+        media_type, data = _inline(url)
+        if media_type == "image/jpg":
+            media_type = "image/jpeg"
+            self.adapted.append("image_url")
+        if media_type not in _IMAGE_TYPES:
+            raise refusal(place, f"Anthropic takes https URLs and base64 data URLs of {', '.join(_IMAGE_TYPES)}")
+        return {"type": "base64", "media_type": media_type, "data": data}
 
 
-def _answered(message: chat.Assistant, place: str) -> list[dict[str, Any]]:
-    for name in ("function_call", "audio"):
-        if present(getattr(message, name)):
-            raise refusal(f"{place}.{name}", "Anthropic has no such part of an answer; leave it out")
-    blocks = [block for block in _blocks(message.content or message.refusal or "", place) if block["text"]]
-    for index, call in enumerate(message.tool_calls or ()):
-        arguments = an_object(call.function.arguments, f"{place}.tool_calls[{index}].function.arguments")
-        blocks.append({"type": "tool_use", "id": call.id, "name": call.function.name, "input": arguments})
+def _marked(blocks: list[dict[str, Any]], mark: Raw) -> list[dict[str, Any]]:
+    """With a message's mark for the cache on the last block that can bear one."""
+    if present(mark):
+        bearers = [each for each in blocks if each["type"] not in ("thinking", "redacted_thinking")]
+        if bearers and bearers[-1].get("text") != "":
+            bearers[-1].setdefault("cache_control", mark)
     return blocks
 
 
-def _result(message: chat.Tool, place: str) -> dict[str, Any]:
-    content: str | list[dict[str, Any]] = message.content if isinstance(message.content, str) else []
-    if isinstance(message.content, list):
-        content = _blocks(message.content, place)
-    return {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": content}
-
-
-def _blocks(content: Any, place: str) -> list[dict[str, Any]]:
-    """Without texts that are empty, which Anthropic refuses, unless that leaves nothing."""
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    blocks = [_block(part, f"{place}.content[{index}]") for index, part in enumerate(content)]
-    return [block for block in blocks if block.get("text") != ""] or blocks
-
-
-def _block(part: chat.Text | chat.Refusal | chat.Image | chat.File, place: str) -> dict[str, Any]:
-    if isinstance(part, chat.Refusal):
-        return {"type": "text", "text": part.refusal}
-    if isinstance(part, chat.Text):
-        block: dict[str, Any] = {"type": "text", "text": part.text}
-    elif isinstance(part, chat.Image):
-        block = {"type": "image", "source": _image(part.image_url.url, f"{place}.image_url.url")}
-    else:
-        block = _document(part.file, f"{place}.file")
-    if present(part.cache_control):
-        block["cache_control"] = part.cache_control
-    return block
-
-
-def _image(url: str, place: str) -> dict[str, str]:
-    if url.startswith(("https://", "http://")):
-        return {"type": "url", "url": url}
-    media_type, data = _inline(url)
-    if media_type not in _IMAGE_TYPES:
-        raise refusal(place, f"Anthropic takes https URLs and base64 data URLs of {', '.join(_IMAGE_TYPES)}")
-    return {"type": "base64", "media_type": media_type, "data": data}
+def _worth_saying(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without texts of nothing but space, which Anthropic refuses, unless that leaves nothing."""
+    return [block for block in blocks if block["type"] != "text" or block["text"].strip()] or blocks
 
 
 def _document(file: chat.FileData, place: str) -> dict[str, Any]:
@@ -288,29 +366,43 @@ def _definition(tool: chat.ToolDefinition, place: str) -> dict[str, Any]:
     return translated
 
 
-def _output(rest: dict[str, Raw], body: dict[str, Any]) -> None:
-    """``response_format`` and ``reasoning_effort``, which share ``output_config``.
+def _output(
+    rest: dict[str, Raw],
+    body: dict[str, Any],
+    system: list[dict[str, Any]],
+    adapted: list[str],
+    version: tuple[int, int] | None,
+) -> None:
+    """``response_format``, ``reasoning_effort`` and ``verbosity``, which share ``output_config``.
 
     A model told to reason decides itself when and how much (``adaptive``), as OpenAI's do; one that has to call a
-    tool may not think first, but can make an effort. Anthropic's models before 4.6 know only a budget of tokens,
-    and refuse; for those clients can send Anthropic's own ``thinking``.
+    tool may not think first, but can make an effort.
     """
     config: dict[str, Any] = {}
-    raw = rest.pop("reasoning_effort", None)
-    if raw is not None:
-        effort = read(raw, chat.effort, "reasoning_effort")
-        if effort == "minimal":
-            raise refusal("reasoning_effort", "Anthropic has none, low, medium, high, xhigh and max")
+    effort = _effort(rest, adapted)
+    forced = _forced(body)
+    if effort is not None and "thinking" not in rest and effort != "none" and not _knows_effort(version):
+        budget = min(_BUDGETS[effort], body["max_tokens"] - 1)
+        if forced or budget < _LEAST_BUDGET or (version is not None and version < _THINKING):
+            adapted.append("reasoning_effort")
+        else:
+            body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    elif effort is not None:
         if effort != "none":
             config["effort"] = effort
-        forced = body.get("tool_choice", {}).get("type") in ("any", "tool")
         if "thinking" not in rest and not forced:
             body["thinking"] = {"type": "disabled" if effort == "none" else "adaptive"}
+    raw = rest.pop("verbosity", None)
+    if raw is not None and (verbosity := read(raw, chat.verbosity, "verbosity")) != "medium":
+        adapted.append("verbosity")
+        if effort is None and _knows_effort(version) and "output_config" not in rest:
+            config["effort"] = verbosity
     raw = rest.pop("response_format", None)
     if raw is not None:
         wanted = read(raw, chat.response_format, "response_format")
         if isinstance(wanted, chat.JSONFormat):
-            raise refusal("response_format", "Anthropic has no json_object; use json_schema, with a schema")
+            system.append({"type": "text", "text": _JSON_ONLY})
+            adapted.append("response_format")
         if isinstance(wanted, chat.SchemaFormat):
             if not present(wanted.json_schema.schema):
                 raise missing("response_format.json_schema.schema")
@@ -320,243 +412,85 @@ def _output(rest: dict[str, Raw], body: dict[str, Any]) -> None:
         body["output_config"] = config
 
 
-def _heat(raw: Raw) -> dict[str, Any]:
-    value = read(raw, chat.temperature, "temperature")
-    if value > 1:
-        raise refusal("temperature", "Anthropic's ends at 1")
-    # 1 is what both have by default, and newer models of Anthropic's refuse the field.
-    return {} if value == 1 else {"temperature": value}
+def _knows_effort(version: tuple[int, int] | None) -> bool:
+    return version is None or version >= _EFFORT
 
 
-def _nucleus(raw: Raw) -> dict[str, Any]:
-    value = read(raw, chat.share, "top_p")
-    return {} if value == 1 else {"top_p": value}
+def _forced(body: Mapping[str, Any]) -> bool:
+    """Whether a tool has to be called."""
+    return body.get("tool_choice", {}).get("type") in ("any", "tool")
 
 
-def _stops(raw: Raw) -> dict[str, Any]:
-    stop = read(raw, chat.stop, "stop")
-    return {"stop_sequences": [stop] if isinstance(stop, str) else stop}
+def _effort(rest: dict[str, Raw], adapted: list[str]) -> str | None:
+    raw = rest.pop("reasoning_effort", None)
+    if raw is None:
+        return None
+    effort = read(raw, chat.effort, "reasoning_effort")
+    if effort == "minimal":
+        adapted.append("reasoning_effort")
+        return "low"
+    return effort
 
 
-_FIELDS: Final[dict[str, Callable[[Raw], dict[str, Any]]]] = {
-    "temperature": _heat,
-    "top_p": _nucleus,
-    "stop": _stops,
-    "stream": lambda raw: {"stream": True} if boolean(raw, "stream") else {},
-}
+def _own_thinking(rest: Mapping[str, Raw]) -> dict[str, Any]:
+    """What the client says of thinking in Anthropic's own words."""
+    raw = rest.get("thinking")
+    return {} if raw is None else read(raw, chat.an_object, "thinking")
 
 
-# Answers.
-
-FINISH_REASONS: Final = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
-
-
-class _Block(Struct):
-    """A block of any type, with the fields of those that have a counterpart."""
-
-    type: str
-    text: str = ""
-    thinking: str = ""
-    id: str = ""
-    name: str = ""
-    input: Raw = Raw(b"{}")
+def _thinking(
+    rest: dict[str, Raw], body: dict[str, Any], conversation: _Conversation, *, limited: bool
+) -> dict[str, Any]:
+    """How the model is to think, in Anthropic's words, without what Anthropic would refuse."""
+    thinking: dict[str, Any] = body.get("thinking") or _own_thinking(rest)
+    kind = thinking.get("type")
+    if kind in (None, "disabled"):
+        return thinking
+    roles = [turn["role"] for turn in conversation.turns]
+    kinds = [[block["type"] for block in turn["content"]] for turn in conversation.turns]
+    if _forced(body) or (kind == "enabled" and history.must_not_think(roles, kinds)):
+        conversation.adapted.append("thinking" if "thinking" in rest else "reasoning_effort")
+        rest.pop("thinking", None)
+        body.pop("thinking", None)
+        return {}
+    budget = thinking.get("budget_tokens")
+    if "thinking" in rest and isinstance(budget, int) and not limited:
+        body["max_tokens"] = budget + DEFAULT_MAX_TOKENS
+    return thinking
 
 
-class _Message(Struct):
-    id: str
-    model: str
-    content: list[_Block]
-    stop_reason: str | None = None
-    usage: Raw = ABSENT
+def _sampling(
+    rest: dict[str, Raw],
+    body: dict[str, Any],
+    adapted: list[str],
+    version: tuple[int, int] | None,
+    *,
+    thinks: bool,
+) -> None:
+    """``temperature``, ``top_p``, ``top_k`` and ``stop``, as far as the model takes them.
 
-
-class _Delta(Struct):
-    """Of a block or, with its reason to stop, of the message."""
-
-    type: str = ""
-    text: str = ""
-    thinking: str = ""
-    partial_json: str = ""
-    stop_reason: str | None = None
-
-
-class _Event(Struct):
-    type: str
-    message: _Message | None = None
-    index: int = 0
-    content_block: _Block | None = None
-    delta: _Delta | None = None
-    usage: Raw = ABSENT
-
-
-_message: Final = msgspec.json.Decoder(_Message)
-_event: Final = msgspec.json.Decoder(_Event)
-
-
-def response(body: bytes) -> Answer:
-    """A whole answer.
-
-    Raises:
-        ValueError: it is no message of Anthropic's.
+    1 is what both protocols have by default, and newer models of Anthropic's refuse even that.
     """
-    read = parse(body, _message)
-    usage = AnthropicCounts(read.usage).usage
-    text = [block.text for block in read.content if block.type == "text"]
-    thinking = [block.thinking for block in read.content if block.type == "thinking"]
-    calls = [
-        {
-            "id": block.id,
-            "type": "function",
-            "function": {"name": block.name, "arguments": bytes(block.input).decode()},
-        }
-        for block in read.content
-        if block.type == "tool_use"
-    ]
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(text) if text else None, "refusal": None}
-    if any(thinking):
-        message["reasoning_content"] = "".join(thinking)
-    if calls:
-        message["tool_calls"] = calls
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(read.stop_reason)}
-    completion = {
-        "id": read.id,
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": read.model,
-        "choices": [choice],
-        "usage": say_openai(usage),
-    }
-    return Answer(encode(completion), usage, read.id)
-
-
-class ChunkEvents:
-    """A streamed answer as chunks; see :class:`~tiny_dancer.gateway.upstream.dialect.Events`.
-
-    Nothing is given out before there is something to say: until then another model may still take over.
-    """
-
-    def __init__(self, *, wants_usage: bool) -> None:
-        """``wants_usage``: the client asked for the chunk that says what the stream cost."""
-        self.usage: Usage | None = None
-        self.id: str | None = None
-        self.content = False
-        self.finished = False
-        self.error: GatewayError | None = None
-        self._wants_usage = wants_usage
-        self._counted = AnthropicCounts()
-        self._model = ""
-        self._created = int(time.time())
-        self._calls: dict[int, int] = {}  # index of a block of Anthropic's: index of the tool call
-        self._stopped = False
-
-    def feed(self, event: bytes) -> bytes:
-        """The chunks that say the same."""
-        data = sse.data_of(event)
-        if not data:
-            return b""
-        read = parse(data, _event)
-        if read.type == "content_block_delta":
-            return b"" if read.delta is None else self._block_delta(read.index, read.delta)
-        if read.type == "content_block_start":
-            return b"" if read.content_block is None else self._block_start(read.index, read.content_block)
-        if read.type == "message_start":
-            if read.message is None:
-                raise ValueError("message_start without a message")
-            self.id, self._model = read.message.id, read.message.model
-            self._count(read.message.usage)
-        elif read.type == "message_delta":
-            return self._message_delta(read)
-        elif read.type == "message_stop":
-            return self._end()
-        elif read.type == "error":
-            return self._failed(failures.anthropic_event(data))
-        return b""
-
-    def end(self) -> bytes:
-        """The last events, where only those are missing."""
-        return self._end() if self._stopped else b""
-
-    def _failed(self, error: GatewayError) -> bytes:
-        if not self.content:
-            raise Reported(error)
-        self.error = error
-        self.finished = True
-        return sse.event(error.openai())
-
-    def cut(self, error: GatewayError) -> bytes:
-        """The error as an event, as OpenAI does it, unless the upstream has said one."""
-        return b"" if self.error is not None else sse.event(error.openai())
-
-    def _block_start(self, index: int, block: _Block) -> bytes:
-        if block.type == "tool_use":
-            number = self._calls[index] = len(self._calls)
-            function = {"name": block.name, "arguments": ""}
-            call = {"index": number, "id": block.id, "type": "function", "function": function}
-            return self._chunk({"tool_calls": [call]})
-        return self._words(block.text, block.thinking)
-
-    def _block_delta(self, index: int, delta: _Delta) -> bytes:
-        if delta.type == "input_json_delta" and index in self._calls:
-            if not delta.partial_json:
-                return b""
-            call = {"index": self._calls[index], "function": {"arguments": delta.partial_json}}
-            return self._chunk({"tool_calls": [call]})
-        return self._words(delta.text, delta.thinking)
-
-    def _words(self, text: str, thinking: str) -> bytes:
-        if thinking:
-            return self._chunk({"reasoning_content": thinking})
-        return self._chunk({"content": text}) if text else b""
-
-    def _message_delta(self, read: _Event) -> bytes:
-        self._count(read.usage)
-        if read.delta is None or read.delta.stop_reason is None or self._stopped:
-            return b""
-        self._stopped = True
-        return self._chunk({}, _finish(read.delta.stop_reason))
-
-    def _end(self) -> bytes:
-        if self.finished:
-            return b""
-        self.finished = True
-        if not self._wants_usage:
-            return sse.DONE
-        chunk = {**self._frame(), "choices": [], "usage": say_openai(self.usage)}
-        return sse.event(encode(chunk)) + sse.DONE
-
-    def _count(self, usage: Raw) -> None:
-        self._counted.update(usage)
-        self.usage = self._counted.usage
-
-    def _frame(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": "chat.completion.chunk",
-            "created": self._created,
-            "model": self._model,
-        }
-
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        if self.id is None:
-            raise ValueError("a stream that does not begin with message_start")
-        first = b""
-        if not self.content:
-            self.content = True
-            first = self._chunk({"role": "assistant", "content": ""})
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        chunk = {**self._frame(), "choices": [choice]}
-        if self._wants_usage:
-            chunk["usage"] = None
-        return first + sse.event(encode(chunk))
-
-
-def _finish(stop_reason: str | None) -> str:
-    return FINISH_REASONS.get(stop_reason or "", "stop")
+    none = version is not None and version >= _NO_SAMPLING
+    heat, nucleus = rest.pop("temperature", None), rest.pop("top_p", None)
+    if heat is not None and (value := read(heat, chat.temperature, "temperature")) != 1:
+        if value > 1 or none or thinks:
+            adapted.append("temperature")
+        else:
+            body["temperature"] = value
+    if nucleus is not None and (value := read(nucleus, chat.share, "top_p")) != 1:
+        if none or "temperature" in body or (thinks and value < _LEAST_TOP_P):
+            adapted.append("top_p")
+        else:
+            body["top_p"] = value
+    if "top_k" in rest and (none or thinks):
+        del rest["top_k"]
+        adapted.append("top_k")
+    if (raw := rest.pop("stop", None)) is not None:
+        stop = read(raw, chat.stop, "stop")
+        given_stops = [stop] if isinstance(stop, str) else stop
+        stops = [each for each in given_stops if each.strip()]
+        if len(stops) < len(given_stops):
+            adapted.append("stop")
+        if stops or not given_stops:
+            body["stop_sequences"] = stops

@@ -5,7 +5,7 @@ What stands in no field here is not read: fields that matter and cannot be trans
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -67,22 +67,34 @@ class Call(Struct, tag_field="type", tag="function"):
     function: Function
 
 
+class Thought(Struct):
+    """Thinking of an earlier answer, in LiteLLM's words: signed by Anthropic, or in cipher."""
+
+    type: str = ""
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+
+
 class System(Struct, tag_field="role", tag="system"):
     """Instructions."""
 
     content: str | list[Text]
+    cache_control: Raw = ABSENT
 
 
 class Developer(Struct, tag_field="role", tag="developer"):
     """Instructions, as newer models of OpenAI's have them."""
 
     content: str | list[Text]
+    cache_control: Raw = ABSENT
 
 
 class User(Struct, tag_field="role", tag="user"):
     """A user's turn."""
 
     content: str | list[Text | Image | File]
+    cache_control: Raw = ABSENT
 
 
 class Assistant(Struct, tag_field="role", tag="assistant"):
@@ -93,6 +105,9 @@ class Assistant(Struct, tag_field="role", tag="assistant"):
     tool_calls: list[Call] | None = None
     function_call: Raw = ABSENT
     audio: Raw = ABSENT
+    thinking_blocks: list[Thought] | None = None
+    reasoning_content: Raw = ABSENT
+    cache_control: Raw = ABSENT
 
 
 class Tool(Struct, tag_field="role", tag="tool"):
@@ -100,6 +115,7 @@ class Tool(Struct, tag_field="role", tag="tool"):
 
     tool_call_id: str
     content: str | list[Text | Image | File]
+    cache_control: Raw = ABSENT
 
 
 class Definition(Struct):
@@ -179,4 +195,6 @@ temperature: Final[msgspec.json.Decoder[float]] = msgspec.json.Decoder(Annotated
 share: Final[msgspec.json.Decoder[float]] = msgspec.json.Decoder(Annotated[float, Meta(ge=0, le=1)])
 stop: Final = msgspec.json.Decoder(str | list[str])
 effort: Final = msgspec.json.Decoder(Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+verbosity: Final = msgspec.json.Decoder(Literal["low", "medium", "high"])
+an_object: Final = msgspec.json.Decoder(dict[str, Any])
 json_object: Final = msgspec.json.Decoder(dict[str, Raw])

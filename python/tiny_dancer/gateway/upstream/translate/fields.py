@@ -67,8 +67,7 @@ def parse(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        text = json.dumps(_lenient(body), ensure_ascii=False, allow_nan=False)
-        return decoder.decode(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode())
+        return decoder.decode(_whole(json.dumps(lenient(body), ensure_ascii=False, allow_nan=False)).encode())
 
 
 def repaired(body: bytes) -> bytes:
@@ -78,15 +77,53 @@ def repaired(body: bytes) -> bytes:
     Raises:
         ValueError: it is no JSON at all.
     """
-    return json.dumps(_lenient(body), separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(lenient(body), separators=(",", ":"), allow_nan=False).encode()
 
 
-def _lenient(body: bytes) -> Any:
+def lenient(body: bytes) -> Any:
+    """What JSON says that is not quite JSON. Its texts may hold halves of pairs: see :class:`Halves`.
+
+    Raises:
+        ValueError: it is no JSON at all.
+    """
     try:
         text = body.decode("utf-8-sig", "replace")
         return json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("an answer nested too deeply") from error
+
+
+class Halves:
+    """Joins the halves of a character that came in two pieces: a stream may be cut in the middle of an emoji."""
+
+    __slots__ = ("_half",)
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def join(self, text: str) -> str:
+        """The text, after the half that was waiting, without a half at its end, which waits for the next piece.
+        Another half without its other is U+FFFD."""
+        if self._half:
+            text, self._half = self._half + text, ""
+        if not text or text.isascii():
+            return text
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return _whole(text)
+
+    def rest(self) -> str:
+        """What is left of a half whose other never came."""
+        left, self._half = self._half, ""
+        return _whole(left)
+
+
+def _whole(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _finite(text: str) -> float | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Reported
-from tiny_dancer.gateway.upstream.translate import failures
+from tiny_dancer.gateway.upstream.translate import arguments, failures
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def message(body: bytes) -> bytes:
         raise ValueError("no message in a stream that came where one answer was asked for")
     for index, text in inputs.items():
         if index in blocks and text:
-            blocks[index]["input"] = parse(text.encode(), _object)
+            blocks[index]["input"] = arguments.read(text).input
     return encode({**whole, "content": list(blocks.values())})
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 2**40  # tokens; what is above is no count
 _any: Final = msgspec.json.Decoder().decode
+_ANTHROPIC: Final = {"cache_read_input_tokens", "cache_creation_input_tokens"}
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -38,32 +39,44 @@ def read_openai(raw: msgspec.Raw | bytes) -> Usage | None:
         return None
     of_prompt = _part(said, "prompt_tokens_details", "input_tokens_details", "input_token_details")
     of_output = _part(said, "completion_tokens_details", "output_tokens_details", "output_token_details")
-    # DeepSeek and Moonshot say it beside the counts.
+    # DeepSeek, Moonshot and Mistral say it beside the counts.
     cached = _first(of_prompt, "cached_tokens", "cache_read_tokens") or _first(
-        said, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
+        said, "cached_tokens", "prompt_cache_hit_tokens", "num_cached_tokens", "cache_read_input_tokens"
     )
     written = _first(of_prompt, "cache_write_tokens", "cache_creation_tokens") or _first(
         said, "cache_write_tokens", "cache_creation_input_tokens"
     )
     hour = _hour(said) or _hour(of_prompt)
+    written = max(written, hour)
     reasoning = _first(of_output, "reasoning_tokens") or _count(said.get("reasoning_tokens"))
-    if not prompt and total > output > 0:
-        prompt = total - output
+    beside = cached + written
+    if beside and "prompt_tokens" not in said and "total_tokens" not in said and said.keys() & _ANTHROPIC:
+        prompt += beside
+    elif beside and total - prompt - output == beside != reasoning:
+        prompt += beside  # counted as Anthropic does
+    if not prompt and total > output:
+        prompt = total - output  # all of it, where nothing else is said: embeddings have no other side
     beyond = total - prompt - output
-    if beyond > 0 and (beyond >= reasoning):
+    if beyond > 0 and (not output or beyond >= reasoning):
         # Reasoning that is not among them: as much as is said, or else all that the total has more.
-        output += reasoning or beyond
+        output += (output and reasoning) or beyond
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
         cached_tokens=min(cached, prompt),
-        written_tokens=min(max(written, hour), prompt),
+        written_tokens=min(written, prompt),
         written_hour_tokens=min(hour, prompt),
         input_audio_tokens=min(_first(of_prompt, "audio_tokens"), prompt),
         output_audio_tokens=min(_first(of_output, "audio_tokens"), output),
         reasoning_tokens=min(reasoning, output),
         tier=_text(said.get("service_tier")),
     )
+
+
+def read_groq(raw: msgspec.Raw | bytes) -> Usage | None:
+    """``x_groq`` of a chunk, which has ``usage`` inside; None where it counts nothing."""
+    said = _object(raw).get("usage")
+    return None if said is None else read_openai(msgspec.json.encode(said))
 
 
 class AnthropicCounts:
@@ -143,6 +156,20 @@ def say_openai(usage: Usage | None) -> dict[str, Any]:
     if found.reasoning_tokens:
         said["completion_tokens_details"] = {"reasoning_tokens": found.reasoning_tokens}
     return said
+
+
+def say_responses(usage: Usage) -> dict[str, Any]:
+    """As responses say it."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.written_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
 
 
 def say_anthropic(usage: Usage | None) -> dict[str, int]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_dancer.gateway.configuration.settings import Upstream
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Reported, Usage
+from tiny_dancer.gateway.upstream.dialect import Adapted, Reported, Usage
 from tiny_dancer.gateway.upstream.kinds import anthropic
 from tiny_dancer.gateway.upstream.translate import failures
 
@@ -75,6 +75,12 @@ def test_the_request_is_sent_on_as_it_came() -> None:
     )
 
 
+def unchanged(fields: dict[str, msgspec.Raw]) -> bytes:
+    body = MESSAGES.request(fields, "claude-x")
+    assert isinstance(body, bytes)
+    return body
+
+
 def test_thinking_without_signature_is_not_sent_to_anthropic() -> None:
     signed = {"type": "thinking", "thinking": "a", "signature": "c2ln"}
     unsigned = {"type": "thinking", "thinking": "b", "signature": ""}
@@ -84,13 +90,15 @@ def test_thinking_without_signature_is_not_sent_to_anthropic() -> None:
         {"role": "assistant", "content": [signed, unsigned, text]},
         {"role": "assistant", "content": [unsigned]},
     ]
-    body = MESSAGES.request({"messages": msgspec.Raw(msgspec.json.encode(turns))}, "claude-x")
-    sent = msgspec.json.decode(body)["messages"]
+    asked = MESSAGES.request({"messages": msgspec.Raw(msgspec.json.encode(turns))}, "claude-x")
+    assert isinstance(asked, Adapted)
+    assert asked.names == ("thinking_blocks",)
+    sent = msgspec.json.decode(asked.body)["messages"]
     assert sent == [turns[0], {"role": "assistant", "content": [signed, text]}]
     spaced = msgspec.Raw(b'[ {"role": "assistant", "content": [{"type": "thinking", "signature": "c2ln"}]} ]')
-    assert bytes(spaced) in MESSAGES.request({"messages": spaced}, "claude-x")
+    assert bytes(spaced) in unchanged({"messages": spaced})
     broken = msgspec.Raw(b'[5, {"signature": ""}]')
-    assert bytes(broken) in MESSAGES.request({"messages": broken}, "claude-x")
+    assert bytes(broken) in unchanged({"messages": broken})
 
 
 def test_an_answer() -> None:

@@ -10,6 +10,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from tiny_dancer.gateway.upstream import sse
+from tiny_dancer.gateway.upstream.dialect import Adapted
 
 TOOL_SCHEMA = {
     "type": "object",
@@ -277,6 +278,17 @@ CHUNKS = (
 
 def fields(request: Mapping[str, Any]) -> dict[str, msgspec.Raw]:
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in request.items()}
+
+
+def sent(asked: bytes | Adapted) -> dict[str, Any]:
+    """The body a dialect sends."""
+    found: dict[str, Any] = msgspec.json.decode(asked.body if isinstance(asked, Adapted) else asked)
+    return found
+
+
+def names(asked: bytes | Adapted) -> tuple[str, ...]:
+    """What it adapted."""
+    return asked.names if isinstance(asked, Adapted) else ()
 
 
 def without(request: Mapping[str, Any], *names: str, **more: Any) -> dict[str, Any]:

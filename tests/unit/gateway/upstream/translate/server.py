@@ -12,6 +12,8 @@ import msgspec
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
 
+from .samples import sent
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,7 +44,7 @@ def between(dialect: Dialect) -> Iterator[Between]:
             fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
             anthropic = self.path.endswith("/messages")
             try:
-                state.asked = msgspec.json.decode(dialect.request(fields, "real-model"))
+                state.asked = sent(dialect.request(fields, "real-model"))
                 if state.status >= 400:
                     raise dialect.failure(state.status, state.answer)
             except GatewayError as error:

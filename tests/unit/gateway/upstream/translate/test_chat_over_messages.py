@@ -14,14 +14,18 @@ from pydantic import TypeAdapter
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.translate import chat_over_messages, messages_over_chat
 
-from .samples import CHAT_REQUEST, JSON, PIXEL, TOOL_SCHEMA, damaged, fields, plain, without
+from .samples import CHAT_REQUEST, JSON, PIXEL, TOOL_SCHEMA, damaged, fields, names, plain, sent, without
 
 ANTHROPIC = TypeAdapter(MessageCreateParamsStreaming)
 SIMPLE: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
 
 
-def translate(request: dict[str, Any]) -> dict[str, Any]:
-    return msgspec.json.decode(chat_over_messages.request(fields(request), "claude-x"))
+def translate(request: dict[str, Any], model: str = "claude-x") -> dict[str, Any]:
+    return sent(chat_over_messages.request(fields(request), model))
+
+
+def adapted(request: dict[str, Any], model: str = "claude-x") -> tuple[str, ...]:
+    return names(chat_over_messages.request(fields(request), model))
 
 
 def refused(request: dict[str, Any]) -> GatewayError:
@@ -72,12 +76,12 @@ def test_everything_that_can_be_said() -> None:
         ],
         "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
         "temperature": 0.5,
-        "top_p": 0.9,
         "stop_sequences": ["END"],
         "metadata": {"user_id": "u-1"},
         "output_config": {"effort": "high", "format": {"type": "json_schema", "schema": TOOL_SCHEMA}},
         "stream": True,
     }
+    assert adapted(CHAT_REQUEST) == ("top_p",)
 
 
 def test_the_sdk_knows_every_word_of_it() -> None:
@@ -186,10 +190,8 @@ def test_marks_for_the_cache_are_kept() -> None:
         ("functions", []),
         ("function_call", "auto"),
         ("web_search_options", {}),
-        ("verbosity", "low"),
         ("store", True),
         ("service_tier", "flex"),
-        ("temperature", 1.5),
         ("temperature", 3),
         ("temperature", "hot"),
         ("top_p", 2),
@@ -198,9 +200,7 @@ def test_marks_for_the_cache_are_kept() -> None:
         ("stop", [1]),
         ("stream", "yes"),
         ("stream_options", {"include_usage": 1}),
-        ("reasoning_effort", "minimal"),
         ("reasoning_effort", "huge"),
-        ("response_format", {"type": "json_object"}),
         ("response_format", {"type": "json_schema", "json_schema": {"name": "x"}}),
         ("tool_choice", "required"),
         ("tools", [{"type": "custom", "custom": {"name": "x"}}]),
@@ -278,9 +278,12 @@ def test_fields_that_say_what_is_the_case_anyway() -> None:
 
 
 def test_other_fields_are_sent_on() -> None:
-    request = translate(SIMPLE | {"top_k": 5, "thinking": {"type": "enabled", "budget_tokens": 2000}})
-    assert request["top_k"] == 5
-    assert request["thinking"] == {"type": "enabled", "budget_tokens": 2000}
+    own: dict[str, Any] = {"top_k": 5, "context_management": {"edits": []}}
+    assert translate(SIMPLE | own) == translate(SIMPLE) | own
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    request = translate(SIMPLE | {"thinking": thinking})
+    assert request["thinking"] == thinking
+    assert request["max_tokens"] == 2000 + chat_over_messages.DEFAULT_MAX_TOKENS
     assert translate(SIMPLE | {"thinking": {"type": "disabled"}, "reasoning_effort": "low"})["thinking"] == {
         "type": "disabled"
     }
@@ -305,17 +308,19 @@ def test_empty_texts_are_left_out_where_something_is_said() -> None:
     empty, text = {"type": "text", "text": ""}, {"type": "text", "text": "a"}
     messages = [{"role": "user", "content": [empty, text]}, {"role": "assistant", "content": ""}]
     request = translate({"messages": [*messages, {"role": "user", "content": ""}]})
-    assert request["messages"] == [{"role": "user", "content": [text, empty]}]
+    assert request["messages"] == [{"role": "user", "content": [text]}]
 
 
 def test_numbers_and_spaces_of_arguments_are_kept() -> None:
     arguments = '{"n": 123456789012345678901234567890, "x": 1.0}'
     function = {"name": "f", "arguments": arguments}
     message = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": function}]}
-    assert arguments.encode() in chat_over_messages.request(fields({"messages": [message]}), "m")
+    body = chat_over_messages.request(fields({"messages": [message]}), "m")
+    assert isinstance(body, bytes)
+    assert arguments.encode() in body
 
 
-TEXT = st.text(min_size=1, max_size=8)
+TEXT = st.text(min_size=1, max_size=8).filter(str.strip)
 CALLS = st.lists(
     st.tuples(st.uuids().map(str), st.sampled_from(["f", "g"]), st.dictionaries(TEXT, JSON, max_size=2)),
     min_size=1,
@@ -366,11 +371,11 @@ def gist(messages: list[dict[str, Any]]) -> list[Any]:
 
 @given(conversations())
 def test_there_and_back_nothing_is_lost(messages: list[dict[str, Any]]) -> None:
-    there = chat_over_messages.request(fields({"messages": messages}), "m")
-    turns = msgspec.json.decode(there)["messages"]
+    there = translate({"messages": messages})
+    turns = there["messages"]
     assert [turn["role"] for turn in turns] == (["user", "assistant"] * len(turns))[: len(turns)]
-    back = messages_over_chat.request(msgspec.json.decode(there, type=dict[str, msgspec.Raw]), "m")
-    assert gist(msgspec.json.decode(back)["messages"]) == gist(messages)
+    back = sent(messages_over_chat.request(fields(there), "m"))
+    assert gist(back["messages"]) == gist(messages)
 
 
 @given(damaged(CHAT_REQUEST))
@@ -383,7 +388,7 @@ def test_bad_requests_are_refused(request: Any) -> None:
         assert error.status == 400
         assert error.param
     else:
-        assert msgspec.json.decode(body)["model"] == "m"
+        assert sent(body)["model"] == "m"
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b'"\xff"', b"[" * 100_000, b'[{"role":"user","content":"\\ud800"}]'])
@@ -392,3 +397,145 @@ def test_broken_json_is_refused(raw: bytes, name: str) -> None:
     with pytest.raises(GatewayError) as caught:
         chat_over_messages.request(fields(SIMPLE) | {name: msgspec.Raw(raw)}, "m")
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "names_of", "becomes"),
+    [
+        ("claude-x", {"temperature": 1.5}, ("temperature",), {}),
+        ("claude-x", {"temperature": 0.5, "top_p": 0.5}, ("top_p",), {"temperature": 0.5}),
+        ("claude-x", {"temperature": 1, "top_p": 0.5}, (), {"top_p": 0.5}),
+        ("claude-opus-4-7", {"temperature": 0.5, "top_k": 5}, ("temperature", "top_k"), {}),
+        ("claude-sonnet-5", {"top_p": 0.5}, ("top_p",), {}),
+        ("anthropic.claude-opus-4-1-20250805-v1:0", {"temperature": 0.5}, (), {"temperature": 0.5}),
+        ("claude-sonnet-4-20250514", {"temperature": 0.5}, (), {"temperature": 0.5}),
+        ("claude-3-7-sonnet-20250219", {"temperature": 0.5}, (), {"temperature": 0.5}),
+        (
+            "claude-x",
+            {"reasoning_effort": "low", "temperature": 0.5, "top_p": 0.9, "top_k": 5},
+            ("temperature", "top_p", "top_k"),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
+        (
+            "claude-x",
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 5000, "top_p": 0.97},
+            (),
+            {"thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 5000, "top_p": 0.97},
+        ),
+        ("claude-x", {"stop": ["\n"]}, ("stop",), {}),
+        ("claude-x", {"stop": " "}, ("stop",), {}),
+        ("claude-x", {"stop": ["\n", "END", ""]}, ("stop",), {"stop_sequences": ["END"]}),
+        (
+            "claude-x",
+            {"reasoning_effort": "minimal"},
+            ("reasoning_effort",),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
+        (
+            "claude-haiku-4-5",
+            {"reasoning_effort": "medium"},
+            (),
+            {"thinking": {"type": "enabled", "budget_tokens": 4096}},
+        ),
+        (
+            "claude-haiku-4-5",
+            {"reasoning_effort": "high", "max_tokens": 2000},
+            (),
+            {"thinking": {"type": "enabled", "budget_tokens": 1999}, "max_tokens": 2000},
+        ),
+        (
+            "claude-haiku-4-5",
+            {"reasoning_effort": "low", "max_tokens": 99},
+            ("reasoning_effort",),
+            {"max_tokens": 99},
+        ),
+        ("claude-3-5-sonnet-20241022", {"reasoning_effort": "low"}, ("reasoning_effort",), {}),
+        ("claude-haiku-4-5", {"reasoning_effort": "none"}, (), {"thinking": {"type": "disabled"}}),
+        ("claude-x", {"verbosity": "low"}, ("verbosity",), {"output_config": {"effort": "low"}}),
+        ("claude-x", {"verbosity": "medium"}, (), {}),
+        ("claude-haiku-4-5", {"verbosity": "high"}, ("verbosity",), {}),
+        (
+            "claude-x",
+            {"verbosity": "high", "reasoning_effort": "low"},
+            ("verbosity",),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
+        (
+            "claude-x",
+            {"response_format": {"type": "json_object"}},
+            ("response_format",),
+            {"system": "Answer with one JSON object and nothing else."},
+        ),
+    ],
+)
+def test_what_anthropic_refuses_is_adapted_and_named(
+    model: str, asked: dict[str, Any], names_of: tuple[str, ...], becomes: dict[str, Any]
+) -> None:
+    assert translate(SIMPLE | asked, model) == translate(SIMPLE, model) | becomes
+    assert adapted(SIMPLE | asked, model) == names_of
+
+
+def test_the_sentence_about_json_comes_last() -> None:
+    mark = {"type": "ephemeral"}
+    system = {"role": "system", "content": "Be brief.", "cache_control": mark}
+    request = translate({"messages": [system, *SIMPLE["messages"]], "response_format": {"type": "json_object"}})
+    assert request["system"][0]["text"] == "Be brief."
+    assert "JSON" in request["system"][1]["text"]
+    assert "cache_control" not in request["system"][1]
+
+
+def test_thinking_gives_way_to_a_tool_that_has_to_be_called() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    asked = SIMPLE | {"tools": tools, "tool_choice": "required", "thinking": {"type": "adaptive"}}
+    assert "thinking" not in translate(asked)
+    assert adapted(asked) == ("thinking",)
+
+
+@pytest.mark.parametrize("value", ["huge", 5, None])
+def test_verbosity_is_a_word(value: Any) -> None:
+    if value is None:
+        assert translate(SIMPLE | {"verbosity": value}) == translate(SIMPLE)
+    else:
+        assert refused(SIMPLE | {"verbosity": value}).param == "verbosity"
+
+
+def test_jpg_is_jpeg() -> None:
+    part = {"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{PIXEL}"}}
+    asked = {"messages": [{"role": "user", "content": [part]}]}
+    assert translate(asked)["messages"][0]["content"][0]["source"]["media_type"] == "image/jpeg"
+    assert adapted(asked) == ("image_url",)
+
+
+def test_a_mark_for_the_cache_on_a_message_is_kept() -> None:
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    thinking = {"type": "thinking", "thinking": "", "signature": "s"}
+    messages = [
+        {"role": "system", "content": "a", "cache_control": mark},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}],
+            "cache_control": mark,
+        },
+        {"role": "assistant", "content": None, "thinking_blocks": [thinking], "cache_control": mark},
+        {"role": "assistant", "content": "d", "tool_calls": [call], "cache_control": mark},
+        {"role": "tool", "tool_call_id": "c", "content": "e", "cache_control": mark},
+        {"role": "user", "content": "", "cache_control": mark},
+    ]
+    request = translate({"messages": messages})
+    blocks = [*request["system"], *(block for turn in request["messages"] for block in turn["content"])]
+    marked = [block.get("text") or block["type"] for block in blocks if "cache_control" in block]
+    assert marked == ["a", "c", "tool_use", "tool_result"]
+    assert all(block.get("cache_control", mark) == mark for block in blocks)
+
+
+def test_results_come_first() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "assistant", "tool_calls": [call, call | {"id": "d"}]},
+        {"role": "user", "content": "And?"},
+        {"role": "tool", "tool_call_id": "c", "content": "e"},
+        {"role": "tool", "tool_call_id": "d", "content": "e"},
+    ]
+    _, turn = translate({"messages": messages})["messages"]
+    assert [block.get("tool_use_id") or block["text"] for block in turn["content"]] == ["c", "d", "And?"]

@@ -15,8 +15,8 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Reported, Usage
 from tiny_dancer.gateway.upstream.kinds import anthropic
-from tiny_dancer.gateway.upstream.translate import chat_over_messages
-from tiny_dancer.gateway.upstream.translate.chat_over_messages import ChunkEvents
+from tiny_dancer.gateway.upstream.translate import chat_from_messages
+from tiny_dancer.gateway.upstream.translate.chat_from_messages import ChunkEvents
 
 from .samples import CHAT_REQUEST, MESSAGE, MESSAGE_STREAM, damaged, spoken, translated, without
 from .server import between
@@ -25,7 +25,7 @@ CUT = GatewayError(502, "the upstream hung up")
 
 
 def test_an_answer() -> None:
-    answer = chat_over_messages.response(msgspec.json.encode(MESSAGE))
+    answer = chat_from_messages.response(msgspec.json.encode(MESSAGE))
     assert answer.usage == Usage(18, 7, 5, written_tokens=3, reasoning_tokens=2)
     assert answer.id == "msg_1"
     completion = ChatCompletion.model_validate_json(answer.body, strict=True)
@@ -33,7 +33,10 @@ def test_an_answer() -> None:
     (choice,) = completion.choices
     assert choice.finish_reason == "tool_calls"
     assert choice.message.content == "Let me look."
-    assert choice.message.model_extra == {"reasoning_content": "Hm."}
+    assert choice.message.model_extra == {
+        "reasoning_content": "Hm.",
+        "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}],
+    }
     assert choice.message.tool_calls is not None
     (call,) = choice.message.tool_calls
     assert call.type == "function"
@@ -60,9 +63,14 @@ def test_an_answer() -> None:
     ],
 )
 def test_finish_reason(stop_reason: str, finish_reason: str) -> None:
-    body = msgspec.json.encode(MESSAGE | {"stop_reason": stop_reason})
-    completion = ChatCompletion.model_validate_json(chat_over_messages.response(body).body)
-    assert completion.choices[0].finish_reason == finish_reason
+    said, called = MESSAGE["content"][1], MESSAGE["content"][3]
+    for content, expected in (
+        ([said], "stop" if finish_reason == "tool_calls" else finish_reason),
+        ([said, called], "tool_calls" if finish_reason == "stop" else finish_reason),
+    ):
+        body = msgspec.json.encode(MESSAGE | {"stop_reason": stop_reason, "content": content})
+        completion = ChatCompletion.model_validate_json(chat_from_messages.response(body).body)
+        assert completion.choices[0].finish_reason == expected
 
 
 def test_blocks_without_counterpart_are_passed_over() -> None:
@@ -70,10 +78,10 @@ def test_blocks_without_counterpart_are_passed_over() -> None:
         {"type": "server_tool_use", "id": "x", "name": "web_search", "input": {}},
         {"type": "text", "text": "a"},
     ]
-    answer = chat_over_messages.response(msgspec.json.encode(MESSAGE | {"content": content}))
+    answer = chat_from_messages.response(msgspec.json.encode(MESSAGE | {"content": content}))
     message = ChatCompletion.model_validate_json(answer.body).choices[0].message
     assert (message.content, message.tool_calls) == ("a", None)
-    nothing = chat_over_messages.response(msgspec.json.encode(MESSAGE | {"content": []}))
+    nothing = chat_from_messages.response(msgspec.json.encode(MESSAGE | {"content": []}))
     assert ChatCompletion.model_validate_json(nothing.body).choices[0].message.content is None
 
 
@@ -91,12 +99,21 @@ def test_a_stream(wants_usage: bool) -> None:
     deltas = [chunk.choices[0].delta for chunk in with_choice]
     assert [delta.role for delta in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
     assert "".join(delta.content or "" for delta in deltas) == "Let me look: ü\n\n✓"
-    assert [delta.model_extra for delta in deltas if delta.model_extra] == [{"reasoning_content": "Hm."}]
+    assert [delta.model_extra for delta in deltas if delta.model_extra] == [
+        {"reasoning_content": "Hm."},
+        {"thinking_blocks": [{"index": 0, "type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]},
+    ]
     calls = [call for delta in deltas for call in delta.tool_calls or ()]
-    assert [(call.index, call.id) for call in calls] == [(0, "toolu_1"), (0, None), (0, None), (1, "toolu_2")]
+    assert [(call.index, call.id) for call in calls] == [
+        (0, "toolu_1"),
+        (0, None),
+        (0, None),
+        (1, "toolu_2"),
+        (1, None),
+    ]
     assert [call.function.name for call in calls if call.function and call.function.name] == ["weather", "time"]
     arguments = [call.function.arguments for call in calls if call.function]
-    assert arguments == ["", '{"city":', ' "Ulm"}', ""]
+    assert arguments == ["", '{"city":', ' "Ulm"}', "", "{}"]
     reasons = [chunk.choices[0].finish_reason for chunk in with_choice]
     assert reasons == [None] * (len(deltas) - 1) + ["tool_calls"]
     if wants_usage:
@@ -168,7 +185,7 @@ def test_the_openai_sdk() -> None:
         assert message.content == "Let me look: ü\n\n✓"
         assert message.tool_calls is not None
         calls = [(call.id, call.function.name, call.function.arguments) for call in message.tool_calls]
-        assert calls == [("toolu_1", "weather", '{"city": "Ulm"}'), ("toolu_2", "time", "")]
+        assert calls == [("toolu_1", "weather", '{"city": "Ulm"}'), ("toolu_2", "time", "{}")]
         assert final.usage is not None
         assert final.usage.total_tokens == 38
 
@@ -189,7 +206,7 @@ def test_the_openai_sdk() -> None:
 @given(damaged(MESSAGE))
 def test_bad_answers_are_value_errors(message: Any) -> None:
     try:
-        answer = chat_over_messages.response(msgspec.json.encode(message))
+        answer = chat_from_messages.response(msgspec.json.encode(message))
     except ValueError:
         return
     assert isinstance(msgspec.json.decode(answer.body), dict)
