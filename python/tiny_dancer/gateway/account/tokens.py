@@ -1,8 +1,8 @@
 """What a request takes before any upstream has said so: what is likely, and at most.
 
 The most of a prompt is the most of three counts: that of guesses (:mod:`.guess`), the engine's, and a token for
-three bytes; it is never less than a thousand, for providers add to prompts what nobody sees. An image is no text: it
-counts as one, whatever its bytes. The most of an answer is what the request or the model allows.
+three bytes; it is never less than a thousand, for providers add to prompts what nobody sees. An image is no text:
+it counts as one, whatever its bytes. The most of an answer is what the request or the model allows.
 """
 
 from __future__ import annotations
