@@ -77,16 +77,29 @@ def expected(model: Model, tokens: Tokens, verbosity: float) -> float | None:
     return by_prices(model, tokens) if is_any(model) else measured(model, tokens.prompt, verbosity)
 
 
-def filled(model: Model) -> Model:
-    """A model with every field, as two of them are compared: what is absent is as if it were said to be so."""
-    tiers = [{name: tier.get(name) for name in ("above", *TIER)} for tier in model.get("price_tiers", [])]
-    fields = (*PRICES, "expected_output_tokens", "cost", "latency", "context_window")
-    return {
-        "name": model["name"],
-        **{name: model.get(name) for name in fields},
-        "price_tiers": tiers,
-        "cleared": model.get("cleared", True),
-    }
+def same(one: float | None, other: float | None) -> bool:
+    """Whether two prices are one: the last digits depend on how somebody has divided by a million."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= 1e-9 * max(abs(one), abs(other))
+
+
+def costs_the_same(one: Model, other: Model) -> bool:
+    """Whether every request without cached tokens is expected to cost the same at both."""
+    tiers, others = one.get("price_tiers") or [], other.get("price_tiers") or []
+    fields = ["price_input", "price_output", "price_request"]
+    if any([one.get("price_output"), *(tier.get("output") for tier in tiers)]):
+        fields.append("expected_output_tokens")
+    return (
+        all(same(one.get(name), other.get(name)) for name in fields)
+        and len(tiers) == len(others)
+        and all(
+            same(a.get(name), b.get(name))
+            for a, b in zip(tiers, others, strict=True)
+            for name in ("above", "input", "output")
+        )
+        and (is_any(one) or one.get("cost") == other.get("cost"))
+    )
 
 
 def is_sound(model: Model) -> bool:

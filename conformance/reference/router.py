@@ -14,9 +14,9 @@ from .decision import Decision
 from .errors import Refusal
 from .features import Features, featurise
 from .policy import Expectations
-from .price import Tokens, expected, filled
+from .price import Tokens, costs_the_same, expected
 from .request import SPECS, Request
-from .select import OTHER_MODELS, UNCERTIFIED, select
+from .select import OTHER_MODELS, OTHER_PRICES, UNCERTIFIED, select
 from .single import dot, interpolate, single
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Router:
                 raise Refusal("ArtifactSelfCheck", "self_check")
 
     def change_models(self, changes: list[dict[str, Any]]) -> None:
-        """Sets fields of the models, one object a model in order; a change takes the certificate out."""
+        """Sets fields of the models, one object a model in order; a certificate that covers them no more goes."""
         models = self.header["models"]
         if len(changes) != len(models):
             raise Refusal("OptionInvalid", "models, prices")
@@ -81,9 +81,17 @@ class Router:
             check_header(header)
         except Refusal as refusal:
             raise Refusal("OptionInvalid", "models, prices") from refusal
-        if list(map(filled, changed)) != list(map(filled, models)) and header.get("guarantee"):
-            header["guarantee"], self.uncertified = None, OTHER_MODELS
+        if header.get("guarantee") and (why := self._beyond(changed)):
+            header["guarantee"], self.uncertified = None, why
         self.header = header
+
+    def _beyond(self, changed: list[dict[str, Any]]) -> str:
+        """Why the certificate does not cover these models; empty where every decision stays as it is."""
+        pairs = list(zip(self.header["models"], changed, strict=True))
+        if any(a["name"] != b["name"] or a.get("cleared", True) != b.get("cleared", True) for a, b in pairs):
+            return OTHER_MODELS
+        weighs = self.header["policy"]["kind"] == "cost_weight"
+        return OTHER_PRICES if weighs and not all(costs_the_same(a, b) for a, b in pairs) else ""
 
     def answer(self, request: str, options: str) -> dict[str, Any]:
         """Decides a request given as JSON with options as JSON; options are read first."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # Why a decision stands under no certificate.
 UNCERTIFIED = "the artifact carries no certificate; see calibrate"
-OTHER_MODELS = "the certificate was earned with other models or prices"
+OTHER_MODELS = "the certificate was earned with other models"
+OTHER_PRICES = "the certificate was earned with other prices or output lengths, which its policy weighs"
 OVERRIDDEN = "overridden by the caller"
 CONSTRAINED = "a constraint changed the choice"
 STAYED = "the conversation stayed with the model that has it in its cache"

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import yaml
@@ -21,7 +22,7 @@ import yaml
 from tiny_dancer.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 T = TypeVar("T")
 
@@ -31,9 +32,23 @@ _DEEPEST = 32  # mappings and lists within each other
 _SECRET = frozenset({"api_key", "headers"})
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 _SCALARS: dict[Any, str] = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+_HIDDEN = "***"
 
 
-def load(path: str | os.PathLike[str], type: type[T]) -> T:
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[T]):
+    """A configuration as read.
+
+    Attributes:
+        value: the configuration.
+        from_environment: paths of the values that hold an environment variable: no error may show them.
+    """
+
+    value: T
+    from_environment: frozenset[str]
+
+
+def load(path: str | os.PathLike[str], type: type[T]) -> Loaded[T]:
     """The configuration in a file.
 
     Args:
@@ -55,7 +70,7 @@ def load(path: str | os.PathLike[str], type: type[T]) -> T:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), f"byte {error.start} is not UTF-8", "save the file as UTF-8") from None
-    return parse(text, type, str(path))
+    return _read(text, type, str(path))
 
 
 def parse(text: str, type: type[T], source: str) -> T:
@@ -64,6 +79,10 @@ def parse(text: str, type: type[T], source: str) -> T:
     Raises:
         ConfigError: as :func:`load`.
     """
+    return _read(text, type, source).value
+
+
+def _read(text: str, type: type[T], source: str) -> Loaded[T]:
     if len(text) > _LARGEST:
         raise ConfigError(source, "larger than 1 MiB", "this is no configuration")
     try:
@@ -83,7 +102,7 @@ def parse(text: str, type: type[T], source: str) -> T:
     reader.finish()
     fitted = reader.fitted(tree, type, ())
     reader.finish()
-    return msgspec.convert(fitted, type)
+    return Loaded(msgspec.convert(fitted, type), frozenset(reader.from_environment))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -102,11 +121,16 @@ def did_you_mean(name: str, names: Iterable[str], what: str) -> str:
     )
 
 
-def raise_all(problems: Sequence[ConfigError]) -> None:
-    """Raises the first problem with the others as its notes, or nothing where there is none."""
+def raise_all(problems: Sequence[ConfigError], hidden: Collection[str] = ()) -> None:
+    """Raises the first problem with the others as its notes, or nothing where there is none.
+
+    Values of the fields in ``hidden`` (:attr:`Loaded.from_environment`) are not shown.
+    """
     if not problems:
         return
-    first, *others = problems
+    first, *others = (
+        ConfigError(each.field, _HIDDEN, each.remedy) if each.field in hidden else each for each in problems
+    )
     for other in others[:20]:
         first.add_note(str(other))
     if len(others) > 20:
@@ -164,6 +188,7 @@ class _Reader:
         self._source = source
         self._problems: list[ConfigError] = []
         self._nodes = 0
+        self.from_environment: set[str] = set()
 
     def finish(self) -> None:
         """Raises what was found so far, if anything."""
@@ -215,6 +240,7 @@ class _Reader:
                 self._refuse(path, f"the environment variable {name} is not set", remedy)
             return found or ""
 
+        self.from_environment.add(".".join(path))
         return _FromEnvironment(_VARIABLE.sub(replacement, text))
 
     def fitted(self, value: Any, wanted: Any, path: tuple[str, ...]) -> Any:
@@ -235,7 +261,9 @@ class _Reader:
                     return self._leaf(items, _with_limits(each, list[Any]), wanted, path)
         elif scalars := [each for each in alternatives if _is_scalar(_plain(each))]:
             return self._leaf(value, Union[tuple(scalars)], wanted, path)  # noqa: UP007 (made while running)
-        return self._refuse(path, self._shown(value, path), f"expected {_expected(wanted)}")
+        # A text in place of a mapping or list is often a key, which belongs a level deeper.
+        shown = "a text" if isinstance(value, str) else self._shown(value, path)
+        return self._refuse(path, shown, f"expected {_expected(wanted)}")
 
     def _section(self, value: dict[str, Any], wanted: type[msgspec.Struct], path: tuple[str, ...]) -> Any:
         fields = {each.encode_name: each for each in msgspec.structs.fields(wanted)}
@@ -284,7 +312,7 @@ class _Reader:
         if value is None:
             return "nothing"
         if isinstance(value, _FromEnvironment) or not _SECRET.isdisjoint(path):
-            return "***"
+            return _HIDDEN
         text = repr(value) if isinstance(value, str) else str(value).lower()
         return text if len(text) <= 80 else text[:79] + "…"
 

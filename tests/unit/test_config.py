@@ -53,7 +53,7 @@ def test_what_fits_is_read(tmp_path: Path) -> None:
     path.write_bytes(
         b"\xef\xbb\xbf" + "servers: {é: {base_url: x, timeout: 3}}\nsize: 1e-6\nwhere: {folder: f}".encode()
     )
-    assert load(path, Outer) == Outer(
+    assert load(path, Outer).value == Outer(
         servers={"é": Inner(base_url="x", timeout=3.0)}, size=1e-6, where=Reference("f")
     )
     shared = "parts: [&one {base_url: x}, *one]"
@@ -173,6 +173,13 @@ def test_a_variable_that_is_not_set_is_named_with_its_key(monkeypatch: pytest.Mo
     ]
 
 
+def test_what_comes_from_the_environment_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TD_KEY", "value")
+    path = tmp_path / "test.yaml"
+    path.write_text("servers: {a: {base_url: 'x${TD_KEY}', api_key: k}}\nnames: [b, '${TD_UNSET:-c}']")
+    assert load(path, Outer).from_environment == {"servers.a.base_url", "names.1"}
+
+
 SECRET = "hunter2hunter2"
 
 
@@ -199,6 +206,8 @@ SECRET = "hunter2hunter2"
         f"api_key: |{SECRET}\n x",
         f"%{SECRET} 5\n---\na: b",
         f"api_key: {SECRET}\x00",
+        f"servers: {{a: {SECRET}}}",
+        f"servers: {SECRET}",
     ],
 )
 def test_no_error_shows_a_secret(text: str, monkeypatch: pytest.MonkeyPatch) -> None:

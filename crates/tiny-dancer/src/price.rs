@@ -71,6 +71,24 @@ impl Prices {
         [self.input, self.output, self.request].iter().any(Option::is_some)
     }
 
+    /// Whether a request without cached tokens costs the same at both.
+    pub(crate) fn expect_as(&self, other: &Self) -> bool {
+        let tiers = || self.tiers.iter().zip(&other.tiers);
+        same(self.input, other.input)
+            && same(self.output, other.output)
+            && same(self.request, other.request)
+            && self.tiers.len() == other.tiers.len()
+            && tiers().all(|(a, b)| {
+                same(Some(a.above), Some(b.above)) && same(a.input, b.input) && same(a.output, b.output)
+            })
+    }
+
+    /// Whether what a request costs depends on the length of its answer.
+    pub(crate) fn has_output(&self) -> bool {
+        let tiers = self.tiers.iter().map(|tier| tier.output);
+        tiers.chain([self.output]).flatten().any(|price| price > 0.0)
+    }
+
     /// All of them, to be judged.
     pub(crate) fn all(&self) -> impl Iterator<Item = f64> + '_ {
         let own = [self.input, self.output, self.request, self.cached_input, self.cache_write];
@@ -110,6 +128,14 @@ impl Prices {
     fn tier(&self, input: f64) -> Option<&Tier> {
         let passed = self.tiers.iter().filter(|tier| input > tier.above);
         passed.max_by(|a, b| a.above.total_cmp(&b.above))
+    }
+}
+
+/// Whether two prices are one: the last digits depend on how somebody has divided by a million.
+pub(crate) fn same(one: Option<f64>, other: Option<f64>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => (one - other).abs() <= 1e-9 * one.abs().max(other.abs()),
+        (one, other) => one == other,
     }
 }
 

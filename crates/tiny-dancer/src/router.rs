@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CUES, FeatureScratch, Features, SPEC, featurise};
 use crate::kernels::{dot_f32, interpolate};
 use crate::options::Options;
+use crate::policy::Policy;
 use crate::price::{Tokens, expected_cost};
 use crate::request::{Request, Spec};
 use crate::select::{Expectations, Prompt, Removal, Uncovered, remove, select};
@@ -121,8 +122,8 @@ impl Router {
     }
 
     /// Renames models and sets their prices, windows and expected output: `changes` is a JSON list of objects with
-    /// the fields of [`crate::artifact::ModelSpec`], one a model in order; absent fields stay. A certificate does
-    /// not cover changed models, so it is taken out.
+    /// the fields of [`crate::artifact::ModelSpec`], one a model in order; absent fields stay. A certificate is taken
+    /// out where it does not cover what has changed: another model, or what its policy takes costs from.
     ///
     /// # Errors
     /// `OptionInvalid` for a change that leaves no usable header.
@@ -146,8 +147,11 @@ impl Router {
             *model = serde_json::from_value(fields).map_err(|error| invalid(error.to_string()))?;
         }
         header.check().map_err(|error| invalid(error.value))?;
-        if header.models != self.header.models && header.guarantee.take().is_some() {
-            self.uncertified = Some(Uncovered::OtherModels);
+        if header.guarantee.is_some()
+            && let Some(why) = beyond(&self.header, &header)
+        {
+            header.guarantee = None;
+            self.uncertified = Some(why);
         }
         self.header = header;
         Ok(())
@@ -292,6 +296,18 @@ impl Router {
         }
         Ok(())
     }
+}
+
+/// Why a certificate of `before` does not cover `after`, whose models may be others; `None` where every decision under
+/// the policy stays as it is. What constraints make of a price or a context window is said decision by decision.
+fn beyond(before: &Header, after: &Header) -> Option<Uncovered> {
+    let mut pairs = before.models.iter().zip(&after.models);
+    if pairs.clone().any(|(a, b)| a.name != b.name || a.cleared != b.cleared) {
+        return Some(Uncovered::OtherModels);
+    }
+    // Whatever it is weighed in: of equally good models the cheaper one is chosen.
+    let weighs = matches!(before.policy, Policy::CostWeight { .. });
+    (weighs && pairs.any(|(a, b)| !a.costs_the_same(b))).then_some(Uncovered::OtherPrices)
 }
 
 fn check_encoder(header: &Header, encoder: Option<&Encoder>) -> Result<()> {

@@ -91,7 +91,7 @@ impl Removal {
 pub enum Uncovered {
     /// The artifact has none.
     Uncertified,
-    /// It was earned, but with other models or prices.
+    /// It was earned, but with other models.
     OtherModels,
     /// The caller decided.
     Overridden,
@@ -101,17 +101,20 @@ pub enum Uncovered {
     Stayed,
     /// The caller expects other output lengths, so costs are others and a policy that weighs them may decide otherwise.
     OtherCosts,
+    /// It was earned with other prices or output lengths, and the policy weighs cost.
+    OtherPrices,
 }
 
 impl Uncovered {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Uncertified,
         Self::OtherModels,
         Self::Overridden,
         Self::Constrained,
         Self::Stayed,
         Self::OtherCosts,
+        Self::OtherPrices,
     ];
 
     /// The sentence decisions print.
@@ -119,11 +122,14 @@ impl Uncovered {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Uncertified => "the artifact carries no certificate; see calibrate",
-            Self::OtherModels => "the certificate was earned with other models or prices",
+            Self::OtherModels => "the certificate was earned with other models",
             Self::Overridden => "overridden by the caller",
             Self::Constrained => "a constraint changed the choice",
             Self::Stayed => "the conversation stayed with the model that has it in its cache",
             Self::OtherCosts => "other output lengths are expected than those it was earned with",
+            Self::OtherPrices => {
+                "the certificate was earned with other prices or output lengths, which its policy weighs"
+            }
         }
     }
 }

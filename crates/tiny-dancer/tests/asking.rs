@@ -372,9 +372,29 @@ fn an_answer_says_everything_by_name() {
         (&answer["routed_by"], &answer["guarantee_note"]),
         (&json!("override"), &json!("overridden by the caller"))
     );
-    let changed = self::handle(Policy::Constant { model: 1 }, r#"[{}, {"price_input": 1e-7}]"#);
-    let answer = ask(&changed, &request, &json!(null));
-    assert_eq!(answer["guarantee_note"], "the certificate was earned with other models or prices");
+    let models = "the certificate was earned with other models";
+    let prices = "the certificate was earned with other prices or output lengths, which its policy weighs";
+    let (threshold, weight) = (
+        Policy::Threshold { weak: 0, strong: 1, threshold: -1.0 },
+        Policy::CostWeight { cost_weight: 1.0, unit: CostUnit::Usd },
+    );
+    for (policy, changes, note) in [
+        (&threshold, r#"[{}, {"name": "other"}]"#, models),
+        (&weight, r#"[{}, {"name": "other"}]"#, models),
+        (&threshold, r#"[{}, {"price_input": 1e-7}]"#, ""),
+        (&weight, r#"[{}, {"price_input": 1e-7}]"#, prices),
+        (&weight, r#"[{"expected_output_tokens": 7}, {}]"#, prices),
+        (&weight, r#"[{"price_tiers": [{"above": 5, "input": 1.0}]}, {}]"#, prices),
+        (&weight, r#"[{"price_input": null}, {}]"#, prices),
+        // What decisions do not depend on, or where a constraint says so itself.
+        (&weight, r#"[{"price_input": 1.0000000001e-6}, {"context_window": 100000}]"#, ""),
+        (&weight, r#"[{"price_cached_input": 1e-8}, {"price_cache_write": 1e-8}]"#, ""),
+        (&weight, r#"[{"name": "model-0"}, {}]"#, ""),
+    ] {
+        let answer = ask(&self::handle(policy.clone(), changes), &request, &json!(null));
+        assert_eq!(answer["guarantee_note"], note, "{policy:?} {changes}");
+        assert_eq!(answer["guarantee"].is_null(), !note.is_empty());
+    }
 }
 
 #[test]

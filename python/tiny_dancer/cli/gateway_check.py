@@ -57,6 +57,7 @@ async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
                 "policy": variant.settings.policy,
                 "models": list(variant.router.models),
                 "artifact_version": variant.router.status().version,
+                "notes": variant.notes(serving.models),
             }
             for name, variant in serving.variants().items()
         ]
@@ -97,7 +98,9 @@ def _show(path: Path, config: GatewayConfig, routers: list[dict[str, Any]], prob
     console().print(table, markup=False)
     for each in routers:
         version = f"version {each['artifact_version']}" if each["artifact_version"] else ""
-        say(f"router {each['router']}: {', '.join(each['models'])}; policy {each['policy']}; {version}")
+        said = ["", *each["notes"]]
+        models = ", ".join(each["models"])
+        say(f"router {each['router']}: {models}; policy {each['policy']}; {version}{'; '.join(said)}")
     from tiny_dancer.gateway.configuration.prices import unpriced
 
     if without := unpriced(config):

@@ -27,6 +27,12 @@ def run(
     demo: Annotated[
         bool, typer.Option("--demo", help="Two stand-ins in place of models; no configuration.")
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over", help="Share the clients' port with a gateway that is ended when this one is ready."
+        ),
+    ] = False,
 ) -> None:
     if context.invoked_subcommand is not None:
         return
@@ -38,7 +44,7 @@ def run(
         return
     if not config.exists():
         raise ConfigError("config", f"there is no {config}", "write one: tiny-dancer gateway init")
-    serve(load_gateway(config), folder=config.parent, path=config)
+    serve(load_gateway(config), folder=config.parent, path=config, take_over=take_over)
 
 
 def _demo() -> None:

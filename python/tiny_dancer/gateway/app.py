@@ -99,7 +99,7 @@ class Gateway:
             storage=storage,
             access=Access(storage, required=keys_required(config), shared=self._shared, money=self._money),
             chooser=Chooser(SessionTable(config.sessions)),
-            proxy=Proxy(config.retries),
+            proxy=_proxy(config),
             accounting=accounting,
             metrics=metrics,
             tracer=tracer,
@@ -193,8 +193,8 @@ class Gateway:
             raise
         self._reload_error = None
         self.services.metrics.know(_names(config))
-        if config.retries != before.config.retries:
-            self.services.proxy = Proxy(config.retries)
+        if (config.retries, config.fallback_on) != (before.config.retries, before.config.fallback_on):
+            self.services.proxy = _proxy(config)
         if config.sessions != before.config.sessions:
             self.services.chooser = Chooser(SessionTable(config.sessions))
         self.services.access.required = keys_required(config)
@@ -241,6 +241,7 @@ class Gateway:
             in_flight=self.services.in_flight,
             memory_bytes=resident_bytes(),
             draining=self._draining,
+            notes=serving.notes(),
         )
 
     def _look(self) -> None:
@@ -285,6 +286,10 @@ def resident_bytes() -> int:
         return pages * resource.getpagesize()
     except (OSError, ValueError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _proxy(config: GatewayConfig) -> Proxy:
+    return Proxy(config.retries, leaves_filters="content_filter" in config.fallback_on)
 
 
 def _names(config: GatewayConfig) -> Names:

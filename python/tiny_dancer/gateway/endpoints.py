@@ -13,6 +13,7 @@ from msgspec import Meta
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
 from tiny_dancer.gateway.choosing.plan import following
+from tiny_dancer.gateway.choosing.serving import RouterTarget
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import read_headers, secrets_of, send_json, with_limits
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.access.admission import Caller
     from tiny_dancer.gateway.choosing.plan import Plan
+    from tiny_dancer.gateway.choosing.serving import Serving
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
     from tiny_dancer.gateway.services import Services
     from tiny_dancer.gateway.upstream.dialect import Endpoint
@@ -122,7 +124,9 @@ def not_allowed(path: str, method: str, *allowed: str) -> GatewayError:
 
 def _models(services: Services, caller: Caller) -> dict[str, Any]:
     """``/v1/models``: what a client may name, as OpenAI lists it, with what routing knows beside it."""
-    data = [_describe(name, target) for name, target in services.serving.names.items() if _visible(target, caller)]
+    serving = services.serving
+    names = serving.names.items()
+    data = [_describe(serving, caller, name, target) for name, target in names if _visible(target, caller)]
     return {"object": "list", "data": data}
 
 
@@ -130,14 +134,14 @@ def _model(services: Services, caller: Caller, name: str) -> dict[str, Any]:
     target = services.serving.resolve(name)
     if not _visible(target, caller):
         raise GatewayError(404, f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
-    return _describe(name, target)
+    return _describe(services.serving, caller, name, target)
 
 
 def _visible(target: object, caller: Caller) -> bool:
     return not isinstance(target, ServedModel) or caller.allows(target.name)
 
 
-def _describe(name: str, target: object) -> dict[str, Any]:
+def _describe(serving: Serving, caller: Caller, name: str, target: object) -> dict[str, Any]:
     found: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "tiny-dancer"}
     if isinstance(target, ServedModel):
         settings = target.settings
@@ -153,6 +157,14 @@ def _describe(name: str, target: object) -> dict[str, Any]:
             "cost_per_request",
         ):
             found[price] = getattr(settings, price)
+    elif isinstance(target, RouterTarget):
+        found["router"] = target.router
+        found["notes"] = [
+            note
+            for each in serving.routers[target.router].variants
+            if all(map(caller.allows, each.router.models))  # they name models
+            for note in each.notes(serving.models)
+        ]
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # Anthropic's error types, by status; other 4xx are invalid_request_error, other 5xx api_error.
 _ANTHROPIC = {
@@ -20,6 +20,7 @@ _ANTHROPIC = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+_STRUCK = "***"
 
 
 class GatewayError(Exception):
@@ -66,9 +67,31 @@ class GatewayError(Exception):
         own = {"type": _ANTHROPIC.get(self.status, usual), "message": self.message}
         return msgspec.json.encode({"type": "error", "error": own | dict(self.details)})
 
+    def strike(self, secrets: Iterable[str]) -> None:
+        """Takes secrets out of all that is said: an upstream may repeat the key it was sent."""
+        for secret in secrets:
+            for name, value in vars(self).items():
+                setattr(self, name, struck(value, secret))
+
 
 class AnswerCut(Exception):  # noqa: N818
     """An answer that has begun cannot be completed: its connection ends, so that the client sees that."""
+
+
+def struck(value: Any, secret: str) -> Any:
+    """The value without the secret, wherever in it that stands."""
+    if isinstance(value, str):
+        return value.replace(secret, _STRUCK)
+    if isinstance(value, bytes):
+        found = value.replace(secret.encode(), _STRUCK.encode())
+        return found.replace(msgspec.json.encode(secret)[1:-1], _STRUCK.encode())  # as it stands in JSON
+    if isinstance(value, msgspec.Raw):
+        return msgspec.Raw(struck(bytes(value), secret))
+    if isinstance(value, dict):
+        return {struck(key, secret): struck(each, secret) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(struck(each, secret) for each in value)
+    return value
 
 
 def _openai_type(status: int) -> str:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway.account.billed import completed
-from tiny_dancer.gateway.account.funding import Funding, lost
+from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
@@ -162,7 +162,7 @@ class Exchange(Progress):
         headers = self._describe(forwarded(found.headers), plan)
         usage, model = completed(answer.usage, self)[0], self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
-            headers.append((b"x-td-cost", b"%.9g" % (cost + sum(lost(self).values()))))
+            headers.append((b"x-td-cost", b"%.9g" % (cost + sum(beside(self).paid.values()))))
         self._started = True
         self.first = time.perf_counter()
         await send_json(self._send, found.status, headers, answer.body)
@@ -213,10 +213,14 @@ class Exchange(Progress):
         its last word need not end for the client to be done."""
         events, splitter, send, guess = found.events, found.splitter, self._send, self.guess
         assert guess is not None
+        assert self.attempts.deployment is not None
+        server = self.attempts.deployment.server
         while not events.finished and (chunk := await found.reply.chunk()) is not None:
             whole = splitter.feed(chunk)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:
+                if b'"error"' in out:
+                    out = server.struck(out)
                 guess.add(out)
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if events.finished:
@@ -233,6 +237,8 @@ class Exchange(Progress):
     async def _cut(self, events: Events, message: str, code: str) -> None:
         self.error = code
         error = GatewayError(502, message, type="server_error", code=code)
+        if self.attempts.deployment is not None:
+            error.strike(self.attempts.deployment.server.secrets)
         await self._send({"type": "http.response.body", "body": events.cut(error), "more_body": True})
 
     async def _begin_stream(self, status: int, headers: Headers, end: float) -> None:

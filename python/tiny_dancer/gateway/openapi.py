@@ -45,7 +45,9 @@ _RANGES: Final[dict[str, dict[str, Any]]] = {
     "exclude": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
     "role": {"enum": ["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]},
     "policy": {"enum": ["cost", "quality", "balanced"]},
+    "fallback_on": {"type": "array", "maxItems": 100, "items": {"enum": ["content_filter"]}},
 }
+_LISTS: Final = ("exclude", "fallback_on")
 _ROLES: Final = ["system", "developer", "user", "assistant", "tool", "function"]
 _STATUSES: Final[dict[str, str]] = {
     "400": "The request cannot be served as it stands: broken JSON, a field missing or of another type, "
@@ -320,6 +322,11 @@ def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
                 "description": "Models to try next, in this order. Without `model`, the first is the model.",
             },
             "td": {"anyOf": [{"$ref": "#/components/schemas/Options"}, {"type": "null"}]},
+            "provider": {
+                "type": ["object", "null"],
+                "description": "OpenRouter's object, with names of upstreams here: order, only, ignore, "
+                "allow_fallbacks, require_parameters, max_price, sort, data_collection.",
+            },
             **contents,
         },
         "required": required,
@@ -400,8 +407,8 @@ def _option_headers() -> list[dict[str, Any]]:
     described = _descriptions(Options)
     found = []
     for header, option in OPTION_HEADERS.items():
-        schema = _TEXT if option == "exclude" else _RANGES[option]
-        more = " Separated by commas." if option == "exclude" else ""
+        schema = _TEXT if option in _LISTS else _RANGES[option]
+        more = " Separated by commas." if option in _LISTS else ""
         parameter = {"name": header.decode(), "in": "header", "required": False, "schema": schema}
         found.append({**parameter, "description": described[option] + more})
     return found
@@ -458,7 +465,8 @@ def _schemas() -> dict[str, Any]:
         },
         "Model": {
             **_object(model),
-            "description": "For a model also: context_window, endpoints, roles, tags and its prices in USD.",
+            "description": "For a model also: context_window, endpoints, roles, tags and its prices in USD; for a "
+            "router: router (its name) and notes (constant: it never chooses; no certificate: why).",
         },
         "Models": _object(listed),
         "Guarantee": _object(_of(Guarantee)),

@@ -43,6 +43,7 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
         in_flight: requests being served.
         memory_bytes: resident.
         draining: whether it is finishing what it has and takes no more.
+        notes: what its operator should know of a router: that it never chooses, that its certificate is void here.
     """
 
     ready: bool
@@ -58,3 +59,4 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     memory_bytes: int = 0
     draining: bool = False
+    notes: list[str] = field(default_factory=list)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.arguments import Asked
     from tiny_dancer.routing.outage import Left
     from tiny_dancer.routing.requests import Conversation, Request
-    from tiny_dancer.types import ModelInfo
+    from tiny_dancer.types import Guarantee, ModelInfo
 
 _NOT_COVERED = "decided by a fallback level"
 _UNSEEN = ("min_quality", "threshold", "cost_weight", "policy")
@@ -169,6 +169,16 @@ class ResilientRouter:
     def models(self) -> tuple[str, ...]:
         """Names of the models of the artifact that serves."""
         return self._reloading.current.value.router.models
+
+    @property
+    def guarantee(self) -> Guarantee | None:
+        """The certificate of the artifact that serves, as loaded, or None."""
+        return self._reloading.current.value.router.guarantee
+
+    @property
+    def uncertified(self) -> str:
+        """Why no decision of the artifact that serves stands under a certificate; see :class:`Router`."""
+        return self._reloading.current.value.router.uncertified
 
     @with_options
     def route(

@@ -85,6 +85,8 @@ class Router:
         found = self.header["guarantee"]
         self.guarantee: Guarantee | None = None if found is None else Guarantee(**found)
         """The certificate of the artifact as loaded, or None."""
+        self.uncertified: str = "" if found is not None else _uncertified(header, self.models)
+        """Why no decision stands under a certificate, whatever it is; empty where the artifact has one."""
         self._source = (artifact, models)
 
     @classmethod
@@ -96,7 +98,8 @@ class Router:
         Args:
             artifact: a path, or ``default`` for the one the package ships (two roles, weak and strong).
             models: by the artifact's names, the model to call instead, or a :class:`ModelInfo` with prices
-                and context window. Changed models are not covered by the artifact's certificate.
+                and context window. The artifact's certificate covers no model of another name; nor
+                other prices and output lengths, where its policy weighs cost.
 
         Raises:
             ArtifactError: the file is missing or no sound artifact (see its subclasses).
@@ -295,6 +298,14 @@ def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
         raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
     except (TypeError, ValueError) as error:  # no path at all, or a NUL in it
         raise ArtifactError("artifact", repr(artifact), remedy) from error
+
+
+def _uncertified(header: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """Which of the engine's sentences says so: the artifact has none, or it was earned with what is no more."""
+    none, models, *_, prices = _core.UNCOVERED
+    if header.get("guarantee") is None:
+        return none
+    return prices if names == tuple(model["name"] for model in header["models"]) else models
 
 
 def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:

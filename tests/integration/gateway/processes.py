@@ -17,7 +17,7 @@ from tests.integration.gateway.serving import written
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
 PATIENCE = 90.0
@@ -39,9 +39,13 @@ class Running:
     health: str
 
     def __init__(
-        self, content: dict[str, Any] | None, folder: Path, environment: Mapping[str, str] | None = None
+        self,
+        content: dict[str, Any] | None,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
-        """Starts it by a configuration, or as a demo without one."""
+        """Starts it by a configuration, or as a demo without one; ``options`` are further ones of the command."""
         folder.mkdir(exist_ok=True)
         arguments = ["--demo"]
         if content is not None:
@@ -52,7 +56,7 @@ class Running:
         self._written = threading.Condition()
         self._closed = False
         self.process = subprocess.Popen(
-            [EXECUTABLE, "gateway", *arguments],
+            [EXECUTABLE, "gateway", *arguments, *options],
             cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from tests.gateway_upstream import Behaviour
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx
     from tests.gateway_upstream import Upstream
     from tests.integration.gateway.serving import Serving
 
 MESSAGES = '[{"role":"user","content":"What is in it?"}]'
-RESERVED = {"model", "models", "messages", "stream", "stream_options", "td", "behaviour"}
+RESERVED = {"model", "models", "messages", "provider", "stream", "stream_options", "td", "behaviour"}
 
 
 def fields(body: bytes) -> dict[str, bytes]:
@@ -212,3 +214,29 @@ def test_the_trace_of_the_caller_goes_on(gateway: Serving, cheap: Upstream) -> N
     trace = "0af7651916cd43dd8448eb211c80319c"
     gateway.chat(headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"})
     assert trace in (cheap.arrived().header("traceparent") or "")
+
+
+@pytest.mark.parametrize("kind", ["openai", "azure", "anthropic"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_configured_header_takes_the_place_of_the_gateway_s_own(
+    start: Callable[..., Serving], cheap: Upstream, kind: str, stream: bool
+) -> None:
+    configured = {
+        "User-Agent": "ours/1",
+        "Accept": "text/event-stream, */*",
+        "Authorization": "Bearer other",
+        "X-Api-Key": "other",
+        "Api-Key": "other",
+        "x-team": "blue",
+    }
+    base = cheap.url if kind != "azure" else cheap.url.removesuffix("/v1")
+    upstreams = {
+        name: {"base_url": base, "kind": kind, "api_key": "sk-own", "headers": configured}
+        for name in ("cheap", "strong")
+    }
+    gateway = start(upstreams=upstreams)
+    assert gateway.chat(stream=stream).status_code == 200
+    sent = cheap.arrived().headers
+    names = [name for name, _ in sent]
+    assert len(names) == len(set(names)), "each header once"
+    assert {name: dict(sent).get(name.lower()) for name in configured} == configured

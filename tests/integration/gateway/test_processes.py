@@ -247,7 +247,7 @@ def test_a_second_gateway_takes_over(cheap: Upstream, strong: Upstream, tmp_path
     async def test(old: Running, stack: ExitStack) -> None:
         async with load(old.port) as running:
             more = {"listen": f"127.0.0.1:{old.port}", "storage": "second.db"}
-            second = Running(content(cheap, strong, **more), tmp_path / "second")
+            second = Running(content(cheap, strong, **more), tmp_path / "second", options=("--take-over",))
             await asyncio.to_thread(stack.enter_context, second)
             second.line("another gateway listens on port")
             await running.more(40)
@@ -259,6 +259,25 @@ def test_a_second_gateway_takes_over(cheap: Upstream, strong: Upstream, tmp_path
         asyncio.run(test(old, stack))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_configuration_started_twice_is_refused(
+    cheap: Upstream, strong: Upstream, tmp_path: Path, workers: int
+) -> None:
+    second_folder = tmp_path / "second"
+    second_folder.mkdir()
+    with Running(content(cheap, strong, workers=workers), tmp_path) as first:
+        health = first.health.removeprefix("http://")
+        for more, taken in (
+            ({"listen": f"127.0.0.1:{first.port}", "health": health}, f"listen: 127.0.0.1:{first.port}"),
+            ({"listen": "127.0.0.1:0", "health": health}, f"health: {health}"),
+        ):
+            second = written(content(cheap, strong, workers=workers, **more), second_folder)
+            assert fails(2, "gateway", "--config", second) == (
+                f"error: {taken}; another gateway or program has this port; stop it or give another port"
+            )
+        assert first.chat().status_code == 200
+
+
 def test_a_gateway_that_cannot_start_says_why(cheap: Upstream, strong: Upstream, tmp_path: Path) -> None:
     def says(**more: Any) -> str:
         ports = {"listen": "127.0.0.1:0", "health": "127.0.0.1:0"}
@@ -267,7 +286,7 @@ def test_a_gateway_that_cannot_start_says_why(cheap: Upstream, strong: Upstream,
 
     taken = f"127.0.0.1:{cheap.port}"
     assert says(listen=taken) == (
-        f"error: listen: {taken}; another program has this port; stop it or give another port"
+        f"error: listen: {taken}; another gateway or program has this port; stop it or give another port"
     )
     assert says(health="192.0.2.1:80").startswith(
         "error: health: 192.0.2.1:80; this machine has no such address; give one it has"

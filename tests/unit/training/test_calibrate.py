@@ -85,20 +85,24 @@ def test_batches_and_single_requests_agree_on_their_standing(certified: Calibrat
             assert (decision.guarantee, decision.guarantee_note) == (single.guarantee, single.guarantee_note)
 
 
-def test_changed_models_or_prices_drop_the_certificate(certified: Calibrated) -> None:
-    for models in (
-        {"weak": "another"},
-        {"strong": ModelInfo(input_cost_per_token=1e-5)},
-        {"strong": ModelInfo(name="another")},
-    ):
+def test_other_models_drop_the_certificate(certified: Calibrated) -> None:
+    for models in ({"weak": "another"}, {"strong": ModelInfo(name="another")}):
         router = Router(certified.artifact, models=models)  # type: ignore[arg-type]
         assert router.guarantee is None
+        note = "the certificate was earned with other models"
+        assert router.uncertified == note
         decision = router.route(TEXTS[0])
-        assert decision.guarantee is None
-        assert "other models or prices" in decision.guarantee_note
+        assert (decision.guarantee, decision.guarantee_note) == (None, note)
         batch = router.route_batch(TEXTS)
         assert not batch.guaranteed.any()
-        assert "other models or prices" in batch[0].guarantee_note
+        assert batch[0].guarantee_note == note
+
+
+def test_the_certificate_of_a_threshold_says_nothing_of_prices(certified: Calibrated) -> None:
+    info = ModelInfo(input_cost_per_token=1e-5, output_cost_per_token=1e-5, context_window=9_000)
+    router = Router(certified.artifact, models={"strong": info})
+    assert (router.guarantee, router.uncertified) == (Router(certified.artifact).guarantee, "")
+    assert router.route_batch(TEXTS).guaranteed.all()
 
 
 def test_calibrating_or_dialling_anew_replaces_the_certificate(certified: Calibrated) -> None:

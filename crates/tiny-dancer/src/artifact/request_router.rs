@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Kind, LARGEST_NUMBER, MOST_BACKENDS, MOST_COMPONENTS, MOST_MODELS, MOST_SELF_CHECKS, invalid};
 use crate::error::Result;
 use crate::policy::Policy;
-use crate::price::{MOST_TIERS, Prices};
+use crate::price::{MOST_TIERS, Prices, same};
 
 /// A model the artifact chooses among.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -39,6 +39,14 @@ impl ModelSpec {
     /// Whether anything says what it costs.
     pub(crate) fn is_priced(&self) -> bool {
         self.cost.is_some() || self.prices.is_any()
+    }
+
+    /// Whether every request is expected to cost what it does at `other`.
+    pub(crate) fn costs_the_same(&self, other: &Self) -> bool {
+        let lengths = same(self.expected_output_tokens, other.expected_output_tokens);
+        self.prices.expect_as(&other.prices)
+            && (lengths || !self.prices.has_output())
+            && (self.prices.is_any() || self.cost == other.cost)
     }
 }
 

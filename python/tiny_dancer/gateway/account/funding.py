@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.tokens import Prompt
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.dialect import Usage
@@ -24,15 +25,34 @@ def prompt_of(progress: Progress) -> Prompt | None:
     return progress.prompt
 
 
-def lost(progress: Progress) -> dict[str, float]:
-    """USD by model of calls that failed when the upstream may have worked: guessed, the prompt alone."""
-    found: dict[str, float] = {}
-    if progress.attempts.lost and (prompt := prompt_of(progress)) is not None:
-        for model in progress.attempts.lost:
-            cost = model.cost(Usage(prompt.tokens(model), 0))
-            if cost:
-                found[model.name] = found.get(model.name, 0.0) + cost
-    return found
+class Beside(NamedTuple):
+    """What a request has cost beside the answer that is served.
+
+    Attributes:
+        paid: USD by model.
+        guessed: of that, USD.
+    """
+
+    paid: dict[str, float]
+    guessed: float
+
+
+def beside(progress: Progress) -> Beside:
+    """Calls that failed when the upstream may have worked, by a guess, of the prompt alone; answers given up."""
+    done, found, guessed = progress.attempts, Beside({}, 0.0), 0.0
+    prompt = prompt_of(progress) if done.lost or done.given_up else None
+    if prompt is None:
+        return found
+    used = [(model, Usage(prompt.tokens(model), 0), True) for model in done.lost]
+    for each in done.given_up:
+        answer = each.found.answer
+        usage = answer.usage or Usage(prompt.tokens(each.model), Guess(answer.body).tokens())
+        used.append((each.model, usage, answer.usage is None))
+    for model, usage, is_guess in used:
+        if cost := model.cost(usage):
+            found.paid[model.name] = found.paid.get(model.name, 0.0) + cost
+            guessed += cost if is_guess else 0.0
+    return found._replace(guessed=guessed)
 
 
 class Funding:
@@ -63,7 +83,7 @@ class Funding:
         served = False
         for model in progress.plan.models():
             if progress.hold is not None:
-                progress.hold.shrink(lost(progress))
+                progress.hold.shrink(beside(progress).paid)
             try:
                 self.reserve(model)
             except GatewayError as error:
@@ -100,7 +120,7 @@ class Funding:
         assert incoming is not None
         progress.hold = caller.reserve(model.name, cost, progress.hold)
         likely = self._prompt.likely(model)
-        guessed = sum(lost(progress).values()) + (model.cost(likely) or 0.0)
+        guessed = sum(beside(progress).paid.values()) + (model.cost(likely) or 0.0)
         self._accounting.begin(
             RequestRecord(
                 id=progress.id,

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tiny_dancer.gateway.account.billed import completed
-from tiny_dancer.gateway.account.funding import lost
+from tiny_dancer.gateway.account.funding import beside
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
 from tiny_dancer.types import RequestRecord
@@ -42,14 +42,15 @@ def settle(
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
     guessed_cost = cost or 0.0 if guessed else 0.0
     paid = {} if model is None or cost is None else {model.name: cost}
-    if done.lost:
-        # What failed and may have cost something is paid beside the answer; no other model would have saved it.
-        for name, amount in lost(progress).items():
+    if done.lost or done.given_up:
+        # Paid beside the answer that took their place, whatever model that is of: no other would have saved it.
+        others = beside(progress)
+        for name, amount in others.paid.items():
             paid[name] = paid.get(name, 0.0) + amount
-            guessed_cost += amount
             cost = (cost or 0.0) + amount
             baseline = cost if usage is None or baseline is None else baseline + amount
-        guessed = True
+        guessed_cost += others.guessed
+        guessed = guessed or bool(done.lost) or others.guessed > 0
     paid_for = answered or usage is not None or bool(done.lost)
     decision = None if plan is None else plan.decision
     counted = usage or _NO_USAGE

@@ -15,6 +15,7 @@ import msgspec
 from tiny_dancer import _core
 from tiny_dancer.errors import RequestError
 from tiny_dancer.gateway.account.guess import BYTES_PER_TOKEN, prompt_tokens
+from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.dialect import Usage
 
@@ -71,7 +72,7 @@ class Prompt:
 
     def likely(self, model: ServedModel) -> Usage:
         """What a call of this model takes, where nobody saw its end."""
-        answer = min(model.settings.expected_output_tokens, self._most_answers(model))
+        answer = min(model.settings.expected_output_tokens or USUAL_OUTPUT_TOKENS, self._most_answers(model))
         return Usage(self.tokens(model), round(answer))
 
     def most_cost(self, model: ServedModel) -> float | None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from tiny_dancer.gateway.configuration.settings import Policy, Role
+from tiny_dancer.gateway.choosing.provider import Provider, parse_provider
+from tiny_dancer.gateway.configuration.settings import FallbackCause, Policy, Role
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.dialect import Call, Endpoint
 
@@ -32,6 +33,7 @@ OPTION_HEADERS: Final[dict[bytes, str]] = {
     b"x-td-role": "role",
     b"x-td-policy": "policy",
     b"x-td-threshold": "threshold",
+    b"x-td-fallback-on": "fallback_on",
 }
 T = TypeVar("T")
 # Each name is looked up: more would keep all other requests waiting.
@@ -53,6 +55,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         role: what the answer is for.
         policy: of the router.
         threshold: least gain worth the dearer of two models.
+        fallback_on: what else leads to the next model, in place of the configuration's.
     """
 
     max_cost: float | None = None
@@ -64,6 +67,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     role: Role | None = None
     policy: Policy | None = None
     threshold: float | None = None
+    fallback_on: tuple[FallbackCause, ...] | None = None
 
 
 NO_OPTIONS: Final = Options()
@@ -76,11 +80,19 @@ class Incoming(Call):
         asked: the model the client named.
         fallbacks: models to try next, in the client's order (``models``).
         options: what the client asks of routing.
+        provider: which upstreams and models it allows; the field stays, for an upstream that understands it.
     """
 
     asked: str
     fallbacks: tuple[str, ...]
     options: Options
+    provider: Provider | None = None
+
+    @property
+    def leaves_filters(self) -> bool | None:
+        """As of :class:`Call`."""
+        asked = self.options.fallback_on
+        return None if asked is None else "content_filter" in asked
 
     def words(self) -> _core.Said:
         """What is routed on: a text, or messages as the client's bytes. The engine reads them, in any dialect.
@@ -274,7 +286,8 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named
     streamed = stream == _TRUE and endpoint != "embeddings"
     td = fields.pop("td", None)
     options = NO_OPTIONS if td is None and not headers else _all_options(td, headers)
-    return Incoming(endpoint, fields, streamed, asked, fallbacks, options)
+    provider = parse_provider(fields["provider"]) if "provider" in fields else None
+    return Incoming(endpoint, fields, streamed, asked, fallbacks, options, provider)
 
 
 def read_model(raw: msgspec.Raw) -> str:
@@ -331,7 +344,7 @@ def _set(options: Options) -> dict[str, Any]:
 def _of_header(name: bytes, value: bytes) -> object:
     text = value.decode("latin-1").strip()
     option = OPTION_HEADERS[name]
-    if option == "exclude":
+    if option in ("exclude", "fallback_on"):
         return tuple(each.strip() for each in text.split(",") if each.strip())
     known = {"role": _ROLES, "policy": _POLICIES}.get(option)
     if known is not None and text not in known:

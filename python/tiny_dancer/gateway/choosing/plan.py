@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
@@ -13,7 +14,8 @@ from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.incoming import Incoming
-from tiny_dancer.gateway.choosing.serving import RouterTarget, Serving, Variant
+from tiny_dancer.gateway.choosing.selection import Selection
+from tiny_dancer.gateway.choosing.serving import RouterTarget, ServedRouter, Serving, Variant
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.arguments import engine_options
@@ -40,6 +42,8 @@ class Asked(Struct):
         policy: of the router; None for its own.
         usable: the router's models this request may go to.
         options: of :meth:`tiny_dancer.ResilientRouter.route`.
+        selection: what the request's ``provider`` leaves of the models; None where it asks nothing.
+        by: what models are sorted by where it asks for an order; USD, or seconds.
     """
 
     serving: Serving
@@ -50,6 +54,8 @@ class Asked(Struct):
     policy: str | None = None
     usable: Sequence[str] = ()
     options: Mapping[str, Any] = {}
+    selection: Selection | None = None
+    by: Mapping[str, float] | None = None
 
 
 class Plan(Struct):
@@ -82,8 +88,9 @@ class Plan(Struct):
 
     def models(self) -> Iterator[ServedModel]:
         """The choice, then what follows, which is looked up where the choice has failed."""
-        yield self.model
-        yield from following(self)
+        yield _left(self.asked, self.model)
+        for model in following(self):
+            yield _left(self.asked, model)
 
 
 class Chooser:
@@ -108,6 +115,8 @@ class Chooser:
             _model(serving, name, "models")  # an unknown one is said now, not when it is needed
         role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
         asked = Asked(serving, incoming, caller, role)
+        if incoming.provider is not None:
+            asked.selection = Selection(incoming.provider, serving, incoming)
         if options.pin is not None:
             return _named(asked, options.pin, "pinned")
         name, policy = incoming.asked, options.policy
@@ -133,54 +142,13 @@ class Chooser:
             self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic())
 
     def _routed(self, asked: Asked, target: RouterTarget) -> Plan:
-        serving, incoming = asked.serving, asked.incoming
-        served = serving.routers[target.router]
+        served = asked.serving.routers[target.router]
         variant = asked.variant = served.deciding()
-        router = variant.router
-        usable = asked.usable = _usable(asked, variant)
-        given = incoming.options
-        threshold = target.threshold if given.threshold is None else given.threshold
-        options: dict[str, Any] = variant.options(asked.policy, threshold)
-        asked.options = options
-        if len(usable) != len(router.models):
-            options["allowed"] = usable
-        bounds = served.settings
-        if (max_cost := bounds.max_cost if given.max_cost is None else given.max_cost) is not None:
-            options["max_cost"] = max_cost
-        if (min_quality := bounds.min_quality if given.min_quality is None else given.min_quality) is not None:
-            options["min_quality"] = min_quality
-        if given.max_latency is not None:
-            options["max_latency"] = given.max_latency
-        strongest = serving.strongest
-        if strongest is None or strongest.name not in router.models:
-            strongest = max((serving.models[name] for name in usable), key=lambda each: each.expected_cost or 0.0)
+        asked.usable = _usable(asked, variant)
+        asked.options = _options(asked, target, served, variant)
         try:
-            try:
-                words, tools, system = incoming.words(), incoming.tools(), incoming.system()
-                outline = conversation(words, tools)
-                key, found = self._conversation(asked, system, outline.begun)
-                if found is not None:
-                    options.update(self._caches(asked, found, router.models))
-                decision = router.decide(
-                    words,
-                    tools,
-                    engine_options(cast("AskedOfRouter", options), router.models),
-                    system=system,
-                    response_format=incoming.response_format(),
-                    outline=outline,
-                )
-            except RequestError as error:
-                if error.field not in ("text", "request"):
-                    field = incoming.field(error.field)
-                    raise GatewayError(
-                        400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
-                    ) from error
-                # Images, audio or nothing: not for the router to judge, so the default model answers, of those
-                # whose answer alone keeps to what is asked.
-                left, _, _ = router.outlook(0, engine_options(cast("AskedOfRouter", options), router.models))
-                asked.usable = tuple(name for name in usable if name in left)
-                default = _default(asked, variant, strongest)
-                return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
+            plan = self._decided(asked, served, variant) or _unjudged(asked, served, variant)
+            return plan if asked.selection is None else _sorted(plan, asked.selection)
         except NoFeasibleModelError as error:
             raise GatewayError(
                 400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
@@ -193,7 +161,34 @@ class Chooser:
                 param="td",
                 code="invalid_value",
             ) from error
+
+    def _decided(self, asked: Asked, served: ServedRouter, variant: Variant) -> Plan | None:
+        """The router's decision, or the session's; None where there is nothing a router can judge."""
+        serving, incoming, router = asked.serving, asked.incoming, variant.router
+        try:
+            words, tools, system = incoming.words(), incoming.tools(), incoming.system()
+            outline = conversation(words, tools)
+            key, found = self._conversation(asked, system, outline.begun)
+            options = (
+                asked.options if found is None else {**asked.options, **self._caches(asked, found, router.models)}
+            )
+            decision = router.decide(
+                words,
+                tools,
+                engine_options(cast("AskedOfRouter", options), router.models),
+                system=system,
+                response_format=incoming.response_format(),
+                outline=outline,
+            )
+        except RequestError as error:
+            if error.field in ("text", "request"):
+                return None
+            field = incoming.field(error.field)
+            raise GatewayError(
+                400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
+            ) from error
         self.last_decision = time.time()
+        strongest = _strongest(asked, variant)
         plan = Plan(
             strongest,
             asked,
@@ -248,6 +243,41 @@ class Chooser:
         )
 
 
+def _options(asked: Asked, target: RouterTarget, served: ServedRouter, variant: Variant) -> dict[str, Any]:
+    """What the router is asked beside the request: the client's word, or else the configuration's."""
+    given, bounds = asked.incoming.options, served.settings
+    threshold = target.threshold if given.threshold is None else given.threshold
+    options: dict[str, Any] = variant.options(asked.policy, threshold)
+    if len(asked.usable) != len(variant.router.models):
+        options["allowed"] = asked.usable
+    if (max_cost := bounds.max_cost if given.max_cost is None else given.max_cost) is not None:
+        options["max_cost"] = max_cost
+    if (min_quality := bounds.min_quality if given.min_quality is None else given.min_quality) is not None:
+        options["min_quality"] = min_quality
+    if given.max_latency is not None:
+        options["max_latency"] = given.max_latency
+    return options
+
+
+def _strongest(asked: Asked, variant: Variant) -> ServedModel:
+    """The model savings are counted against, where the router has it; else the dearest it may choose."""
+    serving = asked.serving
+    if serving.strongest is not None and serving.strongest.name in variant.router.models:
+        return serving.strongest
+    return max((serving.models[name] for name in asked.usable), key=lambda each: each.expected_cost or 0.0)
+
+
+def _unjudged(asked: Asked, served: ServedRouter, variant: Variant) -> Plan:
+    """Images, audio or nothing: not for the router to judge, so the default model answers, of those whose answer
+    alone keeps to what is asked."""
+    router = variant.router
+    strongest = _strongest(asked, variant)
+    left, _, _ = router.outlook(0, engine_options(cast("AskedOfRouter", asked.options), router.models))
+    asked.usable = tuple(name for name in asked.usable if name in left)
+    default = _default(asked, variant, strongest)
+    return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
+
+
 # What removes a model for the request's sake, as no failure of another model can mend.
 _LIMITS: Final = ("context_window", "max_cost", "max_latency", "min_quality")
 
@@ -256,6 +286,8 @@ def following(plan: Plan) -> list[ServedModel]:
     """What of a plan may be tried after its choice, in order, each once, as many as configured."""
     asked = plan.asked
     config = asked.serving.config
+    if asked.selection is not None and not asked.selection.asked.allow_fallbacks:
+        return []
     excluded = _excluded(asked)
     found = [plan.model]
     for name in _next_names(plan):
@@ -278,7 +310,7 @@ def _next_names(plan: Plan) -> list[str]:
     config = asked.serving.config
     names = list(asked.incoming.fallbacks)
     if plan.reason == "no_text":
-        return [*names, *asked.usable]
+        return [*names, *_in_order(asked, asked.usable)]
     follow: list[str] = []
     # A role's list is for what the role or a router chose, not for a model the client named.
     if (decision is not None or plan.reason == "role_default") and (
@@ -294,13 +326,15 @@ def _next_names(plan: Plan) -> list[str]:
         # What the client lists is the client's word; what follows unasked keeps to what is asked.
         removed = decision.removed
         follow = [name for name in follow if removed.get(name) not in _LIMITS]
-    return names + follow
+    return [*names, *_in_order(asked, follow)]
 
 
 def _named(asked: Asked, name: str, reason: str) -> Plan:
     """The client's own choice: it stands, and is only followed by what the client or its role lists."""
     serving, incoming = asked.serving, asked.incoming
     model = _model(serving, name, "td.pin" if reason == "pinned" else "model")
+    if asked.selection is not None:
+        model = _selected(asked, asked.selection, model, alone=reason == "pinned")
     _permit(asked, model)
     if incoming.endpoint not in model.endpoints:
         raise GatewayError(
@@ -357,7 +391,69 @@ def _permit(asked: Asked, model: ServedModel) -> None:
 
 def _may(asked: Asked, model: ServedModel) -> bool:
     caller = asked.caller
-    return caller.allows(model.name) and not (caller.soft_budget_spent and model is asked.serving.strongest)
+    return (
+        caller.allows(model.name)
+        and not (caller.soft_budget_spent and model is asked.serving.strongest)
+        and (asked.selection is None or asked.selection.of(model) is not None)
+    )
+
+
+def _left(asked: Asked, model: ServedModel) -> ServedModel:
+    """The model with the deployments it may be asked at."""
+    if asked.selection is None:
+        return model
+    found = asked.selection.of(model)
+    assert found is not None, "a plan has no model that was removed"
+    return found
+
+
+def _selected(asked: Asked, selection: Selection, model: ServedModel, *, alone: bool) -> ServedModel:
+    """The model named, or of those listed after it the first that ``provider`` leaves."""
+    named = [model]
+    if selection.asked.allow_fallbacks and not alone:
+        named += [_model(asked.serving, name, "models") for name in asked.incoming.fallbacks]
+    able = [each for each in named if asked.incoming.endpoint in each.endpoints and asked.caller.allows(each.name)]
+    left = [each for each in able if selection.of(each) is not None]
+    if able and not left:
+        raise selection.nothing_left(able)
+    if len(left) > 1 or selection.asked.sort == "latency":
+        by = selection.sorting([each.name for each in left], asked.serving.models, None)
+        if by is not None:
+            left.sort(key=lambda each: by[each.name])
+    return left[0] if left else model  # which something else forbids, and says so
+
+
+def _sorted(plan: Plan, selection: Selection) -> Plan:
+    """The plan with the cheapest or fastest of its router's models, where that is asked."""
+    asked, decision = plan.asked, plan.decision
+    left = [name for name in asked.usable if decision is None or name not in decision.removed]
+    asked.by = selection.sorting(left, asked.serving.models, decision)
+    if asked.by is None:
+        return plan
+    chosen = min(left, key=asked.by.__getitem__)
+    plan.model = asked.serving.models[chosen]
+    plan.routed_by, plan.reason = "override", f"sorted_by_{selection.asked.sort}"
+    if decision is not None:
+        plan.decision = replace(
+            decision,
+            model=chosen,
+            quality=decision.scores[chosen],
+            cost=None if decision.costs is None else decision.costs[chosen],
+            guarantee=None,
+            guarantee_note="overridden by the caller",
+        )
+    return plan
+
+
+def _in_order(asked: Asked, names: Sequence[str]) -> Sequence[str]:
+    """What follows unasked, as ``provider`` wants it: by its ``sort``, then by its ``order``."""
+    selection, by = asked.selection, asked.by
+    if selection is None:
+        return names
+    models = asked.serving.models
+    if by is not None:
+        names = sorted(names, key=lambda name: by.get(name, math.inf))
+    return sorted(names, key=lambda name: selection.rank(models[name]))
 
 
 def _excluded(asked: Asked) -> frozenset[str]:
@@ -371,9 +467,12 @@ def _usable(asked: Asked, variant: Variant) -> tuple[str, ...]:
     """The router's models this request may go to."""
     models, caller, incoming = asked.serving.models, asked.caller, asked.incoming
     usable = variant.usable(incoming.endpoint, asked.role, models)
-    if incoming.options.exclude or caller.models is not None or caller.soft_budget_spent:
+    if incoming.options.exclude or caller.models is not None or caller.soft_budget_spent or asked.selection:
         excluded = _excluded(asked)
+        before = [models[name] for name in usable if name not in excluded and caller.allows(name)]
         usable = tuple(name for name in usable if name not in excluded and _may(asked, models[name]))
+        if not usable and asked.selection is not None and asked.selection.why(before):
+            raise asked.selection.nothing_left(before)
     if not usable:
         raise GatewayError(
             400,

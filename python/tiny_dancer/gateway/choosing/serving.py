@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import random
 from contextlib import ExitStack
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from tiny_dancer import _core
 from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
+from tiny_dancer.registry import ArtifactFile, Registry, ServingVersion
 from tiny_dancer.routing.resilient import ResilientRouter
+from tiny_dancer.routing.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tiny_dancer.gateway.upstream.dialect import Endpoint
+    from tiny_dancer.registry import Source
     from tiny_dancer.types import ModelInfo
 
 POLICIES: Final = ("cost", "balanced", "quality")
@@ -79,6 +84,39 @@ class Variant:
         if found is None:
             found = tuple(name for name in named if name in models and models[name].serves(endpoint, role))
             self._usable[endpoint, role] = found
+        return found
+
+    def always(self) -> str | None:
+        """The only model it ever chooses where no request asks otherwise; None where it depends on the request."""
+        header = self.router.header
+        names, policy = self.router.models, header["policy"]
+        best: str = names[header["best_constant"]]
+        scaled, threshold = self.settings.policy, self.settings.threshold
+        if len(names) == 1:
+            return best
+        if threshold is not None or policy["kind"] == "threshold":
+            level: float = policy["threshold"] if threshold is None else threshold
+            level += {"cost": 1, "quality": -1}.get(scaled, 0) * abs(level)
+            strong: int = policy.get("strong", header["best_constant"])
+            # Between qualities in [0, 1] no gain is larger than 1, and none smaller than -1.
+            if level > 1:
+                return names[1 - strong]
+            return names[strong] if level <= -1 else None
+        if policy["kind"] == "constant":
+            # Asked for quality it weighs no cost, and follows what it expects.
+            return None if scaled == "quality" else names[policy["model"]]
+        others = [model for place, model in enumerate(header["models"]) if place != header["best_constant"]]
+        return None if any(model["cleared"] for model in others) else best
+
+    def notes(self, models: Mapping[str, ServedModel]) -> list[str]:
+        """What its operator should know: that it never chooses, that its certificate is void here."""
+        found = []
+        if (only := self.always()) is not None:
+            costs = [models[name].expected_cost or 0.0 for name in self.router.models]
+            saving = "no saving" if (models[only].expected_cost or 0.0) >= max(costs) else "nothing is chosen"
+            found.append(f"constant: always {only}: {saving}")
+        if (why := self.router.uncertified) not in ("", _core.UNCOVERED[0]):
+            found.append(f"no certificate: {why}")
         return found
 
     def options(self, policy: str | None, threshold: float | None) -> dict[str, Any]:
@@ -199,6 +237,14 @@ class Serving:
             for variant in router.variants
         }
 
+    def notes(self) -> list[str]:
+        """What the operator should know of its routers."""
+        return [
+            f"router {name}: {note}"
+            for name, variant in self.variants().items()
+            for note in variant.notes(self.models)
+        ]
+
     async def disconnect(self) -> None:
         """Closes all connections to upstreams."""
         for server in self.servers.values():
@@ -225,25 +271,31 @@ class Serving:
         return max(priced, key=lambda model: model.expected_cost or 0.0, default=None)
 
     def _load(self, settings: config.Router, folder: Path) -> ResilientRouter:
-        infos: dict[str, str | ModelInfo] = {
-            theirs: self.models[ours].info() for theirs, ours in settings.models.items()
-        }
-        # A model the artifact knows by the name it has here gets the prices it has here.
-        load: Any
+        load = partial(self._router, settings)
+        source: Source
         if isinstance(settings.artifact, config.RegistryVersion):
-            load = partial(
-                ResilientRouter.from_registry, folder / settings.artifact.folder, settings.artifact.name
-            )
+            registry = Registry(folder / settings.artifact.folder, load=load)
+            source = ServingVersion(registry, settings.artifact.name)
+        elif settings.artifact == "default":
+            source = ArtifactFile(_core.data_path("default.safetensors"))
         else:
-            path = "default" if settings.artifact == "default" else folder / settings.artifact
-            load = partial(ResilientRouter.load, path)
-        router: ResilientRouter = load(models=infos)
-        unmapped = [each for each in router.models if each in self.models and each not in settings.models.values()]
-        default = self.config.default_model if self.config.default_model in router.models else None
-        if unmapped or default is not None:
-            infos.update({each: self.models[each].info() for each in unmapped})
-            router = load(models=infos, default_model=default)
-        return router
+            source = ArtifactFile(folder / settings.artifact)
+        router = ResilientRouter(source, load=load)
+        default = self.config.default_model
+        return ResilientRouter(source, load=load, default_model=default) if default in router.models else router
+
+    def _router(self, settings: config.Router, artifact: bytes) -> Router:
+        """An artifact whose models are those here; what the configuration leaves out is as the artifact has it."""
+        known = {model["name"]: model for model in _core.read_header(artifact).get("models", [])}
+        # A model the artifact knows by the name it has here gets the prices it has here.
+        same = {name: name for name in known if name in self.models and name not in settings.models.values()}
+        infos: dict[str, str | ModelInfo] = {}
+        for theirs, ours in {**same, **settings.models}.items():
+            info = self.models[ours].info()
+            if info.expected_output_tokens is None and not known.get(theirs, {}).get("expected_output_tokens"):
+                info = replace(info, expected_output_tokens=config.USUAL_OUTPUT_TOKENS)
+            infos[theirs] = info
+        return Router(artifact, models=infos)
 
     def _check_variant(self, variant: Variant) -> None:
         missing = [name for name in variant.router.models if name not in self.models]

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from tiny_dancer.config import did_you_mean, load, raise_all
 from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway.configuration import prices
@@ -25,6 +27,32 @@ _THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 # Scheme, host and port, in lower case (RFC 6454, 6.2); also of browsers' extensions and of apps.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 _ANY_HOST = ("0.0.0.0", "::")
+# USD per token: thrice the dearest there is (o1-pro, 600 USD per million), and less than the cheapest per million.
+_DEAREST = 0.002
+# Names no configured header may have: they would be sent twice, or say of every request what is true of one.
+_FRAMING = "it frames the request or belongs to the connection, and the gateway writes it itself; remove it"
+_OF_ONE_REQUEST = "it is of a single request, and comes from the client; remove it"
+_OWN_HEADERS = {
+    **dict.fromkeys(
+        (
+            "accept-encoding",
+            "connection",
+            "content-encoding",
+            "content-length",
+            "content-type",
+            "expect",
+            "host",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ),
+        _FRAMING,
+    ),
+    **dict.fromkeys(("idempotency-key", "traceparent", "tracestate"), _OF_ONE_REQUEST),
+}
 
 
 def load_gateway(path: str | os.PathLike[str]) -> GatewayConfig:
@@ -33,15 +61,23 @@ def load_gateway(path: str | os.PathLike[str]) -> GatewayConfig:
     Raises:
         ConfigError: as :func:`tiny_dancer.config.load`, :func:`.prices.fill` and :func:`check`.
     """
-    config = load(path, GatewayConfig)
+    loaded = load(path, GatewayConfig)
+    config = loaded.value
     if config.prices is not None:
-        config = prices.fill(config, Path(path).parent / config.prices)
-    check(config)
+        try:
+            config = prices.fill(config, Path(path).parent / config.prices)
+        except ConfigError as error:
+            raise_all([error], loaded.from_environment)
+    check(config, loaded.from_environment)
     return config
 
 
-def check(config: GatewayConfig) -> None:
+def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     """Checks what no single key can say about itself. Reads no file and opens no connection.
+
+    Args:
+        config: as read.
+        hidden: paths of keys whose values no error may show, :attr:`tiny_dancer.config.Loaded.from_environment`.
 
     Raises:
         ConfigError: the first problem, with the others as its notes.
@@ -58,7 +94,7 @@ def check(config: GatewayConfig) -> None:
         checks.role(role, default)
     checks.limits()
     checks.origins()
-    raise_all(checks.problems)
+    raise_all(checks.problems, hidden)
 
 
 class _Checks:
@@ -90,7 +126,8 @@ class _Checks:
             self.url("telemetry.otlp_endpoint", endpoint, "http://localhost:4318/v1/traces")
 
     def url(self, field: str, text: str, example: str) -> None:
-        # What stands before the @ or after the ? may be a secret: it is not repeated.
+        # What stands before an @ or after a ? may be a secret: it is not repeated.
+        shown = "***" if "@" in text else repr(text)
         try:
             parts = urlsplit(text)
             port_is_wrong = parts.port == 0
@@ -102,13 +139,13 @@ class _Checks:
         elif parts.query or parts.fragment or "?" in text or "#" in text:
             self.refuse(field, "has a query or fragment", f"give the URL alone, such as {example}")
         elif parts.scheme not in ("http", "https") or not parts.hostname or port_is_wrong:
-            self.refuse(field, repr(text), f"give an http or https URL such as {example}")
+            self.refuse(field, shown, f"give an http or https URL such as {example}")
         elif not text.isprintable() or " " in text or not text.isascii():
             self.refuse(field, "has spaces or unusual characters", "percent-encode them")
         elif parts.path.rstrip("/").endswith(
             ("/chat/completions", "/completions", "/messages", "/embeddings", "/responses")
         ):
-            self.refuse(field, repr(text), "stop before the endpoint: the gateway adds it")
+            self.refuse(field, shown, "stop before the endpoint: the gateway adds it")
 
     def upstream(self, name: str, upstream: Upstream) -> None:
         at = f"upstreams.{name}"
@@ -126,9 +163,15 @@ class _Checks:
                 self.refuse(f"{at}.{key}", "***", "remove line breaks, spaces around it and unusual characters")
         if upstream.kind == "anthropic" and upstream.responses == "native":
             self.refuse(f"{at}.responses", "native", "Anthropic's servers have no responses; write auto or chat")
-        for key in upstream.headers:
+        lowered = [key.lower() for key in upstream.headers]
+        for place, key in enumerate(upstream.headers):
+            where = f"{at}.headers.{key}"
             if not _HEADER_NAME.fullmatch(key):
-                self.refuse(f"{at}.headers.{key}", "no header name", "use letters, digits and -")
+                self.refuse(where, "no header name", "use letters, digits and -")
+            elif (remedy := _OWN_HEADERS.get(lowered[place])) is not None:
+                self.refuse(where, "not to be configured", remedy)
+            elif lowered[place] in lowered[:place]:
+                self.refuse(where, "twice", "headers are the same in any case; remove one")
 
     def name(self, field: str, name: str) -> None:
         """Names stand in headers, in lists and in metrics."""
@@ -145,6 +188,7 @@ class _Checks:
             at = f"models.{name}"
             self.name(at, name)
             self.reserved(at, name)
+            self.prices(at, model)
             for place, deployment in enumerate(model.deployments):
                 where = f"{at}.deployments.{place}.upstream"
                 self.known(where, deployment.upstream, config.upstreams, "upstreams")
@@ -155,6 +199,18 @@ class _Checks:
                 if alias in taken:
                     self.refuse(where, repr(alias), f"it is {taken[alias]} already; remove one")
                 taken.setdefault(alias, f"an alias of {name}")
+
+    def prices(self, at: str, priced: Struct) -> None:
+        """Of a model, and of its tiers: those meant per million make all routing and accounting nonsense."""
+        for name in priced.__struct_fields__:
+            value = getattr(priced, name)
+            if isinstance(value, list):
+                for place, each in enumerate(value):
+                    if isinstance(each, Struct):
+                        self.prices(f"{at}.{name}.{place}", each)
+            elif "_token" in name and "cost" in name and isinstance(value, float) and value > _DEAREST:
+                remedy = "prices are USD per token; divide one that is per million by 1e6"
+                self.refuse(f"{at}.{name}", f"{value:g}", remedy)
 
     def reserved(self, field: str, name: str) -> None:
         if name == "auto" or name.startswith("router-"):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LIMITS_SUFFIX: Final = ".limits"
 BUDGETS_SUFFIX: Final = ".budgets"
 UNWRITTEN_SUFFIX: Final = ".unwritten"
+USUAL_OUTPUT_TOKENS: Final = 256.0
+"""Output tokens of an answer where nothing says how long a model's are."""
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
@@ -28,6 +30,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 Role = Literal["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]
 Policy = Literal["cost", "quality", "balanced"]
+FallbackCause = Literal["content_filter"]
 UpstreamKind = Literal["openai", "azure", "anthropic"]
 
 
@@ -71,6 +74,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
         max_concurrency: requests at a time.
         requests_per_minute: token bucket, full at start.
         tokens_per_minute: token bucket over prompt and output tokens.
+        data_collection: ``deny`` says that it keeps nothing it is sent: requests that ask for it go there.
     """
 
     kind: UpstreamKind = "openai"
@@ -85,6 +89,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     max_concurrency: Count | None = None
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
+    data_collection: Literal["allow", "deny"] = "allow"
 
 
 class Deployment(_Section, frozen=True, kw_only=True):
@@ -157,7 +162,8 @@ class Model(TokenPrices, frozen=True, kw_only=True):
         deployments: where it can be reached.
         tiers: other prices for long prompts and tiers of service.
         cost_per_request: USD per request.
-        expected_output_tokens: of a usual answer; prices what routing expects.
+        expected_output_tokens: of a usual answer; prices what routing expects. None: as the router's artifact
+            knows it, else :data:`USUAL_OUTPUT_TOKENS`.
         context_window: prompt plus output tokens it accepts.
         max_output_tokens: the longest answer it gives; what budgets reserve where a request sets no limit.
         roles: what it may be used for; empty: everything.
@@ -168,7 +174,7 @@ class Model(TokenPrices, frozen=True, kw_only=True):
     deployments: Annotated[list[Deployment], Meta(min_length=1)]
     tiers: list[PriceTier] = field(default_factory=list)
     cost_per_request: NotNegative | None = None
-    expected_output_tokens: Positive = 256.0
+    expected_output_tokens: Positive | None = None
     context_window: Count | None = None
     max_output_tokens: Count | None = None
     roles: list[Role] = field(default_factory=list)
@@ -352,6 +358,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         roles: defaults by role.
         prices: a LiteLLM price map (JSON file) that fills in what models leave out.
         max_fallbacks: models tried after the first one.
+        fallback_on: what else leads to the next model: ``content_filter``, an upstream's refusal of what is said.
     """
 
     listen: str = "127.0.0.1:8000"
@@ -366,6 +373,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     roles: dict[Role, RoleDefault] = field(default_factory=dict)
     prices: str | None = None
     max_fallbacks: Annotated[int, Meta(ge=0)] = 3
+    fallback_on: list[FallbackCause] = field(default_factory=list)
     retries: Retries = field(default_factory=Retries)
     breaker: Breaker = field(default_factory=Breaker)
     sessions: Sessions = field(default_factory=Sessions)

@@ -40,23 +40,36 @@ class Bound:
         address: with the port that was free, where any was asked for.
         sockets: one per process.
         shared: whether another process listens there as well.
+        claim: tells other gateways that this one has the port, until it is closed; None where one has it already.
     """
 
     address: Address
     sockets: list[socket.socket]
     shared: bool
+    claim: socket.socket | None = None
 
     def close(self) -> None:
         """Closes this process's copies; connections that wait stay with whoever has others."""
         for each in self.sockets:
             each.close()
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Lets another gateway have the port: this one is about to end."""
+        if self.claim is not None:
+            self.claim.close()
 
 
-def bind(address: Address, field: str, *, count: int = 1) -> Bound:
+def bind(address: Address, field: str, *, count: int = 1, beside: bool = False) -> Bound:
     """``count`` sockets between which the kernel spreads new connections (SO_REUSEPORT).
 
-    A second gateway of the same user may open the same port, to take over from the first. Where the kernel does
-    not spread connections (Linux does), there is one socket, which all processes share.
+    Where the kernel does not spread connections (Linux does), there is one socket, which all processes share.
+
+    Args:
+        address: where.
+        field: of the configuration, for errors.
+        count: processes that will serve there.
+        beside: open the port also where another gateway of the same user listens, to take over from it.
 
     Raises:
         ConfigError: the port is taken, or the address is not this machine's; names ``field``.
@@ -65,14 +78,22 @@ def bind(address: Address, field: str, *, count: int = 1) -> Bound:
     try:
         family = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0][0]
         shared = _taken(family, address)
-        first = _open(family, address)
+        if shared and not beside:
+            raise OSError(errno.EADDRINUSE, "taken")
+        with contextlib.ExitStack() as undo:
+            first = undo.enter_context(_open(family, address))
+            # Sockets that do not listen yet are seen by nobody: two that start at once tell each other by this.
+            claim = _claimed(first)
+            if claim is None and not beside:
+                raise OSError(errno.EADDRINUSE, "taken")
+            undo.pop_all()
     except OSError as error:
         raise ConfigError(field, address, _remedy(error)) from error
     address = Address(address.host, first.getsockname()[1])
     sockets = [first]
     for _ in range(count - 1):
         sockets.append(_open(family, address) if balanced else first.dup())
-    return Bound(address, sockets, shared)
+    return Bound(address, sockets, shared or claim is None, claim)
 
 
 def stop_handshakes(listening: socket.socket) -> None:
@@ -122,9 +143,29 @@ def _taken(family: socket.AddressFamily, address: Address) -> bool:
     return False
 
 
+def _claimed(bound: socket.socket) -> socket.socket | None:
+    """A name of the kernel's that one process can have at a time, for the address this socket is bound to.
+
+    It ends with the process. None where another has it; a socket without a name where there are no such names:
+    they are Linux's.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    if sys.platform != "linux":
+        return claim
+    try:
+        host, port = bound.getsockname()[:2]
+        claim.bind(f"\0tiny-dancer gateway {host} {port}")
+    except OSError as error:
+        claim.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return claim
+
+
 def _remedy(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program has this port; stop it or give another port"
+        return "another gateway or program has this port; stop it or give another port"
     if error.errno == errno.EACCES:
         return "ports below 1024 need the right to them (CAP_NET_BIND_SERVICE); give another port"
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:

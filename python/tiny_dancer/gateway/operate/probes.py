@@ -62,7 +62,8 @@ def _probe(name: str, upstream: Upstream, called: set[str]) -> Probe:
     url = _url(upstream)
     where = urlsplit(url)
     path = url[url.index(where.netloc) + len(where.netloc) :]
-    headers = {"user-agent": "tiny-dancer", **dict(KINDS[upstream.kind].headers(upstream))}
+    own = {name.lower(): value for name, value in KINDS[upstream.kind].headers(upstream)}
+    headers = {"user-agent": "tiny-dancer", **own}
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
     proxy = proxy_for(url)
     by_proxy = {} if proxy is None or proxy.authorization is None else {"proxy-authorization": proxy.authorization}

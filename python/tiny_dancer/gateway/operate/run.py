@@ -45,13 +45,14 @@ class _Service(Protocol):
     async def stop(self, at_once: asyncio.Event) -> None: ...
 
 
-def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None) -> None:
+def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None, take_over: bool = False) -> None:
     """Runs a gateway until it is told to end.
 
     Args:
         config: checked.
         folder: where relative paths of the configuration start.
         path: the file it was read from, which is watched; None where there is none.
+        take_over: share the clients' port with a gateway that is about to be ended.
 
     Raises:
         ConfigError: a port is taken, an address is not this machine's, or the configuration cannot be served.
@@ -69,7 +70,7 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None) -> N
     from tiny_dancer.gateway.operate.worker import allow_many_files, log_to_stderr, run
 
     allow_many_files()
-    clients = bind(parse_address(config.listen, "listen"), "listen", count=config.workers)
+    clients = bind(parse_address(config.listen, "listen"), "listen", count=config.workers, beside=take_over)
     with ExitStack() as undo:
         undo.callback(clients.close)
         health = None if config.health == "off" else bind(parse_address(config.health, "health"), "health")
@@ -110,10 +111,14 @@ class _Gateway:
             await health.start(self._health.sockets[0])
         for line in announcement(self._config, self._clients, self._health):
             log.info(line)
+        await self._warn()
         _notify("READY=1")
         background = [asyncio.ensure_future(self._obey()), asyncio.ensure_future(self._watch())]
         await self._end.wait()
         _notify("STOPPING=1")
+        self._clients.give_up()
+        if self._health is not None:
+            self._health.give_up()
         for task in background:
             task.cancel()
         await asyncio.wait(background)
@@ -172,10 +177,19 @@ class _Gateway:
         else:
             self._config, self._reload_error = config, None
             log.info("reloaded %s: %s", self._path, _inventory(config))
+            await self._warn()
+
+    async def _warn(self) -> None:
+        """Says once what every worker knows of its routers."""
+        for worker in (await self._snapshots())[:1]:
+            for note in worker.status.notes:
+                log.warning("%s", note)
 
     async def _restart(self) -> None:
         if self._replace is None:
-            log.warning("one worker cannot be replaced in place; start a second gateway, then end this one")
+            log.warning(
+                "one worker cannot be replaced in place; start a second gateway with --take-over, then end this"
+            )
             return
         try:
             await self._replace()

@@ -155,6 +155,7 @@ class PassedExchange(Exchange):
         passed = self._passage.passed
         make: Callable[[Deployment], bytes]
         if content_type.lower().lstrip().startswith("multipart/form-data"):
+            filters = False
             form = read_form(content_type, body)
             asked = form.model
             if asked is not None and len(asked) > LONGEST_NAME:
@@ -163,6 +164,7 @@ class PassedExchange(Exchange):
         else:
             fields = parse_fields(body)
             fields.pop("td", None)
+            filters = "provider" in fields
             asked = read_model(fields["model"]) if "model" in fields else None
             content_type = "application/json"
             make = lambda deployment: encode({**fields, "model": deployment.upstream_model})  # noqa: E731
@@ -178,6 +180,14 @@ class PassedExchange(Exchange):
                 f"The model '{plan.model.name}' does not serve {passed.endpoint}.",
                 param="model",
                 code="unsupported_endpoint",
+            )
+        if filters and not all(each.server.openrouter for each in able):
+            # What restricts must not be passed over.
+            raise GatewayError(
+                400,
+                f"'provider' is not kept on {passed.endpoint}; leave it out, and name the model or x-td-upstream.",
+                param="provider",
+                code="unsupported_parameter",
             )
         return _by_weight(able), _Sent(content_type, make)
 
@@ -492,6 +502,7 @@ async def _refusal(reply: Reply, deployment: Deployment) -> Failure:
         return attempts.of_answer(f"status {reply.status}", worked=False)
     error = deployment.routes["chat.completions"].dialect.failure(reply.status, body)
     error.headers = (*error.headers, *forwarded(reply.headers))
+    error.strike(deployment.server.secrets)
     return attempts.of_status(error, reply.headers)
 
 

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream import filtering
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.resilience import Category
 
@@ -47,6 +48,7 @@ class Failure(Exception):  # noqa: N818
         rests: whether it asks everybody to wait.
         asked: whether it was asked at all.
         worked: whether the upstream may have worked, and charge for it: it had the request, and did not refuse it.
+        filtered: whether a content filter refused: another model may be asked only where that is chosen.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Failure(Exception):  # noqa: N818
         rests: bool = False,
         asked: bool = True,
         worked: bool = False,
+        filtered: bool = False,
     ) -> None:
         super().__init__(error.status, error.message)
         self.error = error
@@ -72,6 +75,7 @@ class Failure(Exception):  # noqa: N818
         self.rests = rests
         self.asked = asked
         self.worked = worked
+        self.filtered = filtered
 
 
 def of_call(error: CallError, repeatable: bool) -> Failure:
@@ -110,6 +114,8 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
     status = error.status
     if error.code == "context_length_exceeded":
         return Failure(error, None, larger=True)
+    if filtering.refused(error):
+        return Failure(error, None, elsewhere=False, filtered=True)
     wait = retry_after(headers)
     if status == 429:
         # Not a failure: it says when it is ready again. No quota that is used up is ready by waiting a little.
@@ -129,19 +135,13 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
             code="upstream_authentication",
         )
         return Failure(error, Category.UPSTREAM)
-    return Failure(error, None, elsewhere=status in _ELSEWHERE and not _of_the_request(error))
+    return Failure(error, None, elsewhere=status in _ELSEWHERE and not (status == 404 and _of_the_request(error)))
 
 
 def _of_the_request(error: GatewayError) -> bool:
-    """Whether what an upstream refuses or does not find is the client's: an earlier response, an item, words that
-    a moderation will not have."""
-    if error.status == 403:
-        words = f"{error.code} {error.message}".lower()
-        return any(word in words for word in ("flagged", "moderation", "content_filter", "content policy"))
-    if error.status == 404:
-        named = error.param in ("previous_response_id", "input") or error.code == "previous_response_not_found"
-        return named or error.message.lower().startswith(("item ", "response ", "previous response"))
-    return False
+    """Whether what an upstream does not find is the client's: an earlier response, or an item of one."""
+    named = error.param in ("previous_response_id", "input") or error.code == "previous_response_not_found"
+    return named or error.message.lower().startswith(("item ", "response ", "previous response"))
 
 
 def lacks_endpoint(status: int, body: bytes, error: GatewayError) -> bool:

@@ -6,10 +6,13 @@ import math
 import random
 import time
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
 from tiny_dancer.gateway.access.limits import Gate, TokenBucket
+from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS
+from tiny_dancer.gateway.errors import struck
 from tiny_dancer.gateway.status import DeploymentStatus
 from tiny_dancer.gateway.upstream.clients.base import Target
 from tiny_dancer.gateway.upstream.dialect import Dialect
@@ -83,10 +86,20 @@ class _Limits:
         return max(waits)
 
 
+# Shorter values are words, and no secrets: striking them would only garble messages.
+_SHORTEST_SECRET: Final = 8
+
+
 class UpstreamServer:
     """One upstream: its connections and its limits, shared by the deployments there.
 
     Attributes:
+        name: in the configuration.
+        settings: of the configuration.
+        client: the connections.
+        limits: what all deployments there may take together.
+        secrets: what no client and no log may see, the longest first.
+        openrouter: whether it is OpenRouter, which understands the field ``provider``.
         chat_only: whether it has no responses of its own; they are translated to chat completions then.
     """
 
@@ -96,6 +109,18 @@ class UpstreamServer:
         self.settings = settings
         self.client = client
         self.limits = _Limits(settings)
+        host = (urlsplit(settings.base_url).hostname or "").rstrip(".")
+        self.openrouter = host == "openrouter.ai" or host.endswith(".openrouter.ai")
+        said = [settings.api_key or "", *settings.headers.values()]
+        # A scheme may stand before it: Bearer, Basic.
+        parts = {part for value in said for part in (value, value.rpartition(" ")[2])}
+        self.secrets = sorted((each for each in parts if len(each) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+    def struck(self, said: bytes) -> bytes:
+        """What the upstream said, without its secrets."""
+        for secret in self.secrets:
+            said = struck(said, secret)
+        return said
 
 
 class Deployment:
@@ -121,11 +146,11 @@ class Deployment:
         kind = KINDS[server.settings.kind]
         self.upstream_model = settings.model or model
         self.stream_options = server.settings.stream_options is not False
+        # One of each name: kinds put what is configured last, and it wins.
+        configured = {name.lower(): value for name, value in kind.headers(server.settings)}
+        own = [pair for pair in configured.items() if pair[0] in PASSED_ON]
         headers = [("content-type", "application/json")]
-        own: list[tuple[str, str]] = []
-        for name, value in kind.headers(server.settings):
-            shared = name.lower() in PASSED_ON
-            (own if shared else headers).append((name.lower() if shared else name, value))
+        headers += [pair for pair in configured.items() if pair[0] not in PASSED_ON]
         self.routes: dict[Endpoint, Route] = {}
         for endpoint in ENDPOINTS:
             if (dialect := kind.dialect(endpoint)) is not None:
@@ -254,7 +279,10 @@ class ServedModel:
         deployments: where it can be reached.
         endpoints: those at least one deployment serves.
         expected_cost: USD of a usual answer to a prompt of a thousand tokens; None without prices.
+        in_order: whether its deployments are tried in their order, not drawn by weight.
     """
+
+    in_order = False
 
     def __init__(self, name: str, settings: config.Model, deployments: Sequence[Deployment]) -> None:
         self.name = name
@@ -264,7 +292,9 @@ class ServedModel:
         self._tariff = Tariff(settings)
         self.cost = self._tariff.cost
         """USD of an answer, by its :class:`Usage`; None without prices."""
-        self.expected_cost = engine_prices(self.info()).cost(1000, settings.expected_output_tokens)
+        self.expected_cost = engine_prices(self.info()).cost(
+            1000, settings.expected_output_tokens or USUAL_OUTPUT_TOKENS
+        )
 
     def info(self) -> ModelInfo:
         """What a router is told of it."""
@@ -286,7 +316,8 @@ class ServedModel:
         return endpoint in self.endpoints and (not self.settings.roles or role in self.settings.roles)
 
     def pick(self, endpoint: Endpoint, tried: Collection[Deployment]) -> tuple[Deployment, int] | None:
-        """A deployment not tried yet that may be called now with its breaker's token, drawn by weight."""
+        """A deployment not tried yet that may be called now with its breaker's token, drawn by weight unless they
+        have an order."""
         if len(self.deployments) == 1:
             only = self.deployments[0]
             if only in tried or endpoint not in only.routes or (token := only.admit(endpoint)) is None:
@@ -294,7 +325,8 @@ class ServedModel:
             return only, token
         left = [each for each in self.deployments if endpoint in each.routes and each not in tried]
         # By weight without replacement (Efraimidis and Spirakis, 2006): the smallest exponential of rate w first.
-        left.sort(key=lambda each: random.expovariate(each.settings.weight))
+        if not self.in_order:
+            left.sort(key=lambda each: random.expovariate(each.settings.weight))
         for deployment in left:
             if (token := deployment.admit(endpoint)) is not None:
                 return deployment, token

@@ -33,6 +33,11 @@ class Call(Struct):
     fields: dict[str, msgspec.Raw]
     stream: bool
 
+    @property
+    def leaves_filters(self) -> bool | None:
+        """Whether another model may be asked where a content filter has refused; None: as configured."""
+        return None
+
 
 class Usage(Struct, frozen=True, gc=False):
     """Tokens an answer was billed for. A count of 0 may be one nobody has said.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.gateway.upstream import attempts, sse
+from tiny_dancer.gateway.upstream import attempts, filtering, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
@@ -62,6 +62,26 @@ class Streaming(Struct):
     end: float
 
 
+class GivenUp(Struct, frozen=True):
+    """A whole answer that is served only where no other is.
+
+    Attributes:
+        model: that gave it.
+        deployment: of the model.
+        found: the answer.
+        token: of the breaker, which has been told.
+        fallbacks: models given up before it.
+        reason: why they were.
+    """
+
+    model: ServedModel
+    deployment: Deployment
+    found: Whole
+    token: int
+    fallbacks: int
+    reason: str
+
+
 class Attempts(Struct):
     """What was done for one request; filled in as it happens.
 
@@ -76,6 +96,7 @@ class Attempts(Struct):
         fund: asked before a call that follows such a one at the same model, whether the key can pay for it; None
             where nobody needs to know.
         adapted: what of the request was said otherwise, because the upstream called last would refuse it.
+        given_up: answers that a content filter had cut, in whose place another was sought: they cost, too.
     """
 
     calls: int = 0
@@ -87,13 +108,16 @@ class Attempts(Struct):
     lost: list[ServedModel] = []
     fund: Callable[[ServedModel], bool] | None = None
     adapted: tuple[str, ...] = ()
+    given_up: list[GivenUp] = []
 
 
 class Proxy:
     """Belongs to the event loop's thread."""
 
-    def __init__(self, retries: Retries) -> None:
+    def __init__(self, retries: Retries, *, leaves_filters: bool = False) -> None:
+        """``leaves_filters``: ask another model where a content filter has refused, unless the request decides."""
         self._retries = retries
+        self._leaves_filters = leaves_filters
         self._budget = attempts.RetryBudget(retries.budget)
 
     async def send(
@@ -120,11 +144,12 @@ class Proxy:
             GatewayError: nothing served it; the last failure in the client's words.
         """
         self._budget.request()
+        leaves_filters = self._leaves_filters if call.leaves_filters is None else call.leaves_filters
         last: Failure | None = None
         too_small = 0  # the largest context window that was not enough
         for model in models:
             if last is not None:
-                if not last.elsewhere:
+                if not (last.elsewhere or (last.filtered and leaves_filters)):
                     break
                 known = model.settings.context_window
                 if known is not None and known <= too_small:
@@ -133,7 +158,13 @@ class Proxy:
                 done.reason = last.error.code or f"status_{last.error.status}"
             done.model = model
             try:
-                return await self._at_model(model, call, extra, done, trace)
+                found, token = await self._at_model(model, call, extra, done, trace)
+                if not leaves_filters or type(found) is not Whole or not filtering.filtered(found.answer.body):
+                    return found, token
+                assert done.deployment is not None
+                kept = GivenUp(model, done.deployment, found, token, done.fallbacks, done.reason)
+                done.given_up.append(kept)
+                last = _FILTERED
             except Failure as failure:
                 _forget_frames(failure)
                 # What no deployment could be asked says less than what one answered.
@@ -142,6 +173,12 @@ class Proxy:
                 if failure.larger:
                     too_small = max(too_small, model.settings.context_window or 0)
         assert last is not None
+        if done.given_up:
+            # Nothing better came: what a filter has left of an answer is an answer.
+            kept = done.given_up.pop()
+            done.model, done.deployment = kept.model, kept.deployment
+            done.fallbacks, done.reason = kept.fallbacks, kept.reason
+            return kept.found, kept.token
         try:
             raise last.error
         finally:
@@ -233,6 +270,7 @@ class Proxy:
                 found = await _ask(deployment, deployment.translated(), call, headers, done)
                 deployment.server.chat_only = True
         except Failure as failure:
+            failure.error.strike(deployment.server.secrets)
             if span is not None:
                 span.end(failure.error.status, failure.error.code)
             if failure.category is None:
@@ -269,7 +307,10 @@ async def _ask(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
 ) -> Whole | Streaming:
     headers = route.headers(headers)
-    asked = route.dialect.request(call.fields, deployment.upstream_model)
+    fields = call.fields
+    if "provider" in fields and not deployment.server.openrouter:
+        fields = {name: value for name, value in fields.items() if name != "provider"}  # kept by the plan
+    asked = route.dialect.request(fields, deployment.upstream_model)
     body, done.adapted = (asked.body, asked.names) if isinstance(asked, Adapted) else (asked, ())
     if call.stream:
         if not deployment.stream_options:
@@ -359,6 +400,8 @@ async def _stream(
                 chunk, whole = bytes(whole), None
             first += b"".join([events.feed(event) for event in splitter.feed(chunk)])
             if first and events.content:
+                if b'"error"' in first:
+                    first = deployment.server.struck(first)
                 return Streaming(reply.status, reply.headers, reply, events, first, splitter, end)
         last = splitter.end() if whole is None else route.dialect.unroll(bytes(whole))
         first += b"".join([events.feed(event) for event in last])
@@ -377,6 +420,9 @@ async def _stream(
     except BaseException:
         await reply.close()
         raise
+
+
+_FILTERED = Failure(GatewayError(400, "The answer was cut.", code="content_filter"), None, filtered=True)
 
 
 def _forget_frames(failure: Failure) -> Failure:

@@ -224,6 +224,7 @@ OPTIONS = {
     "role": "edit",
     "policy": "cost",
     "threshold": -0.5,
+    "fallback_on": ["content_filter"],
 }
 
 
@@ -247,7 +248,7 @@ def test_the_body_and_the_headers_can_say_the_same() -> None:
 @given(st.sets(st.sampled_from(sorted(OPTIONS))), st.sets(st.sampled_from(sorted(OPTIONS))))
 def test_the_body_wins_over_a_header(in_body: set[str], in_headers: set[str]) -> None:
     other = {**OPTIONS, "max_cost": 9.0, "min_quality": 0.75, "max_latency": 9.0, "pin": "b", "exclude": ["c"]}
-    other |= {"session": "d", "role": "apply", "policy": "quality", "threshold": 0.75}
+    other |= {"session": "d", "role": "apply", "policy": "quality", "threshold": 0.75, "fallback_on": []}
     content = body(td={name: OPTIONS[name] for name in in_body})
     found = parse("chat.completions", content, as_headers({name: other[name] for name in in_headers})).options
     wanted = {name: other[name] for name in in_headers} | {name: OPTIONS[name] for name in in_body}

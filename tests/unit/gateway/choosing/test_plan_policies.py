@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.faults import Fault
 from tests.unit.gateway.gateways import (
+    CHEAP,
+    DEAR,
     EASY,
     FIVE,
     HARD,
     TEXTS,
+    model,
     names,
     open_five,
     open_pair,
@@ -254,7 +257,11 @@ def failed(serving: Serving, router: ResilientRouter) -> Serving:
 
 @pytest.mark.parametrize("trouble", ["engine", "breaker"])
 def test_a_router_that_failed_still_answers(trouble: str) -> None:
-    serving = opened()
+    models = {
+        "small": model(**CHEAP, expected_output_tokens=256),
+        "large": model(**DEAR, expected_output_tokens=256),
+    }
+    serving = opened(models=models)
     infos = {"weak": serving.models["small"].info(), "strong": serving.models["large"].info()}
     fault = Fault(RuntimeError("the engine is broken") if trouble == "engine" else None)
     breaker = CircuitBreaker(threshold=1)

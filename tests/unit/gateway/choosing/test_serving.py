@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.gateway.gateways import CHEAP, DEAR, HARD, configured, model, plan, serving
+from tests.unit.gateway.gateways import (
+    ARTIFACTS,
+    CHEAP,
+    DEAR,
+    FIVE,
+    HARD,
+    configured,
+    model,
+    opened,
+    plan,
+    serving,
+)
 
 from tiny_dancer import _core
 from tiny_dancer.errors import ConfigError, TinyDancerError
@@ -262,3 +273,13 @@ def test_an_upstream_that_stays_keeps_what_is_known_of_it_without_a_model() -> N
     assert other.bare["here"].server is other.servers["here"]
     for each in (before, after, other):
         each.close()
+
+
+def test_an_output_length_is_the_configuration_s_the_artifact_s_or_the_usual() -> None:
+    """The artifact knows 300 and 200 tokens of the first two models, and none of the others."""
+    models = {name: model(**CHEAP) for name in FIVE} | {"brisk": model(**CHEAP, expected_output_tokens=7)}
+    serving = opened(models=models, routers={"default": {"artifact": str(ARTIFACTS / "five.safetensors")}})
+    found = plan(serving).decision
+    assert found is not None
+    assert dict(found.output_tokens) == {"anchor": 300, "brisk": 7, "calm": 256, "doubtful": 256, "exact": 256}
+    serving.close()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tiny_dancer.config import parse
 from tiny_dancer.errors import ConfigError
-from tiny_dancer.gateway.configuration.check import check
+from tiny_dancer.gateway.configuration.check import check, load_gateway
 from tiny_dancer.gateway.configuration.settings import GatewayConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GOOD = """
 upstreams:
@@ -103,6 +108,7 @@ def test_a_good_one_passes() -> None:
             "kind: anthropic, responses: native",
             "upstreams.openai.responses: native; Anthropic's servers have no responses",
         ),
+        ("https://api.example/v1", "a:sk@b/v1", "upstreams.openai.base_url: ***; give an http or https URL"),
         ("api_key: sk-1", "api_key: ''", "upstreams.openai.api_key: empty; set the variable"),
         ("api_key: sk-1", 'api_key: "sk-secret\\n"', "upstreams.openai.api_key: ***; remove line breaks"),
         ("api_key: sk-1", "api_key: 'sk-secret '", "upstreams.openai.api_key: ***; remove line breaks"),
@@ -141,6 +147,63 @@ def test_what_does_not_hold_together_is_named(old: str, new: str, said: str) -> 
     assert "sk" not in " ".join(found).replace("ask", ""), "no secret is shown"
 
 
+OWN_HEADERS = (
+    "Host",
+    "content-length",
+    "Content-Type",
+    "content-encoding",
+    "accept-encoding",
+    "Transfer-Encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "TE",
+    "trailer",
+    "upgrade",
+    "expect",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+)
+
+
+@pytest.mark.parametrize("name", OWN_HEADERS)
+def test_headers_that_the_gateway_writes_are_refused(name: str) -> None:
+    (found,) = problems(GOOD.replace("x-team: a b", f"{name}: sk-1"))
+    assert found.startswith(f"upstreams.openai.headers.{name}: not to be configured; it ")
+    assert found.endswith("remove it")
+
+
+def test_a_header_in_two_cases_is_refused() -> None:
+    (found,) = problems(GOOD.replace("x-team: a b", "x-team: a b, X-Team: c"))
+    assert found == "upstreams.openai.headers.X-Team: twice; headers are the same in any case; remove one"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "input_cost_per_token",
+        "output_cost_per_token",
+        "cache_read_input_token_cost",
+        "cache_creation_input_token_cost",
+    ],
+)
+def test_a_price_per_million_is_refused(field: str) -> None:
+    """The dearest there is costs 6e-4 per token (o1-pro), the cheapest .01 per million."""
+    said = "; prices are USD per token; divide one that is per million by 1e6"
+    for value in ("5.0", "0.01", "600", "5"):
+        tiers = f"tiers: [{{above_tokens: 9, {field}: {value}}}]"
+        given = GOOD.replace("cost_per_request: 0", f"cost_per_request: 0, {field}: {value}, {tiers}")
+        assert problems(given) == [
+            f"models.small.{field}: {float(value):g}{said}",
+            f"models.small.tiers.0.{field}: {float(value):g}{said}",
+        ]
+    check(parse(GOOD.replace("cost_per_request: 0", f"{field}: 0.0006, cost_per_request: 5"), GatewayConfig, ""))
+    for value in ("-1e-6", ".nan", "1e999"):
+        with pytest.raises(ConfigError, match=f"models.small.{field}"):
+            parse(GOOD.replace("cost_per_request: 0", f"{field}: {value}"), GatewayConfig, "")
+
+
 def test_names_without_anything_behind_them_are_refused() -> None:
     assert problems("upstreams: {}\nmodels: {}") == [
         "upstreams: empty; give at least one",
@@ -161,3 +224,43 @@ def test_addresses_that_do_not_clash_pass(addresses: str) -> None:
 def test_several_problems_are_told_at_once() -> None:
     text = GOOD.replace("upstream: local}]", "upstream: loca}]").replace("strongest: large", "strongest: lage")
     assert len(problems(text)) == 2
+
+
+ANYWHERE = [
+    "listen: ${TD_SECRET}",
+    "health: ${TD_SECRET}",
+    "default_model: ${TD_SECRET}",
+    "strongest: ${TD_SECRET}",
+    "prices: ${TD_SECRET}",
+    "telemetry: {otlp_endpoint: '${TD_SECRET}'}",
+    "roles: {chat: {model: '${TD_SECRET}', policy: cost, fallbacks: ['${TD_SECRET}']}}",
+    "routers: {default: {models: {weak: '${TD_SECRET}'}}}",
+    "models: {m: {deployments: [{upstream: '${TD_SECRET}'}]}}",
+    "models: {m: {deployments: [{upstream: a}], aliases: ['${TD_SECRET}', '${TD_SECRET}']}}",
+    "upstreams: {a: {base_url: '${TD_SECRET}'}}",
+    "upstreams: {a: {base_url: 'http://a/${TD_SECRET}/messages'}}",
+    "upstreams: {a: {base_url: 'http://a', api_key: '${TD_SECRET} '}}",
+    "upstreams: {a: {base_url: 'http://a', headers: {x: ' ${TD_SECRET}'}}}",
+    "upstreams: {a: {base_url: 'http://a', kind: '${TD_SECRET}'}}",
+    "upstreams: {a: '${TD_SECRET}'}",
+]
+
+
+@pytest.mark.parametrize("line", ANYWHERE)
+def test_no_error_shows_what_comes_from_the_environment(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TD_SECRET", "hunter2hunter2")
+    given = {
+        "upstreams": "{a: {base_url: 'http://a'}}",
+        "models": "{m: {deployments: [{upstream: a}]}}",
+        line.partition(":")[0]: line.partition(":")[2],
+    }
+    file = tmp_path / "gateway.yaml"
+    file.write_text("\n".join(f"{key}: {value}" for key, value in given.items()))
+    with pytest.raises(ConfigError) as caught:
+        load_gateway(file)
+    said = [str(caught.value), *getattr(caught.value, "__notes__", ())]
+    assert "hunter2" not in " ".join(said)
+    assert said[0].startswith(line.partition(":")[0])
+    assert any("***" in each or "a text" in each for each in said)

@@ -114,6 +114,18 @@ def test_the_map_lies_beside_the_configuration(path: Path) -> None:
     assert load_gateway(config).models["bird"].input_cost_per_token == 1e-06
 
 
+def test_a_map_with_prices_per_million_is_refused(path: Path) -> None:
+    path.write_text(
+        json.dumps({"bird": {"input_cost_per_token": 2.5, "output_cost_per_token_above_200k_tokens": 9}})
+    )
+    config = path.with_name("gateway.yaml")
+    config.write_text(CONFIG + "prices: map.json\n")
+    with pytest.raises(ConfigError) as caught:
+        load_gateway(config)
+    assert str(caught.value).startswith("models.bird.input_cost_per_token: 2.5; prices are USD per token; divide")
+    assert "models.bird.tiers.0.output_cost_per_token: 9;" in str(caught.value.__notes__)
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [

@@ -62,14 +62,47 @@ def test_several_sockets_share_a_port_that_listens_to_nobody_yet() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
     bound.sockets[0].listen()
-    second = bind(bound.address, "listen")
+    second = bind(bound.address, "listen", beside=True)
     assert second.shared
     second.close()
     bound.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only a socket that listens is seen")
+@pytest.mark.parametrize("listens", [False, True], ids=["starting", "serving"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+def test_a_port_of_another_gateway_is_refused_by_name(host: str, listens: bool) -> None:
+    first = bind(Address(host, 0), "listen", count=2)
+    if listens:
+        first.sockets[0].listen()
+    for field in ("listen", "health"):
+        with pytest.raises(ConfigError) as caught:
+            bind(first.address, field, count=2)
+        assert str(caught.value) == (
+            f"{field}: {first.address}; another gateway or program has this port; stop it or give another port"
+        )
+    if not listens:
+        # Told to end, it has nothing against a successor.
+        first.give_up()
+        bind(first.address, "listen").close()
+    first.close()
+    again = bind(first.address, "listen")
+    again.close()
+
+
+def test_what_listens_everywhere_has_the_port_of_every_address() -> None:
+    first = bind(Address("0.0.0.0", 0), "listen")
+    first.sockets[0].listen()
+    with pytest.raises(ConfigError, match=f":{first.address.port}; another gateway"):
+        bind(Address("127.0.0.1", first.address.port), "listen")
+    first.close()
+
+
 def test_a_port_of_another_program_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ConfigError, match="another program"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(ConfigError, match="another gateway or program"),
+    ):
         bind(Address("127.0.0.1", other.getsockname()[1]), "listen")
     with pytest.raises(ConfigError, match="no such address"):
         bind(Address("no-such-host.invalid", 0), "listen")
@@ -97,7 +130,8 @@ def test_who_connects_while_a_socket_closes_gets_the_next_one(host: str) -> None
             assert accepted.recv(5) == b"early"
         with pytest.raises(BlockingIOError):
             first.accept()
-        (second,) = bind(bound.address, "listen").sockets
+        successor = bind(bound.address, "listen", beside=True)
+        (second,) = successor.sockets
         second.listen()
         first.close()
         _, writable, _ = select.select([], [late], [], 30)
@@ -108,3 +142,5 @@ def test_who_connects_while_a_socket_closes_gets_the_next_one(host: str) -> None
         with second, second.accept()[0] as answered:
             answered.settimeout(30)
             assert answered.recv(4) == b"late"
+        successor.close()
+    bound.close()
