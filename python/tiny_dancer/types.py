@@ -353,8 +353,8 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         key: id of the API key, empty without one.
         asked: model the client named.
         status: of HTTP, as the client saw it; 499 where the client went away.
-        model: name of the model that served (as in the configuration); empty where none did.
-        upstream: name of the upstream that served; empty where none did.
+        model: name of the model that served, or was paid for (as in the configuration); empty where none was.
+        upstream: name of the upstream that served, or was paid for; empty where none was.
         response_id: the upstream's id of the answer, which clients give feedback about.
         decision_id: of the routing decision; None where nothing was routed.
         router: name of the router that decided; empty where none did.
@@ -380,6 +380,8 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         query_text: the prompt's text, where the operator asked to keep it.
         artifact_version: version of the artifact that decided; empty where none did.
         variant: name of the router's variant that decided; empty where none did.
+        guessed: tokens or cost, in part or as a whole, are guessed: no upstream has said them.
+        guessed_cost: USD of ``cost`` that is guessed.
     """
 
     id: str
@@ -415,3 +417,5 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     query_text: str | None = None
     artifact_version: str = ""
     variant: str = ""
+    guessed: bool = False
+    guessed_cost: float = 0.0

@@ -9,6 +9,7 @@ import pytest
 from tests.contract.requests import MIDNIGHT, api_key
 
 from tiny_dancer.errors import AccessError, OptionError
+from tiny_dancer.storage import ModelBudget
 
 if TYPE_CHECKING:
     from tiny_dancer.storage import Storage
@@ -24,7 +25,11 @@ FULL = api_key(
     tokens_per_minute=100_000,
     daily_budget=0.0,
     monthly_budget=12.5,
-    soft_budget=True,
+    cheaper_when_spent=True,
+    max_budget=40.0,
+    budget_duration="30d",
+    soft_budget=30.5,
+    model_max_budget=(ModelBudget("large, π", 2.5, "1mo"), ModelBudget("small", 0.0)),
 )
 
 
@@ -77,7 +82,18 @@ def test_a_key_is_revoked_once(storage: Storage) -> None:
         ({"tokens_per_minute": 1.5}, "tokens_per_minute"),
         ({"daily_budget": -0.01}, "daily_budget"),
         ({"monthly_budget": float("inf")}, "monthly_budget"),
-        ({"soft_budget": 1}, "soft_budget"),
+        ({"cheaper_when_spent": 1}, "cheaper_when_spent"),
+        ({"max_budget": -1.0}, "max_budget"),
+        ({"soft_budget": True}, "soft_budget"),
+        ({"budget_duration": "30d"}, "budget_duration"),
+        ({"max_budget": 1.0, "budget_duration": "30"}, "budget_duration"),
+        ({"max_budget": 1.0, "budget_duration": "0d"}, "budget_duration"),
+        ({"max_budget": 1.0, "budget_duration": 30}, "budget_duration"),
+        ({"model_max_budget": {"m": 1.0}}, "model_max_budget"),
+        ({"model_max_budget": (ModelBudget("", 1.0),)}, r"model_max_budget\[0\].model"),
+        ({"model_max_budget": (ModelBudget("m", float("nan")),)}, r"model_max_budget\[0\].max_budget"),
+        ({"model_max_budget": (ModelBudget("m", 1.0, "1y"),)}, r"model_max_budget\[0\].budget_duration"),
+        ({"model_max_budget": (ModelBudget("m", 1.0), ModelBudget("m", 2.0))}, "model_max_budget"),
     ],
     ids=str,
 )

@@ -53,6 +53,8 @@ FULL = RequestRecord(
     query_text="What did Zoë say?\n",
     artifact_version="1.2.3",
     variant="challenger",
+    guessed=True,
+    guessed_cost=1e-6,
 )
 
 
@@ -61,6 +63,7 @@ def test_a_request_is_read_back_as_it_was(storage: Storage) -> None:
     storage.record_requests([bare, FULL])
     assert storage.request_history() == (FULL, bare)
     assert type(storage.request_history()[0].stream) is bool
+    assert type(storage.request_history()[0].guessed) is bool
     assert storage.get_statistics().requests == storage.verify().requests == 2
     storage.record_requests([])
 
@@ -125,6 +128,7 @@ def test_what_no_database_holds_is_replaced_and_spoils_nothing_beside_it(storage
         "baseline_cost": (-1.0, 0.0),
         "confidence": (math.nan, None),
         "latency": (math.nan, 0.0),
+        "guessed_cost": (math.inf, 0.0),
     }
     for number, (field, (given_, _)) in enumerate(bad.items()):
         good = request(f"good {number}", MIDNIGHT + 2 * number)
@@ -159,6 +163,31 @@ def test_spend_is_by_key_from_any_moment_on(storage: Storage) -> None:
     }
     assert storage.spend(since=MIDNIGHT + DAY) == {"a": Spend(4.0, 0, 1), "": Spend(8.0, 0, 1)}
     assert storage.spend(since=MIDNIGHT + DAY + 1) == {}
+    assert storage.spend(since=MIDNIGHT, until=MIDNIGHT + DAY) == {
+        "a": Spend(2.0, 15, 1),
+        "b": Spend(0.0, 0, 1),
+    }
+    assert storage.spend(since=MIDNIGHT - 1, until=MIDNIGHT + 1) == {"a": Spend(3.0, 16, 2)}
+    assert storage.spend(since=MIDNIGHT - 1, until=MIDNIGHT) == {"a": Spend(1.0, 1, 1)}
+    assert storage.spend(since=MIDNIGHT + 1, until=MIDNIGHT + 2) == {}
+    assert storage.spend(since=MIDNIGHT + 5, until=MIDNIGHT + 5) == {}
+
+
+def test_spend_is_told_apart_by_model(storage: Storage) -> None:
+    storage.record_requests(
+        [
+            request("1", MIDNIGHT - 1, key="a", model="small", cost=1.0),
+            request("2", MIDNIGHT, key="a", model="small", cost=2.0),
+            request("3", MIDNIGHT + 1, key="a", model="large", cost=4.0),
+            request("4", MIDNIGHT + 1, key="a"),
+            request("5", MIDNIGHT + 1, key="b", cost=8.0),
+        ]
+    )
+    found = storage.spend(since=MIDNIGHT - 1)
+    assert found["a"].models == {"small": 3.0, "large": 4.0}
+    assert found["a"].requests == 4
+    assert found["b"].models == {"": 8.0}
+    assert storage.spend(since=MIDNIGHT, until=MIDNIGHT + 1)["a"].models == {"small": 2.0}
 
 
 def test_budgets_outlive_the_requests(storage: Storage) -> None:
@@ -204,7 +233,17 @@ def summed(storage: Storage) -> Storage:
             request(
                 "1", **routed, cost=1.0, baseline_cost=4.0, input_tokens=10, output_tokens=2, latency=1.0, ttft=0.5
             ),
-            request("2", MIDNIGHT + DAY, key="k", model="large", routed_by="client", cost=3.0, cached_tokens=5),
+            request(
+                "2",
+                MIDNIGHT + DAY,
+                key="k",
+                model="large",
+                routed_by="client",
+                cost=3.0,
+                cached_tokens=5,
+                guessed=True,
+                guessed_cost=2.5,
+            ),
             request("3", MIDNIGHT + DAY, key="k", status=502, error="bad_gateway", latency=2.0),
             request("4", MIDNIGHT + DAY + 1, key="k", model="free", routed_by="client", status=499),
         ]
@@ -227,6 +266,7 @@ def test_requests_are_summed_up_by_day(summed: Storage) -> None:
     # A cost without a baseline is no saving; a failure has no price because it costs nothing.
     assert (second.requests, second.errors, second.unpriced, second.compared) == (3, 2, 2, 0)
     assert (second.cost, second.baseline_cost, second.other_cost) == (0.0, 0.0, 3.0)
+    assert (first.guessed, first.guessed_cost, second.guessed, second.guessed_cost) == (0, 0.0, 1, 2.5)
     assert (second.cached_tokens, second.ttft, second.feedback, second.score) == (5, None, 1, 1.0)
     assert second.latency == pytest.approx(2 / 3)
 
@@ -301,6 +341,8 @@ requests = st.fixed_dictionaries(
         "query_text": st.none() | outside,
         "artifact_version": texts,
         "variant": texts,
+        "guessed": st.booleans(),
+        "guessed_cost": st.floats(0, 10) | st.sampled_from([-1.0, math.nan]),
     }
 ).map(lambda fields: RequestRecord(**fields))
 

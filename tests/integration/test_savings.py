@@ -54,6 +54,17 @@ def database(tmp_path: Path) -> Path:
     return path
 
 
+def test_what_is_guessed_is_said(database: Path) -> None:
+    assert "guessed" not in done("savings", database)
+    left = request("left", MIDNIGHT, model="small", status=499, cost=0.5, guessed=True, guessed_cost=0.25)
+    with SqliteStorage(database) as storage:
+        storage.record_requests([left])
+    said = done("savings", database)
+    assert "0.2500 USD of what was spent is guessed, for 1 request whose upstream did not say" in said
+    total = json.loads(done("savings", database, "--json"))["total"]
+    assert (total["guessed"], total["guessed_cost"]) == (1, 0.25)
+
+
 def test_what_was_saved_is_said_with_what_was_left_out(database: Path) -> None:
     said = done("savings", database)
     assert (

@@ -3,39 +3,70 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.keys_database import DEFAULT, Database, described
 from tiny_dancer.cli.output import print_json, say, warn
+from tiny_dancer.errors import AccessError, TinyDancerError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 HELP = """Make an API key for a client of the gateway. Its secret is printed once, alone on standard output, and
 kept nowhere: only its SHA-256 is stored. A gateway that is running knows the key within seconds.
 
-Example: tiny-dancer keys create ada --model gpt-4o-mini --requests-per-minute 60 --daily-budget 5 --expires 30d"""
+Example: tiny-dancer keys create ada --model gpt-4o-mini --rpm-limit 60 --max-budget 5 --budget-duration 1d"""
 
 
 def create(
-    name: Annotated[str, typer.Argument(help="Who or what the key is for.")],
+    name: Annotated[str, typer.Argument(help="Who or what the key is for; no other key that serves has it.")],
     database: Database = DEFAULT,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The gateway's configuration; gateway.yaml beside the database where there is one."),
+    ] = None,
+    make_database: Annotated[
+        bool, typer.Option("--create", help="Make the database where there is none yet.")
+    ] = False,
     model: Annotated[
         list[str] | None, typer.Option("--model", help="A model it may use; repeatable. Absent: all.")
     ] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(help="Most requests a minute.")] = None,
-    tokens_per_minute: Annotated[int | None, typer.Option(help="Most tokens a minute, prompt and answer.")] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option("--requests-per-minute", "--rpm-limit", help="Most requests a minute.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None,
+        typer.Option("--tokens-per-minute", "--tpm-limit", help="Most tokens a minute, prompt and answer."),
+    ] = None,
+    max_budget: Annotated[float | None, typer.Option(help="USD in a period of --budget-duration.")] = None,
+    budget_duration: Annotated[
+        str | None, typer.Option(help="30s, 30m, 12h, 1d, 30d or 1mo, again and again. Absent: for ever.")
+    ] = None,
+    soft_budget: Annotated[
+        float | None,
+        typer.Option(help="USD in such a period, from which on answers say so, and the gateway's log."),
+    ] = None,
     daily_budget: Annotated[float | None, typer.Option(help="USD a UTC day.")] = None,
     monthly_budget: Annotated[float | None, typer.Option(help="USD a UTC month.")] = None,
-    soft_budget: Annotated[
-        bool, typer.Option("--soft-budget", help="A spent budget leaves cheaper models, instead of refusing.")
+    model_max_budget: Annotated[
+        list[str] | None,
+        typer.Option(help="What it may spend on one model: MODEL=USD, or MODEL=USD/DURATION; repeatable."),
+    ] = None,
+    cheaper_when_spent: Annotated[
+        bool,
+        typer.Option("--cheaper-when-spent", help="A spent budget leaves cheaper models, instead of refusing."),
     ] = False,
     expires: Annotated[
         str | None, typer.Option(help="After a span (30d, 12h, 2w), or at a date or time (ISO, UTC).")
     ] = None,
     json: Json = False,
 ) -> None:
-    from tiny_dancer.gateway.access.keys import expiry, make_key
+    from tiny_dancer.gateway.access.keys import expiry, make_key, model_budget, state_of
     from tiny_dancer.storage import SqliteStorage
 
     now = time.time()
@@ -47,13 +78,65 @@ def create(
         tokens_per_minute=tokens_per_minute,
         daily_budget=daily_budget,
         monthly_budget=monthly_budget,
+        cheaper_when_spent=cheaper_when_spent,
+        max_budget=max_budget,
+        budget_duration=budget_duration,
         soft_budget=soft_budget,
+        model_max_budget=[model_budget(each) for each in model_max_budget or ()],
         now=now,
     )
+    database, known = _gateway(database, config)
+    _check_models((*made.key.models, *(each.model for each in made.key.model_max_budget)), known)
+    # A gateway whose configuration is there would make its database itself.
+    if not (database.exists() or make_database or known is not None):
+        raise AccessError(
+            "database",
+            str(database.absolute()),
+            "no such file: give the `storage` of a gateway's configuration, its --config, or --create to make it",
+        )
     with SqliteStorage(database, mirror=False) as storage:
+        for other in storage.api_keys():
+            if other.name == name and state_of(other, now) == "active":
+                raise AccessError(
+                    "name", name, f"key {other.id} has it: choose another, or revoke that one first (keys revoke)"
+                )
         storage.insert_api_key(made.key)
     if json:
         print_json({**described(made.key), "secret": made.secret})
         return
     say(made.secret)
     warn(f"key {made.key.id} ({name}) is in {database}; the secret above will not be shown again")
+
+
+def _gateway(database: Path, config: Path | None) -> tuple[Path, Collection[str] | None]:
+    """The database, and the models of the gateway it belongs to; None where no configuration says."""
+    from tiny_dancer.gateway.configuration.check import load_gateway
+
+    beside = database.parent / "gateway.yaml"
+    try:
+        if config is not None:
+            found = load_gateway(config)
+            storage = config.parent / found.storage
+            return storage if database == DEFAULT else database, found.models
+        if not beside.exists():
+            return database, None
+        found = load_gateway(beside)
+    except TinyDancerError as error:
+        if config is not None:
+            raise
+        warn(f"{beside} cannot be read, so nothing is compared with it: {error}")
+        return database, None
+    same = (beside.parent / found.storage).resolve() == database.resolve()
+    return database, found.models if same else None
+
+
+def _check_models(named: tuple[str, ...], known: Collection[str] | None) -> None:
+    """Raises AccessError for a model the gateway does not have; says so where nobody knows what it has."""
+    if known is None:
+        if named:
+            warn("no configuration is beside the database, so nobody has checked the models' names; give --config")
+        return
+    for each in named:
+        if each not in known:
+            near = get_close_matches(each, known, n=3, cutoff=0.5) or sorted(known)
+            raise AccessError("model", each, f"the gateway has no such model; it has {', '.join(near)}")

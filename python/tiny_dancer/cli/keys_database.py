@@ -36,5 +36,13 @@ def described(key: ApiKey) -> dict[str, Any]:
         "tokens_per_minute": key.tokens_per_minute,
         "daily_budget": key.daily_budget,
         "monthly_budget": key.monthly_budget,
+        "max_budget": key.max_budget,
+        "budget_duration": key.budget_duration,
         "soft_budget": key.soft_budget,
+        "model_max_budget": {
+            each.model: {"max_budget": each.max_budget, "budget_duration": each.budget_duration}
+            for each in key.model_max_budget
+        }
+        or None,
+        "cheaper_when_spent": key.cheaper_when_spent,
     }

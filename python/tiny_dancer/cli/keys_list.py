@@ -16,21 +16,28 @@ if TYPE_CHECKING:
     from tiny_dancer.storage import Spend
 
 HELP = """List the API keys of a gateway: whether they serve, what they may use, what they have spent this UTC day
-and month. Secrets are not known to anybody but their owners.
+and month, and of --max-budget in its period. Secrets are not known to anybody but their owners.
 
 Example: tiny-dancer keys list --database gateway.db --json"""
 
 
 def list_keys(database: Database = DEFAULT, json: Json = False) -> None:
-    from tiny_dancer.gateway.access.keys import day_start, month_start
     from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage.periods import day_start, month_start, period
 
     now = time.time()
     with SqliteStorage(database, create=False, mirror=False) as storage:
         keys = storage.api_keys()
         day, month = storage.spend(since=day_start(now)), storage.spend(since=month_start(now))
+        starts = {key.id: period(key.budget_duration, key.created_at, now)[0] for key in keys}
+        spent = {start: storage.spend(since=start) for start in set(starts.values())}
     rows = [
-        {**described(key), "spent_today": _cost(day.get(key.id)), "spent_this_month": _cost(month.get(key.id))}
+        {
+            **described(key),
+            "spent_today": _cost(day.get(key.id)),
+            "spent_this_month": _cost(month.get(key.id)),
+            "spend": _cost(spent[starts[key.id]].get(key.id)),
+        }
         for key in keys
     ]
     if json:
@@ -46,6 +53,7 @@ def _cost(spend: Spend | None) -> float:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
+    periods = any(row["max_budget"] is not None for row in rows)
     table = Table(box=None, header_style="")
     for column in (
         "id",
@@ -57,8 +65,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
         "tokens/min",
         "USD today",
         "USD month",
+        *(["max budget"] if periods else []),
     ):
-        right = column.startswith(("requests", "tokens", "USD"))
+        right = column.startswith(("requests", "tokens", "USD", "max"))
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in rows:
         # Text, because a name with brackets is not markup.
@@ -72,6 +81,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
             _limit(row["tokens_per_minute"]),
             _spent(row, "spent_today", "daily_budget"),
             _spent(row, "spent_this_month", "monthly_budget"),
+            *([_of_period(row)] if periods else []),
         )
         table.add_row(*map(Text, cells))
     console().print(table)
@@ -84,4 +94,10 @@ def _limit(value: int | None) -> str:
 def _spent(row: dict[str, Any], spent: str, budget: str) -> str:
     if row[budget] is None:
         return f"{row[spent]:.4g}"
-    return f"{row[spent]:.4g} of {row[budget]:g}" + (" (soft)" if row["soft_budget"] else "")
+    return f"{row[spent]:.4g} of {row[budget]:g}" + (" (soft)" if row["cheaper_when_spent"] else "")
+
+
+def _of_period(row: dict[str, Any]) -> str:
+    if row["max_budget"] is None:
+        return ""
+    return _spent(row, "spend", "max_budget") + (f" / {row['budget_duration']}" if row["budget_duration"] else "")

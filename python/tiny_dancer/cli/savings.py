@@ -95,6 +95,11 @@ def verdict(total: RequestSummary) -> list[str]:
     if total.unpriced:
         also = f"; {money(total.other_cost)} of known spend is among them" if total.other_cost else ""
         lines.append(f"{total.unpriced:,} requests have no price or no baseline and are left out{also}")
+    if total.guessed:
+        requests = f"{total.guessed:,} request{'' if total.guessed == 1 else 's'}"
+        lines.append(
+            f"{money(total.guessed_cost)} of what was spent is guessed, for {requests} whose upstream did not say"
+        )
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import time
 from contextlib import suppress
@@ -13,13 +14,15 @@ from tiny_dancer._core import __version__
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import endpoints, origins
 from tiny_dancer.gateway.access.admission import Access
+from tiny_dancer.gateway.access.money import SEATS, MoneyTable
 from tiny_dancer.gateway.access.shared_limits import SharedLimits
 from tiny_dancer.gateway.account.background import Accounting
+from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat
 from tiny_dancer.gateway.addresses import plain
 from tiny_dancer.gateway.choosing.plan import Chooser
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
-from tiny_dancer.gateway.configuration.settings import keys_required, limits_path
+from tiny_dancer.gateway.configuration.settings import budgets_path, keys_required, limits_path, unwritten_path
 from tiny_dancer.gateway.exchange import INSTANT, Exchange
 from tiny_dancer.gateway.passing.exchange import pass_on
 from tiny_dancer.gateway.passing.table import find
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
     from tiny_dancer.gateway.upstream.dialect import Endpoint
 
+log = logging.getLogger("tiny_dancer.gateway")
+# Seconds between two looks for processes that were killed.
+_RECOVER_S: Final = 2.0
 _MODEL_CALLS: Final[dict[str, Endpoint]] = {
     "/v1/chat/completions": "chat.completions",
     "/v1/completions": "completions",
@@ -79,12 +85,19 @@ class Gateway:
         telemetry, tracer = config.telemetry, None
         if telemetry.otlp_endpoint is not None:
             tracer = Tracer(telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample, version=__version__)
-        accounting = Accounting(storage, (metrics.observe, self._log.write))
-        self._shared = SharedLimits(limits_path(config, folder)) if config.workers > 1 else None
+        self._unwritten = unwritten_path(config, folder)
+        self._seat = take_seat(self._unwritten, SEATS, storage)
+        accounting = Accounting(storage, (metrics.observe, self._log.write), spool=Spool(self._seat))
+        several = config.workers > 1
+        self._shared = SharedLimits(limits_path(config, folder)) if several else None
+        self._money = MoneyTable(budgets_path(config, folder) if several else None, self._seat.number)
+        for seat in free_seats(self._unwritten, self._seat):
+            recover(seat, storage)
+            self._money.end_seat(seat.number)
         self.services = Services(
             serving=serving,
             storage=storage,
-            access=Access(storage, required=keys_required(config), shared=self._shared, flush=accounting.flush),
+            access=Access(storage, required=keys_required(config), shared=self._shared, money=self._money),
             chooser=Chooser(SessionTable(config.sessions)),
             proxy=_proxy(config),
             accounting=accounting,
@@ -96,6 +109,7 @@ class Gateway:
         self._draining = False
         self._reload_error: str | None = None
         self._reading_keys: asyncio.Task[None] | None = None
+        self._recovering: asyncio.Task[None] | None = None
 
     async def __call__(
         self,
@@ -130,16 +144,18 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.services.access.refresh)
         self._reading_keys = self.loop.create_task(self.services.access.run())
+        self._recovering = self.loop.create_task(self._recover())
         self._look()
 
     async def close(self) -> None:
         """Writes what waits to be written, and lets go of everything. Requests should have ended before."""
         if self._looking is not None:
             self._looking.cancel()
-        if self._reading_keys is not None:
-            self._reading_keys.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reading_keys
+        for task in (self._reading_keys, self._recovering):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         await asyncio.to_thread(self.services.accounting.close)
         if self.services.tracer is not None:
             await asyncio.to_thread(self.services.tracer.shutdown)
@@ -148,6 +164,8 @@ class Gateway:
         self._log.close()
         if self._shared is not None:
             self._shared.close()
+        self._money.close()
+        self._seat.leave()
         await asyncio.to_thread(self.services.storage.close)
 
     def drain(self) -> None:
@@ -236,6 +254,17 @@ class Gateway:
             del self.services.unwatched[oldest]
             oldest.watch()
         self._looking = self.loop.call_later(INSTANT, self._look)
+
+    async def _recover(self) -> None:
+        """Again and again takes over what processes leave behind that are killed: records and money."""
+        while True:
+            await asyncio.sleep(_RECOVER_S)
+            try:
+                for seat in free_seats(self._unwritten, self._seat):
+                    await asyncio.to_thread(recover, seat, self.services.storage)
+                    self._money.end_seat(seat.number)
+            except (StorageError, OSError) as error:
+                log.error("what a process that was killed has left cannot be recovered yet: %s", error)
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()

@@ -11,9 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway.account.billed import completed
+from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
-from tiny_dancer.gateway.account.settle import given_up, settle
+from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
@@ -117,7 +118,12 @@ class Exchange(Progress):
                 self._silence = None
             services.in_flight -= 1
             services.bodies.held -= self._held
-            settle(self, services.accounting, services.metrics, services.chooser, kept=self._kept())
+            try:
+                settle(self, services.accounting, services.metrics, services.chooser, kept=self._kept())
+            finally:
+                # Whatever went wrong: nothing stays reserved.
+                if self.hold is not None and self.hold.parts and self.caller is not None:
+                    self.caller.charge(0, None, self.hold)
 
     async def _serve(self, scope: Scope) -> None:
         services = self._services
@@ -137,9 +143,11 @@ class Exchange(Progress):
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
-        found, token = await services.proxy.send(
-            plan.models(), incoming, passed_on(headers), self.attempts, self.trace
-        )
+        models = plan.models()
+        if caller.budgets:
+            funding = Funding(self, services.accounting)
+            models, self.attempts.fund = funding.models(), funding.again
+        found, token = await services.proxy.send(models, incoming, passed_on(headers), self.attempts, self.trace)
         if type(found) is Whole:
             await self._answer_whole(found, plan)
         else:
@@ -154,7 +162,7 @@ class Exchange(Progress):
         headers = self._describe(forwarded(found.headers), plan)
         usage, model = completed(answer.usage, self)[0], self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
-            headers.append((b"x-td-cost", b"%.9g" % (cost + given_up(self) if self.attempts.given_up else cost)))
+            headers.append((b"x-td-cost", b"%.9g" % (cost + sum(beside(self).paid.values()))))
         self._started = True
         self.first = time.perf_counter()
         await send_json(self._send, found.status, headers, answer.body)

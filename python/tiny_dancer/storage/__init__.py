@@ -18,7 +18,7 @@ from tiny_dancer.storage.history import (
     Statistics,
     hash_query,
 )
-from tiny_dancer.storage.keys import ApiKey, KeyStorage, Spend
+from tiny_dancer.storage.keys import ApiKey, KeyStorage, ModelBudget, Spend
 from tiny_dancer.storage.ledger import RequestStorage, RequestSummary, SummaryBy
 from tiny_dancer.storage.memory import MemoryStorage
 from tiny_dancer.storage.storage import RowCounts, Storage
@@ -35,6 +35,7 @@ __all__ = [
     "HistoryStorage",
     "KeyStorage",
     "MemoryStorage",
+    "ModelBudget",
     "Neighbour",
     "Outcome",
     "RequestStorage",

@@ -5,17 +5,34 @@ Times are UTC seconds since 1970, money is USD.
 
 from __future__ import annotations
 
+import dataclasses
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tiny_dancer.errors import AccessError
+from tiny_dancer.storage.periods import check_duration
 from tiny_dancer.storage.values import amount, integer, stored_text, utc_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HEXADECIMAL = frozenset(string.hexdigits.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBudget:
+    """What a key may spend on one model.
+
+    Attributes:
+        model: by its name in the configuration.
+        max_budget: USD.
+        budget_duration: after which it starts anew, see :mod:`tiny_dancer.storage.periods`; None: never.
+    """
+
+    model: str
+    max_budget: float
+    budget_duration: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +50,15 @@ class ApiKey:
         expires_at: not valid from then on; None: never expires.
         revoked_at: not valid from then on; None: never revoked.
         models: it may use, by the names of the configuration; empty: all.
-        requests_per_minute: most it may send, or None.
-        tokens_per_minute: most it may use, prompt and answer, or None.
+        requests_per_minute: most it may send, or None (LiteLLM's ``rpm_limit``).
+        tokens_per_minute: most it may use, prompt and answer, or None (LiteLLM's ``tpm_limit``).
         daily_budget: USD a UTC day, or None.
         monthly_budget: USD a UTC month, or None.
-        soft_budget: a spent budget leaves it the cheaper models, instead of refusing.
+        cheaper_when_spent: a spent budget leaves it the cheaper models, instead of refusing.
+        max_budget: USD in a period of ``budget_duration``, or None.
+        budget_duration: how long such a period is, see :mod:`tiny_dancer.storage.periods`; None: for ever.
+        soft_budget: USD in such a period from which on a warning is due, or None.
+        model_max_budget: what it may spend on single models, beside the budgets of the key.
 
     Raises:
         AccessError: a field is not what it should be.
@@ -54,7 +75,11 @@ class ApiKey:
     tokens_per_minute: int | None = None
     daily_budget: float | None = None
     monthly_budget: float | None = None
-    soft_budget: bool = False
+    cheaper_when_spent: bool = False
+    max_budget: float | None = None
+    budget_duration: str | None = None
+    soft_budget: float | None = None
+    model_max_budget: tuple[ModelBudget, ...] = ()
 
     def __post_init__(self) -> None:
         stored_text("id", self.id, error=AccessError)
@@ -76,11 +101,27 @@ class ApiKey:
                 integer(field, value, error=AccessError)
                 if not value:
                     raise AccessError(field, value, "give 1 or more; revoke a key that may send nothing")
-        for field in ("daily_budget", "monthly_budget"):
+        for field in ("daily_budget", "monthly_budget", "max_budget", "soft_budget"):
             if (value := getattr(self, field)) is not None:
                 amount(field, value, error=AccessError)
-        if not isinstance(self.soft_budget, bool):
-            raise AccessError("soft_budget", self.soft_budget, "give true or false")
+        if not isinstance(self.cheaper_when_spent, bool):
+            raise AccessError("cheaper_when_spent", self.cheaper_when_spent, "give true or false")
+        if self.budget_duration is not None:
+            check_duration("budget_duration", self.budget_duration)
+            if self.max_budget is None and self.soft_budget is None:
+                remedy = "give max_budget or soft_budget as well"
+                raise AccessError("budget_duration", self.budget_duration, remedy)
+        if not isinstance(self.model_max_budget, tuple):
+            raise AccessError("model_max_budget", type(self.model_max_budget).__name__, "give a tuple of budgets")
+        for place, budget in enumerate(self.model_max_budget):
+            where = f"model_max_budget[{place}]"
+            stored_text(f"{where}.model", budget.model, error=AccessError)
+            amount(f"{where}.max_budget", budget.max_budget, error=AccessError)
+            if budget.budget_duration is not None:
+                check_duration(f"{where}.budget_duration", budget.budget_duration)
+        named = [budget.model for budget in self.model_max_budget]
+        if len(set(named)) != len(named):
+            raise AccessError("model_max_budget", ", ".join(named), "give one budget a model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +132,14 @@ class Spend:
         cost: USD of the requests that have a price.
         tokens: of prompts and answers.
         requests: sent, failed ones too.
+        models: USD by model, of those that cost something; under an empty name what was spent before models were
+            told apart, or on none.
     """
 
     cost: float
     tokens: int
     requests: int
+    models: Mapping[str, float] = dataclasses.field(default_factory=dict, compare=False)
 
 
 class KeyStorage(Protocol):
@@ -122,9 +166,10 @@ class KeyStorage(Protocol):
         """Ends a key at ``at``, UTC seconds; false where there is none, or it was revoked before (that stays)."""
         ...
 
-    def spend(self, *, since: float) -> Mapping[str, Spend]:
-        """What each key (by id; empty without one) has used since a time; fast from the start of a UTC day on.
+    def spend(self, *, since: float, until: float | None = None) -> Mapping[str, Spend]:
+        """What each key (by id; empty without one) has used with ``since <= time < until``.
 
-        Whole days stay right when :meth:`apply_retention` removes their requests.
+        Fast where both are starts of UTC days. Whole days stay right when :meth:`apply_retention` removes their
+        requests.
         """
         ...

@@ -13,10 +13,11 @@ import msgspec
 
 from tiny_dancer.errors import OptionError
 from tiny_dancer.storage import values
+from tiny_dancer.storage.keys import Spend
 from tiny_dancer.storage.values import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tiny_dancer.types import RequestRecord
 
@@ -34,6 +35,7 @@ _TEXTS = (
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
 _AMOUNTS = ("cost", "baseline_cost")
 _NUMBERS = ("confidence", "ttft")
+_NO_END = 10**9  # days since 1970
 
 
 def fitting(record: RequestRecord) -> RequestRecord:
@@ -55,6 +57,8 @@ def fitting(record: RequestRecord) -> RequestRecord:
             changes[field] = None
         elif value is not None and field in _AMOUNTS:
             changes[field] = max(value, 0.0)
+    guessed = record.guessed_cost
+    changes["guessed_cost"] = max(guessed, 0.0) if math.isfinite(guessed) else 0.0
     changes["latency"] = record.latency if math.isfinite(record.latency) else 0.0
     changes["time"] = min(max(record.time, 0.0), LATEST) if math.isfinite(record.time) else 0.0
     return msgspec.structs.replace(record, **changes)
@@ -79,6 +83,8 @@ class RequestSummary:
         baseline_cost: USD the strongest model would have cost for the same requests.
         compared: requests with a cost and a baseline.
         other_cost: USD spent on requests that have a cost and no baseline.
+        guessed: requests whose tokens or cost are guessed, in part or as a whole.
+        guessed_cost: USD of ``cost`` and ``other_cost`` that are guessed.
         unpriced: requests a model served that have no cost, or no baseline.
         latency: mean seconds from arrival to the last byte.
         ttft: mean seconds to the first byte, over the requests that have it; None where none has.
@@ -97,6 +103,8 @@ class RequestSummary:
     baseline_cost: float
     compared: int
     other_cost: float
+    guessed: int
+    guessed_cost: float
     unpriced: int
     latency: float
     ttft: float | None
@@ -180,6 +188,28 @@ def check_request_history(
         if value is not None and not isinstance(value, str):
             raise OptionError(field, type(value).__name__, "give text")
     return {field: _storable(value) for field, value in wanted.items() if value is not None}
+
+
+def days_and_parts(since: float, until: float | None) -> tuple[tuple[int, int], list[tuple[float, float]]]:
+    """A span of time as whole UTC days, the first and the one after the last, and what is left beside them."""
+    first = math.ceil(since / DAY)
+    last = _NO_END if until is None else math.floor(until / DAY)
+    if last < first:
+        return (first, first), [] if until is None else [(since, until)]
+    ends = [(since, float(first * DAY)), (float(last * DAY), float(last * DAY) if until is None else until)]
+    return (first, last), [(start, end) for start, end in ends if start < end]
+
+
+def by_key(rows: Iterable[tuple[str, str, float, int, int]]) -> dict[str, Spend]:
+    """Sums by key of rows by key and model: cost, tokens, requests."""
+    found: dict[str, tuple[float, int, int, dict[str, float]]] = {}
+    for key, model, cost, tokens, requests in rows:
+        before = found.get(key, (0.0, 0, 0, {}))
+        models = before[3]
+        if cost:
+            models[model] = models.get(model, 0.0) + cost
+        found[key] = (before[0] + cost, before[1] + tokens, before[2] + requests, models)
+    return {key: Spend(*sums) for key, sums in found.items()}
 
 
 def _storable(text: str) -> str:

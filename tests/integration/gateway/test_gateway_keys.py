@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import anthropic
+import httpx
 import openai
 import pytest
 from tests.commands import done
@@ -15,6 +17,7 @@ from tests.integration.gateway.serving import HARD, TIMEOUT
 
 from tiny_dancer.gateway.access import admission as access
 from tiny_dancer.gateway.access.keys import NewKey, make_key
+from tiny_dancer.gateway.access.money import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +36,7 @@ PATHS: dict[str, dict[str, Any]] = {
     "/feedback": {"id": "x", "score": 1},
 }
 # What the stand-in upstream says costs this: 30 tokens in, 5 out.
-SMALL_COST, LARGE_COST = 30e-6 + 5 * 2e-6, 30e-5 + 5 * 3e-5
+LARGE_COST = 30e-5 + 5 * 3e-5
 
 
 @pytest.fixture
@@ -148,28 +151,116 @@ def test_the_sdk_is_told_its_rate_limit(locked: Serving) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_hard_budget_ends_when_it_is_spent(locked: Serving, cheap: Upstream, stream: bool) -> None:
-    key = known(locked, daily_budget=2.5 * SMALL_COST)
-    for _ in range(3):
-        answer = locked.chat(stream=stream, headers=bearer(key))
-        assert answer.status_code == 200, answer.text
+def test_a_hard_budget_is_never_exceeded(locked: Serving, cheap: Upstream, stream: bool) -> None:
+    cheap.usual = Behaviour(input_tokens=1000, output_tokens=5)
+    cost = 1000e-6 + 5 * 2e-6
+    key = known(locked, daily_budget=2.5 * cost)
+    # Without a limit an answer may be as long as its model can write: that does not fit.
     refused = locked.chat(stream=stream, headers=bearer(key))
     assert refused.status_code == 429
-    assert refused.json()["error"]["code"] == "insufficient_quota"
+    assert refused.json()["error"]["type"] == refused.json()["error"]["code"] == "budget_exceeded"
+    assert refused.headers["x-should-retry"] == "false"
+    for _ in range(2):
+        answer = locked.chat(stream=stream, headers=bearer(key), max_tokens=5)
+        assert answer.status_code == 200, answer.text
+    # Small enough, were it not for what is spent.
+    refused = locked.chat(stream=stream, headers=bearer(key), max_tokens=5)
+    assert refused.status_code == 429
+    assert "more than is left" in refused.json()["error"]["message"]
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
-    assert len(cheap.received) == 3
+    assert len(cheap.received) == 2
     # What was counted at once is what is on record, and stays counted once it is read back.
     assert locked.gateway.services.accounting.flush(TIMEOUT)
     spent = locked.gateway.services.storage.spend(since=0)[key.key.id]
-    assert spent.cost == pytest.approx(3 * SMALL_COST)
-    assert spent.tokens == 3 * 35
-    for _ in range(5):
-        assert locked.chat(headers=bearer(key)).status_code == 429
+    assert spent.cost == pytest.approx(2 * cost)
+    assert spent.tokens == 2 * 1005
+    records = locked.gateway.services.storage.request_history(key=key.key.id)
+    assert [each.error for each in records] == ["budget_exceeded", "", "", "budget_exceeded"]
+    for _ in range(3):
+        assert locked.chat(headers=bearer(key), max_tokens=9).status_code == 429
         time.sleep(0.03)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_requests_at_once_share_what_is_left(locked: Serving, cheap: Upstream, stream: bool) -> None:
+    cheap.usual = Behaviour(input_tokens=1000, output_tokens=50, delay=0.05)
+    each = 1000e-6 + 50 * 2e-6
+    key = known(locked, daily_budget=2.5 * each)
+
+    def ask(_: int) -> int:
+        return locked.chat("word " * 1000, stream=stream, headers=bearer(key), max_tokens=50).status_code
+
+    # A prompt of 5,000 bytes is reckoned at up to 1,680 tokens.
+    with ThreadPoolExecutor(30) as pool:
+        statuses = list(pool.map(ask, range(30)))
+    assert set(statuses) == {200, 429}
+    until(lambda: locked.gateway.services.in_flight == 0)
+    assert locked.gateway.services.accounting.flush(TIMEOUT)
+    spent = locked.gateway.services.storage.spend(since=0)[key.key.id]
+    assert 0 < spent.cost <= 2.5 * each
+    assert spent.cost == pytest.approx(statuses.count(200) * each)
+    (budget,) = locked.gateway.services.access._callers[key.key.id].budgets
+    assert budget.standing(time.time()) == (round(spent.cost * UNITS), 0)
+
+
+def test_a_request_that_fails_or_is_left_gives_back_what_it_reserved(locked: Serving, cheap: Upstream) -> None:
+    key = known(locked, daily_budget=1.0)
+    (budget,) = locked.gateway.services.access._callers[key.key.id].budgets
+    cheap.script(Behaviour(status=500))
+    assert locked.chat(headers=bearer(key)).status_code == 500
+    assert budget.standing(time.time()) == (0, 0)
+    cheap.script(Behaviour(fault="hang"))
+    with pytest.raises(httpx.ReadTimeout):
+        locked.http.post(
+            "/chat/completions", json={"model": "small", "messages": MESSAGES}, headers=bearer(key), timeout=0.5
+        )
+    until(lambda: budget.standing(time.time())[1] == 0)
+    spent, _ = budget.standing(time.time())
+    assert locked.gateway.services.accounting.flush(TIMEOUT)
+    (left, _) = locked.gateway.services.storage.request_history(key=key.key.id)
+    assert (left.status, left.guessed) == (499, True)
+    assert spent == round((left.cost or 0) * UNITS) > 0
+
+
+def test_a_model_that_costs_too_much_gives_way_to_one_that_does_not(
+    locked: Serving, cheap: Upstream, strong: Upstream
+) -> None:
+    key = known(locked, daily_budget=0.007)
+    # The dear one is asked for, and may be followed; it can cost .03 and is not even tried.
+    answer = locked.chat(model="large", models=["large", "small"], headers=bearer(key), max_tokens=1000)
+    assert (answer.status_code, answer.headers["x-td-model"]) == (200, "small")
+    assert answer.headers["x-td-reason"] == "budget_exceeded"
+    assert not strong.received
+    # The cheap one fails, and what follows it is too dear: the failure is what is told.
+    cheap.script(Behaviour(status=500))
+    answer = locked.chat(models=["small", "large"], headers=bearer(key), max_tokens=1000)
+    assert answer.status_code == 500
+    assert not strong.received
+    best = {"model": "auto", "headers": bearer(key), "td": {"threshold": -1.0}, "max_tokens": 1000}
+    assert locked.chat(**best).headers["x-td-model"] == "small"
+
+
+@pytest.mark.parametrize(("budget", "calls", "status"), [(0.0015, 1, 502), (0.01, 2, 200)])
+def test_trying_again_after_a_call_that_may_cost_is_paid_for_too(
+    start: Callable[..., Serving],
+    monkeypatch: pytest.MonkeyPatch,
+    cheap: Upstream,
+    budget: float,
+    calls: int,
+    status: int,
+) -> None:
+    monkeypatch.setattr(access, "REFRESH_S", 0.02)
+    serving = start(access={"keys": "required"}, retries={"attempts": 2, "base": 0.001})
+    key = known(serving, daily_budget=budget)
+    cheap.script(Behaviour(fault="reset"))
+    assert serving.chat(headers=bearer(key), max_tokens=5).status_code == status
+    assert len(cheap.received) == calls
+    (held,) = serving.gateway.services.access._callers[key.key.id].budgets
+    assert held.standing(time.time())[1] == 0
+
+
 def test_a_soft_budget_leaves_the_cheaper_model(locked: Serving, strong: Upstream) -> None:
-    key = known(locked, daily_budget=LARGE_COST, soft_budget=True)
+    key = known(locked, daily_budget=LARGE_COST, cheaper_when_spent=True)
     best = {"model": "auto", "headers": bearer(key), "td": {"threshold": -1.0}}
     assert locked.chat(**best).headers["x-td-model"] == "large"
     answer = locked.chat(**best)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -15,6 +16,8 @@ from tests.integration.gateway.serving import TIMEOUT
 from tests.integration.gateway.test_gateway_keys import bearer, known, locked
 from tests.integration.gateway.test_gateway_records import records
 from tests.multipart import parts_of
+
+from tiny_dancer.gateway.access.money import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -562,7 +565,24 @@ def test_the_account_is_the_sum_of_what_the_upstream_said(start: Callable[..., S
     assert len(rows) == 150
     assert sum(row.input_tokens for row in rows) == said["input"]
     assert sum(row.output_tokens for row in rows) == said["output"]
-    assert sum(row.cost or 0 for row in rows) == pytest.approx(said["input"] * 1e-6 + said["output"] * 2e-6)
+    known = sum((row.cost or 0) - row.guessed_cost for row in rows)
+    assert known == pytest.approx(said["input"] * 1e-6 + said["output"] * 2e-6)
+    assert {row.status for row in rows if row.guessed} == {502}, "what was cut may have been paid"
+
+
+def test_what_is_passed_on_keeps_to_a_key_s_budget(locked: Serving, cheap: Upstream) -> None:
+    key = known(locked, daily_budget=0.02)
+    usage = {"input_tokens": 100, "output_tokens": 2000}
+    cheap.script(*[Behaviour(body=json.dumps({"id": f"i{each}", "usage": usage}).encode()) for each in range(9)])
+
+    def ask() -> int:
+        said = {"model": "small", "prompt": "x"}
+        return locked.http.post("/images/generations", json=said, headers=bearer(key)).status_code
+
+    # Each may take all of its window, 4,096 tokens, and a thousand of a prompt.
+    assert [ask() for _ in range(9)] == [200] * 3 + [429] * 6
+    (budget,) = locked.gateway.services.access._callers[key.key.id].budgets
+    assert budget.standing(time.time()) == (round(3 * 4.1e-3 * UNITS), 0)
 
 
 # Anthropic's count of tokens.

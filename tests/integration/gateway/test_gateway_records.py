@@ -100,7 +100,6 @@ def test_a_fallback_is_counted(start: Callable[..., Serving], cheap: Upstream, s
     [
         (Behaviour(status=429, error={"code": "rate_limit_exceeded"}), 429, "rate_limit_exceeded"),
         (Behaviour(status=400, error={"code": "invalid_value"}), 400, "invalid_value"),
-        (Behaviour(fault="reset"), 502, "upstream_unavailable"),
     ],
 )
 def test_failures_are_kept_and_cost_nothing(
@@ -111,6 +110,18 @@ def test_failures_are_kept_and_cost_nothing(
     assert gateway.chat().status_code == status
     (record,) = records(gateway)
     assert (record.status, record.error, record.model, record.cost) == (status, code, "", None)
+
+
+def test_a_failure_after_which_the_upstream_may_charge_costs_a_guess(
+    start: Callable[..., Serving], cheap: Upstream
+) -> None:
+    gateway = start()
+    cheap.script(Behaviour(fault="reset"))
+    assert gateway.chat().status_code == 502
+    (record,) = records(gateway)
+    assert (record.status, record.error, record.model) == (502, "upstream_unavailable", "small")
+    assert record.guessed
+    assert 0 < record.guessed_cost == record.cost < 1e-4
 
 
 def test_a_stream_is_billed_though_the_client_did_not_ask(start: Callable[..., Serving], cheap: Upstream) -> None:

@@ -61,7 +61,7 @@ def configured(url: str = NOWHERE, **more: Any) -> GatewayConfig:
 
 
 def caller(models: Collection[str] | None = None, *, soft_budget_spent: bool = False, id: str = "") -> Caller:
-    found = Caller(lambda: 0.0, lambda: 0.0)
+    found = Caller(lambda: 0.0)
     found.id = id
     found.models = None if models is None else frozenset(models)
     found.soft_budget_spent = soft_budget_spent

@@ -119,6 +119,26 @@ def test_requests_from_before_variants_are_kept_as_they_were(tmp_path: Path) -> 
         assert again.verify().requests == 8
 
 
+def test_budgets_from_before_models_were_told_apart_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    path.touch()
+    connection = connect(path)
+    migrate(connection, path, migrations()[:3])
+    connection.execute(
+        "INSERT INTO api_key VALUES ('k', 'ada', ?, 5.0, NULL, NULL, '[]', NULL, NULL, 2.0, NULL, 1)", ("a" * 64,)
+    )
+    connection.execute("INSERT INTO spend VALUES (?, 'k', 1.5, 30, 7)", (MIDNIGHT // DAY,))
+    connection.close()
+    with SqliteStorage(path, create=False) as opened:
+        (key,) = opened.api_keys()
+        assert (key.daily_budget, key.cheaper_when_spent, key.soft_budget) == (2.0, True, None)
+        assert (key.max_budget, key.budget_duration, key.model_max_budget) == (None, None, ())
+        opened.record_requests([request("a", key="k", model="m", cost=0.5)])
+        spent = opened.spend(since=MIDNIGHT)["k"]
+        assert spent == Spend(2.0, 30, 8)
+        assert spent.models == {"": 1.5, "m": 0.5}
+
+
 def test_a_backup_from_before_variants_can_be_restored(tmp_path: Path) -> None:
     version_2(tmp_path / "old.db", 3)
     with SqliteStorage(tmp_path / "new.db") as opened:

@@ -1,8 +1,9 @@
 """Who may call, how often, and for how much.
 
 :meth:`Access.identify` and :meth:`Access.enter` run on every request: one SHA-256, one look-up, two buckets. Keys
-made or revoked and money spent by other workers are read from storage every two seconds beside it; what this
-worker spends counts at once.
+made or revoked are read from storage every two seconds beside it. What workers of this gateway spend counts at
+once in all of them (:mod:`.money`); what another gateway spends by the same database is read every two seconds as
+well.
 
 On time: the first half of the digest only finds the key, the whole of it is compared by ``hmac.compare_digest``.
 Neither tells a client about a secret: what it could measure is how the SHA-256 of its guess compares with stored
@@ -20,14 +21,19 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.gateway.access.budgets import Budget, terms_of
 from tiny_dancer.gateway.access.caller import Caller, retry_after
-from tiny_dancer.gateway.access.keys import PREFIX, day_start, month_start, written
+from tiny_dancer.gateway.access.clock import steady
+from tiny_dancer.gateway.access.keys import PREFIX, written
 from tiny_dancer.gateway.access.limits import TokenBucket
+from tiny_dancer.gateway.access.money import MoneyTable
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.storage.periods import period
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tiny_dancer.gateway.access.budgets import Terms
     from tiny_dancer.gateway.access.limits import Bucket
     from tiny_dancer.gateway.access.shared_limits import SharedLimits
     from tiny_dancer.storage import ApiKey, KeyStorage, Spend
@@ -37,8 +43,6 @@ __all__ = ["Access", "Caller"]
 REFRESH_S = 2.0
 # Reading takes at most a twentieth of the time, however many keys and requests there are.
 _REST = 19.0
-# How long a reading waits for the requests so far to be written.
-_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +53,14 @@ class _Reading:
         keys: all, by id.
         changed: those that are new, or other than at the last reading.
         now: UTC seconds.
-        day: spent this UTC day, by key.
-        month: spent this UTC month, by key.
-        settled: monotonic seconds; charges before it are in the sums.
+        spent: by first moment and end of a period, then by key.
         seconds: of work it took.
     """
 
     keys: Mapping[str, ApiKey]
     changed: tuple[ApiKey, ...]
     now: float
-    day: Mapping[str, Spend]
-    month: Mapping[str, Spend]
-    settled: float
+    spent: Mapping[tuple[float, float], Mapping[str, Spend]]
     seconds: float
 
 
@@ -84,8 +84,8 @@ class Access:
         *,
         required: bool,
         shared: SharedLimits | None = None,
-        flush: Callable[[float], bool] | None = None,
-        clock: Callable[[], float] = time.time,
+        money: MoneyTable | None = None,
+        clock: Callable[[], float] = steady,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Knows no keys until :meth:`refresh`.
@@ -94,9 +94,7 @@ class Access:
             storage: of the keys, and of what each has spent.
             required: whether a key is needed.
             shared: rate limits that hold for all workers together; None where there is one worker.
-            flush: writes the requests so far to storage, within so many seconds, and says whether it has:
-                :meth:`~tiny_dancer.gateway.account.background.Accounting.flush`. None where they are written at
-                once.
+            money: budgets that hold for all workers together; None where there is one worker.
             clock: UTC seconds.
             monotonic: seconds that never go back; the same in all workers where limits are shared.
         """
@@ -104,10 +102,9 @@ class Access:
         self.last_error: str | None = None
         self._storage = storage
         self._shared = shared
-        self._flush = flush
-        self._settled = -math.inf
+        self._money = money or MoneyTable()
         self._clock, self._monotonic = clock, monotonic
-        self._everybody = Caller(clock, monotonic)
+        self._everybody = Caller(clock)
         self._keys: Mapping[str, ApiKey] | None = None
         self._callers: dict[str, Caller] = {}
         # By the first half of the digest.
@@ -130,7 +127,7 @@ class Access:
         """Counts a request of a client that was identified.
 
         Raises:
-            GatewayError: 429, a rate limit is reached, or a budget is spent.
+            GatewayError: 429, a rate limit is reached, or a budget is spent; 503, nobody knows yet what is.
         """
         if caller.limited:
             caller.enter(self._clock())
@@ -195,25 +192,19 @@ class Access:
         keys = {key.id: key for key in self._storage.api_keys()}
         known = self._keys or {}
         changed = tuple(key for key in keys.values() if known.get(key.id) != key)
-        day: Mapping[str, Spend] = {}
-        month: Mapping[str, Spend] = {}
         now = self._clock()
-        if any(key.daily_budget is not None or key.monthly_budget is not None for key in keys.values()):
-            # Written first: what comes after counts twice until the next reading, and never not at all.
-            asked = self._monotonic()
-            if self._flush is None or self._flush(_PATIENCE_S):
-                self._settled = asked
-            # Waiting is no work.
-            began += self._monotonic() - asked
-            now = self._clock()
-            day, month = (self._storage.spend(since=start(now)) for start in (day_start, month_start))
-        return _Reading(keys, changed, now, day, month, self._settled, self._monotonic() - began)
+        spans = {period(terms.duration, key.created_at, now) for key in keys.values() for terms in terms_of(key)}
+        spent = {
+            (start, end): self._storage.spend(since=start, until=None if math.isinf(end) else end)
+            for start, end in spans
+        }
+        return _Reading(keys, changed, now, spent, self._monotonic() - began)
 
     def _install(self, reading: _Reading) -> None:
         for key in reading.changed:
-            caller = self._callers.get(key.id) or Caller(self._clock, self._monotonic)
+            caller = self._callers.get(key.id) or Caller(self._clock)
             before = caller.digest[:16]
-            caller.become(key, self._bucket)
+            caller.become(key, self._bucket, self._budget)
             self._callers[key.id] = caller
             self._by_digest.pop(before, None)
             self._by_digest[caller.digest[:16]] = caller
@@ -221,12 +212,13 @@ class Access:
             self._by_digest.pop(self._callers.pop(gone).digest[:16], None)
         self._keys = reading.keys
         for caller in self._callers.values():
-            if caller.budgeted:
-                caller.turn(reading.now)
-                # A reading begun before midnight says nothing about the new day.
-                if reading.now >= caller.day:
-                    day, month = reading.day.get(caller.id), reading.month.get(caller.id)
-                    caller.settle(day.cost if day else 0.0, month.cost if month else 0.0, reading.settled)
+            for budget in caller.budgets:
+                spent = reading.spent.get(budget.period(reading.now))
+                if spent is not None:
+                    budget.learn(reading.now, spent.get(caller.id))
+
+    def _budget(self, key: ApiKey, terms: Terms) -> Budget:
+        return Budget(self._money, key, terms)
 
     def _bucket(self, name: str, per_minute: float) -> Bucket:
         if self._shared is not None:

@@ -1,83 +1,58 @@
-"""What a gateway holds about the client behind a request: its limits, its budgets, what it has used of them.
-
-Spending is what storage says, plus what this worker charged that storage may not know of yet: for a moment
-something may count twice, never not at all.
-"""
+"""What a gateway holds about the client behind a request: its limits, and its budgets."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tiny_dancer.gateway.access.keys import day_start, month_start, next_month, written
+from tiny_dancer.gateway.access.budgets import Budget, Hold, Terms, terms_of, usd
+from tiny_dancer.gateway.access.keys import written
+from tiny_dancer.gateway.access.money import units
 from tiny_dancer.gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tiny_dancer.gateway.access.limits import Bucket
     from tiny_dancer.storage import ApiKey
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# Charges this close together are one entry, so that hours without storage do not fill memory.
-_ENTRY_S = 0.25
-
-
-@dataclass(slots=True)
-class _Charge:
-    """Money spent here that storage may not know of yet.
-
-    Attributes:
-        since: monotonic seconds of the first addition.
-        at: monotonic seconds of the last one.
-        day: the UTC day it belongs to, by its first moment.
-        cost: USD.
-    """
-
-    since: float
-    at: float
-    day: float
-    cost: float
+log = logging.getLogger("tiny_dancer.gateway")
+# Until what was spent before is read.
+_READ_S = 2.0
+# Until a request under way may have ended, which holds what another needs.
+_SOON_S = 1.0
 
 
 class Caller:
     """A client that was let in: one object per key, for as long as the key is stored. Belongs to one thread.
 
     :class:`~tiny_dancer.gateway.access.admission.Access` makes and admits it. Who serves its request asks
-    :meth:`allows`, and calls :meth:`charge` when it is done.
+    :meth:`allows`, has the most that a call can cost reserved (:meth:`reserve`), and calls :meth:`charge` when
+    it is done.
 
     Attributes:
         id: of the key; empty without one.
         name: of the key; empty without one.
         models: it may use; None: all.
         soft_budget_spent: only models cheaper than the strongest may serve it.
+        warned: it has spent the amount from which on a warning is due.
         key: as stored; None without one.
         digest: SHA-256 of its secret.
         valid_until: UTC seconds.
         limited: whether it has a rate limit or a budget.
-        budgeted: whether it has a budget.
-        day: the UTC day its spending is counted for, by its first moment.
+        budgets: in the order in which they are asked.
     """
 
     __slots__ = (
-        "_charges",
+        "_cheaper",
         "_clock",
-        "_day_budget",
-        "_monotonic",
-        "_month_budget",
-        "_period_end",
         "_requests",
-        "_soft",
-        "_spent_day",
-        "_spent_month",
-        "_stored_day",
-        "_stored_month",
         "_tokens",
-        "budgeted",
-        "day",
+        "_warned_until",
+        "budgets",
         "digest",
         "id",
         "key",
@@ -86,53 +61,75 @@ class Caller:
         "name",
         "soft_budget_spent",
         "valid_until",
+        "warned",
     )
 
-    def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         """Everybody: no key, no limits."""
         self.id = self.name = ""
         self.models: frozenset[str] | None = None
-        self.soft_budget_spent = False
-        self._clock, self._monotonic = clock, monotonic
+        self.soft_budget_spent = self.warned = False
+        self._clock = clock
         self.key: ApiKey | None = None
         self.digest = b""
         self.valid_until = math.inf
-        self.limited = self.budgeted = False
+        self.limited = False
+        self.budgets: tuple[Budget, ...] = ()
         self._requests: Bucket | None = None
         self._tokens: Bucket | None = None
-        self._charges: deque[_Charge] = deque()
-        self._day_budget = self._month_budget = math.inf
-        self._soft = False
-        self._stored_day = self._stored_month = self._spent_day = self._spent_month = 0.0
-        self.day = self._period_end = 0.0
+        self._cheaper = False
+        self._warned_until = -math.inf
 
     def allows(self, model: str) -> bool:
         """Whether it may use this model, by its name in the configuration."""
         return self.models is None or model in self.models
 
-    def charge(self, tokens: int, cost: float | None) -> None:
+    def reserve(self, model: str, cost: float, hold: Hold | None = None) -> Hold:
+        """Reserves the most that a call can cost, of every budget it falls under.
+
+        Args:
+            model: that will be asked, by its name in the configuration.
+            cost: USD, the most.
+            hold: of the same request, which has it in addition; None: a new one.
+
+        Returns:
+            What is to be handed to :meth:`charge` in the end, whatever came of the request.
+
+        Raises:
+            GatewayError: 429; what is left of a budget is less. Nothing more is reserved than before.
+        """
+        hold = hold or Hold()
+        now, amount = self._clock(), units(cost)
+        done: list[tuple[Budget, float]] = []
+        for budget in self.budgets:
+            only = budget.terms.model
+            if only is not None and only != model:
+                continue
+            standing = budget.reserve(now, amount, limited=only is not None or not self._cheaper)
+            if standing is not None:
+                for each, start in done:
+                    each.settle(start, amount, 0)
+                raise self._exceeded(budget, now, standing, amount)
+            done.append((budget, budget.period(now)[0]))
+        for each, start in done:
+            hold.add(each, start, amount)
+        return hold
+
+    def charge(self, tokens: int, paid: float | Mapping[str, float] | None, hold: Hold | None = None) -> None:
         """Counts what a request took, once it is known, and after its record was handed to accounting.
 
         Args:
             tokens: of prompt and answer; the bucket goes into debt where they are more than it has.
-            cost: USD; None where the model has no price.
+            paid: USD, or USD by model; None where the model has no price.
+            hold: what was reserved for it, which is let go.
         """
         if not self.limited:
             return
         if self._tokens is not None and tokens > 0:
             self._tokens.charge(tokens)
-        if self.budgeted and cost:
-            self.turn(self._clock())
-            at = self._monotonic()
-            last = self._charges[-1] if self._charges else None
-            if last is not None and last.day == self.day and at - last.since < _ENTRY_S:
-                # The later time for all of it: it is forgotten late rather than early.
-                last.at = at
-                last.cost += cost
-            else:
-                self._charges.append(_Charge(at, at, self.day, cost))
-            self._spent_day += cost
-            self._spent_month += cost
+        if hold is not None or (paid and self.budgets):
+            by_model = {"": paid} if isinstance(paid, float | int) else paid or {}
+            (hold or Hold()).settle(self.budgets, self._clock(), by_model)
 
     def ratelimit_headers(self) -> Headers:
         """``x-ratelimit-*`` as OpenAI sends them: what its limits are, what is left, when all of it is back."""
@@ -144,6 +141,8 @@ class Caller:
                     (b"x-ratelimit-remaining-" + what, b"%d" % max(bucket.level(), 0.0)),
                     (b"x-ratelimit-reset-" + what, _duration(bucket.full_in())),
                 )
+        if self.warned:
+            found.append((b"x-td-soft-budget", b"spent"))
         return tuple(found)
 
     def enter(self, now: float) -> None:
@@ -152,8 +151,7 @@ class Caller:
         Raises:
             GatewayError: 429; a limit is reached, or a budget is spent.
         """
-        if self.budgeted:
-            self.turn(now)
+        if self.budgets:
             self._check_budgets(now)
         # Tokens first: what they refuse must not cost a request.
         if self._tokens is not None and (wait := self._tokens.wait()):
@@ -162,25 +160,57 @@ class Caller:
             raise self._too_many("requests", self._requests, wait)
 
     def _check_budgets(self, now: float) -> None:
-        monthly = self._spent_month >= self._month_budget
-        spent = monthly or self._spent_day >= self._day_budget
-        self.soft_budget_spent = spent and self._soft
-        if not spent or self._soft:
-            return
-        # The month first: it is what has to be waited for where both are spent.
-        if monthly:
-            word, used, budget, reset = "monthly", self._spent_month, self._month_budget, next_month(now)
+        cheaper = False
+        for budget in self.budgets:
+            if budget.terms.model is not None:
+                continue  # known once a model is chosen
+            spent, reserved = budget.standing(now)
+            if budget.terms.warns:
+                self._warn(budget, now, spent or 0)
+            elif self._cheaper:
+                cheaper = cheaper or spent is None or spent + reserved >= budget.limit
+            elif spent is None or spent >= budget.limit:
+                raise self._exceeded(budget, now, (spent, reserved), None)
+        self.soft_budget_spent = cheaper
+
+    def _warn(self, budget: Budget, now: float, spent: int) -> None:
+        self.warned = spent >= budget.limit
+        if self.warned and now >= self._warned_until:
+            self._warned_until = budget.period(now)[1]
+            log.warning("key %r has spent %s USD; its soft budget is %s", self.name, usd(spent), usd(budget.limit))
+
+    def _exceeded(
+        self, budget: Budget, now: float, standing: tuple[int | None, int], wanted: int | None
+    ) -> GatewayError:
+        """What a client is told of a budget that is spent, or has too little left."""
+        spent, reserved = standing
+        if spent is None:
+            return GatewayError(
+                503,
+                f"What key {self.name!r} has spent is not read yet.",
+                code="keys_unavailable",
+                headers=retry_after(_READ_S),
+            )
+        end = budget.period(now)[1]
+        anew = "It does not start anew." if math.isinf(end) else f"It starts anew at {written(end)}."
+        used = f"{usd(spent)} of {usd(budget.limit)} USD"
+        soon = False
+        if wanted is None or spent >= budget.limit:
+            message = f"The {budget.terms.word}budget of key {self.name!r} is spent: {used}. {anew}"
         else:
-            word, used, budget, reset = "daily", self._spent_day, self._day_budget, self._period_end
-        raise GatewayError(
-            429,
-            f"The {word} budget of key {self.name!r} is spent: {used:.6g} of {budget:.6g} USD. "
-            f"It starts anew at {written(reset)}.",
-            type="insufficient_quota",
-            code="insufficient_quota",
+            # What others hold and do not need will be there in a moment.
+            soon = spent + wanted <= budget.limit
+            held = f", {usd(reserved)} reserved for requests under way" if reserved else ""
+            message = (
+                f"This request can cost up to {usd(wanted)} USD, more than is left of the "
+                f"{budget.terms.word}budget of key {self.name!r} ({used} spent{held}). Ask for fewer tokens, or a "
+                f"cheaper model. {anew}"
+            )
+        headers: Headers = () if math.isinf(end) and not soon else retry_after(_SOON_S if soon else end - now)
+        if not soon:
             # Clients' libraries try again after a 429 unless told that it is no use.
-            headers=(*retry_after(reset - now), (b"x-should-retry", b"false")),
-        )
+            headers = (*headers, (b"x-should-retry", b"false"))
+        return GatewayError(429, message, type="budget_exceeded", code="budget_exceeded", headers=headers)
 
     def _too_many(self, what: str, bucket: Bucket, wait: float) -> GatewayError:
         return GatewayError(
@@ -191,31 +221,9 @@ class Caller:
             headers=(*retry_after(wait), *self.ratelimit_headers()),
         )
 
-    def turn(self, now: float) -> None:
-        """Begins a new day, and perhaps month."""
-        if now < self._period_end:
-            return
-        month = month_start(now)
-        if month > self.day:
-            self._stored_month = 0.0
-        self.day = day_start(now)
-        self._period_end = self.day + 86_400
-        self._stored_day = 0.0
-        self._count()
-
-    def _count(self) -> None:
-        month = month_start(self.day)
-        self._spent_day = self._stored_day + sum(each.cost for each in self._charges if each.day == self.day)
-        self._spent_month = self._stored_month + sum(each.cost for each in self._charges if each.day >= month)
-
-    def settle(self, day: float, month: float, settled: float) -> None:
-        """Takes over what storage says was spent; charges before ``settled``, monotonic, are in it."""
-        while self._charges and self._charges[0].at < settled:
-            self._charges.popleft()
-        self._stored_day, self._stored_month = day, month
-        self._count()
-
-    def become(self, key: ApiKey, bucket: Callable[[str, float], Bucket]) -> None:
+    def become(
+        self, key: ApiKey, bucket: Callable[[str, float], Bucket], budget: Callable[[ApiKey, Terms], Budget]
+    ) -> None:
         """Takes over a key as it is stored now; what its buckets hold stays where its limits do."""
         # Buckets first, for they may not be had: then it stays as it was.
         requests, tokens = self._requests, self._tokens
@@ -225,6 +233,8 @@ class Caller:
         if self.key is None or self.key.tokens_per_minute != key.tokens_per_minute:
             limit = key.tokens_per_minute
             tokens = None if limit is None else bucket(f"{key.id}/tokens", limit)
+        known = {each.terms: each for each in self.budgets}
+        self.budgets = tuple(known.get(terms) or budget(key, terms) for terms in terms_of(key))
         self._requests, self._tokens = requests, tokens
         self.key, self.id, self.name = key, key.id, key.name
         self.models = frozenset(key.models) or None
@@ -233,11 +243,8 @@ class Caller:
             math.inf if key.expires_at is None else key.expires_at,
             math.inf if key.revoked_at is None else key.revoked_at,
         )
-        self._day_budget = math.inf if key.daily_budget is None else key.daily_budget
-        self._month_budget = math.inf if key.monthly_budget is None else key.monthly_budget
-        self._soft = key.soft_budget
-        self.budgeted = not math.isinf(self._day_budget) or not math.isinf(self._month_budget)
-        self.limited = self.budgeted or requests is not None or tokens is not None
+        self._cheaper = key.cheaper_when_spent
+        self.limited = bool(self.budgets) or requests is not None or tokens is not None
 
 
 def retry_after(seconds: float) -> Headers:

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import AccessError
-from tiny_dancer.storage import ApiKey
+from tiny_dancer.storage import ApiKey, ModelBudget
+from tiny_dancer.storage.periods import check_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +48,11 @@ def make_key(
     tokens_per_minute: int | None = None,
     daily_budget: float | None = None,
     monthly_budget: float | None = None,
-    soft_budget: bool = False,
+    cheaper_when_spent: bool = False,
+    max_budget: float | None = None,
+    budget_duration: str | None = None,
+    soft_budget: float | None = None,
+    model_max_budget: Iterable[ModelBudget] = (),
     now: float | None = None,
 ) -> NewKey:
     """A new key; storing it is the caller's.
@@ -60,19 +65,24 @@ def make_key(
         tokens_per_minute: most it may use, prompt and answer.
         daily_budget: USD a UTC day.
         monthly_budget: USD a UTC month.
-        soft_budget: a spent budget leaves it the cheaper models, instead of refusing.
+        cheaper_when_spent: a spent budget leaves it the cheaper models, instead of refusing.
+        max_budget: USD in a period of ``budget_duration``.
+        budget_duration: ``30m``, ``12h``, ``30d``, ``1mo``; None: for ever.
+        soft_budget: USD in such a period from which on a warning is due.
+        model_max_budget: what it may spend on single models.
         now: UTC seconds; the present by default.
 
     Raises:
-        AccessError: a field is not what it should be, it expires in the past, or a soft budget has no amount.
+        AccessError: a field is not what it should be, it expires in the past, or there is no budget that could
+            be spent.
     """
     now = time.time() if now is None else now
     if not name.strip() or not name.isprintable():
         raise AccessError("name", repr(name), "give a name in printable characters")
     if expires_at is not None and expires_at <= now:
         raise AccessError("expires", written(max(expires_at, 0.0)), "give a time to come")
-    if soft_budget and daily_budget is None and monthly_budget is None:
-        raise AccessError("soft_budget", "without a budget", "give a daily or a monthly budget as well")
+    if cheaper_when_spent and daily_budget is None and monthly_budget is None and max_budget is None:
+        raise AccessError("cheaper_when_spent", "without a budget", "give max_budget, or a daily or monthly one")
     secret = PREFIX + secrets.token_urlsafe(32)
     key = ApiKey(
         id=secrets.token_hex(6),
@@ -85,7 +95,11 @@ def make_key(
         tokens_per_minute=tokens_per_minute,
         daily_budget=daily_budget,
         monthly_budget=monthly_budget,
+        cheaper_when_spent=cheaper_when_spent,
+        max_budget=max_budget,
+        budget_duration=budget_duration,
         soft_budget=soft_budget,
+        model_max_budget=tuple(model_max_budget),
     )
     return NewKey(key, secret)
 
@@ -109,6 +123,25 @@ def find_key(keys: Iterable[ApiKey], wanted: str) -> ApiKey:
             "key", f"{wanted} names {len(found)} keys", f"give an id: {', '.join(k.id for k in found)}"
         )
     return found[0]
+
+
+def model_budget(text: str) -> ModelBudget:
+    """The budget of a model, written as ``gpt-4o=5`` or ``gpt-4o=5/30d``.
+
+    Raises:
+        AccessError: it is none.
+    """
+    model, _, amount = text.rpartition("=")
+    usd, slash, duration = amount.partition("/")
+    try:
+        most = float(usd)
+    except ValueError:
+        raise AccessError(
+            "model_max_budget", text, "give MODEL=USD, or MODEL=USD/DURATION as in gpt-4o=5/30d"
+        ) from None
+    if slash:
+        check_duration("model_max_budget", duration)
+    return ModelBudget(model, most, duration if slash else None)
 
 
 def state_of(key: ApiKey, now: float) -> str:
@@ -138,22 +171,6 @@ def expiry(text: str, now: float) -> float:
     except ValueError:
         pass
     raise AccessError("expires", text, "give a span such as 30d or 12h, or a date such as 2027-01-31")
-
-
-def day_start(now: float) -> float:
-    """First moment of the UTC day of ``now``; UTC seconds."""
-    return now - now % 86_400
-
-
-def month_start(now: float) -> float:
-    """First moment of the UTC month of ``now``; UTC seconds."""
-    return datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
-
-
-def next_month(now: float) -> float:
-    """First moment of the UTC month after that of ``now``; UTC seconds."""
-    # No month is longer than 31 days, and no two together are as short as 32.
-    return month_start(month_start(now) + 32 * 86_400)
 
 
 def written(seconds: float) -> str:

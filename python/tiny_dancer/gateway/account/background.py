@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
+    from tiny_dancer.gateway.account.spool import Spool
     from tiny_dancer.storage import RequestStorage
     from tiny_dancer.types import RequestRecord
 
@@ -38,6 +39,7 @@ class Accounting:
 
     Args:
         storage: where records are kept.
+        spool: keeps each record until storage has it, even where this process is killed; None: nothing does.
         sinks: each is called with every record once, in batches, on a thread of this object. It may raise OSError
             (a full disk under a log), which :attr:`last_error` then says; nothing else.
         capacity: records that may wait; beyond, new ones are dropped.
@@ -52,6 +54,7 @@ class Accounting:
         storage: RequestStorage,
         sinks: Iterable[Sink] = (),
         *,
+        spool: Spool | None = None,
         capacity: int = 100_000,
         interval: float = 0.05,
     ) -> None:
@@ -61,6 +64,7 @@ class Accounting:
             raise OptionError("interval", interval, "give seconds, above 0")
         self._storage = storage
         self._sinks = tuple(sinks)
+        self._spool = spool
         self._capacity = capacity
         self._interval = interval
         # Appending and popping are atomic: `put` needs no lock.
@@ -94,14 +98,21 @@ class Accounting:
     def put(self, record: RequestRecord) -> None:
         """Takes a record. Never waits; drops it where too many wait already, or after :meth:`close`."""
         if len(self._arrived) < self._room:
+            if self._spool is not None:
+                self._spool.end(record)
             self._arrived.append(record)
         else:
             with self._state:
                 self._dropped += 1
 
+    def begin(self, record: RequestRecord) -> None:
+        """What a request comes to where its process is killed before it is put; its id and time stay the same."""
+        if self._spool is not None and self._room:
+            self._spool.begin(record)
+
     @property
     def dropped(self) -> int:
-        """Records that storage does not get: too many waited, or it failed until the end."""
+        """Records that storage does not get: too many waited; without a spool, those it failed on to the end."""
         return self._dropped
 
     @property
@@ -143,12 +154,15 @@ class Accounting:
             thread.join(max(deadline - time.monotonic(), 0.0))
         with self._state:
             left = self._taken - self._done + len(self._arrived)
-            self._dropped += left
+            if self._spool is None:
+                self._dropped += left
             self._done = self._taken
             self._arrived.clear()
             self._unwritten.clear()
             self._abandoned = True
             self._state.notify_all()
+        if self._spool is not None:
+            self._spool.close(keep=bool(left))
         return not left
 
     def __enter__(self) -> Self:
@@ -230,6 +244,8 @@ class Accounting:
                         self._done += len(batch)
                         self._set_room()
                     self._state.notify_all()
+                if self._spool is not None:
+                    self._spool.forget(self._done)
 
     def _wait_to_retry(self, seconds: float) -> None:
         with self._state:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.upstream.proxy import Attempts
 from tiny_dancer.routing.router import new_id
 
 if TYPE_CHECKING:
+    from tiny_dancer.gateway.access.budgets import Hold
     from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.account.guess import Guess
+    from tiny_dancer.gateway.account.tokens import Prompt
     from tiny_dancer.gateway.choosing.incoming import Incoming
     from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.choosing.serving import Serving
@@ -37,6 +40,8 @@ class Progress:
         error: code; empty where there is none.
         first: when the first byte of the answer's body left, by the clock that measures.
         guess: the text of the answer, as far as it came; None until there is one.
+        prompt: what is known of it; None where nobody has asked yet.
+        hold: what is reserved of the key's budgets; None where nothing is.
         trace: None where nothing is traced.
     """
 
@@ -49,9 +54,11 @@ class Progress:
         "error",
         "first",
         "guess",
+        "hold",
         "id",
         "incoming",
         "plan",
+        "prompt",
         "serving",
         "start",
         "status",
@@ -63,7 +70,7 @@ class Progress:
         self.serving = serving
         self.endpoint = endpoint
         self.start = time.perf_counter()
-        self.arrived = time.time()
+        self.arrived = steady()
         self.attempts = Attempts()
         self.caller: Caller | None = None
         self.incoming: Incoming | None = None
@@ -75,4 +82,6 @@ class Progress:
         self.error = ""
         self.first: float | None = None
         self.guess: Guess | None = None
+        self.prompt: Prompt | None = None
+        self.hold: Hold | None = None
         self.id = new_id()

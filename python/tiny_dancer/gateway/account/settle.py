@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tiny_dancer.gateway.account.billed import completed
-from tiny_dancer.gateway.account.guess import Guess, prompt_tokens
+from tiny_dancer.gateway.account.funding import beside
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
 from tiny_dancer.types import RequestRecord
@@ -34,16 +34,24 @@ def settle(
     """
     plan, done, incoming = progress.plan, progress.attempts, progress.incoming
     caller, model, deployment = progress.caller, done.model, done.deployment
-    usage, _ = completed(progress.usage, progress)
+    usage, guessed = completed(progress.usage, progress)
     answered = progress.first is not None and model is not None
     cost = baseline = None
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
-    if done.given_up and (paid := given_up(progress)):
-        # Beside the answer that took their place, whatever model that is of.
-        cost = (cost or 0.0) + paid
-        baseline = None if baseline is None else baseline + paid
+    guessed_cost = cost or 0.0 if guessed else 0.0
+    paid = {} if model is None or cost is None else {model.name: cost}
+    if done.lost or done.given_up:
+        # Paid beside the answer that took their place, whatever model that is of: no other would have saved it.
+        others = beside(progress)
+        for name, amount in others.paid.items():
+            paid[name] = paid.get(name, 0.0) + amount
+            cost = (cost or 0.0) + amount
+            baseline = cost if usage is None or baseline is None else baseline + amount
+        guessed_cost += others.guessed
+        guessed = guessed or bool(done.lost) or others.guessed > 0
+    paid_for = answered or usage is not None or bool(done.lost)
     decision = None if plan is None else plan.decision
     counted = usage or _NO_USAGE
     first = progress.first
@@ -55,8 +63,8 @@ def settle(
         key="" if caller is None else caller.id,
         asked="" if incoming is None else incoming.asked,
         status=progress.status,
-        model=model.name if answered and model is not None else "",
-        upstream=deployment.server.name if first is not None and deployment is not None else "",
+        model=model.name if paid_for and model is not None else "",
+        upstream=deployment.server.name if (paid_for or first is not None) and deployment is not None else "",
         response_id=progress.answer_id,
         decision_id=None if decision is None else decision.id,
         router="" if plan is None else plan.router,
@@ -82,30 +90,20 @@ def settle(
         query_text=plan.said if plan is not None and progress.serving.config.log.prompts else None,
         artifact_version="" if decision is None else decision.artifact_version,
         variant="" if plan is None else plan.variant,
+        guessed=guessed,
+        guessed_cost=guessed_cost,
     )
     if kept:
         accounting.put(record)
     else:
         metrics.observe((record,))
+    if caller is not None and caller.limited:
+        caller.charge(counted.input_tokens + counted.output_tokens, paid, progress.hold)
     if usage is not None and plan is not None and model is not None:
         tokens = usage.input_tokens + usage.output_tokens
-        if caller is not None:
-            caller.charge(tokens, cost)
         if deployment is not None:
             deployment.charge(tokens)
         if plan.session is not None and answered:
             chooser.answered(plan, model.name, tokens)
     if progress.trace is not None:
         progress.trace.end(record)
-
-
-def given_up(progress: Progress) -> float:
-    """USD of answers that were paid for and not served."""
-    found = 0.0
-    for each in progress.attempts.given_up:
-        answer = each.found.answer
-        used = answer.usage
-        if used is None and progress.incoming is not None:
-            used = Usage(prompt_tokens(progress.incoming), Guess(answer.body).tokens())
-        found += 0.0 if used is None else each.model.cost(used) or 0.0
-    return found

@@ -383,6 +383,7 @@ def _permit(asked: Asked, model: ServedModel) -> None:
             429,
             f"This API key's budget is spent: '{model.name}' is not available until the next period; use auto "
             "or a cheaper model.",
+            type="budget_exceeded",
             param="model",
             code="budget_exceeded",
         )

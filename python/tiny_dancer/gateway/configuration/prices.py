@@ -110,6 +110,8 @@ def _filled(model: Model, entry: Mapping[str, Any]) -> Model:
         found["cost_per_request"] = price
     if model.context_window is None and (window := _number(entry, _WINDOW)) and window >= 1:
         found["context_window"] = int(window)
+    if model.max_output_tokens is None and (most := _number(entry, ("max_output_tokens",))) and most >= 1:
+        found["max_output_tokens"] = int(most)
     # Tiers belong to the prices beside them: the map's are no tiers of the configuration's own.
     own = (model.tiers, model.input_cost_per_token, model.output_cost_per_token)
     if own == ([], None, None) and (tiers := _tiers(entry)):

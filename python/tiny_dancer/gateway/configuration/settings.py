@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMITS_SUFFIX: Final = ".limits"
+BUDGETS_SUFFIX: Final = ".budgets"
+UNWRITTEN_SUFFIX: Final = ".unwritten"
 USUAL_OUTPUT_TOKENS: Final = 256.0
 """Output tokens of an answer where nothing says how long a model's are."""
 
@@ -163,6 +165,7 @@ class Model(TokenPrices, frozen=True, kw_only=True):
         expected_output_tokens: of a usual answer; prices what routing expects. None: as the router's artifact
             knows it, else :data:`USUAL_OUTPUT_TOKENS`.
         context_window: prompt plus output tokens it accepts.
+        max_output_tokens: the longest answer it gives; what budgets reserve where a request sets no limit.
         roles: what it may be used for; empty: everything.
         tags: words of the operator's, shown by ``/v1/models``.
         aliases: other names clients may use.
@@ -173,6 +176,7 @@ class Model(TokenPrices, frozen=True, kw_only=True):
     cost_per_request: NotNegative | None = None
     expected_output_tokens: Positive | None = None
     context_window: Count | None = None
+    max_output_tokens: Count | None = None
     roles: list[Role] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     aliases: list[Name] = field(default_factory=list)
@@ -390,3 +394,15 @@ def limits_path(config: GatewayConfig, folder: Path) -> Path:
     """Where several workers keep the rates of keys, for the supervisor to make and the workers to open."""
     found = folder / config.storage
     return found.with_name(found.name + LIMITS_SUFFIX)
+
+
+def budgets_path(config: GatewayConfig, folder: Path) -> Path:
+    """Where several workers keep what keys have spent and reserved, likewise."""
+    found = folder / config.storage
+    return found.with_name(found.name + BUDGETS_SUFFIX)
+
+
+def unwritten_path(config: GatewayConfig, folder: Path) -> Path:
+    """The folder of what each process has yet to write to storage."""
+    found = folder / config.storage
+    return found.with_name(found.name + UNWRITTEN_SUFFIX)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tiny_dancer.errors import ConfigError, TinyDancerError
-from tiny_dancer.gateway.access import shared_limits
-from tiny_dancer.gateway.configuration.settings import limits_path
+from tiny_dancer.gateway.access import money, shared_limits
+from tiny_dancer.gateway.configuration.settings import budgets_path, limits_path
 from tiny_dancer.gateway.operate.health import WorkerSnapshot
 from tiny_dancer.gateway.operate.worker import Done, Drain, Reload, Report, Start, receive, write
 
@@ -130,6 +130,7 @@ class Supervisor:
             TinyDancerError: one cannot start; none runs then.
         """
         shared_limits.create(limits_path(self._config, self._folder))
+        money.create(budgets_path(self._config, self._folder))
         started = await asyncio.gather(*map(self._spawn, self._places), return_exceptions=True)
         for place, child in zip(self._places, started, strict=True):
             if isinstance(child, _Child):

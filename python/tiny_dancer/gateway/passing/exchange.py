@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, cast
 from msgspec import Struct
 
 from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.gateway.account.funding import Funding
+from tiny_dancer.gateway.account.tokens import Prompt
 from tiny_dancer.gateway.choosing.incoming import (
     LONGEST_NAME,
     NO_OPTIONS,
@@ -131,6 +133,12 @@ class PassedExchange(Exchange):
             else:
                 deployments = [await self._maker()]
             sent = _Sent(content_type if body else "", lambda _: body, _passed_query(query))
+        if caller.budgets and self.plan is not None:
+            # The bytes of sound and pictures are no text.
+            text = 0 if content_type.lower().lstrip().startswith("multipart/form-data") else len(body)
+            assert self.incoming is not None
+            self.prompt = Prompt(self.incoming, self.plan, text)
+            Funding(self, services.accounting).reserve(self.plan.model)
         try:
             reply, deployment, token = await self._ask(deployments, scope["method"], sent, passed_on(headers))
         except Failure as failure:
@@ -200,7 +208,7 @@ class PassedExchange(Exchange):
         if (
             self._passage.passed.endpoint == "batches"
             and method == "POST"
-            and (caller.models is not None or caller.budgeted)
+            and (caller.models is not None or caller.budgets)
         ):
             raise GatewayError(
                 403,
@@ -309,15 +317,21 @@ class PassedExchange(Exchange):
             Failure: no deployment gave one.
         """
         last: Failure | None = None
+        # What its tokens cost, where it is known whose they are.
+        model = None if self.plan is None else self.plan.model
         for deployment in deployments:
             if (token := deployment.admit(self.endpoint)) is None:
                 continue
             self.attempts.deployment = deployment
             self.attempts.calls += 1
+            self.attempts.calling = model
             try:
                 return await self._call(deployment, token, method, sent, extra), deployment, token
             except Failure as failure:
                 last = failure
+                self.attempts.calling = None
+                if failure.worked and model is not None:
+                    self.attempts.lost.append(model)
                 if not failure.again:
                     break
         name = deployments[0].model or deployments[0].server.name
@@ -386,9 +400,13 @@ class PassedExchange(Exchange):
                 await self._whole(reply)
             else:
                 await self._streamed(reply, content_type)
+            self.attempts.calling = None
         except CallError as error:
             category = Category.TIMEOUT if error.phase is Phase.TIMEOUT else Category.UPSTREAM
             if not self._started:
+                if self.plan is not None:
+                    self.attempts.calling = None
+                    self.attempts.lost.append(self.plan.model)
                 raise attempts.of_call(error, repeatable=False).error from error
             self.error = "stream_cut"
             raise AnswerCut from error
@@ -481,7 +499,7 @@ async def _refusal(reply: Reply, deployment: Deployment) -> Failure:
     finally:
         await reply.close()
     if reply.status < 400:
-        return attempts.of_answer(f"status {reply.status}")
+        return attempts.of_answer(f"status {reply.status}", worked=False)
     error = deployment.routes["chat.completions"].dialect.failure(reply.status, body)
     error.headers = (*error.headers, *forwarded(reply.headers))
     error.strike(deployment.server.secrets)

@@ -47,6 +47,7 @@ class Failure(Exception):  # noqa: N818
         wait: seconds the upstream asks to wait, or None.
         rests: whether it asks everybody to wait.
         asked: whether it was asked at all.
+        worked: whether the upstream may have worked, and charge for it: it had the request, and did not refuse it.
         filtered: whether a content filter refused: another model may be asked only where that is chosen.
     """
 
@@ -61,6 +62,7 @@ class Failure(Exception):  # noqa: N818
         wait: float | None = None,
         rests: bool = False,
         asked: bool = True,
+        worked: bool = False,
         filtered: bool = False,
     ) -> None:
         super().__init__(error.status, error.message)
@@ -72,6 +74,7 @@ class Failure(Exception):  # noqa: N818
         self.wait = wait
         self.rests = rests
         self.asked = asked
+        self.worked = worked
         self.filtered = filtered
 
 
@@ -79,9 +82,10 @@ def of_call(error: CallError, repeatable: bool) -> Failure:
     """No answer came. ``repeatable``: doing the request twice does nothing but cost twice."""
     if error.phase is Phase.TIMEOUT:
         found = GatewayError(504, sentence(error.message), type="server_error", code="upstream_timeout")
-        return Failure(found, Category.TIMEOUT)
+        return Failure(found, Category.TIMEOUT, worked=True)
     found = GatewayError(502, sentence(error.message), type="server_error", code="upstream_unavailable")
-    return Failure(found, Category.UPSTREAM, again=error.phase is Phase.CONNECT or repeatable)
+    unsent = error.phase is Phase.CONNECT
+    return Failure(found, Category.UPSTREAM, again=unsent or repeatable, worked=not unsent)
 
 
 def sentence(message: str) -> str:
@@ -89,13 +93,14 @@ def sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}."
 
 
-def of_answer(detail: str) -> Failure:
-    """An answer came that is none."""
+def of_answer(detail: str, *, worked: bool = True) -> Failure:
+    """An answer came that is none. ``worked``: as of :class:`Failure`."""
     message = f"The model's server sent an answer that cannot be read: {detail}."
     return Failure(
         GatewayError(502, message[:500], type="server_error", code="bad_upstream_answer"),
         Category.UPSTREAM,
         again=True,
+        worked=worked,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
@@ -91,6 +91,10 @@ class Attempts(Struct):
         model: that serves, or was tried last.
         deployment: that serves, or was called last; None before the first call.
         reason: why another than the first model serves; empty where none does.
+        calling: model of the call under way; None between calls, and once an answer has come.
+        lost: models of calls that failed after the upstream may have worked, one for each.
+        fund: asked before a call that follows such a one at the same model, whether the key can pay for it; None
+            where nobody needs to know.
         adapted: what of the request was said otherwise, because the upstream called last would refuse it.
         given_up: answers that a content filter had cut, in whose place another was sought: they cost, too.
     """
@@ -100,6 +104,9 @@ class Attempts(Struct):
     model: ServedModel | None = None
     deployment: Deployment | None = None
     reason: str = ""
+    calling: ServedModel | None = None
+    lost: list[ServedModel] = []
+    fund: Callable[[ServedModel], bool] | None = None
     adapted: tuple[str, ...] = ()
     given_up: list[GivenUp] = []
 
@@ -197,13 +204,22 @@ class Proxy:
             if picked is None:
                 break
             deployment, token = picked
+            if last is not None and last.worked and done.fund is not None and not done.fund(model):
+                deployment.withdraw(call.endpoint, token)
+                break
             done.deployment = deployment
             done.calls += 1
+            done.calling = model
             done.adapted = ()
             try:
-                return await self._call(deployment, token, call, extra, done, trace), token
+                found = await self._call(deployment, token, call, extra, done, trace)
+                done.calling = None
+                return found, token
             except Failure as failure:
+                done.calling = None
                 last = tried[deployment] = _forget_frames(failure)
+                if failure.worked:
+                    done.lost.append(model)
                 if failure.larger or not failure.elsewhere:
                     break
         able = [each for each in model.deployments if call.endpoint in each.routes]
@@ -336,7 +352,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     if status >= 400:
         raise _refused(deployment, route, status, answered, found)
     if status >= 300:
-        raise attempts.of_answer(f"status {status}")
+        raise attempts.of_answer(f"status {status}", worked=False)
     try:
         if found[:1] not in _JSON and roll.is_stream(found):
             found = route.dialect.roll(found)
@@ -366,7 +382,7 @@ async def _stream(
                 return begun
             raise _refused(deployment, route, reply.status, reply.headers, said)
         if reply.status >= 300:
-            raise attempts.of_answer(f"status {reply.status}")
+            raise attempts.of_answer(f"status {reply.status}", worked=False)
         events = route.dialect.events(call.fields)
         kind = next((value for name, value in reply.headers if name == "content-type"), "")
         # Some servers name their streams otherwise or not at all, and some send no stream.

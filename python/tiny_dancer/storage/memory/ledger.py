@@ -7,13 +7,13 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tiny_dancer.storage.keys import Spend
-from tiny_dancer.storage.ledger import DAY, RequestSummary, fitting
+from tiny_dancer.storage.ledger import DAY, RequestSummary, by_key, days_and_parts, fitting
 from tiny_dancer.storage.memory.rows import newest, retain, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import SummaryBy
     from tiny_dancer.types import RequestRecord
 
@@ -23,7 +23,7 @@ class RequestRows:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[float, str], RequestRecord] = {}
-        self._spend: dict[tuple[int, str], Spend] = {}
+        self._spend: dict[tuple[int, str, str], tuple[float, int, int]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -32,8 +32,10 @@ class RequestRows:
         """Adds requests; of one id and time the first stays."""
         for record in map(fitting, records):
             if self._rows.setdefault((record.time, record.id), record) is record:
-                day = (int(record.time // DAY), record.key)
-                self._spend[day] = _spent(self._spend.get(day), record)
+                day = (int(record.time // DAY), record.key, record.model)
+                cost, tokens, requests = self._spend.get(day, (0.0, 0, 0))
+                used = record.input_tokens + record.output_tokens
+                self._spend[day] = (cost + (record.cost or 0.0), tokens + used, requests + 1)
 
     def history(
         self,
@@ -51,20 +53,16 @@ class RequestRows:
             limit,
         )
 
-    def spend(self, since: float) -> dict[str, Spend]:
-        """What each key has used: whole days from their sums, the rest of the first day from its requests."""
-        first = math.ceil(since / DAY)
-        found: dict[str, Spend] = {}
-        for (day, key), spent in self._spend.items():
-            if day >= first:
-                before = found.get(key, _NOTHING)
-                found[key] = Spend(
-                    before.cost + spent.cost, before.tokens + spent.tokens, before.requests + spent.requests
-                )
-        for row in self._rows.values():
-            if since <= row.time < first * DAY:
-                found[row.key] = _spent(found.get(row.key), row)
-        return found
+    def spend(self, since: float, until: float | None) -> dict[str, Spend]:
+        """What each key has used: whole days from their sums, the rest of first and last from their requests."""
+        (first, last), parts = days_and_parts(since, until)
+        rows = [(key, model, *sums) for (day, key, model), sums in self._spend.items() if first <= day < last]
+        rows += [
+            (row.key, row.model, row.cost or 0.0, row.input_tokens + row.output_tokens, 1)
+            for row in self._rows.values()
+            if any(start <= row.time < end for start, end in parts)
+        ]
+        return by_key(rows)
 
     def summary(
         self,
@@ -83,15 +81,6 @@ class RequestRows:
     def retain(self, oldest: float | None, most: int | None) -> int:
         """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
         return retain(self._rows, oldest, most)
-
-
-_NOTHING = Spend(0.0, 0, 0)
-
-
-def _spent(before: Spend | None, record: RequestRecord) -> Spend:
-    before = before or _NOTHING
-    tokens = record.input_tokens + record.output_tokens
-    return Spend(before.cost + (record.cost or 0.0), before.tokens + tokens, before.requests + 1)
 
 
 def _group(record: RequestRecord, by: SummaryBy) -> str:
@@ -121,6 +110,8 @@ def _summed(group: str, rows: Sequence[RequestRecord], scores: Mapping[str, floa
         baseline_cost=math.fsum(baseline for _, baseline in both),
         compared=len(both),
         other_cost=math.fsum(cost for cost, baseline in costs if baseline is None),
+        guessed=sum(row.guessed for row in rows),
+        guessed_cost=math.fsum(row.guessed_cost for row in rows),
         unpriced=sum(row.cost is None or row.baseline_cost is None for row in served),
         latency=math.fsum(row.latency for row in rows) / len(rows),
         ttft=math.fsum(first_bytes) / len(first_bytes) if first_bytes else None,

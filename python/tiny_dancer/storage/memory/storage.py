@@ -258,11 +258,11 @@ class MemoryStorage:
         with self._open_lock():
             return self._requests.history(since, until, wanted, limit)
 
-    def spend(self, *, since: float) -> dict[str, Spend]:
-        """What each key has used since a time."""
-        values.utc_seconds("since", since, error=OptionError)
+    def spend(self, *, since: float, until: float | None = None) -> dict[str, Spend]:
+        """What each key has used in a span of time."""
+        values.span(since, until)
         with self._open_lock():
-            return self._requests.spend(since)
+            return self._requests.spend(since, until)
 
     def request_summary(
         self, *, by: SummaryBy, since: float | None = None, until: float | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tiny_dancer.errors import AccessError
-from tiny_dancer.storage.keys import ApiKey
+from tiny_dancer.storage.keys import ApiKey, ModelBudget
 from tiny_dancer.storage.sqlite.conditions import as_json
 
 if TYPE_CHECKING:
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 _FIELDS = (
     "id, name, secret_hash, created_at, expires_at, revoked_at, models, requests_per_minute, tokens_per_minute, "
-    "daily_budget, monthly_budget, soft_budget"
+    "daily_budget, monthly_budget, cheaper_when_spent, max_budget, budget_duration, soft_budget, model_max_budget"
 )
+_PLACES = ", ".join("?" * len(_FIELDS.split(",")))
 _decode_models = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_budgets = msgspec.json.Decoder(tuple[ModelBudget, ...]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def insert_api_key(connection: apsw.Connection, key: ApiKey) -> None:
@@ -32,7 +35,7 @@ def insert_api_key(connection: apsw.Connection, key: ApiKey) -> None:
     if present is not None:
         raise AccessError("id" if present else "secret_hash", key.id, "it is stored already: make another key")
     connection.execute(
-        f"INSERT INTO api_key ({_FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO api_key ({_FIELDS}) VALUES ({_PLACES})",
         (
             key.id,
             key.name,
@@ -45,7 +48,11 @@ def insert_api_key(connection: apsw.Connection, key: ApiKey) -> None:
             key.tokens_per_minute,
             key.daily_budget,
             key.monthly_budget,
+            key.cheaper_when_spent,
+            key.max_budget,
+            key.budget_duration,
             key.soft_budget,
+            _encode(key.model_max_budget).decode(),
         ),
     )
 
@@ -68,11 +75,15 @@ def api_keys(connection: apsw.Connection) -> tuple[ApiKey, ...]:
             tokens_per_minute=tokens,
             daily_budget=daily,
             monthly_budget=monthly,
-            soft_budget=bool(soft),
+            cheaper_when_spent=bool(cheaper),
+            max_budget=most,
+            budget_duration=duration,
+            soft_budget=soft,
+            model_max_budget=_decode_budgets(by_model),
         )
         for (
             id, name, secret_hash, created_at, expires_at, revoked_at, models,
-            requests, tokens, daily, monthly, soft,
+            requests, tokens, daily, monthly, cheaper, most, duration, soft, by_model,
         ) in rows
     )  # fmt: skip
 

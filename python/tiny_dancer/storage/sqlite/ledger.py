@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from tiny_dancer.storage.keys import Spend
-from tiny_dancer.storage.ledger import DAY, RequestSummary, fitting
+from tiny_dancer.storage.ledger import DAY, RequestSummary, by_key, days_and_parts, fitting
 from tiny_dancer.storage.sqlite.conditions import of_time
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import SummaryBy
 
 _FIELDS = RequestRecord.__struct_fields__
@@ -67,10 +67,10 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
         records = [fitting(record) for record in records]
         _insert_all(connection, records)
     connection.execute(
-        f"INSERT INTO spend SELECT CAST(time / {DAY} AS INTEGER), key, total(cost), "
-        "sum(input_tokens + output_tokens), count(*) FROM request WHERE number > ? GROUP BY 1, 2 "
-        "ON CONFLICT (day, key) DO UPDATE SET cost = cost + excluded.cost, tokens = tokens + excluded.tokens, "
-        "requests = requests + excluded.requests",
+        f"INSERT INTO spend SELECT CAST(time / {DAY} AS INTEGER), key, model, total(cost), "
+        "sum(input_tokens + output_tokens), count(*) FROM request WHERE number > ? GROUP BY 1, 2, 3 "
+        "ON CONFLICT (day, key, model) DO UPDATE SET cost = cost + excluded.cost, "
+        "tokens = tokens + excluded.tokens, requests = requests + excluded.requests",
         (before,),
     )
     hashes = _hashed_ids(records)
@@ -159,6 +159,7 @@ def request_history(
 def _record(row: tuple[Any, ...]) -> RequestRecord:
     fields = dict(zip(_FIELDS, row, strict=True))
     fields["stream"] = bool(fields["stream"])
+    fields["guessed"] = bool(fields["guessed"])
     if fields["scores"] is not None:
         # JSON has no NaN.
         scores = _decode_scores(fields["scores"])
@@ -166,17 +167,20 @@ def _record(row: tuple[Any, ...]) -> RequestRecord:
     return RequestRecord(**fields)
 
 
-def spend(connection: apsw.Connection, since: float) -> dict[str, Spend]:
-    """What each key has used: whole days from their sums, the rest of the first day from its requests."""
-    first = math.ceil(since / DAY)
-    rows = connection.execute(
-        "SELECT key, total(cost), sum(tokens), sum(requests) FROM ("
-        "SELECT key, cost, tokens, requests FROM spend WHERE day >= ?1 UNION ALL "
-        "SELECT key, total(cost), sum(input_tokens + output_tokens), count(*) FROM request "
-        "WHERE time >= ?2 AND time < ?3 GROUP BY key) GROUP BY key",
-        (first, since, float(first * DAY)),
+def spend(connection: apsw.Connection, since: float, until: float | None) -> dict[str, Spend]:
+    """What each key has used: whole days from their sums, the rest of the first and last from their requests."""
+    whole, parts = days_and_parts(since, until)
+    of_requests = (
+        " UNION ALL SELECT key, model, total(cost), sum(input_tokens + output_tokens), count(*) FROM request "
+        "WHERE time >= ? AND time < ? GROUP BY key, model"
     )
-    return {key: Spend(cost, tokens, requests) for key, cost, tokens, requests in rows}
+    rows = connection.execute(
+        "SELECT key, model, total(cost), sum(tokens), sum(requests) FROM ("
+        "SELECT key, model, cost, tokens, requests FROM spend WHERE day >= ? AND day < ?"
+        f"{of_requests * len(parts)}) GROUP BY key, model",
+        (*whole, *chain.from_iterable(parts)),
+    )
+    return by_key(rows)
 
 
 def request_summary(
@@ -188,7 +192,7 @@ def request_summary(
     rows = connection.execute(
         f"SELECT {_GROUPS[by]}, count(*), total(status >= 400), total(input_tokens), total(output_tokens), "
         f"total(cached_tokens), total(iif({both}, cost, 0)), total(iif({both}, baseline_cost, 0)), total({both}), "
-        "total(iif(baseline_cost IS NULL, cost, 0)), "
+        "total(iif(baseline_cost IS NULL, cost, 0)), total(guessed), total(guessed_cost), "
         f"total(model <> '' AND (status < 400 OR status = 499) AND NOT ({both})), avg(latency), avg(ttft), "
         "count(feedback.score), avg(feedback.score) "
         # Feedback about a request that was not routed is kept under the request's own id.
@@ -208,6 +212,8 @@ def request_summary(
             baseline_cost=baseline_cost,
             compared=int(compared),
             other_cost=other_cost,
+            guessed=int(guessed),
+            guessed_cost=guessed_cost,
             unpriced=int(unpriced),
             latency=latency,
             ttft=ttft,
@@ -216,6 +222,6 @@ def request_summary(
         )
         for (
             group, requests, errors, input_tokens, output_tokens, cached_tokens, cost, baseline_cost,
-            compared, other_cost, unpriced, latency, ttft, feedback, score,
+            compared, other_cost, guessed, guessed_cost, unpriced, latency, ttft, feedback, score,
         ) in rows
     )  # fmt: skip

@@ -231,11 +231,11 @@ class SqliteStorage:
         with self._reading() as connection:
             return ledger.request_history(connection, since, until, wanted, limit)
 
-    def spend(self, *, since: float) -> dict[str, Spend]:
-        """What each key has used since a time."""
-        values.utc_seconds("since", since, error=OptionError)
+    def spend(self, *, since: float, until: float | None = None) -> dict[str, Spend]:
+        """What each key has used in a span of time."""
+        values.span(since, until)
         with self._reading() as connection:
-            return ledger.spend(connection, since)
+            return ledger.spend(connection, since, until)
 
     def request_summary(
         self, *, by: SummaryBy, since: float | None = None, until: float | None = None

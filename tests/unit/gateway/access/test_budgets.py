@@ -1,21 +1,33 @@
-"""Budgets of keys against a model that knows every cent: two workers, a queue before storage, and midnight."""
+"""Budgets of keys against a model that knows every cent: several workers, any of which is killed, and midnight."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tiny_dancer.errors import StorageError
+from tiny_dancer.gateway.access import money
 from tiny_dancer.gateway.access.admission import Access
+from tiny_dancer.gateway.access.clock import BELIEVED_S, SteadyClock
 from tiny_dancer.gateway.access.keys import make_key
+from tiny_dancer.gateway.access.money import UNITS, MoneyTable, create
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.storage import MemoryStorage
+from tiny_dancer.storage import MemoryStorage, ModelBudget
 from tiny_dancer.types import RequestRecord
 
+if TYPE_CHECKING:
+    from tiny_dancer.gateway.access.budgets import Hold
+    from tiny_dancer.gateway.access.caller import Caller
+
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
+DAY = 86_400
 
 
 class Clock:
@@ -31,183 +43,373 @@ class Clock:
         return self.now - NOON + 1000
 
 
-def request(id: str, key: str, cost: float | None, time: float) -> RequestRecord:
-    return RequestRecord(id=id, time=time, endpoint="embeddings", key=key, asked="m", status=200, cost=cost)
+def request(id: str, key: str, cost: float | None, time: float, model: str = "m") -> RequestRecord:
+    return RequestRecord(
+        id=id, time=time, endpoint="embeddings", key=key, asked="m", status=200, model=model, cost=cost
+    )
+
+
+def header(error: GatewayError, name: str) -> str:
+    return dict(error.headers)[name.encode()].decode()
+
+
+class Worker:
+    """A process that holds money of a key."""
+
+    def __init__(self, path: Path, seat: int, storage: MemoryStorage, clock: Clock, key: str) -> None:
+        self.table = MoneyTable(path, seat)
+        self.access = Access(storage, required=True, money=self.table, clock=clock, monotonic=clock.monotonic)
+        self.access.refresh()
+        self.caller: Caller = self.access._callers[key]
+        self.holds: list[tuple[Hold, int, float]] = []
 
 
 class Money(RuleBasedStateMachine):
-    """What is spent is refused, what is left is not."""
+    """Whatever happens in whatever order, no more than the budget is spent and reserved together."""
 
-    DAY, MONTH = 40.0, 100.0
+    DAY, MONTH = 40, 100
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
-        self.storage = MemoryStorage()
-        self.key = make_key("ada", daily_budget=self.DAY, monthly_budget=self.MONTH, now=NOON)
-        self.storage.insert_api_key(self.key.key)
-        self.access = Access(
-            self.storage,
-            required=True,
-            flush=self.flush,
-            clock=self.clock,
-            monotonic=self.clock.monotonic,
-        )
-        self.room = 1000  # records that storage takes at a time
-        self.queue: list[RequestRecord] = []
-        self.access.refresh()
-        self.caller = self.access._callers[self.key.key.id]
-        self.mine: list[RequestRecord] = []
-        self.theirs: list[RequestRecord] = []
-        self.known = 0  # of theirs, at the last refresh
-        self.exact = True
+        self.folder = TemporaryDirectory()
+        self.path = Path(self.folder.name, "budgets")
+        create(self.path)
+        self.clock, self.storage = Clock(), MemoryStorage()
+        key = make_key("ada", daily_budget=self.DAY, monthly_budget=self.MONTH, now=NOON)
+        self.key = key.key.id
+        self.storage.insert_api_key(key.key)
+        self.workers = [self.started(seat) for seat in range(3)]
+        self.paid: list[tuple[float, int]] = []  # when reserved, how much
+        self.written = 0
+        self.dead: list[Worker] = []
 
-    def record(self, cost: float) -> RequestRecord:
-        return request(f"{len(self.mine)}/{len(self.theirs)}", self.key.key.id, cost, self.clock.now)
+    def started(self, seat: int) -> Worker:
+        return Worker(self.path, seat, self.storage, self.clock, self.key)
 
-    @rule(seconds=st.sampled_from([0.0, 0.01, 3.0, 20_000.0, 86_400.0]))
+    def teardown(self) -> None:
+        for worker in (*self.workers, *self.dead):
+            worker.table.close()
+        self.folder.cleanup()
+
+    @rule(seconds=st.sampled_from([0.1, 3.0, 20_000.0, 86_400.0, 86_400.0 * 12]))
     def time_passes(self, seconds: float) -> None:
         self.clock.now += seconds
 
-    @rule(cost=st.sampled_from([0.0, 0.5, 20.0, 45.0]))
-    def request_ends(self, cost: float) -> None:
-        self.a_request_ends(cost)
-
-    def a_request_ends(self, cost: float) -> None:
-        record = self.record(cost)
-        self.mine.append(record)
-        self.queue.append(record)
-        self.caller.charge(10, cost)
-        self.exact = False
-
-    @rule(cost=st.sampled_from([1.0, 20.0]))
-    def another_worker_spends(self, cost: float) -> None:
-        record = self.record(cost)
-        self.theirs.append(record)
-        self.storage.record_requests([record])
-        self.exact = False
-
-    def flush(self, _: float) -> bool:
-        batch, self.queue = self.queue[: self.room], self.queue[self.room :]
-        self.storage.record_requests(batch)
-        return not self.queue
-
-    @rule(room=st.sampled_from([0, 1, 3, 1000]), meanwhile=st.sampled_from([0.0, 0.5]))
-    def storage_is_read(self, room: int, meanwhile: float) -> None:
-        self.clock.now += 0.001
-        self.room = room
-        reading = self.access._read()
-        self.known, self.exact = len(self.theirs), not self.queue
-        if meanwhile:  # the loop serves while a thread reads
-            self.a_request_ends(meanwhile)
-        self.access._install(reading)
-
-    def spent(self, records: list[RequestRecord]) -> tuple[float, float]:
-        day = self.clock.now - self.clock.now % 86_400
-        month = datetime.fromtimestamp(self.clock.now, UTC).replace(
-            day=1, hour=0, minute=0, second=0, microsecond=0
-        )
-        return (
-            sum(each.cost or 0 for each in records if each.time >= day),
-            sum(each.cost or 0 for each in records if each.time >= month.timestamp()),
-        )
-
-    def admitted(self) -> bool:
+    @rule(worker=st.integers(0, 2), most=st.sampled_from([1, 7, 20, 45]))
+    def a_request_comes(self, worker: int, most: int) -> None:
+        one = self.workers[worker]
+        day, month = self.standing()
+        held = sum(amount for each in self.workers for _, amount, at in each.holds if self.same_day(at))
+        held_month = sum(amount for each in self.workers for _, amount, at in each.holds if self.same_month(at))
+        fits = day + held + most <= self.DAY and month + held_month + most <= self.MONTH
         try:
-            self.access.admit(self.key.secret)
+            hold = one.caller.reserve("m", float(most))
         except GatewayError as error:
-            assert error.code == "insufficient_quota"
-            return False
-        return True
+            assert (error.status, error.type) == (429, "budget_exceeded")
+            assert not fits
+        else:
+            assert fits
+            one.holds.append((hold, most, self.clock.now))
+
+    @rule(worker=st.integers(0, 2), share=st.sampled_from([0.0, 0.5, 1.0]), which=st.integers(0, 5))
+    def a_request_ends(self, worker: int, share: float, which: int) -> None:
+        one = self.workers[worker]
+        if one.holds:
+            hold, most, at = one.holds.pop(which % len(one.holds))
+            cost = int(most * share)
+            if cost:
+                self.paid.append((at, cost))
+            one.caller.charge(10, {"m": float(cost)} if cost else {}, hold)
+
+    @rule(worker=st.integers(0, 2))
+    def a_worker_is_killed(self, worker: int) -> None:
+        """What it had reserved may have been spent: it counts, and nothing of it stays reserved."""
+        one = self.workers[worker]
+        self.paid += [(at, most) for _, most, at in one.holds]
+        # Nothing is closed until the end: a killed process tidies nothing up.
+        self.dead.append(one)
+        self.workers[(worker + 1) % 3].table.end_seat(worker)
+        self.workers[worker] = self.started(worker)
+
+    @rule(worker=st.integers(0, 2), how_many=st.integers(0, 3))
+    def storage_catches_up_and_is_read(self, worker: int, how_many: int) -> None:
+        for at, cost in self.paid[self.written : self.written + how_many]:
+            self.storage.record_requests([request(f"{self.written}", self.key, float(cost), at)])
+            self.written += 1
+        self.workers[worker].access.refresh()
+
+    @precondition(lambda self: not any(each.holds for each in self.workers))
+    @invariant()
+    def when_all_have_ended_nothing_is_reserved(self) -> None:
+        for budget in self.workers[0].caller.budgets:
+            assert budget.standing(self.clock.now)[1] == 0
 
     @invariant()
-    def what_is_known_to_be_spent_is_refused(self) -> None:
-        day, month = self.spent(self.mine + self.theirs[: self.known])
-        if day >= self.DAY or month >= self.MONTH:
-            assert not self.admitted()
+    def no_more_than_the_budget_is_spent_and_reserved(self) -> None:
+        for budget in self.workers[1].caller.budgets:
+            spent, reserved = budget.standing(self.clock.now)
+            day, month = self.standing()
+            assert spent == (day if budget.terms.name == "day" else month) * UNITS
+            assert spent + reserved <= budget.limit
 
-    @invariant()
-    def what_is_left_is_not(self) -> None:
-        day, month = self.spent(self.mine + self.theirs)
-        if self.exact and day < self.DAY and month < self.MONTH:
-            assert self.admitted()
+    def standing(self) -> tuple[int, int]:
+        return (
+            sum(cost for at, cost in self.paid if self.same_day(at)),
+            sum(cost for at, cost in self.paid if self.same_month(at)),
+        )
 
+    def same_day(self, at: float) -> bool:
+        return at // DAY == self.clock.now // DAY
 
-def test_what_waits_to_be_written_stays_counted_and_then_counts_once() -> None:
-    clock, storage = Clock(), MemoryStorage()
-    ada = make_key("ada", daily_budget=3.0, now=NOON)
-    storage.insert_api_key(ada.key)
-    written = False
-    access = Access(storage, required=True, flush=lambda _: written, clock=clock, monotonic=clock.monotonic)
-    access.refresh()
-    for used in (2.0, 1.5):
-        access.admit(ada.secret).charge(1, used)
-    for _ in range(3):
-        clock.now += 600
-        access.refresh()
-        with pytest.raises(GatewayError, match=r"3\.5 of 3 USD"):
-            access.admit(ada.secret)
-    storage.record_requests([request("1", ada.key.id, 2.0, NOON), request("2", ada.key.id, 1.5, NOON)])
-    written = True
-    access.refresh()
-    with pytest.raises(GatewayError, match=r"3\.5 of 3 USD"):
-        access.admit(ada.secret)
-
-
-def test_charges_a_moment_apart_belong_to_two_days_where_midnight_is_between() -> None:
-    midnight = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
-    clock, storage = Clock(midnight - 0.1), MemoryStorage()
-    ada = make_key("ada", daily_budget=2.0, now=NOON)
-    storage.insert_api_key(ada.key)
-    access = Access(storage, required=True, flush=lambda _: False, clock=clock, monotonic=clock.monotonic)
-    access.refresh()
-    caller = access.admit(ada.secret)
-    caller.charge(1, 1.5)
-    clock.now = midnight + 0.1
-    caller.charge(1, 1.5)
-    access.refresh()
-    access.admit(ada.secret).charge(1, 0.5)
-    access.refresh()
-    with pytest.raises(GatewayError, match="2 of 2 USD"):
-        access.admit(ada.secret)
-
-
-def test_what_is_not_surely_in_the_sums_stays_counted() -> None:
-    clock = Clock()
-    ada = make_key("ada", daily_budget=9.0, now=NOON)
-    storage = MemoryStorage()
-    storage.insert_api_key(ada.key)
-    access = Access(storage, required=True, clock=clock, monotonic=clock.monotonic)
-    access.refresh()
-    caller = access.admit(ada.secret)
-    began = clock.monotonic()
-    caller.charge(1, 1.0)
-    clock.now += 0.2
-    caller.charge(1, 1.0)
-    caller.settle(0.0, 0.0, began + 0.1)
-    assert caller._spent_day == 2.0, "the later of the two came after the sums"
-    caller.settle(0.0, 0.0, clock.monotonic())
-    assert caller._spent_day == 2.0, "a charge of that very moment may have missed them"
-    clock.now += 0.1
-    caller.settle(2.0, 2.0, clock.monotonic())
-    assert (caller._spent_day, caller._spent_month) == (2.0, 2.0)
-
-
-def test_what_waits_from_last_month_is_not_this_month_s() -> None:
-    clock = Clock(datetime(2026, 11, 30, 23, 59, tzinfo=UTC).timestamp())
-    ada = make_key("ada", monthly_budget=2.0, now=NOON)
-    storage = MemoryStorage()
-    storage.insert_api_key(ada.key)
-    access = Access(storage, required=True, flush=lambda _: False, clock=clock, monotonic=clock.monotonic)
-    access.refresh()
-    access.admit(ada.secret).charge(1, 2.0)
-    with pytest.raises(GatewayError):
-        access.admit(ada.secret)
-    clock.now += 120
-    access.admit(ada.secret).charge(1, 1.0)
-    access.refresh()
-    access.admit(ada.secret)
+    def same_month(self, at: float) -> bool:
+        one, two = (datetime.fromtimestamp(each, UTC) for each in (at, self.clock.now))
+        return (one.year, one.month) == (two.year, two.month)
 
 
 Money.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 test_money = Money.TestCase
+
+
+def alone(clock: Clock, storage: MemoryStorage | None = None, **limits: object) -> Caller:
+    storage = storage or MemoryStorage()
+    key = make_key("ada", now=NOON, **limits)  # type: ignore[arg-type]
+    storage.insert_api_key(key.key)
+    access = Access(storage, required=True, clock=clock, monotonic=clock.monotonic)
+    access.refresh()
+    return access.admit(key.secret)
+
+
+def refused(caller: Caller, model: str, cost: float) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        caller.reserve(model, cost)
+    return caught.value
+
+
+def test_what_others_hold_is_worth_waiting_for_and_what_is_spent_is_not() -> None:
+    clock = Clock()
+    caller = alone(clock, max_budget=1.0, budget_duration="30d")
+    hold = caller.reserve("m", 0.7)
+    soon = refused(caller, "m", 0.6)
+    assert (soon.status, soon.type, soon.code) == (429, "budget_exceeded", "budget_exceeded")
+    assert "up to 0.6 USD" in soon.message
+    assert "30d budget" in soon.message
+    assert "0.7 reserved" in soon.message
+    assert header(soon, "retry-after") == "1"
+    assert b"x-should-retry" not in dict(soon.headers)
+    caller.charge(1, 0.5, hold)
+    later = refused(caller, "m", 0.6)
+    assert header(later, "x-should-retry") == "false"
+    assert int(header(later, "retry-after")) == 30 * DAY - DAY // 2
+    caller.reserve("m", 0.5)
+    never = alone(clock, max_budget=0.25)
+    assert "does not start anew" in refused(never, "m", 1.0).message
+    assert b"retry-after" not in dict(refused(never, "m", 1.0).headers)
+
+
+def test_a_model_has_a_budget_of_its_own_beside_the_key_s() -> None:
+    storage = MemoryStorage()
+    clock = Clock()
+    caller = alone(
+        clock,
+        storage,
+        daily_budget=10.0,
+        model_max_budget=[ModelBudget("dear", 2.0, "1d"), ModelBudget("odd", 5.0)],
+    )
+    hold = caller.reserve("dear", 1.5)
+    assert "'dear' budget" in refused(caller, "dear", 1.0).message
+    caller.reserve("cheap", 1.0, hold)
+    caller.reserve("odd", 4.0, hold)
+    # What the daily budget lets through and the model's does not is reserved of neither.
+    refused(caller, "odd", 2.0)
+    caller.charge(0, {"dear": 1.5, "cheap": 0.25, "odd": 3.0}, hold)
+    spent = {budget.terms.name: budget.standing(clock.now) for budget in caller.budgets}
+    assert spent == {
+        "day": (4.75 * UNITS, 0),
+        "model/dear": (1.5 * UNITS, 0),
+        "model/odd": (3 * UNITS, 0),
+    }
+    refused(caller, "dear", 0.51)
+    caller.reserve("dear", 0.5)
+
+
+def test_what_a_failed_call_may_have_cost_stays_reserved_while_another_is_tried() -> None:
+    clock = Clock()
+    caller = alone(clock, daily_budget=1.0)
+    hold = caller.reserve("dear", 0.8)
+    hold.shrink({"dear": 0.3})
+    (budget,) = caller.budgets
+    assert budget.standing(clock.now) == (0, 0.3 * UNITS)
+    refused(caller, "cheap", 0.75)
+    caller.reserve("cheap", 0.7, hold)
+    caller.charge(0, {"dear": 0.3, "cheap": 0.1}, hold)
+    assert budget.standing(clock.now) == (0.4 * UNITS, 0)
+
+
+def test_a_spent_budget_that_leaves_cheaper_models_refuses_nothing() -> None:
+    clock = Clock()
+    caller = alone(clock, daily_budget=1.0, cheaper_when_spent=True)
+    hold = caller.reserve("m", 5.0)
+    caller.enter(clock.now)
+    assert caller.soft_budget_spent, "what is reserved counts"
+    caller.charge(0, 0.5, hold)
+    caller.enter(clock.now)
+    assert not caller.soft_budget_spent
+
+
+def test_a_soft_budget_warns(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    caller = alone(clock, max_budget=2.0, soft_budget=1.0, budget_duration="1d")
+    caller.charge(0, 0.9)
+    caller.enter(clock.now)
+    assert not caller.ratelimit_headers()
+    caller.charge(0, 0.1)
+    for _ in range(3):
+        caller.enter(clock.now)
+    assert (b"x-td-soft-budget", b"spent") in caller.ratelimit_headers()
+    assert len(caplog.records) == 1, "once in a period"
+    clock.now += DAY
+    caller.enter(clock.now)
+    assert not caller.ratelimit_headers()
+
+
+def test_spending_another_gateway_wrote_down_is_learnt_and_what_waits_here_is_not_forgotten() -> None:
+    clock, storage = Clock(), MemoryStorage()
+    ada = make_key("ada", daily_budget=3.0, now=NOON)
+    storage.insert_api_key(ada.key)
+    access = Access(storage, required=True, clock=clock, monotonic=clock.monotonic)
+    access.refresh()
+    access.admit(ada.secret).charge(1, 1.5)
+    access.refresh()
+    (budget,) = access._callers[ada.key.id].budgets
+    assert budget.standing(clock.now)[0] == 1.5 * UNITS
+    storage.record_requests([request("1", ada.key.id, 1.5, NOON), request("2", ada.key.id, 1.0, NOON)])
+    access.refresh()
+    assert budget.standing(clock.now)[0] == 2.5 * UNITS
+    storage.record_requests(
+        [request("3", ada.key.id, 9.0, NOON - 86_400), request("4", ada.key.id, 9.0, NOON + DAY)]
+    )
+    access.refresh()
+    assert budget.standing(clock.now)[0] == 2.5 * UNITS, "neither yesterday's nor tomorrow's"
+
+
+def test_what_ends_after_midnight_belongs_to_the_day_it_was_reserved_in() -> None:
+    clock = Clock(datetime(2026, 11, 21, 23, 59, 59, tzinfo=UTC).timestamp())
+    caller = alone(clock, daily_budget=2.0)
+    hold = caller.reserve("m", 2.0)
+    clock.now += 2
+    caller.reserve("m", 2.0)
+    caller.charge(1, 1.5, hold)
+    (budget,) = caller.budgets
+    assert budget.standing(clock.now) == (0, 2 * UNITS)
+    assert budget.standing(clock.now - 2) == (1.5 * UNITS, 0)
+
+
+class Clocks:
+    """A wall clock that can be set, and time that passes."""
+
+    def __init__(self) -> None:
+        self.passed = 1000.0
+        self.wrong = 0.0
+
+    def wall(self) -> float:
+        return NOON + self.passed - 1000 + self.wrong
+
+    def monotonic(self) -> float:
+        return self.passed
+
+
+def test_a_clock_that_jumps_ahead_and_back_moves_no_budget() -> None:
+    clocks, storage = Clocks(), MemoryStorage()
+    clock = SteadyClock(clocks.wall, clocks.monotonic)
+    ada = make_key("ada", daily_budget=1.0, monthly_budget=2.0, now=NOON)
+    storage.insert_api_key(ada.key)
+    access = Access(storage, required=True, clock=clock, monotonic=clocks.monotonic)
+    access.refresh()
+    access.admit(ada.secret).charge(0, 1.0)
+    for jump in (35.0 * DAY, -35.0 * DAY):
+        clocks.wrong = jump
+        for _ in range(5):
+            clocks.passed += BELIEVED_S / 6
+            access.refresh()
+            with pytest.raises(GatewayError, match="daily budget"):
+                access.admit(ada.secret)
+        clocks.wrong = 0.0
+        clocks.passed += 1
+        with pytest.raises(GatewayError, match="daily budget"):
+            access.admit(ada.secret)
+    # A day later it is open, whatever the clock did.
+    clocks.passed += DAY
+    access.admit(ada.secret).charge(0, 0.5)
+
+
+def test_a_clock_that_stays_wrong_is_believed_and_locks_nothing_when_it_is_right_again() -> None:
+    clocks, storage = Clocks(), MemoryStorage()
+    clock = SteadyClock(clocks.wall, clocks.monotonic)
+    ada = make_key("ada", monthly_budget=2.0, now=NOON)
+    storage.insert_api_key(ada.key)
+    access = Access(storage, required=True, clock=clock, monotonic=clocks.monotonic)
+    access.refresh()
+    access.admit(ada.secret).charge(0, 0.5)
+
+    def believed(wrong: float) -> None:
+        clocks.wrong = wrong
+        for _ in range(3):
+            clock()
+            clocks.passed += BELIEVED_S
+        assert clock() == clocks.wall()
+
+    believed(60.0 * DAY)
+    access.refresh()
+    access.admit(ada.secret).charge(0, 2.0)
+    storage.record_requests([request("1", ada.key.id, 2.0, clock())])
+    with pytest.raises(GatewayError, match="monthly budget"):
+        access.admit(ada.secret)
+    believed(0.0)
+    access.refresh()
+    caller = access.admit(ada.secret)
+    (budget,) = caller.budgets
+    assert budget.standing(clock())[0] == 0.5 * UNITS, "what was spent this month, and not what was in two"
+
+
+def test_a_clock_set_back_for_good_finds_what_was_spent_only_once_it_is_read() -> None:
+    clocks, storage = Clocks(), MemoryStorage()
+    clock = SteadyClock(clocks.wall, clocks.monotonic)
+    ada = make_key("ada", daily_budget=2.0, now=NOON - 9 * DAY)
+    storage.insert_api_key(ada.key)
+    storage.record_requests([request("1", ada.key.id, 1.5, NOON - 5 * DAY)])
+    access = Access(storage, required=True, clock=clock, monotonic=clocks.monotonic)
+    access.refresh()
+    clocks.wrong = -5.0 * DAY
+    clock()
+    clocks.passed += BELIEVED_S
+    with pytest.raises(GatewayError) as caught:
+        access.admit(ada.secret)
+    assert (caught.value.status, caught.value.code) == (503, "keys_unavailable")
+    access.refresh()
+    assert refused(access.admit(ada.secret), "m", 0.6).code == "budget_exceeded"
+
+
+def test_a_full_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(money, "_ROWS", 3)
+    create(tmp_path / "budgets")
+    table = MoneyTable(tmp_path / "budgets")
+    other = MoneyTable(tmp_path / "budgets", 1)
+    rows = [table.row(name) for name in "ab"]
+    assert [other.row(name) for name in "bac"] == [rows[1], rows[0], table.row("c")]
+    with pytest.raises(StorageError, match="3 of them"):
+        other.row("d")
+    (tmp_path / "none").write_bytes(b"")
+    with pytest.raises(StorageError, match="no table"):
+        MoneyTable(tmp_path / "none")
+    for each in (table, other):
+        each.close()
+
+
+def test_sums_have_no_end() -> None:
+    table = MoneyTable()
+    row = table.row("a")
+    table.learn(row, 0.0, 0)
+    for _ in range(3):
+        table.settle(row, 0.0, 0, money.units(1e9))
+    assert table.state(row, 0.0).spent == money.units(1e30)
+    table.close()

@@ -17,21 +17,21 @@ from hypothesis import strategies as st
 
 from tiny_dancer.errors import AccessError
 from tiny_dancer.gateway.access.keys import (
-    day_start,
     expiry,
     find_key,
     make_key,
-    month_start,
-    next_month,
+    model_budget,
     state_of,
     written,
 )
+from tiny_dancer.storage import ModelBudget
+from tiny_dancer.storage.periods import period
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 
 
 def test_a_key_holds_what_was_asked_and_only_the_hash_of_its_secret() -> None:
-    made = make_key("ada", expires_at=NOW + 1, models=["a", "b", "a"], daily_budget=0.0, soft_budget=True, now=NOW)
+    made = make_key("ada", expires_at=NOW + 1, models=["a", "b", "a"], daily_budget=0.0, now=NOW)
     assert made.key.models == ("a", "b")
     assert (made.key.created_at, made.key.expires_at, made.key.daily_budget) == (NOW, NOW + 1, 0.0)
     assert made.key.secret_hash == hashlib.sha256(made.secret.encode()).hexdigest()
@@ -56,7 +56,9 @@ def test_a_key_holds_what_was_asked_and_only_the_hash_of_its_secret() -> None:
         ("daily_budget", {"daily_budget": -0.01}),
         ("monthly_budget", {"monthly_budget": math.nan}),
         ("daily_budget", {"daily_budget": math.inf}),
-        ("soft_budget", {"soft_budget": True}),
+        ("cheaper_when_spent", {"cheaper_when_spent": True}),
+        ("cheaper_when_spent", {"cheaper_when_spent": True, "soft_budget": 1.0}),
+        ("budget_duration", {"budget_duration": "1d"}),
     ],
 )
 def test_what_no_key_can_have_is_refused(field: str, given: dict[str, Any]) -> None:
@@ -113,11 +115,39 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         expiry(text, NOW)
 
 
-@given(st.floats(0, 1e11))
-def test_days_and_months_are_those_of_the_calendar(now: float) -> None:
+def test_a_model_s_budget_as_people_write_it() -> None:
+    assert model_budget("gpt-4o=5") == ModelBudget("gpt-4o", 5.0)
+    assert model_budget("a=b/c=0.5/1mo") == ModelBudget("a=b/c", 0.5, "1mo")
+    for text in ("gpt-4o", "gpt-4o=", "gpt-4o=five", "gpt-4o=5/", "gpt-4o=5/1y"):
+        with pytest.raises(AccessError, match="model_max_budget"):
+            model_budget(text)
+
+
+@given(st.floats(0, 1e11), st.floats(0, 1e11))
+def test_days_and_months_are_those_of_the_calendar(now: float, created: float) -> None:
     moment = time.gmtime(now)
-    assert day_start(now) == calendar.timegm((*moment[:3], 0, 0, 0))
-    assert month_start(now) == calendar.timegm((moment.tm_year, moment.tm_mon, 1, 0, 0, 0))
     year, month = divmod(moment.tm_year * 12 + moment.tm_mon, 12)
-    assert next_month(now) == calendar.timegm((year, month + 1, 1, 0, 0, 0))
-    assert written(month_start(now)).endswith("-01T00:00:00Z")
+    days = (calendar.timegm((*moment[:3], 0, 0, 0)), calendar.timegm((*moment[:3], 0, 0, 0)) + 86_400)
+    months = (
+        calendar.timegm((moment.tm_year, moment.tm_mon, 1, 0, 0, 0)),
+        calendar.timegm((year, month + 1, 1, 0, 0, 0)),
+    )
+    assert period("1d", created, now) == days
+    assert period("1mo", created, now) == months
+    assert written(months[0]).endswith("-01T00:00:00Z")
+    assert period(None, created, now) == (0.0, math.inf)
+
+
+@given(
+    st.sampled_from(["30s", "30m", "30h", "7d", "30d", "2w", "3mo", "5mo"]),
+    st.floats(0, 4e9),
+    st.floats(0, 4e9),
+)
+def test_periods_follow_one_another_without_a_gap(duration: str, created: float, now: float) -> None:
+    start, end = period(duration, created, now)
+    assert start <= now < end
+    assert period(duration, created, end)[0] == end
+    assert period(duration, created, start) == (start, end)
+    # The first begins with the day, or month, the key was made in.
+    first = period("1mo" if duration.endswith("mo") else "1d", created, created)[0]
+    assert period(duration, created, first)[0] == first

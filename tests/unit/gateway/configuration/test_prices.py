@@ -28,6 +28,7 @@ MAP: dict[str, Any] = {
         "cache_read_input_token_cost": 5e-07,
         "max_tokens": 4000,
         "max_input_tokens": 9000,
+        "max_output_tokens": 3000,
         "litellm_provider": "nest",
     },
     "azure/bird": {"input_cost_per_token": 2e-06, "output_cost_per_token": 8e-06, "max_tokens": 5000},
@@ -54,7 +55,11 @@ models:
   search: {deployments: [{upstream: nest}]}
   odd: {deployments: [{upstream: nest}]}
   none: {deployments: [{upstream: nest}]}
-  mine: {deployments: [{upstream: nest, model: bird}], input_cost_per_token: 0, context_window: 7}
+  mine:
+    deployments: [{upstream: nest, model: bird}]
+    input_cost_per_token: 0
+    context_window: 7
+    max_output_tokens: 8
 """
 
 
@@ -88,6 +93,8 @@ def test_what_models_leave_out_is_filled_in(path: Path) -> None:
         "none": (None, None, None, None, None),
         "mine": (0.0, 4e-06, 5e-07, None, 7),
     }
+    longest = {name: model.max_output_tokens for name, model in found.models.items() if model.max_output_tokens}
+    assert longest == {"bird": 3000, "mine": 8}, "what the configuration says stays"
     assert prices.unpriced(found) == ["odd", "none"]
     assert prices.unpriced(before) == list(before.models)
     assert found.upstreams == before.upstreams

@@ -1,0 +1,149 @@
+"""Reserving what a request can cost, model by model as they are tried, and what it has cost by then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tiny_dancer.gateway.account.guess import Guess
+from tiny_dancer.gateway.account.tokens import Prompt
+from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream.dialect import Usage
+from tiny_dancer.types import RequestRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tiny_dancer.gateway.account.background import Accounting
+    from tiny_dancer.gateway.account.progress import Progress
+    from tiny_dancer.gateway.upstream.deployments import ServedModel
+
+
+def prompt_of(progress: Progress) -> Prompt | None:
+    """What is known of a request's prompt; None before there is a plan."""
+    if progress.prompt is None and progress.incoming is not None and progress.plan is not None:
+        progress.prompt = Prompt(progress.incoming, progress.plan)
+    return progress.prompt
+
+
+class Beside(NamedTuple):
+    """What a request has cost beside the answer that is served.
+
+    Attributes:
+        paid: USD by model.
+        guessed: of that, USD.
+    """
+
+    paid: dict[str, float]
+    guessed: float
+
+
+def beside(progress: Progress) -> Beside:
+    """Calls that failed when the upstream may have worked, by a guess, of the prompt alone; answers given up."""
+    done, found, guessed = progress.attempts, Beside({}, 0.0), 0.0
+    prompt = prompt_of(progress) if done.lost or done.given_up else None
+    if prompt is None:
+        return found
+    used = [(model, Usage(prompt.tokens(model), 0), True) for model in done.lost]
+    for each in done.given_up:
+        answer = each.found.answer
+        usage = answer.usage or Usage(prompt.tokens(each.model), Guess(answer.body).tokens())
+        used.append((each.model, usage, answer.usage is None))
+    for model, usage, is_guess in used:
+        if cost := model.cost(usage):
+            found.paid[model.name] = found.paid.get(model.name, 0.0) + cost
+            guessed += cost if is_guess else 0.0
+    return found._replace(guessed=guessed)
+
+
+class Funding:
+    """The money of one request whose key has a budget."""
+
+    def __init__(self, progress: Progress, accounting: Accounting) -> None:
+        """Reserves nothing yet.
+
+        Args:
+            progress: of the request; there is a plan.
+            accounting: is told what the request comes to where nobody sees its end.
+        """
+        self._progress = progress
+        self._accounting = accounting
+        prompt = prompt_of(progress)
+        assert prompt is not None
+        self._prompt = prompt
+
+    def models(self) -> Iterator[ServedModel]:
+        """Those of the plan that the key can pay for, each once that is reserved; what was for another is let go.
+
+        Raises:
+            GatewayError: 429, when asked for the first: no model can be paid for.
+        """
+        progress = self._progress
+        assert progress.plan is not None
+        refused: GatewayError | None = None
+        served = False
+        for model in progress.plan.models():
+            if progress.hold is not None:
+                progress.hold.shrink(beside(progress).paid)
+            try:
+                self.reserve(model)
+            except GatewayError as error:
+                refused = refused or error
+                continue
+            if refused is not None and not served:
+                progress.attempts.reason = refused.code or ""
+            served = True
+            yield model
+        if refused is not None and not served:
+            raise refused
+
+    def again(self, model: ServedModel) -> bool:
+        """Whether one more call can be paid for, beside one that failed and may have cost something."""
+        try:
+            self.reserve(model)
+        except GatewayError:
+            return False
+        return True
+
+    def reserve(self, model: ServedModel) -> None:
+        """Reserves the most a call of this model can cost, in addition to what is held.
+
+        Raises:
+            GatewayError: 429, that does not fit.
+        """
+        progress, plan = self._progress, self._progress.plan
+        cost = self._prompt.most_cost(model)
+        if cost is None:
+            return  # a model without a price costs nothing, as far as budgets know
+        caller, incoming = progress.caller, progress.incoming
+        assert caller is not None
+        assert plan is not None
+        assert incoming is not None
+        progress.hold = caller.reserve(model.name, cost, progress.hold)
+        likely = self._prompt.likely(model)
+        guessed = sum(beside(progress).paid.values()) + (model.cost(likely) or 0.0)
+        self._accounting.begin(
+            RequestRecord(
+                id=progress.id,
+                time=progress.arrived,
+                endpoint=progress.endpoint,
+                key=caller.id,
+                asked=incoming.asked,
+                status=500,
+                model=model.name,
+                router=plan.router,
+                routed_by=plan.routed_by,
+                reason=plan.reason,
+                role=plan.asked.role,
+                stream=incoming.stream,
+                attempts=progress.attempts.calls + 1,
+                fallbacks=progress.attempts.fallbacks,
+                input_tokens=likely.input_tokens,
+                output_tokens=likely.output_tokens,
+                cost=guessed,
+                baseline_cost=guessed,
+                error="process_killed",
+                variant=plan.variant,
+                guessed=True,
+                guessed_cost=guessed,
+            )
+        )
