@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.unit.gateway.upstream.clients.raw_server import Caller, Wire, chunk
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 def _raw(data: bytes) -> bytes:
     deflate = zlib.compressobj(wbits=-15)
-    return deflate.compress(data) + deflate.flush()
+    packed = deflate.compress(data) + deflate.flush()
+    # Now and then it begins as if it were framed, and nobody can tell.
+    assume(not (packed[0] & 0x0F == 8 and int.from_bytes(packed[:2], "big") % 31 == 0))
+    return packed
 
 
 def _members(data: bytes) -> bytes:
