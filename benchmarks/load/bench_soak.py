@@ -85,6 +85,7 @@ def account(database: Path, expected: dict[str, tuple[Any, Any]]) -> dict[str, A
         "rows": 0,
         "cut_by_the_end_of_the_load": 0,
         "calls": 0,
+        "calls_by_script": {},
         "own_5xx": 0,
         "tokens_said": 0,
         "tokens_counted": 0,
@@ -97,6 +98,8 @@ def account(database: Path, expected: dict[str, tuple[Any, Any]]) -> dict[str, A
     for asked, stream, status, error, attempts, inputs, outputs, cost, guessed in rows:
         found["rows"] += 1
         found["calls"] += attempts
+        script = asked.partition(".")[2]
+        found["calls_by_script"][script] = found["calls_by_script"].get(script, 0) + attempts
         if status == 499 or error == "shutting_down":
             found["cut_by_the_end_of_the_load"] += 1
             continue
@@ -148,8 +151,13 @@ def main() -> None:
             "load": sent,
             **account(folder / "gateway.db", expected),
         }
-        scripted = {each.partition(".")[2] for each in models}
-        figures["calls_the_upstream_counted"] = sum(each for key, each in counted.items() if key in scripted)
+        by_script = figures.pop("calls_by_script")
+        figures["calls_the_upstream_counted"] = sum(counted.get(name, 0) for name in by_script)
+        figures["scripts_with_other_calls"] = {
+            name: [calls, counted.get(name, 0)]
+            for name, calls in by_script.items()
+            if calls != counted.get(name, 0)
+        }
         figures["memory_before_mb"], figures["memory_after_mb"] = round(before, 1), round(after, 1)
     write(
         "gateway_soak",

@@ -303,6 +303,18 @@ class _NoResponses(Exception):  # noqa: N818
     """The upstream has no responses endpoint, and is only now known not to have it."""
 
 
+class _NoStreamOptions(Exception):  # noqa: N818
+    """The upstream refuses the field ``stream_options``, which the gateway has put there.
+
+    Attributes:
+        body: the request without it.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self.body = body
+
+
 async def _ask(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
 ) -> Whole | Streaming:
@@ -315,7 +327,14 @@ async def _ask(
     if call.stream:
         if not deployment.stream_options:
             body = without_stream_options(body) or body
-        return await _stream(deployment, route, call, headers, body)
+        try:
+            return await _stream(deployment, route, call, headers, body)
+        except _NoStreamOptions as refused:
+            plain = refused.body
+        done.calls += 1
+        begun = await _stream(deployment, route, call, headers, plain)
+        deployment.stream_options = False  # this was it, and not something else about the request
+        return begun
     return await _whole(deployment, route, headers, body)
 
 
@@ -376,10 +395,7 @@ async def _stream(
         if reply.status >= 400:
             said = await read_error(reply)
             if (plain := _not_asking_usage(deployment, call, reply.status, said, body)) is not None:
-                await reply.close()
-                begun = await _stream(deployment, route, call, headers, plain)
-                deployment.stream_options = False  # this was it, and not something else about the request
-                return begun
+                raise _NoStreamOptions(plain)
             raise _refused(deployment, route, reply.status, reply.headers, said)
         if reply.status >= 300:
             raise attempts.of_answer(f"status {reply.status}", worked=False)
