@@ -243,6 +243,7 @@ def summed(storage: Storage) -> Storage:
                 cached_tokens=5,
                 guessed=True,
                 guessed_cost=2.5,
+                error="stream_cut",
             ),
             request("3", MIDNIGHT + DAY, key="k", status=502, error="bad_gateway", latency=2.0),
             request("4", MIDNIGHT + DAY + 1, key="k", model="free", routed_by="client", status=499),
@@ -264,7 +265,7 @@ def test_requests_are_summed_up_by_day(summed: Storage) -> None:
     assert (first.latency, first.ttft, first.feedback, first.score) == (1.0, 0.5, 1, 0.25)
     assert second.group == "2025-08-01"
     # A cost without a baseline is no saving; a failure has no price because it costs nothing.
-    assert (second.requests, second.errors, second.unpriced, second.compared) == (3, 2, 2, 0)
+    assert (second.requests, second.errors, second.unpriced, second.compared) == (3, 3, 2, 0)
     assert (second.cost, second.baseline_cost, second.other_cost) == (0.0, 0.0, 3.0)
     assert (first.guessed, first.guessed_cost, second.guessed, second.guessed_cost) == (0, 0.0, 1, 2.5)
     assert (second.cached_tokens, second.ttft, second.feedback, second.score) == (5, None, 1, 1.0)

@@ -75,7 +75,7 @@ class RequestSummary:
         group: the UTC day (``2026-11-21``), the model that served, the key's id, or ``router/routed_by``; empty
             where no model served, no key was used, and for all.
         requests: all of them.
-        errors: those of status 400 or above.
+        errors: those of status 400 or above, and answers that ended in an error.
         input_tokens: of prompts, those cached included.
         output_tokens: of answers.
         cached_tokens: of prompts, read from an upstream's cache.

@@ -102,7 +102,7 @@ def _summed(group: str, rows: Sequence[RequestRecord], scores: Mapping[str, floa
     return RequestSummary(
         group=group,
         requests=len(rows),
-        errors=sum(row.status >= 400 for row in rows),
+        errors=sum(row.status >= 400 or row.error != "" for row in rows),
         input_tokens=sum(row.input_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
         cached_tokens=sum(row.cached_tokens for row in rows),

@@ -190,8 +190,9 @@ def request_summary(
     condition, values = of_time(since, until, "request.time")
     both = "request.cost IS NOT NULL AND request.baseline_cost IS NOT NULL"
     rows = connection.execute(
-        f"SELECT {_GROUPS[by]}, count(*), total(status >= 400), total(input_tokens), total(output_tokens), "
-        f"total(cached_tokens), total(iif({both}, cost, 0)), total(iif({both}, baseline_cost, 0)), total({both}), "
+        f"SELECT {_GROUPS[by]}, count(*), total(status >= 400 OR error <> ''), total(input_tokens), "
+        f"total(output_tokens), total(cached_tokens), total(iif({both}, cost, 0)), "
+        f"total(iif({both}, baseline_cost, 0)), total({both}), "
         "total(iif(baseline_cost IS NULL, cost, 0)), total(guessed), total(guessed_cost), "
         f"total(model <> '' AND (status < 400 OR status = 499) AND NOT ({both})), avg(latency), avg(ttft), "
         "count(feedback.score), avg(feedback.score) "
