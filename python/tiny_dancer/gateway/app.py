@@ -50,6 +50,8 @@ _MODEL_CALLS: Final[dict[str, Endpoint]] = {
     "/v1/embeddings": "embeddings",
     "/v1/messages": "messages",
 }
+# Seconds between two looks at what is too old to be kept.
+_FORGETTING: Final = 3600.0
 # What a reload does not touch: ports and files are opened once, by whoever started the process.
 _FIXED: Final = ("listen", "health", "workers", "storage", "log", "telemetry")
 
@@ -108,8 +110,7 @@ class Gateway:
         self._closing: set[asyncio.Task[None]] = set()
         self._draining = False
         self._reload_error: str | None = None
-        self._reading_keys: asyncio.Task[None] | None = None
-        self._recovering: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     async def __call__(
         self,
@@ -143,19 +144,18 @@ class Gateway:
         """Reads the keys and begins to serve, in the running loop."""
         self.loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.services.access.refresh)
-        self._reading_keys = self.loop.create_task(self.services.access.run())
-        self._recovering = self.loop.create_task(self._recover())
+        works = (self.services.access.run(), self._recover(), self._forget())
+        self._beside = [self.loop.create_task(each) for each in works]
         self._look()
 
     async def close(self) -> None:
         """Writes what waits to be written, and lets go of everything. Requests should have ended before."""
         if self._looking is not None:
             self._looking.cancel()
-        for task in (self._reading_keys, self._recovering):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        for task in self._beside:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await asyncio.to_thread(self.services.accounting.close)
         if self.services.tracer is not None:
             await asyncio.to_thread(self.services.tracer.shutdown)
@@ -254,6 +254,14 @@ class Gateway:
             del self.services.unwatched[oldest]
             oldest.watch()
         self._looking = self.loop.call_later(INSTANT, self._look)
+
+    async def _forget(self) -> None:
+        """Removes what is older than the configuration keeps, now and then. What fails is tried the next time."""
+        days = self.services.serving.config.log.keep_days
+        while days is not None:
+            with suppress(TinyDancerError):
+                await asyncio.to_thread(self.services.storage.apply_retention, max_age_s=days * 86_400)
+            await asyncio.sleep(_FORGETTING)
 
     async def _recover(self) -> None:
         """Again and again takes over what processes leave behind that are killed: records and money."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.gateway_upstream import Behaviour
-from tests.integration.gateway.serving import EASY, HARD, LARGE, SMALL, TIMEOUT
+from tests.integration.gateway.serving import EASY, HARD, LARGE, SMALL, TIMEOUT, Serving, settings
 from tests.integration.gateway.test_gateway_endpoints import REQUESTS, STREAMED
 from tests.integration.gateway.test_gateway_streaming import raw_request
 
+from tiny_dancer.storage import SqliteStorage
+from tiny_dancer.types import RequestRecord
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.gateway_upstream import Upstream
-    from tests.integration.gateway.serving import Serving
-
-    from tiny_dancer.types import RequestRecord
 
 SAID = Behaviour(input_tokens=1000, cached_tokens=800, output_tokens=50)
 
@@ -185,3 +187,26 @@ def test_prompts_are_kept_only_when_asked(start: Callable[..., Serving], kept: b
     assert record.query_text == (HARD if kept else None)
     files = [each.read_bytes() for each in gateway.folder.iterdir() if each.is_file()]
     assert any(HARD.encode() in each for each in files) == kept
+
+
+@pytest.mark.parametrize(("keep", "left"), [({"keep_days": 30}, ["new"]), ({}, ["old", "new"])])
+def test_requests_are_kept_as_long_as_configured(
+    cheap: Upstream, strong: Upstream, tmp_path: Path, keep: dict[str, Any], left: list[str]
+) -> None:
+    now = time.time()
+    with SqliteStorage(tmp_path / "gateway.db") as storage:
+        storage.record_requests(
+            [
+                RequestRecord(
+                    id="old", time=now - 31 * 86_400, endpoint="route", key="", asked="auto", status=200
+                ),
+                RequestRecord(
+                    id="new", time=now - 29 * 86_400, endpoint="route", key="", asked="auto", status=200
+                ),
+            ]
+        )
+    with Serving(settings(cheap, strong, log={"requests": "off", **keep}), tmp_path) as gateway:
+        deadline = time.monotonic() + TIMEOUT
+        while [each.id for each in records(gateway)] != left:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)

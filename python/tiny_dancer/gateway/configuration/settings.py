@@ -322,10 +322,12 @@ class Log(_Section, frozen=True, kw_only=True):
     Attributes:
         requests: one JSON line per request: ``stdout``, ``stderr``, a file's path, or ``off``.
         prompts: keep the text of prompts in the log and the database; without it only their hash.
+        keep_days: days the database keeps requests, decisions and feedback; None: all of them.
     """
 
     requests: str = "stdout"
     prompts: bool = False
+    keep_days: Positive | None = None
 
 
 class Telemetry(_Section, frozen=True, kw_only=True):
