@@ -1,7 +1,7 @@
 """Every model of the price map that LiteLLM ships, priced as LiteLLM prices it.
 
-LiteLLM holds an older python-dateutil than the tests have, so it lives in an environment of its own: the group
-``oracle`` of pyproject.toml, whose Python ``LITELLM_PYTHON`` names. Without one this is skipped.
+LiteLLM runs in a process of its own: importing it sets up logging and more. ``LITELLM_PYTHON`` names another Python
+that has it.
 """
 
 from __future__ import annotations
