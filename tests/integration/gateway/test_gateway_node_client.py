@@ -1,4 +1,5 @@
-"""The openai SDK for Node. Installed once into pytest's cache; without node or its registry this is skipped."""
+"""The SDKs for Node, OpenAI's and Anthropic's. Installed once into pytest's cache; without node or its registry this is
+skipped."""
 
 from __future__ import annotations
 
@@ -20,17 +21,18 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("client.mjs")
 RESPONSES = Path(__file__).with_name("responses.mjs")
+MESSAGES = Path(__file__).with_name("messages.mjs")
 
 
 @pytest.fixture(scope="session")
 def node_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where node finds the SDK."""
+    """A folder where node finds the SDKs."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("needs node and npm")
     cache = getattr(request.config, "cache", None)
-    folder = tmp_path_factory.mktemp("node") if cache is None else cache.mkdir("openai-node")
-    if not (folder / "node_modules" / "openai" / "package.json").exists():
+    folder = tmp_path_factory.mktemp("node") if cache is None else cache.mkdir("node-sdks")
+    if not (folder / "node_modules" / "@anthropic-ai" / "sdk" / "package.json").exists():
         command = [
             npm,
             "install",
@@ -40,13 +42,14 @@ def node_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             "--prefix",
             str(folder),
             "openai@6",
+            "@anthropic-ai/sdk",
         ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         except subprocess.TimeoutExpired:
             pytest.skip("npm's registry does not answer")
         if done.returncode:
-            pytest.skip(f"npm could not install openai: {done.stderr.strip()[-200:]}")
+            pytest.skip(f"npm could not install them: {done.stderr.strip()[-200:]}")
     return folder
 
 
@@ -90,3 +93,31 @@ def test_responses_of_servers_that_have_none(
     answer = "Hello there, my friend."
     said = {"whole": answer, "deltas": answer, "final": answer, "tokens": 35, "call": {"city": "Oslo"}}
     assert run(RESPONSES, serving.url, node_folder) == {"small": said, "large": said}
+
+
+def test_the_anthropic_sdk(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, node_folder: Path
+) -> None:
+    serving = start(
+        upstreams={
+            "cheap": {"base_url": cheap.url},
+            "strong": {"kind": "anthropic", "base_url": strong.url},
+        },
+        models={
+            "small": {**SMALL, "deployments": [{"upstream": "cheap"}]},
+            "large": {**LARGE, "deployments": [{"upstream": "strong"}]},
+        },
+    )
+    answer = "Hello there, my friend."
+    found = run(MESSAGES, serving.url, node_folder)
+    for said in found.values():
+        assert sum(said.pop("tokens")) == 35
+    said: dict[str, Any] = {
+        "whole": answer,
+        "deltas": answer,
+        "final": answer,
+        "stop": "end_turn",
+        "call": {"city": "Oslo"},
+    }
+    said["error"] = [True, "no such thing"]
+    assert found == {"small": said, "large": said}
