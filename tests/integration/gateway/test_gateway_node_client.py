@@ -1,5 +1,5 @@
-"""The SDKs for Node, OpenAI's and Anthropic's. Installed once into pytest's cache; without node or its registry this is
-skipped."""
+"""The SDKs for Node, OpenAI's and Anthropic's. Installed once into pytest's cache; without node or its registry
+this is skipped."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def test_the_anthropic_sdk(
     )
     answer = "Hello there, my friend."
     found = run(MESSAGES, serving.url, node_folder)
-    for said in found.values():
-        assert sum(said.pop("tokens")) == 35
+    for each in found.values():
+        assert sum(each.pop("tokens")) == 35
     said: dict[str, Any] = {
         "whole": answer,
         "deltas": answer,

@@ -1,7 +1,7 @@
 """Every model of the price map that LiteLLM ships, priced as LiteLLM prices it.
 
-LiteLLM runs in a process of its own: importing it sets up logging and more. ``LITELLM_PYTHON`` names another Python
-that has it.
+LiteLLM runs in a process of its own: importing it sets up logging and more. ``LITELLM_PYTHON`` names another
+Python that has it.
 """
 
 from __future__ import annotations
