@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 # The gateway's credentials or credit: not the caller's making, and no better the second time.
 _OPERATOR: Final = frozenset({401, 402, 407})
+# What servers that say it by another status call it: xAI and Gemini, Anthropic, OpenAI.
+_OF_OPERATOR: Final = re.compile(
+    r"\b(?:incorrect|invalid) api[ _-]?key|\bapi[ _-]?key (?:is )?(?:not valid|invalid|expired|not found)"
+    r"|\bcredit balance is too low|\bbilling hard limit|\bbilling_hard_limit_reached",
+    re.IGNORECASE,
+)
 # What this upstream will not or cannot do, and another may: a model it does not have, an endpoint it lacks. It is
 # well all the same.
 _ELSEWHERE: Final = frozenset({403, 404, 405, 501})
@@ -125,7 +131,9 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
         return Failure(error, Category.UPSTREAM, again=True, wait=wait)
     if status == 409:  # another request was under way
         return Failure(error, None, again=True, wait=wait)
-    if status in _OPERATOR:
+    # By its words alone it is not held against the upstream: a server may repeat a caller's.
+    told = status in (400, 403) and _OF_OPERATOR.search(error.message[:80]) is not None
+    if status in _OPERATOR or told:
         # Its text may hold part of the gateway's own key, and would read as if the client's key or credit were
         # meant.
         error = GatewayError(
@@ -134,7 +142,7 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
             type="server_error",
             code="upstream_authentication",
         )
-        return Failure(error, Category.UPSTREAM)
+        return Failure(error, None if told else Category.UPSTREAM)
     return Failure(error, None, elsewhere=status in _ELSEWHERE and not (status == 404 and _of_the_request(error)))
 
 

@@ -77,9 +77,7 @@ class _Messages:
             read = parse(body, _message)
             body = repaired(body)
         if not present(read.content):
-            if present(read.error):
-                raise Reported(failures.anthropic_event(body))
-            raise ValueError("no content in the answer")
+            raise failures.in_place_of_message(body) or ValueError("no content in the answer")
         return Answer(body, AnthropicCounts(read.usage).usage, _id(read.id))
 
     def roll(self, body: bytes) -> bytes:
@@ -125,10 +123,18 @@ class _MessageEvents:
             return event if self.content else b""  # a comment that keeps the connection open
         if data.strip() == b"[DONE]":
             return b""  # a habit of the other protocol
+        if not data.startswith((b"{", b"[")):
+            return b""
         try:
             read = parse(data, _event)
         except msgspec.ValidationError:
             return event if self.content else b""  # of another shape, which clients may know
+        if type(read.type) is not str:
+            if (error := failures.untyped(event, data)) is not None:
+                return self._failed(error, sse.event(error.anthropic(), b"error"))
+            return event if self.content else b""
+        if not event.startswith(b"event:"):
+            event = sse.event(b" ".join(data.split(b"\n")), read.type.encode())  # readers go by the name
         if read.message is not None:
             self.id = _id(read.message.id) or self.id
             self._counted.update(read.message.usage)
@@ -139,10 +145,7 @@ class _MessageEvents:
         elif read.type == "message_delta":
             self._stopped = True
         elif read.type == "error":
-            error = failures.anthropic_event(data)
-            if not self.content:
-                raise Reported(error)
-            self.error = error
+            return self._failed(failures.anthropic_event(data), event)
         elif not self.content and read.type == "message_start":
             self._held = event
             return b""
@@ -151,6 +154,12 @@ class _MessageEvents:
         self.content = True
         held, self._held = self._held, b""
         return held + event
+
+    def _failed(self, error: GatewayError, event: bytes) -> bytes:
+        if not self.content:
+            raise Reported(error)
+        self.error = error
+        return event
 
     def end(self) -> bytes:
         """``message_stop`` where only that is missing."""

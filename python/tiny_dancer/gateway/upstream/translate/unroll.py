@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Reported
 from tiny_dancer.gateway.upstream.translate import failures
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse
 
@@ -27,9 +26,9 @@ def completion(body: bytes) -> list[bytes]:
     said = parse(body, _object)
     choices = said.get("choices")
     if not isinstance(choices, list):
-        if "error" in said:
-            raise failures.reported(body)
-        raise ValueError("no choices in an answer that came whole where a stream was asked for")
+        raise failures.in_place_of(body) or ValueError(
+            "no choices in an answer that came whole where a stream was asked for"
+        )
     usage = said.pop("usage", None)
     kind = "chat.completion.chunk" if said.get("object") == "chat.completion" else said.get("object")
     frame = {**said, "object": kind}
@@ -48,7 +47,7 @@ def _chunk(choice: Any) -> Any:
             {"index": number, **each} if isinstance(each, dict) else each for number, each in enumerate(calls)
         ]
     rest = {name: value for name, value in choice.items() if name != "message"}
-    rest["finish_reason"] = rest.get("finish_reason") or "stop"
+    rest["finish_reason"] = rest.get("finish_reason") or ("tool_calls" if calls else "stop")
     return {**rest, "delta": message}
 
 
@@ -61,9 +60,9 @@ def response(body: bytes) -> list[bytes]:
     """
     said = parse(body, _object)
     if "output" not in said:
-        if said.get("error"):
-            raise failures.reported(body)
-        raise ValueError("no output in an answer that came whole where a stream was asked for")
+        raise failures.in_place_of(body) or ValueError(
+            "no output in an answer that came whole where a stream was asked for"
+        )
     status = said.get("status")
     last = (
         f"response.{status}"
@@ -87,9 +86,9 @@ def message(body: bytes) -> list[bytes]:
     said = parse(body, _object)
     content = said.get("content")
     if not isinstance(content, list):
-        if said.get("type") == "error" or "error" in said:
-            raise Reported(failures.anthropic_event(body))
-        raise ValueError("no content in an answer that came whole where a stream was asked for")
+        raise failures.in_place_of_message(body) or ValueError(
+            "no content in an answer that came whole where a stream was asked for"
+        )
     events: list[tuple[str, dict[str, Any]]] = [
         ("message_start", {"message": {**said, "content": [], "stop_reason": None}})
     ]
