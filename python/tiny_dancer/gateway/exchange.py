@@ -157,6 +157,8 @@ class Exchange(Progress):
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
         self.usage, self.answer_id = answer.usage, answer.id
+        if answer.error is not None:
+            self.error = answer.error.code or f"status_{answer.error.status}"
         self.guess = Guess(answer.body)
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)

@@ -10,10 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.gateway.reports import ANTHROPIC, CHAT, ERRORS, FIRST, OPERATORS, OWN_WORDS
-from tests.integration.gateway.serving import SMALL, Serving
+from tests.integration.gateway.reports import (
+    ANTHROPIC,
+    CHAT,
+    DONE,
+    END,
+    ERRORS,
+    FIRST,
+    OPERATORS,
+    OWN_WORDS,
+    ROLE,
+    js,
+    said,
+    w,
+    whole,
+)
+from tests.integration.gateway.serving import LARGE, SMALL, Serving
 from tests.integration.gateway.test_gateway_situations import ask, record, served, state
-from tests.raw_upstream import RawUpstream
+from tests.raw_upstream import RESET, RawUpstream, answered, chunk, head, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,35 +82,33 @@ def gateway(upstream: RawUpstream, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _each(cases: dict[str, Any]) -> list[tuple[str, bool]]:
-    return [
-        (name, streams) for name, (s, c, _) in cases.items() for streams, sent in ((True, s), (False, c)) if sent
-    ]
+    return [(name, asked) for name, (s, c, _) in cases.items() for asked, sent in ((True, s), (False, c)) if sent]
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "messages", "responses"])
-@pytest.mark.parametrize(("name", "stream"), _each(CHAT))
-def test_what_servers_of_chat_completions_send(gateway: Serving, name: str, endpoint: str, stream: bool) -> None:
+@pytest.mark.parametrize(("name", "streams"), _each(CHAT))
+def test_what_servers_of_chat_completions_send(gateway: Serving, name: str, endpoint: str, streams: bool) -> None:
     if endpoint == "chat" and name in OWN_WORDS:
         pytest.skip("goes on as it came")
-    served(gateway, "chat", name, endpoint, stream=stream, expected=CHAT[name][2])
+    served(gateway, "chat", name, endpoint, stream=streams, expected=CHAT[name][2])
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "messages", "responses"])
-@pytest.mark.parametrize(("name", "stream"), _each(ANTHROPIC))
-def test_what_servers_of_messages_send(gateway: Serving, name: str, endpoint: str, stream: bool) -> None:
-    served(gateway, "anthropic", name, endpoint, stream=stream, expected=ANTHROPIC[name][2])
+@pytest.mark.parametrize(("name", "streams"), _each(ANTHROPIC))
+def test_what_servers_of_messages_send(gateway: Serving, name: str, endpoint: str, streams: bool) -> None:
+    served(gateway, "anthropic", name, endpoint, stream=streams, expected=ANTHROPIC[name][2])
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "messages"])
 @pytest.mark.parametrize(
-    ("name", "stream"), [*((n, s) for n in ERRORS for s in (False, True)), *((n, True) for n in FIRST)]
+    ("name", "streams"), [*((n, s) for n in ERRORS for s in (False, True)), *((n, True) for n in FIRST)]
 )
-def test_what_errors_say_arrives(gateway: Serving, name: str, endpoint: str, stream: bool) -> None:
+def test_what_errors_say_arrives(gateway: Serving, name: str, endpoint: str, streams: bool) -> None:
     gateway.wake()
     status, words = {**ERRORS, **FIRST}[name][1]
     if state(gateway, f"chat.{name}") != "closed":
         pytest.skip("a failure of the upstream's own has opened its breaker")
-    found = ask(gateway, f"chat.{name}", endpoint, stream=stream)
+    found = ask(gateway, f"chat.{name}", endpoint, stream=streams)
     assert found.error is not None, found.body
     assert (found.status, words in found.error["message"]) == (status, True), found.body
     row = record(gateway, found)
@@ -112,3 +124,131 @@ def test_the_operator_s_key_and_account_are_not_the_caller_s(gateway: Serving, n
     assert found.error is not None
     assert found.error["code"] == "upstream_authentication"
     assert "sk-of" not in found.body
+
+
+# Between requests: what one model leaves, and another takes over.
+
+OK = js(whole())
+FAILING: dict[str, Any] = {
+    "role-then-error": stream(ROLE, said({"error": {"message": "overloaded", "code": 503}}), DONE),
+    "role-then-reset": stream(ROLE, end=(0.05, RESET)),
+    "filter-results-then-reset": stream(said({"choices": [], "prompt_filter_results": []}), end=(RESET,)),
+    "empty-204": [head(204, "")],
+    "empty-200": [answered(b"")],
+    "html-200": [answered(b"<html><body>Bad gateway</body></html>", 200, "text/html")],
+    "html-520": [answered(b"<html>Cloudflare</html>", 520, "text/html")],
+    "content-length-too-long": [head(200, "application/json", "content-length: 99999"), b'{"choices": [', RESET],
+    "no-last-chunk": [head(200, "application/json", "transfer-encoding: chunked"), chunk(b'{"choices": ['), RESET],
+    "no-answer-at-all": [RESET],
+    "not-http": [b"SSH-2.0-OpenSSH_9.6\r\n", RESET],
+    "null": js(None),
+    "finish-error": js(whole({"content": ""}, "error", error=None)),
+    "done-alone": stream(DONE),
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, RawUpstream]]:
+    """Each odd model, and one that is well to take over."""
+    scripts: dict[str, Any] = {name: lambda asked, sent=sent: sent for name, sent in FAILING.items()}
+    scripts["well"] = lambda asked: stream(ROLE, w("hi"), *END) if asked.get("stream") else OK
+    for name in HISTORIES:
+        scripts[name] = lambda asked: OK
+    with RawUpstream(scripts) as upstream:
+        models = {
+            name: {**(LARGE if name == "well" else SMALL), "deployments": [{"upstream": "chat"}]}
+            for name in scripts
+        }
+        content = {
+            "storage": "gateway.db",
+            "upstreams": {"chat": {"base_url": upstream.url}},
+            "models": models,
+            "retries": {"attempts": 1},
+            "breaker": {"threshold": 1_000_000},
+            "log": {"requests": "off"},
+        }
+        with Serving(content, tmp_path_factory.mktemp("pair")) as serving:
+            yield serving, upstream
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("name", FAILING)
+def test_another_model_takes_over_before_anything_is_said(
+    pair: tuple[Serving, RawUpstream], name: str, streams: bool
+) -> None:
+    gateway, _ = pair
+    answer = gateway.chat(models=[name, "well"], model=name, stream=streams)
+    assert (answer.status_code, answer.headers["x-td-model"]) == (200, "well"), answer.text
+    assert "hi" in answer.text
+    assert '"error"' not in answer.text
+
+
+CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+SIGNED = {"google": {"thought_signature": "c2ln"}}
+CONVERSATION: list[Any] = [
+    {"role": "user", "content": "hello"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "call_1", "content": "done"},
+]
+
+
+def _with(**fields: Any) -> list[Any]:
+    asked, answered_, result = CONVERSATION
+    return [asked, answered_ | fields, result]
+
+
+UNSIGNED = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+# By the model's name: the conversation, what of the answer in it arrives otherwise, and what that is called.
+HISTORIES: dict[str, Any] = {
+    "gemini-3-pro": (CONVERSATION, {"tool_calls": [{**CALL, "extra_content": UNSIGNED}]}, "extra_content"),
+    "google/gemini-3.1-pro": (_with(tool_calls=[{**CALL, "extra_content": SIGNED}]), {}, None),
+    "gemini-2.5-pro": (CONVERSATION, {}, None),
+    "gpt-4o": (_with(tool_calls=[{**CALL, "extra_content": SIGNED}]), {"tool_calls": [CALL]}, "extra_content"),
+    "deepseek-v4": (CONVERSATION, {"reasoning_content": " "}, "reasoning_content"),
+    "deepseek-reasoner": (_with(reasoning_content="hm"), {}, None),
+    "kimi-k2-thinking": (_with(reasoning_content=""), {"reasoning_content": " "}, "reasoning_content"),
+    "mistral-large": (_with(reasoning_content="hm"), {"reasoning_content": None}, "reasoning_content"),
+    "qwen3-coder": (_with(reasoning_content="hm"), {}, None),
+    "gpt-5.1": (CONVERSATION, {}, None),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_calls_of_other_models_are_made_what_a_model_takes(pair: tuple[Serving, RawUpstream], name: str) -> None:
+    gateway, upstream = pair
+    conversation, changed, named = HISTORIES[name]
+    answer = gateway.http.post("/chat/completions", json={"model": name, "messages": conversation})
+    assert answer.status_code == 200, answer.text
+    expected = {
+        key: value for key, value in (conversation[1] | changed).items() if value is not None or key == "content"
+    }
+    assert upstream.received[-1]["body"]["messages"] == [conversation[0], expected, conversation[2]]
+    assert answer.headers.get("x-td-adapted") == named
+
+
+@pytest.mark.parametrize("name", ["gemini-3-pro", "deepseek-v4", "kimi-k2-thinking", "gpt-4o"])
+def test_calls_of_other_models_from_clients_of_anthropic_s(pair: tuple[Serving, RawUpstream], name: str) -> None:
+    gateway, upstream = pair
+    messages = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "done"}]},
+    ]
+    answer = gateway.http.post("/messages", json={"model": name, "max_tokens": 9, "messages": messages})
+    assert answer.status_code == 200, answer.text
+    said_before = upstream.received[-1]["body"]["messages"][1]
+    _, changed, named = HISTORIES[name]
+    if name == "gpt-4o":
+        changed, named = {}, None
+    assert said_before == {"role": "assistant", "content": None, "tool_calls": [CALL], **changed}
+    assert answer.headers.get("x-td-adapted") == named
+
+
+def test_the_limit_is_called_what_newer_models_of_openai_s_call_it(pair: tuple[Serving, RawUpstream]) -> None:
+    gateway, upstream = pair
+    answer = gateway.chat(model="gpt-5.1", max_tokens=7)
+    asked = upstream.received[-1]["body"]
+    assert (asked.get("max_completion_tokens"), "max_tokens" in asked) == (7, False)
+    assert answer.headers["x-td-adapted"] == "max_tokens"
+    assert gateway.chat(model="gpt-4o", max_tokens=7).status_code == 200
+    assert upstream.received[-1]["body"]["max_tokens"] == 7

@@ -15,7 +15,7 @@ from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
 from tiny_dancer.gateway.upstream.translate import failures, history, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
-from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
+from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES, limit_name
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
 from tiny_dancer.gateway.upstream.translate.usage import later, read_groq, read_openai
 
@@ -41,6 +41,7 @@ class _Body(msgspec.Struct):
     choices: msgspec.Raw = _ABSENT
     output: msgspec.Raw = _ABSENT
     data: msgspec.Raw = _ABSENT
+    status: msgspec.Raw = _ABSENT
 
 
 class _ResponseEvent(msgspec.Struct):
@@ -75,6 +76,10 @@ class PassThrough:
         """The same fields with another model, and without other models' signed thinking."""
         without, names = history.to_chat(fields, model)
         changed: dict[str, Any] = {**fields, **without, "model": model}
+        if "max_tokens" in fields and self.path == "/chat/completions" and limit_name(model) != "max_tokens":
+            limit = changed.pop("max_tokens")
+            changed.setdefault(limit_name(model), limit)
+            names = [*names, "max_tokens"]
         if self._asked_usage and fields.get("stream") == _TRUE:
             options = _stream_options(fields)
             if options.get("include_usage") is not True:
@@ -91,7 +96,8 @@ class PassThrough:
             body = repaired(body)
         if read.choices == _ABSENT and read.output == _ABSENT and read.data == _ABSENT:
             raise failures.in_place_of(body) or ValueError("neither choices, output nor data in the answer")
-        return Answer(body, _usage(read), _id(read.id))
+        error = _error_of_whole(read, body) if b'"error"' in body else None
+        return Answer(body, _usage(read), _id(read.id), error)
 
     def roll(self, body: bytes) -> bytes:
         """What chunks, or the events of a response, make up."""
@@ -291,6 +297,27 @@ def _error_of(read: _Body, data: bytes) -> GatewayError | None:
                 b'{"error":{"message":"the model\'s server ended the answer by an error"}}'
             )
     return None
+
+
+def _error_of_whole(read: _Body, body: bytes) -> GatewayError | None:
+    """What an answer reports that ended by an error.
+
+    Raises:
+        Reported: there is nothing of an answer beside it.
+    """
+    if read.output != _ABSENT:
+        return failures.openai_event(body) if read.status == _FAILED else None
+    error = None if read.choices == _ABSENT else _error_of(read, body)
+    if error is not None and _SAYS.search(bytes(read.choices)) is None:
+        raise Reported(error)
+    return error
+
+
+_FAILED: Final = msgspec.Raw(b'"failed"')
+# A message that holds something; an empty text, null or an empty list are nothing.
+_SAYS: Final = re.compile(
+    rb'"(?:content|text|reasoning_content|reasoning|tool_calls)"\s*:\s*(?:"[^"]|\[\s*[^\]\s]|\{)'
+)
 
 
 class _Choice(msgspec.Struct):

@@ -86,7 +86,8 @@ def response(body: bytes) -> Answer:
         "stop_sequence": sequence,
         "usage": say_anthropic(usage),
     }
-    return Answer(encode(answer), usage, identifier or None)
+    error = None if said.error is None else failures.openai_event(said.error)
+    return Answer(encode(answer), usage, identifier or None, error)
 
 
 def _blocks(pieces: list[chat_answer.Piece]) -> list[dict[str, Any]]:

@@ -180,7 +180,7 @@ class Writer:
         self._streamed = False
         self.piece(read)
         self.close()
-        return Answer(encode(self.response(answer.usage)), answer.usage, self.id)
+        return Answer(encode(self.response(answer.usage)), answer.usage, self.id, answer.error)
 
     # What has been said.
 
