@@ -50,6 +50,9 @@ class _Event(Struct):
     usage: Raw = ABSENT
 
 
+# Readers of Anthropic's own break where an answer does not say what it cost.
+_NO_USAGE: Final = {"input_tokens": 0, "output_tokens": 0}
+_object: Final = msgspec.json.Decoder(dict[str, Raw])
 _message: Final = msgspec.json.Decoder(_Message)
 _event: Final = msgspec.json.Decoder(_Event)
 
@@ -78,6 +81,9 @@ class _Messages:
             body = repaired(body)
         if not present(read.content):
             raise failures.in_place_of_message(body) or ValueError("no content in the answer")
+        if not present(read.usage):
+            fields: dict[str, Raw] = parse(body, _object)
+            body = encode({**fields, "usage": _NO_USAGE})
         return Answer(body, AnthropicCounts(read.usage).usage, _id(read.id))
 
     def roll(self, body: bytes) -> bytes:
@@ -140,6 +146,10 @@ class _MessageEvents:
             self._counted.update(read.message.usage)
         self._counted.update(read.usage)
         self.usage = self._counted.usage
+        if (read.type == "message_delta" and not present(read.usage)) or (
+            read.message is not None and not present(read.message.usage)
+        ):
+            event = self._with_usage(data, read.type)
         if read.type == "message_stop":
             self.finished = True
         elif read.type == "message_delta":
@@ -154,6 +164,17 @@ class _MessageEvents:
         self.content = True
         held, self._held = self._held, b""
         return held + event
+
+    def _with_usage(self, data: bytes, kind: str) -> bytes:
+        fields: dict[str, Raw] = parse(data, _object)
+        said: dict[str, Any] = {**fields}
+        if kind == "message_delta":
+            usage = self._counted.usage
+            said["usage"] = {"output_tokens": 0 if usage is None else usage.output_tokens}
+        else:
+            message: dict[str, Raw] = parse(bytes(fields["message"]), _object)
+            said["message"] = {**message, "usage": _NO_USAGE}
+        return sse.event(encode(said), kind.encode())
 
     def _failed(self, error: GatewayError, event: bytes) -> bytes:
         if not self.content:

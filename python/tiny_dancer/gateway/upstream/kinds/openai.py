@@ -16,6 +16,7 @@ from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
 from tiny_dancer.gateway.upstream.translate import failures, history, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES, limit_name
+from tiny_dancer.gateway.upstream.translate.numbering import Numbers
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
 from tiny_dancer.gateway.upstream.translate.usage import later, read_groq, read_openai
 
@@ -57,11 +58,13 @@ _LAST_RESPONSE_EVENTS: Final = (
     "response.incomplete",
     "response.failed",
     "response.cancelled",
+    "response.done",  # OpenRouter
 )
 # A choice has its reason to have finished. Inside a string the quotes are escaped.
 _FINISHED: Final = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _OBJECT: Final = (b"data: {", b"data:{")
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_fields = _object.decode
 
 
 class PassThrough:
@@ -148,20 +151,31 @@ class ChunkEvents:
         self._wants_usage = wants_usage
         self._stopped = False
         self._held = b""
+        self._numbers: Numbers | None = None
+        self._watches = False  # pieces of calls, whether their numbers tell them apart
+        self._has_watched = False
 
     def feed(self, event: bytes) -> bytes:
         """The event, without what the client did not ask for."""
         if self.finished:
             return b""
-        if self.content and event.startswith(_OBJECT) and b'"usage"' not in event and b'"error"' not in event:
+        if (
+            self.content
+            and event.startswith(_OBJECT)
+            and b'"usage"' not in event
+            and b'"error"' not in event
+            and (b'"function"' not in event or not (self._watches or b'"name"' in event))
+        ):
             if b'finish_reason":null' not in event and _FINISHED.search(event):
                 self._stopped = True
             return event
         if (said := sse.error_of(event)) is not None:
             return self._failed(failures.openai_event(said), None)
         data = sse.data_of(event)
-        if not data:
-            return event  # a comment that keeps the connection open
+        if not data or not event.startswith(b"data:"):
+            event = sse.of_data(event, data)
+            if not data:
+                return event  # a comment that keeps the connection open
         if data == b"[DONE]":
             self.finished = True
             return event
@@ -184,6 +198,14 @@ class ChunkEvents:
             self.usage = later(self.usage, found)
         if read.usage != _ABSENT and not self._wants_usage and _is_empty(read.choices):
             return b""
+        if b'"function"' in data:
+            numbers = self._numbers = self._numbers or Numbers()
+            if (numbered := numbers.told(read.choices)) is not None:
+                fields: dict[str, msgspec.Raw] = parse(data, _object)
+                event = sse.event(_encode({**fields, "choices": msgspec.Raw(numbered)}))
+            # The first two pieces show what a server does.
+            self._watches = numbers.changed or not self._has_watched
+            self._has_watched = True
         if read.usage == _ABSENT and not self._wants_usage:
             # Servers asked for usage say null in every other chunk. Inside a string the quotes are escaped.
             event = event.replace(b',"usage":null', b"")
@@ -231,15 +253,23 @@ class ResponseEvents:
         if self.content and event.startswith(b"event: response.output_text.delta"):
             return event
         data = sse.data_of(event)
-        if not data or data == b"[DONE]":
+        if data == b"[DONE]":
+            self.finished = self.finished or self.content
             return event
+        if not data:
+            return sse.of_data(event, data)
         if not data.startswith((b"{", b"[")):
             return b""
         read = _read_event(data, _response_event)
         if read is None:
             return event
-        if read.type in ("error", "response.failed") or (not read.type and failures.is_said(read.error)):
-            read.type = read.type or "error"
+        if not read.type:
+            if sse.error_of(event) is None and failures.in_place_of(data, event=True) is None:
+                return event  # of another shape
+            read.type = "error"
+            if not failures.is_said(read.error):
+                event = sse.event(failures.openai_event(data).openai(), b"error")
+        if read.type in ("error", "response.failed"):
             error = failures.openai_event(data)
             if not self.content:
                 raise Reported(error)

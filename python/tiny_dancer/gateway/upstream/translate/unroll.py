@@ -52,7 +52,7 @@ def _chunk(choice: Any) -> Any:
 
 
 def response(body: bytes) -> list[bytes]:
-    """A response, as its first and its last event.
+    """A response, as the events that make it up.
 
     Raises:
         Reported: it is an error.
@@ -70,10 +70,41 @@ def response(body: bytes) -> list[bytes]:
         else "response.completed"
     )
     begun = {**said, "status": "in_progress", "output": [], "usage": None}
+    events: list[tuple[str, dict[str, Any]]] = [("response.created", {"response": begun})]
+    output = said["output"]
+    for number, item in enumerate(output if isinstance(output, list) else ()):
+        if isinstance(item, dict):
+            events += _item(number, item)
+    events.append((last, {"response": said}))
     return [
-        sse.event(encode({"type": kind, "sequence_number": number, "response": each}), kind.encode())
-        for number, (kind, each) in enumerate((("response.created", begun), (last, said)))
+        sse.event(encode({"type": kind, "sequence_number": number, **fields}), kind.encode())
+        for number, (kind, fields) in enumerate(events)
     ]
+
+
+def _item(number: int, item: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """An item of the output: texts and arguments by an event each, all else with the item itself."""
+    place = {"output_index": number, "item_id": item.get("id") or ""}
+    empty = {
+        name: type(item[name])() for name in ("content", "arguments") if isinstance(item.get(name), list | str)
+    }
+    events = [("response.output_item.added", {"output_index": number, "item": item | empty})]
+    parts = item.get("content")
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        text = part.get("text") if isinstance(part, dict) else None
+        if isinstance(text, str) and part.get("type") == "output_text":
+            of = {**place, "content_index": index}
+            events.append(("response.content_part.added", {**of, "part": part | {"text": ""}}))
+            events.append(("response.output_text.delta", {**of, "delta": text, "logprobs": []}))
+            events.append(("response.output_text.done", {**of, "text": text, "logprobs": []}))
+            events.append(("response.content_part.done", {**of, "part": part}))
+    arguments = item.get("arguments")
+    if item.get("type") == "function_call" and isinstance(arguments, str):
+        events.append(("response.function_call_arguments.delta", {**place, "delta": arguments}))
+        name = {"name": item.get("name"), "arguments": arguments}
+        events.append(("response.function_call_arguments.done", {**place, **name}))
+    events.append(("response.output_item.done", {"output_index": number, "item": item}))
+    return events
 
 
 def message(body: bytes) -> list[bytes]:
