@@ -157,6 +157,8 @@ class Exchange(Progress):
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
         self.usage, self.answer_id = answer.usage, answer.id
+        if answer.error is not None:
+            self.error = answer.error.code or f"status_{answer.error.status}"
         self.guess = Guess(answer.body)
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)
@@ -210,12 +212,22 @@ class Exchange(Progress):
 
     async def _relay(self, found: Streaming) -> None:
         """Chunk by chunk: what is not taken by the client is not read from the upstream. An upstream that has said
-        its last word need not end for the client to be done."""
+        its last word need not end for the client to be done, nor end well."""
         events, splitter, send, guess = found.events, found.splitter, self._send, self.guess
         assert guess is not None
         assert self.attempts.deployment is not None
         server = self.attempts.deployment.server
-        while not events.finished and (chunk := await found.reply.chunk()) is not None:
+        while not events.finished:
+            try:
+                chunk = await found.reply.chunk()
+            except CallError:
+                last = events.end()
+                if not events.finished:
+                    raise
+                await send({"type": "http.response.body", "body": last, "more_body": True})
+                return
+            if chunk is None:
+                break
             whole = splitter.feed(chunk)
             out = events.feed(whole[0]) if len(whole) == 1 else b"".join([events.feed(each) for each in whole])
             if out:

@@ -112,7 +112,7 @@ def told(answer: httpx.Response, endpoint: str, *, stream: bool) -> Told:
     found = Told(answer.status_code, "", [], None, answer.text, answer.headers["x-request-id"])
     if answer.status_code != 200 or not stream:
         body = answer.json()
-        found.error = body.get("error")
+        found.error = body.get("error") or None
         if found.error is None:
             _read_whole(found, body, endpoint)
         return found
@@ -130,10 +130,12 @@ def told(answer: httpx.Response, endpoint: str, *, stream: bool) -> Told:
         elif event.get("type") == "content_block_delta":
             delta = event["delta"]
             found.text += delta.get("text", "")
-            if "partial_json" in delta:
+            if "partial_json" in delta and event["index"] in calls:
                 calls[event["index"]][1] += delta["partial_json"]
         elif event.get("type") == "response.output_text.delta":
             found.text += event["delta"]
+        elif event.get("type") == "response.output_item.done":
+            _read_item(calls, event["item"])
     found.tools = [(name, arguments or "{}") for name, arguments in calls.values()]
     return found
 
@@ -160,6 +162,17 @@ def _read_whole(found: Told, body: dict[str, Any], endpoint: str) -> None:
             found.text += block.get("text") or ""
             if block["type"] == "tool_use":
                 found.tools.append((block["name"], json.dumps(block["input"], separators=(",", ":"))))
+    elif endpoint == "responses":
+        items: dict[Any, list[str]] = {}
+        for item in body["output"]:
+            found.text += "".join(part.get("text", "") for part in item.get("content") or ())
+            _read_item(items, item)
+        found.tools = [(name, arguments) for name, arguments in items.values()]
+
+
+def _read_item(calls: dict[Any, list[str]], item: dict[str, Any]) -> None:
+    if item["type"] == "function_call":
+        calls[item["id"]] = [item["name"], item["arguments"]]
 
 
 def record(gateway: Serving, found: Told) -> RequestRecord:

@@ -23,9 +23,18 @@ if TYPE_CHECKING:
 
 # The gateway's credentials or credit: not the caller's making, and no better the second time.
 _OPERATOR: Final = frozenset({401, 402, 407})
+# What servers that say it by another status call it: xAI and Gemini, Anthropic, OpenAI.
+_OF_OPERATOR: Final = re.compile(
+    r"\b(?:incorrect|invalid) api[ _-]?key|\bapi[ _-]?key (?:is )?(?:not valid|invalid|expired|not found)"
+    r"|\bcredit balance is too low|\bbilling hard limit|\bbilling_hard_limit_reached",
+    re.IGNORECASE,
+)
 # What this upstream will not or cannot do, and another may: a model it does not have, an endpoint it lacks. It is
 # well all the same.
 _ELSEWHERE: Final = frozenset({403, 404, 405, 501})
+_UNIT: Final = re.compile(r"(?<=\d)s\Z")
+# Seconds that are a time since 1970: no wait is so long.
+_EPOCH: Final = 1e9
 # What servers call an address they do not have, and what else they do not find.
 _NO_ENDPOINT: Final = frozenset(
     {"", "404", "not_found", "not_found_error", "notfound", "unknown_url", "route_not_found"}
@@ -117,6 +126,8 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
     if filtering.refused(error):
         return Failure(error, None, elsewhere=False, filtered=True)
     wait = retry_after(headers)
+    if status == 429 and wait is None and (wait := _retry_delay(error)) is not None:
+        error.headers = (*error.headers, (b"retry-after", b"%d" % math.ceil(wait)))
     if status == 429:
         # Not a failure: it says when it is ready again. No quota that is used up is ready by waiting a little.
         spent = "insufficient_quota" in (error.code, error.type)
@@ -125,7 +136,9 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
         return Failure(error, Category.UPSTREAM, again=True, wait=wait)
     if status == 409:  # another request was under way
         return Failure(error, None, again=True, wait=wait)
-    if status in _OPERATOR:
+    # By its words alone it is not held against the upstream: a server may repeat a caller's.
+    told = status in (400, 403) and _OF_OPERATOR.search(error.message[:80]) is not None
+    if status in _OPERATOR or told:
         # Its text may hold part of the gateway's own key, and would read as if the client's key or credit were
         # meant.
         error = GatewayError(
@@ -134,7 +147,7 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
             type="server_error",
             code="upstream_authentication",
         )
-        return Failure(error, Category.UPSTREAM)
+        return Failure(error, None if told else Category.UPSTREAM)
     return Failure(error, None, elsewhere=status in _ELSEWHERE and not (status == 404 and _of_the_request(error)))
 
 
@@ -162,15 +175,21 @@ def lacks_endpoint(status: int, body: bytes, error: GatewayError) -> bool:
 
 
 def retry_after(headers: Sequence[tuple[str, str]]) -> float | None:
-    """Seconds of ``retry-after-ms`` or ``retry-after`` (RFC 9110, 10.2.3: seconds or a date), or None."""
+    """Seconds of ``retry-after-ms`` or ``retry-after`` (RFC 9110, 10.2.3: seconds or a date), or None.
+
+    Some servers say a time in seconds since 1970, some ``2s``, some a date of ISO 8601."""
     found = dict(headers)
     if (milliseconds := _number(found.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     text = found.get("retry-after")
-    if text is None or (seconds := _number(text)) is not None:
-        return None if text is None else seconds
+    if text is None:
+        return None
+    if (seconds := _number(_UNIT.sub("", text))) is not None:
+        if seconds < _EPOCH:
+            return seconds
+        return max(seconds - time.time(), 0.0) if seconds < 10 * _EPOCH else None
     try:
-        date = parsedate_to_datetime(text)
+        date = datetime.fromisoformat(text) if text[:4].isdecimal() else parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
     # Of the three forms of a date only one names its zone, and it is always GMT (RFC 9110, 5.6.7).
@@ -178,13 +197,22 @@ def retry_after(headers: Sequence[tuple[str, str]]) -> float | None:
     return max((date - datetime.now(UTC)).total_seconds(), 0.0)
 
 
+def _retry_delay(error: GatewayError) -> float | None:
+    """Seconds that Gemini says within the error (google.rpc.RetryInfo: ``34s``), or None."""
+    details = error.details.get("details")
+    for each in details if isinstance(details, list) else ():
+        if isinstance(each, dict) and isinstance(delay := each.get("retryDelay"), str):
+            return _number(delay.removesuffix("s"))
+    return None
+
+
 def _number(text: str | None) -> float | None:
-    """A number ≥ 0, or None."""
+    """A finite number ≥ 0, or None."""
     try:
         found = math.nan if text is None else float(text)
     except ValueError:
         return None
-    return found if found >= 0 else None
+    return found if 0 <= found < math.inf else None
 
 
 class RetryBudget:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 from msgspec import Struct
 
+from tiny_dancer.gateway.errors import GatewayError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tiny_dancer.gateway.configuration import settings as config
-    from tiny_dancer.gateway.errors import GatewayError
 
 Endpoint = Literal["chat.completions", "completions", "responses", "embeddings", "messages"]
 
@@ -96,11 +97,13 @@ class Answer(Struct, frozen=True):
         body: JSON for the client.
         usage: None where the upstream did not say.
         id: the upstream's id of it, which feedback refers to; None where it has none.
+        error: by which it ended, though there is something of it; None where it ended well.
     """
 
     body: bytes
     usage: Usage | None
     id: str | None
+    error: GatewayError | None = None
 
 
 class Events(Protocol):

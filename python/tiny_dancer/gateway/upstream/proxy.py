@@ -407,10 +407,10 @@ async def _stream(
         first = b""
         while (chunk := await reply.chunk()) is not None:
             if whole is not None:
-                whole += chunk
+                whole += chunk if whole else chunk.lstrip(_SPACE)
                 if len(whole) > LARGEST_ANSWER:
                     raise attempts.of_answer("it is too large")
-                begins = bytes(whole[:64]).lstrip(_SPACE)[:1]
+                begins = bytes(whole[:1])
                 if not begins or begins in _JSON:
                     continue
                 chunk, whole = bytes(whole), None

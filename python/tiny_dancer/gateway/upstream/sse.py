@@ -16,6 +16,8 @@ _BLANK_LINE: Final = re.compile(rb"\r\n\r\n?|\r\n\n|\n\r\n?|\n\n|\r\r\n?")
 # Of a blank line that is not complete, at most so many bytes have been searched already: \r\n\r.
 _BEFORE: Final = 3
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BESIDE: Final = re.compile(rb"(?:\A|[\r\n])(?:id|retry):")
+_ERROR: Final = re.compile(rb"(?:\A|[\r\n])(?:event: ?error[ \t]*[\r\n]|error: ?([^\r\n]+))")
 
 
 class Splitter:
@@ -94,6 +96,22 @@ def data_of(event: bytes) -> bytes:
     lines = event.removeprefix(_BYTE_ORDER_MARK).splitlines()
     said = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
     return said[0] if len(said) == 1 else b"\n".join(said)
+
+
+def error_of(event: bytes) -> bytes | None:
+    """What an event says that is an error by its name (``event: error``) or by its field (llama.cpp's ``error:``);
+    None where it is none by these."""
+    if event.startswith(b"data:") or (found := _ERROR.search(event)) is None:
+        return None
+    return found[1] or data_of(event)
+
+
+def of_data(event: bytes, data: bytes) -> bytes:
+    """The event as readers take it that know data alone: without ``id`` and ``retry``, which make OpenAI's library
+    see events where there are only comments; nothing where it has no data and is no comment."""
+    if not data:
+        return event if event.startswith(b":") else b""
+    return event if _BESIDE.search(event) is None else b"data: %b\n\n" % b" ".join(data.split(b"\n"))
 
 
 def event(data: bytes, name: bytes = b"") -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -57,6 +57,8 @@ def test_no_text_breaks_it(milliseconds: str, seconds: str) -> None:
         "nan",
         "soon",
         "1 s",
+        "inf",
+        "9" * 400,
         "Wed, 21 Oct 99999 07:28:00 GMT",
         "Wed, 99 Oct 2015 07:28:00 GMT",
         "Wed, 21 Oct 2015 07:28:00 +" + "9" * 30,
@@ -69,9 +71,15 @@ def test_what_is_no_time_counts_as_none(text: str) -> None:
 
 
 def test_more_than_anyone_waits() -> None:
-    asked = retry_after([("retry-after", "9" * 400)])
-    assert asked == math.inf
+    asked = retry_after([("retry-after", "9" * 9)])
+    assert asked == 999_999_999
     assert backoff(Retries(), 0, asked) is None
+
+
+def test_a_time_since_1970_is_no_wait() -> None:
+    asked = retry_after([("retry-after", str(int(time.time()) + 40))])
+    assert asked == pytest.approx(40, abs=2)
+    assert retry_after([("retry-after", "1000000000")]) == 0
 
 
 FAILED = (408, 425, 500, 502, 503, 504, 520, 524, 529, 599)

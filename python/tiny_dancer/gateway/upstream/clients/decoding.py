@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.upstream.clients.base import Headers, Reply
 
+# What is no coding, though some servers say it where one stands: a charset, a transfer coding.
+_NO_CODING: Final = frozenset({"", "identity", "none", "null", "utf-8", "utf8", "binary", "8bit", "chunked"})
 # Bytes of one piece, at most.
 _PIECE: Final = 1024 * 1024
 # zstd has no such bound: four bytes become 128 KiB at most, so it is fed so many at once.
@@ -225,7 +227,7 @@ def _codings(encoding: str) -> list[_Coding]:
                 found.append(_Zstd())
             except ImportError as error:
                 raise ValueError("zstd") from error
-        elif name not in ("", "identity"):
+        elif name not in _NO_CODING:
             raise ValueError(name)
     return found
 

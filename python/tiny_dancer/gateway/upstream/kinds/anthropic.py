@@ -50,6 +50,9 @@ class _Event(Struct):
     usage: Raw = ABSENT
 
 
+# Readers of Anthropic's own break where an answer does not say what it cost.
+_NO_USAGE: Final = {"input_tokens": 0, "output_tokens": 0}
+_object: Final = msgspec.json.Decoder(dict[str, Raw])
 _message: Final = msgspec.json.Decoder(_Message)
 _event: Final = msgspec.json.Decoder(_Event)
 
@@ -77,9 +80,10 @@ class _Messages:
             read = parse(body, _message)
             body = repaired(body)
         if not present(read.content):
-            if present(read.error):
-                raise Reported(failures.anthropic_event(body))
-            raise ValueError("no content in the answer")
+            raise failures.in_place_of_message(body) or ValueError("no content in the answer")
+        if not present(read.usage):
+            fields: dict[str, Raw] = parse(body, _object)
+            body = encode({**fields, "usage": _NO_USAGE})
         return Answer(body, AnthropicCounts(read.usage).usage, _id(read.id))
 
     def roll(self, body: bytes) -> bytes:
@@ -125,24 +129,33 @@ class _MessageEvents:
             return event if self.content else b""  # a comment that keeps the connection open
         if data.strip() == b"[DONE]":
             return b""  # a habit of the other protocol
+        if not data.startswith((b"{", b"[")):
+            return b""
         try:
             read = parse(data, _event)
         except msgspec.ValidationError:
             return event if self.content else b""  # of another shape, which clients may know
+        if type(read.type) is not str:
+            if (error := failures.untyped(event, data)) is not None:
+                return self._failed(error, sse.event(error.anthropic(), b"error"))
+            return event if self.content else b""
+        if not event.startswith(b"event:"):
+            event = sse.event(b" ".join(data.split(b"\n")), read.type.encode())  # readers go by the name
         if read.message is not None:
             self.id = _id(read.message.id) or self.id
             self._counted.update(read.message.usage)
         self._counted.update(read.usage)
         self.usage = self._counted.usage
+        if (read.type == "message_delta" and not present(read.usage)) or (
+            read.message is not None and not present(read.message.usage)
+        ):
+            event = self._with_usage(data, read.type)
         if read.type == "message_stop":
             self.finished = True
         elif read.type == "message_delta":
             self._stopped = True
         elif read.type == "error":
-            error = failures.anthropic_event(data)
-            if not self.content:
-                raise Reported(error)
-            self.error = error
+            return self._failed(failures.anthropic_event(data), event)
         elif not self.content and read.type == "message_start":
             self._held = event
             return b""
@@ -151,6 +164,23 @@ class _MessageEvents:
         self.content = True
         held, self._held = self._held, b""
         return held + event
+
+    def _with_usage(self, data: bytes, kind: str) -> bytes:
+        fields: dict[str, Raw] = parse(data, _object)
+        said: dict[str, Any] = {**fields}
+        if kind == "message_delta":
+            usage = self._counted.usage
+            said["usage"] = {"output_tokens": 0 if usage is None else usage.output_tokens}
+        else:
+            message: dict[str, Raw] = parse(bytes(fields["message"]), _object)
+            said["message"] = {**message, "usage": _NO_USAGE}
+        return sse.event(encode(said), kind.encode())
+
+    def _failed(self, error: GatewayError, event: bytes) -> bytes:
+        if not self.content:
+            raise Reported(error)
+        self.error = error
+        return event
 
     def end(self) -> bytes:
         """``message_stop`` where only that is missing."""

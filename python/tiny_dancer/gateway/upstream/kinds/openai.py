@@ -15,7 +15,8 @@ from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
 from tiny_dancer.gateway.upstream.translate import failures, history, roll, unroll
 from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
-from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES
+from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES, limit_name
+from tiny_dancer.gateway.upstream.translate.numbering import Numbers
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
 from tiny_dancer.gateway.upstream.translate.usage import later, read_groq, read_openai
 
@@ -41,11 +42,13 @@ class _Body(msgspec.Struct):
     choices: msgspec.Raw = _ABSENT
     output: msgspec.Raw = _ABSENT
     data: msgspec.Raw = _ABSENT
+    status: msgspec.Raw = _ABSENT
 
 
 class _ResponseEvent(msgspec.Struct):
     type: str = ""
     response: _Body | None = None
+    error: msgspec.Raw = _ABSENT
 
 
 _body = msgspec.json.Decoder(_Body)
@@ -55,10 +58,13 @@ _LAST_RESPONSE_EVENTS: Final = (
     "response.incomplete",
     "response.failed",
     "response.cancelled",
+    "response.done",  # OpenRouter
 )
 # A choice has its reason to have finished. Inside a string the quotes are escaped.
-_FINISHED: Final = re.compile(rb'"finish_reason":\s*"[^"]')
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_FINISHED: Final = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
+_OBJECT: Final = (b"data: {", b"data:{")
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_fields = _object.decode
 
 
 class PassThrough:
@@ -73,6 +79,10 @@ class PassThrough:
         """The same fields with another model, and without other models' signed thinking."""
         without, names = history.to_chat(fields, model)
         changed: dict[str, Any] = {**fields, **without, "model": model}
+        if "max_tokens" in fields and self.path == "/chat/completions" and limit_name(model) != "max_tokens":
+            limit = changed.pop("max_tokens")
+            changed.setdefault(limit_name(model), limit)
+            names = [*names, "max_tokens"]
         if self._asked_usage and fields.get("stream") == _TRUE:
             options = _stream_options(fields)
             if options.get("include_usage") is not True:
@@ -88,10 +98,9 @@ class PassThrough:
             read = parse(body, _body)
             body = repaired(body)
         if read.choices == _ABSENT and read.output == _ABSENT and read.data == _ABSENT:
-            if read.error != _ABSENT:
-                raise failures.reported(body)
-            raise ValueError("neither choices, output nor data in the answer")
-        return Answer(body, _usage(read), _id(read.id))
+            raise failures.in_place_of(body) or ValueError("neither choices, output nor data in the answer")
+        error = _error_of_whole(read, body) if b'"error"' in body else None
+        return Answer(body, _usage(read), _id(read.id), error)
 
     def roll(self, body: bytes) -> bytes:
         """What chunks, or the events of a response, make up."""
@@ -127,7 +136,9 @@ class ChunkEvents:
     """A stream of chat or completion chunks, ended by ``[DONE]``; see
     :class:`~tiny_dancer.gateway.upstream.dialect.Events`.
 
-    A stream that ends without ``[DONE]`` is whole where a choice has its ``finish_reason``.
+    A stream that ends without ``[DONE]`` is whole where a choice has its ``finish_reason``. Chunks that say
+    nothing yet (a role, results of a filter) are held back until one does: until then another model may still
+    take over.
     """
 
     def __init__(self, *, wants_usage: bool) -> None:
@@ -139,31 +150,47 @@ class ChunkEvents:
         self.error: GatewayError | None = None
         self._wants_usage = wants_usage
         self._stopped = False
+        self._held = b""
+        self._numbers: Numbers | None = None
+        self._watches = False  # pieces of calls, whether their numbers tell them apart
+        self._has_watched = False
 
     def feed(self, event: bytes) -> bytes:
         """The event, without what the client did not ask for."""
-        if self.content and b'"usage"' not in event and b'"error"' not in event:
-            if event.startswith(b"data: [DONE]") or (b"[DONE]" in event and sse.data_of(event) == b"[DONE]"):
-                self.finished = True
-            elif b'finish_reason":null' not in event and _FINISHED.search(event):
+        if self.finished:
+            return b""
+        if (
+            self.content
+            and event.startswith(_OBJECT)
+            and b'"usage"' not in event
+            and b'"error"' not in event
+            and (b'"function"' not in event or not (self._watches or b'"name"' in event))
+        ):
+            if b'finish_reason":null' not in event and _FINISHED.search(event):
                 self._stopped = True
             return event
+        if (said := sse.error_of(event)) is not None:
+            return self._failed(failures.openai_event(said), None)
         data = sse.data_of(event)
-        if not data:
-            return event  # a comment that keeps the connection open
+        if not data or not event.startswith(b"data:"):
+            event = sse.of_data(event, data)
+            if not data:
+                return event  # a comment that keeps the connection open
         if data == b"[DONE]":
             self.finished = True
             return event
+        if not data.startswith((b"{", b"[")):
+            return b""  # some word of a proxy's that keeps the connection open
         read = _read_event(data, _body)
         if read is None:
             return event
-        self._stopped = self._stopped or _FINISHED.search(data) is not None
         error = _error_of(read, data)
         if error is not None:
-            if not self.content:
-                raise Reported(error)
-            self.error = error
-            return event
+            return self._failed(error, event if b'"choices"' in data or failures.is_said(read.error) else None)
+        return self._chunk(read, event, data)
+
+    def _chunk(self, read: _Body, event: bytes, data: bytes) -> bytes:
+        self._stopped = self._stopped or _FINISHED.search(data) is not None
         if self.id is None:
             self.id = _id(read.id)
         found = _usage(read)
@@ -171,11 +198,31 @@ class ChunkEvents:
             self.usage = later(self.usage, found)
         if read.usage != _ABSENT and not self._wants_usage and _is_empty(read.choices):
             return b""
-        self.content = True
+        if b'"function"' in data:
+            numbers = self._numbers = self._numbers or Numbers()
+            if (numbered := numbers.told(read.choices)) is not None:
+                fields: dict[str, msgspec.Raw] = parse(data, _object)
+                event = sse.event(_encode({**fields, "choices": msgspec.Raw(numbered)}))
+            # The first two pieces show what a server does.
+            self._watches = numbers.changed or not self._has_watched
+            self._has_watched = True
         if read.usage == _ABSENT and not self._wants_usage:
             # Servers asked for usage say null in every other chunk. Inside a string the quotes are escaped.
-            return event.replace(b',"usage":null', b"")
+            event = event.replace(b',"usage":null', b"")
+        if not self.content:
+            if _says_nothing(read.choices):
+                self._held += event
+                return b""
+            event, self._held = self._held + event, b""
+            self.content = True
         return event
+
+    def _failed(self, error: GatewayError, event: bytes | None) -> bytes:
+        """``event``: that says so as OpenAI does; None where it does otherwise."""
+        if not self.content:
+            raise Reported(error)
+        self.error = error
+        return event or sse.event(error.openai())
 
     def end(self) -> bytes:
         """``[DONE]`` where only that is missing."""
@@ -206,11 +253,22 @@ class ResponseEvents:
         if self.content and event.startswith(b"event: response.output_text.delta"):
             return event
         data = sse.data_of(event)
-        if not data or data == b"[DONE]":
+        if data == b"[DONE]":
+            self.finished = self.finished or self.content
             return event
+        if not data:
+            return sse.of_data(event, data)
+        if not data.startswith((b"{", b"[")):
+            return b""
         read = _read_event(data, _response_event)
         if read is None:
             return event
+        if not read.type:
+            if sse.error_of(event) is None and failures.in_place_of(data, event=True) is None:
+                return event  # of another shape
+            read.type = "error"
+            if not failures.is_said(read.error):
+                event = sse.event(failures.openai_event(data).openai(), b"error")
         if read.type in ("error", "response.failed"):
             error = failures.openai_event(data)
             if not self.content:
@@ -248,9 +306,13 @@ def _read_event(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
 
 
 def _error_of(read: _Body, data: bytes) -> GatewayError | None:
-    """What a chunk reports: an error of its own, or of the choice it ends (``finish_reason: "error"``)."""
-    if read.error != _ABSENT:
+    """What a chunk reports: an error of its own, in place of choices, or of the choice it ends
+    (``finish_reason: "error"``)."""
+    if read.error != _ABSENT and failures.is_said(read.error):
         return failures.openai_event(data)
+    if read.choices == _ABSENT and read.usage == _ABSENT:
+        said = failures.in_place_of(data, event=True)
+        return None if said is None else said.error
     if b'"error"' not in data:
         return None
     try:
@@ -258,7 +320,7 @@ def _error_of(read: _Body, data: bytes) -> GatewayError | None:
     except ValueError:
         return None
     for choice in choices:
-        if choice.error != _ABSENT:
+        if choice.error != _ABSENT and failures.is_said(choice.error):
             return failures.openai_event(b'{"error":' + bytes(choice.error) + b"}")
         if choice.finish_reason == "error":
             return failures.openai_event(
@@ -267,21 +329,70 @@ def _error_of(read: _Body, data: bytes) -> GatewayError | None:
     return None
 
 
+def _error_of_whole(read: _Body, body: bytes) -> GatewayError | None:
+    """What an answer reports that ended by an error.
+
+    Raises:
+        Reported: there is nothing of an answer beside it.
+    """
+    if read.output != _ABSENT:
+        return failures.openai_event(body) if read.status == _FAILED else None
+    error = None if read.choices == _ABSENT else _error_of(read, body)
+    if error is not None and _SAYS.search(bytes(read.choices)) is None:
+        raise Reported(error)
+    return error
+
+
+_FAILED: Final = msgspec.Raw(b'"failed"')
+# A message that holds something; an empty text, null or an empty list are nothing.
+_SAYS: Final = re.compile(
+    rb'"(?:content|text|reasoning_content|reasoning|tool_calls)"\s*:\s*(?:"[^"]|\[\s*[^\]\s]|\{)'
+)
+
+
 class _Choice(msgspec.Struct):
     finish_reason: Any = None
     error: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = _ABSENT
 
 
 _choices = msgspec.json.Decoder(list[_Choice])
+_deltas = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+def _says_nothing(choices: msgspec.Raw) -> bool:
+    """Whether a chunk has no content yet: no choices, or only roles and empty texts in them."""
+    try:
+        read = [] if choices == _ABSENT else _deltas(choices)
+    except (ValueError, RecursionError):
+        return False  # it is of another shape
+    for choice in read:
+        delta = choice.get("delta")
+        if choice.get("finish_reason") or choice.get("text") or choice.get("message"):
+            return False
+        if delta and not (isinstance(delta, dict) and not any(delta[name] for name in delta if name != "role")):
+            return False
+    return True
 
 
 def _usage(read: _Body) -> Usage | None:
     found = None if read.usage == _ABSENT else read_openai(read.usage)
+    if found is None and b'"usage"' in bytes(read.choices):
+        found = _usage_of_choice(read.choices)
     if found is None and read.x_groq != _ABSENT:
         found = read_groq(read.x_groq)
     if found is None or read.service_tier == _ABSENT:
         return found
     return msgspec.structs.replace(found, tier=_id(read.service_tier) or found.tier)
+
+
+def _usage_of_choice(choices: msgspec.Raw) -> Usage | None:
+    """What Moonshot says within the choice that ends."""
+    try:
+        said = [choice.usage for choice in _choices.decode(choices) if choice.usage != _ABSENT]
+    except (ValueError, RecursionError):
+        return None
+    return read_openai(said[0]) if said else None
 
 
 def _id(raw: msgspec.Raw) -> str | None:

@@ -113,6 +113,13 @@ def first(choices: Any) -> dict[str, Any] | None:
     return None
 
 
+def usage_of(choices: Any) -> Raw:
+    """What Moonshot says a stream cost within the choice that ends; absent where none does."""
+    choice = first(choices)
+    said = None if choice is None else choice.get("usage")
+    return _raw(said) if isinstance(said, dict) else ABSENT
+
+
 def only_words(choices: Any) -> str:
     """The text that is all a chunk says, as most chunks do; empty where there is none, or more than it."""
     if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:

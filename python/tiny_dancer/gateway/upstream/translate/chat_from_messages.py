@@ -100,9 +100,7 @@ def response(body: bytes) -> Answer:
     """
     read = parse(body, _message)
     if not present(read.content) and read.type != "message":
-        if present(read.error):
-            raise Reported(failures.anthropic_event(body))
-        raise ValueError("no content in the answer")
+        raise failures.in_place_of_message(body) or ValueError("no content in the answer")
     usage = AnthropicCounts(read.usage).usage
     text: list[str] = []
     thinking: list[str] = []
@@ -226,13 +224,17 @@ class ChunkEvents:
     def feed(self, event: bytes) -> bytes:
         """The chunks that say the same."""
         data = sse.data_of(event)
-        if not data or self.finished:
+        if self.finished:
             return b""
         if data.strip() == b"[DONE]":
             return self.end()  # a habit of the other protocol
+        if not data.startswith((b"{", b"[")):
+            return b""
         read = _read(data)
         if read is None:
             return b""
+        if type(read.type) is not str and (said := failures.untyped(event, data)) is not None:
+            return self._failed(said)
         if type(read.index) is not int:
             read.index = 0
         if read.type == "content_block_delta":

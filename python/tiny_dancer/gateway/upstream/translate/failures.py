@@ -1,6 +1,7 @@
 """Errors of upstreams, as the gateway tells them: status, code, message and details kept, whatever the shape.
 
-OpenAI's and Anthropic's own, a list of it (Gemini), FastAPI's ``detail``, Mistral's ``message``, a bare text. What
+OpenAI's and Anthropic's own, a list of it (Gemini), FastAPI's ``detail``, Mistral's ``message``, MiniMax's
+``base_resp``, other servers' ``msg``, a bare text. What
 stands in an error beside message, type, param and code goes on as its details: OpenRouter's ``metadata``, Azure's
 ``innererror``, Gemini's ``status``.
 
@@ -13,9 +14,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Reported
 from tiny_dancer.gateway.upstream.translate import fields
 
@@ -51,7 +53,7 @@ _ANTHROPIC: Final[dict[str, tuple[int, str | None, str | None]]] = {
 # vLLM's, Python's and gRPC's.
 _STATUSES: Final[tuple[tuple[int, tuple[str, ...]], ...]] = (
     (400, ("badrequest", "invalid_request", "invalidrequest", "invalid_argument", "invalid_prompt", "valueerror",
-           "content_filter", "context_length")),
+           "content_filter", "context_length", "validation")),
     (401, ("authentication", "unauthenticated", "invalid_api_key")),
     (402, ("insufficient_quota", "billing")),
     (403, ("permission",)),
@@ -61,6 +63,12 @@ _STATUSES: Final[tuple[tuple[int, tuple[str, ...]], ...]] = (
     (504, ("timeout", "deadline")),
 )  # fmt: skip
 _OWN: Final = frozenset({"message", "type", "param", "code"})
+# Where servers say in words what is wrong.
+_MESSAGES: Final = ("message", "detail", "msg", "error_msg", "error_message", "Message", "status_msg", "title")
+# What stands beside such words only where they are an error's.
+_MARKS: Final = ("error", "errors", "error_type", "error_code", "code", "status_code", "base_resp", "detail")
+# What a field for errors says where there is none.
+_NO_ERROR: Final = frozenset({b"", b"null", b"false", b"0", b"{}", b"[]", b'""'})
 
 
 class _Error(Struct):
@@ -107,6 +115,15 @@ def anthropic_event(data: bytes) -> GatewayError:
     return anthropic(_ANTHROPIC.get(kind, (500, None, None))[0], data)
 
 
+def untyped(event: bytes, data: bytes) -> GatewayError | None:
+    """The error that an event of Anthropic's protocol without a type is, by its name or in another protocol's
+    words; None where it is none."""
+    if sse.error_of(event) is not None:
+        return anthropic_event(data)
+    said = in_place_of_message(data, event=True)
+    return None if said is None else said.error
+
+
 def openai_event(data: bytes) -> GatewayError:
     """An error of OpenAI's protocol that comes inside of an answer: in place of the rest of a stream, or in a body
     of status 200. Its status is the one its code, its type or its message names; else 502.
@@ -120,6 +137,37 @@ def openai_event(data: bytes) -> GatewayError:
 def reported(data: bytes) -> Reported:
     """:func:`openai_event`, to raise."""
     return Reported(openai_event(data))
+
+
+def is_said(raw: Raw) -> bool:
+    """Whether a field for errors says one: some servers have it, empty, in every answer."""
+    return bytes(raw).translate(None, b" \t\r\n") not in _NO_ERROR
+
+
+def in_place_of(data: bytes, *, event: bool = False) -> Reported | None:
+    """The error that a body or event without any content is, in whatever words; None where it is none.
+
+    Args:
+        data: of the event, or the body.
+        event: whether there may be events that are neither content nor errors.
+    """
+    try:
+        said = fields.parse(data, _any)
+    except ValueError:
+        return None
+    if not isinstance(said, dict) or not _found(said).message:
+        return None
+    if event and said.get("object") != "error" and not any(said.get(name) for name in _MARKS):
+        return None
+    return reported(data)
+
+
+def in_place_of_message(data: bytes, *, event: bool = False) -> Reported | None:
+    """:func:`in_place_of`, of a server that speaks Anthropic's protocol."""
+    said = in_place_of(data, event=event)
+    if said is None or (_read(502, data).type or "") not in _ANTHROPIC:
+        return said
+    return Reported(anthropic_event(data))
 
 
 def _status(found: _Error) -> int:
@@ -153,7 +201,7 @@ def _found(said: Any) -> _Error:
         return _Error(message=said)
     if not isinstance(said, dict):
         return _Error()
-    inner = said.get("error") or said.get("errors")
+    inner = said.get("error") or said.get("errors") or _of_minimax(said)
     if inner is None and isinstance(of_response := said.get("response"), dict):
         inner = of_response.get("error")  # `response.failed`
     if isinstance(inner, list):
@@ -170,13 +218,19 @@ def _found(said: Any) -> _Error:
     return found
 
 
+def _of_minimax(said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``base_resp``, which stands in every answer, and is an error where its code is not 0."""
+    found = said.get("base_resp")
+    return found if isinstance(found, dict) and found.get("status_code") else None
+
+
 def _of_object(said: Mapping[str, Any]) -> _Error:
     code = said.get("code")
     details = {name: value for name, value in said.items() if name not in _OWN}
     if code is not None and not isinstance(code, str):
         details["code"] = code  # as it was said
         code = str(code)
-    name = next((each for each in ("message", "detail", "msg") if said.get(each)), "message")
+    name = next((each for each in _MESSAGES if said.get(each)), "message")
     message = said.get(name)
     if isinstance(message, str):
         details.pop(name, None)
@@ -185,7 +239,7 @@ def _of_object(said: Mapping[str, Any]) -> _Error:
         message = _in_words(message)
     else:
         message = None
-    kind, param = said.get("type"), said.get("param")
+    kind, param = said.get("type") or said.get("error_type"), said.get("param")
     return _Error(
         message=message,
         type=kind if isinstance(kind, str) else None,

@@ -8,6 +8,9 @@ belongs to the first call with its id that has none yet.
 
 **Thinking.** Anthropic takes back what it has signed and nothing else. Some models want back what they thought
 themselves; their servers' names do not show in the request, but the models' do. All others take back none of it.
+DeepSeek's and Kimi's servers refuse calls of tools without a thought, whoever made them: such get a space.
+Gemini's refuses, from Gemini 3 on, calls that bear no signature of its own; for those of other models Google has a
+word. What Gemini has signed (``extra_content``) means nothing to others, and strict servers refuse it.
 """
 
 from __future__ import annotations
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
 LONGEST_CHAT_ID: Final = 40
 """Characters of a tool call's id at OpenAI."""
 
+# ai.google.dev/gemini-api/docs/thought-signatures: for calls that another model made.
+_UNSIGNED: Final = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+_THINKS_BEFORE_CALLS: Final = re.compile(r"deepseek|kimi(?!.*instruct)")
+_SIGNS_CALLS: Final = re.compile(r"gemini-(?:[3-9]|\d\d)")
+_TAKES_NO_REASONING: Final = re.compile(r"(?:mis|minis|magis|devs|codes)tral|mixtral|pixtral")
 _WANTS_THINKING: Final = re.compile(r"deepseek|kimi(?!.*instruct)|glm-|minimax|mimo-")
 _ANTHROPIC_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_IN_AN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
@@ -136,6 +144,10 @@ _turns: Final = msgspec.json.Decoder(list[_Turn])
 _thinking: Final = msgspec.json.Decoder(_Thinking)
 _list: Final = msgspec.json.Decoder(list[Raw])
 _object: Final = msgspec.json.Decoder(dict[str, Raw])
+_calls: Final = msgspec.json.Decoder(list[dict[str, Any]] | None)
+_NULL: Final = Raw(b"null")
+_EMPTY: Final = Raw(b'""')
+_OF_ANSWERS: Final = (b'"tool_calls"', b'"thinking_blocks"', b'"extra_content"', b'"reasoning_content"')
 _Edit = Literal["out"] | tuple[str, str]  # a block's end, or a field and its new value
 
 
@@ -236,22 +248,75 @@ def _edited(raw: bytes, edits: Mapping[int, Mapping[int, _Edit]]) -> list[Raw]:
 
 
 def to_chat(fields: Mapping[str, Raw], model: str) -> tuple[dict[str, Any], list[str]]:
-    """The same for a chat completion that stays one: without ``thinking_blocks``, which strict servers refuse,
-    except before Anthropic's models."""
+    """The same for a chat completion that stays one: see :class:`ForModel`, and without ``thinking_blocks``, which
+    strict servers refuse, except before Anthropic's models."""
     messages = fields.get("messages")
-    if messages is None or b'"thinking_blocks"' not in bytes(messages) or takes_thinking(model):
+    if messages is None:
+        return {}, []
+    raw = bytes(messages)
+    if not any(mark in raw for mark in _OF_ANSWERS):
+        return {}, []
+    fit = ForModel(model)
+    unwanted = b'"thinking_blocks"' in raw and not takes_thinking(model)
+    if not (unwanted or fit.matters(raw)):
         return {}, []
     try:
         kept: list[Raw] = []
         names: list[str] = []
-        for turn in parse(bytes(messages), _list):
-            if b'"thinking_blocks"' in bytes(turn):
-                rest = parse(bytes(turn), _object)
-                if rest.pop("thinking_blocks", None) is not None:
-                    names = ["thinking_blocks"]
-                    kept.append(Raw(encode(rest)))
-                    continue
-            kept.append(turn)
+        for turn in parse(raw, _list):
+            said = bytes(turn)
+            if not any(mark in said for mark in _OF_ANSWERS):
+                kept.append(turn)
+                continue
+            fields_of: dict[str, Raw] = parse(said, _object)
+            rest: dict[str, Any] = {**fields_of}
+            changed = fit.answer(rest)
+            if unwanted and rest.pop("thinking_blocks", None) is not None:
+                changed.append("thinking_blocks")
+            kept.append(Raw(encode(rest)) if changed else turn)
+            names += changed
     except ValueError:
         return {}, []
-    return ({"messages": kept}, names) if names else ({}, [])
+    return ({"messages": kept}, list(dict.fromkeys(names))) if names else ({}, [])
+
+
+class ForModel:
+    """What an answer of another model lacks or has too much of for the model of a chat completion."""
+
+    def __init__(self, model: str) -> None:
+        name = model.lower()
+        self._thinks = _THINKS_BEFORE_CALLS.search(name) is not None
+        self._signs = _SIGNS_CALLS.search(name) is not None
+        self._takes_signed = "gemini" in name
+        self._takes_reasoning = _TAKES_NO_REASONING.search(name) is None
+
+    def matters(self, messages: bytes) -> bool:
+        """Whether any of these messages may have to change."""
+        if b'"tool_calls"' in messages and (self._thinks or self._signs):
+            return True
+        if b'"extra_content"' in messages and not self._takes_signed:
+            return True
+        return b'"reasoning_content"' in messages and not self._takes_reasoning
+
+    def answer(self, message: dict[str, Any]) -> list[str]:
+        """Changes a message, of which only ``tool_calls`` are read; what was changed."""
+        names: list[str] = []
+        if not self._takes_reasoning and message.pop("reasoning_content", None) is not None:
+            names.append("reasoning_content")
+        if not self._takes_signed and message.pop("extra_content", None) is not None:
+            names.append("extra_content")
+        calls = message.get("tool_calls")
+        calls = parse(bytes(calls), _calls) if isinstance(calls, Raw) else calls
+        if not calls:
+            return names
+        signed = [call for call in calls if call.get("extra_content")]
+        if signed and not self._takes_signed:
+            message["tool_calls"] = [{k: v for k, v in call.items() if k != "extra_content"} for call in calls]
+            names.append("extra_content")
+        elif self._signs and not signed:  # of calls made together, only the first is signed
+            message["tool_calls"] = [{**calls[0], "extra_content": _UNSIGNED}, *calls[1:]]
+            names.append("extra_content")
+        if self._thinks and message.get("reasoning_content", _NULL) in (_NULL, _EMPTY, ""):
+            message["reasoning_content"] = " "  # Kimi refuses an empty one
+            names.append("reasoning_content")
+        return names

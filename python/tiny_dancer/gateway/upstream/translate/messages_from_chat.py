@@ -60,9 +60,7 @@ def response(body: bytes) -> Answer:
     read = parse(body, chat_answer.decoder)
     choice = chat_answer.first(read.choices)
     if choice is None or not ("message" in choice or "delta" in choice or "text" in choice):
-        if present(read.error):
-            raise failures.reported(body)
-        raise ValueError("a chat completion without a message")
+        raise failures.in_place_of(body) or ValueError("a chat completion without a message")
     said = chat_answer.said(choice, whole=True)
     if said.error is not None and not (said.pieces or said.calls):
         raise failures.reported(said.error)
@@ -88,7 +86,8 @@ def response(body: bytes) -> Answer:
         "stop_sequence": sequence,
         "usage": say_anthropic(usage),
     }
-    return Answer(encode(answer), usage, identifier or None)
+    error = None if said.error is None else failures.openai_event(said.error)
+    return Answer(encode(answer), usage, identifier or None, error)
 
 
 def _blocks(pieces: list[chat_answer.Piece]) -> list[dict[str, Any]]:
@@ -159,16 +158,26 @@ class MessageEvents:
 
     def feed(self, event: bytes) -> bytes:
         """The events that say the same."""
+        if self.finished:
+            return b""
+        if (failed := sse.error_of(event)) is not None:
+            return self._failed(failures.openai_event(failed))
         data = sse.data_of(event)
-        if not data or self.finished:
-            return b""  # a comment that keeps the connection open
         if data.strip() == b"[DONE]":
             return self._end()
+        if not data.startswith((b"{", b"[")):
+            return b""  # a comment, or some other word that keeps the connection open
         read = chat_answer.frame(data)
         if read is None:
             return b""
-        if present(read.error):
+        if present(read.error) and failures.is_said(read.error):
             return self._failed(failures.openai_event(data))
+        if (
+            read.choices is None
+            and not present(read.usage)
+            and (reported := failures.in_place_of(data, event=True))
+        ):
+            return self._failed(reported.error)
         if self.id is None:
             self.id = chat_answer.identifier(read.id) or None
         if not self._model and isinstance(read.model, str):
@@ -177,6 +186,8 @@ class MessageEvents:
             self.usage = later(self.usage, read_openai(read.usage))
         if words := chat_answer.only_words(read.choices):
             return self._write(words)
+        if not present(read.usage) and present(said := chat_answer.usage_of(read.choices)):
+            self.usage = later(self.usage, read_openai(said))
         choice = chat_answer.first(read.choices)
         return b"" if choice is None else self._choice(chat_answer.said(choice, whole=False))
 

@@ -201,6 +201,7 @@ class _Conversation:
         self._takes_thinking = history.takes_thinking(model)
         self._wants_thinking = history.wants_thinking(model)
         self._has_thought = False
+        self._fit = history.ForModel(model)
 
     def messages(self, raw: Raw) -> list[dict[str, Any]]:
         """All of them."""
@@ -217,6 +218,9 @@ class _Conversation:
             else:
                 text = "\n\n".join(self._text(block) for block in turn.content)
                 messages.append({"role": "system", "content": text})
+        for message in messages:
+            if message["role"] == "assistant":
+                self.adapted += self._fit.answer(message)
         if self._wants_thinking and self._has_thought:
             for message in messages:
                 if message["role"] == "assistant" and "reasoning_content" not in message:

@@ -180,7 +180,7 @@ class Writer:
         self._streamed = False
         self.piece(read)
         self.close()
-        return Answer(encode(self.response(answer.usage)), answer.usage, self.id)
+        return Answer(encode(self.response(answer.usage)), answer.usage, self.id, answer.error)
 
     # What has been said.
 
@@ -373,9 +373,10 @@ class Writer:
         Some servers leave out the index, some the id, some say the id in every chunk, some the index 0 of all.
         """
         if type(index) is not int:
-            return self._by_id.get(id) if id else None if name else self._last
+            same = self._by_id.get(id) if id else None
+            return same or (None if name else self._last)
         found = self._by_index.get(index)
-        if found is None or (id and found.said and id != found.said):
+        if found is None or (name and id and found.said and id != found.said):
             return None
         return None if name and not id and found.complete() else found
 

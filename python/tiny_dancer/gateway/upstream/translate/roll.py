@@ -5,7 +5,8 @@ What comes out is in the protocol that came in; the answer's reader takes it lik
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,6 +14,7 @@ from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Reported
 from tiny_dancer.gateway.upstream.translate import arguments, failures
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse
+from tiny_dancer.gateway.upstream.translate.usage import read_openai
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
+_STREAM: Final = re.compile(rb"[ \t\r\n\xef\xbb\xbf]*+(?:data|event|id|retry|):")
+
+
 def is_stream(body: bytes) -> bool:
     """Whether a body is server-sent events."""
-    return body[:64].lstrip(b" \t\r\n\xef\xbb\xbf").startswith((b"data:", b"event:", b":", b"id:", b"retry:"))
+    return _STREAM.match(body) is not None
 
 
 def completion(body: bytes) -> bytes:
@@ -39,9 +44,14 @@ def completion(body: bytes) -> bytes:
             raise failures.reported(encode(chunk))
         for choice in _listed(chunk.pop("choices", None)):
             _add(choices.setdefault(choice.get("index", 0), {}), choice)
+        counted = chunk.pop("usage", None)
+        if read_openai(encode(counted)) is not None or "usage" not in whole:
+            whole["usage"] = counted
         whole.update({name: value for name, value in chunk.items() if value is not None})
     if not choices:
-        raise ValueError("no choices in a stream that came where one answer was asked for")
+        raise failures.in_place_of(encode(whole)) or ValueError(
+            "no choices in a stream that came where one answer was asked for"
+        )
     for choice in choices.values():
         if "delta" in choice:
             choice["message"] = {"role": "assistant", "content": None, **choice.pop("delta")}
@@ -110,7 +120,7 @@ def message(body: bytes) -> bytes:
 def _events(body: bytes) -> Iterator[dict[str, Any]]:
     for event in sse.split(body + b"\n\n")[0]:
         data = sse.data_of(event)
-        if data and data != b"[DONE]":
+        if data.startswith((b"{", b"[")) and data != b"[DONE]":
             yield parse(data, _object)
 
 
@@ -129,8 +139,9 @@ def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
         elif name == "tool_calls":
             calls = whole[name] = before if isinstance(before, list) else []
             for call in _listed(value):
-                same = next((each for each in calls if each.get("index") == call.get("index")), None)
-                if same is None or (call.get("id") and same.get("id") and call["id"] != same["id"]):
+                # The latest of an index: some servers say 0, or none, for all.
+                same = next((each for each in reversed(calls) if each.get("index") == call.get("index")), None)
+                if same is None or _is_another(call, same):
                     calls.append(call)
                 else:
                     _add(same, {key: each for key, each in call.items() if key not in ("id", "index", "type")})
@@ -140,6 +151,12 @@ def _add(whole: dict[str, Any], part: dict[str, Any]) -> None:
             whole[name] = before + value
         else:
             whole[name] = value
+
+
+def _is_another(call: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether a piece of a call begins another one."""
+    named = isinstance(function := call.get("function"), dict) and function.get("name")
+    return bool(named and call.get("id") and before.get("id") and call["id"] != before["id"])
 
 
 _CONTINUED = ("content", "text", "refusal", "reasoning_content", "reasoning", "arguments", "thinking")

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from tiny_dancer.gateway.upstream import sse
-from tiny_dancer.gateway.upstream.dialect import Reported
 from tiny_dancer.gateway.upstream.translate import failures
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse
 
@@ -27,9 +26,9 @@ def completion(body: bytes) -> list[bytes]:
     said = parse(body, _object)
     choices = said.get("choices")
     if not isinstance(choices, list):
-        if "error" in said:
-            raise failures.reported(body)
-        raise ValueError("no choices in an answer that came whole where a stream was asked for")
+        raise failures.in_place_of(body) or ValueError(
+            "no choices in an answer that came whole where a stream was asked for"
+        )
     usage = said.pop("usage", None)
     kind = "chat.completion.chunk" if said.get("object") == "chat.completion" else said.get("object")
     frame = {**said, "object": kind}
@@ -48,12 +47,12 @@ def _chunk(choice: Any) -> Any:
             {"index": number, **each} if isinstance(each, dict) else each for number, each in enumerate(calls)
         ]
     rest = {name: value for name, value in choice.items() if name != "message"}
-    rest["finish_reason"] = rest.get("finish_reason") or "stop"
+    rest["finish_reason"] = rest.get("finish_reason") or ("tool_calls" if calls else "stop")
     return {**rest, "delta": message}
 
 
 def response(body: bytes) -> list[bytes]:
-    """A response, as its first and its last event.
+    """A response, as the events that make it up.
 
     Raises:
         Reported: it is an error.
@@ -61,9 +60,9 @@ def response(body: bytes) -> list[bytes]:
     """
     said = parse(body, _object)
     if "output" not in said:
-        if said.get("error"):
-            raise failures.reported(body)
-        raise ValueError("no output in an answer that came whole where a stream was asked for")
+        raise failures.in_place_of(body) or ValueError(
+            "no output in an answer that came whole where a stream was asked for"
+        )
     status = said.get("status")
     last = (
         f"response.{status}"
@@ -71,10 +70,41 @@ def response(body: bytes) -> list[bytes]:
         else "response.completed"
     )
     begun = {**said, "status": "in_progress", "output": [], "usage": None}
+    events: list[tuple[str, dict[str, Any]]] = [("response.created", {"response": begun})]
+    output = said["output"]
+    for number, item in enumerate(output if isinstance(output, list) else ()):
+        if isinstance(item, dict):
+            events += _item(number, item)
+    events.append((last, {"response": said}))
     return [
-        sse.event(encode({"type": kind, "sequence_number": number, "response": each}), kind.encode())
-        for number, (kind, each) in enumerate((("response.created", begun), (last, said)))
+        sse.event(encode({"type": kind, "sequence_number": number, **fields}), kind.encode())
+        for number, (kind, fields) in enumerate(events)
     ]
+
+
+def _item(number: int, item: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """An item of the output: texts and arguments by an event each, all else with the item itself."""
+    place = {"output_index": number, "item_id": item.get("id") or ""}
+    empty = {
+        name: type(item[name])() for name in ("content", "arguments") if isinstance(item.get(name), list | str)
+    }
+    events = [("response.output_item.added", {"output_index": number, "item": item | empty})]
+    parts = item.get("content")
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        text = part.get("text") if isinstance(part, dict) else None
+        if isinstance(text, str) and part.get("type") == "output_text":
+            of = {**place, "content_index": index}
+            events.append(("response.content_part.added", {**of, "part": part | {"text": ""}}))
+            events.append(("response.output_text.delta", {**of, "delta": text, "logprobs": []}))
+            events.append(("response.output_text.done", {**of, "text": text, "logprobs": []}))
+            events.append(("response.content_part.done", {**of, "part": part}))
+    arguments = item.get("arguments")
+    if item.get("type") == "function_call" and isinstance(arguments, str):
+        events.append(("response.function_call_arguments.delta", {**place, "delta": arguments}))
+        name = {"name": item.get("name"), "arguments": arguments}
+        events.append(("response.function_call_arguments.done", {**place, **name}))
+    events.append(("response.output_item.done", {"output_index": number, "item": item}))
+    return events
 
 
 def message(body: bytes) -> list[bytes]:
@@ -87,9 +117,9 @@ def message(body: bytes) -> list[bytes]:
     said = parse(body, _object)
     content = said.get("content")
     if not isinstance(content, list):
-        if said.get("type") == "error" or "error" in said:
-            raise Reported(failures.anthropic_event(body))
-        raise ValueError("no content in an answer that came whole where a stream was asked for")
+        raise failures.in_place_of_message(body) or ValueError(
+            "no content in an answer that came whole where a stream was asked for"
+        )
     events: list[tuple[str, dict[str, Any]]] = [
         ("message_start", {"message": {**said, "content": [], "stop_reason": None}})
     ]

@@ -65,6 +65,8 @@ def read_openai(raw: msgspec.Raw | bytes) -> Usage | None:
     of_prompt, of_output = usual.prompt_tokens_details, usual.completion_tokens_details
     if of_prompt is None and of_output is None:
         return Usage(prompt, output)
+    if of_prompt is not None and (of_prompt.cached_tokens or 0) > prompt:
+        return _read_tolerantly(raw)
     return Usage(
         input_tokens=prompt,
         output_tokens=output,
@@ -99,7 +101,7 @@ def _read_tolerantly(raw: msgspec.Raw | bytes) -> Usage | None:
     beside = cached + written
     if beside and "prompt_tokens" not in said and "total_tokens" not in said and said.keys() & _ANTHROPIC:
         prompt += beside
-    elif beside and total - prompt - output == beside != reasoning:
+    elif beside > prompt or (beside and total - prompt - output == beside != reasoning):
         prompt += beside  # counted as Anthropic does
     if not prompt and total > output:
         prompt = total - output  # all of it, where nothing else is said: embeddings have no other side
