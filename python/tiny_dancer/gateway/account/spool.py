@@ -4,7 +4,7 @@ where its process is killed.
 Records are appended before they are queued, to files that are mapped into memory: the system keeps what was
 written there when the process is gone, nothing waits for the disk, and no record costs a call of the system. When
 storage has them, their file is removed. Files belong to a *seat*, a number that a process holds by a lock on
-``<seat>.lock`` for as long as it lives: files whose seat nobody holds are of a process that was killed, and whoever
+``<seat>.lock`` for as long as it lives: files whose seat nobody holds are of a process that was killed; whoever
 finds them writes their records to storage (:func:`recover`). Storage takes each record once, whoever writes it.
 
 A request whose most was reserved has a record beforehand, of what it comes to where nobody sees its end.

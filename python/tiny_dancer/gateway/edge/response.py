@@ -123,12 +123,13 @@ class AnswerCycle(RequestResponseCycle):
             ):  # it knows no chunks: the connection's end is the end
                 chunked, self._until_close = False, True
         self.chunked_encoding = chunked
-        parts = [STATUS_LINE[status], *[b"%b: %b\r\n" % pair for pair in headers]]
+        lines = [b": ".join(pair) for pair in headers]
         if chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
+            lines.append(b"transfer-encoding: chunked")
         if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        head = b"".join(parts)
-        if head.count(b"\n") != len(parts) or head.count(b"\r") != len(parts):
+            lines.append(b"connection: close")
+        lines += (b"", b"")
+        head = STATUS_LINE[status] + b"\r\n".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
             raise RuntimeError("a line end in a header")
-        return head + b"\r\n"
+        return head

@@ -24,7 +24,7 @@ from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_s
 from tiny_dancer.gateway.upstream.translate import roll
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Coroutine, Iterable, Mapping
 
     from tiny_dancer.gateway.configuration.settings import Retries
     from tiny_dancer.gateway.upstream.deployments import Route
@@ -303,9 +303,9 @@ class _NoResponses(Exception):  # noqa: N818
     """The upstream has no responses endpoint, and is only now known not to have it."""
 
 
-async def _ask(
+def _ask(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
-) -> Whole | Streaming:
+) -> Coroutine[None, None, Whole | Streaming]:
     headers = route.headers(headers)
     fields = call.fields
     if "provider" in fields and not deployment.server.openrouter:
@@ -315,8 +315,8 @@ async def _ask(
     if call.stream:
         if not deployment.stream_options:
             body = without_stream_options(body) or body
-        return await _stream(deployment, route, call, headers, body)
-    return await _whole(deployment, route, headers, body)
+        return _stream(deployment, route, call, headers, body)
+    return _whole(deployment, route, headers, body)
 
 
 def _refused(
