@@ -143,7 +143,7 @@ class ChunkEvents:
     def feed(self, event: bytes) -> bytes:
         """The event, without what the client did not ask for."""
         if self.content and b'"usage"' not in event and b'"error"' not in event:
-            if event.startswith(b"data: [DONE]") or (b"[DONE]" in event and sse.data_of(event) == b"[DONE]"):
+            if b"[DONE]" in event and (event.startswith(b"data: [DONE]") or sse.data_of(event) == b"[DONE]"):
                 self.finished = True
             elif b'finish_reason":null' not in event and _FINISHED.search(event):
                 self._stopped = True
