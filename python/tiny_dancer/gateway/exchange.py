@@ -162,7 +162,8 @@ class Exchange(Progress):
         self.guess = Guess(answer.body)
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)
-        usage, model = completed(answer.usage, self)[0], self.attempts.model
+        self.billed = completed(answer.usage, self)
+        usage, model = self.billed[0], self.attempts.model
         if usage is not None and model is not None and (cost := model.cost(usage)) is not None:
             headers.append((b"x-td-cost", b"%.9g" % (cost + sum(beside(self).paid.values()))))
         self._started = True

@@ -89,7 +89,7 @@ async def send_json(send: Send, status: int, headers: Headers, body: bytes) -> N
 
 def with_limits(headers: Headers, caller: Caller | None) -> Headers:
     """The headers with the limits of the client's own key, in place of those of the gateway's at an upstream."""
-    own = () if caller is None else caller.ratelimit_headers()
+    own = caller.ratelimit_headers() if caller is not None and caller.limited else ()
     if not own:
         return headers
     return [pair for pair in headers if not pair[0].startswith(b"x-ratelimit-")] + list(own)

@@ -18,18 +18,22 @@ _TOGETHER: Final = 32
 class Writes:
     """What is to be written at the end of this pass. Used in one event loop."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_loop", "_waiting")
 
     def __init__(self) -> None:
         """Nothing waits."""
         self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
         """Writes soon, in the order of the calls."""
         waiting = self._waiting
         waiting.append((transport, data))
         if len(waiting) == 1:
-            asyncio.get_running_loop().call_soon(self.flush)
+            if self._loop is None:
+                # Once: Python asks the system each time whether the process is still the same.
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self.flush)
         elif len(waiting) >= _TOGETHER:
             self.flush()
 

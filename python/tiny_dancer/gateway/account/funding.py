@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.tokens import Prompt
@@ -11,7 +11,7 @@ from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tiny_dancer.gateway.account.background import Accounting
     from tiny_dancer.gateway.account.progress import Progress
@@ -33,16 +33,20 @@ class Beside(NamedTuple):
         guessed: of that, USD.
     """
 
-    paid: dict[str, float]
+    paid: Mapping[str, float]
     guessed: float
+
+
+_NOTHING: Final = Beside({}, 0.0)
 
 
 def beside(progress: Progress) -> Beside:
     """Calls that failed when the upstream may have worked, by a guess, of the prompt alone; answers given up."""
-    done, found, guessed = progress.attempts, Beside({}, 0.0), 0.0
-    prompt = prompt_of(progress) if done.lost or done.given_up else None
-    if prompt is None:
-        return found
+    done = progress.attempts
+    if not (done.lost or done.given_up) or (prompt := prompt_of(progress)) is None:
+        return _NOTHING
+    paid: dict[str, float] = {}
+    guessed = 0.0
     used = [(model, Usage(prompt.tokens(model), 0), True) for model in done.lost]
     for each in done.given_up:
         answer = each.found.answer
@@ -50,9 +54,9 @@ def beside(progress: Progress) -> Beside:
         used.append((each.model, usage, answer.usage is None))
     for model, usage, is_guess in used:
         if cost := model.cost(usage):
-            found.paid[model.name] = found.paid.get(model.name, 0.0) + cost
+            paid[model.name] = paid.get(model.name, 0.0) + cost
             guessed += cost if is_guess else 0.0
-    return found._replace(guessed=guessed)
+    return Beside(paid, guessed)
 
 
 class Funding:

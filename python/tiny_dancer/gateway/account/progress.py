@@ -35,6 +35,7 @@ class Progress:
         plan: what to do; None until made.
         attempts: what was done.
         usage: as the upstream said; None where it has not.
+        billed: as of :func:`.billed.completed`, of a whole answer; None where it is not known yet.
         answer_id: the upstream's, of its answer.
         status: of HTTP; 0 until known.
         error: code; empty where there is none.
@@ -49,6 +50,7 @@ class Progress:
         "answer_id",
         "arrived",
         "attempts",
+        "billed",
         "caller",
         "endpoint",
         "error",
@@ -77,6 +79,7 @@ class Progress:
         self.plan: Plan | None = None
         self.trace: RequestTrace | None = None
         self.usage: Usage | None = None
+        self.billed: tuple[Usage | None, bool] | None = None
         self.answer_id: str | None = None
         self.status = 0
         self.error = ""

@@ -34,7 +34,7 @@ def settle(
     """
     plan, done, incoming = progress.plan, progress.attempts, progress.incoming
     caller, model, deployment = progress.caller, done.model, done.deployment
-    usage, guessed = completed(progress.usage, progress)
+    usage, guessed = progress.billed or completed(progress.usage, progress)
     answered = progress.first is not None and model is not None
     cost = baseline = None
     if plan is not None and model is not None and usage is not None:

@@ -1,23 +1,26 @@
 """What a process has yet to write to storage, in files that outlive it: a request that was answered is not lost
 where its process is killed.
 
-Records are appended before they are queued, one ``write`` each (the system keeps what was written when the process
-is gone; nothing waits for the disk). When storage has them, their file is removed. Files belong to a *seat*, a
-number that a process holds by a lock on ``<seat>.lock`` for as long as it lives: files whose seat nobody holds are
-of a process that was killed, and whoever finds them writes their records to storage (:func:`recover`). Storage
-takes each record once, whoever writes it.
+Records are appended before they are queued, to files that are mapped into memory: the system keeps what was
+written there when the process is gone, nothing waits for the disk, and no record costs a call of the system. When
+storage has them, their file is removed. Files belong to a *seat*, a number that a process holds by a lock on
+``<seat>.lock`` for as long as it lives: files whose seat nobody holds are of a process that was killed; whoever
+finds them writes their records to storage (:func:`recover`). Storage takes each record once, whoever writes it.
 
 A request whose most was reserved has a record beforehand, of what it comes to where nobody sees its end.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
+import mmap
 import os
 import re
 import struct
 import threading
+import time
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
     from tiny_dancer.storage import RequestStorage
 
 log = logging.getLogger("tiny_dancer.gateway")
-# A file this long is followed by the next: what is in it is read again where the process is killed.
-_LONGEST: Final = 1 << 20
-# Length of what follows, its CRC-32, and what it is.
+# Bytes of a file: what is in it is read again where the process is killed.
+_LENGTH: Final = 1 << 20
+# Seconds until a disk without room for another is asked again.
+_PAUSE: Final = 1.0
+# Length of what follows, its CRC-32, and what it is; 0 behind the last record.
 _FRAME: Final = struct.Struct("<IIB")
 _ENDED, _BEGUN = 1, 2
 _AT_ONCE: Final = 1000
@@ -144,7 +149,7 @@ def _records(data: bytes) -> Iterator[tuple[int, RequestRecord]]:
         at += _FRAME.size
         part = data[at : at + length]
         at += length
-        if len(part) < length or zlib.crc32(part) != crc:
+        if not kind or len(part) < length or zlib.crc32(part) != crc:
             return
         try:
             yield kind, _decode(part)
@@ -166,7 +171,7 @@ class Spool:
         self._files: list[_File] = []
         self._number = 0  # of records that have ended
         self._open: dict[str, _File] = {}
-        self._failing = False
+        self._failing, self._again = False, 0.0
         self._file = self._next()
 
     def begin(self, record: RequestRecord) -> None:
@@ -211,22 +216,25 @@ class Spool:
             part = _encode(record)
         except UnicodeEncodeError:
             part = _encode(fitting(record))
-        file = self._file
+        data = _FRAME.pack(len(part), zlib.crc32(part), kind) + part
+        if self._file.write(data) or (self._failing and time.monotonic() < self._again):
+            return
         try:
-            file.write(_FRAME.pack(len(part), zlib.crc32(part), kind) + part)
-            if file.size > _LONGEST:
-                self._file = self._next()
+            self._file = self._next(len(data))
         except OSError as error:
             if not self._failing:
-                log.error("%s: %s; requests may be lost where this process is killed", file.path, error.strerror)
-            self._failing = True
+                log.error("%s; requests may be lost where this process is killed", error)
+            self._failing, self._again = True, time.monotonic() + _PAUSE
         else:
             self._failing = False
+            self._file.write(data)
 
-    def _next(self) -> _File:
+    def _next(self, size: int = 0) -> _File:
+        """A file with room for so many bytes."""
         with self._lock:
             number = self._files[-1].number + 1 if self._files else 0
-            file = _File(self._seat.folder / f"{self._seat.number}-{number}.records", number, self._number)
+            path = self._seat.folder / f"{self._seat.number}-{number}.records"
+            file = _File(path, number, self._number, max(size, _LENGTH))
             self._files.append(file)
         return file
 
@@ -237,31 +245,42 @@ class _File:
     Attributes:
         path: where.
         number: in the order they are begun.
-        size: bytes.
+        size: bytes of its records.
         last: number of the last record that ended in it.
         open: records that have begun in it and not ended.
     """
 
-    __slots__ = ("_descriptor", "last", "number", "open", "path", "size")
+    __slots__ = ("_map", "last", "number", "open", "path", "size")
 
-    def __init__(self, path: Path, number: int, last: int) -> None:
+    def __init__(self, path: Path, number: int, last: int, length: int) -> None:
         self.path = path
         self.number = number
         self.size = 0
         self.last = last
         self.open = 0
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            # All of it, now: a disk that has no room for what is written to a map ends the process.
+            if os.write(descriptor, bytes(length)) < length:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            self._map = mmap.mmap(descriptor, length)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
-    def write(self, data: bytes) -> None:
-        written = os.write(self._descriptor, data)
-        if written < len(data):
-            # A part of a record would hide those behind it.
-            os.ftruncate(self._descriptor, self.size)
-            raise OSError(0, "the disk is full")
-        self.size += written
+    def write(self, data: bytes) -> bool:
+        """Whether there was room for that."""
+        end = self.size + len(data)
+        if end > len(self._map):
+            return False
+        self._map[self.size : end] = data
+        self.size = end
+        return True
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        self._map.close()
 
     def remove(self) -> None:
         self.close()

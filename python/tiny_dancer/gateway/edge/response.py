@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -70,7 +71,7 @@ class AnswerCycle(RequestResponseCycle):
             self._head = b""
         self.writes.write(self.transport, body)
         if self._ping is not None:
-            self._spoke = asyncio.get_running_loop().time()
+            self._spoke = monotonic()
         if not more:
             self.stop_pinging()
             if self.expected_content_length != 0:
@@ -90,25 +91,23 @@ class AnswerCycle(RequestResponseCycle):
             self._pinger = None
 
     def _listen(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._spoke = loop.time()
-        self._pinger = loop.call_later(seconds, self._look_for_silence)
+        self._spoke = monotonic()
+        self._pinger = asyncio.get_running_loop().call_later(seconds, self._look_for_silence)
 
     def _look_for_silence(self) -> None:
         """Says a word where nothing has been said for so long; one timer for the whole stream."""
         if self._ping is None or self.disconnected or self.response_complete:
             return
-        loop = asyncio.get_running_loop()
         seconds, word = self._ping
-        left = self._spoke + seconds - loop.time()
+        left = self._spoke + seconds - monotonic()
         if left <= 0.001:
             # Whoever does not read what is there already needs no more; and the head goes with the first body.
             if not self.flow.write_paused and not self._head:
                 data = b"%x\r\n%b\r\n" % (len(word), word) if self.chunked_encoding else word
                 self.writes.write(self.transport, data)
-            self._spoke = loop.time()
+            self._spoke = monotonic()
             left = seconds
-        self._pinger = loop.call_later(left, self._look_for_silence)
+        self._pinger = asyncio.get_running_loop().call_later(left, self._look_for_silence)
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
         bodied = chunked = status not in (204, 304) and self.scope["method"] != "HEAD"
@@ -123,12 +122,13 @@ class AnswerCycle(RequestResponseCycle):
             ):  # it knows no chunks: the connection's end is the end
                 chunked, self._until_close = False, True
         self.chunked_encoding = chunked
-        parts = [STATUS_LINE[status], *[b"%b: %b\r\n" % pair for pair in headers]]
+        lines = [b": ".join(pair) for pair in headers]
         if chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
+            lines.append(b"transfer-encoding: chunked")
         if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        head = b"".join(parts)
-        if head.count(b"\n") != len(parts) or head.count(b"\r") != len(parts):
+            lines.append(b"connection: close")
+        lines += (b"", b"")
+        head = STATUS_LINE[status] + b"\r\n".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
             raise RuntimeError("a line end in a header")
-        return head + b"\r\n"
+        return head

@@ -62,10 +62,10 @@ class Splitter:
             end = buffer.find(b"\n\n", searched)
             if rest is None and end == len(piece) - 2 and end >= 0:
                 return [piece]
-            while end >= 0:
-                events.append(bytes(buffer[start : end + 2]))
-                start = end + 2
-                end = buffer.find(b"\n\n", start)
+            if end >= 0:
+                *whole, last = bytes(buffer).split(b"\n\n")
+                events = [each + b"\n\n" for each in whole]
+                start = len(buffer) - len(last)
         left = len(buffer) - start
         if left > LARGEST_EVENT:
             raise ValueError(f"an event of the stream has more than {LARGEST_EVENT} bytes")

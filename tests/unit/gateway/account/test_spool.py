@@ -74,7 +74,7 @@ def test_a_request_that_began_counts_as_it_was_foreseen_unless_it_ended(tmp_path
 def test_files_go_when_storage_has_their_records_and_no_request_of_theirs_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LONGEST", 1000)
+    monkeypatch.setattr(module, "_LENGTH", 1000)
     spool = Spool(take_seat(tmp_path, 4, MemoryStorage()))
     spool.begin(record("long"))
     for number in range(40):
@@ -132,20 +132,24 @@ def test_a_file_that_was_cut_gives_all_that_is_whole(
 def test_a_full_disk_is_said_once_and_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(module, "_LENGTH", 1000)
+    monkeypatch.setattr(module, "_PAUSE", 0.0)
     storage = MemoryStorage()
     seat = take_seat(tmp_path, 4, storage)
     spool = Spool(seat)
+    spool.end(record("a"))
     write = os.write
     with monkeypatch.context() as patched:
         # As much as there was room for.
         patched.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
-        for name in "ab":
-            spool.end(record(name))
+        for name in "bc":
+            spool.end(record(name, asked="m" * 1000))
     assert len(caplog.records) == 1
-    spool.end(record("c"))
+    assert len(files(tmp_path)) == 1, "nothing half made stays"
+    spool.end(record("d", asked="m" * 1000))
     killed(seat, spool)
     take_seat(tmp_path, 4, storage).leave()
-    assert ids(storage) == {"c"}, "what was written in part hides nothing behind it"
+    assert ids(storage) == {"a", "d"}
 
 
 def test_accounting_keeps_what_storage_did_not_take_for_the_next_process(
