@@ -36,8 +36,8 @@ def say(*lines: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON values: dataclasses become objects, NaN becomes null."""
-    if is_dataclass(value):
+    """``value`` as JSON values: dataclasses and structs become objects, NaN becomes null."""
+    if is_dataclass(value) or isinstance(value, msgspec.Struct):
         return plain(msgspec.to_builtins(value))
     if isinstance(value, dict):
         return {str(key): plain(each) for key, each in value.items()}

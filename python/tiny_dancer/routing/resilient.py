@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
+
+from msgspec.structs import replace
 
 from tiny_dancer import _core
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion

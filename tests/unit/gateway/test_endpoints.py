@@ -125,7 +125,7 @@ def test_route_decides_without_a_call(
         assert (found["object"], found["model"], found["models"]) == ("decision", "large", ["large", "small"])
         assert (found["routed_by"], found["router"], found["role"]) == ("override", "default", "chat")
         assert set(found["scores"]) == set(found["costs"]) == {"small", "large"}
-        assert set(Decision.__slots__) - {"model"} <= set(found), "all that was decided"
+        assert set(Decision.__struct_fields__) - {"model"} <= set(found), "all that was decided"
         assert not upstream.received
         (record,) = gateway.records()
         assert (record.endpoint, record.model, record.decision_id) == ("route", "large", found["id"])

@@ -7,9 +7,9 @@ import math
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -39,7 +39,7 @@ def content(decision: Decision) -> dict[str, object]:
     """A decision without what differs from call to call."""
     return {
         each.name: getattr(decision, each.name)
-        for each in fields(decision)
+        for each in msgspec.structs.fields(decision)
         if each.name not in ("id", "elapsed_us")
     }
 
@@ -78,7 +78,7 @@ def test_a_decision_says_all_that_the_design_lists(router: Router, text: str) ->
 
 
 def test_decisions_cannot_be_changed(router: Router) -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         router.route("x").model = "cheap"  # type: ignore[misc]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.gateway.access.caller import Caller
