@@ -7,7 +7,9 @@ from typing import Final
 
 _SLASHES: Final = re.compile("//+")
 _AZURE: Final = re.compile(
-    r"/openai/deployments/(?P<model>.+?)(?P<call>/chat/completions|/completions|/embeddings)"
+    r"/openai/deployments/(?P<model>.+?)"
+    r"(?P<call>/chat/completions|/completions|/embeddings"
+    r"|/audio/speech|/audio/transcriptions|/audio/translations|/images/generations|/images/edits)"
 )
 
 

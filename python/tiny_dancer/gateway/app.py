@@ -35,7 +35,7 @@ from tiny_dancer.observability.traces import Tracer
 from tiny_dancer.storage import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
     from tiny_dancer.gateway.upstream.dialect import Endpoint
@@ -120,9 +120,7 @@ class Gateway:
     ) -> None:
         """One request, or the lifespan."""
         if scope["type"] == "http":
-            if self.services.serving.config.access.origins and (
-                headers := origins.allowed(scope, self.services.serving.config.access.origins)
-            ):
+            if headers := self.page_headers(scope["headers"]):
                 if origins.is_preflight(scope):
                     await origins.answer_preflight(scope, receive, send, headers)
                     return
@@ -134,11 +132,16 @@ class Gateway:
             if endpoint is not None and scope["method"] == "POST":
                 await Exchange(self.services, endpoint, receive, send, model).run(scope)
             elif (passage := find(scope["path"])) is not None:
-                await pass_on(self.services, passage, scope, receive, send)
+                await pass_on(self.services, passage, scope, receive, send, model)
             else:
                 await endpoints.serve(self.services, scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+
+    def page_headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """What is added to the answer of a request with these headers, where a web page sent it that may call."""
+        named = self.services.serving.config.access.origins
+        return origins.allowed(given, named) if named else []
 
     async def start(self) -> None:
         """Reads the keys and begins to serve, in the running loop."""

@@ -77,11 +77,7 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
     by_id = next((each for each in _BY_ID if path.startswith(each) and len(path) > len(each)), None)
     expected = "GET" if by_id else _METHODS.get(path)
     if expected is None:
-        raise GatewayError(
-            404,
-            f"Unknown address {method} {path[:200]}; GET /openapi.json lists what there is.",
-            code="unknown_url",
-        )
+        raise GatewayError(404, f"Unknown address {method} {path[:200]}; {_hint(path)}", code="unknown_url")
     if method != expected and not (method == "HEAD" and expected == "GET"):
         raise not_allowed(path, method, expected)
     if path == "/openapi.json":
@@ -110,6 +106,15 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
         return _encode(_route(services, caller, body, options))
     finally:
         services.bodies.held -= len(body)
+
+
+def _hint(path: str) -> str:
+    """What may have been meant: base URLs end with ``/v1``, but for Anthropic's libraries, which add it."""
+    if path.startswith("/v1/v1/"):
+        return f"did you mean {path[3:200]}? The base URL has /v1 where the library adds it."
+    if f"/v1{path}" in _METHODS:
+        return f"did you mean /v1{path}? The base URL ends with /v1."
+    return "GET /openapi.json lists what there is."
 
 
 def not_allowed(path: str, method: str, *allowed: str) -> GatewayError:

@@ -339,8 +339,8 @@ class Exchange(Progress):
             headers.append((b"x-td-routed-by", plan.routed_by.encode()))
             if done.fallbacks:
                 headers.append((b"x-td-fallbacks", b"%d" % done.fallbacks))
-            if done.adapted:
-                headers.append((b"x-td-adapted", ",".join(done.adapted).encode()))
+            if adapted := done.adapted if self.incoming is None else self.incoming.mended + done.adapted:
+                headers.append((b"x-td-adapted", ",".join(adapted).encode()))
             if decision is not None and decision.level:
                 headers.append((b"x-td-level", b"%d" % decision.level))
         return with_limits(headers, self.caller)

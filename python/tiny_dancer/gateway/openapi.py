@@ -299,7 +299,17 @@ def _passed(summary: str, answers: tuple[str, ...], *, error: str = "Error") -> 
         "content": {"application/json": {}, **{each: {} for each in answers}},
         "headers": {
             name: {"$ref": f"#/components/headers/{name}"}
-            for name in ("x-request-id", "x-td-model", "x-td-cost", "x-td-upstream", "x-td-estimated")
+            for name in (
+                "x-request-id",
+                "x-td-model",
+                "x-td-decision",
+                "x-td-reason",
+                "x-td-routed-by",
+                "x-td-cost",
+                "x-td-soft-budget",
+                "x-td-upstream",
+                "x-td-estimated",
+            )
         },
     }
     return operation

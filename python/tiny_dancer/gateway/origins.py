@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import Iterable, MutableMapping, Sequence
 
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
 
 # By name: a star does not cover requests with credentials.
 _READABLE: Final = (
     b"x-request-id, request-id, x-td-model, x-td-decision, x-td-routed-by, x-td-reason, x-td-cost, "
-    b"x-td-fallbacks, x-td-level, retry-after, retry-after-ms, x-should-retry, x-ratelimit-limit-requests, "
+    b"x-td-soft-budget, x-td-adapted, x-td-fallbacks, x-td-level, x-td-upstream, x-td-estimated, "
+    b"retry-after, retry-after-ms, x-should-retry, x-ratelimit-limit-requests, "
     b"x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
     b"x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
@@ -23,11 +24,12 @@ _READABLE: Final = (
 _REMEMBERED: Final = b"7200"
 
 
-def allowed(scope: Scope, origins: Sequence[str]) -> Headers | None:
-    """Headers for the answer to a page that may call; None where no page asks, or one that may not."""
-    origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+def allowed(given: Iterable[tuple[bytes, bytes]], origins: Sequence[str]) -> Headers:
+    """Headers for the answer to a page that may call, by its request's; none where no page asks, or one that may
+    not."""
+    origin = next((value for name, value in given if name == b"origin"), None)
     if origin is None or not ("*" in origins or origin.decode("latin-1") in origins):
-        return None
+        return []
     return [
         (b"access-control-allow-origin", origin),
         (b"access-control-expose-headers", _READABLE),

@@ -103,7 +103,10 @@ class Serving:
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         self.gateway = Gateway(self.config, folder=self.folder)
-        lifespan, server = Lifespan(self.gateway), Server(self.gateway, self.config.limits)
+        lifespan, server = (
+            Lifespan(self.gateway),
+            Server(self.gateway, self.config.limits, self.gateway.page_headers),
+        )
         await lifespan.start()
         await server.start(self._socket)
         self._started.set()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +152,7 @@ def test_unfinished_uploads_hold_no_more_than_they_may(start: Callable[..., Serv
     assert len(cheap.received) == 1
 
 
-def test_azure_s_client(gateway: Serving) -> None:
+def test_azure_s_client(gateway: Serving, cheap: Upstream) -> None:
     with openai.AzureOpenAI(
         azure_endpoint=gateway.url.removesuffix("/v1"), api_key="any", api_version="2024-10-21", max_retries=0
     ) as client:
@@ -159,9 +161,115 @@ def test_azure_s_client(gateway: Serving) -> None:
         stream = client.chat.completions.create(model="large", messages=SAID, stream=True)
         assert "".join(each.choices[0].delta.content or "" for each in stream if each.choices) == ANSWER
         assert client.embeddings.create(model="small", input="a").data
+        cheap.usual = Behaviour(body=b'{"text": "a", "created": 1, "data": []}')
+        client.audio.speech.create(model="small", input="a", voice="alloy")
+        assert cheap.received[-1].json["model"] == "vendor/small-1"
+        client.audio.transcriptions.create(model="small", file=("a.mp3", b"abc"))
+        assert b"vendor/small-1" in cheap.received[-1].body
+        client.images.generate(model="small", prompt="a")
+        client.images.edit(model="small", prompt="a", image=("a.png", b"abc"))
+        assert [each.path for each in cheap.received[-2:]] == ["/v1/images/generations", "/v1/images/edits"]
 
 
 def test_a_base_url_with_a_slash_too_many(gateway: Serving) -> None:
     with openai.OpenAI(base_url=gateway.url + "//", api_key="sk-any", max_retries=0) as client:
         assert client.chat.completions.create(model="small", messages=SAID).choices[0].message.content == ANSWER
         assert client.models.list().data
+
+
+@pytest.mark.parametrize("model", ["small", "large"])
+def test_half_an_emoji_does_not_end_a_conversation(
+    impatient: Serving, cheap: Upstream, strong: Upstream, model: str
+) -> None:
+    """Clients cut texts in the middle of one; readers of JSON refuse that, and would in every later turn."""
+    text = r"cut \ud83d here, \ude00 there, whole \ud83d\ude00, written \\ud83d, twice \ud83d\ud83d\ude00"
+    body = rf'{{"model": "{model}", "max_tokens": 9, "messages": [{{"role": "user", "content": "{text}"}}]}}'
+    answer = impatient.http.post("/chat/completions", content=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-td-adapted"] == "lone_surrogates"
+    said = (cheap if model == "small" else strong).arrived().json["messages"][0]["content"]
+    if model == "large":
+        said = said[0]["text"]
+    assert said == "cut \ufffd here, \ufffd there, whole \U0001f600, written \\ud83d, twice \ufffd\U0001f600"
+    # What is broken otherwise stays so.
+    assert impatient.http.post("/chat/completions", content=body[:-1]).status_code == 400
+
+
+def test_a_page_learns_why_its_request_was_refused_at_the_edge(start: Callable[..., Serving]) -> None:
+    page = "https://chat.example.com"
+    gateway = start(access={"origins": [page]}, limits={"body_bytes": 1_000, "header_bytes": 2_000})
+    for origin in (page, "https://other.example.com"):
+        for text, headers, status in (("x" * 2_000, {}, 413), ("x", {"x-a": "a" * 3_000}, 431)):
+            answer = gateway.chat(text, headers={"origin": origin, **headers})
+            assert answer.status_code == status
+            assert answer.headers.get("access-control-allow-origin") == (page if origin == page else None)
+
+
+def test_silent_streams_that_are_passed_on_say_that_they_live(start: Callable[..., Serving]) -> None:
+    """Between events, not within one: pieces come as the upstream sends them."""
+    first = b'event: image_generation.partial_image\ndata: {"b64_json": '
+    second, third = b'"aaaa"}\n\n', b"event: image_generation.completed\ndata: {}\n\n"
+    more = [threading.Event() for _ in range(3)]
+
+    def serve(listening: socket.socket) -> None:
+        connection = listening.accept()[0]
+        connection.recv(65536)
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        for event, piece in zip(more, (first, second, third), strict=True):
+            assert event.wait(TIMEOUT)
+            connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+        connection.sendall(b"0\r\n\r\n")
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,), daemon=True)
+        thread.start()
+        gateway = start(
+            upstreams={"cheap": {"base_url": f"http://127.0.0.1:{listening.getsockname()[1]}/v1"}},
+            models={"small": {**SMALL, "deployments": [{"upstream": "cheap"}]}},
+            routers={},
+            limits={"stream_ping": 0.1},
+        )
+        body = {"model": "small", "prompt": "a cat", "stream": True}
+        with gateway.http.stream("POST", "/images/generations", json=body) as answer:
+            pieces = answer.iter_raw()
+            got = b""
+            while got.count(b": ping\n\n") < 2:
+                got += next(pieces)
+            more[0].set()
+            while first not in got:
+                got += next(pieces)
+            time.sleep(0.3)
+            more[1].set()
+            while not got.endswith(second + b": ping\n\n"):
+                got += next(pieces)
+            assert first + second in got
+            more[2].set()
+            got += b"".join(pieces)
+        thread.join(TIMEOUT)
+    assert got.replace(b": ping\n\n", b"") == first + second + third
+
+
+def test_a_slow_reader_of_what_is_passed_on_has_the_time_of_the_upstream(
+    start: Callable[..., Serving], cheap: Upstream
+) -> None:
+    gateway = start(
+        upstreams={"cheap": {"base_url": cheap.url, "timeouts": {"total": 1.0}}},
+        models={"small": {**SMALL, "deployments": [{"upstream": "cheap"}]}},
+        routers={},
+    )
+    cheap.script(Behaviour(body=bytes(50_000_000), content_type="audio/mpeg"))
+    body = json.dumps({"model": "small", "input": "a"}).encode()
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=TIMEOUT) as connection:
+        connection.sendall(
+            b"POST /v1/audio/speech HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        until(lambda: gateway.gateway.services.in_flight == 1)
+        end = time.monotonic() + TIMEOUT
+        while gateway.gateway.services.in_flight:
+            assert time.monotonic() < end
+            with contextlib.suppress(ConnectionError):
+                connection.recv(1_000)
+            time.sleep(0.05)

@@ -316,8 +316,38 @@ def test_each_address_has_its_method(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/v1/v1/messages", "/v1/messages"),
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/models", "/v1/models"),
+    ],
+)
+def test_a_wrong_base_url_is_said(tmp_path: Path, path: str, meant: str) -> None:
+    async def test(gateway: InProcess) -> None:
+        answer = await gateway.ask("POST", path, {})
+        assert (answer.status, answer.error["code"]) == (404, "unknown_url")
+        assert f"did you mean {meant}?" in answer.error["message"]
+        assert "base URL" in answer.error["message"]
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize(
     "path",
-    ["/", "", "/v1", "/v1/", "/v1/decisions/", "/v1/chat", "/v2/models", "/metrics", "/" * 9000],
+    [
+        "/",
+        "",
+        "/v1",
+        "/v1/responses/compact",
+        "/v1/responses/input_tokens",
+        "/v1/",
+        "/v1/decisions/",
+        "/v1/chat",
+        "/v2/models",
+        "/metrics",
+        "/" * 9000,
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 def test_other_addresses_are_not_there(tmp_path: Path, path: str, method: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +14,6 @@ from tiny_dancer.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
 PAGE = "https://chat.example.com"
 PREFLIGHT = {
@@ -46,6 +47,19 @@ def test_a_page_that_is_configured_may_call(tmp_path: Path) -> None:
             assert {"x-td-model", "x-td-cost", "x-request-id", "retry-after"} <= set(readable)
 
     run(tmp_path, test, keys="required", origins=["https://other.example.com", PAGE])
+
+
+def test_a_page_can_read_every_header_of_the_guide(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs/guides/gateway.md").read_text(encoding="utf-8")
+    listed = guide.partition("Every answer says what was done:")[2].partition("## ")[0]
+    headers = {name for name in re.findall(r"`(x-[a-z-]+)`", listed) if name.startswith("x-td-")}
+    assert {"x-td-adapted", "x-td-upstream", "x-td-estimated", "x-td-soft-budget"} <= headers
+
+    async def test(gateway: InProcess) -> None:
+        answer = await gateway.ask("GET", "/v1/models", headers={"origin": PAGE})
+        assert headers <= set(answer.headers["access-control-expose-headers"].split(", "))
+
+    run(tmp_path, test, origins=[PAGE])
 
 
 def test_other_pages_may_not(tmp_path: Path) -> None:

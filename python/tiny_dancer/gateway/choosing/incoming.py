@@ -81,12 +81,14 @@ class Incoming(Call):
         fallbacks: models to try next, in the client's order (``models``).
         options: what the client asks of routing.
         provider: which upstreams and models it allows; the field stays, for an upstream that understands it.
+        mended: what of it could not be read as it came, and stands otherwise now.
     """
 
     asked: str
     fallbacks: tuple[str, ...]
     options: Options
     provider: Provider | None = None
+    mended: tuple[str, ...] = ()
 
     @property
     def leaves_filters(self) -> bool | None:
@@ -161,6 +163,13 @@ _COUNTED: Final = (b",", b"{", b"[")
 # Their input goes on unread, and may be tokens by the hundred thousand.
 _COUNTED_OF_EMBEDDINGS: Final = (b":",)
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+# Half of an emoji, by which texts are cut in the middle of one: no character, and no JSON to most readers.
+_HALVES: Final = re.compile(
+    rb"(?<!\\)((?:\\\\)*)"
+    rb"(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+_MOST_HALVES: Final = 10_000
 _TRUE: Final = msgspec.Raw(b"true")
 _FALSE: Final = msgspec.Raw(b"false")
 _NULL: Final = msgspec.Raw(b"null")
@@ -241,7 +250,18 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named
     Raises:
         GatewayError: 400, naming the field at fault.
     """
-    fields = parse_fields(body, _COUNTED if endpoint != "embeddings" else _COUNTED_OF_EMBEDDINGS)
+    counted = _COUNTED if endpoint != "embeddings" else _COUNTED_OF_EMBEDDINGS
+    mended: tuple[str, ...] = ()
+    try:
+        fields = parse_fields(body, counted)
+    except GatewayError as error:
+        if error.code != "invalid_json":
+            raise
+        body, halves = _HALVES.subn(rb"\1\\ufffd", body, _MOST_HALVES)
+        if not halves:
+            raise
+        fields = parse_fields(body, counted)
+        mended = ("lone_surrogates",)
     if named is not None:
         fields["model"] = msgspec.Raw(msgspec.json.encode(named))
     model = fields.get("model")
@@ -287,7 +307,7 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named
     td = fields.pop("td", None)
     options = NO_OPTIONS if td is None and not headers else _all_options(td, headers)
     provider = parse_provider(fields["provider"]) if "provider" in fields else None
-    return Incoming(endpoint, fields, streamed, asked, fallbacks, options, provider)
+    return Incoming(endpoint, fields, streamed, asked, fallbacks, options, provider, mended)
 
 
 def read_model(raw: msgspec.Raw) -> str:

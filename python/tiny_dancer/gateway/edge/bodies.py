@@ -19,6 +19,10 @@ CLIENT_GONE: Final = 499
 
 # Bytes unpacked between two looks at the size: a block of 128 kB may take four.
 _ZSTD_STEP: Final = 256
+# Bodies unpacked at a time: how large one becomes is known, and held against the others, only afterwards.
+_AT_ONCE: Final = 2
+# Of gzip, each of which copies what is behind it.
+_MOST_MEMBERS: Final = 100
 
 
 class Bodies:
@@ -28,10 +32,11 @@ class Bodies:
         held: bytes; whoever is done with a body takes its length off.
     """
 
-    __slots__ = ("held",)
+    __slots__ = ("_unpacking", "held")
 
     def __init__(self) -> None:
         self.held = 0
+        self._unpacking = asyncio.Semaphore(_AT_ONCE)
 
     async def read(
         self, receive: Callable[[], Awaitable[MutableMapping[str, Any]]], limits: Limits, coding: bytes | None
@@ -60,8 +65,9 @@ class Bodies:
         if coding is not None and coding.lower() != b"identity":
             packed = len(body)
             try:
-                body = await unpack(body, coding, limits)
-                self._take(len(body), limits)
+                async with self._unpacking:
+                    body = await unpack(body, coding, limits)
+                    self._take(len(body), limits)
             finally:
                 self.held -= packed
         return body
@@ -133,25 +139,37 @@ async def unpack(body: bytes, coding: bytes, limits: Limits) -> bytes:
     return found
 
 
-def _deflated(body: bytes, most: int, form: int) -> bytes | None:
+def _deflated(body: bytes, most: int, form: int) -> tuple[bytes, bytes] | None:
+    """What is unpacked, and what stands behind it."""
     reader = zlib.decompressobj(form)
     try:
         found = reader.decompress(body, most + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from error
-    if len(found) > most:
-        return None
-    return _complete(found, reader.eof and not reader.unused_data)
+    return None if len(found) > most else (_complete(found, reader.eof), reader.unused_data)
 
 
 def _gzip(body: bytes, most: int) -> bytes | None:
-    return _deflated(body, most, 16 + zlib.MAX_WBITS)
+    """Several members in a row are one body (RFC 1952, 2.2)."""
+    whole: list[bytes] = []
+    while True:
+        if (member := _deflated(body, most, 16 + zlib.MAX_WBITS)) is None:
+            return None
+        found, body = member
+        whole.append(found)
+        if not body:
+            return b"".join(whole)
+        if len(whole) >= _MOST_MEMBERS:
+            raise ValueError(f"it has more than {_MOST_MEMBERS} members")
+        most -= len(found)
 
 
 def _deflate(body: bytes, most: int) -> bytes | None:
     """By the standard in zlib's frame; some clients leave that out."""
     framed = len(body) > 1 and body[0] & 15 == 8 and not (body[0] << 8 | body[1]) % 31
-    return _deflated(body, most, zlib.MAX_WBITS if framed else -zlib.MAX_WBITS)
+    if (member := _deflated(body, most, zlib.MAX_WBITS if framed else -zlib.MAX_WBITS)) is None:
+        return None
+    return _complete(member[0], not member[1])
 
 
 def _brotli(body: bytes, most: int) -> bytes | None:

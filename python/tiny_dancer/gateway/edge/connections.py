@@ -16,7 +16,7 @@ from tiny_dancer.gateway.errors import AnswerCut
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from tiny_dancer.gateway.configuration.settings import Limits
 
@@ -50,7 +50,13 @@ class Server:
         state: what the connections share.
     """
 
-    def __init__(self, application: Application, limits: Limits) -> None:
+    def __init__(
+        self,
+        application: Application,
+        limits: Limits,
+        beside: Callable[[Iterable[tuple[bytes, bytes]]], Iterable[tuple[bytes, bytes]]] = lambda _: (),
+    ) -> None:
+        """``beside`` gives further headers of what is refused before the application sees it, by the request's."""
         logging.getLogger("uvicorn.error").addFilter(_not_cancelled)
         self._config = uvicorn.Config(
             application,
@@ -66,7 +72,7 @@ class Server:
             date_header=False,
         )
         self._config.load()
-        self.state = EdgeState(limits)
+        self.state = EdgeState(limits, beside)
         self._bound: socket.socket | None = None
         self._server: asyncio.Server | None = None
 

@@ -3,6 +3,8 @@
 llhttp refuses what requests are smuggled with: two lengths, a length beside chunks, folded headers, bare line
 feeds, control characters, malformed chunks. Added here: time limits for headers and body (slow-loris), limits on
 bytes and connections, headers that may stand only once, answers in OpenAI's shape, a drain that loses no request.
+What comes behind the last chunk of a body (trailers) is read by nobody: it says nothing about a request that is
+being served already.
 
 A body is refused by its Content-Length here, before it is read; chunked bodies are counted by who reads them.
 """
@@ -10,7 +12,12 @@ A body is refused by its Content-Length here, before it is read; chunked bodies 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import fcntl
+import struct
+import termios
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import httptools
@@ -22,6 +29,8 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.writes import Writes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from uvicorn import Config
 
     from tiny_dancer.gateway.configuration.settings import Limits
@@ -30,6 +39,15 @@ if TYPE_CHECKING:
 _ONCE = (b"host", b"authorization", b"x-api-key", b"content-type", b"transfer-encoding")
 # What belongs to an upgrade that is not made; RFC 9110, 7.8 lets a server ignore it.
 _OF_AN_UPGRADE = frozenset((b"upgrade", b"http2-settings", b"connection"))
+
+
+# A header of a few bytes takes a hundred in memory.
+_MOST_HEADERS: Final = 500
+# Where trailers are put.
+_NOWHERE: Final[Any] = deque(maxlen=0)
+# Requests that wait on a connection for answers before theirs; beyond, nothing is read, and no end noticed.
+_MOST_WAITING: Final = 8
+_INTEGER: Final = struct.Struct("i")
 
 
 # Called for every request: by name, super() costs more than all that is added here.
@@ -42,14 +60,20 @@ class EdgeState(ServerState):
 
     Attributes:
         limits: of every connection; may be replaced while they run.
+        beside: further headers of a refusal, by those of the request.
         draining: whether each connection ends with the answer it is owed.
         emptied: set whenever no connection is left.
         writes: to all of them.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        beside: Callable[[Iterable[tuple[bytes, bytes]]], Iterable[tuple[bytes, bytes]]] = lambda _: (),
+    ) -> None:
         super().__init__()
         self.limits = limits
+        self.beside = beside
         self.draining = False
         self.emptied = asyncio.Event()
         self.emptied.set()
@@ -73,6 +97,7 @@ class EdgeProtocol(HttpToolsProtocol):
         "_idle_since",
         "_idle_timer",
         "_phase",
+        "_running",
         "_state",
         "_timer",
         "_unsent",
@@ -80,6 +105,7 @@ class EdgeProtocol(HttpToolsProtocol):
     )
 
     cycle: AnswerCycle
+    pipeline: deque[tuple[AnswerCycle, Any]]  # type: ignore[assignment]
 
     def __init__(self, config: Config, state: EdgeState) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
@@ -87,6 +113,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
         self._phase = _IDLE
+        self._running: AnswerCycle | None = None  # what is being answered, while others wait behind it
         self._timer: asyncio.TimerHandle | None = None
         self._chunk = 0  # bytes that came last
         self._arrived = 0  # bytes of headers that are not complete
@@ -101,6 +128,10 @@ class EdgeProtocol(HttpToolsProtocol):
         answered = cycle is None or cycle.response_complete or cycle.disconnected
         return answered and self._phase in (_IDLE, _DISCARD)
 
+    @property
+    def _answering(self) -> AnswerCycle | None:
+        return self._running if self.pipeline else self.cycle
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Gives the client its time for the first headers."""
         super().connection_made(transport)
@@ -114,8 +145,12 @@ class EdgeProtocol(HttpToolsProtocol):
             self._idle_timer.cancel()
         if self._write_timer is not None:
             self._write_timer.cancel()
-        if self.cycle is not None:
-            self.cycle.stop_pinging()
+        answering = self._answering
+        if answering is not None:
+            answering.stop_pinging()
+            if answering is not self.cycle:  # which is the only one that the base tells
+                answering.disconnected = True
+                answering.message_event.set()
         super().connection_lost(exc)
         if not self.connections:
             self._state.emptied.set()
@@ -147,7 +182,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         if self._phase == _HEADERS and not self._completed:
             self._arrived += self._chunk
-            if self._arrived > self._state.limits.header_bytes:
+            if self._arrived > self._state.limits.header_bytes or len(self.headers) > _MOST_HEADERS:
                 self._refuse(_headers_too_large(self._state.limits))
                 return
         if self._timer is None:
@@ -167,6 +202,8 @@ class EdgeProtocol(HttpToolsProtocol):
             GatewayError: 400, 405, 413, 431 or 503; the application is not called.
         """
         limits = self._state.limits
+        if len(self.headers) > _MOST_HEADERS:
+            raise _headers_too_large(limits)
         if self._arrived + self._chunk > limits.header_bytes:  # perhaps too many: some may be the body's
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > limits.header_bytes:
@@ -185,6 +222,8 @@ class EdgeProtocol(HttpToolsProtocol):
             if version == "1.1":
                 if b"host" not in headers:
                     raise _malformed("the header host is missing")
+                if headers.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+                    raise _malformed("this transfer-encoding is not known; send chunked alone")
             elif version != "1.0" or b"transfer-encoding" in headers:
                 raise _malformed(f"this is HTTP/{version}; send HTTP/1.1")
         length = headers.get(b"content-length")
@@ -237,11 +276,15 @@ class EdgeProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         self.cycle.writes = self._state.writes
+        self.headers = _NOWHERE
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:  # pipelined: it waits for the answers before it
-            self.flow.pause_reading()
+            if not self.pipeline:
+                self._running = before
             self.pipeline.appendleft((self.cycle, self.app))
+            if len(self.pipeline) >= _MOST_WAITING:
+                self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """The request has arrived in full."""
@@ -260,6 +303,7 @@ class EdgeProtocol(HttpToolsProtocol):
         every request.
         """
         if self.pipeline:
+            self._running = self.pipeline[-1][0]
             super().on_response_complete()
             return
         self.server_state.total_requests += 1
@@ -323,20 +367,30 @@ class EdgeProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _wait_for_reader(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = self._left()
         seconds = self._state.limits.write_timeout
-        if self.cycle is not None:
-            seconds = min(seconds, max(self.cycle.until - self.loop.time(), 0.0))
+        if (answering := self._answering) is not None:
+            seconds = min(seconds, max(answering.until - self.loop.time(), 0.0))
         self._write_timer = self.loop.call_later(seconds, self._look_for_reader)
 
     def _look_for_reader(self) -> None:
         """Ends the connection where nothing was taken in time, or the answer's own time is over."""
-        late = self.cycle is not None and self.loop.time() >= self.cycle.until
-        if late or self.transport.get_write_buffer_size() >= self._unsent:
+        answering = self._answering
+        late = answering is not None and self.loop.time() >= answering.until
+        if late or self._left() >= self._unsent:
             self._write_timer = None
             self.transport.abort()
         else:
             self._wait_for_reader()
+
+    def _left(self) -> int:
+        """Bytes the client has not taken; of the system's buffer, too, which asks for more by the megabyte."""
+        left = self.transport.get_write_buffer_size()
+        with suppress(OSError, AttributeError):  # Linux alone says it
+            socket = self.transport.get_extra_info("socket")
+            (unsent,) = _INTEGER.unpack(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(_INTEGER.size)))
+            left += unsent
+        return left
 
     def _close(self) -> None:
         """Ends the connection when the client has taken what it is owed, which has its time too."""
@@ -374,8 +428,10 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         body = error.openai()
         head = [STATUS_LINE[error.status], b"content-type: application/json\r\n"]
-        for name, value in error.headers:
+        given = self.scope["headers"] if self._phase != _IDLE else ()
+        for name, value in (*error.headers, *self._state.beside(given)):
             head += [name, b": ", value, b"\r\n"]
+        self.headers.clear()  # many, perhaps, and the connection may stay a while
         head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
         self.transport.write(b"".join(head) + body)
         # Closed at once, what the client still sends would be answered by a reset, which can overtake the answer.
@@ -397,5 +453,7 @@ def _malformed(reason: str) -> GatewayError:
 
 def _headers_too_large(limits: Limits) -> GatewayError:
     return GatewayError(
-        431, f"The headers may have {limits.header_bytes:,} bytes; send fewer.", code="headers_too_large"
+        431,
+        f"A request may have {limits.header_bytes:,} bytes of headers, and {_MOST_HEADERS} of them; send fewer.",
+        code="headers_too_large",
     )

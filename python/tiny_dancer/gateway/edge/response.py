@@ -5,8 +5,8 @@ the head waits for the first bytes of the body, which always follow at once, and
 only: that is what could split an answer, and all that code of this package could let through.
 
 Two words of its own may stand in ``http.response.start``: ``ping``, the seconds of silence after which a streamed
-answer says these bytes, and ``until``, the moment by the loop's clock when a client that takes nothing has had its
-time (:meth:`.protocol.EdgeProtocol.pause_writing`).
+answer says these bytes, unless it is in the middle of an event, and ``until``, the moment by the loop's clock when
+a client that takes nothing has had its time (:meth:`.protocol.EdgeProtocol.pause_writing`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class AnswerCycle(RequestResponseCycle):
     _until_close: bool = False
     _ping: tuple[float, bytes] | None = None
     _spoke: float = 0.0
+    _between: bool = True
     _pinger: asyncio.TimerHandle | None = None
 
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override]
@@ -43,6 +44,9 @@ class AnswerCycle(RequestResponseCycle):
             return
         if not self.response_started:
             self.response_started = True
+            if self.waiting_for_100_continue and self.more_body:
+                # The body that was announced may come or not: where the next request begins, nobody knows.
+                self.keep_alive = False
             self.waiting_for_100_continue = False
             self._head = self._start(message["status"], message["headers"])
             self.until = message.get("until", math.inf)
@@ -54,6 +58,8 @@ class AnswerCycle(RequestResponseCycle):
             raise RuntimeError("the answer is complete already")
         body: bytes = message.get("body", b"")
         more = message.get("more_body", False)
+        if self._ping is not None and body:
+            self._between = body.endswith((b"\n\n", b"\r\n\r\n"))
         if self.scope["method"] == "HEAD":
             body = b""
             self.expected_content_length = 0
@@ -102,7 +108,7 @@ class AnswerCycle(RequestResponseCycle):
         left = self._spoke + seconds - monotonic()
         if left <= 0.001:
             # Whoever does not read what is there already needs no more; and the head goes with the first body.
-            if not self.flow.write_paused and not self._head:
+            if self._between and not self.flow.write_paused and not self._head:
                 data = b"%x\r\n%b\r\n" % (len(word), word) if self.chunked_encoding else word
                 self.writes.write(self.transport, data)
             self._spoke = monotonic()

@@ -143,7 +143,7 @@ class Worker:
         self._number = number
         self._gateway = Gateway(config, folder=folder)
         self._lifespan = Lifespan(self._gateway)
-        self._server = Server(self._gateway, config.limits)
+        self._server = Server(self._gateway, config.limits, self._gateway.page_headers)
 
     async def start(self, bound: socket.socket) -> None:
         """Starts the gateway, then listens.

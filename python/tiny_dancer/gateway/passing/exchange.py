@@ -96,9 +96,11 @@ class PassedExchange(Exchange):
 
     __slots__ = ("_passage",)
 
-    def __init__(self, services: Services, passage: Passage, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, services: Services, passage: Passage, receive: Receive, send: Send, model: str | None = None
+    ) -> None:
         # Its name is for the account alone: what is passed on is looked up in no table of endpoints.
-        super().__init__(services, cast("Endpoint", passage.passed.endpoint), receive, send)
+        super().__init__(services, cast("Endpoint", passage.passed.endpoint), receive, send, model)
         self._passage = passage
 
     async def _serve(self, scope: Scope) -> None:
@@ -168,7 +170,7 @@ class PassedExchange(Exchange):
             asked = read_model(fields["model"]) if "model" in fields else None
             content_type = "application/json"
             make = lambda deployment: encode({**fields, "model": deployment.upstream_model})  # noqa: E731
-        asked = asked or self._unnamed()
+        asked = self._model or asked or self._unnamed()
         incoming = self.incoming = Incoming(self.endpoint, {}, False, asked, (), NO_OPTIONS)
         assert self.caller is not None
         plan = self.plan = named(Asked(self.serving, incoming, self.caller, passed.role))
@@ -393,13 +395,14 @@ class PassedExchange(Exchange):
     async def _pass_back(self, reply: Reply, deployment: Deployment, token: int) -> None:
         category: Category | None = None
         cancelled = False
+        end = asyncio.get_running_loop().time() + deployment.server.settings.timeouts.total
         try:
             content_type = next((value for name, value in reply.headers if name == "content-type"), "").lower()
             self.status = reply.status
             if content_type.startswith("application/json") and not self._passage.passed.file:
                 await self._whole(reply)
             else:
-                await self._streamed(reply, content_type)
+                await self._streamed(reply, content_type, end)
             self.attempts.calling = None
         except CallError as error:
             category = Category.TIMEOUT if error.phase is Phase.TIMEOUT else Category.UPSTREAM
@@ -441,8 +444,8 @@ class PassedExchange(Exchange):
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _streamed(self, reply: Reply, content_type: str) -> None:
-        """Sound, pictures, text, a file, or events: as they come."""
+    async def _streamed(self, reply: Reply, content_type: str, end: float) -> None:
+        """Sound, pictures, text, a file, or events: as they come, until the attempt's time is over."""
         send = self._send
         headers = self._answering(reply, whole=False)
         events = content_type.startswith("text/event-stream")
@@ -453,7 +456,16 @@ class PassedExchange(Exchange):
         # Events may be long in coming, and a client is told at once that they will. Anything else has begun.
         chunk = b"" if events else await reply.chunk()
         self._started = True
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        seconds = self.serving.config.limits.stream_ping
+        await send(
+            {
+                "type": "http.response.start",
+                "status": reply.status,
+                "headers": headers,
+                "ping": (seconds, self._ping()) if events and seconds else None,
+                "until": end,
+            }
+        )
         tail = b""
         try:
             while chunk is not None:
@@ -506,11 +518,13 @@ async def _refusal(reply: Reply, deployment: Deployment) -> Failure:
     return attempts.of_status(error, reply.headers)
 
 
-async def pass_on(services: Services, passage: Passage, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serves a request whose address was found in the table."""
+async def pass_on(
+    services: Services, passage: Passage, scope: Scope, receive: Receive, send: Send, model: str | None = None
+) -> None:
+    """Serves a request whose address was found in the table; ``model``: named by the address."""
     allowed = passage.passed.methods
     if scope["method"] in allowed:
-        await PassedExchange(services, passage, receive, send).run(scope)
+        await PassedExchange(services, passage, receive, send, model).run(scope)
     else:
         error = not_allowed(scope["path"], scope["method"], *allowed)
         await send_json(send, error.status, list(error.headers), error.openai())

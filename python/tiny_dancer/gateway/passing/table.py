@@ -110,6 +110,8 @@ TABLE: Final[dict[str, Passed]] = {
 """By the address that clients use."""
 
 _LONGEST_ID: Final = 512
+# OpenAI has them where ids of responses stand; they are not passed on.
+_NO_RESPONSES: Final = ("compact", "input_tokens")
 
 
 def find(path: str) -> Passage | None:
@@ -119,6 +121,8 @@ def find(path: str) -> Passage | None:
         return Passage(found)
     parts = path.split("/")
     if len(parts) not in (4, 5) or not 0 < len(parts[3]) <= _LONGEST_ID or parts[3] in (".", "..", "{id}"):
+        return None
+    if parts[2] == "responses" and parts[3] in _NO_RESPONSES:
         return None
     id, parts[3] = parts[3], "{id}"
     found = TABLE.get("/".join(parts))

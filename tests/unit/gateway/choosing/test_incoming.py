@@ -157,7 +157,6 @@ def test_deep_nesting_is_refused(depth: int, field: str) -> None:
         b'{"a":"\x01"}',
         b'{"a":"\xff"}',
         b'{"a":"\xed\xa0\x80"}',
-        b'{"a":"\\ud800"}',
         b"\xff\xfe{\x00}\x00",
     ],
 )
@@ -396,3 +395,29 @@ def test_a_byte_order_mark_is_ignored() -> None:
     assert parse("chat.completions", b"\xef\xbb\xbf" + body(), {}) == parse("chat.completions", body(), {})
     assert refused(b"\xef\xbb\xbf").code == "invalid_json"
     assert refused(b"\xef\xbb\xbf" * 2 + body()).code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (rb"\ud83d", "\ufffd"),
+        (rb"a\uDE00b", "a\ufffdb"),
+        (rb"\ud83d\ud83d\ude00\ude00", "\ufffd\U0001f600\ufffd"),
+        (rb"\\ud83d \\\ud83d \\\\ud83d", "\\ud83d \\\ufffd \\\\ud83d"),
+        (rb"\ud83dx\ude00", "\ufffdx\ufffd"),
+    ],
+)
+def test_half_an_emoji_becomes_a_replacement_character_and_is_named(sent: bytes, kept: str) -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "%b"}]}' % sent
+    found = parse("chat.completions", body, {})
+    assert json.loads(bytes(found.fields["messages"]))[0]["content"] == kept
+    assert found.mended == ("lone_surrogates",)
+    assert parse("chat.completions", body.replace(sent, rb"\ud83d\ude00"), {}).mended == ()
+
+
+def test_many_halves_are_not_mended() -> None:
+    """It is work in which all others wait."""
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "%b"}]}' % (rb"\ud83d" * 20_000)
+    with pytest.raises(GatewayError) as caught:
+        parse("chat.completions", body, {})
+    assert caught.value.code == "invalid_json"

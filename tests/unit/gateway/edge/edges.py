@@ -23,8 +23,9 @@ PATIENCE = 30.0
 
 
 class Application:
-    """Answers with what it got; ``/slow`` only once ``release`` is set, ``/stream`` in parts, ``/large`` much, and
-    ``/endless`` without end. ``start`` is added to the first word of a stream."""
+    """Answers with what it got; ``/slow`` only once ``release`` is set, ``/stream`` in parts, ``/large`` much,
+    ``/endless`` without end, ``/early`` before the body, ``/hold`` never. ``start`` is added to the beginning of a
+    stream, ``first`` is its first word; ``headers`` are those of the last request."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -32,8 +33,15 @@ class Application:
         self.started = asyncio.Event()
         self.gone = asyncio.Event()
         self.start: dict[str, Any] = {}
+        self.first = b"first"
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.headers = scope["headers"]
+        if scope["path"] == "/early":
+            await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
         body, more = b"", True
         while more:
             message = await receive()
@@ -60,7 +68,7 @@ class Application:
             return
         if path == "/stream":
             await send({"type": "http.response.start", "status": 200, "headers": [], **self.start})
-            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            await send({"type": "http.response.body", "body": self.first, "more_body": True})
             self.started.set()
             try:
                 await self.release.wait()
@@ -68,6 +76,11 @@ class Application:
                 await send({"type": "http.response.body", "body": b"cut", "more_body": False})
                 raise
             await send({"type": "http.response.body", "body": b"last", "more_body": False})
+            return
+        if path == "/hold":
+            self.started.set()
+            assert (await receive())["type"] == "http.disconnect"
+            self.gone.set()
             return
         if path == "/slow":
             self.started.set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import sys
+import threading
+import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiny_dancer.gateway.configuration.settings import Limits
+from tiny_dancer.gateway.edge import bodies as bodies_module
 from tiny_dancer.gateway.edge.bodies import Bodies
 from tiny_dancer.gateway.errors import GatewayError
 
@@ -30,6 +33,7 @@ def raw_deflate(data: bytes) -> bytes:
 CODINGS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
     "gzip": (b"gzip", gzip.compress),
     "GZIP": (b" GZIP ", gzip.compress),
+    "gzip in members": (b"gzip", lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:])),
     "deflate": (b"deflate", zlib.compress),
     "raw deflate": (b"deflate", raw_deflate),
     "brotli": (b"br", brotli.compress),
@@ -133,3 +137,37 @@ def test_what_is_not_read_to_its_end_is_not_held() -> None:
     assert refused(*[bytes(400_000)] * 3, bodies=bodies).status == 413
     assert refused(bytes(1_000_001), bodies=bodies).status == 413
     assert bodies.held == 0
+
+
+def test_members_without_end_are_refused() -> None:
+    """Each costs a copy of all that follow."""
+    assert refused(gzip.compress(b"") * 1_000, coding=b"gzip").code == "invalid_encoding"
+
+
+def test_few_are_unpacked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How large they become is known only afterwards."""
+    running, most, lock = 0, 0, threading.Lock()
+
+    def unpack(body: bytes, _most: int) -> bytes:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+        return body
+
+    monkeypatch.setitem(bodies_module._CODINGS, b"gzip", unpack)
+
+    async def test() -> None:
+        bodies = Bodies()
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"abc"}
+
+        assert await asyncio.gather(*(bodies.read(receive, LIMITS, b"gzip") for _ in range(12))) == [b"abc"] * 12
+        assert bodies.held == 36
+
+    asyncio.run(test())
+    assert most <= 2

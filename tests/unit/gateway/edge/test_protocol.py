@@ -28,6 +28,7 @@ SMUGGLED = {
     "no length": POST + b"Content-Length: \r\n\r\nhello",
     "chunks twice": POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunks that are not last": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "a coding before chunks": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "an unknown coding": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "a coding hidden by a tab": POST + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
     "a space before the colon": POST + b"Content-Length : 5\r\n\r\nhello",
@@ -250,5 +251,80 @@ def test_small_writes_are_not_held_back() -> None:
             accepted = connection.transport.get_extra_info("socket")
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+
+    run(test)
+
+
+def test_what_comes_behind_a_body_is_no_header() -> None:
+    """Trailers (RFC 9110, 6.5): a proxy in front may not have looked at them."""
+
+    async def test() -> None:
+        async with place() as found:
+            client = await found.connect()
+            trailers = b"Authorization: Bearer a\r\nX-A: b\r\n"
+            body = chunked(b"hello")[:-2] + trailers + b"\r\n"
+            await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+            assert json.loads((await client.answer())[2])["body"] == "hello"
+            assert [name for name, _ in found.application.headers] == [b"host", b"transfer-encoding"]
+            # Without end they are not kept either.
+            await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + trailers * 5_000)
+            (connection,) = found.server.state.connections
+            assert not connection.headers
+            assert len(found.application.headers) == 2
+
+    run(test)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_who_was_not_asked_for_a_body_may_not_go_on_as_if_it_had_been_sent(sent: bool) -> None:
+    async def test() -> None:
+        async with place() as found:
+            client = await found.connect()
+            head = b"POST /early HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+            await client.send(head + (b"hello" if sent else b""))
+            status, headers, _ = await client.answer()
+            assert status == 401
+            assert ("connection" in headers) is not sent
+            if sent:
+                await client.send(POST + b"Content-Length: 0\r\n\r\n")
+                assert (await client.answer())[0] == 200
+            else:
+                assert await client.rest() == b""
+
+    run(test)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_a_request_learns_that_its_client_has_left_whatever_waits_behind_it(late: bool) -> None:
+    async def test() -> None:
+        async with place() as found:
+            client = await found.connect()
+            hold, behind = b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n", POST + b"Content-Length: 0\r\n\r\n"
+            await client.send(hold if late else hold + behind * 3)
+            await found.application.started.wait()
+            if late:
+                await client.send(behind)
+                (connection,) = found.server.state.connections
+                await found.until(lambda: bool(connection.pipeline))
+            client.close()
+            async with asyncio.timeout(PATIENCE):
+                await found.application.gone.wait()
+            await found.until(lambda: not found.server.state.connections)
+            assert [each["path"] for each in found.application.requests] == ["/hold"]
+
+    run(test)
+
+
+def test_a_long_row_of_requests_is_answered_in_full() -> None:
+    async def test() -> None:
+        async with place() as found:
+            client = await found.connect()
+            await client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            await found.application.started.wait()
+            for number in range(30):
+                await client.send(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+            found.application.release.set()
+            paths = [json.loads((await client.answer())[2])["path"] for _ in range(31)]
+            assert paths == ["/slow", *(f"/{number}" for number in range(30))]
 
     run(test)

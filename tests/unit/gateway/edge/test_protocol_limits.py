@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 
 import pytest
 from tests.unit.gateway.edge.edges import PATIENCE, POST, Client, place, run
@@ -234,6 +235,7 @@ def test_a_silent_stream_says_that_it_lives() -> None:
     async def test() -> None:
         async with place() as found:
             found.application.start = {"ping": (0.05, b": ping\n\n")}
+            found.application.first = b"data: first\n\n"
             for version, ping in ((b"1.1", b"8\r\n: ping\n\n\r\n"), (b"1.0", b": ping\n\n")):
                 found.application.release.clear()
                 client = await found.connect()
@@ -245,7 +247,61 @@ def test_a_silent_stream_says_that_it_lives() -> None:
                 body = (answer + await client.rest()).partition(b"\r\n\r\n")[2]
                 assert ping + ping in body
                 left = body.replace(ping, b"")
-                whole = b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n" if version == b"1.1" else b"firstlast"
+                whole = b"d\r\ndata: first\n\n\r\n4\r\nlast\r\n0\r\n\r\n"
+                if version == b"1.0":
+                    whole = b"data: first\n\nlast"
                 assert left == whole
+
+    run(test)
+
+
+def test_no_sign_of_life_comes_in_the_middle_of_an_event() -> None:
+    async def test() -> None:
+        async with place() as found:
+            found.application.start = {"ping": (0.02, b": ping\n\n")}
+            found.application.first = b"data: half"
+            client = await found.connect()
+            await client.send(b"GET /stream HTTP/1.0\r\nHost: a\r\n\r\n")
+            await found.application.started.wait()
+            await asyncio.sleep(0.1)
+            found.application.release.set()
+            assert (await client.rest()).partition(b"\r\n\r\n")[2] == b"data: halflast"
+
+    run(test)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_headers_have_a_limit_in_number(complete: bool) -> None:
+    """A header of a few bytes takes a hundred in memory."""
+
+    async def test() -> None:
+        async with place() as found:
+            client = await found.connect()
+            await client.send(POST + b"a:b\r\n" * 12_000 + (b"\r\n" if complete else b""))
+            status, _, body = await client.answer()
+            assert (status, json.loads(body)["error"]["code"]) == (431, "headers_too_large")
+            (connection,) = found.server.state.connections
+            assert not connection.headers
+            client = await found.connect()
+            await client.send(POST + b"a:b\r\n" * 400 + b"Content-Length: 0\r\n\r\n")
+            assert (await client.answer())[0] == 200
+
+    run(test)
+
+
+def test_a_client_that_takes_a_little_now_and_then_is_not_cut_off() -> None:
+    """What it takes comes out of the system's buffers, which ask for more only by the megabyte."""
+
+    async def test() -> None:
+        async with place(write_timeout=0.3) as found:
+            client = await found.connect()
+            await client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            raw = client.writer.get_extra_info("socket")
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await found.until(lambda: bool(found.application.requests))
+            for _ in range(15):
+                await asyncio.sleep(0.1)
+                await asyncio.to_thread(os.read, raw.fileno(), 100_000)
+            assert found.server.state.connections
 
     run(test)

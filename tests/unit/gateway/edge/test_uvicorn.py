@@ -50,6 +50,7 @@ CYCLE_ATTRIBUTES = {
     "flow",
     "keep_alive",
     "message_event",
+    "more_body",
     "on_response",
     "response_complete",
     "response_started",
