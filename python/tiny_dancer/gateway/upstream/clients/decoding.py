@@ -1,7 +1,8 @@
 """Answers that a server compresses although it was asked not to (RFC 9110, 8.4): undone, in bounded pieces.
 
-Every request says ``accept-encoding: identity``. gzip and deflate are read by zlib, zstd where the package
-zstandard is installed. What comes out does so piece by piece, so that a few bytes cannot become gigabytes at once.
+Every request says ``accept-encoding: identity``. gzip and deflate are read by zlib, br and zstd where the packages
+brotli and zstandard are installed. What comes out does so piece by piece, so that a few bytes cannot become
+gigabytes at once.
 """
 
 from __future__ import annotations
@@ -119,6 +120,28 @@ class _Zstd:
                     self._frame = self._new()
 
 
+class _Brotli:
+    def __init__(self) -> None:
+        import brotli
+
+        self.whole = True
+        self._error = brotli.error
+        self._reader = brotli.Decompressor()
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        reader = self._reader
+        if not data or reader.is_finished():
+            return  # what comes behind the end says nothing
+        try:
+            if piece := reader.process(data, output_buffer_limit=_PIECE):
+                yield piece
+            while not (reader.is_finished() or reader.can_accept_more_data()):
+                yield reader.process(b"", output_buffer_limit=_PIECE)
+        except self._error as error:
+            raise ValueError(str(error)) from error
+        self.whole = reader.is_finished()
+
+
 def encoding_of(headers: Headers) -> str:
     """The codings of an answer's body, as its headers say; empty where it has none."""
     for name, value in headers:
@@ -227,6 +250,11 @@ def _codings(encoding: str) -> list[_Coding]:
                 found.append(_Zstd())
             except ImportError as error:
                 raise ValueError("zstd") from error
+        elif name == "br":
+            try:
+                found.append(_Brotli())
+            except ImportError as error:
+                raise ValueError("br") from error
         elif name not in _NO_CODING:
             raise ValueError(name)
     return found
