@@ -52,7 +52,7 @@ class _Zlib:
     def __init__(self, *, gzip: bool) -> None:
         self.whole = True
         self._gzip = gzip
-        self._plain = self._ended = False
+        self._plain = self._ended = self._members = False
         self._held = b""
         self._inflate: Any = None
 
@@ -80,7 +80,7 @@ class _Zlib:
                 raise ValueError(str(error)) from error
             if not self._inflate.eof:
                 return
-            self.whole = True
+            self.whole = self._members = True
             data = self._inflate.unused_data
             # Another member, or padding behind the last one, which says nothing.
             self._ended = not (self._gzip and b"\x1f\x8b".startswith(data[:2]))
@@ -88,7 +88,8 @@ class _Zlib:
 
     def _begin(self, data: bytes) -> None:
         if self._gzip:
-            self._plain = not data.startswith(b"\x1f\x8b")
+            other = not data.startswith(b"\x1f\x8b")
+            self._plain, self._ended = other and not self._members, other and self._members
             self._inflate = zlib.decompressobj(31)
         else:
             framed = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
@@ -133,10 +134,12 @@ class _Brotli:
         if not data or reader.is_finished():
             return  # what comes behind the end says nothing
         try:
-            if piece := reader.process(data, output_buffer_limit=_PIECE):
+            # It stops at any number of bytes up to twice the limit.
+            while piece := reader.process(data, output_buffer_limit=_PIECE // 2):
                 yield piece
-            while not (reader.is_finished() or reader.can_accept_more_data()):
-                yield reader.process(b"", output_buffer_limit=_PIECE)
+                if reader.is_finished():
+                    break
+                data = b""
         except self._error as error:
             raise ValueError(str(error)) from error
         self.whole = reader.is_finished()
