@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
+import brotli
 from tests.raw_upstream import RESET, answered, chunk, head, stream
 
 U = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
@@ -390,6 +391,45 @@ CHAT["content-encoding-that-is-none"] = (
     js(whole(), 200, "content-encoding: UTF-8"),
     HI,
 )
+
+# --- framing
+ANSWER = json.dumps(whole()).encode()
+SIZE = f"content-length: {len(ANSWER)}"
+CHUNKED = "transfer-encoding: chunked"
+
+
+def framed(name: str, *sent: Any) -> None:
+    CHAT[name] = (list(sent), list(sent), HI)
+
+
+framed("length-and-chunks", head(200, "application/json", SIZE, CHUNKED), chunk(ANSWER), b"0\r\n\r\n")
+framed(
+    "length-0-and-chunks", head(200, "application/json", "content-length: 0", CHUNKED), chunk(ANSWER), b"0\r\n\r\n"
+)
+framed(
+    "chunk-size-and-spaces",
+    head(200, "application/json", CHUNKED),
+    b"%x  \r\n%b\r\n0\r\n\r\n" % (len(ANSWER), ANSWER),
+)
+framed("length-too-long", head(200, "application/json", f"content-length: {len(ANSWER) + 9}"), ANSWER, RESET)
+framed("no-last-chunk-of-whole", head(200, "application/json", CHUNKED), chunk(ANSWER), 0.05, RESET)
+framed("whole-and-done-behind", answered(ANSWER + b"\n\ndata: [DONE]\n\n"))
+framed("whole-and-zeros-behind", answered(ANSWER + b"\n\0\0"))
+framed("brotli-unasked", answered(brotli.compress(ANSWER), 200, "application/json", "content-encoding: br"))
+framed(
+    "in-pieces",
+    b"HT",
+    0.02,
+    b"TP/1.1 200 OK\r\nconte",
+    0.02,
+    b"nt-length: %d\r" % len(ANSWER),
+    0.02,
+    b"\n\r\n" + ANSWER,
+)
+framed("no-reason-phrase", answered(ANSWER).replace(b" Said", b""))
+framed("control-characters", answered(ANSWER.replace(b'"hi"', b'"h\x7fi"')))
+CHAT["control-characters"] = (*CHAT["control-characters"][:2], ("h\x7fi", [], SAID))
+CHAT["latin-1"] = (None, [answered(ANSWER.replace(b'"hi"', b'"caf\xe9"'))], ("caf\ufffd", [], SAID))
 
 # --- whole answers
 CHAT["finish-null-whole"] = (None, js(whole(finish=None)), HI)

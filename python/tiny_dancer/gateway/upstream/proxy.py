@@ -18,6 +18,7 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import attempts, filtering, sse
 from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
+from tiny_dancer.gateway.upstream.clients.decoding import encoding_of
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
 from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Call, Events, Reported
 from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_stream_options
@@ -367,7 +368,9 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     try:
         status, answered, found = await deployment.server.client.whole(route.target, headers, body)
     except CallError as error:
-        raise attempts.of_call(error, route.dialect.path != "/responses") from error
+        if (all_the_same := _come(error, route)) is None:
+            raise attempts.of_call(error, route.dialect.path != "/responses") from error
+        return all_the_same
     if status >= 400:
         raise _refused(deployment, route, status, answered, found)
     if status >= 300:
@@ -380,6 +383,30 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
         raise attempts.of_status(_with_headers(error.error, answered), answered) from error
     except (ValueError, RecursionError) as error:
         raise attempts.of_answer(str(error)) from error
+
+
+def _come(error: CallError, route: Route) -> Whole | None:
+    """The answer that has come although its end has not: its length is wrong, or the last chunk missing. JSON says
+    itself where it ends."""
+    if error.came is None:
+        return None
+    status, headers, body = error.came
+    if status >= 300 or not body.rstrip().endswith(b"}") or encoding_of(headers):
+        return None
+    try:
+        return Whole(status, headers, route.dialect.response(body))
+    except (Reported, ValueError, RecursionError):
+        return None
+
+
+async def _next(reply: Reply, whole: bytearray | None) -> bytes | None:
+    """The next piece; the end where only that is missing behind what is JSON, as in :func:`_come`."""
+    try:
+        return await reply.chunk()
+    except CallError:
+        if whole is None or not whole.startswith(_JSON) or not whole.rstrip().endswith(b"}"):
+            raise
+        return None
 
 
 async def _stream(
@@ -405,7 +432,7 @@ async def _stream(
         whole = None if kind[:17].lower() == "text/event-stream" else bytearray()
         splitter = sse.Splitter()
         first = b""
-        while (chunk := await reply.chunk()) is not None:
+        while (chunk := await _next(reply, whole)) is not None:
             if whole is not None:
                 whole += chunk if whole else chunk.lstrip(_SPACE)
                 if len(whole) > LARGEST_ANSWER:

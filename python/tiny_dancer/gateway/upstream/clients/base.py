@@ -41,7 +41,11 @@ class CallError(Exception):
     Attributes:
         phase: where it failed.
         message: for the client, without address or headers.
+        came: status, headers and what there is of the body of an answer that was to be read whole; None where its
+            headers have not come.
     """
+
+    came: tuple[int, Headers, bytes] | None = None
 
     def __init__(self, phase: Phase, message: str | None = None) -> None:
         message = message or _MESSAGES[phase]

@@ -1,7 +1,8 @@
 """Answers that a server compresses although it was asked not to (RFC 9110, 8.4): undone, in bounded pieces.
 
-Every request says ``accept-encoding: identity``. gzip and deflate are read by zlib, zstd where the package
-zstandard is installed. What comes out does so piece by piece, so that a few bytes cannot become gigabytes at once.
+Every request says ``accept-encoding: identity``. gzip and deflate are read by zlib, br and zstd where the packages
+brotli and zstandard are installed. What comes out does so piece by piece, so that a few bytes cannot become
+gigabytes at once.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class _Zlib:
     def __init__(self, *, gzip: bool) -> None:
         self.whole = True
         self._gzip = gzip
-        self._plain = self._ended = False
+        self._plain = self._ended = self._members = False
         self._held = b""
         self._inflate: Any = None
 
@@ -79,7 +80,7 @@ class _Zlib:
                 raise ValueError(str(error)) from error
             if not self._inflate.eof:
                 return
-            self.whole = True
+            self.whole = self._members = True
             data = self._inflate.unused_data
             # Another member, or padding behind the last one, which says nothing.
             self._ended = not (self._gzip and b"\x1f\x8b".startswith(data[:2]))
@@ -87,7 +88,8 @@ class _Zlib:
 
     def _begin(self, data: bytes) -> None:
         if self._gzip:
-            self._plain = not data.startswith(b"\x1f\x8b")
+            other = not data.startswith(b"\x1f\x8b")
+            self._plain, self._ended = other and not self._members, other and self._members
             self._inflate = zlib.decompressobj(31)
         else:
             framed = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
@@ -117,6 +119,30 @@ class _Zstd:
                 sip = self._frame.unused_data if self._frame.eof else b""
                 if self._frame.eof:
                     self._frame = self._new()
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        import brotli
+
+        self.whole = True
+        self._error = brotli.error
+        self._reader = brotli.Decompressor()
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        reader = self._reader
+        if not data or reader.is_finished():
+            return  # what comes behind the end says nothing
+        try:
+            # It stops at any number of bytes up to twice the limit.
+            while piece := reader.process(data, output_buffer_limit=_PIECE // 2):
+                yield piece
+                if reader.is_finished():
+                    break
+                data = b""
+        except self._error as error:
+            raise ValueError(str(error)) from error
+        self.whole = reader.is_finished()
 
 
 def encoding_of(headers: Headers) -> str:
@@ -227,6 +253,11 @@ def _codings(encoding: str) -> list[_Coding]:
                 found.append(_Zstd())
             except ImportError as error:
                 raise ValueError("zstd") from error
+        elif name == "br":
+            try:
+                found.append(_Brotli())
+            except ImportError as error:
+                raise ValueError("br") from error
         elif name not in _NO_CODING:
             raise ValueError(name)
     return found

@@ -7,7 +7,9 @@ A request is sent again where a connection that was kept breaks before anything 
 has most likely closed it meanwhile. It may also have read the request, so what must not be done twice goes over a
 connection that was in use a moment ago, or a new one, and is never sent again (RFC 9110, 9.2.2).
 
-Framing is llhttp's at its strictest. What is left to decide here is whose answer bytes are (RFC 9112, 6.3 and
+Framing is llhttp's at its strictest, but for what servers are seen to send and other clients read: spaces behind
+the size of a chunk, and a length beside chunks, which counts for nothing (RFC 9112, 6.3) and after which the
+connection serves nobody. What is left to decide here is whose answer bytes are (RFC 9112, 6.3 and
 9.2), how many may come, how long it may take, and which connection serves another request.
 """
 
@@ -72,6 +74,7 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_deadline",
         "_error",
+        "_framed_twice",
         "_headers_done",
         "_keep",
         "_late",
@@ -103,6 +106,10 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(
+            lenient_chunked_length=True,
+            lenient_spaces_after_chunk_size=True,
+        )
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = self._deadline = 0.0
@@ -113,6 +120,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, *, piecewise: bool) -> None:
         self._piecewise = piecewise
         self.answered = self._headers_done = self._complete = self._keep = self._paused = False
+        self._framed_twice = False
         self.status = 0
         self.headers: Headers = []
         self._body: bytes | bytearray = b""
@@ -182,6 +190,12 @@ class Connection(asyncio.Protocol):
         if 200 <= status <= 599:
             self.status = status
             self._headers_done = True
+            names = [name for name, _ in self.headers]
+            if "transfer-encoding" in names and "content-length" in names:
+                self._framed_twice = True
+                if _until_close([pair for pair in self.headers if pair[0] != "content-length"]):
+                    self._give_up("what the model's server sent cannot be understood")
+                    return
             if self._piecewise:
                 self._wake()
         elif not 100 <= status <= 199:
@@ -212,7 +226,7 @@ class Connection(asyncio.Protocol):
             self.headers.clear()
         elif not self._complete:
             self._complete = True
-            self._keep = self._parser.should_keep_alive()
+            self._keep = self._parser.should_keep_alive() and not self._framed_twice
             self._wake()
 
     # For the client
@@ -233,8 +247,10 @@ class Connection(asyncio.Protocol):
             self._writes.write(self._transport, message)
             while not (self._headers_done if piecewise else self._complete):
                 await self._wait(end, Late.FIRST_BYTE)
-        except BaseException:
+        except BaseException as error:
             self.abort()
+            if type(error) is CallError and self._headers_done:
+                error.came = (self.status, self.headers, self.body())
             raise
 
     async def piece(self, end: float, late: Late) -> bytes | None:

@@ -94,7 +94,9 @@ class PassThrough:
         """The same body, in JSON that every client can read."""
         try:
             read = _body.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+            if not body.isascii():
+                body.decode()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             read = parse(body, _body)
             body = repaired(body)
         if read.choices == _ABSENT and read.output == _ABSENT and read.data == _ABSENT:

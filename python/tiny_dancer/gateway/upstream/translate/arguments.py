@@ -32,8 +32,9 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# The end of a text that was cut within an escape, or between the halves of a pair.
-_BROKEN_ESCAPE: Final = re.compile(r"(?:\\u[dD][89abAB][0-9a-fA-F]{2})?(?:\\(?:u[0-9a-fA-F]{0,3})?)?\Z")
+# As far as escapes are whole; and whether the last one is the first half of a pair.
+_WHOLE_ESCAPES: Final = re.compile(r"(?:[^\\]|\\(?:u[0-9a-fA-F]{4}|[^u]))*+", re.DOTALL)
+_HALF: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
 
 
 class Arguments(Struct, frozen=True):
@@ -105,7 +106,9 @@ def _completed(text: str) -> Arguments | None:
             is_value = True
         elif token.lastgroup == "cut":
             if is_value:
-                whole = text[: token.start()] + _BROKEN_ESCAPE.sub("", word)
+                escaped = _WHOLE_ESCAPES.match(word)
+                kept_word = "" if escaped is None else _HALF.sub(r"\1", escaped.group())
+                whole = text[: token.start()] + kept_word
                 return _checked(whole + '"' + "".join(reversed(closers)), cut=True)
         elif word in "{[":
             closers.append("}" if word == "{" else "]")

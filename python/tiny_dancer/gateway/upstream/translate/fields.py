@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 ABSENT: Final = msgspec.Raw(b"")
 """What an optional field of unread JSON is when it is left out."""
+
+# What servers put behind an answer without meaning it: the end of a stream, zero bytes.
+_BEHIND: Final = re.compile(r"[\s\0]*+(?:data:)?\s*+(?:\[DONE\])?[\s\0]*+\Z")
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -87,7 +91,7 @@ def lenient(body: bytes) -> Any:
         ValueError: it is no JSON at all.
     """
     try:
-        text = body.decode("utf-8-sig", "replace")
+        text = _BEHIND.sub("", body.decode("utf-8-sig", "replace"))
         return json.loads(text, strict=False, parse_constant=lambda _: None, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("an answer nested too deeply") from error

@@ -8,6 +8,7 @@ import zlib
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import brotli
 import pytest
 import zstandard
 from hypothesis import assume, given
@@ -41,6 +42,7 @@ CODINGS = {
     "gzip": (gzip.compress, _members),
     "x-gzip": (gzip.compress,),
     "deflate": (zlib.compress, _raw),
+    "br": (brotli.compress,),
     "zstd": (zstandard.compress, lambda data: zstandard.compress(data[:5]) + zstandard.compress(data[5:])),
     "identity": (bytes,),
 }
@@ -89,7 +91,7 @@ def test_whatever_is_packed_comes_out_again_however_it_is_cut(
     assert b"".join(read(pieces, encoding)) == body
 
 
-@pytest.mark.parametrize("name", ["gzip", "deflate", "zstd"])
+@pytest.mark.parametrize("name", ["gzip", "deflate", "br", "zstd"])
 def test_what_grows_does_so_in_bounded_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "LARGEST_ANSWER", 8 * 2**20)
     packed = CODINGS[name][0](bytes(16 * 2**20))
@@ -108,7 +110,7 @@ def test_what_says_gzip_and_is_none_is_read_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
-        ("br", b"x"),
+        ("br", b"no br at all"),
         ("gzip, made-up", b"x"),
         ("gzip", gzip.compress(b"hello")[:-8] + b"\xff" * 8),
         ("deflate", b"no deflate at all"),
