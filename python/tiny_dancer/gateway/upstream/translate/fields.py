@@ -74,6 +74,12 @@ def parse(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(_whole(json.dumps(lenient(body), ensure_ascii=False, allow_nan=False)).encode())
 
 
+def index_of(said: Mapping[str, Any], usual: int | None = None) -> int | str | None:
+    """``index`` of a choice, a block or a call: what it is told from others by, where it is anything that can be."""
+    index = said.get("index", usual)
+    return index if isinstance(index, int | str) else usual
+
+
 def repaired(body: bytes) -> bytes:
     """The same JSON as every client can read it: without a byte order mark, NaN and infinities as null, control
     characters escaped. Halves of a pair stay what they are, escaped: a client may have the other half.

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from tiny_dancer.gateway.upstream.translate import arguments
-from tiny_dancer.gateway.upstream.translate.fields import encode
+from tiny_dancer.gateway.upstream.translate.fields import encode, index_of
 
 _choices = msgspec.json.Decoder(list[dict[str, Any]])
 
@@ -58,7 +58,7 @@ class Numbers:
             calls = delta.get("tool_calls") if isinstance(delta, dict) else None
             for call in calls if isinstance(calls, list) else ():
                 if isinstance(call, dict):
-                    self._tell(self._calls.setdefault(choice.get("index"), []), call)
+                    self._tell(self._calls.setdefault(index_of(choice), []), call)
         return encode(read) if self.changed else None
 
     def _tell(self, calls: list[_Call], piece: dict[str, Any]) -> None:

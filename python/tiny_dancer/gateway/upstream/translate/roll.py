@@ -13,7 +13,7 @@ import msgspec
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Reported
 from tiny_dancer.gateway.upstream.translate import arguments, failures
-from tiny_dancer.gateway.upstream.translate.fields import encode, parse
+from tiny_dancer.gateway.upstream.translate.fields import encode, index_of, parse
 from tiny_dancer.gateway.upstream.translate.usage import read_openai
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def completion(body: bytes) -> bytes:
         if chunk.get("error"):
             raise failures.reported(encode(chunk))
         for choice in _listed(chunk.pop("choices", None)):
-            _add(choices.setdefault(choice.get("index", 0), {}), choice)
+            _add(choices.setdefault(index_of(choice, 0), {}), choice)
         counted = chunk.pop("usage", None)
         if read_openai(encode(counted)) is not None or "usage" not in whole:
             whole["usage"] = counted
@@ -91,7 +91,7 @@ def message(body: bytes) -> bytes:
     blocks: dict[Any, dict[str, Any]] = {}
     inputs: dict[Any, str] = {}
     for event in _events(body):
-        kind, index = event.get("type"), event.get("index", 0)
+        kind, index = event.get("type"), index_of(event, 0)
         delta = event.get("delta") or {}
         if kind == "error":
             raise Reported(failures.anthropic_event(encode(event)))

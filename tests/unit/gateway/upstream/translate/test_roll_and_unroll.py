@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiny_dancer.gateway.upstream.dialect import Reported
+from tiny_dancer.gateway.upstream.kinds.openai import ChunkEvents
 from tiny_dancer.gateway.upstream.translate import roll, unroll
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=20)
@@ -107,3 +108,17 @@ def test_errors_are_reported_and_nothing_is_an_error(undo: Any) -> None:
     for nothing in (b"", b"{}", b"[]", b"data: {}\n\n", b"data: [DONE]\n\n"):
         with pytest.raises(ValueError):
             undo(nothing)
+
+
+@pytest.mark.parametrize("index", [[], {}, None, 1.5, "1", True])
+def test_an_index_that_is_none_costs_nothing(index: Any) -> None:
+    chunk = {"choices": [{"index": index, "delta": {"content": "a", "tool_calls": [{"index": index}]}}]}
+    stream = b"data: " + encoded(chunk) + b"\n\n"
+    assert msgspec.json.decode(roll.completion(stream))["choices"][0]["message"]["content"] == "a"
+    block = {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": "a"}}
+    assert msgspec.json.decode(roll.message(b"data: " + encoded(block) + b"\n\n"))["content"][0]["text"] == "a"
+    events = ChunkEvents(wants_usage=False)
+    calls = [{"index": index, "id": "c", "function": {"name": "f", "arguments": "{}"}}]
+    assert events.feed(
+        b"data: " + encoded({"choices": [{"index": index, "delta": {"tool_calls": calls}}]}) + b"\n\n"
+    )
