@@ -75,7 +75,7 @@ def parse(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 
 def index_of(said: Mapping[str, Any], usual: int | None = None) -> int | str | None:
-    """``index`` of a choice, a block or a call: what it is told from others by, where it is anything that can be."""
+    """``index`` of a choice, a block or a call, where it is anything that tells it from others."""
     index = said.get("index", usual)
     return index if isinstance(index, int | str) else usual
 
