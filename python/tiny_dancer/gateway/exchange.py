@@ -205,7 +205,7 @@ class Exchange(Progress):
                 raise
         finally:
             self.usage, self.answer_id = events.usage, events.id
-            settle_stream(deployment, self.endpoint, token, category, cancelled=cancelled)
+            settle_stream(deployment, self.endpoint, token, category)
             await found.reply.close(said_all=events.finished)
 
     async def _relay(self, found: Streaming) -> None:

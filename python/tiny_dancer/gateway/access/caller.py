@@ -203,8 +203,8 @@ class Caller:
             held = f", {usd(reserved)} reserved for requests under way" if reserved else ""
             message = (
                 f"This request can cost up to {usd(wanted)} USD, more than is left of the "
-                f"{budget.terms.word}budget of key {self.name!r} ({used} spent{held}). Set a lower max_tokens, or name a "
-                f"cheaper model. {anew}"
+                f"{budget.terms.word}budget of key {self.name!r} ({used} spent{held}). Set a lower max_tokens, or "
+                f"name a cheaper model. {anew}"
             )
         headers: Headers = () if math.isinf(end) and not soon else retry_after(_SOON_S if soon else end - now)
         if not soon:

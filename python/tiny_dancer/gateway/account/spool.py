@@ -28,7 +28,7 @@ from tiny_dancer.storage.ledger import fitting
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tiny_dancer.storage import RequestStorage
@@ -68,8 +68,17 @@ class Seat:
         os.close(self._descriptor)
 
 
-def take_seat(folder: Path, seats: int, storage: RequestStorage) -> Seat:
+def take_seat(
+    folder: Path, seats: int, storage: RequestStorage, counted: Callable[[int], bool] = lambda _: False
+) -> Seat:
     """The first free seat, its files recovered.
+
+    Args:
+        folder: of the seats.
+        seats: how many there are.
+        storage: gets what processes have left that are gone.
+        counted: whether budgets know already what the last process of a seat has spent. What it has left may then
+            be written later: while storage cannot be written, another seat is taken.
 
     Raises:
         StorageError: the folder cannot be used, all seats are taken, or what was left cannot be written.
@@ -80,6 +89,12 @@ def take_seat(folder: Path, seats: int, storage: RequestStorage) -> Seat:
             if (seat := _try(folder, number)) is not None:
                 try:
                     recover(seat, storage)
+                except StorageError as error:
+                    seat.leave()
+                    if not counted(number):
+                        raise
+                    log.error("what a process that was killed has left cannot be recovered yet: %s", error)
+                    continue
                 except BaseException:
                     seat.leave()
                     raise
@@ -159,7 +174,7 @@ class Spool:
         """Opens the first file.
 
         Raises:
-            OSError: it cannot be written.
+            StorageError: it cannot be written.
         """
         self._seat = seat
         self._lock = threading.Lock()
@@ -167,7 +182,12 @@ class Spool:
         self._number = 0  # of records that have ended
         self._open: dict[str, _File] = {}
         self._failing = False
-        self._file = self._next()
+        try:
+            self._file = self._next()
+        except OSError as error:
+            raise StorageError(
+                str(seat.folder), error.strerror, "put storage where files can be written"
+            ) from None
 
     def begin(self, record: RequestRecord) -> None:
         """What a request comes to unless :meth:`end` says otherwise; a later one of its id replaces it."""

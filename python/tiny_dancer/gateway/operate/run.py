@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from tiny_dancer._core import __version__
+from tiny_dancer.config import without_environment
 from tiny_dancer.errors import MissingExtraError, OptionError, TinyDancerError
 from tiny_dancer.gateway.configuration.address import parse_address
 from tiny_dancer.gateway.configuration.check import load_gateway
@@ -76,7 +77,10 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None, take
         health = None if config.health == "off" else bind(parse_address(config.health, "health"), "health")
         undo.pop_all()
     log_to_stderr()
-    run(_Gateway(config, folder, path, clients, health).run())
+    try:
+        run(_Gateway(config, folder, path, clients, health).run())
+    except TinyDancerError as error:
+        raise (error if path is None else without_environment(error, path)) from None
 
 
 class _Gateway:
@@ -172,8 +176,9 @@ class _Gateway:
             config = load_gateway(self._path)
             await self._service.reload(config)
         except (TinyDancerError, OSError) as error:
-            self._reload_error = str(error)
-            log.error("not reloaded: %s. The configuration before goes on serving", error)
+            found = without_environment(error, self._path) if isinstance(error, TinyDancerError) else error
+            self._reload_error = str(found)
+            log.error("not reloaded: %s. The configuration before goes on serving", found)
         else:
             self._config, self._reload_error = config, None
             log.info("reloaded %s: %s", self._path, _inventory(config))

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import Retries
 
-# The gateway's credentials or credit: not the caller's making, and no better the second time.
+# The gateway's credentials or credit: no better the second time.
 _OPERATOR: Final = frozenset({401, 402, 407})
+# Of these: one request may have asked for too much (OpenRouter: "requires more credits, or fewer max_tokens").
+_CREDIT: Final = 402
 # What this upstream will not or cannot do, and another may: a model it does not have, an endpoint it lacks. It is
 # well all the same.
 _ELSEWHERE: Final = frozenset({403, 404, 405, 501})
@@ -134,7 +136,7 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
             type="server_error",
             code="upstream_authentication",
         )
-        return Failure(error, Category.UPSTREAM)
+        return Failure(error, None if status == _CREDIT else Category.UPSTREAM)
     return Failure(error, None, elsewhere=status in _ELSEWHERE and not (status == 404 and _of_the_request(error)))
 
 
@@ -184,7 +186,8 @@ def _number(text: str | None) -> float | None:
         found = math.nan if text is None else float(text)
     except ValueError:
         return None
-    return found if found >= 0 else None
+    # More digits than there are seconds is long; the word for what has no end is no number.
+    return found if found >= 0 and text and text.strip()[0].isdigit() else None
 
 
 class RetryBudget:

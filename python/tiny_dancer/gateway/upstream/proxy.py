@@ -214,6 +214,9 @@ class Proxy:
             try:
                 found = await self._call(deployment, token, call, extra, done, trace)
                 done.calling = None
+                if type(found) is Streaming:
+                    # It has answered. However long it goes on, nobody else has to wait for what it tells.
+                    token = deployment.breaker(call.endpoint).answers(token)
                 return found, token
             except Failure as failure:
                 done.calling = None
@@ -330,14 +333,14 @@ def _refused(
     return attempts.of_status(_with_headers(error, headers), headers)
 
 
-def settle_stream(
-    deployment: Deployment, endpoint: str, token: int, category: Category | None, *, cancelled: bool = False
-) -> None:
-    """Tells how a stream ended: well, by a failure of the upstream's, or because the client went away."""
+def settle_stream(deployment: Deployment, endpoint: str, token: int, category: Category | None) -> None:
+    """Tells how a stream ended that had begun: well, also where its client left, or by the upstream's failure.
+
+    Clients that stop reading are no reason to think worse of who answers them: were their calls not counted, the
+    few that fail would be most of those that are.
+    """
     breaker = deployment.breaker(endpoint)
-    if cancelled:
-        breaker.cancel(token)
-    elif category is None:
+    if category is None:
         breaker.succeed(token)
     else:
         breaker.fail(token, category)

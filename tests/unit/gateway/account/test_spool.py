@@ -171,6 +171,9 @@ def test_accounting_keeps_what_storage_did_not_take_for_the_next_process(
         seat.leave()
         with pytest.raises(StorageError):
             take_seat(folder, 4, storage)
+        # A worker whose money is on the others' table serves meanwhile.
+        take_seat(folder, 4, storage, {0}.__contains__).leave()
+        assert take_seat(folder, 4, storage, {0}.__contains__).number == 1
         monkeypatch.setattr(storage, "record_requests", record_requests)
         take_seat(folder, 4, storage)
         assert [(each.id, each.error) for each in storage.request_history()] == [("b", ""), ("a", "")]
