@@ -174,3 +174,18 @@ def test_a_key_with_a_budget_may_end_a_batch_and_make_none(start: Callable[..., 
     named = {"x-td-upstream": "cheap"}
     assert post("/batches", headers=named).json()["error"]["code"] == "batches_not_allowed"
     assert post("/batches/batch_1/cancel", headers=named).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_response_that_may_be_stored_is_asked_for_once_though_its_answer_cannot_be_read(
+    start: Callable[..., Serving], cheap: Upstream, stream: bool
+) -> None:
+    serving = start(routers={}, retries={"attempts": 3, "base": 0.01})
+    cheap.usual = Behaviour(body=b"{")
+    body = {"model": "small", "input": "Hi", "stream": stream}
+    assert serving.http.post("/responses", json=body).status_code == 502
+    assert len(cheap.received) == 1
+    # What was refused was not stored.
+    cheap.usual = Behaviour(status=500)
+    assert serving.http.post("/responses", json=body).status_code == 500
+    assert len(cheap.received) == 4

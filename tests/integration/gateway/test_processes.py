@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,25 @@ def test_workers_are_restarted_replaced_and_ended(cheap: Upstream, strong: Upstr
 
     with Running(content(cheap, strong, workers=2), tmp_path) as gateway:
         asyncio.run(test(gateway))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_is_cut_off_at_the_end_is_told_so(
+    cheap: Upstream, strong: Upstream, tmp_path: Path, workers: int
+) -> None:
+    cheap.usual = Behaviour(fault="hang")
+    limits = {"drain": 0.2}
+    with (
+        Running(content(cheap, strong, workers=workers, limits=limits), tmp_path) as gateway,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        asked = pool.submit(gateway.chat)
+        cheap.arrived()
+        gateway.send(signal.SIGTERM)
+        answer = asked.result()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
+        assert gateway.ended() == 0
+    assert recorded(tmp_path) == [503]
 
 
 def test_two_workers_drain_together(cheap: Upstream, strong: Upstream, tmp_path: Path) -> None:

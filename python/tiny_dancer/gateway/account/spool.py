@@ -41,6 +41,7 @@ _FRAME: Final = struct.Struct("<IIB")
 _ENDED, _BEGUN = 1, 2
 _AT_ONCE: Final = 1000
 _LOCK: Final = re.compile(r"(\d+)\.lock")
+_RECORDS: Final = re.compile(r"(\d+)-(\d+)\.records")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RequestRecord).decode
 
@@ -60,8 +61,8 @@ class Seat:
 
     def files(self) -> list[Path]:
         """Those of the seat, in the order they were begun."""
-        found = [(int(each.stem.split("-")[1]), each) for each in self.folder.glob(f"{self.number}-*.records")]
-        return [path for _, path in sorted(found)]
+        found = [(match, each) for each in self.folder.iterdir() if (match := _RECORDS.fullmatch(each.name))]
+        return [path for _, path in sorted((int(m[2]), each) for m, each in found if int(m[1]) == self.number)]
 
     def leave(self) -> None:
         """Lets others have the number."""

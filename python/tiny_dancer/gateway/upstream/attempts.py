@@ -95,13 +95,13 @@ def sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}."
 
 
-def of_answer(detail: str, *, worked: bool = True) -> Failure:
-    """An answer came that is none. ``worked``: as of :class:`Failure`."""
+def of_answer(detail: str, *, worked: bool = True, repeatable: bool = True) -> Failure:
+    """An answer came that is none. ``worked``: as of :class:`Failure`; ``repeatable``: as of :func:`of_call`."""
     message = f"The model's server sent an answer that cannot be read: {detail}."
     return Failure(
         GatewayError(502, message[:500], type="server_error", code="bad_upstream_answer"),
         Category.UPSTREAM,
-        again=True,
+        again=repeatable or not worked,
         worked=worked,
     )
 

@@ -348,10 +348,11 @@ def settle_stream(deployment: Deployment, endpoint: str, token: int, category: C
 
 
 async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[str, str]], body: bytes) -> Whole:
+    repeatable = route.dialect.path != "/responses"
     try:
         status, answered, found = await deployment.server.client.whole(route.target, headers, body)
     except CallError as error:
-        raise attempts.of_call(error, route.dialect.path != "/responses") from error
+        raise attempts.of_call(error, repeatable) from error
     if status >= 400:
         raise _refused(deployment, route, status, answered, found)
     if status >= 300:
@@ -363,7 +364,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     except Reported as error:
         raise attempts.of_status(_with_headers(error.error, answered), answered) from error
     except (ValueError, RecursionError) as error:
-        raise attempts.of_answer(str(error)) from error
+        raise attempts.of_answer(str(error), repeatable=repeatable) from error
 
 
 async def _stream(
@@ -396,7 +397,7 @@ async def _stream(
             if whole is not None:
                 whole += chunk
                 if len(whole) > LARGEST_ANSWER:
-                    raise attempts.of_answer("it is too large")
+                    raise attempts.of_answer("it is too large", repeatable=repeatable)
                 begins = bytes(whole[:64]).lstrip(_SPACE)[:1]
                 if not begins or begins in _JSON:
                     continue
@@ -410,7 +411,7 @@ async def _stream(
         first += b"".join([events.feed(event) for event in last])
         if first and events.content:
             return Streaming(reply.status, reply.headers, reply, events, first, sse.Splitter(), end)
-        raise attempts.of_answer("the stream ended before it began")
+        raise attempts.of_answer("the stream ended before it began", repeatable=repeatable)
     except Reported as error:
         await reply.close()
         raise attempts.of_status(_with_headers(error.error, reply.headers), reply.headers) from error
@@ -419,7 +420,7 @@ async def _stream(
         raise attempts.of_call(error, repeatable) from error
     except (ValueError, RecursionError) as error:
         await reply.close()
-        raise attempts.of_answer(str(error)) from error
+        raise attempts.of_answer(str(error), repeatable=repeatable) from error
     except BaseException:
         await reply.close()
         raise
