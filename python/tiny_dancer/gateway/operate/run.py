@@ -29,7 +29,7 @@ from tiny_dancer.gateway.edge.listening import Bound, bind
 from tiny_dancer.gateway.operate.watching import changes, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
@@ -111,7 +111,7 @@ class _Gateway:
             await self._start_supervisor()
         health = None
         if self._health is not None:
-            health = Server(HealthApp(self._asked_for_health), self._config.limits)
+            health = Server(HealthApp(self._asked_for_health, self._gone), self._config.limits)
             await health.start(self._health.sockets[0])
         for line in announcement(self._config, self._clients, self._health):
             log.info(line)
@@ -138,6 +138,7 @@ class _Gateway:
         self._service: _Service = worker
         self._snapshots: Callable[[], Awaitable[list[WorkerSnapshot]]] = worker.snapshots
         self._replace: Callable[[], Awaitable[None]] | None = None
+        self._gone: Callable[[], Sequence[WorkerSnapshot]] = tuple
 
     async def _start_supervisor(self) -> None:
         from tiny_dancer.gateway.operate.supervisor import Supervisor
@@ -145,6 +146,7 @@ class _Gateway:
         supervisor = Supervisor(self._config, self._folder, self._clients)
         await supervisor.start()
         self._service, self._snapshots, self._replace = supervisor, supervisor.snapshots, supervisor.restart
+        self._gone = supervisor.gone
 
     def _asked_to_end(self) -> None:
         if self._at_once.is_set():
