@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Uni
 import msgspec
 import yaml
 
-from tiny_dancer.errors import ConfigError
+from tiny_dancer.errors import ConfigError, TinyDancerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
 T = TypeVar("T")
+E = TypeVar("E", bound=TinyDancerError)
 
 _LARGEST = 1 << 20  # bytes of a file
 _MOST_NODES = 100_000  # values of a file, each use of an alias counted
@@ -33,6 +34,8 @@ _SECRET = frozenset({"api_key", "headers"})
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})?")
 _SCALARS: dict[Any, str] = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 _HIDDEN = "***"
+# Shorter values are words: striking them would only garble messages.
+_SHORTEST_SECRET = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,27 @@ def raise_all(problems: Sequence[ConfigError], hidden: Collection[str] = ()) -> 
     if len(others) > 20:
         first.add_note(f"and {len(others) - 20} more problems")
     raise first
+
+
+def without_environment(error: E, path: str | os.PathLike[str]) -> E:
+    """An error that came of a configuration after it was read, with ``${NAME}`` for what the environment had put
+    there: a path may be shown, and what stands where a path belongs may be a secret.
+
+    Args:
+        error: to be told.
+        path: of the file.
+    """
+    try:
+        names = {match[1] for match in _VARIABLE.finditer(Path(path).read_text(encoding="utf-8")) if match[1]}
+    except (OSError, UnicodeDecodeError):
+        return error
+    values = {value: name for name in names if len(value := os.environ.get(name, "")) >= _SHORTEST_SECRET}
+    said = [error.field, error.value, error.remedy]
+    for value in sorted(values, key=len, reverse=True):
+        said = [each.replace(value, f"${{{values[value]}}}") for each in said]
+    if said == [error.field, error.value, error.remedy]:
+        return error
+    return type(error)(*said)
 
 
 class _Loader(yaml.SafeLoader):

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.output import console, print_json, say, warn
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.config import without_environment
+from tiny_dancer.errors import MissingExtraError, TinyDancerError
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
@@ -35,7 +36,10 @@ def check(
     except ModuleNotFoundError as missing:
         remedy = "pip install 'tiny-dancer[gateway]'"
         raise MissingExtraError(missing.name or "gateway", "not installed", remedy) from missing
-    routers = asyncio.run(_routers(found, config.parent))
+    try:
+        routers = asyncio.run(_routers(found, config.parent))
+    except TinyDancerError as error:
+        raise without_environment(error, config) from None
     probes = [] if no_upstreams else probe(found)
     if json:
         print_json({"models": _models(found), "routers": routers, "upstreams": probes})

@@ -88,14 +88,15 @@ class Gateway:
         if telemetry.otlp_endpoint is not None:
             tracer = Tracer(telemetry.otlp_endpoint, telemetry.service_name, telemetry.sample, version=__version__)
         self._unwritten = unwritten_path(config, folder)
-        self._seat = take_seat(self._unwritten, SEATS, storage)
-        accounting = Accounting(storage, (metrics.observe, self._log.write), spool=Spool(self._seat))
         several = config.workers > 1
+        self._money = MoneyTable(budgets_path(config, folder) if several else None)
+        self._seat = take_seat(self._unwritten, SEATS, storage, self._money.has)
+        self._money.sit(self._seat.number)
+        accounting = Accounting(storage, (metrics.observe, self._log.write), spool=Spool(self._seat))
         self._shared = SharedLimits(limits_path(config, folder)) if several else None
-        self._money = MoneyTable(budgets_path(config, folder) if several else None, self._seat.number)
         for seat in free_seats(self._unwritten, self._seat):
-            recover(seat, storage)
-            self._money.end_seat(seat.number)
+            if not self._money.has(seat.number):  # else it is done while others serve
+                recover(seat, storage)
         self.services = Services(
             serving=serving,
             storage=storage,
@@ -268,14 +269,18 @@ class Gateway:
 
     async def _recover(self) -> None:
         """Again and again takes over what processes leave behind that are killed: records and money."""
+        said = False
         while True:
             await asyncio.sleep(_RECOVER_S)
             try:
                 for seat in free_seats(self._unwritten, self._seat):
                     await asyncio.to_thread(recover, seat, self.services.storage)
                     self._money.end_seat(seat.number)
+                said = False
             except (StorageError, OSError) as error:
-                log.error("what a process that was killed has left cannot be recovered yet: %s", error)
+                if not said:
+                    log.error("what a process that was killed has left cannot be recovered yet: %s", error)
+                said = True
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()

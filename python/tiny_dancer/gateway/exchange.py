@@ -100,7 +100,7 @@ class Exchange(Progress):
         except asyncio.CancelledError:
             if not self._gone:
                 # The gateway is going down and its patience is over.
-                if self._begun_early is not None and self.first is None:
+                if not self._started or (self._begun_early is not None and self.first is None):
                     await self._refuse(_SHUTTING_DOWN)
                 self.status = self.status or 503
                 self.error = self.error or "shutting_down"
@@ -208,7 +208,7 @@ class Exchange(Progress):
                 raise
         finally:
             self.usage, self.answer_id = events.usage, events.id
-            settle_stream(deployment, self.endpoint, token, category, cancelled=cancelled)
+            settle_stream(deployment, self.endpoint, token, category)
             await found.reply.close(said_all=events.finished)
 
     async def _relay(self, found: Streaming) -> None:

@@ -117,8 +117,8 @@ class CircuitBreaker:
     """Decides whether a call may be made, from how the last ones ended. Share it between threads.
 
     Each call asks :meth:`admit` for a token and hands it back once, by :meth:`succeed`, :meth:`fail` or
-    :meth:`cancel`. A token of an earlier state (a call that began before the breaker opened, a probe that was
-    given up) is ignored, whatever it reports.
+    :meth:`cancel`; a long one may say by :meth:`answers` that it goes well. A token of an earlier state (a call
+    that began before the breaker opened, a probe that was given up) is ignored, whatever it reports.
 
     Closed: it opens where at least ``threshold`` failures, and so many that they are ``failure_rate`` of the calls
     made, ended within ``window`` seconds (to a tenth of it), and either the last ``threshold`` calls all failed or
@@ -259,6 +259,22 @@ class CircuitBreaker:
                 self._probes.clear()
                 self._row = self._successes_now = 0
                 self._successes_before.clear()
+
+    def answers(self, token: int) -> int:
+        """The call with this token does what it should so far, and goes on.
+
+        A probe that says so has told enough: the breaker need not wait for its end.
+
+        Returns:
+            The token to tell the end by.
+        """
+        if token == self._closed:
+            return token
+        with self._lock:
+            probe = token in self._probes
+        self.succeed(token)
+        closed = self._closed
+        return closed if probe and closed is not None else token
 
     def fail(self, token: int, category: Category) -> None:
         """The call with this token failed; bad input counts as no verdict."""

@@ -318,3 +318,27 @@ def test_the_demo_runs_as_it_says(tmp_path: Path) -> None:
     total = json.loads(shown.stdout)["total"]
     assert (total["requests"], total["unpriced"]) == (12, 0)
     assert 0 < total["saved_share"] < 1, "some went to the large one, some did not"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("storage", "none/${TD_SECRET}/gateway.db"),
+        ("log", {"requests": "none/${TD_SECRET}"}),
+        ("routers", {"default": {"artifact": "${TD_SECRET}.safetensors"}}),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_error_after_reading_shows_what_the_environment_put_into_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: object, workers: int
+) -> None:
+    monkeypatch.setenv("TD_SECRET", "sk-very-secret-0123456789")
+    models = {"a": {"deployments": [{"upstream": "one"}]}}
+    upstreams = {"one": {"base_url": "http://127.0.0.1:1/v1", "api_key": "${TD_SECRET}"}}
+    ports = {"listen": "127.0.0.1:0", "health": "127.0.0.1:0", "workers": workers}
+    content = {**ports, "upstreams": upstreams, "models": models, field: value}
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(content))
+    ended = execute("gateway", "--config", tmp_path / "gateway.yaml")
+    assert ended.returncode == 2
+    assert b"${TD_SECRET}" in ended.stderr
+    assert b"very-secret" not in ended.stderr + ended.stdout

@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,49 @@ def test_workers_are_restarted_replaced_and_ended(cheap: Upstream, strong: Upstr
 
     with Running(content(cheap, strong, workers=2), tmp_path) as gateway:
         asyncio.run(test(gateway))
+
+
+def test_what_a_worker_counted_is_kept_when_it_is_replaced(
+    cheap: Upstream, strong: Upstream, tmp_path: Path
+) -> None:
+    def counted() -> float:
+        text = httpx.get(f"{gateway.health}/metrics", timeout=PATIENCE, trust_env=False).text
+        lines = [line for line in text.splitlines() if line.startswith("tiny_dancer_requests_total")]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    with Running(content(cheap, strong, workers=2), tmp_path) as gateway:
+        # Nobody has looked before they are replaced, twice.
+        processes: list[int] = []
+
+        def replaced() -> bool:
+            return all(map(gone, processes))
+
+        for _ in range(2):
+            for _ in range(10):
+                assert gateway.chat().status_code == 200
+            processes += gateway.workers().values()
+            gateway.send(signal.SIGUSR2)
+            asyncio.run(until(replaced))
+        asyncio.run(until(lambda: counted() == 20))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_is_cut_off_at_the_end_is_told_so(
+    cheap: Upstream, strong: Upstream, tmp_path: Path, workers: int
+) -> None:
+    cheap.usual = Behaviour(fault="hang")
+    limits = {"drain": 0.2}
+    with (
+        Running(content(cheap, strong, workers=workers, limits=limits), tmp_path) as gateway,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        asked = pool.submit(gateway.chat)
+        cheap.arrived()
+        gateway.send(signal.SIGTERM)
+        answer = asked.result()
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
+        assert gateway.ended() == 0
+    assert recorded(tmp_path) == [503]
 
 
 def test_two_workers_drain_together(cheap: Upstream, strong: Upstream, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +22,7 @@ from tiny_dancer.gateway.access.keys import NewKey, make_key
 from tiny_dancer.storage import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.gateway_upstream import Upstream
@@ -203,3 +205,61 @@ def test_a_budget_is_remembered_over_a_kill_of_everything(
             assert ask(again, key).status_code == 429
     assert len(cheap.received) == 2
     assert sum(each.cost or 0.0 for each in rows(folder)) == pytest.approx(2 * EACH)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as disk:
+        for size in (65_536, 512, 1):
+            with suppress(OSError):
+                while disk.write(bytes(size)) == size:
+                    pass
+
+
+def test_a_full_disk_ends_no_worker_and_loses_no_record(
+    cheap: Upstream, strong: Upstream, small_disk: Path
+) -> None:
+    key = key_of(small_disk, max_budget=100.0, requests_per_minute=100_000)
+    cheap.usual = USED
+    with Running(content(cheap, strong, workers=2), small_disk) as gateway:
+        workers = gateway.workers()
+        assert ask(gateway, key).status_code == 200
+        later = make_key("later", max_budget=100.0, requests_per_minute=100)
+        with SqliteStorage(small_disk / "gateway.db", mirror=False) as storage:
+            fill(small_disk / "full")
+            for _ in range(20):
+                assert ask(gateway, key).status_code == 200
+            until(lambda: gateway.ready()[0] == 503)
+            (small_disk / "full").unlink()
+            storage.insert_api_key(later.key)
+        fill(small_disk / "full")
+        # Its budget has no place on the disk; that is no reason to end.
+        until(lambda: "space" in str(gateway.ready()[1]["reasons"]))
+        for _ in range(20):
+            assert ask(gateway, key).status_code == 200
+            assert ask(gateway, later).status_code in (200, 401)
+        assert gateway.workers() == workers
+        (small_disk / "full").unlink()
+        until(lambda: gateway.ready()[0] == 200 and ask(gateway, later).status_code == 200)
+        until(lambda: len([each for each in rows(small_disk) if each.status == 200]) == len(cheap.received))
+        # One that is killed all the same is replaced; its last record is written when that can be done again.
+        for _ in range(8):
+            assert ask(gateway, key).status_code == 200
+        fill(small_disk / "full")
+        kill(workers[0])
+        gateway.line("starting another")
+        until(lambda: len(gateway.workers()) == 2)
+        assert ask(gateway, key).status_code == 200
+        (small_disk / "full").unlink()
+        until(lambda: len([each for each in rows(small_disk) if each.status == 200]) == len(cheap.received))

@@ -209,6 +209,19 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(filled: Path) -> None:
         assert opened.verify().candidates == 150
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_to_a_file_that_was_removed(filled: Path, tmp_path: Path, replaced: bool) -> None:
+    with SqliteStorage(filled, mirror=False) as opened:
+        aside = filled.rename(tmp_path / "aside.db")
+        if replaced:
+            filled.write_bytes(b"")
+        with pytest.raises(StorageError, match="removed, or another file"):
+            opened.record_feedback(Feedback("decision 1", 1.0, "000", NOW))
+        aside.replace(filled)
+        opened.record_feedback(Feedback("decision 1", 1.0, "000", NOW))
+        assert len(opened.feedback_history(decision_ids=["decision 1"])) == 1
+
+
 def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
     with SqliteStorage(tmp_path / "a.db", queue_capacity=5) as opened:
         blocker = connect(tmp_path / "a.db")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway.access.budgets import Budget, terms_of
 from tiny_dancer.gateway.access.caller import Caller, retry_after
 from tiny_dancer.gateway.access.clock import steady
@@ -201,21 +201,33 @@ class Access:
         return _Reading(keys, changed, now, spent, self._monotonic() - began)
 
     def _install(self, reading: _Reading) -> None:
+        failure: StorageError | None = None
+        keys = dict(reading.keys)
         for key in reading.changed:
             caller = self._callers.get(key.id) or Caller(self._clock)
             before = caller.digest[:16]
-            caller.become(key, self._bucket, self._budget)
+            try:
+                caller.become(key, self._bucket, self._budget)
+            except StorageError as error:
+                # There is no room for its limits. It has to wait, but no other key has to, and no revocation.
+                failure = error
+                del keys[key.id]
+                if known := (self._keys or {}).get(key.id):
+                    keys[key.id] = known
+                continue
             self._callers[key.id] = caller
             self._by_digest.pop(before, None)
             self._by_digest[caller.digest[:16]] = caller
         for gone in (self._keys or {}).keys() - reading.keys.keys():
             self._by_digest.pop(self._callers.pop(gone).digest[:16], None)
-        self._keys = reading.keys
+        self._keys = keys
         for caller in self._callers.values():
             for budget in caller.budgets:
                 spent = reading.spent.get(budget.period(reading.now))
                 if spent is not None:
                     budget.learn(reading.now, spent.get(caller.id))
+        if failure is not None:
+            raise failure
 
     def _budget(self, key: ApiKey, terms: Terms) -> Budget:
         return Budget(self._money, key, terms)

@@ -59,12 +59,27 @@ def create(path: Path) -> None:
     try:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
+            _take_room(descriptor, 8 * (_TAKEN + SEATS), 0)
             os.truncate(descriptor, _size(SEATS))
         finally:
             os.close(descriptor)
         part.replace(path)
     except OSError as error:
         raise StorageError(str(path), error.strerror, "put the budgets where files can be written") from None
+
+
+def _take_room(descriptor: int, size: int, at: int) -> None:
+    """Has the disk hold this part of the file: writing to a map of what it has no room for would end the process.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    try:
+        whole = os.pwrite(descriptor, bytes(size), at) == size
+    except OSError as error:
+        raise StorageError("budgets", error.strerror, "free space on the disk") from None
+    if not whole:
+        raise StorageError("budgets", "the disk is full", "free space on the disk")
 
 
 def _size(seats: int) -> int:
@@ -86,12 +101,11 @@ class State(NamedTuple):
 class MoneyTable:
     """The table, opened by one process. Belongs to one thread."""
 
-    def __init__(self, path: Path | None = None, seat: int = 0) -> None:
-        """Opens the table of :func:`create`, and takes a seat there.
+    def __init__(self, path: Path | None = None) -> None:
+        """Opens the table of :func:`create`. Before anything is changed there a seat is taken (:meth:`sit`).
 
         Args:
-            path: of the file; None: a table of this process alone.
-            seat: of this process.
+            path: of the file; None: a table of this process alone, which needs no seat.
 
         Raises:
             StorageError: there is none, or it is another kind of file.
@@ -106,7 +120,7 @@ class MoneyTable:
             if os.fstat(self._descriptor).st_size != _size(seats):
                 os.close(self._descriptor)
                 raise StorageError(str(path), "no table of budgets", "give the path that create was given")
-        self._seat = 0 if path is None else seat
+        self._seat = 0
         self._seats = seats
         self._map = mmap.mmap(-1 if self._descriptor is None else self._descriptor, _size(seats))
         self._numbers = memoryview(self._map).cast("q")
@@ -114,15 +128,24 @@ class MoneyTable:
         self._period = _RESERVED + seats
         self._row = _PERIODS + 2 * self._period
         self._rows: dict[tuple[int, int], int] = {}
-        # Of one who had the seat before and was killed.
-        self.end_seat(self._seat)
-        self._numbers[_TAKEN + self._seat] = 1
+
+    def has(self, seat: int) -> bool:
+        """Whether a process has taken this seat of the table, and was killed since or has it still."""
+        return bool(self._numbers[_TAKEN + seat]) if seat < self._seats else False
+
+    def sit(self, seat: int) -> None:
+        """Takes a seat of the table, whose number no other process has now."""
+        if self._descriptor is not None:
+            # Of one who had it before and was killed.
+            self.end_seat(seat)
+            self._seat = seat
+            self._numbers[_TAKEN + seat] = 1
 
     def row(self, name: str) -> int:
         """Where the budget of this name is kept; made where no process has asked for it before.
 
         Raises:
-            StorageError: the table is full.
+            StorageError: the table is full, or the disk.
         """
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         low, high = (int.from_bytes(half, "little", signed=True) for half in (digest[:8], digest[8:]))
@@ -142,6 +165,8 @@ class MoneyTable:
                     "budgets", f"{_ROWS:,} of them", "restart the gateway: keys long gone hold places"
                 )
             at = self._first + count * self._row
+            if self._descriptor is not None:
+                _take_room(self._descriptor, 8 * self._row, 8 * at)
             numbers[at], numbers[at + 1] = low, high
             for begun in (at + _PERIODS, at + _PERIODS + self._period):
                 numbers[begun] = _NONE

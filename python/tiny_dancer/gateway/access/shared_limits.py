@@ -8,6 +8,7 @@ restarts: that is why a supervisor makes the file anew.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import math
@@ -42,7 +43,9 @@ def create(path: Path) -> None:
     try:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.truncate(descriptor, _SLOT * _SLOTS)
+            # All of it: writing to a map where the disk has no room would end the process.
+            if os.pwrite(descriptor, bytes(_SLOT * _SLOTS), 0) < _SLOT * _SLOTS:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
         part.replace(path)

@@ -68,7 +68,20 @@ class Funding:
         Args:
             progress: of the request; there is a plan.
             accounting: is told what the request comes to where nobody sees its end.
+
+        Raises:
+            GatewayError: 403, nobody here will see what it costs.
         """
+        incoming = progress.incoming
+        background = None if incoming is None else incoming.fields.get("background")
+        if background is not None and bytes(background) == b"true":
+            raise GatewayError(
+                403,
+                "The gateway does not see what a response made in the background costs: a key with a budget may "
+                "make none.",
+                param="background",
+                code="background_not_allowed",
+            )
         self._progress = progress
         self._accounting = accounting
         prompt = prompt_of(progress)

@@ -31,7 +31,7 @@ from tiny_dancer.storage.ledger import fitting
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tiny_dancer.storage import RequestStorage
@@ -46,6 +46,7 @@ _FRAME: Final = struct.Struct("<IIB")
 _ENDED, _BEGUN = 1, 2
 _AT_ONCE: Final = 1000
 _LOCK: Final = re.compile(r"(\d+)\.lock")
+_RECORDS: Final = re.compile(r"(\d+)-(\d+)\.records")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RequestRecord).decode
 
@@ -65,16 +66,25 @@ class Seat:
 
     def files(self) -> list[Path]:
         """Those of the seat, in the order they were begun."""
-        found = [(int(each.stem.split("-")[1]), each) for each in self.folder.glob(f"{self.number}-*.records")]
-        return [path for _, path in sorted(found)]
+        found = [(match, each) for each in self.folder.iterdir() if (match := _RECORDS.fullmatch(each.name))]
+        return [path for _, path in sorted((int(m[2]), each) for m, each in found if int(m[1]) == self.number)]
 
     def leave(self) -> None:
         """Lets others have the number."""
         os.close(self._descriptor)
 
 
-def take_seat(folder: Path, seats: int, storage: RequestStorage) -> Seat:
+def take_seat(
+    folder: Path, seats: int, storage: RequestStorage, counted: Callable[[int], bool] = lambda _: False
+) -> Seat:
     """The first free seat, its files recovered.
+
+    Args:
+        folder: of the seats.
+        seats: how many there are.
+        storage: gets what processes have left that are gone.
+        counted: whether budgets know already what the last process of a seat has spent. What it has left may then
+            be written later: while storage cannot be written, another seat is taken.
 
     Raises:
         StorageError: the folder cannot be used, all seats are taken, or what was left cannot be written.
@@ -85,6 +95,12 @@ def take_seat(folder: Path, seats: int, storage: RequestStorage) -> Seat:
             if (seat := _try(folder, number)) is not None:
                 try:
                     recover(seat, storage)
+                except StorageError as error:
+                    seat.leave()
+                    if not counted(number):
+                        raise
+                    log.error("what a process that was killed has left cannot be recovered yet: %s", error)
+                    continue
                 except BaseException:
                     seat.leave()
                     raise
@@ -164,7 +180,7 @@ class Spool:
         """Opens the first file.
 
         Raises:
-            OSError: it cannot be written.
+            StorageError: it cannot be written.
         """
         self._seat = seat
         self._lock = threading.Lock()
@@ -172,7 +188,12 @@ class Spool:
         self._number = 0  # of records that have ended
         self._open: dict[str, _File] = {}
         self._failing, self._again = False, 0.0
-        self._file = self._next()
+        try:
+            self._file = self._next()
+        except OSError as error:
+            raise StorageError(
+                str(seat.folder), error.strerror, "put storage where files can be written"
+            ) from None
 
     def begin(self, record: RequestRecord) -> None:
         """What a request comes to unless :meth:`end` says otherwise; a later one of its id replaces it."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LONGEST_ANSWER: Final = 8_192
 """Tokens of an answer at most, where neither the request nor its model says."""
 
-# Tokens of a prompt nobody counted, where its model's window is not known.
+# Tokens of a prompt of which a part is elsewhere, where its model's window is not known.
 _LARGEST_PROMPT: Final = 128_000
 # Tokens of one image at most, by what OpenAI and Anthropic say they count.
 _LARGEST_IMAGE: Final = 2_000
@@ -37,7 +37,17 @@ _DATA: Final = 1024
 # What providers add to a prompt: templates, what explains tools.
 _LEAST_PROMPT: Final = 1_000
 _FEWEST_BYTES_A_TOKEN: Final = 3
-_LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+# What limits an answer; what another endpoint calls so limits nothing.
+_LIMITS: Final[dict[str, tuple[str, ...]]] = {
+    "chat.completions": ("max_completion_tokens", "max_tokens"),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+    "messages": ("max_tokens",),
+}
+# What stands for a prompt, or a part of one, that is not in the request; the last is a template.
+_ELSEWHERE: Final = ("previous_response_id", "conversation", "prompt")
+_REFERENCES: Final = (b'"file_id"', b'"file_url"', b'"item_reference"')
+_BY_URL: Final = re.compile(rb'"type"\s*:\s*"url"')
 _any: Final = msgspec.json.Decoder().decode
 _text: Final = msgspec.json.Decoder(str).decode
 
@@ -67,6 +77,8 @@ class Prompt:
         most = max(self.tokens(model), self._pieces(), text)
         if self._incoming.endpoint != "embeddings":
             most = max(most, _LEAST_PROMPT)
+        if self._refers():
+            most = max(most, _LARGEST_PROMPT)
         window = model.settings.context_window
         return most if window is None else min(most, window)
 
@@ -91,7 +103,8 @@ class Prompt:
         incoming, settings = self._incoming, model.settings
         if incoming.endpoint == "embeddings":
             return 0
-        most = max((self._number(field) or 0 for field in _LIMITS), default=0) or None
+        limits = _LIMITS.get(incoming.endpoint, ())
+        most = max((self._number(field) or 0 for field in limits), default=0) or None
         longest = [
             each for each in (most, settings.max_output_tokens, settings.context_window) if each is not None
         ]
@@ -133,6 +146,18 @@ class Prompt:
         text = b'"'.join(words)
         self._images = len(_IMAGES.findall(text))
         return len(text) if self._images else len(body)
+
+    def _refers(self) -> bool:
+        """Whether a part of the prompt is not in the request."""
+        fields = self._incoming.fields
+        if self._incoming.endpoint == "responses" and any(
+            name in fields and bytes(fields[name]) != b"null" for name in _ELSEWHERE
+        ):
+            return True
+        said = bytes(fields.get("messages") or fields.get("input") or b"")
+        return any(each in said for each in _REFERENCES) or (
+            b'"document"' in said and _BY_URL.search(said) is not None
+        )
 
     def _whole(self) -> bytes:
         if self._body is None:

@@ -46,16 +46,23 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
 class HealthApp:
     """An ASGI app of three pages: ``/health/live``, ``/health/ready`` and ``/metrics``.
 
-    What a worker had counted by its last scrape is kept when it is replaced: sums over workers never go back.
+    What a worker has counted is kept when it is replaced, and where it was killed what it had by its last scrape:
+    sums over workers never go back.
     """
 
-    def __init__(self, workers: Callable[[], Awaitable[Sequence[WorkerSnapshot]]]) -> None:
+    def __init__(
+        self,
+        workers: Callable[[], Awaitable[Sequence[WorkerSnapshot]]],
+        gone: Callable[[], Sequence[WorkerSnapshot]] = tuple,
+    ) -> None:
         """Nothing is asked yet.
 
         Args:
             workers: every worker that answers, now.
+            gone: those that have ended since this was last called, as they were then.
         """
         self._workers = workers
+        self._ended = gone
         self._seen: dict[tuple[int, int], MetricsSnapshot] = {}
         self._gone = MetricsSnapshot()
 
@@ -139,7 +146,7 @@ class HealthApp:
 
     def _count(self, workers: Sequence[WorkerSnapshot]) -> MetricsSnapshot:
         """What all workers have counted, those that are gone or did not answer as they were last seen."""
-        for worker in workers:
+        for worker in (*workers, *self._ended()):
             identity = (worker.worker, worker.pid)
             self._seen.pop(identity, None)
             self._seen[identity] = worker.metrics

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from tiny_dancer._core import __version__
+from tiny_dancer.config import without_environment
 from tiny_dancer.errors import MissingExtraError, OptionError, TinyDancerError
 from tiny_dancer.gateway.configuration.address import parse_address
 from tiny_dancer.gateway.configuration.check import load_gateway
@@ -28,7 +29,7 @@ from tiny_dancer.gateway.edge.listening import Bound, bind
 from tiny_dancer.gateway.operate.watching import changes, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
@@ -76,7 +77,10 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None, take
         health = None if config.health == "off" else bind(parse_address(config.health, "health"), "health")
         undo.pop_all()
     log_to_stderr()
-    run(_Gateway(config, folder, path, clients, health).run())
+    try:
+        run(_Gateway(config, folder, path, clients, health).run())
+    except TinyDancerError as error:
+        raise (error if path is None else without_environment(error, path)) from None
 
 
 class _Gateway:
@@ -107,7 +111,7 @@ class _Gateway:
             await self._start_supervisor()
         health = None
         if self._health is not None:
-            health = Server(HealthApp(self._asked_for_health), self._config.limits)
+            health = Server(HealthApp(self._asked_for_health, self._gone), self._config.limits)
             await health.start(self._health.sockets[0])
         for line in announcement(self._config, self._clients, self._health):
             log.info(line)
@@ -134,6 +138,7 @@ class _Gateway:
         self._service: _Service = worker
         self._snapshots: Callable[[], Awaitable[list[WorkerSnapshot]]] = worker.snapshots
         self._replace: Callable[[], Awaitable[None]] | None = None
+        self._gone: Callable[[], Sequence[WorkerSnapshot]] = tuple
 
     async def _start_supervisor(self) -> None:
         from tiny_dancer.gateway.operate.supervisor import Supervisor
@@ -141,6 +146,7 @@ class _Gateway:
         supervisor = Supervisor(self._config, self._folder, self._clients)
         await supervisor.start()
         self._service, self._snapshots, self._replace = supervisor, supervisor.snapshots, supervisor.restart
+        self._gone = supervisor.gone
 
     def _asked_to_end(self) -> None:
         if self._at_once.is_set():
@@ -172,8 +178,9 @@ class _Gateway:
             config = load_gateway(self._path)
             await self._service.reload(config)
         except (TinyDancerError, OSError) as error:
-            self._reload_error = str(error)
-            log.error("not reloaded: %s. The configuration before goes on serving", error)
+            found = without_environment(error, self._path) if isinstance(error, TinyDancerError) else error
+            self._reload_error = str(found)
+            log.error("not reloaded: %s. The configuration before goes on serving", found)
         else:
             self._config, self._reload_error = config, None
             log.info("reloaded %s: %s", self._path, _inventory(config))

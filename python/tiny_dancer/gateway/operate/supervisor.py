@@ -43,11 +43,18 @@ log = logging.getLogger("tiny_dancer.gateway")
 
 
 class _Child:
-    """A worker's process, and the line to it: answers come in the order of the questions."""
+    """A worker's process, and the line to it: answers come in the order of the questions.
+
+    Attributes:
+        process: of the worker.
+        started: when, by :func:`time.monotonic`.
+        last_word: what it said unasked as it ended; empty before.
+    """
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.process = process
         self.started = time.monotonic()
+        self.last_word = b""
         self._writer = writer
         self._awaited: deque[asyncio.Future[bytes]] = deque()
         self._reading = asyncio.ensure_future(self._read(reader))
@@ -81,10 +88,18 @@ class _Child:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
+    async def ended(self) -> None:
+        """Waits for its end, and for its last word."""
+        await self.process.wait()
+        await self._reading
+
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while True:
                 data = await receive(reader)
+                if not self._awaited:
+                    self.last_word = data
+                    continue
                 answer = self._awaited.popleft()
                 if not answer.done():
                     answer.set_result(data)
@@ -122,6 +137,7 @@ class Supervisor:
         self._stopping = False
         self._watching: set[asyncio.Task[None]] = set()
         self._retiring: dict[_Child, asyncio.Task[None]] = {}
+        self._ended_well: list[WorkerSnapshot] = []
 
     async def start(self) -> None:
         """Starts all workers, and returns when all serve.
@@ -184,6 +200,11 @@ class Supervisor:
         """Of every worker that serves."""
         asked = [_snapshot(place.child) for place in self._places if place.child is not None]
         return [each for each in await asyncio.gather(*asked) if each is not None]
+
+    def gone(self) -> list[WorkerSnapshot]:
+        """Of workers that have ended well since this was last asked: how they stood then."""
+        found, self._ended_well = self._ended_well, []
+        return found
 
     async def stop(self, at_once: asyncio.Event) -> None:
         """Has all workers finish what has arrived; takes one too long, or is ``at_once`` set, it is ended."""
@@ -265,18 +286,24 @@ class Supervisor:
     async def _ended(self, child: _Child) -> None:
         try:
             async with asyncio.timeout(self._config.limits.drain + _CLOSING_SECONDS):
-                await child.process.wait()
+                await child.ended()
         except TimeoutError:
             log.error("process %d does not end; killed", child.process.pid)
             child.kill()
             await child.process.wait()
+        if child.last_word:
+            self._ended_well.append(_decode(child.last_word))
 
 
 async def _snapshot(child: _Child) -> WorkerSnapshot | None:
     try:
-        return msgspec.msgpack.decode(await child.ask(Report(), _REPORTING_SECONDS), type=WorkerSnapshot)
+        return _decode(await child.ask(Report(), _REPORTING_SECONDS))
     except (ConnectionError, TinyDancerError):
         return None
+
+
+def _decode(data: bytes) -> WorkerSnapshot:
+    return msgspec.msgpack.decode(data, type=WorkerSnapshot)
 
 
 def _check(answer: bytes) -> None:

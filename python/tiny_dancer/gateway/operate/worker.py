@@ -243,6 +243,10 @@ async def _serve(control: socket.socket, bound: socket.socket) -> None:
     await end.drain.wait()
     await worker.stop(end.at_once, last=end.last)
     listening.cancel()
+    # Unasked, as the last word: what it has counted since it was asked.
+    write(writer, worker.snapshot())
+    with suppress(ConnectionError):
+        await writer.drain()
 
 
 async def _listen(worker: Worker, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: _End) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from msgspec import Struct
 
 from tiny_dancer.errors import TinyDancerError
-from tiny_dancer.gateway.account.funding import Funding
+from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.tokens import Prompt
 from tiny_dancer.gateway.choosing.incoming import (
     LONGEST_NAME,
@@ -140,7 +140,9 @@ class PassedExchange(Exchange):
             text = 0 if content_type.lower().lstrip().startswith("multipart/form-data") else len(body)
             assert self.incoming is not None
             self.prompt = Prompt(self.incoming, self.plan, text)
-            Funding(self, services.accounting).reserve(self.plan.model)
+            funding = Funding(self, services.accounting)
+            funding.reserve(self.plan.model)
+            self.attempts.fund = funding.again
         try:
             reply, deployment, token = await self._ask(deployments, scope["method"], sent, passed_on(headers))
         except Failure as failure:
@@ -210,6 +212,7 @@ class PassedExchange(Exchange):
         if (
             self._passage.passed.endpoint == "batches"
             and method == "POST"
+            and not self._passage.id
             and (caller.models is not None or caller.budgets)
         ):
             raise GatewayError(
@@ -324,6 +327,10 @@ class PassedExchange(Exchange):
         for deployment in deployments:
             if (token := deployment.admit(self.endpoint)) is None:
                 continue
+            fund = self.attempts.fund
+            if last is not None and last.worked and fund is not None and model is not None and not fund(model):
+                deployment.withdraw(self.endpoint, token)
+                break
             self.attempts.deployment = deployment
             self.attempts.calls += 1
             self.attempts.calling = model
@@ -384,7 +391,8 @@ class PassedExchange(Exchange):
             raise
         except BaseException:
             # The client went away, or its request cannot be put to this upstream: no verdict.
-            settle_stream(deployment, self.endpoint, token, None, cancelled=True)
+            deployment.breaker(self.endpoint).cancel(token)
+            deployment.leave()
             raise
         finally:
             if span is not None:
@@ -394,7 +402,6 @@ class PassedExchange(Exchange):
 
     async def _pass_back(self, reply: Reply, deployment: Deployment, token: int) -> None:
         category: Category | None = None
-        cancelled = False
         end = asyncio.get_running_loop().time() + deployment.server.settings.timeouts.total
         try:
             content_type = next((value for name, value in reply.headers if name == "content-type"), "").lower()
@@ -413,11 +420,8 @@ class PassedExchange(Exchange):
                 raise attempts.of_call(error, repeatable=False).error from error
             self.error = "stream_cut"
             raise AnswerCut from error
-        except asyncio.CancelledError:
-            cancelled = True
-            raise
         finally:
-            settle_stream(deployment, self.endpoint, token, category, cancelled=cancelled)
+            settle_stream(deployment, self.endpoint, token, category)
             await reply.close()
 
     async def _whole(self, reply: Reply) -> None:
@@ -437,7 +441,7 @@ class PassedExchange(Exchange):
         if model is not None:
             self.usage = usage or account.untold(model)
             if self.usage is not None and (cost := model.cost(self.usage)) is not None:
-                headers.append((b"x-td-cost", b"%.9g" % cost))
+                headers.append((b"x-td-cost", b"%.9g" % (cost + sum(beside(self).paid.values()))))
         self._started = True
         self.first = time.perf_counter()
         headers.append((b"content-length", b"%d" % len(body)))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import Retries
 
-# The gateway's credentials or credit: not the caller's making, and no better the second time.
+# The gateway's credentials or credit: no better the second time.
 _OPERATOR: Final = frozenset({401, 402, 407})
 # What servers that say it by another status call it: xAI and Gemini, Anthropic, OpenAI.
 _OF_OPERATOR: Final = re.compile(
@@ -29,6 +29,8 @@ _OF_OPERATOR: Final = re.compile(
     r"|\bcredit balance is too low|\bbilling hard limit|\bbilling_hard_limit_reached",
     re.IGNORECASE,
 )
+# Of these: one request may have asked for too much (OpenRouter: "requires more credits, or fewer max_tokens").
+_CREDIT: Final = 402
 # What this upstream will not or cannot do, and another may: a model it does not have, an endpoint it lacks. It is
 # well all the same.
 _ELSEWHERE: Final = frozenset({403, 404, 405, 501})
@@ -102,13 +104,13 @@ def sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}."
 
 
-def of_answer(detail: str, *, worked: bool = True) -> Failure:
-    """An answer came that is none. ``worked``: as of :class:`Failure`."""
+def of_answer(detail: str, *, worked: bool = True, repeatable: bool = True) -> Failure:
+    """An answer came that is none. ``worked``: as of :class:`Failure`; ``repeatable``: as of :func:`of_call`."""
     message = f"The model's server sent an answer that cannot be read: {detail}."
     return Failure(
         GatewayError(502, message[:500], type="server_error", code="bad_upstream_answer"),
         Category.UPSTREAM,
-        again=True,
+        again=repeatable or not worked,
         worked=worked,
     )
 
@@ -147,7 +149,7 @@ def of_status(error: GatewayError, headers: Sequence[tuple[str, str]]) -> Failur
             type="server_error",
             code="upstream_authentication",
         )
-        return Failure(error, None if told else Category.UPSTREAM)
+        return Failure(error, None if told or status == _CREDIT else Category.UPSTREAM)
     return Failure(error, None, elsewhere=status in _ELSEWHERE and not (status == 404 and _of_the_request(error)))
 
 
@@ -212,7 +214,8 @@ def _number(text: str | None) -> float | None:
         found = math.nan if text is None else float(text)
     except ValueError:
         return None
-    return found if 0 <= found < math.inf else None
+    # More digits than there are seconds is long; the word for what has no end is no number.
+    return found if 0 <= found < math.inf and text and text.strip()[0].isdigit() else None
 
 
 class RetryBudget:

@@ -215,6 +215,9 @@ class Proxy:
             try:
                 found = await self._call(deployment, token, call, extra, done, trace)
                 done.calling = None
+                if type(found) is Streaming:
+                    # It has answered. However long it goes on, nobody else has to wait for what it tells.
+                    token = deployment.breaker(call.endpoint).answers(token)
                 return found, token
             except Failure as failure:
                 done.calling = None
@@ -350,14 +353,14 @@ def _refused(
     return attempts.of_status(_with_headers(error, headers), headers)
 
 
-def settle_stream(
-    deployment: Deployment, endpoint: str, token: int, category: Category | None, *, cancelled: bool = False
-) -> None:
-    """Tells how a stream ended: well, by a failure of the upstream's, or because the client went away."""
+def settle_stream(deployment: Deployment, endpoint: str, token: int, category: Category | None) -> None:
+    """Tells how a stream ended that had begun: well, also where its client left, or by the upstream's failure.
+
+    Clients that stop reading are no reason to think worse of who answers them: were their calls not counted, the
+    few that fail would be most of those that are.
+    """
     breaker = deployment.breaker(endpoint)
-    if cancelled:
-        breaker.cancel(token)
-    elif category is None:
+    if category is None:
         breaker.succeed(token)
     else:
         breaker.fail(token, category)
@@ -365,11 +368,12 @@ def settle_stream(
 
 
 async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[str, str]], body: bytes) -> Whole:
+    repeatable = route.dialect.path != "/responses"
     try:
         status, answered, found = await deployment.server.client.whole(route.target, headers, body)
     except CallError as error:
         if (all_the_same := _come(error, route)) is None:
-            raise attempts.of_call(error, route.dialect.path != "/responses") from error
+            raise attempts.of_call(error, repeatable) from error
         return all_the_same
     if status >= 400:
         raise _refused(deployment, route, status, answered, found)
@@ -382,7 +386,7 @@ async def _whole(deployment: Deployment, route: Route, headers: Sequence[tuple[s
     except Reported as error:
         raise attempts.of_status(_with_headers(error.error, answered), answered) from error
     except (ValueError, RecursionError) as error:
-        raise attempts.of_answer(str(error)) from error
+        raise attempts.of_answer(str(error), repeatable=repeatable) from error
 
 
 def _come(error: CallError, route: Route) -> Whole | None:
@@ -436,7 +440,7 @@ async def _stream(
             if whole is not None:
                 whole += chunk if whole else chunk.lstrip(_SPACE)
                 if len(whole) > LARGEST_ANSWER:
-                    raise attempts.of_answer("it is too large")
+                    raise attempts.of_answer("it is too large", repeatable=repeatable)
                 begins = bytes(whole[:1])
                 if not begins or begins in _JSON:
                     continue
@@ -450,7 +454,7 @@ async def _stream(
         first += b"".join([events.feed(event) for event in last])
         if first and events.content:
             return Streaming(reply.status, reply.headers, reply, events, first, sse.Splitter(), end)
-        raise attempts.of_answer("the stream ended before it began")
+        raise attempts.of_answer("the stream ended before it began", repeatable=repeatable)
     except Reported as error:
         await reply.close()
         raise attempts.of_status(_with_headers(error.error, reply.headers), reply.headers) from error
@@ -459,7 +463,7 @@ async def _stream(
         raise attempts.of_call(error, repeatable) from error
     except (ValueError, RecursionError) as error:
         await reply.close()
-        raise attempts.of_answer(str(error)) from error
+        raise attempts.of_answer(str(error), repeatable=repeatable) from error
     except BaseException:
         await reply.close()
         raise

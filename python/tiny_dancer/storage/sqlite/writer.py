@@ -61,6 +61,7 @@ class Writer:
     def __init__(self, connection: apsw.Connection, path: Path, capacity: int) -> None:
         self._connection = connection
         self._path = path
+        self._file = _identity(path)
         self._capacity = capacity
         self._queue: deque[RoutingRecord | _Write] = deque()
         self._touches: dict[str, tuple[int, float]] = {}
@@ -193,6 +194,7 @@ class Writer:
         told: list[_Told] = []
         finished = False
         try:
+            self._refuse_moved()
             retrying(lambda: self._connection.execute("BEGIN IMMEDIATE"))
             # In the order they came, for a later record of one decision does not replace the first.
             for is_routing, entries in groupby(batch, lambda entry: isinstance(entry, RoutingRecord)):
@@ -204,10 +206,10 @@ class Writer:
                 candidates.touch_candidates(self._connection, touches)
             self._connection.execute("COMMIT")
             finished = True
-        except apsw.Error as error:
+        except (apsw.Error, StorageError) as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            failure = storage_error(self._path, error)
+            failure = error if isinstance(error, StorageError) else storage_error(self._path, error)
             told = [_Told(entry, None, failure) for entry in batch if isinstance(entry, _Write)]
             lost = len(batch) - len(told)
             if lost or touches:
@@ -224,6 +226,15 @@ class Writer:
                 each.write.done.set_result(each.result)
             else:
                 each.write.done.set_exception(each.error)
+
+    def _refuse_moved(self) -> None:
+        """What is written to a file that nobody finds any more is gone with this process."""
+        if _identity(self._path) != self._file:
+            raise StorageError(
+                str(self._path),
+                "removed, or another file is in its place",
+                "put it back, or restart what uses it",
+            )
 
     def _give_up(self, entries: Iterable[RoutingRecord | _Write]) -> None:
         for entry in entries:
@@ -244,6 +255,15 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("RELEASE one")
         return _Told(write, result, None)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tells one file from another at the same path; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _nothing(connection: apsw.Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,7 +59,8 @@ class Worker:
     """A process that holds money of a key."""
 
     def __init__(self, path: Path, seat: int, storage: MemoryStorage, clock: Clock, key: str) -> None:
-        self.table = MoneyTable(path, seat)
+        self.table = MoneyTable(path)
+        self.table.sit(seat)
         self.access = Access(storage, required=True, money=self.table, clock=clock, monotonic=clock.monotonic)
         self.access.refresh()
         self.caller: Caller = self.access._callers[key]
@@ -393,7 +396,7 @@ def test_a_full_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(money, "_ROWS", 3)
     create(tmp_path / "budgets")
     table = MoneyTable(tmp_path / "budgets")
-    other = MoneyTable(tmp_path / "budgets", 1)
+    other = MoneyTable(tmp_path / "budgets")
     rows = [table.row(name) for name in "ab"]
     assert [other.row(name) for name in "bac"] == [rows[1], rows[0], table.row("c")]
     with pytest.raises(StorageError, match="3 of them"):
@@ -403,6 +406,56 @@ def test_a_full_table_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         MoneyTable(tmp_path / "none")
     for each in (table, other):
         each.close()
+
+
+def test_a_full_disk_refuses_a_new_budget_and_keeps_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(tmp_path / "budgets")
+    table = MoneyTable(tmp_path / "budgets")
+    row = table.row("a")
+    for full in (lambda *_: 0, _no_space):
+        # Into a map of a file with holes it would be written all the same, and the system would end the process.
+        with monkeypatch.context() as patched, pytest.raises(StorageError, match="budgets"):
+            patched.setattr(os, "pwrite", full)
+            table.row("b")
+    assert table.reserve(row, 0.0, 1, None) is None
+    assert table.row("b") != row
+    with monkeypatch.context() as patched, pytest.raises(StorageError):
+        patched.setattr(os, "pwrite", _no_space)
+        create(tmp_path / "others")
+    table.close()
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_key_without_room_for_its_limits_holds_up_no_revocation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, clock = MemoryStorage(), Clock()
+    create(tmp_path / "budgets")
+    table = MoneyTable(tmp_path / "budgets")
+    bob = make_key("bob")
+    storage.insert_api_key(bob.key)
+    access = Access(storage, required=True, money=table, clock=clock, monotonic=clock.monotonic)
+    access.refresh()
+    ada = make_key("ada", max_budget=1.0)
+    storage.insert_api_key(ada.key)
+    storage.revoke_api_key(bob.key.id, clock())
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", _no_space)
+        with pytest.raises(StorageError):
+            access.refresh()
+        clock.now += 1
+        with pytest.raises(GatewayError, match="revoked"):
+            access.admit(bob.secret)
+        with pytest.raises(GatewayError):
+            access.admit(ada.secret)
+    access.refresh()
+    assert access.admit(ada.secret).name == "ada"
+    table.close()
 
 
 def test_sums_have_no_end() -> None:

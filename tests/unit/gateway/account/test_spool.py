@@ -129,6 +129,19 @@ def test_a_file_that_was_cut_gives_all_that_is_whole(
     assert ids(storage) == {f"{number}" for number, end in enumerate(ends) if end <= cut}
 
 
+def test_what_others_put_beside_the_files_is_left_alone(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    seat = take_seat(tmp_path, 4, storage)
+    spool = Spool(seat)
+    spool.end(record("a"))
+    for name in ("0-a.records", "0-0.records.bak", "0-1.records~", "x.lock", "note"):
+        (tmp_path / name).write_bytes(b"x")
+    killed(seat, spool)
+    take_seat(tmp_path, 4, storage).leave()
+    assert ids(storage) == {"a"}
+    assert (tmp_path / "0-a.records").exists()
+
+
 def test_a_full_disk_is_said_once_and_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,6 +188,9 @@ def test_accounting_keeps_what_storage_did_not_take_for_the_next_process(
         seat.leave()
         with pytest.raises(StorageError):
             take_seat(folder, 4, storage)
+        # A worker whose money is on the others' table serves meanwhile.
+        take_seat(folder, 4, storage, {0}.__contains__).leave()
+        assert take_seat(folder, 4, storage, {0}.__contains__).number == 1
         monkeypatch.setattr(storage, "record_requests", record_requests)
         take_seat(folder, 4, storage)
         assert [(each.id, each.error) for each in storage.request_history()] == [("b", ""), ("a", "")]

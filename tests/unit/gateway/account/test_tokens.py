@@ -87,7 +87,7 @@ def test_an_image_is_an_image_whatever_its_bytes(serving: Serving) -> None:
     [
         ("small", {"max_tokens": 50}, 50),
         ("small", {"max_completion_tokens": 60, "max_tokens": 50}, 60),
-        ("small", {"max_output_tokens": 70}, 70),
+        ("small", {"max_output_tokens": 70}, 1000),  # a word of another endpoint limits nothing
         ("small", {}, 1000),
         ("small", {"max_tokens": 10**9}, 1000),
         ("small", {"max_tokens": "many"}, 1000),

@@ -55,6 +55,8 @@ def test_no_text_breaks_it(milliseconds: str, seconds: str) -> None:
         "",
         "-1",
         "nan",
+        "inf",
+        "Infinity",
         "soon",
         "1 s",
         "inf",
@@ -95,7 +97,7 @@ def test_a_status_says_who_may_be_asked_next(status: int) -> None:
     assert found.again == (status in AGAIN)
     assert found.elsewhere == (status not in THE_CALLER_S)
     # A server that says it cannot or will not is well: only its own failures count.
-    assert found.category == (Category.UPSTREAM if status in (*FAILED, *OPERATOR) else None)
+    assert found.category == (Category.UPSTREAM if status in (*FAILED, 401, 407) else None)
     assert found.rests == (status == 429)
     assert found.wait == (3.0 if status in AGAIN else None)
     assert not found.larger
