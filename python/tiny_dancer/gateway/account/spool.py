@@ -189,7 +189,7 @@ class Spool:
         self._open: dict[str, _File] = {}
         self._failing, self._again = False, 0.0
         try:
-            self._file = self._next()
+            self._file = self._first()
         except OSError as error:
             raise StorageError(
                 str(seat.folder), error.strerror, "put storage where files can be written"
@@ -241,7 +241,7 @@ class Spool:
         if self._file.write(data) or (self._failing and time.monotonic() < self._again):
             return
         try:
-            self._file = self._next(len(data))
+            self._file = self._next(max(len(data), _LENGTH))
         except OSError as error:
             if not self._failing:
                 log.error("%s; requests may be lost where this process is killed", error)
@@ -250,12 +250,23 @@ class Spool:
             self._failing = False
             self._file.write(data)
 
-    def _next(self, size: int = 0) -> _File:
+    def _first(self) -> _File:
+        """A file; one without room where the disk has none now, which is no reason not to serve."""
+        try:
+            return self._next(_LENGTH)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            log.error("%s; requests may be lost where this process is killed", error)
+            self._failing = True
+            return self._next(0)
+
+    def _next(self, length: int) -> _File:
         """A file with room for so many bytes."""
         with self._lock:
             number = self._files[-1].number + 1 if self._files else 0
             path = self._seat.folder / f"{self._seat.number}-{number}.records"
-            file = _File(path, number, self._number, max(size, _LENGTH))
+            file = _File(path, number, self._number, length)
             self._files.append(file)
         return file
 
@@ -284,7 +295,7 @@ class _File:
             # All of it, now: a disk that has no room for what is written to a map ends the process.
             if os.write(descriptor, bytes(length)) < length:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            self._map = mmap.mmap(descriptor, length)
+            self._map = mmap.mmap(descriptor, length) if length else None
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -294,14 +305,15 @@ class _File:
     def write(self, data: bytes) -> bool:
         """Whether there was room for that."""
         end = self.size + len(data)
-        if end > len(self._map):
+        if self._map is None or end > len(self._map):
             return False
         self._map[self.size : end] = data
         self.size = end
         return True
 
     def close(self) -> None:
-        self._map.close()
+        if self._map is not None:
+            self._map.close()
 
     def remove(self) -> None:
         self.close()
