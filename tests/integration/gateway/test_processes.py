@@ -58,7 +58,7 @@ def gone(process: int) -> bool:
     """Whether a process that is not our child has ended."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before, or while it is read
         return True
     return state == "Z"
 
