@@ -58,7 +58,7 @@ def gone(process: int) -> bool:
     """Whether a process that is not our child has ended."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before, or while it is read
         return True
     return state == "Z"
 
@@ -134,19 +134,19 @@ def test_what_a_worker_counted_is_kept_when_it_is_replaced(
         lines = [line for line in text.splitlines() if line.startswith("tiny_dancer_requests_total")]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
+    processes: list[int] = []
+
+    def replaced_all() -> bool:
+        return all(map(gone, processes))
+
     with Running(content(cheap, strong, workers=2), tmp_path) as gateway:
         # Nobody has looked before they are replaced, twice.
-        processes: list[int] = []
-
-        def replaced() -> bool:
-            return all(map(gone, processes))
-
         for _ in range(2):
             for _ in range(10):
                 assert gateway.chat().status_code == 200
             processes += gateway.workers().values()
             gateway.send(signal.SIGUSR2)
-            asyncio.run(until(replaced))
+            asyncio.run(until(replaced_all))
         asyncio.run(until(lambda: counted() == 20))
 
 

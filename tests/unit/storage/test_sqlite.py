@@ -8,7 +8,8 @@ import stat
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import apsw
 import numpy as np
@@ -18,7 +19,7 @@ from tests.unit.storage.databases import FILLED, NOW, fill, nearest, spoil
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import CandidateRecord, Feedback, Filter, RoutingRecord, SqliteStorage
 from tiny_dancer.storage.sqlite import candidates, migrate, storage
-from tiny_dancer.storage.sqlite.connection import connect
+from tiny_dancer.storage.sqlite.connection import connect, refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,6 +208,33 @@ def test_a_full_disk_is_said_and_keeps_what_was_there(filled: Path) -> None:
         limit_pages(opened, 10_000)
         opened.insert_candidates(big)
         assert opened.verify().candidates == 150
+
+
+def test_tables_that_another_process_makes_meanwhile_are_ours(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    path.touch()
+    connection = apsw.Connection(str(path))
+
+    class Meanwhile:
+        """A connection after whose first look the database is made."""
+
+        def __init__(self) -> None:
+            self.looked = False
+
+        def _look(self, found: Any) -> Any:
+            if not self.looked:
+                self.looked = True
+                SqliteStorage(path, mirror=False).close()
+            return found
+
+        def pragma(self, name: str) -> Any:
+            return self._look(connection.pragma(name))
+
+        def execute(self, sql: str) -> Any:
+            return SimpleNamespace(get=self._look(connection.execute(sql).get))
+
+    refuse_foreign(cast("apsw.Connection", Meanwhile()), path)
+    connection.close()
 
 
 @pytest.mark.parametrize("replaced", [False, True])

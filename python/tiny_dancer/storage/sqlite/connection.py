@@ -107,8 +107,9 @@ def refuse_foreign(connection: apsw.Connection, path: Path) -> None:
     Raises:
         StorageError: another program made the tables in it.
     """
-    foreign = connection.pragma("application_id") != APPLICATION_ID
-    if foreign and connection.execute("SELECT count(*) FROM sqlite_schema").get:
+    # In this order: another process may make our tables, and say whose they are in the same transaction.
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if tables and connection.pragma("application_id") != APPLICATION_ID:
         raise StorageError(str(path), "another program's database", "give a file of Tiny Dancer's, or a new name")
 
 
