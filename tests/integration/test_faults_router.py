@@ -6,10 +6,10 @@ import asyncio
 import math
 import random
 import threading
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import fields
 from tests.faults import CHAT, DEFAULT, HARD, PRICED, Clock, Fault
 
 from tiny_dancer import (
