@@ -390,3 +390,16 @@ def close(value: Any) -> Any:
         name: pytest.approx(each, rel=1e-9, abs=1e-9) if isinstance(each, float) else each
         for name, each in fields.items()
     }
+
+
+def test_many_requests_may_be_recorded_again(storage: Storage) -> None:
+    batches = [[request(f"{batch}-{number}", MIDNIGHT + number) for number in range(1500)] for batch in range(2)]
+    for batch in [*batches, *batches, *batches]:
+        storage.record_requests(batch)
+    assert len(storage.request_history()) == 3000
+    storage.record_requests([*batches[0], request("new", MIDNIGHT)])
+    assert len(storage.request_history()) == 3001
+    for id in ("0-0", "1-1499", "new"):
+        assert [each.id for each in storage.request_history(request_id=id)] == [id]
+    (summed,) = storage.request_summary(by="all")
+    assert summed.requests == 3001

@@ -66,6 +66,8 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
         # Those before the one that does not fit are there, and stay as they are.
         records = [fitting(record) for record in records]
         _insert_all(connection, records)
+    if connection.execute("SELECT coalesce(max(number), 0) FROM request").get == before:
+        return  # all of them were there: what a process that was killed has left may be written a second time
     connection.execute(
         f"INSERT INTO spend SELECT CAST(time / {DAY} AS INTEGER), key, model, total(cost), "
         "sum(input_tokens + output_tokens), count(*) FROM request WHERE number > ? GROUP BY 1, 2, 3 "
