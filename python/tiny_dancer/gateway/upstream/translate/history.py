@@ -147,7 +147,6 @@ _object: Final = msgspec.json.Decoder(dict[str, Raw])
 _calls: Final = msgspec.json.Decoder(list[dict[str, Any]] | None)
 _NULL: Final = Raw(b"null")
 _EMPTY: Final = Raw(b'""')
-_OF_ANSWERS: Final = (b'"tool_calls"', b'"thinking_blocks"', b'"extra_content"', b'"reasoning_content"')
 _Edit = Literal["out"] | tuple[str, str]  # a block's end, or a field and its new value
 
 
@@ -254,7 +253,7 @@ def to_chat(fields: Mapping[str, Raw], model: str) -> tuple[dict[str, Any], list
     if messages is None:
         return {}, []
     raw = bytes(messages)
-    if not any(mark in raw for mark in _OF_ANSWERS):
+    if not _may_be_of_another(raw):
         return {}, []
     fit = ForModel(model)
     unwanted = b'"thinking_blocks"' in raw and not takes_thinking(model)
@@ -265,7 +264,7 @@ def to_chat(fields: Mapping[str, Raw], model: str) -> tuple[dict[str, Any], list
         names: list[str] = []
         for turn in parse(raw, _list):
             said = bytes(turn)
-            if not any(mark in said for mark in _OF_ANSWERS):
+            if not _may_be_of_another(said):
                 kept.append(turn)
                 continue
             fields_of: dict[str, Raw] = parse(said, _object)
@@ -278,6 +277,16 @@ def to_chat(fields: Mapping[str, Raw], model: str) -> tuple[dict[str, Any], list
     except ValueError:
         return {}, []
     return ({"messages": kept}, list(dict.fromkeys(names))) if names else ({}, [])
+
+
+def _may_be_of_another(raw: bytes) -> bool:
+    # One after the other: a generator costs every request a microsecond more.
+    return (
+        b'"tool_calls"' in raw
+        or b'"thinking_blocks"' in raw
+        or b'"extra_content"' in raw
+        or b'"reasoning_content"' in raw
+    )
 
 
 class ForModel:
