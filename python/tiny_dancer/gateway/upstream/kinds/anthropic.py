@@ -21,7 +21,7 @@ from tiny_dancer.gateway.upstream.translate import (
     roll,
     unroll,
 )
-from tiny_dancer.gateway.upstream.translate.fields import ABSENT, encode, parse, present, repaired
+from tiny_dancer.gateway.upstream.translate.fields import ABSENT, encode, identifier, parse, present, repaired
 from tiny_dancer.gateway.upstream.translate.usage import AnthropicCounts
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _Messages:
         if not present(read.usage):
             fields: dict[str, Raw] = parse(body, _object)
             body = encode({**fields, "usage": _NO_USAGE})
-        return Answer(body, AnthropicCounts(read.usage).usage, _id(read.id))
+        return Answer(body, AnthropicCounts(read.usage).usage, identifier(read.id) or None)
 
     def roll(self, body: bytes) -> bytes:
         """The message that events make up."""
@@ -142,7 +142,7 @@ class _MessageEvents:
         if not event.startswith(b"event:"):
             event = sse.event(b" ".join(data.split(b"\n")), read.type.encode())  # readers go by the name
         if read.message is not None:
-            self.id = _id(read.message.id) or self.id
+            self.id = identifier(read.message.id) or self.id
             self._counted.update(read.message.usage)
         self._counted.update(read.usage)
         self.usage = self._counted.usage
@@ -245,8 +245,3 @@ def headers(upstream: config.Upstream) -> list[tuple[str, str]]:
     if upstream.api_key is not None:
         own.append(("x-api-key", upstream.api_key))
     return [(name, value) for name, value in own if name not in configured] + list(upstream.headers.items())
-
-
-def _id(said: object) -> str | None:
-    """An id, which may be a number."""
-    return str(said) if isinstance(said, str | int) and said != "" else None

@@ -14,11 +14,11 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Reported
 from tiny_dancer.gateway.upstream.translate import failures, history, roll, unroll
-from tiny_dancer.gateway.upstream.translate.fields import parse, repaired
+from tiny_dancer.gateway.upstream.translate.fields import identifier, parse, repaired
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import MESSAGES, limit_name
 from tiny_dancer.gateway.upstream.translate.numbering import Numbers
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import without_ours
-from tiny_dancer.gateway.upstream.translate.usage import later, read_groq, read_openai
+from tiny_dancer.gateway.upstream.translate.usage import beside, later, read_openai
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -381,11 +381,7 @@ def _usage(read: _Body) -> Usage | None:
     found = None if read.usage == _ABSENT else read_openai(read.usage)
     if found is None and b'"usage"' in bytes(read.choices):
         found = _usage_of_choice(read.choices)
-    if found is None and read.x_groq != _ABSENT:
-        found = read_groq(read.x_groq)
-    if found is None or read.service_tier == _ABSENT:
-        return found
-    return msgspec.structs.replace(found, tier=_id(read.service_tier) or found.tier)
+    return beside(found, read.x_groq, read.service_tier)
 
 
 def _usage_of_choice(choices: msgspec.Raw) -> Usage | None:
@@ -408,7 +404,7 @@ def _id(raw: msgspec.Raw) -> str | None:
         found = msgspec.json.decode(said)
     except ValueError:
         return None
-    return str(found) if isinstance(found, str | int) and found != "" else None
+    return identifier(found) or None
 
 
 def _is_empty(choices: msgspec.Raw) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from tiny_dancer.gateway.upstream.translate.fields import ABSENT, lenient
+from tiny_dancer.gateway.upstream.translate.fields import ABSENT, identifier, lenient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +36,8 @@ class Frame(Struct):
     model: Any = None
     choices: Any = None
     usage: Raw = ABSENT
+    x_groq: Raw = ABSENT
+    service_tier: Raw = ABSENT
     error: Raw = ABSENT
 
 
@@ -133,11 +135,6 @@ def only_words(choices: Any) -> str:
             return ""
     words = delta.get("content")
     return words if type(words) is str else ""
-
-
-def identifier(said: Any) -> str:
-    """An id, which may be a number; empty where it is none."""
-    return str(said) if isinstance(said, str | int) and not isinstance(said, bool) else ""
 
 
 def said(choice: dict[str, Any], *, whole: bool) -> Said:

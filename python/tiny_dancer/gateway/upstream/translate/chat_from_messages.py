@@ -21,8 +21,15 @@ from msgspec import Raw, Struct
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Answer, Reported
 from tiny_dancer.gateway.upstream.translate import failures, history
-from tiny_dancer.gateway.upstream.translate.chat_answer import identifier
-from tiny_dancer.gateway.upstream.translate.fields import ABSENT, Halves, encode, lenient, parse, present
+from tiny_dancer.gateway.upstream.translate.fields import (
+    ABSENT,
+    Halves,
+    encode,
+    identifier,
+    lenient,
+    parse,
+    present,
+)
 from tiny_dancer.gateway.upstream.translate.usage import AnthropicCounts, say_openai
 
 if TYPE_CHECKING:

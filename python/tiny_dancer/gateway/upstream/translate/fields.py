@@ -74,6 +74,11 @@ def parse(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(_whole(json.dumps(lenient(body), ensure_ascii=False, allow_nan=False)).encode())
 
 
+def identifier(said: Any) -> str:
+    """An id, which may be a number; empty where it is none."""
+    return str(said) if isinstance(said, str | int) and not isinstance(said, bool) else ""
+
+
 def index_of(said: Mapping[str, Any], usual: int | None = None) -> int | str | None:
     """``index`` of a choice, a block or a call, where it is anything that tells it from others."""
     index = said.get("index", usual)

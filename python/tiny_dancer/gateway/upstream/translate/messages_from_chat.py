@@ -28,8 +28,8 @@ from uuid import uuid4
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.dialect import Answer, Reported
 from tiny_dancer.gateway.upstream.translate import arguments, chat_answer, failures, history
-from tiny_dancer.gateway.upstream.translate.fields import Halves, encode, parse, present
-from tiny_dancer.gateway.upstream.translate.usage import later, read_openai, say_anthropic
+from tiny_dancer.gateway.upstream.translate.fields import Halves, encode, identifier, parse, present
+from tiny_dancer.gateway.upstream.translate.usage import beside, later, read_openai, say_anthropic
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.errors import GatewayError
@@ -74,10 +74,10 @@ def response(body: bytes) -> Answer:
         content.append({**block, "input": found.input})
     refused = any(piece.kind == "refusal" for piece in said.pieces)
     reason, sequence = _stop(said.finish, said.sequence, called=bool(said.calls), cut=cut, refused=refused)
-    usage = read_openai(read.usage)
-    identifier = chat_answer.identifier(read.id)
+    usage = beside(read_openai(read.usage), read.x_groq, read.service_tier)
+    said_id = identifier(read.id)
     answer = {
-        "id": identifier or _message_id(),
+        "id": said_id or _message_id(),
         "type": "message",
         "role": "assistant",
         "model": read.model if isinstance(read.model, str) else "",
@@ -87,7 +87,7 @@ def response(body: bytes) -> Answer:
         "usage": say_anthropic(usage),
     }
     error = None if said.error is None else failures.openai_event(said.error)
-    return Answer(encode(answer), usage, identifier or None, error)
+    return Answer(encode(answer), usage, said_id or None, error)
 
 
 def _blocks(pieces: list[chat_answer.Piece]) -> list[dict[str, Any]]:
@@ -179,15 +179,15 @@ class MessageEvents:
         ):
             return self._failed(reported.error)
         if self.id is None:
-            self.id = chat_answer.identifier(read.id) or None
+            self.id = identifier(read.id) or None
         if not self._model and isinstance(read.model, str):
             self._model = read.model
-        if present(read.usage):
-            self.usage = later(self.usage, read_openai(read.usage))
+        if present(read.usage) or present(read.x_groq):
+            self.usage = later(self.usage, beside(read_openai(read.usage), read.x_groq, read.service_tier))
         if words := chat_answer.only_words(read.choices):
             return self._write(words)
         if not present(read.usage) and present(said := chat_answer.usage_of(read.choices)):
-            self.usage = later(self.usage, read_openai(said))
+            self.usage = later(self.usage, beside(read_openai(said), read.x_groq, read.service_tier))
         choice = chat_answer.first(read.choices)
         return b"" if choice is None else self._choice(chat_answer.said(choice, whole=False))
 
@@ -341,8 +341,8 @@ class MessageEvents:
 
     def _start(self, block: _Block) -> bytes:
         if block.kind == "tool_use":
-            identifier = self._ids.call(block.id or _tool_use_id())
-            shown: dict[str, Any] = {"type": "tool_use", "id": identifier, "name": block.name, "input": {}}
+            made = self._ids.call(block.id or _tool_use_id())
+            shown: dict[str, Any] = {"type": "tool_use", "id": made, "name": block.name, "input": {}}
         elif block.kind == "redacted":
             shown = {"type": "redacted_thinking", "data": block.words}
         elif block.kind == "thinking":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 
 from tiny_dancer.gateway.upstream.dialect import Usage
+from tiny_dancer.gateway.upstream.translate.fields import present
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,10 +123,23 @@ def _read_tolerantly(raw: msgspec.Raw | bytes) -> Usage | None:
     )
 
 
-def read_groq(raw: msgspec.Raw | bytes) -> Usage | None:
-    """``x_groq`` of a chunk, which has ``usage`` inside; None where it counts nothing."""
-    said = _object(raw).get("usage")
-    return None if said is None else read_openai(msgspec.json.encode(said))
+def beside(found: Usage | None, x_groq: msgspec.Raw, service_tier: msgspec.Raw) -> Usage | None:
+    """What a chat completion, or a chunk of one, says beside its ``usage``.
+
+    Args:
+        found: its usage, as far as it was read.
+        x_groq: has a ``usage`` inside, which counts where the other says nothing.
+        service_tier: of the answer.
+    """
+    if found is None and present(x_groq) and (said := _object(x_groq).get("usage")) is not None:
+        found = read_openai(msgspec.json.encode(said))
+    if found is None or not present(service_tier):
+        return found
+    try:
+        tier = _text(_any(service_tier))
+    except (ValueError, RecursionError):
+        tier = ""
+    return msgspec.structs.replace(found, tier=tier or found.tier)
 
 
 class AnthropicCounts:

@@ -280,3 +280,20 @@ def test_bad_chunks_are_value_errors(chunks: list[Any]) -> None:
             spoken(reader.feed(sse.event(msgspec.json.encode(given_chunk))))
         except ValueError:
             continue
+
+
+def test_what_stands_beside_usage_is_billed_here_too() -> None:
+    """As where chat completions go on untranslated: Groq's own usage, and the tier of service."""
+    said = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    choice = {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}
+    flex = MESSAGES.response(msgspec.json.encode({"choices": [choice], "usage": said, "service_tier": "flex"}))
+    groq = MESSAGES.response(msgspec.json.encode({"choices": [choice], "x_groq": {"usage": said}}))
+    assert (flex.usage, groq.usage) == (Usage(7, 3, tier="flex"), Usage(7, 3))
+    for beside, expected in (
+        ({"usage": said, "service_tier": "flex"}, Usage(7, 3, tier="flex")),
+        ({"x_groq": {"usage": said}}, Usage(7, 3)),
+    ):
+        events = MESSAGES.events({})
+        chunk = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}], **beside}
+        events.feed(b"data: " + msgspec.json.encode(chunk) + b"\n\n")
+        assert events.usage == expected
