@@ -30,6 +30,7 @@ PEERS = (
     "scipy",
     "jax",
     "sqlite-vec",
+    "bm25s",
     "apsw",
     "httptools",
     "pyreqwest",

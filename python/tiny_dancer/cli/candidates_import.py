@@ -12,8 +12,8 @@ from tiny_dancer.cli.output import say
 
 HELP = """Put memories into a database, where `candidates route` and a CandidateRouter find them.
 
-A memory is stored as CONVERSATION/MEMORY_ID, with its conversation as a property. Those stored already stay as
-they are, with what was counted of their use.
+A memory is stored as CONVERSATION/MEMORY_ID, with its conversation as a property. Those stored already are
+brought up to date, and keep what was counted of their use.
 
 Example: tiny-dancer candidates import memories.parquet --database agent.db"""
 
@@ -30,4 +30,7 @@ def import_table(
     known.sets()  # refuses what cannot be ranked before anything is stored
     with SqliteStorage(database) as storage:
         found = import_memories(known, storage)
-    say(f"{database}: {found.added:,} memories added, {found.known:,} were there")
+    say(
+        f"{database}: {found.added:,} memories added, {found.changed:,} brought up to date, "
+        f"{found.known:,} were there"
+    )

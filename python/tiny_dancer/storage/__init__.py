@@ -8,7 +8,14 @@ for.
 
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.storage.candidates import CandidateRecord, CandidateStorage, Filter, Neighbour
+from tiny_dancer.storage.candidates import (
+    CandidateChange,
+    CandidateRecord,
+    CandidateStorage,
+    Filter,
+    LiveCandidates,
+    Neighbour,
+)
 from tiny_dancer.storage.history import (
     Feedback,
     HistoryStorage,
@@ -28,12 +35,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiKey",
+    "CandidateChange",
     "CandidateRecord",
     "CandidateStorage",
     "Feedback",
     "Filter",
     "HistoryStorage",
     "KeyStorage",
+    "LiveCandidates",
     "MemoryStorage",
     "ModelBudget",
     "Neighbour",

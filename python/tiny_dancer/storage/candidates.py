@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
 from tiny_dancer.storage.values import integer, metadata_text, share, stored_text, utc_seconds
 
@@ -37,7 +39,11 @@ class CandidateRecord:
         metadata: properties to filter by; a plain tag is a key with an empty value. Text, numbers, true or false:
             stored, and compared, as the text that a candidate set has for them.
         group: session or conversation it belongs to.
-        position: place within its group, from 0.
+        position: place within its group, from 0; the time of its creation where None.
+        namespace: whose it is, from the widest to the narrowest: ``("users", "anna", "facts")``.
+        ttl_s: seconds it lives from when it is written, or was last refreshed; None for ever.
+        expires_at: UTC seconds from which on nothing finds it any more; from ``ttl_s`` where None.
+        updated_at: UTC seconds of the last write, set by the storage.
     """
 
     id: str
@@ -52,6 +58,10 @@ class CandidateRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     position: int | None = None
+    namespace: tuple[str, ...] = ()
+    ttl_s: float | None = None
+    expires_at: float | None = None
+    updated_at: float | None = None
 
     @property
     def success_rate(self) -> float | None:
@@ -61,20 +71,60 @@ class CandidateRecord:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A candidate found near a query.
+    """A candidate that a search found.
 
     Attributes:
         candidate: without its embedding, unless that was asked for.
-        distance: 1 - cosine, in [0, 2].
+        distance: 1 - cosine, in [0, 2]; None where it, or the query, has no embedding.
+        score: what the search ranked by, higher is better. Found near an embedding: the cosine. Found by a text: how
+            well words, character grams and cosine agree, and what its use says for it, as in
+            :class:`~tiny_dancer.CandidateRouter` without training.
     """
 
     candidate: CandidateRecord
-    distance: float
+    distance: float | None
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateChange:
+    """One entry of a candidate's history. Accesses and feedback are no changes.
+
+    Attributes:
+        candidate_id: which.
+        time: UTC seconds.
+        action: what was done.
+        by: who did it, as the caller said.
+        before: what was stored until then, without its embedding; None where nothing was.
+    """
+
+    candidate_id: str
+    time: float
+    action: ChangeAction
+    by: str | None
+    before: CandidateRecord | None
+
+
+ChangeAction = Literal["insert", "update", "delete", "expire"]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCandidates:
+    """All stored candidates as the engine ranks them; goes on following the storage it is from.
+
+    Attributes:
+        native: the engine's set.
+        encoder: makes a query's embedding, where the candidates' are the static encoder's; else None.
+    """
+
+    native: _core.CandidateSet
+    encoder: _core.Encoder | None
+
+
+@dataclass(frozen=True)
 class Filter:
-    """Conditions that must all hold; the default lets every candidate pass.
+    """Conditions that must all hold; the default lets every candidate pass. The same in words of
+    :class:`~tiny_dancer.CandidateFilter`, which every ``filter`` may be as well.
 
     Attributes:
         equals: metadata keys and the value each must have: text, a number, true or false. It becomes the text that
@@ -132,29 +182,25 @@ class Filter:
         integer("filter.min_trials", self.min_trials, error=OptionError)
         share("filter.min_confidence", self.min_confidence, error=OptionError)
 
-    @property
-    def empty(self) -> bool:
-        """Whether every candidate passes."""
-        return self == EVERYTHING
-
-    def passes(self, record: CandidateRecord) -> bool:
-        """Whether a candidate may be returned."""
-        metadata, rate = record.metadata, record.success_rate
-        return (
-            all(metadata.get(key) == value for key, value in self.equals.items())
-            and all(metadata.get(key) in values for key, values in self.any_of.items())
-            and all(key in metadata for key in self.has)
-            and (self.ids is None or record.id in self.ids)
-            and (self.groups is None or record.group in self.groups)
-            and (self.created_from is None or record.created_at >= self.created_from)
-            and (self.created_before is None or record.created_at < self.created_before)
-            and (self.min_success_rate is None or (rate is not None and rate >= self.min_success_rate))
-            and record.trial_count >= self.min_trials
-            and (
-                self.min_confidence is None
-                or (record.confidence is not None and record.confidence >= self.min_confidence)
-            )
-        )
+    @cached_property
+    def compiled(self) -> _core.CandidateFilter | None:
+        """The filter as the engine has it; None where every candidate passes."""
+        conditions: list[dict[str, Any]] = [{key: {"$eq": value}} for key, value in self.equals.items()]
+        conditions += [{key: {"$in": list(values)}} for key, values in self.any_of.items()]
+        conditions += [{key: {"$exists": True}} for key in self.has]
+        for name, listed in (("$id", self.ids), ("$group", self.groups)):
+            if listed is not None:
+                conditions.append({name: {"$in": list(listed)}})
+        for name, operator, least in (
+            ("$created_at", "$gte", self.created_from),
+            ("$created_at", "$lt", self.created_before),
+            ("$success_rate", "$gte", self.min_success_rate),
+            ("$trials", "$gte", self.min_trials or None),
+            ("$confidence", "$gte", self.min_confidence),
+        ):
+            if least is not None:
+                conditions.append({name: {operator: least}})
+        return _core.CandidateFilter({"$and": conditions}) if conditions else None
 
 
 def _listed(field: str, values: object) -> Collection[Any]:
@@ -163,23 +209,45 @@ def _listed(field: str, values: object) -> Collection[Any]:
     return values
 
 
-EVERYTHING = Filter()
+Filtering: TypeAlias = Filter | Mapping[str, Any] | _core.CandidateFilter
+"""How callers say which candidates a search may return."""
+
+
+def compiled(filter: Filtering | None) -> _core.CandidateFilter | None:
+    """A filter as the engine has it; None where every candidate passes.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if filter is None:
+        return None
+    if isinstance(filter, Filter):
+        return filter.compiled
+    if isinstance(filter, _core.CandidateFilter):
+        return filter
+    return _core.CandidateFilter(filter) if filter else None
 
 
 class CandidateStorage(Protocol):
-    """Keeps candidates and finds the nearest. Safe to use from many threads.
+    """Keeps candidates and finds them by embedding and by words. Safe to use from many threads.
 
-    A write is durable when it returns: it survives the end of the process, and in a file also a loss of power.
+    A write is durable when it returns: it survives the end of the process, and in a file also a loss of power. A
+    search sees every write that returned before it began. A candidate that has expired is found by nothing, and an id
+    may be given again then.
 
     Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
     """
 
-    def insert_candidate(self, record: CandidateRecord) -> None:
+    def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:
         """Adds one candidate; as :meth:`insert_candidates`."""
         ...
 
-    def insert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+    def insert_candidates(self, records: Iterable[CandidateRecord], *, by: str | None = None) -> None:
         """Adds candidates, all or none.
+
+        Args:
+            records: what to add.
+            by: who does it, for :meth:`candidate_history`.
 
         Raises:
             CandidateError: an id is stored already or given twice, a field cannot be stored, or an embedding has
@@ -187,8 +255,15 @@ class CandidateStorage(Protocol):
         """
         ...
 
-    def upsert_candidates(self, records: Iterable[CandidateRecord]) -> None:
-        """Adds candidates, replacing those of the same ids as a whole (their counts too), all or none.
+    def upsert_candidates(
+        self, records: Iterable[CandidateRecord], *, by: str | None = None, keep_use: bool = False
+    ) -> None:
+        """Adds candidates, replacing those of the same ids as a whole, all or none.
+
+        Args:
+            records: what to store.
+            by: who does it, for :meth:`candidate_history`.
+            keep_use: those that replace others keep what was counted of them: accesses, trials and successes.
 
         Raises:
             CandidateError: a field cannot be stored, an id is given twice, or an embedding has another dimension
@@ -196,39 +271,79 @@ class CandidateStorage(Protocol):
         """
         ...
 
-    def delete_candidates(self, ids: Iterable[str]) -> int:
-        """Removes candidates; returns how many there were. Ids that are not stored are ignored."""
+    def delete_candidates(self, ids: Iterable[str], *, by: str | None = None, purge: bool = False) -> int:
+        """Removes candidates; returns how many there were. Ids that are not stored are ignored.
+
+        Args:
+            ids: which.
+            by: who does it, for :meth:`candidate_history`.
+            purge: remove their history as well, so that nothing of what they said is left.
+        """
+        ...
+
+    def remove_expired(self, *, now: float | None = None) -> int:
+        """Removes candidates that have expired by ``now`` (UTC seconds, the present where None), in bounded steps;
+        returns how many."""
         ...
 
     def get_candidates(
-        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
+        self, ids: Iterable[str] | None = None, *, filter: Filtering | None = None, refresh_ttl: bool = False
     ) -> tuple[CandidateRecord, ...]:
-        """Candidates with their embeddings: those of ``ids`` that are stored, in that order, or all by id."""
+        """Candidates with their embeddings: those of ``ids`` that are stored, in that order, or all by id.
+
+        Args:
+            ids: which; all where None.
+            filter: which of them may be returned.
+            refresh_ttl: those returned that have a ``ttl_s`` live as long from now on. Written in batches.
+        """
         ...
 
     def query_candidates(
         self,
-        query_embedding: npt.NDArray[np.float32],
+        query: npt.ArrayLike | str,
         k: int = 10,
         *,
-        filter: Filter | None = None,
+        text: str | None = None,
+        filter: Filtering | None = None,
         max_distance: float | None = None,
         touch: bool = True,
+        refresh_ttl: bool = False,
         embeddings: bool = False,
     ) -> tuple[Neighbour, ...]:
-        """The nearest candidates by cosine, exactly; equal distances in the order of their ids.
+        """The candidates a query is about, best first; equal ones in the order of their ids.
+
+        An embedding finds the nearest by cosine, exactly. A text, or an embedding with a text, finds by words,
+        character grams and cosine together, also candidates that have no embedding; what has nothing to do with it is
+        not returned. Where no candidate was stored with an embedding of its own, the static encoder makes them,
+        and the text's.
 
         Args:
-            query_embedding: float32 [dimension], not zero.
+            query: numbers [dimension], not all zero; or the text.
             k: most to return; fewer where fewer pass.
-            filter: which candidates may be returned.
-            max_distance: largest 1 - cosine, in [0, 2].
+            text: the query's text beside its embedding.
+            filter: which candidates may be returned: a boundary, whatever happens to them meanwhile.
+            max_distance: largest 1 - cosine, in [0, 2]; removes candidates without an embedding.
             touch: count this as an access to those returned. Counted in batches: readable after
                 :meth:`~tiny_dancer.storage.HistoryStorage.flush`.
+            refresh_ttl: those returned that have a ``ttl_s`` live as long from now on. Written in batches.
             embeddings: return the embeddings too.
 
         Raises:
             CandidateError: the query is not finite, zero or of another dimension than those stored.
-            OptionError: ``k`` or ``max_distance`` outside its range.
+            OptionError: an option outside its range, or a text without any.
         """
+        ...
+
+    def live_candidates(self) -> LiveCandidates:
+        """All candidates as the engine ranks them, with every write that returned before."""
+        ...
+
+    def list_namespaces(self, prefix: Iterable[str] = ()) -> tuple[tuple[str, ...], ...]:
+        """Namespaces that candidates have, those that begin with ``prefix``, in their order."""
+        ...
+
+    def candidate_history(
+        self, candidate_id: str | None = None, *, since: float | None = None, limit: int | None = 1000
+    ) -> tuple[CandidateChange, ...]:
+        """What was done to a candidate, or to all, newest first."""
         ...

@@ -1,4 +1,4 @@
-"""Candidates in memory: searched by embedding and by condition, in microseconds.
+"""Candidates in memory, in the engine's set: searched by embedding, by words and by condition, in microseconds.
 
 :class:`~tiny_dancer.storage.MemoryStorage` holds its candidates here; the SQLite backend mirrors its table
 here and brings the mirror up to date before each search. Not locked: its owner does that.
@@ -11,179 +11,207 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.storage.candidates import Neighbour
-from tiny_dancer.storage.index import Index
+from tiny_dancer.storage.candidates import LiveCandidates, Neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
-    from tiny_dancer.storage.candidates import CandidateRecord, Filter
+    from tiny_dancer.storage.candidate_checks import Search
+    from tiny_dancer.storage.candidates import CandidateRecord
 
-# Columns of numbers that filters compare; NaN where a candidate has none, which no comparison lets pass.
-_COLUMNS = ("created_at", "success_rate", "trials", "confidence")
+# The combination without training, as CandidateRouter has it.
+_SCORER = _core.CandidateScorer()
 
 
 class Mirror:
-    """Candidates that have an embedding, with what filters ask for in columns and lists of rows."""
+    """All candidates, with what a search compares.
 
-    def __init__(self) -> None:
-        self._index: Index | None = None
-        self._row: dict[str, int] = {}
-        self._records: list[CandidateRecord] = []
-        self._columns = np.empty((len(_COLUMNS), 0))
-        self._tags: dict[tuple[str, ...], _Rows] = {}
+    Args:
+        dimension: of the embeddings; None where no candidate has one: the static encoder makes them then.
+    """
+
+    def __init__(self, dimension: int | None = None) -> None:
+        self._dimension = dimension
+        self._native = _core.CandidateSet(dimension or _core.EMBEDDING_DIMENSIONS, "indexed")
+        self._records: dict[str, CandidateRecord] = {}
+        # Those without an embedding: rows of zeros in the set.
+        self._bare: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._records)
 
-    @property
-    def dimension(self) -> int | None:
-        """Of the embeddings; None before the first."""
-        return None if self._index is None else self._index.dimension
+    def __contains__(self, id: str) -> bool:
+        return id in self._records
 
-    def put(self, records: Sequence[CandidateRecord], embeddings: npt.NDArray[np.float32] | None = None) -> None:
-        """Adds or replaces candidates.
+    @property
+    def live(self) -> LiveCandidates:
+        """The engine's set."""
+        return LiveCandidates(self._native, None if self._dimension else _core.encoder())
+
+    def apply(self, gone: Iterable[str], records: Sequence[CandidateRecord]) -> None:
+        """Removes and adds or replaces candidates, in one step.
 
         Args:
-            records: the candidates, ids all different.
-            embeddings: float32 [n, dimension]; None replaces what is known of stored candidates and leaves their
-                embeddings as they are.
+            gone: ids to remove; those that are not here are ignored.
+            records: the candidates, ids all different, with their embeddings.
         """
-        fresh = [place for place, record in enumerate(records) if record.id not in self._row]
-        if embeddings is not None:
-            if self._index is None:
-                self._index = Index(embeddings.shape[1])
-            for place, record in enumerate(records):
-                if record.id in self._row:
-                    self._index.update(self._row[record.id], embeddings[place])
-            self._index.add(embeddings if len(fresh) == len(records) else embeddings[fresh])
-        self._make_room(len(self._records) + len(fresh))
+        width = next((len(record.embedding) for record in records if record.embedding is not None), None)
+        if width is not None and self._dimension is None:
+            self._widen(width)
+        absent = [each for each in gone if each in self._records]
+        self._native.apply(absent, engine_columns(records), self._embeddings(records))
+        for each in absent:
+            del self._records[each]
+            self._bare.discard(each)
         for record in records:
-            known = replace(record, embedding=None) if record.embedding is not None else record
-            row = self._row.get(record.id)
-            if row is None:
-                row = len(self._records)
-                self._row[record.id] = row
-                self._records.append(known)
-                self._tag(row, known)
-            elif (known.metadata, known.group) != (self._records[row].metadata, self._records[row].group):
-                self._untag(row, self._records[row])
-                self._records[row] = known
-                self._tag(row, known)
+            self._records[record.id] = record if record.embedding is None else replace(record, embedding=None)
+            if self._dimension is not None and record.embedding is None:
+                self._bare.add(record.id)
             else:
-                self._records[row] = known
-            rate = known.success_rate
-            self._columns[:, row] = (
-                known.created_at,
-                np.nan if rate is None else rate,
-                known.trial_count,
-                np.nan if known.confidence is None else known.confidence,
-            )
+                self._bare.discard(record.id)
 
-    def drop(self, ids: Iterable[str]) -> None:
-        """Removes those of the candidates that are here."""
-        for each in ids:
-            row = self._row.pop(each, None)
-            if row is None or self._index is None:
-                continue
-            last = len(self._records) - 1
-            self._untag(row, self._records[row])
-            self._index.remove(row)
-            moved = self._records.pop()
-            if row != last:
-                self._untag(last, moved)
-                self._records[row] = moved
-                self._row[moved.id] = row
-                self._columns[:, row] = self._columns[:, last]
-                self._tag(row, moved)
+    def use(self, records: Sequence[CandidateRecord]) -> None:
+        """Takes over what was counted of candidates that are here, and when they expire."""
+        known = [replace(record, embedding=None) for record in records if record.id in self._records]
+        self._native.use(
+            [record.id for record in known],
+            [_count(record.access_count) for record in known],
+            [record.success_rate for record in known],
+            [_count(record.trial_count) for record in known],
+            [record.confidence for record in known],
+            [record.expires_at for record in known],
+        )
+        self._records.update((record.id, record) for record in known)
 
-    def nearest(
-        self,
-        query: npt.NDArray[np.float32],
-        k: int,
-        *,
-        filter: Filter | None = None,
-        max_distance: float | None = None,
-    ) -> tuple[Neighbour, ...]:
-        """The nearest candidates; arguments as :meth:`Storage.query_candidates`, checked.
+    def search(self, search: Search) -> tuple[Neighbour, ...]:
+        """What :meth:`~tiny_dancer.storage.CandidateStorage.query_candidates` finds.
 
         Raises:
             CandidateError: the query has another dimension than the candidates.
         """
-        if self._index is None or not self._records:
+        if not self._records:
             return ()
-        check_dimension(query, self._index.dimension)
-        allowed = None if filter is None or filter.empty else self.allowed(filter)
-        records = self._records
-        ordered = sorted(
-            (distance, records[row].id, row) for row, distance in self._index.search(query, k, allowed)
-        )
+        if search.embedding is not None:
+            if self._dimension is None:
+                # Nothing stored has one to compare it with.
+                search = replace(search, embedding=None)
+                if search.text is None:
+                    return ()
+            else:
+                check_dimension(search.embedding, self._dimension)
+        found = self._nearest(search) if search.text is None else self._ranked(search)
+        return self._with_embeddings(found) if search.embeddings else found
+
+    def _nearest(self, search: Search) -> tuple[Neighbour, ...]:
+        assert search.embedding is not None
+        # All that tie with the last are among them.
+        near = self._native.nearest(search.embedding, search.k, search.where, search.now)
+        ordered = sorted((1.0 - cosine, id, cosine) for id, cosine in near)
         return tuple(
             [
-                Neighbour(records[row], distance)
-                for distance, _, row in ordered[:k]
-                if max_distance is None or distance <= max_distance
+                Neighbour(self._records[id], distance, cosine)
+                for distance, id, cosine in ordered[: search.k]
+                if search.max_distance is None or distance <= search.max_distance
             ]
         )
 
-    def allowed(self, filter: Filter) -> npt.NDArray[np.bool_]:
-        """bool [len(self)], the rows that pass."""
-        count = len(self._records)
-        masks = [self._tagged([("metadata", key, value)]) for key, value in filter.equals.items()]
-        masks += [
-            self._tagged([("metadata", key, value) for value in values]) for key, values in filter.any_of.items()
-        ]
-        masks += [self._tagged([("key", key)]) for key in filter.has]
-        if filter.groups is not None:
-            masks.append(self._tagged([("group", group) for group in filter.groups]))
-        if filter.ids is not None:
-            listed = np.zeros(count, bool)
-            listed[[self._row[each] for each in filter.ids if each in self._row]] = True
-            masks.append(listed)
-        created, rate, trials, confidence = range(len(_COLUMNS))
-        for column, least in (
-            (created, filter.created_from),
-            (rate, filter.min_success_rate),
-            (trials, filter.min_trials or None),
-            (confidence, filter.min_confidence),
-        ):
-            if least is not None:
-                masks.append(self._columns[column, :count] >= least)
-        if filter.created_before is not None:
-            masks.append(self._columns[created, :count] < filter.created_before)
-        if not masks:
-            return np.ones(count, bool)
-        passing = masks[0]
-        for mask in masks[1:]:
-            passing &= mask
-        return passing
+    def _ranked(self, search: Search) -> tuple[Neighbour, ...]:
+        decisions, _, _ = _SCORER.rank(
+            self._native,
+            search.embedding,
+            search.text,
+            now=search.now,
+            encoder=self.live.encoder,
+            k=min(search.k, len(self._records)),
+            where=search.where,
+        )
+        compared = self._dimension is None or search.embedding is not None
+        return tuple(
+            [
+                Neighbour(
+                    self._records[found.candidate_id],
+                    1.0 - found.features["cosine"] if compared and found.candidate_id not in self._bare else None,
+                    found.score,
+                )
+                for found in decisions
+                if found.score > 0
+            ]
+        )
 
-    def _tagged(self, tags: Sequence[tuple[str, ...]]) -> npt.NDArray[np.bool_]:
-        mask = np.zeros(len(self._records), bool)
-        for tag in tags:
-            if tag in self._tags:
-                mask[self._tags[tag].rows()] = True
-        return mask
+    def passing(self, where: _core.CandidateFilter) -> list[str]:
+        """Ids of the candidates that pass a filter."""
+        return self._native.passing(where)
 
-    def _make_room(self, count: int) -> None:
-        room = self._columns.shape[1]
-        if count > room:
-            more = np.full((len(_COLUMNS), max(count, 2 * room) - room), np.nan)
-            self._columns = np.concatenate([self._columns, more], axis=1)
+    def embeddings(self, ids: Sequence[str]) -> npt.NDArray[np.float32]:
+        """float32 [n, dimension], those of candidates that are here; zeros for those without."""
+        flat = np.frombuffer(self._native.embeddings(ids), "<f4")
+        return flat.reshape(len(ids), -1).copy()
 
-    def _tag(self, row: int, record: CandidateRecord) -> None:
-        for tag in _tags_of(record):
-            self._tags.setdefault(tag, _Rows()).add(row)
+    def _with_embeddings(self, found: tuple[Neighbour, ...]) -> tuple[Neighbour, ...]:
+        if self._dimension is None or not found:
+            return found
+        matrix = self.embeddings([each.candidate.id for each in found])
+        return tuple(
+            each
+            if each.candidate.id in self._bare
+            else replace(each, candidate=replace(each.candidate, embedding=row))
+            for each, row in zip(found, matrix, strict=True)
+        )
 
-    def _untag(self, row: int, record: CandidateRecord) -> None:
-        for tag in _tags_of(record):
-            rows = self._tags[tag]
-            rows.remove(row)
-            if not len(rows):
-                del self._tags[tag]
+    def _widen(self, width: int) -> None:
+        """The first embedding that is a caller's own: from now on those of the encoder are no longer compared."""
+        self._dimension = width
+        self._native = _core.CandidateSet(width, "indexed")
+        known = list(self._records.values())
+        self._native.apply([], engine_columns(known), self._embeddings(known))
+        self._bare = set(self._records)
+
+    def _embeddings(self, records: Sequence[CandidateRecord]) -> npt.NDArray[np.float32]:
+        if self._dimension is None:
+            return _core.encode([record.text or "" for record in records])
+        matrix = np.zeros((len(records), self._dimension), np.float32)
+        for row, record in enumerate(records):
+            if record.embedding is not None:
+                matrix[row] = record.embedding
+        return matrix
+
+
+def engine_columns(records: Sequence[CandidateRecord], *, texts: bool = True) -> _core.CandidateColumns:
+    """Candidates as the engine's set takes them; ``texts`` false where only conditions are to be looked at."""
+    return (
+        [record.id for record in records],
+        [record.text if texts else None for record in records],
+        [record.created_at for record in records],
+        [_count(record.access_count) for record in records],
+        [record.success_rate for record in records],
+        [_count(record.trial_count) for record in records],
+        [record.confidence for record in records],
+        [record.metadata for record in records],
+        [record.group for record in records],
+        [record.created_at if record.position is None else float(record.position) for record in records],
+        [record.expires_at for record in records],
+        [record.namespace or None for record in records],
+    )
+
+
+def _count(count: int) -> float:
+    """A count as the engine takes it: beyond a thousand million, more makes no difference."""
+    return float(min(count, 1_000_000_000))
+
+
+def passing(where: _core.CandidateFilter | None, records: Sequence[CandidateRecord]) -> list[CandidateRecord]:
+    """Those of the candidates that pass a filter."""
+    if where is None or not records:
+        return list(records)
+    candidates = _core.CandidateSet(None, "full")
+    candidates.apply([], engine_columns(records, texts=False), None)
+    flags = candidates.matching(where)
+    # The set keeps the order in which they were added.
+    return [record for record, flag in zip(records, flags, strict=True) if flag]
 
 
 def check_dimension(query: npt.NDArray[np.float32], dimension: int) -> None:
@@ -198,38 +226,3 @@ def check_dimension(query: npt.NDArray[np.float32], dimension: int) -> None:
             f"dimension {len(query)}",
             f"the stored candidates have {dimension}: use their encoder",
         )
-
-
-def _tags_of(record: CandidateRecord) -> list[tuple[str, ...]]:
-    tags: list[tuple[str, ...]] = [("metadata", key, value) for key, value in record.metadata.items()]
-    tags += [("key", key) for key in record.metadata]
-    if record.group is not None:
-        tags.append(("group", record.group))
-    return tags
-
-
-class _Rows:
-    """A set of row numbers that becomes an index array without a loop."""
-
-    __slots__ = ("_array", "_count")
-
-    def __init__(self) -> None:
-        self._array = np.empty(1, np.int32)
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def rows(self) -> npt.NDArray[np.int32]:
-        return self._array[: self._count]
-
-    def add(self, row: int) -> None:
-        if self._count == len(self._array):
-            self._array = np.concatenate([self._array, np.empty_like(self._array)])
-        self._array[self._count] = row
-        self._count += 1
-
-    def remove(self, row: int) -> None:
-        place = int(np.flatnonzero(self.rows() == row)[0])
-        self._count -= 1
-        self._array[place] = self._array[self._count]

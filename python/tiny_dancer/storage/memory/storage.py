@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import numpy as np
-
 from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
 from tiny_dancer.storage import values
-from tiny_dancer.storage.candidate_checks import check_candidates, check_query
+from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path, with_use
+from tiny_dancer.storage.candidates import CandidateChange, compiled
 from tiny_dancer.storage.history import check_history
 from tiny_dancer.storage.ledger import check_request_history, check_summary
 from tiny_dancer.storage.memory.ledger import RequestRows
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer.storage.candidates import CandidateRecord, Filter, Neighbour
+    from tiny_dancer.storage.candidates import (
+        CandidateRecord,
+        ChangeAction,
+        Filtering,
+        LiveCandidates,
+        Neighbour,
+    )
     from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, Statistics
     from tiny_dancer.storage.keys import ApiKey, Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
@@ -46,33 +52,46 @@ class MemoryStorage:
         self._candidates: dict[str, CandidateRecord] = {}
         self._mirror = Mirror()
         self._dimension: int | None = None
+        self._changes: list[CandidateChange] = []
         self._routing: dict[str, RoutingRecord] = {}
         self._feedback: dict[tuple[str, str | None], Feedback] = {}
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self._requests = RequestRows()
         self._keys: dict[str, ApiKey] = {}
 
-    def insert_candidate(self, record: CandidateRecord) -> None:
+    def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:
         """Adds one candidate."""
-        self.insert_candidates([record])
+        self.insert_candidates([record], by=by)
 
-    def insert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+    def insert_candidates(self, records: Iterable[CandidateRecord], *, by: str | None = None) -> None:
         """Adds candidates, all or none."""
-        self._write(tuple(records), replacing=False)
-
-    def upsert_candidates(self, records: Iterable[CandidateRecord]) -> None:
-        """Adds candidates, replacing those of the same ids."""
-        self._write(tuple(records), replacing=True)
-
-    def _write(self, records: tuple[CandidateRecord, ...], *, replacing: bool) -> None:
-        dimension = check_candidates(records)
+        rows, dimension = check_candidates(records)
+        check_by(by)
+        now = time.time()
         with self._open_lock():
-            for record in records:
-                if not replacing and record.id in self._candidates:
-                    raise CandidateError("id", record.id, "it is stored already: upsert to replace it")
+            present = [self._candidates[record.id] for record in rows if record.id in self._candidates]
+            for before in present:
+                if not _expired(before, now):
+                    raise CandidateError("id", before.id, "it is stored already: upsert to replace it")
             self._check_dimension(dimension)
-            self._mirror.drop(record.id for record in records)
-            self._put([_owned(record) for record in records])
+            self._remember(present, "expire", None, now)
+            self._put([_owned(record) for record in rows])
+            self._changes += [CandidateChange(record.id, now, "insert", by, None) for record in rows]
+
+    def upsert_candidates(
+        self, records: Iterable[CandidateRecord], *, by: str | None = None, keep_use: bool = False
+    ) -> None:
+        """Adds candidates, replacing those of the same ids as a whole."""
+        rows, dimension = check_candidates(records)
+        check_by(by)
+        now = time.time()
+        with self._open_lock():
+            self._check_dimension(dimension)
+            known = {record.id: self._candidates[record.id] for record in rows if record.id in self._candidates}
+            self._remember(list(known.values()), "update", by, now)
+            self._put([_owned(with_use(record, known.get(record.id) if keep_use else None)) for record in rows])
+            fresh = [record.id for record in rows if record.id not in known]
+            self._changes += [CandidateChange(id, now, "insert", by, None) for id in fresh]
 
     def _check_dimension(self, dimension: int | None) -> None:
         if dimension is None:
@@ -87,68 +106,133 @@ class MemoryStorage:
             )
 
     def _put(self, records: list[CandidateRecord]) -> None:
-        """Stores records, and those with an embedding in the mirror too."""
-        self._candidates.update((record.id, record) for record in records)
-        embedded = [record for record in records if record.embedding is not None]
-        if embedded:
-            matrix = np.stack([record.embedding for record in embedded if record.embedding is not None])
-            self._mirror.put(embedded, matrix)
+        """Stores records. What is written anew comes last, as in a file."""
+        for record in records:
+            self._candidates.pop(record.id, None)
+            self._candidates[record.id] = record
+        self._mirror.apply([], records)
 
-    def delete_candidates(self, ids: Iterable[str]) -> int:
+    def _remember(self, before: list[CandidateRecord], action: ChangeAction, by: str | None, now: float) -> None:
+        self._changes += [
+            CandidateChange(each.id, now, action, by, replace(each, embedding=None)) for each in before
+        ]
+
+    def delete_candidates(self, ids: Iterable[str], *, by: str | None = None, purge: bool = False) -> int:
         """Removes candidates; returns how many there were."""
-        listed = values.texts("ids", ids)
+        listed = dict.fromkeys(values.texts("ids", ids))
+        check_by(by)
+        now = time.time()
         with self._open_lock():
-            present = [each for each in dict.fromkeys(listed) if self._candidates.pop(each, None) is not None]
-            self._mirror.drop(present)
-            return len(present)
+            gone = self._pop(listed)
+            if purge:
+                self._changes = [each for each in self._changes if each.candidate_id not in listed]
+            else:
+                self._remember(gone, "delete", by, now)
+            return sum(not _expired(each, now) for each in gone)
+
+    def _pop(self, ids: Iterable[str]) -> list[CandidateRecord]:
+        gone = [self._candidates.pop(each) for each in ids if each in self._candidates]
+        self._mirror.apply([each.id for each in gone], [])
+        return gone
+
+    def remove_expired(self, *, now: float | None = None) -> int:
+        """Removes candidates that have expired; returns how many."""
+        until = time.time() if now is None else now
+        values.utc_seconds("now", until, error=OptionError)
+        with self._open_lock():
+            gone = self._pop([each.id for each in self._candidates.values() if _expired(each, until)])
+            self._remember(gone, "expire", None, until)
+            return len(gone)
 
     def get_candidates(
-        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
+        self, ids: Iterable[str] | None = None, *, filter: Filtering | None = None, refresh_ttl: bool = False
     ) -> tuple[CandidateRecord, ...]:
         """Candidates with their embeddings, in the order of ``ids``, or all by id."""
         named = None if ids is None else values.texts("ids", ids)
+        where = compiled(filter)
+        now = time.time()
         with self._open_lock():
+            allowed = None if where is None else set(self._mirror.passing(where))
             names = sorted(self._candidates) if named is None else dict.fromkeys(named)
-            found = [self._candidates[each] for each in names if each in self._candidates]
-            return tuple(_owned(record) for record in found if filter is None or filter.passes(record))
+            found = [
+                self._candidates[each]
+                for each in names
+                if each in self._candidates and (allowed is None or each in allowed)
+            ]
+            found = [record for record in found if not _expired(record, now)]
+            if refresh_ttl:
+                self._touch(found, now, count=0, refresh=True)
+            return tuple(_owned(record) for record in found)
 
     def query_candidates(
         self,
-        query_embedding: npt.NDArray[np.float32],
+        query: npt.ArrayLike | str,
         k: int = 10,
         *,
-        filter: Filter | None = None,
+        text: str | None = None,
+        filter: Filtering | None = None,
         max_distance: float | None = None,
         touch: bool = True,
+        refresh_ttl: bool = False,
         embeddings: bool = False,
     ) -> tuple[Neighbour, ...]:
-        """The nearest candidates by cosine, exactly."""
-        query = check_query(query_embedding, k, max_distance)
+        """The candidates a query is about, best first."""
+        search = check_search(query, k, text, filter, max_distance, embeddings=embeddings)
         with self._open_lock():
-            found = self._mirror.nearest(query, k, filter=filter, max_distance=max_distance)
-            if touch:
-                self._touch([each.candidate.id for each in found], time.time())
-            if embeddings:
-                return tuple(replace(each, candidate=self._with_embedding(each.candidate)) for each in found)
+            found = self._mirror.search(search)
+            if touch or refresh_ttl:
+                records = [self._candidates[each.candidate.id] for each in found]
+                self._touch(records, search.now, count=int(touch), refresh=refresh_ttl)
             return found
 
-    def _with_embedding(self, record: CandidateRecord) -> CandidateRecord:
-        embedding = self._candidates[record.id].embedding
-        assert embedding is not None  # the mirror holds no others
-        return replace(record, embedding=embedding.copy())
+    def live_candidates(self) -> LiveCandidates:
+        """All candidates as the engine ranks them."""
+        with self._open_lock():
+            return self._mirror.live
 
-    def _touch(self, ids: list[str], now: float) -> None:
+    def list_namespaces(self, prefix: Iterable[str] = ()) -> tuple[tuple[str, ...], ...]:
+        """Namespaces that candidates have, those that begin with ``prefix``, in their order."""
+        begin = path("prefix", prefix)
+        now = time.time()
+        with self._open_lock():
+            found = {each.namespace for each in self._candidates.values() if not _expired(each, now)}
+        return tuple(sorted(each for each in found if each and each[: len(begin)] == begin))
+
+    def candidate_history(
+        self, candidate_id: str | None = None, *, since: float | None = None, limit: int | None = 1000
+    ) -> tuple[CandidateChange, ...]:
+        """What was done to a candidate, or to all, newest first."""
+        values.span(since, None)
+        values.limit(limit)
+        with self._open_lock():
+            found = [
+                each
+                for each in reversed(self._changes)
+                if candidate_id in (None, each.candidate_id) and (since is None or each.time >= since)
+            ]
+        return tuple(found[:limit])
+
+    def _touch(self, records: list[CandidateRecord], now: float, *, count: int, refresh: bool) -> None:
         touched = []
-        for each in ids:
-            record = self._candidates[each]
-            last = max(now, record.last_accessed_at or 0.0)
-            touched.append(replace(record, access_count=record.access_count + 1, last_accessed_at=last))
-        self._replace(touched)
+        for record in records:
+            last = max(now, now if record.last_accessed_at is None else record.last_accessed_at)
+            expires_at = record.expires_at
+            if refresh and record.ttl_s is not None:
+                expires_at = max(now + record.ttl_s, now if expires_at is None else expires_at)
+            touched.append(
+                replace(
+                    record,
+                    access_count=record.access_count + count,
+                    last_accessed_at=last if count else record.last_accessed_at,
+                    expires_at=expires_at,
+                )
+            )
+        self._use(touched)
 
-    def _replace(self, records: list[CandidateRecord]) -> None:
-        """Stores what changed about candidates, their embeddings aside."""
+    def _use(self, records: list[CandidateRecord]) -> None:
+        """Stores what is counted of candidates, and when they expire."""
         self._candidates.update((record.id, record) for record in records)
-        self._mirror.put([record for record in records if record.embedding is not None])
+        self._mirror.use(records)
 
     def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
         """Remembers a decision; never drops one."""
@@ -170,7 +254,7 @@ class MemoryStorage:
             successes = record.success_count + feedback.score - (before.score if before else 0.0)
             # A candidate replaced since the first feedback has other counts: they stay a possible pair.
             bounded = min(max(successes, 0.0), float(trials))
-            self._replace([replace(record, trial_count=trials, success_count=bounded)])
+            self._use([replace(record, trial_count=trials, success_count=bounded)])
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Keeps what a model really scored."""
@@ -376,4 +460,8 @@ class MemoryStorage:
 def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
     embedding = None if record.embedding is None else record.embedding.copy()
-    return replace(record, embedding=embedding, metadata=values.metadata_texts(record.metadata))
+    return replace(record, embedding=embedding, metadata=deepcopy(dict(record.metadata)))
+
+
+def _expired(record: CandidateRecord, now: float) -> bool:
+    return record.expires_at is not None and record.expires_at <= now

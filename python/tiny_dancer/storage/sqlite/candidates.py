@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.storage.candidates import CandidateRecord, Neighbour
-from tiny_dancer.storage.mirror import Mirror, check_dimension
-from tiny_dancer.storage.sqlite.conditions import as_json, of_filter
+from tiny_dancer.storage.candidate_checks import with_use
+from tiny_dancer.storage.candidates import CandidateRecord
+from tiny_dancer.storage.mirror import Mirror, check_dimension, passing
+from tiny_dancer.storage.sqlite.candidate_history import remember, remember_inserted
+from tiny_dancer.storage.sqlite.conditions import as_json
 from tiny_dancer.storage.sqlite.connection import snapshot
-from tiny_dancer.storage.values import metadata_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import apsw
     import numpy.typing as npt
 
-    from tiny_dancer.storage.candidates import Filter
+    from tiny_dancer import _core
+    from tiny_dancer.storage.candidate_checks import Search
+    from tiny_dancer.storage.candidates import Neighbour
 
 # Deletions older than this many changes are forgotten: a mirror that slept through more is loaded anew.
 REMEMBERED_DELETIONS = 100_000
@@ -30,33 +34,41 @@ REMEMBERED_DELETIONS = 100_000
 FIELDS = (
     "candidate.id, candidate.text, candidate.created_at, candidate.last_accessed_at, candidate.access_count, "
     "candidate.success_count, candidate.trial_count, candidate.confidence, candidate.metadata, candidate.session, "
-    "candidate.position"
+    "candidate.position, candidate.namespace, candidate.ttl_s, candidate.expires_at, candidate.updated_at"
 )
 # sqlite-vec's limit for k.
 _MOST_NEIGHBOURS = 4096
 _CANDIDATE = (
     "number, id, text, created_at, last_accessed_at, access_count, success_count, trial_count, confidence, "
-    "metadata, session, position, embedding_change, change"
+    "metadata, session, position, namespace, ttl_s, expires_at, updated_at, embedding_change, content_change, "
+    "change"
 )
-_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_WITH_VECTORS = "LEFT JOIN candidate_vectors AS vector ON vector.rowid = candidate.number"
+# Candidates that expire in one transaction.
+EXPIRY_STEP = 1000
+_decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_namespace = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 def candidate(row: tuple[Any, ...]) -> CandidateRecord:
     """A record from the columns ``FIELDS`` and, where given, the embedding's bytes."""
-    id, text, created, accessed, accesses, successes, trials, confidence, metadata, group, position, *rest = row
     return CandidateRecord(
-        id=id,
-        embedding=as_embedding(rest[0]) if rest else None,
-        text=text,
-        created_at=created,
-        last_accessed_at=accessed,
-        access_count=accesses,
-        success_count=successes,
-        trial_count=trials,
-        confidence=confidence,
-        metadata=_decode_metadata(metadata),
-        group=group,
-        position=position,
+        id=row[0],
+        embedding=as_embedding(row[15]) if len(row) > 15 else None,
+        text=row[1],
+        created_at=row[2],
+        last_accessed_at=row[3],
+        access_count=row[4],
+        success_count=row[5],
+        trial_count=row[6],
+        confidence=row[7],
+        metadata={} if row[8] == "{}" else _decode_metadata(row[8]),
+        group=row[9],
+        position=row[10],
+        namespace=() if row[11] == "[]" else _decode_namespace(row[11]),
+        ttl_s=row[12],
+        expires_at=row[13],
+        updated_at=row[14],
     )
 
 
@@ -73,41 +85,54 @@ def dimension(connection: apsw.Connection) -> int | None:
 
 
 def candidates(
-    connection: apsw.Connection, ids: Iterable[str] | None, filter: Filter | None
+    connection: apsw.Connection, ids: Iterable[str] | None, where: _core.CandidateFilter | None
 ) -> tuple[CandidateRecord, ...]:
     """Candidates with their embeddings, in the order of ``ids``, or all by id."""
-    condition, values = of_filter(filter)
+    condition, values = _NOT_EXPIRED, [time.time()]
     named = None if ids is None else list(dict.fromkeys(ids))
     if named is not None:
         condition += " AND candidate.id IN (SELECT value FROM json_each(?))"
-        values.append(as_json(named))
+        values.append(as_json(named))  # type: ignore[arg-type]
     with snapshot(connection):
-        if dimension(connection) is None:
-            embedding, join = "NULL", ""
-        else:
-            embedding, join = "vector.embedding", _WITH_VECTORS
         rows = connection.execute(
-            f"SELECT {FIELDS}, {embedding} FROM candidate {join} WHERE {condition} ORDER BY candidate.id", values
+            f"{_select(dimension(connection))} WHERE {condition} ORDER BY candidate.id", values
         ).fetchall()
-    found = tuple(candidate(row) for row in rows)
+    found = passing(where, [candidate(row) for row in rows])
     if named is None:
-        return found
+        return tuple(found)
     by_id = {record.id: record for record in found}
     return tuple(by_id[each] for each in named if each in by_id)
 
 
-_WITH_VECTORS = "LEFT JOIN candidate_vectors AS vector ON vector.rowid = candidate.number"
+_NOT_EXPIRED = "(candidate.expires_at IS NULL OR candidate.expires_at > ?)"
 
 
-def nearest(
-    connection: apsw.Connection,
-    query: npt.NDArray[np.float32],
-    k: int,
-    *,
-    filter: Filter | None,
-    max_distance: float | None,
-) -> tuple[Neighbour, ...]:
-    """The nearest candidates by sqlite-vec, for a checked query; the same answer as the mirror's.
+def _select(dimension: int | None) -> str:
+    if dimension is None:
+        return f"SELECT {FIELDS}, NULL FROM candidate"
+    return f"SELECT {FIELDS}, vector.embedding FROM candidate {_WITH_VECTORS}"
+
+
+def written(connection: apsw.Connection, dimension: int | None, since: int) -> Iterator[CandidateRecord]:
+    """Candidates written after change ``since``, with their embeddings, in the order of writing."""
+    rows = connection.execute(
+        f"{_select(dimension)} WHERE candidate.change > ?1 AND candidate.content_change > ?1 "
+        "ORDER BY candidate.number",
+        (since,),
+    )
+    return map(candidate, rows)
+
+
+def used(connection: apsw.Connection, since: int) -> list[CandidateRecord]:
+    """Candidates of which only what is counted has changed after change ``since``."""
+    rows = connection.execute(
+        f"SELECT {FIELDS} FROM candidate WHERE change > ?1 AND content_change <= ?1", (since,)
+    )
+    return [candidate(row) for row in rows]
+
+
+def nearest(connection: apsw.Connection, search: Search) -> tuple[Neighbour, ...]:
+    """What a search by embedding finds, by sqlite-vec; the same answer as the mirror's.
 
     sqlite-vec rounds otherwise than the engine and breaks ties as it likes: more than k are fetched, until the
     last lies clearly behind the k-th, and those go through a mirror of their own.
@@ -115,67 +140,62 @@ def nearest(
     Raises:
         CandidateError: the query has another dimension than the candidates.
     """
-    k = min(k, 2**31)
+    assert search.embedding is not None
+    k = min(search.k, 2**31)
     with snapshot(connection):
         width = dimension(connection)
         if width is None:
             return ()
-        check_dimension(query, width)
+        check_dimension(search.embedding, width)
+        allowed = _allowed(connection, search)
         # Dot product and norms, each with a rounding error of at most width * 2**-24 (Higham 2002, eq. 3.5).
         slack = 8 * (width + 4) * 2.0**-24
         asked = k + 8
         while True:
-            rows = _nearest_rows(connection, query, asked, filter)
+            rows = _nearest_rows(connection, search.embedding, asked, allowed)
             if len(rows) < asked or rows[-1][-1] > rows[k - 1][-1] + slack:
                 break
             asked *= 2
-    mirror = Mirror()
-    if rows:
-        matrix = np.frombuffer(b"".join(row[-2] for row in rows), np.float32).reshape(len(rows), width)
-        mirror.put([candidate(row[:-2]) for row in rows], matrix)
-    return mirror.nearest(query, k, max_distance=max_distance)
+    mirror = Mirror(width)
+    mirror.apply([], [candidate(row[:-1]) for row in rows])
+    return mirror.search(replace(search, where=None))
 
 
-def with_embeddings(connection: apsw.Connection, found: tuple[Neighbour, ...]) -> tuple[Neighbour, ...]:
-    """Neighbours with their embeddings, without those deleted since they were found."""
-    if not found:
-        return ()
-    stored: dict[str, bytes | None] = dict(
-        connection.execute(
-            f"SELECT candidate.id, vector.embedding FROM candidate {_WITH_VECTORS} "
-            "WHERE candidate.id IN (SELECT value FROM json_each(?))",
-            (as_json(each.candidate.id for each in found),),
-        )
-    )
-    return tuple(
-        Neighbour(replace(each.candidate, embedding=as_embedding(stored[each.candidate.id])), each.distance)
-        for each in found
-        if stored.get(each.candidate.id) is not None
-    )
+def _allowed(connection: apsw.Connection, search: Search) -> str | None:
+    """Numbers of the rows a search may return, as a JSON list; None for all."""
+    values = (search.now,)
+    if search.where is None:
+        if connection.execute("SELECT 1 FROM candidate WHERE expires_at <= ? LIMIT 1", values).get is None:
+            return None
+        rows = connection.execute(f"SELECT number FROM candidate WHERE {_NOT_EXPIRED}", values)
+        return msgspec.json.encode([number for (number,) in rows]).decode()
+    rows = connection.execute(f"SELECT {FIELDS}, number FROM candidate WHERE {_NOT_EXPIRED}", values).fetchall()
+    numbers = {row[0]: row[-1] for row in rows}
+    records = passing(search.where, [candidate(row[:-1]) for row in rows])
+    return msgspec.json.encode([numbers[record.id] for record in records]).decode()
 
 
 def _nearest_rows(
-    connection: apsw.Connection, query: npt.NDArray[np.float32], count: int, filter: Filter | None
+    connection: apsw.Connection, query: npt.NDArray[np.float32], count: int, allowed: str | None
 ) -> list[tuple[Any, ...]]:
     """(``FIELDS``, embedding, distance) of the nearest, in order of their distance."""
-    condition, values = of_filter(filter)
-    wanted = (
-        "" if filter is None or filter.empty else f"AND rowid IN (SELECT number FROM candidate WHERE {condition})"
-    )
+    listed = () if allowed is None else (allowed,)
     if count <= _MOST_NEIGHBOURS:
+        wanted = "" if allowed is None else "AND rowid IN (SELECT value FROM json_each(?))"
         return connection.execute(
             f"WITH near AS MATERIALIZED (SELECT rowid, distance FROM candidate_vectors "
             f"WHERE embedding MATCH ? AND k = ? {wanted}) "
             f"SELECT {FIELDS}, vector.embedding, near.distance FROM near "
             f"JOIN candidate ON candidate.number = near.rowid "
             f"JOIN candidate_vectors AS vector ON vector.rowid = near.rowid ORDER BY near.distance",
-            (query.tobytes(), count, *values),
+            (query.tobytes(), count, *listed),
         ).fetchall()
+    condition = "TRUE" if allowed is None else "candidate.number IN (SELECT value FROM json_each(?))"
     return connection.execute(
         f"SELECT {FIELDS}, vector.embedding, vec_distance_cosine(vector.embedding, ?) AS distance FROM candidate "
         f"JOIN candidate_vectors AS vector ON vector.rowid = candidate.number "
         f"WHERE {condition} ORDER BY distance LIMIT ?",
-        (query.tobytes(), *values, count),
+        (query.tobytes(), *listed, count),
     ).fetchall()
 
 
@@ -187,32 +207,55 @@ def next_change(connection: apsw.Connection) -> int:
 
 
 def insert_candidates(
-    connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None
+    connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None, by: str | None
 ) -> None:
     """Adds candidates, checked.
 
     Raises:
         CandidateError: one is stored already, or the dimension differs.
     """
-    present = connection.execute(
-        "SELECT id FROM candidate WHERE id IN (SELECT value FROM json_each(?)) LIMIT 1",
-        (as_json(record.id for record in records),),
-    ).get
-    if present is not None:
-        raise CandidateError("id", present, "it is stored already: upsert to replace it")
+    now = time.time()
+    present = _stored(connection, as_json(record.id for record in records))
+    for before in present:
+        if before.expires_at is None or before.expires_at > now:
+            raise CandidateError("id", before.id, "it is stored already: upsert to replace it")
+    if present:
+        remember(connection, present, "expire", None, now)
+        _remove(connection, as_json(before.id for before in present))
     _add(connection, records, dimension)
+    remember_inserted(connection, [record.id for record in records], by, now)
 
 
 def upsert_candidates(
-    connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None
+    connection: apsw.Connection,
+    records: Sequence[CandidateRecord],
+    dimension: int | None,
+    by: str | None,
+    *,
+    keep_use: bool,
 ) -> None:
     """Adds candidates, checked, in place of those of the same ids.
 
     Raises:
         CandidateError: the dimension differs.
     """
-    _remove(connection, as_json(record.id for record in records))
+    listed = as_json(record.id for record in records)
+    stored = {before.id: before for before in _stored(connection, listed)}
+    if keep_use:
+        records = [with_use(record, stored.get(record.id)) for record in records]
+    now = time.time()
+    remember(connection, list(stored.values()), "update", by, now)
+    _remove(connection, listed)
     _add(connection, records, dimension)
+    remember_inserted(connection, [record.id for record in records if record.id not in stored], by, now)
+
+
+def _stored(connection: apsw.Connection, listed: str) -> list[CandidateRecord]:
+    """Those of the ids (a JSON list) that are stored, without their embeddings."""
+    rows = connection.execute(
+        f"SELECT {FIELDS} FROM candidate WHERE id IN (SELECT value FROM json_each(?))", (listed,)
+    )
+    return [candidate(row) for row in rows]
 
 
 def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None) -> None:
@@ -222,7 +265,7 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
     first = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM candidate").get
     assert isinstance(first, int)
     connection.executemany(
-        f"INSERT INTO candidate ({_CANDIDATE}) VALUES ({', '.join('?' * 14)})",
+        f"INSERT INTO candidate ({_CANDIDATE}) VALUES ({', '.join('?' * 19)})",
         (
             (
                 number,
@@ -234,10 +277,15 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
                 record.success_count,
                 record.trial_count,
                 record.confidence,
-                msgspec.json.encode(metadata_texts(record.metadata)).decode(),
+                msgspec.json.encode(record.metadata).decode(),
                 record.group,
                 record.position,
+                as_json(record.namespace),
+                record.ttl_s,
+                record.expires_at,
+                record.updated_at,
                 None if record.embedding is None else change,
+                change,
                 change,
             )
             for number, record in enumerate(records, first)
@@ -271,26 +319,55 @@ def _agree_on_dimension(connection: apsw.Connection, dimension: int) -> None:
         )
 
 
-def delete_candidates(connection: apsw.Connection, ids: Iterable[str]) -> int:
+def delete_candidates(connection: apsw.Connection, ids: Iterable[str], by: str | None, *, purge: bool) -> int:
     """Removes candidates and remembers that; returns how many there were."""
     listed = as_json(ids)
+    now = time.time()
+    stored = _stored(connection, listed)
+    if not purge:
+        remember(connection, stored, "delete", by, now)
+    _delete(connection, listed)
+    if purge:
+        connection.execute(
+            "DELETE FROM candidate_history WHERE candidate_id IN (SELECT value FROM json_each(?))", (listed,)
+        )
+    return sum(before.expires_at is None or before.expires_at > now for before in stored)
+
+
+def remove_expired(connection: apsw.Connection, now: float) -> int:
+    """Removes candidates that have expired, at most ``EXPIRY_STEP``; returns how many."""
+    rows = connection.execute(f"SELECT {FIELDS} FROM candidate WHERE expires_at <= ? LIMIT ?", (now, EXPIRY_STEP))
+    expired = [candidate(row) for row in rows]
+    remember(connection, expired, "expire", None, now)
+    _delete(connection, as_json(before.id for before in expired))
+    return len(expired)
+
+
+def list_namespaces(connection: apsw.Connection, now: float) -> list[tuple[str, ...]]:
+    """Namespaces that candidates have, in no order."""
+    rows = connection.execute(
+        f"SELECT DISTINCT namespace FROM candidate WHERE namespace <> '[]' AND {_NOT_EXPIRED}", (now,)
+    )
+    return [_decode_namespace(namespace) for (namespace,) in rows]
+
+
+def _delete(connection: apsw.Connection, listed: str) -> None:
     change = next_change(connection)
     connection.execute(
         "INSERT OR REPLACE INTO candidate_deletion (id, change) "
         "SELECT id, ? FROM candidate WHERE id IN (SELECT value FROM json_each(?))",
         (change, listed),
     )
-    removed = _remove(connection, listed)
+    _remove(connection, listed)
     old = connection.execute(
         "SELECT max(change) FROM candidate_deletion WHERE change <= ?", (change - REMEMBERED_DELETIONS,)
     ).get
     if old is not None:
         connection.execute("DELETE FROM candidate_deletion WHERE change <= ?", (old,))
         connection.execute("UPDATE state SET forgotten = ?", (old,))
-    return removed
 
 
-def _remove(connection: apsw.Connection, listed: str) -> int:
+def _remove(connection: apsw.Connection, listed: str) -> None:
     numbers = connection.execute(
         "DELETE FROM candidate WHERE id IN (SELECT value FROM json_each(?)) "
         "RETURNING number, embedding_change IS NOT NULL",
@@ -299,14 +376,28 @@ def _remove(connection: apsw.Connection, listed: str) -> int:
     embedded = [(number,) for number, has_embedding in numbers if has_embedding]
     if embedded:
         connection.executemany("DELETE FROM candidate_vectors WHERE rowid = ?", embedded)
-    return len(numbers)
 
 
-def touch_candidates(connection: apsw.Connection, touches: Mapping[str, tuple[int, float]]) -> None:
-    """Counts accesses: by candidate, how many and when the last."""
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Reads of one candidate: how many count as an access, when the last was, whether its life begins anew."""
+
+    count: int
+    last: float
+    refresh: bool
+
+    def and_then(self, other: Touch) -> Touch:
+        """Both together."""
+        return Touch(self.count + other.count, max(self.last, other.last), self.refresh or other.refresh)
+
+
+def touch_candidates(connection: apsw.Connection, touches: Mapping[str, Touch]) -> None:
+    """Counts accesses, and lets those live on that are to."""
     change = next_change(connection)
     connection.executemany(
-        "UPDATE candidate SET access_count = access_count + ?, "
-        "last_accessed_at = max(coalesce(last_accessed_at, 0), ?), change = ? WHERE id = ?",
-        ((count, last, change, each) for each, (count, last) in touches.items()),
+        "UPDATE candidate SET access_count = access_count + ?1, last_accessed_at = CASE WHEN ?1 > 0 "
+        "THEN max(coalesce(last_accessed_at, ?2), ?2) ELSE last_accessed_at END, expires_at = CASE WHEN ?3 "
+        "AND ttl_s IS NOT NULL THEN max(coalesce(expires_at, ?2), ?2 + ttl_s) ELSE expires_at END, change = ?4 "
+        "WHERE id = ?5",
+        ((each.count, each.last, each.refresh, change, id) for id, each in touches.items()),
     )

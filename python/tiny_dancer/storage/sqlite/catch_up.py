@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tiny_dancer.storage.mirror import Mirror
 from tiny_dancer.storage.sqlite import candidates
 from tiny_dancer.storage.sqlite.connection import snapshot
@@ -20,11 +18,12 @@ from tiny_dancer.storage.sqlite.shared_lock import SharedLock
 
 if TYPE_CHECKING:
     import apsw
-    import numpy.typing as npt
 
-    from tiny_dancer.storage.candidates import Filter, Neighbour
+    from tiny_dancer import _core
+    from tiny_dancer.storage.candidate_checks import Search
+    from tiny_dancer.storage.candidates import LiveCandidates, Neighbour
 
-# Rows decoded at a time: bounds what loading needs beside the mirror itself.
+# Rows decoded at a time while a mirror is filled: bounds what loading needs beside the mirror itself.
 AT_ONCE = 10_000
 
 
@@ -44,61 +43,47 @@ class TableMirror:
         self._mirror = Mirror()
         self._seen = _Seen("", 0)
 
-    def nearest(
-        self,
-        connection: apsw.Connection,
-        query: npt.NDArray[np.float32],
-        k: int,
-        *,
-        filter: Filter | None,
-        max_distance: float | None,
-    ) -> tuple[Neighbour, ...]:
-        """The nearest candidates in the table as it is now."""
+    def search(self, connection: apsw.Connection, search: Search) -> tuple[Neighbour, ...]:
+        """What a search finds in the table as it is now."""
+        self.catch_up(connection)
+        with self._lock.reading:
+            return self._mirror.search(search)
+
+    def passing(self, connection: apsw.Connection, where: _core.CandidateFilter) -> list[str]:
+        """Ids of the candidates that pass a filter now."""
+        self.catch_up(connection)
+        with self._lock.reading:
+            return self._mirror.passing(where)
+
+    def live(self, connection: apsw.Connection) -> LiveCandidates:
+        """The engine's set, as the table is now."""
+        self.catch_up(connection)
+        return self._mirror.live
+
+    def catch_up(self, connection: apsw.Connection) -> None:
+        """Takes over what has been written since."""
         epoch, changes = connection.execute("SELECT epoch, changes FROM state").get
         seen = self._seen
         # Another thread may have seen more already: that is newer still, and as good.
         if seen.epoch != epoch or seen.changes < changes:
             with self._lock.writing:
-                self._catch_up(connection)
-        with self._lock.reading:
-            return self._mirror.nearest(query, k, filter=filter, max_distance=max_distance)
+                self._take_over(connection)
 
-    def _catch_up(self, connection: apsw.Connection) -> None:
+    def _take_over(self, connection: apsw.Connection) -> None:
         with snapshot(connection):
             epoch, changes, forgotten, dimension = connection.execute(
                 "SELECT epoch, changes, forgotten, dimension FROM state"
             ).get
-            if epoch == self._seen.epoch and forgotten <= self._seen.changes:
-                mirror, since = self._mirror, self._seen.changes
-            else:
-                mirror, since = Mirror(), -1
-            if dimension is not None:
+            since = self._seen.changes
+            if epoch == self._seen.epoch and forgotten <= since:
+                mirror = self._mirror
                 gone = connection.execute("SELECT id FROM candidate_deletion WHERE change > ?", (since,))
-                mirror.drop([id for (id,) in gone])
-                _replaced(connection, mirror, since)
-                _changed(connection, mirror, since)
+                # In one step: who ranks the set meanwhile sees all of it, or nothing.
+                mirror.apply([id for (id,) in gone], list(candidates.written(connection, dimension, since)))
+                mirror.use(candidates.used(connection, since))
+            else:
+                mirror = Mirror(dimension)
+                rows = candidates.written(connection, dimension, -1)
+                while records := list(islice(rows, AT_ONCE)):
+                    mirror.apply([], records)
             self._mirror, self._seen = mirror, _Seen(epoch, changes)
-
-
-def _replaced(connection: apsw.Connection, mirror: Mirror, since: int) -> None:
-    """Takes over rows whose embedding is new, and drops those that have none any more."""
-    bare = connection.execute("SELECT id FROM candidate WHERE change > ? AND embedding_change IS NULL", (since,))
-    mirror.drop([id for (id,) in bare])
-    cursor = connection.execute(
-        f"SELECT {candidates.FIELDS}, vector.embedding FROM candidate "
-        # CROSS keeps the order: for each changed candidate its vector, not the other way round.
-        "CROSS JOIN candidate_vectors AS vector ON vector.rowid = candidate.number "
-        "WHERE candidate.change > ?1 AND candidate.embedding_change > ?1",
-        (since,),
-    )
-    while rows := list(islice(cursor, AT_ONCE)):
-        matrix = np.frombuffer(b"".join(row[-1] for row in rows), np.float32).reshape(len(rows), -1)
-        mirror.put([candidates.candidate(row[:-1]) for row in rows], matrix)
-
-
-def _changed(connection: apsw.Connection, mirror: Mirror, since: int) -> None:
-    """Takes over rows of which all but the embedding changed: accesses, feedback."""
-    rows = connection.execute(
-        f"SELECT {candidates.FIELDS} FROM candidate WHERE change > ?1 AND embedding_change <= ?1", (since,)
-    ).fetchall()
-    mirror.put([candidates.candidate(row) for row in rows])

@@ -13,10 +13,13 @@ import apsw
 
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
-from tiny_dancer.storage.candidate_checks import check_candidates, check_query
+from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
+from tiny_dancer.storage.candidates import compiled
 from tiny_dancer.storage.history import check_history
 from tiny_dancer.storage.ledger import check_request_history, check_summary
 from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger
+from tiny_dancer.storage.sqlite.candidate_history import candidate_history
+from tiny_dancer.storage.sqlite.candidates import Touch
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
 from tiny_dancer.storage.sqlite.connection import Pool, checked_path, connect, retrying, storage_error, translated
 from tiny_dancer.storage.sqlite.migrate import migrate
@@ -27,10 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
-    import numpy as np
     import numpy.typing as npt
 
-    from tiny_dancer.storage.candidates import CandidateRecord, Filter, Neighbour
+    from tiny_dancer.storage.candidates import (
+        CandidateChange,
+        CandidateRecord,
+        Filtering,
+        LiveCandidates,
+        Neighbour,
+    )
     from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, Statistics
     from tiny_dancer.storage.keys import ApiKey, Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
@@ -84,66 +92,123 @@ class SqliteStorage:
         # Also when the program ends without closing: what is queued is written.
         self._close = weakref.finalize(self, _close, self._writer, self._pool, self._process)
 
-    def insert_candidate(self, record: CandidateRecord) -> None:
+    def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:
         """Adds one candidate."""
-        self.insert_candidates([record])
+        self.insert_candidates([record], by=by)
 
-    def insert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+    def insert_candidates(self, records: Iterable[CandidateRecord], *, by: str | None = None) -> None:
         """Adds candidates, all or none."""
         self._check_open()
-        rows = tuple(records)
-        dimension = check_candidates(rows)
+        rows, dimension = check_candidates(records)
+        check_by(by)
         if rows:
-            self._writer.submit(lambda connection: candidates.insert_candidates(connection, rows, dimension))
+            self._writer.submit(lambda connection: candidates.insert_candidates(connection, rows, dimension, by))
 
-    def upsert_candidates(self, records: Iterable[CandidateRecord]) -> None:
+    def upsert_candidates(
+        self, records: Iterable[CandidateRecord], *, by: str | None = None, keep_use: bool = False
+    ) -> None:
         """Adds candidates, replacing those of the same ids as a whole."""
         self._check_open()
-        rows = tuple(records)
-        dimension = check_candidates(rows)
+        rows, dimension = check_candidates(records)
+        check_by(by)
         if rows:
-            self._writer.submit(lambda connection: candidates.upsert_candidates(connection, rows, dimension))
+            self._writer.submit(
+                lambda connection: candidates.upsert_candidates(connection, rows, dimension, by, keep_use=keep_use)
+            )
 
-    def delete_candidates(self, ids: Iterable[str]) -> int:
+    def delete_candidates(self, ids: Iterable[str], *, by: str | None = None, purge: bool = False) -> int:
         """Removes candidates; returns how many there were."""
         self._check_open()
         listed = values.texts("ids", ids)
-        return self._writer.submit(lambda connection: candidates.delete_candidates(connection, listed))
+        check_by(by)
+        return self._writer.submit(
+            lambda connection: candidates.delete_candidates(connection, listed, by, purge=purge)
+        )
+
+    def remove_expired(self, *, now: float | None = None) -> int:
+        """Removes candidates that have expired, in bounded steps; returns how many."""
+        self._check_open()
+        until = time.time() if now is None else now
+        values.utc_seconds("now", until, error=OptionError)
+        removed = step = self._writer.submit(lambda connection: candidates.remove_expired(connection, until))
+        while step == candidates.EXPIRY_STEP:
+            step = self._writer.submit(lambda connection: candidates.remove_expired(connection, until))
+            removed += step
+        return removed
 
     def get_candidates(
-        self, ids: Iterable[str] | None = None, *, filter: Filter | None = None
+        self, ids: Iterable[str] | None = None, *, filter: Filtering | None = None, refresh_ttl: bool = False
     ) -> tuple[CandidateRecord, ...]:
         """Candidates with their embeddings, in the order of ``ids``, or all by id."""
+        where = compiled(filter)
+        listed = None if ids is None else values.texts("ids", ids)
         with self._reading() as connection:
-            return candidates.candidates(connection, None if ids is None else values.texts("ids", ids), filter)
+            if listed is None and where is not None and self._mirror is not None:
+                # Fewer rows to read; what is read is looked at again, for it may have changed since.
+                listed = tuple(sorted(self._mirror.passing(connection, where)))
+            found = candidates.candidates(connection, listed, where)
+        if refresh_ttl:
+            self._touch([each.id for each in found], Touch(0, time.time(), refresh=True))
+        return found
 
     def query_candidates(
         self,
-        query_embedding: npt.NDArray[np.float32],
+        query: npt.ArrayLike | str,
         k: int = 10,
         *,
-        filter: Filter | None = None,
+        text: str | None = None,
+        filter: Filtering | None = None,
         max_distance: float | None = None,
         touch: bool = True,
+        refresh_ttl: bool = False,
         embeddings: bool = False,
     ) -> tuple[Neighbour, ...]:
-        """The nearest candidates by cosine, exactly."""
-        query = check_query(query_embedding, k, max_distance)
-        search = candidates.nearest if self._mirror is None else self._mirror.nearest
+        """The candidates a query is about, best first."""
+        search = check_search(query, k, text, filter, max_distance, embeddings=embeddings)
         self._check_open()
         # What `self._reading` does, spelt out: its generators would take as long as the rest of a small search.
         connection = self._pool.take()
         try:
-            found = search(connection, query, k, filter=filter, max_distance=max_distance)
-            if embeddings:
-                found = candidates.with_embeddings(connection, found)
+            if self._mirror is not None:
+                found = self._mirror.search(connection, search)
+            elif search.text is None:
+                found = candidates.nearest(connection, search)
+            else:
+                # Words are weighed by how many candidates have them: all have to be read.
+                found = TableMirror().search(connection, search)
         except apsw.Error as error:
             raise storage_error(self.path, error) from error
         finally:
             self._pool.give_back(connection)
-        if touch and found:
-            self._writer.touch([each.candidate.id for each in found], time.time())
+        if touch or refresh_ttl:
+            self._touch([each.candidate.id for each in found], Touch(int(touch), search.now, refresh_ttl))
         return found
+
+    def _touch(self, ids: list[str], touch: Touch) -> None:
+        if ids:
+            self._writer.touch(ids, touch)
+
+    def live_candidates(self) -> LiveCandidates:
+        """All candidates as the engine ranks them; without a mirror they are read anew each time."""
+        mirror = TableMirror() if self._mirror is None else self._mirror
+        with self._reading() as connection:
+            return mirror.live(connection)
+
+    def list_namespaces(self, prefix: Iterable[str] = ()) -> tuple[tuple[str, ...], ...]:
+        """Namespaces that candidates have, those that begin with ``prefix``, in their order."""
+        begin = path("prefix", prefix)
+        with self._reading() as connection:
+            found = candidates.list_namespaces(connection, time.time())
+        return tuple(sorted(each for each in found if each[: len(begin)] == begin))
+
+    def candidate_history(
+        self, candidate_id: str | None = None, *, since: float | None = None, limit: int | None = 1000
+    ) -> tuple[CandidateChange, ...]:
+        """What was done to a candidate, or to all, newest first."""
+        values.span(since, None)
+        values.limit(limit)
+        with self._reading() as connection:
+            return candidate_history(connection, candidate_id, since, limit)
 
     def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
         """Remembers a decision; False where the queue is full."""

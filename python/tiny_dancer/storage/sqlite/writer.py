@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from tiny_dancer.storage.sqlite.candidates import Touch
+
 T = TypeVar("T")
 
 # Accesses wait this long for others, for each batch of them costs other processes a look at the rows it touched.
@@ -64,7 +66,7 @@ class Writer:
         self._file = _identity(path)
         self._capacity = capacity
         self._queue: deque[RoutingRecord | _Write] = deque()
-        self._touches: dict[str, tuple[int, float]] = {}
+        self._touches: dict[str, Touch] = {}
         self._news = threading.Condition()
         self._idle = True
         self._closed = False
@@ -103,14 +105,14 @@ class Writer:
                 self._news.notify_all()
         return True
 
-    def touch(self, ids: list[str], now: float) -> None:
-        """Counts accesses, to be written with what comes next or after a while."""
+    def touch(self, ids: list[str], touch: Touch) -> None:
+        """Counts reads, to be written with what comes next or after a while."""
         with self._news:
             self._refuse_closed()
             first = not self._touches
             for each in ids:
-                count, last = self._touches.get(each, (0, 0.0))
-                self._touches[each] = (count + 1, max(last, now))
+                before = self._touches.get(each)
+                self._touches[each] = touch if before is None else before.and_then(touch)
             # Only the first starts the wait for others; a notice for each would end it.
             if self._idle and first:
                 self._news.notify_all()
@@ -189,7 +191,7 @@ class Writer:
         else:
             write.done.set_result(result)
 
-    def _together(self, batch: list[RoutingRecord | _Write], touches: dict[str, tuple[int, float]]) -> None:
+    def _together(self, batch: list[RoutingRecord | _Write], touches: dict[str, Touch]) -> None:
         """One transaction over the batch; then its callers are told."""
         told: list[_Told] = []
         finished = False

@@ -18,34 +18,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many memories were added, and how many were there already and stayed as they were."""
+    """How many memories were added, how many were there with other content and were replaced, how many were there
+    as they are."""
 
     added: int
+    changed: int
     known: int
 
 
 def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
-    """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already keep what was counted.
+    """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already are brought up to date
+    and keep what was counted of their use.
 
     The conversation is a property of each (`conversation`), so that a query can be put to one of them. A memory
-    without a time counts as made now.
+    without a time counts as made now, or when it was first stored.
 
     Raises:
         CandidateError: a memory that cannot be stored, or embeddings of another dimension than those stored.
         StorageError: the database cannot be written.
     """
-    records = []
+    placed = []
     for conversation, found in memories.conversations.items():
         position: dict[str | None, int] = {}
         for memory in found:
             place = position[memory.group] = position.get(memory.group, -1) + 1
-            records.append(_record(conversation, memory, place))
-    known = {record.id for record in storage.get_candidates([record.id for record in records])}
-    storage.insert_candidates(record for record in records if record.id not in known)
-    return Imported(len(records) - len(known), len(known))
+            placed.append((conversation, memory, place))
+    ids = [f"{conversation}/{memory.id}" for conversation, memory, _ in placed]
+    stored = {record.id: record for record in storage.get_candidates(ids)}
+    records = [_record(*each, stored.get(id)) for id, each in zip(ids, placed, strict=True)]
+    fresh = [record for record in records if record.id not in stored]
+    edited = [record for record in records if record.id in stored and not _same(record, stored[record.id])]
+    storage.upsert_candidates([*fresh, *edited], by="candidates import", keep_use=True)
+    return Imported(len(fresh), len(edited), len(records) - len(fresh) - len(edited))
 
 
-def _record(conversation: str, memory: Candidate, position: int) -> CandidateRecord:
+def _same(record: CandidateRecord, stored: CandidateRecord) -> bool:
+    """Whether what a table says of a memory is what is stored."""
+    if record.embedding is None or stored.embedding is None:
+        if record.embedding is not stored.embedding:
+            return False
+    elif not np.array_equal(record.embedding, stored.embedding):
+        return False
+    return all(
+        getattr(record, field) == getattr(stored, field)
+        for field in ("text", "created_at", "confidence", "metadata", "group", "position")
+    )
+
+
+def _record(
+    conversation: str, memory: Candidate, position: int, stored: CandidateRecord | None
+) -> CandidateRecord:
     group = conversation if memory.group in (None, conversation) else f"{conversation}/{memory.group}"
     accesses = round(memory.access_count or 0)
     trials = 0 if memory.success_rate is None else round(accesses if memory.trials is None else memory.trials)
@@ -62,4 +84,6 @@ def _record(conversation: str, memory: Candidate, position: int) -> CandidateRec
         position=position,
     )
     time = seconds_since_epoch(memory.created_at, "created_at")
+    if time is None and stored is not None:
+        time = stored.created_at
     return record if time is None else replace(record, created_at=time)
