@@ -58,8 +58,8 @@ CandidateColumns: TypeAlias = tuple[
     list[float | None],
     list[float | None],
 ]
-"""ids, texts, created_at (UTC seconds), access_count, success_rate, trials, confidence, metadata, groups, positions,
-expires_at (UTC seconds); one value a candidate each."""
+"""ids, texts, created_at (UTC seconds), access_count, success_rate, trials, confidence, metadata, groups,
+positions, expires_at (UTC seconds); one value a candidate each."""
 
 class Encoder:
     def __init__(self, data: bytes) -> None: ...
