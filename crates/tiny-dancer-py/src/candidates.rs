@@ -8,9 +8,10 @@ use pyo3::sync::RwLockExt;
 use pyo3::types::{PyBytes, PyList, PyString};
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer as Scorer, CandidateSet as Set, DEFAULT_WEIGHTS, FEATURE_NAMES, FEATURES,
-    Matrix, Metadata, Query, RankOptions, RankScratch, SPEC, SharedRows,
+    Matrix, MatrixScratch, Metadata, Query, RankOptions, RankScratch, SPEC, SharedRows, Use,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
+use tiny_dancer::{Error, ErrorKind};
 
 use crate::Encoder;
 use crate::candidate_decision::{CandidateDecision, bytes_of};
@@ -22,7 +23,7 @@ use crate::vectors::{Held, held, precision};
 const WORTH_DETACHING: usize = 512;
 
 /// Candidates in columns: ids, texts, `created_at` (s), `access_count`, `success_rate`, `trials`, confidence, metadata
-/// pairs, groups.
+/// pairs, groups, positions, `expires_at` (s).
 #[derive(FromPyObject)]
 struct Columns<'py>(
     Vec<Bound<'py, PyAny>>,
@@ -34,6 +35,8 @@ struct Columns<'py>(
     Vec<Option<f64>>,
     Vec<Bound<'py, PyAny>>,
     Vec<Option<PyBackedStr>>,
+    Vec<Option<f64>>,
+    Vec<Option<f64>>,
 );
 
 /// Makes the engine's candidates of the columns and hands them to `work`.
@@ -42,8 +45,19 @@ fn with_candidates<T>(
     columns: &Columns<'_>,
     work: impl FnOnce(&[Candidate]) -> tiny_dancer::Result<T>,
 ) -> PyResult<T> {
-    let Columns(ids, texts, created_at, access_count, success_rate, trials, confidence, metadata, groups) =
-        columns;
+    let Columns(
+        ids,
+        texts,
+        created_at,
+        access_count,
+        success_rate,
+        trials,
+        confidence,
+        metadata,
+        groups,
+        positions,
+        expires_at,
+    ) = columns;
     let ids = ids
         .iter()
         .enumerate()
@@ -73,6 +87,8 @@ fn with_candidates<T>(
             confidence: confidence[row],
             metadata: &metadata[row],
             group: groups[row].as_deref(),
+            position: positions[row],
+            expires_at: expires_at[row],
         })
         .collect();
     work(&candidates).map_err(|error| to_exception(py, error))
@@ -82,6 +98,7 @@ fn with_candidates<T>(
 #[pyclass(frozen, module = "tiny_dancer._core._native")]
 struct CandidateSet {
     set: RwLock<Set>,
+    scratch: Mutex<Vec<MatrixScratch>>,
 }
 
 impl CandidateSet {
@@ -113,7 +130,7 @@ impl CandidateSet {
     #[new]
     fn new(py: Python<'_>, dimensions: Option<usize>, kept: &str) -> PyResult<Self> {
         let set = Set::new(dimensions, precision(py, kept)?).map_err(|error| to_exception(py, error))?;
-        Ok(Self { set: RwLock::new(set) })
+        Ok(Self { set: RwLock::new(set), scratch: Mutex::default() })
     }
 
     /// A set over an array that nobody writes to, without a copy.
@@ -127,7 +144,7 @@ impl CandidateSet {
         let matrix = Matrix::shared(dimensions, Arc::new(held(embeddings, "embeddings")?))
             .map_err(|error| to_exception(py, error))?;
         let set = with_candidates(py, &columns, |candidates| Set::over(matrix, candidates))?;
-        Ok(Self { set: RwLock::new(set) })
+        Ok(Self { set: RwLock::new(set), scratch: Mutex::default() })
     }
 
     fn append(
@@ -150,6 +167,85 @@ impl CandidateSet {
         let held = embeddings.map(|embeddings| held(embeddings, "embedding")).transpose()?;
         let values = held.as_ref().map(Held::values);
         with_candidates(py, &columns, |candidates| self.write(py, |set| set.update(&candidates[0], values)))
+    }
+
+    /// Removes those of the ids that are there, then adds the candidates or replaces those that are known: in one step,
+    /// of which no ranking sees half. Without embeddings known candidates keep theirs, and new ones get zeros.
+    #[pyo3(signature = (removed_ids, columns, embeddings=None))]
+    fn apply(
+        &self,
+        py: Python<'_>,
+        removed_ids: Vec<PyBackedStr>,
+        columns: Columns<'_>,
+        embeddings: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let removed: Vec<&str> = removed_ids.iter().map(|id| &**id).collect();
+        let held = embeddings.map(|embeddings| held(embeddings, "embeddings")).transpose()?;
+        let values = held.as_ref().map(Held::values);
+        with_candidates(py, &columns, |candidates| {
+            self.write(py, |set| set.apply(&removed, candidates, values))
+        })
+    }
+
+    /// Replaces how candidates were used: `access_count`, `success_rate`, `trials`, confidence; all or none.
+    #[pyo3(name = "use")]
+    fn replace_use(
+        &self,
+        py: Python<'_>,
+        ids: Vec<PyBackedStr>,
+        access_count: Vec<Option<f64>>,
+        success_rate: Vec<Option<f64>>,
+        trials: Vec<Option<f64>>,
+        confidence: Vec<Option<f64>>,
+    ) -> PyResult<()> {
+        let lengths = [access_count.len(), success_rate.len(), trials.len(), confidence.len()];
+        if let Some(other) = lengths.into_iter().find(|&length| length != ids.len()) {
+            let found = format!("{other} values for {} ids", ids.len());
+            let error = Error::new(ErrorKind::CandidateInvalid, "columns", found, "give one for each id");
+            return Err(to_exception(py, error));
+        }
+        let used: Vec<(&str, Use)> = (0..ids.len())
+            .map(|row| {
+                let used = Use {
+                    access_count: access_count[row],
+                    success_rate: success_rate[row],
+                    trials: trials[row],
+                    confidence: confidence[row],
+                };
+                (&*ids[row], used)
+            })
+            .collect();
+        self.write(py, |set| set.replace_use(&used)).map_err(|error| to_exception(py, error))
+    }
+
+    /// The `k` candidates nearest to `query` by cosine and all that are as near as the last of them, as (id, cosine),
+    /// nearest first, equal ones by id. `allowed` has one byte a candidate, in the order of `ids`.
+    #[pyo3(signature = (query, k, allowed=None, now=None))]
+    fn nearest(
+        &self,
+        py: Python<'_>,
+        query: &Bound<'_, PyAny>,
+        k: usize,
+        allowed: Option<&[u8]>,
+        now: Option<f64>,
+    ) -> PyResult<Vec<(String, f32)>> {
+        let query = held(query, "query_embedding")?;
+        let values = query.values();
+        let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
+        let mut scratch =
+            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let found = {
+            let set = self.read(py);
+            let set = &*set;
+            py.detach(|| {
+                let found = set.nearest(values, k, allowed.as_deref(), now, &mut scratch)?;
+                let named =
+                    found.into_iter().map(|(row, cosine)| (set.ids()[row as usize].to_string(), cosine));
+                Ok(named.collect())
+            })
+        };
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        found.map_err(|error| to_exception(py, error))
     }
 
     #[pyo3(signature = (id, helped=None))]

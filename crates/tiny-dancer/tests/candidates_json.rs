@@ -62,6 +62,7 @@ fn the_answer_is_that_of_the_same_candidates_given_one_by_one() {
             confidence: Some(0.75),
             metadata: &[],
             group: Some("g"),
+            ..Candidate::default()
         },
         Candidate { id: "c", ..Candidate::default() },
     ];

@@ -55,7 +55,11 @@ CandidateColumns: TypeAlias = tuple[
     list[float | None],
     list[Mapping[str, Any]],
     list[str | None],
+    list[float | None],
+    list[float | None],
 ]
+"""ids, texts, created_at (UTC seconds), access_count, success_rate, trials, confidence, metadata, groups,
+positions, expires_at (UTC seconds); one value a candidate each."""
 
 class Encoder:
     def __init__(self, data: bytes) -> None: ...
@@ -185,6 +189,27 @@ class CandidateSet:
     def over(dimensions: int, embeddings: npt.NDArray[np.float32], columns: CandidateColumns) -> CandidateSet: ...
     def append(self, columns: CandidateColumns, embeddings: npt.NDArray[np.float32] | None) -> None: ...
     def update(self, columns: CandidateColumns, embeddings: npt.NDArray[np.float32] | None) -> None: ...
+    def apply(
+        self,
+        removed_ids: Sequence[str],
+        columns: CandidateColumns,
+        embeddings: npt.NDArray[np.float32] | None = None,
+    ) -> None: ...
+    def use(
+        self,
+        ids: Sequence[str],
+        access_count: Sequence[float | None],
+        success_rate: Sequence[float | None],
+        trials: Sequence[float | None],
+        confidence: Sequence[float | None],
+    ) -> None: ...
+    def nearest(
+        self,
+        query: npt.NDArray[np.float32],
+        k: int,
+        allowed: bytes | None = None,
+        now: float | None = None,
+    ) -> list[tuple[str, float]]: ...
     def record_use(self, id: str, helped: bool | None = None) -> None: ...
     def remove(self, ids: Sequence[str]) -> None: ...
     def __len__(self) -> int: ...

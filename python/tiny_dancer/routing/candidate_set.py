@@ -36,7 +36,9 @@ class Candidate:
             are compared, and searched, as text: a number as JSON of any language has it (``1`` and ``1.0`` are
             ``1``), a truth value as ``true`` or ``false``; None is no value.
         group: the session, conversation or document it is part of. Candidates of one group are each other's
-            neighbours in the order in which they were added.
+            neighbours, in the order of ``position``.
+        position: place within the group, equal ones by id; those without one come last, in the order in which they
+            were added.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Candidate:
     confidence: float | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
+    position: float | None = None
 
 
 def _columns(candidates: Sequence[Candidate]) -> _core.CandidateColumns:
@@ -62,6 +65,8 @@ def _columns(candidates: Sequence[Candidate]) -> _core.CandidateColumns:
         [candidate.confidence for candidate in candidates],
         [candidate.metadata for candidate in candidates],
         [candidate.group for candidate in candidates],
+        [candidate.position for candidate in candidates],
+        [None] * len(candidates),
     )
 
 

@@ -21,9 +21,26 @@ pub struct Candidate<'a> {
     pub confidence: Option<f64>,
     /// Tags and other properties. Their values are searched like text.
     pub metadata: &'a [(&'a str, &'a str)],
-    /// The session, conversation or document it is a part of; those of one group follow each other in the order they
-    /// were added.
+    /// The session, conversation or document it is a part of.
     pub group: Option<&'a str>,
+    /// Place within the group, equal ones by id. Those without one come after those with one, in the order they were
+    /// added.
+    pub position: Option<f64>,
+    /// From when on it takes no part, in seconds since 1970.
+    pub expires_at: Option<f64>,
+}
+
+/// How a candidate was used, as far as it is known: what changes with every use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Use {
+    /// As [`Candidate::access_count`].
+    pub access_count: Option<f64>,
+    /// As [`Candidate::success_rate`].
+    pub success_rate: Option<f64>,
+    /// As [`Candidate::trials`].
+    pub trials: Option<f64>,
+    /// As [`Candidate::confidence`].
+    pub confidence: Option<f64>,
 }
 
 pub(super) fn refused(place: usize, field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
@@ -33,11 +50,13 @@ pub(super) fn refused(place: usize, field: &str, value: impl std::fmt::Display, 
 /// Largest count a candidate may have: beyond it a count is a mistake, and below it sums stay exact.
 const LARGEST_COUNT: f64 = 1e9;
 
-impl Candidate<'_> {
+impl Use {
+    pub(super) fn of(candidate: &Candidate) -> Self {
+        let Candidate { access_count, success_rate, trials, confidence, .. } = *candidate;
+        Self { access_count, success_rate, trials, confidence }
+    }
+
     pub(super) fn check(&self, place: usize) -> Result<()> {
-        if self.id.is_empty() {
-            return Err(refused(place, "id", "empty", "give every candidate a name"));
-        }
         for (field, count) in [("access_count", self.access_count), ("trials", self.trials)] {
             if let Some(count) = count.filter(|count| !(0.0..=LARGEST_COUNT).contains(count)) {
                 return Err(refused(place, field, count, "give a count from 0 to 1e9, or leave it out"));
@@ -48,8 +67,23 @@ impl Candidate<'_> {
                 return Err(refused(place, field, share, "give a number from 0 to 1, or leave it out"));
             }
         }
-        if let Some(time) = self.created_at.filter(|time| !time.is_finite() || time.abs() > 1e12) {
-            return Err(refused(place, "created_at", time, "give seconds since 1970, or leave it out"));
+        Ok(())
+    }
+}
+
+impl Candidate<'_> {
+    pub(super) fn check(&self, place: usize) -> Result<()> {
+        if self.id.is_empty() {
+            return Err(refused(place, "id", "empty", "give every candidate a name"));
+        }
+        Use::of(self).check(place)?;
+        for (field, time) in [("created_at", self.created_at), ("expires_at", self.expires_at)] {
+            if let Some(time) = time.filter(|time| !time.is_finite() || time.abs() > 1e12) {
+                return Err(refused(place, field, time, "give seconds since 1970, or leave it out"));
+            }
+        }
+        if let Some(position) = self.position.filter(|position| !position.is_finite()) {
+            return Err(refused(place, "position", position, "give a finite number, or leave it out"));
         }
         Ok(())
     }

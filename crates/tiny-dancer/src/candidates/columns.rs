@@ -1,8 +1,53 @@
 //! What a set knows of its candidates: one column a property, one row a candidate.
 
-use super::candidate::Candidate;
+use super::candidate::{Candidate, Use};
 use super::terms::{Reader, Terms, hash_pair};
 use super::time::{self, Date};
+
+/// What is known of a candidate, as bits: when it was made, how sure its maker is of it, whether it helped, how often it
+/// was used.
+pub(crate) mod known {
+    pub const CREATED: u8 = 1;
+    pub const CONFIDENCE: u8 = 2;
+    pub const SUCCESS: u8 = 4;
+    pub const USE: u8 = 8;
+}
+
+/// The terms of one candidate, each kind sorted, repeats kept.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    terms: Box<[u32]>,
+    /// Where words, pairs and grams end; the rest are the words of the metadata's values, each once.
+    ends: [u32; 3],
+}
+
+impl Held {
+    fn of(terms: &mut Terms, tags: &[u32]) -> Self {
+        for kind in [&mut terms.words, &mut terms.pairs, &mut terms.grams] {
+            kind.sort_unstable();
+        }
+        let words = terms.words.len();
+        let pairs = words + terms.pairs.len();
+        let ends = [words, pairs, pairs + terms.grams.len()].map(|end| end as u32);
+        Self { terms: [&terms.words, &terms.pairs, &terms.grams, tags].concat().into(), ends }
+    }
+
+    pub(super) fn words(&self) -> &[u32] {
+        &self.terms[..self.ends[0] as usize]
+    }
+
+    pub(super) fn pairs(&self) -> &[u32] {
+        &self.terms[self.ends[0] as usize..self.ends[1] as usize]
+    }
+
+    pub(super) fn grams(&self) -> &[u32] {
+        &self.terms[self.ends[1] as usize..self.ends[2] as usize]
+    }
+
+    pub(super) fn tags(&self) -> &[u32] {
+        &self.terms[self.ends[2] as usize..]
+    }
+}
 
 /// Rows of the columns that need no computing.
 #[derive(Debug, Default)]
@@ -15,23 +60,50 @@ pub(crate) struct Columns {
     pub trials: Vec<f32>,
     pub confidence: Vec<f32>,
     pub metadata: Vec<Box<[u64]>>,
-    pub terms: Vec<Terms>,
-    /// Words of the metadata's values, sorted.
-    pub tags: Vec<Box<[u32]>>,
+    pub terms: Vec<Held>,
     pub date: Vec<Option<Date>>,
     pub speaks_of_time: Vec<bool>,
-    pub question: Vec<bool>,
-    /// Hash of the group; 0 for none.
-    pub group: Vec<u64>,
+    /// 1 for a question.
+    pub question: Vec<f32>,
+    pub position: Vec<f64>,
+    pub expires_at: Vec<f64>,
+    /// Bits of [`known`].
+    pub known: Vec<u8>,
     /// Place in the order of adding.
     pub order: Vec<u64>,
-    /// Whether any candidate has words, says when it was made, says how it was used.
-    pub any_text: bool,
-    pub any_time: bool,
-    pub any_use: bool,
+    /// How many candidates have words, say when they were made, how they were used, until when they hold.
+    texts: usize,
+    times: usize,
+    uses: usize,
+    expiring: usize,
 }
 
 impl Columns {
+    /// Whether any candidate has words.
+    pub(super) fn any_text(&self) -> bool {
+        self.texts > 0
+    }
+
+    /// Whether any says when it was made.
+    pub(super) fn any_time(&self) -> bool {
+        self.times > 0
+    }
+
+    /// Whether any says how it was used.
+    pub(super) fn any_use(&self) -> bool {
+        self.uses > 0
+    }
+
+    /// Whether any candidate takes no part any more.
+    pub(super) fn any_expired(&self, now: f64) -> bool {
+        self.expiring > 0 && self.expires_at.iter().any(|&at| at <= now)
+    }
+
+    /// Whether a candidate takes no part any more.
+    pub(super) fn expired(&self, row: usize, now: f64) -> bool {
+        self.expires_at[row] <= now
+    }
+
     pub(super) fn push(&mut self, candidate: &Candidate, order: u64, reader: &mut Reader) {
         self.ids.push(candidate.id.into());
         self.created_at.push(f64::NAN);
@@ -40,23 +112,23 @@ impl Columns {
         self.trials.push(f32::NAN);
         self.confidence.push(f32::NAN);
         self.metadata.push(Box::default());
-        self.terms.push(Terms::default());
-        self.tags.push(Box::default());
+        self.terms.push(Held::default());
         self.date.push(None);
         self.speaks_of_time.push(false);
-        self.question.push(false);
-        self.group.push(0);
+        self.question.push(0.0);
+        self.position.push(f64::NAN);
+        self.expires_at.push(f64::NAN);
+        self.known.push(0);
         self.order.push(order);
         self.write(self.ids.len() - 1, candidate, reader);
     }
 
     pub(super) fn write(&mut self, row: usize, candidate: &Candidate, reader: &mut Reader) {
-        let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
+        self.count(row, usize::wrapping_sub);
         self.created_at[row] = candidate.created_at.unwrap_or(f64::NAN);
-        self.access_count[row] = number(candidate.access_count);
-        self.success_rate[row] = number(candidate.success_rate);
-        self.trials[row] = number(candidate.trials.or(candidate.access_count));
-        self.confidence[row] = number(candidate.confidence);
+        self.write_use(row, &Use::of(candidate));
+        self.position[row] = candidate.position.unwrap_or(f64::NAN);
+        self.expires_at[row] = candidate.expires_at.unwrap_or(f64::NAN);
         let mut pairs: Vec<u64> =
             candidate.metadata.iter().map(|(key, value)| hash_pair(key, value)).collect();
         pairs.sort_unstable();
@@ -68,26 +140,70 @@ impl Columns {
         let mut tags = terms.words.clone();
         tags.sort_unstable();
         tags.dedup();
-        self.tags[row] = tags.into();
         // Pairs of words are looked for in what was said, not in its labels.
         terms.pairs.clear();
         reader.add(candidate.text.unwrap_or_default(), &mut terms);
         self.date[row] = candidate.created_at.and_then(time::date);
         self.speaks_of_time[row] = candidate.text.is_some() && time::speaks_of_time(reader);
-        self.question[row] = candidate.text.is_some() && reader.ends_as_question();
-        self.terms[row] = terms;
-        self.group[row] = candidate.group.map_or(0, |group| hash_pair("group", group).max(1));
+        self.question[row] = f32::from(u8::from(candidate.text.is_some() && reader.ends_as_question()));
+        self.terms[row] = Held::of(&mut terms, &tags);
+        self.count(row, usize::wrapping_add);
     }
 
-    /// Looks again at what any candidate has: the last that had it may be gone.
-    pub(super) fn look_over(&mut self) {
-        let known = |values: &[f32]| values.iter().any(|value| !value.is_nan());
-        self.any_text = self.terms.iter().any(|terms| !terms.words.is_empty());
-        self.any_time = self.created_at.iter().any(|time| !time.is_nan());
-        self.any_use = known(&self.access_count) || known(&self.success_rate) || known(&self.confidence);
+    /// Replaces how a candidate was used.
+    pub(super) fn replace_use(&mut self, row: usize, used: &Use) {
+        self.count(row, usize::wrapping_sub);
+        self.write_use(row, used);
+        self.count(row, usize::wrapping_add);
+    }
+
+    fn write_use(&mut self, row: usize, used: &Use) {
+        let number = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
+        self.access_count[row] = number(used.access_count);
+        self.success_rate[row] = number(used.success_rate);
+        self.trials[row] = number(used.trials.or(used.access_count));
+        self.confidence[row] = number(used.confidence);
+        let bit = |known: bool, bit: u8| if known { bit } else { 0 };
+        self.known[row] = bit(!self.created_at[row].is_nan(), known::CREATED)
+            | bit(used.access_count.is_some(), known::USE)
+            | bit(used.success_rate.is_some(), known::SUCCESS)
+            | bit(used.confidence.is_some(), known::CONFIDENCE);
+    }
+
+    /// Counts one more use of a candidate, and whether it helped.
+    pub(super) fn add_use(&mut self, row: usize, helped: Option<bool>) {
+        self.count(row, usize::wrapping_sub);
+        self.access_count[row] = self.access_count[row].max(0.0) + 1.0; // NaN counts as 0
+        self.known[row] |= known::USE;
+        if let Some(helped) = helped {
+            // Uses of which nobody said whether they helped are no trials.
+            let rate = self.success_rate[row];
+            let trials = if rate.is_nan() { 0.0 } else { self.trials[row].max(0.0) };
+            self.trials[row] = trials + 1.0;
+            self.success_rate[row] =
+                ((rate.max(0.0) * trials + f32::from(u8::from(helped))) / (trials + 1.0)).min(1.0);
+            self.known[row] |= known::SUCCESS;
+        }
+        self.count(row, usize::wrapping_add);
+    }
+
+    /// Adds a row to what is counted, or takes it off.
+    fn count(&mut self, row: usize, change: fn(usize, usize) -> usize) {
+        let known = self.known[row];
+        let used = known & (known::USE | known::SUCCESS | known::CONFIDENCE) != 0;
+        let counts = [
+            (&mut self.texts, !self.terms[row].words().is_empty()),
+            (&mut self.times, known & known::CREATED != 0),
+            (&mut self.uses, used),
+            (&mut self.expiring, !self.expires_at[row].is_nan()),
+        ];
+        for (count, counts) in counts {
+            *count = change(*count, usize::from(counts));
+        }
     }
 
     pub(super) fn swap_remove(&mut self, row: usize) {
+        self.count(row, usize::wrapping_sub);
         self.ids.swap_remove(row);
         self.created_at.swap_remove(row);
         self.access_count.swap_remove(row);
@@ -96,11 +212,12 @@ impl Columns {
         self.confidence.swap_remove(row);
         self.metadata.swap_remove(row);
         self.terms.swap_remove(row);
-        self.tags.swap_remove(row);
         self.date.swap_remove(row);
         self.speaks_of_time.swap_remove(row);
         self.question.swap_remove(row);
-        self.group.swap_remove(row);
+        self.position.swap_remove(row);
+        self.expires_at.swap_remove(row);
+        self.known.swap_remove(row);
         self.order.swap_remove(row);
     }
 }

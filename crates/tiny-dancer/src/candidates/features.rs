@@ -4,8 +4,9 @@
 //! absent is 0. Sums over terms are shares of what a candidate that holds every term of the query once, at the weight
 //! of its idf, would get: they mean the same in every set.
 
-use super::index::{AFTER, BEFORE, Family, LONG_BEFORE, NONE};
+use super::links::{AFTER, BEFORE, LONG_BEFORE};
 use super::matrix::MatrixScratch;
+use super::postings::{Family, Found};
 use super::set::CandidateSet;
 use super::terms::{Reader, Terms, hash_pair};
 use super::time::Named;
@@ -94,7 +95,6 @@ pub struct CandidateScratch {
     pairs: Vec<u64>,
     cosines: Vec<f32>,
     near: Vec<f32>,
-    named: Vec<bool>,
     ages: Vec<f32>,
     groups: Vec<f32>,
     /// [`FEATURES`] columns of as many rows as the set has.
@@ -135,15 +135,15 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     scratch.columns.clear();
     scratch.columns.resize(rows * FEATURES, 0.0);
     scratch.has_cosine = set.matrix().is_some() && query.embedding.is_some();
-    scratch.has_words = query.text.is_some() && columns.any_text;
-    scratch.has_time = query.now.is_some() && columns.any_time;
+    scratch.has_words = query.text.is_some() && columns.any_text();
+    scratch.has_time = query.now.is_some() && columns.any_time();
     scratch.pairs.clear();
     scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
     cosines(set, query, scratch)?;
     if let Some(text) = query.text {
         lexical(set, text, scratch);
     }
-    scratch.columns[column::QUESTION * rows..][..rows].copy_from_slice(&set.index().questions);
+    scratch.columns[column::QUESTION * rows..][..rows].copy_from_slice(&columns.question);
     scratch.columns[column::ANSWERS_QUESTION * rows..][..rows].copy_from_slice(&set.index().after_questions);
     usage(set, query, scratch);
     if scratch.has_metadata() {
@@ -180,19 +180,19 @@ fn cosines(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) ->
     let cosines = &scratch.cosines;
     scratch.columns[column::COSINE * rows..][..rows].copy_from_slice(cosines);
     let index = set.index();
-    if !index.linked {
+    if !index.links.any() {
         scratch.columns[column::COSINE_CONTEXT * rows..][..rows].copy_from_slice(cosines);
         return Ok(());
     }
-    // A candidate without a neighbour reads the 0 at the end; one that is not finite takes no part in its neighbours.
+    // A candidate without a neighbour reads the 0 in front; one that is not finite takes no part in its neighbours.
     let near = &mut scratch.near;
     near.clear();
-    near.extend(cosines.iter().map(|&cosine| if cosine.is_nan() { 0.0 } else { cosine }));
     near.push(0.0);
+    near.extend(cosines.iter().map(|&cosine| if cosine.is_nan() { 0.0 } else { cosine }));
     // The two columns lie next to each other.
     const { assert!(column::COSINE_BEFORE == column::COSINE_CONTEXT + 1) };
     let (context, before) = scratch.columns[column::COSINE_CONTEXT * rows..][..2 * rows].split_at_mut(rows);
-    let rows = cosines.iter().zip(&index.around).zip(&index.context_norms);
+    let rows = cosines.iter().zip(&index.links.around).zip(&index.context_norms);
     for (((&cosine, around), norm), (context, before)) in rows.zip(context.iter_mut().zip(before)) {
         let [previous, earlier, next] = around.map(|row| near[row as usize]);
         *context = (cosine + BEFORE * previous + LONG_BEFORE * earlier + AFTER * next) * norm;
@@ -201,73 +201,58 @@ fn cosines(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) ->
     Ok(())
 }
 
-/// Adds up the postings of the distinct terms in `terms`, which are sorted here; gives 1/Σ idf.
-fn sum_postings(
-    family: &Family,
-    terms: &mut Vec<u32>,
-    mut add: impl FnMut(usize, &super::index::Posting),
-) -> f32 {
-    terms.sort_unstable();
-    terms.dedup();
+/// Adds up what `terms` weigh in each row, as shares of what they weigh together.
+fn sum_postings(family: &Family, terms: &[u32], sums: &mut [f32]) {
+    let norm = family.norm();
     let mut ideal = 0.0;
-    for &term in terms.iter() {
-        let (idf, postings) = family.find(term);
-        ideal += idf;
-        for posting in postings {
-            add(posting.row as usize, posting);
-        }
+    for &term in terms {
+        let found: Found = family.find(term);
+        ideal += found.idf;
+        family.add(found, norm, sums);
     }
-    if ideal > 0.0 { 1.0 / ideal } else { 0.0 }
+    let scale = if ideal > 0.0 { 1.0 / ideal } else { 0.0 };
+    for sum in sums {
+        *sum *= scale;
+    }
 }
 
 fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     let (rows, index, columns) = (set.len(), set.index(), set.columns());
-    let CandidateScratch { reader, terms, columns: features, groups, named: named_tags, .. } = scratch;
+    let CandidateScratch { reader, terms, columns: features, groups, .. } = scratch;
     reader.read(text, terms);
     let named = Named::of(reader);
-    {
-        const { assert!(column::WORDS_CONTEXT == column::WORDS + 1) };
-        let (own, context) = features[column::WORDS * rows..][..2 * rows].split_at_mut(rows);
-        let scale = sum_postings(&index.words, &mut terms.words, |row, posting| {
-            own[row] += posting.own;
-            context[row] += posting.context;
-        });
-        for sum in own.iter_mut().chain(context) {
-            *sum *= scale;
-        }
+    for kind in [&mut terms.words, &mut terms.pairs, &mut terms.grams] {
+        kind.sort_unstable();
+        kind.dedup();
     }
     for (feature, family, terms) in [
-        (column::PAIRS_CONTEXT, &index.pairs, &mut terms.pairs),
-        (column::GRAMS_CONTEXT, &index.grams, &mut terms.grams),
+        (column::WORDS, &index.own, &terms.words),
+        (column::WORDS_CONTEXT, &index.words, &terms.words),
+        (column::PAIRS_CONTEXT, &index.pairs, &terms.pairs),
+        (column::GRAMS_CONTEXT, &index.grams, &terms.grams),
     ] {
-        let sums = &mut features[feature * rows..][..rows];
-        let scale = sum_postings(family, terms, |row, posting| sums[row] += posting.context);
-        for sum in sums.iter_mut() {
-            *sum *= scale;
-        }
+        sum_postings(family, terms, &mut features[feature * rows..][..rows]);
     }
-    if index.linked {
+    if index.links.any() {
         groups.clear();
-        groups.resize(index.group_count, 0.0);
-        for (row, &group) in index.groups.iter().enumerate() {
-            let best = &mut groups[group as usize];
-            *best = best.max(features[column::WORDS_CONTEXT * rows + row]);
+        groups.resize(index.links.group_count(), 0.0);
+        for (row, &group) in index.links.group.iter().enumerate() {
+            if let Some(best) = groups.get_mut(group as usize) {
+                *best = best.max(features[column::WORDS_CONTEXT * rows + row]);
+            }
         }
-        for row in 0..rows {
-            features[column::GROUP_BEST * rows + row] = groups[index.groups[row] as usize];
-            if index.links.before[row] != NONE {
-                features[column::WORDS_BEFORE * rows + row] =
-                    features[column::WORDS * rows + index.links.before[row] as usize];
+        for (row, &group) in index.links.group.iter().enumerate() {
+            let own = features[column::WORDS_CONTEXT * rows + row];
+            features[column::GROUP_BEST * rows + row] = groups.get(group as usize).copied().unwrap_or(own);
+            if let Some(before) = index.links.before(row) {
+                features[column::WORDS_BEFORE * rows + row] = features[column::WORDS * rows + before];
             }
         }
     }
-    let words = &terms.words;
-    named_tags.clear();
-    named_tags.extend(index.tags.terms.iter().map(|tag| words.binary_search(tag).is_ok()));
-    if named_tags.contains(&true) {
-        fill(features, rows, column::TAG_NAMED, |row| {
-            f32::from(u8::from(index.tags.of(row).iter().any(|&place| named_tags[place as usize])))
-        });
+    for &term in &terms.words {
+        for row in index.tags.find(term).rows() {
+            features[column::TAG_NAMED * rows + row] = 1.0;
+        }
     }
     if named.asks_when {
         fill(features, rows, column::TIME_ASKED, |row| f32::from(u8::from(columns.speaks_of_time[row])));
@@ -297,7 +282,7 @@ fn usage(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch) {
             *value = if age.is_nan() { 0.0 } else { recency };
         }
     }
-    if !columns.any_use {
+    if !columns.any_use() {
         return;
     }
     let counts = columns.access_count.iter().zip(&*ages);

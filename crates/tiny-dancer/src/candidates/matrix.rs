@@ -231,6 +231,18 @@ impl Matrix {
         Ok(())
     }
 
+    /// Whether values are one row.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` where they are not.
+    pub(super) fn check_row(&self, values: &[f32]) -> Result<()> {
+        if values.len() != self.dimensions {
+            let found = format!("{} values", values.len());
+            return Err(refused("embedding", found, &format!("give {} values", self.dimensions)));
+        }
+        Ok(())
+    }
+
     /// Replaces a row.
     ///
     /// # Errors
@@ -240,10 +252,7 @@ impl Matrix {
     /// Where there is no such row.
     pub fn replace(&mut self, row: usize, values: &[f32]) -> Result<()> {
         assert!(row < self.length, "no row {row}");
-        if values.len() != self.dimensions {
-            let found = format!("{} values", values.len());
-            return Err(refused("embedding", found, &format!("give {} values", self.dimensions)));
-        }
+        self.check_row(values)?;
         self.own();
         self.write(row, values);
         Ok(())

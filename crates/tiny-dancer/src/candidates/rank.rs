@@ -124,7 +124,8 @@ impl CandidateScorer {
     /// Ranks the candidates of `set` for `query`; the answer is left in `scratch`.
     ///
     /// Equal scores are ordered by id. An empty set gives an empty answer, and a `k` beyond the number of candidates
-    /// gives them all. A candidate whose embedding is not finite takes no part and is listed in `unsound`.
+    /// gives them all. A candidate whose embedding is not finite takes no part and is listed in `unsound`. One that expired
+    /// by the query's `now` takes no part; until it is removed it goes on counting as its neighbours' context.
     ///
     /// # Errors
     /// `CandidateInvalid` for a query that does not fit the set, `OptionInvalid` for an option outside its range.
@@ -141,10 +142,14 @@ impl CandidateScorer {
         let RankScratch { features, scores, order, diversity, ranked, unsound, prediction_set, .. } = scratch;
         order.clear();
         unsound.clear();
+        let columns = set.columns();
+        let now = query.now.filter(|&now| columns.any_expired(now));
         for (row, score) in scores.iter().enumerate() {
             if score.is_nan() {
                 unsound.push(row as u32);
-            } else if options.allowed.is_none_or(|allowed| allowed[row]) {
+            } else if options.allowed.is_none_or(|allowed| allowed[row])
+                && now.is_none_or(|now| !columns.expired(row, now))
+            {
                 order.push(row as u32);
             }
         }

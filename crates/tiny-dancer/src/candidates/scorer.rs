@@ -296,7 +296,7 @@ fn default_scores(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<
     let (recent, sure, tried) = (of(column::RECENCY), of(column::CONFIDENCE), of(column::SUCCESS));
     let (used, agreeing) = (of(column::FREQUENCY), of(column::METADATA));
     let agreement = if scratch.has_metadata() { 1.0 } else { 0.0 };
-    if !(scratch.has_time || columns.any_use || scratch.has_metadata()) {
+    if !(scratch.has_time || columns.any_use() || scratch.has_metadata()) {
         return;
     }
     for (row, score) in out.iter_mut().enumerate() {

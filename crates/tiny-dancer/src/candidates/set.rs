@@ -1,11 +1,11 @@
 //! The candidate set: one column a property, one row a candidate.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::candidate::{Candidate, refused};
+use super::candidate::{Candidate, Use, refused};
 use super::columns::Columns;
 use super::index::Index;
-use super::matrix::{MOST_ROWS, Matrix, Precision};
+use super::matrix::{MOST_ROWS, Matrix, MatrixScratch, Precision};
 use super::metadata::Metadata;
 use super::terms::{Reader, hash_pair};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +18,6 @@ pub struct CandidateSet {
     rows: HashMap<Box<str>, u32>,
     added: u64,
     index: Index,
-    stale: bool,
     reader: Reader,
 }
 
@@ -39,7 +38,6 @@ impl CandidateSet {
             rows: HashMap::new(),
             added: 0,
             index: Index::default(),
-            stale: false,
             reader: Reader::default(),
         }
     }
@@ -59,7 +57,9 @@ impl CandidateSet {
         }
         let mut set = Self::with(Some(matrix));
         set.check_new(candidates)?;
-        set.push(candidates);
+        for candidate in candidates {
+            set.push(candidate);
+        }
         Ok(set)
     }
 
@@ -102,27 +102,89 @@ impl CandidateSet {
     }
 
     fn check_new(&self, candidates: &[Candidate]) -> Result<()> {
-        if self.len() + candidates.len() > MOST_ROWS {
-            let found = self.len() + candidates.len();
-            return Err(refused(0, "id", found, "at most 2^24 candidates fit one set"));
+        self.check_all(candidates)?;
+        match candidates.iter().position(|candidate| self.rows.contains_key(candidate.id)) {
+            Some(place) => {
+                let remedy = "ids are unique: update it, or give another";
+                Err(refused(place, "id", candidates[place].id, remedy))
+            }
+            None => self.check_room(candidates.len()),
         }
-        let mut seen = HashMap::with_capacity(candidates.len());
+    }
+
+    fn check_all(&self, candidates: &[Candidate]) -> Result<()> {
+        let mut seen = HashSet::with_capacity(candidates.len());
         for (place, candidate) in candidates.iter().enumerate() {
             candidate.check(place)?;
-            if self.rows.contains_key(candidate.id) || seen.insert(candidate.id, place).is_some() {
-                return Err(refused(place, "id", candidate.id, "ids are unique: update it, or give another"));
+            if !seen.insert(candidate.id) {
+                return Err(refused(place, "id", candidate.id, "ids are unique: give it once"));
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, candidates: &[Candidate]) {
-        for candidate in candidates {
-            self.rows.insert(candidate.id.into(), self.len() as u32);
-            self.columns.push(candidate, self.added, &mut self.reader);
-            self.added += 1;
+    fn check_room(&self, more: usize) -> Result<()> {
+        let found = self.len() + more;
+        if found > MOST_ROWS {
+            return Err(refused(0, "id", found, "at most 2^24 candidates fit one set"));
         }
-        self.stale = true;
+        Ok(())
+    }
+
+    fn check_embeddings(&self, candidates: usize, embeddings: &[f32]) -> Result<()> {
+        let expected = self.matrix.as_ref().map_or(0, Matrix::dimensions) * candidates;
+        if embeddings.len() != expected {
+            return Err(Error::new(
+                ErrorKind::CandidateInvalid,
+                "embeddings",
+                format!("{} values for {candidates} candidates", embeddings.len()),
+                format!("give {expected}"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// A new row, whose embedding is in place.
+    fn push(&mut self, candidate: &Candidate) {
+        let row = self.len() as u32;
+        self.rows.insert(candidate.id.into(), row);
+        self.columns.push(candidate, self.added, &mut self.reader);
+        self.added += 1;
+        self.index.push();
+        if let Some(group) = candidate.group {
+            self.index.link(&self.columns, row, group);
+        }
+    }
+
+    /// Replaces a row; what is given has been checked.
+    fn replace(&mut self, row: usize, candidate: &Candidate, embedding: Option<&[f32]>) -> Result<()> {
+        self.index.touch(&self.columns, row as u32);
+        if let (Some(embedding), Some(matrix)) = (embedding, &mut self.matrix) {
+            matrix.replace(row, embedding)?;
+        }
+        self.index.unlink(&self.columns, row as u32);
+        self.columns.write(row, candidate, &mut self.reader);
+        if let Some(group) = candidate.group {
+            self.index.link(&self.columns, row as u32, group);
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of ids; those that are not there are passed over.
+    fn drop_rows(&mut self, ids: &[&str]) {
+        for id in ids {
+            let Some(row) = self.rows.remove(*id) else { continue };
+            self.index.swap_remove(&self.columns, row);
+            self.columns.swap_remove(row as usize);
+            if let Some(matrix) = &mut self.matrix {
+                matrix.swap_remove(row as usize);
+            }
+            if let Some(moved) = self.columns.ids.get(row as usize)
+                && let Some(known) = self.rows.get_mut(moved)
+            {
+                *known = row;
+            }
+        }
     }
 
     /// Adds candidates with their embeddings (row after row; none for a set without embeddings). All or none are added.
@@ -132,23 +194,18 @@ impl CandidateSet {
     /// a time that is no number, embeddings that are not one row a candidate.
     pub fn append(&mut self, candidates: &[Candidate], embeddings: &[f32]) -> Result<()> {
         self.check_new(candidates)?;
-        let expected = self.matrix.as_ref().map_or(0, Matrix::dimensions) * candidates.len();
-        if embeddings.len() != expected {
-            return Err(Error::new(
-                ErrorKind::CandidateInvalid,
-                "embeddings",
-                format!("{} values for {} candidates", embeddings.len(), candidates.len()),
-                format!("give {expected}"),
-            ));
-        }
+        self.check_embeddings(candidates.len(), embeddings)?;
         if let Some(matrix) = &mut self.matrix {
             matrix.append(embeddings)?;
         }
-        self.push(candidates);
+        for candidate in candidates {
+            self.push(candidate);
+        }
         Ok(())
     }
 
-    /// Replaces everything known of a candidate, except its embedding where none is given.
+    /// Replaces everything known of a candidate, except its embedding where none is given. It keeps its place in the
+    /// order of adding.
     ///
     /// # Errors
     /// `CandidateInvalid` for an unknown id, and as [`Self::append`].
@@ -156,13 +213,64 @@ impl CandidateSet {
         candidate.check(0)?;
         let row = self.known(candidate.id)?;
         if let Some(embedding) = embedding {
-            match &mut self.matrix {
-                Some(matrix) => matrix.replace(row, embedding)?,
+            match &self.matrix {
+                Some(matrix) => matrix.check_row(embedding)?,
                 None => return Err(refused(0, "embedding", "given", "this set has no embeddings")),
             }
         }
-        self.columns.write(row, candidate, &mut self.reader);
-        self.stale = true;
+        self.replace(row, candidate, embedding)
+    }
+
+    /// Removes candidates, those that are there; then adds the others, or replaces those that are known. All or nothing
+    /// is done.
+    ///
+    /// Embeddings are one row a candidate. Without them a known candidate keeps its own, and a new one in a set with
+    /// embeddings is unlike everything (zeros). What is replaced keeps its place in the order of adding.
+    ///
+    /// # Errors
+    /// `CandidateInvalid`, as [`Self::append`]; but that ids are known is no mistake.
+    pub fn apply(
+        &mut self,
+        removed: &[&str],
+        candidates: &[Candidate],
+        embeddings: Option<&[f32]>,
+    ) -> Result<()> {
+        self.check_all(candidates)?;
+        self.check_room(candidates.len())?;
+        if let Some(embeddings) = embeddings {
+            self.check_embeddings(candidates.len(), embeddings)?;
+        }
+        self.drop_rows(removed);
+        let dimensions = self.matrix.as_ref().map_or(0, Matrix::dimensions);
+        let zeros = vec![0.0; if embeddings.is_none() { dimensions } else { 0 }];
+        for (place, candidate) in candidates.iter().enumerate() {
+            let embedding = embeddings.map(|rows| &rows[place * dimensions..][..dimensions]);
+            if let Some(row) = self.row(candidate.id) {
+                self.replace(row, candidate, embedding)?;
+            } else {
+                if let Some(matrix) = &mut self.matrix {
+                    matrix.append(embedding.unwrap_or(&zeros))?;
+                }
+                self.push(candidate);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces how candidates were used, and nothing else of them: neither terms nor embeddings have to be read again.
+    /// All or none are replaced.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` for an unknown id, and for counts and shares as [`Self::append`].
+    pub fn replace_use(&mut self, used: &[(&str, Use)]) -> Result<()> {
+        for (place, (id, used)) in used.iter().enumerate() {
+            self.known(id)?;
+            used.check(place)?;
+        }
+        for (id, used) in used {
+            let row = self.known(id)?;
+            self.columns.replace_use(row, used);
+        }
         Ok(())
     }
 
@@ -171,17 +279,8 @@ impl CandidateSet {
     /// # Errors
     /// `CandidateInvalid` for an unknown id.
     pub fn record_use(&mut self, id: &str, helped: Option<bool>) -> Result<()> {
-        let (row, columns) = (self.known(id)?, &mut self.columns);
-        columns.access_count[row] = columns.access_count[row].max(0.0) + 1.0; // NaN counts as 0
-        columns.any_use = true;
-        if let Some(helped) = helped {
-            // Uses of which nobody said whether they helped are no trials.
-            let rate = columns.success_rate[row];
-            let trials = if rate.is_nan() { 0.0 } else { columns.trials[row].max(0.0) };
-            columns.trials[row] = trials + 1.0;
-            columns.success_rate[row] =
-                ((rate.max(0.0) * trials + f32::from(u8::from(helped))) / (trials + 1.0)).min(1.0);
-        }
+        let row = self.known(id)?;
+        self.columns.add_use(row, helped);
         Ok(())
     }
 
@@ -193,19 +292,39 @@ impl CandidateSet {
         for id in ids {
             self.known(id)?;
         }
-        for id in ids {
-            // An id given twice is gone the second time.
-            let Some(row) = self.rows.remove(*id) else { continue };
-            self.columns.swap_remove(row as usize);
-            if let Some(matrix) = &mut self.matrix {
-                matrix.swap_remove(row as usize);
-            }
-            if let Some(moved) = self.columns.ids.get(row as usize) {
-                self.rows.insert(moved.clone(), row);
-            }
-        }
-        self.stale = true;
+        self.drop_rows(ids);
         Ok(())
+    }
+
+    /// The `k` candidates nearest to `query` by cosine and all that are as near as the last of them, as (row, cosine),
+    /// nearest first, equal ones by id. `allowed` says which rows may be given, all where it is `None`; where `now` is
+    /// given, those that expired by then take no part. Exact where f32 rows are kept. Zero rows count as cosine 0, rows
+    /// that are not finite never appear; nothing is near in a set without embeddings.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` for a query of another width or one that is not finite, and where `allowed` has another
+    /// length.
+    pub fn nearest(
+        &self,
+        query: &[f32],
+        k: usize,
+        allowed: Option<&[bool]>,
+        now: Option<f64>,
+        scratch: &mut MatrixScratch,
+    ) -> Result<Vec<(u32, f32)>> {
+        let Some(matrix) = &self.matrix else { return Ok(Vec::new()) };
+        let now = now.filter(|&now| self.columns.any_expired(now));
+        let held: Option<Vec<bool>> = now.map(|now| {
+            let passes =
+                |row: usize| allowed.is_none_or(|allowed| allowed.get(row).is_some_and(|&flag| flag));
+            (0..self.len()).map(|row| passes(row) && !self.columns.expired(row, now)).collect()
+        });
+        let mut found = matrix.nearest_and_ties(query, k, held.as_deref().or(allowed), scratch)?;
+        let ids = self.ids();
+        found.sort_unstable_by(|a, b| {
+            b.1.total_cmp(&a.1).then_with(|| ids[a.0 as usize].cmp(&ids[b.0 as usize]))
+        });
+        Ok(found)
     }
 
     fn known(&self, id: &str) -> Result<usize> {
@@ -230,15 +349,11 @@ impl CandidateSet {
     /// Whether [`Self::refresh`] has to run before the set can be scored.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.stale
+        self.index.is_stale()
     }
 
-    /// Brings what is computed over the whole set up to date with its candidates.
+    /// Brings what is computed of the candidates up to date, in time proportional to what has changed.
     pub fn refresh(&mut self) {
-        if self.stale {
-            self.columns.look_over();
-            self.index = Index::build(&self.columns, self.matrix.as_ref());
-            self.stale = false;
-        }
+        self.index.refresh(&self.columns, self.matrix.as_ref());
     }
 }

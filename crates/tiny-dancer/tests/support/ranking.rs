@@ -211,6 +211,7 @@ impl Made {
             confidence,
             metadata: &self.pairs,
             group: self.group,
+            ..Candidate::default()
         }
     }
 }

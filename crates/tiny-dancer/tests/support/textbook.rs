@@ -64,6 +64,8 @@ pub struct Sample {
     pub confidence: Option<f64>,
     pub metadata: Vec<(&'static str, usize)>,
     pub group: Option<&'static str>,
+    pub position: Option<f64>,
+    pub expires_at: Option<f64>,
     pub embedding: Vec<f32>,
 }
 
@@ -115,6 +117,8 @@ impl Sample {
                 .map(|_| (["kind", "tag"][random.below(2)], random.below(8)))
                 .collect(),
             group: [None, Some("first"), Some("second")][random.below(3)],
+            position: random.chance(0.5).then(|| random.below(4) as f64 - 1.0),
+            expires_at: None,
             embedding,
         }
     }
@@ -133,6 +137,8 @@ impl Sample {
             confidence: self.confidence,
             metadata: &pairs,
             group: self.group,
+            position: self.position,
+            expires_at: self.expires_at,
         })
     }
 
@@ -226,7 +232,18 @@ fn terms_of(sample: &Sample) -> Terms {
 fn context(samples: &[Sample], row: usize) -> Vec<(usize, f64)> {
     let group: Vec<usize> = match samples[row].group {
         None => vec![row],
-        group => (0..samples.len()).filter(|&other| samples[other].group == group).collect(),
+        group => {
+            let mut rows: Vec<usize> =
+                (0..samples.len()).filter(|&other| samples[other].group == group).collect();
+            // Those with a position first, by it and their id; the sort keeps the order of adding.
+            rows.sort_by(|&a, &b| match (samples[a].position, samples[b].position) {
+                (Some(one), Some(other)) => {
+                    one.partial_cmp(&other).expect("numbers").then(samples[a].id.cmp(&samples[b].id))
+                }
+                (one, other) => one.is_none().cmp(&other.is_none()),
+            });
+            rows
+        }
     };
     let place = group.iter().position(|&other| other == row).expect("in its group");
     let at = |step: isize, weight| {

@@ -23,6 +23,8 @@ const FIELDS: &[&str] = &[
     "confidence",
     "metadata",
     "group",
+    "position",
+    "expires_at",
 ];
 const ASKED: &[&str] = &[
     "embedding",
@@ -49,6 +51,8 @@ pub(super) struct Given {
     pub(super) confidence: Option<f64>,
     pub(super) metadata: Metadata,
     pub(super) group: Option<String>,
+    pub(super) position: Option<f64>,
+    pub(super) expires_at: Option<f64>,
 }
 
 impl Given {
@@ -75,7 +79,9 @@ impl Given {
                 "trials" => given.trials = Some(number(reader, field)?),
                 "confidence" => given.confidence = Some(number(reader, field)?),
                 "metadata" => given.metadata = metadata(reader, field)?,
-                _ => given.group = Some(text(reader, field)?),
+                "group" => given.group = Some(text(reader, field)?),
+                "position" => given.position = Some(number(reader, field)?),
+                _ => given.expires_at = Some(moment(reader, field)?),
             }
             Ok(())
         })?;
@@ -93,6 +99,8 @@ impl Given {
             confidence: self.confidence,
             metadata,
             group: self.group.as_deref(),
+            position: self.position,
+            expires_at: self.expires_at,
         }
     }
 }

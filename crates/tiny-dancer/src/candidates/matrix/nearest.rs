@@ -8,7 +8,30 @@ use crate::kernels::dot_f32;
 /// f32 sums of up to 16,384 products in eight lanes stay within this of the exact sum of unit vectors.
 const ROUNDING: f32 = 1e-5;
 
+/// Rows asked for beyond k, to see whether the k-th ties with others.
+const MORE: usize = 4;
+
 impl Matrix {
+    /// As [`Self::nearest`], with all rows that are as near as the last of them.
+    pub(crate) fn nearest_and_ties(
+        &self,
+        query: &[f32],
+        k: usize,
+        allowed: Option<&[bool]>,
+        scratch: &mut MatrixScratch,
+    ) -> Result<Vec<(u32, f32)>> {
+        let mut asked = k.min(self.len()) + MORE;
+        loop {
+            let mut found = self.nearest(query, asked, allowed, scratch)?;
+            let last = found.get(k.saturating_sub(1)).map_or(f32::NEG_INFINITY, |&(_, cosine)| cosine);
+            if found.len() < asked || found.last().is_some_and(|&(_, cosine)| cosine < last) {
+                found.truncate(found.partition_point(|&(_, cosine)| cosine >= last).min(found.len()));
+                return Ok(found);
+            }
+            asked *= 2;
+        }
+    }
+
     /// The `k` rows nearest to `query` by cosine, nearest first, as (row, cosine); equal cosines by row. `allowed` says
     /// which rows may be given (all where it is `None`); zero rows count as cosine 0, rows that are not finite never
     /// appear. Exact where f32 rows are kept.

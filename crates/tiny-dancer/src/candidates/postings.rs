@@ -1,0 +1,277 @@
+//! Inverted lists of one kind of term, which grow and shrink, and the BM25 weights that come of them.
+//!
+//! Counts are whole numbers: a context weighs its rows by 1, .5, .2 and .2, which are 10, 5, 2 and 2 tenths. So a list
+//! that was changed in any order holds what one made at once holds, and every weight has the same bits. Weights are
+//! computed when they are asked for, as those of all terms change with every candidate.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::kernels::dispatch;
+
+const K1: f32 = 0.9;
+const B: f32 = 0.4;
+
+/// How often a term occurs in one candidate with its context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub term: u32,
+    /// Occurrences in tenths, times two; the last bit says whether the candidate itself holds the term.
+    pub count: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Posting {
+    row: u32,
+    /// As [`Count::count`].
+    count: u32,
+}
+
+/// The candidates that hold a term or stand beside one that does, by row. Most terms have one.
+#[derive(Debug)]
+enum List {
+    One(Posting),
+    Many(Vec<Posting>),
+}
+
+#[derive(Debug)]
+struct Term {
+    /// Candidates that hold it themselves.
+    holders: u32,
+    list: List,
+}
+
+/// Terms are hashes already: one multiplication spreads them over all bits.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(self.0 as u32 ^ u32::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, term: u32) {
+        self.0 = u64::from(term).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Inverted lists of one kind of term.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    terms: HashMap<u32, Term, BuildHasherDefault<Spread>>,
+    /// Number of terms in each row with its context, in tenths; and their sum.
+    lengths: Vec<u32>,
+    total: u64,
+}
+
+/// A term's list as a query reads it.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    postings: &'a [Posting],
+    pub idf: f32,
+}
+
+impl List {
+    fn as_slice(&self) -> &[Posting] {
+        match self {
+            Self::One(posting) => std::slice::from_ref(posting),
+            Self::Many(postings) => postings,
+        }
+    }
+
+    fn insert(&mut self, posting: Posting) {
+        let postings = match self {
+            Self::Many(postings) => postings,
+            Self::One(one) => {
+                let one = *one;
+                *self = Self::Many(Vec::with_capacity(2));
+                let Self::Many(postings) = self else { return };
+                postings.push(one);
+                postings
+            }
+        };
+        // New candidates are the last row: mostly the place is the end.
+        if postings.last().is_none_or(|last| last.row < posting.row) {
+            postings.push(posting);
+        } else {
+            let place = postings.partition_point(|other| other.row < posting.row);
+            postings.insert(place, posting);
+        }
+    }
+
+    fn find(&mut self, row: u32) -> Option<&mut Posting> {
+        match self {
+            Self::One(posting) => (posting.row == row).then_some(posting),
+            Self::Many(postings) => {
+                let place = postings.binary_search_by_key(&row, |posting| posting.row).ok()?;
+                postings.get_mut(place)
+            }
+        }
+    }
+
+    /// Removes a row's posting; whether none is left.
+    fn remove(&mut self, row: u32) -> bool {
+        match self {
+            Self::One(posting) => posting.row == row,
+            Self::Many(postings) => {
+                if let Ok(place) = postings.binary_search_by_key(&row, |posting| posting.row) {
+                    postings.remove(place);
+                }
+                // What a list that was once long holds on to is given back.
+                if postings.capacity() > 8 && postings.len() * 4 < postings.capacity() {
+                    postings.shrink_to(postings.len() * 2);
+                }
+                postings.is_empty()
+            }
+        }
+    }
+}
+
+impl Family {
+    /// Makes room for so many rows, or forgets those beyond, which hold nothing by then.
+    pub(crate) fn resize(&mut self, rows: usize) {
+        self.lengths.resize(rows, 0);
+    }
+
+    /// Replaces what a row holds: `old` is what it was given last, both sorted by term; `length` in tenths.
+    pub(crate) fn replace(&mut self, row: u32, old: &[Count], new: &[Count], length: u32) {
+        let known = std::mem::replace(&mut self.lengths[row as usize], length);
+        self.total = self.total - u64::from(known) + u64::from(length);
+        let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return,
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (Some(old), Some(new)) => old.term.cmp(&new.term),
+            };
+            let gone = if order.is_le() { old.next() } else { None };
+            let come = if order.is_ge() { new.next() } else { None };
+            if gone != come {
+                self.exchange(row, gone, come);
+            }
+        }
+    }
+
+    /// Replaces the posting of one term in a row.
+    fn exchange(&mut self, row: u32, old: Option<&Count>, new: Option<&Count>) {
+        use std::collections::hash_map::Entry;
+        let Some(term) = old.or(new).map(|count| count.term) else { return };
+        let held = |count: Option<&Count>| count.map_or(0, |count| count.count & 1);
+        match self.terms.entry(term) {
+            Entry::Vacant(entry) => {
+                if let Some(&Count { count, .. }) = new {
+                    entry.insert(Term { holders: held(new), list: List::One(Posting { row, count }) });
+                }
+            }
+            Entry::Occupied(mut entry) => {
+                let found = entry.get_mut();
+                found.holders = found.holders + held(new) - held(old);
+                match (old, new) {
+                    (Some(_), Some(new)) => {
+                        if let Some(posting) = found.list.find(row) {
+                            posting.count = new.count;
+                        }
+                    }
+                    (None, Some(new)) => found.list.insert(Posting { row, count: new.count }),
+                    (_, None) => {
+                        if found.list.remove(row) {
+                            entry.remove();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// idf of a term that so many candidates hold.
+    fn idf(&self, holders: u32) -> f32 {
+        let (rows, holders) = (self.lengths.len() as f32, holders as f32);
+        (1.0 + (rows - holders + 0.5) / (holders + 0.5)).ln()
+    }
+
+    /// A term's idf, and who holds it.
+    pub(crate) fn find(&self, term: u32) -> Found<'_> {
+        let found = self.terms.get(&term);
+        Found {
+            postings: found.map_or(&[], |found| found.list.as_slice()),
+            idf: self.idf(found.map_or(0, |found| found.holders)),
+        }
+    }
+
+    /// The numbers that weights come of.
+    pub(crate) fn norm(&self) -> Norm {
+        let mean = (self.total as f64 / self.lengths.len().max(1) as f64) as f32;
+        // In tenths, as the counts are.
+        Norm { always: 10.0 * K1 * (1.0 - B), by_length: 10.0 * K1 * B / mean.max(1e-9) }
+    }
+
+    /// Adds the weight of a term in each candidate to `sums`, one number a row.
+    pub(crate) fn add(&self, found: Found<'_>, norm: Norm, sums: &mut [f32]) {
+        add_weights(found.postings, &self.lengths, norm, found.idf, sums);
+    }
+
+    /// The weight of a term in one row, with the bits [`Self::add`] adds; `None` where it holds none.
+    pub(crate) fn weight(&self, found: Found<'_>, norm: Norm, row: u32) -> Option<f32> {
+        let place = found.postings.binary_search_by_key(&row, |posting| posting.row).ok()?;
+        Some(weight(found.postings[place], self.lengths[row as usize], norm, found.idf))
+    }
+}
+
+impl Found<'_> {
+    /// The rows that hold the term, or stand beside one that does.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> {
+        self.postings.iter().map(|posting| posting.row as usize)
+    }
+
+    /// Whether `row` is one of them.
+    pub(crate) fn has(&self, row: u32) -> bool {
+        self.postings.binary_search_by_key(&row, |posting| posting.row).is_ok()
+    }
+}
+
+/// k1·(1 − b), and k1·b over the mean length.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm {
+    always: f32,
+    by_length: f32,
+}
+
+/// idf · tf·(k1+1) / (tf + k1·(1 − b + b·L/L̄)), with tf and the rest below the line in tenths.
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn weight(posting: Posting, length: u32, norm: Norm, idf: f32) -> f32 {
+    let tenths = (posting.count >> 1) as f32;
+    idf * (tenths * (K1 + 1.0) / (tenths + (norm.always + norm.by_length * length as f32)))
+}
+
+dispatch!(add_weights, add_weights_scalar, (
+    postings: &[Posting], lengths: &[u32], norm: Norm, idf: f32, sums: &mut [f32]
+) -> ());
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn add_weights_scalar(postings: &[Posting], lengths: &[u32], norm: Norm, idf: f32, sums: &mut [f32]) {
+    let (blocks, rest) = postings.as_chunks::<8>();
+    for block in blocks {
+        // Eight divisions at a time.
+        let held = block.map(|posting| lengths[posting.row as usize]);
+        let mut weights = [0f32; 8];
+        for lane in 0..8 {
+            weights[lane] = weight(block[lane], held[lane], norm, idf);
+        }
+        for lane in 0..8 {
+            sums[block[lane].row as usize] += weights[lane];
+        }
+    }
+    for &posting in rest {
+        let row = posting.row as usize;
+        sums[row] += weight(posting, lengths[row], norm, idf);
+    }
+}
