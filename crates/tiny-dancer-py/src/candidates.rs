@@ -5,24 +5,25 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::RwLockExt;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer as Scorer, CandidateSet as Set, DEFAULT_WEIGHTS, FEATURE_NAMES, FEATURES,
-    Matrix, Metadata, Query, RankOptions, RankScratch, SPEC, SharedRows,
+    Matrix, Metadata, Query, RankOptions, RankScratch, SPEC, Scalar, SharedRows,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 
 use crate::Encoder;
 use crate::candidate_decision::{CandidateDecision, bytes_of};
+use crate::candidate_filter::CandidateFilter;
 use crate::convert::{text, to_exception};
-use crate::metadata::properties;
+use crate::metadata::{properties, refused, unicode};
 use crate::vectors::{Held, held, precision};
 
 /// From how many candidates on a call lets other threads run meanwhile: below, handing over costs more.
 const WORTH_DETACHING: usize = 512;
 
 /// Candidates in columns: ids, texts, `created_at` (s), `access_count`, `success_rate`, `trials`, confidence, metadata
-/// pairs, groups.
+/// pairs, groups, namespaces.
 #[derive(FromPyObject)]
 struct Columns<'py>(
     Vec<Bound<'py, PyAny>>,
@@ -34,7 +35,25 @@ struct Columns<'py>(
     Vec<Option<f64>>,
     Vec<Bound<'py, PyAny>>,
     Vec<Option<PyBackedStr>>,
+    Vec<Option<Bound<'py, PyAny>>>,
 );
+
+/// The parts of a path: a sequence of strings that is no string itself.
+fn namespace(path: &Bound<'_, PyAny>, field: impl Fn() -> String) -> PyResult<Vec<PyBackedStr>> {
+    let remedy = "give a list of strings, from the widest part to the narrowest";
+    if !(path.is_instance_of::<PyList>() || path.is_instance_of::<PyTuple>()) {
+        return Err(refused(path.py(), &field(), path.get_type().name()?, remedy));
+    }
+    path.try_iter()?
+        .map(|part| {
+            let part = part?;
+            match part.cast::<PyString>() {
+                Ok(part) => unicode(part, &field),
+                Err(_) => Err(refused(path.py(), &field(), part.get_type().name()?, remedy)),
+            }
+        })
+        .collect()
+}
 
 /// Makes the engine's candidates of the columns and hands them to `work`.
 fn with_candidates<T>(
@@ -42,8 +61,18 @@ fn with_candidates<T>(
     columns: &Columns<'_>,
     work: impl FnOnce(&[Candidate]) -> tiny_dancer::Result<T>,
 ) -> PyResult<T> {
-    let Columns(ids, texts, created_at, access_count, success_rate, trials, confidence, metadata, groups) =
-        columns;
+    let Columns(
+        ids,
+        texts,
+        created_at,
+        access_count,
+        success_rate,
+        trials,
+        confidence,
+        metadata,
+        groups,
+        namespaces,
+    ) = columns;
     let ids = ids
         .iter()
         .enumerate()
@@ -61,7 +90,17 @@ fn with_candidates<T>(
         .enumerate()
         .map(|(place, mapping)| properties(mapping, || format!("candidates[{place}].metadata")))
         .collect::<PyResult<Vec<_>>>()?;
-    let metadata: Vec<Vec<(&str, &str)>> = metadata.iter().map(Metadata::pairs).collect();
+    let metadata: Vec<Vec<(&str, Scalar)>> = metadata.iter().map(Metadata::pairs).collect();
+    let namespaces = namespaces
+        .iter()
+        .enumerate()
+        .map(|(place, path)| match path {
+            Some(path) => namespace(path, || format!("candidates[{place}].namespace")),
+            None => Ok(Vec::new()),
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let namespaces: Vec<Vec<&str>> =
+        namespaces.iter().map(|path| path.iter().map(|part| &**part).collect()).collect();
     let candidates: Vec<Candidate> = (0..ids.len())
         .map(|row| Candidate {
             id: &ids[row],
@@ -73,6 +112,7 @@ fn with_candidates<T>(
             confidence: confidence[row],
             metadata: &metadata[row],
             group: groups[row].as_deref(),
+            namespace: &namespaces[row],
         })
         .collect();
     work(&candidates).map_err(|error| to_exception(py, error))
@@ -175,11 +215,39 @@ impl CandidateSet {
         self.read(py).row(id).is_some()
     }
 
-    /// One byte a row: 1 where it has all of these properties.
-    fn matching<'py>(&self, py: Python<'py>, wanted: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        let wanted = properties(wanted, || "where".to_owned())?;
-        let matching = self.read(py).matching(&wanted);
-        Ok(PyBytes::new(py, &matching.into_iter().map(u8::from).collect::<Vec<_>>()))
+    /// Which set of this process it is, and how often it has changed.
+    fn version(&self, py: Python<'_>) -> (u64, u64) {
+        self.read(py).version()
+    }
+
+    /// One byte a row: 1 where it passes.
+    fn matching<'py>(&self, py: Python<'py>, filter: &CandidateFilter) -> Bound<'py, PyBytes> {
+        let matching = self.read(py).matching(&filter.filter);
+        PyBytes::new(py, &matching.into_iter().map(u8::from).collect::<Vec<_>>())
+    }
+
+    /// The first `k` candidates that pass, in the order in which they stand.
+    #[pyo3(signature = (k, filter=None))]
+    fn first<'py>(
+        &self,
+        py: Python<'py>,
+        k: usize,
+        filter: Option<&CandidateFilter>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let set = self.read(py);
+        let flags = filter.map(|filter| set.matching(&filter.filter));
+        let passing = (0..set.len()).filter(|&row| flags.as_ref().is_none_or(|flags| flags[row]));
+        let ids: Vec<_> = passing.take(k).map(|row| PyString::new(py, &set.ids()[row])).collect();
+        PyList::new(py, ids)
+    }
+
+    /// Whether all of these candidates are there and pass.
+    #[pyo3(signature = (ids, filter=None))]
+    fn all_pass(&self, py: Python<'_>, ids: Vec<PyBackedStr>, filter: Option<&CandidateFilter>) -> bool {
+        let set = self.read(py);
+        let flags = filter.map(|filter| set.matching(&filter.filter));
+        let passes = |row: usize| flags.as_ref().is_none_or(|flags| flags[row]);
+        ids.iter().all(|id| set.row(id).is_some_and(passes))
     }
 }
 
@@ -221,7 +289,7 @@ impl CandidateScorer {
         let held = embedding.map(|embedding| held(embedding, "query_embedding")).transpose()?;
         let words = words.map(|words| text(words, "text")).transpose()?;
         let metadata = metadata.map(|mapping| properties(mapping, || "metadata".to_owned())).transpose()?;
-        let metadata = metadata.as_ref().map(Metadata::pairs).unwrap_or_default();
+        let metadata = metadata.as_ref().map(Metadata::texts).unwrap_or_default();
         self.with(|working| {
             let Working { rank, words: cache, embedding: encoded } = working;
             let mut embedding = held.as_ref().map(Held::values);
@@ -273,7 +341,7 @@ impl CandidateScorer {
     }
 
     #[pyo3(signature = (set, embedding=None, text=None, metadata=None, now=None, encoder=None, k=5, diversity=0.0,
-                        confidence_threshold=0.85, max_uncertainty=0.15, allowed=None))]
+                        confidence_threshold=0.85, max_uncertainty=0.15, r#where=None))]
     fn rank<'py>(
         &self,
         py: Python<'py>,
@@ -287,11 +355,10 @@ impl CandidateScorer {
         diversity: f32,
         confidence_threshold: f32,
         max_uncertainty: f32,
-        allowed: Option<&[u8]>,
+        r#where: Option<&CandidateFilter>,
     ) -> PyResult<RankedTuple<'py>> {
-        let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
-        let allowed = allowed.as_deref();
-        let options = RankOptions { k, diversity, confidence_threshold, max_uncertainty, allowed };
+        let filter = r#where.map(|asked| &asked.filter);
+        let options = RankOptions { k, diversity, confidence_threshold, max_uncertainty, filter };
         let asked = Asked { embedding, text, metadata, now, encoder };
         self.ranked(py, set, &asked, &options, |set, rank| {
             let decisions = PyList::empty(py);
@@ -340,6 +407,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<CandidateSet>()?;
     module.add_class::<CandidateScorer>()?;
     module.add_class::<CandidateDecision>()?;
+    module.add_class::<CandidateFilter>()?;
     crate::metadata::register(module)?;
     module.add("CANDIDATE_FEATURES", FEATURE_NAMES.to_vec())?;
     module.add("CANDIDATE_FEATURE_SPEC", SPEC)?;

@@ -2,6 +2,7 @@
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // PyO3 passes arguments by value, one each
 
 mod candidate_decision;
+mod candidate_filter;
 mod candidates;
 mod classifier;
 mod conformal;

@@ -55,6 +55,7 @@ CandidateColumns: TypeAlias = tuple[
     list[float | None],
     list[Mapping[str, Any]],
     list[str | None],
+    list[Sequence[str] | None],
 ]
 
 class Encoder:
@@ -179,6 +180,38 @@ class CandidateDecision:
     def features(self) -> dict[str, float]: ...
     def feature_bytes(self) -> bytes: ...
 
+class CandidateFilter:
+    """Which candidates may be given at all: compiled once, shared between threads, equal to one that says the
+    same.
+
+    An expression is a mapping, and all of its members have to hold; an empty one lets everything pass.
+
+    * ``{"user": "a"}``: the candidate has the value. Values are compared as text: ``1``, ``1.0`` and ``"1"`` are
+      the same, and ``True`` and ``"true"``. Of several values any will do. ``{"user": ["a", "b"]}``: any of them.
+      None, or an empty list, is nobody's.
+    * ``{"year": {"$gte": 2020, "$lt": 2023}}``: operators, each on its own. ``$eq $ne`` take a value, ``$in $nin``
+      a list, ``$gt $gte $lt $lte`` a number (compared with numbers) or a text (with texts, by code point),
+      ``$exists`` True or False. ``$ne`` and ``$nin`` are what ``$eq`` and ``$in`` leave: candidates without the key
+      pass.
+    * ``{"$and": [...]}``, ``$or``, ``$nor``: expressions, at least one. ``{"$not": {...}}``.
+
+    ``"a.b"`` is ``b`` within ``a``. The candidate's own: ``$id``, ``$group``, ``$namespace`` (a list of texts: how
+    it begins; ``$eq`` and ``$ne`` compare the whole), ``$created_at``, ``$expires_at`` (seconds or ISO 8601),
+    ``$success_rate``, ``$trials``, ``$confidence``. A candidate without the value passes no comparison.
+
+    Args:
+        expression: as above; nested at most 32 deep, with at most 1,000 conditions and 100,000 values.
+        field: what errors call it.
+
+    Raises:
+        CandidateError: names the place of what is no filter: an unknown word, an operator beside plain keys, an
+            empty ``$and``, NaN.
+    """
+
+    def __init__(self, expression: Mapping[str, Any], field: str = "where") -> None: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
 class CandidateSet:
     def __init__(self, dimensions: int | None, kept: str) -> None: ...
     @staticmethod
@@ -190,7 +223,10 @@ class CandidateSet:
     def __len__(self) -> int: ...
     def __contains__(self, id: str) -> bool: ...
     def ids(self) -> list[str]: ...
-    def matching(self, wanted: Mapping[str, Any]) -> bytes: ...
+    def version(self) -> tuple[int, int]: ...
+    def matching(self, filter: CandidateFilter) -> bytes: ...
+    def first(self, k: int, filter: CandidateFilter | None = None) -> list[str]: ...
+    def all_pass(self, ids: Sequence[str], filter: CandidateFilter | None = None) -> bool: ...
 
 class CandidateScorer:
     def __init__(self, data: bytes | None = None) -> None: ...
@@ -207,7 +243,7 @@ class CandidateScorer:
         diversity: float = 0.0,
         confidence_threshold: float = 0.85,
         max_uncertainty: float = 0.15,
-        allowed: bytes | None = None,
+        where: CandidateFilter | None = None,
     ) -> tuple[list[CandidateDecision], list[str], int | None]: ...
     def score_all(
         self,
@@ -229,6 +265,7 @@ class Vectors:
         self, query: npt.NDArray[np.float32], k: int, allowed: bytes | None = None
     ) -> list[tuple[int, float]]: ...
 
+def metadata_pairs(metadata: Mapping[str, Any], field: str) -> tuple[tuple[str, str], ...]: ...
 def metadata_text(value: object, field: str) -> str: ...
 def number_to_seconds(number: float) -> float | None: ...
 def text_to_seconds(text: str) -> float | None: ...

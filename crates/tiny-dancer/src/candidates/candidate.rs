@@ -1,5 +1,6 @@
 //! One candidate, as it is given to a set.
 
+use super::metadata::Scalar;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is known of one candidate. Everything but the id may be absent.
@@ -20,16 +21,20 @@ pub struct Candidate<'a> {
     /// How sure its maker is of it, in [0, 1].
     pub confidence: Option<f64>,
     /// Tags and other properties. Their values are searched like text.
-    pub metadata: &'a [(&'a str, &'a str)],
+    pub metadata: &'a [(&'a str, Scalar<'a>)],
     /// The session, conversation or document it is a part of; those of one group follow each other in the order they
     /// were added.
     pub group: Option<&'a str>,
+    /// Where it belongs, from the widest part to the narrowest; nowhere where empty.
+    pub namespace: &'a [&'a str],
 }
 
 pub(super) fn refused(place: usize, field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::CandidateInvalid, format!("candidates[{place}].{field}"), value, remedy)
 }
 
+/// Most parts of a namespace.
+const DEEPEST_NAMESPACE: usize = 32;
 /// Largest count a candidate may have: beyond it a count is a mistake, and below it sums stay exact.
 const LARGEST_COUNT: f64 = 1e9;
 
@@ -50,6 +55,10 @@ impl Candidate<'_> {
         }
         if let Some(time) = self.created_at.filter(|time| !time.is_finite() || time.abs() > 1e12) {
             return Err(refused(place, "created_at", time, "give seconds since 1970, or leave it out"));
+        }
+        if self.namespace.len() > DEEPEST_NAMESPACE {
+            let found = format!("{} parts", self.namespace.len());
+            return Err(refused(place, "namespace", found, "give at most 32"));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What a set knows of its candidates: one column a property, one row a candidate.
 
 use super::candidate::Candidate;
+use super::properties::Properties;
 use super::terms::{Reader, Terms, hash_pair};
 use super::time::{self, Date};
 
@@ -14,7 +15,7 @@ pub(crate) struct Columns {
     pub success_rate: Vec<f32>,
     pub trials: Vec<f32>,
     pub confidence: Vec<f32>,
-    pub metadata: Vec<Box<[u64]>>,
+    pub properties: Properties,
     pub terms: Vec<Terms>,
     /// Words of the metadata's values, sorted.
     pub tags: Vec<Box<[u32]>>,
@@ -39,7 +40,7 @@ impl Columns {
         self.success_rate.push(f32::NAN);
         self.trials.push(f32::NAN);
         self.confidence.push(f32::NAN);
-        self.metadata.push(Box::default());
+        self.properties.push();
         self.terms.push(Terms::default());
         self.tags.push(Box::default());
         self.date.push(None);
@@ -57,13 +58,10 @@ impl Columns {
         self.success_rate[row] = number(candidate.success_rate);
         self.trials[row] = number(candidate.trials.or(candidate.access_count));
         self.confidence[row] = number(candidate.confidence);
-        let mut pairs: Vec<u64> =
-            candidate.metadata.iter().map(|(key, value)| hash_pair(key, value)).collect();
-        pairs.sort_unstable();
-        self.metadata[row] = pairs.into();
+        self.properties.write(row, candidate);
         let mut terms = Terms::default();
         for (_, value) in candidate.metadata {
-            reader.add(value, &mut terms);
+            reader.add(value.text, &mut terms);
         }
         let mut tags = terms.words.clone();
         tags.sort_unstable();
@@ -94,7 +92,7 @@ impl Columns {
         self.success_rate.swap_remove(row);
         self.trials.swap_remove(row);
         self.confidence.swap_remove(row);
-        self.metadata.swap_remove(row);
+        self.properties.swap_remove(row);
         self.terms.swap_remove(row);
         self.tags.swap_remove(row);
         self.date.swap_remove(row);

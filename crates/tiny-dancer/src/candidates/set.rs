@@ -1,14 +1,17 @@
 //! The candidate set: one column a property, one row a candidate.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::candidate::{Candidate, refused};
 use super::columns::Columns;
 use super::index::Index;
 use super::matrix::{MOST_ROWS, Matrix, Precision};
-use super::metadata::Metadata;
-use super::terms::{Reader, hash_pair};
+use super::terms::Reader;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Sets made so far in this process.
+static SETS: AtomicU64 = AtomicU64::new(0);
 
 /// Candidates with their embeddings, ready to be scored by many threads.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct CandidateSet {
     index: Index,
     stale: bool,
     reader: Reader,
+    number: u64,
+    changes: u64,
 }
 
 impl CandidateSet {
@@ -41,6 +46,8 @@ impl CandidateSet {
             index: Index::default(),
             stale: false,
             reader: Reader::default(),
+            number: SETS.fetch_add(1, Ordering::Relaxed),
+            changes: 0,
         }
     }
 
@@ -79,6 +86,13 @@ impl CandidateSet {
     #[must_use]
     pub fn ids(&self) -> &[Box<str>] {
         &self.columns.ids
+    }
+
+    /// The number of this set, which no other of the process has, and how often it has changed: answers of one version
+    /// are of the same candidates.
+    #[must_use]
+    pub fn version(&self) -> (u64, u64) {
+        (self.number, self.changes)
     }
 
     /// The row of a candidate.
@@ -122,6 +136,7 @@ impl CandidateSet {
             self.columns.push(candidate, self.added, &mut self.reader);
             self.added += 1;
         }
+        self.changes += 1;
         self.stale = true;
     }
 
@@ -162,6 +177,7 @@ impl CandidateSet {
             }
         }
         self.columns.write(row, candidate, &mut self.reader);
+        self.changes += 1;
         self.stale = true;
         Ok(())
     }
@@ -174,6 +190,7 @@ impl CandidateSet {
         let (row, columns) = (self.known(id)?, &mut self.columns);
         columns.access_count[row] = columns.access_count[row].max(0.0) + 1.0; // NaN counts as 0
         columns.any_use = true;
+        self.changes += 1;
         if let Some(helped) = helped {
             // Uses of which nobody said whether they helped are no trials.
             let rate = columns.success_rate[row];
@@ -204,6 +221,7 @@ impl CandidateSet {
                 self.rows.insert(moved.clone(), row);
             }
         }
+        self.changes += 1;
         self.stale = true;
         Ok(())
     }
@@ -212,19 +230,6 @@ impl CandidateSet {
         self.row(id).ok_or_else(|| {
             Error::new(ErrorKind::CandidateInvalid, "id", id, "no candidate of the set has this id")
         })
-    }
-
-    /// Which rows have every one of these properties; where a property has several values, any of them will do, and
-    /// where it has none, no row has it.
-    #[must_use]
-    pub fn matching(&self, wanted: &Metadata) -> Vec<bool> {
-        let wanted: Vec<Vec<u64>> = wanted
-            .properties()
-            .iter()
-            .map(|(key, values)| values.iter().map(|value| hash_pair(key, value)).collect())
-            .collect();
-        let has = |row: &[u64], any: &Vec<u64>| any.iter().any(|pair| row.binary_search(pair).is_ok());
-        self.columns.metadata.iter().map(|row| wanted.iter().all(|any| has(row, any))).collect()
     }
 
     /// Whether [`Self::refresh`] has to run before the set can be scored.

@@ -122,7 +122,7 @@ impl Sample {
     /// Hands the engine's candidate to `work`.
     pub fn lend<T>(&self, work: impl FnOnce(&Candidate) -> T) -> T {
         let text = self.words.as_ref().map(|words| text(words, self.asks));
-        let pairs = pairs(&self.metadata);
+        let pairs: Vec<_> = pairs(&self.metadata).into_iter().map(|(key, text)| (key, text.into())).collect();
         work(&Candidate {
             id: &self.id,
             text: text.as_deref(),
@@ -133,6 +133,7 @@ impl Sample {
             confidence: self.confidence,
             metadata: &pairs,
             group: self.group,
+            namespace: &[],
         })
     }
 
