@@ -43,7 +43,7 @@ from tiny_dancer.types import (
 )
 
 if TYPE_CHECKING:
-    from tiny_dancer._core import CandidateDecision
+    from tiny_dancer._core import CandidateDecision, CandidateFilter
     from tiny_dancer.evaluation.conformal import (
         AdaptiveConformal,
         SplitConformalClassifier,
@@ -78,6 +78,7 @@ __all__ = [
     "CandidateDecision",
     "CandidateDecisions",
     "CandidateError",
+    "CandidateFilter",
     "CandidateRouter",
     "CandidateRouterConfig",
     "CandidateSet",
@@ -129,6 +130,7 @@ _LAZY = {
     "Candidate": "tiny_dancer.routing.candidate_set",
     "CandidateDecision": "tiny_dancer._core",
     "CandidateDecisions": "tiny_dancer.routing.candidate_answer",
+    "CandidateFilter": "tiny_dancer._core",
     "CandidateRouter": "tiny_dancer.routing.candidates",
     "CandidateRouterConfig": "tiny_dancer.routing.candidate_answer",
     "CandidateSet": "tiny_dancer.routing.candidate_set",

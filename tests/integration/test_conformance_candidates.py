@@ -70,8 +70,8 @@ def engine_answer(
     features, scores = scorer.score_all(*asked)
     everyone, unsound, _ = scorer.rank(*asked, 1000)
     assert not unsound
-    allowed = found.matching(query["where"]) if "where" in query else None
-    decisions, _, size = scorer.rank(*asked, query.get("k", 5), query.get("diversity", 0.0), allowed=allowed)
+    where = _core.CandidateFilter(query["where"]) if "where" in query else None
+    decisions, _, size = scorer.rank(*asked, query.get("k", 5), query.get("diversity", 0.0), where=where)
     assert size is None
     table = np.frombuffer(features, "<f4").reshape(len(_core.CANDIDATE_FEATURES), -1).T
     named = [dict(zip(_core.CANDIDATE_FEATURES, row.tolist(), strict=True)) for row in table]

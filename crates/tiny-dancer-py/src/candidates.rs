@@ -5,25 +5,26 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::RwLockExt;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer as Scorer, CandidateSet as Set, DEFAULT_WEIGHTS, FEATURE_NAMES, FEATURES,
-    Matrix, MatrixScratch, Metadata, Query, RankOptions, RankScratch, SPEC, SharedRows, Use,
+    Matrix, MatrixScratch, Metadata, Query, RankOptions, RankScratch, SPEC, Scalar, SharedRows, Use,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::{Error, ErrorKind};
 
 use crate::Encoder;
 use crate::candidate_decision::{CandidateDecision, bytes_of};
+use crate::candidate_filter::CandidateFilter;
 use crate::convert::{text, to_exception};
-use crate::metadata::properties;
+use crate::metadata::{properties, refused, unicode};
 use crate::vectors::{Held, held, precision};
 
 /// From how many candidates on a call lets other threads run meanwhile: below, handing over costs more.
 const WORTH_DETACHING: usize = 512;
 
 /// Candidates in columns: ids, texts, `created_at` (s), `access_count`, `success_rate`, `trials`, confidence, metadata
-/// pairs, groups, positions, `expires_at` (s).
+/// pairs, groups, positions, `expires_at` (s), namespaces.
 #[derive(FromPyObject)]
 struct Columns<'py>(
     Vec<Bound<'py, PyAny>>,
@@ -37,7 +38,25 @@ struct Columns<'py>(
     Vec<Option<PyBackedStr>>,
     Vec<Option<f64>>,
     Vec<Option<f64>>,
+    Vec<Option<Bound<'py, PyAny>>>,
 );
+
+/// The parts of a path: a sequence of strings that is no string itself.
+fn namespace(path: &Bound<'_, PyAny>, field: impl Fn() -> String) -> PyResult<Vec<PyBackedStr>> {
+    let remedy = "give a list of strings, from the widest part to the narrowest";
+    if !(path.is_instance_of::<PyList>() || path.is_instance_of::<PyTuple>()) {
+        return Err(refused(path.py(), &field(), path.get_type().name()?, remedy));
+    }
+    path.try_iter()?
+        .map(|part| {
+            let part = part?;
+            match part.cast::<PyString>() {
+                Ok(part) => unicode(part, &field),
+                Err(_) => Err(refused(path.py(), &field(), part.get_type().name()?, remedy)),
+            }
+        })
+        .collect()
+}
 
 /// Makes the engine's candidates of the columns and hands them to `work`.
 fn with_candidates<T>(
@@ -57,6 +76,7 @@ fn with_candidates<T>(
         groups,
         positions,
         expires_at,
+        namespaces,
     ) = columns;
     let ids = ids
         .iter()
@@ -75,7 +95,17 @@ fn with_candidates<T>(
         .enumerate()
         .map(|(place, mapping)| properties(mapping, || format!("candidates[{place}].metadata")))
         .collect::<PyResult<Vec<_>>>()?;
-    let metadata: Vec<Vec<(&str, &str)>> = metadata.iter().map(Metadata::pairs).collect();
+    let metadata: Vec<Vec<(&str, Scalar)>> = metadata.iter().map(Metadata::pairs).collect();
+    let namespaces = namespaces
+        .iter()
+        .enumerate()
+        .map(|(place, path)| match path {
+            Some(path) => namespace(path, || format!("candidates[{place}].namespace")),
+            None => Ok(Vec::new()),
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let namespaces: Vec<Vec<&str>> =
+        namespaces.iter().map(|path| path.iter().map(|part| &**part).collect()).collect();
     let candidates: Vec<Candidate> = (0..ids.len())
         .map(|row| Candidate {
             id: &ids[row],
@@ -89,6 +119,7 @@ fn with_candidates<T>(
             group: groups[row].as_deref(),
             position: positions[row],
             expires_at: expires_at[row],
+            namespace: &namespaces[row],
         })
         .collect();
     work(&candidates).map_err(|error| to_exception(py, error))
@@ -187,7 +218,7 @@ impl CandidateSet {
         })
     }
 
-    /// Replaces how candidates were used: `access_count`, `success_rate`, `trials`, confidence; all or none.
+    /// Replaces how candidates were used: `access_count`, `success_rate`, `trials`, confidence, `expires_at`; all or none.
     #[pyo3(name = "use")]
     fn replace_use(
         &self,
@@ -197,8 +228,10 @@ impl CandidateSet {
         success_rate: Vec<Option<f64>>,
         trials: Vec<Option<f64>>,
         confidence: Vec<Option<f64>>,
+        expires_at: Vec<Option<f64>>,
     ) -> PyResult<()> {
-        let lengths = [access_count.len(), success_rate.len(), trials.len(), confidence.len()];
+        let lengths =
+            [access_count.len(), success_rate.len(), trials.len(), confidence.len(), expires_at.len()];
         if let Some(other) = lengths.into_iter().find(|&length| length != ids.len()) {
             let found = format!("{other} values for {} ids", ids.len());
             let error = Error::new(ErrorKind::CandidateInvalid, "columns", found, "give one for each id");
@@ -211,6 +244,7 @@ impl CandidateSet {
                     success_rate: success_rate[row],
                     trials: trials[row],
                     confidence: confidence[row],
+                    expires_at: expires_at[row],
                 };
                 (&*ids[row], used)
             })
@@ -219,26 +253,26 @@ impl CandidateSet {
     }
 
     /// The `k` candidates nearest to `query` by cosine and all that are as near as the last of them, as (id, cosine),
-    /// nearest first, equal ones by id. `allowed` has one byte a candidate, in the order of `ids`.
-    #[pyo3(signature = (query, k, allowed=None, now=None))]
+    /// nearest first, equal ones by id.
+    #[pyo3(signature = (query, k, r#where=None, now=None))]
     fn nearest(
         &self,
         py: Python<'_>,
         query: &Bound<'_, PyAny>,
         k: usize,
-        allowed: Option<&[u8]>,
+        r#where: Option<&CandidateFilter>,
         now: Option<f64>,
     ) -> PyResult<Vec<(String, f32)>> {
         let query = held(query, "query_embedding")?;
         let values = query.values();
-        let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
+        let filter = r#where.map(|asked| &asked.filter);
         let mut scratch =
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         let found = {
             let set = self.read(py);
             let set = &*set;
             py.detach(|| {
-                let found = set.nearest(values, k, allowed.as_deref(), now, &mut scratch)?;
+                let found = set.nearest(values, k, filter, now, &mut scratch)?;
                 let named =
                     found.into_iter().map(|(row, cosine)| (set.ids()[row as usize].to_string(), cosine));
                 Ok(named.collect())
@@ -271,11 +305,62 @@ impl CandidateSet {
         self.read(py).row(id).is_some()
     }
 
-    /// One byte a row: 1 where it has all of these properties.
-    fn matching<'py>(&self, py: Python<'py>, wanted: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        let wanted = properties(wanted, || "where".to_owned())?;
-        let matching = self.read(py).matching(&wanted);
-        Ok(PyBytes::new(py, &matching.into_iter().map(u8::from).collect::<Vec<_>>()))
+    /// Which set of this process it is, and how often it has changed.
+    fn version(&self, py: Python<'_>) -> (u64, u64) {
+        self.read(py).version()
+    }
+
+    /// One byte a row: 1 where it passes.
+    fn matching<'py>(&self, py: Python<'py>, filter: &CandidateFilter) -> Bound<'py, PyBytes> {
+        let matching = self.read(py).matching(&filter.filter);
+        PyBytes::new(py, &matching.into_iter().map(u8::from).collect::<Vec<_>>())
+    }
+
+    /// The candidates that pass and have not expired by `now`, in the order in which they stand; the first `k` where it
+    /// is given.
+    #[pyo3(signature = (r#where=None, now=None, k=None))]
+    fn passing<'py>(
+        &self,
+        py: Python<'py>,
+        r#where: Option<&CandidateFilter>,
+        now: Option<f64>,
+        k: Option<usize>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let set = self.read(py);
+        let flags = set.passing(r#where.map(|asked| &asked.filter), now);
+        let passing = (0..set.len()).filter(|&row| flags.as_ref().is_none_or(|flags| flags[row]));
+        let most = k.unwrap_or(usize::MAX);
+        let ids: Vec<_> = passing.take(most).map(|row| PyString::new(py, &set.ids()[row])).collect();
+        PyList::new(py, ids)
+    }
+
+    /// Embeddings as they are kept, little-endian float32, one row an id.
+    fn embeddings<'py>(&self, py: Python<'py>, ids: Vec<PyBackedStr>) -> PyResult<Bound<'py, PyBytes>> {
+        let set = self.read(py);
+        let mut rows = Vec::new();
+        for id in &ids {
+            let found = set.row(id).zip(set.matrix()).map(|(row, matrix)| matrix.row(row));
+            let Some(found) = found else {
+                return Err(refused(py, "ids", id, "no candidate of the set has this id and an embedding"));
+            };
+            rows.extend_from_slice(&bytes_of(&found));
+        }
+        Ok(PyBytes::new(py, &rows))
+    }
+
+    /// Whether all of these candidates are there, pass and have not expired by `now`.
+    #[pyo3(signature = (ids, filter=None, now=None))]
+    fn all_pass(
+        &self,
+        py: Python<'_>,
+        ids: Vec<PyBackedStr>,
+        filter: Option<&CandidateFilter>,
+        now: Option<f64>,
+    ) -> bool {
+        let set = self.read(py);
+        let flags = set.passing(filter.map(|filter| &filter.filter), now);
+        let passes = |row: usize| flags.as_ref().is_none_or(|flags| flags[row]);
+        ids.iter().all(|id| set.row(id).is_some_and(passes))
     }
 }
 
@@ -317,7 +402,7 @@ impl CandidateScorer {
         let held = embedding.map(|embedding| held(embedding, "query_embedding")).transpose()?;
         let words = words.map(|words| text(words, "text")).transpose()?;
         let metadata = metadata.map(|mapping| properties(mapping, || "metadata".to_owned())).transpose()?;
-        let metadata = metadata.as_ref().map(Metadata::pairs).unwrap_or_default();
+        let metadata = metadata.as_ref().map(Metadata::texts).unwrap_or_default();
         self.with(|working| {
             let Working { rank, words: cache, embedding: encoded } = working;
             let mut embedding = held.as_ref().map(Held::values);
@@ -369,7 +454,7 @@ impl CandidateScorer {
     }
 
     #[pyo3(signature = (set, embedding=None, text=None, metadata=None, now=None, encoder=None, k=5, diversity=0.0,
-                        confidence_threshold=0.85, max_uncertainty=0.15, allowed=None))]
+                        confidence_threshold=0.85, max_uncertainty=0.15, r#where=None))]
     fn rank<'py>(
         &self,
         py: Python<'py>,
@@ -383,11 +468,10 @@ impl CandidateScorer {
         diversity: f32,
         confidence_threshold: f32,
         max_uncertainty: f32,
-        allowed: Option<&[u8]>,
+        r#where: Option<&CandidateFilter>,
     ) -> PyResult<RankedTuple<'py>> {
-        let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
-        let allowed = allowed.as_deref();
-        let options = RankOptions { k, diversity, confidence_threshold, max_uncertainty, allowed };
+        let filter = r#where.map(|asked| &asked.filter);
+        let options = RankOptions { k, diversity, confidence_threshold, max_uncertainty, filter };
         let asked = Asked { embedding, text, metadata, now, encoder };
         self.ranked(py, set, &asked, &options, |set, rank| {
             let decisions = PyList::empty(py);
@@ -436,6 +520,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<CandidateSet>()?;
     module.add_class::<CandidateScorer>()?;
     module.add_class::<CandidateDecision>()?;
+    module.add_class::<CandidateFilter>()?;
     crate::metadata::register(module)?;
     module.add("CANDIDATE_FEATURES", FEATURE_NAMES.to_vec())?;
     module.add("CANDIDATE_FEATURE_SPEC", SPEC)?;

@@ -2,6 +2,7 @@
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // PyO3 passes arguments by value, one each
 
 mod candidate_decision;
+mod candidate_filter;
 mod candidates;
 mod classifier;
 mod conformal;
@@ -161,7 +162,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     candidates::register(module)?;
     classifier::register(module)?;
     conformal::register(module)?;
-    vectors::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;
     module.add_function(wrap_pyfunction!(json::encode_json, module)?)?;

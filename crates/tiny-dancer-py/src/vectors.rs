@@ -1,11 +1,8 @@
-//! Float arrays as Python hands them over, and rows of vectors alone.
-
-use std::sync::{Mutex, PoisonError, RwLock};
+//! Float arrays as Python hands them over.
 
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::sync::RwLockExt;
-use tiny_dancer::candidates::{Matrix, MatrixScratch, Precision, SharedRows};
+use tiny_dancer::candidates::{Precision, SharedRows};
 use tiny_dancer::{Error, ErrorKind};
 
 use crate::convert::to_exception;
@@ -51,76 +48,4 @@ pub(crate) fn precision(py: Python<'_>, name: &str) -> PyResult<Precision> {
             Error::new(ErrorKind::OptionInvalid, "precision", other, "full, quantised or indexed"),
         )),
     }
-}
-
-/// Rows of vectors alone, for finding the nearest; rows are named by their number, the last takes a removed one's.
-#[pyclass(frozen, module = "tiny_dancer._core._native")]
-struct Vectors {
-    matrix: RwLock<Matrix>,
-    scratch: Mutex<Vec<MatrixScratch>>,
-}
-
-#[pymethods]
-impl Vectors {
-    #[new]
-    fn new(py: Python<'_>, dimensions: usize, kept: &str) -> PyResult<Self> {
-        let matrix =
-            Matrix::new(dimensions, precision(py, kept)?).map_err(|error| to_exception(py, error))?;
-        Ok(Self { matrix: RwLock::new(matrix), scratch: Mutex::default() })
-    }
-
-    fn append(&self, py: Python<'_>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        let rows = held(rows, "rows")?;
-        let mut matrix = self.matrix.write_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        matrix.append(rows.values()).map_err(|error| to_exception(py, error))
-    }
-
-    fn replace(&self, py: Python<'_>, row: usize, values: &Bound<'_, PyAny>) -> PyResult<()> {
-        let values = held(values, "row")?;
-        let mut matrix = self.matrix.write_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        known_row(py, row, &matrix)?;
-        matrix.replace(row, values.values()).map_err(|error| to_exception(py, error))
-    }
-
-    fn swap_remove(&self, py: Python<'_>, row: usize) -> PyResult<()> {
-        let mut matrix = self.matrix.write_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        known_row(py, row, &matrix)?;
-        matrix.swap_remove(row);
-        Ok(())
-    }
-
-    fn __len__(&self, py: Python<'_>) -> usize {
-        self.matrix.read_py_attached(py).unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// The `k` nearest rows among those whose byte in `allowed` is not 0, as (row, cosine), nearest first.
-    #[pyo3(signature = (query, k, allowed=None))]
-    fn nearest(
-        &self,
-        py: Python<'_>,
-        query: &Bound<'_, PyAny>,
-        k: usize,
-        allowed: Option<&[u8]>,
-    ) -> PyResult<Vec<(u32, f32)>> {
-        let query = held(query, "query_embedding")?;
-        let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
-        let mut scratch =
-            self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let values = query.values();
-        let found = py.detach(|| {
-            let matrix = self.matrix.read().unwrap_or_else(PoisonError::into_inner);
-            matrix.nearest(values, k, allowed.as_deref(), &mut scratch)
-        });
-        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        found.map_err(|error| to_exception(py, error))
-    }
-}
-
-fn known_row(py: Python<'_>, row: usize, matrix: &Matrix) -> PyResult<()> {
-    if row < matrix.len() { Ok(()) } else { Err(refused(py, "row", row, "no such row")) }
-}
-
-/// Adds this room's names to the compiled module.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Vectors>()
 }

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use support::cell::{ClassifierDraft, Form, Numbers};
 use support::scorers::ScorerDraft;
 use support::textbook::{Asked, Sample, any_samples, any_words, set_of};
-use support::{Draft, Plan, Random, messages_json, shipped_encoder};
+use support::{Draft, Plan, Random, filter_of, messages_json, shipped_encoder};
 use tiny_dancer::candidates::{CandidateScorer, FEATURES, Precision, RankOptions, RankScratch};
 use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
@@ -255,15 +255,16 @@ fn ranking_allocates_nothing_after_the_first_calls() {
                 Sample { id: format!("m{place}"), words: Some(any_words(&mut random, 20)), ..sample.clone() };
         }
         samples[3].embedding[1] = f32::NAN;
-        let allowed: Vec<bool> = (0..count).map(|row| row % 3 > 0).collect();
+        let some =
+            filter_of(samples.iter().enumerate().filter(|(row, _)| row % 3 > 0).map(|(_, each)| &*each.id));
         for precision in [Precision::Full, Precision::Quantised, Precision::Indexed] {
             let set = set_of(&samples, dimensions, precision);
             for scorer in &scorers {
                 let mut scratch = RankScratch::default();
                 let mut options = Vec::new();
                 for diversity in [0.0, 0.3] {
-                    for allowed in [None, Some(&allowed[..])] {
-                        let usual = RankOptions { diversity, allowed, ..RankOptions::default() };
+                    for filter in [None, Some(&some)] {
+                        let usual = RankOptions { diversity, filter, ..RankOptions::default() };
                         options.extend([5, 40].map(|k| RankOptions { k, ..usual }));
                     }
                 }
@@ -290,6 +291,8 @@ fn ranking_allocates_nothing_after_the_first_calls() {
                         );
                     }
                 }
+                let asked = Asked { now: Some(1.7e9), ..Asked::default() };
+                rank(&asked, &options[0]).0.expect("fits");
                 assert_eq!(scratch.unsound, [3]);
                 assert_eq!(scratch.ranked[0].features.len(), FEATURES);
             }

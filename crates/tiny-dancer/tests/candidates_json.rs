@@ -5,8 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tiny_dancer::candidates::{
-    Candidate, CandidateDoor, CandidateScorer, CandidateSet, FEATURE_NAMES, Precision, Query, RankOptions,
-    RankScratch,
+    Candidate, CandidateDoor, CandidateScorer, CandidateSet, FEATURE_NAMES, Metadata, Precision, Query,
+    RankOptions, RankScratch, Value as Property,
 };
 use tiny_dancer::encoder::{DIM, Encoder, WordCache, pool};
 use tiny_dancer::{Error, ErrorKind};
@@ -41,7 +41,18 @@ fn the_answer_is_that_of_the_same_candidates_given_one_by_one() {
                        "now": "2023-05-09", "k": 2, "diversity": 0.25});
     let answer = ranked(&mut door(&described), &asked);
 
-    let pairs = [("kind", "drink"), ("year", "2023"), ("hot", "true"), ("tags", "x"), ("tags", "1e+21")];
+    let mut metadata = Metadata::default();
+    for (key, value) in [
+        ("kind", Property::Text("drink")),
+        ("year", Property::Number(2023.0)),
+        ("hot", Property::Boolean(true)),
+        ("tags", Property::Text("x")),
+        ("tags", Property::Number(1e21)),
+    ] {
+        metadata.key(key);
+        metadata.value(value).expect("a value");
+    }
+    let pairs = metadata.pairs();
     let made = Some(1_683_554_160.0);
     let candidates = [
         Candidate {
@@ -60,7 +71,6 @@ fn the_answer_is_that_of_the_same_candidates_given_one_by_one() {
             success_rate: Some(0.5),
             trials: Some(2.0),
             confidence: Some(0.75),
-            metadata: &[],
             group: Some("g"),
             ..Candidate::default()
         },
@@ -177,8 +187,10 @@ fn what_is_no_candidate_is_refused_by_name() {
         (r#"[{"id": "a", "embedding": [1]}]"#, "candidates[0].embedding"),
         (r#"[{"id": "a", "embedding": [1, null]}]"#, "candidates[0].embedding"),
         (r#"[{"id": "a", "metadata": []}]"#, "candidates[0].metadata"),
-        (r#"[{"id": "a", "metadata": {"k": {}}}]"#, "candidates[0].metadata.k"),
-        (r#"[{"id": "a", "metadata": {"k": [[1]]}}]"#, "candidates[0].metadata.k"),
+        (r#"[{"id": "a", "metadata": {"k": {"l": 1e999}}}]"#, "candidates[0].metadata.k.l"),
+        (r#"[{"id": "a", "metadata": {"k": [{"l": 1, "l": 2}]}}]"#, "candidates[0].metadata.k.l"),
+        (r#"[{"id": "a", "namespace": "x"}]"#, "candidates[0].namespace"),
+        (r#"[{"id": "a", "namespace": ["x", 1]}]"#, "candidates[0].namespace"),
         (r#"[{"id": "a", "metadata": {"k": 1e999}}]"#, "candidates[0].metadata.k"),
         (r#"[{"id": "a", "metadata": {"k": 1, "l": 2, "k": 3}}]"#, "candidates[0].metadata.k"),
         (r#"[{"id": "a", "group": 1}]"#, "candidates[0].group"),

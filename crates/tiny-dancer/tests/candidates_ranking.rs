@@ -5,9 +5,9 @@
 mod support;
 
 use proptest::prelude::*;
-use support::Random;
 use support::scorers::ScorerDraft;
 use support::textbook::{Asked, Sample, any_samples, cosine, set_of};
+use support::{Random, filter_of};
 use tiny_dancer::ErrorKind;
 use tiny_dancer::candidates::{
     Candidate, CandidateScorer, CandidateSet, Precision, Query, RankOptions, RankScratch,
@@ -51,7 +51,8 @@ proptest! {
         let set = set_of(&samples, 2, Precision::Full);
         let scorer = if learned { ScorerDraft::new(&mut random, None).scorer() } else { CandidateScorer::default() };
         let allowed: Vec<bool> = (0..count).map(|_| random.chance(0.6)).collect();
-        let options = RankOptions { k, allowed: masked.then_some(&allowed), ..RankOptions::default() };
+        let only = filter_of((0..count).filter(|&row| allowed[row]).map(|row| &*samples[row].id));
+        let options = RankOptions { k, filter: masked.then_some(&only), ..RankOptions::default() };
         let answer = rank(&scorer, &set, &asked(), &options);
         let mut rows: Vec<usize> = (0..count).filter(|&row| !masked || allowed[row]).collect();
         let scores = answer.scores();
@@ -204,7 +205,8 @@ fn no_candidate_and_one() {
                 rank(&scorer, &one, &asked, &RankOptions { k: 1000, diversity, ..RankOptions::default() });
             assert_eq!(ids(&one, &answer), ["c0"]);
         }
-        let none = RankOptions { allowed: Some(&[false]), ..RankOptions::default() };
+        let nobody = filter_of([]);
+        let none = RankOptions { filter: Some(&nobody), ..RankOptions::default() };
         assert!(rank(&CandidateScorer::default(), &one, &asked, &none).ranked.is_empty());
     }
 }
@@ -232,13 +234,6 @@ fn options_and_queries_that_fit_not_are_refused_by_name() {
         }
     }
     refuse(&set, nothing, RankOptions { k: 0, ..usual }, ErrorKind::OptionInvalid, "k");
-    refuse(
-        &set,
-        nothing,
-        RankOptions { allowed: Some(&[true]), ..usual },
-        ErrorKind::OptionInvalid,
-        "allowed",
-    );
     refuse(&bare, nothing, RankOptions { diversity: 0.5, ..usual }, ErrorKind::OptionInvalid, "diversity");
     for embedding in
         [&[1.0][..], &[1.0, 2.0, 3.0], &[], &[f32::NAN, 0.0], &[f32::INFINITY, 0.0], &[f32::MAX, 0.0]]

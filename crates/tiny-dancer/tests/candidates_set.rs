@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use support::Random;
 use support::textbook::{Asked, Sample, any_samples, any_words, set_of};
 use tiny_dancer::candidates::{
-    Candidate, CandidateScorer, CandidateSet, FEATURES, Matrix, Metadata, Precision, RankOptions,
-    RankScratch, Use, Value,
+    Candidate, CandidateScorer, CandidateSet, Expression, FEATURES, Filter, Matrix, Precision, RankOptions,
+    RankScratch, Use,
 };
 use tiny_dancer::{Error, ErrorKind};
 
@@ -109,7 +109,7 @@ fn change(
             let Sample { access_count, success_rate, trials, confidence, .. } = drawn;
             (sample.access_count, sample.success_rate) = (access_count, success_rate);
             (sample.trials, sample.confidence) = (trials, confidence);
-            let used = Use { access_count, success_rate, trials, confidence };
+            let used = Use { access_count, success_rate, trials, confidence, ..Use::default() };
             set.replace_use(&[(&sample.id, used)]).expect("known");
         }
         _ => {
@@ -161,20 +161,23 @@ proptest! {
         let word = |place: usize| support::textbook::WORDS[place].0;
         let wanted: Vec<(&str, usize)> =
             (0..random.below(4)).map(|_| (["kind", "tag"][random.below(2)], random.below(8))).collect();
-        let mut asked = Metadata::default();
-        for key in ["kind", "tag"].into_iter().filter(|key| wanted.iter().any(|pair| pair.0 == *key)) {
-            asked.key(key);
-            for pair in wanted.iter().filter(|pair| pair.0 == key) {
-                asked.value(Value::Text(word(pair.1))).expect("a text");
-            }
-        }
-        for (sample, found) in samples.iter().zip(set.matching(&asked)) {
+        let texts = |key: &str| {
+            let values = wanted.iter().filter(|pair| pair.0 == key);
+            Expression::List(values.map(|pair| Expression::Text(word(pair.1).to_owned())).collect())
+        };
+        let keys = ["kind", "tag"].into_iter().filter(|key| wanted.iter().any(|pair| pair.0 == *key));
+        let mut asked: Vec<(String, Expression)> = keys.map(|key| (key.to_owned(), texts(key))).collect();
+        let compiled = |asked: &[(String, Expression)]| {
+            Filter::new(Expression::Object(asked.to_vec()), "where").expect("a filter")
+        };
+        for (sample, found) in samples.iter().zip(set.matching(&compiled(&asked))) {
             let any = |key: &str| wanted.iter().any(|pair| pair.0 == key && sample.metadata.contains(pair));
             prop_assert_eq!(found, wanted.iter().all(|(key, _)| any(key)));
         }
         // A property without a value is no property of any candidate.
-        asked.key("kind");
-        prop_assert!(!set.matching(&asked).contains(&true));
+        asked.retain(|(key, _)| key != "kind");
+        asked.push(("kind".to_owned(), Expression::List(Vec::new())));
+        prop_assert!(!set.matching(&compiled(&asked)).contains(&true));
     }
 }
 

@@ -32,13 +32,17 @@ class Candidate:
         success_rate: share of its uses that helped, in [0, 1]; few trials are drawn towards one half.
         trials: uses the rate was counted over; ``access_count`` where absent.
         confidence: how sure its maker is of it, in [0, 1].
-        metadata: tags and other properties: text, whole numbers and others, true or false, or a list of them. They
-            are compared, and searched, as text: a number as JSON of any language has it (``1`` and ``1.0`` are
-            ``1``), a truth value as ``true`` or ``false``; None is no value.
+        metadata: tags and other properties: text, whole numbers and others, true or false, or lists and mappings
+            of them. They are compared, and searched, as text: a number as JSON of any language has it (``1`` and
+            ``1.0`` are ``1``), a truth value as ``true`` or ``false``; None is no value. What lies in a mapping
+            has both names with a point between: ``{"a": {"b": 1}}`` is ``a.b``.
         group: the session, conversation or document it is part of. Candidates of one group are each other's
             neighbours, in the order of ``position``.
         position: place within the group, equal ones by id; those without one come last, in the order in which they
             were added.
+            neighbours in the order in which they were added.
+        namespace: where it belongs, from the widest part to the narrowest, such as ``["acme", "anna"]``; at most
+            32 parts. Filters find it by its beginning.
     """
 
     id: str
@@ -52,6 +56,7 @@ class Candidate:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     position: float | None = None
+    namespace: Sequence[str] | None = None
 
 
 def _columns(candidates: Sequence[Candidate]) -> _core.CandidateColumns:
@@ -67,6 +72,7 @@ def _columns(candidates: Sequence[Candidate]) -> _core.CandidateColumns:
         [candidate.group for candidate in candidates],
         [candidate.position for candidate in candidates],
         [None] * len(candidates),
+        [candidate.namespace for candidate in candidates],
     )
 
 
@@ -84,6 +90,15 @@ def float_row(values: object, where: str, dimensions: int | None = None) -> npt.
         expected = "at least one number" if dimensions is None else f"{dimensions} numbers"
         raise CandidateError(where, f"shape {row.shape}", f"give {expected}")
     return np.ascontiguousarray(row)
+
+
+def as_filter(where: Mapping[str, Any] | _core.CandidateFilter) -> _core.CandidateFilter:
+    """A filter, compiled where it is not yet.
+
+    Raises:
+        CandidateError: what is no filter.
+    """
+    return where if isinstance(where, _core.CandidateFilter) else _core.CandidateFilter(where)
 
 
 class CandidateSet:
@@ -234,14 +249,14 @@ class CandidateSet:
         """
         self.native.remove(list(candidate_ids))
 
-    def matching(self, metadata: Mapping[str, Any]) -> bytes:
-        """One byte a candidate, in the order of :attr:`ids`: 1 where it has all these properties. Of a list of
-        values any will do; an empty list, or None, is no candidate's.
+    def matching(self, where: Mapping[str, Any] | _core.CandidateFilter) -> bytes:
+        """One byte a candidate, in the order of :attr:`ids`: 1 where it passes the filter
+        (:class:`tiny_dancer.CandidateFilter`).
 
         Raises:
-            CandidateError: a value that no candidate can have.
+            CandidateError: what is no filter.
         """
-        return self.native.matching(metadata)
+        return self.native.matching(as_filter(where))
 
     @property
     def native(self) -> _core.CandidateSet:

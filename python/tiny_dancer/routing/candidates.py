@@ -32,13 +32,13 @@ from tiny_dancer.routing.candidate_answer import (
     CandidateRouterStatus,
 )
 from tiny_dancer.routing.candidate_records import candidate_set, routing_record
-from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, float_row
+from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, as_filter, float_row
 from tiny_dancer.routing.router import new_id
 from tiny_dancer.routing.timestamps import seconds_since_epoch
 from tiny_dancer.storage import CandidateStorage, Feedback, HistoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tiny_dancer.storage import Filter, SqliteStorage
 
 _MOST_K = 100_000
+_SIMILAR = 0.95
 
 
 class CandidateHistory(CandidateStorage, HistoryStorage, Protocol):
@@ -83,13 +84,44 @@ _Found = tuple[Sequence[_core.CandidateDecision], list[str], int | None]
 """Decisions, candidates that took no part, size of the prediction set."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """An answer, and the embedding it was found by."""
+
+    found: _Found
+    embedding: npt.NDArray[np.float32] | None
+
+    def is_near(self, embedding: npt.NDArray[np.float32] | None) -> bool:
+        """Whether another embedding asks nearly the same."""
+        own = self.embedding
+        if own is None or embedding is None:
+            return own is embedding
+        lengths = float(np.linalg.norm(own)) * float(np.linalg.norm(embedding))
+        return own.shape == embedding.shape and float(own @ embedding) >= _SIMILAR * lengths
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What answers are remembered by.
+
+    Attributes:
+        text: compared by similarity.
+        embedding: the same.
+        asked: what else an answer depends on: the version of the set and of the scorer, and the options.
+    """
+
+    text: str
+    embedding: npt.NDArray[np.float32] | None
+    asked: Hashable
+
+
 class CandidateRouter:
     """Ranks candidates for a request in microseconds, and goes on answering when that fails. Share it between
     threads.
 
-    Levels: 0 the scorer, within a circuit breaker; 1 the answer to a similar recent query over the same
-        candidates;
-    2 the combination without training; 3 the candidates as given, for a strong model. An answer names its level.
+    Levels: 0 the scorer, within a circuit breaker; 1 the answer to a similar recent query, asked in the same way
+    of the same set while it has not changed; 2 the combination without training; 3 the candidates as given, for a
+    strong model. An answer names its level. A filter (``where``) holds on every level.
 
     The combination without training multiplies relevance (shared words, character grams and cosine; the candidate
     with what stands around it) by what its use says for it, weighing .40 for relevance itself, .25 recency
@@ -127,7 +159,7 @@ class CandidateRouter:
         failures = self.config.circuit_breaker_threshold if self.config.circuit_breaker else 1_000_000
         self._breaker = CircuitBreaker(threshold=failures)
         self._untrained = _core.CandidateScorer()
-        self._cache: DecisionCache[_Found] = DecisionCache(confidence=0.0)
+        self._cache: DecisionCache[_Remembered] = DecisionCache(similarity=_SIMILAR, confidence=0.0)
         self._answered = [0] * len(Level)
         self._bugs = Bugs()
         self._lock = Lock()
@@ -151,7 +183,7 @@ class CandidateRouter:
         k: int = 5,
         *,
         text: str | None = None,
-        where: Mapping[str, Any] | None = None,
+        where: Mapping[str, Any] | _core.CandidateFilter | None = None,
         diversity: float = 0.0,
         now: float | datetime | str | None = None,
     ) -> CandidateDecisions:
@@ -163,8 +195,9 @@ class CandidateRouter:
             metadata: properties of the request, compared with the candidates' own.
             k: most candidates to give; all where there are fewer.
             text: the request's text beside its embedding: shared words tell more than cosines do.
-            where: only candidates that have these properties; of a list of values any will do, an empty list (or
-                None) is no candidate's.
+            where: which candidates may be given, such as ``{"user": "anna", "year": {"$gte": 2020}}``
+                (:class:`tiny_dancer.CandidateFilter`, which compiles it once for many requests). A set that others
+                change meanwhile is filtered and ranked as it stands at one moment. All may be given where None.
             diversity: maximal marginal relevance, from 0 (by score alone) to 1 (unlike what is already taken).
             now: time of the request, as :attr:`Candidate.created_at`; the present where None.
 
@@ -173,13 +206,16 @@ class CandidateRouter:
             candidate with NaN or infinity in its embedding takes no part and is named in ``errors``.
 
         Raises:
-            CandidateError: a candidate, or the query's embedding, that cannot be used.
+            CandidateError: a candidate, the query's embedding or a filter that cannot be used.
             RequestError: neither text nor embedding.
             OptionError: an option outside its range.
         """
         start = perf_counter_ns()
         if isinstance(query_embedding, str):
             text, query_embedding = query_embedding, None
+        allowed = None if where is None else as_filter(where)
+        # Nobody asks again of a set that is made for this call.
+        lasting = isinstance(candidates, CandidateSet)
         if not isinstance(candidates, CandidateSet):
             candidates = CandidateSet(candidates, quantised=self.config.quantised)
         embedding: npt.NDArray[np.float32] | None = None
@@ -206,19 +242,27 @@ class CandidateRouter:
             diversity,
             config.confidence_threshold,
             config.max_uncertainty,
-            candidates.matching(where) if where else None,
+            allowed,
         )
+        request: _Request | None = None
+        if lasting and text is not None:
+            # Before ranking: where the set changes meanwhile, the answer is kept for a version that is gone.
+            properties = _core.metadata_pairs(metadata, "metadata") if metadata else ()
+            moment = None if now is None else asked[3]
+            version = native.version(), loaded.version
+            request = _Request(text, embedding, (version, k, allowed, properties, diversity, moment))
         begun = perf_counter_ns()
         (decisions, unsound, size), level, reason = answer(
             self._breaker,
             lambda: scorer.native.rank(native, *asked),
             lambda: self._fallbacks(
-                scorer.trained, candidates, text, k, asked[-1], lambda: self._untrained.rank(native, *asked)
+                scorer.trained, native, request, k, allowed, lambda: self._untrained.rank(native, *asked)
             ),
             self._bugs,
         )
-        if level is _LEARNED and text is not None:
-            self._cache.put(text, (id(candidates), k), (decisions, unsound, size), 1.0)
+        if level is _LEARNED and request is not None:
+            kept = None if embedding is None else embedding.copy()
+            self._cache.put(request.text, request.asked, _Remembered((decisions, unsound, size), kept), 1.0)
         ended = perf_counter_ns()
         decided = CandidateDecisions(
             new_id(),
@@ -245,30 +289,29 @@ class CandidateRouter:
     def _fallbacks(
         self,
         trained: bool,
-        candidates: CandidateSet,
-        text: str | None,
+        native: _core.CandidateSet,
+        request: _Request | None,
         k: int,
-        allowed: bytes | None,
+        allowed: _core.CandidateFilter | None,
         untrained: Callable[[], _Found],
     ) -> list[Fallback[_Found]]:
-        flags = allowed if allowed is not None else b"\1" * len(candidates)
-        ids = [candidate_id for candidate_id, flag in zip(candidates.ids, flags, strict=True) if flag]
-
         def cached() -> Proposal[_Found] | None:
-            if text is None:
+            if request is None:
                 return None
-            kept = set(ids)
 
-            def accept(found: _Found) -> bool:
-                return all(decision.candidate_id in kept for decision in found[0])
+            def accept(kept: _Remembered) -> bool:
+                decisions, unsound, _ = kept.found
+                ids = [*(decision.candidate_id for decision in decisions), *unsound]
+                return kept.is_near(request.embedding) and native.all_pass(ids, allowed)
 
-            found = self._cache.find(text, (id(candidates), k), accept)
-            if found is None:
+            similar = self._cache.find(request.text, request.asked, accept)
+            if similar is None:
                 return None
-            return Proposal(found.value, f"similar query (cosine {found.similarity:.3f}, {found.age:.0f} s ago)")
+            why = f"similar query (cosine {similar.similarity:.3f}, {similar.age:.0f} s ago)"
+            return Proposal(similar.value.found, why)
 
         def given() -> Proposal[_Found]:
-            decisions = [_core.CandidateDecision(candidate_id) for candidate_id in ids[:k]]
+            decisions = [_core.CandidateDecision(candidate_id) for candidate_id in native.first(k, allowed)]
             return Proposal((decisions, [], None), "candidates as given, for a strong model")
 
         levels = [Fallback(Level.CACHED, cached)]

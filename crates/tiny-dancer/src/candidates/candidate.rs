@@ -1,5 +1,6 @@
 //! One candidate, as it is given to a set.
 
+use super::metadata::Scalar;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is known of one candidate. Everything but the id may be absent.
@@ -20,7 +21,7 @@ pub struct Candidate<'a> {
     /// How sure its maker is of it, in [0, 1].
     pub confidence: Option<f64>,
     /// Tags and other properties. Their values are searched like text.
-    pub metadata: &'a [(&'a str, &'a str)],
+    pub metadata: &'a [(&'a str, Scalar<'a>)],
     /// The session, conversation or document it is a part of.
     pub group: Option<&'a str>,
     /// Place within the group, equal ones by id. Those without one come after those with one, in the order they were
@@ -28,6 +29,8 @@ pub struct Candidate<'a> {
     pub position: Option<f64>,
     /// From when on it takes no part, in seconds since 1970.
     pub expires_at: Option<f64>,
+    /// Where it belongs, from the widest part to the narrowest; nowhere where empty.
+    pub namespace: &'a [&'a str],
 }
 
 /// How a candidate was used, as far as it is known: what changes with every use.
@@ -41,19 +44,23 @@ pub struct Use {
     pub trials: Option<f64>,
     /// As [`Candidate::confidence`].
     pub confidence: Option<f64>,
+    /// As [`Candidate::expires_at`], which a use may put off.
+    pub expires_at: Option<f64>,
 }
 
 pub(super) fn refused(place: usize, field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::CandidateInvalid, format!("candidates[{place}].{field}"), value, remedy)
 }
 
+/// Most parts of a namespace.
+const DEEPEST_NAMESPACE: usize = 32;
 /// Largest count a candidate may have: beyond it a count is a mistake, and below it sums stay exact.
 const LARGEST_COUNT: f64 = 1e9;
 
 impl Use {
     pub(super) fn of(candidate: &Candidate) -> Self {
-        let Candidate { access_count, success_rate, trials, confidence, .. } = *candidate;
-        Self { access_count, success_rate, trials, confidence }
+        let Candidate { access_count, success_rate, trials, confidence, expires_at, .. } = *candidate;
+        Self { access_count, success_rate, trials, confidence, expires_at }
     }
 
     pub(super) fn check(&self, place: usize) -> Result<()> {
@@ -67,7 +74,14 @@ impl Use {
                 return Err(refused(place, field, share, "give a number from 0 to 1, or leave it out"));
             }
         }
-        Ok(())
+        check_time(place, "expires_at", self.expires_at)
+    }
+}
+
+fn check_time(place: usize, field: &str, time: Option<f64>) -> Result<()> {
+    match time.filter(|time| !time.is_finite() || time.abs() > 1e12) {
+        Some(time) => Err(refused(place, field, time, "give seconds since 1970, or leave it out")),
+        None => Ok(()),
     }
 }
 
@@ -77,13 +91,13 @@ impl Candidate<'_> {
             return Err(refused(place, "id", "empty", "give every candidate a name"));
         }
         Use::of(self).check(place)?;
-        for (field, time) in [("created_at", self.created_at), ("expires_at", self.expires_at)] {
-            if let Some(time) = time.filter(|time| !time.is_finite() || time.abs() > 1e12) {
-                return Err(refused(place, field, time, "give seconds since 1970, or leave it out"));
-            }
-        }
+        check_time(place, "created_at", self.created_at)?;
         if let Some(position) = self.position.filter(|position| !position.is_finite()) {
             return Err(refused(place, "position", position, "give a finite number, or leave it out"));
+        }
+        if self.namespace.len() > DEEPEST_NAMESPACE {
+            let found = format!("{} parts", self.namespace.len());
+            return Err(refused(place, "namespace", found, "give at most 32"));
         }
         Ok(())
     }

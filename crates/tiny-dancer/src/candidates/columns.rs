@@ -1,7 +1,8 @@
 //! What a set knows of its candidates: one column a property, one row a candidate.
 
 use super::candidate::{Candidate, Use};
-use super::terms::{Reader, Terms, hash_pair};
+use super::properties::Properties;
+use super::terms::{Reader, Terms};
 use super::time::{self, Date};
 
 /// What is known of a candidate, as bits: when it was made, how sure its maker is of it, whether it helped, how often it
@@ -59,7 +60,7 @@ pub(crate) struct Columns {
     pub success_rate: Vec<f32>,
     pub trials: Vec<f32>,
     pub confidence: Vec<f32>,
-    pub metadata: Vec<Box<[u64]>>,
+    pub properties: Properties,
     pub terms: Vec<Held>,
     pub date: Vec<Option<Date>>,
     pub speaks_of_time: Vec<bool>,
@@ -111,7 +112,7 @@ impl Columns {
         self.success_rate.push(f32::NAN);
         self.trials.push(f32::NAN);
         self.confidence.push(f32::NAN);
-        self.metadata.push(Box::default());
+        self.properties.push();
         self.terms.push(Held::default());
         self.date.push(None);
         self.speaks_of_time.push(false);
@@ -128,14 +129,10 @@ impl Columns {
         self.created_at[row] = candidate.created_at.unwrap_or(f64::NAN);
         self.write_use(row, &Use::of(candidate));
         self.position[row] = candidate.position.unwrap_or(f64::NAN);
-        self.expires_at[row] = candidate.expires_at.unwrap_or(f64::NAN);
-        let mut pairs: Vec<u64> =
-            candidate.metadata.iter().map(|(key, value)| hash_pair(key, value)).collect();
-        pairs.sort_unstable();
-        self.metadata[row] = pairs.into();
+        self.properties.write(row, candidate);
         let mut terms = Terms::default();
         for (_, value) in candidate.metadata {
-            reader.add(value, &mut terms);
+            reader.add(value.text, &mut terms);
         }
         let mut tags = terms.words.clone();
         tags.sort_unstable();
@@ -163,6 +160,7 @@ impl Columns {
         self.success_rate[row] = number(used.success_rate);
         self.trials[row] = number(used.trials.or(used.access_count));
         self.confidence[row] = number(used.confidence);
+        self.expires_at[row] = used.expires_at.unwrap_or(f64::NAN);
         let bit = |known: bool, bit: u8| if known { bit } else { 0 };
         self.known[row] = bit(!self.created_at[row].is_nan(), known::CREATED)
             | bit(used.access_count.is_some(), known::USE)
@@ -210,7 +208,7 @@ impl Columns {
         self.success_rate.swap_remove(row);
         self.trials.swap_remove(row);
         self.confidence.swap_remove(row);
-        self.metadata.swap_remove(row);
+        self.properties.swap_remove(row);
         self.terms.swap_remove(row);
         self.date.swap_remove(row);
         self.speaks_of_time.swap_remove(row);

@@ -1,10 +1,10 @@
 //! Candidates, queries and answers as JSON, so that a binding forwards bytes and nothing else.
 //!
 //! Candidates are a list of objects with the fields of [`Candidate`] and `embedding`; `created_at` is a number or ISO
-//! 8601 ([`super::seconds_of_number`], [`super::seconds_of_text`]), `metadata` an object of texts, numbers, booleans,
-//! nulls and lists of them. A query is an object: `text`, `embedding`, `metadata`, `now`, and the options `k`,
-//! `diversity`, `confidence_threshold`, `max_uncertainty`, `where`. A field that is null is absent; one that is unknown,
-//! or there twice, is refused.
+//! 8601 ([`super::seconds_of_number`], [`super::seconds_of_text`]), `metadata` any object, `namespace` a list of texts. A
+//! query is an object: `text`, `embedding`, `metadata`, `now`, and the options `k`, `diversity`, `confidence_threshold`,
+//! `max_uncertainty`, `where` ([`super::Filter`]). A field that is null is absent; one that is unknown, or there twice,
+//! is refused.
 
 mod read;
 
@@ -15,6 +15,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::candidate::Candidate;
 use super::features::{FEATURE_NAMES, FEATURES, Query};
 use super::matrix::Precision;
+use super::metadata::Scalar;
 use super::rank::{RankOptions, RankScratch};
 use super::scorer::CandidateScorer;
 use super::set::CandidateSet;
@@ -72,9 +73,15 @@ impl CandidateDoor {
             return Ok(());
         }
         let (embeddings, dimensions, encoded) = self.embeddings(&given)?;
-        let metadata: Vec<Vec<(&str, &str)>> = given.iter().map(|each| each.metadata.pairs()).collect();
-        let candidates: Vec<Candidate> =
-            given.iter().zip(&metadata).map(|(each, metadata)| each.candidate(metadata)).collect();
+        let lists: Vec<(Vec<(&str, Scalar)>, Vec<&str>)> = given
+            .iter()
+            .map(|each| (each.metadata.pairs(), each.namespace.iter().map(String::as_str).collect()))
+            .collect();
+        let candidates: Vec<Candidate> = given
+            .iter()
+            .zip(&lists)
+            .map(|(each, (metadata, namespace))| each.candidate(metadata, namespace))
+            .collect();
         if let Some(set) = &mut self.set {
             set.append(&candidates, &embeddings)?;
         } else {
@@ -152,21 +159,20 @@ impl CandidateDoor {
             (Some(encoder), None, Some(text)) if self.encoded => Some(encode(encoder, text, &mut self.words)),
             _ => None,
         };
-        let metadata = asked.metadata.pairs();
+        let metadata = asked.metadata.texts();
         let query = Query {
             embedding: asked.embedding.as_deref().or(encoded.as_ref().map(<[f32; DIM]>::as_slice)),
             text: asked.text.as_deref(),
             metadata: &metadata,
             now: asked.now,
         };
-        let allowed = asked.wanted.as_ref().map(|wanted| set.matching(wanted));
         let usual = RankOptions::default();
         let options = RankOptions {
             k: asked.k.unwrap_or(usual.k),
             diversity: asked.diversity.unwrap_or(usual.diversity),
             confidence_threshold: asked.confidence_threshold.unwrap_or(usual.confidence_threshold),
             max_uncertainty: asked.max_uncertainty.unwrap_or(usual.max_uncertainty),
-            allowed: allowed.as_deref(),
+            filter: asked.filter.as_ref(),
         };
         scorer.rank(set, &query, &options, &mut self.scratch)?;
         let answer = Answer::of(set, scorer, &self.scratch);

@@ -8,7 +8,7 @@ use super::links::{AFTER, BEFORE, LONG_BEFORE};
 use super::matrix::MatrixScratch;
 use super::postings::{Family, Found};
 use super::set::CandidateSet;
-use super::terms::{Reader, Terms, hash_pair};
+use super::terms::{Reader, Terms};
 use super::time::Named;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -92,7 +92,6 @@ pub struct CandidateScratch {
     matrix: MatrixScratch,
     reader: Reader,
     terms: Terms,
-    pairs: Vec<u64>,
     cosines: Vec<f32>,
     near: Vec<f32>,
     ages: Vec<f32>,
@@ -104,14 +103,11 @@ pub struct CandidateScratch {
     pub(crate) has_cosine: bool,
     pub(crate) has_words: bool,
     pub(crate) has_time: bool,
+    /// Whether the query has properties to compare.
+    pub(crate) has_metadata: bool,
 }
 
 impl CandidateScratch {
-    /// Whether the query has properties to compare.
-    pub(crate) fn has_metadata(&self) -> bool {
-        !self.pairs.is_empty()
-    }
-
     /// Column `feature` of the features computed last.
     #[must_use]
     pub fn column(&self, feature: usize) -> &[f32] {
@@ -137,8 +133,7 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     scratch.has_cosine = set.matrix().is_some() && query.embedding.is_some();
     scratch.has_words = query.text.is_some() && columns.any_text();
     scratch.has_time = query.now.is_some() && columns.any_time();
-    scratch.pairs.clear();
-    scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
+    scratch.has_metadata = !query.metadata.is_empty();
     cosines(set, query, scratch)?;
     if let Some(text) = query.text {
         lexical(set, text, scratch);
@@ -146,12 +141,15 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     scratch.columns[column::QUESTION * rows..][..rows].copy_from_slice(&columns.question);
     scratch.columns[column::ANSWERS_QUESTION * rows..][..rows].copy_from_slice(&set.index().after_questions);
     usage(set, query, scratch);
-    if scratch.has_metadata() {
-        let (pairs, share) = (&scratch.pairs, 1.0 / query.metadata.len() as f32);
-        fill(&mut scratch.columns, rows, column::METADATA, |row| {
-            let held = pairs.iter().filter(|pair| columns.metadata[row].contains(pair));
-            held.count() as f32 * share
-        });
+    if scratch.has_metadata {
+        let share = 1.0 / query.metadata.len() as f32;
+        let held = &mut scratch.columns[column::METADATA * rows..][..rows];
+        for (key, value) in query.metadata {
+            columns.properties.each_equal(key, value, |row| held[row] += 1.0);
+        }
+        for count in held {
+            *count *= share;
+        }
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! Properties of candidates and requests, in the one form in which they are compared, whatever language wrote them.
 //!
 //! A property is a key with texts. A text stays as it is; a number has the form of `number.rs`, so `1.0` and `1` are
-//! both `1`; a boolean is `true` or `false`; null is no value; a list is one value each. So `1`, `1.0` and `"1"` are
-//! the same, and `true` and `"true"`; `true` and `1` are not.
+//! both `1`; a boolean is `true` or `false`; null is no value; a list is the values of its items. So `1`, `1.0` and
+//! `"1"` are the same, and `true` and `"true"`; `true` and `1` are not. What lies in an object that is a value, or an
+//! item of a list, has the keys of both with a point between: `{"a": {"b": 1}}` is `a.b`. What a value was written as is
+//! kept beside its text: only numbers are in the order of numbers.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::number;
@@ -21,6 +23,14 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Text(_) => Kind::Text,
+            Self::Boolean(_) => Kind::Boolean,
+            Self::Number(_) | Self::Written(_) => Kind::Number,
+        }
+    }
+
     /// Hands the form in which the value is compared to `read`.
     ///
     /// # Errors
@@ -38,10 +48,39 @@ impl Value<'_> {
     }
 }
 
-/// Properties: keys, each with its values as texts.
+/// Deepest nesting of lists and objects in metadata.
+pub const DEEPEST_METADATA: usize = 64;
+
+/// What a value was written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A text.
+    Text,
+    /// A truth value.
+    Boolean,
+    /// A number.
+    Number,
+}
+
+/// One value in the form in which it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scalar<'a> {
+    /// What it was written as.
+    pub kind: Kind,
+    /// What it is compared by.
+    pub text: &'a str,
+}
+
+impl<'a> From<&'a str> for Scalar<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { kind: Kind::Text, text }
+    }
+}
+
+/// Properties: keys, each with its values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    properties: Vec<(String, Vec<String>)>,
+    properties: Vec<(String, Vec<(Kind, String)>)>,
 }
 
 impl Metadata {
@@ -56,23 +95,25 @@ impl Metadata {
     /// `CandidateInvalid`, naming the key: a number that is not finite.
     pub fn value(&mut self, value: Value) -> Result<()> {
         if let Some((key, values)) = self.properties.last_mut() {
-            values.push(value.read(key, str::to_owned)?);
+            values.push((value.kind(), value.read(key, str::to_owned)?));
         }
         Ok(())
     }
 
-    /// Each key with its values.
+    /// One pair a value: what [`super::Candidate`] takes.
     #[must_use]
-    pub fn properties(&self) -> &[(String, Vec<String>)] {
-        &self.properties
+    pub fn pairs(&self) -> Vec<(&str, Scalar<'_>)> {
+        let mut pairs = Vec::new();
+        for (key, values) in &self.properties {
+            pairs.extend(values.iter().map(|(kind, text)| (&**key, Scalar { kind: *kind, text })));
+        }
+        pairs
     }
 
-    /// One pair a value: what [`super::Candidate`] and [`super::Query`] take.
+    /// The same as texts: what [`super::Query`] takes.
     #[must_use]
-    pub fn pairs(&self) -> Vec<(&str, &str)> {
-        let pairs =
-            self.properties.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value)));
-        pairs.map(|(key, value)| (&**key, &**value)).collect()
+    pub fn texts(&self) -> Vec<(&str, &str)> {
+        self.pairs().into_iter().map(|(key, value)| (key, value.text)).collect()
     }
 }
 
@@ -115,7 +156,6 @@ mod tests {
                 metadata.value(Value::Text(value)).expect("a text");
             }
         }
-        assert_eq!(metadata.pairs(), [("b", "y"), ("a", "x"), ("a", "z")]);
-        assert_eq!(metadata.properties().len(), 3);
+        assert_eq!(metadata.texts(), [("b", "y"), ("a", "x"), ("a", "z")]);
     }
 }

@@ -1,7 +1,9 @@
 //! Scores → the candidates worth passing on, each with what can be said of it.
 
 use super::features::{CandidateScratch, FEATURES, Query, compute};
+use super::filter::{Filter, FilterScratch};
 use super::matrix::MatrixScratch;
+use super::properties::each_of;
 use super::scorer::{CandidateScorer, ScorerScratch};
 use super::set::CandidateSet;
 use super::top::first_k;
@@ -19,13 +21,14 @@ pub struct RankOptions<'a> {
     pub confidence_threshold: f32,
     /// Largest uncertainty for a light model.
     pub max_uncertainty: f32,
-    /// Rows that may be given; all where it is `None`.
-    pub allowed: Option<&'a [bool]>,
+    /// Which candidates may be given; all where it is `None`. The others take no part at all: they are in no answer, no
+    /// prediction set, and no list of what is unsound, and no confidence depends on them.
+    pub filter: Option<&'a Filter>,
 }
 
 impl Default for RankOptions<'_> {
     fn default() -> Self {
-        Self { k: 5, diversity: 0.0, confidence_threshold: 0.85, max_uncertainty: 0.15, allowed: None }
+        Self { k: 5, diversity: 0.0, confidence_threshold: 0.85, max_uncertainty: 0.15, filter: None }
     }
 }
 
@@ -65,6 +68,9 @@ pub struct RankScratch {
     features: CandidateScratch,
     scorer: ScorerScratch,
     scores: Vec<f32>,
+    filter: FilterScratch,
+    /// Scores of those that take part, where a filter says which.
+    listed: Vec<f32>,
     order: Vec<u32>,
     diversity: DiversityScratch,
     /// The answer, best first.
@@ -111,12 +117,7 @@ impl RankOptions<'_> {
             let remedy = "these candidates have no embeddings to differ in: leave it 0";
             return Err(option("diversity", self.diversity, remedy));
         }
-        match self.allowed {
-            Some(allowed) if allowed.len() != set.len() => {
-                Err(option("allowed", format!("{} flags", allowed.len()), "give one flag a candidate"))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -139,22 +140,40 @@ impl CandidateScorer {
         options.check(set)?;
         compute(set, query, &mut scratch.features)?;
         self.score(set, &scratch.features, &mut scratch.scorer, &mut scratch.scores);
-        let RankScratch { features, scores, order, diversity, ranked, unsound, prediction_set, .. } = scratch;
+        let RankScratch {
+            features,
+            scores,
+            filter,
+            listed,
+            order,
+            diversity,
+            ranked,
+            unsound,
+            prediction_set,
+            ..
+        } = scratch;
         order.clear();
         unsound.clear();
         let columns = set.columns();
         let now = query.now.filter(|&now| columns.any_expired(now));
-        for (row, score) in scores.iter().enumerate() {
-            if score.is_nan() {
-                unsound.push(row as u32);
-            } else if options.allowed.is_none_or(|allowed| allowed[row])
-                && now.is_none_or(|now| !columns.expired(row, now))
-            {
-                order.push(row as u32);
+        let mut take = |row: u32| {
+            if scores[row as usize].is_nan() {
+                unsound.push(row);
+            } else if now.is_none_or(|now| !columns.expired(row as usize, now)) {
+                order.push(row);
             }
-        }
+        };
+        let shift = if let Some(asked) = options.filter {
+            asked.evaluate(set, filter);
+            each_of(&filter.passing, take);
+            listed.clear();
+            listed.extend(order.iter().map(|&row| scores[row as usize]));
+            self.shift(listed)
+        } else {
+            (0..scores.len() as u32).for_each(&mut take);
+            self.shift(scores)
+        };
         *prediction_set = self.prediction().map(|set| (set.size as usize).min(order.len()));
-        let shift = self.shift(scores);
         let ids = set.ids();
         let better = |a: &u32, b: &u32| {
             let (left, right) = (*a as usize, *b as usize);

@@ -295,8 +295,8 @@ fn default_scores(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<
     let of = |feature: usize| scratch.column(feature);
     let (recent, sure, tried) = (of(column::RECENCY), of(column::CONFIDENCE), of(column::SUCCESS));
     let (used, agreeing) = (of(column::FREQUENCY), of(column::METADATA));
-    let agreement = if scratch.has_metadata() { 1.0 } else { 0.0 };
-    if !(scratch.has_time || columns.any_use() || scratch.has_metadata()) {
+    let agreement = if scratch.has_metadata { 1.0 } else { 0.0 };
+    if !(scratch.has_time || columns.any_use() || scratch.has_metadata) {
         return;
     }
     for (row, score) in out.iter_mut().enumerate() {

@@ -1,14 +1,18 @@
 //! The candidate set: one column a property, one row a candidate.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::candidate::{Candidate, Use, refused};
 use super::columns::Columns;
+use super::filter::Filter;
 use super::index::Index;
 use super::matrix::{MOST_ROWS, Matrix, MatrixScratch, Precision};
-use super::metadata::Metadata;
-use super::terms::{Reader, hash_pair};
+use super::terms::Reader;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Sets made so far in this process.
+static SETS: AtomicU64 = AtomicU64::new(0);
 
 /// Candidates with their embeddings, ready to be scored by many threads.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct CandidateSet {
     added: u64,
     index: Index,
     reader: Reader,
+    number: u64,
+    changes: u64,
 }
 
 impl CandidateSet {
@@ -39,6 +45,8 @@ impl CandidateSet {
             added: 0,
             index: Index::default(),
             reader: Reader::default(),
+            number: SETS.fetch_add(1, Ordering::Relaxed),
+            changes: 0,
         }
     }
 
@@ -79,6 +87,13 @@ impl CandidateSet {
     #[must_use]
     pub fn ids(&self) -> &[Box<str>] {
         &self.columns.ids
+    }
+
+    /// The number of this set, which no other of the process has, and how often it has changed: answers of one version
+    /// are of the same candidates.
+    #[must_use]
+    pub fn version(&self) -> (u64, u64) {
+        (self.number, self.changes)
     }
 
     /// The row of a candidate.
@@ -150,6 +165,7 @@ impl CandidateSet {
         self.rows.insert(candidate.id.into(), row);
         self.columns.push(candidate, self.added, &mut self.reader);
         self.added += 1;
+        self.changes += 1;
         self.index.push();
         if let Some(group) = candidate.group {
             self.index.link(&self.columns, row, group);
@@ -158,6 +174,7 @@ impl CandidateSet {
 
     /// Replaces a row; what is given has been checked.
     fn replace(&mut self, row: usize, candidate: &Candidate, embedding: Option<&[f32]>) -> Result<()> {
+        self.changes += 1;
         self.index.touch(&self.columns, row as u32);
         if let (Some(embedding), Some(matrix)) = (embedding, &mut self.matrix) {
             matrix.replace(row, embedding)?;
@@ -185,6 +202,7 @@ impl CandidateSet {
                 *known = row;
             }
         }
+        self.changes += 1;
     }
 
     /// Adds candidates with their embeddings (row after row; none for a set without embeddings). All or none are added.
@@ -271,6 +289,7 @@ impl CandidateSet {
             let row = self.known(id)?;
             self.columns.replace_use(row, used);
         }
+        self.changes += 1;
         Ok(())
     }
 
@@ -280,6 +299,7 @@ impl CandidateSet {
     /// `CandidateInvalid` for an unknown id.
     pub fn record_use(&mut self, id: &str, helped: Option<bool>) -> Result<()> {
         let row = self.known(id)?;
+        self.changes += 1;
         self.columns.add_use(row, helped);
         Ok(())
     }
@@ -292,34 +312,29 @@ impl CandidateSet {
         for id in ids {
             self.known(id)?;
         }
+        self.changes += 1;
         self.drop_rows(ids);
         Ok(())
     }
 
     /// The `k` candidates nearest to `query` by cosine and all that are as near as the last of them, as (row, cosine),
-    /// nearest first, equal ones by id. `allowed` says which rows may be given, all where it is `None`; where `now` is
-    /// given, those that expired by then take no part. Exact where f32 rows are kept. Zero rows count as cosine 0, rows
-    /// that are not finite never appear; nothing is near in a set without embeddings.
+    /// nearest first, equal ones by id. Only those that pass `filter`; where `now` is given, those that expired by then
+    /// take no part. Exact where f32 rows are kept. Zero rows, and rows that are not finite, never appear; nothing is
+    /// near in a set without embeddings.
     ///
     /// # Errors
-    /// `CandidateInvalid` for a query of another width or one that is not finite, and where `allowed` has another
-    /// length.
+    /// `CandidateInvalid` for a query of another width or one that is not finite.
     pub fn nearest(
         &self,
         query: &[f32],
         k: usize,
-        allowed: Option<&[bool]>,
+        filter: Option<&Filter>,
         now: Option<f64>,
         scratch: &mut MatrixScratch,
     ) -> Result<Vec<(u32, f32)>> {
         let Some(matrix) = &self.matrix else { return Ok(Vec::new()) };
-        let now = now.filter(|&now| self.columns.any_expired(now));
-        let held: Option<Vec<bool>> = now.map(|now| {
-            let passes =
-                |row: usize| allowed.is_none_or(|allowed| allowed.get(row).is_some_and(|&flag| flag));
-            (0..self.len()).map(|row| passes(row) && !self.columns.expired(row, now)).collect()
-        });
-        let mut found = matrix.nearest_and_ties(query, k, held.as_deref().or(allowed), scratch)?;
+        let held = self.passing(filter, now);
+        let mut found = matrix.nearest_and_ties(query, k, held.as_deref(), scratch)?;
         let ids = self.ids();
         found.sort_unstable_by(|a, b| {
             b.1.total_cmp(&a.1).then_with(|| ids[a.0 as usize].cmp(&ids[b.0 as usize]))
@@ -327,23 +342,23 @@ impl CandidateSet {
         Ok(found)
     }
 
+    /// One flag a row: whether it passes `filter` and has not expired by `now`; `None` where all do.
+    #[must_use]
+    pub fn passing(&self, filter: Option<&Filter>, now: Option<f64>) -> Option<Vec<bool>> {
+        let mut flags = filter.map(|filter| self.matching(filter));
+        if let Some(now) = now.filter(|&now| self.columns.any_expired(now)) {
+            let flags = flags.get_or_insert_with(|| vec![true; self.len()]);
+            for (row, flag) in flags.iter_mut().enumerate() {
+                *flag &= !self.columns.expired(row, now);
+            }
+        }
+        flags
+    }
+
     fn known(&self, id: &str) -> Result<usize> {
         self.row(id).ok_or_else(|| {
             Error::new(ErrorKind::CandidateInvalid, "id", id, "no candidate of the set has this id")
         })
-    }
-
-    /// Which rows have every one of these properties; where a property has several values, any of them will do, and
-    /// where it has none, no row has it.
-    #[must_use]
-    pub fn matching(&self, wanted: &Metadata) -> Vec<bool> {
-        let wanted: Vec<Vec<u64>> = wanted
-            .properties()
-            .iter()
-            .map(|(key, values)| values.iter().map(|value| hash_pair(key, value)).collect())
-            .collect();
-        let has = |row: &[u64], any: &Vec<u64>| any.iter().any(|pair| row.binary_search(pair).is_ok());
-        self.columns.metadata.iter().map(|row| wanted.iter().all(|any| has(row, any))).collect()
     }
 
     /// Whether [`Self::refresh`] has to run before the set can be scored.

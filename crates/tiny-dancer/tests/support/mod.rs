@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tiny_dancer::artifact::{
     BackendSpec, FORMAT, FeatureSpec, Guarantee, Header, Kind, ModelSpec, SelfCheck, TensorData,
 };
+use tiny_dancer::candidates::{Expression, Filter};
 use tiny_dancer::encoder::{DIM, Encoder};
 use tiny_dancer::features::{CUES, SPEC};
 use tiny_dancer::kinds::write;
@@ -404,4 +405,11 @@ pub fn spoil_header(bytes: &[u8], change: impl FnOnce(&mut Map<String, Value>)) 
         change(&mut json);
         header["__metadata__"]["tiny_dancer"] = Value::Object(json).to_string().into();
     })
+}
+
+/// The filter that lets only these candidates pass.
+pub fn filter_of<'a>(ids: impl IntoIterator<Item = &'a str>) -> Filter {
+    let ids = ids.into_iter().map(|id| Expression::Text(id.to_owned())).collect();
+    Filter::new(Expression::Object(vec![("$id".to_owned(), Expression::List(ids))]), "where")
+        .expect("a filter")
 }

@@ -4,13 +4,13 @@
 #![allow(clippy::decimal_bitwise_operands, clippy::float_cmp, clippy::similar_names)]
 
 use tiny_dancer::candidates::{
-    Candidate, CandidateScorer, CandidateSet, FEATURES, Precision, Query, RankOptions, RankScratch,
+    Candidate, CandidateScorer, CandidateSet, FEATURES, Precision, Query, RankOptions, RankScratch, Scalar,
 };
 use tiny_dancer::{Error, ErrorKind};
 
-use super::Random;
 use super::cell::Form;
 use super::scorers::ScorerDraft;
+use super::{Random, filter_of};
 
 const NUMBERS: [f64; 24] = [
     0.0,
@@ -168,7 +168,7 @@ impl Choices<'_> {
 #[derive(Default)]
 struct Made {
     text: Option<String>,
-    pairs: Vec<(&'static str, &'static str)>,
+    pairs: Vec<(&'static str, Scalar<'static>)>,
     group: Option<&'static str>,
     numbers: [Option<f64>; 5],
     id: &'static str,
@@ -184,7 +184,7 @@ impl Made {
             text
         });
         let pairs = if kind & 12 == 4 {
-            (0..=choices.below(2)).map(|_| choices.pair()).collect()
+            (0..=choices.below(2)).map(|_| choices.pair()).map(|(key, text)| (key, text.into())).collect()
         } else {
             Vec::new()
         };
@@ -320,12 +320,9 @@ impl Harness {
             metadata: &metadata,
             now: if kind & 32 != 0 { choices.time().or(Some(1.7e9)) } else { None },
         };
-        let mut flags = Vec::new();
-        if kind & 192 == 64 {
-            let bits = choices.byte();
-            let count = set.len() + usize::from(choices.one_in(32));
-            flags.extend((0..count).map(|row| bits >> (row % 8) & 1 == 1));
-        }
+        let bits = if kind & 192 == 64 { choices.byte() } else { 0 };
+        let passing = set.ids().iter().enumerate().filter(|(row, _)| bits >> (row % 8) & 1 == 1);
+        let only = filter_of(passing.map(|(_, id)| &**id));
         let share = |choices: &mut Choices, usual: f32| match choices.byte() {
             0..128 => usual,
             128 => choices.number() as f32,
@@ -340,7 +337,7 @@ impl Harness {
             diversity: if kind & 192 == 128 && set.matrix().is_some() { share(choices, 0.3) } else { 0.0 },
             confidence_threshold: share(choices, 0.5),
             max_uncertainty: share(choices, 0.5),
-            allowed: (kind & 192 == 64).then_some(&flags),
+            filter: (kind & 192 == 64).then_some(&only),
         };
         let scorer = &self.scorers[choices.below(self.scorers.len())];
         let found = scorer.rank(set, &query, &options, &mut self.used);
@@ -406,12 +403,15 @@ fn check(scorer: &CandidateScorer, set: &CandidateSet, options: &RankOptions, an
     let scores = answer.scores();
     let sound = |row: usize| set.matrix().is_none_or(|matrix| matrix.is_sound(row));
     assert_eq!(scores.len(), set.len());
-    let unsound: Vec<u32> = (0..set.len() as u32).filter(|&row| !sound(row as usize)).collect();
+    let flags = options.filter.map(|filter| set.matching(filter));
+    let passes = |row: usize| flags.as_ref().is_none_or(|flags| flags[row]);
+    let unsound: Vec<u32> =
+        (0..set.len() as u32).filter(|&row| !sound(row as usize) && passes(row as usize)).collect();
     assert_eq!(answer.unsound, unsound);
     for (row, score) in scores.iter().enumerate() {
         assert!(if sound(row) { score.is_finite() } else { score.is_nan() }, "row {row} scores {score}");
     }
-    let may = |row: usize| sound(row) && options.allowed.is_none_or(|allowed| allowed[row]);
+    let may = |row: usize| sound(row) && passes(row);
     let eligible = (0..set.len()).filter(|&row| may(row)).count();
     assert_eq!(answer.ranked.len(), options.k.min(eligible));
     let size = scorer.prediction().map(|set| (set.size as usize).min(eligible));

@@ -126,7 +126,7 @@ impl Sample {
     /// Hands the engine's candidate to `work`.
     pub fn lend<T>(&self, work: impl FnOnce(&Candidate) -> T) -> T {
         let text = self.words.as_ref().map(|words| text(words, self.asks));
-        let pairs = pairs(&self.metadata);
+        let pairs: Vec<_> = pairs(&self.metadata).into_iter().map(|(key, text)| (key, text.into())).collect();
         work(&Candidate {
             id: &self.id,
             text: text.as_deref(),
@@ -139,6 +139,7 @@ impl Sample {
             group: self.group,
             position: self.position,
             expires_at: self.expires_at,
+            namespace: &[],
         })
     }
 

@@ -1,8 +1,9 @@
 //! JSON → candidates and queries, each mistake named by its place.
 
 use crate::candidates::candidate::Candidate;
+use crate::candidates::filter::{Expression, Filter};
 use crate::candidates::matrix::MOST_DIMENSIONS;
-use crate::candidates::metadata::{Metadata, Value};
+use crate::candidates::metadata::{DEEPEST_METADATA, Metadata, Scalar, Value};
 use crate::candidates::moment::{seconds_of_number, seconds_of_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{Fault, Kind, Reader};
@@ -25,6 +26,7 @@ const FIELDS: &[&str] = &[
     "group",
     "position",
     "expires_at",
+    "namespace",
 ];
 const ASKED: &[&str] = &[
     "embedding",
@@ -53,6 +55,7 @@ pub(super) struct Given {
     pub(super) group: Option<String>,
     pub(super) position: Option<f64>,
     pub(super) expires_at: Option<f64>,
+    pub(super) namespace: Vec<String>,
 }
 
 impl Given {
@@ -81,14 +84,19 @@ impl Given {
                 "metadata" => given.metadata = metadata(reader, field)?,
                 "group" => given.group = Some(text(reader, field)?),
                 "position" => given.position = Some(number(reader, field)?),
-                _ => given.expires_at = Some(moment(reader, field)?),
+                "expires_at" => given.expires_at = Some(moment(reader, field)?),
+                _ => given.namespace = texts(reader, field)?,
             }
             Ok(())
         })?;
         Ok(given)
     }
 
-    pub(super) fn candidate<'a>(&'a self, metadata: &'a [(&'a str, &'a str)]) -> Candidate<'a> {
+    pub(super) fn candidate<'a>(
+        &'a self,
+        metadata: &'a [(&'a str, Scalar<'a>)],
+        namespace: &'a [&'a str],
+    ) -> Candidate<'a> {
         Candidate {
             id: &self.id,
             text: self.text.as_deref(),
@@ -101,6 +109,7 @@ impl Given {
             group: self.group.as_deref(),
             position: self.position,
             expires_at: self.expires_at,
+            namespace,
         }
     }
 }
@@ -116,7 +125,7 @@ pub(super) struct Asked {
     pub(super) diversity: Option<f32>,
     pub(super) confidence_threshold: Option<f32>,
     pub(super) max_uncertainty: Option<f32>,
-    pub(super) wanted: Option<Metadata>,
+    pub(super) filter: Option<Filter>,
 }
 
 impl Asked {
@@ -140,7 +149,7 @@ impl Asked {
                 "diversity" => asked.diversity = Some(option(reader)? as f32),
                 "confidence_threshold" => asked.confidence_threshold = Some(option(reader)? as f32),
                 "max_uncertainty" => asked.max_uncertainty = Some(option(reader)? as f32),
-                _ => asked.wanted = Some(metadata(reader, field)?),
+                _ => asked.filter = Some(Filter::new(expression(reader, field)?, field)?),
             }
             Ok(())
         })?;
@@ -306,47 +315,111 @@ fn embedding(reader: &mut Reader, field: &str) -> Read<Vec<f32>> {
     Ok(values)
 }
 
+fn texts(reader: &mut Reader, field: &str) -> Read<Vec<String>> {
+    expect(reader, Kind::Array, field, "give a list of strings")?;
+    let mut found = Vec::new();
+    reader.array(|_, reader| {
+        found.push(text(reader, field)?);
+        Ok::<_, Stop>(())
+    })?;
+    Ok(found)
+}
+
 fn metadata(reader: &mut Reader, field: &str) -> Read<Metadata> {
     expect(reader, Kind::Object, field, "give an object")?;
     let mut metadata = Metadata::default();
-    reader.object(|key, reader| {
-        let mut name = String::new();
-        key.append_to(&mut name);
-        let field = format!("{field}.{name}");
-        metadata.key(&name);
-        if reader.peek()? == Kind::Array {
-            reader.array(|_, reader| one_value(reader, &field, &mut metadata))
-        } else {
-            one_value(reader, &field, &mut metadata)
-        }
-    })?;
-    let mut keys: Vec<&str> = metadata.properties().iter().map(|(key, _)| &**key).collect();
-    keys.sort_unstable();
-    if let Some(twice) = (1..keys.len()).find(|&at| keys[at] == keys[at - 1]) {
-        let field = format!("{field}.{}", keys[twice]);
-        return Err(invalid(&field, "there twice", "give a list of its values").into());
-    }
+    properties(reader, field, "", 0, &mut metadata)?;
     Ok(metadata)
 }
 
-fn one_value(reader: &mut Reader, field: &str, metadata: &mut Metadata) -> Read<()> {
-    let mut held = String::new();
-    let value = match reader.peek()? {
-        Kind::Null => return Ok(reader.null()?),
-        Kind::String => {
+/// Reads an object whose members have `before` in front of their names.
+fn properties(
+    reader: &mut Reader,
+    field: &str,
+    before: &str,
+    depth: usize,
+    metadata: &mut Metadata,
+) -> Read<()> {
+    let mut names: Vec<String> = Vec::new();
+    reader.object(|key, reader| {
+        let mut name = before.to_owned();
+        key.append_to(&mut name);
+        let field = format!("{field}.{}", &name[before.len()..]);
+        metadata.key(&name);
+        property(reader, &field, &name, depth, metadata)?;
+        names.push(name);
+        Ok::<_, Stop>(())
+    })?;
+    names.sort_unstable();
+    match (1..names.len()).find(|&at| names[at] == names[at - 1]) {
+        Some(twice) => {
+            let field = format!("{field}.{}", &names[twice][before.len()..]);
+            Err(invalid(&field, "there twice", "give a list of its values").into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Reads a value of the key `name`, which is the key begun last.
+fn property(reader: &mut Reader, field: &str, name: &str, depth: usize, metadata: &mut Metadata) -> Read<()> {
+    if depth > DEEPEST_METADATA {
+        return Err(
+            invalid(field, "nested too deeply", "give fewer lists and objects within each other").into()
+        );
+    }
+    match reader.peek()? {
+        Kind::Array => reader.array(|_, reader| property(reader, field, name, depth + 1, metadata)),
+        Kind::Object => {
+            properties(reader, field, &format!("{name}."), depth + 1, metadata)?;
+            metadata.key(name);
+            Ok(())
+        }
+        Kind::Null => Ok(reader.null()?),
+        _ => scalar(reader, |value| {
+            metadata.value(value).map_err(|error| Error { field: field.to_owned(), ..error })
+        }),
+    }
+}
+
+/// Reads a value as it is.
+fn expression(reader: &mut Reader, field: &str) -> Read<Expression> {
+    match reader.peek()? {
+        Kind::Array => {
+            let mut items = Vec::new();
+            reader.array(|_, reader| {
+                items.push(expression(reader, field)?);
+                Ok::<_, Stop>(())
+            })?;
+            Ok(Expression::List(items))
+        }
+        Kind::Object => {
+            let mut members = Vec::new();
+            reader.object(|key, reader| {
+                let mut name = String::new();
+                key.append_to(&mut name);
+                let value = expression(reader, &format!("{field}.{name}"))?;
+                members.push((name, value));
+                Ok::<_, Stop>(())
+            })?;
+            Ok(Expression::Object(members))
+        }
+        Kind::Null => {
+            reader.null()?;
+            Ok(Expression::Null)
+        }
+        _ => scalar(reader, |value| Expression::value(value, field)),
+    }
+}
+
+/// Hands a text, a number or a truth value to `take`.
+fn scalar<T>(reader: &mut Reader, take: impl FnOnce(Value) -> Result<T>) -> Read<T> {
+    Ok(match reader.peek()? {
+        Kind::Boolean => take(Value::Boolean(reader.boolean()?))?,
+        Kind::Number => take(Value::Written(reader.number()?))?,
+        _ => {
+            let mut held = String::new();
             reader.string()?.append_to(&mut held);
-            Value::Text(&held)
+            take(Value::Text(&held))?
         }
-        Kind::Boolean => Value::Boolean(reader.boolean()?),
-        Kind::Number => Value::Written(reader.number()?),
-        kind @ (Kind::Object | Kind::Array) => {
-            return Err(invalid(
-                field,
-                kind.as_str(),
-                "give text, numbers, true or false, or a list of them",
-            )
-            .into());
-        }
-    };
-    metadata.value(value).map_err(|error| Error { field: field.to_owned(), ..error }.into())
+    })
 }

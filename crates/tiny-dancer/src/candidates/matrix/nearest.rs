@@ -33,8 +33,8 @@ impl Matrix {
     }
 
     /// The `k` rows nearest to `query` by cosine, nearest first, as (row, cosine); equal cosines by row. `allowed` says
-    /// which rows may be given (all where it is `None`); zero rows count as cosine 0, rows that are not finite never
-    /// appear. Exact where f32 rows are kept.
+    /// which rows may be given (all where it is `None`); zero rows, which have no direction, and rows that are not
+    /// finite never appear. Exact where f32 rows are kept.
     ///
     /// # Errors
     /// As [`Self::cosines`]; also where `allowed` has another length.
@@ -52,7 +52,7 @@ impl Matrix {
         let mut cosines = std::mem::take(&mut scratch.cosines);
         let mut order = std::mem::take(&mut scratch.order);
         order.clear();
-        let passes = |row: usize| allowed.is_none_or(|allowed| allowed[row]) && self.is_sound(row);
+        let passes = |row: usize| allowed.is_none_or(|allowed| allowed[row]) && self.inverse_norms[row] > 0.0;
         if let (Some(values), Some(coarse)) = (self.floats(), &self.coarse) {
             cosines.clear();
             cosines.resize(self.length, 0.0);
