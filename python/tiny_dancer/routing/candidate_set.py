@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.routing.timestamps import seconds_since_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError, OptionError, RequestError
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion, Sourced
 from tiny_dancer.resilience import (
@@ -34,7 +35,6 @@ from tiny_dancer.routing.candidate_answer import (
 from tiny_dancer.routing.candidate_records import candidate_set, routing_record
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, float_row
 from tiny_dancer.routing.router import new_id
-from tiny_dancer.routing.timestamps import seconds_since_epoch
 from tiny_dancer.storage import CandidateStorage, Feedback, HistoryStorage
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import numpy as np
 from tiny_dancer.errors import CandidateError
 from tiny_dancer.storage.candidates import Neighbour
 from tiny_dancer.storage.index import Index
+from tiny_dancer.storage.metadata import terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,7 +133,10 @@ class Mirror:
     def allowed(self, filter: Filter) -> npt.NDArray[np.bool_]:
         """bool [len(self)], the rows that pass."""
         count = len(self._records)
-        masks = [self._tagged([("metadata", key, value)]) for key, value in filter.equals.items()]
+        masks = [
+            self._tagged([] if value is None else [("metadata", key, value)])
+            for key, value in filter.equals.items()
+        ]
         masks += [
             self._tagged([("metadata", key, value) for value in values]) for key, values in filter.any_of.items()
         ]
@@ -201,8 +205,10 @@ def check_dimension(query: npt.NDArray[np.float32], dimension: int) -> None:
 
 
 def _tags_of(record: CandidateRecord) -> list[tuple[str, ...]]:
-    tags: list[tuple[str, ...]] = [("metadata", key, value) for key, value in record.metadata.items()]
-    tags += [("key", key) for key in record.metadata]
+    found = terms(record.metadata)
+    tags: list[tuple[str, ...]] = [("key", key) for key in found]
+    # A list may say one thing twice.
+    tags += dict.fromkeys(("metadata", key, text) for key, texts in found.items() for text in texts)
     if record.group is not None:
         tags.append(("group", record.group))
     return tags

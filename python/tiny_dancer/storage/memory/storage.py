@@ -12,10 +12,12 @@ import numpy as np
 from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
 from tiny_dancer.storage import values
 from tiny_dancer.storage.candidate_checks import check_candidates, check_query
-from tiny_dancer.storage.history import check_history
-from tiny_dancer.storage.ledger import check_request_history, check_summary
+from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
+from tiny_dancer.storage.keys import ApiKey
+from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.memory.ledger import RequestRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
+from tiny_dancer.storage.metadata import decoded, encoded
 from tiny_dancer.storage.mirror import Mirror
 from tiny_dancer.storage.statistics import summarise
 from tiny_dancer.storage.storage import RowCounts, retention_limits
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.storage.candidates import CandidateRecord, Filter, Neighbour
-    from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, Statistics
-    from tiny_dancer.storage.keys import ApiKey, Spend
+    from tiny_dancer.storage.history import HistoryQuery, Statistics
+    from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.types import RequestRecord
 
@@ -58,21 +60,21 @@ class MemoryStorage:
 
     def insert_candidates(self, records: Iterable[CandidateRecord]) -> None:
         """Adds candidates, all or none."""
-        self._write(tuple(records), replacing=False)
+        self._write(records, replacing=False)
 
     def upsert_candidates(self, records: Iterable[CandidateRecord]) -> None:
         """Adds candidates, replacing those of the same ids."""
-        self._write(tuple(records), replacing=True)
+        self._write(records, replacing=True)
 
-    def _write(self, records: tuple[CandidateRecord, ...], *, replacing: bool) -> None:
-        dimension = check_candidates(records)
+    def _write(self, records: Iterable[CandidateRecord], *, replacing: bool) -> None:
+        checked, dimension = check_candidates(records)
         with self._open_lock():
-            for record in records:
+            for record in checked:
                 if not replacing and record.id in self._candidates:
                     raise CandidateError("id", record.id, "it is stored already: upsert to replace it")
             self._check_dimension(dimension)
-            self._mirror.drop(record.id for record in records)
-            self._put([_owned(record) for record in records])
+            self._mirror.drop(record.id for record in checked)
+            self._put(checked)
 
     def _check_dimension(self, dimension: int | None) -> None:
         if dimension is None:
@@ -86,7 +88,7 @@ class MemoryStorage:
                 f"the stored candidates have {self._dimension}: use their encoder",
             )
 
-    def _put(self, records: list[CandidateRecord]) -> None:
+    def _put(self, records: Sequence[CandidateRecord]) -> None:
         """Stores records, and those with an embedding in the mirror too."""
         self._candidates.update((record.id, record) for record in records)
         embedded = [record for record in records if record.embedding is not None]
@@ -114,7 +116,7 @@ class MemoryStorage:
 
     def query_candidates(
         self,
-        query_embedding: npt.NDArray[np.float32],
+        query_embedding: npt.ArrayLike,
         k: int = 10,
         *,
         filter: Filter | None = None,
@@ -123,7 +125,7 @@ class MemoryStorage:
         embeddings: bool = False,
     ) -> tuple[Neighbour, ...]:
         """The nearest candidates by cosine, exactly."""
-        query = check_query(query_embedding, k, max_distance)
+        query, k, max_distance = check_query(query_embedding, k, max_distance)
         with self._open_lock():
             found = self._mirror.nearest(query, k, filter=filter, max_distance=max_distance)
             if touch:
@@ -153,12 +155,14 @@ class MemoryStorage:
     def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
         """Remembers a decision; never drops one."""
         del wait
+        check_record("record", record, RoutingRecord)
         with self._open_lock():
             self._routing.setdefault(record.decision_id, record)
         return True
 
     def record_feedback(self, feedback: Feedback) -> None:
         """Keeps feedback, and counts it for its candidate."""
+        check_record("feedback", feedback, Feedback)
         with self._open_lock():
             key = (feedback.decision_id, feedback.candidate_id)
             before = self._feedback.pop(key, None)
@@ -174,6 +178,7 @@ class MemoryStorage:
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Keeps what a model really scored."""
+        check_record("outcome", outcome, Outcome)
         with self._open_lock():
             key = (outcome.decision_id, outcome.model)
             self._outcomes.pop(key, None)
@@ -193,7 +198,7 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[RoutingRecord, ...]:
         """Decisions with ``since <= time < until``, newest first."""
-        return self._history(self._routing, since, until, decision_ids, limit, kind)
+        return self._history(self._routing, check_history(since, until, decision_ids, limit, kind))
 
     def feedback_history(
         self,
@@ -204,7 +209,7 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[Feedback, ...]:
         """Feedback with ``since <= time < until``, newest first."""
-        return self._history(self._feedback, since, until, decision_ids, limit)
+        return self._history(self._feedback, check_history(since, until, decision_ids, limit))
 
     def outcome_history(
         self,
@@ -215,31 +220,23 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[Outcome, ...]:
         """Outcomes with ``since <= time < until``, newest first."""
-        return self._history(self._outcomes, since, until, decision_ids, limit)
+        return self._history(self._outcomes, check_history(since, until, decision_ids, limit))
 
-    def _history(
-        self,
-        rows: dict[Any, Row],
-        since: float | None,
-        until: float | None,
-        decision_ids: Iterable[str] | None,
-        limit: int | None,
-        kind: str | None = None,
-    ) -> tuple[Row, ...]:
-        listed = check_history(since, until, decision_ids, limit)
-        wanted = None if listed is None else set(listed)
+    def _history(self, rows: dict[Any, Row], query: HistoryQuery) -> tuple[Row, ...]:
+        wanted = None if query.decision_ids is None else set(query.decision_ids)
 
         def passes(row: Row) -> bool:
-            of_kind = kind is None or getattr(row, "kind", None) == kind
+            of_kind = query.kind is None or getattr(row, "kind", None) == query.kind
             return of_kind and (wanted is None or row.decision_id in wanted)
 
         with self._open_lock():
-            return newest(rows, since, until, passes, limit)
+            return newest(rows, query.since, query.until, passes, query.limit)
 
     def record_requests(self, records: Sequence[RequestRecord]) -> None:
         """Keeps requests of a gateway."""
+        rows = check_requests(records)
         with self._open_lock():
-            self._requests.add(records)
+            self._requests.add(rows)
 
     def request_history(
         self,
@@ -254,13 +251,13 @@ class MemoryStorage:
     ) -> tuple[RequestRecord, ...]:
         """Requests with ``since <= time < until`` and the ids given, newest first."""
         fields = {"decision_id": decision_id, "response_id": response_id, "id": request_id, "key": key}
-        wanted = check_request_history(since, until, fields, limit)
+        query = check_request_history(since, until, fields, limit)
         with self._open_lock():
-            return self._requests.history(since, until, wanted, limit)
+            return self._requests.history(query)
 
     def spend(self, *, since: float, until: float | None = None) -> dict[str, Spend]:
         """What each key has used in a span of time."""
-        values.span(since, until)
+        since, until = check_span(since, until)
         with self._open_lock():
             return self._requests.spend(since, until)
 
@@ -268,7 +265,7 @@ class MemoryStorage:
         self, *, by: SummaryBy, since: float | None = None, until: float | None = None
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        check_summary(by, since, until)
+        by, since, until = check_summary(by, since, until)
         with self._open_lock():
             scores = {
                 decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
@@ -277,6 +274,7 @@ class MemoryStorage:
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
+        check_record("key", key, ApiKey)
         with self._open_lock():
             for stored in self._keys.values():
                 if key.id == stored.id or key.secret_hash == stored.secret_hash:
@@ -291,24 +289,25 @@ class MemoryStorage:
 
     def revoke_api_key(self, id: str, at: float) -> bool:
         """Ends a key; false where there is none, or it was revoked before."""
-        values.utc_seconds("at", at, error=OptionError)
+        name = values.stored_text("id", id, empty=True, error=OptionError)
+        moment = values.utc_seconds("at", at, error=OptionError)
         with self._open_lock():
-            key = self._keys.get(id)
+            key = self._keys.get(name)
             if key is None or key.revoked_at is not None:
                 return False
-            self._keys[id] = replace(key, revoked_at=at)
+            self._keys[name] = replace(key, revoked_at=moment)
             return True
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time."""
-        values.span(since, until)
+        since, until = values.span(since, until)
         with self._open_lock():
             return summarise(
                 len(self._candidates),
                 [row for row in self._routing.values() if within(row, since, until)],
                 [row for row in self._feedback.values() if within(row, since, until)],
                 [row for row in self._outcomes.values() if within(row, since, until)],
-                len(self._requests.history(since, until, {}, None)),
+                self._requests.count(since, until),
             )
 
     def apply_retention(
@@ -376,4 +375,4 @@ class MemoryStorage:
 def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
     embedding = None if record.embedding is None else record.embedding.copy()
-    return replace(record, embedding=embedding, metadata=values.metadata_texts(record.metadata))
+    return replace(record, embedding=embedding, metadata=decoded(encoded(record.metadata)))

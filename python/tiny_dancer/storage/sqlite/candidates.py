@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from tiny_dancer.errors import CandidateError
 from tiny_dancer.storage.candidates import CandidateRecord, Neighbour
+from tiny_dancer.storage.metadata import decoded, encoded
 from tiny_dancer.storage.mirror import Mirror, check_dimension
 from tiny_dancer.storage.sqlite.conditions import as_json, of_filter
 from tiny_dancer.storage.sqlite.connection import snapshot
-from tiny_dancer.storage.values import metadata_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +37,6 @@ _CANDIDATE = (
     "number, id, text, created_at, last_accessed_at, access_count, success_count, trial_count, confidence, "
     "metadata, session, position, embedding_change, change"
 )
-_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def candidate(row: tuple[Any, ...]) -> CandidateRecord:
@@ -54,7 +52,7 @@ def candidate(row: tuple[Any, ...]) -> CandidateRecord:
         success_count=successes,
         trial_count=trials,
         confidence=confidence,
-        metadata=_decode_metadata(metadata),
+        metadata=decoded(metadata),
         group=group,
         position=position,
     )
@@ -234,7 +232,7 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
                 record.success_count,
                 record.trial_count,
                 record.confidence,
-                msgspec.json.encode(metadata_texts(record.metadata)).decode(),
+                encoded(record.metadata),
                 record.group,
                 record.position,
                 None if record.embedding is None else change,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from tiny_dancer.storage.metadata import decoded, terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import apsw
+
     from tiny_dancer.storage.candidates import Filter
+    from tiny_dancer.storage.history import HistoryQuery
 
 Values = list[str | float | None]
 
@@ -17,6 +23,28 @@ Values = list[str | float | None]
 def as_json(texts: Iterable[str]) -> str:
     """A list of texts as one value, for json_each."""
     return msgspec.json.encode(list(texts)).decode()
+
+
+def add_functions(connection: apsw.Connection) -> None:
+    """Teaches a connection how metadata is compared: by the texts that stand for it, as everywhere."""
+    connection.create_scalar_function("metadata_is", _metadata_is, 3, deterministic=True)
+    connection.create_scalar_function("metadata_has", _metadata_has, 2, deterministic=True)
+
+
+def _metadata_is(*values: Any) -> bool:
+    metadata, key, choices = values
+    texts = terms(decoded(metadata)).get(key, ())
+    return bool(texts) and not _choices(choices).isdisjoint(texts)
+
+
+def _metadata_has(*values: Any) -> bool:
+    metadata, key = values
+    return key in terms(decoded(metadata))
+
+
+@lru_cache(64)
+def _choices(listed: str) -> frozenset[str]:
+    return frozenset(msgspec.json.decode(listed))
 
 
 def of_filter(filter: Filter | None) -> tuple[str, Values]:
@@ -29,13 +57,12 @@ def of_filter(filter: Filter | None) -> tuple[str, Values]:
         values.extend(bound)
 
     if filter is not None:
-        of_key = "EXISTS (SELECT 1 FROM json_each(candidate.metadata) AS pair WHERE pair.key = ?"
         for key, value in filter.equals.items():
-            add(f"{of_key} AND pair.value = ?)", key, value)
+            add("metadata_is(candidate.metadata, ?, ?)", key, as_json([] if value is None else [value]))
         for key, choices in filter.any_of.items():
-            add(f"{of_key} AND pair.value IN (SELECT value FROM json_each(?)))", key, as_json(choices))
+            add("metadata_is(candidate.metadata, ?, ?)", key, as_json(choices))
         for key in filter.has:
-            add(f"{of_key})", key)
+            add("metadata_has(candidate.metadata, ?)", key)
         if filter.ids is not None:
             add("candidate.id IN (SELECT value FROM json_each(?))", as_json(filter.ids))
         if filter.groups is not None:
@@ -65,10 +92,13 @@ def of_time(since: float | None, until: float | None, column: str = "time") -> t
     return " AND ".join(parts) or "TRUE", values
 
 
-def of_history(since: float | None, until: float | None, decision_ids: Iterable[str] | None) -> tuple[str, Values]:
-    """The condition of a history: a span of time, and decisions where given."""
-    condition, values = of_time(since, until)
-    if decision_ids is not None:
+def of_history(query: HistoryQuery) -> tuple[str, Values]:
+    """The condition of a history, and its values; the last of them is the limit."""
+    condition, values = of_time(query.since, query.until)
+    if query.kind is not None:
+        condition += " AND kind = ?"
+        values.append(query.kind)
+    if query.decision_ids is not None:
         condition += " AND decision_id IN (SELECT value FROM json_each(?))"
-        values.append(as_json(decision_ids))
-    return condition, values
+        values.append(as_json(query.decision_ids))
+    return condition, [*values, -1 if query.limit is None else query.limit]

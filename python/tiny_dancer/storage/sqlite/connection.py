@@ -14,6 +14,7 @@ import apsw
 import sqlite_vec
 
 from tiny_dancer.errors import StorageError
+from tiny_dancer.storage.sqlite.conditions import add_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,6 +125,7 @@ def connect(path: Path) -> apsw.Connection:
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
+    add_functions(connection)
     # Before anything is written to it.
     retrying(lambda: refuse_foreign(connection, path))
     retrying(lambda: connection.pragma("journal_mode", "wal"))
