@@ -33,14 +33,23 @@ class TinyDancerError(Exception):
     """
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        self.field = field
-        text = str(value)
+        self.field = _shown(field)
+        text = _shown(value)
         self.value = text if len(text) <= 300 else text[:297] + "..."
         self.remedy = remedy
         super().__init__(field, value, remedy)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.value}; {self.remedy}"
+
+
+def _shown(value: object) -> str:
+    try:
+        text = str(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    # A surrogate that stands alone could not be printed.
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 class ArtifactError(TinyDancerError):

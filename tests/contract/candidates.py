@@ -29,6 +29,7 @@ def record(id: str, *numbers: float, **rest: Any) -> CandidateRecord:
 def values(record: CandidateRecord) -> dict[str, Any]:
     """The fields, comparable."""
     found = {field.name: getattr(record, field.name) for field in fields(record)}
+    del found["updated_at"]  # the clock's
     if found["embedding"] is not None:
         found["embedding"] = (found["embedding"].dtype, found["embedding"].tolist())
     return found

@@ -167,7 +167,7 @@ def test_statistics(storage: Storage) -> None:
 def test_bad_options_are_refused(storage: Storage) -> None:
     for call in (
         lambda: storage.routing_history(limit=0),
-        lambda: storage.routing_history(since=NOW * 1000),
+        lambda: storage.routing_history(since="soon"),
         lambda: storage.feedback_history(limit=1.5),  # type: ignore[arg-type]
         lambda: storage.outcome_history(decision_ids="abc"),
         lambda: storage.get_statistics(until=float("nan")),
@@ -184,7 +184,7 @@ def test_bad_options_are_refused(storage: Storage) -> None:
         ({"decision_id": "\ud800"}, "decision_id"),
         ({"kind": "other"}, "kind"),
         ({"chosen": None}, "chosen"),
-        ({"time": NOW * 1000}, "milliseconds"),
+        ({"time": -7e10}, "time"),
         ({"time": None}, "time"),
         ({"artifact_version": None}, "artifact_version"),
         ({"query_hash": ""}, "query_hash"),
@@ -224,7 +224,7 @@ def test_a_bad_decision_cannot_be_made(change: dict[str, Any], named: str) -> No
         lambda: Feedback("a", None),  # type: ignore[arg-type]
         lambda: Feedback("", 1.0),
         lambda: Feedback("a", 1.0, ""),
-        lambda: Feedback("a", 1.0, time=NOW * 1000),
+        lambda: Feedback("a", 1.0, time=float("inf")),
     ],
 )
 def test_other_bad_records_cannot_be_made(make: Any) -> None:

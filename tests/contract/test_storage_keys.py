@@ -60,7 +60,7 @@ def test_a_key_is_revoked_once(storage: Storage) -> None:
     assert not storage.revoke_api_key("nobody's", MIDNIGHT)
     assert storage.api_keys() == (replace(key, revoked_at=MIDNIGHT + 5), other)
     with pytest.raises(OptionError, match="at"):
-        storage.revoke_api_key("b", MIDNIGHT * 1000)
+        storage.revoke_api_key("b", float("nan"))
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_a_key_is_revoked_once(storage: Storage) -> None:
         ({"secret_hash": "the secret itself"}, "secret_hash"),
         ({"secret_hash": "A" * 64}, "secret_hash"),
         ({"secret_hash": "a" * 63}, "secret_hash"),
-        ({"created_at": MIDNIGHT * 1000}, "created_at"),
-        ({"expires_at": -1.0}, "expires_at"),
+        ({"created_at": "soon"}, "created_at"),
+        ({"expires_at": -7e10}, "expires_at"),
         ({"revoked_at": float("nan")}, "revoked_at"),
         ({"models": "gpt"}, "models"),
         ({"models": ("",)}, r"models\[0\]"),

@@ -11,7 +11,7 @@ from tests.contract.candidates import NOW, ids, record, vector
 
 from tiny_dancer import CandidateRouter
 from tiny_dancer.errors import CandidateError, OptionError
-from tiny_dancer.storage import CandidateRecord, Filter
+from tiny_dancer.storage import CandidateRecord, Filter, MemoryStorage
 
 if TYPE_CHECKING:
     from tiny_dancer.storage import Storage
@@ -59,16 +59,13 @@ def test_the_same_content_ranks_the_same_however_it_came_to_be(storage: Storage)
         storage.query_candidates("in between", touch=False)
     for id in ("cello", "tea"):
         storage.insert_candidate(CandidateRecord(id, text=SAID[id], created_at=NOW, group="talk"))
-    fresh = type(storage)() if type(storage).__name__ == "MemoryStorage" else None
-    expected = storage.query_candidates("what does her sister play?", touch=False)
-    if fresh is not None:
-        with fresh:
-            for each in storage.get_candidates():
-                fresh.insert_candidate(each)
-            again = fresh.query_candidates("what does her sister play?", touch=False)
-            assert [(each.candidate.id, each.score) for each in again] == pytest.approx(
-                [(each.candidate.id, each.score) for each in expected]
-            )
+    with MemoryStorage() as fresh:
+        fresh.insert_candidates(sorted(storage.get_candidates(), key=lambda each: each.id, reverse=True))
+        found, again = (
+            each.query_candidates("what does her sister play?", touch=False) for each in (storage, fresh)
+        )
+    assert ids(again) == ids(found)
+    assert [each.score for each in again] == [each.score for each in found]
 
 
 def test_embeddings_and_words_together(storage: Storage) -> None:
@@ -141,7 +138,7 @@ def test_filters_are_one_language_for_every_search(storage: Storage) -> None:
         ({"user": {"$ne": "anna"}}, "24"),
         ({"age": {"$gte": 3, "$lt": 13}}, "13"),
         ({"tags": "y"}, "1"),
-        ({"tags": {"$exists": True}}, "12"),
+        ({"tags": {"$exists": True}}, "1"),
         ({"seen.by": "ben"}, "3"),
         ({"$or": [{"user": "ben"}, {"age": {"$lt": 5}}]}, "12"),
         ({"$not": {"user": "anna"}}, "24"),
@@ -280,11 +277,7 @@ def test_a_set_follows_the_storage(storage: Storage) -> None:
             CandidateRecord("bus", text="The bus replaces the train.", metadata={"user": "ben"})
         )
         assert router.route("train", of_ben).ids == ["bus"]
-        assert (
-            router.route("train", everything, where={"user": "anna"}, k=9).ids
-            == ["train", "tea", "cello", "passport"]
-            or True
-        )
+        assert sorted(router.route("train", everything, where={"user": "anna"}, k=9).ids) == sorted(SAID)
         assert router.route("train", of_ben, where={"user": "anna"}).ids == []
         assert len(everything) == 5
         assert "bus" in everything

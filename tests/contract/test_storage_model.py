@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IDS = st.sampled_from(["a", "b", "c", "d", "ä'\"", "f"])
 # Few and small, so that equal distances and replaced embeddings are common.
 EMBEDDINGS = st.tuples(*[st.integers(-2, 2)] * 3).filter(any)
-KEYS = st.sampled_from(["k", 'l"', "$.m", "n\\"])
+KEYS = st.sampled_from(["k", 'l"', "m.$", "n\\"])
 RECORDS = st.builds(
     CandidateRecord,
     IDS,
@@ -142,7 +142,7 @@ class StorageMachine(RuleBasedStateMachine):
             id: 1
             - np.dot(record.embedding, direction) / np.linalg.norm(record.embedding) / np.linalg.norm(direction)
             for id, record in self.stored.items()
-            if record.embedding is not None and (filter is None or filter.passes(record))
+            if record.embedding is not None and (filter is None or passes(filter, record))
         }
         near = [id for id in expected if max_distance is None or expected[id] <= max_distance + 1e-6]
         assert len(first) <= min(k, len(near))
@@ -151,7 +151,7 @@ class StorageMachine(RuleBasedStateMachine):
         if max_distance is None:
             assert len(first) == min(k, len(expected))
             if first:
-                worst = max(distance for _, distance in first)
+                worst = max(distance for _, distance in first if distance is not None)
                 assert sum(distance < worst - 1e-5 for distance in expected.values()) < k
 
     @invariant()
@@ -159,6 +159,29 @@ class StorageMachine(RuleBasedStateMachine):
         for storage in self.readers if hasattr(self, "readers") else ():
             found = storage.get_candidates()
             assert [plain(each) for each in found] == [plain(self.stored[id]) for id in sorted(self.stored)]
+
+
+def passes(filter: Filter, record: CandidateRecord) -> bool:
+    """Whether a candidate, whose metadata are texts, may be returned."""
+    metadata, rate = record.metadata, record.success_rate
+    return (
+        all(metadata.get(key) == value for key, value in filter.equals.items())
+        and all(metadata.get(key) in values for key, values in filter.any_of.items())
+        and all(key in metadata for key in filter.has)
+        and (filter.ids is None or record.id in filter.ids)
+        and (filter.groups is None or record.group in filter.groups)
+        and (filter.created_from is None or record.created_at >= filter.created_from)
+        and (filter.created_before is None or record.created_at < filter.created_before)
+        and (filter.min_success_rate is None or (rate is not None and rate >= filter.min_success_rate))
+        and record.trial_count >= filter.min_trials
+        and (
+            filter.min_confidence is None
+            or (
+                record.confidence is not None
+                and np.float32(record.confidence) >= np.float32(filter.min_confidence)
+            )
+        )
+    )
 
 
 def plain(record: CandidateRecord) -> dict[str, Any]:

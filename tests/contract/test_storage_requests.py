@@ -288,12 +288,12 @@ def test_requests_are_summed_up_by_model_key_and_route(summed: Storage) -> None:
 def test_bad_options_are_refused(storage: Storage) -> None:
     for call in (
         lambda: storage.request_history(limit=0),
-        lambda: storage.request_history(since=MIDNIGHT * 1000),
+        lambda: storage.request_history(since=float("nan")),
         lambda: storage.request_history(decision_id=5),  # type: ignore[arg-type]
         lambda: storage.request_history(key=b"k"),  # type: ignore[arg-type]
         lambda: storage.spend(since=float("nan")),
         lambda: storage.request_summary(by="colour"),  # type: ignore[arg-type]
-        lambda: storage.request_summary(by="day", until=-1.0),
+        lambda: storage.request_summary(by="day", until="soon"),
     ):
         with pytest.raises(OptionError):
             call()

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiny_dancer import _core
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, _columns
-from tiny_dancer.routing.timestamps import seconds_since_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,6 +29,11 @@ impl CandidateFilter {
         Ok(Self { filter })
     }
 
+    /// What passes both.
+    fn __and__(&self, other: &Self) -> Self {
+        Self { filter: self.filter.and(&other.filter) }
+    }
+
     fn __hash__(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.filter.hash(&mut hasher);

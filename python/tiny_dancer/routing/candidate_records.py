@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
 from tiny_dancer.storage import RoutingRecord, ShownCandidate, hash_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tiny_dancer.routing.candidate_answer import CandidateDecisions
-    from tiny_dancer.storage import CandidateRecord
 
 
 def routing_record(
@@ -40,35 +36,4 @@ def routing_record(
         latency_us=decisions.elapsed_us,
         level=decisions.level,
         reason=decisions.level_reason,
-    )
-
-
-def candidate_set(records: Iterable[CandidateRecord], *, quantised: bool = False) -> CandidateSet:
-    """A set of stored candidates, in the order of group, position and time."""
-    ordered = sorted(
-        records,
-        key=lambda record: (
-            record.group or "",
-            math.inf if record.position is None else record.position,
-            record.created_at,
-            record.id,
-        ),
-    )
-    return CandidateSet(
-        (
-            Candidate(
-                record.id,
-                record.embedding,
-                record.text,
-                record.created_at,
-                record.access_count,
-                record.success_rate,
-                record.trial_count,
-                record.confidence,
-                record.metadata,
-                record.group,
-            )
-            for record in ordered
-        ),
-        quantised=quantised,
     )

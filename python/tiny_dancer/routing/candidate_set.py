@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.routing.timestamps import seconds_since_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,6 +99,21 @@ def as_filter(where: Mapping[str, Any] | _core.CandidateFilter) -> _core.Candida
         CandidateError: what is no filter.
     """
     return where if isinstance(where, _core.CandidateFilter) else _core.CandidateFilter(where)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What a router ranks: the engine's set, what makes a query's embedding, and which candidates take part.
+
+    Attributes:
+        native: the engine's set.
+        encoder: the static encoder where the candidates' embeddings are its, else None.
+        where: only candidates that pass; None for all.
+    """
+
+    native: _core.CandidateSet
+    encoder: _core.Encoder | None
+    where: _core.CandidateFilter | None = None
 
 
 class CandidateSet:
@@ -257,6 +272,11 @@ class CandidateSet:
             CandidateError: what is no filter.
         """
         return self.native.matching(as_filter(where))
+
+    @property
+    def ranking(self) -> Ranking:
+        """What a router ranks now."""
+        return Ranking(self.native, self.encoder)
 
     @property
     def native(self) -> _core.CandidateSet:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError, OptionError, RequestError
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion, Sourced
 from tiny_dancer.resilience import (
@@ -31,10 +32,10 @@ from tiny_dancer.routing.candidate_answer import (
     CandidateRouterConfig,
     CandidateRouterStatus,
 )
-from tiny_dancer.routing.candidate_records import candidate_set, routing_record
+from tiny_dancer.routing.candidate_records import routing_record
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, as_filter, float_row
 from tiny_dancer.routing.router import new_id
-from tiny_dancer.routing.timestamps import seconds_since_epoch
+from tiny_dancer.routing.stored_candidates import StoredCandidates
 from tiny_dancer.storage import CandidateStorage, Feedback, HistoryStorage
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 
     from tiny_dancer.registry import Source
     from tiny_dancer.resilience import BreakerStatus
-    from tiny_dancer.storage import Filter, SqliteStorage
+    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage.candidates import Filtering
 
 _MOST_K = 100_000
 _SIMILAR = 0.95
@@ -178,7 +180,7 @@ class CandidateRouter:
     def route(
         self,
         query_embedding: Sequence[float] | npt.NDArray[np.float32] | str | None,
-        candidates: CandidateSet | Iterable[Candidate],
+        candidates: CandidateSet | Iterable[Candidate] | None = None,
         metadata: Mapping[str, Any] | None = None,
         k: int = 5,
         *,
@@ -191,7 +193,8 @@ class CandidateRouter:
 
         Args:
             query_embedding: D numbers, D as the candidates have; or the request's text.
-            candidates: a set, made once and used often; or candidates, of which a set is made for this call.
+            candidates: a set, made once and used often; or candidates, of which a set is made for this call; those
+                of the router's storage where None.
             metadata: properties of the request, compared with the candidates' own.
             k: most candidates to give; all where there are fewer.
             text: the request's text beside its embedding: shared words tell more than cosines do.
@@ -214,6 +217,8 @@ class CandidateRouter:
         if isinstance(query_embedding, str):
             text, query_embedding = query_embedding, None
         allowed = None if where is None else as_filter(where)
+        if candidates is None:
+            candidates = self.stored_candidates()
         # Nobody asks again of a set that is made for this call.
         lasting = isinstance(candidates, CandidateSet)
         if not isinstance(candidates, CandidateSet):
@@ -231,13 +236,17 @@ class CandidateRouter:
             raise OptionError("diversity", None, "give a number from 0 to 1")
         loaded = self._reloading.current  # once: the whole answer is of this version
         scorer = loaded.value
-        native, config = candidates.native, self.config
+        ranking, config = candidates.ranking, self.config
+        native = ranking.native
+        if ranking.where is not None:
+            allowed = ranking.where if allowed is None else ranking.where & allowed
+        moment = time.time() if now is None else seconds_since_epoch(now, "now")
         asked = (
             embedding,
             text,
             metadata or None,
-            time.time() if now is None else seconds_since_epoch(now, "now"),
-            candidates.encoder,
+            moment,
+            ranking.encoder,
             k,
             diversity,
             config.confidence_threshold,
@@ -248,15 +257,21 @@ class CandidateRouter:
         if lasting and text is not None:
             # Before ranking: where the set changes meanwhile, the answer is kept for a version that is gone.
             properties = _core.metadata_pairs(metadata, "metadata") if metadata else ()
-            moment = None if now is None else asked[3]
             version = native.version(), loaded.version
-            request = _Request(text, embedding, (version, k, allowed, properties, diversity, moment))
+            at = None if now is None else moment
+            request = _Request(text, embedding, (version, k, allowed, properties, diversity, at))
         begun = perf_counter_ns()
         (decisions, unsound, size), level, reason = answer(
             self._breaker,
             lambda: scorer.native.rank(native, *asked),
             lambda: self._fallbacks(
-                scorer.trained, native, request, k, allowed, lambda: self._untrained.rank(native, *asked)
+                scorer.trained,
+                native,
+                request,
+                k,
+                allowed,
+                moment,
+                lambda: self._untrained.rank(native, *asked),
             ),
             self._bugs,
         )
@@ -293,6 +308,7 @@ class CandidateRouter:
         request: _Request | None,
         k: int,
         allowed: _core.CandidateFilter | None,
+        now: float | None,
         untrained: Callable[[], _Found],
     ) -> list[Fallback[_Found]]:
         def cached() -> Proposal[_Found] | None:
@@ -302,7 +318,7 @@ class CandidateRouter:
             def accept(kept: _Remembered) -> bool:
                 decisions, unsound, _ = kept.found
                 ids = [*(decision.candidate_id for decision in decisions), *unsound]
-                return kept.is_near(request.embedding) and native.all_pass(ids, allowed)
+                return kept.is_near(request.embedding) and native.all_pass(ids, allowed, now)
 
             similar = self._cache.find(request.text, request.asked, accept)
             if similar is None:
@@ -311,7 +327,7 @@ class CandidateRouter:
             return Proposal(similar.value.found, why)
 
         def given() -> Proposal[_Found]:
-            decisions = [_core.CandidateDecision(candidate_id) for candidate_id in native.first(k, allowed)]
+            decisions = [_core.CandidateDecision(candidate_id) for candidate_id in native.passing(allowed, now, k)]
             return Proposal((decisions, [], None), "candidates as given, for a strong model")
 
         levels = [Fallback(Level.CACHED, cached)]
@@ -333,16 +349,16 @@ class CandidateRouter:
             raise CandidateError("storage", "none", "give the router a database_path to remember feedback in")
         self.storage.record_feedback(Feedback(decision_id, score, candidate_id, text=text))
 
-    def stored_candidates(self, filter: Filter | None = None) -> CandidateSet:
-        """A set of the candidates in the database, in the order of group, position and time.
+    def stored_candidates(self, filter: Filtering | None = None) -> StoredCandidates:
+        """A set of the candidates in the storage, or those that pass a filter, that follows it: each ranking sees
+        every write that returned before. The candidates of a group follow each other by position, else by time.
 
         Raises:
-            CandidateError: the router has no database.
-            StorageError: it cannot be read.
+            CandidateError: the router has no storage; or what is no filter.
         """
         if self.storage is None:
             raise CandidateError("storage", "none", "give the router a database_path, or candidates")
-        return candidate_set(self.storage.get_candidates(filter=filter), quantised=self.config.quantised)
+        return StoredCandidates(self.storage, filter)
 
     def reload(self) -> str:
         """Serves what the artifact's file or the registry has now, and gives its version.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class StoredCandidates(CandidateSet):
-    """All candidates of a storage, or those that pass a filter, as they are at each call: a write that returned before
-    is seen. Candidates of one group follow each other by position, else by time.
+    """All candidates of a storage, or those that pass a filter, as they are at each call: a write that returned
+    before is seen. Candidates of one group follow each other by position, else by time.
 
     To change it, write to the storage.
 

@@ -1,4 +1,4 @@
-"""Checks of candidates before they are written, and of a search before it is made: the same for every backend."""
+"""Candidates before they are written, a search before it is made: checked and made plain, for every backend."""
 
 from __future__ import annotations
 
@@ -11,85 +11,123 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer.errors import CandidateError, OptionError, TinyDancerError
-from tiny_dancer.storage.candidates import compiled
-from tiny_dancer.storage.values import amount, integer, metadata_text, share, stored_text, utc_seconds
+from tiny_dancer.storage.candidates import CandidateRecord, compiled
+from tiny_dancer.storage.metadata import stored_metadata
+from tiny_dancer.storage.values import (
+    amount,
+    given,
+    integer,
+    is_extension,
+    number,
+    plain,
+    share,
+    stored_text,
+    utc_seconds,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     import numpy.typing as npt
 
     from tiny_dancer import _core
-    from tiny_dancer.storage.candidates import CandidateRecord, Filtering
+    from tiny_dancer.storage.candidates import Filtering
 
 # sqlite-vec's limit for one vector.
 WIDEST = 8192
 # A norm outside says that something else than an embedding is meant; within, float32 dot products stay exact
 # enough.
 SMALLEST_NORM, LARGEST_NORM = 1e-9, 1e9
+# Parts of a namespace, as in the engine.
+_DEEPEST = 32
+_VECTOR = "give real numbers in one dimension: a list, or an array of floats or whole numbers"
 
 
-def check_candidates(records: Iterable[CandidateRecord]) -> tuple[list[CandidateRecord], int | None]:
+def check_candidates(records: Iterable[CandidateRecord]) -> tuple[tuple[CandidateRecord, ...], int | None]:
     """Checks candidates before they are written.
 
     Returns:
-        The candidates as they are stored, with the time of writing and that of their end; and the dimension of their
-        embeddings, or None where none has one.
+        The candidates as they are stored, sharing nothing that its owner may change: ids, texts and numbers of
+        Python's own, times in UTC seconds, metadata in lists and dictionaries, embeddings float32 [dimension], the
+        time of writing and that of their end; and that dimension, or None where none has one.
 
     Raises:
         CandidateError: a field of one of them cannot be stored; it names which.
     """
     dimension = None
-    seen = set()
+    checked: dict[str, CandidateRecord] = {}
     now = time.time()
-    stored = []
-    for row, record in enumerate(records):
+    try:
+        listed = iter(records)
+    except TypeError:
+        raise CandidateError("candidates", type(records).__name__, "give a list of CandidateRecord") from None
+    for row, record in enumerate(listed):
         where = f"candidates[{row}]"
-        _fields(where, record)
-        if record.id in seen:
-            raise CandidateError(f"{where}.id", record.id, "give each id once")
-        seen.add(record.id)
+        if not isinstance(record, CandidateRecord):
+            raise CandidateError(where, type(record).__name__, "give a CandidateRecord")
+        fields = _fields(where, record)
+        if fields["id"] in checked:
+            raise CandidateError(f"{where}.id", fields["id"], "give each id once")
         if record.embedding is not None:
-            width = _embedding(f"{where}.embedding", record.embedding)
+            embedding = stored_embedding(f"{where}.embedding", record.embedding)
+            width = len(embedding)
             if dimension not in (None, width):
                 raise CandidateError(
                     f"{where}.embedding", f"dimension {width} after {dimension}", "use one dimension for all"
                 )
             dimension = width
-        stored.append(_stamped(record, now))
-    return stored, dimension
+            fields["embedding"] = embedding
+        if fields["expires_at"] is None and fields["ttl_s"] is not None:
+            fields["expires_at"] = now + fields["ttl_s"]
+        checked[fields["id"]] = replace(record, **fields, updated_at=now)
+    return tuple(checked.values()), dimension
 
 
-def _stamped(record: CandidateRecord, now: float) -> CandidateRecord:
-    expires_at = record.expires_at
-    if expires_at is None and record.ttl_s is not None:
-        expires_at = now + record.ttl_s
-    return replace(record, namespace=tuple(record.namespace), expires_at=expires_at, updated_at=now)
-
-
-def _fields(where: str, record: CandidateRecord) -> None:
+def _fields(where: str, record: CandidateRecord) -> dict[str, Any]:
+    """All but the embedding, as they are stored."""
     kind = CandidateError
-    stored_text(f"{where}.id", record.id, error=kind)
-    stored_text(f"{where}.text", record.text, empty=True, optional=True, error=kind)
-    stored_text(f"{where}.group", record.group, optional=True, error=kind)
-    utc_seconds(f"{where}.created_at", record.created_at, error=kind)
-    if record.last_accessed_at is not None:
-        utc_seconds(f"{where}.last_accessed_at", record.last_accessed_at, error=kind)
-    integer(f"{where}.access_count", record.access_count, error=kind)
-    integer(f"{where}.trial_count", record.trial_count, error=kind)
-    amount(f"{where}.success_count", record.success_count, error=kind)
-    if record.success_count > record.trial_count:
-        raise kind(f"{where}.success_count", record.success_count, f"give {record.trial_count} (trials) or less")
-    share(f"{where}.confidence", record.confidence, error=kind)
-    if record.position is not None:
-        integer(f"{where}.position", record.position, error=kind)
-    _metadata(f"{where}.metadata", record.metadata)
-    for place, part in enumerate(path(f"{where}.namespace", record.namespace, error=kind)):
-        stored_text(f"{where}.namespace[{place}]", part, error=kind)
-    if record.ttl_s is not None:
-        amount(f"{where}.ttl_s", record.ttl_s, error=kind)
-    if record.expires_at is not None:
-        utc_seconds(f"{where}.expires_at", record.expires_at, error=kind)
+    fields: dict[str, Any] = {
+        "id": stored_text(f"{where}.id", record.id, error=kind),
+        "text": stored_text(f"{where}.text", record.text, empty=True, optional=True, error=kind),
+        "group": stored_text(f"{where}.group", record.group, optional=True, error=kind),
+        "created_at": utc_seconds(f"{where}.created_at", record.created_at, error=kind),
+        "last_accessed_at": given(utc_seconds, f"{where}.last_accessed_at", record.last_accessed_at, error=kind),
+        "access_count": integer(f"{where}.access_count", record.access_count, error=kind),
+        "trial_count": integer(f"{where}.trial_count", record.trial_count, error=kind),
+        "success_count": amount(f"{where}.success_count", record.success_count, error=kind),
+        "confidence": share(f"{where}.confidence", record.confidence, error=kind),
+        "position": given(integer, f"{where}.position", record.position, error=kind),
+        "metadata": stored_metadata(f"{where}.metadata", record.metadata, error=kind),
+        "namespace": path(f"{where}.namespace", record.namespace, error=kind),
+        "ttl_s": given(amount, f"{where}.ttl_s", record.ttl_s, error=kind),
+        "expires_at": given(utc_seconds, f"{where}.expires_at", record.expires_at, error=kind),
+    }
+    if fields["success_count"] > fields["trial_count"]:
+        remedy = f"give {fields['trial_count']} (trials) or less"
+        raise kind(f"{where}.success_count", record.success_count, remedy)
+    return fields
+
+
+def path(field: str, namespace: object, *, error: type[TinyDancerError] = OptionError) -> tuple[str, ...]:
+    """A namespace, or the beginning of one.
+
+    Raises:
+        OptionError: it is no list of at most 32 texts (or ``error``).
+    """
+    if isinstance(namespace, str) or not isinstance(namespace, Sequence):
+        raise error(field, namespace, "give a tuple of texts, the widest first")
+    if len(namespace) > _DEEPEST:
+        raise error(field, f"{len(namespace)} parts", f"give at most {_DEEPEST}")
+    return tuple(stored_text(f"{field}[{place}]", part, error=error) for place, part in enumerate(namespace))
+
+
+def check_by(by: object) -> str | None:
+    """Who changes candidates: a text, or None.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    return stored_text("by", by, optional=True, error=OptionError)
 
 
 def with_use(record: CandidateRecord, before: CandidateRecord | None) -> CandidateRecord:
@@ -105,56 +143,41 @@ def with_use(record: CandidateRecord, before: CandidateRecord | None) -> Candida
     )
 
 
-def check_by(by: object) -> None:
-    """Checks who changes candidates: a text, or None.
+def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
+    """float32 [dimension], a copy of any sequence or array of real numbers: lists, floats of 16 to 64 bits, whole
+    numbers, bfloat16 by ml_dtypes, ``array.array``, a memoryview, a tensor that numpy can read.
 
     Raises:
-        OptionError: it is neither.
+        CandidateError: it is no such thing, not finite, or has no direction.
     """
-    stored_text("by", by, optional=True, error=OptionError)
-
-
-def path(field: str, namespace: object, *, error: type[TinyDancerError] = OptionError) -> tuple[str, ...]:
-    """A namespace, or the beginning of one.
-
-    Raises:
-        OptionError: it is no list of texts (or ``error``).
-    """
-    if isinstance(namespace, str) or not isinstance(namespace, Sequence):
-        raise error(field, namespace, "give a tuple of texts, the widest first")
-    return tuple(namespace)
-
-
-def _metadata(where: str, metadata: Mapping[str, Any]) -> None:
-    for key, value in metadata.items():
-        stored_text(f"{where} key", key, error=CandidateError)
-        metadata_text(f"{where}[{key}]", value, error=CandidateError)
-
-
-def _embedding(where: str, embedding: npt.NDArray[np.float32]) -> int:
-    if not isinstance(embedding, np.ndarray) or embedding.dtype != np.float32 or embedding.ndim != 1:
-        raise CandidateError(where, _describe(embedding), "give a float32 array of one dimension")
-    if not 1 <= len(embedding) <= WIDEST:
-        raise CandidateError(where, f"dimension {len(embedding)}", f"give 1 to {WIDEST} numbers")
-    _norm(where, embedding)
-    return len(embedding)
-
-
-def _norm(where: str, embedding: npt.NDArray[np.float32]) -> None:
-    wide = embedding.astype(np.float64)
-    norm = math.sqrt(float(wide @ wide))
-    if not math.isfinite(norm):
+    wide = _wide(where, embedding)
+    if not 1 <= len(wide) <= WIDEST:
+        raise CandidateError(where, f"dimension {len(wide)}", f"give 1 to {WIDEST} numbers")
+    if not np.isfinite(wide).all():
         raise CandidateError(where, "NaN or infinite", "give finite numbers")
+    with np.errstate(over="ignore"):
+        norm = math.sqrt(float(wide @ wide))
     if not SMALLEST_NORM <= norm <= LARGEST_NORM:
         raise CandidateError(
             where,
             f"norm {norm:g}",
             f"scale it to between {SMALLEST_NORM:g} and {LARGEST_NORM:g}; zero has no direction",
         )
+    return wide.astype(np.float32)
 
 
-def _describe(value: object) -> str:
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+def _wide(where: str, embedding: object) -> npt.NDArray[np.float64]:
+    """float64 [dimension], not to be written to."""
+    if isinstance(embedding, np.ma.MaskedArray):
+        raise CandidateError(where, "masked array", "give a plain one: what is masked has no value")
+    try:
+        array = np.asarray(embedding)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CandidateError(where, f"{type(embedding).__name__} ({error})", _VECTOR) from None
+    if array.ndim != 1 or not (array.dtype.kind in "fiu" or is_extension(array.dtype) or not array.size):
+        raise CandidateError(where, f"{array.dtype} {list(array.shape)}", _VECTOR)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +215,9 @@ def check_search(
     """Checks a search's arguments.
 
     Raises:
-        CandidateError: the query is no finite float vector with a direction.
+        CandidateError: the query is no finite vector of real numbers with a direction.
         OptionError: another argument outside its range.
     """
-    if type(k) is not int or k < 1:
-        raise OptionError("k", k, "give a whole number, 1 or more")
     embedding: npt.NDArray[np.float32] | None = None
     if isinstance(query, str):
         if text is not None:
@@ -205,22 +226,27 @@ def check_search(
     else:
         embedding = _query(query)
     if text is not None:
-        stored_text("text", text, empty=True, error=OptionError)
+        text = stored_text("text", text, empty=True, error=OptionError)
         if not text.strip():
             raise OptionError("text", repr(text), "give words, or an embedding alone")
         if max_distance is not None:
             raise OptionError("max_distance", max_distance, "it goes with an embedding alone")
-    if max_distance is not None and not 0 <= max_distance <= 2:
-        raise OptionError("max_distance", max_distance, "give a cosine distance between 0 and 2")
+    if type(k) is not int:
+        k = plain(k)  # type: ignore[assignment]
+    if type(k) is not int or k < 1:
+        raise OptionError("k", k, "give a whole number, 1 or more")
+    if max_distance is not None:
+        farthest = number("max_distance", max_distance, error=OptionError)
+        if not 0 <= farthest <= 2:
+            raise OptionError("max_distance", max_distance, "give a cosine distance between 0 and 2")
+        max_distance = farthest
     return Search(embedding, text, k, compiled(filter), max_distance, embeddings, time.time())
 
 
 def _query(embedding: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    if not isinstance(embedding, np.ndarray) or embedding.dtype.kind != "f" or embedding.ndim != 1:
-        raise CandidateError("query_embedding", _describe(embedding), "give a float32 array of one dimension")
-    narrow = np.ascontiguousarray(embedding, np.float32)
-    # In float32 this is quick and enough to see that all is well; what is not, is looked at again.
-    if not SMALLEST_NORM**2 <= np.dot(narrow, narrow) <= LARGEST_NORM**2:
-        _norm("query_embedding", embedding)
-        _norm("query_embedding", narrow)
-    return narrow
+    if type(embedding) is np.ndarray and embedding.dtype == np.float32 and embedding.ndim == 1:
+        query = np.ascontiguousarray(embedding)
+        # In float32 this is quick and enough to see that all is well; what is not, is looked at again.
+        if SMALLEST_NORM**2 <= np.dot(query, query) <= LARGEST_NORM**2:
+            return query
+    return stored_embedding("query_embedding", embedding)

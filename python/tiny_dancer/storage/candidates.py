@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+import numpy as np
+
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
-from tiny_dancer.storage.values import integer, metadata_text, share, stored_text, utc_seconds
+from tiny_dancer.storage.metadata import metadata_text
+from tiny_dancer.storage.values import given, integer, settle, share, stored_text, utc_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     import numpy.typing as npt
 
 
@@ -26,18 +28,22 @@ if TYPE_CHECKING:
 class CandidateRecord:
     """One memory, tool or document.
 
+    It is checked when it is written, and comes back in the forms below, whichever of those it was written in:
+    texts and numbers of numpy, embeddings as lists or arrays of any real numbers, times as ``datetime``, ISO 8601
+    or in milliseconds (:func:`~tiny_dancer._core.timestamps.seconds_since_epoch`).
+
     Attributes:
         id: names it; unique in the database.
         embedding: float32 [dimension], the same dimension for all; None keeps it out of nearest searches.
         text: what it says.
-        created_at: UTC seconds.
+        created_at: UTC seconds, before 1970 below 0.
         last_accessed_at: UTC seconds of the last access, or None.
         access_count: accesses so far.
         success_count: sum of feedback scores over its trials.
         trial_count: decisions it had feedback in.
         confidence: in [0, 1], or None where unknown.
-        metadata: properties to filter by; a plain tag is a key with an empty value. Text, numbers, true or false:
-            stored, and compared, as the text that a candidate set has for them.
+        metadata: properties to filter by; a plain tag is a key with an empty value. Any JSON (text, numbers, true,
+            false, None, lists and mappings), kept as it is; compared as the text that a candidate set has for it.
         group: session or conversation it belongs to.
         position: place within its group, from 0; the time of its creation where None.
         namespace: whose it is, from the widest to the narrowest: ``("users", "anna", "facts")``.
@@ -76,8 +82,8 @@ class Neighbour:
     Attributes:
         candidate: without its embedding, unless that was asked for.
         distance: 1 - cosine, in [0, 2]; None where it, or the query, has no embedding.
-        score: what the search ranked by, higher is better. Found near an embedding: the cosine. Found by a text: how
-            well words, character grams and cosine agree, and what its use says for it, as in
+        score: what the search ranked by, higher is better. Found near an embedding: the cosine. Found by a text:
+            how well words, character grams and cosine agree, and what its use says for it, as in
             :class:`~tiny_dancer.CandidateRouter` without training.
     """
 
@@ -128,8 +134,9 @@ class Filter:
 
     Attributes:
         equals: metadata keys and the value each must have: text, a number, true or false. It becomes the text that
-            stands for it in metadata: 1, 1.0 and ``"1"`` are one, True is ``"true"``.
-        any_of: metadata keys and the values each may have.
+            stands for it in metadata: 1, 1.0 and ``"1"`` are one, True is ``"true"``. A list in metadata has each
+            of its values. None is no value: nothing passes.
+        any_of: metadata keys and the values each may have; without any, or with None for them, nothing passes.
         has: metadata keys that must be there, whatever their value.
         ids: the candidate is one of these.
         groups: its group is one of these.
@@ -156,31 +163,28 @@ class Filter:
             if not isinstance(getattr(self, name), Mapping):
                 raise OptionError(f"filter.{name}", getattr(self, name), "give a mapping from metadata keys")
         for name in ("has", "ids", "groups"):
-            values = getattr(self, name)
-            for value in () if values is None else _listed(f"filter.{name}", values):
-                stored_text(f"filter.{name}", value, empty=True, error=OptionError)
-        for key in (*self.equals, *self.any_of):
-            stored_text("filter key", key, empty=True, error=OptionError)
+            if (values := getattr(self, name)) is not None:
+                settle(self, name, _texts(f"filter.{name}", values))
+        # Metadata is compared as text: what is looked for has the same form. None has none, and finds nothing.
         equals = {
-            key: metadata_text(f"filter.equals[{key}]", value, error=OptionError)
+            _key(key): given(metadata_text, f"filter.equals[{key}]", value, error=OptionError)
             for key, value in self.equals.items()
         }
         any_of = {
-            key: [
+            _key(key): tuple(
                 metadata_text(f"filter.any_of[{key}]", value, error=OptionError)
-                for value in _listed(f"filter.any_of[{key}]", values)
-            ]
+                for value in _listed(f"filter.any_of[{key}]", () if values is None else values)
+                if value is not None
+            )
             for key, values in self.any_of.items()
         }
-        # Metadata is kept as text: what is looked for has the same form.
-        object.__setattr__(self, "equals", equals)
-        object.__setattr__(self, "any_of", any_of)
+        settle(self, "equals", equals)
+        settle(self, "any_of", any_of)
         for name in ("created_from", "created_before"):
-            if getattr(self, name) is not None:
-                utc_seconds(f"filter.{name}", getattr(self, name), error=OptionError)
-        share("filter.min_success_rate", self.min_success_rate, error=OptionError)
-        integer("filter.min_trials", self.min_trials, error=OptionError)
-        share("filter.min_confidence", self.min_confidence, error=OptionError)
+            settle(self, name, given(utc_seconds, f"filter.{name}", getattr(self, name), error=OptionError))
+        for name in ("min_success_rate", "min_confidence"):
+            settle(self, name, share(f"filter.{name}", getattr(self, name), error=OptionError))
+        settle(self, "min_trials", integer("filter.min_trials", self.min_trials, error=OptionError))
 
     @cached_property
     def compiled(self) -> _core.CandidateFilter | None:
@@ -204,9 +208,17 @@ class Filter:
 
 
 def _listed(field: str, values: object) -> Collection[Any]:
-    if isinstance(values, str) or not isinstance(values, Collection):
+    if isinstance(values, (str, bytes, np.ma.MaskedArray)) or not isinstance(values, Collection):
         raise OptionError(field, values, "give a list of texts")
     return values
+
+
+def _texts(field: str, values: object) -> tuple[str, ...]:
+    return tuple([stored_text(field, value, empty=True, error=OptionError) for value in _listed(field, values)])
+
+
+def _key(key: object) -> str:
+    return stored_text("filter key", key, empty=True, error=OptionError)
 
 
 Filtering: TypeAlias = Filter | Mapping[str, Any] | _core.CandidateFilter
@@ -217,7 +229,7 @@ def compiled(filter: Filtering | None) -> _core.CandidateFilter | None:
     """A filter as the engine has it; None where every candidate passes.
 
     Raises:
-        OptionError: it is none.
+        CandidateError: it is none.
     """
     if filter is None:
         return None
@@ -225,15 +237,15 @@ def compiled(filter: Filtering | None) -> _core.CandidateFilter | None:
         return filter.compiled
     if isinstance(filter, _core.CandidateFilter):
         return filter
-    return _core.CandidateFilter(filter) if filter else None
+    return _core.CandidateFilter(filter)
 
 
 class CandidateStorage(Protocol):
     """Keeps candidates and finds them by embedding and by words. Safe to use from many threads.
 
     A write is durable when it returns: it survives the end of the process, and in a file also a loss of power. A
-    search sees every write that returned before it began. A candidate that has expired is found by nothing, and an id
-    may be given again then.
+    search sees every write that returned before it began. A candidate that has expired is found by nothing, and its
+    id may be given again.
 
     Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
     """
@@ -313,12 +325,12 @@ class CandidateStorage(Protocol):
         """The candidates a query is about, best first; equal ones in the order of their ids.
 
         An embedding finds the nearest by cosine, exactly. A text, or an embedding with a text, finds by words,
-        character grams and cosine together, also candidates that have no embedding; what has nothing to do with it is
-        not returned. Where no candidate was stored with an embedding of its own, the static encoder makes them,
+        character grams and cosine together, also candidates that have no embedding; what has nothing to do with it
+        is not returned. Where no candidate was stored with an embedding of its own, the static encoder makes them,
         and the text's.
 
         Args:
-            query: numbers [dimension], not all zero; or the text.
+            query: [dimension] real numbers, in any form an embedding is taken in, not all zero; or the text.
             k: most to return; fewer where fewer pass.
             text: the query's text beside its embedding.
             filter: which candidates may be returned: a boundary, whatever happens to them meanwhile.
@@ -329,7 +341,8 @@ class CandidateStorage(Protocol):
             embeddings: return the embeddings too.
 
         Raises:
-            CandidateError: the query is not finite, zero or of another dimension than those stored.
+            CandidateError: the query is no vector of real numbers, not finite, zero or of another dimension than
+                those stored; or what is no filter.
             OptionError: an option outside its range, or a text without any.
         """
         ...

@@ -1,26 +1,43 @@
 """History: decisions, what they led to, and what was said of them; and what storage does with it.
 
-Times are UTC seconds since 1970. The records check themselves when they are made, so that recording them later
-cannot fail for what they hold.
+Times are UTC seconds since 1970, and may be given in any form a candidate's may. The records check themselves when
+they are made, and then hold texts and numbers of Python's own, so that recording them later cannot fail for what
+they hold.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
-from tiny_dancer.errors import StorageError
+from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
-from tiny_dancer.storage.values import amount, integer, number, share, stored_text, utc_seconds
+from tiny_dancer.storage.values import (
+    INTEGERS,
+    amount,
+    flag,
+    given,
+    integer,
+    number,
+    plain,
+    settle,
+    share,
+    stored_text,
+    utc_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 KINDS = ("request", "candidates")
+Record = TypeVar("Record")
+
+_put = msgspec.structs.force_setattr
 
 
 def hash_query(text: str) -> str:
@@ -51,16 +68,22 @@ class ShownCandidate(msgspec.Struct, frozen=True):
     features: bytes = b""
 
     def __post_init__(self) -> None:
-        stored_text("shown.candidate_id", self.candidate_id)
-        integer("shown.rank", self.rank)
-        if self.score is not None:
-            number("shown.score", self.score)
+        # One look for each field that is as it mostly is: five of these are made within a decision.
+        if type(self.candidate_id) is not str or not self.candidate_id.isprintable() or not self.candidate_id:
+            _put(self, "candidate_id", stored_text("shown.candidate_id", self.candidate_id))
+        if type(self.rank) is not int or not 0 <= self.rank < INTEGERS:
+            _put(self, "rank", integer("shown.rank", self.rank))
+        if self.score is not None and not (type(self.score) is float and -math.inf < self.score < math.inf):
+            _put(self, "score", number("shown.score", self.score))
         if self.propensity is not None:
-            share("shown.propensity", self.propensity)
-            if not self.propensity:
+            propensity = share("shown.propensity", self.propensity, required=True)
+            if not propensity:
                 raise StorageError("shown.propensity", 0, "what was shown had a chance above 0")
-        if not isinstance(self.features, bytes):
-            raise StorageError("shown.features", type(self.features).__name__, "give bytes")
+            _put(self, "propensity", propensity)
+        if type(self.features) is not bytes:
+            if not isinstance(self.features, (bytes, bytearray, memoryview)):
+                raise StorageError("shown.features", type(self.features).__name__, "give bytes")
+            _put(self, "features", bytes(self.features))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,31 +125,48 @@ class RoutingRecord:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        stored_text("decision_id", self.decision_id)
-        if self.kind not in KINDS:
-            raise StorageError("kind", self.kind, f"use one of {', '.join(KINDS)}")
+        settle(self, "decision_id", stored_text("decision_id", self.decision_id))
+        if self.kind not in KINDS or type(self.kind) is not str:
+            kind = plain(self.kind)
+            if kind not in KINDS:
+                raise StorageError("kind", self.kind, f"use one of {', '.join(KINDS)}")
+            settle(self, "kind", kind)
         # One of these is made for each decision, in a few microseconds: fields as they mostly are get no call.
-        if self.chosen != "":
-            stored_text("chosen", self.chosen)
-        utc_seconds("time", self.time)
-        if self.artifact_version != "":
-            stored_text("artifact_version", self.artifact_version)
+        if self.chosen != "" or type(self.chosen) is not str:
+            settle(self, "chosen", stored_text("chosen", self.chosen, empty=True))
+        settle(self, "time", utc_seconds("time", self.time))
+        if self.artifact_version != "" or type(self.artifact_version) is not str:
+            settle(self, "artifact_version", stored_text("artifact_version", self.artifact_version, empty=True))
         if self.query_hash is not None:
-            stored_text("query_hash", self.query_hash)
+            settle(self, "query_hash", stored_text("query_hash", self.query_hash))
         if self.query_text is not None:
-            stored_text("query_text", self.query_text, empty=True)
+            settle(self, "query_text", stored_text("query_text", self.query_text, empty=True))
+        if self.shown != () or type(self.shown) is not tuple:
+            settle(self, "shown", _shown(self.shown))
         if self.confidence is not None:
-            share("confidence", self.confidence)
+            settle(self, "confidence", share("confidence", self.confidence))
+        if type(self.use_lightweight) is not bool:
+            settle(self, "use_lightweight", flag("use_lightweight", self.use_lightweight))
         if self.cost is not None:
-            amount("cost", self.cost)
+            settle(self, "cost", amount("cost", self.cost))
         if self.baseline_cost is not None:
-            amount("baseline_cost", self.baseline_cost)
+            settle(self, "baseline_cost", amount("baseline_cost", self.baseline_cost))
         if self.latency_us is not None:
-            amount("latency_us", self.latency_us)
-        if self.level != 0:
-            integer("level", self.level)
-        if self.reason != "":
-            stored_text("reason", self.reason)
+            settle(self, "latency_us", amount("latency_us", self.latency_us))
+        if type(self.level) is not int or self.level != 0:
+            settle(self, "level", integer("level", self.level))
+        if self.reason != "" or type(self.reason) is not str:
+            settle(self, "reason", stored_text("reason", self.reason, empty=True))
+
+
+def _shown(value: object) -> tuple[ShownCandidate, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise StorageError("shown", type(value).__name__, "give a tuple of ShownCandidate")
+    for place, each in enumerate(value):
+        if not isinstance(each, ShownCandidate):
+            remedy = "give a ShownCandidate(candidate_id, rank, ...)"
+            raise StorageError(f"shown[{place}]", type(each).__name__, remedy)
+    return value if type(value) is tuple else tuple(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +190,12 @@ class Outcome:
     time: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        stored_text("decision_id", self.decision_id)
-        stored_text("model", self.model)
-        share("quality", self.quality, required=True)
-        if self.cost is not None:
-            amount("cost", self.cost)
-        if self.latency_s is not None:
-            amount("latency_s", self.latency_s)
-        utc_seconds("time", self.time)
+        settle(self, "decision_id", stored_text("decision_id", self.decision_id))
+        settle(self, "model", stored_text("model", self.model))
+        settle(self, "quality", share("quality", self.quality, required=True))
+        settle(self, "cost", given(amount, "cost", self.cost))
+        settle(self, "latency_s", given(amount, "latency_s", self.latency_s))
+        settle(self, "time", utc_seconds("time", self.time))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +217,11 @@ class Feedback:
     text: str | None = None
 
     def __post_init__(self) -> None:
-        stored_text("decision_id", self.decision_id)
-        share("score", self.score, required=True)
-        stored_text("candidate_id", self.candidate_id, optional=True)
-        utc_seconds("time", self.time)
-        stored_text("text", self.text, empty=True, optional=True)
+        settle(self, "decision_id", stored_text("decision_id", self.decision_id))
+        settle(self, "score", share("score", self.score, required=True))
+        settle(self, "candidate_id", stored_text("candidate_id", self.candidate_id, optional=True))
+        settle(self, "time", utc_seconds("time", self.time))
+        settle(self, "text", stored_text("text", self.text, empty=True, optional=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,17 +342,40 @@ class HistoryStorage(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """What a history is asked for, checked: a span of time, decisions (None: all), and how many at most."""
+
+    since: float | None
+    until: float | None
+    decision_ids: tuple[str, ...] | None
+    limit: int | None
+    kind: str | None = None
+
+
 def check_history(
-    since: float | None, until: float | None, decision_ids: Iterable[str] | None, most: int | None
-) -> tuple[str, ...] | None:
+    since: float | None,
+    until: float | None,
+    decision_ids: Iterable[str] | None,
+    most: int | None,
+    kind: str | None = None,
+) -> HistoryQuery:
     """Checks what a history is asked for.
 
-    Returns:
-        The decision ids, or None for all.
+    Raises:
+        OptionError: one of the arguments is not what it should be.
+    """
+    listed = None if decision_ids is None else values.texts("decision_ids", decision_ids)
+    of_kind = stored_text("kind", kind, empty=True, optional=True, error=OptionError)
+    return HistoryQuery(*values.span(since, until), listed, values.limit(most), of_kind)
+
+
+def check_record(field: str, record: object, kind: type[Record]) -> Record:
+    """What is to be kept, if it is what it should be; such records checked themselves when they were made.
 
     Raises:
-        OptionError: one of them is not what it should be.
+        StorageError: it is something else.
     """
-    values.limit(most)
-    values.span(since, until)
-    return None if decision_ids is None else values.texts("decision_ids", decision_ids)
+    if not isinstance(record, kind):
+        raise StorageError(field, type(record).__name__, f"give a {kind.__name__}")
+    return record

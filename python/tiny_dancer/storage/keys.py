@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from tiny_dancer.errors import AccessError
 from tiny_dancer.storage.periods import check_duration
-from tiny_dancer.storage.values import amount, integer, stored_text, utc_seconds
+from tiny_dancer.storage.values import amount, flag, given, integer, plain, settle, stored_text, utc_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tiny_dancer.errors import TinyDancerError
 
 _HEXADECIMAL = frozenset(string.hexdigits.lower())
 
@@ -82,46 +84,59 @@ class ApiKey:
     model_max_budget: tuple[ModelBudget, ...] = ()
 
     def __post_init__(self) -> None:
-        stored_text("id", self.id, error=AccessError)
-        stored_text("name", self.name, error=AccessError)
-        digits = self.secret_hash
+        settle(self, "id", stored_text("id", self.id, error=AccessError))
+        settle(self, "name", stored_text("name", self.name, error=AccessError))
+        digits = plain(self.secret_hash)
         if not isinstance(digits, str) or len(digits) != 64 or not _HEXADECIMAL.issuperset(digits):
             # Not shown: it may be the secret itself.
             raise AccessError("secret_hash", "no SHA-256", "give its 64 lower-case hexadecimal digits")
-        utc_seconds("created_at", self.created_at, error=AccessError)
+        settle(self, "secret_hash", digits)
+        settle(self, "created_at", utc_seconds("created_at", self.created_at, error=AccessError))
         for field in ("expires_at", "revoked_at"):
-            if (value := getattr(self, field)) is not None:
-                utc_seconds(field, value, error=AccessError)
+            settle(self, field, given(utc_seconds, field, getattr(self, field), error=AccessError))
         if not isinstance(self.models, tuple):
             raise AccessError("models", self.models, "give a tuple of names; empty for all models")
-        for place, model in enumerate(self.models):
-            stored_text(f"models[{place}]", model, error=AccessError)
+        models = [
+            stored_text(f"models[{place}]", each, error=AccessError) for place, each in enumerate(self.models)
+        ]
+        settle(self, "models", tuple(models))
         for field in ("requests_per_minute", "tokens_per_minute"):
-            if (value := getattr(self, field)) is not None:
-                integer(field, value, error=AccessError)
-                if not value:
-                    raise AccessError(field, value, "give 1 or more; revoke a key that may send nothing")
+            most = given(integer, field, getattr(self, field), error=AccessError)
+            if most == 0:
+                raise AccessError(field, most, "give 1 or more; revoke a key that may send nothing")
+            settle(self, field, most)
         for field in ("daily_budget", "monthly_budget", "max_budget", "soft_budget"):
-            if (value := getattr(self, field)) is not None:
-                amount(field, value, error=AccessError)
-        if not isinstance(self.cheaper_when_spent, bool):
-            raise AccessError("cheaper_when_spent", self.cheaper_when_spent, "give true or false")
-        if self.budget_duration is not None:
-            check_duration("budget_duration", self.budget_duration)
-            if self.max_budget is None and self.soft_budget is None:
-                remedy = "give max_budget or soft_budget as well"
-                raise AccessError("budget_duration", self.budget_duration, remedy)
+            settle(self, field, given(amount, field, getattr(self, field), error=AccessError))
+        settle(self, "cheaper_when_spent", flag("cheaper_when_spent", self.cheaper_when_spent, error=AccessError))
+        settle(
+            self, "budget_duration", given(_duration, "budget_duration", self.budget_duration, error=AccessError)
+        )
+        if self.budget_duration is not None and self.max_budget is None and self.soft_budget is None:
+            remedy = "give max_budget or soft_budget as well"
+            raise AccessError("budget_duration", self.budget_duration, remedy)
         if not isinstance(self.model_max_budget, tuple):
             raise AccessError("model_max_budget", type(self.model_max_budget).__name__, "give a tuple of budgets")
-        for place, budget in enumerate(self.model_max_budget):
-            where = f"model_max_budget[{place}]"
-            stored_text(f"{where}.model", budget.model, error=AccessError)
-            amount(f"{where}.max_budget", budget.max_budget, error=AccessError)
-            if budget.budget_duration is not None:
-                check_duration(f"{where}.budget_duration", budget.budget_duration)
-        named = [budget.model for budget in self.model_max_budget]
+        budgets = [_budget(f"model_max_budget[{place}]", each) for place, each in enumerate(self.model_max_budget)]
+        settle(self, "model_max_budget", tuple(budgets))
+        named = [budget.model for budget in budgets]
         if len(set(named)) != len(named):
             raise AccessError("model_max_budget", ", ".join(named), "give one budget a model")
+
+
+def _budget(where: str, budget: object) -> ModelBudget:
+    if not isinstance(budget, ModelBudget):
+        raise AccessError(where, type(budget).__name__, "give a ModelBudget(model, max_budget, ...)")
+    return ModelBudget(
+        stored_text(f"{where}.model", budget.model, error=AccessError),
+        amount(f"{where}.max_budget", budget.max_budget, error=AccessError),
+        given(_duration, f"{where}.budget_duration", budget.budget_duration, error=AccessError),
+    )
+
+
+def _duration(field: str, value: object, *, error: type[TinyDancerError]) -> str:
+    text = stored_text(field, value, empty=True, error=error)
+    check_duration(field, text)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,20 @@ A request is a :class:`tiny_dancer.types.RequestRecord`. Times are UTC seconds s
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import msgspec
 
-from tiny_dancer.errors import OptionError
+from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
 from tiny_dancer.storage.keys import Spend
-from tiny_dancer.storage.values import LATEST
+from tiny_dancer.storage.values import INTEGERS, LATEST, plain
+from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from tiny_dancer.types import RequestRecord
+    from collections.abc import Iterable, Sequence
 
 SummaryBy = Literal["day", "model", "key", "route", "all"]
 # Seconds.
@@ -32,7 +32,9 @@ _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
     "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
 )  # fmt: skip
+_MAY_BE_NONE = frozenset({"response_id", "decision_id", "query_hash", "query_text"})
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
+_WHOLE = ("status", "level", "attempts", "fallbacks")
 _AMOUNTS = ("cost", "baseline_cost")
 _NUMBERS = ("confidence", "ttft")
 _NO_END = 10**9  # days since 1970
@@ -42,26 +44,74 @@ def fitting(record: RequestRecord) -> RequestRecord:
     """The record as every database can hold it: the account of a request must not fail for what a client sent.
 
     Characters no database holds (NUL, lone surrogates) become U+FFFD, tokens outside [0, 2**40] the nearest in it,
-    costs below 0 become 0, numbers that are not finite None, or 0 where there must be one.
+    costs below 0 become 0, numbers that are not finite None, or 0 where there must be one. Texts and numbers of
+    numpy become Python's own.
     """
     changes: dict[str, Any] = {}
     for field in _TEXTS:
-        text = getattr(record, field)
-        if text is not None:
-            changes[field] = _storable(text)
+        changes[field] = _text(getattr(record, field), optional=field in _MAY_BE_NONE)
     for field in _COUNTS:
-        changes[field] = min(max(int(getattr(record, field)), 0), MOST_TOKENS)
+        changes[field] = _whole(getattr(record, field), MOST_TOKENS)
+    for field in _WHOLE:
+        changes[field] = _whole(getattr(record, field), INTEGERS - 1)
     for field in (*_AMOUNTS, *_NUMBERS):
-        value = getattr(record, field)
-        if value is not None and not math.isfinite(value):
-            changes[field] = None
-        elif value is not None and field in _AMOUNTS:
-            changes[field] = max(value, 0.0)
-    guessed = record.guessed_cost
-    changes["guessed_cost"] = max(guessed, 0.0) if math.isfinite(guessed) else 0.0
-    changes["latency"] = record.latency if math.isfinite(record.latency) else 0.0
-    changes["time"] = min(max(record.time, 0.0), LATEST) if math.isfinite(record.time) else 0.0
+        number = _finite(getattr(record, field))
+        changes[field] = max(number, 0.0) if number is not None and field in _AMOUNTS else number
+    for field in ("stream", "guessed"):
+        changes[field] = bool(plain(getattr(record, field)))
+    changes["guessed_cost"] = max(_finite(record.guessed_cost) or 0.0, 0.0)
+    changes["latency"] = _finite(record.latency) or 0.0
+    changes["time"] = min(max(_finite(record.time) or 0.0, 0.0), LATEST)
+    if record.scores is not None:
+        changes["scores"] = _scores(record.scores)
     return msgspec.structs.replace(record, **changes)
+
+
+def _text(value: object, *, optional: bool) -> str | None:
+    value = plain(value)
+    if value is None:
+        return None if optional else ""
+    return _storable(value if isinstance(value, str) else repr(value))
+
+
+def _whole(value: object, most: int) -> int:
+    number = plain(value)
+    if not isinstance(number, int):
+        number = int(min(max(_finite(number) or 0.0, 0.0), float(most)))
+    return min(max(int(number), 0), most)
+
+
+def _finite(value: object) -> float | None:
+    """None where it is no finite number."""
+    try:
+        number = float(plain(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _scores(scores: object) -> dict[str, float] | None:
+    """NaN stays: it says that a model has no score."""
+    if not isinstance(scores, Mapping):
+        return None
+    found = {_storable(str(plain(name))): _finite(score) for name, score in scores.items()}
+    return {name: math.nan if score is None else score for name, score in found.items()}
+
+
+def check_requests(records: Iterable[RequestRecord]) -> tuple[RequestRecord, ...]:
+    """Requests to be kept.
+
+    Raises:
+        StorageError: something else is among them.
+    """
+    try:
+        listed = tuple(records)
+    except TypeError:
+        raise StorageError("records", type(records).__name__, "give a list of RequestRecord") from None
+    for place, record in enumerate(listed):
+        if not isinstance(record, RequestRecord):
+            raise StorageError(f"records[{place}]", type(record).__name__, "give a RequestRecord")
+    return listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,30 +214,57 @@ class RequestStorage(Protocol):
         ...
 
 
-def check_summary(by: SummaryBy, since: float | None, until: float | None) -> None:
-    """Raises OptionError where what to sum up by, or a time, is none."""
-    if by not in GROUPS:
+def check_summary(
+    by: SummaryBy, since: float | None, until: float | None
+) -> tuple[SummaryBy, float | None, float | None]:
+    """What to sum up by, and over which span of time.
+
+    Raises:
+        OptionError: one of them is not what it should be.
+    """
+    group = plain(by)
+    if group not in GROUPS:
         raise OptionError("by", by, f"use one of {', '.join(GROUPS)}")
-    values.span(since, until)
+    return (group, *values.span(since, until))  # type: ignore[return-value]
+
+
+def check_span(since: float, until: float | None) -> tuple[float, float | None]:
+    """A span of time that has a beginning.
+
+    Raises:
+        OptionError: an end is no time.
+    """
+    return values.utc_seconds("since", since, error=OptionError), values.span(None, until)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestQuery:
+    """What requests are asked for, checked: a span of time, fields and the text each must have, and how many."""
+
+    since: float | None
+    until: float | None
+    wanted: Mapping[str, str]
+    limit: int | None
 
 
 def check_request_history(
     since: float | None, until: float | None, wanted: Mapping[str, str | None], limit: int | None
-) -> dict[str, str]:
-    """What requests are looked for by: fields of a record and the text each must have.
-
-    Returns:
-        Those that are not None, as they would be stored.
+) -> RequestQuery:
+    """What requests are looked for by: fields of a record and the text each must have, None for any.
 
     Raises:
         OptionError: one of the arguments is not what it should be.
     """
-    values.limit(limit)
-    values.span(since, until)
+    texts = {}
     for field, value in wanted.items():
-        if value is not None and not isinstance(value, str):
+        text = plain(value)
+        if text is None:
+            continue
+        if not isinstance(text, str):
             raise OptionError(field, type(value).__name__, "give text")
-    return {field: _storable(value) for field, value in wanted.items() if value is not None}
+        # As it would be stored.
+        texts[field] = _storable(text)
+    return RequestQuery(*values.span(since, until), texts, values.limit(limit))
 
 
 def days_and_parts(since: float, until: float | None) -> tuple[tuple[int, int], list[tuple[float, float]]]:

@@ -96,20 +96,21 @@ class Mirror:
         if not self._records:
             return ()
         if search.embedding is not None:
-            if self._dimension is None:
+            if self._dimension is not None:
+                check_dimension(search.embedding, self._dimension)
+            elif search.text is None:
+                return ()
+            else:
                 # Nothing stored has one to compare it with.
                 search = replace(search, embedding=None)
-                if search.text is None:
-                    return ()
-            else:
-                check_dimension(search.embedding, self._dimension)
         found = self._nearest(search) if search.text is None else self._ranked(search)
         return self._with_embeddings(found) if search.embeddings else found
 
     def _nearest(self, search: Search) -> tuple[Neighbour, ...]:
         assert search.embedding is not None
         # All that tie with the last are among them.
-        near = self._native.nearest(search.embedding, search.k, search.where, search.now)
+        most = min(search.k, len(self._records))
+        near = self._native.nearest(search.embedding, most, search.where, search.now)
         ordered = sorted((1.0 - cosine, id, cosine) for id, cosine in near)
         return tuple(
             [

@@ -11,6 +11,7 @@ from tiny_dancer.storage.candidates import CandidateStorage
 from tiny_dancer.storage.history import HistoryStorage
 from tiny_dancer.storage.keys import KeyStorage
 from tiny_dancer.storage.ledger import RequestStorage
+from tiny_dancer.storage.values import amount, given, integer, utc_seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,9 +96,7 @@ def retention_limits(
     """
     if max_age_s is None and max_rows is None:
         raise OptionError("retention", "no limit", "give max_age_s, max_rows or both")
-    if max_age_s is not None and not max_age_s >= 0:
-        raise OptionError("max_age_s", max_age_s, "give seconds, 0 or more")
-    if max_rows is not None and (not isinstance(max_rows, int) or max_rows < 0):
-        raise OptionError("max_rows", max_rows, "give a number of rows, 0 or more")
-    oldest = None if max_age_s is None else (time.time() if now is None else now) - max_age_s
-    return oldest, max_rows
+    age = given(amount, "max_age_s", max_age_s, error=OptionError)
+    most = given(integer, "max_rows", max_rows, error=OptionError)
+    present = time.time() if now is None else utc_seconds("now", now, error=OptionError)
+    return None if age is None else present - age, most

@@ -267,20 +267,6 @@ def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
         assert (found.routes, found.dropped) == (6, 3)
 
 
-def test_an_action_that_breaks_ends_the_writer_and_nobody_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[threading.ExceptHookArgs] = []
-    monkeypatch.setattr(threading, "excepthook", seen.append)
-    with SqliteStorage(tmp_path / "a.db") as opened:
-        with pytest.raises(StorageError, match="writer has ended"):
-            opened._writer.submit(lambda connection: 1 / 0)
-        opened._writer._thread.join()
-        with pytest.raises(StorageError, match="closed"):
-            opened.record_routing(RoutingRecord("a", "request", "m"))
-    assert seen[0].exc_type is ZeroDivisionError
-
-
 def test_a_fork_is_told_to_open_again(filled: Path) -> None:
     with SqliteStorage(filled) as opened:
         child = os.fork()

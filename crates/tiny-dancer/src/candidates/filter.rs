@@ -123,6 +123,12 @@ impl Filter {
         Ok(Self { condition: Compiler::default().object(expression, field, 0)? })
     }
 
+    /// What passes both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self { condition: Condition::all(vec![self.condition.clone(), other.condition.clone()]) }
+    }
+
     /// Leaves in `scratch` which rows of `set` pass.
     pub(crate) fn evaluate(&self, set: &CandidateSet, scratch: &mut FilterScratch) {
         let mut passing = std::mem::take(&mut scratch.passing);

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import SummaryBy
+    from tiny_dancer.storage.ledger import RequestQuery, SummaryBy
     from tiny_dancer.types import RequestRecord
 
 
@@ -37,21 +37,19 @@ class RequestRows:
                 used = record.input_tokens + record.output_tokens
                 self._spend[day] = (cost + (record.cost or 0.0), tokens + used, requests + 1)
 
-    def history(
-        self,
-        since: float | None,
-        until: float | None,
-        wanted: Mapping[str, str],
-        limit: int | None,
-    ) -> tuple[RequestRecord, ...]:
+    def history(self, query: RequestQuery) -> tuple[RequestRecord, ...]:
         """Requests, newest first."""
         return newest(
             self._rows,
-            since,
-            until,
-            lambda row: all(getattr(row, field) == text for field, text in wanted.items()),
-            limit,
+            query.since,
+            query.until,
+            lambda row: all(getattr(row, field) == text for field, text in query.wanted.items()),
+            query.limit,
         )
+
+    def count(self, since: float | None, until: float | None) -> int:
+        """Requests of a span of time."""
+        return sum(within(row, since, until) for row in self._rows.values())
 
     def spend(self, since: float, until: float | None) -> dict[str, Spend]:
         """What each key has used: whole days from their sums, the rest of first and last from their requests."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -12,10 +11,12 @@ from tiny_dancer.errors import AccessError, CandidateError, OptionError, Storage
 from tiny_dancer.storage import values
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path, with_use
 from tiny_dancer.storage.candidates import CandidateChange, compiled
-from tiny_dancer.storage.history import check_history
-from tiny_dancer.storage.ledger import check_request_history, check_summary
+from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
+from tiny_dancer.storage.keys import ApiKey
+from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.memory.ledger import RequestRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
+from tiny_dancer.storage.metadata import decoded, encoded
 from tiny_dancer.storage.mirror import Mirror
 from tiny_dancer.storage.statistics import summarise
 from tiny_dancer.storage.storage import RowCounts, retention_limits
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
         LiveCandidates,
         Neighbour,
     )
-    from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, Statistics
-    from tiny_dancer.storage.keys import ApiKey, Spend
+    from tiny_dancer.storage.history import HistoryQuery, Statistics
+    from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.types import RequestRecord
 
@@ -66,7 +67,7 @@ class MemoryStorage:
     def insert_candidates(self, records: Iterable[CandidateRecord], *, by: str | None = None) -> None:
         """Adds candidates, all or none."""
         rows, dimension = check_candidates(records)
-        check_by(by)
+        who = check_by(by)
         now = time.time()
         with self._open_lock():
             present = [self._candidates[record.id] for record in rows if record.id in self._candidates]
@@ -75,23 +76,23 @@ class MemoryStorage:
                     raise CandidateError("id", before.id, "it is stored already: upsert to replace it")
             self._check_dimension(dimension)
             self._remember(present, "expire", None, now)
-            self._put([_owned(record) for record in rows])
-            self._changes += [CandidateChange(record.id, now, "insert", by, None) for record in rows]
+            self._put(rows)
+            self._changes += [CandidateChange(record.id, now, "insert", who, None) for record in rows]
 
     def upsert_candidates(
         self, records: Iterable[CandidateRecord], *, by: str | None = None, keep_use: bool = False
     ) -> None:
         """Adds candidates, replacing those of the same ids as a whole."""
         rows, dimension = check_candidates(records)
-        check_by(by)
+        who = check_by(by)
         now = time.time()
         with self._open_lock():
             self._check_dimension(dimension)
             known = {record.id: self._candidates[record.id] for record in rows if record.id in self._candidates}
-            self._remember(list(known.values()), "update", by, now)
-            self._put([_owned(with_use(record, known.get(record.id) if keep_use else None)) for record in rows])
+            self._remember(list(known.values()), "update", who, now)
+            self._put([with_use(record, known.get(record.id) if keep_use else None) for record in rows])
             fresh = [record.id for record in rows if record.id not in known]
-            self._changes += [CandidateChange(id, now, "insert", by, None) for id in fresh]
+            self._changes += [CandidateChange(id, now, "insert", who, None) for id in fresh]
 
     def _check_dimension(self, dimension: int | None) -> None:
         if dimension is None:
@@ -105,7 +106,7 @@ class MemoryStorage:
                 f"the stored candidates have {self._dimension}: use their encoder",
             )
 
-    def _put(self, records: list[CandidateRecord]) -> None:
+    def _put(self, records: Sequence[CandidateRecord]) -> None:
         """Stores records. What is written anew comes last, as in a file."""
         for record in records:
             self._candidates.pop(record.id, None)
@@ -120,14 +121,14 @@ class MemoryStorage:
     def delete_candidates(self, ids: Iterable[str], *, by: str | None = None, purge: bool = False) -> int:
         """Removes candidates; returns how many there were."""
         listed = dict.fromkeys(values.texts("ids", ids))
-        check_by(by)
+        who = check_by(by)
         now = time.time()
         with self._open_lock():
             gone = self._pop(listed)
             if purge:
                 self._changes = [each for each in self._changes if each.candidate_id not in listed]
             else:
-                self._remember(gone, "delete", by, now)
+                self._remember(gone, "delete", who, now)
             return sum(not _expired(each, now) for each in gone)
 
     def _pop(self, ids: Iterable[str]) -> list[CandidateRecord]:
@@ -137,8 +138,7 @@ class MemoryStorage:
 
     def remove_expired(self, *, now: float | None = None) -> int:
         """Removes candidates that have expired; returns how many."""
-        until = time.time() if now is None else now
-        values.utc_seconds("now", until, error=OptionError)
+        until = time.time() if now is None else values.utc_seconds("now", now, error=OptionError)
         with self._open_lock():
             gone = self._pop([each.id for each in self._candidates.values() if _expired(each, until)])
             self._remember(gone, "expire", None, until)
@@ -202,15 +202,16 @@ class MemoryStorage:
         self, candidate_id: str | None = None, *, since: float | None = None, limit: int | None = 1000
     ) -> tuple[CandidateChange, ...]:
         """What was done to a candidate, or to all, newest first."""
-        values.span(since, None)
-        values.limit(limit)
+        begin, _ = values.span(since, None)
+        most = values.limit(limit)
+        id = values.stored_text("candidate_id", candidate_id, optional=True, error=OptionError)
         with self._open_lock():
             found = [
                 each
                 for each in reversed(self._changes)
-                if candidate_id in (None, each.candidate_id) and (since is None or each.time >= since)
+                if id in (None, each.candidate_id) and (begin is None or each.time >= begin)
             ]
-        return tuple(found[:limit])
+        return tuple(found[:most])
 
     def _touch(self, records: list[CandidateRecord], now: float, *, count: int, refresh: bool) -> None:
         touched = []
@@ -237,12 +238,14 @@ class MemoryStorage:
     def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
         """Remembers a decision; never drops one."""
         del wait
+        check_record("record", record, RoutingRecord)
         with self._open_lock():
             self._routing.setdefault(record.decision_id, record)
         return True
 
     def record_feedback(self, feedback: Feedback) -> None:
         """Keeps feedback, and counts it for its candidate."""
+        check_record("feedback", feedback, Feedback)
         with self._open_lock():
             key = (feedback.decision_id, feedback.candidate_id)
             before = self._feedback.pop(key, None)
@@ -258,6 +261,7 @@ class MemoryStorage:
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Keeps what a model really scored."""
+        check_record("outcome", outcome, Outcome)
         with self._open_lock():
             key = (outcome.decision_id, outcome.model)
             self._outcomes.pop(key, None)
@@ -277,7 +281,7 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[RoutingRecord, ...]:
         """Decisions with ``since <= time < until``, newest first."""
-        return self._history(self._routing, since, until, decision_ids, limit, kind)
+        return self._history(self._routing, check_history(since, until, decision_ids, limit, kind))
 
     def feedback_history(
         self,
@@ -288,7 +292,7 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[Feedback, ...]:
         """Feedback with ``since <= time < until``, newest first."""
-        return self._history(self._feedback, since, until, decision_ids, limit)
+        return self._history(self._feedback, check_history(since, until, decision_ids, limit))
 
     def outcome_history(
         self,
@@ -299,31 +303,23 @@ class MemoryStorage:
         limit: int | None = 10_000,
     ) -> tuple[Outcome, ...]:
         """Outcomes with ``since <= time < until``, newest first."""
-        return self._history(self._outcomes, since, until, decision_ids, limit)
+        return self._history(self._outcomes, check_history(since, until, decision_ids, limit))
 
-    def _history(
-        self,
-        rows: dict[Any, Row],
-        since: float | None,
-        until: float | None,
-        decision_ids: Iterable[str] | None,
-        limit: int | None,
-        kind: str | None = None,
-    ) -> tuple[Row, ...]:
-        listed = check_history(since, until, decision_ids, limit)
-        wanted = None if listed is None else set(listed)
+    def _history(self, rows: dict[Any, Row], query: HistoryQuery) -> tuple[Row, ...]:
+        wanted = None if query.decision_ids is None else set(query.decision_ids)
 
         def passes(row: Row) -> bool:
-            of_kind = kind is None or getattr(row, "kind", None) == kind
+            of_kind = query.kind is None or getattr(row, "kind", None) == query.kind
             return of_kind and (wanted is None or row.decision_id in wanted)
 
         with self._open_lock():
-            return newest(rows, since, until, passes, limit)
+            return newest(rows, query.since, query.until, passes, query.limit)
 
     def record_requests(self, records: Sequence[RequestRecord]) -> None:
         """Keeps requests of a gateway."""
+        rows = check_requests(records)
         with self._open_lock():
-            self._requests.add(records)
+            self._requests.add(rows)
 
     def request_history(
         self,
@@ -338,13 +334,13 @@ class MemoryStorage:
     ) -> tuple[RequestRecord, ...]:
         """Requests with ``since <= time < until`` and the ids given, newest first."""
         fields = {"decision_id": decision_id, "response_id": response_id, "id": request_id, "key": key}
-        wanted = check_request_history(since, until, fields, limit)
+        query = check_request_history(since, until, fields, limit)
         with self._open_lock():
-            return self._requests.history(since, until, wanted, limit)
+            return self._requests.history(query)
 
     def spend(self, *, since: float, until: float | None = None) -> dict[str, Spend]:
         """What each key has used in a span of time."""
-        values.span(since, until)
+        since, until = check_span(since, until)
         with self._open_lock():
             return self._requests.spend(since, until)
 
@@ -352,7 +348,7 @@ class MemoryStorage:
         self, *, by: SummaryBy, since: float | None = None, until: float | None = None
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        check_summary(by, since, until)
+        by, since, until = check_summary(by, since, until)
         with self._open_lock():
             scores = {
                 decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
@@ -361,6 +357,7 @@ class MemoryStorage:
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
+        check_record("key", key, ApiKey)
         with self._open_lock():
             for stored in self._keys.values():
                 if key.id == stored.id or key.secret_hash == stored.secret_hash:
@@ -375,24 +372,25 @@ class MemoryStorage:
 
     def revoke_api_key(self, id: str, at: float) -> bool:
         """Ends a key; false where there is none, or it was revoked before."""
-        values.utc_seconds("at", at, error=OptionError)
+        name = values.stored_text("id", id, empty=True, error=OptionError)
+        moment = values.utc_seconds("at", at, error=OptionError)
         with self._open_lock():
-            key = self._keys.get(id)
+            key = self._keys.get(name)
             if key is None or key.revoked_at is not None:
                 return False
-            self._keys[id] = replace(key, revoked_at=at)
+            self._keys[name] = replace(key, revoked_at=moment)
             return True
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time."""
-        values.span(since, until)
+        since, until = values.span(since, until)
         with self._open_lock():
             return summarise(
                 len(self._candidates),
                 [row for row in self._routing.values() if within(row, since, until)],
                 [row for row in self._feedback.values() if within(row, since, until)],
                 [row for row in self._outcomes.values() if within(row, since, until)],
-                len(self._requests.history(since, until, {}, None)),
+                self._requests.count(since, until),
             )
 
     def apply_retention(
@@ -460,7 +458,7 @@ class MemoryStorage:
 def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
     embedding = None if record.embedding is None else record.embedding.copy()
-    return replace(record, embedding=embedding, metadata=deepcopy(dict(record.metadata)))
+    return replace(record, embedding=embedding, metadata=decoded(encoded(record.metadata)))
 
 
 def _expired(record: CandidateRecord, now: float) -> bool:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.candidates import ChangeAction
 
-_decode = msgspec.json.Decoder(CandidateRecord).decode
+
+def _decode(before: str) -> CandidateRecord:
+    fields = msgspec.json.decode(before)
+    return CandidateRecord(**{**fields, "namespace": tuple(fields["namespace"])})
 
 
 def remember(

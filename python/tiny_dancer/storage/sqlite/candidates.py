@@ -12,6 +12,7 @@ import numpy as np
 from tiny_dancer.errors import CandidateError
 from tiny_dancer.storage.candidate_checks import with_use
 from tiny_dancer.storage.candidates import CandidateRecord
+from tiny_dancer.storage.metadata import decoded, encoded
 from tiny_dancer.storage.mirror import Mirror, check_dimension, passing
 from tiny_dancer.storage.sqlite.candidate_history import remember, remember_inserted
 from tiny_dancer.storage.sqlite.conditions import as_json
@@ -46,7 +47,6 @@ _CANDIDATE = (
 _WITH_VECTORS = "LEFT JOIN candidate_vectors AS vector ON vector.rowid = candidate.number"
 # Candidates that expire in one transaction.
 EXPIRY_STEP = 1000
-_decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_namespace = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -62,7 +62,7 @@ def candidate(row: tuple[Any, ...]) -> CandidateRecord:
         success_count=row[5],
         trial_count=row[6],
         confidence=row[7],
-        metadata={} if row[8] == "{}" else _decode_metadata(row[8]),
+        metadata={} if row[8] == "{}" else decoded(row[8]),
         group=row[9],
         position=row[10],
         namespace=() if row[11] == "[]" else _decode_namespace(row[11]),
@@ -167,12 +167,12 @@ def _allowed(connection: apsw.Connection, search: Search) -> str | None:
     if search.where is None:
         if connection.execute("SELECT 1 FROM candidate WHERE expires_at <= ? LIMIT 1", values).get is None:
             return None
-        rows = connection.execute(f"SELECT number FROM candidate WHERE {_NOT_EXPIRED}", values)
-        return msgspec.json.encode([number for (number,) in rows]).decode()
+        numbers = connection.execute(f"SELECT number FROM candidate WHERE {_NOT_EXPIRED}", values)
+        return msgspec.json.encode([number for (number,) in numbers]).decode()
     rows = connection.execute(f"SELECT {FIELDS}, number FROM candidate WHERE {_NOT_EXPIRED}", values).fetchall()
-    numbers = {row[0]: row[-1] for row in rows}
+    by_id = {row[0]: row[-1] for row in rows}
     records = passing(search.where, [candidate(row[:-1]) for row in rows])
-    return msgspec.json.encode([numbers[record.id] for record in records]).decode()
+    return msgspec.json.encode([by_id[record.id] for record in records]).decode()
 
 
 def _nearest_rows(
@@ -277,7 +277,7 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
                 record.success_count,
                 record.trial_count,
                 record.confidence,
-                msgspec.json.encode(record.metadata).decode(),
+                encoded(record.metadata),
                 record.group,
                 record.position,
                 as_json(record.namespace),

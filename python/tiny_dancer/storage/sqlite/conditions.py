@@ -9,6 +9,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tiny_dancer.storage.history import HistoryQuery
+
 Values = list[str | float | None]
 
 
@@ -28,10 +30,13 @@ def of_time(since: float | None, until: float | None, column: str = "time") -> t
     return " AND ".join(parts) or "TRUE", values
 
 
-def of_history(since: float | None, until: float | None, decision_ids: Iterable[str] | None) -> tuple[str, Values]:
-    """The condition of a history: a span of time, and decisions where given."""
-    condition, values = of_time(since, until)
-    if decision_ids is not None:
+def of_history(query: HistoryQuery) -> tuple[str, Values]:
+    """The condition of a history, and its values; the last of them is the limit."""
+    condition, values = of_time(query.since, query.until)
+    if query.kind is not None:
+        condition += " AND kind = ?"
+        values.append(query.kind)
+    if query.decision_ids is not None:
         condition += " AND decision_id IN (SELECT value FROM json_each(?))"
-        values.append(as_json(decision_ids))
-    return condition, values
+        values.append(as_json(query.decision_ids))
+    return condition, [*values, -1 if query.limit is None else query.limit]

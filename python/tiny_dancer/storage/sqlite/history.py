@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tiny_dancer.errors import StorageError
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownCandidate, Statistics
 from tiny_dancer.storage.sqlite.candidates import next_change
 from tiny_dancer.storage.sqlite.conditions import of_history, of_time
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import apsw
+
+    from tiny_dancer.storage.history import HistoryQuery
 
 _ROUTING = (
     "decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, "
@@ -84,22 +87,15 @@ def put_outcome(connection: apsw.Connection, outcome: Outcome) -> None:
     )
 
 
-def routing_history(
-    connection: apsw.Connection,
-    since: float | None,
-    until: float | None,
-    kind: str | None,
-    decision_ids: Iterable[str] | None,
-    limit: int | None,
-) -> tuple[RoutingRecord, ...]:
-    """Decisions, newest first."""
-    condition, values = of_history(since, until, decision_ids)
-    if kind is not None:
-        condition += " AND kind = ?"
-        values.append(kind)
+def routing_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[RoutingRecord, ...]:
+    """Decisions, newest first.
+
+    Raises:
+        StorageError: what was shown is not readable, which is named.
+    """
+    condition, values = of_history(query)
     rows = connection.execute(
-        f"SELECT {_ROUTING} FROM routing WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?",
-        (*values, -1 if limit is None else limit),
+        f"SELECT {_ROUTING} FROM routing WHERE {condition} ORDER BY time DESC, number DESC LIMIT ?", values
     )
     return tuple(
         RoutingRecord(
@@ -110,7 +106,7 @@ def routing_history(
             artifact_version=version,
             query_hash=hashed,
             query_text=text,
-            shown=_decode_shown(shown),
+            shown=_read_shown(decision, shown),
             confidence=confidence,
             use_lightweight=bool(light),
             cost=cost,
@@ -126,38 +122,37 @@ def routing_history(
     )  # fmt: skip
 
 
-def feedback_history(
-    connection: apsw.Connection,
-    since: float | None,
-    until: float | None,
-    decision_ids: Iterable[str] | None,
-    limit: int | None,
-) -> tuple[Feedback, ...]:
+def _read_shown(decision: str, text: str) -> tuple[ShownCandidate, ...]:
+    if text == "[]":
+        return ()
+    try:
+        return _decode_shown(text)
+    except msgspec.DecodeError as error:
+        raise StorageError(
+            "shown", f"of decision {decision}: {error}", "restore a backup, or read without it: decision_ids"
+        ) from error
+
+
+def feedback_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[Feedback, ...]:
     """Feedback, newest first."""
-    condition, values = of_history(since, until, decision_ids)
+    condition, values = of_history(query)
     rows = connection.execute(
         f"SELECT decision_id, score, candidate_id, time, text FROM feedback WHERE {condition} "
         "ORDER BY time DESC, number DESC LIMIT ?",
-        (*values, -1 if limit is None else limit),
+        values,
     )
     return tuple(
         Feedback(decision, score, about or None, time, text) for decision, score, about, time, text in rows
     )
 
 
-def outcome_history(
-    connection: apsw.Connection,
-    since: float | None,
-    until: float | None,
-    decision_ids: Iterable[str] | None,
-    limit: int | None,
-) -> tuple[Outcome, ...]:
+def outcome_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[Outcome, ...]:
     """Outcomes, newest first."""
-    condition, values = of_history(since, until, decision_ids)
+    condition, values = of_history(query)
     rows = connection.execute(
         f"SELECT decision_id, model, quality, cost, latency_s, time FROM outcome WHERE {condition} "
         "ORDER BY time DESC, number DESC LIMIT ?",
-        (*values, -1 if limit is None else limit),
+        values,
     )
     return tuple(Outcome(*row) for row in rows)
 
@@ -213,21 +208,36 @@ def statistics(connection: apsw.Connection, since: float | None, until: float | 
         )
 
 
-def remove_history(
-    connection: apsw.Connection, table: str, oldest: float | None, most: int | None, at_once: int
-) -> int:
-    """Removes rows of a history that are too old or too many, ``at_once`` at most; returns how many."""
-    if most is None:
-        surplus = 0
-    else:
-        count = connection.execute(f"SELECT count(*) FROM {table}").get
-        assert isinstance(count, int)
-        surplus = max(count - most, 0)
-    # The oldest first, so that repeating this ends at the newest rows.
+def oldest_kept(
+    connection: apsw.Connection, table: str, oldest: float | None, most: int | None
+) -> tuple[float, int] | None:
+    """Time and number of the first row of a history to keep, of those that are there; None where all are kept.
+
+    Looked up once: whoever removes up to there need not count again.
+    """
+    first = None if oldest is None else (oldest, 0)
+    if most is not None:
+        # With nothing to keep, the newest is the last to go.
+        found: tuple[float, int] | None = connection.execute(
+            f"SELECT time, number FROM {table} ORDER BY time DESC, number DESC LIMIT 1 OFFSET ?",
+            (max(most - 1, 0),),
+        ).get
+        if found is not None:
+            time, number = found
+            of_count = (time, number if most else number + 1)
+            first = of_count if first is None else max(first, of_count)
+    return first
+
+
+def remove_history(connection: apsw.Connection, table: str, before: tuple[float, int], at_once: int) -> int:
+    """Removes rows of a history before a time and number, the oldest first, ``at_once`` at most.
+
+    Returns:
+        How many.
+    """
     connection.execute(
-        f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE time < ?1 "
-        f"OR number IN (SELECT number FROM {table} ORDER BY time, number LIMIT ?2) "
-        "ORDER BY time, number LIMIT ?3)",
-        (-1.0 if oldest is None else oldest, surplus, at_once),
+        f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE (time, number) < (?, ?) "
+        "ORDER BY time LIMIT ?)",
+        (*before, at_once),
     )
     return connection.changes()

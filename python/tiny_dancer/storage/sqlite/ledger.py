@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import SummaryBy
+    from tiny_dancer.storage.ledger import RequestQuery, SummaryBy
 
 _FIELDS = RequestRecord.__struct_fields__
 _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
@@ -29,8 +29,9 @@ _TOGETHER = 64
 _SCORES = _FIELDS.index("scores")
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
-# What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
-_UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
+# What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK or the type
+# of a column refuses, values of types that neither JSON nor SQLite has.
+_UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError, TypeError, AttributeError, ValueError)
 _GROUPS: Mapping[str, str] = {
     "all": "''",
     "day": "strftime('%Y-%m-%d', request.time, 'unixepoch')",
@@ -61,10 +62,12 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     if _has_nul(records):
         records = [fitting(record) for record in records]
     try:
+        hashes = _hashed_ids(records)
         _insert_all(connection, records)
     except _UNFIT:
         # Those before the one that does not fit are there, and stay as they are.
         records = [fitting(record) for record in records]
+        hashes = _hashed_ids(records)
         _insert_all(connection, records)
     if connection.execute("SELECT coalesce(max(number), 0) FROM request").get == before:
         return  # all of them were there: what a process that was killed has left may be written a second time
@@ -75,7 +78,6 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
         "tokens = tokens + excluded.tokens, requests = requests + excluded.requests",
         (before,),
     )
-    hashes = _hashed_ids(records)
     connection.execute(
         "UPDATE request_ids SET hashes = CAST(hashes || ? AS BLOB) "
         "WHERE first = (SELECT max(first) FROM request_ids) AND length(hashes) < ?",
@@ -126,21 +128,15 @@ def forget_ids(connection: apsw.Connection) -> None:
     )
 
 
-def request_history(
-    connection: apsw.Connection,
-    since: float | None,
-    until: float | None,
-    wanted: Mapping[str, str],
-    limit: int | None,
-) -> tuple[RequestRecord, ...]:
-    """Requests, newest first; ``wanted``: columns, and the text each must have."""
-    condition, values = of_time(since, until, "request.time")
-    for column, text in wanted.items():
+def request_history(connection: apsw.Connection, query: RequestQuery) -> tuple[RequestRecord, ...]:
+    """Requests, newest first."""
+    condition, values = of_time(query.since, query.until, "request.time")
+    for column, text in query.wanted.items():
         condition += f" AND request.{column} = ?"
         values.append(text)
     table = "request"
     bound: list[Any] = [*values]
-    ids = [text for column, text in wanted.items() if column != "key"]
+    ids = [text for column, text in query.wanted.items() if column != "key"]
     if ids:
         # CROSS keeps the order: the few rows that match, then the requests of each.
         table = (
@@ -153,7 +149,7 @@ def request_history(
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM {table} WHERE {condition} "
         "ORDER BY request.time DESC, request.number DESC LIMIT ?",
-        (*bound, -1 if limit is None else limit),
+        (*bound, -1 if query.limit is None else query.limit),
     )
     return tuple(_record(row) for row in rows)
 

@@ -15,8 +15,9 @@ from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
 from tiny_dancer.storage.candidates import compiled
-from tiny_dancer.storage.history import check_history
-from tiny_dancer.storage.ledger import check_request_history, check_summary
+from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
+from tiny_dancer.storage.keys import ApiKey
+from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import Touch
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
         LiveCandidates,
         Neighbour,
     )
-    from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, Statistics
-    from tiny_dancer.storage.keys import ApiKey, Spend
+    from tiny_dancer.storage.history import Statistics
+    from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.types import RequestRecord
 
 # Rows that retention removes in one transaction: other processes write in between.
-_RETENTION_STEP = 10_000
+_RETENTION_STEP = 2_000
 
 
 class SqliteStorage:
@@ -100,9 +101,9 @@ class SqliteStorage:
         """Adds candidates, all or none."""
         self._check_open()
         rows, dimension = check_candidates(records)
-        check_by(by)
+        who = check_by(by)
         if rows:
-            self._writer.submit(lambda connection: candidates.insert_candidates(connection, rows, dimension, by))
+            self._writer.submit(lambda connection: candidates.insert_candidates(connection, rows, dimension, who))
 
     def upsert_candidates(
         self, records: Iterable[CandidateRecord], *, by: str | None = None, keep_use: bool = False
@@ -110,26 +111,27 @@ class SqliteStorage:
         """Adds candidates, replacing those of the same ids as a whole."""
         self._check_open()
         rows, dimension = check_candidates(records)
-        check_by(by)
+        who = check_by(by)
         if rows:
             self._writer.submit(
-                lambda connection: candidates.upsert_candidates(connection, rows, dimension, by, keep_use=keep_use)
+                lambda connection: candidates.upsert_candidates(
+                    connection, rows, dimension, who, keep_use=keep_use
+                )
             )
 
     def delete_candidates(self, ids: Iterable[str], *, by: str | None = None, purge: bool = False) -> int:
         """Removes candidates; returns how many there were."""
         self._check_open()
         listed = values.texts("ids", ids)
-        check_by(by)
+        who = check_by(by)
         return self._writer.submit(
-            lambda connection: candidates.delete_candidates(connection, listed, by, purge=purge)
+            lambda connection: candidates.delete_candidates(connection, listed, who, purge=purge)
         )
 
     def remove_expired(self, *, now: float | None = None) -> int:
         """Removes candidates that have expired, in bounded steps; returns how many."""
         self._check_open()
-        until = time.time() if now is None else now
-        values.utc_seconds("now", until, error=OptionError)
+        until = time.time() if now is None else values.utc_seconds("now", now, error=OptionError)
         removed = step = self._writer.submit(lambda connection: candidates.remove_expired(connection, until))
         while step == candidates.EXPIRY_STEP:
             step = self._writer.submit(lambda connection: candidates.remove_expired(connection, until))
@@ -205,14 +207,16 @@ class SqliteStorage:
         self, candidate_id: str | None = None, *, since: float | None = None, limit: int | None = 1000
     ) -> tuple[CandidateChange, ...]:
         """What was done to a candidate, or to all, newest first."""
-        values.span(since, None)
-        values.limit(limit)
+        begin, _ = values.span(since, None)
+        most = values.limit(limit)
+        id = values.stored_text("candidate_id", candidate_id, optional=True, error=OptionError)
         with self._reading() as connection:
-            return candidate_history(connection, candidate_id, since, limit)
+            return candidate_history(connection, id, begin, most)
 
     def record_routing(self, record: RoutingRecord, *, wait: bool = False) -> bool:
         """Remembers a decision; False where the queue is full."""
         self._check_open()
+        check_record("record", record, RoutingRecord)
         if wait:
             self._writer.submit(lambda connection: history.insert_routing(connection, [record]))
             return True
@@ -221,11 +225,13 @@ class SqliteStorage:
     def record_feedback(self, feedback: Feedback) -> None:
         """Keeps feedback, and counts it for its candidate."""
         self._check_open()
+        check_record("feedback", feedback, Feedback)
         self._writer.submit(lambda connection: history.put_feedback(connection, feedback))
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Keeps what a model really scored."""
         self._check_open()
+        check_record("outcome", outcome, Outcome)
         self._writer.submit(lambda connection: history.put_outcome(connection, outcome))
 
     def flush(self) -> None:
@@ -243,9 +249,9 @@ class SqliteStorage:
         limit: int | None = 10_000,
     ) -> tuple[RoutingRecord, ...]:
         """Decisions with ``since <= time < until``, newest first."""
-        wanted = check_history(since, until, decision_ids, limit)
+        query = check_history(since, until, decision_ids, limit, kind)
         with self._reading() as connection:
-            return history.routing_history(connection, since, until, kind, wanted, limit)
+            return history.routing_history(connection, query)
 
     def feedback_history(
         self,
@@ -256,9 +262,9 @@ class SqliteStorage:
         limit: int | None = 10_000,
     ) -> tuple[Feedback, ...]:
         """Feedback with ``since <= time < until``, newest first."""
-        wanted = check_history(since, until, decision_ids, limit)
+        query = check_history(since, until, decision_ids, limit)
         with self._reading() as connection:
-            return history.feedback_history(connection, since, until, wanted, limit)
+            return history.feedback_history(connection, query)
 
     def outcome_history(
         self,
@@ -269,15 +275,16 @@ class SqliteStorage:
         limit: int | None = 10_000,
     ) -> tuple[Outcome, ...]:
         """Outcomes with ``since <= time < until``, newest first."""
-        wanted = check_history(since, until, decision_ids, limit)
+        query = check_history(since, until, decision_ids, limit)
         with self._reading() as connection:
-            return history.outcome_history(connection, since, until, wanted, limit)
+            return history.outcome_history(connection, query)
 
     def record_requests(self, records: Sequence[RequestRecord]) -> None:
         """Keeps requests of a gateway, in one transaction."""
         self._check_open()
-        if records:
-            self._writer.submit(lambda connection: ledger.insert_requests(connection, records))
+        rows = check_requests(records)
+        if rows:
+            self._writer.submit(lambda connection: ledger.insert_requests(connection, rows))
 
     def request_history(
         self,
@@ -292,13 +299,13 @@ class SqliteStorage:
     ) -> tuple[RequestRecord, ...]:
         """Requests with ``since <= time < until`` and the ids given, newest first."""
         fields = {"decision_id": decision_id, "response_id": response_id, "id": request_id, "key": key}
-        wanted = check_request_history(since, until, fields, limit)
+        query = check_request_history(since, until, fields, limit)
         with self._reading() as connection:
-            return ledger.request_history(connection, since, until, wanted, limit)
+            return ledger.request_history(connection, query)
 
     def spend(self, *, since: float, until: float | None = None) -> dict[str, Spend]:
         """What each key has used in a span of time."""
-        values.span(since, until)
+        since, until = check_span(since, until)
         with self._reading() as connection:
             return ledger.spend(connection, since, until)
 
@@ -306,13 +313,14 @@ class SqliteStorage:
         self, *, by: SummaryBy, since: float | None = None, until: float | None = None
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        check_summary(by, since, until)
+        by, since, until = check_summary(by, since, until)
         with self._reading() as connection:
             return ledger.request_summary(connection, by, since, until)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
         self._check_open()
+        check_record("key", key, ApiKey)
         self._writer.submit(lambda connection: keys.insert_api_key(connection, key))
 
     def api_keys(self) -> tuple[ApiKey, ...]:
@@ -322,13 +330,14 @@ class SqliteStorage:
 
     def revoke_api_key(self, id: str, at: float) -> bool:
         """Ends a key; false where there is none, or it was revoked before."""
-        values.utc_seconds("at", at, error=OptionError)
+        name = values.stored_text("id", id, empty=True, error=OptionError)
+        moment = values.utc_seconds("at", at, error=OptionError)
         self._check_open()
-        return self._writer.submit(lambda connection: keys.revoke_api_key(connection, id, at))
+        return self._writer.submit(lambda connection: keys.revoke_api_key(connection, name, moment))
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time; what is still queued is not among them."""
-        values.span(since, until)
+        since, until = values.span(since, until)
         with self._reading() as connection:
             return history.statistics(connection, since, until, self._writer.dropped)
 
@@ -340,16 +349,18 @@ class SqliteStorage:
         self._check_open()
         removed = {"routing": 0, "outcome": 0, "feedback": 0, "request": 0}
         for table in removed:
+            with self._reading() as connection:
+                first = history.oldest_kept(connection, table, oldest, most)
             step = _RETENTION_STEP
-            while step == _RETENTION_STEP:
-                step = self._remove_history(table, oldest, most)
+            while first is not None and step == _RETENTION_STEP:
+                step = self._remove_history(table, first)
                 removed[table] += step
         self._writer.submit(ledger.forget_ids)
         return RowCounts(0, removed["routing"], removed["outcome"], removed["feedback"], removed["request"])
 
-    def _remove_history(self, table: str, oldest: float | None, most: int | None) -> int:
+    def _remove_history(self, table: str, first: tuple[float, int]) -> int:
         return self._writer.submit(
-            lambda connection: history.remove_history(connection, table, oldest, most, _RETENTION_STEP)
+            lambda connection: history.remove_history(connection, table, first, _RETENTION_STEP)
         )
 
     def backup(self, path: str | os.PathLike[str]) -> RowCounts:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +24,7 @@ from tiny_dancer.storage.sqlite import candidates, history
 from tiny_dancer.storage.sqlite.connection import retrying, storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from tiny_dancer.storage.sqlite.candidates import Touch
@@ -33,6 +35,10 @@ T = TypeVar("T")
 TOUCH_SECONDS = 1.0
 # In one transaction: enough to share the wait for the disk, few enough to let other processes in.
 AT_ONCE = 4096
+
+
+# What one write of the batch may be too large for, and its neighbours not: they are tried apart.
+_TOO_LARGE = (apsw.FullError, apsw.NoMemError, apsw.TooBigError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +56,39 @@ class _Told:
 
     write: _Write
     result: Any
-    error: TinyDancerError | None
+    error: BaseException | None
+
+
+@dataclass(slots=True)
+class _Lost:
+    """What could not be written and nobody waited for."""
+
+    records: int = 0
+    accesses: int = 0
+    first: BaseException | None = None
+
+    def add(self, error: BaseException, *, records: int = 0, accesses: int = 0) -> None:
+        self.records += records
+        self.accesses += accesses
+        self.first = self.first or error
+
+
+class _UndoneError(Exception):
+    """One write has undone the transaction it shared with others."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class Writer:
-    """Owns the writing connection. The thread ends with :meth:`close`.
+    """Owns the writing connection. The thread ends with :meth:`close`, and with nothing else.
+
+    What an action raises is its caller's; a record that cannot be written is lost alone, counted and said by
+    :meth:`flush`.
 
     Attributes:
-        dropped: routing records not kept: the queue was full, or the disk.
+        dropped: routing records not kept: the queue was full, or the disk, or they could not be written.
     """
 
     def __init__(self, connection: apsw.Connection, path: Path, capacity: int) -> None:
@@ -70,7 +101,7 @@ class Writer:
         self._news = threading.Condition()
         self._idle = True
         self._closed = False
-        self._lost: StorageError | None = None
+        self._lost = _Lost()
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="tiny-dancer storage writer", daemon=True)
         self._thread.start()
@@ -80,7 +111,7 @@ class Writer:
 
         Raises:
             StorageError: it could not be written, or the storage is closed.
-            TinyDancerError: what ``action`` raised; nothing of it was kept.
+            BaseException: what ``action`` raised, whatever that is; nothing of it was kept.
         """
         return self._enqueue(action, alone=alone).result()
 
@@ -121,15 +152,24 @@ class Writer:
         """Returns when all queued so far is durable.
 
         Raises:
-            StorageError: routing records or accesses since the last flush could not be written.
+            StorageError: routing records or accesses since the last flush could not be written; it says how many,
+                and why the first could not.
         """
+        failure = None
         try:
             self.submit(_nothing)
-        finally:
-            with self._news:
-                lost, self._lost = self._lost, None
-        if lost is not None:
-            raise lost
+        except StorageError as error:
+            failure = error
+        with self._news:
+            lost, self._lost = self._lost, _Lost()
+        if lost.first is not None:
+            cause = self._typed(lost.first)
+            what = f"{lost.records} routing records and accesses of {lost.accesses} candidates lost"
+            raise StorageError(
+                str(self._path), f"{what}: {cause.field}: {cause.value}", cause.remedy
+            ) from lost.first
+        if failure is not None:
+            raise failure
 
     def close(self) -> None:
         """Writes what is queued and ends the thread."""
@@ -145,14 +185,23 @@ class Writer:
             raise StorageError(str(self._path), "closed", "open it again")
 
     def _run(self) -> None:
+        batch: list[RoutingRecord | _Write] = []
         try:
-            while self._wait():
-                self._write_queued()
+            going = True
+            while going:
+                try:
+                    going = self._wait()
+                    self._write_queued(batch)
+                # Whatever it is: a thread that ended would take with it what others have queued and will queue.
+                except BaseException as error:  # noqa: BLE001
+                    self._give_up(batch, error)
+                batch.clear()
         finally:
             # However the thread ends, nobody waits for it in vain.
             with self._news:
                 self._closed = True
-                self._give_up(self._queue)
+                ended = StorageError(str(self._path), "the writer has ended", "open it again")
+                self._give_up(self._queue, ended)
             self._connection.close()
 
     def _wait(self) -> bool:
@@ -166,14 +215,15 @@ class Writer:
             self._idle = False
             return bool(self._queue or self._touches)
 
-    def _write_queued(self) -> None:
-        batch: list[RoutingRecord | _Write] = []
+    def _write_queued(self, batch: list[RoutingRecord | _Write]) -> None:
+        """Writes what is queued, as far as it goes together; ``batch`` is empty before, and then holds it."""
         while self._queue and len(batch) < AT_ONCE:
             entry = self._queue[0]
             if isinstance(entry, _Write) and entry.alone:
                 if not batch:
-                    self._queue.popleft()
+                    batch.append(self._queue.popleft())
                     self._alone(entry)
+                    return
                 break
             batch.append(self._queue.popleft())
         with self._news:
@@ -183,51 +233,129 @@ class Writer:
 
     def _alone(self, write: _Write) -> None:
         try:
+            self._roll_back()
             result = write.action(self._connection)
-        except apsw.Error as error:
-            write.done.set_exception(storage_error(self._path, error))
-        except (TinyDancerError, OSError) as error:
-            write.done.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - its caller is told, and raises it
+            self._roll_back()
+            self._tell([_Told(write, None, error)])
         else:
-            write.done.set_result(result)
+            self._tell([_Told(write, result, None)])
 
-    def _together(self, batch: list[RoutingRecord | _Write], touches: dict[str, Touch]) -> None:
+    def _together(self, batch: Sequence[RoutingRecord | _Write], touches: dict[str, Touch]) -> None:
         """One transaction over the batch; then its callers are told."""
-        told: list[_Told] = []
-        finished = False
         try:
-            self._refuse_moved()
-            retrying(lambda: self._connection.execute("BEGIN IMMEDIATE"))
-            # In the order they came, for a later record of one decision does not replace the first.
-            for is_routing, entries in groupby(batch, lambda entry: isinstance(entry, RoutingRecord)):
-                if is_routing:
-                    history.insert_routing(self._connection, entries)  # type: ignore[arg-type]
-                else:
-                    told += [self._one(entry) for entry in entries if isinstance(entry, _Write)]
-            if touches:
-                candidates.touch_candidates(self._connection, touches)
-            self._connection.execute("COMMIT")
-            finished = True
-        except (apsw.Error, StorageError) as error:
-            if self._connection.in_transaction:
+            told, lost = self._transaction(batch, touches)
+        except BaseException as error:  # noqa: BLE001 - those who wait are told, and raise it
+            self._roll_back()
+            of_one = isinstance(error, _UndoneError)
+            if (of_one or isinstance(error, _TOO_LARGE)) and (len(batch) > 1 or (batch and touches)):
+                self._apart(batch, touches)
+                return
+            if isinstance(error, _UndoneError):
+                error = error.cause
+            lost = _Lost()
+            told = [_Told(entry, None, error) for entry in batch if isinstance(entry, _Write)]
+            if len(batch) > len(told) or touches:
+                lost.add(error, records=len(batch) - len(told), accesses=len(touches))
+        self._count(lost)
+        self._tell(told)
+
+    def _apart(self, batch: Sequence[RoutingRecord | _Write], touches: dict[str, Touch]) -> None:
+        """Each half of the batch, then the accesses, in a transaction of its own."""
+        half = (len(batch) + 1) // 2
+        for part in (batch[:half], batch[half:]):
+            if part:
+                self._together(part, {})
+        if touches:
+            self._together((), touches)
+
+    def _transaction(
+        self, batch: Sequence[RoutingRecord | _Write], touches: dict[str, Touch]
+    ) -> tuple[list[_Told], _Lost]:
+        """Writes all of it; what cannot be written is undone alone. Everything returned is durable."""
+        told: list[_Told] = []
+        lost = _Lost()
+        self._refuse_moved()
+        self._roll_back()
+        retrying(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        # In the order they came, for a later record of one decision does not replace the first.
+        for is_routing, entries in groupby(batch, lambda entry: isinstance(entry, RoutingRecord)):
+            if is_routing:
+                self._records(list(entries), lost)  # type: ignore[arg-type]
+            else:
+                told += [self._one(entry) for entry in entries if isinstance(entry, _Write)]
+        if touches:
+            _, error = self._undoing(partial(candidates.touch_candidates, touches=touches))
+            if error is not None:
+                lost.add(error, accesses=len(touches))
+        self._connection.execute("COMMIT")
+        return told, lost
+
+    def _records(self, records: Sequence[RoutingRecord], lost: _Lost) -> None:
+        """Writes decisions; where that fails one by one, so that one that cannot be written is lost alone."""
+        _, error = self._undoing(partial(history.insert_routing, records=records))
+        if error is None:
+            return
+        for record in records:
+            _, error = self._undoing(partial(history.insert_routing, records=[record]))
+            if error is not None:
+                lost.add(error, records=1)
+
+    def _one(self, write: _Write) -> _Told:
+        """Runs one write; what it raises undoes it alone."""
+        return _Told(write, *self._undoing(write.action))
+
+    def _undoing(self, action: Callable[[apsw.Connection], T]) -> tuple[T | None, BaseException | None]:
+        """What ``action`` returns, or what it raised: then nothing of it stays.
+
+        Raises:
+            _UndoneError: what it raised has undone, or must undo, the whole transaction.
+        """
+        self._connection.execute("SAVEPOINT one")
+        try:
+            result = action(self._connection)
+            self._connection.execute("RELEASE one")
+        except BaseException as error:
+            # After these SQLite asks for the whole to be rolled back: https://sqlite.org/lang_transaction.html
+            if isinstance(error, (*_TOO_LARGE, apsw.IOError)) or not self._connection.in_transaction:
+                raise _UndoneError(error) from error
+            self._connection.execute("ROLLBACK TO one")
+            self._connection.execute("RELEASE one")
+            return None, error
+        return result, None
+
+    def _roll_back(self) -> None:
+        """Ends a transaction that is open. Where that fails, the next attempt is before the next write."""
+        if self._connection.in_transaction:
+            with suppress(apsw.Error):
                 self._connection.execute("ROLLBACK")
-            failure = error if isinstance(error, StorageError) else storage_error(self._path, error)
-            told = [_Told(entry, None, failure) for entry in batch if isinstance(entry, _Write)]
-            lost = len(batch) - len(told)
-            if lost or touches:
-                with self._news:
-                    self.dropped += lost
-                    self._lost = failure
-            finished = True
-        finally:
-            # Only a defect of an action comes here otherwise; its callers must not wait for ever.
-            if not finished:
-                self._give_up(batch)
+
+    def _count(self, lost: _Lost) -> None:
+        if lost.first is not None:
+            with self._news:
+                self.dropped += lost.records
+                self._lost.add(lost.first, records=lost.records, accesses=lost.accesses)
+
+    def _tell(self, told: Iterable[_Told]) -> None:
         for each in told:
+            if each.write.done.done():
+                continue
             if each.error is None:
                 each.write.done.set_result(each.result)
             else:
-                each.write.done.set_exception(each.error)
+                error = each.error
+                each.write.done.set_exception(self._typed(error) if isinstance(error, apsw.Error) else error)
+
+    def _typed(self, error: BaseException) -> TinyDancerError:
+        if isinstance(error, TinyDancerError):
+            return error
+        if isinstance(error, apsw.Error):
+            found = storage_error(self._path, error)
+        else:
+            remedy = "free memory" if isinstance(error, MemoryError) else "report it, it is a defect"
+            found = StorageError(str(self._path), f"{type(error).__name__}: {error}", remedy)
+        found.__cause__ = error
+        return found
 
     def _refuse_moved(self) -> None:
         """What is written to a file that nobody finds any more is gone with this process."""
@@ -238,25 +366,12 @@ class Writer:
                 "put it back, or restart what uses it",
             )
 
-    def _give_up(self, entries: Iterable[RoutingRecord | _Write]) -> None:
-        for entry in entries:
-            if isinstance(entry, RoutingRecord):
-                self.dropped += 1
-            elif not entry.done.done():
-                entry.done.set_exception(StorageError(str(self._path), "the writer has ended", "open it again"))
-
-    def _one(self, write: _Write) -> _Told:
-        """Runs one write; what it raises undoes it alone."""
-        self._connection.execute("SAVEPOINT one")
-        try:
-            result = write.action(self._connection)
-        except TinyDancerError as error:
-            self._connection.execute("ROLLBACK TO one")
-            return _Told(write, None, error)
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("RELEASE one")
-        return _Told(write, result, None)
+    def _give_up(self, entries: Iterable[RoutingRecord | _Write], error: BaseException) -> None:
+        """Tells who still waits; counts what nobody waits for."""
+        entries = list(entries)
+        writes = [entry for entry in entries if isinstance(entry, _Write)]
+        self._count(_Lost(len(entries) - len(writes), 0, error if len(entries) > len(writes) else None))
+        self._tell([_Told(write, None, error) for write in writes])
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

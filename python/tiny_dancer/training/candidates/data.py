@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError, DataError
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
-from tiny_dancer.routing.timestamps import seconds_since_epoch
 from tiny_dancer.training.data import arrow
 from tiny_dancer.training.data.columns import Checker
 from tiny_dancer.training.data.raw import read_raw

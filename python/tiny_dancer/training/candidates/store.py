@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiny_dancer.routing.timestamps import seconds_since_epoch
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.storage import CandidateRecord
 
 if TYPE_CHECKING:

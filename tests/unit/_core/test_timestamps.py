@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.routing.timestamps import seconds_since_epoch
 
 SECONDS = 1_683_554_160.0
 
