@@ -249,7 +249,7 @@ class CandidateRouter:
             # Before ranking: where the set changes meanwhile, the answer is kept for a version that is gone.
             properties = _core.metadata_pairs(metadata, "metadata") if metadata else ()
             moment = None if now is None else asked[3]
-            version = native.version(), loaded.version
+            version = native.version(), loaded.version, loaded.sha256
             request = _Request(text, embedding, (version, k, allowed, properties, diversity, moment))
         begun = perf_counter_ns()
         (decisions, unsound, size), level, reason = answer(
