@@ -75,6 +75,8 @@ class Filter:
         if key == "$not":
             other = self._object(given, depth + 1)
             return lambda candidate: not other(candidate)
+        if key != "$namespace":
+            check_key(key)
         if not isinstance(given, dict):
             self._count()
             if key == "$namespace":
@@ -115,7 +117,6 @@ class Filter:
     def _any_of(self, key: str, values: list[Any]) -> Callable[[Candidate], bool]:
         if values:
             self._count(len(values))
-        check_key(key)
         wanted = [value for value in values if value is not None]
         if key in MOMENTS or key in NUMBERS:
             edges = [own_number(key, value) for value in wanted]
@@ -124,7 +125,6 @@ class Filter:
         return lambda candidate: any(value_text(own) in texts for own in own_values(candidate, key))
 
     def _order(self, key: str, passes: Callable[[Any, Any], bool], value: Any) -> Callable[[Candidate], bool]:
-        check_key(key)
         if value is None:
             return lambda _: False
         if key in MOMENTS or key in NUMBERS:
@@ -191,7 +191,6 @@ def exists(candidate: Candidate, key: str) -> bool:
     """Whether a candidate has any value of a key, or of one below it."""
     if key == "$namespace":
         return bool(candidate.namespace)
-    check_key(key)
     if key.startswith("$"):
         return bool(own_values(candidate, key))
     return any(name == key or name.startswith(f"{key}.") for name in candidate.values)

@@ -33,7 +33,7 @@ def change(rows: CandidateSet, stop: Event, seed: int) -> int:
     mine: list[tuple[str, int]] = []
     while not stop.is_set():
         if len(mine) < 40 or choices.random() < 0.5:
-            user, number = choices.choice(USERS), 1000 * (seed + 1) + changes
+            user, number = choices.choice(USERS), 1_000_000 * (seed + 1) + changes
             mine.append((user, number))
             rows.add(memory(user, number))
         else:
