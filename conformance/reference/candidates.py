@@ -9,12 +9,12 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .text import SYMBOL, WORD, Token, bounded, normalise, tokenise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FEATURES = (
     "cosine",
@@ -96,6 +96,8 @@ class Candidate:
     metadata: Sequence[tuple[str, str]] = ()
     group: str | None = None
     embedding: Sequence[float] | None = None
+    namespace: Sequence[str] = ()
+    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # of the metadata, as they were written
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from .candidates import Candidate, Query, default_scores, dot, features, ranking, unit
 from .errors import Refusal
-from .metadata import pairs, property_texts
+from .filters import Filter
+from .metadata import pairs, values
 from .moments import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _TEXTS, _NUMBERS = ("id", "text", "group"), ("access_count", "success_rate", "trials", "confidence")
-CANDIDATE_FIELDS = frozenset((*_TEXTS, *_NUMBERS, "embedding", "created_at", "metadata"))
+CANDIDATE_FIELDS = frozenset((*_TEXTS, *_NUMBERS, "embedding", "created_at", "metadata", "namespace"))
 OPTIONS = {"k": 5, "diversity": 0.0, "confidence_threshold": 0.85, "max_uncertainty": 0.15}
 QUERY_FIELDS = frozenset((*OPTIONS, "embedding", "text", "metadata", "now", "where"))
 MOST_K = 100_000
+MOST_PARTS = 32
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Options:
 
     k: int
     diversity: float
-    where: Mapping[str, Sequence[str]]
+    where: Filter
 
 
 def _refused(what: str) -> Refusal:
@@ -99,7 +101,11 @@ def to_candidates(given: Any) -> list[Candidate]:
         raise _refused("candidates are a list")
     found = []
     for each in given:
-        fields = _common(_members(each, CANDIDATE_FIELDS))
+        given_fields = _members(each, CANDIDATE_FIELDS)
+        fields = {**_common(given_fields), "values": values(given_fields.get("metadata", {}))}
+        path = fields.get("namespace", [])
+        if not isinstance(path, list) or len(path) > MOST_PARTS or not all(isinstance(part, str) for part in path):
+            raise _refused("namespace is a list of texts")
         for name in _NUMBERS:
             if name in fields:
                 fields[name] = _number(fields[name])
@@ -134,18 +140,13 @@ def to_query(given: Any) -> tuple[Query, Options]:
             raise Refusal("OptionInvalid", f"{name} is from {least} to {most}")
     if "now" in fields:
         fields["now"] = seconds(fields["now"])
-    where = property_texts(fields.pop("where", {}))
+    where = Filter(fields.pop("where", {}))
     return Query(**fields), Options(int(options["k"]), options["diversity"], where)
-
-
-def matches(candidate: Candidate, where: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a candidate has, of every key, one of the values; of a key without values none has any."""
-    return all(any((key, text) in candidate.metadata for text in texts) for key, texts in where.items())
 
 
 def chosen(candidates: Sequence[Candidate], scores: Sequence[float], options: Options) -> list[int]:
     """Rows of the answer: by score, or by maximal marginal relevance (Carbonell and Goldstein 1998)."""
-    left = [row for row, each in enumerate(candidates) if matches(each, options.where)]
+    left = [row for row, each in enumerate(candidates) if options.where.passes(each)]
     left.sort(key=lambda row: (-scores[row], candidates[row].id))
     if not options.diversity:
         return left[: options.k]

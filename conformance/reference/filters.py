@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal
-from .metadata import number_text
+from .metadata import value_text
 from .moments import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from .candidates import Candidate
 
@@ -36,37 +36,6 @@ def single(value: float) -> float:
         return float(struct.unpack("f", struct.pack("f", value))[0])
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
-
-
-def text_of(value: Any) -> str:
-    """What a value is compared by."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return number_text(value)
-    if not isinstance(value, str):
-        raise refused(f"{value!r} is no value")
-    return value
-
-
-def properties(metadata: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Values by key; what lies in an object has both names with a point between."""
-    found: dict[str, list[Any]] = {}
-
-    def add(key: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                add(f"{key}.{name}", inner)
-        elif isinstance(value, (list, tuple)):
-            for one in value:
-                add(key, one)
-        elif value is not None:
-            text_of(value)
-            found.setdefault(key, []).append(value)
-
-    for key, value in metadata.items():
-        add(key, value)
-    return found
 
 
 class Filter:
@@ -106,6 +75,8 @@ class Filter:
         if key == "$not":
             other = self._object(given, depth + 1)
             return lambda candidate: not other(candidate)
+        if key != "$namespace":
+            check_key(key)
         if not isinstance(given, dict):
             self._count()
             if key == "$namespace":
@@ -146,16 +117,14 @@ class Filter:
     def _any_of(self, key: str, values: list[Any]) -> Callable[[Candidate], bool]:
         if values:
             self._count(len(values))
-        check_key(key)
         wanted = [value for value in values if value is not None]
         if key in MOMENTS or key in NUMBERS:
             edges = [own_number(key, value) for value in wanted]
             return lambda candidate: any(own == edge for own in own_values(candidate, key) for edge in edges)
-        texts = {text_of(value) for value in wanted}
-        return lambda candidate: any(text_of(own) in texts for own in own_values(candidate, key))
+        texts = {value_text(value) for value in wanted}
+        return lambda candidate: any(value_text(own) in texts for own in own_values(candidate, key))
 
     def _order(self, key: str, passes: Callable[[Any, Any], bool], value: Any) -> Callable[[Candidate], bool]:
-        check_key(key)
         if value is None:
             return lambda _: False
         if key in MOMENTS or key in NUMBERS:
@@ -167,10 +136,10 @@ class Filter:
             return lambda candidate: any(
                 passes(own, value) for own in own_values(candidate, key) if isinstance(own, str)
             )
-        # Of a number the decimal that its text writes counts: doubles and whole numbers of any size are in one order.
-        number = Decimal(text_of(value))
+        # The decimal that a number's text writes counts: doubles and whole numbers of any size are in one order.
+        number = Decimal(value_text(value))
         return lambda candidate: any(
-            passes(Decimal(text_of(own)), number)
+            passes(Decimal(value_text(own)), number)
             for own in own_values(candidate, key)
             if isinstance(own, (int, float)) and not isinstance(own, bool)
         )
@@ -198,7 +167,7 @@ def own_number(key: str, value: Any) -> float:
         return seconds(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise refused(f"{value!r} is no number")
-    return single(float(text_of(value)))
+    return single(float(value_text(value)))
 
 
 def own_values(candidate: Candidate, key: str) -> list[Any]:
@@ -215,14 +184,13 @@ def own_values(candidate: Candidate, key: str) -> list[Any]:
         if key == "$trials" and value is None:
             value = candidate.access_count
         return [] if value is None else [single(value)]
-    return properties(candidate.properties).get(key, [])
+    return list(candidate.values.get(key, []))
 
 
 def exists(candidate: Candidate, key: str) -> bool:
     """Whether a candidate has any value of a key, or of one below it."""
     if key == "$namespace":
         return bool(candidate.namespace)
-    check_key(key)
     if key.startswith("$"):
         return bool(own_values(candidate, key))
-    return any(name == key or name.startswith(f"{key}.") for name in properties(candidate.properties))
+    return any(name == key or name.startswith(f"{key}.") for name in candidate.values)

@@ -35,28 +35,42 @@ def number_text(value: float) -> str:
     return f"{minus}{text[0]}{fraction}e{point - 1:+d}"
 
 
-def value_texts(value: Any) -> list[str]:
-    """The texts of one property, as JSON gives it: none for null, several for a list."""
-    found = []
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, str):
-            found.append(one)
-        elif isinstance(one, bool):
-            found.append("true" if one else "false")
-        elif isinstance(one, (int, float)):
-            found.append(number_text(one))
-        elif one is not None:
-            raise Refusal("CandidateInvalid", f"{one!r} is no value of a property")
-    return found
+def value_text(value: Any) -> str:
+    """The text one value is compared by."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return number_text(value)
+    raise Refusal("CandidateInvalid", f"{value!r} is no value of a property")
 
 
-def property_texts(metadata: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Each key with its values as texts."""
+def values(metadata: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The values of each key: none for null, several for a list.
+
+    What lies in an object has both names, with a point between.
+    """
     if not isinstance(metadata, dict):
         raise Refusal("CandidateInvalid", "metadata is an object")
-    return {key: value_texts(value) for key, value in metadata.items()}
+    found: dict[str, list[Any]] = {}
+
+    def add(key: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                add(f"{key}.{name}", inner)
+        elif isinstance(value, (list, tuple)):
+            for one in value:
+                add(key, one)
+        elif value is not None:
+            value_text(value)
+            found.setdefault(key, []).append(value)
+
+    for key, value in metadata.items():
+        add(key, value)
+    return found
 
 
 def pairs(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     """One pair a value."""
-    return [(key, text) for key, texts in property_texts(metadata).items() for text in texts]
+    return [(key, value_text(one)) for key, own in values(metadata).items() for one in own]

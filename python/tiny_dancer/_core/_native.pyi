@@ -195,8 +195,8 @@ class CandidateFilter:
       None, or an empty list, is nobody's.
     * ``{"year": {"$gte": 2020, "$lt": 2023}}``: operators, each on its own. ``$eq $ne`` take a value, ``$in $nin``
       a list, ``$gt $gte $lt $lte`` a number (compared with numbers) or a text (with texts, by code point),
-      ``$exists`` True or False. ``$ne`` and ``$nin`` are what ``$eq`` and ``$in`` leave: candidates without the key
-      pass.
+      ``$exists`` True or False. ``$ne`` and ``$nin`` are what ``$eq`` and ``$in`` leave: candidates without the
+      key pass.
     * ``{"$and": [...]}``, ``$or``, ``$nor``: expressions, at least one. ``{"$not": {...}}``.
 
     ``"a.b"`` is ``b`` within ``a``. The candidate's own: ``$id``, ``$group``, ``$namespace`` (a list of texts: how

@@ -257,7 +257,7 @@ class CandidateRouter:
         if lasting and text is not None:
             # Before ranking: where the set changes meanwhile, the answer is kept for a version that is gone.
             properties = _core.metadata_pairs(metadata, "metadata") if metadata else ()
-            version = native.version(), loaded.version
+            version = native.version(), loaded.version, loaded.sha256
             at = None if now is None else moment
             request = _Request(text, embedding, (version, k, allowed, properties, diversity, at))
         begun = perf_counter_ns()

@@ -81,8 +81,8 @@ def test_a_value_has_one_text(value: Any, text: str) -> None:
         1j,
         b"x",
         object(),
-        {"a": 1},
-        [["a"]],
+        {"a": math.nan},
+        [["a", [b"x"]]],
         "\ud800",
         10**5000,
     ],
@@ -91,13 +91,47 @@ def test_a_value_has_one_text(value: Any, text: str) -> None:
 def test_what_is_no_value_is_refused_by_name(value: Any) -> None:
     with pytest.raises(CandidateError) as caught:
         CandidateSet([Candidate("a"), Candidate("b", metadata={"k": value})])
-    assert caught.value.field == "candidates[1].metadata.k"
+    assert caught.value.field.startswith("candidates[1].metadata.k")
     assert caught.value.remedy
     found = CandidateSet([Candidate("a", text="tea")])
     with pytest.raises(CandidateError, match=r"where\.k"):
         found.matching({"k": value})
     with CandidateRouter() as router, pytest.raises(CandidateError, match=r"metadata\.k"):
         router.route("tea", found, {"k": value})
+
+
+def test_what_lies_deeper_has_both_names_and_lists_are_their_items() -> None:
+    found = CandidateSet(
+        [
+            Candidate("a", metadata={"place": {"city": "Oslo", "floors": [1, 2, None]}, "tags": [["x"], ("y",)]}),
+            Candidate("b", metadata={"place": [{"city": "Lima"}, {"city": "Riga"}], "place.city": "Oslo"}),
+            Candidate("c", metadata={"place": {}, "tags": [[], None]}),
+        ]
+    )
+    for where, flags in (
+        ({"place.city": "Oslo"}, b"\1\1\0"),
+        ({"place.city": "Riga"}, b"\0\1\0"),
+        ({"place.floors": 2}, b"\1\0\0"),
+        ({"place": "Oslo"}, b"\0\0\0"),
+        ({"place": {"$exists": True}}, b"\1\1\0"),
+        ({"tags": "y"}, b"\1\0\0"),
+        ({"tags": {"$exists": False}}, b"\0\1\1"),
+    ):
+        assert found.matching(where) == flags
+    features = CandidateRouter().route("tea", found, {"place": {"city": "Riga"}, "tags": 1})
+    assert {each.candidate_id: each.features["metadata"] for each in features} == {"a": 0.0, "b": 0.5, "c": 0.0}
+
+
+def test_nesting_is_bounded() -> None:
+    deep: Any = "x"
+    for _ in range(64):
+        deep = [deep]
+    assert CandidateSet([Candidate("a", metadata={"k": deep})]).matching({"k": "x"}) == b"\1"
+    endless: dict[str, Any] = {}
+    endless["k"] = endless
+    for unfit in ([deep], endless, {"k": [endless]}):
+        with pytest.raises(CandidateError, match="nested too deeply"):
+            CandidateSet([Candidate("a", metadata={"k": unfit})])
 
 
 @pytest.mark.parametrize("metadata", [{1: "x"}, {"a": 1, None: 2}, ["a"], "ab", None, 5])

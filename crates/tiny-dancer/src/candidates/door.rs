@@ -73,13 +73,12 @@ impl CandidateDoor {
             return Ok(());
         }
         let (embeddings, dimensions, encoded) = self.embeddings(&given)?;
-        let lists: Vec<(Vec<(&str, Scalar)>, Vec<&str>)> = given
-            .iter()
-            .map(|each| (each.metadata.pairs(), each.namespace.iter().map(String::as_str).collect()))
-            .collect();
+        let metadata: Vec<Vec<(&str, Scalar)>> = given.iter().map(|each| each.metadata.pairs()).collect();
+        let namespaces: Vec<Vec<&str>> =
+            given.iter().map(|each| each.namespace.iter().map(String::as_str).collect()).collect();
         let candidates: Vec<Candidate> = given
             .iter()
-            .zip(&lists)
+            .zip(metadata.iter().zip(&namespaces))
             .map(|(each, (metadata, namespace))| each.candidate(metadata, namespace))
             .collect();
         if let Some(set) = &mut self.set {

@@ -140,7 +140,7 @@ impl Filter {
 fn fill(bits: &mut Vec<u64>, rows: usize, all: bool) {
     bits.clear();
     bits.resize(rows.div_ceil(64), if all { u64::MAX } else { 0 });
-    if let (Some(last), true) = (bits.last_mut(), rows % 64 > 0) {
+    if let (Some(last), true) = (bits.last_mut(), !rows.is_multiple_of(64)) {
         *last &= (1 << (rows % 64)) - 1;
     }
 }
@@ -194,7 +194,7 @@ fn add(leaf: &Condition, set: &CandidateSet, bits: &mut [u64]) {
         }
         Condition::Numbers { subject, numbers } => {
             for number in numbers {
-                own_number(columns, *subject, number.value, |order| order.is_eq(), bits);
+                own_number(columns, *subject, number.value, Ordering::is_eq, bits);
             }
         }
         Condition::Beyond { subject, side, equal, edge } => {
