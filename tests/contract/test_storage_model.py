@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -21,26 +22,33 @@ if TYPE_CHECKING:
 IDS = st.sampled_from(["a", "b", "c", "d", "ä'\"", "f"])
 # Few and small, so that equal distances and replaced embeddings are common.
 EMBEDDINGS = st.tuples(*[st.integers(-2, 2)] * 3).filter(any)
-KEYS = st.sampled_from(["k", 'l"', "$.m", "n\\"])
+KEYS = st.sampled_from(["k", 'l"', "$.m", "n\\", "k.l"])
+SCALARS = st.sampled_from(["", "x", "y'", 1, 1.0, "1", True, "true", 2**63])
+JSON = st.one_of(
+    SCALARS,
+    st.none(),
+    st.lists(st.none() | SCALARS, max_size=3),
+    st.dictionaries(st.just("l"), SCALARS, max_size=1),
+)
 RECORDS = st.builds(
     CandidateRecord,
     IDS,
     st.none() | EMBEDDINGS.map(lambda numbers: np.array(numbers, np.float32)),
-    created_at=st.integers(0, 5).map(float),
+    created_at=st.integers(-3, 5).map(float),
     confidence=st.none() | st.floats(0, 1),
-    metadata=st.dictionaries(KEYS, st.sampled_from(["", "x", "y'"]), max_size=2),
+    metadata=st.dictionaries(KEYS, JSON, max_size=2),
     group=st.none() | st.sampled_from(["g", "h"]),
 )
 BATCHES = st.lists(RECORDS, max_size=4, unique_by=lambda record: record.id)
 FILTERS = st.none() | st.builds(
     Filter,
-    equals=st.dictionaries(KEYS, st.sampled_from(["", "x"]), max_size=1),
-    any_of=st.dictionaries(KEYS, st.lists(st.sampled_from(["x", "y'"]), max_size=2), max_size=1),
+    equals=st.dictionaries(KEYS, st.none() | SCALARS, max_size=1),
+    any_of=st.dictionaries(KEYS, st.none() | st.lists(st.none() | SCALARS, max_size=2), max_size=1),
     has=st.lists(KEYS, max_size=1),
     ids=st.none() | st.lists(IDS, max_size=3),
     groups=st.none() | st.lists(st.sampled_from(["g", "h"]), max_size=2),
-    created_from=st.none() | st.integers(0, 5),
-    created_before=st.none() | st.integers(0, 5),
+    created_from=st.none() | st.integers(-3, 5),
+    created_before=st.none() | st.integers(-3, 5),
     min_success_rate=st.none() | st.sampled_from([0.0, 0.5]),
     min_trials=st.integers(0, 1),
     min_confidence=st.none() | st.floats(0, 1),
@@ -171,7 +179,7 @@ def plain(record: CandidateRecord) -> dict[str, Any]:
         "success_count": record.success_count,
         "trial_count": record.trial_count,
         "confidence": record.confidence,
-        "metadata": dict(record.metadata),
+        "metadata": msgspec.json.encode(record.metadata),
         "group": record.group,
     }
 
