@@ -59,7 +59,8 @@ def fitting(record: RequestRecord) -> RequestRecord:
         number = _finite(getattr(record, field))
         changes[field] = max(number, 0.0) if number is not None and field in _AMOUNTS else number
     for field in ("stream", "guessed"):
-        changes[field] = bool(_finite(getattr(record, field)))
+        found = plain(getattr(record, field))
+        changes[field] = found is True or bool(_finite(found))
     changes["guessed_cost"] = max(_finite(record.guessed_cost) or 0.0, 0.0)
     changes["latency"] = _finite(record.latency) or 0.0
     changes["time"] = min(max(_finite(record.time) or 0.0, 0.0), LATEST)
