@@ -7,40 +7,51 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tiny_dancer.errors import CandidateError
+from tiny_dancer.errors import CandidateError, OptionError
 from tiny_dancer.storage import CandidateRecord, Feedback, Filter, MemoryStorage, SqliteStorage
+from tiny_dancer.storage.metadata import metadata_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tiny_dancer.storage import Storage
 
 IDS = st.sampled_from(["a", "b", "c", "d", "ä'\"", "f"])
 # Few and small, so that equal distances and replaced embeddings are common.
 EMBEDDINGS = st.tuples(*[st.integers(-2, 2)] * 3).filter(any)
-KEYS = st.sampled_from(["k", 'l"', "m.$", "n\\"])
+KEYS = st.sampled_from(["k", 'l"', "m.$", "n\\", "k.l"])
+SCALARS = st.sampled_from(["", "x", "y'", 1, 1.0, "1", True, "true", 2**63])
+JSON = st.one_of(
+    SCALARS,
+    st.none(),
+    st.lists(st.none() | SCALARS, max_size=3),
+    st.dictionaries(st.just("l"), SCALARS, max_size=1),
+)
 RECORDS = st.builds(
     CandidateRecord,
     IDS,
     st.none() | EMBEDDINGS.map(lambda numbers: np.array(numbers, np.float32)),
-    created_at=st.integers(0, 5).map(float),
+    created_at=st.integers(-3, 5).map(float),
     confidence=st.none() | st.floats(0, 1),
-    metadata=st.dictionaries(KEYS, st.sampled_from(["", "x", "y'"]), max_size=2),
+    metadata=st.dictionaries(KEYS, JSON, max_size=2),
     group=st.none() | st.sampled_from(["g", "h"]),
 )
 BATCHES = st.lists(RECORDS, max_size=4, unique_by=lambda record: record.id)
 FILTERS = st.none() | st.builds(
     Filter,
-    equals=st.dictionaries(KEYS, st.sampled_from(["", "x"]), max_size=1),
-    any_of=st.dictionaries(KEYS, st.lists(st.sampled_from(["x", "y'"]), max_size=2), max_size=1),
+    equals=st.dictionaries(KEYS, st.none() | SCALARS, max_size=1),
+    any_of=st.dictionaries(KEYS, st.none() | st.lists(st.none() | SCALARS, max_size=2), max_size=1),
     has=st.lists(KEYS, max_size=1),
     ids=st.none() | st.lists(IDS, max_size=3),
     groups=st.none() | st.lists(st.sampled_from(["g", "h"]), max_size=2),
-    created_from=st.none() | st.integers(0, 5),
-    created_before=st.none() | st.integers(0, 5),
+    created_from=st.none() | st.integers(-3, 5),
+    created_before=st.none() | st.integers(-3, 5),
     min_success_rate=st.none() | st.sampled_from([0.0, 0.5]),
     min_trials=st.integers(0, 1),
     min_confidence=st.none() | st.floats(0, 1),
@@ -161,13 +172,29 @@ class StorageMachine(RuleBasedStateMachine):
             assert [plain(each) for each in found] == [plain(self.stored[id]) for id in sorted(self.stored)]
 
 
+def terms(metadata: Mapping[str, Any]) -> dict[str, set[str]]:
+    """By key, the texts any of which a filter may want; keys of what lies within have a point between."""
+    found: dict[str, set[str]] = {}
+    for key, value in metadata.items():
+        if isinstance(value, dict):
+            for inner, texts in terms(value).items():
+                found.setdefault(f"{key}.{inner}", set()).update(texts)
+                found.setdefault(key, set())
+        else:
+            listed = value if isinstance(value, list) else [value]
+            texts = {metadata_text("value", each, error=OptionError) for each in listed if each is not None}
+            if texts:
+                found.setdefault(key, set()).update(texts)
+    return found
+
+
 def passes(filter: Filter, record: CandidateRecord) -> bool:
-    """Whether a candidate, whose metadata are texts, may be returned."""
-    metadata, rate = record.metadata, record.success_rate
+    """Whether a candidate may be returned."""
+    found, rate = terms(record.metadata), record.success_rate
     return (
-        all(metadata.get(key) == value for key, value in filter.equals.items())
-        and all(metadata.get(key) in values for key, values in filter.any_of.items())
-        and all(key in metadata for key in filter.has)
+        all(value in found.get(key, ()) for key, value in filter.equals.items())
+        and all(found.get(key, set()) & set(values) for key, values in filter.any_of.items())
+        and all(key in found for key in filter.has)
         and (filter.ids is None or record.id in filter.ids)
         and (filter.groups is None or record.group in filter.groups)
         and (filter.created_from is None or record.created_at >= filter.created_from)
@@ -176,6 +203,7 @@ def passes(filter: Filter, record: CandidateRecord) -> bool:
         and record.trial_count >= filter.min_trials
         and (
             filter.min_confidence is None
+            # Compared in single precision.
             or (
                 record.confidence is not None
                 and np.float32(record.confidence) >= np.float32(filter.min_confidence)
@@ -194,7 +222,7 @@ def plain(record: CandidateRecord) -> dict[str, Any]:
         "success_count": record.success_count,
         "trial_count": record.trial_count,
         "confidence": record.confidence,
-        "metadata": dict(record.metadata),
+        "metadata": msgspec.json.encode(record.metadata),
         "group": record.group,
     }
 

@@ -172,7 +172,8 @@ def _wide(where: str, embedding: object) -> npt.NDArray[np.float64]:
         raise CandidateError(where, "masked array", "give a plain one: what is masked has no value")
     try:
         array = np.asarray(embedding)
-    except (TypeError, ValueError, RuntimeError) as error:
+    # A warning, where warnings are errors, says that something masked is among them.
+    except (TypeError, ValueError, RuntimeError, UserWarning) as error:
         raise CandidateError(where, f"{type(embedding).__name__} ({error})", _VECTOR) from None
     if array.ndim != 1 or not (array.dtype.kind in "fiu" or is_extension(array.dtype) or not array.size):
         raise CandidateError(where, f"{array.dtype} {list(array.shape)}", _VECTOR)

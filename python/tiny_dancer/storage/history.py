@@ -24,7 +24,6 @@ from tiny_dancer.storage.values import (
     given,
     integer,
     number,
-    plain,
     settle,
     share,
     stored_text,
@@ -126,22 +125,20 @@ class RoutingRecord:
 
     def __post_init__(self) -> None:
         settle(self, "decision_id", stored_text("decision_id", self.decision_id))
-        if self.kind not in KINDS or type(self.kind) is not str:
-            kind = plain(self.kind)
-            if kind not in KINDS:
-                raise StorageError("kind", self.kind, f"use one of {', '.join(KINDS)}")
-            settle(self, "kind", kind)
+        settle(self, "kind", stored_text("kind", self.kind, empty=True))
+        if self.kind not in KINDS:
+            raise StorageError("kind", self.kind, f"use one of {', '.join(KINDS)}")
         # One of these is made for each decision, in a few microseconds: fields as they mostly are get no call.
-        if self.chosen != "" or type(self.chosen) is not str:
+        if type(self.chosen) is not str or self.chosen:
             settle(self, "chosen", stored_text("chosen", self.chosen, empty=True))
         settle(self, "time", utc_seconds("time", self.time))
-        if self.artifact_version != "" or type(self.artifact_version) is not str:
+        if type(self.artifact_version) is not str or self.artifact_version:
             settle(self, "artifact_version", stored_text("artifact_version", self.artifact_version, empty=True))
         if self.query_hash is not None:
             settle(self, "query_hash", stored_text("query_hash", self.query_hash))
         if self.query_text is not None:
             settle(self, "query_text", stored_text("query_text", self.query_text, empty=True))
-        if self.shown != () or type(self.shown) is not tuple:
+        if type(self.shown) is not tuple or self.shown:
             settle(self, "shown", _shown(self.shown))
         if self.confidence is not None:
             settle(self, "confidence", share("confidence", self.confidence))
@@ -155,7 +152,7 @@ class RoutingRecord:
             settle(self, "latency_us", amount("latency_us", self.latency_us))
         if type(self.level) is not int or self.level != 0:
             settle(self, "level", integer("level", self.level))
-        if self.reason != "" or type(self.reason) is not str:
+        if type(self.reason) is not str or self.reason:
             settle(self, "reason", stored_text("reason", self.reason, empty=True))
 
 

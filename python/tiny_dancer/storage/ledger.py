@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import msgspec
@@ -19,7 +20,7 @@ from tiny_dancer.storage.values import INTEGERS, LATEST, plain
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 SummaryBy = Literal["day", "model", "key", "route", "all"]
 # Seconds.
@@ -51,20 +52,64 @@ def fitting(record: RequestRecord) -> RequestRecord:
     for field in _TEXTS:
         changes[field] = _text(getattr(record, field), optional=field in _MAY_BE_NONE)
     for field in _COUNTS:
-        changes[field] = _whole(getattr(record, field), MOST_TOKENS)
+        changes[field] = _whole(getattr(record, field), 0, MOST_TOKENS)
     for field in _WHOLE:
-        changes[field] = _whole(getattr(record, field), INTEGERS - 1)
+        changes[field] = _whole(getattr(record, field), -INTEGERS, INTEGERS - 1)
     for field in (*_AMOUNTS, *_NUMBERS):
         number = _finite(getattr(record, field))
         changes[field] = max(number, 0.0) if number is not None and field in _AMOUNTS else number
     for field in ("stream", "guessed"):
-        changes[field] = bool(plain(getattr(record, field)))
+        found = plain(getattr(record, field))
+        changes[field] = found is True or bool(_finite(found))
     changes["guessed_cost"] = max(_finite(record.guessed_cost) or 0.0, 0.0)
     changes["latency"] = _finite(record.latency) or 0.0
     changes["time"] = min(max(_finite(record.time) or 0.0, 0.0), LATEST)
     if record.scores is not None:
         changes["scores"] = _scores(record.scores)
     return msgspec.structs.replace(record, **changes)
+
+
+def fits(record: RequestRecord) -> bool:
+    """Whether :func:`fitting` would leave the record as it is, columns with limits of their own aside.
+
+    Quick, for it is asked of every request: which types its fields have decides most of it, and is remembered.
+    """
+    row = msgspec.structs.astuple(record)
+    types = tuple(map(type, row))
+    texts = _KNOWN_TYPES.get(types) or _learn(types)
+    return (
+        texts is not None
+        and "\0" not in "".join(texts(row))
+        and 0.0 <= record.time <= LATEST
+        and -math.inf < record.latency < math.inf
+        and (record.confidence is None or -math.inf < record.confidence < math.inf)
+        and (record.ttft is None or -math.inf < record.ttft < math.inf)
+        and (
+            record.scores is None
+            or ({float}.issuperset(map(type, record.scores.values())) and "\0" not in "".join(record.scores))
+        )
+    )
+
+
+_NONE = type(None)
+_TYPES: dict[str, set[type]] = {
+    **{field: {str, _NONE} if field in _MAY_BE_NONE else {str} for field in _TEXTS},
+    **{field: {int} for field in (*_COUNTS, *_WHOLE)},
+    **{field: {int, float, _NONE} for field in (*_AMOUNTS, *_NUMBERS)},
+    **{field: {int, float} for field in ("time", "latency", "guessed_cost")},
+    **{field: {bool} for field in ("stream", "guessed")},
+    "scores": {dict, _NONE},
+}
+# By the types of a record's fields: what takes the texts out of its values.
+_KNOWN_TYPES: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[str, ...]]] = {}
+
+
+def _learn(types: tuple[type, ...]) -> Callable[[tuple[Any, ...]], tuple[str, ...]] | None:
+    fields = RequestRecord.__struct_fields__
+    if not all(kind in _TYPES[field] for field, kind in zip(fields, types, strict=True)):
+        return None
+    getter = itemgetter(*[place for place, kind in enumerate(types) if kind is str])
+    return _KNOWN_TYPES.setdefault(types, getter)
 
 
 def _text(value: object, *, optional: bool) -> str | None:
@@ -74,19 +119,16 @@ def _text(value: object, *, optional: bool) -> str | None:
     return _storable(value if isinstance(value, str) else repr(value))
 
 
-def _whole(value: object, most: int) -> int:
+def _whole(value: object, least: int, most: int) -> int:
     number = plain(value)
     if not isinstance(number, int):
-        number = int(min(max(_finite(number) or 0.0, 0.0), float(most)))
-    return min(max(int(number), 0), most)
+        number = int(_finite(number) or 0.0)
+    return min(max(int(number), least), most)
 
 
 def _finite(value: object) -> float | None:
     """None where it is no finite number."""
-    try:
-        number = float(plain(value))  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
+    number = values.as_number(value)
     return number if math.isfinite(number) else None
 
 
@@ -222,7 +264,7 @@ def check_summary(
     Raises:
         OptionError: one of them is not what it should be.
     """
-    group = plain(by)
+    group = values.stored_text("by", by, empty=True, error=OptionError)
     if group not in GROUPS:
         raise OptionError("by", by, f"use one of {', '.join(GROUPS)}")
     return (group, *values.span(since, until))  # type: ignore[return-value]

@@ -109,8 +109,8 @@ def stored_text(
     return value
 
 
-def _number(value: object) -> float:
-    """NaN where it is none."""
+def as_number(value: object) -> float:
+    """A number as Python's own; NaN where it is none, or beyond every float."""
     if type(value) is float:
         return value
     value = plain(value)
@@ -128,7 +128,7 @@ def number(field: str, value: object, *, error: type[TinyDancerError] = StorageE
     Raises:
         StorageError: it is none (or ``error``).
     """
-    found = _number(value)
+    found = as_number(value)
     if not -math.inf < found < math.inf:
         raise error(field, value, "give a finite number")
     return found
@@ -140,7 +140,7 @@ def amount(field: str, value: object, *, error: type[TinyDancerError] = StorageE
     Raises:
         StorageError: it is none (or ``error``).
     """
-    found = _number(value)
+    found = as_number(value)
     if not 0 <= found < math.inf:
         raise error(field, value, "give a finite number, 0 or more")
     return found
@@ -162,7 +162,7 @@ def share(
     """
     if value is None and not required:
         return None
-    found = _number(value)
+    found = as_number(value)
     if not 0 <= found <= 1:
         raise error(field, value, "give a number between 0 and 1")
     return found

@@ -18,7 +18,7 @@ from tests.unit.storage.databases import FILLED, NOW, fill, nearest, spoil
 
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import CandidateRecord, Feedback, Filter, RoutingRecord, SqliteStorage
-from tiny_dancer.storage.sqlite import candidates, migrate, storage
+from tiny_dancer.storage.sqlite import candidates, history, migrate, storage
 from tiny_dancer.storage.sqlite.connection import connect, refuse_foreign
 
 if TYPE_CHECKING:
@@ -366,3 +366,65 @@ def test_accesses_wait_for_others_and_are_then_written_without_being_asked(
     assert sum(count for touches in written for count, _ in touches.values()) == 100
     # Of fifty searches in a row few commits: on a machine that stops for seconds, more than one.
     assert len(written) < 10
+
+
+@pytest.mark.parametrize("table", ["routing", "outcome", "feedback", "request"])
+def test_retention_reads_an_index_and_sorts_nothing(filled: Path, table: str) -> None:
+    """What is removed is found by the index over times: in proportion to what is removed, whatever stays."""
+    connection = connect(filled)
+    seen: list[str] = []
+
+    def watching(cursor: apsw.Cursor, statement: str, bindings: Any) -> bool:
+        seen.append(statement)
+        return True
+
+    connection.exec_trace = watching
+    history.oldest_kept(connection, table, None, 5)
+    history.remove_history(connection, table, (NOW, 3), 0.0)
+    connection.exec_trace = None
+    for statement in seen:
+        plan = [
+            row[3]
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", (1, 2, 3)[: statement.count("?")])
+        ]
+        by_time = f"USING COVERING INDEX {table}_time"
+        assert any(by_time in line for line in plan), plan
+        # Requests of one time are put in the order they were stored in.
+        allowed = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"
+        assert not any("TEMP B-TREE" in line and not (table == "request" and line == allowed) for line in plan), (
+            plan
+        )
+        if statement.startswith("DELETE"):
+            assert any(f"{by_time} (time<?)" in line for line in plan), plan
+            assert any(f"SEARCH {table} USING INTEGER PRIMARY KEY" in line for line in plan), plan
+    connection.close()
+    assert len(seen) == 2
+
+
+def test_others_write_while_retention_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step is a transaction of its own, and what comes meanwhile stays."""
+    monkeypatch.setattr(history, "REMOVED_AT_ONCE", 10)
+    monkeypatch.setattr(storage, "_RETENTION_SECONDS", 0.0)
+    with SqliteStorage(tmp_path / "a.db", mirror=False) as opened:
+        for row in range(500):
+            opened.record_routing(RoutingRecord(f"old {row}", "request", "m", NOW + row))
+        opened.flush()
+        left: list[int] = []
+        original = history.remove_history
+
+        def watching(connection: apsw.Connection, table: str, *rest: Any) -> tuple[int, bool]:
+            if table == "routing":
+                left.append(connection.execute("SELECT count(*) FROM routing").get)
+                opened.record_routing(RoutingRecord(f"new {len(left)}", "request", "m", NOW + 1000 + len(left)))
+            return original(connection, table, *rest)
+
+        monkeypatch.setattr(history, "remove_history", watching)
+        assert opened.apply_retention(max_rows=100).routing == 400
+        opened.flush()
+        assert left[0] == 500
+        # Ten go at each step, and those that came during the step before are there.
+        assert left == [500 - 9 * step for step in range(41)]
+        found = [each.decision_id for each in opened.routing_history()]
+        assert sorted(found) == sorted(
+            [f"old {row}" for row in range(400, 500)] + [f"new {row}" for row in range(1, 42)]
+        )

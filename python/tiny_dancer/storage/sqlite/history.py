@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,8 @@ _ROUTING = (
     "decision_id, kind, chosen, time, artifact_version, query_hash, query_text, shown, confidence, "
     "use_lightweight, cost, baseline_cost, latency_us, level, reason"
 )
+# Rows of one statement: some milliseconds, whatever the disk.
+REMOVED_AT_ONCE = 200
 _decode_shown = msgspec.json.Decoder(tuple[ShownCandidate, ...]).decode
 
 
@@ -229,15 +232,24 @@ def oldest_kept(
     return first
 
 
-def remove_history(connection: apsw.Connection, table: str, before: tuple[float, int], at_once: int) -> int:
-    """Removes rows of a history before a time and number, the oldest first, ``at_once`` at most.
+def remove_history(
+    connection: apsw.Connection, table: str, before: tuple[float, int], seconds: float
+) -> tuple[int, bool]:
+    """Removes rows of a history before a time and number, the oldest first, for about so many seconds.
 
     Returns:
-        How many.
+        How many, and whether there may be more.
     """
-    connection.execute(
-        f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE (time, number) < (?, ?) "
-        "ORDER BY time LIMIT ?)",
-        (*before, at_once),
-    )
-    return connection.changes()
+    end = monotonic() + seconds
+    removed = 0
+    while True:
+        connection.execute(
+            f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE (time, number) < (?, ?) "
+            "ORDER BY time LIMIT ?)",
+            (*before, REMOVED_AT_ONCE),
+        )
+        removed += connection.changes()
+        if connection.changes() < REMOVED_AT_ONCE:
+            return removed, False
+        if monotonic() > end:
+            return removed, True

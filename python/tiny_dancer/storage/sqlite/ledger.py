@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from tiny_dancer.storage.ledger import DAY, RequestSummary, by_key, days_and_parts, fitting
+from tiny_dancer.storage.ledger import DAY, RequestSummary, by_key, days_and_parts, fits, fitting
 from tiny_dancer.storage.sqlite.conditions import of_time
 from tiny_dancer.types import RequestRecord
 
@@ -29,9 +29,8 @@ _TOGETHER = 64
 _SCORES = _FIELDS.index("scores")
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
-# What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK or the type
-# of a column refuses, values of types that neither JSON nor SQLite has.
-_UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError, TypeError, AttributeError, ValueError)
+# What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
+_UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
 _GROUPS: Mapping[str, str] = {
     "all": "''",
     "day": "strftime('%Y-%m-%d', request.time, 'unixepoch')",
@@ -59,7 +58,7 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     """Adds requests; of one id and time the first stays."""
     before = connection.execute("SELECT coalesce(max(number), 0) FROM request").get
     assert isinstance(before, int)
-    if _has_nul(records):
+    if not all(map(fits, records)):
         records = [fitting(record) for record in records]
     try:
         hashes = _hashed_ids(records)
@@ -105,11 +104,6 @@ def _insert_all(connection: apsw.Connection, records: Sequence[RequestRecord]) -
     for start in range(0, whole, _TOGETHER):
         connection.execute(_INSERT_MANY, list(chain.from_iterable(rows[start : start + _TOGETHER])))
     connection.executemany(_INSERT_ONE, rows[whole:])
-
-
-def _has_nul(records: Sequence[RequestRecord]) -> bool:
-    """Whether a field that a client or an upstream writes has NUL, which SQLite would take."""
-    return any("\0" in f"{each.id}{each.asked}{each.response_id}{each.error}{each.query_text}" for each in records)
 
 
 def _row(record: RequestRecord) -> tuple[Any, ...]:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.types import RequestRecord
 
-# Rows that retention removes in one transaction: other processes write in between.
-_RETENTION_STEP = 2_000
+# For so long retention removes rows in one transaction: others write in between.
+_RETENTION_SECONDS = 0.01
 
 
 class SqliteStorage:
@@ -351,16 +351,16 @@ class SqliteStorage:
         for table in removed:
             with self._reading() as connection:
                 first = history.oldest_kept(connection, table, oldest, most)
-            step = _RETENTION_STEP
-            while first is not None and step == _RETENTION_STEP:
-                step = self._remove_history(table, first)
+            more = first is not None
+            while first is not None and more:
+                step, more = self._remove_history(table, first)
                 removed[table] += step
         self._writer.submit(ledger.forget_ids)
         return RowCounts(0, removed["routing"], removed["outcome"], removed["feedback"], removed["request"])
 
-    def _remove_history(self, table: str, first: tuple[float, int]) -> int:
+    def _remove_history(self, table: str, first: tuple[float, int]) -> tuple[int, bool]:
         return self._writer.submit(
-            lambda connection: history.remove_history(connection, table, first, _RETENTION_STEP)
+            lambda connection: history.remove_history(connection, table, first, _RETENTION_SECONDS)
         )
 
     def backup(self, path: str | os.PathLike[str]) -> RowCounts:
