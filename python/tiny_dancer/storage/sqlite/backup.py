@@ -109,11 +109,8 @@ def _refuse_target(final: Path, source: Path) -> None:
 
 
 def _copy_whole(connection: apsw.Connection, source: Path, part: Path) -> RowCounts:
-    with snapshot(connection):
-        try:
-            before = row_counts(connection)
-        except apsw.Error as error:
-            raise storage_error(source, error) from error
+    with _damage_in(source), snapshot(connection):
+        before = row_counts(connection)
         _copy(connection, part)
     return before
 
@@ -159,7 +156,7 @@ def prepared(backup: str | Path, target: Path) -> Iterator[Path]:
     """
     source = checked_path(backup, create=False)
     with translated(target), beside(target) as part:
-        with translated(source):
+        with _damage_in(source):
             with open_reading(source) as original:
                 if not original.execute("SELECT count(*) FROM sqlite_schema").get:
                     raise StorageError(str(source), "empty", "give a backup made by tiny-dancer db backup")
@@ -278,6 +275,15 @@ def _copy_locked(copying: apsw.Backup, locked: Callable[[], None]) -> None:
     locked()
     while not copying.done:
         retrying(lambda: copying.step(-1))
+
+
+@contextmanager
+def _damage_in(source: Path) -> Iterator[None]:
+    """Says of damage found within that it is the source's, whatever file SQLite found it in."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise storage_error(source, error) from error
 
 
 def _copy(source: apsw.Connection, target: Path) -> None:

@@ -37,7 +37,11 @@ _REMEDIES: tuple[tuple[type[apsw.Error], str, str], ...] = (
     (apsw.ReadOnlyError, "read-only", f"make the file and its folder writable; where they are, {RESTORE}"),
     (apsw.CantOpenError, "cannot be opened", "make the file and its folder readable and writable"),
     (apsw.PermissionsError, "permission denied", "make the file and its folder readable and writable"),
-    (apsw.IOError, "cannot be read or written", f"check the disk; if it stays so, {RESTORE}"),
+    (
+        apsw.IOError,
+        "cannot be read or written",
+        f"check the disk and the process's limits; if it stays so, {RESTORE}",
+    ),
     (apsw.BusyError, f"locked for {BUSY_SECONDS:g} s", "end the program that holds a write transaction on it"),
     (apsw.LockedError, f"locked for {BUSY_SECONDS:g} s", "end the program that holds a write transaction on it"),
     (apsw.TooBigError, "row beyond SQLite's limit", "store texts below 1 GB"),
@@ -50,6 +54,8 @@ _SYSTEM_REMEDIES = {
     errno.ENOSPC: "free space on the disk; nothing of this write was kept",
     errno.EDQUOT: "free space on the disk; nothing of this write was kept",
     errno.EFBIG: "let the process write larger files (ulimit -f); nothing of this write was kept",
+    errno.EACCES: "make the file and its folder readable and writable",
+    errno.EPERM: "make the file and its folder readable and writable",
     errno.EROFS: "give a file on a disk that is writable",
 }
 # What a database, its disk and its machine may raise at any call.
@@ -77,12 +83,20 @@ def storage_error(path: Path, error: apsw.Error | OSError | MemoryError) -> Stor
         return StorageError(str(path), error.strerror or str(error), remedy)
     if isinstance(error, apsw.CantOpenError | apsw.IOError | apsw.ExtensionLoadingError) and _no_handles_left():
         return StorageError(str(path), f"{os.strerror(errno.EMFILE)} ({error})", _SYSTEM_REMEDIES[errno.EMFILE])
-    if isinstance(error, apsw.CantOpenError) and not path.exists():
+    if isinstance(error, apsw.CantOpenError) and _is_gone(path):
         return StorageError(str(path), "removed, or its folder is", "put it back, or restart what uses it")
     for kind, meaning, remedy in _REMEDIES:
         if isinstance(error, kind):
             return StorageError(str(path), f"{meaning} ({error})", remedy)
     return StorageError(str(path), str(error), "check the file: tiny-dancer db stats")
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR)
+    return False
 
 
 def _no_handles_left() -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import StorageError
+from tiny_dancer.storage.sqlite.connection import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,11 +68,7 @@ def _locked_folder(final: Path) -> tuple[Path, int]:
                 raise StorageError(str(final), "no such folder", "make it first") from None
             continue  # Another process has cleared it away before we could lock it.
         except OSError as error:
-            raise StorageError(
-                str(final),
-                f"{error.strerror}: no file can be made beside it",
-                "give a file in a folder that is writable",
-            ) from error
+            raise storage_error(final, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if folder.exists():

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import apsw
 
 from tiny_dancer.errors import StorageError
-from tiny_dancer.storage.sqlite.connection import opened, refuse_foreign, retrying
+from tiny_dancer.storage.sqlite.connection import opened, refuse_foreign, retrying, translated
 from tiny_dancer.storage.sqlite.migrate import migrations, pending
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ _NO_JOURNAL = (apsw.CantOpenError, apsw.ReadOnlyError)
 class Reading:
     """How to open connections to a database that is only read.
 
-    Where the folder is read-only too, SQLite cannot make the files by which its connections agree. Then nobody can
-    write to it either, and the file is read as it stands; where a program that was killed left writes in a
-    journal, a private copy of both is.
+    Where this process may not write to the file or its folder, SQLite must not make the files there by which its
+    connections agree: their owner could not use them. If there are none, nobody writes to the database just now,
+    and it is read as it stands. If a program that was killed left writes in a journal, a private copy of both is.
 
     Raises:
         StorageError: the database is empty.
@@ -58,18 +58,20 @@ class Reading:
             self._copy.cleanup()
 
     def _first(self) -> apsw.Connection:
-        try:
-            return self._tried()
-        except _NO_JOURNAL:
-            if not self._path.exists() or os.access(self._path.parent, os.W_OK):
-                raise
-        journal = self._path.with_name(self._path.name + "-wal")
-        if journal.exists() and journal.stat().st_size:
+        if os.access(self._path, os.W_OK):
+            try:
+                return self._tried()
+            except _NO_JOURNAL:
+                if not self._path.exists() or os.access(self._path.parent, os.W_OK):
+                    raise
+        journal, index = (self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm"))
+        if not journal.exists() or not journal.stat().st_size:
+            self._immutable = True
+        elif not index.exists():
             self._copy = tempfile.TemporaryDirectory(prefix="tiny-dancer-")
             for file, name in ((self._path, "database"), (journal, "database-wal")):
                 shutil.copyfile(file, Path(self._copy.name, name))
-        else:
-            self._immutable = True
+                Path(self._copy.name, name).chmod(0o600)
         return self._tried()
 
     def _tried(self) -> apsw.Connection:
@@ -89,9 +91,11 @@ class Reading:
 @contextmanager
 def open_reading(path: Path) -> Iterator[apsw.Connection]:
     """A connection to look at a database by."""
-    reading = Reading(path)
+    with translated(path):
+        reading = Reading(path)
+        connection = reading.connect()
     try:
-        with closing(reading.connect()) as connection:
+        with closing(connection):
             yield connection
     finally:
         reading.close()
