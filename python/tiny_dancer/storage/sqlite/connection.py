@@ -87,7 +87,10 @@ def storage_error(path: Path, error: apsw.Error | OSError | MemoryError) -> Stor
         return StorageError(str(path), "removed, or its folder is", "put it back, or restart what uses it")
     for kind, meaning, remedy in _REMEDIES:
         if isinstance(error, kind):
-            return StorageError(str(path), f"{meaning} ({error})", remedy)
+            detail = str(error)
+            if "not an error" in detail:  # SQLite's own words where a copy failed
+                detail = str(apsw.mapping_extended_result_codes.get(error.extendedresult, detail))
+            return StorageError(str(path), f"{meaning} ({detail})", remedy)
     return StorageError(str(path), str(error), "check the file: tiny-dancer db stats")
 
 
