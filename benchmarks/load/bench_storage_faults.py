@@ -1,12 +1,12 @@
-"""Ten minutes of everything that can go wrong around a database: is anything lost, torn, leaked, or not to be restored?
+"""Ten minutes of everything that can go wrong around a database: is anything lost, torn, leaked, not restored?
 
     python benchmarks/load/bench_storage_faults.py                 600 seconds
     python benchmarks/load/bench_storage_faults.py --seconds 30
 
-Processes write, search with filters, back up and restore over copies that others have open, on a disk of 64 MB that is
-filled again and again. They are killed, stopped and started; another program holds locks; files may not grow. In the
-end everything that was acknowledged is compared with what is there. Only root may mount the small disk: without it,
-the disk is not filled, and the figures say so.
+Processes write, search with filters, back up and restore over copies that others have open, on a disk of 64 MB
+that is filled again and again. They are killed, stopped and started; another program holds locks; files may not
+grow. In the end everything that was acknowledged is compared with what is there. Only root may mount the small
+disk: without it, the disk is not filled, and the figures say so.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def main() -> None:
     write(
         "storage_faults",
         {"seed": given.seed, "small_disk": small, **asdict(tally)},
-        "Writers, searches with filters, backups and restores over used targets under kills (SIGKILL), stops, a full "
-        "disk, limits of file size and another program's locks. refused: calls that said so in a typed error. Wanted: "
-        "0 in everything from lost to left_over; every backup opens and verifies.",
+        "Writers, searches with filters, backups and restores over used targets under kills (SIGKILL), stops, a "
+        "full disk, limits of file size and another program's locks. refused: calls that said so in a typed "
+        "error. Wanted: 0 in everything from lost to left_over; every backup opens and verifies.",
     )
     sys.exit(1 if tally.wrong else 0)
 

@@ -94,12 +94,13 @@ def _refuse_target(final: Path, source: Path) -> None:
         raise StorageError(str(final), "not a backup of Tiny Dancer's: empty", _NEW_NAME)
     try:
         # Through SQLite alone: closing a plain handle would end the locks that this process has on the file.
-        with open_reading(final) as connection:
+        with open_reading(final) as connection, translated(final):
             found, ours = retrying(lambda: (is_backup(connection), connection.pragma("application_id")))
-    except _DAMAGE as error:
-        raise StorageError(
-            str(final), f"not a backup of Tiny Dancer's, or damaged ({error})", _NEW_NAME
-        ) from error
+    except StorageError as error:
+        if not isinstance(error.__cause__, _DAMAGE):
+            raise
+        what = f"not a backup of Tiny Dancer's, or damaged ({error.__cause__})"
+        raise StorageError(str(final), what, _NEW_NAME) from error
     if ours != APPLICATION_ID:
         raise StorageError(str(final), "not a backup of Tiny Dancer's", _NEW_NAME)
     if not found:

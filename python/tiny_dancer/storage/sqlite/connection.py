@@ -89,7 +89,7 @@ def storage_error(path: Path, error: apsw.Error | OSError | MemoryError) -> Stor
         if isinstance(error, kind):
             detail = str(error)
             if "not an error" in detail:  # SQLite's own words where a copy failed
-                detail = str(apsw.mapping_extended_result_codes.get(error.extendedresult, detail))
+                detail = str(apsw.mapping_extended_result_codes.get(getattr(error, "extendedresult", 0), detail))
             return StorageError(str(path), f"{meaning} ({detail})", remedy)
     return StorageError(str(path), str(error), "check the file: tiny-dancer db stats")
 
