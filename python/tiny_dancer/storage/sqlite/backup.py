@@ -290,7 +290,7 @@ def _damage_in(source: Path) -> Iterator[None]:
 def _copy(source: apsw.Connection, target: Path) -> None:
     with closing(apsw.Connection(str(target))) as copy, copy.backup("main", source, "main") as copying:
         while not copying.done:
-            copying.step(-1)
+            retrying(lambda: copying.step(-1))
 
 
 def _placed(part: Path, final: Path) -> bool:

@@ -179,8 +179,9 @@ def has_our_tables(connection: apsw.Connection) -> bool:
 def ordinary_tables(connection: apsw.Connection) -> list[str]:
     """Names of the tables that are neither SQLite's nor an extension's own."""
     found = connection.execute(
-        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
-        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
+        "SELECT name FROM pragma_table_list AS listed WHERE schema = 'main' AND type = 'table' "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT EXISTS (SELECT 1 FROM pragma_table_list AS module "
+        "WHERE module.type = 'virtual' AND instr(listed.name, module.name || '_') = 1) ORDER BY name"
     )
     return [name for (name,) in found]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
+import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +16,9 @@ from tiny_dancer.storage.sqlite.connection import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+if sys.platform != "win32":
+    from fcntl import LOCK_EX, LOCK_NB, flock
 
 # What SQLite keeps beside a database.
 JOURNALS = ("-wal", "-shm", "-journal")
@@ -46,6 +49,8 @@ def beside(final: Path) -> Iterator[Path]:
 
 def clear(final: Path) -> None:
     """Removes the parts beside ``final`` whose maker is gone. Those of a living process stay."""
+    if sys.platform == "win32":
+        return  # No lock says who lives, and no folder can be locked.
     prefix = f".{final.name}."
     with suppress(OSError), os.scandir(final.parent) as entries:
         found = [each for each in entries if each.name.startswith(prefix) and ".part" in each.name]
@@ -68,9 +73,11 @@ def _locked_folder(final: Path) -> tuple[Path, int]:
                 raise StorageError(str(final), "no such folder", "make it first") from None
             continue  # Another process has cleared it away before we could lock it.
         except OSError as error:
+            with suppress(OSError):
+                folder.rmdir()
             raise storage_error(final, error) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(lock, LOCK_EX | LOCK_NB)
             if folder.exists():
                 return folder, lock
         except BlockingIOError:
@@ -82,7 +89,7 @@ def _clear_folder(path: str) -> None:
     lock = os.open(path, os.O_RDONLY)
     try:
         # A kernel ends the locks of a process with the process.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(lock, LOCK_EX | LOCK_NB)
         shutil.rmtree(path)
     finally:
         os.close(lock)

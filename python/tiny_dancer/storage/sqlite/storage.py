@@ -95,8 +95,12 @@ class SqliteStorage:
             if read_only:
                 reading = Reading(self.path)
                 self._pool = Pool(self.path, reading.connect, reading.close)
-                with self._pool.reading() as connection:
-                    refuse_unready(connection, self.path)
+                try:
+                    with self._pool.reading() as connection:
+                        refuse_unready(connection, self.path)
+                except StorageError:
+                    self._pool.close()
+                    raise
                 self._writer = NoWriter(self.path)
             else:
                 parts.clear(self.path)
