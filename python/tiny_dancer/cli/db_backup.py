@@ -10,7 +10,10 @@ import typer
 from tiny_dancer.cli.db_database import Database, counted
 from tiny_dancer.cli.output import say
 
-HELP = """Copy a database to one file, verified, while agents go on using it. An earlier backup there is replaced.
+HELP = """Copy a database to one file, verified, while agents go on using it.
+
+An earlier backup there is replaced, also while others read it. Any other file is refused, and so is a database in
+use or a backup that somebody has written to: give a new name.
 
 Example: tiny-dancer db backup agent.db backup.db"""
 

@@ -12,7 +12,8 @@ from tiny_dancer.cli.output import say
 
 HELP = """Replace all of a database by a backup; it may be in use, missing or damaged.
 
-A backup that is no good changes nothing. A damaged database is kept beside the new one, ending in .damaged.
+A backup that is no good changes nothing. A damaged database is kept beside the new one, ending in .damaged. Killed
+at any moment, it leaves the old or the new one.
 
 Example: tiny-dancer db restore agent.db backup.db"""
 

@@ -14,6 +14,8 @@ from tiny_dancer.errors import OptionError
 
 HELP = """Show what a database holds: candidates, decisions, cost, latency, success, requests of a gateway.
 
+Nothing is changed; the database, its folder and its disk may be read-only.
+
 Example: tiny-dancer db stats agent.db --days 7"""
 
 Days = Annotated[
@@ -27,7 +29,7 @@ def stats(database: Database, days: Days = None, json: Json = False) -> None:
     if days is not None and not 0 < days < float("inf"):
         raise OptionError("days", days, "give a number of days above 0")
     since = None if days is None else max(time.time() - 86_400 * days, 0.0)
-    with SqliteStorage(database, create=False) as storage:
+    with SqliteStorage(database, read_only=True, mirror=False) as storage:
         found = storage.get_statistics(since=since)
     if json:
         print_json(found)

@@ -37,4 +37,7 @@ def vacuum(database: Database, max_age_days: Age = None, max_rows: Rows = None) 
         before = storage.path.stat().st_size
         storage.vacuum()
         say(f"{database}: {counted(storage.verify())}")
-    say(f"{before:,} bytes before, {storage.path.stat().st_size:,} now")
+    journal = storage.path.with_name(f"{storage.path.name}-wal")
+    left = journal.stat().st_size if journal.exists() else 0
+    rest = f"; {left:,} in {journal.name}, which others are using" if left else ""
+    say(f"{before:,} bytes before, {storage.path.stat().st_size:,} now{rest}")

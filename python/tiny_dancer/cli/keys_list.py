@@ -26,7 +26,7 @@ def list_keys(database: Database = DEFAULT, json: Json = False) -> None:
     from tiny_dancer.storage.periods import day_start, month_start, period
 
     now = time.time()
-    with SqliteStorage(database, create=False, mirror=False) as storage:
+    with SqliteStorage(database, read_only=True, mirror=False) as storage:
         keys = storage.api_keys()
         day, month = storage.spend(since=day_start(now)), storage.spend(since=month_start(now))
         starts = {key.id: period(key.budget_duration, key.created_at, now)[0] for key in keys}

@@ -57,7 +57,7 @@ def savings(
         check_target(plot)
         if plot.suffix.lower() not in FORMATS:
             raise OptionError("plot", plot, f"give a file that ends in {', '.join(FORMATS)}")
-    with SqliteStorage(database, create=False) as storage:
+    with SqliteStorage(database, read_only=True, mirror=False) as storage:
         whole = storage.request_summary(by="all", since=start)
         groups = storage.request_summary(by=by.value, since=start)
         by_day = storage.request_summary(by="day", since=start)

@@ -18,12 +18,24 @@ from tiny_dancer.storage.candidates import compiled
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
-from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger
+from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import Touch
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
-from tiny_dancer.storage.sqlite.connection import Pool, checked_path, connect, retrying, storage_error, translated
+from tiny_dancer.storage.sqlite.connection import (
+    BUSY_SECONDS,
+    TROUBLE,
+    Pool,
+    checked_path,
+    connect,
+    connect_reading,
+    retrying,
+    storage_error,
+    translated,
+)
 from tiny_dancer.storage.sqlite.migrate import migrate
+from tiny_dancer.storage.sqlite.read_only import NoWriter, Reading, refuse_unready
+from tiny_dancer.storage.sqlite.verify import UNREADABLE, explain, row_counts, verify
 from tiny_dancer.storage.sqlite.writer import Writer
 from tiny_dancer.storage.storage import RowCounts, retention_limits
 
@@ -47,6 +59,8 @@ if TYPE_CHECKING:
 
 # For so long retention removes rows in one transaction: others write in between.
 _RETENTION_SECONDS = 0.01
+# Milliseconds that vacuum waits for who reads from the log, before it leaves the log as long as it is.
+_READERS_MS = 500
 
 
 class SqliteStorage:
@@ -61,10 +75,13 @@ class SqliteStorage:
         mirror: keep the candidates in memory for searches in microseconds: 5 bytes x dimension and some 1 KB a
             candidate, plus its text. Without, sqlite-vec searches the file, with the same answers.
         queue_capacity: routing records that may wait to be written; beyond, they are dropped and counted.
+        read_only: look at it only, also on a disk or in a folder that is read-only: nothing is made, changed or
+            migrated, whatever writes is refused, and searches count no accesses.
 
     Raises:
         MissingExtraError: apsw or sqlite-vec is not installed.
-        StorageError: the file is damaged, another program's, of a newer version, or cannot be read and written.
+        StorageError: the file is damaged, another program's, of a newer version, or cannot be read and written;
+            with ``read_only``, it is missing, empty or of an earlier version.
         OptionError: ``queue_capacity`` below 1.
     """
 
@@ -75,21 +92,29 @@ class SqliteStorage:
         create: bool = True,
         mirror: bool = True,
         queue_capacity: int = 65_536,
+        read_only: bool = False,
     ) -> None:
         if queue_capacity < 1:
             raise OptionError("queue_capacity", queue_capacity, "give 1 or more")
-        self.path = checked_path(Path(path), create=create)
-        with translated(self.path):
-            connection = retrying(lambda: connect(self.path))
-            try:
-                retrying(lambda: migrate(connection, self.path))
-            except (StorageError, apsw.Error):
-                connection.close()
-                raise
+        self.path = checked_path(Path(path), create=create and not read_only)
         self._process = os.getpid()
-        self._pool = Pool(self.path)
         self._mirror = TableMirror() if mirror else None
-        self._writer = Writer(connection, self.path, queue_capacity)
+        self._writer: Writer | NoWriter
+        with translated(self.path):
+            if read_only:
+                reading = Reading(self.path)
+                self._pool = Pool(self.path, reading.connect, reading.close)
+                try:
+                    with self._pool.reading() as connection:
+                        refuse_unready(connection, self.path)
+                except StorageError:
+                    self._pool.close()
+                    raise
+                self._writer = NoWriter(self.path)
+            else:
+                parts.clear(self.path)
+                self._pool = Pool(self.path, lambda: connect_reading(self.path))
+                self._writer = Writer(_migrated(self.path), self.path, queue_capacity)
         # Also when the program ends without closing: what is queued is written.
         self._close = weakref.finalize(self, _close, self._writer, self._pool, self._process)
 
@@ -169,8 +194,9 @@ class SqliteStorage:
         search = check_search(query, k, text, filter, max_distance, embeddings=embeddings)
         self._check_open()
         # What `self._reading` does, spelt out: its generators would take as long as the rest of a small search.
-        connection = self._pool.take()
+        connection = None
         try:
+            connection = self._pool.take()
             if self._mirror is not None:
                 found = self._mirror.search(connection, search)
             elif search.text is None:
@@ -178,10 +204,15 @@ class SqliteStorage:
             else:
                 # Words are weighed by how many candidates have them: all have to be read.
                 found = TableMirror().search(connection, search)
-        except apsw.Error as error:
+        except TROUBLE as error:
             raise storage_error(self.path, error) from error
+        except UNREADABLE:
+            with self._reading() as other:
+                explain(other, self.path)
+            raise
         finally:
-            self._pool.give_back(connection)
+            if connection is not None:
+                self._pool.give_back(connection)
         if touch or refresh_ttl:
             self._touch([each.candidate.id for each in found], Touch(int(touch), search.now, refresh_ttl))
         return found
@@ -370,21 +401,28 @@ class SqliteStorage:
             return backup.back_up(connection, self.path, Path(path))
 
     def restore(self, path: str | os.PathLike[str]) -> RowCounts:
-        """Replaces everything by a backup, in one transaction: other threads and processes may go on."""
+        """Replaces everything by a backup, in one transaction: other threads and processes may go on.
+
+        What was there is kept beside the database, ending in ``.damaged``, where it is damaged.
+        """
         self.flush()
+        self._check_writable()
         with backup.prepared(Path(path), self.path) as part:
-            self._writer.submit(lambda connection: backup.replace_content(connection, part), alone=True)
+            self._writer.submit(lambda connection: backup.restore_over(connection, self.path, part), alone=True)
         return self._counts()
 
     def vacuum(self) -> None:
-        """Gives back the space of what was removed; needs as much again while it runs."""
+        """Gives back the space of what was removed; needs as much again while it runs.
+
+        The write-ahead log is emptied too, unless somebody is reading what is in it.
+        """
         self._check_open()
         self._writer.submit(_vacuum, alone=True)
 
     def verify(self) -> RowCounts:
         """Reads everything; raises where it is damaged, else says how many rows there are."""
         with self._reading() as connection:
-            return backup.verify(connection, self.path)
+            return verify(connection, self.path)
 
     def close(self) -> None:
         """Writes what is queued and lets go of the file."""
@@ -403,13 +441,21 @@ class SqliteStorage:
 
     def _counts(self) -> RowCounts:
         with self._reading() as connection:
-            return backup.row_counts(connection)
+            return row_counts(connection)
 
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
         self._check_open()
         with self._pool.reading() as connection:
-            yield connection
+            try:
+                yield connection
+            except UNREADABLE:
+                explain(connection, self.path)
+                raise
+
+    def _check_writable(self) -> None:
+        if isinstance(self._writer, NoWriter):
+            self._writer.submit(None)
 
     def _check_open(self) -> None:
         if not self._close.alive:
@@ -421,31 +467,43 @@ class SqliteStorage:
 def restore_file(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> RowCounts:
     """Restores a database that may be missing or damaged; a damaged one is kept beside it as ``.damaged``.
 
+    Killed at any moment, it leaves the database as it was or restored.
+
     Raises:
-        StorageError: the backup is no good (nothing changes then), or ``path`` is another program's file.
+        StorageError: the backup is no good (nothing changes then), or ``path`` is another program's database.
     """
-    target = Path(path).absolute()
-    if target.exists():
-        try:
-            with SqliteStorage(target, create=False) as storage:
-                return storage.restore(source)
-        except StorageError as error:
-            if not isinstance(error.__cause__, apsw.NotADBError | apsw.CorruptError):
-                raise
-    with backup.prepared(Path(source), target) as part:
-        backup.put_in_place(part, target)
+    target = Path(os.path.realpath(Path(path).absolute()))
+    backup.restore_file(target, Path(source))
     with SqliteStorage(target, create=False) as storage:
         return storage.verify()
 
 
+def _migrated(path: Path) -> apsw.Connection:
+    """A connection to write by, of a database whose tables are the present ones."""
+    connection = retrying(lambda: connect(path))
+    try:
+        retrying(lambda: migrate(connection, path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _vacuum(connection: apsw.Connection) -> None:
     retrying(lambda: connection.execute("VACUUM"))
-    # Only then the file itself shrinks. Busy means that another connection is doing it.
-    with suppress(apsw.BusyError):
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    # Only then the file itself shrinks, and the log beside it. Who waits for readers holds up writers: one that
+    # reads for long, or another connection that does the same, is not waited for.
+    connection.set_busy_timeout(_READERS_MS)
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.BusyError:
+        with suppress(apsw.BusyError):
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    finally:
+        connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
 
 
-def _close(writer: Writer, pool: Pool, process: int) -> None:
+def _close(writer: Writer | NoWriter, pool: Pool, process: int) -> None:
     # A fork has no writer thread, and must not touch its parent's connections.
     if os.getpid() == process:
         writer.close()

@@ -21,7 +21,7 @@ import apsw
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.storage.history import RoutingRecord
 from tiny_dancer.storage.sqlite import candidates, history
-from tiny_dancer.storage.sqlite.connection import retrying, storage_error
+from tiny_dancer.storage.sqlite.connection import retrying, storage_error, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -359,7 +359,9 @@ class Writer:
 
     def _refuse_moved(self) -> None:
         """What is written to a file that nobody finds any more is gone with this process."""
-        if _identity(self._path) != self._file:
+        with translated(self._path):
+            found = _identity(self._path)
+        if found != self._file:
             raise StorageError(
                 str(self._path),
                 "removed, or another file is in its place",
