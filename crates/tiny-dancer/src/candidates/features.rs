@@ -95,7 +95,8 @@ pub struct CandidateScratch {
     cosines: Vec<f32>,
     near: Vec<f32>,
     named: Vec<bool>,
-    ages: Vec<f32>,
+    /// Days since each candidate was made, NaN where unknown.
+    pub(crate) ages: Vec<f32>,
     groups: Vec<f32>,
     /// [`FEATURES`] columns of as many rows as the set has.
     pub(crate) columns: Vec<f32>,
@@ -104,6 +105,8 @@ pub struct CandidateScratch {
     pub(crate) has_cosine: bool,
     pub(crate) has_words: bool,
     pub(crate) has_time: bool,
+    /// Whether the query's text names a month or a year, and any candidate has words.
+    pub(crate) names_date: bool,
 }
 
 impl CandidateScratch {
@@ -137,6 +140,7 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     scratch.has_cosine = set.matrix().is_some() && query.embedding.is_some();
     scratch.has_words = query.text.is_some() && columns.any_text;
     scratch.has_time = query.now.is_some() && columns.any_time;
+    scratch.names_date = false;
     scratch.pairs.clear();
     scratch.pairs.extend(query.metadata.iter().map(|(key, value)| hash_pair(key, value)));
     cosines(set, query, scratch)?;
@@ -225,6 +229,7 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     let CandidateScratch { reader, terms, columns: features, groups, named: named_tags, .. } = scratch;
     reader.read(text, terms);
     let named = Named::of(reader);
+    scratch.names_date = scratch.has_words && named.any();
     {
         const { assert!(column::WORDS_CONTEXT == column::WORDS + 1) };
         let (own, context) = features[column::WORDS * rows..][..2 * rows].split_at_mut(rows);

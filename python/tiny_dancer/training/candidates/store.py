@@ -27,8 +27,8 @@ class Imported:
 def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
     """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already keep what was counted.
 
-    The conversation is a property of each (`conversation`), so that a query can be put to one of them. A memory
-    without a time counts as made now.
+    The conversation is a property of each (`conversation`), so that a query can be put to one of them. A
+    session is a group; a memory without one has none. A memory without a time counts as made now.
 
     Raises:
         CandidateError: a memory that cannot be stored, or embeddings of another dimension than those stored.
@@ -46,7 +46,7 @@ def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
 
 
 def _record(conversation: str, memory: Candidate, position: int) -> CandidateRecord:
-    group = conversation if memory.group in (None, conversation) else f"{conversation}/{memory.group}"
+    group = None if memory.group is None else f"{conversation}/{memory.group}"
     accesses = round(memory.access_count or 0)
     trials = 0 if memory.success_rate is None else round(accesses if memory.trials is None else memory.trials)
     record = CandidateRecord(
