@@ -241,15 +241,21 @@ def context_cosine(candidates: Sequence[Candidate], row: int, query: Sequence[fl
     return dot(unit(together), unit(query)) if math.hypot(*together) > 1e-6 else 0.0
 
 
-def date_share(query: Sequence[Token], created_at: float | None) -> float:
-    """Which share of the kinds of date the query names (month, year, day) agrees with the candidate's."""
+def dates_named(query: Sequence[Token]) -> tuple[set[int], list[int], set[int]]:
+    """Months, years and days that a query names."""
     words = [token.text for token in query if token.kind == WORD]
     numbers = [token.text for token in query if token.kind not in (WORD, SYMBOL) and token.text.isdigit()]
     months = {MONTHS.index(word) + 1 for word in words if word in MONTHS and word != "may"}
     years = [int(text) for text in numbers if len(text) == 4 and 1900 <= int(text) <= 2099][:2]
     days = {int(text) for text in numbers if len(text) <= 2 and 1 <= int(text) <= 31} if months else set()
+    return months, years, days
+
+
+def date_share(query: Sequence[Token], created_at: float | None) -> float:
+    """Which share of the kinds of date the query names (month, year, day) agrees with the candidate's."""
+    months, years, days = dates_named(query)
     kinds = sum(map(bool, (months, years, days)))
-    if not (months or years) or created_at is None:
+    if not kinds or created_at is None:
         return 0.0
     made = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=created_at)
     return ((made.month in months) + (made.year in years) + (made.day in days)) / kinds
@@ -319,35 +325,62 @@ def features(candidates: Sequence[Candidate], query: Query) -> list[dict[str, fl
     return found
 
 
-def default_scores(candidates: Sequence[Candidate], query: Query) -> list[float]:
+WEIGHTS = {"measured": (0.91, 0.03, 0.03, 0.03), "documented": (0.40, 0.25, 0.20, 0.15)}
+"""Of relevance itself, recency, confidence and success, frequency and metadata."""
+
+
+def relevance_of(values: dict[str, float], has_words: bool, has_cosine: bool, more: float | None) -> float:
+    """How much a candidate has to do with the query, in [0, 1]; made on the date it names, ``more``."""
+    compared = [(0.30, max(values["cosine_context"], 0.0))] if has_cosine else []
+    if has_words:
+        compared += [
+            (0.25, values["words_context"]),
+            (0.25, values["grams_context"]),
+            (0.20, values["pairs_context"]),
+        ]
+    if not compared:
+        return 1.0
+    relevance = sum(weight * value for weight, value in compared) / sum(weight for weight, _ in compared)
+    if has_words:
+        relevance += 0.25 * (values["tag_named"] + values["time_asked"]) / 4
+        relevance += 0.15 * (values["answers_question"] - values["question"]) / 4
+    relevance = min(max(relevance, 0.0), 1.0)
+    if more is None:
+        return relevance
+    then = values["time_named"] == 1.0
+    return (relevance * (1 + more * then) + 0.001 * then) / 1.501
+
+
+def default_scores(candidates: Sequence[Candidate], query: Query, weights: str = "measured") -> list[float]:
     """Relevance, times the weighted mean of what is known of a candidate's use."""
     has_words = query.text is not None and any(terms_of(candidate).words for candidate in candidates)
+    whole, recency, confidence, context = WEIGHTS[weights]
+    names_date = has_words and any(dates_named(tokens(query.text or "")[1]))
     scores = []
     for candidate, values in zip(candidates, features(candidates, query), strict=True):
-        compared = [max(values["cosine_context"], 0.0)] if query.embedding is not None else []
-        compared += [values["words_context"], values["grams_context"]] if has_words else []
-        relevance = sum(compared) / len(compared) if compared else 1.0
-        if has_words:
-            relevance += (0.25 * values["tag_named"] + values["time_named"] + 0.25 * values["time_asked"]) / 3
-            relevance += 0.15 * (values["answers_question"] - values["question"]) / 3
-        dated = query.now is not None and candidate.created_at is not None
+        fresh = []
+        if query.now is not None and candidate.created_at is not None:
+            age = max((query.now - candidate.created_at) / DAY, 0.0)
+            fresh = [values["recency"] if weights == "documented" else 30 / (30 + age)]
         parts: list[tuple[float, list[float]]] = [
-            (0.40, [1.0]),
-            (0.25, [values["recency"]] if dated else []),
+            (whole, [1.0]),
+            (recency, fresh),
             (
-                0.20,
+                confidence,
                 [values["confidence"]] * (candidate.confidence is not None)
                 + [values["success"]] * (candidate.success_rate is not None),
             ),
             (
-                0.15,
+                context,
                 [values["frequency"]] * (candidate.access_count is not None)
                 + [values["metadata"]] * bool(query.metadata),
             ),
         ]
         known = [(weight, sum(part) / len(part)) for weight, part in parts if part]
         mean = sum(weight * value for weight, value in known) / sum(weight for weight, _ in known)
-        scores.append(min(max(relevance, 0.0), 1.0) * mean)
+        # A turn of a conversation was said then; anything else was filed then.
+        more = None if not names_date else 0.1 if candidate.group is None else 0.5
+        scores.append(relevance_of(values, has_words, query.embedding is not None, more) * mean)
     return scores
 
 

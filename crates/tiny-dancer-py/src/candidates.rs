@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::RwLockExt;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{IntoPyDict, PyBytes, PyList, PyString, PyTuple};
 use tiny_dancer::candidates::{
-    Candidate, CandidateScorer as Scorer, CandidateSet as Set, DEFAULT_WEIGHTS, FEATURE_NAMES, FEATURES,
-    Matrix, MatrixScratch, Metadata, Query, RankOptions, RankScratch, SPEC, Scalar, SharedRows, Use,
+    Candidate, CandidateScorer as Scorer, CandidateSet as Set, Combination, FEATURE_NAMES, FEATURES, Matrix,
+    MatrixScratch, Metadata, Query, RankOptions, RankScratch, SPEC, Scalar, SharedRows, Use,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::{Error, ErrorKind};
@@ -371,7 +371,7 @@ struct Working {
     embedding: Vec<f32>,
 }
 
-/// A scorer of candidates; without bytes, the combination that needs no training.
+/// A scorer of candidates; without bytes, the combination that needs no training, by measured or documented weights.
 #[pyclass(frozen, module = "tiny_dancer._core._native")]
 struct CandidateScorer {
     scorer: Scorer,
@@ -439,11 +439,13 @@ struct Asked<'a> {
 #[pymethods]
 impl CandidateScorer {
     #[new]
-    #[pyo3(signature = (bytes=None))]
-    fn new(py: Python<'_>, bytes: Option<&[u8]>) -> PyResult<Self> {
+    #[pyo3(signature = (bytes=None, documented=false))]
+    fn new(py: Python<'_>, bytes: Option<&[u8]>, documented: bool) -> PyResult<Self> {
         let scorer = match bytes {
             Some(bytes) => Scorer::from_bytes(bytes).map_err(|error| to_exception(py, error))?,
-            None => Scorer::default(),
+            None => {
+                Scorer::untrained(if documented { Combination::Documented } else { Combination::Measured })
+            }
         };
         Ok(Self { scorer, pool: Mutex::default() })
     }
@@ -524,6 +526,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::metadata::register(module)?;
     module.add("CANDIDATE_FEATURES", FEATURE_NAMES.to_vec())?;
     module.add("CANDIDATE_FEATURE_SPEC", SPEC)?;
-    module.add("DEFAULT_CANDIDATE_WEIGHTS", DEFAULT_WEIGHTS.to_vec())?;
+    let weights = [("measured", Combination::Measured), ("documented", Combination::Documented)];
+    module.add(
+        "CANDIDATE_WEIGHTS",
+        weights.map(|(name, of)| (name, of.weights().to_vec())).into_py_dict(module.py())?,
+    )?;
     Ok(())
 }

@@ -18,6 +18,7 @@ mod set;
 mod terms;
 mod time;
 mod top;
+mod untrained;
 
 pub use candidate::{Candidate, Use};
 pub use door::{CandidateDoor, MOST_BYTES};
@@ -28,7 +29,8 @@ pub use metadata::{DEEPEST_METADATA, Kind, Metadata, Scalar, Value};
 pub use moment::{seconds_of_number, seconds_of_text};
 pub use rank::{RankOptions, RankScratch, Ranked};
 pub use scorer::{
-    CalibratedOn, CandidateScorer, DEFAULT_WEIGHTS, KnotRows, RankSet, RelevanceSpec, ScoreCheck,
-    ScorerHeader, ScorerKind, ScorerScratch,
+    CalibratedOn, CandidateScorer, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind,
+    ScorerScratch,
 };
 pub use set::CandidateSet;
+pub use untrained::Combination;

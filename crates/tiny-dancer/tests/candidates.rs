@@ -7,10 +7,10 @@ mod support;
 use proptest::prelude::*;
 use support::cell::{Form, Numbers};
 use support::scorers::ScorerDraft;
-use support::textbook::{Asked, Sample, any_samples, default_scores, features, set_of, shared_rows};
+use support::textbook::{Asked, Sample, any_samples, features, set_of, shared_rows, untrained_scores};
 use support::{Random, f32_tensor};
 use tiny_dancer::candidates::{
-    CandidateScorer, CandidateSet, FEATURE_NAMES, FEATURES, Precision, RankOptions, RankScratch,
+    CandidateScorer, CandidateSet, Combination, FEATURE_NAMES, FEATURES, Precision, RankOptions, RankScratch,
 };
 
 fn ranked(scorer: &CandidateScorer, set: &CandidateSet, asked: &Asked, options: &RankOptions) -> RankScratch {
@@ -48,15 +48,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn features_and_the_default_combination_are_the_textbooks(seed in any::<u64>()) {
+    fn features_and_the_combinations_without_training_are_the_textbooks(seed in any::<u64>(), as_documented in any::<bool>()) {
         let mut random = Random(seed);
+        let combination = if as_documented { Combination::Documented } else { Combination::Measured };
         let dimensions = random.below(4) * random.below(7);
         let samples = weird_samples(&mut random, dimensions);
         let asked = Asked::any(&mut random, dimensions);
-        let (features, scores) = (features(&samples, &asked), default_scores(&samples, &asked));
+        let (features, scores) = (features(&samples, &asked), untrained_scores(&samples, &asked, combination));
         for precision in [Precision::Full, Precision::Indexed] {
             let set = set_of(&samples, dimensions, precision);
-            let answer = ranked(&CandidateScorer::default(), &set, &asked, &all(&set));
+            let answer = ranked(&CandidateScorer::untrained(combination), &set, &asked, &all(&set));
             for (row, (features, &score)) in features.iter().zip(&scores).enumerate() {
                 for (feature, name) in FEATURE_NAMES.iter().enumerate() {
                     let (found, expected) = (answer.features().column(feature)[row], features[feature]);

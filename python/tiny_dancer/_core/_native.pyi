@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 CANDIDATE_FEATURES: list[str]
 CANDIDATE_FEATURE_SPEC: str
-DEFAULT_CANDIDATE_WEIGHTS: list[float]
+CANDIDATE_WEIGHTS: dict[str, list[float]]
+"""By name, of relevance, recency, confidence and success, frequency and metadata."""
 CUE_NAMES: list[str]
 CUES: int
 EMBEDDING_DIMENSIONS: int
@@ -261,7 +262,7 @@ class CandidateSet:
     ) -> bool: ...
 
 class CandidateScorer:
-    def __init__(self, data: bytes | None = None) -> None: ...
+    def __init__(self, data: bytes | None = None, documented: bool = False) -> None: ...
     def header(self) -> str | None: ...
     def rank(
         self,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tiny_dancer import _core
     from tiny_dancer.errors import TinyDancerError
     from tiny_dancer.resilience import BreakerStatus, Level, RecordingStatus
 
@@ -24,6 +24,8 @@ class CandidateRouterConfig:
         model_path: an artifact of ``tiny-dancer candidates train``; None for the combination without training.
         registry: folder of a registry whose version of ``model_name`` serves; in place of ``model_path``.
         model_name: name within the registry.
+        weights: of the combination without training: ``measured``, by which use and age break ties among
+            candidates of like relevance, or ``documented``, by which they decide (:class:`CandidateRouter`).
         confidence_threshold: least calibrated confidence for a light model.
         max_uncertainty: largest uncertainty for a light model.
         circuit_breaker: stop asking a scorer that keeps failing, for a while.
@@ -36,6 +38,7 @@ class CandidateRouterConfig:
     model_path: str | os.PathLike[str] | None = None
     registry: str | os.PathLike[str] | None = None
     model_name: str = "candidates"
+    weights: Literal["measured", "documented"] = "measured"
     confidence_threshold: float = 0.85
     max_uncertainty: float = 0.15
     circuit_breaker: bool = True
@@ -45,6 +48,8 @@ class CandidateRouterConfig:
     keep_query_text: bool = False
 
     def __post_init__(self) -> None:
+        if self.weights not in _core.CANDIDATE_WEIGHTS:
+            raise OptionError("weights", repr(self.weights), f"choose {' or '.join(_core.CANDIDATE_WEIGHTS)}")
         for name in ("confidence_threshold", "max_uncertainty"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:

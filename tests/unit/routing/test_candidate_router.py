@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -76,21 +76,67 @@ def test_an_answer_says_all_there_is_to_say() -> None:
     assert answer.id != CandidateRouter().route("train", MEMORIES).id
 
 
-def test_the_default_weights_multiply_relevance() -> None:
-    now = 1e9
+NOW, DAY = 1e9, 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [("measured", (0.91 + 0.03 / 3 + 0.03) / 0.97), ("documented", (0.40 + 0.25 * math.exp(-2) + 0.20) / 0.85)],
+)
+def test_use_multiplies_relevance(weights: Literal["measured", "documented"], expected: float) -> None:
     found = CandidateSet(
         [
-            Candidate("old", text="tea", created_at=now - 60 * 86_400, confidence=1.0),
-            Candidate("new", text="tea", created_at=now, confidence=1.0),
-            Candidate("newer, about something else", text="trains", created_at=now, confidence=1.0),
+            Candidate("old", text="tea", created_at=NOW - 60 * DAY, confidence=1.0),
+            Candidate("new", text="tea", created_at=NOW, confidence=1.0),
+            Candidate("newer, about something else", text="trains", created_at=NOW, confidence=1.0),
         ]
     )
-    answer = CandidateRouter().route("tea", found, now=now)
+    answer = CandidateRouter(CandidateRouterConfig(weights=weights)).route("tea", found, now=NOW)
     assert answer.ids == ["new", "old", "newer, about something else"]
-    ratio = answer[1].score / answer[0].score
-    assert ratio == pytest.approx((0.40 + 0.25 * math.exp(-2) + 0.20) / 0.85, rel=1e-4)
+    assert answer[1].score / answer[0].score == pytest.approx(expected, rel=1e-4)
     assert answer[2].score < 0.2 * answer[1].score
-    assert pytest.approx([0.40, 0.25, 0.20, 0.15]) == _core.DEFAULT_CANDIDATE_WEIGHTS
+
+
+def test_weights_are_known_by_name() -> None:
+    assert _core.CANDIDATE_WEIGHTS["documented"] == pytest.approx([0.40, 0.25, 0.20, 0.15])
+    assert sum(_core.CANDIDATE_WEIGHTS["measured"]) == pytest.approx(1)
+    with pytest.raises(OptionError, match="measured or documented"):
+        CandidateRouterConfig(weights="usual")  # type: ignore[arg-type]
+
+
+TALK = [
+    Candidate("passport", text="My passport number is K4410297.", created_at=NOW - 300 * DAY),
+    Candidate("thanks", text="ok thanks, the passport number is on my list, see you tomorrow", created_at=NOW),
+    Candidate("tap", text="The kitchen tap drips again.", created_at=NOW - DAY),
+]
+USED = {"access_count": 900, "success_rate": 1.0, "trials": 900, "confidence": 1.0}
+UNUSED = {"access_count": 0, "success_rate": 0.2, "trials": 5, "confidence": 0.2}
+
+
+def test_neither_fresh_nor_popular_outranks_relevant() -> None:
+    question = "What is my passport number?"
+    assert CandidateRouter().route(question, TALK, now=NOW).ids[0] == "passport"
+    documented = CandidateRouter(CandidateRouterConfig(weights="documented"))
+    assert documented.route(question, TALK, now=NOW).ids[0] == "thanks"
+    used = [replace(each, created_at=None, **(UNUSED if each.id == "passport" else USED)) for each in TALK]
+    assert documented.route(question, used, now=NOW).ids[0] == "thanks"
+    assert CandidateRouter().route(question, used, now=NOW).ids[0] == "passport"
+
+
+@pytest.mark.parametrize("age", [0.0, 1.0, 400.0, 3000.0])
+def test_among_equals_the_newest_wins_however_old(age: float) -> None:
+    facts = [
+        Candidate(str(place), text="Nora lives in Porto.", created_at=NOW - (age + days) * DAY)
+        for place, days in enumerate((30, 0, 90))
+    ]
+    assert CandidateRouter().route("Where does Nora live?", facts, now=NOW).ids == ["1", "0", "2"]
+
+
+@pytest.mark.parametrize("name", ["success_rate", "confidence", "access_count"])
+def test_among_equals_the_more_useful_wins(name: str) -> None:
+    values = {"a": 0.2, "b": 0.9, "c": 0.5}
+    tools = [Candidate(id, text="Searches mails.", **{"trials": 20, name: value}) for id, value in values.items()]
+    assert CandidateRouter().route("search my mails", tools).ids == ["b", "c", "a"]
 
 
 def test_a_light_model_needs_confidence_and_certainty(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ pub struct CandidateScratch {
     terms: Terms,
     cosines: Vec<f32>,
     near: Vec<f32>,
-    ages: Vec<f32>,
+    /// Days since each candidate was made, NaN where unknown.
+    pub(crate) ages: Vec<f32>,
     groups: Vec<f32>,
     /// [`FEATURES`] columns of as many rows as the set has.
     pub(crate) columns: Vec<f32>,
@@ -105,6 +106,8 @@ pub struct CandidateScratch {
     pub(crate) has_time: bool,
     /// Whether the query has properties to compare.
     pub(crate) has_metadata: bool,
+    /// Whether the query's text names a month or a year, and any candidate has words.
+    pub(crate) names_date: bool,
 }
 
 impl CandidateScratch {
@@ -134,6 +137,7 @@ pub fn compute(set: &CandidateSet, query: &Query, scratch: &mut CandidateScratch
     scratch.has_words = query.text.is_some() && columns.any_text();
     scratch.has_time = query.now.is_some() && columns.any_time();
     scratch.has_metadata = !query.metadata.is_empty();
+    scratch.names_date = false;
     cosines(set, query, scratch)?;
     if let Some(text) = query.text {
         lexical(set, text, scratch);
@@ -219,6 +223,7 @@ fn lexical(set: &CandidateSet, text: &str, scratch: &mut CandidateScratch) {
     let CandidateScratch { reader, terms, columns: features, groups, .. } = scratch;
     reader.read(text, terms);
     let named = Named::of(reader);
+    scratch.names_date = scratch.has_words && named.any();
     for kind in [&mut terms.words, &mut terms.pairs, &mut terms.grams] {
         kind.sort_unstable();
         kind.dedup();

@@ -2,8 +2,9 @@
 
 mod header;
 
-use super::features::{CandidateScratch, FEATURES, column};
+use super::features::{CandidateScratch, FEATURES};
 use super::set::CandidateSet;
+use super::untrained::Combination;
 use crate::artifact::{Tensors, invalid};
 use crate::conformal::{Relevance, Scores};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,24 +13,14 @@ use crate::kernels::{dot_f32, exp_nonpositive, interpolate};
 
 pub use header::{CalibratedOn, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind};
 
-/// Weights of the combination that needs no training: of relevance itself, of recency, of confidence (the maker's and
-/// that from success), of frequency of use and agreement of metadata.
-pub const DEFAULT_WEIGHTS: [f32; 4] = [0.40, 0.25, 0.20, 0.15];
 /// Most calibration knots of one kind.
 const MOST_KNOTS: usize = 4096;
 
 #[derive(Debug)]
 enum Weights {
-    /// The combination of [`DEFAULT_WEIGHTS`].
-    Default,
-    Linear {
-        weight: [f32; FEATURES],
-    },
-    Cell {
-        cell: Box<Cell>,
-        head: Vec<f32>,
-        bias: f32,
-    },
+    Untrained(Combination),
+    Linear { weight: [f32; FEATURES] },
+    Cell { cell: Box<Cell>, head: Vec<f32>, bias: f32 },
 }
 
 /// What turns a candidate's features into a score.
@@ -54,10 +45,17 @@ pub struct ScorerScratch {
 }
 
 impl Default for CandidateScorer {
-    /// The combination that needs no training; nothing in it is calibrated.
     fn default() -> Self {
+        Self::untrained(Combination::default())
+    }
+}
+
+impl CandidateScorer {
+    /// The combination that needs no training; nothing in it is calibrated.
+    #[must_use]
+    pub fn untrained(combination: Combination) -> Self {
         Self {
-            weights: Weights::Default,
+            weights: Weights::Untrained(combination),
             mean: [0.0; FEATURES],
             inverse_scale: [1.0; FEATURES],
             knots: Vec::new(),
@@ -156,7 +154,7 @@ impl CandidateScorer {
         out: &mut Vec<f32>,
     ) {
         match &self.weights {
-            Weights::Default => default_scores(set, features, out),
+            Weights::Untrained(combination) => combination.score(set, features, out),
             _ => self.learned(&features.columns, set.len(), scratch, out),
         }
         for (row, score) in out.iter_mut().enumerate() {
@@ -174,7 +172,7 @@ impl CandidateScorer {
             return;
         }
         match &self.weights {
-            Weights::Default => {}
+            Weights::Untrained(_) => {}
             Weights::Linear { weight } => {
                 for (feature, values) in columns.chunks_exact(rows).enumerate() {
                     let (weight, mean) = (weight[feature] * self.inverse_scale[feature], self.mean[feature]);
@@ -274,78 +272,4 @@ fn read_relevance(tensors: &Tensors, spec: &RelevanceSpec) -> Result<Relevance> 
         scores("relevance.relevant", spec.relevant)?,
         scores("relevance.irrelevant", spec.irrelevant)?,
     ))
-}
-
-/// The combination without training: relevance, times how much its use speaks for the candidate.
-///
-/// Relevance is the mean of what the query gives to compare (words, character grams, cosine), moved by what a question
-/// names: a tag, a date, a time, an answer's place. A candidate that has nothing to do with the query scores 0 however
-/// recent it is: added instead of multiplied, recency at its weight ranks worse than words alone
-/// (`benchmarks/quality`). Parts that are unknown of a candidate drop out and the other weights grow to fill up.
-fn default_scores(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<f32>) {
-    let rows = set.len();
-    out.clear();
-    if scratch.has_cosine || scratch.has_words {
-        relevance(scratch, out);
-    } else {
-        out.resize(rows, 1.0);
-    }
-    let columns = set.columns();
-    let [whole, recency, confidence, context] = DEFAULT_WEIGHTS;
-    let of = |feature: usize| scratch.column(feature);
-    let (recent, sure, tried) = (of(column::RECENCY), of(column::CONFIDENCE), of(column::SUCCESS));
-    let (used, agreeing) = (of(column::FREQUENCY), of(column::METADATA));
-    let agreement = if scratch.has_metadata { 1.0 } else { 0.0 };
-    if !(scratch.has_time || columns.any_use() || scratch.has_metadata) {
-        return;
-    }
-    for (row, score) in out.iter_mut().enumerate() {
-        let known = |value: f32| if value.is_nan() { 0.0 } else { 1.0 };
-        let dated = if scratch.has_time && !columns.created_at[row].is_nan() { 1.0 } else { 0.0 };
-        let (has_confidence, has_success) =
-            (known(columns.confidence[row]), known(columns.success_rate[row]));
-        let has_use = known(columns.access_count[row]);
-        // Two sources of one weight share it.
-        let confidence = confidence / f32::max(has_confidence + has_success, 1.0);
-        let context = context / f32::max(has_use + agreement, 1.0);
-        // An unknown source's value is 0 as well: only its weight has to go.
-        let sum = whole
-            + recency * recent[row]
-            + confidence * (sure[row] + tried[row])
-            + context * (used[row] + agreeing[row]);
-        let total = whole
-            + recency * dated
-            + confidence * (has_confidence + has_success)
-            + context * (has_use + agreement);
-        *score *= sum / total;
-    }
-}
-
-/// The relevance of every candidate, in [0, 1].
-fn relevance(scratch: &CandidateScratch, out: &mut Vec<f32>) {
-    let of = |feature: usize| scratch.column(feature);
-    let sources = f32::from(u8::from(scratch.has_cosine)) + 2.0 * f32::from(u8::from(scratch.has_words));
-    let share = 1.0 / sources;
-    let cosines = of(column::COSINE_CONTEXT);
-    // max(0) would swallow the NaN of a candidate that is not to be ranked.
-    out.extend(cosines.iter().map(|&cosine| if cosine < 0.0 { 0.0 } else { cosine * share }));
-    if scratch.has_words {
-        let named = [
-            (column::WORDS_CONTEXT, share),
-            (column::GRAMS_CONTEXT, share),
-            (column::TAG_NAMED, 0.25 / 3.0),
-            (column::TIME_NAMED, 1.0 / 3.0),
-            (column::TIME_ASKED, 0.25 / 3.0),
-            (column::ANSWERS_QUESTION, 0.15 / 3.0),
-            (column::QUESTION, -0.15 / 3.0),
-        ];
-        for (feature, weight) in named {
-            for (score, value) in out.iter_mut().zip(of(feature)) {
-                *score += weight * value;
-            }
-        }
-    }
-    for score in out.iter_mut() {
-        *score = score.clamp(0.0, 1.0);
-    }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use tiny_dancer::candidates::{Candidate, CandidateSet, FEATURES, Matrix, Precision, Query, SharedRows};
+use tiny_dancer::candidates::{
+    Candidate, CandidateSet, Combination, FEATURES, Matrix, Precision, Query, SharedRows,
+};
 
 use super::Random;
 
@@ -380,36 +382,56 @@ pub fn features(samples: &[Sample], asked: &Asked) -> Vec<[f64; FEATURES]> {
 }
 
 /// The combination without training.
-pub fn default_scores(samples: &[Sample], asked: &Asked) -> Vec<f64> {
+pub fn untrained_scores(samples: &[Sample], asked: &Asked, combination: Combination) -> Vec<f64> {
+    let [whole, recency, confidence, context] = match combination {
+        Combination::Measured => [0.91, 0.03, 0.03, 0.03],
+        Combination::Documented => [0.40, 0.25, 0.20, 0.15],
+    };
     let has_words = asked.words.is_some() && samples.iter().any(|sample| !terms_of(sample)[0].is_empty());
-    let has_time = asked.now.is_some();
+    let names = |word: usize| asked.words.as_ref().is_some_and(|words| words.contains(&word));
+    let names_date = has_words && [MARCH, JUNE, YEAR].into_iter().any(names);
     let score = |(sample, row): (&Sample, [f64; FEATURES])| {
         if !sample.sound() {
             return f64::NAN;
         }
         let mut compared = Vec::new();
         if asked.embedding.is_some() {
-            compared.push(row[1].max(0.0));
+            compared.push((0.30, row[1].max(0.0)));
         }
         if has_words {
-            compared.extend([row[4], row[7]]);
+            compared.extend([(0.25, row[4]), (0.25, row[7]), (0.20, row[6])]);
         }
-        let mut relevance =
-            if compared.is_empty() { 1.0 } else { compared.iter().sum::<f64>() / compared.len() as f64 };
+        let mut relevance = 1.0;
+        if !compared.is_empty() {
+            let sum: f64 = compared.iter().map(|(weight, value)| weight * value).sum();
+            relevance = sum / compared.iter().map(|(weight, _)| weight).sum::<f64>();
+        }
         if has_words {
-            relevance += (0.25 * row[9] + row[10] + 0.25 * row[11] + 0.15 * row[13] - 0.15 * row[12]) / 3.0;
+            relevance += (0.25 * row[9] + 0.25 * row[11] + 0.15 * row[13] - 0.15 * row[12]) / 4.0;
+        }
+        relevance = relevance.clamp(0.0, 1.0);
+        if names_date {
+            let then = f64::from(u8::from(row[10] > 0.999));
+            let more = if sample.group.is_some() { 0.5 } else { 0.1 };
+            relevance = (relevance * (1.0 + more * then) + 0.001 * then) / 1.501;
         }
         // Each part: its weight, and what of it is known.
-        let mut known = vec![(0.40, vec![1.0])];
-        known.push((0.25, (has_time && sample.made.is_some()).then_some(row[14]).into_iter().collect()));
+        let mut known = vec![(whole, vec![1.0])];
+        let age =
+            asked.now.zip(sample.made).map(|(now, made)| ((now - DATES[made].0) / DAY_SECONDS).max(0.0));
+        let fresh = age.map(|age| match combination {
+            Combination::Measured => 30.0 / (30.0 + age),
+            Combination::Documented => row[14],
+        });
+        known.push((recency, fresh.into_iter().collect()));
         let sources = [sample.confidence.map(|_| row[17]), sample.success_rate.map(|_| row[16])];
-        known.push((0.20, sources.into_iter().flatten().collect()));
+        known.push((confidence, sources.into_iter().flatten().collect()));
         let sources = [sample.access_count.map(|_| row[15]), (!asked.metadata.is_empty()).then_some(row[18])];
-        known.push((0.15, sources.into_iter().flatten().collect()));
+        known.push((context, sources.into_iter().flatten().collect()));
         known.retain(|(_, values)| !values.is_empty());
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let sum: f64 = known.iter().map(|(weight, values)| weight * mean(values)).sum();
-        relevance.clamp(0.0, 1.0) * sum / known.iter().map(|(weight, _)| weight).sum::<f64>()
+        relevance * sum / known.iter().map(|(weight, _)| weight).sum::<f64>()
     };
     samples.iter().zip(features(samples, asked)).map(score).collect()
 }

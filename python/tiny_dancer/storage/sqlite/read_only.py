@@ -146,7 +146,7 @@ class NoWriter:
         """Refuses a decision."""
         self.submit(record)
 
-    def touch(self, ids: Any, now: float) -> None:
+    def touch(self, ids: Any, touch: Any) -> None:
         """Accesses are not counted."""
 
     def flush(self) -> None:

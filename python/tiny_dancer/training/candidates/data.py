@@ -116,7 +116,7 @@ def read_memories(path: Path | str) -> Memories:
     """Reads a table of memories (Parquet, CSV or JSONL; CSV and JSONL also gzipped).
 
     Columns: `conversation`, `memory_id` (unique within a conversation) and `text`; optional `session` (memories of
-    one session are each other's neighbours, in the order of the file; without it the conversation is one session),
+    one session are each other's neighbours, in the order of the file; without it no memory has neighbours),
     `created_at` (as :attr:`Candidate.created_at`), `embedding` (a list of numbers), `access_count`,
     `success_rate`, `trials` and `confidence`. Any other column of text is a property of the memory (`speaker`,
     say); other columns are left out with a :class:`DataWarning`.
@@ -159,7 +159,7 @@ def read_memories(path: Path | str) -> Memories:
                 text=texts[row],
                 created_at=time,
                 metadata={name: value for name, values in properties.items() if (value := values[row])},
-                group=sessions[row] or conversation,
+                group=sessions[row] or None,
                 **{name: values[row] for name, values in numbers.items()},
             )
         )

@@ -30,8 +30,9 @@ def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
     """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already are brought up to date
     and keep what was counted of their use.
 
-    The conversation is a property of each (`conversation`), so that a query can be put to one of them. A memory
-    without a time counts as made now, or when it was first stored.
+    The conversation is a property of each (`conversation`), so that a query can be put to one of them. A
+    session is a group; a memory without one has none. A memory without a time counts as made now, or when it was
+    first stored.
 
     Raises:
         CandidateError: a memory that cannot be stored, or embeddings of another dimension than those stored.
@@ -68,7 +69,7 @@ def _same(record: CandidateRecord, stored: CandidateRecord) -> bool:
 def _record(
     conversation: str, memory: Candidate, position: int, stored: CandidateRecord | None
 ) -> CandidateRecord:
-    group = conversation if memory.group in (None, conversation) else f"{conversation}/{memory.group}"
+    group = None if memory.group is None else f"{conversation}/{memory.group}"
     accesses = round(memory.access_count or 0)
     trials = 0 if memory.success_rate is None else round(accesses if memory.trials is None else memory.trials)
     record = CandidateRecord(

@@ -8,8 +8,11 @@ import pytest
 from tests.commands import write
 from tests.unit.training.candidates.conversations import conversations
 
+from tiny_dancer import MemoryStorage, _core
 from tiny_dancer.errors import DataError
 from tiny_dancer.training.candidates.data import read_memories, read_questions
+from tiny_dancer.training.candidates.lists import make_lists
+from tiny_dancer.training.candidates.store import import_memories
 from tiny_dancer.training.data.read import DataWarning
 
 if TYPE_CHECKING:
@@ -36,6 +39,25 @@ def test_every_format_reads_alike(tmp_path: Path) -> None:
     assert first.group == "1"
     assert first.created_at == 1_700_000_000
     assert found[0][2][0].now == found[0][1]["a"] == 1_700_000_000 + 5 * 86_400
+
+
+def test_without_a_session_nothing_has_neighbours(tmp_path: Path) -> None:
+    texts = ["Where is the drill?", "In the cellar, I think.", "The tap drips."]
+    rows = {"conversation": ["a"] * 3, "memory_id": ["0", "1", "2"], "text": texts}
+    asked = {"conversation": ["a"], "question": ["Where is the drill?"], "evidence": [["1"]]}
+    features = {}
+    for name, sessions in (("none", {}), ("some", {"session": ["1", "1", None]})):
+        known = read_memories(write({**rows, **sessions}, tmp_path / f"{name}.parquet"))
+        questions = read_questions(write(asked, tmp_path / "q.parquet"), known)
+        lists = make_lists(_core.CandidateScorer(), known.sets(), questions.answerable)
+        features[name] = [lists.column(each)[1] for each in ("words_before", "words_context", "answers_question")]
+        groups = [memory.group for memory in known.conversations["a"]]
+        assert groups == ([None] * 3 if name == "none" else ["1", "1", None])
+        storage = MemoryStorage()
+        import_memories(known, storage)
+        stored = [record.group for record in storage.get_candidates(["a/0", "a/2"])]
+        assert stored == ([None, None] if name == "none" else ["a/1", None])
+    assert features["none"] == [0, 0, 0] and min(features["some"]) > 0
 
 
 @pytest.mark.parametrize(
