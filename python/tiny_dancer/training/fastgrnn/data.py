@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import DataError, TrainingError
 from tiny_dancer.training.data.columns import Checker
-from tiny_dancer.training.data.raw import read_raw
+from tiny_dancer.training.data.raw import not_readable, read_raw
 from tiny_dancer.training.data.read import DataWarning
 
 if TYPE_CHECKING:
@@ -123,11 +123,13 @@ def read_examples(path: Path, *, label_column: str | None = None, require_label:
 
 
 def _read_arrays(path: Path, require_label: bool) -> Examples:
-    if not path.is_file():
-        raise DataError("table", path, "no such file: check the path")
+    try:
+        opened = files.opened(path)
+    except OSError as error:
+        raise not_readable(path, error) from error
     try:
         # Opened here: numpy leaves a torn file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x", "y") if name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError("table", f"{path.name}: {error}", "write it with numpy.savez, without objects") from error
