@@ -388,13 +388,13 @@ def _now() -> str:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether something is, even what cannot be read: that is said when it is needed."""
+    """Whether something is, even what may not be seen: that is said when it is needed."""
     try:
         path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
+    except PermissionError:
         return True
+    except OSError:
+        return False
     return True
 
 

@@ -222,7 +222,8 @@ class Reloading(Generic[T]):
 
 
 def _kind(found: Sourced) -> str:
-    return str(_core.read_header(found.data).get("kind", ""))
+    """Empty where nothing was read, as of what needs no training."""
+    return str(_core.read_header(found.data).get("kind", "")) if found.data else ""
 
 
 def _loaded(found: Sourced, kind: str, load: Callable[[bytes], T]) -> Loaded[T]:
