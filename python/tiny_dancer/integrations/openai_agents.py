@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tiny_dancer.errors import CandidateError, MissingExtraError, OptionError
 from tiny_dancer.integrations.memories import Memories
@@ -18,7 +19,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("agents", error.name, "run pip install 'tiny-dancer[agents]'") from None
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tiny_dancer.storage import CandidateStorage
 
@@ -29,6 +30,7 @@ SESSIONS: Final = "sessions"
 _BY: Final = "openai-agents"
 # Others that add to the same session at the same moment.
 _ATTEMPTS: Final = 100
+T = TypeVar("T")
 
 
 class TinyDancerSession(SessionABC):
@@ -47,7 +49,11 @@ class TinyDancerSession(SessionABC):
     """
 
     def __init__(
-        self, session_id: str, storage: CandidateStorage, *, session_settings: SessionSettings | None = None
+        self,
+        session_id: str,
+        storage: CandidateStorage,
+        *,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> None:
         """Opens a session, which need not exist yet; the storage stays the caller's to close.
 
@@ -62,7 +68,7 @@ class TinyDancerSession(SessionABC):
         if not isinstance(session_id, str) or not session_id:
             raise OptionError("session_id", repr(session_id), "give a text")
         self.session_id = session_id
-        self.session_settings = SessionSettings() if session_settings is None else session_settings
+        self.session_settings = SessionSettings().resolve(session_settings)
         self._storage = storage
         self._namespace = (SESSIONS, session_id)
 
@@ -77,15 +83,15 @@ class TinyDancerSession(SessionABC):
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Adds items behind what is there, all or none."""
         if items:
-            await asyncio.to_thread(self._add, list(items))
+            await _to_the_end(partial(self._add, list(items)))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Removes the latest item and returns it; None where there is none."""
-        return await asyncio.to_thread(self._pop)
+        return await _to_the_end(self._pop)
 
     async def clear_session(self) -> None:
         """Removes the conversation; nothing of what was said is left."""
-        await asyncio.to_thread(self._clear)
+        await _to_the_end(self._clear)
 
     def _records(self) -> list[CandidateRecord]:
         found = self._storage.get_candidates(filter={"$namespace": list(self._namespace), "$group": self._id()})
@@ -131,6 +137,21 @@ class TinyDancerSession(SessionABC):
     def _id(self, position: int | None = None) -> str:
         """Of the session, or of an item of it."""
         return json.dumps([*self._namespace, *(() if position is None else (position,))], ensure_ascii=False)
+
+
+async def _to_the_end(change: Callable[[], T]) -> T:
+    """What a change returns, made in a thread. Whoever is cancelled is so once it is known how it ended."""
+    task = asyncio.ensure_future(asyncio.to_thread(change))
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error
+    if cancelled is not None:
+        task.exception()  # it is seen, and the cancelling goes before it
+        raise cancelled
+    return task.result()
 
 
 def memory_tools(storage: CandidateStorage, namespace: Sequence[str] = ()) -> list[FunctionTool]:
@@ -181,7 +202,7 @@ def memory_tools(storage: CandidateStorage, namespace: Sequence[str] = ()) -> li
 def _written(item: Any) -> tuple[str | None, dict[str, Any]]:
     """What an item says in words, and what is kept of it: all of it, as JSON."""
     try:
-        data = json.dumps(item, ensure_ascii=False, allow_nan=False)
+        data = json.dumps(item, allow_nan=False)  # in ASCII, so half a surrogate pair comes back as it was
     except (TypeError, ValueError, RecursionError) as error:
         raise CandidateError("item", f"{type(item).__name__}: {error}", "give items that JSON holds") from error
     metadata = {"item": data}
@@ -198,4 +219,4 @@ def _said(item: Any) -> str | None:
     parts = content if isinstance(content, list) else [{"text": content}]
     texts = (part.get("text") for part in parts if isinstance(part, dict))
     said = "\n".join(text for text in texts if isinstance(text, str) and text.strip())
-    return said.replace("\0", "") or None
+    return said.replace("\0", "").encode("utf-8", "replace").decode() or None
