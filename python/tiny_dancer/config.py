@@ -12,13 +12,13 @@ import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import yaml
 
+from tiny_dancer import files
 from tiny_dancer.errors import ConfigError, TinyDancerError
 
 if TYPE_CHECKING:
@@ -63,12 +63,9 @@ def load(path: str | os.PathLike[str], type: type[T]) -> Loaded[T]:
             first key at fault (``upstreams.openai.timeout``), or the file's; further problems are its notes.
     """
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = files.read(path, most=_LARGEST)
     except OSError as error:
         raise ConfigError(str(path), error.strerror or "cannot be read", "check the path") from error
-    if len(data) > _LARGEST:
-        raise ConfigError(str(path), "larger than 1 MiB", "this is no configuration")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -150,7 +147,7 @@ def without_environment(error: E, path: str | os.PathLike[str]) -> E:
         path: of the file.
     """
     try:
-        names = {match[1] for match in _VARIABLE.finditer(Path(path).read_text(encoding="utf-8")) if match[1]}
+        names = {match[1] for match in _VARIABLE.finditer(files.read(path, most=_LARGEST).decode()) if match[1]}
     except (OSError, UnicodeDecodeError):
         return error
     values = {value: name for name in names if len(value := os.environ.get(name, "")) >= _SHORTEST_SECRET}

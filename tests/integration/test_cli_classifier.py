@@ -89,10 +89,12 @@ def test_rows_with_unknown_labels_are_counted_and_left_out(folder) -> None:
         (("train", "{f}/texts.parquet", "--out", "{f}/no/x"), "write to a folder that exists"),
         (("train", "{f}/texts.parquet", "--out", "{f}/x", "--validation", "{f}/vectors.npz"), "other inputs"),
         (("train", "{f}/absent.npz", "--out", "{f}/x"), "no such file"),
+        (("train", "{f}/alike.csv", "--out", "{f}/x"), "too few different rows of music, talk"),
         (("evaluate", "{f}/bag.safetensors", "{f}/vectors.npz"), "none of the labels"),
         (("predict", "{f}/texts.parquet", "{f}/texts.parquet", "--out", "{f}/x"), "error: "),
         (("predict", "{f}/bag.safetensors", "{f}/vectors.npz", "--out", "{f}/x"), "error: "),
     ],
 )
 def test_bad_input_ends_in_one_line(folder, arguments, said) -> None:
+    (folder / "alike.csv").write_text("text,label\n" + "play a song,music\nhello,talk\n" * 20)
     assert said in fails(2, "classifier", *(each.format(f=folder) for each in arguments))

@@ -77,6 +77,31 @@ def test_what_cannot_be_done_is_one_line_and_changes_nothing(tmp_path: Path) -> 
     assert [each.name for each in tmp_path.iterdir() if each.name == "up"] == []
 
 
+def test_what_is_damaged_is_named_and_the_rest_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "registry"
+    for name in ("sound", "torn", "odd"):
+        done("models", "add", folder, name, DEFAULT)
+        done("models", "add", folder, name, DEFAULT)
+    (folder / "torn" / "index.json").write_text("{")
+    content = json.loads((folder / "odd" / "index.json").read_text())
+    content["versions"][1]["version"] = "1000000000.0.0"
+    (folder / "odd" / "index.json").write_text(json.dumps(content))
+    for options in ([], ["--json"]):
+        result = run("models", "list", folder, *options)
+        assert result.returncode == 1
+        lines = result.stderr.decode().splitlines()
+        assert [line.partition(":")[0] for line in lines] == ["damaged"] * 2
+        assert "odd: version 2: " in lines[0]
+        assert "torn: index: " in lines[1]
+    found = json.loads(result.stdout)
+    assert {name: [each["version"] for each in entry["versions"]] for name, entry in found.items()} == {
+        "sound": ["0.1.0", "0.1.1"],
+        "odd": ["0.1.0"],
+    }
+    assert "index" in fails(2, "models", "list", folder, "torn")
+    done("models", "promote", folder, "sound", "0.1.0")
+
+
 @pytest.mark.parametrize("command", ["list", "add", "promote", "rollback", "retire", "gc"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = run("models", command, "--help")

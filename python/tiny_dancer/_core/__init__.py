@@ -78,6 +78,7 @@ __all__ = [
     "EMBEDDING_DIMENSIONS",
     "FEATURE_SPEC",
     "FORMAT",
+    "LARGEST_ARTIFACT",
     "LONGEST_TEXT",
     "REASONS",
     "REMOVALS",
@@ -128,6 +129,9 @@ __all__ = [
     "token_steps",
     "with_header",
 ]
+
+LARGEST_ARTIFACT = 64 << 20
+"""Bytes: the engine reads no larger file (``artifact.rs``)."""
 
 _DTYPES = {np.dtype("<f4"): "f32", np.dtype("i1"): "i8", np.dtype("u1"): "u8", np.dtype("<u2"): "u16"}
 

@@ -36,6 +36,7 @@ from tiny_dancer.cli import (
     keys_create,
     keys_list,
     keys_revoke,
+    mcp,
     models_add,
     models_gc,
     models_list,
@@ -105,6 +106,7 @@ application.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 application.command("report", help=report.HELP)(report.report)
 application.command("inspect", help=inspect.HELP)(inspect.inspect)
 application.command("bench", help=bench.HELP)(bench.bench)
+application.command("mcp", help=mcp.HELP)(mcp.serve)
 application.command("savings", help=savings.HELP)(savings.savings)
 candidates.command("train", help=candidates_train.HELP)(candidates_train.train)
 candidates.command("eval", help=candidates_eval.HELP)(candidates_eval.evaluate)

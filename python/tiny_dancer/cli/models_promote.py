@@ -7,8 +7,8 @@ from tiny_dancer.cli.output import say
 
 HELP = """Make a version serve.
 
-Refused where its file is missing, altered or does not load; what served goes on serving then. Routers that watch
-the registry follow within a second.
+Refused where its file is missing, altered, does not load, or is of another kind than what serves (a classifier
+over a router); what served goes on serving then. Routers that watch the registry follow within a second.
 
 Example: tiny-dancer models promote registry support 1.2.3"""
 

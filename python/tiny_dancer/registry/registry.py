@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import operator
+import os
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import RegistryError, TinyDancerError
 from tiny_dancer.registry.index import (
     INDEX,
@@ -20,10 +20,13 @@ from tiny_dancer.registry.index import (
     Change,
     Index,
     Version,
+    damaged,
     load_checked,
     locked,
     parse_version,
+    plain_notes,
     read_index,
+    read_whole,
     recorded,
     sync_folder,
     write_index,
@@ -31,8 +34,7 @@ from tiny_dancer.registry.index import (
 )
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _BUMPS = ("major", "minor", "patch")
@@ -50,6 +52,7 @@ class Stored:
 class Registry:
     """Keeps versions of named artifacts; one version of each name serves.
 
+    A name keeps the kind it serves: an artifact of another one (a classifier where a router serves) is refused.
     Several threads and processes may use one folder. Every change is one atomic replacement of the index, so a
     process that is killed at any moment leaves the folder as it was before the change or after it. Changing needs
     ``flock`` (not Windows); reading does not.
@@ -70,23 +73,50 @@ class Registry:
             folder: of the registry.
             load: makes what an artifact's bytes are for, and raises where they are not fit to serve: a version is
                 added and promoted only if it loads.
+
+        Raises:
+            RegistryError: no path that a folder can have.
         """
-        self.folder = Path(folder)
+        try:
+            text = os.fspath(folder)
+            os.fsencode(text)
+        except (TypeError, ValueError) as error:
+            raise RegistryError("registry", repr(folder), "give the path of a folder") from error
+        if not isinstance(text, str) or "\0" in text:
+            raise RegistryError("registry", repr(folder), "give the path of a folder")
+        self.folder = Path(text)
         self._load = load
 
     def names(self) -> tuple[str, ...]:
-        """Names that have versions, sorted."""
-        if not self.folder.is_dir():
+        """Names that have versions, sorted.
+
+        Raises:
+            RegistryError: the folder cannot be read.
+        """
+        try:
+            found = sorted(each.name for each in self.folder.iterdir())
+        except FileNotFoundError:
             return ()
-        return tuple(sorted(each.parent.name for each in self.folder.glob(f"*/{INDEX}")))
+        except OSError as error:
+            remedy = "give the path of a registry's folder"
+            raise RegistryError("registry", f"{self.folder}: {error.strerror}", remedy) from error
+        # Anything else there is not ours.
+        return tuple(name for name in found if _NAME.fullmatch(name) and _is_there(self.folder / name / INDEX))
 
     def versions(self, name: str) -> tuple[Version, ...]:
-        """Versions of ``name``, oldest version first."""
+        """Versions of ``name`` that can be read (:meth:`damage` says which cannot), oldest version first."""
         return tuple(sorted(self._read(name).versions, key=lambda each: each.order))
 
     def history(self, name: str) -> tuple[Change, ...]:
         """Promotions and rollbacks of ``name``, the last 1,000, oldest first."""
         return self._read(name).history
+
+    def damage(self, name: str) -> tuple[str, ...]:
+        """What of the index of ``name`` cannot be read: a sentence an entry; empty where it is whole.
+
+        What is whole goes on serving; nothing can be changed until the index has been restored.
+        """
+        return self._read(name).damage
 
     def serving(self, name: str) -> Version:
         """The version of ``name`` that serves.
@@ -94,7 +124,10 @@ class Registry:
         Raises:
             RegistryError: none does.
         """
-        found = self._read(name).serving
+        index = self._read(name)
+        found = index.serving
+        if found is None and index.damage:
+            raise damaged(self._place(name), index)
         if found is None:
             raise RegistryError("name", f"no version of {name} serves", "promote one")
         return found
@@ -127,7 +160,7 @@ class Registry:
         *,
         version: str | None = None,
         bump: str = "patch",
-        notes: Mapping[str, Any] | None = None,
+        notes: object = None,
     ) -> Version:
         """Stores an artifact as a new version, which does not serve yet.
 
@@ -138,23 +171,29 @@ class Registry:
             source: path of an artifact.
             version: ``MAJOR.MINOR.PATCH``; absent, the highest one bumped, or the artifact's own for the first.
             bump: ``major``, ``minor`` or ``patch``.
-            notes: anything that JSON holds.
+            notes: anything that JSON holds, up to 64 KiB; none is ``{}``.
 
         Raises:
-            ArtifactError: the file is missing or no sound artifact, as ``load`` says.
-            RegistryError: a bad name, a version that is none or exists, or the folder cannot be written.
+            ArtifactError: no sound artifact, as ``load`` says.
+            RegistryError: no file, a bad name, a version that is none or exists, notes that JSON does not hold, an
+                artifact of another kind than serves, or the folder cannot be written.
         """
         folder = self._place(name)
-        if bump not in _BUMPS:
+        if not isinstance(bump, str) or bump not in _BUMPS:
             raise RegistryError("bump", repr(bump), f"choose {', '.join(_BUMPS)}")
-        remarks = _plain(notes or {})
+        remarks = {} if notes is None else plain_notes(notes)
+        if version is not None:
+            parse_version(version)
         try:
-            data = Path(source).read_bytes()
+            data = files.read(source, most=_core.LARGEST_ARTIFACT)
         except OSError as error:
             raise RegistryError("source", f"{source}: {error.strerror}", "give the path of an artifact") from error
+        except TypeError as error:
+            raise RegistryError("source", repr(source), "give the path of an artifact") from error
         header = _core.read_header(data)
         with locked(folder):
-            index = read_index(folder)
+            index = read_whole(folder)
+            _check_kind(name, index.serving, str(header.get("kind", "")), "the artifact")
             number = _next_version(index, version, bump, str(header.get("version", "")))
             if any(each.version == number for each in index.versions):
                 raise RegistryError("version", number, "exists; give another, or leave it out to have one chosen")
@@ -169,8 +208,9 @@ class Registry:
                 kind=str(header.get("kind", "")),
                 added=_now(),
                 created=str(header.get("created", "")),
-                source=str(source),
-                metrics=_plain(header.get("metrics") or {}),
+                # Not every system's names are Unicode.
+                source=os.fsdecode(source).encode("utf-8", "backslashreplace").decode(),
+                metrics=header.get("metrics") or {},
                 notes=remarks,
             )
             # The file first: an index never names a file that is not there. Killed in between, the file has no
@@ -183,18 +223,19 @@ class Registry:
         """Makes a version the serving one; nothing happens where it is already.
 
         Raises:
-            RegistryError: no such version, it is retired, or its file is missing or altered. What served goes on
-                serving.
+            RegistryError: no such version, it is retired, of another kind than serves, or its file is missing or
+                altered. What served goes on serving.
             ArtifactError: it does not load, as ``load`` says.
         """
         folder = self._known(name)
         with locked(folder):
-            index = read_index(folder)
+            index = read_whole(folder)
             wanted = index.find(version)
             if wanted.state == "retired":
                 raise RegistryError("version", f"{wanted.version} is retired", "add it as a new version")
-            load_checked(self._load, self._sound(folder, wanted))
             before = index.serving
+            _check_kind(name, before, wanted.kind, wanted.version)
+            load_checked(self._load, self._sound(folder, wanted))
             if before == wanted:
                 return wanted
             previous = tuple(each for each in index.previous if each != wanted.version)
@@ -210,11 +251,12 @@ class Registry:
         """
         folder = self._known(name)
         with locked(folder):
-            index = read_index(folder)
+            index = read_whole(folder)
             reasons = []
             for place in range(len(index.previous) - 1, -1, -1):
                 wanted = index.find(index.previous[place])
                 try:
+                    _check_kind(name, index.serving, wanted.kind, wanted.version)
                     load_checked(self._load, self._sound(folder, wanted))
                 except TinyDancerError as error:
                     reasons.append(f"{wanted.version}: {error}")
@@ -231,7 +273,7 @@ class Registry:
         """
         folder = self._known(name)
         with locked(folder):
-            index = read_index(folder)
+            index = read_whole(folder)
             found = index.find(version)
             if found.state == "serving":
                 raise RegistryError("version", f"{found.version} serves", "promote another one first")
@@ -250,11 +292,15 @@ class Registry:
         Raises:
             RegistryError: ``keep`` below 0.
         """
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
+        try:
+            keep = operator.index(keep)
+        except TypeError:
+            keep = -1
+        if keep < 0:
             raise RegistryError("keep", repr(keep), "give a whole number ≥ 0")
         folder = self._known(name)
         with locked(folder):
-            index = read_index(folder)
+            index = read_whole(folder)
             protected = {each.version for each in (index.serving, self._fallback(folder, index)) if each}
             spare = [each for each in index.versions if each.version not in protected]
             usable = sorted((each for each in spare if each.state == "added"), key=lambda each: each.order)
@@ -269,7 +315,7 @@ class Registry:
             try:
                 for path in folder.iterdir():
                     ours = path.name.endswith(PART) or (path.name[0] == "v" and path.suffix == ".safetensors")
-                    if ours and path.name not in owned:
+                    if ours and path.name not in owned and not (path.is_dir() and not path.is_symlink()):
                         path.unlink(missing_ok=True)
                 sync_folder(folder)
             except OSError as error:
@@ -303,7 +349,7 @@ class Registry:
         """The bytes of a version's file, checked."""
         path = _path(folder, version.version)
         try:
-            data = path.read_bytes()
+            data = files.read(path, most=_core.LARGEST_ARTIFACT)
         except OSError as error:
             raise RegistryError(
                 "file", f"{path}: {error.strerror}", "add the artifact as a new version"
@@ -327,7 +373,7 @@ class Registry:
     def _known(self, name: str) -> Path:
         """The folder of a name that has been added to: a mistyped one makes no folder."""
         folder = self._place(name)
-        if not (folder / INDEX).exists():
+        if not _is_there(folder / INDEX):
             known = ", ".join(self.names()) or "none yet"
             raise RegistryError("name", f"{name} is not in {self.folder}", f"the names are: {known}")
         return folder
@@ -339,6 +385,28 @@ def _path(folder: Path, version: str) -> Path:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is, even what may not be seen: that is said when it is needed."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _check_kind(name: str, serving: Version | None, kind: str, what: str) -> None:
+    """Passes what is of the kind that serves: those who follow the name can use no other.
+
+    Raises:
+        RegistryError: it is of another one.
+    """
+    if serving is not None and kind != serving.kind:
+        found = f"{what} is a {kind}, and {name} serves {serving.version}, a {serving.kind}"
+        raise RegistryError("kind", found, f"add it under another name than {name}")
 
 
 def _next_version(index: Index, version: str | None, bump: str, own: str) -> str:
@@ -353,13 +421,11 @@ def _next_version(index: Index, version: str | None, bump: str, own: str) -> str
         major, minor, patch = max(each.order for each in index.versions)
         bumped = {"major": (major + 1, 0, 0), "minor": (major, minor + 1, 0), "patch": (major, minor, patch + 1)}
         numbers = bumped[bump]
-    return ".".join(map(str, numbers))
-
-
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """``value`` as JSON gives it back, so that what is returned equals what is read later."""
+    chosen = ".".join(map(str, numbers))
     try:
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise RegistryError("notes", type(value).__name__, "give values that JSON holds") from error
-    return plain
+        parse_version(chosen)
+    except RegistryError:
+        raise RegistryError(
+            "version", f"{chosen} would be the next", "give one yourself, or another bump"
+        ) from None
+    return chosen

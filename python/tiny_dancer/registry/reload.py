@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 import weakref
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError, OptionError, TinyDancerError
 from tiny_dancer.registry.index import load_checked
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tiny_dancer.registry.registry import Registry
 
 T = TypeVar("T")
+
+log = logging.getLogger("tiny_dancer.registry")
 
 _SETTLED_SECONDS = 2.0
 
@@ -35,7 +38,7 @@ class Sourced:
 
 
 class Source(Protocol):
-    """Where the bytes come from."""
+    """Where the bytes come from; ``str()`` of it says where that is."""
 
     def stamp(self) -> Hashable | None:
         """Differs from the last stamp if what is there may have changed; None where it cannot be told.
@@ -57,11 +60,18 @@ class ArtifactFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """A path, read when asked."""
-        self.path = Path(path)
+        try:
+            self.path = Path(path)
+        except TypeError as error:
+            raise ArtifactError("artifact", repr(path), "give the path of an artifact") from error
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def stamp(self) -> Hashable | None:
         """Identity, size and times of the file; None just after a change, when they may miss the next one."""
         try:
+            files.check(self.path)
             found = self.path.stat()
         except OSError as error:
             raise self._missing(error) from error
@@ -72,7 +82,7 @@ class ArtifactFile:
     def read(self) -> Sourced:
         """The file as it is."""
         try:
-            data = self.path.read_bytes()
+            data = files.read(self.path, most=_core.LARGEST_ARTIFACT)
         except OSError as error:
             raise self._missing(error) from error
         version = str(_core.read_header(data).get("version", ""))
@@ -89,6 +99,9 @@ class ServingVersion:
         """A name of a registry, read when asked."""
         self._registry, self._name = registry, name
 
+    def __str__(self) -> str:
+        return f"{self._name} of {self._registry.folder}"
+
     def stamp(self) -> Hashable | None:
         """Version and checksum of what serves."""
         serving = self._registry.serving(self._name)
@@ -102,10 +115,11 @@ class ServingVersion:
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
-    """What serves: a value with the version and checksum of the bytes it was made from."""
+    """What serves: a value with the version, checksum and kind of the bytes it was made from."""
 
     version: str
     sha256: str
+    kind: str
     value: T
 
 
@@ -113,7 +127,8 @@ class Reloading(Generic[T]):
     """Holds what serves and replaces it by what its source has now. Share it between threads.
 
     A caller takes :attr:`current` once and uses what it took: a request that is under way finishes on its version.
-    Bytes that cannot be loaded change nothing; :attr:`last_error` says why.
+    Bytes that cannot be loaded, or are of another kind than what serves, change nothing: :attr:`last_error` says
+    why, and the log ``tiny_dancer.registry`` says it once.
 
     Attributes:
         current: what serves.
@@ -134,7 +149,7 @@ class Reloading(Generic[T]):
         self._lock = Lock()
         self._seen = source.stamp()
         found = source.read()
-        self.current: Loaded[T] = _loaded(found, load)
+        self.current: Loaded[T] = _loaded(found, _kind(found), load)
         self.last_error: TinyDancerError | None = None
         self._stop: Event | None = None
 
@@ -149,9 +164,9 @@ class Reloading(Generic[T]):
                 stamp = self._source.stamp()
                 found = self._source.read()
                 if found.sha256 != self.current.sha256 or found.version != self.current.version:
-                    self.current = _loaded(found, self._load)
+                    self.current = _loaded(found, self._same_kind(found), self._load)
             except TinyDancerError as error:
-                self.last_error = error
+                self._failed(error)
                 raise
             self._seen = stamp
             self.last_error = None
@@ -164,7 +179,7 @@ class Reloading(Generic[T]):
             if stamp is None or stamp != self._seen or self.last_error is not None:
                 self.reload()
         except TinyDancerError as error:
-            self.last_error = error
+            self._failed(error)
 
     def watch(self, interval: float = 1.0) -> None:
         """Calls :meth:`check` every ``interval`` seconds in a daemon thread, until :meth:`close`.
@@ -192,9 +207,27 @@ class Reloading(Generic[T]):
             self._stop.set()
             self._stop = None
 
+    def _same_kind(self, found: Sourced) -> str:
+        kind, current = _kind(found), self.current
+        if kind != current.kind:
+            came = f"{self._source} is now a {kind} (version {found.version})"
+            serves = f"a {current.kind} (version {current.version}) serves"
+            raise ArtifactError("kind", f"{came}, and {serves}", f"put a {current.kind} there")
+        return kind
 
-def _loaded(found: Sourced, load: Callable[[bytes], T]) -> Loaded[T]:
-    return Loaded(found.version, found.sha256, load_checked(load, found.data))
+    def _failed(self, error: TinyDancerError) -> None:
+        if str(error) != str(self.last_error):
+            log.error("%s not reloaded: %s. Version %s goes on serving", self._source, error, self.current.version)
+        self.last_error = error
+
+
+def _kind(found: Sourced) -> str:
+    """Empty where nothing was read, as of what needs no training."""
+    return str(_core.read_header(found.data).get("kind", "")) if found.data else ""
+
+
+def _loaded(found: Sourced, kind: str, load: Callable[[bytes], T]) -> Loaded[T]:
+    return Loaded(found.version, found.sha256, kind, load_checked(load, found.data))
 
 
 def _watch(reference: weakref.ref[Reloading[T]], stop: Event, interval: float) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
 from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests, listed_tools
@@ -293,10 +292,10 @@ def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
         return _core.data_file("default.safetensors")
     remedy = "give the path of an artifact, or 'default'"
     try:
-        return Path(artifact).read_bytes()
+        return files.read(artifact, most=_core.LARGEST_ARTIFACT)
     except OSError as error:
         raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
-    except (TypeError, ValueError) as error:  # no path at all, or a NUL in it
+    except TypeError as error:  # no path at all
         raise ArtifactError("artifact", repr(artifact), remedy) from error
 
 

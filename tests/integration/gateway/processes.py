@@ -44,6 +44,7 @@ class Running:
         folder: Path,
         environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        command: Sequence[str | Path] = (EXECUTABLE,),
     ) -> None:
         """Starts it by a configuration, or as a demo without one; ``options`` are further ones of the command."""
         folder.mkdir(exist_ok=True)
@@ -56,7 +57,7 @@ class Running:
         self._written = threading.Condition()
         self._closed = False
         self.process = subprocess.Popen(
-            [EXECUTABLE, "gateway", *arguments, *options],
+            [*command, "gateway", *arguments, *options],
             cwd=folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.commands import done
+from tests.classifiers import text_classifier
+from tests.commands import done, fails
 from tests.integration.gateway.processes import Running
 from tests.integration.gateway.serving import HARD, written
 from tests.unit.gateway.gateways import ARTIFACTS
 
+from tiny_dancer import _core
+from tiny_dancer.registry import Registry
 from tiny_dancer.routing import Router
+from tiny_dancer.routing.loading import load_any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from tests.gateway_upstream import Upstream
     from tests.integration.gateway.serving import Serving
 
+DEFAULT = _core.data_path("default.safetensors")
 OTHER_MODELS = "the certificate was earned with other models"
 OTHER_PRICES = "the certificate was earned with other prices or output lengths, which its policy weighs"
 UNPRICED: dict[str, Any] = {}
@@ -165,3 +171,44 @@ def test_the_operator_hears_of_it_at_the_start_at_a_reload_and_by_gateway_check(
         assert gateway.ready()[1]["workers"][0]["notes"] == [ALWAYS]
         gateway.file.write_text(gateway.file.read_text() + "max_fallbacks: 1\n")
         gateway.line(ALWAYS, 2)
+
+
+# Other kinds.
+
+
+@pytest.mark.parametrize("of", ["registry", "file"])
+def test_another_kind_in_place_of_a_router_is_refused_and_said(
+    cheap: Upstream, strong: Upstream, tmp_path: Path, of: str
+) -> None:
+    classifier = tmp_path / "classifier.safetensors"
+    classifier.write_bytes(text_classifier())
+    registry = Registry(tmp_path / "registry", load=load_any)
+    first, other = (registry.add("support", source).version for source in (DEFAULT, classifier))
+    registry.promote("support", first)
+    assert f"a classifier, and support serves {first}, a request-router" in fails(
+        2, "models", "promote", registry.folder, "support", other
+    )
+    assert registry.serving("support").version == first
+    path = tmp_path / "router.safetensors"
+    path.write_bytes(DEFAULT.read_bytes())
+    artifact = str(path) if of == "file" else {"folder": str(registry.folder), "name": "support"}
+    content = {
+        "workers": 2,
+        "upstreams": {"cheap": {"base_url": cheap.url}, "strong": {"base_url": strong.url}},
+        "models": models("small", "large"),
+        "routers": {"default": {"artifact": artifact, "models": {"weak": "small", "strong": "large"}}},
+        "log": {"requests": "off"},
+    }
+    says = r"is now a classifier \(version .*\), and a request-router \(version 0\.1\.0\) serves"
+    with Running(content, tmp_path / "run") as gateway:
+        assert gateway.ready()[1]["workers"][0]["reload_error"] is None
+        if of == "file":
+            classifier.replace(path)
+        else:  # by another program: ours refuses
+            index = registry.folder / "support" / "index.json"
+            found = json.loads(index.read_text())
+            found["versions"][0]["state"], found["versions"][1]["state"] = "added", "serving"
+            index.write_text(json.dumps(found))
+        gateway.line(says, 2)
+        assert all(re.search(says, each["reload_error"]) for each in gateway.ready()[1]["workers"])
+        assert gateway.chat(model="auto").headers["x-td-routed-by"] == "learned"

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tiny_dancer import DataError, TrainingError, _core
 from tiny_dancer.training.data import DataWarning
 from tiny_dancer.training.fastgrnn import data
-from tiny_dancer.training.fastgrnn.data import Examples
+from tiny_dancer.training.fastgrnn.data import Examples, read_examples, split
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def table(path, **columns):
@@ -156,3 +164,62 @@ def test_texts_step_through_the_engines_tokens() -> None:
     assert np.array_equal(second.dense(three[:1])[0, 0], found.dense(three[:1])[0, 4])
     assert data.most_steps(Examples((), texts[:2], None)) == 8
     assert data.most_steps(Examples((), texts[2:], None)) == 64
+
+
+REPEATED = {
+    "one text, two labels": [("a b", "x", 20), ("a b", "y", 20)],
+    "two texts": [("play song", "x", 20), ("rain snow", "y", 20)],
+    "two texts of one label": [("play song", "x", 20), ("rain snow", "y", 10), ("sunny wind", "y", 10)],
+    "one text of one label": [*((f"play song {i}", "x", 1) for i in range(30)), ("rain snow", "y", 10)],
+    "one text a thousand times": [("play song", "x", 1000), *((f"rain {i}", "y", 1) for i in range(5))],
+    "one text a label": [(f"word{i}", f"label{i}", 3) for i in range(20)],
+}
+
+
+@pytest.mark.parametrize("rows", REPEATED.values(), ids=REPEATED)
+@pytest.mark.parametrize("vectors", [False, True])
+def test_labels_whose_rows_are_all_alike_are_named(rows: list[tuple[str, str, int]], vectors: bool) -> None:
+    texts = tuple(text for text, _, count in rows for _ in range(count))
+    labels = tuple(label for _, label, count in rows for _ in range(count))
+    known = sorted(set(texts))
+    values = np.array([[[known.index(text), 1]] for text in texts], np.float32)
+    examples = Examples(labels, None if vectors else texts, values if vectors else None)
+    with pytest.raises(TrainingError, match="too few different rows of"):
+        split(examples, None, 0)
+
+
+@settings(max_examples=150)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 14), st.integers(0, 3)), min_size=20, max_size=70),
+    crowd=st.integers(0, 60),
+    judged=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_however_often_rows_are_repeated_each_set_has_what_it_needs(
+    rows: list[tuple[int, int]], crowd: int, judged: bool, seed: int
+) -> None:
+    rows = [*rows, *rows[:1] * crowd]
+    examples = Examples(tuple(f"l{label}" for _, label in rows), tuple(f"text {text}" for text, _ in rows), None)
+    labels = set(examples.label)
+    try:
+        found = split(examples, examples if judged else None, seed)
+    except TrainingError:
+        different = {label: len({text for text, other in rows if f"l{other}" == label}) for label in labels}
+        few = any(examples.label.count(label) < 3 for label in labels)
+        assert len(labels) < 2 or few or min(different.values()) < (2 if judged else 3)
+        return
+    parts = [found.learning, found.stopping] if judged else [found.learning, found.stopping, found.held_out]
+    for part in parts:
+        assert set(part.label) == labels
+    pairs = [set(zip(part.texts or (), part.label, strict=True)) for part in parts]
+    assert all(first.isdisjoint(second) for first, second in itertools.combinations(pairs, 2))
+    assert sum(map(len, parts)) == len(examples)
+
+
+def test_numbers_the_engine_does_not_take_are_refused_as_they_are_read(tmp_path: Path) -> None:
+    for value in (1e38, -1.1e9, np.inf, np.nan, 1e300):
+        x = np.ones((30, 3))
+        x[7, 2] = value
+        np.savez(tmp_path / "x.npz", x=x, y=np.arange(30) % 2)
+        with pytest.raises(DataError, match=r"row 7, step 0, column 2 .*within ±1e\+09"):
+            read_examples(tmp_path / "x.npz")

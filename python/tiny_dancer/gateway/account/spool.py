@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tiny_dancer import files
 from tiny_dancer.errors import StorageError
 from tiny_dancer.storage.ledger import fitting
 from tiny_dancer.types import RequestRecord
@@ -131,13 +132,13 @@ def recover(seat: Seat, storage: RequestStorage) -> int:
         StorageError: storage cannot be written; everything stays for the next time.
         OSError: a file cannot be read.
     """
-    files = seat.files()
-    if not files:
+    left = seat.files()
+    if not left:
         return 0
     ended: dict[tuple[float, str], RequestRecord] = {}
     begun: dict[str, RequestRecord] = {}
-    for path in files:
-        for kind, record in _records(path.read_bytes()):
+    for path in left:
+        for kind, record in _records(files.read(path)):
             if kind == _BEGUN:
                 begun[record.id] = record
             else:
@@ -146,7 +147,7 @@ def recover(seat: Seat, storage: RequestStorage) -> int:
     records = [*ended.values(), *begun.values()]
     for start in range(0, len(records), _AT_ONCE):
         storage.record_requests(records[start : start + _AT_ONCE])
-    for path in files:
+    for path in left:
         path.unlink(missing_ok=True)
     if records:
         log.warning(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tiny_dancer import files
 from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway.configuration.settings import PriceTier, TokenPrices
 
@@ -73,9 +74,7 @@ def is_priced(model: Model) -> bool:
 
 def _read(path: Path) -> Mapping[str, msgspec.Raw]:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ConfigError("prices", f"{path} is larger than 64 MiB", "give LiteLLM's price map")
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(files.read(path, most=_LARGEST), type=dict[str, msgspec.Raw])
     except OSError as error:
         raise ConfigError("prices", f"{path}: {error.strerror}", "check the path") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

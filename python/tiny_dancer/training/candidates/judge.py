@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError, OptionError
 from tiny_dancer.evaluation.candidates import RankingEvaluation, evaluate_rankings
 from tiny_dancer.training.candidates.lists import make_lists
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tiny_dancer.training.candidates.data import Memories, Questions
 
 UNTRAINED = "default combination"
@@ -37,7 +38,7 @@ def load_scorer(path: Path | str) -> bytes:
         ArtifactError: no such file, or no candidate scorer.
     """
     try:
-        data = Path(path).read_bytes()
+        data = files.read(path, most=_core.LARGEST_ARTIFACT)
     except OSError as error:
         raise ArtifactError(
             "artifact", f"{path}: {error.strerror}", "give the path of a candidate artifact"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tiny_dancer import files
 from tiny_dancer.errors import DataError
 from tiny_dancer.training.data import arrow
 
@@ -50,8 +51,10 @@ def read_raw(path: Path | str, wanted: Callable[[str], bool]) -> RawTable:
         DataError: no such file, unknown suffix, or bytes that are not what the suffix says.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError("table", path, "no such file: check the path")
+    try:
+        files.check(path)
+    except OSError as error:
+        raise not_readable(path, error) from error
     suffixes = [suffix.lower() for suffix in path.suffixes]
     kind = suffixes[-1] if suffixes else ""
     stem = path.name[: -len(kind)] if kind else path.name
@@ -81,6 +84,12 @@ def read_raw(path: Path | str, wanted: Callable[[str], bool]) -> RawTable:
         if names.count(name) > 1:
             raise DataError(name, f"more than one column of {path.name}", "rename or drop all but one")
     return RawTable(path.name, stem, tuple(names), columns, rows, metadata)
+
+
+def not_readable(path: Path, error: OSError) -> DataError:
+    """What is raised where a table's file cannot be opened."""
+    nothing = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
+    return DataError("table", path, f"{'no such file' if nothing else error.strerror}: check the path")
 
 
 def _json_lines(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], dict[str, Column], int]:

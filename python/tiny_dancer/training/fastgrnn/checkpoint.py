@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tiny_dancer import files
 from tiny_dancer.training.fastgrnn.gradients import jax
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Checkpoints:
             return None
         try:
             # Opened here: numpy leaves a torn file open.
-            with path.open("rb") as opened, np.load(opened) as file:
+            with files.opened(path) as opened, np.load(opened) as file:
                 facts = json.loads(str(file["facts"]))
                 leaves = [file[f"leaf_{index}"] for index in range(len(file.files) - 1)]
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import DataError, TrainingError
 from tiny_dancer.training.data.columns import Checker
-from tiny_dancer.training.data.raw import read_raw
+from tiny_dancer.training.data.raw import not_readable, read_raw
 from tiny_dancer.training.data.read import DataWarning
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ LABEL_COLUMNS = ("label", "intent", "category")
 TOKEN_SCALE = 1 / 16
 """Steps of a text are the encoder's int8 rows times this constant, which brings their values to about 0.7."""
 MOST_STEPS = 64
+LARGEST_VALUE = 1e9
+"""The engine takes no larger input."""
 FEWEST_ROWS = 20
 _FEWEST_OF_A_LABEL = 3
 
@@ -123,11 +125,13 @@ def read_examples(path: Path, *, label_column: str | None = None, require_label:
 
 
 def _read_arrays(path: Path, require_label: bool) -> Examples:
-    if not path.is_file():
-        raise DataError("table", path, "no such file: check the path")
+    try:
+        opened = files.opened(path)
+    except OSError as error:
+        raise not_readable(path, error) from error
     try:
         # Opened here: numpy leaves a torn file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("x", "y") if name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError("table", f"{path.name}: {error}", "write it with numpy.savez, without objects") from error
@@ -139,11 +143,12 @@ def _read_arrays(path: Path, require_label: bool) -> Examples:
         x = x[:, None]
     if x.ndim != 3 or not x.size or x.dtype.kind not in "fiub":
         raise DataError("x", f"{x.dtype} {x.shape} in {path.name}", "give numbers [n, steps, dimensions]")
-    x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        row, step, column = np.argwhere(~np.isfinite(x))[0]
+    inside = (x >= -LARGEST_VALUE) & (x <= LARGEST_VALUE)
+    if not inside.all():
+        row, step, column = np.argwhere(~inside)[0]
         found = f"{x[row, step, column]} in row {row}, step {step}, column {column} of {path.name}"
-        raise DataError("x", found, "give finite numbers")
+        raise DataError("x", found, f"give finite numbers within ±{LARGEST_VALUE:g}")
+    x = x.astype(np.float32)
     if not require_label:
         return Examples((), None, x, path.name)
     y = arrays["y"]
@@ -161,7 +166,7 @@ def split(examples: Examples, validation: Examples | None, seed: int) -> Split:
     left out, with a warning: no model can be right on them.
 
     Raises:
-        TrainingError: too few rows, one label only, or a label with too few rows.
+        TrainingError: too few rows, one label only, or a label with too few rows or too few different ones.
         DataError: ``validation`` is of another kind, or knows none of the labels.
     """
     names, count = np.unique(examples.label, return_counts=True)
@@ -173,13 +178,21 @@ def split(examples: Examples, validation: Examples | None, seed: int) -> Split:
     if rare:
         remedy = f"give at least {_FEWEST_OF_A_LABEL} rows of each label, or join labels"
         raise TrainingError("label", f"too few rows of {', '.join(rare[:10])}", remedy)
+    # Equal rows stay together: each set needs one of its own.
+    needed = 3 if validation is None else 2
+    same = _numbered(examples)
+    labels = np.array(examples.label)
+    alike = [str(name) for name in names if len(np.unique(same[labels == name])) < needed]
+    if alike:
+        remedy = f"give at least {needed} different rows of each label, or join labels"
+        raise TrainingError("label", f"too few different rows of {', '.join(alike[:10])}", remedy)
     rest = examples
     if validation is None:
-        outside = _share(examples, 0.2, seed)
+        outside = _share(examples, 0.2, seed, leave=2)
         validation, rest = examples.rows(np.flatnonzero(outside)), examples.rows(np.flatnonzero(~outside))
     else:
         validation = with_known_labels(validation, tuple(map(str, names)), examples)
-    stopping = _share(rest, 0.1, seed + 1)
+    stopping = _share(rest, 0.1, seed + 1, leave=1)
     return Split(rest.rows(np.flatnonzero(~stopping)), rest.rows(np.flatnonzero(stopping)), validation)
 
 
@@ -208,21 +221,30 @@ def with_known_labels(examples: Examples, labels: Sequence[str], like: Examples 
     return examples.rows(np.flatnonzero(known))
 
 
-def _share(examples: Examples, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """A random share of each label's rows, at least one of each: bool [n]."""
+def _numbered(examples: Examples) -> npt.NDArray[np.int64]:
+    """A number for each row, the same for equal inputs: int64 [n]."""
     if examples.texts is not None:
-        _, same = np.unique(np.array(examples.texts), return_inverse=True)
-    else:
-        assert examples.vectors is not None
-        flat = np.ascontiguousarray(examples.vectors).reshape(len(examples), -1)
-        _, same = np.unique(flat, axis=0, return_inverse=True)
-    # Equal inputs draw one number, so that they fall on one side of the threshold.
-    number = np.random.default_rng(seed).random(int(same.max()) + 1)[same.ravel()]
+        # No array of texts: every one would take as much memory as the longest.
+        number = {text: at for at, text in enumerate(sorted(set(examples.texts)))}
+        return np.array([number[text] for text in examples.texts])
+    assert examples.vectors is not None
+    flat = np.ascontiguousarray(examples.vectors).reshape(len(examples), -1)
+    _, same = np.unique(flat, axis=0, return_inverse=True)
+    return same.ravel()
+
+
+def _share(examples: Examples, share: float, seed: int, leave: int) -> npt.NDArray[np.bool_]:
+    """A random share of each label's rows, at least one of each: bool [n]. Equal rows stay together, and ``leave``
+    different ones of each label are left."""
+    same = _numbered(examples)
+    drawn = np.random.default_rng(seed).random(int(same.max()) + 1)[same]
     chosen = np.zeros(len(examples), bool)
     labels = np.array(examples.label)
     for name in np.unique(labels):
         own = np.flatnonzero(labels == name)
-        chosen[own] = number[own] <= np.sort(number[own])[max(1, round(share * len(own))) - 1]
+        different = np.unique(drawn[own])
+        enough = np.sort(drawn[own])[max(1, round(share * len(own))) - 1]
+        chosen[own] = drawn[own] <= min(enough, different[len(different) - leave - 1])
     return chosen
 
 
