@@ -51,7 +51,7 @@ def broken(router: CandidateRouter) -> Faulty:
     loaded = router._reloading.current
     fault = Faulty(loaded.value.native)
     value = type(loaded.value)(fault, loaded.value.calibrated, loaded.value.trained)  # type: ignore[arg-type]
-    router._reloading.current = Loaded(loaded.version, loaded.sha256, value)
+    router._reloading.current = Loaded(loaded.version, loaded.sha256, loaded.kind, value)
     return fault
 
 

@@ -244,8 +244,8 @@ class CandidateStorage(Protocol):
     """Keeps candidates and finds them by embedding and by words. Safe to use from many threads.
 
     A write is durable when it returns: it survives the end of the process, and in a file also a loss of power. A
-    search sees every write that returned before it began. A candidate that has expired is found by nothing, and its
-    id may be given again.
+    search sees every write that returned before it began. A candidate that has expired is found by nothing, and
+    its id may be given again.
 
     Every method raises :class:`~tiny_dancer.errors.StorageError` where the database cannot be read or written.
     """
