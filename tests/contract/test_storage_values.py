@@ -23,6 +23,7 @@ from tests.contract.candidates import NOW, ids, record, values, vector
 from tests.contract.requests import api_key
 
 from tiny_dancer.errors import CandidateError, StorageError, TinyDancerError
+from tiny_dancer.routing.candidate_records import candidate_set
 from tiny_dancer.storage import (
     ApiKey,
     CandidateRecord,
@@ -146,6 +147,7 @@ def test_embeddings_in_every_form_are_stored_as_float32(storage: Storage, name: 
         [1e300, 1.0],
         [10**400, 1],
         [1e39, 1.0],
+        np.array([3e38, 1.0], np.float32),
         np.array([np.finfo(np.longdouble).max, 1]),
         [0.0, 0.0],
         [],
@@ -244,6 +246,7 @@ def test_metadata_comes_back_as_it_was_given(storage: Storage, name: str) -> Non
     given, expected = METADATA[name]
     storage.insert_candidate(record("a", 1, 0, metadata=given))
     [near] = storage.query_candidates([1, 0], touch=False)
+    candidate_set(storage.get_candidates())
     for found in (*storage.get_candidates(), near.candidate):
         assert found.metadata == expected
         assert msgspec.json.encode(found.metadata) == msgspec.json.encode(expected)  # types and order too
@@ -334,6 +337,13 @@ def test_lists_have_each_of_their_values_and_objects_are_reached_by_dots(storage
     ):
         assert [each.id for each in storage.get_candidates(filter=filter)] == list(expected), filter
         assert ids(storage.query_candidates([1, 0], filter=filter, touch=False)) == list(expected), filter
+        rows = candidate_set(storage.get_candidates())
+        for where in (filter.equals, filter.any_of):
+            if where:
+                flags = rows.matching(where)
+                assert "".join(name for name, flag in zip(rows.ids, flags, strict=True) if flag) == expected, (
+                    filter
+                )
 
 
 def test_what_is_read_can_be_changed_without_changing_what_is_stored(storage: Storage) -> None:

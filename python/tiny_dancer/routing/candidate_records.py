@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
 from tiny_dancer.storage import RoutingRecord, ShownCandidate, hash_query
+from tiny_dancer.storage.metadata import flattened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +66,7 @@ def candidate_set(records: Iterable[CandidateRecord], *, quantised: bool = False
                 record.success_rate,
                 record.trial_count,
                 record.confidence,
-                record.metadata,
+                flattened(record.metadata),
                 record.group,
             )
             for record in ordered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -102,6 +102,10 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
     Raises:
         CandidateError: it is no such thing, not finite, or has no direction.
     """
+    if _is_usual(embedding) and 1 <= len(embedding) <= WIDEST:
+        copied = embedding.copy()
+        if _has_usual_norm(copied):
+            return copied
     wide = _wide(where, embedding)
     if not 1 <= len(wide) <= WIDEST:
         raise CandidateError(where, f"dimension {len(wide)}", f"give 1 to {WIDEST} numbers")
@@ -116,6 +120,16 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
             f"scale it to between {SMALLEST_NORM:g} and {LARGEST_NORM:g}; zero has no direction",
         )
     return wide.astype(np.float32)
+
+
+def _is_usual(embedding: object) -> TypeGuard[npt.NDArray[np.float32]]:
+    return type(embedding) is np.ndarray and embedding.dtype == np.float32 and embedding.ndim == 1
+
+
+def _has_usual_norm(embedding: npt.NDArray[np.float32]) -> bool:
+    """In float32 this is quick, and enough to see that all is well; what is not, is looked at again."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(SMALLEST_NORM**2 <= np.dot(embedding, embedding) <= LARGEST_NORM**2)
 
 
 def _wide(where: str, embedding: object) -> npt.NDArray[np.float64]:
@@ -145,11 +159,8 @@ def check_query(
         CandidateError: the query is no finite vector of real numbers with a direction.
         OptionError: ``k`` or ``max_distance`` outside its range.
     """
-    if type(embedding) is np.ndarray and embedding.dtype == np.float32 and embedding.ndim == 1:
+    if _is_usual(embedding) and _has_usual_norm(embedding):
         query = np.ascontiguousarray(embedding)
-        # In float32 this is quick and enough to see that all is well; what is not, is looked at again.
-        if not SMALLEST_NORM**2 <= np.dot(query, query) <= LARGEST_NORM**2:
-            query = stored_embedding("query_embedding", embedding)
     else:
         query = stored_embedding("query_embedding", embedding)
     if type(k) is not int:

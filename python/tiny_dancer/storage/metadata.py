@@ -118,29 +118,46 @@ def decoded(text: str) -> dict[str, Any]:
 
 
 def terms(metadata: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What filters look at: by key, the texts that any of which may be equal; none where there is only None.
-
-    A mapping within is reached by dotted keys, ``"a.b"``, a list by its scalars.
-    """
+    """What filters look at: by key as in :func:`flattened`, the texts that any of which may be equal."""
     found: dict[str, tuple[str, ...]] = {}
-    for key, value in _flat("", metadata):
+    for key, value in flattened(metadata).items():
         if type(value) is str:
-            texts: tuple[str, ...] = (value,)
-        elif isinstance(value, list):
-            texts = tuple([_text(one) for one in value if one is not None and not isinstance(one, (list, dict))])
-        elif value is None or isinstance(value, dict):
-            texts = ()
+            found[key] = (value,)
+        elif value is None:
+            found[key] = ()
         else:
-            texts = (_text(value),)
-        found[key] = found[key] + texts if key in found else texts
+            found[key] = tuple(map(_text, value)) if isinstance(value, list) else (_text(value),)
     return found
 
 
-def _flat(prefix: str, metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def flattened(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata in one level, as a candidate set takes it: scalars, and lists of scalars that are not None.
+
+    What is in a mapping within has dotted keys, ``"a.b"``; its own key has None. In lists only scalars count.
+    """
+    found: dict[str, Any] = {}
+    for key, value in _pairs("", metadata):
+        if isinstance(value, list):
+            value = [one for one in value if one is not None and not isinstance(one, (list, dict))]
+        if found.get(key) is None:
+            found[key] = value
+        elif value is not None:
+            # "a.b" may be a key, and "b" one in "a".
+            found[key] = [*_as_list(found[key]), *_as_list(value)]
+    return found
+
+
+def _pairs(prefix: str, metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in metadata.items():
-        yield prefix + key, value
         if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key}.", value)
+            yield prefix + key, None
+            yield from _pairs(f"{prefix}{key}.", value)
+        else:
+            yield prefix + key, value
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _text(value: Any) -> str:
