@@ -250,7 +250,8 @@ class Statistics:
         success_rate: mean feedback score.
         outcomes: outcomes received.
         mean_quality: mean quality of the outcomes.
-        dropped: routing records this object could not keep since it was opened (queue full, or disk full).
+        dropped: routing records this object could not keep since it was opened: the queue was full, or the disk, or
+            one could not be written.
         requests: requests through a gateway.
     """
 
@@ -306,7 +307,7 @@ class HistoryStorage(Protocol):
         """Returns when all routing records and accesses so far are durable.
 
         Raises:
-            StorageError: some since the last flush could not be written.
+            StorageError: some since the last flush could not be written; it says how many, and why.
         """
         ...
 
