@@ -250,8 +250,8 @@ class Statistics:
         success_rate: mean feedback score.
         outcomes: outcomes received.
         mean_quality: mean quality of the outcomes.
-        dropped: routing records this object could not keep since it was opened: the queue was full, or the disk, or
-            one could not be written.
+        dropped: routing records this object could not keep since it was opened: the queue was full, or the disk,
+            or one could not be written.
         requests: requests through a gateway.
     """
 
