@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import apsw
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tiny_dancer.errors import CandidateError, OptionError
+from tiny_dancer.errors import CandidateError, OptionError, StorageError
 from tiny_dancer.storage import CandidateRecord, Feedback, Filter, MemoryStorage, SqliteStorage
 from tiny_dancer.storage.metadata import metadata_text
 
@@ -127,6 +129,19 @@ class StorageMachine(RuleBasedStateMachine):
         for each in found:
             record = self.stored[each.candidate.id]
             self.stored[record.id] = replace(record, access_count=record.access_count + 1)
+
+    @rule(error=st.sampled_from([ZeroDivisionError(), MemoryError(), KeyboardInterrupt(), apsw.FullError("full")]))
+    def fail(self, error: BaseException) -> None:
+        """Something goes wrong in the middle of a write: it has not happened."""
+
+        def action(connection: apsw.Connection) -> None:
+            connection.execute("DELETE FROM candidate")
+            raise error
+
+        sqlite = self.writers[1]
+        assert isinstance(sqlite, SqliteStorage)
+        with pytest.raises(StorageError if isinstance(error, apsw.Error) else type(error)):
+            sqlite._writer.submit(action)
 
     @rule()
     def vacuum(self) -> None:

@@ -23,6 +23,7 @@ from tests.contract.candidates import NOW, ids, record, values, vector
 from tests.contract.requests import api_key
 
 from tiny_dancer.errors import CandidateError, StorageError, TinyDancerError
+from tiny_dancer.routing.stored_candidates import StoredCandidates
 from tiny_dancer.storage import (
     ApiKey,
     CandidateRecord,
@@ -146,6 +147,7 @@ def test_embeddings_in_every_form_are_stored_as_float32(storage: Storage, name: 
         [1e300, 1.0],
         [10**400, 1],
         [1e39, 1.0],
+        np.array([3e38, 1.0], np.float32),
         np.array([np.finfo(np.longdouble).max, 1]),
         [0.0, 0.0],
         [],
@@ -244,6 +246,7 @@ def test_metadata_comes_back_as_it_was_given(storage: Storage, name: str) -> Non
     given, expected = METADATA[name]
     storage.insert_candidate(record("a", 1, 0, metadata=given))
     [near] = storage.query_candidates([1, 0], touch=False)
+    assert StoredCandidates(storage).ids == ["a"]
     for found in (*storage.get_candidates(), near.candidate):
         assert found.metadata == expected
         assert msgspec.json.encode(found.metadata) == msgspec.json.encode(expected)  # types and order too
@@ -326,14 +329,15 @@ def test_lists_have_each_of_their_values_and_objects_are_reached_by_dots(storage
         (Filter(equals={"deep.er.est": 3}), "a"),
         (Filter(equals={"deep.list": "y"}), "a"),
         (Filter(equals={"deep.er": "est"}), "c"),
-        (Filter(has=["tags"]), "abc"),
-        (Filter(has=["deep"]), "abc"),
+        (Filter(has=["tags"]), "ab"),
+        (Filter(has=["deep"]), "ac"),
         (Filter(has=["deep.er"]), "ac"),
         (Filter(equals={"deep": "None"}), ""),
         (Filter(equals={"deep": "null"}), ""),
     ):
         assert [each.id for each in storage.get_candidates(filter=filter)] == list(expected), filter
         assert ids(storage.query_candidates([1, 0], filter=filter, touch=False)) == list(expected), filter
+        assert sorted(StoredCandidates(storage, filter).ids) == list(expected), filter
 
 
 def test_what_is_read_can_be_changed_without_changing_what_is_stored(storage: Storage) -> None:

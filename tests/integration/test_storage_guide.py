@@ -19,4 +19,4 @@ def test_the_storage_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     namespace: dict[str, Any] = {}
     for number, block in enumerate(blocks):
         exec(compile(block, f"storage.md, block {number}", "exec"), namespace)
-    assert {each.name for each in tmp_path.iterdir()} == {"agent.db", "backup.db"}
+    assert {each.name for each in tmp_path.iterdir()} == {"agent.db", "backup.db", "notes.db"}

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -150,6 +150,10 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
     Raises:
         CandidateError: it is no such thing, not finite, or has no direction.
     """
+    if _is_usual(embedding) and 1 <= len(embedding) <= WIDEST:
+        copied = embedding.copy()
+        if _has_usual_norm(copied):
+            return copied
     wide = _wide(where, embedding)
     if not 1 <= len(wide) <= WIDEST:
         raise CandidateError(where, f"dimension {len(wide)}", f"give 1 to {WIDEST} numbers")
@@ -164,6 +168,16 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
             f"scale it to between {SMALLEST_NORM:g} and {LARGEST_NORM:g}; zero has no direction",
         )
     return wide.astype(np.float32)
+
+
+def _is_usual(embedding: object) -> TypeGuard[npt.NDArray[np.float32]]:
+    return type(embedding) is np.ndarray and embedding.dtype == np.float32 and embedding.ndim == 1
+
+
+def _has_usual_norm(embedding: npt.NDArray[np.float32]) -> bool:
+    """In float32 this is quick, and enough to see that all is well; what is not, is looked at again."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(SMALLEST_NORM**2 <= np.dot(embedding, embedding) <= LARGEST_NORM**2)
 
 
 def _wide(where: str, embedding: object) -> npt.NDArray[np.float64]:
@@ -245,9 +259,6 @@ def check_search(
 
 
 def _query(embedding: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    if type(embedding) is np.ndarray and embedding.dtype == np.float32 and embedding.ndim == 1:
-        query = np.ascontiguousarray(embedding)
-        # In float32 this is quick and enough to see that all is well; what is not, is looked at again.
-        if SMALLEST_NORM**2 <= np.dot(query, query) <= LARGEST_NORM**2:
-            return query
+    if _is_usual(embedding) and _has_usual_norm(embedding):
+        return np.ascontiguousarray(embedding)
     return stored_embedding("query_embedding", embedding)

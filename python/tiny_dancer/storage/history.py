@@ -18,7 +18,9 @@ import msgspec
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
 from tiny_dancer.storage.values import (
+    EARLIEST,
     INTEGERS,
+    LATEST,
     amount,
     flag,
     given,
@@ -124,23 +126,26 @@ class RoutingRecord:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        settle(self, "decision_id", stored_text("decision_id", self.decision_id))
-        settle(self, "kind", stored_text("kind", self.kind, empty=True))
-        if self.kind not in KINDS:
-            raise StorageError("kind", self.kind, f"use one of {', '.join(KINDS)}")
         # One of these is made for each decision, in a few microseconds: fields as they mostly are get no call.
+        if type(self.decision_id) is not str or not self.decision_id or not self.decision_id.isprintable():
+            settle(self, "decision_id", stored_text("decision_id", self.decision_id))
+        if type(self.kind) is not str or self.kind not in KINDS:
+            settle(self, "kind", stored_text("kind", self.kind, empty=True))
+            if self.kind not in KINDS:
+                raise StorageError("kind", self.kind, f"use one of {', '.join(KINDS)}")
         if type(self.chosen) is not str or self.chosen:
             settle(self, "chosen", stored_text("chosen", self.chosen, empty=True))
-        settle(self, "time", utc_seconds("time", self.time))
+        if type(self.time) is not float or not EARLIEST <= self.time <= LATEST:
+            settle(self, "time", utc_seconds("time", self.time))
         if type(self.artifact_version) is not str or self.artifact_version:
             settle(self, "artifact_version", stored_text("artifact_version", self.artifact_version, empty=True))
         if self.query_hash is not None:
             settle(self, "query_hash", stored_text("query_hash", self.query_hash))
         if self.query_text is not None:
             settle(self, "query_text", stored_text("query_text", self.query_text, empty=True))
-        if type(self.shown) is not tuple or self.shown:
+        if type(self.shown) is not tuple or not _SHOWN.issuperset(map(type, self.shown)):
             settle(self, "shown", _shown(self.shown))
-        if self.confidence is not None:
+        if self.confidence is not None and not (type(self.confidence) is float and 0 <= self.confidence <= 1):
             settle(self, "confidence", share("confidence", self.confidence))
         if type(self.use_lightweight) is not bool:
             settle(self, "use_lightweight", flag("use_lightweight", self.use_lightweight))
@@ -148,12 +153,17 @@ class RoutingRecord:
             settle(self, "cost", amount("cost", self.cost))
         if self.baseline_cost is not None:
             settle(self, "baseline_cost", amount("baseline_cost", self.baseline_cost))
-        if self.latency_us is not None:
+        if self.latency_us is not None and not (
+            type(self.latency_us) is float and 0 <= self.latency_us < math.inf
+        ):
             settle(self, "latency_us", amount("latency_us", self.latency_us))
         if type(self.level) is not int or self.level != 0:
             settle(self, "level", integer("level", self.level))
         if type(self.reason) is not str or self.reason:
             settle(self, "reason", stored_text("reason", self.reason, empty=True))
+
+
+_SHOWN = frozenset([ShownCandidate])
 
 
 def _shown(value: object) -> tuple[ShownCandidate, ...]:
@@ -240,7 +250,8 @@ class Statistics:
         success_rate: mean feedback score.
         outcomes: outcomes received.
         mean_quality: mean quality of the outcomes.
-        dropped: routing records this object could not keep since it was opened (queue full, or disk full).
+        dropped: routing records this object could not keep since it was opened: the queue was full, or the disk,
+            or one could not be written.
         requests: requests through a gateway.
     """
 
@@ -296,7 +307,7 @@ class HistoryStorage(Protocol):
         """Returns when all routing records and accesses so far are durable.
 
         Raises:
-            StorageError: some since the last flush could not be written.
+            StorageError: some since the last flush could not be written; it says how many, and why.
         """
         ...
 

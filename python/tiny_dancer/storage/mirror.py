@@ -14,6 +14,7 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError
 from tiny_dancer.storage.candidates import LiveCandidates, Neighbour
+from tiny_dancer.storage.metadata import decoded, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -114,7 +115,7 @@ class Mirror:
         ordered = sorted((1.0 - cosine, id, cosine) for id, cosine in near)
         return tuple(
             [
-                Neighbour(self._records[id], distance, cosine)
+                Neighbour(_given(self._records[id]), distance, cosine)
                 for distance, id, cosine in ordered[: search.k]
                 if search.max_distance is None or distance <= search.max_distance
             ]
@@ -134,7 +135,7 @@ class Mirror:
         return tuple(
             [
                 Neighbour(
-                    self._records[found.candidate_id],
+                    _given(self._records[found.candidate_id]),
                     1.0 - found.features["cosine"] if compared and found.candidate_id not in self._bare else None,
                     found.score,
                 )
@@ -179,6 +180,11 @@ class Mirror:
             if record.embedding is not None:
                 matrix[row] = record.embedding
         return matrix
+
+
+def _given(record: CandidateRecord) -> CandidateRecord:
+    """A candidate for a caller, who may change what is in it."""
+    return replace(record, metadata=decoded(encoded(record.metadata))) if record.metadata else replace(record, metadata={})
 
 
 def engine_columns(records: Sequence[CandidateRecord], *, texts: bool = True) -> _core.CandidateColumns:

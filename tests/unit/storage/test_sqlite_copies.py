@@ -150,7 +150,7 @@ def test_vacuum_gives_space_back_and_keeps_searching_right(tmp_path: Path) -> No
                 (each.candidate.id, each.distance) for each in theirs
             ]
         large = path.stat().st_size
-        opened.delete_candidates([each.id for each in opened.get_candidates()])
+        opened.delete_candidates([each.id for each in opened.get_candidates()], purge=True)
         opened.vacuum()
     assert path.stat().st_size < large / 2
 

@@ -178,7 +178,7 @@ def test_one_write_that_has_no_room_leaves_its_neighbours(tmp_path: Path) -> Non
             for row in range(50):
                 opened.record_routing(decision(f"late {row}"))
             refused = opened._writer._enqueue(
-                lambda connection: candidates.insert_candidates(connection, large, None), alone=False
+                lambda connection: candidates.insert_candidates(connection, large, None, None), alone=False
             )
             for row in range(50, 100):
                 opened.record_routing(decision(f"late {row}"))
