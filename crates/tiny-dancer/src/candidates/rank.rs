@@ -160,7 +160,9 @@ impl CandidateScorer {
             asked.evaluate(set, filter);
             each_of(&filter.passing, take);
             listed.clear();
-            listed.extend(order.iter().map(|&row| scores[row as usize]));
+            if self.is_relative() {
+                listed.extend(order.iter().map(|&row| scores[row as usize]));
+            }
             self.shift(listed)
         } else {
             (0..scores.len() as u32).for_each(&mut take);
