@@ -198,9 +198,9 @@ impl Properties {
         let Some(held) = &mut self.held[place as usize] else { return };
         let many = held.rows.is_many();
         if add {
-            held.rows.insert(row)
+            held.rows.insert(row);
         } else {
-            held.rows.remove(row)
+            held.rows.remove(row);
         }
         let all = &self.held;
         let Some(held) = &all[place as usize] else { return };
@@ -379,7 +379,7 @@ mod tests {
                 let metadata = [("a", Scalar { kind, text: &texts[value] }), ("b", "x".into()), ("a.c", (&*texts[value]).into())];
                 let part = &*texts[value];
                 let namespace = ["n", part];
-                let group = (value % 2 == 0).then_some(part);
+                let group = value.is_multiple_of(2).then_some(part);
                 let candidate = Candidate { id: "c", metadata: &metadata[..value % 4], group, namespace: &namespace[..value % 3], ..Candidate::default() };
                 properties.write(row, &candidate);
             };

@@ -21,8 +21,8 @@ pub struct RankOptions<'a> {
     pub confidence_threshold: f32,
     /// Largest uncertainty for a light model.
     pub max_uncertainty: f32,
-    /// Which candidates may be given; all where it is `None`. The others take no part at all: they are in no answer, no
-    /// prediction set, and no list of what is unsound, and no confidence depends on them.
+    /// Which candidates may be given; all where it is `None`. The others take no part: they are in no answer, no
+    /// prediction set, no list of what is unsound, and not in the list that a confidence is a share of.
     pub filter: Option<&'a Filter>,
 }
 
