@@ -90,7 +90,9 @@ def test_predict_writes_one_row_a_question_without_reading_evidence(place: Path)
 def test_import_route_feedback(place: Path) -> None:
     database = place / "agent.db"
     memories = place / "train-memories.parquet"
-    assert "144 memories added, 0 brought up to date, 0 were there" in done("candidates", "import", memories, "--database", database)
+    assert "144 memories added, 0 brought up to date, 0 were there" in done(
+        "candidates", "import", memories, "--database", database
+    )
     assert "0 memories added, 144 were there" in done("candidates", "import", memories, "--database", database)
     _, questions = conversations(("a", "b"), seed=2)
     last = len(questions["question"]) - 1

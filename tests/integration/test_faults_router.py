@@ -316,3 +316,26 @@ def test_all_faults_at_once_under_load(tmp_path: Path) -> None:
     assert router.route(HARD).level == 0
     assert router.reload() == "0.1.0"
     router.close(30)
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 0.0}, {"cost_weight": 0.5}, {"policy": "cost"}, {"min_quality": 0.1}]
+)
+def test_what_another_policy_chose_is_remembered_for_nobody(options: dict[str, object]) -> None:
+    fault = Fault()
+    router = ResilientRouter(ArtifactFile(DEFAULT), load=lambda data: fault.load(data, PRICED))
+    router.route(CHAT, **options)
+    fault.error = RuntimeError("engine")
+    assert router.route(CHAT).level == 2
+    fault.error = None
+
+
+def test_an_answer_in_another_form_is_another_request() -> None:
+    fault = Fault()
+    router = ResilientRouter(ArtifactFile(DEFAULT), load=fault.load)
+    form = {"type": "json_object"}
+    router.route(CHAT)
+    fault.error = RuntimeError("engine")
+    assert router.route(CHAT, response_format=form).level == 2
+    assert router.route(CHAT).level == 1
+    assert router.decide(CHAT, system='"Be brief."').level == 2

@@ -249,3 +249,30 @@ fn options_and_queries_that_fit_not_are_refused_by_name() {
     stale.append(&[Candidate { id: "a", ..Candidate::default() }], &[]).expect("a new id");
     refuse(&stale, nothing, usual, ErrorKind::CandidateInvalid, "candidates");
 }
+
+#[test]
+fn what_does_not_pass_leaves_no_trace_in_what_is_said_of_the_others() {
+    let mut random = Random(5);
+    let mut draft = ScorerDraft::new(&mut random, None).calibrated(&mut random, [0.0, 1.0], 3);
+    draft.header["calibrated_on"] = "share".into();
+    let scorer = draft.scorer();
+    let bare = |sample: &Sample| Sample { words: None, group: None, ..sample.clone() };
+    let mine: Vec<Sample> = any_samples(&mut random, 6, 2).iter().map(bare).collect();
+    let theirs = any_samples(&mut random, 30, 2);
+    let theirs =
+        theirs.iter().enumerate().map(|(at, sample)| Sample { id: format!("t{at}"), ..bare(sample) });
+    let mut all: Vec<Sample> = mine.iter().cloned().chain(theirs).collect();
+    all[20].embedding[0] = f32::NAN;
+    let only = filter_of(mine.iter().map(|sample| &*sample.id));
+    let (alone, shared) = (set_of(&mine, 2, Precision::Full), set_of(&all, 2, Precision::Full));
+    let asked = Asked { embedding: Some(vec![1.0, 0.5]), ..Asked::default() };
+    for diversity in [0.0, 0.4] {
+        let options = RankOptions { diversity, ..RankOptions::default() };
+        let expected = rank(&scorer, &alone, &asked, &options);
+        let found = rank(&scorer, &shared, &asked, &RankOptions { filter: Some(&only), ..options });
+        assert_eq!(found.ranked, expected.ranked);
+        assert_eq!((found.unsound, found.prediction_set), (expected.unsound, expected.prediction_set));
+        let open = rank(&scorer, &shared, &asked, &options);
+        assert_eq!(open.unsound, [20]);
+    }
+}

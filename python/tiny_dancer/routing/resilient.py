@@ -218,19 +218,21 @@ class ResilientRouter:
         ``outline`` is :func:`~tiny_dancer.routing.requests.conversation` of the request, where the caller has it.
         """
         start = perf_counter_ns()
+        around = (system, response_format)
         serving = self._reloading.current  # once: the whole decision is of this version
         router = serving.value.router
         result = answer(
             self._breaker,
             lambda: router.decide(request, tools, options, system=system, response_format=response_format),
-            lambda: self._fallbacks(serving, request, tools, options, outline),
+            lambda: self._fallbacks(serving, request, tools, options, outline, around),
             self._bugs,
         )
         decision = result.value
         if result.level is Level.LEARNED:
-            if decision.routed_by in ("learned", "default"):
+            # What another policy chose is no answer to who did not ask for it.
+            if decision.routed_by in ("learned", "default") and not _unseen(options):
                 turns_on = outline or conversation(request, tools)
-                self._cache.put(turns_on.said, turns_on.context, decision, decision.confidence)
+                self._cache.put(turns_on.said, (turns_on.context, around), decision, decision.confidence)
         else:
             elapsed = (perf_counter_ns() - start) / 1000
             decision = replace(decision, level=int(result.level), level_reason=result.reason, elapsed_us=elapsed)
@@ -286,6 +288,7 @@ class ResilientRouter:
         tools: _core.Json | None,
         options: _core.Options | None,
         outline: Conversation | None,
+        around: tuple[_core.Json | None, _core.Json | None],
     ) -> list[Fallback[Decision]]:
         models, router = serving.value.models, serving.value.router
         asked = options or _core.Options()
@@ -296,8 +299,7 @@ class ResilientRouter:
         if asked.pin is not None:
             pinned = Proposal(decide(asked.pin, "pinned", "override"), "pinned by the caller")
             return [Fallback(Level.DEFAULT, lambda: pinned)]
-        # A balanced policy is what the artifact has anyway.
-        unseen = [word for word in _UNSEEN if getattr(asked, word) not in (None, "balanced")]
+        unseen = _unseen(options)
 
         def default() -> Proposal[Decision]:
             strong = models.strong(left)
@@ -317,7 +319,7 @@ class ResilientRouter:
         if unseen:
             return [Fallback(Level.DEFAULT, default)]
         return [
-            Fallback(Level.CACHED, lambda: self._cached(said, context, left, asked.max_cost)),
+            Fallback(Level.CACHED, lambda: self._cached(said, (context, around), left, asked.max_cost)),
             Fallback(Level.HEURISTIC, heuristic),
             Fallback(Level.DEFAULT, default),
         ]
@@ -341,6 +343,13 @@ class ResilientRouter:
             removed=left.removed,
         )
         return Proposal(decision, f"similar request (cosine {found.similarity:.3f}, {found.age:.0f} s ago)")
+
+
+def _unseen(options: _core.Options | None) -> list[str]:
+    """Options that only the learned policy can keep to. A balanced policy is what the artifact has anyway."""
+    if options is None:
+        return []
+    return [word for word in _UNSEEN if getattr(options, word) not in (None, "balanced")]
 
 
 def _decision(

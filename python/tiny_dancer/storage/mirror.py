@@ -184,7 +184,11 @@ class Mirror:
 
 def _given(record: CandidateRecord) -> CandidateRecord:
     """A candidate for a caller, who may change what is in it."""
-    return replace(record, metadata=decoded(encoded(record.metadata))) if record.metadata else replace(record, metadata={})
+    return (
+        replace(record, metadata=decoded(encoded(record.metadata)))
+        if record.metadata
+        else replace(record, metadata={})
+    )
 
 
 def engine_columns(records: Sequence[CandidateRecord], *, texts: bool = True) -> _core.CandidateColumns:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RowCounts:
-    """Rows by what they are: stored (backup, restore, verify), or removed (retention)."""
+    """Rows by what they are: stored (backup, restore, verify), or removed (retention). Changes are those of
+    candidates."""
 
     candidates: int
     routing: int
@@ -28,6 +29,7 @@ class RowCounts:
     feedback: int
     requests: int = 0
     api_keys: int = 0
+    changes: int = 0
 
 
 class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Protocol):
@@ -41,7 +43,8 @@ class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Prot
     def apply_retention(
         self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
     ) -> RowCounts:
-        """Removes history: decisions, outcomes, feedback and requests that are older or beyond the newest rows.
+        """Removes history: decisions, outcomes, feedback, requests and what was done to candidates, where it is older or
+        beyond the newest rows.
 
         Args:
             max_age_s: seconds to keep.

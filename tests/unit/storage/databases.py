@@ -27,7 +27,7 @@ def fill(opened: SqliteStorage, count: int = 50) -> None:
     opened.flush()
 
 
-FILLED = RowCounts(50, 10, 1, 1)
+FILLED = RowCounts(50, 10, 1, 1, changes=50)
 
 
 def nearest(opened: SqliteStorage) -> list[str]:

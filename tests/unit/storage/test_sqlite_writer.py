@@ -128,9 +128,9 @@ def test_what_fails_fails_alone(tmp_path_factory: pytest.TempPathFactory, steps:
                     expected.record_feedback(about)
                     action = partial(history.put_feedback, feedback=about)
                 elif step == "candidate":
-                    rows = (CandidateRecord(id, text="x", created_at=NOW),)
+                    rows = (CandidateRecord(id, text="x", created_at=NOW, updated_at=NOW),)
                     expected.insert_candidates(rows)
-                    action = partial(candidates.insert_candidates, records=rows, dimension=None)
+                    action = partial(candidates.insert_candidates, records=rows, dimension=None, by=None)
                 else:
                     action = FAILURES[step][0]
                 waiting.append((step, opened._writer._enqueue(action, alone=False)))
@@ -173,7 +173,7 @@ def test_one_write_that_has_no_room_leaves_its_neighbours(tmp_path: Path) -> Non
             lambda connection: connection.pragma("max_page_count", connection.pragma("page_count") + 30),
             alone=True,
         )
-        large = (CandidateRecord("large", text="x" * 1_000_000, created_at=NOW),)
+        large = (CandidateRecord("large", text="x" * 1_000_000, created_at=NOW, updated_at=NOW),)
         with queueing(opened):
             for row in range(50):
                 opened.record_routing(decision(f"late {row}"))

@@ -4,16 +4,18 @@
 //! row has any more is given back.
 
 mod number;
+mod ordered;
 mod rows;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::candidate::Candidate;
 use super::metadata::{Kind, Scalar};
 pub(super) use number::Number;
+use ordered::{ALL, Entry, Ordered};
 use rows::Rows;
 pub(super) use rows::each_of;
 
@@ -42,16 +44,13 @@ type Places = [u32; 3];
 /// The values of one key.
 #[derive(Debug, Default)]
 struct Values {
-    texts: BTreeMap<Arc<str>, Places>,
-    /// Those of them that were numbers, in order.
-    numbers: BTreeMap<Number, u32>,
+    texts: HashMap<Arc<str>, Places>,
+    /// Who has a number, in the order of the numbers; and who a text, by code point.
+    by_number: Ordered,
+    by_text: Ordered,
 }
 
 impl Values {
-    fn places(&self) -> impl Iterator<Item = u32> {
-        self.texts.values().flatten().copied().filter(|&place| place != NONE)
-    }
-
     /// The places of what is written as one text.
     fn equal(&self, text: &str) -> impl Iterator<Item = u32> {
         self.texts.get(text).into_iter().flatten().copied().filter(|&place| place != NONE)
@@ -71,7 +70,18 @@ struct Held {
     of: Of,
     kind: Kind,
     text: Arc<str>,
+    number: Option<Number>,
     rows: Rows,
+}
+
+impl Held {
+    /// The order of values of one kind.
+    fn order(&self, other: &Self) -> Ordering {
+        match (&self.number, &other.number) {
+            (Some(number), Some(other)) => number.cmp(other),
+            _ => self.text.cmp(&other.text),
+        }
+    }
 }
 
 /// The values of all rows.
@@ -123,9 +133,7 @@ impl Properties {
         let before = std::mem::take(&mut self.rows[row]);
         let after: Box<[u32]> = places.into();
         for &place in after.iter().filter(|place| before.binary_search(place).is_err()) {
-            if let Some(held) = &mut self.held[place as usize] {
-                held.rows.insert(row as u32);
-            }
+            self.change(place, row as u32, true);
         }
         for &place in before.iter().filter(|place| after.binary_search(place).is_err()) {
             self.leave(place, row as u32);
@@ -140,13 +148,12 @@ impl Properties {
         for &place in &gone {
             self.leave(place, row as u32);
         }
-        if let Some(moved) = self.rows.get(row) {
-            for &place in moved {
-                if let Some(held) = &mut self.held[place as usize] {
-                    held.rows.remove(last);
-                    held.rows.insert(row as u32);
-                }
+        if let Some(moved) = self.rows.get_mut(row).map(std::mem::take) {
+            for &place in &moved {
+                self.change(place, row as u32, true);
+                self.change(place, last, false);
             }
+            self.rows[row] = moved;
         }
     }
 
@@ -169,10 +176,8 @@ impl Properties {
         let known = values.texts.get_key_value(value.text).map(|(text, _)| text.clone());
         let text = known.unwrap_or_else(|| value.text.into());
         values.texts.entry(text.clone()).or_insert([NONE; 3])[value.kind as usize] = place;
-        if value.kind == Kind::Number {
-            values.numbers.insert(Number::new(&text), place);
-        }
-        let held = Some(Held { of, kind: value.kind, text, rows: Rows::default() });
+        let number = (value.kind == Kind::Number).then(|| Number::new(text.clone()));
+        let held = Some(Held { of, kind: value.kind, text, number, rows: Rows::default() });
         match self.held.get_mut(place as usize) {
             Some(slot) => *slot = held,
             None => self.held.push(held),
@@ -182,10 +187,55 @@ impl Properties {
 
     /// A row has a value no longer; what nobody has is forgotten.
     fn leave(&mut self, place: u32, row: u32) {
-        let Some(held) = &mut self.held[place as usize] else { return };
-        held.rows.remove(row);
-        if held.rows.is_empty() {
+        self.change(place, row, false);
+        if self.rows_of(place).is_some_and(Rows::is_empty) {
             self.forget(place);
+        }
+    }
+
+    /// Adds a row to those of a value or removes it, in the key's order as well.
+    fn change(&mut self, place: u32, row: u32, add: bool) {
+        let Some(held) = &mut self.held[place as usize] else { return };
+        let many = held.rows.is_many();
+        if add {
+            held.rows.insert(row);
+        } else {
+            held.rows.remove(row);
+        }
+        let all = &self.held;
+        let Some(held) = &all[place as usize] else { return };
+        let values = match &held.of {
+            Of::Own(own) => Some(&mut self.own[*own as usize]),
+            Of::Property(name) => self.keys.get_mut(name),
+        };
+        let ordered = match (values, held.kind) {
+            (Some(values), Kind::Number) => &mut values.by_number,
+            (Some(values), Kind::Text) => &mut values.by_text,
+            _ => return,
+        };
+        let mut put = |row: u32, add: bool| {
+            let before = |(other, other_row): Entry| match &all[other as usize] {
+                Some(_) if other == place => other_row < row,
+                Some(other) => other.order(held).is_lt(),
+                None => false,
+            };
+            if add { ordered.insert((place, row), before) } else { ordered.remove((place, row), before) }
+        };
+        match (many, held.rows.is_many()) {
+            (true, true) => {}
+            (false, false) => put(row, add),
+            (false, true) => {
+                held.rows.each(|other| {
+                    if other != row {
+                        put(other, false);
+                    }
+                });
+                put(ALL, true);
+            }
+            (true, false) => {
+                put(ALL, false);
+                held.rows.each(|other| put(other, true));
+            }
         }
     }
 
@@ -196,9 +246,6 @@ impl Properties {
             Of::Property(name) => self.keys.get_mut(name),
         };
         if let Some(values) = values {
-            if kind == Kind::Number {
-                values.numbers.remove(&Number::new(&text));
-            }
             if let Some(places) = values.texts.get_mut(&text) {
                 places[kind as usize] = NONE;
                 if *places == [NONE; 3] {
@@ -242,33 +289,61 @@ impl Properties {
     /// Adds the rows that have a number less or greater than `number`, or its equal where `equal`.
     pub(super) fn numbers(&self, key: Key, side: Ordering, number: &Number, equal: bool, bits: &mut [u64]) {
         if let Some(values) = self.values(key) {
-            let edge = Bound::Included(number.beside(if equal { side.reverse() } else { side }));
-            let within = beyond(side, edge);
-            self.add(values.numbers.range(within).map(|(_, &place)| place), bits);
+            let order = |held: &Held| held.number.as_ref().map_or(Ordering::Less, |own| own.order(number));
+            self.add_beyond(&values.by_number, side, equal, order, bits);
         }
     }
 
     /// The same of texts, in the order of code points.
     pub(super) fn texts(&self, key: Key, side: Ordering, text: &str, equal: bool, bits: &mut [u64]) {
         if let Some(values) = self.values(key) {
-            let edge = if equal { Bound::Included(text) } else { Bound::Excluded(text) };
-            let places = values.texts.range::<str, _>(beyond(side, edge));
-            let places = places.map(|(_, places)| places[Kind::Text as usize]);
-            self.add(places.filter(|&place| place != NONE), bits);
+            self.add_beyond(&values.by_text, side, equal, |held| (*held.text).cmp(text), bits);
+        }
+    }
+
+    /// Adds the rows on one side of an edge, to which `order` says the order of a value.
+    fn add_beyond(
+        &self,
+        ordered: &Ordered,
+        side: Ordering,
+        equal: bool,
+        order: impl Fn(&Held) -> Ordering,
+        bits: &mut [u64],
+    ) {
+        let edge = ordered.point(|(place, _)| {
+            let order = self.held[place as usize].as_ref().map_or(Ordering::Less, &order);
+            // What equals the edge lies on the side where it is not looked for.
+            order.is_lt() || (order.is_eq() && side.is_gt() != equal)
+        });
+        let (from, to) = if side.is_gt() { (edge, ordered.end()) } else { ((0, 0), edge) };
+        ordered.each(from, to, |entry| self.add_entry(entry, bits));
+    }
+
+    fn add_entry(&self, (place, row): Entry, bits: &mut [u64]) {
+        if row != ALL {
+            bits[row as usize / 64] |= 1 << (row % 64);
+        } else if let Some(rows) = self.rows_of(place) {
+            rows.add_to(bits);
         }
     }
 
     /// Adds the rows that have any value, of a property also where it lies deeper.
     pub(super) fn exists(&self, key: Key, bits: &mut [u64]) {
+        let mut add = |values: &Values| {
+            for ordered in [&values.by_number, &values.by_text] {
+                ordered.each((0, 0), ordered.end(), |entry| self.add_entry(entry, bits));
+            }
+            let booleans = ["false", "true"].into_iter().filter_map(|text| values.texts.get(text));
+            let booleans = booleans.map(|places| places[Kind::Boolean as usize]);
+            self.add(booleans.filter(|&place| place != NONE), bits);
+        };
         if let Some(values) = self.values(key) {
-            self.add(values.places(), bits);
+            add(values);
         }
         if let Key::Property(name) = key {
             let (first, end) = (format!("{name}."), format!("{name}/")); // the character after the point
             let deeper = (Bound::Included(&*first), Bound::Excluded(&*end));
-            for (_, values) in self.keys.range::<str, _>(deeper) {
-                self.add(values.places(), bits);
-            }
+            self.keys.range::<str, _>(deeper).for_each(|(_, values)| add(values));
         }
     }
 
@@ -287,7 +362,50 @@ impl Properties {
     }
 }
 
-/// What lies on one side of an edge.
-fn beyond<T>(side: Ordering, edge: Bound<T>) -> (Bound<T>, Bound<T>) {
-    if side.is_gt() { (edge, Bound::Unbounded) } else { (Bound::Unbounded, edge) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn values_that_nobody_has_are_given_back(
+            steps in proptest::collection::vec((0usize..3, 0usize..200, 0usize..40), 1..300), wide in 1usize..80
+        ) {
+            let mut properties = Properties::default();
+            let texts: Vec<String> = (0..40).map(|value| (value % wide).to_string()).collect();
+            let write = |properties: &mut Properties, row: usize, value: usize| {
+                let kind = [Kind::Number, Kind::Text, Kind::Text][value % 3];
+                let metadata = [("a", Scalar { kind, text: &texts[value] }), ("b", "x".into()), ("a.c", (&*texts[value]).into())];
+                let part = &*texts[value];
+                let namespace = ["n", part];
+                let group = value.is_multiple_of(2).then_some(part);
+                let candidate = Candidate { id: "c", metadata: &metadata[..value % 4], group, namespace: &namespace[..value % 3], ..Candidate::default() };
+                properties.write(row, &candidate);
+            };
+            for (step, at, value) in steps {
+                let count = properties.rows.len();
+                match step {
+                    0 if count > 0 => properties.swap_remove(at % count),
+                    1 if count > 0 => write(&mut properties, at % count, value),
+                    _ => {
+                        properties.push();
+                        write(&mut properties, count, value);
+                    }
+                }
+            }
+            let places: std::collections::BTreeSet<u32> = properties.rows.iter().flatten().copied().collect();
+            let held = properties.held.iter().flatten().count();
+            prop_assert_eq!(held, places.len());
+            for (row, places) in properties.rows.iter().enumerate() {
+                prop_assert!(places.iter().all(|&place| properties.rows_of(place).expect("held").has(row as u32)));
+            }
+            while !properties.rows.is_empty() {
+                properties.swap_remove(properties.rows.len() / 2);
+            }
+            prop_assert!(properties.held.is_empty() && properties.free.is_empty() && properties.keys.is_empty());
+            let unordered = |values: &Values| values.by_number.end() == (0, 0) && values.by_text.end() == (0, 0);
+            prop_assert!(properties.own.iter().all(|values| values.texts.is_empty() && unordered(values)));
+        }
+    }
 }

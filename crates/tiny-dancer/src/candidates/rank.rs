@@ -21,8 +21,8 @@ pub struct RankOptions<'a> {
     pub confidence_threshold: f32,
     /// Largest uncertainty for a light model.
     pub max_uncertainty: f32,
-    /// Which candidates may be given; all where it is `None`. The others take no part at all: they are in no answer, no
-    /// prediction set, and no list of what is unsound, and no confidence depends on them.
+    /// Which candidates may be given; all where it is `None`. The others take no part: they are in no answer, no
+    /// prediction set, no list of what is unsound, and not in the list that a confidence is a share of.
     pub filter: Option<&'a Filter>,
 }
 
@@ -167,7 +167,9 @@ impl CandidateScorer {
             asked.evaluate(set, filter);
             each_of(&filter.passing, take);
             listed.clear();
-            listed.extend(order.iter().map(|&row| scores[row as usize]));
+            if self.is_relative() {
+                listed.extend(order.iter().map(|&row| scores[row as usize]));
+            }
             self.shift(listed)
         } else {
             (0..scores.len() as u32).for_each(&mut take);

@@ -196,13 +196,20 @@ impl CandidateScorer {
         }
     }
 
+    /// Whether what is said of a candidate depends on the scores of the others.
+    pub(super) fn is_relative(&self) -> bool {
+        self.header.as_ref().is_some_and(|header| header.calibrated_on != CalibratedOn::Score)
+    }
+
     /// What to take off these scores of one question's candidates before asking for confidence and uncertainty. NaN
     /// takes no part.
     #[must_use]
     pub fn shift(&self, scores: &[f32]) -> f32 {
-        let on = self.header.as_ref().map_or(CalibratedOn::Score, |header| header.calibrated_on);
+        if !self.is_relative() {
+            return 0.0;
+        }
         let highest = scores.iter().fold(f32::NEG_INFINITY, |highest, &score| highest.max(score));
-        if on == CalibratedOn::Score || highest == f32::NEG_INFINITY {
+        if highest == f32::NEG_INFINITY {
             return 0.0;
         }
         let share = |score: &f32| if score.is_nan() { 0.0 } else { exp_nonpositive(score - highest) };

@@ -53,7 +53,8 @@ class MemoryStorage:
         self._candidates: dict[str, CandidateRecord] = {}
         self._mirror = Mirror()
         self._dimension: int | None = None
-        self._changes: list[CandidateChange] = []
+        self._changes: dict[int, CandidateChange] = {}
+        self._changed = 0
         self._routing: dict[str, RoutingRecord] = {}
         self._feedback: dict[tuple[str, str | None], Feedback] = {}
         self._outcomes: dict[tuple[str, str], Outcome] = {}
@@ -77,7 +78,7 @@ class MemoryStorage:
             self._check_dimension(dimension)
             self._remember(present, "expire", None, now)
             self._put(rows)
-            self._changes += [CandidateChange(record.id, now, "insert", who, None) for record in rows]
+            self._note(CandidateChange(record.id, now, "insert", who, None) for record in rows)
 
     def upsert_candidates(
         self, records: Iterable[CandidateRecord], *, by: str | None = None, keep_use: bool = False
@@ -92,7 +93,7 @@ class MemoryStorage:
             self._remember(list(known.values()), "update", who, now)
             self._put([with_use(record, known.get(record.id) if keep_use else None) for record in rows])
             fresh = [record.id for record in rows if record.id not in known]
-            self._changes += [CandidateChange(id, now, "insert", who, None) for id in fresh]
+            self._note(CandidateChange(id, now, "insert", who, None) for id in fresh)
 
     def _check_dimension(self, dimension: int | None) -> None:
         if dimension is None:
@@ -114,9 +115,12 @@ class MemoryStorage:
         self._mirror.apply([], records)
 
     def _remember(self, before: list[CandidateRecord], action: ChangeAction, by: str | None, now: float) -> None:
-        self._changes += [
-            CandidateChange(each.id, now, action, by, replace(each, embedding=None)) for each in before
-        ]
+        self._note(CandidateChange(each.id, now, action, by, replace(each, embedding=None)) for each in before)
+
+    def _note(self, changes: Iterable[CandidateChange]) -> None:
+        for change in changes:
+            self._changes[self._changed] = change
+            self._changed += 1
 
     def delete_candidates(self, ids: Iterable[str], *, by: str | None = None, purge: bool = False) -> int:
         """Removes candidates; returns how many there were."""
@@ -126,7 +130,9 @@ class MemoryStorage:
         with self._open_lock():
             gone = self._pop(listed)
             if purge:
-                self._changes = [each for each in self._changes if each.candidate_id not in listed]
+                self._changes = {
+                    number: each for number, each in self._changes.items() if each.candidate_id not in listed
+                }
             else:
                 self._remember(gone, "delete", who, now)
             return sum(not _expired(each, now) for each in gone)
@@ -208,7 +214,7 @@ class MemoryStorage:
         with self._open_lock():
             found = [
                 each
-                for each in reversed(self._changes)
+                for each in reversed(self._changes.values())
                 if id in (None, each.candidate_id) and (begin is None or each.time >= begin)
             ]
         return tuple(found[:most])
@@ -405,6 +411,7 @@ class MemoryStorage:
                 retain(self._outcomes, oldest, most),
                 retain(self._feedback, oldest, most),
                 self._requests.retain(oldest, most),
+                changes=retain(self._changes, oldest, most),
             )
 
     def backup(self, path: str | Path) -> NoReturn:
@@ -430,7 +437,7 @@ class MemoryStorage:
     def verify(self) -> RowCounts:
         """How many rows there are."""
         with self._open_lock():
-            rows = (self._candidates, self._routing, self._outcomes, self._feedback, self._requests, self._keys)
+            rows = (self._candidates, self._routing, self._outcomes, self._feedback, self._requests, self._keys, self._changes)
             return RowCounts(*[len(each) for each in rows])
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,9 +17,19 @@ if TYPE_CHECKING:
     from tiny_dancer.storage.candidates import ChangeAction
 
 
+# What a record has where nothing was said: not written down.
+_UNSAID = CandidateRecord("", created_at=0.0)
+_FIELDS = tuple(field.name for field in fields(CandidateRecord))
+
+
+def _encode(record: CandidateRecord) -> str:
+    said = {name: value for name in _FIELDS if (value := getattr(record, name)) != getattr(_UNSAID, name)}
+    return msgspec.json.encode({"created_at": 0.0, **said}).decode()
+
+
 def _decode(before: str) -> CandidateRecord:
-    fields = msgspec.json.decode(before)
-    return CandidateRecord(**{**fields, "namespace": tuple(fields["namespace"])})
+    said = msgspec.json.decode(before)
+    return CandidateRecord(**{**said, "namespace": tuple(said.get("namespace", ()))})
 
 
 def remember(
@@ -31,7 +42,7 @@ def remember(
     """Writes down what is done to stored candidates (given without their embeddings)."""
     connection.executemany(
         "INSERT INTO candidate_history (candidate_id, time, action, by, before) VALUES (?, ?, ?, ?, ?)",
-        ((record.id, now, action, by, msgspec.json.encode(record).decode()) for record in before),
+        ((record.id, now, action, by, _encode(record)) for record in before),
     )
 
 

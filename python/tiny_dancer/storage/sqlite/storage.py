@@ -378,7 +378,7 @@ class SqliteStorage:
         """Removes history that is older, or beyond the newest rows."""
         oldest, most = retention_limits(max_age_s, max_rows, now)
         self._check_open()
-        removed = {"routing": 0, "outcome": 0, "feedback": 0, "request": 0}
+        removed = {"routing": 0, "outcome": 0, "feedback": 0, "request": 0, "candidate_history": 0}
         for table in removed:
             with self._reading() as connection:
                 first = history.oldest_kept(connection, table, oldest, most)
@@ -387,7 +387,14 @@ class SqliteStorage:
                 step, more = self._remove_history(table, first)
                 removed[table] += step
         self._writer.submit(ledger.forget_ids)
-        return RowCounts(0, removed["routing"], removed["outcome"], removed["feedback"], removed["request"])
+        return RowCounts(
+            0,
+            removed["routing"],
+            removed["outcome"],
+            removed["feedback"],
+            removed["request"],
+            changes=removed["candidate_history"],
+        )
 
     def _remove_history(self, table: str, first: tuple[float, int]) -> tuple[int, bool]:
         return self._writer.submit(

@@ -43,7 +43,8 @@ def row_counts(connection: apsw.Connection) -> RowCounts:
     counts = connection.execute(
         "SELECT (SELECT count(*) FROM candidate), (SELECT count(*) FROM routing), "
         "(SELECT count(*) FROM outcome), (SELECT count(*) FROM feedback), "
-        "(SELECT count(*) FROM request), (SELECT count(*) FROM api_key)"
+        "(SELECT count(*) FROM request), (SELECT count(*) FROM api_key), "
+        "(SELECT count(*) FROM candidate_history)"
     ).get
     assert isinstance(counts, tuple)
     return RowCounts(*counts)

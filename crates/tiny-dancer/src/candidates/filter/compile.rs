@@ -182,7 +182,7 @@ impl Compiler {
         texts.dedup();
         Ok(match subject {
             Subject::Number(own) => {
-                let numbers = texts.iter().map(|text| Number::new(text)).collect();
+                let numbers = texts.iter().map(|text| Number::new(&**text)).collect();
                 Condition::Numbers { subject: *own, numbers }
             }
             subject => Condition::AnyOf { subject: subject.clone(), texts },
@@ -292,9 +292,9 @@ fn number(takes: Takes, given: &Expression, field: &str) -> Result<String> {
 fn edge(takes: Takes, given: Expression, field: &str) -> Result<Option<Edge>> {
     Ok(match (takes, given) {
         (_, Expression::Null) => None,
-        (Takes::Values, Expression::Number(text)) => Some(Edge::Number(Number::new(&text))),
+        (Takes::Values, Expression::Number(text)) => Some(Edge::Number(Number::new(text))),
         (Takes::Values, Expression::Text(text)) => Some(Edge::Text(text.into())),
         (Takes::Values, other) => return Err(refused(field, other.what(), "give a number or a text")),
-        (takes, other) => Some(Edge::Number(Number::new(&number(takes, &other, field)?))),
+        (takes, other) => Some(Edge::Number(Number::new(number(takes, &other, field)?))),
     })
 }

@@ -11,17 +11,25 @@ pub(crate) struct Number {
     /// The double nearest to it; infinite beyond any.
     pub value: f64,
     pub text: Arc<str>,
-    side: Ordering,
 }
 
 impl Number {
-    pub(crate) fn new(text: &str) -> Self {
-        Self { value: text.parse().unwrap_or(f64::NAN), text: text.into(), side: Ordering::Equal }
+    pub(crate) fn new(text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        Self { value: text.parse().unwrap_or(f64::NAN), text }
     }
 
-    /// What stands before all numbers of this decimal (`Less`), or after them (`Greater`).
-    pub(crate) fn beside(&self, side: Ordering) -> Self {
-        Self { side, ..self.clone() }
+    /// The order of the decimals.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        // Reading a decimal as a double keeps its order.
+        self.value.total_cmp(&other.value).then_with(|| {
+            if self.text == other.text {
+                return Ordering::Equal;
+            }
+            let ((left, left_point), (right, right_point)) = (decimal(&self.text), decimal(&other.text));
+            let size = left_point.cmp(&right_point).then_with(|| left.cmp(&right));
+            if self.value < 0.0 { size.reverse() } else { size }
+        })
     }
 }
 
@@ -38,16 +46,7 @@ fn decimal(text: &str) -> (Vec<u8>, i64) {
 
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
-        let exact = || {
-            let ((left, left_point), (right, right_point)) = (decimal(&self.text), decimal(&other.text));
-            let size = left_point.cmp(&right_point).then_with(|| left.cmp(&right));
-            if self.value < 0.0 { size.reverse() } else { size }
-        };
-        let texts = || if self.text == other.text { Ordering::Equal } else { exact() };
-        // Reading a decimal as a double keeps its order.
-        (self.value.total_cmp(&other.value).then_with(texts))
-            .then_with(|| self.side.cmp(&other.side))
-            .then_with(|| self.text.cmp(&other.text))
+        self.order(other).then_with(|| self.text.cmp(&other.text))
     }
 }
 
@@ -103,24 +102,23 @@ mod tests {
         ];
         let mut numbers: Vec<Number> = sorted.map(Number::new).to_vec();
         let huge = format!("1{}", "0".repeat(400));
-        numbers.push(Number::new(&huge));
-        numbers.push(Number::new(&format!("{}1", &huge[..400])));
+        numbers.push(Number::new(&*huge));
+        numbers.push(Number::new(format!("{}1", &huge[..400])));
         for (place, number) in numbers.iter().enumerate() {
             for (other, expected) in numbers.iter().enumerate() {
                 assert_eq!(number.cmp(expected), place.cmp(&other), "{} {}", number.text, expected.text);
             }
-            assert!(number.beside(Ordering::Less) < *number && *number < number.beside(Ordering::Greater));
         }
         let large = Number::new("1e+21");
         let whole = Number::new("1000000000000000000000");
-        assert!(large.beside(Ordering::Less) < whole && whole < large.beside(Ordering::Greater));
+        assert!(large.order(&whole).is_eq() && large > whole);
     }
 
     proptest! {
         #[test]
         fn doubles_are_in_their_own_order(left in any::<f64>(), right in any::<f64>()) {
             prop_assume!(left.is_finite() && right.is_finite());
-            let form = |value| crate::number::of_double(value, Number::new).expect("finite");
+            let form = |value| crate::number::of_double(value, |text| Number::new(text)).expect("finite");
             prop_assert_eq!(Some(form(left).cmp(&form(right))), left.partial_cmp(&right));
         }
     }

@@ -99,6 +99,10 @@ impl Rows {
         }
     }
 
+    pub(crate) fn is_many(&self) -> bool {
+        matches!(self, Self::Many { .. })
+    }
+
     pub(crate) fn has(&self, row: u32) -> bool {
         match self {
             Self::Few(rows) => rows.binary_search(&row).is_ok(),
@@ -123,6 +127,10 @@ fn set_all(rows: &[u32], words: &mut [u64]) {
 /// Each row whose bit is set, in order.
 pub(crate) fn each_of(words: &[u64], mut visit: impl FnMut(u32)) {
     for (place, &word) in words.iter().enumerate() {
+        if word == u64::MAX {
+            (place as u32 * 64..place as u32 * 64 + 64).for_each(&mut visit);
+            continue;
+        }
         let mut left = word;
         while left != 0 {
             visit(place as u32 * 64 + left.trailing_zeros());
