@@ -134,7 +134,7 @@ def read_memories(path: Path | str) -> Memories:
     sessions = _optional_texts(checker, "session")
     times = _times(checker, "created_at")
     embeddings = _embeddings(checker)
-    numbers: dict[str, list[float | None]] = {}
+    numbers: dict[str, list[Any]] = {}
     for name in (*_RATES, *_COUNTS):
         highest, remedy = (
             (1.0, "give a share in [0, 1]") if name in _RATES else (math.inf, "give a count of 0 or more")
