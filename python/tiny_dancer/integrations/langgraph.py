@@ -174,10 +174,11 @@ class TinyDancerStore(BaseStore):
             found = list(self._ranked(op, op.query, last))
         else:
             query = vectors.queries[op.query]
-            found = list(self._ranked(op, query, last)) if query.any() else []
+            points = bool(query.any())
+            found = list(self._ranked(op, query, last)) if points else []
             if len(found) < last:
                 scored = {record.id for record, _ in found}
-                unscored = (record for record in self._listed(op, unscored=query.any()) if record.id not in scored)
+                unscored = (record for record in self._listed(op, unscored=points) if record.id not in scored)
                 found += ((record, None) for record in unscored)
         page = found[op.offset : last]
         if op.refresh_ttl:
@@ -196,7 +197,10 @@ class TinyDancerStore(BaseStore):
         k = wanted
         while True:
             hits = self.storage.query_candidates(query, k, filter=filter, touch=False)
-            mains = self._mains([hit.candidate for hit in hits])
+            # What was put without an index is not found by words, whatever else speaks for it.
+            mains = self._mains(
+                [hit.candidate for hit in hits if not isinstance(query, str) or hit.candidate.text]
+            )
             best: dict[str, tuple[CandidateRecord, float]] = {}
             for hit in hits:
                 record = mains.get(hit.candidate.id)
