@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import math
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from langchain_core.embeddings import Embeddings
 
-    from tiny_dancer.storage import CandidateStorage
+    from tiny_dancer.storage import Storage
 
 __all__ = ["TinyDancerStore"]
 
@@ -54,6 +55,7 @@ __all__ = ["TinyDancerStore"]
 _VECTORS: Final = "langgraph.vectors"
 _BY: Final = "langgraph"
 _WHOLE: Final = ("$", "")
+_SOON_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class TinyDancerStore(BaseStore):
     supports_ttl = True
 
     def __init__(
-        self, storage: CandidateStorage, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
+        self, storage: Storage, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
     ) -> None:
         """Puts a store over a storage, which stays the caller's to close.
 
@@ -237,9 +239,12 @@ class TinyDancerStore(BaseStore):
 
     def _refresh(self, records: Sequence[CandidateRecord]) -> None:
         """Has items, with their further vectors, live on from now."""
-        ids = [id for record in records if record.ttl_s is not None for id in _ids(record)]
-        if ids:
-            self.storage.get_candidates(ids, refresh_ttl=True)
+        ending = [record for record in records if record.ttl_s is not None]
+        if ending:
+            self.storage.get_candidates([id for record in ending for id in _ids(record)], refresh_ttl=True)
+        # Storage writes this in batches; what would end before the next one is not left to that.
+        if any((record.expires_at or math.inf) - time.time() < _SOON_S for record in ending):
+            self.storage.flush()
 
     def _put(self, ops: Sequence[PutOp], vectors: _Vectors) -> None:
         before = {

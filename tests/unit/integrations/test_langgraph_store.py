@@ -491,6 +491,14 @@ def test_items_end_and_live_on_when_they_are_read(storage: Storage, monkeypatch:
     assert store.sweep_ttl() == 0
 
 
+def test_an_item_about_to_end_lives_on_at_once_when_it_is_read(store: TinyDancerStore, storage: Storage) -> None:
+    store.put(("a",), "k", {"v": 1}, ttl=4 / 60)
+    (before,) = storage.get_candidates()
+    store.get(("a",), "k")
+    (after,) = storage.get_candidates()
+    assert after.expires_at > before.expires_at, "not with the next batch"
+
+
 def test_all_vectors_of_an_item_live_on_together(indexed: TinyDancerStore, storage: Storage) -> None:
     indexed.put(("n",), "k", {"a": "xxx", "b": ["yyy", "zzz"]}, ttl=1)
     before = {record.id: record.expires_at for record in storage.get_candidates()}
