@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,9 @@ COMMANDS = {"command": [str(EXECUTABLE)], "module": [sys.executable, "-m", "tiny
 
 def asked(command: Sequence[str], *calls: tuple[str, dict[str, Any]], mode: str = "auto") -> list[Any]:
     async def talk() -> list[Any]:
-        transport = stdio_client(StdioServerParameters(command=command[0], args=list(command[1:])))
+        # The client's own choice of variables has none of Python's.
+        started = StdioServerParameters(command=command[0], args=list(command[1:]), env=dict(os.environ))
+        transport = stdio_client(started)
         async with Client(transport, mode=mode) as client:
             answers = [await client.call_tool(name, arguments) for name, arguments in calls]
         return [each.structured_content.get("result", each.structured_content) for each in answers]

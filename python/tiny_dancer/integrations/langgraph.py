@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import math
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from langchain_core.embeddings import Embeddings
 
-    from tiny_dancer.storage import CandidateStorage
+    from tiny_dancer.storage import Storage
 
 __all__ = ["TinyDancerStore"]
 
@@ -54,6 +55,7 @@ __all__ = ["TinyDancerStore"]
 _VECTORS: Final = "langgraph.vectors"
 _BY: Final = "langgraph"
 _WHOLE: Final = ("$", "")
+_SOON_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class TinyDancerStore(BaseStore):
     supports_ttl = True
 
     def __init__(
-        self, storage: CandidateStorage, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
+        self, storage: Storage, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
     ) -> None:
         """Puts a store over a storage, which stays the caller's to close.
 
@@ -174,10 +176,11 @@ class TinyDancerStore(BaseStore):
             found = list(self._ranked(op, op.query, last))
         else:
             query = vectors.queries[op.query]
-            found = list(self._ranked(op, query, last)) if query.any() else []
+            points = bool(query.any())
+            found = list(self._ranked(op, query, last)) if points else []
             if len(found) < last:
                 scored = {record.id for record, _ in found}
-                unscored = (record for record in self._listed(op, unscored=query.any()) if record.id not in scored)
+                unscored = (record for record in self._listed(op, unscored=points) if record.id not in scored)
                 found += ((record, None) for record in unscored)
         page = found[op.offset : last]
         if op.refresh_ttl:
@@ -196,7 +199,10 @@ class TinyDancerStore(BaseStore):
         k = wanted
         while True:
             hits = self.storage.query_candidates(query, k, filter=filter, touch=False)
-            mains = self._mains([hit.candidate for hit in hits])
+            # What was put without an index is not found by words, whatever else speaks for it.
+            mains = self._mains(
+                [hit.candidate for hit in hits if not isinstance(query, str) or hit.candidate.text]
+            )
             best: dict[str, tuple[CandidateRecord, float]] = {}
             for hit in hits:
                 record = mains.get(hit.candidate.id)
@@ -233,9 +239,12 @@ class TinyDancerStore(BaseStore):
 
     def _refresh(self, records: Sequence[CandidateRecord]) -> None:
         """Has items, with their further vectors, live on from now."""
-        ids = [id for record in records if record.ttl_s is not None for id in _ids(record)]
-        if ids:
-            self.storage.get_candidates(ids, refresh_ttl=True)
+        ending = [record for record in records if record.ttl_s is not None]
+        if ending:
+            self.storage.get_candidates([id for record in ending for id in _ids(record)], refresh_ttl=True)
+        # Storage writes this in batches; what would end before the next one is not left to that.
+        if any((record.expires_at or math.inf) - time.time() < _SOON_S for record in ending):
+            self.storage.flush()
 
     def _put(self, ops: Sequence[PutOp], vectors: _Vectors) -> None:
         before = {

@@ -49,7 +49,7 @@ class Route(BaseModel):
     reason: str = Field(description="Why this one.")
     confidence: float | None = Field(description="That it is the right choice, in [0, 1].")
     expected_quality: dict[str, float] = Field(description="Of every model, in [0, 1].")
-    expected_cost: dict[str, float] | None = Field(description="Of every model, USD; null without prices.")
+    expected_cost: dict[str, float | None] | None = Field(description="Of every model, USD; null without prices.")
 
 
 def memory_server(storage: CandidateStorage, namespace: Sequence[str] = (), *, router: Router) -> MCPServer[Any]:

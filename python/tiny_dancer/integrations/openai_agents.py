@@ -28,6 +28,7 @@ __all__ = ["TinyDancerSession", "memory_tools"]
 SESSIONS: Final = "sessions"
 """The namespace above every session's."""
 _BY: Final = "openai-agents"
+_ROLES: Final = ("user", "assistant", "system", "developer", "tool")
 # Others that add to the same session at the same moment.
 _ATTEMPTS: Final = 100
 T = TypeVar("T")
@@ -206,7 +207,7 @@ def _written(item: Any) -> tuple[str | None, dict[str, Any]]:
     except (TypeError, ValueError, RecursionError) as error:
         raise CandidateError("item", f"{type(item).__name__}: {error}", "give items that JSON holds") from error
     metadata = {"item": data}
-    if isinstance(item, dict) and isinstance(role := item.get("role"), str):
+    if isinstance(item, dict) and (role := item.get("role")) in _ROLES:
         metadata["role"] = role
     return _said(item), metadata
 

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agents import Agent, Runner, Session, SessionSettings
+from agents import Agent, Runner, Session, SessionSettings, set_tracing_disabled
 from agents.testing import ScriptedModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tiny_dancer.storage import Storage
 
 
+set_tracing_disabled(True)
+
+
 def message(text: str) -> ResponseOutputMessage:
     content = ResponseOutputText(text=text, type="output_text", annotations=[], logprobs=[])
     return ResponseOutputMessage(id="1", type="message", role="assistant", status="completed", content=[content])
@@ -35,7 +38,7 @@ def call(name: str, **arguments: Any) -> ResponseFunctionToolCall:
     )
 
 
-def user(text: str) -> dict[str, Any]:
+def user(text: str) -> Any:
     return {"role": "user", "content": text}
 
 
@@ -161,21 +164,21 @@ def test_what_was_said_can_be_recalled_in_other_sessions(storage: Storage) -> No
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 def test_what_many_add_at_once_is_all_there_each_calls_items_together(tmp_path: Path, kind: str) -> None:
-    shared = MemoryStorage()
+    storages = [MemoryStorage()] * 4 if kind == "memory" else [SqliteStorage(tmp_path / "s.db") for _ in range(4)]
 
     def add(number: int) -> None:
-        with shared if kind == "memory" else SqliteStorage(tmp_path / "s.db") as storage:
-            session = TinyDancerSession("s", storage)
-            for at in range(5):
-                asyncio.run(session.add_items([user(f"{number} {at} {part}") for part in range(3)]))
+        session = TinyDancerSession("s", storages[number])
+        for at in range(5):
+            asyncio.run(session.add_items([user(f"{number} {at} {part}") for part in range(3)]))
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    with shared if kind == "memory" else SqliteStorage(tmp_path / "s.db") as storage:
-        said = [item["content"].split() for item in all_of(TinyDancerSession("s", storage))]
+    said = [item["content"].split() for item in all_of(TinyDancerSession("s", storages[0]))]
+    for storage in storages:
+        storage.close()
     assert len(said) == 60
     for start in range(0, 60, 3):
         assert [each[2] for each in said[start : start + 3]] == ["0", "1", "2"]

@@ -9,9 +9,9 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import Runnable, RunnableLambda
 
-from tiny_dancer import OptionError
+from tiny_dancer import OptionError, TinyDancerError
 from tiny_dancer.integrations.langchain import TinyDancerRetriever
 
 if TYPE_CHECKING:
@@ -118,12 +118,16 @@ def test_it_is_a_runnable_with_batches_streams_chains_and_callbacks(retriever: T
     expected = [ids(retriever.invoke(question)) for question in questions]
     assert [ids(found) for found in retriever.batch(questions)] == expected
     assert [ids(found) for found in asyncio.run(retriever.abatch(questions))] == expected
-    chain = retriever | RunnableLambda(lambda found: [each.page_content for each in found])
+
+    def contents(found: list[Document]) -> list[str]:
+        return [each.page_content for each in found]
+
+    chain: Runnable[str, list[str]] = retriever | RunnableLambda(contents)
     assert chain.invoke("train to Bern")[0] == DOCUMENTS[0].page_content
     heard = Heard()
     retriever.invoke("train to Bern", {"callbacks": [heard]})
     assert heard.said == ["train to Bern", expected[0]]
-    with pytest.raises(OptionError):
+    with pytest.raises(TinyDancerError) as caught:
         retriever.invoke("train", {"callbacks": [heard]}, filter={"$what": 1})
-    assert heard.said[-1] is OptionError
+    assert heard.said[-1] is caught.type
     assert asyncio.run(retriever.ainvoke("train", k=1))[0].id

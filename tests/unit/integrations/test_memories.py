@@ -31,10 +31,11 @@ def test_a_namespace_is_a_boundary(storage: Storage) -> None:
     everybody, annas_work = Memories(storage, ("users",)), Memories(storage, ("users", "anna", "work"))
     secret = anna.remember("Anna's locker code is 4711.")
     work = annas_work.remember("Anna's desk code is 0815.")
-    for filter in (None, {}, {"$namespace": []}, {"$or": [{"$exists": 1}, {}]}, {"$namespace": ["users", "anna"]}):
+    filters: list[Any] = [None, {}, {"$namespace": []}, {"$or": [{"$exists": 1}, {}]}]
+    for filter in (*filters, {"$namespace": ["users", "anna"]}):
         try:
             found = ben.recall("locker code", filter=filter)
-        except OptionError:
+        except (CandidateError, OptionError):
             continue
         assert found == ()
     assert not ben.forget(secret)
@@ -74,7 +75,7 @@ def test_what_is_no_text_is_not_remembered(storage: Storage, text: Any) -> None:
     [{"query": ""}, {"query": None}, {"k": 0}, {"k": 101}, {"k": True}, {"k": "5"}, {"filter": {"$what": 1}}],
 )
 def test_what_cannot_be_recalled_is_a_typed_error(storage: Storage, wrong: dict[str, Any]) -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises((CandidateError, OptionError)):
         Memories(storage).recall(**{"query": "x", **wrong})
 
 
