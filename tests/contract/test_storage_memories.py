@@ -305,3 +305,18 @@ def test_a_filter_is_compiled_once(storage: Storage) -> None:
     assert wanted.compiled is wanted.compiled
     assert Filter().compiled is None
     assert len(storage.query_candidates("train", filter=wanted.compiled)) >= 1
+
+
+def test_the_newest_come_first_where_that_is_asked(storage: Storage) -> None:
+    for id in "bdac":
+        storage.insert_candidate(record(id, metadata={"even": id in "bd"}))
+        time.sleep(0.002)
+    assert [each.id for each in storage.get_candidates(newest_first=True)] == ["c", "a", "d", "b"]
+    assert [each.id for each in storage.get_candidates(newest_first=True, limit=2)] == ["c", "a"]
+    assert [each.id for each in storage.get_candidates(limit=3)] == ["a", "b", "c"]
+    assert [each.id for each in storage.get_candidates(filter={"even": True}, newest_first=True, limit=1)] == ["d"]
+    assert [each.id for each in storage.get_candidates(["d", "b", "c"], limit=2)] == ["d", "b"]
+    storage.upsert_candidates([record("b")])
+    assert [each.id for each in storage.get_candidates(newest_first=True, limit=1)] == ["b"]
+    with pytest.raises(OptionError, match="limit"):
+        storage.get_candidates(limit=0)

@@ -64,7 +64,7 @@ def test_retention_by_both_keeps_what_passes_both(storage: Storage) -> None:
     fill(storage)
     assert storage.apply_retention(max_rows=3, max_age_s=1, now=NOW + 9) == RowCounts(0, 8, 4, 4)
     assert times(storage) == ([9, 8], [], [])
-    assert storage.apply_retention(max_rows=0) == RowCounts(0, 2, 0, 0)
+    assert storage.apply_retention(max_rows=0) == RowCounts(0, 2, 0, 0, changes=1)
     assert [each.id for each in storage.get_candidates()] == ["kept"]
 
 

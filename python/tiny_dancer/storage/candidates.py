@@ -75,6 +75,11 @@ class CandidateRecord:
         return self.success_count / self.trial_count if self.trial_count else None
 
 
+def newest_first(records: Iterable[CandidateRecord]) -> list[CandidateRecord]:
+    """Candidates in the order of their last write, the latest first; of one time by id."""
+    return sorted(records, key=lambda record: (-(record.updated_at or 0.0), record.id))
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """A candidate that a search found.
@@ -299,13 +304,21 @@ class CandidateStorage(Protocol):
         ...
 
     def get_candidates(
-        self, ids: Iterable[str] | None = None, *, filter: Filtering | None = None, refresh_ttl: bool = False
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        filter: Filtering | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        refresh_ttl: bool = False,
     ) -> tuple[CandidateRecord, ...]:
         """Candidates with their embeddings: those of ``ids`` that are stored, in that order, or all by id.
 
         Args:
             ids: which; all where None.
             filter: which of them may be returned.
+            newest_first: those written last come first, in place of the order said above.
+            limit: most to return; None for all.
             refresh_ttl: those returned that have a ``ttl_s`` live as long from now on. Written in batches.
         """
         ...

@@ -144,9 +144,9 @@ class Mirror:
             ]
         )
 
-    def passing(self, where: _core.CandidateFilter) -> list[str]:
-        """Ids of the candidates that pass a filter."""
-        return self._native.passing(where)
+    def passing(self, where: _core.CandidateFilter | None, now: float) -> list[CandidateRecord]:
+        """The candidates that pass a filter and have not expired, as they are here; not to be changed."""
+        return [self._records[id] for id in self._native.passing(where, now)]
 
     def embeddings(self, ids: Sequence[str]) -> npt.NDArray[np.float32]:
         """float32 [n, dimension], those of candidates that are here; zeros for those without."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from tests.unit.storage.databases import FILLED, fill, nearest, spoil
 
 from tiny_dancer.errors import StorageError
-from tiny_dancer.storage import CandidateRecord, MemoryStorage, RowCounts, SqliteStorage
+from tiny_dancer.storage import CandidateRecord, MemoryStorage, SqliteStorage
 from tiny_dancer.storage.sqlite.connection import connect
 from tiny_dancer.storage.sqlite.storage import restore_file
 
@@ -62,7 +63,7 @@ def test_restoring_brings_everything_back_for_all_that_have_it_open(filled: Path
         other.insert_candidate(CandidateRecord("after", np.ones(16, np.float32)))
         opened.delete_candidates(["001"])
         assert nearest(opened)[0] == nearest(other)[0] == "after"
-        assert other.verify() == FILLED
+        assert other.verify() == replace(FILLED, changes=52)
 
 
 def test_a_restored_database_may_have_another_dimension(filled: Path, tmp_path: Path) -> None:

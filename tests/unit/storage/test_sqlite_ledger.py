@@ -153,7 +153,9 @@ def test_copies_hold_requests_keys_and_spend(tmp_path: Path) -> None:
         opened.record_requests([request("a", key="k", cost=1.0, response_id="r")])
         opened.insert_api_key(api_key("k"))
         held = opened.backup(tmp_path / "copy.db")
-        assert held == RowCounts(FILLED.candidates, FILLED.routing, FILLED.outcomes, FILLED.feedback, 1, 1, FILLED.changes)
+        assert held == RowCounts(
+            FILLED.candidates, FILLED.routing, FILLED.outcomes, FILLED.feedback, 1, 1, FILLED.changes
+        )
         opened.record_requests([request("b", key="k", cost=1.0)])
         opened.revoke_api_key("k", MIDNIGHT)
         assert opened.restore(tmp_path / "copy.db") == held

@@ -11,6 +11,7 @@ from tiny_dancer.errors import AccessError, CandidateError, OptionError, Storage
 from tiny_dancer.storage import values
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path, with_use
 from tiny_dancer.storage.candidates import CandidateChange, compiled
+from tiny_dancer.storage.candidates import newest_first as latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
@@ -151,21 +152,26 @@ class MemoryStorage:
             return len(gone)
 
     def get_candidates(
-        self, ids: Iterable[str] | None = None, *, filter: Filtering | None = None, refresh_ttl: bool = False
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        filter: Filtering | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        refresh_ttl: bool = False,
     ) -> tuple[CandidateRecord, ...]:
-        """Candidates with their embeddings, in the order of ``ids``, or all by id."""
+        """Candidates with their embeddings, in the order of ``ids``, or all by id, or newest first."""
         named = None if ids is None else values.texts("ids", ids)
         where = compiled(filter)
+        most = values.limit(limit)
         now = time.time()
         with self._open_lock():
-            allowed = None if where is None else set(self._mirror.passing(where))
-            names = sorted(self._candidates) if named is None else dict.fromkeys(named)
-            found = [
-                self._candidates[each]
-                for each in names
-                if each in self._candidates and (allowed is None or each in allowed)
-            ]
-            found = [record for record in found if not _expired(record, now)]
+            passing = {record.id for record in self._mirror.passing(where, now)}
+            names = (
+                sorted(passing) if named is None else [each for each in dict.fromkeys(named) if each in passing]
+            )
+            found = [self._candidates[each] for each in names]
+            found = (latest_first(found) if newest_first else found)[:most]
             if refresh_ttl:
                 self._touch(found, now, count=0, refresh=True)
             return tuple(_owned(record) for record in found)
@@ -437,7 +443,15 @@ class MemoryStorage:
     def verify(self) -> RowCounts:
         """How many rows there are."""
         with self._open_lock():
-            rows = (self._candidates, self._routing, self._outcomes, self._feedback, self._requests, self._keys, self._changes)
+            rows = (
+                self._candidates,
+                self._routing,
+                self._outcomes,
+                self._feedback,
+                self._requests,
+                self._keys,
+                self._changes,
+            )
             return RowCounts(*[len(each) for each in rows])
 
     def close(self) -> None:

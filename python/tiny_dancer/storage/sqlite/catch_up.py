@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer import _core
     from tiny_dancer.storage.candidate_checks import Search
-    from tiny_dancer.storage.candidates import LiveCandidates, Neighbour
+    from tiny_dancer.storage.candidates import CandidateRecord, LiveCandidates, Neighbour
 
 # Rows decoded at a time while a mirror is filled: bounds what loading needs beside the mirror itself.
 AT_ONCE = 10_000
@@ -49,11 +49,13 @@ class TableMirror:
         with self._lock.reading:
             return self._mirror.search(search)
 
-    def passing(self, connection: apsw.Connection, where: _core.CandidateFilter) -> list[str]:
-        """Ids of the candidates that pass a filter now."""
+    def passing(
+        self, connection: apsw.Connection, where: _core.CandidateFilter | None, now: float
+    ) -> list[CandidateRecord]:
+        """The candidates that pass a filter now; not to be changed."""
         self.catch_up(connection)
         with self._lock.reading:
-            return self._mirror.passing(where)
+            return self._mirror.passing(where, now)
 
     def live(self, connection: apsw.Connection) -> LiveCandidates:
         """The engine's set, as the table is now."""

@@ -15,6 +15,7 @@ from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
 from tiny_dancer.storage.candidates import compiled
+from tiny_dancer.storage.candidates import newest_first as latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 
 # For so long retention removes rows in one transaction: others write in between.
 _RETENTION_SECONDS = 0.01
+# A candidate that is read with less than this to live lives on at once, not with the next batch of accesses.
+_ENDING_SECONDS = 5.0
 # Milliseconds that vacuum waits for who reads from the log, before it leaves the log as long as it is.
 _READERS_MS = 500
 
@@ -164,18 +167,30 @@ class SqliteStorage:
         return removed
 
     def get_candidates(
-        self, ids: Iterable[str] | None = None, *, filter: Filtering | None = None, refresh_ttl: bool = False
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        filter: Filtering | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        refresh_ttl: bool = False,
     ) -> tuple[CandidateRecord, ...]:
-        """Candidates with their embeddings, in the order of ``ids``, or all by id."""
+        """Candidates with their embeddings, in the order of ``ids``, or all by id, or newest first."""
         where = compiled(filter)
         listed = None if ids is None else values.texts("ids", ids)
+        most = values.limit(limit)
         with self._reading() as connection:
-            if listed is None and where is not None and self._mirror is not None:
+            if listed is None and self._mirror is not None and (where is not None or most is not None):
                 # Fewer rows to read; what is read is looked at again, for it may have changed since.
-                listed = tuple(sorted(self._mirror.passing(connection, where)))
+                known = self._mirror.passing(connection, where, time.time())
+                known = latest_first(known) if newest_first else sorted(known, key=lambda record: record.id)
+                listed = tuple(record.id for record in known[:most])
             found = candidates.candidates(connection, listed, where)
+        if newest_first:
+            found = tuple(latest_first(found))
+        found = found[:most]
         if refresh_ttl:
-            self._touch([each.id for each in found], Touch(0, time.time(), refresh=True))
+            self._touch(found, Touch(0, time.time(), refresh=True))
         return found
 
     def query_candidates(
@@ -214,12 +229,17 @@ class SqliteStorage:
             if connection is not None:
                 self._pool.give_back(connection)
         if touch or refresh_ttl:
-            self._touch([each.candidate.id for each in found], Touch(int(touch), search.now, refresh_ttl))
+            self._touch([each.candidate for each in found], Touch(int(touch), search.now, refresh_ttl))
         return found
 
-    def _touch(self, ids: list[str], touch: Touch) -> None:
-        if ids:
-            self._writer.touch(ids, touch)
+    def _touch(self, records: Sequence[CandidateRecord], touch: Touch) -> None:
+        if not records:
+            return
+        self._writer.touch([record.id for record in records], touch)
+        soon = touch.last + _ENDING_SECONDS
+        if touch.refresh and any(record.expires_at is not None and record.expires_at < soon for record in records):
+            # What is written in a batch would come too late.
+            self._writer.flush()
 
     def live_candidates(self) -> LiveCandidates:
         """All candidates as the engine ranks them; without a mirror they are read anew each time."""
