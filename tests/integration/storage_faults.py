@@ -146,8 +146,9 @@ def write(folder: Path, name: str, notes: Notes) -> None:
 
 def refused(notes: Notes, error: StorageError) -> None:
     """A call may be refused while there is no space or somebody holds a lock, in words that say so."""
-    known = ("space", "locked", "disk", "file", "lost", "dropped")
-    notes("refused" if any(word in str(error) for word in known) else "wrong", repr(str(error)))
+    known = ("space", "locked", "disk", "no such file", "empty", "lost", "dropped")
+    good = any(word in str(error) for word in known) and "damaged" not in str(error)
+    notes("refused" if good else "wrong", repr(str(error)))
     time.sleep(0.05)
 
 

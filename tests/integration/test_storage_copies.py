@@ -286,7 +286,7 @@ def test_backups_and_restores_killed_at_random_moments(source: Path, tmp_path: P
     fill(source, 10_000, 3000)
     second = ids(source)
     state = first
-    for _ in range(25):
+    for _ in range(10):
         process = _CONTEXT.Process(target=back_up, args=(source, copy))
         process.start()
         time.sleep(chance.random() * 0.3)

@@ -255,8 +255,11 @@ def test_looking_changes_nothing(source: Path, tmp_path: Path) -> None:
     empty.touch()
     for path, word in ((empty, "empty"), (tmp_path / "missing.db", "no such file")):
         assert word in fails(2, "db", "stats", path)
-        with pytest.raises(StorageError, match=word):
-            SqliteStorage(path, read_only=True)
+        assert word in fails(2, "db", "vacuum", path)
+        for read_only in (True, False):
+            with pytest.raises(StorageError, match=word):
+                SqliteStorage(path, create=False, read_only=read_only)
+    assert not empty.stat().st_size
     assert in_a_process(insert_and_die, source, "fresh") == -signal.SIGKILL
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir() if "-shm" not in each.name}
     assert "21 candidates" in done("db", "stats", source)

@@ -246,16 +246,13 @@ def _overwrite(connection: apsw.Connection, source: Path, locked: Callable[[], N
         locked: called when nobody else can write any more and nothing is written yet; what it raises ends it all.
     """
     with closing(apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)) as original:
-        try:
-            with connection.backup("main", original, "main") as copying:
-                _copy_locked(copying, locked)
-        except _UnreadableError:
+        if not _overwritten(connection, original, locked):
             # Then SQLite does not look at what is there (SQLITE_DBCONFIG_RESET_DATABASE of
             # https://sqlite.org/c3ref/c_dbconfig_defensive.html).
             connection.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 1)
             try:
-                with connection.backup("main", original, "main") as copying:
-                    _copy_locked(copying, locked)
+                if not _overwritten(connection, original, locked):
+                    raise apsw.ReadOnlyError("it can neither be read nor replaced")
             finally:
                 connection.config(apsw.SQLITE_DBCONFIG_RESET_DATABASE, 0)
             # It counts the versions of the tables from 1 each time. Connections that know another version 1 would
@@ -263,19 +260,22 @@ def _overwrite(connection: apsw.Connection, source: Path, locked: Callable[[], N
             retrying(lambda: connection.pragma("schema_version", 2**30 + secrets.randbits(29)))
 
 
-class _UnreadableError(Exception):
-    """SQLite cannot read what is to be overwritten."""
-
-
-def _copy_locked(copying: apsw.Backup, locked: Callable[[], None]) -> None:
+def _overwritten(connection: apsw.Connection, original: apsw.Connection, locked: Callable[[], None]) -> bool:
+    """Copies everything in one transaction; false where SQLite cannot read what is to be overwritten."""
+    begun = False
     try:
-        # The first page takes the lock.
-        retrying(lambda: copying.step(1))
-    except (*_DAMAGE, apsw.ReadOnlyError) as error:
-        raise _UnreadableError from error
-    locked()
-    while not copying.done:
-        retrying(lambda: copying.step(-1))
+        with connection.backup("main", original, "main") as copying:
+            # The first page takes the lock.
+            retrying(lambda: copying.step(1))
+            begun = True
+            locked()
+            while not copying.done:
+                retrying(lambda: copying.step(-1))
+    except (*_DAMAGE, apsw.ReadOnlyError):
+        if begun:
+            raise
+        return False
+    return True
 
 
 @contextmanager

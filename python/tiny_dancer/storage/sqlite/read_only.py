@@ -29,9 +29,6 @@ class Reading:
     Where this process may not write to the file or its folder, SQLite must not make the files there by which its
     connections agree: their owner could not use them. If there are none, nobody writes to the database just now,
     and it is read as it stands. If a program that was killed left writes in a journal, a private copy of both is.
-
-    Raises:
-        StorageError: the database is empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,11 +74,7 @@ class Reading:
     def _tried(self) -> apsw.Connection:
         connection = self.connect()
         try:
-            tables = retrying(lambda: connection.execute("SELECT count(*) FROM sqlite_schema").get)
-            if not tables and not self._path.stat().st_size:
-                raise StorageError(
-                    str(self._path), "empty: no database yet", "check the path, or restore a backup"
-                )
+            retrying(lambda: connection.execute("SELECT count(*) FROM sqlite_schema").get)
         except BaseException:
             connection.close()
             raise

@@ -74,7 +74,7 @@ class SqliteStorage:
 
     Args:
         path: of the database; made, readable by its owner alone, where there is none.
-        create: refuse a path where there is no database yet if false.
+        create: refuse a path where there is no database yet, or an empty file, if false.
         mirror: keep the candidates in memory for searches in microseconds: 5 bytes x dimension and some 1 KB a
             candidate, plus its text. Without, sqlite-vec searches the file, with the same answers.
         queue_capacity: routing records that may wait to be written; beyond, they are dropped and counted.
@@ -99,7 +99,10 @@ class SqliteStorage:
     ) -> None:
         if queue_capacity < 1:
             raise OptionError("queue_capacity", queue_capacity, "give 1 or more")
-        self.path = checked_path(Path(path), create=create and not read_only)
+        create = create and not read_only
+        self.path = checked_path(Path(path), create=create)
+        if not create and not self.path.stat().st_size:
+            raise StorageError(str(self.path), "empty: no database yet", "check the path, or restore a backup")
         self._process = os.getpid()
         self._mirror = TableMirror() if mirror else None
         self._writer: Writer | NoWriter
