@@ -30,6 +30,8 @@ def values(record: CandidateRecord) -> dict[str, Any]:
     """The fields, comparable."""
     found = {field.name: getattr(record, field.name) for field in fields(record)}
     del found["updated_at"]  # the clock's
+    if found["ttl_s"] is not None:
+        del found["expires_at"]
     if found["embedding"] is not None:
         found["embedding"] = (found["embedding"].dtype, found["embedding"].tolist())
     return found

@@ -206,7 +206,7 @@ def terms(metadata: Mapping[str, Any]) -> dict[str, set[str]]:
 def passes(filter: Filter, record: CandidateRecord) -> bool:
     """Whether a candidate may be returned."""
     found, rate = terms(record.metadata), record.success_rate
-    return (
+    return bool(
         all(value in found.get(key, ()) for key, value in filter.equals.items())
         and all(found.get(key, set()) & set(values) for key, values in filter.any_of.items())
         and all(key in found for key in filter.has)

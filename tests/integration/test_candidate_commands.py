@@ -93,7 +93,9 @@ def test_import_route_feedback(place: Path) -> None:
     assert "144 memories added, 0 brought up to date, 0 were there" in done(
         "candidates", "import", memories, "--database", database
     )
-    assert "0 memories added, 144 were there" in done("candidates", "import", memories, "--database", database)
+    assert "0 memories added, 0 brought up to date, 144 were there" in done(
+        "candidates", "import", memories, "--database", database
+    )
     _, questions = conversations(("a", "b"), seed=2)
     last = len(questions["question"]) - 1
     wanted = f"b/{questions['evidence'][last][0]}"

@@ -340,7 +340,7 @@ def test_vacuum_empties_the_log(tmp_path: Path) -> None:
         for turn in range(20):
             storage.insert_candidates(CandidateRecord(f"{turn} {row}", text="x" * 5000) for row in range(200))
             other.get_statistics()
-        storage.delete_candidates([each.id for each in storage.get_candidates()][10:])
+        storage.delete_candidates([each.id for each in storage.get_candidates()][10:], purge=True)
         with other._reading() as connection:
             connection.execute("BEGIN")
             connection.execute("SELECT count(*) FROM candidate").fetchall()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tiny_dancer import _core
-from tiny_dancer.errors import CandidateError, StorageError, TinyDancerError
+from tiny_dancer.errors import CandidateError, TinyDancerError
 from tiny_dancer.storage.values import plain, stored_text
 
 # Lists and mappings within one another; values of one candidate, counted where they are written; bytes as JSON.
@@ -106,9 +106,6 @@ def decoded(text: str) -> dict[str, Any]:
     """Metadata from its JSON.
 
     Raises:
-        StorageError: it is none.
+        msgspec.DecodeError: it is none.
     """
-    try:
-        return _decode(text)
-    except msgspec.DecodeError as error:
-        raise StorageError("metadata", f"damaged ({error})", "restore a backup: tiny-dancer db restore") from error
+    return _decode(text)

@@ -43,8 +43,8 @@ class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Prot
     def apply_retention(
         self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
     ) -> RowCounts:
-        """Removes history: decisions, outcomes, feedback, requests and what was done to candidates, where it is older or
-        beyond the newest rows.
+        """Removes history: decisions, outcomes, feedback, requests and what was done to candidates, where it is
+        older or beyond the newest rows.
 
         Args:
             max_age_s: seconds to keep.

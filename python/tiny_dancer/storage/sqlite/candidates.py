@@ -47,6 +47,8 @@ _CANDIDATE = (
 _WITH_VECTORS = "LEFT JOIN candidate_vectors AS vector ON vector.rowid = candidate.number"
 # Candidates that expire in one transaction.
 EXPIRY_STEP = 1000
+# What reading a damaged row raises.
+UNREADABLE = (UnicodeDecodeError, msgspec.MsgspecError)
 _decode_namespace = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -252,10 +254,24 @@ def upsert_candidates(
 
 def _stored(connection: apsw.Connection, listed: str) -> list[CandidateRecord]:
     """Those of the ids (a JSON list) that are stored, without their embeddings."""
-    rows = connection.execute(
-        f"SELECT {FIELDS} FROM candidate WHERE id IN (SELECT value FROM json_each(?))", (listed,)
-    )
-    return [candidate(row) for row in rows]
+    statement = f"SELECT {FIELDS} FROM candidate WHERE id IN (SELECT value FROM json_each(?))"
+    try:
+        return [candidate(row) for row in connection.execute(statement, (listed,))]
+    except UNREADABLE:
+        return [_stored_one(connection, id) for id in msgspec.json.decode(listed) if _is_stored(connection, id)]
+
+
+def _is_stored(connection: apsw.Connection, id: str) -> bool:
+    return connection.execute("SELECT 1 FROM candidate WHERE id = ?", (id,)).get is not None
+
+
+def _stored_one(connection: apsw.Connection, id: str) -> CandidateRecord:
+    """What can be read of a stored candidate: a damaged one can still be replaced and removed."""
+    try:
+        return candidate(connection.execute(f"SELECT {FIELDS} FROM candidate WHERE id = ?", (id,)).fetchone())
+    except UNREADABLE:
+        (expires_at,) = connection.execute("SELECT expires_at FROM candidate WHERE id = ?", (id,)).fetchone()
+        return CandidateRecord(id, expires_at=expires_at)
 
 
 def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None) -> None:

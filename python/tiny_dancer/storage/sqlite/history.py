@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiny_dancer.errors import StorageError
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownCandidate, Statistics
 from tiny_dancer.storage.sqlite.candidates import next_change
 from tiny_dancer.storage.sqlite.conditions import of_history, of_time
@@ -109,7 +108,7 @@ def routing_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[R
             artifact_version=version,
             query_hash=hashed,
             query_text=text,
-            shown=_read_shown(decision, shown),
+            shown=() if shown == "[]" else _decode_shown(shown),
             confidence=confidence,
             use_lightweight=bool(light),
             cost=cost,
@@ -123,17 +122,6 @@ def routing_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[R
             confidence, light, cost, baseline, latency, level, reason,
         ) in rows
     )  # fmt: skip
-
-
-def _read_shown(decision: str, text: str) -> tuple[ShownCandidate, ...]:
-    if text == "[]":
-        return ()
-    try:
-        return _decode_shown(text)
-    except msgspec.DecodeError as error:
-        raise StorageError(
-            "shown", f"of decision {decision}: {error}", "restore a backup, or read without it: decision_ids"
-        ) from error
 
 
 def feedback_history(connection: apsw.Connection, query: HistoryQuery) -> tuple[Feedback, ...]:

@@ -21,7 +21,7 @@ from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
-from tiny_dancer.storage.sqlite.candidates import Touch
+from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
 from tiny_dancer.storage.sqlite.connection import (
     BUSY_SECONDS,
@@ -36,7 +36,7 @@ from tiny_dancer.storage.sqlite.connection import (
 )
 from tiny_dancer.storage.sqlite.migrate import migrate
 from tiny_dancer.storage.sqlite.read_only import NoWriter, Reading, refuse_unready
-from tiny_dancer.storage.sqlite.verify import UNREADABLE, explain, row_counts, verify
+from tiny_dancer.storage.sqlite.verify import explain, row_counts, verify
 from tiny_dancer.storage.sqlite.writer import Writer
 from tiny_dancer.storage.storage import RowCounts, retention_limits
 

@@ -11,7 +11,7 @@ import numpy as np
 from tiny_dancer.errors import StorageError
 from tiny_dancer.storage.history import ShownCandidate
 from tiny_dancer.storage.keys import ModelBudget
-from tiny_dancer.storage.sqlite.candidates import dimension
+from tiny_dancer.storage.sqlite.candidates import UNREADABLE, dimension
 from tiny_dancer.storage.sqlite.connection import RESTORE, ordinary_tables, snapshot
 from tiny_dancer.storage.storage import RowCounts
 
@@ -26,6 +26,8 @@ _JSON: dict[tuple[str, str], Callable[[str], Any]] = {
     (table, column): msgspec.json.Decoder(kind).decode
     for table, column, kind in (
         ("candidate", "metadata", dict[str, Any]),
+        ("candidate", "namespace", tuple[str, ...]),
+        ("candidate_history", "before", dict[str, Any]),
         ("routing", "shown", tuple[ShownCandidate, ...]),
         ("api_key", "models", tuple[str, ...]),
         ("api_key", "model_max_budget", tuple[ModelBudget, ...]),
@@ -33,7 +35,7 @@ _JSON: dict[tuple[str, str], Callable[[str], Any]] = {
     )
 }
 # What users call a row by.
-_NAMES = ("id", "decision_id", "name")
+_NAMES = ("id", "candidate_id", "decision_id", "name")
 # Embeddings looked at together.
 _AT_ONCE = 1000
 
@@ -91,10 +93,6 @@ def damaged_row(path: Path, damage: str) -> StorageError:
     return StorageError(str(path), f"damaged: {damage}", f"write or delete what it holds anew, or {RESTORE}")
 
 
-# What a row raises that cannot be read.
-UNREADABLE = (UnicodeDecodeError, msgspec.MsgspecError)
-
-
 def explain(connection: apsw.Connection, path: Path) -> None:
     """Says which row cannot be read, after a call failed as ``UNREADABLE``.
 
@@ -127,7 +125,7 @@ def _readable(connection: apsw.Connection, table: str, texts: list[str]) -> bool
             for place, decode in decoders:
                 if row[place] is not None:
                     decode(row[place])
-    except (UnicodeDecodeError, msgspec.MsgspecError):
+    except UNREADABLE:
         return False
     return True
 
@@ -142,7 +140,7 @@ def _first_unreadable(connection: apsw.Connection, table: str, texts: list[str])
                 text = None if content is None else content.decode()
                 if text is not None and (table, name) in _JSON:
                     _JSON[table, name](text)
-            except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+            except UNREADABLE as error:
                 called = "" if row[0] is None else f" ({names[0]} {row[0].decode(errors='backslashreplace')!r})"
                 return f"{name} in row {count} of table {table}{called} cannot be read: {error}"
     return None

@@ -349,10 +349,10 @@ class Writer:
     def _typed(self, error: BaseException) -> TinyDancerError:
         if isinstance(error, TinyDancerError):
             return error
-        if isinstance(error, apsw.Error):
+        if isinstance(error, apsw.Error | OSError | MemoryError):
             found = storage_error(self._path, error)
         else:
-            remedy = "free memory" if isinstance(error, MemoryError) else "report it, it is a defect"
+            remedy = "report it, it is a defect"
             found = StorageError(str(self._path), f"{type(error).__name__}: {error}", remedy)
         found.__cause__ = error
         return found
