@@ -268,9 +268,9 @@ def _is_stored(connection: apsw.Connection, id: str) -> bool:
 def _stored_one(connection: apsw.Connection, id: str) -> CandidateRecord:
     """What can be read of a stored candidate: a damaged one can still be replaced and removed."""
     try:
-        return candidate(connection.execute(f"SELECT {FIELDS} FROM candidate WHERE id = ?", (id,)).fetchone())
+        return candidate(connection.execute(f"SELECT {FIELDS} FROM candidate WHERE id = ?", (id,)).get)
     except UNREADABLE:
-        (expires_at,) = connection.execute("SELECT expires_at FROM candidate WHERE id = ?", (id,)).fetchone()
+        expires_at = connection.execute("SELECT expires_at FROM candidate WHERE id = ?", (id,)).get
         return CandidateRecord(id, expires_at=expires_at)
 
 
