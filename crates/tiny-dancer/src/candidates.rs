@@ -5,6 +5,7 @@ mod columns;
 mod door;
 mod features;
 mod index;
+mod likeness;
 mod matrix;
 mod metadata;
 mod moment;
@@ -24,8 +25,8 @@ pub use metadata::{Metadata, Value};
 pub use moment::{seconds_of_number, seconds_of_text};
 pub use rank::{RankOptions, RankScratch, Ranked};
 pub use scorer::{
-    CalibratedOn, CandidateScorer, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind,
-    ScorerScratch,
+    CalibratedOn, CandidateScorer, KeptSet, KnotRows, Likeness, RelevanceSpec, ScoreCheck, ScorerHeader,
+    ScorerKind, ScorerScratch,
 };
 pub use set::CandidateSet;
 pub use untrained::Combination;

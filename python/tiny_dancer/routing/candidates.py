@@ -80,8 +80,8 @@ def _scorer(data: bytes, *, documented: bool = False) -> _Scorer:
     return _Scorer(_core.CandidateScorer(data), header.get("relevance") is not None, trained=True)
 
 
-_Found = tuple[Sequence[_core.CandidateDecision], list[str], int | None]
-"""Decisions, candidates that took no part, size of the prediction set."""
+_Found = tuple[Sequence[_core.CandidateDecision], list[str], int | None, bool]
+"""Decisions, candidates that took no part, size of the prediction set, whether the scorer knows the like."""
 
 
 class CandidateRouter:
@@ -213,7 +213,7 @@ class CandidateRouter:
             candidates.matching(where) if where else None,
         )
         begun = perf_counter_ns()
-        (decisions, unsound, size), level, reason = answer(
+        found, level, reason = answer(
             self._breaker,
             lambda: scorer.native.rank(native, *asked),
             lambda: self._fallbacks(
@@ -222,14 +222,19 @@ class CandidateRouter:
             self._bugs,
         )
         if level is _LEARNED and text is not None:
-            self._cache.put(text, (id(candidates), k), (decisions, unsound, size), 1.0)
+            self._cache.put(text, (id(candidates), k), found, 1.0)
         ended = perf_counter_ns()
+        decisions, unsound, size, alike = found
+        uncalibrated = ""
+        if not (scorer.calibrated and alike and (level is _LEARNED or level is Level.CACHED)):
+            uncalibrated = _uncalibrated(scorer, alike)
         decided = CandidateDecisions(
             new_id(),
             decisions,
             tuple(map(_unsound, unsound)) if unsound else (),
             size,
-            scorer.calibrated and (level is _LEARNED or level is Level.CACHED),
+            not uncalibrated,
+            uncalibrated,
             loaded.version if level is _LEARNED or level is not Level.HEURISTIC else "untrained",
             0 if level is _LEARNED else int(level),
             reason,
@@ -273,7 +278,7 @@ class CandidateRouter:
 
         def given() -> Proposal[_Found]:
             decisions = [_core.CandidateDecision(candidate_id) for candidate_id in ids[:k]]
-            return Proposal((decisions, [], None), "candidates as given, for a strong model")
+            return Proposal((decisions, [], None, True), "candidates as given, for a strong model")
 
         levels = [Fallback(Level.CACHED, cached)]
         if trained:
@@ -377,6 +382,14 @@ _FLOAT32 = np.dtype(np.float32)
 def _is_ready(values: object) -> TypeGuard[npt.NDArray[np.float32]]:
     """Whether the engine can read it as it is."""
     return type(values) is np.ndarray and values.dtype is _FLOAT32 and values.ndim == 1 and values.strides == (4,)
+
+
+def _uncalibrated(scorer: _Scorer, alike: bool) -> str:
+    if not scorer.trained:
+        return "the combination without training is not calibrated"
+    if not alike:
+        return "candidates unlike those the scorer was made with: the combination without training ranked them"
+    return "a fallback answered" if scorer.calibrated else "the artifact holds no calibration"
 
 
 def _unsound(candidate_id: str) -> CandidateProblem:
