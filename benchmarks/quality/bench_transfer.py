@@ -2,8 +2,8 @@
 
     python benchmarks/quality/bench_transfer.py
 
-Its own table is judged by halves: learned from 200 questions of half the conversations (of half the questions, where
-there is one conversation), judged on the others. LoCoMo is also learned from whole, and judged elsewhere.
+Its own table is judged by halves: learned from 200 questions of half the conversations, or of half the
+questions of the only one, judged on the others. LoCoMo is also learned from whole, and judged elsewhere.
 """
 
 from __future__ import annotations
