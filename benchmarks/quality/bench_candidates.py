@@ -82,6 +82,16 @@ def ranks_within(lists: Lists) -> np.ndarray:
     return rank
 
 
+def set_sizes(lists: Lists, margin: float) -> np.ndarray:
+    """Size of each question's prediction set, as the engine keeps them."""
+    sizes = []
+    for scores in lists.split(lists.scores):
+        falling = -np.sort(-scores.astype(np.float64))
+        strange = (falling[0] - falling) / falling.std() + np.log(np.arange(1, len(falling) + 1))
+        sizes.append(int((strange <= margin).sum()))
+    return np.array(sizes)
+
+
 def main() -> None:
     path = SHARED / "locomo_memories.parquet"
     if not path.exists():
@@ -125,7 +135,7 @@ def main() -> None:
         rank = ranks_within(found)
         shares = log_shares(found, found.scores.astype(np.float64))
         p = p_values(linear, shares)
-        size = header["prediction"]["size"]
+        sizes = set_sizes(found, header["prediction"]["margin"])
         pooled.append(
             {
                 "confidence": confidence_of(linear, shares),
@@ -133,8 +143,10 @@ def main() -> None:
                 "rank": rank,
                 "p": p,
                 "uncertainty": p.min(1),
-                "size": size,
-                "covered": np.array([ranks[0] <= size for ranks in methods["linear"]]),
+                "sizes": sizes,
+                "covered": np.array(
+                    [ranks[0] <= size for ranks, size in zip(methods["linear"], sizes, strict=True)]
+                ),
             }
         )
         recall = {name: round(each["recall@5"].estimate, 3) for name, each in judged_well.metrics.items()}
@@ -173,7 +185,13 @@ def main() -> None:
             "asked": 0.9,
             "covered": round(float(stacked["covered"].mean()), 4),
             "covered, each way": [round(float(each["covered"].mean()), 4) for each in pooled],
-            "size, each way": [each["size"] for each in pooled],
+            "size, each way: mean, 10 %, half, 90 %": [
+                [
+                    round(float(size), 1)
+                    for size in (each["sizes"].mean(), *np.quantile(each["sizes"], (0.1, 0.5, 0.9)))
+                ]
+                for each in pooled
+            ],
         },
     }
     write("candidates", figures, "LoCoMo, four conversations. [mean, low, high]; trained on two, judged on two.")

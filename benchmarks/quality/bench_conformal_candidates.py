@@ -90,18 +90,45 @@ def candidate_sets(questions: list[tuple[str, np.ndarray, np.ndarray]]) -> Figur
 
         return run
 
-    found: Figures = {"questions": len(questions), "rank (used)": coverage(len(questions), by_rank, "mean kept")}
+    def by_gap_and_rank(
+        calibration: np.ndarray, test: np.ndarray, alpha: float, generator: np.random.Generator
+    ) -> tuple[float, float]:
+        del generator
+        margin = conformal_quantile(strange[calibration], alpha)
+        sizes = [int((kept_below[i] <= margin + 1e-6).sum()) for i in test]
+        return float((strange[test] <= margin + 1e-6).mean()), float(np.mean(sizes))
+
+    kept_below = []
+    for _, scores, _ in questions:
+        falling = -np.sort(-scores)
+        kept_below.append((falling[0] - falling) / scores.std() + np.log(np.arange(1, len(scores) + 1)))
+    strange = np.array(
+        [
+            below[int((scores > scores[flags].max()).sum())]
+            for below, (_, scores, flags) in zip(kept_below, questions, strict=True)
+        ]
+    )
+    found: Figures = {
+        "questions": len(questions),
+        "gap and rank (used)": coverage(len(questions), by_gap_and_rank, "mean kept"),
+        "rank": coverage(len(questions), by_rank, "mean kept"),
+    }
     for kind in kinds:
         found[kind] = coverage(len(questions), by_score(kind), "mean kept")
     names = sorted({name for name, _, _ in questions})
-    swaps = []
+    swaps, swaps_by_gap = [], []
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             inside = [index for index, (name, _, _) in enumerate(questions) if name in (first, second)]
             outside = [index for index in range(len(questions)) if index not in set(inside)]
-            swaps.append(by_rank(np.array(inside), np.array(outside), 0.1, np.random.default_rng(0))[0])
+            there, here, chance = np.array(inside), np.array(outside), np.random.default_rng(0)
+            swaps.append(by_rank(there, here, 0.1, chance)[0])
+            swaps_by_gap.append(by_gap_and_rank(there, here, 0.1, chance)[0])
     found["rank at 90 %, calibrated on two conversations, tested on the others"] = {
         "coverage": [r(each, 3) for each in swaps], "mean": r(np.mean(swaps), 3),
+    }  # fmt: skip
+    found["gap and rank at 90 %, calibrated on two conversations, tested on the others"] = {
+        "coverage": [r(each, 3) for each in swaps_by_gap], "mean": r(np.mean(swaps_by_gap), 3),
     }  # fmt: skip
     return found
 

@@ -66,10 +66,10 @@ def engine_answer(
         None,
     )
     features, scores = scorer.score_all(*asked)
-    everyone, unsound, _ = scorer.rank(*asked, 1000)
-    assert not unsound
+    everyone, unsound, _, alike = scorer.rank(*asked, 1000)
+    assert alike and not unsound
     where = _core.CandidateFilter(query["where"]) if "where" in query else None
-    decisions, _, size = scorer.rank(*asked, query.get("k", 5), query.get("diversity", 0.0), where=where)
+    decisions, _, size, _ = scorer.rank(*asked, query.get("k", 5), query.get("diversity", 0.0), where=where)
     assert size is None
     table = np.frombuffer(features, "<f4").reshape(len(_core.CANDIDATE_FEATURES), -1).T
     named = [dict(zip(_core.CANDIDATE_FEATURES, row.tolist(), strict=True)) for row in table]

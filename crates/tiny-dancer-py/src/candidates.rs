@@ -378,8 +378,9 @@ struct CandidateScorer {
     pool: Mutex<Vec<Working>>,
 }
 
-/// Decisions, ids kept out because their embedding is not finite, size of the prediction set.
-type RankedTuple<'py> = (Bound<'py, PyList>, Vec<String>, Option<usize>);
+/// Decisions, ids kept out because their embedding is not finite, size of the prediction set, whether the candidates
+/// are like those the scorer was made with.
+type RankedTuple<'py> = (Bound<'py, PyList>, Vec<String>, Option<usize>, bool);
 
 impl CandidateScorer {
     fn with<T>(&self, work: impl FnOnce(&mut Working) -> T) -> T {
@@ -492,7 +493,7 @@ impl CandidateScorer {
                 )?)?;
             }
             let unsound = rank.unsound.iter().map(|&row| set.ids()[row as usize].to_string()).collect();
-            Ok((decisions, unsound, rank.prediction_set))
+            Ok((decisions, unsound, rank.prediction_set, rank.alike))
         })
     }
 

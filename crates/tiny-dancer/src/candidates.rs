@@ -6,6 +6,7 @@ mod door;
 mod features;
 mod filter;
 mod index;
+mod likeness;
 mod links;
 mod matrix;
 mod metadata;
@@ -29,8 +30,8 @@ pub use metadata::{DEEPEST_METADATA, Kind, Metadata, Scalar, Value};
 pub use moment::{seconds_of_number, seconds_of_text};
 pub use rank::{RankOptions, RankScratch, Ranked};
 pub use scorer::{
-    CalibratedOn, CandidateScorer, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind,
-    ScorerScratch,
+    CalibratedOn, CandidateScorer, KeptSet, KnotRows, Likeness, RelevanceSpec, ScoreCheck, ScorerHeader,
+    ScorerKind, ScorerScratch,
 };
 pub use set::CandidateSet;
 pub use untrained::Combination;

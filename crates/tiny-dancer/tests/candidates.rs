@@ -159,6 +159,51 @@ proptest! {
     }
 
     #[test]
+    fn of_unlike_candidates_nothing_is_calibrated(seed in any::<u64>(), mean in 0f32..1.0, threshold in 0f32..40.0) {
+        let mut random = Random(seed);
+        let samples = any_samples(&mut random, 12, 3);
+        let asked = Asked::any(&mut random, 3);
+        let set = set_of(&samples, 3, Precision::Full);
+        let margin = random.between(0.0, 2.0) as f32;
+        let draft = ScorerDraft::new(&mut random, None).calibrated(&mut random, [0.0, 1.0], 2);
+        let scorer = draft.clone().for_likes(margin, mean, threshold).scorer();
+        let answer = ranked(&scorer, &set, &asked, &all(&set));
+        let rows = features(&samples, &asked);
+        let distance: f64 = (0..FEATURES)
+            .map(|feature| {
+                let column = || rows.iter().map(|row| row[feature]);
+                let (average, most) = (column().sum::<f64>() / 12.0, column().fold(f64::NEG_INFINITY, f64::max));
+                (average - f64::from(mean)).powi(2) + (most - f64::from(mean)).powi(2)
+            })
+            .sum();
+        prop_assume!((distance - f64::from(threshold)).abs() > 1e-3);
+        prop_assert_eq!(answer.alike, distance <= f64::from(threshold));
+        let usual = if answer.alike { draft.scorer() } else { CandidateScorer::default() };
+        let expected = ranked(&usual, &set, &asked, &all(&set));
+        prop_assert_eq!(answer.scores(), expected.scores());
+        if !answer.alike {
+            prop_assert!(answer.prediction_set.is_none());
+            prop_assert!(answer.ranked.iter().all(|each| each.uncertainty == 1.0
+                && each.confidence == each.score
+                && !each.use_lightweight
+                && !each.in_prediction_set));
+            return Ok(());
+        }
+        let scores: Vec<f64> = answer.scores().iter().map(|&score| f64::from(score)).collect();
+        let average = scores.iter().sum::<f64>() / 12.0;
+        let deviation = (scores.iter().map(|score| (score - average).powi(2)).sum::<f64>() / 12.0).sqrt();
+        let mut falling = scores.clone();
+        falling.sort_by(|a, b| b.total_cmp(a));
+        prop_assume!(deviation > 1e-4);
+        let strange: Vec<f64> = (0..12)
+            .map(|place| (falling[0] - falling[place]) / deviation + ((place + 1) as f64).ln())
+            .collect();
+        prop_assume!(strange.iter().all(|value| (value - f64::from(margin)).abs() > 1e-3));
+        let size = strange.iter().filter(|&&value| value <= f64::from(margin)).count();
+        prop_assert_eq!(answer.prediction_set, Some(size.max(1)));
+    }
+
+    #[test]
     fn a_light_model_needs_confidence_and_certainty_and_a_calibration(
         seed in any::<u64>(), threshold in 0f32..1.0, most in 0f32..1.0
     ) {

@@ -277,7 +277,7 @@ class CandidateScorer:
         confidence_threshold: float = 0.85,
         max_uncertainty: float = 0.15,
         where: CandidateFilter | None = None,
-    ) -> tuple[list[CandidateDecision], list[str], int | None]: ...
+    ) -> tuple[list[CandidateDecision], list[str], int | None, bool]: ...
     def score_all(
         self,
         set: CandidateSet,

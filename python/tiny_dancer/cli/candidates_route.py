@@ -65,6 +65,7 @@ def route(
                 ],
                 "errors": [{"candidate_id": each.candidate_id, "reason": each.reason} for each in found.errors],
                 "calibrated": found.calibrated,
+                "uncalibrated": found.uncalibrated,
                 "prediction_set_size": found.prediction_set_size,
                 "artifact_version": found.artifact_version,
                 "level": found.level,

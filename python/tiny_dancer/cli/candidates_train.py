@@ -46,5 +46,5 @@ def train(
     say(f"{out}: {len(fitted.artifact):,} bytes, {fitted.questions:,} questions, {len(known):,} memories")
     if fitted.left_out:
         say(f"left out: {fitted.left_out:,} questions without known evidence")
-    say(f"scorer: {fitted.scorer} ({fitted.chosen_because})", "held out from training:")
+    say(f"scorer: {fitted.scorer} ({fitted.chosen_because})", fitted.verdict, "held out from training:")
     show(fitted.evaluation)

@@ -52,8 +52,12 @@ def _other(header: dict[str, Any]) -> list[str]:
         lines.append("confidence: " + ("calibrated" if header["relevance"] else "not calibrated"))
         size = "none"
         if found is not None:
-            size = f"the first {found['size']}, at α = {found['alpha']:g}, from {found['rows']:,} questions"
+            margin = found.get("margin")
+            kept = f"the first {found['size']}" if margin is None else f"within {margin:.2f} of the first"
+            size = f"{kept}, at α = {found['alpha']:g}, from {found['rows']:,} questions"
         lines.append(f"prediction set: {size}")
+        test = header.get("likeness")
+        lines.append("unlike candidates: " + ("not told" if test is None else f"told at α = {test['alpha']:g}"))
     lines.append(_checked(header))
     for key, value in sorted({**header.get("training", {}), **header.get("metrics", {})}.items()):
         text = str(value)

@@ -83,8 +83,11 @@ class CandidateDecisions:
         decisions: at most k, best first.
         errors: candidates that took no part, and why.
         prediction_set_size: candidates of the highest scores among which a relevant one is, where there is one,
-            with the artifact's coverage; None without calibration.
+            with the artifact's coverage, for questions exchangeable with those it was calibrated on; few where the
+            first stands out. None where ``calibrated`` is False.
         calibrated: whether confidence and uncertainty come from calibration.
+        uncalibrated: why not, in words: no training, a fallback, or candidates unlike those the scorer was made
+            with, which the combination without training ranks; empty where they do.
         artifact_version: what scored; ``untrained`` for the combination without training.
         level: 0 scorer, 1 cached answer, 2 combination without training, 3 order as given.
         level_reason: why no better level answered; empty at level 0.
@@ -97,6 +100,7 @@ class CandidateDecisions:
     errors: tuple[CandidateProblem, ...]
     prediction_set_size: int | None
     calibrated: bool
+    uncalibrated: str
     artifact_version: str
     level: int
     level_reason: str

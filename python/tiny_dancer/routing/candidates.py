@@ -83,8 +83,8 @@ def _scorer(data: bytes, *, documented: bool = False) -> _Scorer:
     return _Scorer(_core.CandidateScorer(data), header.get("relevance") is not None, trained=True)
 
 
-_Found = tuple[Sequence[_core.CandidateDecision], list[str], int | None]
-"""Decisions, candidates that took no part, size of the prediction set."""
+_Found = tuple[Sequence[_core.CandidateDecision], list[str], int | None, bool]
+"""Decisions, candidates that took no part, size of the prediction set, whether the scorer knows the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ class CandidateRouter:
             at = None if now is None else moment
             request = _Request(text, embedding, (version, k, allowed, properties, diversity, at))
         begun = perf_counter_ns()
-        (decisions, unsound, size), level, reason = answer(
+        found, level, reason = answer(
             self._breaker,
             lambda: scorer.native.rank(native, *asked),
             lambda: self._fallbacks(
@@ -281,14 +281,19 @@ class CandidateRouter:
         )
         if level is _LEARNED and request is not None:
             kept = None if embedding is None else embedding.copy()
-            self._cache.put(request.text, request.asked, _Remembered((decisions, unsound, size), kept), 1.0)
+            self._cache.put(request.text, request.asked, _Remembered(found, kept), 1.0)
         ended = perf_counter_ns()
+        decisions, unsound, size, alike = found
+        uncalibrated = ""
+        if not (scorer.calibrated and alike and (level is _LEARNED or level is Level.CACHED)):
+            uncalibrated = _uncalibrated(scorer, alike)
         decided = CandidateDecisions(
             new_id(),
             decisions,
             tuple(map(_unsound, unsound)) if unsound else (),
             size,
-            scorer.calibrated and (level is _LEARNED or level is Level.CACHED),
+            not uncalibrated,
+            uncalibrated,
             loaded.version if level is _LEARNED or level is not Level.HEURISTIC else "untrained",
             0 if level is _LEARNED else int(level),
             reason,
@@ -320,7 +325,7 @@ class CandidateRouter:
                 return None
 
             def accept(kept: _Remembered) -> bool:
-                decisions, unsound, _ = kept.found
+                decisions, unsound, *_ = kept.found
                 ids = [*(decision.candidate_id for decision in decisions), *unsound]
                 return kept.is_near(request.embedding) and native.all_pass(ids, allowed, now)
 
@@ -332,7 +337,7 @@ class CandidateRouter:
 
         def given() -> Proposal[_Found]:
             decisions = [_core.CandidateDecision(candidate_id) for candidate_id in native.passing(allowed, now, k)]
-            return Proposal((decisions, [], None), "candidates as given, for a strong model")
+            return Proposal((decisions, [], None, True), "candidates as given, for a strong model")
 
         levels = [Fallback(Level.CACHED, cached)]
         if trained:
@@ -436,6 +441,14 @@ _FLOAT32 = np.dtype(np.float32)
 def _is_ready(values: object) -> TypeGuard[npt.NDArray[np.float32]]:
     """Whether the engine can read it as it is."""
     return type(values) is np.ndarray and values.dtype is _FLOAT32 and values.ndim == 1 and values.strides == (4,)
+
+
+def _uncalibrated(scorer: _Scorer, alike: bool) -> str:
+    if not scorer.trained:
+        return "the combination without training is not calibrated"
+    if not alike:
+        return "candidates unlike those the scorer was made with: the combination without training ranked them"
+    return "a fallback answered" if scorer.calibrated else "the artifact holds no calibration"
 
 
 def _unsound(candidate_id: str) -> CandidateProblem:

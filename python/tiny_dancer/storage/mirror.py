@@ -122,7 +122,7 @@ class Mirror:
         )
 
     def _ranked(self, search: Search) -> tuple[Neighbour, ...]:
-        decisions, _, _ = _SCORER.rank(
+        decisions, *_ = _SCORER.rank(
             self._native,
             search.embedding,
             search.text,

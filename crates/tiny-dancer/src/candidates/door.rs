@@ -239,7 +239,7 @@ impl<'a> Answer<'a> {
             decisions: decisions.collect(),
             errors: found.unsound.iter().map(|&row| Problem { candidate_id: id(row), reason }).collect(),
             prediction_set_size: found.prediction_set,
-            calibrated: scorer.is_calibrated(),
+            calibrated: scorer.is_calibrated() && found.alike,
         }
     }
 }

@@ -77,8 +77,11 @@ pub struct RankScratch {
     pub ranked: Vec<Ranked>,
     /// Rows kept out because their embedding is not finite.
     pub unsound: Vec<u32>,
-    /// Candidates in the prediction set, where it was calibrated.
+    /// Candidates in the prediction set, where it was calibrated for such candidates.
     pub prediction_set: Option<usize>,
+    /// Whether the candidates are like those the scorer was made with; if not, the measured combination without
+    /// training ranked them, and nothing about them is calibrated.
+    pub alike: bool,
 }
 
 impl RankScratch {
@@ -139,7 +142,8 @@ impl CandidateScorer {
     ) -> Result<()> {
         options.check(set)?;
         compute(set, query, &mut scratch.features)?;
-        self.score(set, &scratch.features, &mut scratch.scorer, &mut scratch.scores);
+        scratch.alike = self.score(set, &scratch.features, &mut scratch.scorer, &mut scratch.scores);
+        let alike = scratch.alike;
         let RankScratch {
             features,
             scores,
@@ -163,43 +167,61 @@ impl CandidateScorer {
                 order.push(row);
             }
         };
-        let shift = if let Some(asked) = options.filter {
+        // What is said of an answer is said of those that take part.
+        let taking_part: &[f32] = if let Some(asked) = options.filter {
             asked.evaluate(set, filter);
             each_of(&filter.passing, take);
             listed.clear();
-            if self.is_relative() {
-                listed.extend(order.iter().map(|&row| scores[row as usize]));
-            }
-            self.shift(listed)
+            listed.extend(order.iter().map(|&row| scores[row as usize]));
+            listed
         } else {
             (0..scores.len() as u32).for_each(&mut take);
-            self.shift(scores)
+            scores
         };
-        *prediction_set = self.prediction().map(|set| (set.size as usize).min(order.len()));
+        let shift = self.shift(taking_part);
         let ids = set.ids();
         let better = |a: &u32, b: &u32| {
             let (left, right) = (*a as usize, *b as usize);
             scores[right].total_cmp(&scores[left]).then_with(|| ids[left].cmp(&ids[right]))
         };
-        // From which score on a candidate belongs to the prediction set; within the answer, where it is no larger.
-        let set_size = prediction_set.unwrap_or(0);
+        // From which score on a candidate belongs to the prediction set.
         let mut floor = f32::INFINITY;
-        if set_size > 0 && (options.diversity > 0.0 || set_size > options.k) {
-            let (_, last, _) = order.select_nth_unstable_by(set_size - 1, better);
-            floor = scores[*last as usize];
-        }
+        *prediction_set = self.prediction().filter(|_| alike).map(|kept| {
+            // No candidate ranked below e^margin can be kept, however close its score.
+            let most = kept.margin.map_or(kept.size.unwrap_or(1) as usize, |margin| margin.exp() as usize);
+            let most = most.clamp(1, order.len().max(1)).min(order.len());
+            if most == 0 {
+                return 0;
+            }
+            order.select_nth_unstable_by(most - 1, better);
+            let mut size = most;
+            if let Some(margin) = kept.margin {
+                order[..most].sort_unstable_by(better);
+                let (best, deviation) = (scores[order[0] as usize], deviation(taking_part));
+                let strange = |place: usize| {
+                    let below = best - scores[order[place] as usize];
+                    let below = if below > 0.0 { below / deviation } else { 0.0 };
+                    below + ((place + 1) as f32).ln()
+                };
+                size = (1..most).find(|&place| strange(place) > margin).unwrap_or(most);
+            }
+            floor = scores[order[size - 1] as usize];
+            size
+        });
         if options.diversity > 0.0 {
-            self.diversify(set, options, shift, scores, order, diversity);
+            let worth = |score: f32| if alike { self.confidence(score - shift) } else { score };
+            diversify(set, options, worth, scores, order, diversity);
         } else {
             first_k(order, options.k, better);
-        }
-        if set_size > 0 && floor == f32::INFINITY {
-            floor = scores[order[set_size - 1] as usize];
         }
         ranked.clear();
         for &row in order.iter() {
             let score = scores[row as usize];
-            let (confidence, uncertainty) = (self.confidence(score - shift), self.uncertainty(score - shift));
+            let (confidence, uncertainty) = if alike {
+                (self.confidence(score - shift), self.uncertainty(score - shift))
+            } else {
+                (score, 1.0)
+            };
             let sure = confidence >= options.confidence_threshold && uncertainty <= options.max_uncertainty;
             let mut own = [0.0; FEATURES];
             for (feature, value) in own.iter_mut().enumerate() {
@@ -210,53 +232,59 @@ impl CandidateScorer {
                 score,
                 confidence,
                 uncertainty,
-                use_lightweight: sure && self.is_calibrated(),
+                use_lightweight: sure && alike && self.is_calibrated(),
                 in_prediction_set: score >= floor,
                 features: own,
             });
         }
         Ok(())
     }
+}
 
-    /// Leaves in `order` the candidates maximal marginal relevance takes, in the order they are taken.
-    fn diversify(
-        &self,
-        set: &CandidateSet,
-        options: &RankOptions,
-        shift: f32,
-        scores: &[f32],
-        order: &mut Vec<u32>,
-        scratch: &mut DiversityScratch,
-    ) {
-        let Some(matrix) = set.matrix() else { return };
-        let ids = set.ids();
-        let DiversityScratch { matrix: buffers, taken, relevance, nearest, cosines } = scratch;
-        taken.clear();
-        nearest.clear();
-        nearest.resize(set.len(), 0.0);
-        relevance.clear();
-        relevance.extend(scores.iter().map(|score| self.confidence(score - shift)));
-        while taken.len() < options.k && !order.is_empty() {
-            let value = |row: u32| {
-                (1.0 - options.diversity) * relevance[row as usize]
-                    - options.diversity * nearest[row as usize]
-            };
-            let best = (0..order.len()).reduce(|best, place| {
-                let (a, b) = (order[best], order[place]);
-                let first = value(b)
-                    .total_cmp(&value(a))
-                    .then(scores[b as usize].total_cmp(&scores[a as usize]))
-                    .then_with(|| ids[a as usize].cmp(&ids[b as usize]));
-                if first.is_gt() { place } else { best }
-            });
-            let Some(best) = best else { break };
-            let row = order.swap_remove(best);
-            taken.push(row);
-            matrix.cosines_with_row(row as usize, buffers, cosines);
-            for (nearest, &cosine) in nearest.iter_mut().zip(&*cosines) {
-                *nearest = nearest.max(cosine);
-            }
+/// Standard deviation of the scores that are numbers; 0 of none.
+fn deviation(scores: &[f32]) -> f32 {
+    let known = || scores.iter().filter(|score| !score.is_nan()).map(|&score| f64::from(score));
+    let count = known().count().max(1) as f64;
+    let mean = known().sum::<f64>() / count;
+    (known().map(|score| (score - mean) * (score - mean)).sum::<f64>() / count).sqrt() as f32
+}
+
+/// Leaves in `order` the candidates maximal marginal relevance takes, in the order they are taken.
+fn diversify(
+    set: &CandidateSet,
+    options: &RankOptions,
+    worth: impl Fn(f32) -> f32,
+    scores: &[f32],
+    order: &mut Vec<u32>,
+    scratch: &mut DiversityScratch,
+) {
+    let Some(matrix) = set.matrix() else { return };
+    let ids = set.ids();
+    let DiversityScratch { matrix: buffers, taken, relevance, nearest, cosines } = scratch;
+    taken.clear();
+    nearest.clear();
+    nearest.resize(set.len(), 0.0);
+    relevance.clear();
+    relevance.extend(scores.iter().map(|&score| worth(score)));
+    while taken.len() < options.k && !order.is_empty() {
+        let value = |row: u32| {
+            (1.0 - options.diversity) * relevance[row as usize] - options.diversity * nearest[row as usize]
+        };
+        let best = (0..order.len()).reduce(|best, place| {
+            let (a, b) = (order[best], order[place]);
+            let first = value(b)
+                .total_cmp(&value(a))
+                .then(scores[b as usize].total_cmp(&scores[a as usize]))
+                .then_with(|| ids[a as usize].cmp(&ids[b as usize]));
+            if first.is_gt() { place } else { best }
+        });
+        let Some(best) = best else { break };
+        let row = order.swap_remove(best);
+        taken.push(row);
+        matrix.cosines_with_row(row as usize, buffers, cosines);
+        for (nearest, &cosine) in nearest.iter_mut().zip(&*cosines) {
+            *nearest = nearest.max(cosine);
         }
-        std::mem::swap(order, taken);
     }
+    std::mem::swap(order, taken);
 }

@@ -3,6 +3,7 @@
 mod header;
 
 use super::features::{CandidateScratch, FEATURES};
+use super::likeness::LikenessTest;
 use super::set::CandidateSet;
 use super::untrained::Combination;
 use crate::artifact::{Tensors, invalid};
@@ -11,7 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fastgrnn::{Cell, CellScratch};
 use crate::kernels::{dot_f32, exp_nonpositive, interpolate};
 
-pub use header::{CalibratedOn, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind};
+pub use header::{
+    CalibratedOn, KeptSet, KnotRows, Likeness, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind,
+};
 
 /// Most calibration knots of one kind.
 const MOST_KNOTS: usize = 4096;
@@ -33,6 +36,7 @@ pub struct CandidateScorer {
     knots: Vec<f32>,
     probabilities: Vec<f32>,
     relevance: Option<Relevance>,
+    likeness: Option<LikenessTest>,
     header: Option<ScorerHeader>,
 }
 
@@ -61,6 +65,7 @@ impl CandidateScorer {
             knots: Vec::new(),
             probabilities: Vec::new(),
             relevance: None,
+            likeness: None,
             header: None,
         }
     }
@@ -107,6 +112,7 @@ impl CandidateScorer {
             return Err(invalid("calibration.probabilities", "outside [0, 1]", "train the artifact again"));
         }
         let relevance = header.relevance.map(|spec| read_relevance(&tensors, &spec)).transpose()?;
+        let likeness = header.likeness.map(|spec| LikenessTest::read(&tensors, &spec)).transpose()?;
         let scorer = Self {
             weights,
             mean: array(&tensors, "feature.mean")?,
@@ -114,6 +120,7 @@ impl CandidateScorer {
             knots,
             probabilities,
             relevance,
+            likeness,
             header: Some(header),
         };
         scorer.check_self()?;
@@ -146,15 +153,20 @@ impl CandidateScorer {
     }
 
     /// Scores of all candidates from the features in `features`; NaN for a candidate whose embedding is not finite.
+    ///
+    /// Gives whether the candidates are like those the scorer was made with. If not, scores are those of the measured
+    /// combination without training, and nothing that was calibrated is about them.
     pub fn score(
         &self,
         set: &CandidateSet,
         features: &CandidateScratch,
         scratch: &mut ScorerScratch,
         out: &mut Vec<f32>,
-    ) {
+    ) -> bool {
+        let alike = self.likeness.as_ref().is_none_or(|likeness| likeness.is_like(features));
         match &self.weights {
             Weights::Untrained(combination) => combination.score(set, features, out),
+            _ if !alike => Combination::Measured.score(set, features, out),
             _ => self.learned(&features.columns, set.len(), scratch, out),
         }
         for (row, score) in out.iter_mut().enumerate() {
@@ -163,6 +175,7 @@ impl CandidateScorer {
             let sound = set.matrix().is_none_or(|matrix| matrix.is_sound(row));
             *score = if sound { *score + 0.0 } else { f32::NAN };
         }
+        alike
     }
 
     fn learned(&self, columns: &[f32], rows: usize, scratch: &mut ScorerScratch, out: &mut Vec<f32>) {
@@ -234,7 +247,7 @@ impl CandidateScorer {
 
     /// The calibrated prediction set.
     #[must_use]
-    pub fn prediction(&self) -> Option<RankSet> {
+    pub fn prediction(&self) -> Option<KeptSet> {
         self.header.as_ref().and_then(|header| header.prediction)
     }
 

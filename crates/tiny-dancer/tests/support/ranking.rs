@@ -414,8 +414,14 @@ fn check(scorer: &CandidateScorer, set: &CandidateSet, options: &RankOptions, an
     let may = |row: usize| sound(row) && passes(row);
     let eligible = (0..set.len()).filter(|&row| may(row)).count();
     assert_eq!(answer.ranked.len(), options.k.min(eligible));
-    let size = scorer.prediction().map(|set| (set.size as usize).min(eligible));
-    assert_eq!(answer.prediction_set, size);
+    let kept = scorer.prediction().filter(|_| answer.alike);
+    let by_rank = kept.and_then(|set| set.size).map(|size| (size as usize).min(eligible));
+    if let Some(set) = kept.filter(|set| set.margin.is_some()) {
+        let size = answer.prediction_set.expect("a prediction set");
+        assert!(size <= eligible && (size > 0 || eligible == 0 || set.margin.is_none()));
+    } else {
+        assert_eq!(answer.prediction_set, by_rank);
+    }
     let mut seen = [false; 64];
     for ranked in &answer.ranked {
         let row = ranked.row as usize;
@@ -425,8 +431,9 @@ fn check(scorer: &CandidateScorer, set: &CandidateSet, options: &RankOptions, an
         assert!(!scorer.is_calibrated() || (0.0..=1.0).contains(&ranked.confidence), "{ranked:?}");
         let sure = ranked.confidence >= options.confidence_threshold
             && ranked.uncertainty <= options.max_uncertainty;
-        assert_eq!(ranked.use_lightweight, sure && scorer.is_calibrated(), "{ranked:?}");
+        assert_eq!(ranked.use_lightweight, sure && answer.alike && scorer.is_calibrated(), "{ranked:?}");
         let ahead = (0..set.len()).filter(|&other| may(other) && scores[other] > ranked.score).count();
+        let size = answer.prediction_set;
         assert_eq!(ranked.in_prediction_set, size.is_some_and(|size| ahead < size), "{ranked:?}");
         assert!(ranked.features.iter().all(|value| value.is_finite()), "{ranked:?}");
         assert!(ranked.features[3..].iter().all(|value| *value >= 0.0), "{ranked:?}");

@@ -71,6 +71,17 @@ impl ScorerDraft {
         self
     }
 
+    /// Keeps in place of a number of candidates those of a margin, and tests whether candidates are like these, of
+    /// which each feature is `mean` on average and at most.
+    pub fn for_likes(mut self, margin: f32, mean: f32, threshold: f32) -> Self {
+        self.header["prediction"] = json!({"alpha": 0.1, "margin": margin, "rows": 100});
+        self.header["likeness"] = json!({"alpha": 0.05, "threshold": threshold, "rows": 100});
+        for (name, value) in [("likeness.mean", mean), ("likeness.weight", 1.0)] {
+            self.tensors.push(f32_tensor(name, &[2 * FEATURES], &[value; 2 * FEATURES]));
+        }
+        self
+    }
+
     /// Records features with what score they get.
     pub fn checking(mut self, features: &[f32], score: f32) -> Self {
         self.header["self_check"] = json!([{"features": features, "score": score}]);

@@ -82,13 +82,15 @@ def build(
         "scorer": scorer,
         "relevance": None,
         "prediction": None,
+        "likeness": None,
         "self_check": [],
     }
     kept = {**neutral_tensors(), **tensors}
     if calibration is not None:
         kept |= calibration.tensors
         header |= calibration.header
-    bare = _core.artifact_bytes(header, kept)
+    # What the scorer itself says of the self-check's candidates, however unlike they are.
+    bare = _core.artifact_bytes({**header, "likeness": None}, kept)
     candidates = CandidateSet(SELF_CHECK)
     flat, scored = _core.CandidateScorer(bare).score_all(
         candidates.native, None, _QUESTION, {"speaker": "Nora"}, _NOW, candidates.encoder

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError, OptionError
 from tiny_dancer.evaluation.candidates import RankingEvaluation, evaluate_rankings
+from tiny_dancer.training.candidates.fit import UNTRAINED
 from tiny_dancer.training.candidates.lists import make_lists
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tiny_dancer.training.candidates.data import Memories, Questions
-
-UNTRAINED = "default combination"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def predict_candidates(
     rankings = []
     for question in questions.questions:
         candidates = sets[question.conversation]
-        found, _, _ = scorer.rank(
+        found, _, _, _ = scorer.rank(
             candidates.native, question.embedding, question.text, None, question.now, candidates.encoder, k
         )
         rankings.append(Ranking(tuple(each.candidate_id for each in found), tuple(each.score for each in found)))

@@ -14,7 +14,13 @@ from tiny_dancer.evaluation.relevance import ConformalRelevance
 from tiny_dancer.training.candidates import export
 from tiny_dancer.training.candidates.calibration import Calibration, p_value_tensors, probability_map
 from tiny_dancer.training.candidates.history import History, read_history
-from tiny_dancer.training.candidates.linear import LinearScorer, Standardised, fit_linear, listwise_losses
+from tiny_dancer.training.candidates.linear import (
+    LinearScorer,
+    Standardised,
+    anchored_path,
+    direction_of,
+    listwise_losses,
+)
 from tiny_dancer.training.candidates.propensity import Propensity, estimate_propensity
 
 if TYPE_CHECKING:
@@ -35,7 +41,6 @@ _LEVEL = 0.98
 """Of the interval that decides: learning is run again and again, and few answers weigh much."""
 _PENALTIES = (1.0, 0.1, 0.01, 0.001)
 _FOLDS = 5
-_RIDGE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ def learn_from_use(
     # With the answers in which nothing helped: without them everything would look more useful than it is.
     since = history.at(np.arange(int(judged[0]), len(history)))
     calibration = _calibration(since, scorer(since.features), _positions(propensity, since))
+    calibration = calibration.with_(_likeness(in_force))
     version = "1.0.0" if in_force is None else _next(name)
     artifact = export.build("linear", scorer.tensors(), calibration, rest, version=version, created=created)
     return Learned(artifact, f"better ({figures})", len(learned), len(later), gain, propensity, left_out)
@@ -164,9 +170,7 @@ def _fitted(rows: History, target: Floats, old: LinearScorer | None, seed: int) 
     """The scorer of these answers, and the penalty that answers left out of fitting chose."""
     if old is None:
         standard = Standardised.of(rows.features)
-        # Which way the scorer in force points: its scores as a weighted sum of features, which they nearly are.
-        gram = standard.values.T @ standard.values / len(standard.values) + _RIDGE * np.eye(len(standard.mean))
-        direction = np.linalg.solve(gram, standard.values.T @ (rows.score - rows.score.mean()) / len(rows.score))
+        direction = direction_of(standard, rows.score)
     else:
         standard = Standardised((rows.features.astype(np.float64) - old.mean) / old.scale, old.mean, old.scale)
         direction = old.weight
@@ -179,28 +183,15 @@ def _fitted(rows: History, target: Floats, old: LinearScorer | None, seed: int) 
         kept, judged = np.isin(rows.answer, outside), np.isin(rows.answer, inside)
         part, part_target = _part(standard, kept), target[kept]
         offsets, judged_offsets = rows.at(outside).offsets, rows.at(inside).offsets
-        for place, scorer in enumerate(_path(part, part_target, offsets, direction)):
+        for place, scorer in enumerate(anchored_path(part, part_target, offsets, direction, _PENALTIES)):
             scores = standard.values[judged] @ scorer.weight
             losses[place] += listwise_losses(scores, target[judged], judged_offsets).sum()
     best = int(losses.argmin())
-    return _path(standard, target, rows.offsets, direction)[best], _PENALTIES[best]
+    return anchored_path(standard, target, rows.offsets, direction, _PENALTIES)[best], _PENALTIES[best]
 
 
 def _part(standard: Standardised, rows: npt.NDArray[np.bool_]) -> Standardised:
     return Standardised(standard.values[rows], standard.mean, standard.scale)
-
-
-def _path(
-    rows: Standardised, target: Floats, offsets: npt.NDArray[np.int64], direction: Floats
-) -> list[LinearScorer]:
-    """One scorer a penalty, drawn to ``direction`` at the length that explains best what helped."""
-    along = Standardised((rows.values @ direction)[:, None], np.zeros(1), np.ones(1))
-    length = max(float(fit_linear(along, target, offsets, l2=_RIDGE).weight[0]), 0.0)
-    found: list[LinearScorer] = []
-    for penalty in _PENALTIES:
-        start = found[-1].weight if found else None
-        found.append(fit_linear(rows, target, offsets, l2=penalty, anchor=length * direction, start=start))
-    return found
 
 
 def _gain(rows: History, target: Floats, new: Floats, old: Floats, seed: int) -> Interval:
@@ -229,6 +220,16 @@ def _calibration(rows: History, scores: Floats, examined: Floats) -> Calibration
         return Calibration(tensors, {})
     relevance = ConformalRelevance.conformalize(scores[known], helped[known], question=rows.answer[known])
     return Calibration({**tensors, **p_value_tensors(relevance)}, {"relevance": relevance.header()})
+
+
+def _likeness(in_force: bytes | None) -> Calibration:
+    """The test of the scorer in force: of candidates that were not shown, history says nothing."""
+    found = None if in_force is None else _core.read_header(in_force).get("likeness")
+    if in_force is None or found is None:
+        return Calibration({}, {})
+    names = ("likeness.mean", "likeness.weight")
+    tensors = {name: export.float_tensor(in_force, name).astype(np.float32) for name in names}
+    return Calibration(tensors, {"likeness": found})
 
 
 def _next(version: str) -> str:

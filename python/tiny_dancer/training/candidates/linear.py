@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _SMALLEST_SCALE = 1e-3
 """A feature that varies less is constant: its weight is 0."""
 _MOST_STEPS, _TOLERANCE = 100, 1e-10
+_RIDGE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,14 @@ class Standardised:
     scale: Floats
 
     @classmethod
-    def of(cls, features: npt.NDArray[np.floating]) -> Standardised:
-        """Mean and scale from these features [n, 19]."""
+    def of(cls, features: npt.NDArray[np.floating], without: Sequence[int] = ()) -> Standardised:
+        """Mean and scale from these features [n, 19]; those ``without`` count as constant."""
         values = features.astype(np.float64)
         mean, deviation = values.mean(0), values.std(0)
         scale = np.maximum(deviation, _SMALLEST_SCALE)
         values = (values - mean) / scale
         values[:, deviation < _SMALLEST_SCALE] = 0.0
+        values[:, list(without)] = 0.0
         return cls(values, mean, scale)
 
 
@@ -133,6 +137,26 @@ def fit_linear(
             found, shares = loss(weight - size * step)
         weight, value, share = weight - size * step, found, shares
     return LinearScorer(rows.mean, rows.scale, weight)
+
+
+def direction_of(rows: Standardised, scores: Floats) -> Floats:
+    """Which way a scorer points: its scores [n] as a weighted sum of features, which they nearly are."""
+    gram = rows.values.T @ rows.values / len(rows.values) + _RIDGE * np.eye(len(rows.mean))
+    found: Floats = np.linalg.solve(gram, rows.values.T @ (scores - scores.mean()) / len(scores))
+    return found
+
+
+def anchored_path(
+    rows: Standardised, target: Floats, offsets: Ints, direction: Floats, penalties: Sequence[float]
+) -> list[LinearScorer]:
+    """One scorer a penalty, drawn to ``direction`` at the length that explains best what is relevant."""
+    along = Standardised((rows.values @ direction)[:, None], np.zeros(1), np.ones(1))
+    length = max(float(fit_linear(along, target, offsets, l2=_RIDGE).weight[0]), 0.0)
+    found: list[LinearScorer] = []
+    for penalty in penalties:
+        start = found[-1].weight if found else None
+        found.append(fit_linear(rows, target, offsets, l2=penalty, anchor=length * direction, start=start))
+    return found
 
 
 def listwise_losses(scores: Floats, target: Floats, offsets: Ints) -> Floats:

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 
-from tiny_dancer import _core
+from tiny_dancer import Candidate, CandidateRouter, CandidateRouterConfig, _core
 from tiny_dancer.errors import OptionError, TrainingError
 from tiny_dancer.training.candidates import export, fit
 from tiny_dancer.training.candidates.calibration import MOST_KNOTS, probability_map
 from tiny_dancer.training.candidates.data import read_memories, read_questions
-from tiny_dancer.training.candidates.fit import fit_candidates
+from tiny_dancer.training.candidates.fit import UNTRAINED_WEIGHTS, fit_candidates
 from tiny_dancer.training.candidates.judge import evaluate_candidates, predict_candidates
 from tiny_dancer.training.candidates.linear import LinearScorer, Standardised, fit_linear, listwise_losses, shared
 from tiny_dancer.training.candidates.lists import make_lists
@@ -63,13 +63,60 @@ def test_the_header_says_what_was_done(fitted: FittedCandidates) -> None:
     assert header["kind"] == "candidates"
     assert header["scorer"] == "linear"
     assert header["prediction"]["alpha"] == 0.1
-    assert header["prediction"]["rows"] == 72
+    assert header["prediction"]["rows"] == header["likeness"]["rows"] == 72
+    assert header["prediction"]["margin"] > 0 and header["likeness"]["alpha"] == 0.05
+    assert "combination without training" in header["training"]["verdict"] == fitted.verdict
     assert set(header["metrics"]) == {"linear", "cosine", "words", "cosine + words", "default combination"}
     mean, low, high = header["metrics"]["linear"]["mrr"]
     assert low <= mean <= high
     assert header["training"]["conversations"] == 3
     assert len(header["training"]["digest"]) == 64
     assert len(header["self_check"]) == len(export.SELF_CHECK)
+
+
+def test_few_questions_leave_the_combination_without_training(read: Read) -> None:
+    """The weights it is drawn to are those of the engine: relevance is their sum where nothing is known of use."""
+    memories, questions = read
+    bare = replace(questions, questions=tuple(replace(each, now=None) for each in questions.questions))
+    lists = make_lists(_core.CandidateScorer(), memories.sets(), bare.answerable)
+    weight = np.array([UNTRAINED_WEIGHTS.get(name, 0.0) for name in _core.CANDIDATE_FEATURES])
+    weight[[_core.CANDIDATE_FEATURES.index(name) for name in ("time_named", "confidence")]] = 0.0
+    features = lists.features.astype(np.float64)
+    cosine = _core.CANDIDATE_FEATURES.index("cosine_context")
+    features[:, cosine] = np.maximum(features[:, cosine], 0)
+    np.testing.assert_allclose(np.clip(features @ weight, 0, 1), lists.scores, atol=1e-5)
+
+
+def test_prediction_sets_hold_what_they_promise_and_are_small_where_the_first_stands_out(
+    read: Read, fitted: FittedCandidates
+) -> None:
+    memories, questions = read
+    scorer, sets = _core.CandidateScorer(fitted.artifact), memories.sets()
+    sizes, covered = [], []
+    for question in questions.answerable:
+        known = sets[question.conversation]
+        found, _, size, alike = scorer.rank(
+            known.native, question.embedding, question.text, None, question.now, known.encoder, len(known)
+        )
+        if alike:
+            assert size is not None and all(each.in_prediction_set for each in found[:size])
+            sizes.append(size)
+            covered.append(any(each.candidate_id in question.evidence for each in found[:size]))
+    assert len(sizes) >= 0.9 * len(questions.answerable)
+    # The first stands out in all of them, so it is kept alone: a set of ranks could not tell.
+    assert np.mean(covered) >= 0.9 and np.mean(sizes) < 2
+
+
+def test_of_unlike_candidates_it_says_nothing_calibrated(fitted: FittedCandidates, tmp_path: Path) -> None:
+    (tmp_path / "s").write_bytes(fitted.artifact)
+    router = CandidateRouter(CandidateRouterConfig(model_path=tmp_path / "s"))
+    tools = [Candidate(str(place), text=f"Converts {place} files, quickly and for free.") for place in range(30)]
+    answer = router.route("convert file 7", tools)
+    untrained = CandidateRouter().route("convert file 7", tools)
+    assert not answer.calibrated and "unlike" in answer.uncalibrated and answer.prediction_set_size is None
+    assert [each.score for each in answer] == [each.score for each in untrained]
+    assert not any(each.use_lightweight or each.in_prediction_set for each in answer)
+    assert "without training" in untrained.uncalibrated
 
 
 def test_features_that_never_vary_get_no_weight(fitted: FittedCandidates) -> None:

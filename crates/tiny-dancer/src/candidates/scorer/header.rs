@@ -49,13 +49,31 @@ pub struct RelevanceSpec {
     pub irrelevant: KnotRows,
 }
 
-/// A calibrated number of candidates to keep (rank-based split conformal).
+/// Which candidates to keep (split conformal over questions): with probability at least 1 − α a relevant one is among
+/// them, where there is one and the question is exchangeable with those it was calibrated on.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
-pub struct RankSet {
-    /// With probability at least 1 − α a relevant candidate is in the set, where there is one.
+pub struct KeptSet {
+    /// Share of the questions that may be missed.
     pub alpha: f64,
-    /// The set: this many candidates of the highest score.
-    pub size: u64,
+    /// The first j for which `(score₁ − scoreⱼ) / σ + ln j` is at most this, σ the standard deviation of all candidates'
+    /// scores: few where the first stands out, many where scores are close.
+    #[serde(default)]
+    pub margin: Option<f32>,
+    /// Else, in older artifacts, this many of the highest score.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// Questions it was calibrated on.
+    pub rows: u64,
+}
+
+/// When the candidates of a question are unlike those the scorer was made with: the squared distance of what their
+/// features are on average and at most, `Σ ((value − likeness.mean) · likeness.weight)²`, is above a threshold.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Likeness {
+    /// Share of the questions like those calibrated on that are called unlike all the same, at most.
+    pub alpha: f64,
+    /// The conformal quantile of the distances of questions it was not fitted on.
+    pub threshold: f32,
     /// Questions it was calibrated on.
     pub rows: u64,
 }
@@ -93,7 +111,10 @@ pub struct ScorerHeader {
     pub relevance: Option<RelevanceSpec>,
     /// Prediction set, where it was calibrated.
     #[serde(default)]
-    pub prediction: Option<RankSet>,
+    pub prediction: Option<KeptSet>,
+    /// What data it is for, where that is known.
+    #[serde(default)]
+    pub likeness: Option<Likeness>,
     /// Features with their scores.
     #[serde(default)]
     pub self_check: Vec<ScoreCheck>,
@@ -120,9 +141,18 @@ impl Kind for ScorerHeader {
             }
         }
         if let Some(set) = &self.prediction
-            && !(set.alpha > 0.0 && set.alpha < 1.0 && set.size >= 1)
+            && !(set.alpha > 0.0
+                && set.alpha < 1.0
+                && set.margin.is_some() != set.size.is_some()
+                && set.margin.is_none_or(|margin| margin >= 0.0 && margin.is_finite())
+                && set.size.is_none_or(|size| size >= 1))
         {
             return bad("prediction", format!("{set:?}"));
+        }
+        if let Some(likeness) = &self.likeness
+            && !(likeness.alpha > 0.0 && likeness.alpha < 1.0 && likeness.threshold >= 0.0)
+        {
+            return bad("likeness", format!("{likeness:?}"));
         }
         Ok(())
     }
