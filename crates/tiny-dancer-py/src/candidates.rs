@@ -310,7 +310,7 @@ impl CandidateScorer {
         py: Python<'_>,
         set: &CandidateSet,
         asked: &Asked<'_>,
-        options: &RankOptions,
+        work: impl FnOnce(&Set, &Query, &mut RankScratch) -> tiny_dancer::Result<()> + Send,
         convert: impl FnOnce(&Set, &RankScratch) -> PyResult<T>,
     ) -> PyResult<T> {
         let Asked { embedding, text: words, metadata, now, encoder } = asked;
@@ -332,9 +332,9 @@ impl CandidateScorer {
             let set = set.fresh(py);
             let done = if set.len() >= WORTH_DETACHING {
                 let set = &*set;
-                py.detach(|| self.scorer.rank(set, &query, options, rank))
+                py.detach(|| work(set, &query, rank))
             } else {
-                self.scorer.rank(&set, &query, options, rank)
+                work(&set, &query, rank)
             };
             done.map_err(|error| to_exception(py, error))?;
             convert(&set, rank)
@@ -389,7 +389,9 @@ impl CandidateScorer {
         let allowed = allowed.as_deref();
         let options = RankOptions { k, diversity, confidence_threshold, max_uncertainty, allowed };
         let asked = Asked { embedding, text, metadata, now, encoder };
-        self.ranked(py, set, &asked, &options, |set, rank| {
+        let work =
+            |set: &Set, query: &Query, rank: &mut RankScratch| self.scorer.rank(set, query, &options, rank);
+        self.ranked(py, set, &asked, work, |set, rank| {
             let decisions = PyList::empty(py);
             for ranked in &rank.ranked {
                 decisions.append(Bound::new(
@@ -423,7 +425,8 @@ impl CandidateScorer {
         encoder: Option<&Encoder>,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let asked = Asked { embedding, text, metadata, now, encoder };
-        self.ranked(py, set, &asked, &RankOptions::default(), |_, rank| {
+        let work = |set: &Set, query: &Query, rank: &mut RankScratch| self.scorer.score_all(set, query, rank);
+        self.ranked(py, set, &asked, work, |_, rank| {
             let features: Vec<u8> =
                 (0..FEATURES).flat_map(|feature| bytes_of(rank.features().column(feature))).collect();
             Ok((PyBytes::new(py, &features), PyBytes::new(py, &bytes_of(rank.scores()))))

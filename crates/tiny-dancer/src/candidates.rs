@@ -19,7 +19,7 @@ mod top;
 
 pub use candidate::{Candidate, Use};
 pub use door::{CandidateDoor, MOST_BYTES};
-pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC, compute};
+pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC};
 pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, SharedRows};
 pub use metadata::{Metadata, Value};
 pub use moment::{seconds_of_number, seconds_of_text};

@@ -5,12 +5,13 @@ use super::terms::{Reader, Terms, hash_pair};
 use super::time::{self, Date};
 
 /// What is known of a candidate, as bits: when it was made, how sure its maker is of it, whether it helped, how often it
-/// was used.
+/// was used; and, where a query is compared with it, that its embedding is not finite.
 pub(crate) mod known {
     pub const CREATED: u8 = 1;
     pub const CONFIDENCE: u8 = 2;
     pub const SUCCESS: u8 = 4;
     pub const USE: u8 = 8;
+    pub const UNSOUND: u8 = 16;
 }
 
 /// The terms of one candidate, each kind sorted, repeats kept.
@@ -94,9 +95,9 @@ impl Columns {
         self.uses > 0
     }
 
-    /// Whether any candidate takes no part any more.
-    pub(super) fn any_expired(&self, now: f64) -> bool {
-        self.expiring > 0 && self.expires_at.iter().any(|&at| at <= now)
+    /// Whether any candidate may take no part any more.
+    pub(super) fn any_expire(&self) -> bool {
+        self.expiring > 0
     }
 
     /// Whether a candidate takes no part any more.

@@ -35,6 +35,8 @@ pub(crate) struct Index {
     pub after_questions: Vec<f32>,
     /// 1/‖context embedding‖, of unit rows; empty without embeddings.
     pub context_norms: Vec<f32>,
+    /// No norm is larger.
+    pub largest_norm: f32,
     /// What the lists hold of rows that have changed since.
     pending: HashMap<u32, Counts>,
 }
@@ -147,7 +149,9 @@ impl Index {
                 let before = self.links.before(row as usize);
                 self.after_questions[row as usize] = before.map_or(0.0, |before| columns.question[before]);
                 if let Some(matrix) = matrix {
-                    self.context_norms[row as usize] = context_norm(&self.links, matrix, row);
+                    let norm = context_norm(&self.links, matrix, row);
+                    self.context_norms[row as usize] = norm;
+                    self.largest_norm = self.largest_norm.max(norm);
                 }
             }
             for (kind, family) in families.iter_mut().enumerate() {

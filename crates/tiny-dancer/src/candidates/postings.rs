@@ -70,13 +70,6 @@ pub(crate) struct Family {
     total: u64,
 }
 
-/// A term's list as a query reads it.
-#[derive(Clone, Copy)]
-pub(crate) struct Found<'a> {
-    postings: &'a [Posting],
-    pub idf: f32,
-}
-
 impl List {
     fn as_slice(&self) -> &[Posting] {
         match self {
@@ -196,44 +189,66 @@ impl Family {
         (1.0 + (rows - holders + 0.5) / (holders + 0.5)).ln()
     }
 
-    /// A term's idf, and who holds it.
-    pub(crate) fn find(&self, term: u32) -> Found<'_> {
+    fn find(&self, term: u32) -> (&[Posting], f32) {
         let found = self.terms.get(&term);
-        Found {
-            postings: found.map_or(&[], |found| found.list.as_slice()),
-            idf: self.idf(found.map_or(0, |found| found.holders)),
-        }
+        let postings = found.map_or(&[][..], |found| found.list.as_slice());
+        (postings, self.idf(found.map_or(0, |found| found.holders)))
     }
 
-    /// The numbers that weights come of.
-    pub(crate) fn norm(&self) -> Norm {
+    fn norm(&self) -> Norm {
         let mean = (self.total as f64 / self.lengths.len().max(1) as f64) as f32;
         // In tenths, as the counts are.
         Norm { always: 10.0 * K1 * (1.0 - B), by_length: 10.0 * K1 * B / mean.max(1e-9) }
     }
 
-    /// Adds the weight of a term in each candidate to `sums`, one number a row.
-    pub(crate) fn add(&self, found: Found<'_>, norm: Norm, sums: &mut [f32]) {
-        add_weights(found.postings, &self.lengths, norm, found.idf, sums);
+    /// Writes into `sums`, one number a row, what the terms weigh there together, as the share of Σ idf.
+    pub(crate) fn sum(&self, terms: &[u32], sums: &mut [f32]) {
+        sums.fill(0.0);
+        let norm = self.norm();
+        let mut ideal = 0.0;
+        for &term in terms {
+            let (postings, idf) = self.find(term);
+            ideal += idf;
+            add_weights(postings, &self.lengths, norm, idf, sums);
+        }
+        let scale = share_of(ideal);
+        for sum in sums {
+            *sum *= scale;
+        }
     }
 
-    /// The weight of a term in one row, with the bits [`Self::add`] adds; `None` where it holds none.
-    pub(crate) fn weight(&self, found: Found<'_>, norm: Norm, row: u32) -> Option<f32> {
-        let place = found.postings.binary_search_by_key(&row, |posting| posting.row).ok()?;
-        Some(weight(found.postings[place], self.lengths[row as usize], norm, found.idf))
+    /// What [`Self::sum`] writes for one row.
+    pub(crate) fn share(&self, terms: &[u32], row: usize) -> f32 {
+        let norm = self.norm();
+        let (mut ideal, mut sum) = (0.0, 0.0);
+        for &term in terms {
+            let (postings, idf) = self.find(term);
+            ideal += idf;
+            if let Ok(place) = postings.binary_search_by_key(&(row as u32), |posting| posting.row) {
+                sum += weight(postings[place], self.lengths[row], norm, idf);
+            }
+        }
+        sum * share_of(ideal)
     }
-}
 
-impl Found<'_> {
-    /// The rows that hold the term, or stand beside one that does.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> {
-        self.postings.iter().map(|posting| posting.row as usize)
+    /// Whether any row holds the term.
+    pub(crate) fn holds(&self, term: u32) -> bool {
+        self.terms.contains_key(&term)
+    }
+
+    /// The rows that hold a term, or stand beside one that does.
+    pub(crate) fn rows(&self, term: u32) -> impl Iterator<Item = usize> {
+        self.find(term).0.iter().map(|posting| posting.row as usize)
     }
 
     /// Whether `row` is one of them.
-    pub(crate) fn has(&self, row: u32) -> bool {
-        self.postings.binary_search_by_key(&row, |posting| posting.row).is_ok()
+    pub(crate) fn has(&self, term: u32, row: usize) -> bool {
+        self.find(term).0.binary_search_by_key(&(row as u32), |posting| posting.row).is_ok()
     }
+}
+
+fn share_of(ideal: f32) -> f32 {
+    if ideal > 0.0 { 1.0 / ideal } else { 0.0 }
 }
 
 /// k1·(1 − b), and k1·b over the mean length.

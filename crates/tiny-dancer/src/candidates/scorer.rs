@@ -2,13 +2,13 @@
 
 mod header;
 
-use super::features::{CandidateScratch, FEATURES, column};
-use super::set::CandidateSet;
+use super::columns::known;
+use super::features::{CandidateScratch, FEATURES, FeatureSet, column};
 use crate::artifact::{Tensors, invalid};
 use crate::conformal::{Relevance, Scores};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fastgrnn::{Cell, CellScratch};
-use crate::kernels::{dot_f32, exp_nonpositive, interpolate};
+use crate::kernels::{dispatch, dot_f32, exp_nonpositive, interpolate};
 
 pub use header::{CalibratedOn, KnotRows, RankSet, RelevanceSpec, ScoreCheck, ScorerHeader, ScorerKind};
 
@@ -127,7 +127,8 @@ impl CandidateScorer {
         let mut scratch = ScorerScratch::default();
         for (place, check) in header.self_check.iter().enumerate() {
             let mut score = Vec::new();
-            self.learned(&check.features, 1, &mut scratch, &mut score);
+            let columns = std::array::from_fn(|feature| &check.features[feature..=feature]);
+            self.learned(&columns, 1, &mut scratch, &mut score);
             let within = 1e-4 * check.score.abs().max(1.0);
             if !score.first().is_some_and(|score| (score - check.score).abs() <= within) {
                 return Err(Error::new(
@@ -147,27 +148,55 @@ impl CandidateScorer {
         self.header.as_ref()
     }
 
-    /// Scores of all candidates from the features in `features`; NaN for a candidate whose embedding is not finite.
-    pub fn score(
-        &self,
-        set: &CandidateSet,
-        features: &CandidateScratch,
-        scratch: &mut ScorerScratch,
-        out: &mut Vec<f32>,
-    ) {
+    /// The features that scores depend on.
+    pub(super) fn weighed(&self) -> FeatureSet {
         match &self.weights {
-            Weights::Default => default_scores(set, features, out),
-            _ => self.learned(&features.columns, set.len(), scratch, out),
-        }
-        for (row, score) in out.iter_mut().enumerate() {
-            // A query without an embedding does not show which candidates are not finite. And no negative zero, which
-            // would sort below zero.
-            let sound = set.matrix().is_none_or(|matrix| matrix.is_sound(row));
-            *score = if sound { *score + 0.0 } else { f32::NAN };
+            Weights::Default => FeatureSet::of(COMBINED),
+            Weights::Linear { weight } => {
+                FeatureSet::of((0..FEATURES).filter(|&feature| weight[feature] != 0.0))
+            }
+            Weights::Cell { .. } => FeatureSet::ALL,
         }
     }
 
-    fn learned(&self, columns: &[f32], rows: usize, scratch: &mut ScorerScratch, out: &mut Vec<f32>) {
+    /// How much a score changes at most with each of the cosines (of a candidate, its context, the one before), for a
+    /// query with an embedding; `None` where that is not known, or where the scores of all matter.
+    pub(super) fn slopes(&self, has_words: bool) -> Option<[f32; 3]> {
+        match &self.weights {
+            // How a candidate was used takes from its relevance and adds nothing.
+            Weights::Default => Some([0.0, share_of_sources(true, has_words), 0.0]),
+            Weights::Linear { weight } if self.calibrated_on() == CalibratedOn::Score => {
+                let slope = |feature: usize| (weight[feature] * self.inverse_scale[feature]).abs();
+                Some([column::COSINE, column::COSINE_CONTEXT, column::COSINE_BEFORE].map(slope))
+            }
+            _ => None,
+        }
+    }
+
+    fn calibrated_on(&self) -> CalibratedOn {
+        self.header.as_ref().map_or(CalibratedOn::Score, |header| header.calibrated_on)
+    }
+
+    /// Scores of all candidates from their features; NaN for a candidate whose embedding is not finite.
+    pub(super) fn score(&self, features: &CandidateScratch, scratch: &mut ScorerScratch, out: &mut Vec<f32>) {
+        match &self.weights {
+            Weights::Default => default_scores(features, out),
+            _ => self.learned(&features.all_columns(), features.rows(), scratch, out),
+        }
+        for (score, &known) in out.iter_mut().zip(&features.known) {
+            // A query without an embedding does not show which candidates are not finite. And no negative zero, which
+            // would sort below zero.
+            *score = if known & known::UNSOUND == 0 { *score + 0.0 } else { f32::NAN };
+        }
+    }
+
+    fn learned(
+        &self,
+        columns: &[&[f32]; FEATURES],
+        rows: usize,
+        scratch: &mut ScorerScratch,
+        out: &mut Vec<f32>,
+    ) {
         out.clear();
         out.resize(rows, 0.0);
         if rows == 0 {
@@ -176,9 +205,9 @@ impl CandidateScorer {
         match &self.weights {
             Weights::Default => {}
             Weights::Linear { weight } => {
-                for (feature, values) in columns.chunks_exact(rows).enumerate() {
+                for (feature, values) in columns.iter().enumerate() {
                     let (weight, mean) = (weight[feature] * self.inverse_scale[feature], self.mean[feature]);
-                    for (score, value) in out.iter_mut().zip(values) {
+                    for (score, value) in out.iter_mut().zip(*values) {
                         *score += weight * (value - mean);
                     }
                 }
@@ -202,9 +231,11 @@ impl CandidateScorer {
     /// takes no part.
     #[must_use]
     pub fn shift(&self, scores: &[f32]) -> f32 {
-        let on = self.header.as_ref().map_or(CalibratedOn::Score, |header| header.calibrated_on);
+        if self.calibrated_on() == CalibratedOn::Score {
+            return 0.0;
+        }
         let highest = scores.iter().fold(f32::NEG_INFINITY, |highest, &score| highest.max(score));
-        if on == CalibratedOn::Score || highest == f32::NEG_INFINITY {
+        if highest == f32::NEG_INFINITY {
             return 0.0;
         }
         let share = |score: &f32| if score.is_nan() { 0.0 } else { exp_nonpositive(score - highest) };
@@ -241,13 +272,17 @@ impl CandidateScorer {
 }
 
 /// Columns of features → standardised rows of `out`, which has as many values.
-fn standardise(columns: &[f32], mean: &[f32; FEATURES], inverse_scale: &[f32; FEATURES], out: &mut [f32]) {
-    let rows = columns.len() / FEATURES;
+fn standardise(
+    columns: &[&[f32]; FEATURES],
+    mean: &[f32; FEATURES],
+    inverse_scale: &[f32; FEATURES],
+    out: &mut [f32],
+) {
     let (blocks, rest) = out.as_chunks_mut::<{ 8 * FEATURES }>();
     for (block, out) in blocks.iter_mut().enumerate() {
         for feature in 0..FEATURES {
             // Eight rows at a time are read as one vector.
-            let Some(values) = columns[feature * rows + 8 * block..].first_chunk::<8>() else { break };
+            let Some(values) = columns[feature][8 * block..].first_chunk::<8>() else { break };
             for (lane, value) in values.iter().enumerate() {
                 out[lane * FEATURES + feature] = (value - mean[feature]) * inverse_scale[feature];
             }
@@ -256,7 +291,7 @@ fn standardise(columns: &[f32], mean: &[f32; FEATURES], inverse_scale: &[f32; FE
     let done = 8 * blocks.len();
     for (place, row) in rest.chunks_exact_mut(FEATURES).enumerate() {
         for (feature, out) in row.iter_mut().enumerate() {
-            *out = (columns[feature * rows + done + place] - mean[feature]) * inverse_scale[feature];
+            *out = (columns[feature][done + place] - mean[feature]) * inverse_scale[feature];
         }
     }
 }
@@ -282,29 +317,65 @@ fn read_relevance(tensors: &Tensors, spec: &RelevanceSpec) -> Result<Relevance> 
 /// names: a tag, a date, a time, an answer's place. A candidate that has nothing to do with the query scores 0 however
 /// recent it is: added instead of multiplied, recency at its weight ranks worse than words alone
 /// (`benchmarks/quality`). Parts that are unknown of a candidate drop out and the other weights grow to fill up.
-fn default_scores(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<f32>) {
-    let rows = set.len();
+fn default_scores(features: &CandidateScratch, out: &mut Vec<f32>) {
     out.clear();
-    if scratch.has_cosine || scratch.has_words {
-        relevance(scratch, out);
+    if features.has_cosine || features.has_words {
+        relevance(features, out);
     } else {
-        out.resize(rows, 1.0);
+        out.resize(features.rows(), 1.0);
     }
-    let columns = set.columns();
+    if features.has_time || features.has_use || features.has_metadata() {
+        let columns = features.all_columns();
+        let agreement = f32::from(u8::from(features.has_metadata()));
+        weigh_use(&columns, &features.known, features.has_time, agreement, out);
+    }
+}
+
+/// The features the combination without training is made of.
+const COMBINED: [usize; 13] = [
+    column::COSINE_CONTEXT,
+    column::WORDS_CONTEXT,
+    column::GRAMS_CONTEXT,
+    column::TAG_NAMED,
+    column::TIME_NAMED,
+    column::TIME_ASKED,
+    column::ANSWERS_QUESTION,
+    column::QUESTION,
+    column::RECENCY,
+    column::CONFIDENCE,
+    column::SUCCESS,
+    column::FREQUENCY,
+    column::METADATA,
+];
+
+dispatch!(
+    /// Multiplies every score by how much its use speaks for a candidate.
+    weigh_use, weigh_use_scalar, (
+        columns: &[&[f32]; FEATURES], known: &[u8], has_time: bool, agreement: f32, scores: &mut [f32]
+    ) -> ()
+);
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn weigh_use_scalar(
+    columns: &[&[f32]; FEATURES],
+    known: &[u8],
+    has_time: bool,
+    agreement: f32,
+    scores: &mut [f32],
+) {
     let [whole, recency, confidence, context] = DEFAULT_WEIGHTS;
-    let of = |feature: usize| scratch.column(feature);
+    let rows = scores.len();
+    let known = &known[..rows];
+    let of = |feature: usize| &columns[feature][..rows];
     let (recent, sure, tried) = (of(column::RECENCY), of(column::CONFIDENCE), of(column::SUCCESS));
     let (used, agreeing) = (of(column::FREQUENCY), of(column::METADATA));
-    let agreement = if scratch.has_metadata() { 1.0 } else { 0.0 };
-    if !(scratch.has_time || columns.any_use() || scratch.has_metadata()) {
-        return;
-    }
-    for (row, score) in out.iter_mut().enumerate() {
-        let known = |value: f32| if value.is_nan() { 0.0 } else { 1.0 };
-        let dated = if scratch.has_time && !columns.created_at[row].is_nan() { 1.0 } else { 0.0 };
-        let (has_confidence, has_success) =
-            (known(columns.confidence[row]), known(columns.success_rate[row]));
-        let has_use = known(columns.access_count[row]);
+    let created = if has_time { known::CREATED } else { 0 };
+    for (row, score) in scores.iter_mut().enumerate() {
+        let has = |bit: u8| if known[row] & bit == 0 { 0.0 } else { 1.0 };
+        let dated: f32 = has(created);
+        let (has_confidence, has_success) = (has(known::CONFIDENCE), has(known::SUCCESS));
+        let has_use: f32 = has(known::USE);
         // Two sources of one weight share it.
         let confidence = confidence / f32::max(has_confidence + has_success, 1.0);
         let context = context / f32::max(has_use + agreement, 1.0);
@@ -321,15 +392,22 @@ fn default_scores(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<
     }
 }
 
+/// The weight of each thing that the query gives to compare.
+fn share_of_sources(has_cosine: bool, has_words: bool) -> f32 {
+    1.0 / (f32::from(u8::from(has_cosine)) + 2.0 * f32::from(u8::from(has_words)))
+}
+
 /// The relevance of every candidate, in [0, 1].
-fn relevance(scratch: &CandidateScratch, out: &mut Vec<f32>) {
-    let of = |feature: usize| scratch.column(feature);
-    let sources = f32::from(u8::from(scratch.has_cosine)) + 2.0 * f32::from(u8::from(scratch.has_words));
-    let share = 1.0 / sources;
-    let cosines = of(column::COSINE_CONTEXT);
-    // max(0) would swallow the NaN of a candidate that is not to be ranked.
-    out.extend(cosines.iter().map(|&cosine| if cosine < 0.0 { 0.0 } else { cosine * share }));
-    if scratch.has_words {
+fn relevance(features: &CandidateScratch, out: &mut Vec<f32>) {
+    let share = share_of_sources(features.has_cosine, features.has_words);
+    match features.known_column(column::COSINE_CONTEXT) {
+        // max(0) would swallow the NaN of a candidate that is not to be ranked.
+        Some(cosines) => {
+            out.extend(cosines.iter().map(|&cosine| if cosine < 0.0 { 0.0 } else { cosine * share }));
+        }
+        None => out.resize(features.rows(), 0.0),
+    }
+    if features.has_words {
         let named = [
             (column::WORDS_CONTEXT, share),
             (column::GRAMS_CONTEXT, share),
@@ -340,7 +418,7 @@ fn relevance(scratch: &CandidateScratch, out: &mut Vec<f32>) {
             (column::QUESTION, -0.15 / 3.0),
         ];
         for (feature, weight) in named {
-            for (score, value) in out.iter_mut().zip(of(feature)) {
+            for (score, value) in out.iter_mut().zip(features.known_column(feature).unwrap_or_default()) {
                 *score += weight * value;
             }
         }

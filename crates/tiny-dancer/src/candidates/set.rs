@@ -313,7 +313,7 @@ impl CandidateSet {
         scratch: &mut MatrixScratch,
     ) -> Result<Vec<(u32, f32)>> {
         let Some(matrix) = &self.matrix else { return Ok(Vec::new()) };
-        let now = now.filter(|&now| self.columns.any_expired(now));
+        let now = now.filter(|_| self.columns.any_expire());
         let held: Option<Vec<bool>> = now.map(|now| {
             let passes =
                 |row: usize| allowed.is_none_or(|allowed| allowed.get(row).is_some_and(|&flag| flag));
