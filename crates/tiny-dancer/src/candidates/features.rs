@@ -12,6 +12,7 @@ use super::set::CandidateSet;
 use super::terms::{Reader, Terms, hash_pair};
 use super::time::Named;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{dispatch, exp_nonpositive};
 
 /// Version of this list: scorers are trained for one.
 pub const SPEC: &str = "1";
@@ -180,9 +181,15 @@ impl CandidateScratch {
         Some(&mut self.columns[feature * self.rows..][..self.rows])
     }
 
+    fn fill_if(&mut self, known: bool, feature: usize) -> Option<&mut [f32]> {
+        if known { self.fill(feature) } else { None }
+    }
+
     fn fill_with(&mut self, feature: usize, value: impl Fn(usize) -> f32) {
-        for (row, cell) in self.fill(feature).into_iter().flatten().enumerate() {
-            *cell = value(row);
+        if let Some(column) = self.fill(feature) {
+            for (row, cell) in column.iter_mut().enumerate() {
+                *cell = value(row);
+            }
         }
     }
 
@@ -395,22 +402,22 @@ impl CandidateScratch {
             let now = self.now;
             ages.extend(columns.created_at.iter().map(|&created| age(now, created)));
         }
-        if self.has_time {
-            for (value, &age) in self.fill(column::RECENCY).into_iter().flatten().zip(&ages) {
-                *value = recency(age);
-            }
+        if let Some(column) = self.fill_if(self.has_time, column::RECENCY) {
+            recencies(&ages, column);
         }
-        if self.has_use {
-            let counts = columns.access_count.iter().zip(&ages);
-            for (value, (&count, &age)) in self.fill(column::FREQUENCY).into_iter().flatten().zip(counts) {
+        if let Some(column) = self.fill_if(self.has_use, column::FREQUENCY) {
+            for (value, (&count, &age)) in column.iter_mut().zip(columns.access_count.iter().zip(&ages)) {
                 *value = frequency(count, age);
             }
+        }
+        if let Some(column) = self.fill_if(self.has_use, column::SUCCESS) {
             let rates = columns.success_rate.iter().zip(&columns.trials);
-            for (value, (&rate, &trials)) in self.fill(column::SUCCESS).into_iter().flatten().zip(rates) {
+            for (value, (&rate, &trials)) in column.iter_mut().zip(rates) {
                 *value = success(rate, trials);
             }
-            let confidences = &columns.confidence;
-            for (value, &confidence) in self.fill(column::CONFIDENCE).into_iter().flatten().zip(confidences) {
+        }
+        if let Some(column) = self.fill_if(self.has_use, column::CONFIDENCE) {
+            for (value, &confidence) in column.iter_mut().zip(&columns.confidence) {
                 *value = finite(confidence);
             }
         }
@@ -576,8 +583,20 @@ fn age(now: f64, created: f64) -> f32 {
     if age < 0.0 { 0.0 } else { age }
 }
 
+dispatch!(recencies, recencies_scalar, (ages: &[f32], out: &mut [f32]) -> ());
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn recencies_scalar(ages: &[f32], out: &mut [f32]) {
+    for (value, &age) in out.iter_mut().zip(ages) {
+        *value = recency(age);
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
 fn recency(age: f32) -> f32 {
-    let recency = crate::kernels::exp_nonpositive(finite(age) * (-1.0 / RECENCY_DAYS));
+    let recency = exp_nonpositive(finite(age) * (-1.0 / RECENCY_DAYS));
     if age.is_nan() { 0.0 } else { recency }
 }
 

@@ -270,19 +270,24 @@ dispatch!(add_weights, add_weights_scalar, (
     postings: &[Posting], lengths: &[u32], norm: Norm, idf: f32, sums: &mut [f32]
 ) -> ());
 
+/// Postings taken together.
+const BLOCK: usize = 32;
+
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn add_weights_scalar(postings: &[Posting], lengths: &[u32], norm: Norm, idf: f32, sums: &mut [f32]) {
-    let (blocks, rest) = postings.as_chunks::<8>();
+    let (mut held, mut weights) = ([0; BLOCK], [0f32; BLOCK]);
+    let (blocks, rest) = postings.as_chunks::<BLOCK>();
     for block in blocks {
-        // Eight divisions at a time.
-        let held = block.map(|posting| lengths[posting.row as usize]);
-        let mut weights = [0f32; 8];
-        for lane in 0..8 {
+        // Three loops, of which the second is arithmetic alone and runs over wide registers.
+        for (held, posting) in held.iter_mut().zip(block) {
+            *held = lengths[posting.row as usize];
+        }
+        for lane in 0..BLOCK {
             weights[lane] = weight(block[lane], held[lane], norm, idf);
         }
-        for lane in 0..8 {
-            sums[block[lane].row as usize] += weights[lane];
+        for (posting, weight) in block.iter().zip(&weights) {
+            sums[posting.row as usize] += weight;
         }
     }
     for &posting in rest {

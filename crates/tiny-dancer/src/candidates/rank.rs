@@ -133,11 +133,12 @@ impl RankOptions<'_> {
 }
 
 /// Appends to `order` the rows that may be among the `most` first: those whose score, with what it may be off, is not
-/// below the `most`-th largest that is certain.
+/// below the `most`-th largest that is certain. Whether any of a range of rows may be given, and whether a row may, is
+/// asked only where it matters.
 fn contenders(
     scores: &[f32],
     slack: Option<&Slack>,
-    passes: impl Fn(usize) -> bool,
+    (some_pass, passes): (impl Fn(usize, usize) -> bool, impl Fn(usize) -> bool),
     most: usize,
     best: &mut Vec<f32>,
     order: &mut Vec<u32>,
@@ -145,7 +146,7 @@ fn contenders(
     let of = |row: usize| slack.map_or(0.0, |slack| slack.of(row));
     best.clear();
     let mut floor = f32::NEG_INFINITY;
-    for_each_from(scores, &mut floor, |row, floor| {
+    for_each_from(scores, &some_pass, &mut floor, |row, floor| {
         if !passes(row) {
             return;
         }
@@ -160,18 +161,25 @@ fn contenders(
         }
     });
     let mut limit = floor - slack.map_or(0.0, |slack| slack.worst);
-    for_each_from(scores, &mut limit, |row, _| {
+    for_each_from(scores, &some_pass, &mut limit, |row, _| {
         if scores[row] + of(row) >= floor && passes(row) {
             order.push(row as u32);
         }
     });
 }
 
-/// Calls `work` for every row whose score is not below the limit, which `work` may raise.
-fn for_each_from(scores: &[f32], limit: &mut f32, mut work: impl FnMut(usize, &mut f32)) {
+/// Calls `work` for every row whose score is not below the limit, which `work` may raise; not for those of ranges in
+/// which none passes.
+fn for_each_from(
+    scores: &[f32],
+    some_pass: impl Fn(usize, usize) -> bool,
+    limit: &mut f32,
+    mut work: impl FnMut(usize, &mut f32),
+) {
     for (place, block) in scores.chunks(16).enumerate() {
         // Comparing a block at once, before looking at each of its rows, is what makes this fast. NaN is below all.
-        if block.iter().fold(false, |any, &score| any | (score >= *limit)) {
+        let any = block.iter().fold(false, |any, &score| any | (score >= *limit));
+        if any && some_pass(16 * place, 16 * place + block.len()) {
             for (lane, &score) in block.iter().enumerate() {
                 if score >= *limit {
                     work(16 * place + lane, limit);
@@ -238,6 +246,8 @@ impl CandidateScorer {
         }
         let columns = set.columns();
         let now = query.now.filter(|_| columns.any_expire());
+        let some_pass =
+            |from: usize, to: usize| options.allowed.is_none_or(|allowed| allowed[from..to].contains(&true));
         let passes = |row: usize| {
             options.allowed.is_none_or(|allowed| allowed[row])
                 && now.is_none_or(|now| !columns.expired(row, now))
@@ -249,7 +259,7 @@ impl CandidateScorer {
             order.extend(rows().map(|row| row as u32));
         } else {
             let slack = slopes.and_then(|slopes| features.slack(set, slopes));
-            contenders(scores, slack.as_ref(), passes, most, best, order);
+            contenders(scores, slack.as_ref(), (some_pass, passes), most, best, order);
             let refined = slack.is_some();
             if refined && order.len() <= most + set.len() / MOST_REFINED_SHARE {
                 features.refine(set, query, order);
@@ -263,7 +273,7 @@ impl CandidateScorer {
                 features.compute_cosines(set, query, false)?;
                 self.score(features, scorer, scores);
                 order.clear();
-                contenders(scores, None, passes, most, best, order);
+                contenders(scores, None, (some_pass, passes), most, best, order);
             }
         }
         let shift = self.shift(scores);
