@@ -133,7 +133,7 @@ impl CandidateSet {
         Ok(Self { set: RwLock::new(set), scratch: Mutex::default() })
     }
 
-    /// A set over an array that nobody writes to, without a copy.
+    /// A set over an array without a copy. The caller has made sure that nobody can write to it.
     #[staticmethod]
     fn over(
         py: Python<'_>,
@@ -229,8 +229,8 @@ impl CandidateSet {
         allowed: Option<&[u8]>,
         now: Option<f64>,
     ) -> PyResult<Vec<(String, f32)>> {
-        let query = held(query, "query_embedding")?;
-        let values = query.values();
+        // A copy: others may write to the array while it is searched for.
+        let query = held(query, "query_embedding")?.values().to_vec();
         let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
         let mut scratch =
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
@@ -238,7 +238,7 @@ impl CandidateSet {
             let set = self.read(py);
             let set = &*set;
             py.detach(|| {
-                let found = set.nearest(values, k, allowed.as_deref(), now, &mut scratch)?;
+                let found = set.nearest(&query, k, allowed.as_deref(), now, &mut scratch)?;
                 let named =
                     found.into_iter().map(|(row, cosine)| (set.ids()[row as usize].to_string(), cosine));
                 Ok(named.collect())
@@ -320,14 +320,17 @@ impl CandidateScorer {
         let metadata = metadata.as_ref().map(Metadata::pairs).unwrap_or_default();
         self.with(|working| {
             let Working { rank, words: cache, embedding: encoded } = working;
-            let mut embedding = held.as_ref().map(Held::values);
-            if let (None, Some(encoder), Some(words)) = (embedding, encoder, &words) {
+            encoded.clear();
+            if let Some(held) = &held {
+                // A copy: others may write to the array while candidates are ranked.
+                encoded.extend_from_slice(held.values());
+            } else if let (Some(encoder), Some(words)) = (encoder, &words) {
                 let mut sums = [0; DIM];
                 let found = encoder.inner.encode(words, cache, &mut sums);
-                encoded.clear();
                 encoded.extend_from_slice(&pool(&sums, found.known));
-                embedding = Some(encoded);
             }
+            let given = held.is_some() || encoder.is_some() && words.is_some();
+            let embedding = given.then_some(&encoded[..]);
             let query = Query { embedding, text: words.as_deref(), metadata: &metadata, now: *now };
             let set = set.fresh(py);
             let done = if set.len() >= WORTH_DETACHING {

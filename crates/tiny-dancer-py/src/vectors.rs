@@ -14,8 +14,8 @@ fn refused(py: Python<'_>, field: &str, value: impl std::fmt::Display, remedy: &
     to_exception(py, Error::new(ErrorKind::CandidateInvalid, field, value, remedy))
 }
 
-/// Floats of someone else's, kept alive and read in place. The Python side hands over only arrays that cannot be
-/// written to.
+/// Floats of someone else's, kept alive and read in place: while the interpreter is held, or where the Python side has
+/// made sure that nobody can write to them (`CandidateSet.from_arrays`).
 pub(crate) struct Held {
     buffer: PyBuffer<f32>,
 }
@@ -26,7 +26,7 @@ impl SharedRows for Held {
             return &[];
         }
         // SAFETY: the buffer is C-contiguous f32 (checked by `floats`), stays valid while it is held, is aligned as the
-        // exporter promised for its format, and nobody writes to it.
+        // exporter promised for its format, and is not written to meanwhile (see the type).
         unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast(), self.buffer.item_count()) }
     }
 }
@@ -102,14 +102,14 @@ impl Vectors {
         k: usize,
         allowed: Option<&[u8]>,
     ) -> PyResult<Vec<(u32, f32)>> {
-        let query = held(query, "query_embedding")?;
+        // A copy: others may write to the array while it is searched for.
+        let query = held(query, "query_embedding")?.values().to_vec();
         let allowed: Option<Vec<bool>> = allowed.map(|flags| flags.iter().map(|&flag| flag != 0).collect());
         let mut scratch =
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let values = query.values();
         let found = py.detach(|| {
             let matrix = self.matrix.read().unwrap_or_else(PoisonError::into_inner);
-            matrix.nearest(values, k, allowed.as_deref(), &mut scratch)
+            matrix.nearest(&query, k, allowed.as_deref(), &mut scratch)
         });
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
         found.map_err(|error| to_exception(py, error))

@@ -10,7 +10,9 @@ use support::Random;
 use support::cell::{Form, Numbers};
 use support::scorers::ScorerDraft;
 use support::textbook::{Asked, Sample, any_samples, set_of};
-use tiny_dancer::candidates::{CandidateScorer, CandidateSet, FEATURES, Precision, RankOptions, RankScratch};
+use tiny_dancer::candidates::{
+    CandidateScorer, CandidateSet, FEATURES, MatrixScratch, Precision, RankOptions, RankScratch,
+};
 
 /// More than for which everything is computed.
 const MANY: usize = 1100;
@@ -64,7 +66,7 @@ fn rank(scorer: &CandidateScorer, set: &CandidateSet, asked: &Asked, options: &R
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(30))]
 
     #[test]
     fn an_answer_is_the_head_of_what_computing_everything_gives(seed in any::<u64>(), k in 1usize..12) {
@@ -134,7 +136,7 @@ proptest! {
         for precision in [Precision::Full, Precision::Indexed] {
             let set = set_of(&samples, 3, precision);
             let mut all = Vec::new();
-            set.matrix().expect("there").cosines(&query, &mut Default::default(), &mut all).expect("fits");
+            set.matrix().expect("there").cosines(&query, &mut MatrixScratch::default(), &mut all).expect("fits");
             let passes = |&row: &usize| {
                 allowed.is_none_or(|allowed| allowed[row]) && (now.is_none() || samples[row].expires_at.is_none())
             };
@@ -143,7 +145,7 @@ proptest! {
             if let Some(&last) = rows.get(k - 1) {
                 rows.retain(|&row| all[row] >= all[last]);
             }
-            let found = set.nearest(&query, k, allowed, now, &mut Default::default()).expect("fits");
+            let found = set.nearest(&query, k, allowed, now, &mut MatrixScratch::default()).expect("fits");
             let expected: Vec<(u32, f32)> = rows.iter().map(|&row| (row as u32, all[row])).collect();
             prop_assert_eq!(found, expected);
         }

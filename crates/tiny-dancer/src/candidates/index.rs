@@ -41,6 +41,8 @@ pub(crate) struct Index {
     pending: HashMap<u32, Counts>,
 }
 
+type TermsOf = fn(&Held) -> &[u32];
+
 /// What the lists hold of one row.
 #[derive(Debug, Default)]
 struct Counts {
@@ -52,7 +54,7 @@ struct Counts {
 impl Counts {
     fn of(columns: &Columns, links: &Links, row: u32) -> Self {
         let context = links.context_of(row).map(|(other, weight)| (other, (10.0 * weight) as u32));
-        let kinds: [(fn(&Held) -> &[u32], bool); KINDS] = [
+        let kinds: [(TermsOf, bool); KINDS] = [
             (Held::words, false),
             (Held::words, true),
             (Held::pairs, true),

@@ -178,8 +178,8 @@ fn for_each_from(
 ) {
     for (place, block) in scores.chunks(16).enumerate() {
         // Comparing a block at once, before looking at each of its rows, is what makes this fast. NaN is below all.
-        let any = block.iter().fold(false, |any, &score| any | (score >= *limit));
-        if any && some_pass(16 * place, 16 * place + block.len()) {
+        let above = block.iter().filter(|&&score| score >= *limit).count();
+        if above > 0 && some_pass(16 * place, 16 * place + block.len()) {
             for (lane, &score) in block.iter().enumerate() {
                 if score >= *limit {
                     work(16 * place + lane, limit);

@@ -21,6 +21,17 @@ pub struct CandidateSet {
     reader: Reader,
 }
 
+fn check_all(candidates: &[Candidate]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(candidates.len());
+    for (place, candidate) in candidates.iter().enumerate() {
+        candidate.check(place)?;
+        if !seen.insert(candidate.id) {
+            return Err(refused(place, "id", candidate.id, "ids are unique: give it once"));
+        }
+    }
+    Ok(())
+}
+
 impl CandidateSet {
     /// An empty set whose embeddings have `dimensions` values; `None` for candidates without embeddings.
     ///
@@ -102,7 +113,7 @@ impl CandidateSet {
     }
 
     fn check_new(&self, candidates: &[Candidate]) -> Result<()> {
-        self.check_all(candidates)?;
+        check_all(candidates)?;
         match candidates.iter().position(|candidate| self.rows.contains_key(candidate.id)) {
             Some(place) => {
                 let remedy = "ids are unique: update it, or give another";
@@ -110,17 +121,6 @@ impl CandidateSet {
             }
             None => self.check_room(candidates.len()),
         }
-    }
-
-    fn check_all(&self, candidates: &[Candidate]) -> Result<()> {
-        let mut seen = HashSet::with_capacity(candidates.len());
-        for (place, candidate) in candidates.iter().enumerate() {
-            candidate.check(place)?;
-            if !seen.insert(candidate.id) {
-                return Err(refused(place, "id", candidate.id, "ids are unique: give it once"));
-            }
-        }
-        Ok(())
     }
 
     fn check_room(&self, more: usize) -> Result<()> {
@@ -235,7 +235,7 @@ impl CandidateSet {
         candidates: &[Candidate],
         embeddings: Option<&[f32]>,
     ) -> Result<()> {
-        self.check_all(candidates)?;
+        check_all(candidates)?;
         self.check_room(candidates.len())?;
         if let Some(embeddings) = embeddings {
             self.check_embeddings(candidates.len(), embeddings)?;
