@@ -164,7 +164,7 @@ impl CandidateSet {
         Ok(Self { set: RwLock::new(set), scratch: Mutex::default() })
     }
 
-    /// A set over an array that nobody writes to, without a copy.
+    /// A set over an array without a copy. The caller has made sure that nobody can write to it.
     #[staticmethod]
     fn over(
         py: Python<'_>,
@@ -263,8 +263,8 @@ impl CandidateSet {
         r#where: Option<&CandidateFilter>,
         now: Option<f64>,
     ) -> PyResult<Vec<(String, f32)>> {
-        let query = held(query, "query_embedding")?;
-        let values = query.values();
+        // A copy: others may write to the array while it is searched for.
+        let query = held(query, "query_embedding")?.values().to_vec();
         let filter = r#where.map(|asked| &asked.filter);
         let mut scratch =
             self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
@@ -272,7 +272,7 @@ impl CandidateSet {
             let set = self.read(py);
             let set = &*set;
             py.detach(|| {
-                let found = set.nearest(values, k, filter, now, &mut scratch)?;
+                let found = set.nearest(&query, k, filter, now, &mut scratch)?;
                 let named =
                     found.into_iter().map(|(row, cosine)| (set.ids()[row as usize].to_string(), cosine));
                 Ok(named.collect())
@@ -396,7 +396,7 @@ impl CandidateScorer {
         py: Python<'_>,
         set: &CandidateSet,
         asked: &Asked<'_>,
-        options: &RankOptions,
+        work: impl FnOnce(&Set, &Query, &mut RankScratch) -> tiny_dancer::Result<()> + Send,
         convert: impl FnOnce(&Set, &RankScratch) -> PyResult<T>,
     ) -> PyResult<T> {
         let Asked { embedding, text: words, metadata, now, encoder } = asked;
@@ -406,21 +406,24 @@ impl CandidateScorer {
         let metadata = metadata.as_ref().map(Metadata::texts).unwrap_or_default();
         self.with(|working| {
             let Working { rank, words: cache, embedding: encoded } = working;
-            let mut embedding = held.as_ref().map(Held::values);
-            if let (None, Some(encoder), Some(words)) = (embedding, encoder, &words) {
+            encoded.clear();
+            if let Some(held) = &held {
+                // A copy: others may write to the array while candidates are ranked.
+                encoded.extend_from_slice(held.values());
+            } else if let (Some(encoder), Some(words)) = (encoder, &words) {
                 let mut sums = [0; DIM];
                 let found = encoder.inner.encode(words, cache, &mut sums);
-                encoded.clear();
                 encoded.extend_from_slice(&pool(&sums, found.known));
-                embedding = Some(encoded);
             }
+            let given = held.is_some() || encoder.is_some() && words.is_some();
+            let embedding = given.then_some(&encoded[..]);
             let query = Query { embedding, text: words.as_deref(), metadata: &metadata, now: *now };
             let set = set.fresh(py);
             let done = if set.len() >= WORTH_DETACHING {
                 let set = &*set;
-                py.detach(|| self.scorer.rank(set, &query, options, rank))
+                py.detach(|| work(set, &query, rank))
             } else {
-                self.scorer.rank(&set, &query, options, rank)
+                work(&set, &query, rank)
             };
             done.map_err(|error| to_exception(py, error))?;
             convert(&set, rank)
@@ -476,7 +479,9 @@ impl CandidateScorer {
         let filter = r#where.map(|asked| &asked.filter);
         let options = RankOptions { k, diversity, confidence_threshold, max_uncertainty, filter };
         let asked = Asked { embedding, text, metadata, now, encoder };
-        self.ranked(py, set, &asked, &options, |set, rank| {
+        let work =
+            |set: &Set, query: &Query, rank: &mut RankScratch| self.scorer.rank(set, query, &options, rank);
+        self.ranked(py, set, &asked, work, |set, rank| {
             let decisions = PyList::empty(py);
             for ranked in &rank.ranked {
                 decisions.append(Bound::new(
@@ -510,7 +515,8 @@ impl CandidateScorer {
         encoder: Option<&Encoder>,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let asked = Asked { embedding, text, metadata, now, encoder };
-        self.ranked(py, set, &asked, &RankOptions::default(), |_, rank| {
+        let work = |set: &Set, query: &Query, rank: &mut RankScratch| self.scorer.score_all(set, query, rank);
+        self.ranked(py, set, &asked, work, |_, rank| {
             let features: Vec<u8> =
                 (0..FEATURES).flat_map(|feature| bytes_of(rank.features().column(feature))).collect();
             Ok((PyBytes::new(py, &features), PyBytes::new(py, &bytes_of(rank.scores()))))

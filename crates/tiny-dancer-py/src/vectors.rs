@@ -11,8 +11,8 @@ fn refused(py: Python<'_>, field: &str, value: impl std::fmt::Display, remedy: &
     to_exception(py, Error::new(ErrorKind::CandidateInvalid, field, value, remedy))
 }
 
-/// Floats of someone else's, kept alive and read in place. The Python side hands over only arrays that cannot be
-/// written to.
+/// Floats of someone else's, kept alive and read in place: while the interpreter is held, or where the Python side has
+/// made sure that nobody can write to them (`CandidateSet.from_arrays`).
 pub(crate) struct Held {
     buffer: PyBuffer<f32>,
 }
@@ -23,7 +23,7 @@ impl SharedRows for Held {
             return &[];
         }
         // SAFETY: the buffer is C-contiguous f32 (checked by `floats`), stays valid while it is held, is aligned as the
-        // exporter promised for its format, and nobody writes to it.
+        // exporter promised for its format, and is not written to meanwhile (see the type).
         unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast(), self.buffer.item_count()) }
     }
 }

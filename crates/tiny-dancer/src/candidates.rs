@@ -23,7 +23,7 @@ mod untrained;
 
 pub use candidate::{Candidate, Use};
 pub use door::{CandidateDoor, MOST_BYTES};
-pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC, compute};
+pub use features::{CandidateScratch, FEATURE_NAMES, FEATURES, Query, SPEC};
 pub use filter::{Expression, Filter};
 pub use matrix::{MOST_DIMENSIONS, MOST_ROWS, Matrix, MatrixScratch, Precision, SharedRows};
 pub use metadata::{DEEPEST_METADATA, Kind, Metadata, Scalar, Value};

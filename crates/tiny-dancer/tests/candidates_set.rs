@@ -212,10 +212,19 @@ fn candidates_that_cannot_be_are_refused_by_name_and_none_is_added() {
         ("confidence", Candidate { confidence: Some(2.0), ..bad() }),
         ("created_at", Candidate { created_at: Some(f64::INFINITY), ..bad() }),
         ("created_at", Candidate { created_at: Some(1.7e15), ..bad() }),
+        ("expires_at", Candidate { expires_at: Some(f64::NAN), ..bad() }),
+        ("position", Candidate { position: Some(f64::INFINITY), ..bad() }),
     ];
     for (field, bad) in &cases {
         let place = |place: usize| format!("candidates[{place}].{field}");
         refused(&mut set, &place(1), |set| set.append(&[good.clone(), bad.clone()], &[1.0; 4]));
+        // To apply what is known is no mistake.
+        if bad.id != "c0" {
+            for embeddings in [None, Some(&[1.0; 4][..])] {
+                let given = [good.clone(), bad.clone()];
+                refused(&mut set, &place(1), |set| set.apply(&["c0"], &given, embeddings));
+            }
+        }
         if *field != "id" {
             let known = Candidate { id: "c7", ..bad.clone() };
             refused(&mut set, &place(0), |set| set.update(&known, Some(&[1.0, 2.0])));
@@ -224,9 +233,13 @@ fn candidates_that_cannot_be_are_refused_by_name_and_none_is_added() {
     let unknown = Candidate { id: "nobody", ..Candidate::default() };
     refused(&mut set, "id", |set| set.update(&unknown, None));
     refused(&mut set, "id", |set| set.record_use("nobody", Some(true)));
+    let (used, many) = (Use::default(), Use { trials: Some(1e10), ..Use::default() });
+    refused(&mut set, "id", |set| set.replace_use(&[("c0", used), ("nobody", used)]));
+    refused(&mut set, "candidates[1].trials", |set| set.replace_use(&[("c0", used), ("c7", many)]));
     refused(&mut set, "id", |set| set.remove(&["c0", "nobody"]));
     for values in [&[][..], &[1.0], &[1.0, 2.0, 3.0, 4.0]] {
         refused(&mut set, "embeddings", |set| set.append(std::slice::from_ref(&good), values));
+        refused(&mut set, "embeddings", |set| set.apply(&["c0"], std::slice::from_ref(&good), Some(values)));
     }
     let known = Candidate { id: "c7", ..Candidate::default() };
     refused(&mut set, "embedding", |set| set.update(&known, Some(&[1.0])));

@@ -116,6 +116,21 @@ class Ranking:
     where: _core.CandidateFilter | None = None
 
 
+def _owner(array: npt.NDArray[Any]) -> object:
+    """What the array's memory belongs to."""
+    owner: object = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    while isinstance(owner, memoryview):
+        owner = owner.obj
+    return owner
+
+
+def _never_changes(array: npt.NDArray[Any]) -> bool:
+    # A class derived from bytes may hand out memory of its own choice.
+    return type(_owner(array)) is bytes
+
+
 class CandidateSet:
     """Candidates ready to be ranked: one contiguous column a property; many threads may rank one set.
 
@@ -153,8 +168,10 @@ class CandidateSet:
         Args:
             ids: n ids.
             embeddings: float32 [n, D].
-            copy: False reads the array where it lies (C-contiguous, not writeable: numpy arrays over Arrow buffers
-                are, others after ``array.flags.writeable = False``); the first change to the set copies it.
+            copy: False reads the array where it lies; the first change to the set copies it. It has to be
+                C-contiguous and lie in a ``bytes`` object (``np.frombuffer``): of other memory it is not known
+                that nobody can write to it. An array that is read-only may be a view of one that is not, or be
+                made writeable again; Arrow's buffers and mapped files may change as well.
             quantised: as for the class; needs the copy.
             columns: further columns of n values by the names of :class:`Candidate`'s fields.
 
@@ -177,9 +194,12 @@ class CandidateSet:
         if copy or quantised or not rows:
             found._append(rows, np.ascontiguousarray(matrix, dtype=np.float32) if rows else None)
         else:
-            if matrix.dtype != np.float32 or not matrix.flags.c_contiguous or matrix.flags.writeable:
-                state = f"{matrix.dtype}, {'writeable' if matrix.flags.writeable else 'read-only'}"
-                raise CandidateError("embeddings", state, "without a copy: C-contiguous, float32, read-only")
+            if matrix.dtype != np.float32 or not matrix.flags.c_contiguous or not _never_changes(matrix):
+                raise CandidateError(
+                    "embeddings",
+                    f"{matrix.dtype} over {type(_owner(matrix)).__name__}",
+                    "give a C-contiguous float32 array over bytes (np.frombuffer), or leave copy True",
+                )
             found._native = _core.CandidateSet.over(matrix.shape[1], matrix, _columns(rows))
             found._dimensions = matrix.shape[1]
         return found

@@ -6,12 +6,18 @@ use super::terms::{Reader, Terms};
 use super::time::{self, Date};
 
 /// What is known of a candidate, as bits: when it was made, how sure its maker is of it, whether it helped, how often it
-/// was used.
+/// was used, whether it is part of a group; and, where a query is compared with it, that its embedding is not finite.
 pub(crate) mod known {
     pub const CREATED: u8 = 1;
     pub const CONFIDENCE: u8 = 2;
     pub const SUCCESS: u8 = 4;
     pub const USE: u8 = 8;
+    pub const GROUP: u8 = 16;
+    pub const UNSOUND: u8 = 32;
+}
+
+fn bit(known: bool, bit: u8) -> u8 {
+    if known { bit } else { 0 }
 }
 
 /// The terms of one candidate, each kind sorted, repeats kept.
@@ -95,9 +101,9 @@ impl Columns {
         self.uses > 0
     }
 
-    /// Whether any candidate takes no part any more.
-    pub(super) fn any_expired(&self, now: f64) -> bool {
-        self.expiring > 0 && self.expires_at.iter().any(|&at| at <= now)
+    /// Whether any candidate may take no part any more.
+    pub(super) fn any_expire(&self) -> bool {
+        self.expiring > 0
     }
 
     /// Whether a candidate takes no part any more.
@@ -127,6 +133,8 @@ impl Columns {
     pub(super) fn write(&mut self, row: usize, candidate: &Candidate, reader: &mut Reader) {
         self.count(row, usize::wrapping_sub);
         self.created_at[row] = candidate.created_at.unwrap_or(f64::NAN);
+        self.known[row] = bit(candidate.created_at.is_some(), known::CREATED)
+            | bit(candidate.group.is_some(), known::GROUP);
         self.write_use(row, &Use::of(candidate));
         self.position[row] = candidate.position.unwrap_or(f64::NAN);
         self.properties.write(row, candidate);
@@ -161,9 +169,8 @@ impl Columns {
         self.trials[row] = number(used.trials.or(used.access_count));
         self.confidence[row] = number(used.confidence);
         self.expires_at[row] = used.expires_at.unwrap_or(f64::NAN);
-        let bit = |known: bool, bit: u8| if known { bit } else { 0 };
-        self.known[row] = bit(!self.created_at[row].is_nan(), known::CREATED)
-            | bit(used.access_count.is_some(), known::USE)
+        self.known[row] &= known::CREATED | known::GROUP;
+        self.known[row] |= bit(used.access_count.is_some(), known::USE)
             | bit(used.success_rate.is_some(), known::SUCCESS)
             | bit(used.confidence.is_some(), known::CONFIDENCE);
     }

@@ -35,9 +35,13 @@ pub(crate) struct Index {
     pub after_questions: Vec<f32>,
     /// 1/‖context embedding‖, of unit rows; empty without embeddings.
     pub context_norms: Vec<f32>,
+    /// No norm is larger.
+    pub largest_norm: f32,
     /// What the lists hold of rows that have changed since.
     pending: HashMap<u32, Counts>,
 }
+
+type TermsOf = fn(&Held) -> &[u32];
 
 /// What the lists hold of one row.
 #[derive(Debug, Default)]
@@ -50,7 +54,7 @@ struct Counts {
 impl Counts {
     fn of(columns: &Columns, links: &Links, row: u32) -> Self {
         let context = links.context_of(row).map(|(other, weight)| (other, (10.0 * weight) as u32));
-        let kinds: [(fn(&Held) -> &[u32], bool); KINDS] = [
+        let kinds: [(TermsOf, bool); KINDS] = [
             (Held::words, false),
             (Held::words, true),
             (Held::pairs, true),
@@ -147,7 +151,9 @@ impl Index {
                 let before = self.links.before(row as usize);
                 self.after_questions[row as usize] = before.map_or(0.0, |before| columns.question[before]);
                 if let Some(matrix) = matrix {
-                    self.context_norms[row as usize] = context_norm(&self.links, matrix, row);
+                    let norm = context_norm(&self.links, matrix, row);
+                    self.context_norms[row as usize] = norm;
+                    self.largest_norm = self.largest_norm.max(norm);
                 }
             }
             for (kind, family) in families.iter_mut().enumerate() {

@@ -34,6 +34,8 @@ struct Coarse {
     scales: Vec<f32>,
     /// ‖row − values · scale‖.
     errors: Vec<f32>,
+    /// No row's error is larger, as a share of its length.
+    largest_error: f32,
 }
 
 /// Embeddings of n candidates, one row each. A row that holds a NaN or an infinity is kept out of every answer.
@@ -44,6 +46,24 @@ pub struct Matrix {
     coarse: Option<Coarse>,
     /// 1/‖row‖; 0 for the zero row, NaN for a row that is not finite.
     inverse_norms: Vec<f32>,
+    /// Rows that are not finite.
+    unsound: usize,
+}
+
+/// What cosines with a query were computed of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cosines {
+    /// 1/‖query‖.
+    inverse: f32,
+    /// ‖e‖/‖query‖ for the rounding error e of the query, where the int8 copy stands in for f32 rows.
+    query_error: Option<f32>,
+}
+
+impl Cosines {
+    /// Whether they are as exact as the rows that are kept.
+    pub(crate) fn is_exact(self) -> bool {
+        self.query_error.is_none()
+    }
 }
 
 impl fmt::Debug for Matrix {
@@ -110,6 +130,15 @@ fn bounded(cosine: f32) -> f32 {
     cosine.clamp(-1.0, 1.0) + 0.0
 }
 
+/// f32 sums of up to 16,384 products in eight lanes stay within this of the exact sum of unit vectors.
+const ROUNDING: f32 = 1e-5;
+
+/// How far a cosine of rounded vectors may be off, where `row` and `query` are ‖rounding error‖/‖vector‖ of each:
+/// |row·query − approximation| ≤ ‖row‖‖query error‖ + ‖row error‖‖rounded query‖, over ‖row‖‖query‖.
+fn off_by(row: f32, query: f32) -> f32 {
+    query + row * (1.0 + query) + ROUNDING
+}
+
 impl Matrix {
     /// No rows yet, each to have `dimensions` values.
     ///
@@ -125,6 +154,7 @@ impl Matrix {
             rows: if precision == Precision::Quantised { Rows::None } else { Rows::Owned(Lines::default()) },
             coarse: (precision != Precision::Full).then(Coarse::default),
             inverse_norms: Vec::new(),
+            unsound: 0,
         })
     }
 
@@ -140,6 +170,7 @@ impl Matrix {
         }
         matrix.length = count / dimensions;
         matrix.inverse_norms = values.values().chunks_exact(dimensions).map(inverse_norm).collect();
+        matrix.unsound = matrix.inverse_norms.iter().filter(|norm| norm.is_nan()).count();
         matrix.rows = Rows::Shared(values);
         Ok(matrix)
     }
@@ -166,6 +197,13 @@ impl Matrix {
     #[must_use]
     pub fn is_sound(&self, row: usize) -> bool {
         !self.inverse_norms[row].is_nan()
+    }
+
+    /// Hears of every row that is not finite.
+    pub(crate) fn for_unsound(&self, mut hear: impl FnMut(usize)) {
+        if self.unsound > 0 {
+            (0..self.length).filter(|&row| !self.is_sound(row)).for_each(&mut hear);
+        }
     }
 
     fn stride(&self) -> usize {
@@ -261,6 +299,8 @@ impl Matrix {
     fn write(&mut self, row: usize, values: &[f32]) {
         let (stride, coarse_stride) = (self.stride(), self.coarse_stride());
         let inverse = inverse_norm(values);
+        self.unsound -= usize::from(self.inverse_norms[row].is_nan());
+        self.unsound += usize::from(inverse.is_nan());
         self.inverse_norms[row] = inverse;
         if let Rows::Owned(lines) = &mut self.rows {
             lines.values_mut()[row * stride..][..values.len()].copy_from_slice(values);
@@ -275,6 +315,8 @@ impl Matrix {
                 .sum();
             coarse.scales[row] = scale;
             coarse.errors[row] = square.sqrt();
+            // A row that is not finite has no error that counts.
+            coarse.largest_error = coarse.largest_error.max(coarse.errors[row] * inverse);
         }
     }
 
@@ -297,7 +339,7 @@ impl Matrix {
             coarse.scales.swap_remove(row);
             coarse.errors.swap_remove(row);
         }
-        self.inverse_norms.swap_remove(row);
+        self.unsound -= usize::from(self.inverse_norms.swap_remove(row).is_nan());
         self.length = last;
     }
 
@@ -323,22 +365,64 @@ impl Matrix {
     /// # Errors
     /// `CandidateInvalid` for a query of another width or one that is not finite.
     pub fn cosines(&self, query: &[f32], scratch: &mut MatrixScratch, out: &mut Vec<f32>) -> Result<()> {
+        self.any_cosines(query, false, scratch, out).map(|_| ())
+    }
+
+    /// As [`Self::cosines`]; where `coarse` is set, by the int8 copy if there is one, each off by at most
+    /// [`Self::error`].
+    ///
+    /// # Errors
+    /// As [`Self::cosines`].
+    pub(crate) fn any_cosines(
+        &self,
+        query: &[f32],
+        coarse: bool,
+        scratch: &mut MatrixScratch,
+        out: &mut Vec<f32>,
+    ) -> Result<Cosines> {
         let inverse = self.check_query(query)?;
         out.clear();
         out.resize(self.length, 0.0);
-        if let Some(values) = self.floats() {
-            dot_rows_f32(values, self.stride(), query, out);
-            for (cosine, norm) in out.iter_mut().zip(&self.inverse_norms) {
-                *cosine *= norm * inverse;
+        let mut query_error = None;
+        match self.floats() {
+            Some(values) if !coarse || self.coarse.is_none() => {
+                dot_rows_f32(values, self.stride(), query, out);
+                for (cosine, norm) in out.iter_mut().zip(&self.inverse_norms) {
+                    *cosine *= norm * inverse;
+                }
             }
-        } else {
-            self.coarse_cosines(query, inverse, scratch, out);
+            floats => {
+                let error = self.coarse_cosines(query, inverse, scratch, out);
+                query_error = floats.map(|_| error);
+            }
         }
         for (cosine, norm) in out.iter_mut().zip(&self.inverse_norms) {
             // Inf · 0 in a row that is not finite may have given any number.
             *cosine = if norm.is_nan() { f32::NAN } else { bounded(*cosine) };
         }
-        Ok(())
+        Ok(Cosines { inverse, query_error })
+    }
+
+    /// The cosine of one row with the query of `cosines`, by its f32 values.
+    pub(crate) fn exact_cosine(&self, row: usize, query: &[f32], cosines: Cosines) -> f32 {
+        let norm = self.inverse_norms[row];
+        let Some(values) = self.floats().filter(|_| !norm.is_nan()) else { return f32::NAN };
+        let dot = dot_f32(&values[row * self.stride()..][..self.dimensions], query);
+        bounded(dot * (norm * cosines.inverse))
+    }
+
+    /// How far the coarse cosine of a row may be off.
+    pub(crate) fn error(&self, row: usize, cosines: Cosines) -> f32 {
+        let relative =
+            self.coarse.as_ref().map_or(0.0, |coarse| coarse.errors[row] * self.inverse_norms[row]);
+        let relative = relative.max(0.0); // NaN, of a row that is not finite, counts as 0
+        cosines.query_error.map_or(0.0, |error| off_by(relative, error))
+    }
+
+    /// How far any may be off.
+    pub(crate) fn largest_error(&self, cosines: Cosines) -> f32 {
+        let relative = self.coarse.as_ref().map_or(0.0, |coarse| coarse.largest_error);
+        cosines.query_error.map_or(0.0, |error| off_by(relative, error))
     }
 
     fn check_query(&self, query: &[f32]) -> Result<f32> {

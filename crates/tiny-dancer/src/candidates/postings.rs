@@ -27,11 +27,21 @@ pub(crate) struct Posting {
     count: u32,
 }
 
-/// The candidates that hold a term or stand beside one that does, by row. Most terms have one.
+/// The candidates that hold a term or stand beside one that does, by row. Most terms have one; long lists lie in blocks,
+/// so that a change moves no more than a block.
 #[derive(Debug)]
 enum List {
     One(Posting),
-    Many(Vec<Posting>),
+    Few(Vec<Posting>),
+    Many(Vec<Block>),
+}
+
+/// A part of a list, never empty.
+#[derive(Debug)]
+struct Block {
+    /// No row of it is below, and none of the block before is this or above.
+    first: u32,
+    postings: Vec<Posting>,
 }
 
 #[derive(Debug)]
@@ -70,64 +80,129 @@ pub(crate) struct Family {
     total: u64,
 }
 
-/// A term's list as a query reads it.
-#[derive(Clone, Copy)]
-pub(crate) struct Found<'a> {
-    postings: &'a [Posting],
-    pub idf: f32,
+/// Most postings in a block.
+const FULL: usize = if cfg!(test) { 8 } else { 1024 };
+
+/// Puts a posting into its place.
+fn put(postings: &mut Vec<Posting>, posting: Posting) {
+    // New candidates are the last row: mostly the place is the end.
+    if postings.last().is_none_or(|last| last.row < posting.row) {
+        postings.push(posting);
+    } else {
+        let place = postings.partition_point(|other| other.row < posting.row);
+        postings.insert(place, posting);
+    }
+}
+
+fn take(postings: &mut Vec<Posting>, row: u32) {
+    if let Ok(place) = find(postings, row) {
+        postings.remove(place);
+    }
+    // What was once long gives back what it holds on to.
+    if postings.capacity() > 8 && postings.len() * 4 < postings.capacity() {
+        postings.shrink_to(postings.len() * 2);
+    }
+}
+
+fn find(postings: &[Posting], row: u32) -> Result<usize, usize> {
+    postings.binary_search_by_key(&row, |posting| posting.row)
+}
+
+/// The block a row belongs to.
+fn block_of(blocks: &[Block], row: u32) -> usize {
+    blocks.partition_point(|block| block.first <= row).saturating_sub(1)
 }
 
 impl List {
-    fn as_slice(&self) -> &[Posting] {
-        match self {
+    /// All of it, part after part.
+    fn parts(&self) -> impl Iterator<Item = &[Posting]> {
+        let (head, blocks): (&[Posting], &[Block]) = match self {
+            Self::One(posting) => (std::slice::from_ref(posting), &[]),
+            Self::Few(postings) => (postings, &[]),
+            Self::Many(blocks) => (&[], blocks),
+        };
+        std::iter::once(head).chain(blocks.iter().map(|block| &block.postings[..]))
+    }
+
+    fn get(&self, row: u32) -> Option<Posting> {
+        let part = match self {
             Self::One(posting) => std::slice::from_ref(posting),
-            Self::Many(postings) => postings,
+            Self::Few(postings) => postings,
+            Self::Many(blocks) => &blocks[block_of(blocks, row)].postings,
+        };
+        find(part, row).ok().map(|place| part[place])
+    }
+
+    /// Replaces the count of a row that is there.
+    fn set(&mut self, posting: Posting) {
+        let part = match self {
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Few(postings) => postings,
+            Self::Many(blocks) => {
+                let at = block_of(blocks, posting.row);
+                &mut blocks[at].postings
+            }
+        };
+        if let Ok(place) = find(part, posting.row) {
+            part[place] = posting;
         }
     }
 
     fn insert(&mut self, posting: Posting) {
-        let postings = match self {
-            Self::Many(postings) => postings,
-            Self::One(one) => {
-                let one = *one;
-                *self = Self::Many(Vec::with_capacity(2));
-                let Self::Many(postings) = self else { return };
-                postings.push(one);
-                postings
-            }
-        };
-        // New candidates are the last row: mostly the place is the end.
-        if postings.last().is_none_or(|last| last.row < posting.row) {
-            postings.push(posting);
-        } else {
-            let place = postings.partition_point(|other| other.row < posting.row);
-            postings.insert(place, posting);
-        }
-    }
-
-    fn find(&mut self, row: u32) -> Option<&mut Posting> {
         match self {
-            Self::One(posting) => (posting.row == row).then_some(posting),
-            Self::Many(postings) => {
-                let place = postings.binary_search_by_key(&row, |posting| posting.row).ok()?;
-                postings.get_mut(place)
+            Self::One(one) => {
+                let mut postings = vec![*one];
+                put(&mut postings, posting);
+                *self = Self::Few(postings);
+            }
+            Self::Few(postings) if postings.len() < FULL => put(postings, posting),
+            Self::Few(postings) => {
+                let postings = std::mem::take(postings);
+                *self = Self::Many(vec![Block { first: 0, postings }]);
+                self.insert(posting);
+            }
+            Self::Many(blocks) => {
+                let at = block_of(blocks, posting.row);
+                let last = at + 1 == blocks.len();
+                let block = &mut blocks[at];
+                block.first = block.first.min(posting.row);
+                if block.postings.len() < FULL {
+                    put(&mut block.postings, posting);
+                } else if last && block.postings.last().is_some_and(|last| last.row < posting.row) {
+                    blocks.push(Block { first: posting.row, postings: vec![posting] });
+                } else {
+                    let upper = block.postings.split_off(FULL / 2);
+                    block.postings.shrink_to(FULL / 2 + 1);
+                    let first = upper[0].row;
+                    blocks.insert(at + 1, Block { first, postings: upper });
+                    self.insert(posting);
+                }
             }
         }
     }
 
-    /// Removes a row's posting; whether none is left.
+    /// Removes a row; whether none is left.
     fn remove(&mut self, row: u32) -> bool {
         match self {
             Self::One(posting) => posting.row == row,
-            Self::Many(postings) => {
-                if let Ok(place) = postings.binary_search_by_key(&row, |posting| posting.row) {
-                    postings.remove(place);
-                }
-                // What a list that was once long holds on to is given back.
-                if postings.capacity() > 8 && postings.len() * 4 < postings.capacity() {
-                    postings.shrink_to(postings.len() * 2);
-                }
+            Self::Few(postings) => {
+                take(postings, row);
                 postings.is_empty()
+            }
+            Self::Many(blocks) => {
+                let at = block_of(blocks, row);
+                take(&mut blocks[at].postings, row);
+                let left = blocks[at].postings.len();
+                if left == 0 {
+                    blocks.remove(at);
+                } else if blocks.get(at + 1).is_some_and(|next| left + next.postings.len() <= FULL / 2) {
+                    let mut next = blocks.remove(at + 1);
+                    blocks[at].postings.append(&mut next.postings);
+                }
+                if let [block] = &mut blocks[..] {
+                    *self = Self::Few(std::mem::take(&mut block.postings));
+                }
+                false
             }
         }
     }
@@ -175,9 +250,7 @@ impl Family {
                 found.holders = found.holders + held(new) - held(old);
                 match (old, new) {
                     (Some(_), Some(new)) => {
-                        if let Some(posting) = found.list.find(row) {
-                            posting.count = new.count;
-                        }
+                        found.list.set(Posting { row, count: new.count });
                     }
                     (None, Some(new)) => found.list.insert(Posting { row, count: new.count }),
                     (_, None) => {
@@ -196,44 +269,69 @@ impl Family {
         (1.0 + (rows - holders + 0.5) / (holders + 0.5)).ln()
     }
 
-    /// A term's idf, and who holds it.
-    pub(crate) fn find(&self, term: u32) -> Found<'_> {
+    /// Who holds a term, and its idf.
+    fn find(&self, term: u32) -> (Option<&List>, f32) {
         let found = self.terms.get(&term);
-        Found {
-            postings: found.map_or(&[], |found| found.list.as_slice()),
-            idf: self.idf(found.map_or(0, |found| found.holders)),
-        }
+        (found.map(|found| &found.list), self.idf(found.map_or(0, |found| found.holders)))
     }
 
-    /// The numbers that weights come of.
-    pub(crate) fn norm(&self) -> Norm {
+    fn norm(&self) -> Norm {
         let mean = (self.total as f64 / self.lengths.len().max(1) as f64) as f32;
         // In tenths, as the counts are.
         Norm { always: 10.0 * K1 * (1.0 - B), by_length: 10.0 * K1 * B / mean.max(1e-9) }
     }
 
-    /// Adds the weight of a term in each candidate to `sums`, one number a row.
-    pub(crate) fn add(&self, found: Found<'_>, norm: Norm, sums: &mut [f32]) {
-        add_weights(found.postings, &self.lengths, norm, found.idf, sums);
+    /// Writes into `sums`, one number a row, what the terms weigh there together, as the share of Σ idf.
+    pub(crate) fn sum(&self, terms: &[u32], sums: &mut [f32]) {
+        sums.fill(0.0);
+        let norm = self.norm();
+        let mut ideal = 0.0;
+        for &term in terms {
+            let (list, idf) = self.find(term);
+            ideal += idf;
+            for postings in list.into_iter().flat_map(List::parts) {
+                add_weights(postings, &self.lengths, norm, idf, sums);
+            }
+        }
+        let scale = share_of(ideal);
+        for sum in sums {
+            *sum *= scale;
+        }
     }
 
-    /// The weight of a term in one row, with the bits [`Self::add`] adds; `None` where it holds none.
-    pub(crate) fn weight(&self, found: Found<'_>, norm: Norm, row: u32) -> Option<f32> {
-        let place = found.postings.binary_search_by_key(&row, |posting| posting.row).ok()?;
-        Some(weight(found.postings[place], self.lengths[row as usize], norm, found.idf))
+    /// What [`Self::sum`] writes for one row.
+    pub(crate) fn share(&self, terms: &[u32], row: usize) -> f32 {
+        let norm = self.norm();
+        let (mut ideal, mut sum) = (0.0, 0.0);
+        for &term in terms {
+            let (list, idf) = self.find(term);
+            ideal += idf;
+            if let Some(posting) = list.and_then(|list| list.get(row as u32)) {
+                sum += weight(posting, self.lengths[row], norm, idf);
+            }
+        }
+        sum * share_of(ideal)
     }
-}
 
-impl Found<'_> {
-    /// The rows that hold the term, or stand beside one that does.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> {
-        self.postings.iter().map(|posting| posting.row as usize)
+    /// Whether any row holds the term.
+    pub(crate) fn holds(&self, term: u32) -> bool {
+        self.terms.contains_key(&term)
+    }
+
+    /// The rows that hold a term, or stand beside one that does.
+    pub(crate) fn rows(&self, term: u32) -> impl Iterator<Item = usize> {
+        let parts = self.find(term).0.into_iter().flat_map(List::parts);
+        parts.flatten().map(|posting| posting.row as usize)
     }
 
     /// Whether `row` is one of them.
-    pub(crate) fn has(&self, row: u32) -> bool {
-        self.postings.binary_search_by_key(&row, |posting| posting.row).is_ok()
+    pub(crate) fn has(&self, term: u32, row: usize) -> bool {
+        self.find(term).0.is_some_and(|list| list.get(row as u32).is_some())
     }
+}
+
+fn share_of(ideal: f32) -> f32 {
+    if ideal > 0.0 { 1.0 / ideal } else { 0.0 }
 }
 
 /// k1·(1 − b), and k1·b over the mean length.
@@ -255,23 +353,72 @@ dispatch!(add_weights, add_weights_scalar, (
     postings: &[Posting], lengths: &[u32], norm: Norm, idf: f32, sums: &mut [f32]
 ) -> ());
 
+/// Postings taken together.
+const LANES: usize = 32;
+
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn add_weights_scalar(postings: &[Posting], lengths: &[u32], norm: Norm, idf: f32, sums: &mut [f32]) {
-    let (blocks, rest) = postings.as_chunks::<8>();
+    let (mut held, mut weights) = ([0; LANES], [0f32; LANES]);
+    let (blocks, rest) = postings.as_chunks::<LANES>();
     for block in blocks {
-        // Eight divisions at a time.
-        let held = block.map(|posting| lengths[posting.row as usize]);
-        let mut weights = [0f32; 8];
-        for lane in 0..8 {
+        // Three loops, of which the second is arithmetic alone and runs over wide registers.
+        for (held, posting) in held.iter_mut().zip(block) {
+            *held = lengths[posting.row as usize];
+        }
+        for lane in 0..LANES {
             weights[lane] = weight(block[lane], held[lane], norm, idf);
         }
-        for lane in 0..8 {
-            sums[block[lane].row as usize] += weights[lane];
+        for (posting, weight) in block.iter().zip(&weights) {
+            sums[posting.row as usize] += weight;
         }
     }
     for &posting in rest {
         let row = posting.row as usize;
         sums[row] += weight(posting, lengths[row], norm, idf);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_list_holds_what_was_put_into_it(
+            start in 0u32..120, steps in prop::collection::vec((0u8..4, 0u32..120, any::<u32>()), 1..300)
+        ) {
+            // Blocks of eight, so that lists part and join.
+            let mut list = List::One(Posting { row: start, count: 1 });
+            let mut model = BTreeMap::from([(start, 1)]);
+            for (step, row, count) in steps {
+                let known = model.contains_key(&row);
+                match step {
+                    0 | 1 if !known => {
+                        list.insert(Posting { row, count });
+                        model.insert(row, count);
+                    }
+                    2 if known => {
+                        list.set(Posting { row, count });
+                        model.insert(row, count);
+                    }
+                    3 if known => {
+                        model.remove(&row);
+                        prop_assert_eq!(list.remove(row), model.is_empty());
+                        if model.is_empty() {
+                            break;
+                        }
+                    }
+                    _ => {}
+                }
+                let held: Vec<(u32, u32)> =
+                    list.parts().flatten().map(|posting| (posting.row, posting.count)).collect();
+                prop_assert_eq!(&held, &model.iter().map(|(&row, &count)| (row, count)).collect::<Vec<_>>());
+                prop_assert_eq!(list.get(row).map(|posting| posting.count), model.get(&row).copied());
+            }
+        }
     }
 }

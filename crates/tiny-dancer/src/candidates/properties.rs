@@ -17,7 +17,7 @@ use super::metadata::{Kind, Scalar};
 pub(super) use number::Number;
 use ordered::{ALL, Entry, Ordered};
 use rows::Rows;
-pub(super) use rows::each_of;
+pub(super) use rows::{each_of, holds};
 
 /// No value.
 const NONE: u32 = u32::MAX;

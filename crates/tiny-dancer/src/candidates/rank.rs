@@ -1,10 +1,12 @@
 //! Scores → the candidates worth passing on, each with what can be said of it.
 
-use super::features::{CandidateScratch, FEATURES, Query, compute};
+use std::cmp::Ordering;
+
+use super::features::{CandidateScratch, FEATURES, FeatureSet, Query, Slack};
 use super::filter::{Filter, FilterScratch};
 use super::matrix::MatrixScratch;
-use super::properties::each_of;
-use super::scorer::{CandidateScorer, ScorerScratch};
+use super::properties::holds;
+use super::scorer::{CandidateScorer, KeptSet, ScorerScratch};
 use super::set::CandidateSet;
 use super::top::first_k;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +33,16 @@ impl Default for RankOptions<'_> {
         Self { k: 5, diversity: 0.0, confidence_threshold: 0.85, max_uncertainty: 0.15, filter: None }
     }
 }
+
+/// Below so many candidates all their features are computed, by their f32 values.
+const FEW_ROWS: usize = 1024;
+/// Where more than so many are asked for, too.
+const MOST_REFINED: usize = 256;
+/// The share of all candidates, as a divisor, up to which it is faster to look at single f32 rows than at all.
+const MOST_REFINED_SHARE: usize = 64;
+
+/// Rows that are looked at together; a whole number of blocks are one word of a filter's bits.
+const BLOCK: usize = 16;
 
 /// One candidate of the answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,8 +80,12 @@ pub struct RankScratch {
     features: CandidateScratch,
     scorer: ScorerScratch,
     scores: Vec<f32>,
+    /// Candidates that are scored once more, by their f32 values.
+    few: CandidateScratch,
+    few_scores: Vec<f32>,
+    best: Vec<f32>,
     filter: FilterScratch,
-    /// Scores of those that take part, where a filter says which.
+    /// Scores of those that take part, where some do not.
     listed: Vec<f32>,
     order: Vec<u32>,
     diversity: DiversityScratch,
@@ -85,13 +101,14 @@ pub struct RankScratch {
 }
 
 impl RankScratch {
-    /// Scores of all candidates of the last call, by row.
+    /// Scores of all candidates, by row, of the last [`CandidateScorer::score_all`]. After a ranking those of candidates
+    /// that are not among the first may be off by what int8 takes from their cosines.
     #[must_use]
     pub fn scores(&self) -> &[f32] {
         &self.scores
     }
 
-    /// Features of the last call.
+    /// Features of the last [`CandidateScorer::score_all`]; after a ranking, what it needed of them.
     #[must_use]
     pub fn features(&self) -> &CandidateScratch {
         &self.features
@@ -124,7 +141,74 @@ impl RankOptions<'_> {
     }
 }
 
+/// Appends to `order` the rows that may be among the `most` first: those whose score, with what it may be off, is not
+/// below the `most`-th largest that is certain. Whether any of a block of rows may be given, and whether a row may, is
+/// asked only where it matters.
+fn contenders(
+    scores: &[f32],
+    slack: Option<&Slack>,
+    (some_pass, passes): (impl Fn(usize) -> bool, impl Fn(usize) -> bool),
+    most: usize,
+    best: &mut Vec<f32>,
+    order: &mut Vec<u32>,
+) {
+    let of = |row: usize| slack.map_or(0.0, |slack| slack.of(row));
+    best.clear();
+    let mut floor = f32::NEG_INFINITY;
+    for_each_from(scores, &some_pass, &mut floor, |row, floor| {
+        if !passes(row) {
+            return;
+        }
+        let low = scores[row] - of(row);
+        if low > *floor || best.len() < most {
+            let at = best.partition_point(|&other| other >= low);
+            best.insert(at, low);
+            best.truncate(most);
+            if best.len() == most {
+                *floor = best[most - 1];
+            }
+        }
+    });
+    let mut limit = floor - slack.map_or(0.0, |slack| slack.worst);
+    for_each_from(scores, &some_pass, &mut limit, |row, _| {
+        if scores[row] + of(row) >= floor && passes(row) {
+            order.push(row as u32);
+        }
+    });
+}
+
+/// Calls `work` for every row whose score is not below the limit, which `work` may raise; not for those of blocks in
+/// which none passes.
+fn for_each_from(
+    scores: &[f32],
+    some_pass: impl Fn(usize) -> bool,
+    limit: &mut f32,
+    mut work: impl FnMut(usize, &mut f32),
+) {
+    for (place, block) in scores.chunks(BLOCK).enumerate() {
+        // Comparing a block at once, before looking at each of its rows, is what makes this fast. NaN is below all.
+        let above = block.iter().filter(|&&score| score >= *limit).count();
+        if above > 0 && some_pass(BLOCK * place) {
+            for (lane, &score) in block.iter().enumerate() {
+                if score >= *limit {
+                    work(BLOCK * place + lane, limit);
+                }
+            }
+        }
+    }
+}
+
 impl CandidateScorer {
+    /// Scores all candidates, by all of their features, and leaves both in `scratch`.
+    ///
+    /// # Errors
+    /// `CandidateInvalid` for a query that does not fit the set.
+    pub fn score_all(&self, set: &CandidateSet, query: &Query, scratch: &mut RankScratch) -> Result<()> {
+        scratch.features.compute(set, query, FeatureSet::ALL, false)?;
+        scratch.alike = self.score(&scratch.features, &mut scratch.scorer, &mut scratch.scores);
+        Ok(())
+    }
+
     /// Ranks the candidates of `set` for `query`; the answer is left in `scratch`.
     ///
     /// Equal scores are ordered by id. An empty set gives an empty answer, and a `k` beyond the number of candidates
@@ -141,44 +225,78 @@ impl CandidateScorer {
         scratch: &mut RankScratch,
     ) -> Result<()> {
         options.check(set)?;
-        compute(set, query, &mut scratch.features)?;
-        scratch.alike = self.score(set, &scratch.features, &mut scratch.scorer, &mut scratch.scores);
+        let most = self.prediction().map_or(0, most_kept).max(options.k);
+        // With few candidates, or many to give, there is nothing to leave out.
+        let whole = set.len() < FEW_ROWS || most > MOST_REFINED;
+        let wanted = if whole { FeatureSet::ALL } else { self.weighed() };
+        let slopes = if whole || options.diversity > 0.0 {
+            None
+        } else {
+            self.slopes(query.text.is_some() && set.columns().any_text())
+        };
+        scratch.features.compute(set, query, wanted, slopes.is_some())?;
+        scratch.alike = self.score(&scratch.features, &mut scratch.scorer, &mut scratch.scores);
         let alike = scratch.alike;
         let RankScratch {
             features,
+            few,
+            scorer,
+            few_scores,
+            best,
             scores,
             filter,
             listed,
             order,
             diversity,
-            ranked,
             unsound,
             prediction_set,
             ..
         } = scratch;
-        order.clear();
         unsound.clear();
+        if let Some(matrix) = set.matrix() {
+            matrix.for_unsound(|row| unsound.push(row as u32));
+        }
         let columns = set.columns();
-        let now = query.now.filter(|&now| columns.any_expired(now));
-        let mut take = |row: u32| {
-            if scores[row as usize].is_nan() {
-                unsound.push(row);
-            } else if now.is_none_or(|now| !columns.expired(row as usize, now)) {
-                order.push(row);
-            }
-        };
-        // What is said of an answer is said of those that take part.
-        let taking_part: &[f32] = if let Some(asked) = options.filter {
+        let now = query.now.filter(|_| columns.any_expire());
+        let passing = options.filter.map(|asked| {
             asked.evaluate(set, filter);
-            each_of(&filter.passing, take);
-            listed.clear();
-            listed.extend(order.iter().map(|&row| scores[row as usize]));
-            listed
-        } else {
-            (0..scores.len() as u32).for_each(&mut take);
-            scores
+            &*filter.passing
+        });
+        let some_pass =
+            |from: usize| passing.is_none_or(|bits| bits[from / 64] >> (from % 64) & ((1 << BLOCK) - 1) != 0);
+        let passes = |row: usize| {
+            passing.is_none_or(|bits| holds(bits, row)) && now.is_none_or(|now| !columns.expired(row, now))
         };
-        let shift = self.shift(taking_part);
+        unsound.retain(|&row| passes(row as usize));
+        let rows = || (0..set.len()).filter(|&row| !scores[row].is_nan() && passes(row));
+        // What is said of an answer is said of those that take part.
+        listed.clear();
+        if self.is_relative() || self.prediction().is_some() {
+            listed.extend(rows().map(|row| scores[row]));
+        }
+        let shift = self.shift(listed);
+        order.clear();
+        if options.diversity > 0.0 || most > MOST_REFINED {
+            order.extend(rows().map(|row| row as u32));
+        } else {
+            let slack = slopes.and_then(|slopes| features.slack(set, slopes));
+            contenders(scores, slack.as_ref(), (some_pass, passes), most, best, order);
+            let refined = slack.is_some();
+            if refined && order.len() <= most + set.len() / MOST_REFINED_SHARE {
+                features.refine(set, query, order);
+                few.copy_rows(features, order);
+                self.score(few, scorer, few_scores);
+                for (&row, &score) in order.iter().zip(&*few_scores) {
+                    scores[row as usize] = score;
+                }
+            } else if refined {
+                // Nothing stands out: one pass over all f32 rows takes less time.
+                features.compute_cosines(set, query, false)?;
+                self.score(features, scorer, scores);
+                order.clear();
+                contenders(scores, None, (some_pass, passes), most, best, order);
+            }
+        }
         let ids = set.ids();
         let better = |a: &u32, b: &u32| {
             let (left, right) = (*a as usize, *b as usize);
@@ -187,25 +305,10 @@ impl CandidateScorer {
         // From which score on a candidate belongs to the prediction set.
         let mut floor = f32::INFINITY;
         *prediction_set = self.prediction().filter(|_| alike).map(|kept| {
-            // No candidate ranked below e^margin can be kept, however close its score.
-            let most = kept.margin.map_or(kept.size.unwrap_or(1) as usize, |margin| margin.exp() as usize);
-            let most = most.clamp(1, order.len().max(1)).min(order.len());
-            if most == 0 {
-                return 0;
+            let size = kept_size(kept, scores, listed, order, better);
+            if let Some(last) = size.checked_sub(1) {
+                floor = scores[order[last] as usize];
             }
-            order.select_nth_unstable_by(most - 1, better);
-            let mut size = most;
-            if let Some(margin) = kept.margin {
-                order[..most].sort_unstable_by(better);
-                let (best, deviation) = (scores[order[0] as usize], deviation(taking_part));
-                let strange = |place: usize| {
-                    let below = best - scores[order[place] as usize];
-                    let below = if below > 0.0 { below / deviation } else { 0.0 };
-                    below + ((place + 1) as f32).ln()
-                };
-                size = (1..most).find(|&place| strange(place) > margin).unwrap_or(most);
-            }
-            floor = scores[order[size - 1] as usize];
             size
         });
         if options.diversity > 0.0 {
@@ -214,6 +317,20 @@ impl CandidateScorer {
         } else {
             first_k(order, options.k, better);
         }
+        self.describe(set, options, (shift, floor), scratch);
+        Ok(())
+    }
+
+    /// Writes down what can be said of each candidate of the order.
+    fn describe(
+        &self,
+        set: &CandidateSet,
+        options: &RankOptions,
+        (shift, floor): (f32, f32),
+        scratch: &mut RankScratch,
+    ) {
+        let RankScratch { features, scores, order, ranked, alike, .. } = scratch;
+        let alike = *alike;
         ranked.clear();
         for &row in order.iter() {
             let score = scores[row as usize];
@@ -225,7 +342,7 @@ impl CandidateScorer {
             let sure = confidence >= options.confidence_threshold && uncertainty <= options.max_uncertainty;
             let mut own = [0.0; FEATURES];
             for (feature, value) in own.iter_mut().enumerate() {
-                *value = features.column(feature)[row as usize];
+                *value = features.value(set, feature, row as usize);
             }
             ranked.push(Ranked {
                 row,
@@ -237,8 +354,38 @@ impl CandidateScorer {
                 features: own,
             });
         }
-        Ok(())
     }
+}
+
+/// The most candidates a prediction set can hold.
+fn most_kept(kept: KeptSet) -> usize {
+    kept.margin.map_or(kept.size.unwrap_or(1) as usize, |margin| margin.exp() as usize)
+}
+
+/// How many candidates belong to the prediction set, which are then the first of `order`. `listed` has the scores of all
+/// that take part.
+fn kept_size(
+    kept: KeptSet,
+    scores: &[f32],
+    listed: &[f32],
+    order: &mut [u32],
+    better: impl Fn(&u32, &u32) -> Ordering,
+) -> usize {
+    // No candidate ranked below e^margin can be kept, however close its score.
+    let most = most_kept(kept).clamp(1, order.len().max(1)).min(order.len());
+    if most == 0 {
+        return 0;
+    }
+    order.select_nth_unstable_by(most - 1, &better);
+    let Some(margin) = kept.margin else { return most };
+    order[..most].sort_unstable_by(&better);
+    let (best, deviation) = (scores[order[0] as usize], deviation(listed));
+    let strange = |place: usize| {
+        let below = best - scores[order[place] as usize];
+        let below = if below > 0.0 { below / deviation } else { 0.0 };
+        below + ((place + 1) as f32).ln()
+    };
+    (1..most).find(|&place| strange(place) > margin).unwrap_or(most)
 }
 
 /// Standard deviation of the scores that are numbers; 0 of none.

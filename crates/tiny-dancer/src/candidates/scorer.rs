@@ -2,10 +2,10 @@
 
 mod header;
 
-use super::features::{CandidateScratch, FEATURES};
+use super::columns::known;
+use super::features::{CandidateScratch, FEATURES, FeatureSet, column};
 use super::likeness::LikenessTest;
-use super::set::CandidateSet;
-use super::untrained::Combination;
+use super::untrained::{self, Combination};
 use crate::artifact::{Tensors, invalid};
 use crate::conformal::{Relevance, Scores};
 use crate::error::{Error, ErrorKind, Result};
@@ -132,7 +132,8 @@ impl CandidateScorer {
         let mut scratch = ScorerScratch::default();
         for (place, check) in header.self_check.iter().enumerate() {
             let mut score = Vec::new();
-            self.learned(&check.features, 1, &mut scratch, &mut score);
+            let columns = std::array::from_fn(|feature| &check.features[feature..=feature]);
+            self.learned(&columns, 1, &mut scratch, &mut score);
             let within = 1e-4 * check.score.abs().max(1.0);
             if !score.first().is_some_and(|score| (score - check.score).abs() <= within) {
                 return Err(Error::new(
@@ -152,33 +153,63 @@ impl CandidateScorer {
         self.header.as_ref()
     }
 
-    /// Scores of all candidates from the features in `features`; NaN for a candidate whose embedding is not finite.
+    /// The features that scores depend on.
+    pub(super) fn weighed(&self) -> FeatureSet {
+        match &self.weights {
+            Weights::Untrained(combination) => combination.weighed(),
+            Weights::Linear { weight } if self.likeness.is_none() => {
+                FeatureSet::of((0..FEATURES).filter(|&feature| weight[feature] != 0.0))
+            }
+            _ => FeatureSet::ALL,
+        }
+    }
+
+    /// How much a score changes at most with each of the cosines (of a candidate, its context, the one before), for a
+    /// query with an embedding; `None` where that is not known, or where the scores of all matter.
+    pub(super) fn slopes(&self, has_words: bool) -> Option<[f32; 3]> {
+        match &self.weights {
+            Weights::Untrained(_) => Some([0.0, untrained::slope(has_words), 0.0]),
+            Weights::Linear { weight }
+                if !self.is_relative() && self.likeness.is_none() && self.prediction().is_none() =>
+            {
+                let slope = |feature: usize| (weight[feature] * self.inverse_scale[feature]).abs();
+                Some([column::COSINE, column::COSINE_CONTEXT, column::COSINE_BEFORE].map(slope))
+            }
+            _ => None,
+        }
+    }
+
+    /// Scores of all candidates from their features; NaN for a candidate whose embedding is not finite.
     ///
     /// Gives whether the candidates are like those the scorer was made with. If not, scores are those of the measured
     /// combination without training, and nothing that was calibrated is about them.
-    pub fn score(
+    pub(super) fn score(
         &self,
-        set: &CandidateSet,
         features: &CandidateScratch,
         scratch: &mut ScorerScratch,
         out: &mut Vec<f32>,
     ) -> bool {
         let alike = self.likeness.as_ref().is_none_or(|likeness| likeness.is_like(features));
         match &self.weights {
-            Weights::Untrained(combination) => combination.score(set, features, out),
-            _ if !alike => Combination::Measured.score(set, features, out),
-            _ => self.learned(&features.columns, set.len(), scratch, out),
+            Weights::Untrained(combination) => combination.score(features, out),
+            _ if !alike => Combination::Measured.score(features, out),
+            _ => self.learned(&features.all_columns(), features.rows(), scratch, out),
         }
-        for (row, score) in out.iter_mut().enumerate() {
+        for (score, &known) in out.iter_mut().zip(&features.known) {
             // A query without an embedding does not show which candidates are not finite. And no negative zero, which
             // would sort below zero.
-            let sound = set.matrix().is_none_or(|matrix| matrix.is_sound(row));
-            *score = if sound { *score + 0.0 } else { f32::NAN };
+            *score = if known & known::UNSOUND == 0 { *score + 0.0 } else { f32::NAN };
         }
         alike
     }
 
-    fn learned(&self, columns: &[f32], rows: usize, scratch: &mut ScorerScratch, out: &mut Vec<f32>) {
+    fn learned(
+        &self,
+        columns: &[&[f32]; FEATURES],
+        rows: usize,
+        scratch: &mut ScorerScratch,
+        out: &mut Vec<f32>,
+    ) {
         out.clear();
         out.resize(rows, 0.0);
         if rows == 0 {
@@ -187,9 +218,9 @@ impl CandidateScorer {
         match &self.weights {
             Weights::Untrained(_) => {}
             Weights::Linear { weight } => {
-                for (feature, values) in columns.chunks_exact(rows).enumerate() {
+                for (feature, values) in columns.iter().enumerate() {
                     let (weight, mean) = (weight[feature] * self.inverse_scale[feature], self.mean[feature]);
-                    for (score, value) in out.iter_mut().zip(values) {
+                    for (score, value) in out.iter_mut().zip(*values) {
                         *score += weight * (value - mean);
                     }
                 }
@@ -259,13 +290,17 @@ impl CandidateScorer {
 }
 
 /// Columns of features → standardised rows of `out`, which has as many values.
-fn standardise(columns: &[f32], mean: &[f32; FEATURES], inverse_scale: &[f32; FEATURES], out: &mut [f32]) {
-    let rows = columns.len() / FEATURES;
+fn standardise(
+    columns: &[&[f32]; FEATURES],
+    mean: &[f32; FEATURES],
+    inverse_scale: &[f32; FEATURES],
+    out: &mut [f32],
+) {
     let (blocks, rest) = out.as_chunks_mut::<{ 8 * FEATURES }>();
     for (block, out) in blocks.iter_mut().enumerate() {
         for feature in 0..FEATURES {
             // Eight rows at a time are read as one vector.
-            let Some(values) = columns[feature * rows + 8 * block..].first_chunk::<8>() else { break };
+            let Some(values) = columns[feature][8 * block..].first_chunk::<8>() else { break };
             for (lane, value) in values.iter().enumerate() {
                 out[lane * FEATURES + feature] = (value - mean[feature]) * inverse_scale[feature];
             }
@@ -274,7 +309,7 @@ fn standardise(columns: &[f32], mean: &[f32; FEATURES], inverse_scale: &[f32; FE
     let done = 8 * blocks.len();
     for (place, row) in rest.chunks_exact_mut(FEATURES).enumerate() {
         for (feature, out) in row.iter_mut().enumerate() {
-            *out = (columns[feature * rows + done + place] - mean[feature]) * inverse_scale[feature];
+            *out = (columns[feature][done + place] - mean[feature]) * inverse_scale[feature];
         }
     }
 }

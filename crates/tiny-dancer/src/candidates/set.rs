@@ -27,6 +27,17 @@ pub struct CandidateSet {
     changes: u64,
 }
 
+fn check_all(candidates: &[Candidate]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(candidates.len());
+    for (place, candidate) in candidates.iter().enumerate() {
+        candidate.check(place)?;
+        if !seen.insert(candidate.id) {
+            return Err(refused(place, "id", candidate.id, "ids are unique: give it once"));
+        }
+    }
+    Ok(())
+}
+
 impl CandidateSet {
     /// An empty set whose embeddings have `dimensions` values; `None` for candidates without embeddings.
     ///
@@ -117,7 +128,7 @@ impl CandidateSet {
     }
 
     fn check_new(&self, candidates: &[Candidate]) -> Result<()> {
-        self.check_all(candidates)?;
+        check_all(candidates)?;
         match candidates.iter().position(|candidate| self.rows.contains_key(candidate.id)) {
             Some(place) => {
                 let remedy = "ids are unique: update it, or give another";
@@ -125,17 +136,6 @@ impl CandidateSet {
             }
             None => self.check_room(candidates.len()),
         }
-    }
-
-    fn check_all(&self, candidates: &[Candidate]) -> Result<()> {
-        let mut seen = HashSet::with_capacity(candidates.len());
-        for (place, candidate) in candidates.iter().enumerate() {
-            candidate.check(place)?;
-            if !seen.insert(candidate.id) {
-                return Err(refused(place, "id", candidate.id, "ids are unique: give it once"));
-            }
-        }
-        Ok(())
     }
 
     fn check_room(&self, more: usize) -> Result<()> {
@@ -253,7 +253,7 @@ impl CandidateSet {
         candidates: &[Candidate],
         embeddings: Option<&[f32]>,
     ) -> Result<()> {
-        self.check_all(candidates)?;
+        check_all(candidates)?;
         self.check_room(candidates.len())?;
         if let Some(embeddings) = embeddings {
             self.check_embeddings(candidates.len(), embeddings)?;
@@ -346,7 +346,7 @@ impl CandidateSet {
     #[must_use]
     pub fn passing(&self, filter: Option<&Filter>, now: Option<f64>) -> Option<Vec<bool>> {
         let mut flags = filter.map(|filter| self.matching(filter));
-        if let Some(now) = now.filter(|&now| self.columns.any_expired(now)) {
+        if let Some(now) = now.filter(|_| self.columns.any_expire()) {
             let flags = flags.get_or_insert_with(|| vec![true; self.len()]);
             for (row, flag) in flags.iter_mut().enumerate() {
                 *flag &= !self.columns.expired(row, now);

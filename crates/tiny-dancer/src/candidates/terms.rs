@@ -104,13 +104,6 @@ const STOP_HASHES: [u64; STOP.len()] = {
     hashes
 };
 
-/// Hash of a `key: value` pair.
-#[must_use]
-pub fn hash_pair(key: &str, value: &str) -> u64 {
-    let half = |text: &str| text.bytes().fold(0xCBF2_9CE4, |hash, byte| mix(hash, u64::from(byte)));
-    mix(mix(mix(SEED, half(key)), half(value)), 7)
-}
-
 fn is(characters: &[char], word: &str) -> bool {
     characters.iter().copied().eq(word.chars())
 }
@@ -270,15 +263,6 @@ mod tests {
         assert_eq!(terms("Caroline's").words, terms("caroline").words);
         assert_eq!(terms("what is it, and who's that?"), Terms::default());
         assert_ne!(terms("in 2022").words, terms("in 2023").words);
-    }
-
-    #[test]
-    fn keys_and_values_do_not_stand_for_each_other() {
-        let hashes = [("a", "b"), ("b", "a"), ("a", "a"), ("b", "b"), ("ab", ""), ("", "ab")];
-        let mut hashes = hashes.map(|(key, value)| hash_pair(key, value)).to_vec();
-        hashes.sort_unstable();
-        hashes.dedup();
-        assert_eq!(hashes.len(), 6);
     }
 
     #[test]

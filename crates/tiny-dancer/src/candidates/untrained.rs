@@ -1,8 +1,8 @@
 //! The combination that needs no training: relevance, times how much its use speaks for a candidate.
 
-use super::features::{CandidateScratch, RECENCY_DAYS, column};
-use super::links::NONE;
-use super::set::CandidateSet;
+use super::columns::known;
+use super::features::{CandidateScratch, FEATURES, FeatureSet, RECENCY_DAYS, column};
+use crate::kernels::dispatch;
 
 /// What the use of a candidate weighs beside its relevance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,57 +27,86 @@ impl Combination {
         }
     }
 
-    /// How fresh a candidate of this age in days is, from 1 to 0.
-    fn freshness(self, age: f32, recency: f32) -> f32 {
-        match self {
-            // An exponential is 0 for everything that is years old: of two old facts the newer would not win.
-            Self::Measured => RECENCY_DAYS / (RECENCY_DAYS + age),
-            Self::Documented => recency,
-        }
+    /// The features that scores depend on. Freshness, where it is not recency, is of the candidates' ages.
+    pub(super) fn weighed(self) -> FeatureSet {
+        let of_relevance = [(column::COSINE_CONTEXT, COSINE), (column::TIME_NAMED, SAID_THEN)];
+        let of_relevance = of_relevance.into_iter().chain(LEXICAL).chain(NAMED).map(|(feature, _)| feature);
+        let of_use = [column::CONFIDENCE, column::SUCCESS, column::FREQUENCY, column::METADATA];
+        let recency = (self == Self::Documented).then_some(column::RECENCY);
+        FeatureSet::of(of_relevance.chain(of_use).chain(recency))
     }
 
     /// Scores of all candidates from their features.
     ///
     /// A candidate that has nothing to do with the query scores 0 however recent it is. Parts that are unknown of a
     /// candidate drop out and the other weights grow to fill up.
-    pub(super) fn score(self, set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<f32>) {
+    pub(super) fn score(self, scratch: &CandidateScratch, out: &mut Vec<f32>) {
         out.clear();
         if scratch.has_cosine || scratch.has_words {
-            relevance(set, scratch, out);
+            relevance(scratch, out);
         } else {
-            out.resize(set.len(), 1.0);
+            out.resize(scratch.rows(), 1.0);
         }
-        let columns = set.columns();
-        let [whole, recency, confidence, context] = self.weights();
-        let of = |feature: usize| scratch.column(feature);
-        let (recent, sure, tried) = (of(column::RECENCY), of(column::CONFIDENCE), of(column::SUCCESS));
-        let (used, agreeing) = (of(column::FREQUENCY), of(column::METADATA));
-        let agreement = if scratch.has_metadata { 1.0 } else { 0.0 };
-        if !(scratch.has_time || columns.any_use() || scratch.has_metadata) {
-            return;
+        if scratch.has_time || scratch.has_use || scratch.has_metadata {
+            let columns = scratch.all_columns();
+            // An exponential is 0 for everything that is years old: of two old facts the newer would not win.
+            let ages = (self == Self::Measured && scratch.has_time).then_some(&scratch.ages[..]);
+            let recency = if scratch.has_time { known::CREATED } else { 0 };
+            let agreement = if scratch.has_metadata { 1.0 } else { 0.0 };
+            weigh_use(self.weights(), &columns, ages, &scratch.known, recency, agreement, out);
         }
-        for (row, score) in out.iter_mut().enumerate() {
-            let known = |value: f32| if value.is_nan() { 0.0 } else { 1.0 };
-            let age = scratch.ages[row];
-            let dated = if scratch.has_time { known(age) } else { 0.0 };
-            let fresh = if dated > 0.0 { self.freshness(age, recent[row]) } else { 0.0 };
-            let (has_confidence, has_success) =
-                (known(columns.confidence[row]), known(columns.success_rate[row]));
-            let has_use = known(columns.access_count[row]);
-            // Two sources of one weight share it.
-            let confidence = confidence / f32::max(has_confidence + has_success, 1.0);
-            let context = context / f32::max(has_use + agreement, 1.0);
-            // An unknown source's value is 0 as well: only its weight has to go.
-            let sum = whole
-                + recency * fresh
-                + confidence * (sure[row] + tried[row])
-                + context * (used[row] + agreeing[row]);
-            let total = whole
-                + recency * dated
-                + confidence * (has_confidence + has_success)
-                + context * (has_use + agreement);
-            *score *= sum / total;
-        }
+    }
+}
+
+dispatch!(
+    /// Multiplies every score by how much its use speaks for a candidate. Fresh is what is recent, or, where `ages` are
+    /// given, what has few days; known of those with the bit `dated`.
+    weigh_use, weigh_use_scalar, (
+        weights: [f32; 4], columns: &[&[f32]; FEATURES], ages: Option<&[f32]>, known: &[u8], dated: u8,
+        agreement: f32, scores: &mut [f32]
+    ) -> ()
+);
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn weigh_use_scalar(
+    weights: [f32; 4],
+    columns: &[&[f32]; FEATURES],
+    ages: Option<&[f32]>,
+    known: &[u8],
+    dated: u8,
+    agreement: f32,
+    scores: &mut [f32],
+) {
+    let [whole, recency, confidence, context] = weights;
+    let rows = scores.len();
+    let known = &known[..rows];
+    let of = |feature: usize| &columns[feature][..rows];
+    let (sure, tried) = (of(column::CONFIDENCE), of(column::SUCCESS));
+    let (used, agreeing) = (of(column::FREQUENCY), of(column::METADATA));
+    let recent = ages.map_or_else(|| of(column::RECENCY), |ages| &ages[..rows]);
+    let by_age = ages.is_some();
+    for (row, score) in scores.iter_mut().enumerate() {
+        let has = |bit: u8| if known[row] & bit == 0 { 0.0 } else { 1.0 };
+        let dated: f32 = has(dated);
+        let fresh = if by_age { RECENCY_DAYS / (RECENCY_DAYS + recent[row]) } else { recent[row] };
+        // The age of what has no date is NaN.
+        let fresh = if dated > 0.0 { fresh } else { 0.0 };
+        let (has_confidence, has_success) = (has(known::CONFIDENCE), has(known::SUCCESS));
+        let has_use: f32 = has(known::USE);
+        // Two sources of one weight share it.
+        let confidence = confidence / f32::max(has_confidence + has_success, 1.0);
+        let context = context / f32::max(has_use + agreement, 1.0);
+        // An unknown source's value is 0 as well: only its weight has to go.
+        let sum = whole
+            + recency * fresh
+            + confidence * (sure[row] + tried[row])
+            + context * (used[row] + agreeing[row]);
+        let total = whole
+            + recency * dated
+            + confidence * (has_confidence + has_success)
+            + context * (has_use + agreement);
+        *score *= sum / total;
     }
 }
 
@@ -101,19 +130,33 @@ const FILED_THEN: f32 = 0.1;
 /// And by so much where nothing else tells candidates apart.
 const THEN: f32 = 1e-3;
 
+/// Makes the weights of what the query gives to compare add up to 1.
+fn scale(has_cosine: bool, has_words: bool) -> f32 {
+    let cosine = if has_cosine { COSINE } else { 0.0 };
+    let words: f32 = if has_words { LEXICAL.iter().map(|(_, weight)| weight).sum() } else { 0.0 };
+    1.0 / (cosine + words)
+}
+
+/// How much a score changes at most with the cosine of a candidate in its context: that much its relevance does, which
+/// a date, and how the candidate was used, take from and add nothing to.
+pub(super) fn slope(has_words: bool) -> f32 {
+    COSINE * scale(true, has_words)
+}
+
 /// The relevance of every candidate, in [0, 1].
-fn relevance(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<f32>) {
-    let of = |feature: usize| scratch.column(feature);
-    let cosine = if scratch.has_cosine { COSINE } else { 0.0 };
-    let words: f32 = if scratch.has_words { LEXICAL.iter().map(|(_, weight)| weight).sum() } else { 0.0 };
-    let scale = 1.0 / (cosine + words);
-    let cosines = of(column::COSINE_CONTEXT);
-    // max(0) would swallow the NaN of a candidate that is not to be ranked.
-    out.extend(cosines.iter().map(|&value| if value < 0.0 { 0.0 } else { value * (cosine * scale) }));
+fn relevance(scratch: &CandidateScratch, out: &mut Vec<f32>) {
+    let scale = scale(scratch.has_cosine, scratch.has_words);
+    match scratch.known_column(column::COSINE_CONTEXT) {
+        // max(0) would swallow the NaN of a candidate that is not to be ranked.
+        Some(cosines) => {
+            out.extend(cosines.iter().map(|&value| if value < 0.0 { 0.0 } else { value * (COSINE * scale) }));
+        }
+        None => out.resize(scratch.rows(), 0.0),
+    }
     if scratch.has_words {
         let lexical = LEXICAL.map(|(feature, weight)| (feature, weight * scale));
         for (feature, weight) in lexical.into_iter().chain(NAMED) {
-            for (score, value) in out.iter_mut().zip(of(feature)) {
+            for (score, value) in out.iter_mut().zip(scratch.known_column(feature).unwrap_or_default()) {
                 *score += weight * value;
             }
         }
@@ -121,11 +164,10 @@ fn relevance(set: &CandidateSet, scratch: &CandidateScratch, out: &mut Vec<f32>)
     for score in out.iter_mut() {
         *score = score.clamp(0.0, 1.0);
     }
-    if scratch.names_date {
-        let groups = &set.index().links.group;
-        for ((score, &agrees), &group) in out.iter_mut().zip(of(column::TIME_NAMED)).zip(groups) {
+    if let (true, Some(named)) = (scratch.names_date, scratch.known_column(column::TIME_NAMED)) {
+        for ((score, &agrees), &known) in out.iter_mut().zip(named).zip(&scratch.known) {
             let then = if agrees < 1.0 { 0.0 } else { 1.0 };
-            let more = if group == NONE { FILED_THEN } else { SAID_THEN };
+            let more = if known & known::GROUP == 0 { FILED_THEN } else { SAID_THEN };
             *score = (*score * (1.0 + more * then) + THEN * then) / (1.0 + SAID_THEN + THEN);
         }
     }

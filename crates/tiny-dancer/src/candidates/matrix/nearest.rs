@@ -1,12 +1,9 @@
 //! The exact nearest rows, by way of the int8 copy where there is one.
 
-use super::{Matrix, MatrixScratch, bounded, refused};
+use super::{Matrix, MatrixScratch, bounded, off_by, refused};
 use crate::candidates::top::first_k;
 use crate::error::Result;
 use crate::kernels::dot_f32;
-
-/// f32 sums of up to 16,384 products in eight lanes stay within this of the exact sum of unit vectors.
-const ROUNDING: f32 = 1e-5;
 
 /// Rows asked for beyond k, to see whether the k-th ties with others.
 const MORE: usize = 4;
@@ -57,10 +54,7 @@ impl Matrix {
             cosines.clear();
             cosines.resize(self.length, 0.0);
             let query_error = self.coarse_cosines(query, inverse, scratch, &mut cosines);
-            // |row·query − approximation| ≤ ‖row‖‖query error‖ + ‖row error‖‖rounded query‖, over ‖row‖‖query‖.
-            let bound = |row: usize| {
-                query_error + coarse.errors[row] * self.inverse_norms[row] * (1.0 + query_error) + ROUNDING
-            };
+            let bound = |row: usize| off_by(coarse.errors[row] * self.inverse_norms[row], query_error);
             let best = &mut scratch.best;
             best.clear();
             let mut floor = f32::NEG_INFINITY;

@@ -105,13 +105,13 @@ proptest! {
 }
 
 #[test]
-fn rows_that_are_not_finite_never_come_near() {
+fn rows_that_are_zero_or_not_finite_never_come_near() {
     let values = [1.0, 0.0, f32::NAN, 0.0, f32::INFINITY, 1.0, f32::MAX, f32::MAX, 0.0, 0.0, 0.5, 0.5];
     for precision in [Precision::Full, Precision::Quantised, Precision::Indexed] {
         let matrix = filled(&values, 2, precision);
         let mut scratch = MatrixScratch::default();
         let found = matrix.nearest(&[1.0, 0.1], 9, None, &mut scratch).expect("sound");
-        assert_eq!(found.iter().map(|&(row, _)| row).collect::<Vec<_>>(), [0, 5, 4], "{precision:?}");
+        assert_eq!(found.iter().map(|&(row, _)| row).collect::<Vec<_>>(), [0, 5], "{precision:?}");
         let mut out = Vec::new();
         matrix.cosines(&[1.0, 0.1], &mut scratch, &mut out).expect("sound");
         assert!(out[1].is_nan() && out[2].is_nan() && out[3].is_nan() && out[4] == 0.0, "{out:?}");
