@@ -204,6 +204,15 @@ def test_what_has_expired_is_found_by_nothing(storage: Storage) -> None:
     assert [each.action for each in storage.candidate_history("new")] == ["expire", "insert"]
 
 
+@pytest.mark.parametrize("ttl", [-1, float("nan"), float("inf"), 1e300, 1e11, "an hour"])
+def test_a_life_without_a_possible_end_is_refused(storage: Storage, ttl: Any) -> None:
+    with pytest.raises(CandidateError, match="ttl_s"):
+        storage.insert_candidate(CandidateRecord("a", text="tea", ttl_s=ttl))
+    assert storage.get_candidates() == ()
+    storage.insert_candidate(CandidateRecord("a", text="tea", ttl_s=0))
+    assert storage.query_candidates("tea") == ()
+
+
 def test_a_life_begins_anew_when_read_where_that_is_asked(storage: Storage) -> None:
     storage.insert_candidates([CandidateRecord("a", text="tea", ttl_s=100), CandidateRecord("b", text="tea")])
     a, b = storage.get_candidates()

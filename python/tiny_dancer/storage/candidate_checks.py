@@ -14,6 +14,7 @@ from tiny_dancer.errors import CandidateError, OptionError, TinyDancerError
 from tiny_dancer.storage.candidates import CandidateRecord, compiled
 from tiny_dancer.storage.metadata import stored_metadata
 from tiny_dancer.storage.values import (
+    LATEST,
     amount,
     given,
     integer,
@@ -77,6 +78,9 @@ def check_candidates(records: Iterable[CandidateRecord]) -> tuple[tuple[Candidat
                 )
             dimension = width
             fields["embedding"] = embedding
+        if fields["ttl_s"] is not None and fields["ttl_s"] > LATEST - now:
+            remedy = f"give at most {LATEST - now:.0f} seconds, or None for ever"
+            raise CandidateError(f"{where}.ttl_s", fields["ttl_s"], remedy)
         if fields["expires_at"] is None and fields["ttl_s"] is not None:
             fields["expires_at"] = now + fields["ttl_s"]
         checked[fields["id"]] = replace(record, **fields, updated_at=now)
