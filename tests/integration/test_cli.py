@@ -55,6 +55,7 @@ COMMANDS = (
     "keys create",
     "keys list",
     "keys revoke",
+    "mcp",
 )
 
 

@@ -6,14 +6,16 @@ here and brings the mirror up to date before each search. Not locked: its owner 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
+from struct import Struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.storage.candidates import LiveCandidates, Neighbour
+from tiny_dancer.storage.candidates import CandidateRecord, LiveCandidates, Neighbour
 from tiny_dancer.storage.metadata import decoded, encoded
 
 if TYPE_CHECKING:
@@ -22,10 +24,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.storage.candidate_checks import Search
-    from tiny_dancer.storage.candidates import CandidateRecord
 
 # The combination without training, as CandidateRouter has it.
 _SCORER = _core.CandidateScorer()
+_NAMES = [field.name for field in fields(CandidateRecord)]
+_METADATA = _NAMES.index("metadata")
+_fields_of = attrgetter(*_NAMES)
+_FLOAT = Struct("<f")
+_COSINE = _FLOAT.size * _core.CANDIDATE_FEATURES.index("cosine")
 
 
 class Mirror:
@@ -136,7 +142,7 @@ class Mirror:
             [
                 Neighbour(
                     _given(self._records[found.candidate_id]),
-                    1.0 - found.features["cosine"] if compared and found.candidate_id not in self._bare else None,
+                    1.0 - _cosine(found) if compared and found.candidate_id not in self._bare else None,
                     found.score,
                 )
                 for found in decisions
@@ -182,13 +188,17 @@ class Mirror:
         return matrix
 
 
+def _cosine(decision: _core.CandidateDecision) -> float:
+    found: float = _FLOAT.unpack_from(decision.feature_bytes(), _COSINE)[0]
+    return found
+
+
 def _given(record: CandidateRecord) -> CandidateRecord:
     """A candidate for a caller, who may change what is in it."""
-    return (
-        replace(record, metadata=decoded(encoded(record.metadata)))
-        if record.metadata
-        else replace(record, metadata={})
-    )
+    values = list(_fields_of(record))
+    values[_METADATA] = decoded(encoded(record.metadata)) if record.metadata else {}
+    # In half the time of `dataclasses.replace`.
+    return CandidateRecord(*values)
 
 
 def engine_columns(records: Sequence[CandidateRecord], *, texts: bool = True) -> _core.CandidateColumns:

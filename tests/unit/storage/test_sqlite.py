@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,6 +20,7 @@ from tests.unit.storage.databases import FILLED, NOW, fill, nearest, spoil
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import CandidateRecord, Feedback, Filter, RoutingRecord, SqliteStorage
 from tiny_dancer.storage.sqlite import candidates, history, migrate, storage
+from tiny_dancer.storage.sqlite.catch_up import TableMirror
 from tiny_dancer.storage.sqlite.connection import connect, refuse_foreign
 
 if TYPE_CHECKING:
@@ -400,6 +402,31 @@ def test_retention_reads_an_index_and_sorts_nothing(filled: Path, table: str) ->
             assert any(f"SEARCH {table} USING INTEGER PRIMARY KEY" in line for line in plan), plan
     connection.close()
     assert len(seen) == 2
+
+
+def test_what_changed_is_found_by_an_index(filled: Path) -> None:
+    """A mirror takes over a write in proportion to what was written, whatever else is stored."""
+    connection = connect(filled)
+    seen: list[tuple[str, Any]] = []
+
+    def watching(cursor: apsw.Cursor, statement: str, bindings: Any) -> bool:
+        seen.append((statement, bindings))
+        return True
+
+    connection.exec_trace = watching
+    mirror = TableMirror()
+    mirror.catch_up(connection)
+    mirror._seen = replace(mirror._seen, changes=mirror._seen.changes - 1)
+    seen.clear()
+    mirror.catch_up(connection)
+    connection.exec_trace = None
+    asked = [(statement, bindings) for statement, bindings in seen if "change > ?" in statement]
+    assert len(asked) == 3
+    for statement, bindings in asked:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", bindings)]
+        assert any(line.startswith("SEARCH candidate") and "(change>?)" in line for line in plan), plan
+        assert not any(line.startswith("SCAN candidate") for line in plan), plan
+    connection.close()
 
 
 def test_others_write_while_retention_removes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,16 +109,18 @@ def candidates(
 _NOT_EXPIRED = "(candidate.expires_at IS NULL OR candidate.expires_at > ?)"
 
 
-def _select(dimension: int | None) -> str:
+def _select(dimension: int | None, index: str = "") -> str:
     if dimension is None:
-        return f"SELECT {FIELDS}, NULL FROM candidate"
-    return f"SELECT {FIELDS}, vector.embedding FROM candidate {_WITH_VECTORS}"
+        return f"SELECT {FIELDS}, NULL FROM candidate {index}"
+    return f"SELECT {FIELDS}, vector.embedding FROM candidate {index} {_WITH_VECTORS}"
 
 
 def written(connection: apsw.Connection, dimension: int | None, since: int) -> Iterator[CandidateRecord]:
     """Candidates written after change ``since``, with their embeddings, in the order of writing."""
+    # Left to itself SQLite reads the whole table in its order, rather than sort the few rows that changed.
+    few = "INDEXED BY candidate_change" if since >= 0 else ""
     rows = connection.execute(
-        f"{_select(dimension)} WHERE candidate.change > ?1 AND candidate.content_change > ?1 "
+        f"{_select(dimension, few)} WHERE candidate.change > ?1 AND candidate.content_change > ?1 "
         "ORDER BY candidate.number",
         (since,),
     )
