@@ -159,8 +159,12 @@ def search(folder: Path, name: str, notes: Notes) -> None:
         while True:
             user = f"user {chance.randrange(USERS)}"
             try:
-                query = np.array([1, chance.random() * 100, 1, 1], np.float32)
-                answer = storage.query_candidates(query, 50, filter=Filter(equals={"user": user}))
+                query: Any = np.array([1, chance.random() * 100, 1, 1], np.float32)
+                if chance.random() < 0.2:
+                    query = f"v{chance.randrange(20)}"
+                answer = storage.query_candidates(
+                    query, 50, filter={"user": user}, embeddings=chance.random() < 0.5
+                )
                 found = [each.candidate for each in answer]
                 if chance.random() < 0.1:
                     found += storage.get_candidates(filter=Filter(equals={"user": user}))
