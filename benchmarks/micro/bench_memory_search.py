@@ -7,6 +7,7 @@ together, over a durable database, and looks before each query whether anything 
 
 from __future__ import annotations
 
+import random
 import sys
 import tempfile
 import time
@@ -43,10 +44,12 @@ def texts(count: int, generator: np.random.Generator) -> list[str]:
 
 
 def together(actions: dict[str, Callable[[int], object]], rounds: int) -> dict[str, tuple[float, float]]:
-    """(least, median) microseconds of each, taken in turn: what else the machine does meets all of them alike."""
+    """(least, median) microseconds of each, taken in turn, each time in another order: what else the machine does,
+    and what the one before left in its caches, meets all of them alike."""
     times: dict[str, list[float]] = {name: [] for name in actions}
+    chance = random.Random(0)
     for turn in range(rounds + 2):
-        for name, action in actions.items():
+        for name, action in chance.sample(sorted(actions.items()), len(actions)):
             start = time.perf_counter()
             action(turn)
             times[name].append((time.perf_counter() - start) * 1e6)
