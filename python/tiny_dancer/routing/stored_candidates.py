@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from tiny_dancer.errors import CandidateError
@@ -54,8 +55,7 @@ class StoredCandidates(CandidateSet):
     @property
     def ids(self) -> list[str]:
         """The candidates."""
-        native = self.native
-        return native.ids() if self._filter is None else native.passing(self._filter)
+        return self.native.passing(self._filter, time.time())
 
     def __len__(self) -> int:
         return len(self.ids)

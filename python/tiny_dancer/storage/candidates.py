@@ -75,7 +75,7 @@ class CandidateRecord:
         return self.success_count / self.trial_count if self.trial_count else None
 
 
-def newest_first(records: Iterable[CandidateRecord]) -> list[CandidateRecord]:
+def latest_first(records: Iterable[CandidateRecord]) -> list[CandidateRecord]:
     """Candidates in the order of their last write, the latest first; of one time by id."""
     return sorted(records, key=lambda record: (-(record.updated_at or 0.0), record.id))
 

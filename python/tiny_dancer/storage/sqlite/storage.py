@@ -14,8 +14,7 @@ import apsw
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
-from tiny_dancer.storage.candidates import compiled
-from tiny_dancer.storage.candidates import newest_first as latest_first
+from tiny_dancer.storage.candidates import compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
