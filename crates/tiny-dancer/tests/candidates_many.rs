@@ -142,19 +142,23 @@ proptest! {
     #[test]
     fn the_nearest_are_the_textbooks_with_all_that_tie(seed in any::<u64>(), k in 1usize..12) {
         let mut random = Random(seed);
-        let mut samples = any_samples(&mut random, 60, 3);
+        let dimensions = [1, 3, 5, 40][random.below(4)];
+        let mut samples = any_samples(&mut random, 400, dimensions);
         for sample in &mut samples {
             sample.expires_at = random.chance(0.2).then_some(1.65e9);
-            sample.embedding = (0..3).map(|_| random.below(3) as f32 - 1.0).collect();
+            // Few directions, all of them often, or many.
+            for value in &mut sample.embedding {
+                *value = if dimensions < 4 { random.below(3) as f32 - 1.0 } else { *value };
+            }
         }
         for (row, sample) in samples.iter_mut().enumerate() {
-            sample.id = format!("c{}", (row * 7) % 61);
+            sample.id = format!("c{}", (row * 7) % 401);
         }
-        let query = random.floats(3, 1.0);
+        let query = random.floats(dimensions, 1.0);
         let (filter, flags) = any_filter(&mut random, &samples);
         let now = random.chance(0.5).then_some(1.7e9);
         for precision in [Precision::Full, Precision::Indexed] {
-            let set = set_of(&samples, 3, precision);
+            let set = set_of(&samples, dimensions, precision);
             let mut all = Vec::new();
             set.matrix().expect("there").cosines(&query, &mut MatrixScratch::default(), &mut all).expect("fits");
             let passes = |&row: &usize| {

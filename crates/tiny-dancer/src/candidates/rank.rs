@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::features::{CandidateScratch, FEATURES, FeatureSet, Query, Slack};
+use super::features::{CandidateScratch, FEATURES, FeatureSet, Query};
 use super::filter::{Filter, FilterScratch};
 use super::matrix::MatrixScratch;
 use super::properties::holds;
 use super::scorer::{CandidateScorer, KeptSet, ScorerScratch};
 use super::set::CandidateSet;
-use super::top::first_k;
+use super::top::{contenders, first_k};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a caller asks beyond the query.
@@ -40,9 +40,6 @@ const FEW_ROWS: usize = 1024;
 const MOST_REFINED: usize = 256;
 /// The share of all candidates, as a divisor, up to which it is faster to look at single f32 rows than at all.
 const MOST_REFINED_SHARE: usize = 64;
-
-/// Rows that are looked at together; a whole number of blocks are one word of a filter's bits.
-const BLOCK: usize = 16;
 
 /// One candidate of the answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,63 +138,6 @@ impl RankOptions<'_> {
     }
 }
 
-/// Appends to `order` the rows that may be among the `most` first: those whose score, with what it may be off, is not
-/// below the `most`-th largest that is certain. Whether any of a block of rows may be given, and whether a row may, is
-/// asked only where it matters.
-fn contenders(
-    scores: &[f32],
-    slack: Option<&Slack>,
-    (some_pass, passes): (impl Fn(usize) -> bool, impl Fn(usize) -> bool),
-    most: usize,
-    best: &mut Vec<f32>,
-    order: &mut Vec<u32>,
-) {
-    let of = |row: usize| slack.map_or(0.0, |slack| slack.of(row));
-    best.clear();
-    let mut floor = f32::NEG_INFINITY;
-    for_each_from(scores, &some_pass, &mut floor, |row, floor| {
-        if !passes(row) {
-            return;
-        }
-        let low = scores[row] - of(row);
-        if low > *floor || best.len() < most {
-            let at = best.partition_point(|&other| other >= low);
-            best.insert(at, low);
-            best.truncate(most);
-            if best.len() == most {
-                *floor = best[most - 1];
-            }
-        }
-    });
-    let mut limit = floor - slack.map_or(0.0, |slack| slack.worst);
-    for_each_from(scores, &some_pass, &mut limit, |row, _| {
-        if scores[row] + of(row) >= floor && passes(row) {
-            order.push(row as u32);
-        }
-    });
-}
-
-/// Calls `work` for every row whose score is not below the limit, which `work` may raise; not for those of blocks in
-/// which none passes.
-fn for_each_from(
-    scores: &[f32],
-    some_pass: impl Fn(usize) -> bool,
-    limit: &mut f32,
-    mut work: impl FnMut(usize, &mut f32),
-) {
-    for (place, block) in scores.chunks(BLOCK).enumerate() {
-        // Comparing a block at once, before looking at each of its rows, is what makes this fast. NaN is below all.
-        let above = block.iter().filter(|&&score| score >= *limit).count();
-        if above > 0 && some_pass(BLOCK * place) {
-            for (lane, &score) in block.iter().enumerate() {
-                if score >= *limit {
-                    work(BLOCK * place + lane, limit);
-                }
-            }
-        }
-    }
-}
-
 impl CandidateScorer {
     /// Scores all candidates, by all of their features, and leaves both in `scratch`.
     ///
@@ -262,11 +202,8 @@ impl CandidateScorer {
             asked.evaluate(set, filter);
             &*filter.passing
         });
-        let some_pass =
-            |from: usize| passing.is_none_or(|bits| bits[from / 64] >> (from % 64) & ((1 << BLOCK) - 1) != 0);
-        let passes = |row: usize| {
-            passing.is_none_or(|bits| holds(bits, row)) && now.is_none_or(|now| !columns.expired(row, now))
-        };
+        let lives = |row: usize| now.is_none_or(|now| !columns.expired(row, now));
+        let passes = |row: usize| passing.is_none_or(|bits| holds(bits, row)) && lives(row);
         unsound.retain(|&row| passes(row as usize));
         let rows = || (0..set.len()).filter(|&row| !scores[row].is_nan() && passes(row));
         // What is said of an answer is said of those that take part.
@@ -280,7 +217,9 @@ impl CandidateScorer {
             order.extend(rows().map(|row| row as u32));
         } else {
             let slack = slopes.and_then(|slopes| features.slack(set, slopes));
-            contenders(scores, slack.as_ref(), (some_pass, passes), most, best, order);
+            let off = |row: usize| slack.as_ref().map_or(0.0, |slack| slack.of(row));
+            let worst = slack.as_ref().map_or(0.0, |slack| slack.worst);
+            contenders(scores, (off, worst), (passing, lives), most, best, order);
             let refined = slack.is_some();
             if refined && order.len() <= most + set.len() / MOST_REFINED_SHARE {
                 features.refine(set, query, order);
@@ -294,7 +233,7 @@ impl CandidateScorer {
                 features.compute_cosines(set, query, false)?;
                 self.score(features, scorer, scores);
                 order.clear();
-                contenders(scores, None, (some_pass, passes), most, best, order);
+                contenders(scores, (|_| 0.0, 0.0), (passing, lives), most, best, order);
             }
         }
         let ids = set.ids();

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::candidate::{Candidate, Use, refused};
 use super::columns::Columns;
-use super::filter::Filter;
+use super::filter::{Filter, FilterScratch};
 use super::index::Index;
 use super::matrix::{MOST_ROWS, Matrix, MatrixScratch, Precision};
+use super::properties::holds;
 use super::terms::Reader;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -333,8 +334,8 @@ impl CandidateSet {
         scratch: &mut MatrixScratch,
     ) -> Result<Vec<(u32, f32)>> {
         let Some(matrix) = &self.matrix else { return Ok(Vec::new()) };
-        let held = self.passing(filter, now);
-        let mut found = matrix.nearest_and_ties(query, k, held.as_deref(), scratch)?;
+        let passing = self.passing_bits(filter, now);
+        let mut found = matrix.nearest_and_ties(query, k, passing.as_deref(), scratch)?;
         let ids = self.ids();
         found.sort_unstable_by(|a, b| {
             b.1.total_cmp(&a.1).then_with(|| ids[a.0 as usize].cmp(&ids[b.0 as usize]))
@@ -345,14 +346,29 @@ impl CandidateSet {
     /// One flag a row: whether it passes `filter` and has not expired by `now`; `None` where all do.
     #[must_use]
     pub fn passing(&self, filter: Option<&Filter>, now: Option<f64>) -> Option<Vec<bool>> {
-        let mut flags = filter.map(|filter| self.matching(filter));
-        if let Some(now) = now.filter(|_| self.columns.any_expire()) {
-            let flags = flags.get_or_insert_with(|| vec![true; self.len()]);
-            for (row, flag) in flags.iter_mut().enumerate() {
-                *flag &= !self.columns.expired(row, now);
+        self.passing_bits(filter, now).map(|bits| (0..self.len()).map(|row| holds(&bits, row)).collect())
+    }
+
+    /// The same, one bit a row.
+    fn passing_bits(&self, filter: Option<&Filter>, now: Option<f64>) -> Option<Vec<u64>> {
+        let now = now.filter(|_| self.columns.any_expire());
+        let mut bits = match (filter, now) {
+            (None, None) => return None,
+            (None, Some(_)) => vec![u64::MAX; self.len().div_ceil(64)],
+            (Some(filter), _) => {
+                let mut scratch = FilterScratch::default();
+                filter.evaluate(self, &mut scratch);
+                scratch.passing
+            }
+        };
+        if let Some(now) = now {
+            for (word, times) in bits.iter_mut().zip(self.columns.expires_at.chunks(64)) {
+                for (bit, &at) in times.iter().enumerate() {
+                    *word &= !(u64::from(at <= now) << bit);
+                }
             }
         }
-        flags
+        Some(bits)
     }
 
     fn known(&self, id: &str) -> Result<usize> {
