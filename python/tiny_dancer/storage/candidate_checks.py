@@ -38,6 +38,8 @@ WIDEST = 8192
 # A norm outside says that something else than an embedding is meant; within, float32 dot products stay exact
 # enough.
 SMALLEST_NORM, LARGEST_NORM = 1e-9, 1e9
+# What float32 may make of these.
+_ROUNDING = 1 + 2.0**-20
 # Seconds, some 1,500 years: what ends later ends beyond every time that can be said.
 _LONGEST_LIFE = 5e10
 # Parts of a namespace, as in the engine.
@@ -167,7 +169,7 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
         # As it is stored: what is taken once is taken again when it comes back.
         stored = wide.astype(np.float32)
         norm = math.sqrt(float(np.dot(stored.astype(np.float64), stored)))
-    if not SMALLEST_NORM <= norm <= LARGEST_NORM:
+    if not SMALLEST_NORM / _ROUNDING <= norm <= LARGEST_NORM * _ROUNDING:
         raise CandidateError(
             where,
             f"norm {norm:g}",
