@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.routing.candidate_set import CandidateSet, Ranking
+from tiny_dancer.routing.candidate_set import CandidateSet, Ranking, as_filter
 from tiny_dancer.storage.candidates import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from tiny_dancer import _core
     from tiny_dancer.routing.candidate_set import Candidate
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 class StoredCandidates(CandidateSet):
     """All candidates of a storage, or those that pass a filter, as they are at each call: a write that returned
-    before is seen. Candidates of one group follow each other by position, else by time.
+    before is seen, and what has expired is not among them. Candidates of one group follow each other by position,
+    else by time.
 
     To change it, write to the storage.
 
@@ -44,7 +45,7 @@ class StoredCandidates(CandidateSet):
 
     @property
     def native(self) -> _core.CandidateSet:
-        """The engine's set, with candidates that the filter keeps out."""
+        """The engine's set, with candidates that the filter keeps out, and such as have expired."""
         return self._storage.live_candidates().native
 
     @property
@@ -57,11 +58,37 @@ class StoredCandidates(CandidateSet):
         """The candidates."""
         return self.native.passing(self._filter, time.time())
 
+    @property
+    def dimensions(self) -> int | None:
+        """Values in an embedding, the static encoder's where it makes them."""
+        return self._storage.live_candidates().dimensions
+
+    def matching(self, where: Mapping[str, Any] | _core.CandidateFilter) -> bytes:
+        """One byte a candidate, in the order of :attr:`ids`: 1 where it passes another filter as well.
+
+        Raises:
+            CandidateError: what is no filter.
+        """
+        other = as_filter(where)
+        native, now = self.native, time.time()
+        passing = set(native.passing(other if self._filter is None else self._filter & other, now))
+        return bytes(id in passing for id in native.passing(self._filter, now))
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __contains__(self, candidate_id: object) -> bool:
-        return candidate_id in self.ids
+        return isinstance(candidate_id, str) and self.native.all_pass([candidate_id], self._filter, time.time())
+
+    @classmethod
+    def from_arrays(cls, *columns: Any, **options: Any) -> NoReturn:
+        """Refused: only a storage has such a set.
+
+        Raises:
+            CandidateError: always.
+        """
+        del columns, options
+        raise CandidateError("candidates", "StoredCandidates from arrays", "use CandidateSet.from_arrays")
 
     def extend(self, candidates: Iterable[Candidate]) -> NoReturn:
         """Refused: write to the storage.

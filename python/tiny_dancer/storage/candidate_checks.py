@@ -39,6 +39,10 @@ WIDEST = 8192
 # A norm outside says that something else than an embedding is meant; within, float32 dot products stay exact
 # enough.
 SMALLEST_NORM, LARGEST_NORM = 1e-9, 1e9
+# What float32 may make of these.
+_ROUNDING = 1 + 2.0**-20
+# Seconds, some 1,500 years: what ends later ends beyond every time that can be said.
+_LONGEST_LIFE = 5e10
 # Parts of a namespace, as in the engine.
 _DEEPEST = 32
 _VECTOR = "give real numbers in one dimension: a list, or an array of floats or whole numbers"
@@ -106,7 +110,9 @@ def _fields(where: str, record: CandidateRecord) -> dict[str, Any]:
         "ttl_s": given(amount, f"{where}.ttl_s", record.ttl_s, error=kind),
         "expires_at": given(utc_seconds, f"{where}.expires_at", record.expires_at, error=kind),
     }
-    if fields["success_count"] > fields["trial_count"]:
+    if (fields["ttl_s"] or 0.0) > _LONGEST_LIFE:
+        raise kind(f"{where}.ttl_s", record.ttl_s, f"give at most {_LONGEST_LIFE:.0f} seconds, or None for ever")
+    if fields["success_count"] > float(fields["trial_count"]):
         remedy = f"give {fields['trial_count']} (trials) or less"
         raise kind(f"{where}.success_count", record.success_count, remedy)
     return fields
@@ -164,14 +170,16 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
     if not np.isfinite(wide).all():
         raise CandidateError(where, "NaN or infinite", "give finite numbers")
     with np.errstate(over="ignore"):
-        norm = math.sqrt(float(wide @ wide))
-    if not SMALLEST_NORM <= norm <= LARGEST_NORM:
+        # As it is stored: what is taken once is taken again when it comes back.
+        stored = wide.astype(np.float32)
+        norm = math.sqrt(float(np.dot(stored.astype(np.float64), stored)))
+    if not SMALLEST_NORM / _ROUNDING <= norm <= LARGEST_NORM * _ROUNDING:
         raise CandidateError(
             where,
             f"norm {norm:g}",
             f"scale it to between {SMALLEST_NORM:g} and {LARGEST_NORM:g}; zero has no direction",
         )
-    return wide.astype(np.float32)
+    return stored
 
 
 def _is_usual(embedding: object) -> TypeGuard[npt.NDArray[np.float32]]:

@@ -69,6 +69,10 @@ class CandidateRecord:
     expires_at: float | None = None
     updated_at: float | None = None
 
+    def has_expired(self, now: float) -> bool:
+        """Whether it has ended by ``now`` (UTC seconds): nothing finds it then."""
+        return self.expires_at is not None and self.expires_at <= now
+
     @property
     def success_rate(self) -> float | None:
         """Mean feedback score, or None without trials."""
@@ -126,10 +130,12 @@ class LiveCandidates:
     Attributes:
         native: the engine's set.
         encoder: makes a query's embedding, where the candidates' are the static encoder's; else None.
+        dimensions: values in an embedding.
     """
 
     native: _core.CandidateSet
     encoder: _core.Encoder | None
+    dimensions: int
 
 
 @dataclass(frozen=True)

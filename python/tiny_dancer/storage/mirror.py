@@ -57,7 +57,9 @@ class Mirror:
     @property
     def live(self) -> LiveCandidates:
         """The engine's set."""
-        return LiveCandidates(self._native, None if self._dimension else _core.encoder())
+        if self._dimension is None:
+            return LiveCandidates(self._native, _core.encoder(), _core.EMBEDDING_DIMENSIONS)
+        return LiveCandidates(self._native, None, self._dimension)
 
     def apply(self, gone: Iterable[str], records: Sequence[CandidateRecord]) -> None:
         """Removes and adds or replaces candidates, in one step.

@@ -25,6 +25,8 @@ T = TypeVar("T")
 # The year 1, and 5138: a number from there on would be read as milliseconds.
 EARLIEST, LATEST = -62_135_596_800.0, math.nextafter(MILLISECONDS, 0.0)
 INTEGERS = 2**63
+# What counts stop at.
+MOST = INTEGERS - 1
 
 
 def plain(value: object) -> object:

@@ -71,13 +71,12 @@ class MemoryStorage:
         who = check_by(by)
         now = time.time()
         with self._open_lock():
-            present = [self._candidates[record.id] for record in rows if record.id in self._candidates]
-            for before in present:
-                if not _expired(before, now):
-                    raise CandidateError("id", before.id, "it is stored already: upsert to replace it")
+            present = self._present(rows, now)
+            if present:
+                raise CandidateError("id", next(iter(present)), "it is stored already: upsert to replace it")
             self._check_dimension(dimension)
-            self._remember(present, "expire", None, now)
-            self._put(rows)
+            ended = self._put(rows)
+            self._remember(ended, "expire", None, now)
             self._note(CandidateChange(record.id, now, "insert", who, None) for record in rows)
 
     def upsert_candidates(
@@ -89,11 +88,17 @@ class MemoryStorage:
         now = time.time()
         with self._open_lock():
             self._check_dimension(dimension)
-            known = {record.id: self._candidates[record.id] for record in rows if record.id in self._candidates}
-            self._remember(list(known.values()), "update", who, now)
-            self._put([with_use(record, known.get(record.id) if keep_use else None) for record in rows])
-            fresh = [record.id for record in rows if record.id not in known]
+            present = self._present(rows, now)
+            replaced = self._put([with_use(each, present.get(each.id) if keep_use else None) for each in rows])
+            self._remember([each for each in replaced if each.id not in present], "expire", None, now)
+            self._remember(list(present.values()), "update", who, now)
+            fresh = [record.id for record in rows if record.id not in present]
             self._note(CandidateChange(id, now, "insert", who, None) for id in fresh)
+
+    def _present(self, rows: Sequence[CandidateRecord], now: float) -> dict[str, CandidateRecord]:
+        """Those of the ids that are stored and live."""
+        stored = (self._candidates[each.id] for each in rows if each.id in self._candidates)
+        return {each.id: each for each in stored if not each.has_expired(now)}
 
     def _check_dimension(self, dimension: int | None) -> None:
         if dimension is None:
@@ -107,12 +112,12 @@ class MemoryStorage:
                 f"the stored candidates have {self._dimension}: use their encoder",
             )
 
-    def _put(self, records: Sequence[CandidateRecord]) -> None:
-        """Stores records. What is written anew comes last, as in a file."""
-        for record in records:
-            self._candidates.pop(record.id, None)
-            self._candidates[record.id] = record
+    def _put(self, records: Sequence[CandidateRecord]) -> list[CandidateRecord]:
+        """Stores records; returns those they replace. What is written anew comes last, as in a file."""
         self._mirror.apply([], records)
+        replaced = [self._candidates.pop(each.id) for each in records if each.id in self._candidates]
+        self._candidates.update((record.id, record) for record in records)
+        return replaced
 
     def _remember(self, before: list[CandidateRecord], action: ChangeAction, by: str | None, now: float) -> None:
         self._note(CandidateChange(each.id, now, action, by, replace(each, embedding=None)) for each in before)
@@ -135,7 +140,7 @@ class MemoryStorage:
                 }
             else:
                 self._remember(gone, "delete", who, now)
-            return sum(not _expired(each, now) for each in gone)
+            return sum(not each.has_expired(now) for each in gone)
 
     def _pop(self, ids: Iterable[str]) -> list[CandidateRecord]:
         gone = [self._candidates.pop(each) for each in ids if each in self._candidates]
@@ -146,7 +151,7 @@ class MemoryStorage:
         """Removes candidates that have expired; returns how many."""
         until = time.time() if now is None else values.utc_seconds("now", now, error=OptionError)
         with self._open_lock():
-            gone = self._pop([each.id for each in self._candidates.values() if _expired(each, until)])
+            gone = self._pop([each.id for each in self._candidates.values() if each.has_expired(until)])
             self._remember(gone, "expire", None, until)
             return len(gone)
 
@@ -206,7 +211,7 @@ class MemoryStorage:
         begin = path("prefix", prefix)
         now = time.time()
         with self._open_lock():
-            found = {each.namespace for each in self._candidates.values() if not _expired(each, now)}
+            found = {each.namespace for each in self._candidates.values() if not each.has_expired(now)}
         return tuple(sorted(each for each in found if each and each[: len(begin)] == begin))
 
     def candidate_history(
@@ -222,7 +227,9 @@ class MemoryStorage:
                 for each in reversed(self._changes.values())
                 if id in (None, each.candidate_id) and (begin is None or each.time >= begin)
             ]
-        return tuple(found[:most])
+        return tuple(
+            each if each.before is None else replace(each, before=_owned(each.before)) for each in found[:most]
+        )
 
     def _touch(self, records: list[CandidateRecord], now: float, *, count: int, refresh: bool) -> None:
         touched = []
@@ -234,7 +241,7 @@ class MemoryStorage:
             touched.append(
                 replace(
                     record,
-                    access_count=record.access_count + count,
+                    access_count=min(record.access_count + count, values.MOST),
                     last_accessed_at=last if count else record.last_accessed_at,
                     expires_at=expires_at,
                 )
@@ -264,7 +271,7 @@ class MemoryStorage:
             record = self._candidates.get(feedback.candidate_id or "")
             if record is None:
                 return
-            trials = record.trial_count + (before is None)
+            trials = min(record.trial_count + (before is None), values.MOST)
             successes = record.success_count + feedback.score - (before.score if before else 0.0)
             # A candidate replaced since the first feedback has other counts: they stay a possible pair.
             bounded = min(max(successes, 0.0), float(trials))
@@ -479,7 +486,3 @@ def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
     embedding = None if record.embedding is None else record.embedding.copy()
     return replace(record, embedding=embedding, metadata=decoded(encoded(record.metadata)))
-
-
-def _expired(record: CandidateRecord, now: float) -> bool:
-    return record.expires_at is not None and record.expires_at <= now

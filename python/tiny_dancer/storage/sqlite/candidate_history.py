@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,19 +16,38 @@ if TYPE_CHECKING:
     from tiny_dancer.storage.candidates import ChangeAction
 
 
-# What a record has where nothing was said: not written down.
-_UNSAID = CandidateRecord("", created_at=0.0)
-_FIELDS = tuple(field.name for field in fields(CandidateRecord))
+class Before(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """A candidate as it is written down: without its embedding, and without what nothing was said of."""
+
+    id: str
+    created_at: float
+    text: str | None = None
+    last_accessed_at: float | None = None
+    access_count: int = 0
+    success_count: float = 0.0
+    trial_count: int = 0
+    confidence: float | None = None
+    metadata: dict[str, Any] = {}
+    group: str | None = None
+    position: int | None = None
+    namespace: tuple[str, ...] = ()
+    ttl_s: float | None = None
+    expires_at: float | None = None
+    updated_at: float | None = None
 
 
-def _encode(record: CandidateRecord) -> str:
-    said = {name: value for name in _FIELDS if (value := getattr(record, name)) != getattr(_UNSAID, name)}
-    return msgspec.json.encode({"created_at": 0.0, **said}).decode()
+_FIELDS = Before.__struct_fields__
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Before).decode
 
 
-def _decode(before: str) -> CandidateRecord:
-    said = msgspec.json.decode(before)
-    return CandidateRecord(**{**said, "namespace": tuple(said.get("namespace", ()))})
+def _written(record: CandidateRecord) -> str:
+    return _encode(Before(**{name: getattr(record, name) for name in _FIELDS})).decode()
+
+
+def _read(before: str) -> CandidateRecord:
+    found = _decode(before)
+    return CandidateRecord(**{name: getattr(found, name) for name in _FIELDS})
 
 
 def remember(
@@ -42,7 +60,7 @@ def remember(
     """Writes down what is done to stored candidates (given without their embeddings)."""
     connection.executemany(
         "INSERT INTO candidate_history (candidate_id, time, action, by, before) VALUES (?, ?, ?, ?, ?)",
-        ((record.id, now, action, by, _encode(record)) for record in before),
+        ((record.id, now, action, by, _written(record)) for record in before),
     )
 
 
@@ -69,6 +87,6 @@ def candidate_history(
         (*values, -1 if limit is None else limit),
     )
     return tuple(
-        CandidateChange(id, time, action, by, None if before is None else _decode(before))
+        CandidateChange(id, time, action, by, None if before is None else _read(before))
         for id, time, action, by, before in rows
     )

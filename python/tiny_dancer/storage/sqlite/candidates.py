@@ -17,6 +17,7 @@ from tiny_dancer.storage.mirror import Mirror, check_dimension, passing
 from tiny_dancer.storage.sqlite.candidate_history import remember, remember_inserted
 from tiny_dancer.storage.sqlite.conditions import as_json
 from tiny_dancer.storage.sqlite.connection import snapshot
+from tiny_dancer.storage.values import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,8 @@ REMEMBERED_DELETIONS = 100_000
 FIELDS = (
     "candidate.id, candidate.text, candidate.created_at, candidate.last_accessed_at, candidate.access_count, "
     "candidate.success_count, candidate.trial_count, candidate.confidence, candidate.metadata, candidate.session, "
-    "candidate.position, candidate.namespace, candidate.ttl_s, candidate.expires_at, candidate.updated_at"
+    "candidate.position, candidate.namespace, candidate.ttl_s, candidate.expires_at, "
+    "coalesce(candidate.updated_at, candidate.created_at)"
 )
 # sqlite-vec's limit for k.
 _MOST_NEIGHBOURS = 4096
@@ -44,6 +46,8 @@ _CANDIDATE = (
     "metadata, session, position, namespace, ttl_s, expires_at, updated_at, embedding_change, content_change, "
     "change"
 )
+# The change that wrote a row, use aside: a program of an earlier version does not say it.
+_CONTENT_CHANGE = "coalesce(candidate.content_change, candidate.change)"
 _WITH_VECTORS = "LEFT JOIN candidate_vectors AS vector ON vector.rowid = candidate.number"
 # Candidates that expire in one transaction.
 EXPIRY_STEP = 1000
@@ -120,8 +124,7 @@ def written(connection: apsw.Connection, dimension: int | None, since: int) -> I
     # Left to itself SQLite reads the whole table in its order, rather than sort the few rows that changed.
     few = "INDEXED BY candidate_change" if since >= 0 else ""
     rows = connection.execute(
-        f"{_select(dimension, few)} WHERE candidate.change > ?1 AND candidate.content_change > ?1 "
-        "ORDER BY candidate.number",
+        f"{_select(dimension, few)} WHERE candidate.change > ?1 AND {_CONTENT_CHANGE} > ?1 ORDER BY candidate.number",
         (since,),
     )
     return map(candidate, rows)
@@ -130,7 +133,7 @@ def written(connection: apsw.Connection, dimension: int | None, since: int) -> I
 def used(connection: apsw.Connection, since: int) -> list[CandidateRecord]:
     """Candidates of which only what is counted has changed after change ``since``."""
     rows = connection.execute(
-        f"SELECT {FIELDS} FROM candidate WHERE change > ?1 AND content_change <= ?1", (since,)
+        f"SELECT {FIELDS} FROM candidate WHERE change > ?1 AND {_CONTENT_CHANGE} <= ?1", (since,)
     )
     return [candidate(row) for row in rows]
 
@@ -219,13 +222,11 @@ def insert_candidates(
         CandidateError: one is stored already, or the dimension differs.
     """
     now = time.time()
-    present = _stored(connection, as_json(record.id for record in records))
-    for before in present:
-        if before.expires_at is None or before.expires_at > now:
-            raise CandidateError("id", before.id, "it is stored already: upsert to replace it")
+    listed = as_json(record.id for record in records)
+    present = _present(connection, listed, now)
     if present:
-        remember(connection, present, "expire", None, now)
-        _remove(connection, as_json(before.id for before in present))
+        raise CandidateError("id", next(iter(present)), "it is stored already: upsert to replace it")
+    _remove(connection, listed)
     _add(connection, records, dimension)
     remember_inserted(connection, [record.id for record in records], by, now)
 
@@ -243,15 +244,22 @@ def upsert_candidates(
     Raises:
         CandidateError: the dimension differs.
     """
-    listed = as_json(record.id for record in records)
-    stored = {before.id: before for before in _stored(connection, listed)}
-    if keep_use:
-        records = [with_use(record, stored.get(record.id)) for record in records]
     now = time.time()
-    remember(connection, list(stored.values()), "update", by, now)
+    listed = as_json(record.id for record in records)
+    present = _present(connection, listed, now)
+    if keep_use:
+        records = [with_use(record, present.get(record.id)) for record in records]
+    remember(connection, list(present.values()), "update", by, now)
     _remove(connection, listed)
     _add(connection, records, dimension)
-    remember_inserted(connection, [record.id for record in records if record.id not in stored], by, now)
+    remember_inserted(connection, [record.id for record in records if record.id not in present], by, now)
+
+
+def _present(connection: apsw.Connection, listed: str, now: float) -> dict[str, CandidateRecord]:
+    """Those of the ids (a JSON list) that are stored and live. Of others it writes down that they ended."""
+    stored = _stored(connection, listed)
+    remember(connection, [before for before in stored if before.has_expired(now)], "expire", None, now)
+    return {before.id: before for before in stored if not before.has_expired(now)}
 
 
 def _stored(connection: apsw.Connection, listed: str) -> list[CandidateRecord]:
@@ -349,15 +357,16 @@ def delete_candidates(connection: apsw.Connection, ids: Iterable[str], by: str |
         connection.execute(
             "DELETE FROM candidate_history WHERE candidate_id IN (SELECT value FROM json_each(?))", (listed,)
         )
-    return sum(before.expires_at is None or before.expires_at > now for before in stored)
+    return sum(not before.has_expired(now) for before in stored)
 
 
 def remove_expired(connection: apsw.Connection, now: float) -> int:
     """Removes candidates that have expired, at most ``EXPIRY_STEP``; returns how many."""
-    rows = connection.execute(f"SELECT {FIELDS} FROM candidate WHERE expires_at <= ? LIMIT ?", (now, EXPIRY_STEP))
-    expired = [candidate(row) for row in rows]
+    rows = connection.execute("SELECT id FROM candidate WHERE expires_at <= ? LIMIT ?", (now, EXPIRY_STEP))
+    listed = as_json([id for (id,) in rows])
+    expired = _stored(connection, listed)
     remember(connection, expired, "expire", None, now)
-    _delete(connection, as_json(before.id for before in expired))
+    _delete(connection, listed)
     return len(expired)
 
 
@@ -413,7 +422,7 @@ def touch_candidates(connection: apsw.Connection, touches: Mapping[str, Touch]) 
     """Counts accesses, and lets those live on that are to."""
     change = next_change(connection)
     connection.executemany(
-        "UPDATE candidate SET access_count = access_count + ?1, last_accessed_at = CASE WHEN ?1 > 0 "
+        f"UPDATE candidate SET access_count = min(access_count + ?1, {MOST}), last_accessed_at = CASE WHEN ?1 > 0 "
         "THEN max(coalesce(last_accessed_at, ?2), ?2) ELSE last_accessed_at END, expires_at = CASE WHEN ?3 "
         "AND ttl_s IS NOT NULL THEN max(coalesce(expires_at, ?2), ?2 + ttl_s) ELSE expires_at END, change = ?4 "
         "WHERE id = ?5",

@@ -128,13 +128,14 @@ def retrying(action: Callable[[], T]) -> T:
             pause = min(2 * pause, 0.05)
 
 
-def checked_path(path: str | Path, *, create: bool) -> Path:
+def checked_path(path: str | os.PathLike[str], *, create: bool) -> Path:
     """The absolute path of a database file that exists; made empty, for its owner alone, where it did not.
 
     Raises:
         StorageError: no file can be there, or there is none and ``create`` is false.
     """
-    text = os.fspath(path)
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(text := os.fspath(path), str):
+        raise StorageError("path", type(path).__name__, "give the path of a file, as text")
     if not text or "\0" in text or text == ":memory:":
         raise StorageError("path", repr(text), "give the path of a file; MemoryStorage keeps nothing on disk")
     full = Path(text).absolute()
@@ -262,8 +263,10 @@ class Pool:
             connection = self.take()
             try:
                 yield connection
-            finally:
-                self.give_back(connection)
+            except BaseException:
+                self.discard(connection)
+                raise
+            self.give_back(connection)
 
     def take(self) -> apsw.Connection:
         """A connection to be given back."""
@@ -277,6 +280,11 @@ class Pool:
         self._idle.append(connection)
         if self._closed or len(self._idle) > self.IDLE:
             self._drain(0 if self._closed else self.IDLE)
+
+    def discard(self, connection: apsw.Connection) -> None:
+        """Ends a connection that :meth:`take` gave, after an error. A statement that did not come to its end goes
+        on while somebody keeps the error, and the connection would see nothing newer than it."""
+        connection.close(True)
 
     def close(self) -> None:
         """Closes the idle connections now, those in use when they are given back."""

@@ -12,6 +12,7 @@ from tiny_dancer.storage.sqlite.candidates import next_change
 from tiny_dancer.storage.sqlite.conditions import of_history, of_time
 from tiny_dancer.storage.sqlite.connection import snapshot
 from tiny_dancer.storage.statistics import PERCENTILES, nearest_rank
+from tiny_dancer.storage.values import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +75,7 @@ def put_feedback(connection: apsw.Connection, feedback: Feedback) -> None:
         gained = feedback.score - (before if isinstance(before, int | float) else 0.0)
         # A candidate replaced since the first feedback has other counts: they stay a possible pair.
         connection.execute(
-            "UPDATE candidate SET trial_count = trial_count + ?1, "
+            f"UPDATE candidate SET trial_count = min(trial_count + ?1, {MOST}), "
             "success_count = min(max(success_count + ?2, 0.0), trial_count + ?1), change = ?3 WHERE id = ?4",
             (more, gained, next_change(connection), about),
         )

@@ -96,10 +96,11 @@ class SqliteStorage:
         queue_capacity: int = 65_536,
         read_only: bool = False,
     ) -> None:
+        queue_capacity = values.integer("queue_capacity", queue_capacity, error=OptionError)
         if queue_capacity < 1:
             raise OptionError("queue_capacity", queue_capacity, "give 1 or more")
         create = create and not read_only
-        self.path = checked_path(Path(path), create=create)
+        self.path = checked_path(path, create=create)
         if not create and not self.path.stat().st_size:
             raise StorageError(str(self.path), "empty: no database yet", "check the path, or restore a backup")
         self._process = os.getpid()
@@ -211,25 +212,26 @@ class SqliteStorage:
         search = check_search(query, k, text, filter, max_distance, embeddings=embeddings)
         self._check_open()
         # What `self._reading` does, spelt out: its generators would take as long as the rest of a small search.
-        connection = None
         try:
             connection = self._pool.take()
-            if self._mirror is not None:
-                found = self._mirror.search(connection, search)
-            elif search.text is None:
-                found = candidates.nearest(connection, search)
-            else:
-                # Words are weighed by how many candidates have them: all have to be read.
-                found = TableMirror().search(connection, search)
+            try:
+                if self._mirror is not None:
+                    found = self._mirror.search(connection, search)
+                elif search.text is None:
+                    found = candidates.nearest(connection, search)
+                else:
+                    # Words are weighed by how many candidates have them: all have to be read.
+                    found = TableMirror().search(connection, search)
+            except BaseException:
+                self._pool.discard(connection)
+                raise
+            self._pool.give_back(connection)
         except TROUBLE as error:
             raise storage_error(self.path, error) from error
         except UNREADABLE:
             with self._reading() as other:
                 explain(other, self.path)
             raise
-        finally:
-            if connection is not None:
-                self._pool.give_back(connection)
         if touch or refresh_ttl:
             self._touch([each.candidate for each in found], Touch(int(touch), search.now, refresh_ttl))
         return found

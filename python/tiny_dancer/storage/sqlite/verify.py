@@ -11,6 +11,7 @@ import numpy as np
 from tiny_dancer.errors import StorageError
 from tiny_dancer.storage.history import ShownCandidate
 from tiny_dancer.storage.keys import ModelBudget
+from tiny_dancer.storage.sqlite.candidate_history import Before
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, dimension
 from tiny_dancer.storage.sqlite.connection import RESTORE, ordinary_tables, snapshot
 from tiny_dancer.storage.storage import RowCounts
@@ -27,7 +28,7 @@ _JSON: dict[tuple[str, str], Callable[[str], Any]] = {
     for table, column, kind in (
         ("candidate", "metadata", dict[str, Any]),
         ("candidate", "namespace", tuple[str, ...]),
-        ("candidate_history", "before", dict[str, Any]),
+        ("candidate_history", "before", Before),
         ("routing", "shown", tuple[ShownCandidate, ...]),
         ("api_key", "models", tuple[str, ...]),
         ("api_key", "model_max_budget", tuple[ModelBudget, ...]),

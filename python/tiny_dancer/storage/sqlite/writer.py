@@ -8,6 +8,7 @@ its turn.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
@@ -236,6 +237,7 @@ class Writer:
             self._roll_back()
             result = write.action(self._connection)
         except BaseException as error:  # noqa: BLE001 - its caller is told, and raises it
+            _end_statements(error)
             self._roll_back()
             self._tell([_Told(write, None, error)])
         else:
@@ -316,6 +318,7 @@ class Writer:
             result = action(self._connection)
             self._connection.execute("RELEASE one")
         except BaseException as error:
+            _end_statements(error)
             # After these SQLite asks for the whole to be rolled back: https://sqlite.org/lang_transaction.html
             if isinstance(error, (*_TOO_LARGE, apsw.IOError)) or not self._connection.in_transaction:
                 raise _UndoneError(error) from error
@@ -374,6 +377,17 @@ class Writer:
         writes = [entry for entry in entries if isinstance(entry, _Write)]
         self._count(_Lost(len(entries) - len(writes), 0, error if len(entries) > len(writes) else None))
         self._tell([_Told(write, None, error) for write in writes])
+
+
+def _end_statements(error: BaseException) -> None:
+    """Ends what the functions that ``error`` came through were still reading.
+
+    It would go on while somebody keeps the error, and SQLite lets nobody write who reads something older.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        traceback.clear_frames(each.__traceback__)
+        each = each.__cause__ or each.__context__
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

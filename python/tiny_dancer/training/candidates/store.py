@@ -28,7 +28,7 @@ class Imported:
 
 def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
     """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already are brought up to date
-    and keep what was counted of their use.
+    and keep what was counted of their use, their namespace and how long they live.
 
     The conversation is a property of each (`conversation`), so that a query can be put to one of them. A
     session is a group; a memory without one has none. A memory without a time counts as made now, or when it was
@@ -84,6 +84,9 @@ def _record(
         group=group,
         position=position,
     )
+    if stored is not None:
+        # Of these a table says nothing.
+        record = replace(record, namespace=stored.namespace, ttl_s=stored.ttl_s, expires_at=stored.expires_at)
     time = seconds_since_epoch(memory.created_at, "created_at")
     if time is None and stored is not None:
         time = stored.created_at

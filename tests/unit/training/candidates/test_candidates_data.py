@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,20 @@ def test_without_a_session_nothing_has_neighbours(tmp_path: Path) -> None:
         stored = [record.group for record in storage.get_candidates(["a/0", "a/2"])]
         assert stored == ([None, None] if name == "none" else ["a/1", None])
     assert features["none"] == [0, 0, 0] and min(features["some"]) > 0
+
+
+def test_an_edit_of_a_table_leaves_namespace_and_life(tmp_path: Path) -> None:
+    storage = MemoryStorage()
+    rows = {"conversation": ["a"], "memory_id": ["0"]}
+    import_memories(read_memories(write({**rows, "text": ["tea"]}, tmp_path / "first.parquet")), storage)
+    (first,) = storage.get_candidates()
+    storage.upsert_candidates([replace(first, namespace=("anna",), ttl_s=3600)])
+    (kept,) = storage.get_candidates()
+    known = read_memories(write({**rows, "text": ["coffee"]}, tmp_path / "second.parquet"))
+    assert import_memories(known, storage).changed == 1
+    (edited,) = storage.get_candidates()
+    assert edited.text == "coffee"
+    assert (edited.namespace, edited.ttl_s, edited.expires_at) == (("anna",), 3600, kept.expires_at)
 
 
 @pytest.mark.parametrize(
