@@ -585,14 +585,15 @@ def test_a_graph_remembers_from_one_thread_to_another(store: TinyDancerStore, ru
 def test_metadata_of_others_makes_nobody_elses_item_found(storage: Storage, store: TinyDancerStore) -> None:
     store.put(("users", "ben"), "1", {"secret": "Ben's number is 1234."})
     anna = Memories(storage, ("users", "anna"))
-    for metadata in (
+    forged: list[dict[str, Any]] = [
         {"key": "x", "of": json.dumps(["users", "ben", "1"]), "version": None, "value": {}, "vectors": 1},
         {"of": json.dumps(["users", "ben", "1"]), "version": ""},
         {"key": "1", "value": {"secret": "mine"}, "vectors": 1},
         {"key": "1"},
         {"key": None, "value": 5},
         {"of": 5, "version": {}},
-    ):
+    ]
+    for metadata in forged:
         anna.remember("a zebra", metadata=metadata)
     for query in ("zebra", None):
         assert store.search(("users", "anna"), query=query) == []
