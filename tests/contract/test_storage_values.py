@@ -714,3 +714,12 @@ def test_metadata_of_older_databases_is_read(tmp_path: Path) -> None:
         ):
             assert len(opened.query_candidates(vector(1, 0), filter=filter)) == 1
             assert opened.get_candidates(filter=filter)[0].metadata == {"year": "2023", "hot": "true"}
+
+
+@pytest.mark.parametrize("life", [1.1e10, 1e12, 1e18, 1e300])
+def test_a_life_that_ends_at_no_time_is_refused(storage: Storage, life: float) -> None:
+    storage.insert_candidate(CandidateRecord("good", text="zebra"))
+    with pytest.raises(CandidateError, match=r"ttl_s.*None for ever"):
+        storage.insert_candidate(CandidateRecord("bad", text="zebra", ttl_s=life))
+    storage.insert_candidate(CandidateRecord("long", text="zebra", ttl_s=1e10))
+    assert {each.candidate.id for each in storage.query_candidates("zebra", refresh_ttl=True)} == {"good", "long"}

@@ -15,7 +15,7 @@ from tests.unit.training.candidates.users import World, watch
 from tiny_dancer import _core
 from tiny_dancer.registry import Registry
 from tiny_dancer.routing.loading import load_any
-from tiny_dancer.storage import Feedback, SqliteStorage
+from tiny_dancer.storage import CandidateRecord, Feedback, SqliteStorage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,3 +177,50 @@ def test_bad_input_is_refused_in_one_line(place: Path) -> None:
     assert "where" in fails(
         2, "candidates", "route", "--database", place / "none.db", "--query", "x", "--where", "odd"
     )
+
+
+def test_conversations_with_separators_keep_their_memories_apart(tmp_path: Path) -> None:
+    database = tmp_path / "agent.db"
+    tables = [("a/b", "c"), ("a", "b/c"), ("a%2Fb", "c"), ("a%2F", "b/c"), ("a", "b%2Fc")]
+    for number, (conversation, memory) in enumerate(tables):
+        table = tmp_path / f"{number}.csv"
+        table.write_text(f"conversation,memory_id,text\n{conversation},{memory},train of {number}\n")
+        assert "1 memories added" in done("candidates", "import", table, "--database", database)
+    with SqliteStorage(database) as storage:
+        assert {each.text for each in storage.get_candidates()} == {f"train of {n}" for n in range(len(tables))}
+        assert {each.id for each in storage.get_candidates()} >= {"a%2Fb/c", "a/b/c", "a%252Fb/c"}
+
+
+def test_every_property_that_is_asked_for_must_hold(tmp_path: Path) -> None:
+    database = tmp_path / "agent.db"
+    with SqliteStorage(database) as storage:
+        for user in ("anna", "ben"):
+            storage.insert_candidate(CandidateRecord(user, text="train", metadata={"user": [user, "all"]}))
+    asked = ("candidates", "route", "--database", database, "--query", "train", "--json", "--where")
+
+    def found(*where: str) -> list[str]:
+        answer = json.loads(done(*asked, *" --where ".join(where).split()))
+        return [each["candidate_id"] for each in answer["decisions"]]
+
+    assert sorted(found("user=all")) == ["anna", "ben"]
+    assert found("user=all", "user=ben") == ["ben"]
+    assert found("user=anna", "user=ben") == []
+
+
+def test_a_memory_sends_no_codes_to_the_terminal(tmp_path: Path) -> None:
+    database = tmp_path / "agent.db"
+    with SqliteStorage(database) as storage:
+        text = "train\x1b]0;owned\x07 \x1b[31mred\u202e \x9b2J"
+        storage.insert_candidate(CandidateRecord("a\x1b[2J\nanswer forged", text=text))
+    said = done("candidates", "route", "--database", database, "--query", "train")
+    assert len(said.splitlines()) == 2
+    assert all(each.isprintable() for each in said.replace("\n", ""))
+    assert "red" in said
+
+
+def test_what_is_removed_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = tmp_path / "agent.db"
+    with SqliteStorage(database) as storage:
+        storage.insert_candidate(CandidateRecord("a", text="train"))
+    monkeypatch.setattr(SqliteStorage, "get_candidates", lambda *_, **__: ())
+    assert "a  (score" in done("candidates", "route", "--database", database, "--query", "train")

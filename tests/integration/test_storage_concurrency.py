@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from tiny_dancer.storage import CandidateRecord, Feedback, RoutingRecord, SqliteStorage
 
@@ -176,3 +177,23 @@ def test_backups_are_whole_while_others_write(tmp_path: Path) -> None:
             writer.join()
         before = storage.verify().candidates
         assert storage.restore(tmp_path / "copy 0.db").candidates <= before
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_what_is_removed_while_it_is_read_leaves_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest_first: bool
+) -> None:
+    with SqliteStorage(tmp_path / "agent.db") as storage:
+        storage.insert_candidates(CandidateRecord(f"{number:02}", text="tea") for number in range(20))
+        passing = storage._mirror.passing  # type: ignore[union-attr]
+
+        def then_removed(*arguments: Any) -> list[CandidateRecord]:
+            known = passing(*arguments)
+            storage.delete_candidates([f"{number:02}" for number in (0, 1, 5, 6, 7, 8, 9, 10)])
+            return known
+
+        monkeypatch.setattr(storage._mirror, "passing", then_removed)
+        found = storage.get_candidates(newest_first=newest_first, limit=6)
+        assert [each.id for each in found] == ["02", "03", "04", "11", "12", "13"]
+        monkeypatch.undo()
+        assert len(storage.get_candidates(limit=50)) == 12

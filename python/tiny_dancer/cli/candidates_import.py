@@ -12,8 +12,8 @@ from tiny_dancer.cli.output import say
 
 HELP = """Put memories into a database, where `candidates route` and a CandidateRouter find them.
 
-A memory is stored as CONVERSATION/MEMORY_ID, with its conversation as a property. Those stored already are
-brought up to date, and keep what was counted of their use.
+A memory is stored as CONVERSATION/MEMORY_ID, with its conversation as a property; a / or % in a conversation is
+%2F or %25 there. Those stored already are brought up to date, and keep what was counted of their use.
 
 Example: tiny-dancer candidates import memories.parquet --database agent.db"""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.output import print_json, say
+from tiny_dancer.cli.output import print_json, printable, say
 from tiny_dancer.errors import OptionError
 
 HELP = """Rank the memories in a database for a query, best first.
@@ -27,24 +27,25 @@ def route(
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", help="Most memories.")] = 5,
     where: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE: only memories with this property; repeatable.")
+        list[str] | None, typer.Option(help="KEY=VALUE: only memories with this property; repeatable, all hold.")
     ] = None,
     json: Json = False,
 ) -> None:
     from tiny_dancer.routing.candidate_answer import CandidateRouterConfig
     from tiny_dancer.routing.candidates import CandidateRouter
-    from tiny_dancer.storage import Filter, SqliteStorage
+    from tiny_dancer.storage import SqliteStorage
 
-    properties = {}
+    conditions = []
     for pair in where or []:
         key, separator, value = pair.partition("=")
         if not (key and separator):
             raise OptionError("where", pair, "give KEY=VALUE, such as conversation=7")
-        properties[key] = value
+        conditions.append({key: {"$eq": value}})
     config = CandidateRouterConfig(model_path=artifact)
     with SqliteStorage(database, create=False) as storage, CandidateRouter(config, storage=storage) as router:
-        found = router.route(query, router.stored_candidates(Filter(equals=properties)), k=k)
-        texts = {record.id: record.text for record in storage.get_candidates(found.ids)}
+        found = router.route(query, router.stored_candidates({"$and": conditions} if conditions else None), k=k)
+        # Others may have removed some meanwhile.
+        texts = dict.fromkeys(found.ids) | {each.id: each.text for each in storage.get_candidates(found.ids)}
         router.flush()
     if json:
         print_json(
@@ -77,7 +78,8 @@ def route(
     for each in found:
         sure = f"confidence {each.confidence:.2f}" if found.calibrated else f"score {each.score:.3f}"
         hint = ", light model" if each.use_lightweight else ""
-        say(f"{each.candidate_id}  ({sure}{hint})  {' '.join((texts[each.candidate_id] or '').split())}")
+        text = " ".join((texts[each.candidate_id] or "").split())
+        say(printable(f"{each.candidate_id}  ({sure}{hint})  {text}"))
     for problem in found.errors:
-        say(f"left out: {problem.candidate_id}: {problem.reason}")
+        say(printable(f"left out: {problem.candidate_id}: {problem.reason}"))
     say(f"answer {found.id}, {found.elapsed_us:.0f} µs, scorer {found.artifact_version}")

@@ -26,6 +26,8 @@ def serve(
     artifact: Annotated[str, typer.Option(help="Of route: path of an artifact, or `default`.")] = "default",
     map: Map = None,
 ) -> None:
+    import signal
+
     from tiny_dancer.integrations.mcp import memory_server
     from tiny_dancer.routing import Router
     from tiny_dancer.storage import SqliteStorage
@@ -34,4 +36,6 @@ def serve(
     if any(not label for label in namespace or ()):
         raise OptionError("namespace", "empty", "give a name")
     with SqliteStorage(database) as storage:
+        # Python would wait for the thread that reads standard input. What was remembered is durable.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         memory_server(storage, tuple(namespace or ()), router=router).run()

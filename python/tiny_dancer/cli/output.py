@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+def printable(line: str) -> str:
+    """One line, whatever a file's name, a cell or a memory holds: no line breaks, no terminal codes."""
+    return "".join(each if each.isprintable() else " " for each in line)
+
+
 def warn(line: str) -> None:
-    """One line to standard error, whatever a file's name or a cell holds: no line breaks, no terminal codes."""
-    print("".join(each if each.isprintable() else " " for each in line), file=sys.stderr)
+    """One :func:`printable` line to standard error."""
+    print(printable(line), file=sys.stderr)
 
 
 def console() -> Console:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
-import math
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from tiny_dancer.errors import MissingExtraError, OptionError
+from tiny_dancer.integrations.ids import scoped
 from tiny_dancer.integrations.langgraph_filters import check, narrowed, passes
 from tiny_dancer.storage import CandidateRecord
 
@@ -55,7 +54,6 @@ __all__ = ["TinyDancerStore"]
 _VECTORS: Final = "langgraph.vectors"
 _BY: Final = "langgraph"
 _WHOLE: Final = ("$", "")
-_SOON_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +158,10 @@ class TinyDancerStore(BaseStore):
     def _get(self, ops: Sequence[GetOp]) -> list[Item | None]:
         if not ops:
             return []
-        ids = [_id(op.namespace, op.key) for op in ops]
-        found = {record.id: record for record in self.storage.get_candidates(dict.fromkeys(ids))}
+        ids = [scoped(op.namespace, op.key) for op in ops]
+        found = {
+            record.id: record for record in self.storage.get_candidates(dict.fromkeys(ids)) if _is_item(record)
+        }
         self._refresh([found[id] for id, op in zip(ids, ops, strict=True) if op.refresh_ttl and id in found])
         return [None if (record := found.get(id)) is None else _item(record) for id in ids]
 
@@ -170,18 +170,18 @@ class TinyDancerStore(BaseStore):
         if op.limit < 1 or op.offset < 0:
             return []
         found: list[tuple[CandidateRecord, float | None]]
-        if not op.query:
-            found = [(record, None) for record in self._listed(op)]
+        if not _asks(op):
+            found = [(record, None) for record in self._listed(op, last)]
         elif self.embeddings is None:
-            found = list(self._ranked(op, op.query, last))
+            found = list(self._ranked(op, op.query or "", last))
         else:
-            query = vectors.queries[op.query]
+            query = vectors.queries[op.query or ""]
             points = bool(query.any())
             found = list(self._ranked(op, query, last)) if points else []
             if len(found) < last:
                 scored = {record.id for record, _ in found}
-                unscored = (record for record in self._listed(op, unscored=points) if record.id not in scored)
-                found += ((record, None) for record in unscored)
+                unscored = self._listed(op, last, unscored=points)
+                found += ((record, None) for record in unscored if record.id not in scored)
         page = found[op.offset : last]
         if op.refresh_ttl:
             self._refresh([record for record, _ in page])
@@ -214,46 +214,50 @@ class TinyDancerStore(BaseStore):
             k *= 4
 
     def _mains(self, hits: Sequence[CandidateRecord]) -> dict[str, CandidateRecord]:
-        """By the id of a hit, the item it belongs to; vectors of what an item was before belong to none."""
-        further = {hit.id: hit.metadata["of"] for hit in hits if "of" in hit.metadata}
-        mains = {hit.id: hit for hit in hits if "of" not in hit.metadata}
-        missing = [id for id in dict.fromkeys(further.values()) if id not in mains]
+        """By the id of a hit, the item it belongs to; vectors of what an item was before belong to none.
+
+        A namespace may also hold what others stored there, whatever its metadata says.
+        """
+        mains = {hit.id: hit for hit in hits if _is_item(hit)}
+        further = {hit.id: (str(hit.metadata.get("of")), hit) for hit in hits if hit.namespace[:1] == (_VECTORS,)}
+        missing = [id for id in dict.fromkeys(of for of, _ in further.values()) if id not in mains]
         if missing:
-            mains |= {record.id: record for record in self.storage.get_candidates(missing)}
-        versions = {hit.id: hit.metadata["version"] for hit in hits if "of" in hit.metadata}
+            mains |= {record.id: record for record in self.storage.get_candidates(missing) if _is_item(record)}
         belonging = {
-            id: mains[main]
-            for id, main in further.items()
-            if main in mains and mains[main].metadata.get("version") == versions[id]
+            id: mains[of] for id, (of, hit) in further.items() if of in mains and _is_vector_of(hit, mains[of])
         }
         return mains | belonging
 
-    def _listed(self, op: SearchOp, *, unscored: bool = False) -> list[CandidateRecord]:
-        """Items that pass, the latest first; with ``unscored`` those alone that have no vector."""
+    def _listed(self, op: SearchOp, wanted: int, *, unscored: bool = False) -> list[CandidateRecord]:
+        """Items that pass, the latest first, at least ``wanted`` where there are as many; with ``unscored`` those
+        alone that have no vector."""
         conditions = {**narrowed(op.filter, "value"), "key": {"$exists": True}}
         if unscored:
             conditions["vectors"] = {"$lt": 1}
-        records = self.storage.get_candidates(filter=_within(op.namespace_prefix, conditions))
-        found = [record for record in records if passes(record.metadata["value"], op.filter)]
-        return sorted(found, key=lambda record: (-(record.updated_at or record.created_at), record.id))
+        filter = _within(op.namespace_prefix, conditions)
+        limit = wanted
+        while True:
+            records = self.storage.get_candidates(filter=filter, newest_first=True, limit=limit)
+            found = [
+                record for record in records if _is_item(record) and passes(record.metadata["value"], op.filter)
+            ]
+            if len(found) >= wanted or len(records) < limit:
+                return found
+            limit *= 4
 
     def _refresh(self, records: Sequence[CandidateRecord]) -> None:
         """Has items, with their further vectors, live on from now."""
         ending = [record for record in records if record.ttl_s is not None]
         if ending:
             self.storage.get_candidates([id for record in ending for id in _ids(record)], refresh_ttl=True)
-        # Storage writes this in batches; what would end before the next one is not left to that.
-        if any((record.expires_at or math.inf) - time.time() < _SOON_S for record in ending):
-            self.storage.flush()
 
     def _put(self, ops: Sequence[PutOp], vectors: _Vectors) -> None:
-        before = {
-            record.id: record for record in self.storage.get_candidates([_id(op.namespace, op.key) for op in ops])
-        }
+        ids = [scoped(op.namespace, op.key) for op in ops]
+        before = {record.id: record for record in self.storage.get_candidates(ids) if _is_item(record)}
         records: list[CandidateRecord] = []
         gone: list[str] = []
         for op in ops:
-            old = before.get(_id(op.namespace, op.key))
+            old = before.get(scoped(op.namespace, op.key))
             made = [] if op.value is None else self._records(op, vectors, old)
             records += made
             kept = {record.id for record in made}
@@ -274,7 +278,7 @@ class TinyDancerStore(BaseStore):
             metadata["version"] = uuid.uuid4().hex
         ttl = None if op.ttl is None else op.ttl * 60
         main = CandidateRecord(
-            _id(op.namespace, op.key),
+            scoped(op.namespace, op.key),
             embedding=made[0] if made else None,
             text=words or None,
             created_at=time.time() if old is None else old.created_at,
@@ -284,7 +288,7 @@ class TinyDancerStore(BaseStore):
         )
         further = [
             CandidateRecord(
-                _id(op.namespace, op.key, number),
+                scoped((_VECTORS, *op.namespace), op.key, number),
                 embedding=vector,
                 created_at=main.created_at,
                 metadata={"of": main.id, "version": metadata["version"], "value": op.value},
@@ -299,7 +303,7 @@ class TinyDancerStore(BaseStore):
         if self.embeddings is None:
             return _Texts((), ())
         documents = [text for op in ops if isinstance(op, PutOp) for text in self._indexed(op)]
-        queries = [op.query for op in ops if isinstance(op, SearchOp) and op.query]
+        queries = [op.query for op in ops if isinstance(op, SearchOp) and op.query and _asks(op)]
         return _Texts(tuple(dict.fromkeys(documents)), tuple(dict.fromkeys(queries)))
 
     def _indexed(self, op: PutOp) -> list[str]:
@@ -336,7 +340,22 @@ def _checked(ops: Iterable[Op]) -> list[Op]:
             raise OptionError("ops", type(op).__name__, "give GetOp, SearchOp, PutOp and ListNamespacesOp")
         if isinstance(op, SearchOp):
             check(op.filter)
+        elif isinstance(op, PutOp):
+            _check_put(op)
     return ops
+
+
+def _check_put(op: PutOp) -> None:
+    if not isinstance(op.key, str):
+        raise OptionError("key", op.key, "give a text")
+    if not (op.value is None or isinstance(op.value, Mapping)):
+        raise OptionError("value", type(op.value).__name__, "give a dictionary, or None to remove the item")
+    if tuple(op.namespace[:1]) == (_VECTORS,):
+        raise OptionError("namespace", op.namespace, "give another label: vectors are kept under this one")
+
+
+def _asks(op: SearchOp) -> bool:
+    return bool(op.query and op.query.strip())
 
 
 def _vectors(texts: _Texts, documents: Iterable[Sequence[float]], queries: Iterable[Sequence[float]]) -> _Vectors:
@@ -349,15 +368,24 @@ def _vectors(texts: _Texts, documents: Iterable[Sequence[float]], queries: Itera
     )
 
 
-def _id(namespace: Iterable[str], key: str, number: int | None = None) -> str:
-    """Of an item, or of one of its further vectors."""
-    return json.dumps([*namespace, key] if number is None else [*namespace, key, number], ensure_ascii=False)
+def _is_item(record: CandidateRecord) -> bool:
+    """Whether this door stored it: no other makes ids of this form, whatever metadata it may be given."""
+    key = record.metadata.get("key")
+    return isinstance(key, str) and record.id == scoped(record.namespace, key)
+
+
+def _is_vector_of(record: CandidateRecord, item: CandidateRecord) -> bool:
+    """Whether it is one of an item's further vectors, as the item is now."""
+    return record.namespace == (_VECTORS, *item.namespace) and record.metadata.get("version") == item.metadata.get(
+        "version", ""
+    )
 
 
 def _ids(record: CandidateRecord) -> list[str]:
     """Of an item and of its further vectors."""
     further = range(1, record.metadata["vectors"])
-    return [record.id, *(_id(record.namespace, record.metadata["key"], number) for number in further)]
+    space = (_VECTORS, *record.namespace)
+    return [record.id, *(scoped(space, record.metadata["key"], number) for number in further)]
 
 
 def _within(prefix: Sequence[str], conditions: Mapping[str, Any]) -> dict[str, Any]:

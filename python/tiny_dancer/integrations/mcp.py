@@ -69,7 +69,9 @@ def memory_server(storage: CandidateStorage, namespace: Sequence[str] = (), *, r
         metadata: Annotated[
             dict[str, Any] | None, Field(description='Properties to recall it by, such as {"topic": "travel"}.')
         ] = None,
-        days: Annotated[float | None, Field(description="Forget it after so many days; else never.", gt=0)] = None,
+        days: Annotated[
+            float | None, Field(description="Forget it after so many days; else never.", gt=0, le=100_000)
+        ] = None,
     ) -> str:
         """Keep something for later conversations: a fact, a preference, a decision. Returns its id."""
         ttl = None if days is None else days * _DAY

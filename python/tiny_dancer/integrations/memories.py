@@ -123,6 +123,8 @@ class Memories:
 
     def _within(self, filter: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """The filter and the namespace: both, whatever the filter says of namespaces."""
+        if not (filter is None or isinstance(filter, Mapping)):
+            raise OptionError("filter", type(filter).__name__, "give a mapping from metadata keys")
         conditions = [dict(filter)] if filter else []
         if self.namespace:
             conditions.append({"$namespace": list(self.namespace)})

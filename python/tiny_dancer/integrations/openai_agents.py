@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tiny_dancer.errors import CandidateError, MissingExtraError, OptionError
+from tiny_dancer.integrations.ids import scoped
 from tiny_dancer.integrations.memories import Memories
 from tiny_dancer.storage import CandidateRecord
 
@@ -19,7 +21,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("agents", error.name, "run pip install 'tiny-dancer[agents]'") from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tiny_dancer.storage import CandidateStorage
 
@@ -31,6 +33,8 @@ _BY: Final = "openai-agents"
 _ROLES: Final = ("user", "assistant", "system", "developer", "tool")
 # Others that add to the same session at the same moment.
 _ATTEMPTS: Final = 100
+# Characters of one candidate: an image or a tool's output may be more than metadata holds.
+_PIECE: Final = 400_000
 T = TypeVar("T")
 
 
@@ -76,10 +80,7 @@ class TinyDancerSession(SessionABC):
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """The conversation in its order; with a limit, the latest of it. 0 gives none."""
         most = self.session_settings.limit if limit is None and self.session_settings else limit
-        records = await asyncio.to_thread(self._records)
-        if most is not None and most >= 0:
-            records = records[len(records) - min(most, len(records)) :]
-        return [json.loads(record.metadata["item"]) for record in records]
+        return await asyncio.to_thread(self._items, None if most is None or most < 0 else most)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Adds items behind what is there, all or none."""
@@ -94,25 +95,41 @@ class TinyDancerSession(SessionABC):
         """Removes the conversation; nothing of what was said is left."""
         await _to_the_end(self._clear)
 
-    def _records(self) -> list[CandidateRecord]:
-        found = self._storage.get_candidates(filter={"$namespace": list(self._namespace), "$group": self._id()})
-        return sorted(found, key=lambda record: record.position or 0)
+    def _items(self, most: int | None) -> list[TResponseInputItem]:
+        if most is None:
+            return [_read(records) for records in self._records().values()]
+        span = most
+        last = self._last()
+        while True:
+            found = self._records({"$gt": last - span, "$lte": last})
+            # Places may be empty: of what was removed while others added.
+            if len(found) >= most or span > last:
+                return [_read(records) for records in list(found.values())[len(found) - min(most, len(found)) :]]
+            span *= 4
+
+    def _records(self, places: dict[str, int] | None = None) -> dict[int, list[CandidateRecord]]:
+        """What is stored of each item, by its place, in their order."""
+        found = sorted(
+            self._storage.get_candidates(filter=self._within(places)),
+            key=lambda record: (record.metadata["place"], record.metadata.get("piece", 0)),
+        )
+        return {place: list(records) for place, records in groupby(found, lambda each: each.metadata["place"])}
+
+    def _last(self) -> int:
+        """The highest place; -1 where there is none."""
+        newest = self._storage.get_candidates(filter=self._within(), newest_first=True, limit=1)
+        place = max((record.metadata["place"] for record in newest), default=-1)
+        # Clocks may go back: the latest written is not for sure the last.
+        return max(self._records({"$gt": place}), default=place)
 
     def _add(self, items: Sequence[TResponseInputItem]) -> None:
         written = [_written(item) for item in items]
         for attempt in range(_ATTEMPTS):
-            last = self._records()[-1:]
-            first = (last[0].position or 0) + 1 if last else 0
+            first = self._last() + 1
             records = [
-                CandidateRecord(
-                    self._id(first + place),
-                    text=text,
-                    metadata=metadata,
-                    group=self._id(),
-                    position=first + place,
-                    namespace=self._namespace,
-                )
-                for place, (text, metadata) in enumerate(written)
+                record
+                for place, (text, metadata, pieces) in enumerate(written, first)
+                for record in self._made(place, text, metadata, pieces)
             ]
             try:
                 self._storage.insert_candidates(records, by=_BY)
@@ -123,21 +140,39 @@ class TinyDancerSession(SessionABC):
             else:
                 return
 
+    def _made(
+        self, place: int, text: str | None, metadata: dict[str, Any], pieces: Sequence[str]
+    ) -> Iterator[CandidateRecord]:
+        for number, piece in enumerate(pieces):
+            first = number == 0
+            yield CandidateRecord(
+                scoped(self._namespace, place) if first else scoped(self._namespace, place, number),
+                text=text if first else None,
+                metadata={"item": piece, "place": place, **(metadata if first else {"piece": number})},
+                group=scoped(self._namespace),
+                position=place,
+                namespace=self._namespace,
+            )
+
     def _pop(self) -> TResponseInputItem | None:
-        while records := self._records():
-            last = records[-1]
-            if self._storage.delete_candidates([last.id], by=_BY, purge=True):
-                item: TResponseInputItem = json.loads(last.metadata["item"])
-                return item
+        while (last := self._last()) >= 0:
+            records = self._records({"$gte": last, "$lte": last}).get(last, [])
+            if self._storage.delete_candidates([record.id for record in records], by=_BY, purge=True):
+                return _read(records)
         return None
 
     def _clear(self) -> None:
-        while records := self._records():
+        while records := self._storage.get_candidates(filter=self._within()):
             self._storage.delete_candidates([record.id for record in records], by=_BY, purge=True)
 
-    def _id(self, position: int | None = None) -> str:
-        """Of the session, or of an item of it."""
-        return json.dumps([*self._namespace, *(() if position is None else (position,))], ensure_ascii=False)
+    def _within(self, places: dict[str, int] | None = None) -> dict[str, Any]:
+        session = {"$namespace": list(self._namespace), "$group": scoped(self._namespace)}
+        return session if places is None else {**session, "place": places}
+
+
+def _read(records: Sequence[CandidateRecord]) -> TResponseInputItem:
+    item: TResponseInputItem = json.loads("".join(record.metadata["item"] for record in records))
+    return item
 
 
 async def _to_the_end(change: Callable[[], T]) -> T:
@@ -200,16 +235,16 @@ def memory_tools(storage: CandidateStorage, namespace: Sequence[str] = ()) -> li
     return [function_tool(each) for each in (remember, recall, forget)]
 
 
-def _written(item: Any) -> tuple[str | None, dict[str, Any]]:
-    """What an item says in words, and what is kept of it: all of it, as JSON."""
+def _written(item: Any) -> tuple[str | None, dict[str, Any], list[str]]:
+    """What an item says in words, whose they are, and all of it as JSON, in pieces."""
     try:
         data = json.dumps(item, allow_nan=False)  # in ASCII, so half a surrogate pair comes back as it was
     except (TypeError, ValueError, RecursionError) as error:
         raise CandidateError("item", f"{type(item).__name__}: {error}", "give items that JSON holds") from error
-    metadata = {"item": data}
+    metadata = {}
     if isinstance(item, dict) and (role := item.get("role")) in _ROLES:
         metadata["role"] = role
-    return _said(item), metadata
+    return _said(item), metadata, [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
 
 
 def _said(item: Any) -> str | None:

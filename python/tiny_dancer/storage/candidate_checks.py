@@ -45,6 +45,8 @@ _ROUNDING = 1 + 2.0**-20
 _LONGEST_LIFE = 5e10
 # Parts of a namespace, as in the engine.
 _DEEPEST = 32
+# 316 years: from any refresh on it ends at a time that the engine has.
+_LONGEST_LIFE = 1e10
 _VECTOR = "give real numbers in one dimension: a list, or an array of floats or whole numbers"
 
 
@@ -107,7 +109,7 @@ def _fields(where: str, record: CandidateRecord) -> dict[str, Any]:
         "position": given(integer, f"{where}.position", record.position, error=kind),
         "metadata": stored_metadata(f"{where}.metadata", record.metadata, error=kind),
         "namespace": path(f"{where}.namespace", record.namespace, error=kind),
-        "ttl_s": given(amount, f"{where}.ttl_s", record.ttl_s, error=kind),
+        "ttl_s": given(_life, f"{where}.ttl_s", record.ttl_s, error=kind),
         "expires_at": given(utc_seconds, f"{where}.expires_at", record.expires_at, error=kind),
     }
     if (fields["ttl_s"] or 0.0) > _LONGEST_LIFE:
@@ -116,6 +118,13 @@ def _fields(where: str, record: CandidateRecord) -> dict[str, Any]:
         remedy = f"give {fields['trial_count']} (trials) or less"
         raise kind(f"{where}.success_count", record.success_count, remedy)
     return fields
+
+
+def _life(field: str, value: object, *, error: type[TinyDancerError]) -> float:
+    found = amount(field, value, error=error)
+    if found > _LONGEST_LIFE:
+        raise error(field, value, f"give {_LONGEST_LIFE:.0f} seconds or less, or None for ever")
+    return found
 
 
 def path(field: str, namespace: object, *, error: type[TinyDancerError] = OptionError) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class CandidateRecord:
         group: session or conversation it belongs to.
         position: place within its group, from 0; the time of its creation where None.
         namespace: whose it is, from the widest to the narrowest: ``("users", "anna", "facts")``.
-        ttl_s: seconds it lives from when it is written, or was last refreshed; None for ever.
+        ttl_s: seconds it lives from when it is written or was last refreshed, up to 1e10; None for ever.
         expires_at: UTC seconds from which on nothing finds it any more; from ``ttl_s`` where None.
         updated_at: UTC seconds of the last write, set by the storage.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -279,3 +280,67 @@ def test_an_agent_remembers_recalls_and_forgets(storage: Storage) -> None:
     assert outputs(call("forget", id=id)) == ["forgotten"]
     assert outputs(call("forget", id=id)) == ["there is no such memory"]
     assert outputs(call("recall", query="train", k=5)) == ["[]"]
+
+
+@pytest.mark.parametrize("size", [399_950, 400_001, 2_500_000])
+def test_an_item_may_be_larger_than_metadata(storage: Storage, size: int) -> None:
+    session = TinyDancerSession("s", storage)
+    image = {"role": "user", "content": [{"type": "input_image", "image_url": "data:" + 'A"\\ä' * (size // 4)}]}
+    items: list[Any] = [user("first"), image, user("between"), image]
+    asyncio.run(session.add_items(items))
+    assert all_of(session) == items
+    assert asyncio.run(session.get_items(1)) == [image]
+    assert asyncio.run(session.get_items(2)) == items[2:]
+    assert asyncio.run(session.pop_item()) == image
+    assert asyncio.run(session.pop_item()) == items[2]
+    asyncio.run(session.add_items([user("last")]))
+    assert all_of(session) == [*items[:2], user("last")]
+    asyncio.run(session.clear_session())
+    assert storage.get_candidates() == ()
+
+
+def test_a_large_item_is_popped_by_one(storage: Storage) -> None:
+    session = TinyDancerSession("s", storage)
+    items: list[Any] = [{"role": "user", "content": f"{number}" * 500_000} for number in range(4)]
+    asyncio.run(session.add_items(items))
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(session.pop_item() for _ in range(8)))
+
+    popped = [each for each in asyncio.run(all_at_once()) if each is not None]
+    assert sorted(popped, key=str) == items
+
+
+def test_clocks_that_go_back_change_no_order(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = TinyDancerSession("s", storage)
+    now = time.time()
+    for number in range(6):
+        monkeypatch.setattr(time, "time", lambda number=number: now - 1000 * number)
+        asyncio.run(session.add_items([user(str(number))]))
+    assert all_of(session) == [user(str(number)) for number in range(6)]
+    assert asyncio.run(session.get_items(2)) == [user("4"), user("5")]
+    assert asyncio.run(session.pop_item()) == user("5")
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.integers(1, 4).map(lambda n: ("add", n)) | st.just(("pop", 0)) | st.just(("gap", 0)), max_size=12),
+    st.integers(0, 9),
+)
+def test_the_latest_are_found_whatever_places_are_empty(steps: list[tuple[str, int]], limit: int) -> None:
+    storage = MemoryStorage()
+    session, expected, number = TinyDancerSession("s", storage), [], 0
+    for step, count in steps:
+        if step == "add":
+            fresh = [user(str(number + each)) for each in range(count)]
+            number += count
+            expected += fresh
+            asyncio.run(session.add_items(fresh))
+        elif step == "pop":
+            assert asyncio.run(session.pop_item()) == (expected.pop() if expected else None)
+        elif len(expected) > 1:  # as where others add between a pop's reading and its removing
+            middle = sorted(storage.get_candidates(), key=lambda each: each.position or 0)[-2]
+            storage.delete_candidates([middle.id])
+            del expected[-2]
+    assert all_of(session) == expected
+    assert asyncio.run(session.get_items(limit)) == (expected[-limit:] if limit else [])

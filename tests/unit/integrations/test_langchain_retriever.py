@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +11,12 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, RunnableLambda
+from pydantic import ValidationError
 
 from tiny_dancer import OptionError, TinyDancerError
 from tiny_dancer.integrations.langchain import TinyDancerRetriever
+from tiny_dancer.integrations.langgraph import TinyDancerStore
+from tiny_dancer.storage import CandidateRecord
 
 if TYPE_CHECKING:
     from tiny_dancer.storage import Storage
@@ -86,7 +90,7 @@ def test_a_namespace_is_a_boundary(storage: Storage) -> None:
 
 def test_a_models_vectors_are_used_where_there_is_one(storage: Storage) -> None:
     retriever = TinyDancerRetriever.from_documents(DOCUMENTS, storage, embeddings=Letters(), k=1)
-    assert len(storage.get_candidates(["train"])[0].embedding) == 26
+    assert len(storage.get_candidates()[2].embedding) == 26
     assert ids(retriever.invoke("The train to Bern leaves at nine")) == ["train"]
     assert ids(asyncio.run(retriever.ainvoke("The train to Bern leaves at nine"))) == ["train"]
 
@@ -131,3 +135,64 @@ def test_it_is_a_runnable_with_batches_streams_chains_and_callbacks(retriever: T
         retriever.invoke("train", {"callbacks": [heard]}, filter={"$what": 1})
     assert heard.said[-1] is caught.type
     assert asyncio.run(retriever.ainvoke("train", k=1))[0].id
+
+
+def test_ids_are_each_namespaces_own(storage: Storage) -> None:
+    users = ["anna", "ben", "a", "b", 'b", "c']
+    mine = {
+        user: TinyDancerRetriever.from_documents(
+            [
+                Document(f"The pin of {user} is secret.", id="1"),
+                Document("Tea.", id=json.dumps(["users", "ben", ["1"]])),
+            ],
+            storage,
+            namespace=("users", user),
+        )
+        for user in users
+    }
+    assert len(storage.get_candidates()) == 2 * len(users)
+    for user, retriever in mine.items():
+        (found,) = retriever.invoke("pin secret", k=1)
+        assert (found.id, found.page_content) == ("1", f"The pin of {user} is secret.")
+    assert mine["anna"].delete(["1", "1", "absent"]) == 1
+    assert "secret" not in str(mine["anna"].invoke("pin secret"))
+    assert mine["ben"].invoke("pin secret", k=1)[0].id == "1"
+
+
+def test_a_documents_id_takes_no_other_doors_item(storage: Storage) -> None:
+    store = TinyDancerStore(storage)
+    store.put(("users", "ben"), "1", {"memory": "tea"})
+    for namespace in (("users", "ben"), ("users", "anna")):
+        documents = [Document("over", id=id) for id in ("1", json.dumps(["users", "ben", "1"]))]
+        retriever = TinyDancerRetriever.from_documents(documents, storage, namespace=namespace)
+        retriever.delete(["1", json.dumps(["users", "ben", "1"])])
+    item = store.get(("users", "ben"), "1")
+    assert item is not None and item.value == {"memory": "tea"}
+
+
+def test_documents_of_others_keep_their_ids(storage: Storage, retriever: TinyDancerRetriever) -> None:
+    ids = ["x", '["x"]', "[[1]]", "[[]]", "]]", '[["other"], ["x"]]', '["a", ["x"]]', "5]]"]
+    storage.insert_candidates([CandidateRecord(id, text="zebra") for id in ids])
+    assert {each.id for each in retriever.invoke("zebra", k=20, filter={"$id": ids})} == set(ids)
+
+
+@pytest.mark.parametrize("filter", [[], "", 0, (), "topic"])
+def test_what_is_no_filter_is_refused(retriever: TinyDancerRetriever, filter: Any) -> None:
+    with pytest.raises(OptionError, match="filter"):
+        retriever.invoke("train", filter=filter)
+
+
+def test_a_field_that_is_misspelt_is_refused(storage: Storage) -> None:
+    with pytest.raises(ValidationError, match="namespaces"):
+        TinyDancerRetriever(storage=storage, namespaces=("users", "anna"))  # type: ignore[call-arg]
+    with pytest.raises(OptionError, match="namespace"):
+        TinyDancerRetriever.from_documents(DOCUMENTS, storage, namespace="anna")
+    assert storage.get_candidates() == ()
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\n"])
+def test_a_question_without_words_finds_nothing(storage: Storage, query: str) -> None:
+    for embeddings in (None, Letters()):
+        retriever = TinyDancerRetriever.from_documents(DOCUMENTS, storage, embeddings=embeddings)
+        assert retriever.invoke(query) == []
+        assert asyncio.run(retriever.ainvoke(query)) == []

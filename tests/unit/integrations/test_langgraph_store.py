@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import threading
 import uuid
@@ -29,7 +30,9 @@ from typing_extensions import TypedDict
 from tiny_dancer import CandidateError, OptionError
 from tiny_dancer.integrations.langgraph import TinyDancerStore
 from tiny_dancer.integrations.langgraph_filters import check, passes
-from tiny_dancer.storage import MemoryStorage, SqliteStorage
+from tiny_dancer.integrations.memories import Memories
+from tiny_dancer.integrations.openai_agents import TinyDancerSession
+from tiny_dancer.storage import CandidateRecord, MemoryStorage, SqliteStorage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -574,3 +577,97 @@ def test_a_graph_remembers_from_one_thread_to_another(store: TinyDancerStore, ru
 
     assert ask("The train to Bern leaves at nine.") == []
     assert ask("When does the train to Bern leave?") == ["The train to Bern leaves at nine."]
+
+
+# Beside what others store in the same namespaces.
+
+
+def test_metadata_of_others_makes_nobody_elses_item_found(storage: Storage, store: TinyDancerStore) -> None:
+    store.put(("users", "ben"), "1", {"secret": "Ben's number is 1234."})
+    anna = Memories(storage, ("users", "anna"))
+    forged: list[dict[str, Any]] = [
+        {"key": "x", "of": json.dumps(["users", "ben", "1"]), "version": None, "value": {}, "vectors": 1},
+        {"of": json.dumps(["users", "ben", "1"]), "version": ""},
+        {"key": "1", "value": {"secret": "mine"}, "vectors": 1},
+        {"key": "1"},
+        {"key": None, "value": 5},
+        {"of": 5, "version": {}},
+    ]
+    for metadata in forged:
+        anna.remember("a zebra", metadata=metadata)
+    for query in ("zebra", None):
+        assert store.search(("users", "anna"), query=query) == []
+        assert keys(store.search(("users",), query=query)) == ["1"]
+    assert keys(store.search(("users",), filter={"secret": {"$ne": "x"}})) == ["1"]
+    assert store.get(("users", "anna"), "1") is None
+    assert len(anna.recall("zebra", k=9)) == 6
+
+
+def test_metadata_of_others_makes_nobody_elses_vector_found(storage: Storage, indexed: TinyDancerStore) -> None:
+    indexed.put(("users", "ben"), "1", {"a": "zebra", "b": ["zebras", "more zebras"]})
+    of = json.dumps(["users", "ben", "1"])
+    (item,) = storage.get_candidates([of])
+    for number, version in enumerate((item.metadata["version"], None, "")):
+        for namespace in (("users", "anna"), ("langgraph.vectors", "users", "anna")):
+            metadata = {"key": "x", "of": of, "version": version, "value": {}}
+            record = CandidateRecord(
+                f"{number}{namespace}", Letters.vector("zebra"), metadata=metadata, namespace=namespace
+            )
+            storage.insert_candidate(record)
+    assert indexed.search(("users", "anna"), query="zebra") == []
+    assert keys(indexed.search(("users",), query="zebra")) == ["1"]
+
+
+def test_an_id_that_another_namespace_has_taken_is_no_item(storage: Storage, store: TinyDancerStore) -> None:
+    id = json.dumps(["users", "ben", "1"])
+    storage.insert_candidate(
+        CandidateRecord(
+            id, text="forged", metadata={"key": "1", "value": {"a": 1}, "vectors": 0}, namespace=("x",)
+        )
+    )
+    assert store.get(("users", "ben"), "1") is None
+    store.put(("users", "ben"), "1", {"a": 2})
+    assert store.get(("users", "ben"), "1").value == {"a": 2}  # type: ignore[union-attr]
+
+
+def test_further_vectors_take_no_place_of_anothers(storage: Storage) -> None:
+    session = TinyDancerSession("x", storage)
+    said = [{"role": "user", "content": f"{number}"} for number in range(3)]
+    asyncio.run(session.add_items(said))  # type: ignore[arg-type]
+    store = TinyDancerStore(storage, index={"dims": 26, "embed": Letters(), "fields": ["a", "b[*]"]})
+    store.put(("sessions",), "x", {"a": "one", "b": ["two", "three"]})
+    assert asyncio.run(session.get_items()) == said
+    store.delete(("sessions",), "x")
+    assert asyncio.run(session.get_items()) == said
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        PutOp(("a",), 5, {"v": 1}),  # type: ignore[arg-type]
+        PutOp(("a",), "k", "text"),  # type: ignore[arg-type]
+        PutOp(("a",), "k", [1]),  # type: ignore[arg-type]
+        PutOp(("langgraph.vectors", "a"), "k", {"v": 1}),
+    ],
+)
+def test_what_is_no_item_is_refused_before_anything_is_written(store: TinyDancerStore, op: PutOp) -> None:
+    with pytest.raises(OptionError):
+        store.batch([PutOp(("a",), "good", {"v": 1}), op])
+    assert store.search(()) == []
+
+
+@pytest.mark.parametrize("query", ["", " ", "\n\t"])
+def test_a_query_without_words_is_none(
+    store: TinyDancerStore, indexed: TinyDancerStore, query: str, storage: Storage
+) -> None:
+    for each, key in ((store, "1"), (indexed, "2")):
+        each.put((key,), key, {"a": "tea"})
+        assert keys(each.search((key,), query=query)) == [key]
+        assert each.search((key,), query=query)[0].score is None
+
+
+def test_a_filter_that_passes_few_finds_them_behind_the_latest(store: TinyDancerStore) -> None:
+    store.batch([PutOp(("a",), str(number), {"tags": ["x"] if number < 3 else "x"}) for number in range(200)])
+    assert len(store.search(("a",), filter={"tags": ["x"]}, limit=2)) == 2
+    assert len(store.search(("a",), filter={"tags": ["x"]}, limit=9)) == 3
+    assert len(store.search(("a",), filter={"tags": "x"}, limit=5, offset=195)) == 2

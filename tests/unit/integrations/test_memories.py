@@ -82,3 +82,11 @@ def test_what_cannot_be_recalled_is_a_typed_error(storage: Storage, wrong: dict[
 def test_a_namespace_is_a_list_of_names(storage: Storage) -> None:
     with pytest.raises(OptionError, match="list of texts"):
         Memories(storage, "users")
+
+
+@pytest.mark.parametrize("filter", [[], "", 0, (), "topic"])
+def test_what_is_no_filter_is_refused(storage: Storage, filter: Any) -> None:
+    memories = Memories(storage)
+    memories.remember("tea")
+    with pytest.raises(OptionError, match="filter"):
+        memories.recall("tea", filter=filter)

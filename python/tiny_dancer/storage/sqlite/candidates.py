@@ -124,7 +124,8 @@ def written(connection: apsw.Connection, dimension: int | None, since: int) -> I
     # Left to itself SQLite reads the whole table in its order, rather than sort the few rows that changed.
     few = "INDEXED BY candidate_change" if since >= 0 else ""
     rows = connection.execute(
-        f"{_select(dimension, few)} WHERE candidate.change > ?1 AND {_CONTENT_CHANGE} > ?1 ORDER BY candidate.number",
+        f"{_select(dimension, few)} WHERE candidate.change > ?1 AND {_CONTENT_CHANGE} > ?1 "
+        "ORDER BY candidate.number",
         (since,),
     )
     return map(candidate, rows)

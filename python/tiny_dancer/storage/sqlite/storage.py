@@ -187,8 +187,17 @@ class SqliteStorage:
                 # Fewer rows to read; what is read is looked at again, for it may have changed since.
                 known = self._mirror.passing(connection, where, time.time())
                 known = latest_first(known) if newest_first else sorted(known, key=lambda record: record.id)
-                listed = tuple(record.id for record in known[:most])
-            found = candidates.candidates(connection, listed, where)
+                listed = tuple(record.id for record in known)
+                wanted = len(listed) if most is None else most
+                found: tuple[CandidateRecord, ...] = ()
+                read = 0
+                while read < len(listed) and len(found) < wanted:
+                    # Where some are gone since, the next take their places.
+                    some = listed[read : read + wanted - len(found)]
+                    found += candidates.candidates(connection, some, where)
+                    read += len(some)
+            else:
+                found = candidates.candidates(connection, listed, where)
         if newest_first:
             found = tuple(latest_first(found))
         found = found[:most]

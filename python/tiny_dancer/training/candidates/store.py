@@ -28,7 +28,8 @@ class Imported:
 
 def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
     """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already are brought up to date
-    and keep what was counted of their use, their namespace and how long they live.
+    and keep what was counted of their use, their namespace and how long they live. A ``/`` or ``%`` in a conversation
+    is ``%2F`` or ``%25`` there, so that no two memories have one id.
 
     The conversation is a property of each (`conversation`), so that a query can be put to one of them. A
     session is a group; a memory without one has none. A memory without a time counts as made now, or when it was
@@ -44,7 +45,7 @@ def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
         for memory in found:
             place = position[memory.group] = position.get(memory.group, -1) + 1
             placed.append((conversation, memory, place))
-    ids = [f"{conversation}/{memory.id}" for conversation, memory, _ in placed]
+    ids = [_within(conversation, memory.id) for conversation, memory, _ in placed]
     stored = {record.id: record for record in storage.get_candidates(ids)}
     records = [_record(*each, stored.get(id)) for id, each in zip(ids, placed, strict=True)]
     fresh = [record for record in records if record.id not in stored]
@@ -66,14 +67,18 @@ def _same(record: CandidateRecord, stored: CandidateRecord) -> bool:
     )
 
 
+def _within(conversation: str, name: str) -> str:
+    return f"{conversation.replace('%', '%25').replace('/', '%2F')}/{name}"
+
+
 def _record(
     conversation: str, memory: Candidate, position: int, stored: CandidateRecord | None
 ) -> CandidateRecord:
-    group = None if memory.group is None else f"{conversation}/{memory.group}"
+    group = None if memory.group is None else _within(conversation, memory.group)
     accesses = round(memory.access_count or 0)
     trials = 0 if memory.success_rate is None else round(accesses if memory.trials is None else memory.trials)
     record = CandidateRecord(
-        f"{conversation}/{memory.id}",
+        _within(conversation, memory.id),
         embedding=None if memory.embedding is None else np.asarray(memory.embedding, np.float32),
         text=memory.text,
         access_count=accesses,
