@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST = 2**63 - 1
 ODD: dict[str, dict[str, Any]] = {
-    "the longest life": {"ttl_s": 5e10},
+    "the longest life": {"ttl_s": 1e10},
     "an end in the year 5100": {"expires_at": 9.9e10},
     "a huge text": {"text": "word " * 400_000},
     "one long word": {"text": "a" * 300_000},
@@ -103,6 +103,18 @@ def test_who_replaces_what_has_expired_begins_anew(storage: Storage) -> None:
         ]
 
 
+def test_who_replaces_a_candidate_does_not_inherit_its_accesses(storage: Storage) -> None:
+    storage.insert_candidate(CandidateRecord("a", text="tea"))
+    storage.query_candidates("tea")
+    storage.upsert_candidates([CandidateRecord("a", text="coffee")])
+    storage.flush()
+    assert storage.get_candidates(["a"])[0].access_count == 0
+    storage.query_candidates("coffee")
+    storage.upsert_candidates([CandidateRecord("a", text="cocoa")], keep_use=True)
+    storage.flush()
+    assert storage.get_candidates(["a"])[0].access_count == 1
+
+
 def test_a_set_of_a_storage_holds_what_lives_and_passes(storage: Storage) -> None:
     storage.insert_candidates(
         [
@@ -147,8 +159,9 @@ def test_metadata_never_stands_for_a_candidates_own_properties(storage: Storage)
             CandidateRecord("b", text="key", namespace=("ben",), metadata=forged),
         ]
     )
-    for filter in ({"$namespace": ["anna"]}, {"$id": "a"}, {"$group": "annas"}):
+    filters: list[dict[str, Any]] = [{"$namespace": ["anna"]}, {"$id": "a"}, {"$group": "annas"}]
+    for filter in filters:
         assert ids(storage.query_candidates("key", filter=filter)) == ["a"]
         assert [each.id for each in storage.get_candidates(filter=filter)] == ["a"]
-    for filter in ({"$trials": {"$gte": 1}}, {"$confidence": {"$gte": 0}}):
-        assert storage.get_candidates(filter=filter) == ()
+    for own in ({"$trials": {"$gte": 1}}, {"$confidence": {"$gte": 0}}):
+        assert storage.get_candidates(filter=own) == ()

@@ -14,7 +14,6 @@ from tiny_dancer.errors import CandidateError, OptionError, TinyDancerError
 from tiny_dancer.storage.candidates import CandidateRecord, compiled
 from tiny_dancer.storage.metadata import stored_metadata
 from tiny_dancer.storage.values import (
-    LATEST,
     amount,
     given,
     integer,
@@ -41,8 +40,6 @@ WIDEST = 8192
 SMALLEST_NORM, LARGEST_NORM = 1e-9, 1e9
 # What float32 may make of these.
 _ROUNDING = 1 + 2.0**-20
-# Seconds, some 1,500 years: what ends later ends beyond every time that can be said.
-_LONGEST_LIFE = 5e10
 # Parts of a namespace, as in the engine.
 _DEEPEST = 32
 # 316 years: from any refresh on it ends at a time that the engine has.
@@ -84,9 +81,6 @@ def check_candidates(records: Iterable[CandidateRecord]) -> tuple[tuple[Candidat
                 )
             dimension = width
             fields["embedding"] = embedding
-        if fields["ttl_s"] is not None and fields["ttl_s"] > LATEST - now:
-            remedy = f"give at most {LATEST - now:.0f} seconds, or None for ever"
-            raise CandidateError(f"{where}.ttl_s", fields["ttl_s"], remedy)
         if fields["expires_at"] is None and fields["ttl_s"] is not None:
             fields["expires_at"] = now + fields["ttl_s"]
         checked[fields["id"]] = replace(record, **fields, updated_at=now)
@@ -112,8 +106,6 @@ def _fields(where: str, record: CandidateRecord) -> dict[str, Any]:
         "ttl_s": given(_life, f"{where}.ttl_s", record.ttl_s, error=kind),
         "expires_at": given(utc_seconds, f"{where}.expires_at", record.expires_at, error=kind),
     }
-    if (fields["ttl_s"] or 0.0) > _LONGEST_LIFE:
-        raise kind(f"{where}.ttl_s", record.ttl_s, f"give at most {_LONGEST_LIFE:.0f} seconds, or None for ever")
     if fields["success_count"] > float(fields["trial_count"]):
         remedy = f"give {fields['trial_count']} (trials) or less"
         raise kind(f"{where}.success_count", record.success_count, remedy)

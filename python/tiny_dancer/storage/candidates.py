@@ -286,7 +286,8 @@ class CandidateStorage(Protocol):
         Args:
             records: what to store.
             by: who does it, for :meth:`candidate_history`.
-            keep_use: those that replace others keep what was counted of them: accesses, trials and successes.
+            keep_use: those that replace others keep what was counted of them: accesses, trials and successes. Of
+                those that have expired nothing is kept.
 
         Raises:
             CandidateError: a field cannot be stored, an id is given twice, or an embedding has another dimension
@@ -300,7 +301,8 @@ class CandidateStorage(Protocol):
         Args:
             ids: which.
             by: who does it, for :meth:`candidate_history`.
-            purge: remove their history as well, so that nothing of what they said is left.
+            purge: remove their history as well, so that nothing of what they said can be read here. Bytes of it
+                are in a database's file until :meth:`~tiny_dancer.storage.Storage.vacuum`.
         """
         ...
 

@@ -11,7 +11,7 @@ import pytest
 from tests.contract.candidates import ids
 
 from tiny_dancer.errors import OptionError, StorageError
-from tiny_dancer.storage import CandidateRecord, SqliteStorage
+from tiny_dancer.storage import CandidateRecord, RoutingRecord, SqliteStorage
 from tiny_dancer.storage.sqlite.connection import connect
 from tiny_dancer.storage.sqlite.migrate import migrate, migrations
 
@@ -178,6 +178,22 @@ def test_a_program_of_an_earlier_version_may_still_write(tmp_path: Path) -> None
         assert storage.query_candidates("cocoa", touch=False)[0].candidate.access_count == 7
         assert storage.get_candidates(["b"])[0].updated_at == 5.0
         old.close()
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_a_forgotten_storage_writes_what_is_queued_and_lets_go(tmp_path: Path, mirror: bool) -> None:
+    storage = SqliteStorage(tmp_path / "agent.db", mirror=mirror)
+    thread = storage._writer._thread  # type: ignore[union-attr]
+    storage.insert_candidate(CandidateRecord("a", text="tea"))
+    storage.query_candidates("tea")
+    storage.record_routing(RoutingRecord("d", "candidates", "a"))
+    del storage
+    gc.collect()
+    assert not thread.is_alive()
+    assert [each.name for each in tmp_path.iterdir()] == ["agent.db"]
+    with SqliteStorage(tmp_path / "agent.db") as again:
+        assert again.get_candidates()[0].access_count == 1
+        assert again.get_statistics().routes == 1
 
 
 @pytest.mark.parametrize("path", [5, None, b"agent.db", [], ""])

@@ -6,6 +6,7 @@ import os
 import time
 import weakref
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -119,9 +120,10 @@ class SqliteStorage:
                 self._writer = NoWriter(self.path)
             else:
                 parts.clear(self.path)
-                self._pool = Pool(self.path, lambda: connect_reading(self.path))
+                self._pool = Pool(self.path, partial(connect_reading, self.path))
                 self._writer = Writer(_migrated(self.path), self.path, queue_capacity)
-        # Also when the program ends without closing: what is queued is written.
+        # Also when it is forgotten, or the program ends without closing: what is queued is written. Neither of the
+        # two may know this object, or nobody could forget it.
         self._close = weakref.finalize(self, _close, self._writer, self._pool, self._process)
 
     def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:

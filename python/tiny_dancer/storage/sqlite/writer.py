@@ -263,13 +263,13 @@ class Writer:
         self._tell(told)
 
     def _apart(self, batch: Sequence[RoutingRecord | _Write], touches: dict[str, Touch]) -> None:
-        """Each half of the batch, then the accesses, in a transaction of its own."""
+        """The accesses, then each half of the batch, in a transaction of its own."""
+        if touches:
+            self._together((), touches)
         half = (len(batch) + 1) // 2
         for part in (batch[:half], batch[half:]):
             if part:
                 self._together(part, {})
-        if touches:
-            self._together((), touches)
 
     def _transaction(
         self, batch: Sequence[RoutingRecord | _Write], touches: dict[str, Touch]
@@ -280,16 +280,17 @@ class Writer:
         self._refuse_moved()
         self._roll_back()
         retrying(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+        # First: what was read was there before any of these writes, and may be another candidate after them.
+        if touches:
+            _, error = self._undoing(partial(candidates.touch_candidates, touches=touches))
+            if error is not None:
+                lost.add(error, accesses=len(touches))
         # In the order they came, for a later record of one decision does not replace the first.
         for is_routing, entries in groupby(batch, lambda entry: isinstance(entry, RoutingRecord)):
             if is_routing:
                 self._records(list(entries), lost)  # type: ignore[arg-type]
             else:
                 told += [self._one(entry) for entry in entries if isinstance(entry, _Write)]
-        if touches:
-            _, error = self._undoing(partial(candidates.touch_candidates, touches=touches))
-            if error is not None:
-                lost.add(error, accesses=len(touches))
         self._connection.execute("COMMIT")
         return told, lost
 
@@ -384,10 +385,15 @@ def _end_statements(error: BaseException) -> None:
 
     It would go on while somebody keeps the error, and SQLite lets nobody write who reads something older.
     """
-    each: BaseException | None = error
-    while each is not None:
-        traceback.clear_frames(each.__traceback__)
-        each = each.__cause__ or each.__context__
+    # An error that is raised once more can come from one that came from it.
+    seen: list[BaseException] = []
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        each = ahead.pop()
+        if each is not None and all(each is not other for other in seen):
+            seen.append(each)
+            traceback.clear_frames(each.__traceback__)
+            ahead += [each.__cause__, each.__context__]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -28,8 +28,8 @@ class Imported:
 
 def import_memories(memories: Memories, storage: CandidateStorage) -> Imported:
     """Adds memories under ``<conversation>/<memory id>``, all or none; those stored already are brought up to date
-    and keep what was counted of their use, their namespace and how long they live. A ``/`` or ``%`` in a conversation
-    is ``%2F`` or ``%25`` there, so that no two memories have one id.
+    and keep what was counted of their use, their namespace and how long they live. A ``/`` or ``%`` in a
+    conversation is ``%2F`` or ``%25`` there, so that no two memories have one id.
 
     The conversation is a property of each (`conversation`), so that a query can be put to one of them. A
     session is a group; a memory without one has none. A memory without a time counts as made now, or when it was
