@@ -344,7 +344,10 @@ def relevance_of(values: dict[str, float], has_words: bool, has_cosine: bool, mo
     if has_words:
         relevance += 0.25 * (values["tag_named"] + values["time_asked"]) / 4
         relevance += 0.15 * (values["answers_question"] - values["question"]) / 4
-    relevance = min(max(relevance, 0.0), 1.0)
+    relevance = max(relevance, 0.0)
+    if relevance > 0.95:
+        # From here on it comes closer to 1 without reaching it.
+        relevance = 1 - 0.0025 / (relevance - 0.9)
     if more is None:
         return relevance
     then = values["time_named"] == 1.0

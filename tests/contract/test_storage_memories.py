@@ -329,3 +329,17 @@ def test_the_newest_come_first_where_that_is_asked(storage: Storage) -> None:
     assert [each.id for each in storage.get_candidates(newest_first=True, limit=1)] == ["b"]
     with pytest.raises(OptionError, match="limit"):
         storage.get_candidates(limit=0)
+
+
+def test_the_text_that_was_asked_for_comes_before_those_that_say_more(storage: Storage) -> None:
+    said = [
+        "My payment has been cancelled",
+        "My card payment has been cancelled",
+        "My card payment's cancelled",
+        "My payment was cancelled",
+    ]
+    storage.insert_candidates(
+        CandidateRecord(f"{place}", text=text, created_at=NOW) for place, text in enumerate([*said, *SAID.values()])
+    )
+    for place, text in enumerate(said):
+        assert ids(storage.query_candidates(text, 1, touch=False)) == [f"{place}"]

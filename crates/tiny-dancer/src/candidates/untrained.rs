@@ -143,7 +143,22 @@ pub(super) fn slope(has_words: bool) -> f32 {
     COSINE * scale(true, has_words)
 }
 
-/// The relevance of every candidate, in [0, 1].
+/// From here on relevance comes closer to 1 without reaching it: of texts that all say more than was asked for, the one
+/// that says it best still stands first.
+const KNEE: f32 = 0.95;
+
+/// Into [0, 1), in order; its slope is 1 up to the knee and less beyond. NaN stays.
+fn bounded(relevance: f32) -> f32 {
+    if relevance > KNEE {
+        1.0 - (1.0 - KNEE) * (1.0 - KNEE) / (relevance - KNEE + (1.0 - KNEE))
+    } else if relevance < 0.0 {
+        0.0
+    } else {
+        relevance
+    }
+}
+
+/// The relevance of every candidate, in [0, 1).
 fn relevance(scratch: &CandidateScratch, out: &mut Vec<f32>) {
     let scale = scale(scratch.has_cosine, scratch.has_words);
     match scratch.known_column(column::COSINE_CONTEXT) {
@@ -162,7 +177,7 @@ fn relevance(scratch: &CandidateScratch, out: &mut Vec<f32>) {
         }
     }
     for score in out.iter_mut() {
-        *score = score.clamp(0.0, 1.0);
+        *score = bounded(*score);
     }
     if let (true, Some(named)) = (scratch.names_date, scratch.known_column(column::TIME_NAMED)) {
         for ((score, &agrees), &known) in out.iter_mut().zip(named).zip(&scratch.known) {

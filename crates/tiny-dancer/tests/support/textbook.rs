@@ -409,7 +409,10 @@ pub fn untrained_scores(samples: &[Sample], asked: &Asked, combination: Combinat
         if has_words {
             relevance += (0.25 * row[9] + 0.25 * row[11] + 0.15 * row[13] - 0.15 * row[12]) / 4.0;
         }
-        relevance = relevance.clamp(0.0, 1.0);
+        relevance = relevance.max(0.0);
+        if relevance > 0.95 && !compared.is_empty() {
+            relevance = 1.0 - 0.0025 / (relevance - 0.9);
+        }
         if names_date {
             let then = f64::from(u8::from(row[10] > 0.999));
             let more = if sample.group.is_some() { 0.5 } else { 0.1 };
