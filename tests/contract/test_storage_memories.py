@@ -339,7 +339,8 @@ def test_the_text_that_was_asked_for_comes_before_those_that_say_more(storage: S
         "My payment was cancelled",
     ]
     storage.insert_candidates(
-        CandidateRecord(f"{place}", text=text, created_at=NOW) for place, text in enumerate([*said, *SAID.values()])
+        CandidateRecord(f"{place}", text=text, created_at=NOW)
+        for place, text in enumerate([*said, *SAID.values()])
     )
     for place, text in enumerate(said):
         assert ids(storage.query_candidates(text, 1, touch=False)) == [f"{place}"]
