@@ -58,8 +58,7 @@ EXCEPTIONS = {
     # The certificates of authorities, installed by requests for the `otel` extra, and neither linked nor shipped.
     # MPL-2.0 asks that changes to its own files are published, and nothing of what reads them.
     "certifi": "MPL-2.0",
-    # A reader of JSON, installed by langsmith for langchain-core (extra `langchain`), neither linked nor shipped; as
-    # above.
+    # A reader of JSON that langsmith installs for langchain-core (extra `langchain`); as above.
     "orjson": "MPL-2.0 AND (Apache-2.0 OR MIT)",
 }
 """Distributions that may be needed under a licence that is not on the list, and under no other."""
