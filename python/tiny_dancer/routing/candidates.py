@@ -127,8 +127,8 @@ class CandidateRouter:
     strong model. An answer names its level. A filter (``where``) holds on every level.
 
     The combination without training multiplies relevance (shared words, pairs of words, character grams and
-    cosine; the candidate with what stands around it) by what its use says for it. The ``measured`` weights are .91
-    for relevance itself, and .03 each for recency (``1 / (1 + age / 30 days)``), confidence and success rate,
+    cosine; the candidate with what stands around it) by what its use says for it. The ``measured`` weights are .94
+    for relevance itself, and .02 each for recency (``1 / (1 + age / 30 days)``), confidence and success rate,
     frequency of use and agreement of metadata: a fresh or popular candidate comes before one about as relevant,
     and only before that. The ``documented`` ones are .40, .25 (``exp(-age / 30 days)``), .20 and .15. What is
     unknown of a candidate drops out of the weights.

@@ -81,7 +81,7 @@ NOW, DAY = 1e9, 86_400.0
 
 @pytest.mark.parametrize(
     ("weights", "expected"),
-    [("measured", (0.91 + 0.03 / 3 + 0.03) / 0.97), ("documented", (0.40 + 0.25 * math.exp(-2) + 0.20) / 0.85)],
+    [("measured", (0.94 + 0.02 / 3 + 0.02) / 0.98), ("documented", (0.40 + 0.25 * math.exp(-2) + 0.20) / 0.85)],
 )
 def test_use_multiplies_relevance(weights: Literal["measured", "documented"], expected: float) -> None:
     found = CandidateSet(
