@@ -84,7 +84,11 @@ def test_few_questions_leave_the_combination_without_training(read: Read) -> Non
     features = lists.features.astype(np.float64)
     cosine = _core.CANDIDATE_FEATURES.index("cosine_context")
     features[:, cosine] = np.maximum(features[:, cosine], 0)
-    np.testing.assert_allclose(np.clip(features @ weight, 0, 1), lists.scores, atol=1e-5)
+    relevance = np.maximum(features @ weight, 0)
+    # Close to 1 it is drawn together, in order.
+    high = relevance > 0.95
+    relevance[high] = 1 - 0.0025 / (relevance[high] - 0.9)
+    np.testing.assert_allclose(relevance, lists.scores, atol=1e-5)
 
 
 def test_prediction_sets_hold_what_they_promise_and_are_small_where_the_first_stands_out(
