@@ -3,7 +3,7 @@
     python benchmarks/load/bench_storage_faults.py                 600 seconds
     python benchmarks/load/bench_storage_faults.py --seconds 30
 
-Processes write, search with filters, back up and restore over copies that others have open, on a disk of 256 MB
+Processes write, search with filters, back up and restore over copies that others have open, on a disk of 384 MB
 that is filled again and again. They are killed, stopped and started; another program holds locks; files may not
 grow. In the end everything that was acknowledged is compared with what is there. Only root may mount the small
 disk: without it, the disk is not filled, and the figures say so.
@@ -36,7 +36,7 @@ def main() -> None:
         folder = Path(name)
         live = folder / "live"
         live.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=256m", "none", str(live)]
+        mount = ["mount", "-t", "tmpfs", "-o", "size=384m", "none", str(live)]
         small = not os.getuid() and subprocess.run(mount, check=False, capture_output=True).returncode == 0
         try:
             tally = faults(folder, given.seconds, given.seed, small_disk=small)

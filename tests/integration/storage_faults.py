@@ -479,8 +479,11 @@ def _thin_out(folder: Path, storage: SqliteStorage, groups: set[str]) -> None:
     notes = Notes(folder / "notes" / "write_after_checks")
     for group in sorted(groups)[:-_KEPT]:
         notes("deleting", group)
-        storage.delete_candidates(f"{group}-{row}" for row in range(TOGETHER))
+        storage.delete_candidates((f"{group}-{row}" for row in range(TOGETHER)), purge=True)
         notes("deleted", group)
+    # And what was done to those that writers deleted themselves.
+    gone = {change.candidate_id for change in storage.candidate_history(limit=None) if change.action == "delete"}
+    storage.delete_candidates(gone, purge=True)
     storage.vacuum()
 
 
