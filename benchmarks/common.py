@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import platform
+import random
 import shlex
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tiny_dancer import Outcomes, __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -133,3 +138,16 @@ def mean_with_interval(values: list[float]) -> list[float]:
     array = np.array(values)
     half = 1.96 * array.std(ddof=1) / np.sqrt(len(array))
     return [round(float(x), 4) for x in (array.mean(), array.mean() - half, array.mean() + half)]
+
+
+def together(actions: dict[str, Callable[[int], object]], rounds: int) -> dict[str, tuple[float, float]]:
+    """(least, median) microseconds of each, taken in turn, each time in another order: what else the machine does,
+    and what the one before left in its caches, meets all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    chance = random.Random(0)
+    for turn in range(rounds + 2):
+        for name, action in chance.sample(sorted(actions.items()), len(actions)):
+            start = time.perf_counter()
+            action(turn)
+            times[name].append((time.perf_counter() - start) * 1e6)
+    return {name: (min(taken[2:]), float(np.median(taken[2:]))) for name, taken in times.items()}

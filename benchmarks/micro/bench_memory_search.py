@@ -7,24 +7,20 @@ together, over a durable database, and looks before each query whether anything 
 
 from __future__ import annotations
 
-import random
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apsw
 import bm25s
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import write
+from common import together, write
 from tiny_dancer import _core
 from tiny_dancer.storage import CandidateRecord, SqliteStorage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 K = 5
 TARGETS_US = {10_000: 500, 100_000: 8_000}
@@ -41,19 +37,6 @@ def texts(count: int, generator: np.random.Generator) -> list[str]:
     words = generator.choice(vocabulary, size=(count, 30), p=weights / weights.sum())
     sizes = generator.integers(10, 31, size=count)
     return [" ".join(row[:size]) + "." for row, size in zip(words, sizes, strict=True)]
-
-
-def together(actions: dict[str, Callable[[int], object]], rounds: int) -> dict[str, tuple[float, float]]:
-    """(least, median) microseconds of each, taken in turn, each time in another order: what else the machine does,
-    and what the one before left in its caches, meets all of them alike."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    chance = random.Random(0)
-    for turn in range(rounds + 2):
-        for name, action in chance.sample(sorted(actions.items()), len(actions)):
-            start = time.perf_counter()
-            action(turn)
-            times[name].append((time.perf_counter() - start) * 1e6)
-    return {name: (min(taken[2:]), float(np.median(taken[2:]))) for name, taken in times.items()}
 
 
 def search(rows: int, folder: Path) -> dict[str, Any]:

@@ -6,32 +6,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import write
+from common import together, write
 from tiny_dancer.storage import CandidateRecord, Filter, RoutingRecord, ShownCandidate, SqliteStorage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DIMENSION = 384
 K = 10
 HALF = Filter(equals={"kind": "fact"})
 TARGETS_US = {1_000: 60, 10_000: 500, 100_000: 8_000}
-
-
-def together(actions: dict[str, Callable[[int], object]], rounds: int) -> dict[str, tuple[float, float]]:
-    """(least, median) microseconds of each, taken in turn: what else the machine does meets all of them alike."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for turn in range(rounds + 2):
-        for name, action in actions.items():
-            start = time.perf_counter()
-            action(turn)
-            times[name].append((time.perf_counter() - start) * 1e6)
-    return {name: (min(taken[2:]), float(np.median(taken[2:]))) for name, taken in times.items()}
 
 
 def nearest(rows: int, folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.candidates import NOW, ids, record, values, vector
+from tests.contract.candidates import NOW, Tensor, ids, record, values, vector
 from tests.contract.requests import api_key
 
 from tiny_dancer.errors import CandidateError, StorageError, TinyDancerError
@@ -51,18 +51,6 @@ class Colour(enum.StrEnum):
 
 class Level(enum.IntEnum):
     LOW = 2
-
-
-class Tensor:
-    """What numpy can read, as a tensor is."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        if isinstance(self.value, Exception):
-            raise self.value
-        return np.asarray(self.value, dtype)
 
 
 Point = namedtuple("Point", "x y")

@@ -48,12 +48,6 @@ class Mirror:
         # Those without an embedding: rows of zeros in the set.
         self._bare: set[str] = set()
 
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __contains__(self, id: str) -> bool:
-        return id in self._records
-
     @property
     def live(self) -> LiveCandidates:
         """The engine's set."""
@@ -117,15 +111,14 @@ class Mirror:
 
     def _nearest(self, search: Search) -> tuple[Neighbour, ...]:
         assert search.embedding is not None
-        # All that tie with the last are among them.
         most = min(search.k, len(self._records))
+        # Nearest first, equal ones by id; all that tie with the last are among them.
         near = self._native.nearest(search.embedding, most, search.where, search.now)
-        ordered = sorted((1.0 - cosine, id, cosine) for id, cosine in near)
         return tuple(
             [
-                Neighbour(_given(self._records[id]), distance, cosine)
-                for distance, id, cosine in ordered[: search.k]
-                if search.max_distance is None or distance <= search.max_distance
+                Neighbour(given(self._records[id]), 1.0 - cosine, cosine)
+                for id, cosine in near[:most]
+                if search.max_distance is None or 1.0 - cosine <= search.max_distance
             ]
         )
 
@@ -143,7 +136,7 @@ class Mirror:
         return tuple(
             [
                 Neighbour(
-                    _given(self._records[found.candidate_id]),
+                    given(self._records[found.candidate_id]),
                     1.0 - _cosine(found) if compared and found.candidate_id not in self._bare else None,
                     found.score,
                 )
@@ -156,15 +149,11 @@ class Mirror:
         """The candidates that pass a filter and have not expired, as they are here; not to be changed."""
         return [self._records[id] for id in self._native.passing(where, now)]
 
-    def embeddings(self, ids: Sequence[str]) -> npt.NDArray[np.float32]:
-        """float32 [n, dimension], those of candidates that are here; zeros for those without."""
-        flat = np.frombuffer(self._native.embeddings(ids), "<f4")
-        return flat.reshape(len(ids), -1).copy()
-
     def _with_embeddings(self, found: tuple[Neighbour, ...]) -> tuple[Neighbour, ...]:
         if self._dimension is None or not found:
             return found
-        matrix = self.embeddings([each.candidate.id for each in found])
+        flat = np.frombuffer(self._native.embeddings([each.candidate.id for each in found]), "<f4")
+        matrix = flat.reshape(len(found), -1).copy()
         return tuple(
             each
             if each.candidate.id in self._bare
@@ -195,8 +184,8 @@ def _cosine(decision: _core.CandidateDecision) -> float:
     return found
 
 
-def _given(record: CandidateRecord) -> CandidateRecord:
-    """A candidate for a caller, who may change what is in it."""
+def given(record: CandidateRecord) -> CandidateRecord:
+    """A candidate for a caller, who may change its metadata."""
     values = list(_fields_of(record))
     values[_METADATA] = decoded(encoded(record.metadata)) if record.metadata else {}
     # In half the time of `dataclasses.replace`.

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
+from tests.contract.candidates import Tensor
 
 from tiny_dancer.errors import AccessError, OptionError, StorageError
 from tiny_dancer.storage import values
@@ -34,18 +35,6 @@ class Loud(str):
 
     def __str__(self) -> str:
         return self.upper()
-
-
-class Tensor:
-    """What numpy can read, as a tensor is."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        if isinstance(self.value, Exception):
-            raise self.value
-        return np.asarray(self.value, dtype)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.memory.ledger import RequestRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
-from tiny_dancer.storage.metadata import decoded, encoded
-from tiny_dancer.storage.mirror import Mirror
+from tiny_dancer.storage.mirror import Mirror, given
 from tiny_dancer.storage.statistics import summarise
 from tiny_dancer.storage.storage import RowCounts, retention_limits
 
@@ -484,5 +483,5 @@ class MemoryStorage:
 
 def _owned(record: CandidateRecord) -> CandidateRecord:
     """A copy that shares nothing its former owner may change."""
-    embedding = None if record.embedding is None else record.embedding.copy()
-    return replace(record, embedding=embedding, metadata=decoded(encoded(record.metadata)))
+    found = given(record)
+    return found if found.embedding is None else replace(found, embedding=found.embedding.copy())
