@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tiny_dancer import _core
 from tiny_dancer.evaluation.router import evaluate_router
@@ -17,6 +15,7 @@ from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.types import Outcomes
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from tiny_dancer.evaluation.guarantee import Risk
@@ -24,29 +23,33 @@ if TYPE_CHECKING:
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.fit import Fitted
 
-Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+# A file; a DataFrame of pandas or polars or an Arrow table; several of these, joined row below row; or outcomes.
+Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Any"
 Artifact: TypeAlias = "bytes | str | os.PathLike[str]"
 
 
 def read_outcomes(
-    table: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    table: str | os.PathLike[str] | Any,
     *,
     models: Sequence[str] | None = None,
     require_quality: bool = True,
 ) -> Outcomes:
-    """Reads outcomes tables (Parquet, CSV, JSONL, plain or featurised) and computes the engine's features.
+    """Reads outcomes tables, plain or featurised, and computes the engine's features.
+
+    Files are Parquet, CSV or TSV as people have them (semicolons, tabs, decimal commas, UTF-16, ``sep=;``), JSONL,
+    a JSON list of objects, or xlsx (extra ``xlsx``); tables in memory are DataFrames of pandas or polars, Arrow's,
+    or anything with ``__arrow_c_stream__`` or ``__dataframe__``.
 
     Args:
-        table: the file, or files that are joined row below row.
+        table: the file or the table in memory, or a list of them, joined row below row.
         models: these models only, in this order.
         require_quality: False never reads the label columns: for predicting.
 
     Raises:
         DataError: anything that cannot be used, naming column, row, value and remedy.
     """
-    paths = [table] if isinstance(table, str | os.PathLike) else list(table)
     return read_table(
-        [Path(path) for path in paths],
+        table,
         models=models,
         require_quality=require_quality,
         featurise=featurise,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.training.data.arrow import Column
     from tiny_dancer.training.data.raw import RawTable
 
 # Spellings of "not observed" and of truth, in any case; CSV files carry no types.
@@ -72,6 +73,9 @@ class Checker:
                 f"type {arrow.type_name(column)} in {self.table.name}",
                 "make it a column of strings",
             )
+        known = arrow.as_texts(column)
+        if known is not None:
+            return known
         texts: list[str | None] = []
         for row, value in enumerate(arrow.as_bytes(column)):
             try:
@@ -105,7 +109,9 @@ class Checker:
             return Parsed(arrow.as_floats(column))
         if not arrow.is_text(column):
             return None
-        return parse_numbers(self.texts(name))
+        if not arrow.is_utf8(column):
+            return parse_numbers(self.texts(name))  # which says where it is not
+        return spelt_numbers(column, self.table.decimal_comma)
 
     def bounded(self, name: str, lowest: float, highest: float, remedy: str) -> npt.NDArray[np.float64]:
         """Numbers within [lowest, highest], or NaN where nothing is given."""
@@ -152,6 +158,14 @@ SHAPES = {
     "tools": "a JSON list of the functions offered",
     "messages": 'a JSON list of {"role": ..., "content": ...}',
 }
+
+
+def spelt_numbers(column: Column, decimal_comma: bool) -> Parsed:
+    """Numbers and booleans out of a text column, as :func:`parse_numbers`; only odd ones are looked at singly."""
+    values, rest = arrow.parsed_numbers(column, decimal_comma)
+    parsed = parse_numbers(arrow.as_texts(arrow.chosen_rows(column, rest)) or ())
+    values[rest] = parsed.values
+    return Parsed(values, tuple((int(rest[row]), text) for row, text in parsed.bad))
 
 
 def parse_numbers(texts: Sequence[str | None]) -> Parsed:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tiny_dancer.errors import DataError
 from tiny_dancer.training.data import arrow, featurised
 from tiny_dancer.training.data.columns import Checker, Parsed, joined_prompt
 from tiny_dancer.training.data.join import Part, joined
-from tiny_dancer.training.data.raw import read_raw
+from tiny_dancer.training.data.raw import DataWarning, is_frame, read_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,8 +34,8 @@ RESPONSE = "|model_response"
 NOT_A_MODEL = "or, if it is no model, leave it out by naming the models (--models m1,m2)"
 
 
-class DataWarning(UserWarning):
-    """A column of an outcomes table that was left unused; the message names it."""
+# A file, or a table in memory: see :func:`tiny_dancer.training.data.raw.is_frame`.
+Table: TypeAlias = "str | os.PathLike[str] | Any"
 
 
 class Featurise(Protocol):
@@ -53,14 +53,20 @@ class Featurise(Protocol):
 
 
 def read_outcomes(
-    paths: Sequence[Path | str] | Path | str,
+    paths: Table | Sequence[Table],
     *,
     models: Sequence[str] | None = None,
     require_quality: bool = True,
     featurise: Featurise | None = None,
     feature_spec: str | None = None,
 ) -> Outcomes:
-    """Reads outcomes tables (Parquet, CSV, JSONL; CSV and JSONL also gzipped) and joins them row below row.
+    """Reads outcomes tables and joins them row below row.
+
+    Files are Parquet, CSV, TSV, JSONL, a JSON list of objects or xlsx (extra ``xlsx``), told apart by suffix; text
+    may be gzipped. CSV may be separated by commas, semicolons or tabs (as its header, or a line ``sep=;`` before
+    it, says), with a comma for the decimal point where it does not separate; in UTF-8, UTF-16, or, with a warning,
+    in what is unmistakably Windows-1252. Tables in memory are DataFrames of pandas or polars, Arrow's tables, or
+    whatever else has ``__arrow_c_stream__`` or ``__dataframe__``.
 
     Rows keep their order, file after file. A model that one file lacks is not observed in its rows.
     A missing ``sample_id`` column is numbered (``row-0``; ``<file stem>-0`` with several files); an id
@@ -75,7 +81,7 @@ def read_outcomes(
     In RouterBench's tables a prompt that is a list of strings is joined by line breaks.
 
     Args:
-        paths: the files, or the one file.
+        paths: the tables, or the one table: files or tables in memory.
         models: read these models only, in this order.
         require_quality: False reads only what predicting needs; no label, cost or weight is touched.
         featurise: makes the features of plain tables; without it plain and featurised do not join.
@@ -84,7 +90,7 @@ def read_outcomes(
     Raises:
         DataError: anything in a file that cannot be used, naming column, row, value and remedy.
     """
-    if isinstance(paths, (str, Path)):
+    if isinstance(paths, str | os.PathLike) or is_frame(paths):
         paths = [paths]
     if not paths:
         raise DataError("table", "none given", "name at least one outcomes table")
