@@ -42,6 +42,7 @@ class RawTable:
         metadata: the Parquet schema's metadata; empty for other formats.
         decimal_comma: whether numbers may have a comma for the point: in files not separated by commas.
         nested: columns whose text is the JSON of lists and objects.
+        models: columns that are models because the file said so in its rows.
     """
 
     name: str
@@ -52,6 +53,7 @@ class RawTable:
     metadata: Mapping[str, str]
     decimal_comma: bool = False
     nested: frozenset[str] = frozenset()
+    models: tuple[str, ...] = ()
 
 
 def is_frame(table: object) -> bool:
