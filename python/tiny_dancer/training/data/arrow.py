@@ -137,6 +137,26 @@ def from_bytes(values: Sequence[bytes | None]) -> Column:
     return pyarrow.array(values, pyarrow.large_binary())
 
 
+def from_texts(values: Sequence[str | None]) -> Column:
+    """A column of strings, or nulls."""
+    return pyarrow.array(values, pyarrow.large_string())
+
+
+def numbered(columns: Sequence[Column]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each row's number, equal where all columns are, as they appear; and the first row of each number."""
+    numbers = np.zeros(len(columns[0]), np.int64)
+    first = np.zeros(min(1, len(numbers)), np.int64)
+    for column in columns:
+        codes = np.asarray(column.dictionary_encode(null_encoding="encode").indices, np.int64)
+        _, first, numbers = np.unique(
+            numbers * (codes.max(initial=0) + 1) + codes, return_index=True, return_inverse=True
+        )
+    rank = np.empty(len(first), np.int64)
+    order = np.argsort(first, kind="stable")
+    rank[order] = np.arange(len(first))
+    return rank[numbers], first[order]
+
+
 def from_scalars(values: Sequence[object]) -> Column:
     """A column of numbers or booleans; the type is found from the values."""
     return pyarrow.array(values)

@@ -101,6 +101,13 @@ class Checker:
                 ) from error
         return texts
 
+    def nested_texts(self, name: str) -> list[str | None]:
+        """A text column, or one of lists and objects as JSON."""
+        column = self.table.columns[name]
+        if arrow.is_nested(column):
+            return [None if value is None else json.dumps(value) for value in arrow.as_python(column)]
+        return self.texts(name)
+
     def prompts(self) -> list[str | None]:
         """The ``prompt`` column, which must hold text; numbers are no prompt."""
         column = self.table.columns["prompt"]
@@ -168,11 +175,7 @@ class Checker:
 
     def json_texts(self, name: str) -> list[str | None]:
         """The ``tools`` or ``messages`` column: JSON text of the right shape; empty means none."""
-        column = self.table.columns[name]
-        if arrow.is_nested(column):
-            texts = [None if value is None else json.dumps(value) for value in arrow.as_python(column)]
-        else:
-            texts = self.texts(name)
+        texts = self.nested_texts(name)
         problem_of = _tools_problem if name == "tools" else _messages_problem
         checked: list[str | None] = []
         for row, text in enumerate(texts):

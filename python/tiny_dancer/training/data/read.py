@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from tiny_dancer.errors import DataError
-from tiny_dancer.training.data import arrow, featurised
+from tiny_dancer.training.data import arrow, featurised, long
 from tiny_dancer.training.data.columns import (
     COST,
     IGNORED_COLUMNS,
@@ -76,6 +76,9 @@ def read_outcomes(
     across files; a row without one is a group of its own. A row of chat messages without a prompt has
     the prompt "". Quality may be null, NaN or empty: not observed.
 
+    A table of one row a request and model is pivoted (:mod:`tiny_dancer.training.data.long`); so are logs of
+    LiteLLM, exports of Langfuse, and runs of OpenAI's evals.
+
     The models are the columns of numbers or booleans (in text too) whose name says so, or whose cost, latency or
     response beside them does; or all such columns, where all their names are plain words
     (:mod:`tiny_dancer.training.data.models`). Left unused without a word: index columns, RouterBench's
@@ -105,6 +108,7 @@ def read_outcomes(
     if scale is not None:
         scale = checked_scale(scale)
     raws = [read_raw(path, lambda name: _wanted(name, models, require_quality)) for path in paths]
+    raws = long.widened(raws, require_quality=require_quality)
     checkers = [_named(raw, f"{raw.stem}-" if len(raws) > 1 else "row-") for raw in raws]
     _check_specs(raws, feature_spec, featurise)
     unused: list[str] = []
@@ -123,8 +127,8 @@ def _wanted(name: str, models: Sequence[str] | None, require_quality: bool) -> b
     if name in featurised.FEATURE_COLUMNS or name in TEXT_COLUMNS:
         return True
     if not require_quality:
-        return name in ("sample_id", "eval_name")
-    if models is None or name in KNOWN_COLUMNS:
+        return name in ("sample_id", "eval_name") or name in long.REQUEST_COLUMNS
+    if models is None or name in KNOWN_COLUMNS or name in long.REQUEST_COLUMNS or name in long.LABEL_COLUMNS:
         return True
     model, bar, suffix = name.rpartition("|")
     return name in models or (bool(bar) and model in models and suffix in (COST, LATENCY))
