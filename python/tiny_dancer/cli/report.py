@@ -9,6 +9,7 @@ import typer
 
 from tiny_dancer.cli.arguments import Map, Seed, Table, mapped
 from tiny_dancer.cli.output import check_target, console, progress, say, write_file
+from tiny_dancer.extras import require
 
 HELP = """Should you route at all? Answer in words and figures, in the terminal and as one HTML file.
 
@@ -24,6 +25,7 @@ def report(
     map_: Map = None,
     seed: Seed = 0,
 ) -> None:
+    require("sklearn", "pyarrow", "matplotlib")
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
     from tiny_dancer.training.api import evaluate, fit, read_outcomes
