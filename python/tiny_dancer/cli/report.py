@@ -9,6 +9,7 @@ import typer
 
 from tiny_dancer.cli.arguments import Map, Models, Scale, Seed, Table, listed, mapped, scaled
 from tiny_dancer.cli.output import check_target, console, progress, say, write_file
+from tiny_dancer.extras import require
 
 HELP = """Should you route at all? Answer in words and figures, in the terminal and as one HTML file.
 
@@ -26,6 +27,7 @@ def report(
     scale: Scale = None,
     seed: Seed = 0,
 ) -> None:
+    require("sklearn", "pyarrow", "matplotlib")
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
     from tiny_dancer.training.api import evaluate, fit, read_outcomes
