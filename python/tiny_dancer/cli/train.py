@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tiny_dancer.cli.arguments import Models, Seed, Tables, listed
+from tiny_dancer.cli.arguments import Models, Scale, Seed, Tables, listed, scaled
 from tiny_dancer.cli.output import check_target, progress, say, write_file
 
 HELP = """Train a router on outcomes tables and write the artifact.
@@ -19,6 +19,7 @@ def train(
     tables: Tables,
     out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
     models: Models = None,
+    scale: Scale = None,
     seed: Seed = 0,
     created: Annotated[str, typer.Option(help="Date to record; the tool reads no clock.")] = "",
     augment: Annotated[
@@ -37,7 +38,7 @@ def train(
     check_target(out)
     names = listed(backends, "backends")
     total = steps(families_named(names)) * (2 if augment else 1)
-    outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
+    outcomes = read_outcomes([str(table) for table in tables], models=listed(models), scale=scaled(scale))
     with progress(total) as step:
         fitted = fit(outcomes, seed=seed, created=created, augment=augment, backends=names, progress=step)
     write_file(out, fitted.artifact)
@@ -45,6 +46,7 @@ def train(
     learned = ", ".join(fitted.chosen) or "nothing: no backend explains held-out rows"
     lines = [
         f"{out}: {len(fitted.artifact):,} bytes, {len(outcomes):,} rows, {len(outcomes.models)} models",
+        f"models: {', '.join(outcomes.models)}",
         f"learned: {learned}",
         f"policy: {policy.kind}, best constant {outcomes.models[policy.best_constant]}",
     ]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import TrainingError
+from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.split import grouped_folds
+from tiny_dancer.training import costs as costs_room
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
 from tiny_dancer.training.data import assign_groups
@@ -51,6 +53,7 @@ class Fitted:
         policy: the default policy.
         explained: share of held-out differences between models explained, by set of backends tried.
         chosen: names of the backends used; empty where the artifact is a constant.
+        warnings: what the table leaves open, a sentence each.
     """
 
     artifact: bytes
@@ -62,6 +65,7 @@ class Fitted:
     policy: Policy
     explained: dict[str, float]
     chosen: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def digest(outcomes: Outcomes) -> str:
@@ -123,16 +127,17 @@ def fit(
     """
     features = _features(outcomes)
     _check_ranges(outcomes)
-    observed = np.isfinite(outcomes.quality)
-    if not observed.any():
+    scored = np.isfinite(outcomes.quality)
+    if not scored.any():
         raise TrainingError("quality", "no observed value", "give a table with outcomes")
-    silent = [name for index, name in enumerate(outcomes.models) if not observed[:, index].any()]
+    silent = [name for index, name in enumerate(outcomes.models) if not scored[:, index].any()]
     if silent:
         raise TrainingError("quality", f"{', '.join(silent)} never observed", "leave these models out (--models)")
     group = assign_groups(features, outcomes.group)
     weight = outcomes.weight / outcomes.weight.mean()
-    best = best_constant(outcomes.quality, outcomes.cost, weight)
-    filled = heads_room.fill_gaps(outcomes.quality, weight)
+    known = observed(outcomes, group)
+    filled = known.completed
+    best = best_constant(filled, outcomes.cost, weight)
     mean = np.average(filled, axis=0, weights=weight)
     centred = filled - mean
     basis = heads_room.components_basis(centred, weight)
@@ -163,13 +168,13 @@ def fit(
         progress(f"{backends[index].name}, all rows")
 
     calibration = tuple(
-        heads_room.calibration_map(raw[:, m], outcomes.quality[:, m], weight, folds)
+        heads_room.calibration_map(raw[:, m], known.cautious[:, m], weight, folds)
         if chosen
         else heads_room.IDENTITY
         for m in range(len(outcomes.models))
     )
     quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
-    cost_head = heads_room.fit_cost(outcomes, features)
+    cost_head = costs_room.fit_cost(outcomes, features)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
     spent = (
         None
@@ -177,7 +182,7 @@ def fit(
         else np.where(np.isfinite(outcomes.cost), outcomes.cost, cost)
     )
     usable = cost is not None and cost_head.models[best] is not None
-    held_out = HeldOut(quality, cost if usable else None, outcomes.quality, spent if usable else None, weight)
+    held_out = HeldOut(quality, cost if usable else None, known.pseudo, spent if usable else None, weight)
     path = policy_path(held_out, best) if chosen else []
     # Where others have costs and the best constant has none, nothing can be shown to be cheaper than it: it stays.
     comparable = [] if cost is not None and not usable else path
@@ -191,10 +196,10 @@ def fit(
             basis=basis,
             stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
             calibration=calibration,
-            confidence=_confidence(quality, decision, outcomes.quality, weight),
+            confidence=_confidence(quality, decision, known.cautious, weight),
             cost=cost_head,
-            latency=heads_room.fit_latency(outcomes, features),
-            set_width=heads_room.set_width(quality, outcomes.quality, SET_COVERAGE) if chosen else 1.0,
+            latency=costs_room.fit_latency(outcomes, features),
+            set_width=heads_room.set_width(quality, known.cautious, SET_COVERAGE) if chosen else 1.0,
             set_coverage=SET_COVERAGE,
         ),
         policy,
@@ -223,6 +228,7 @@ def fit(
         policy=policy,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
+        warnings=tuple(known.warnings(outcomes.models, weight)),
     )
 
 

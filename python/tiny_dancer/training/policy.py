@@ -76,7 +76,8 @@ class HeldOut:
     Attributes:
         quality: expected, float64 [n, m].
         cost: expected in USD, float64 [n, m], or None.
-        actual_quality: float64 [n, m], NaN where not observed.
+        actual_quality: float64 [n, m]; where something was not observed, augmented by inverse propensity
+            (:mod:`tiny_dancer.evaluation.missing`), so that means and errors over all rows are fair.
         actual_cost: float64 [n, m] USD with gaps filled by expectations, or None.
         weight: float64 [n].
     """
@@ -112,7 +113,10 @@ class HeldOut:
 
 
 def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
-    """Index of the model with the highest mean quality; of equals the cheaper, then the first."""
+    """Index of the model with the highest mean quality; of equals the cheaper, then the first.
+
+    ``quality`` has no gaps (:func:`tiny_dancer.evaluation.missing.observed`): means over other rows do not compare.
+    """
     mean = np.nan_to_num(column_means(quality, weight), nan=-1.0)
     price = np.zeros(len(mean))
     if cost is not None:
