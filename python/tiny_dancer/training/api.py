@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tiny_dancer import _core
-from tiny_dancer.errors import OptionError
+import numpy as np
+
+from tiny_dancer import _core, files
+from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.router import evaluate_router
 from tiny_dancer.routing import Router, featurise, read_artifact
 from tiny_dancer.training import calibrate as calibrate_room
@@ -13,10 +17,10 @@ from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.data import read_outcomes as read_table
+from tiny_dancer.training.data.raw import not_readable
 from tiny_dancer.types import Outcomes
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from tiny_dancer.evaluation.guarantee import Risk
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 # A file; a DataFrame of pandas or polars or an Arrow table; several of these, joined row below row; or outcomes.
 Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Any"
+LARGEST_TEXT = 1 << 30
+"""Bytes of a file of prompts."""
 Artifact: TypeAlias = "bytes | str | os.PathLike[str]"
 
 
@@ -58,6 +64,39 @@ def read_outcomes(
         require_quality=require_quality,
         featurise=featurise,
         feature_spec=_core.feature_spec(),
+    )
+
+
+def read_prompts(table: str | os.PathLike[str] | Any) -> Outcomes:
+    """Reads requests without outcomes: any table of :func:`read_outcomes`, or a ``.txt`` of one prompt a line.
+
+    Raises:
+        DataError: anything that cannot be used, naming column, row, value and remedy.
+    """
+    if not (isinstance(table, str | os.PathLike) and Path(table).suffix.lower() == ".txt"):
+        return read_outcomes(table, require_quality=False)
+    path = Path(table)
+    try:
+        lines = files.read(path, most=LARGEST_TEXT).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(path.name, f"byte {error.start} is no UTF-8", "write the file as UTF-8") from error
+    except OSError as error:
+        raise not_readable(path, error) from error
+    prompts = tuple(line for line in lines if line.strip())
+    if not prompts:
+        raise DataError("table", f"{path.name} has no prompts", "write one prompt a line")
+    n = len(prompts)
+    return Outcomes(
+        sample_id=tuple(f"row-{row}" for row in range(n)),
+        task=("",) * n,
+        models=(),
+        quality=np.empty((n, 0)),
+        cost=None,
+        latency=None,
+        weight=np.ones(n),
+        group=np.arange(n),
+        prompt=prompts,
+        features=featurise(prompts, None, None),
     )
 
 
