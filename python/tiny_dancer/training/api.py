@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.fit import Fitted
+    from tiny_dancer.training.policy import PolicyName
 
 # A file; a DataFrame of pandas or polars or an Arrow table; several of these, joined row below row; or outcomes.
 Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Any"
@@ -117,6 +118,7 @@ def fit(
     created: str = "",
     augment: bool = False,
     backends: Sequence[str] | None = None,
+    policy: PolicyName = "balanced",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
@@ -126,9 +128,14 @@ def fit(
     With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
     it explains the differences between models at least as well; this needs the prompts.
 
+    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most quality),
+    ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given up). Each leaves
+    the best constant model only as far as a lower bound on held-out outcomes supports it; callers of the router can ask
+    for the others by the same names.
+
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.
-        OptionError: an unknown backend.
+        OptionError: an unknown backend or policy.
 
     Example:
         fitted = tiny_dancer.fit("outcomes.parquet")
@@ -137,10 +144,10 @@ def fit(
     outcomes = _outcomes(table, models, scale)
     families = families_named(backends)
     copies = with_copies(outcomes, seed) if augment else None
-    plain = fit_room.fit(outcomes, seed=seed, families=families, created=created, progress=progress)
+    plain = fit_room.fit(outcomes, seed=seed, families=families, policy=policy, created=created, progress=progress)
     if copies is None:
         return plain
-    other = fit_room.fit(copies, seed=seed, families=families, created=created, progress=progress)
+    other = fit_room.fit(copies, seed=seed, families=families, policy=policy, created=created, progress=progress)
     return better_of(plain, other)
 
 
