@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from tiny_dancer.cli.arguments import Map, Seed, Table, mapped
+from tiny_dancer.cli.arguments import Map, Seed, Tables, mapped
 from tiny_dancer.cli.output import check_target, console, progress, say, write_file
 
 HELP = """Should you route at all? Answer in words and figures, in the terminal and as one HTML file.
 
-Without --artifact a router is trained on the table and judged on the rows each of its parts did not see.
+Without --artifact a router is trained on the tables and judged on the rows each of its parts did not see.
 
 Example: tiny-dancer report outcomes.parquet --out report.html"""
 
 
 def report(
-    table: Table,
+    tables: Tables,
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
     artifact: Annotated[str | None, typer.Option(help="Path of an artifact, or `default`.")] = None,
     map_: Map = None,
@@ -32,12 +32,13 @@ def report(
 
     check_target(out)
     if artifact is not None:
-        evaluation = evaluate(artifact, table, seed=seed, models=mapped(map_))
+        evaluation = evaluate(artifact, tables, seed=seed, models=mapped(map_))
     else:
-        outcomes = read_outcomes(table)
+        outcomes = read_outcomes(tables)
         with progress(steps()) as step:
             fitted = fit(outcomes, seed=seed, progress=step)
-        evaluation = judge(fitted, seed=seed, title=f"a router trained on {table.name}, out of fold")
+        names = ", ".join(table.name for table in tables)
+        evaluation = judge(fitted, seed=seed, title=f"a router trained on {names}, out of fold")
     write_file(out, html_report(evaluation).encode())
     console().print(terminal_report(evaluation))
     say(f"{out}: written")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import TrainingError
+from tiny_dancer.evaluation.groups import assign_groups
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
-from tiny_dancer.training.overlap import remember
 from tiny_dancer.training.policy import HeldOut, best_constant, default_policy, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
