@@ -116,15 +116,18 @@ def calibrate(
     artifact: Artifact,
     table: Table,
     *,
-    max_quality_loss: float,
+    max_quality_loss: float | None = None,
     confidence: float = 0.9,
     risk: Risk = "mean",
     reference: str | None = None,
+    budget: float | None = None,
+    max_exceeded: float = 0.05,
+    batch: int = 1,
     date: str = "",
     models: Mapping[str, str] | None = None,
     scale: tuple[float, float] | None = None,
 ) -> Calibrated:
-    """Certifies the cheapest policy within a loss of quality.
+    """Certifies the cheapest policy within a loss of quality, or the safest one within a budget.
 
     ``models`` maps the artifact's names (roles, say) to the table's, and ``scale`` is that of its quality; see
     :func:`tiny_dancer.training.calibrate.calibrate` for the rest.
@@ -137,6 +140,9 @@ def calibrate(
         confidence=confidence,
         risk=risk,
         reference=reference,
+        budget=budget,
+        max_exceeded=max_exceeded,
+        batch=batch,
         date=date,
     )
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.missing import observed
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training import costs as costs_room
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
-from tiny_dancer.training.overlap import remember
 from tiny_dancer.training.policy import NAMES, HeldOut, best_constant, choose_policies, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 

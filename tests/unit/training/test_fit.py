@@ -9,8 +9,8 @@ import pytest
 from tests.synthetic import fitted_pair, fitted_trio, hardness, outcomes, pair, requests, sample, trio
 
 from tiny_dancer import Fitted, Router, TrainingError, _core, calibrate, evaluate, fit
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.training.backends.linear import Linear
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.fit import digest, steps
 from tiny_dancer.training.fit import fit as fit_with
 from tiny_dancer.training.judge import judge
