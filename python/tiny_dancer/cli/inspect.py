@@ -85,7 +85,7 @@ def _router(header: dict[str, Any]) -> list[str]:
         if found is None
         else f"guarantee: {found['risk']} quality loss against {found['reference']} below {found['epsilon']:g} "
         f"at {1 - found['delta']:.0%}; {found['rows']:,} rows, p = {found['p_value']:.2g}, "
-        f"observed {found['observed_risk']:.4f}, rows {found['data_digest'][:16]}…, {found['date'] or 'no date'}"
+        f"observed {found['observed_risk']:z.4f}, rows {found['data_digest'][:16]}…, {found['date'] or 'no date'}"
     )
     for key, value in header.get("metrics", {}).items():
         lines.append(f"held out, {key}: {value}")
