@@ -20,6 +20,7 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
         "sklearn": "train",
         "jax": "fastgrnn",
         "optax": "fastgrnn",
+        "openpyxl": "xlsx",
         "matplotlib": "report",
         "apsw": "sqlite",
         "sqlite_vec": "sqlite",

@@ -56,7 +56,7 @@ async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
         return [
             {
                 "router": name,
-                "policy": variant.settings.policy,
+                "policy": variant.policy,
                 "models": list(variant.router.models),
                 "artifact_version": variant.router.status().version,
                 "notes": variant.notes(serving.models),

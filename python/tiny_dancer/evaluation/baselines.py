@@ -46,7 +46,7 @@ class CostTable:
 
     Attributes:
         cost: float64 [n, m], no NaN.
-        unit: ``USD``, or ``calls of <model>``.
+        unit: ``USD``, ``calls of <model>`` (of two without costs) or ``calls`` (of more).
         notes: what had to be filled in, in words.
     """
 
@@ -75,16 +75,20 @@ def cost_table(outcomes: Outcomes, predicted_cost: Floats | None, best: int) -> 
     """Realised cost of every choice.
 
     A missing cost is filled by the router's prediction, else by the model's mean, else by the dearest
-    model's mean (so that an unknown price never makes a router look cheap). Without any cost the unit is one
-    call of the best constant; every other call is free.
+    model's mean (so that an unknown price never makes a router look cheap). Without any cost, of two models a call
+    of the best constant counts 1 and the other's is free; among more nobody can say which is dearer, so every call
+    counts 1.
     """
     n, m = outcomes.quality.shape
+    if outcomes.cost is None and m != 2:
+        note = "The table has no costs: every call counts the same, so quality alone decides."
+        return CostTable(np.ones((n, m)), "calls", (note,) if m > 2 else ())
     if outcomes.cost is None:
         calls = np.zeros((n, m))
         calls[:, best] = 1.0
         name = outcomes.models[best]
         return CostTable(
-            calls, f"calls of {name}", (f"The table has no costs: a call of {name} counts 1, any other 0.",)
+            calls, f"calls of {name}", (f"The table has no costs: {name}, the better, is taken as the dearer one.",)
         )
     cost, notes = np.array(outcomes.cost, dtype=np.float64), []
     missing = ~np.isfinite(cost)
