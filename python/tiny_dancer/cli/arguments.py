@@ -19,6 +19,9 @@ Scale = Annotated[
     str | None,
     typer.Option(help="LOW:HIGH, what the lowest and highest quality are in the table, such as 1:5; else 0:1."),
 ]
+OutTable = Annotated[
+    Path, typer.Option(help="Table to write: .parquet, .csv, .tsv or .jsonl, as its name says; text also as .gz.")
+]
 ClassifierArtifact = Annotated[str, typer.Argument(help="Path of a classifier's artifact.")]
 Examples = Annotated[
     Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")

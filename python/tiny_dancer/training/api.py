@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from tiny_dancer import _core
-from tiny_dancer.errors import OptionError
+from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.router import evaluate_router
 from tiny_dancer.routing import Router, featurise, read_artifact
 from tiny_dancer.training import calibrate as calibrate_room
 from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.backends import families_named
+from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
+from tiny_dancer.training.data.split import split_rows
 from tiny_dancer.types import Outcomes
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from tiny_dancer.evaluation.guarantee import Risk
     from tiny_dancer.evaluation.results import Evaluation
@@ -60,6 +66,49 @@ def read_outcomes(
         featurise=featurise,
         feature_spec=_core.feature_spec(),
     )
+
+
+def split_outcomes(
+    table: Table,
+    *,
+    test: float = 0.3,
+    calibrate: float | None = None,
+    time: npt.ArrayLike | None = None,
+    models: Sequence[str] | None = None,
+    scale: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> tuple[Outcomes, ...]:
+    """Splits outcomes into rows to train on and rows to test on, and rows to calibrate on where asked for.
+
+    Equal requests, near duplicates, shared passages and the table's groups lie in one part, as in training; a
+    split that lets them apart flatters what is judged on it.
+
+    Args:
+        table: n outcomes, or a table as :func:`read_outcomes` takes it, with its ``models`` and ``scale``.
+        test: share of the rows to test on.
+        calibrate: share of the rows to calibrate on; None for no such part.
+        time: [n] numbers that grow with time: the latest rows are to be tested on, those before to be calibrated
+            on. A group goes where its latest row does, so that nothing trained on is later than what is judged.
+        models: as in :func:`read_outcomes`.
+        scale: as in :func:`read_outcomes`.
+        seed: of the drawing, where no times are given.
+
+    Returns:
+        Outcomes to train on, (to calibrate on,) to test on; rows keep their order.
+
+    Raises:
+        OptionError: shares that leave nothing to train on, or times that are not n finite numbers.
+        DataError: fewer groups than parts; outcomes without features.
+    """
+    outcomes = _outcomes(table, models, scale)
+    if outcomes.features is None:
+        raise DataError("features", "none", "featurise the outcomes first, as read_outcomes does")
+    moments = None if time is None else np.asarray(time, np.float64)
+    if moments is not None and (moments.shape != (len(outcomes),) or not np.isfinite(moments).all()):
+        raise OptionError("time", f"shape {moments.shape}", f"give {len(outcomes)} finite numbers")
+    shares = [test] if calibrate is None else [calibrate, test]
+    part = split_rows(assign_groups(outcomes.features, outcomes.group), shares, time=moments, seed=seed)
+    return tuple(outcomes.rows(np.flatnonzero(part == number)) for number in range(len(shares) + 1))
 
 
 def _outcomes(table: Table, models: Sequence[str] | None, scale: tuple[float, float] | None) -> Outcomes:

@@ -263,6 +263,16 @@ def as_python(column: Column) -> list[Any]:
     return values
 
 
+def as_seconds(column: Column) -> npt.NDArray[np.float64] | None:
+    """A column of dates or timestamps in seconds since 1970, null as NaN; None where it is neither."""
+    kinds = pyarrow.types
+    if not (kinds.is_timestamp(column.type) or kinds.is_date(column.type)):
+        return None
+    zone = getattr(column.type, "tz", None)
+    moments = column.cast(pyarrow.timestamp("us", zone), safe=False).cast(pyarrow.int64())
+    return as_floats(moments) / 1e6
+
+
 def as_floats(column: Column) -> npt.NDArray[np.float64]:
     """The column as float64, null as NaN."""
     if pyarrow.types.is_boolean(column.type):
@@ -313,6 +323,51 @@ def numbers(values: npt.NDArray[Any]) -> Column:
 def strings(values: Sequence[str]) -> Column:
     """A column of strings."""
     return pyarrow.array(values, pyarrow.string())
+
+
+def printable(column: Column) -> Column | None:
+    """The column with bytes as text and no number that JSON lacks; None where some text is not UTF-8."""
+    if is_text(column):
+        try:
+            return column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+        except pyarrow.ArrowInvalid:
+            return None
+    if is_floating(column):
+        column = column.cast(pyarrow.float64())
+        return pyarrow.compute.if_else(pyarrow.compute.is_finite(column), column, None)
+    return column
+
+
+def parquet_bytes(columns: Mapping[str, Column], metadata: Mapping[str, str]) -> bytes:
+    """The content of a Parquet file."""
+    schema = pyarrow.schema([(name, column.type) for name, column in columns.items()], dict(metadata))
+    stream = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(list(columns.values()), schema=schema), stream)
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+def csv_bytes(columns: Mapping[str, Column], delimiter: str) -> bytes:
+    """The content of a file of delimited text in UTF-8."""
+    stream = pyarrow.BufferOutputStream()
+    options = pyarrow.csv.WriteOptions(delimiter=delimiter, quoting_style="needed")
+    pyarrow.csv.write_csv(pyarrow.Table.from_arrays(list(columns.values()), list(columns)), stream, options)
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+def plain_numbers(column: Column, decimal_comma: bool) -> Column | None:
+    """A text column as numbers, where every cell is one, written as numbers are; None otherwise."""
+    compute = pyarrow.compute
+    if not is_text(column) or not is_utf8(column) or column.null_count == len(column):
+        return None
+    values, other = parsed_numbers(column, decimal_comma)
+    padded = compute.match_substring_regex(
+        column.cast(pyarrow.large_binary()).cast(pyarrow.large_string()), r"^-?0[0-9]"
+    )
+    if len(other) or compute.any(padded).as_py():
+        return None
+    return numbers(values)
 
 
 def write_parquet(
