@@ -50,8 +50,8 @@ def route(
     say(f"{decision.model}  ({decision.reason}, {decision.routed_by})")
     for name, quality in decision.scores.items():
         cost = None if decision.costs is None else decision.costs[name]
-        price = "" if cost is None else f", {cost:.6f} USD"
-        say(f"  {name}: expected quality {quality:.3f}{price}")
+        price = "" if cost is None else f", {cost:z.6f} USD"
+        say(f"  {name}: expected quality {quality:z.3f}{price}")
     may_be_best = ", ".join(decision.prediction_set)
     say(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}")
     found = decision.guarantee
