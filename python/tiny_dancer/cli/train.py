@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
-from tiny_dancer.cli.arguments import Models, Seed, Tables, listed
-from tiny_dancer.cli.output import check_target, progress, say, write_file
+from tiny_dancer.cli.arguments import Models, Seed, Tables, listed, priced
+from tiny_dancer.cli.output import check_target, progress, say, warn, write_file
 
 HELP = """Train a router on outcomes tables and write the artifact.
 
-Example: tiny-dancer train outcomes.parquet --out router.safetensors"""
+What models cost is taken from the table. Without costs quality alone decides among more than two models, unless
+--prices says what they cost; of two the better is taken as the dearer one.
+
+Example: tiny-dancer train outcomes.parquet --out router.safetensors
+Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2.5/10/300"""
 
 
 def train(
@@ -25,6 +29,13 @@ def train(
         bool,
         typer.Option("--augment", help="Train on copies with typos and Markdown too, if held-out rows say so."),
     ] = False,
+    prices: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and "
+            "tokens of a usual answer; repeatable, one a model."
+        ),
+    ] = None,
     backends: Annotated[
         str | None, typer.Option(help="Consider these only, separated by commas; fastgrnn is considered if named.")
     ] = None,
@@ -39,7 +50,15 @@ def train(
     total = steps(families_named(names)) * (2 if augment else 1)
     outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
     with progress(total) as step:
-        fitted = fit(outcomes, seed=seed, created=created, augment=augment, backends=names, progress=step)
+        fitted = fit(
+            outcomes,
+            seed=seed,
+            created=created,
+            augment=augment,
+            backends=names,
+            prices=priced(prices),
+            progress=step,
+        )
     write_file(out, fitted.artifact)
     policy = fitted.policy
     learned = ", ".join(fitted.chosen) or "nothing: no backend explains held-out rows"
@@ -56,3 +75,5 @@ def train(
         if share:
             lines.append(f"  {name}: {share:.1%} of held-out rows")
     say(*lines)
+    for each in fitted.warnings:
+        warn(f"warning: {each}")

@@ -14,7 +14,7 @@ from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.data import read_outcomes as read_table
-from tiny_dancer.types import Outcomes
+from tiny_dancer.types import ModelInfo, Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,16 +66,18 @@ def fit(
     created: str = "",
     augment: bool = False,
     backends: Sequence[str] | None = None,
+    prices: Mapping[str, float | ModelInfo] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
 
     With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
-    it explains the differences between models at least as well; this needs the prompts.
+    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what models
+    cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
 
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.
-        OptionError: an unknown backend.
+        OptionError: an unknown backend, or prices that do not fit the table's models.
 
     Example:
         fitted = tiny_dancer.fit("outcomes.parquet")
@@ -84,10 +86,10 @@ def fit(
     outcomes = _outcomes(table, models)
     families = families_named(backends)
     copies = with_copies(outcomes, seed) if augment else None
-    plain = fit_room.fit(outcomes, seed=seed, families=families, created=created, progress=progress)
+    plain = fit_room.fit(outcomes, seed=seed, families=families, prices=prices, created=created, progress=progress)
     if copies is None:
         return plain
-    other = fit_room.fit(copies, seed=seed, families=families, created=created, progress=progress)
+    other = fit_room.fit(copies, seed=seed, families=families, prices=prices, created=created, progress=progress)
     return better_of(plain, other)
 
 
