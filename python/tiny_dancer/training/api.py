@@ -17,7 +17,7 @@ from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.training.data.split import split_rows
-from tiny_dancer.types import Outcomes
+from tiny_dancer.types import ModelInfo, Outcomes
 
 if TYPE_CHECKING:
     import os
@@ -129,6 +129,7 @@ def fit(
     augment: bool = False,
     backends: Sequence[str] | None = None,
     policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
@@ -136,7 +137,8 @@ def fit(
     ``models`` and ``scale`` are as in :func:`read_outcomes`.
 
     With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
-    it explains the differences between models at least as well; this needs the prompts.
+    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what models
+    cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
 
     Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most quality),
     ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given up). Each leaves
@@ -145,7 +147,7 @@ def fit(
 
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.
-        OptionError: an unknown backend or policy.
+        OptionError: an unknown backend or policy, or prices that do not fit the table's models.
 
     Example:
         fitted = tiny_dancer.fit("outcomes.parquet")
@@ -154,11 +156,14 @@ def fit(
     outcomes = _outcomes(table, models, scale)
     families = families_named(backends)
     copies = with_copies(outcomes, seed) if augment else None
-    plain = fit_room.fit(outcomes, seed=seed, families=families, policy=policy, created=created, progress=progress)
-    if copies is None:
-        return plain
-    other = fit_room.fit(copies, seed=seed, families=families, policy=policy, created=created, progress=progress)
-    return better_of(plain, other)
+
+    def trained(rows: Outcomes) -> Fitted:
+        return fit_room.fit(
+            rows, seed=seed, families=families, policy=policy, prices=prices, created=created, progress=progress
+        )
+
+    plain = trained(outcomes)
+    return plain if copies is None else better_of(plain, trained(copies))
 
 
 def calibrate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,14 +21,14 @@ from tiny_dancer.training.policy import NAMES, HeldOut, best_constant, choose_po
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
     from tiny_dancer.training.backends import Backend
     from tiny_dancer.training.policy import NamedPolicies, Policy, PolicyName
     from tiny_dancer.training.stacking import Stack
-    from tiny_dancer.types import FeatureTable, Outcomes
+    from tiny_dancer.types import FeatureTable, ModelInfo, Outcomes
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -109,6 +109,7 @@ def fit(
     seed: int = 0,
     families: Sequence[Sequence[Backend]] = FAMILIES,
     policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
@@ -122,6 +123,9 @@ def fit(
         seed: of folds and backends.
         families: backends to consider, variants of one together, default first.
         policy: the one in force, by name; see :func:`tiny_dancer.training.policy.choose_policies`.
+        prices: of models, by name, in place of what the table says they cost: USD a request, or a
+            :class:`~tiny_dancer.ModelInfo`. With none and no costs in the table, quality alone decides among more
+            than two models; of two the better is taken as the dearer.
         version: of the artifact.
         created: date to record.
         progress: called with a phrase after each step; :func:`steps` says how often.
@@ -129,10 +133,13 @@ def fit(
     Raises:
         TrainingError: no row or no model with an observed quality, or a value outside its range.
         OptionError: no policy of this name.
+        OptionError: prices of unknown models, or of some while others have neither price nor costs.
     """
     if policy not in NAMES:
         raise OptionError("policy", policy, f"use one of {', '.join(NAMES)}")
     features = _features(outcomes)
+    listed = costs_room.price_list(outcomes.models, prices or {})
+    outcomes = costs_room.priced(outcomes, listed)
     _check_ranges(outcomes)
     scored = np.isfinite(outcomes.quality)
     if not scored.any():
@@ -181,7 +188,7 @@ def fit(
         for m in range(len(outcomes.models))
     )
     quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
-    cost_head = costs_room.fit_cost(outcomes, features)
+    cost_head = replace(costs_room.fit_cost(outcomes, features), prices=listed)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
     spent = (
         None
@@ -239,7 +246,7 @@ def fit(
         policies=policies,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
-        warnings=tuple(known.warnings(outcomes.models, weight)),
+        warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, best)),
     )
 
 
