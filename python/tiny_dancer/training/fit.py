@@ -169,13 +169,8 @@ def fit(
         fitted.append(backends[index].fit(features, targets, seed))
         progress(f"{backends[index].name}, all rows")
 
-    calibration = tuple(
-        heads_room.calibration_map(raw[:, m], outcomes.quality[:, m], weight, folds)
-        if chosen
-        else heads_room.IDENTITY
-        for m in range(len(outcomes.models))
-    )
-    quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
+    calibration = heads_room.shared_map(raw) if chosen else heads_room.IDENTITY
+    quality = calibration(raw)
     cost_head = heads_room.fit_cost(outcomes, features)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
     spent = (
@@ -184,7 +179,9 @@ def fit(
         else np.where(np.isfinite(outcomes.cost), outcomes.cost, cost)
     )
     usable = cost is not None and cost_head.models[best] is not None
-    held_out = HeldOut(quality, cost if usable else None, outcomes.quality, spent if usable else None, weight, group)
+    held_out = HeldOut(
+        quality, cost if usable else None, outcomes.quality, spent if usable else None, weight, group
+    )
     path = policy_path(held_out, best) if chosen else []
     # Where others have costs and the best constant has none, nothing can be shown to be cheaper than it: it stays.
     comparable = [] if cost is not None and not usable else path
@@ -197,7 +194,7 @@ def fit(
             mean=mean,
             basis=basis,
             stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
-            calibration=calibration,
+            calibration=(calibration,) * len(outcomes.models),
             confidence=_confidence(quality, decision, outcomes.quality, weight),
             cost=cost_head,
             latency=heads_room.fit_latency(outcomes, features),
@@ -235,9 +232,7 @@ def fit(
     )
 
 
-def _held_out_decisions(
-    path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName
-) -> Ints:
+def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName) -> Ints:
     """Decisions of the policy of this name as the other folds would have chosen it: int64 [n]."""
     decision = np.full(len(folds), best, np.int64)
     if not path:  # the best constant; there may be a single fold, which leaves no row to choose on
