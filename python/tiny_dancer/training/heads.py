@@ -101,9 +101,9 @@ def isotonic_map(x: Floats, y: Floats, weight: Floats) -> MonotoneMap:
 def shared_map(raw: Floats) -> MonotoneMap:
     """The map from raw scores [n, m] to [0, 1] that all models share: it never changes the order of two of them.
 
-    Raw scores went through an out-of-fold regression slope for each component, so they are calibrated in level and in
-    the differences between models, which a map of each model's own would distort. What lies beyond [0, 1] is pressed
-    into the outer .02 rather than cut off.
+    Raw scores went through an out-of-fold regression slope for each component, so they are calibrated in level and
+    in the differences between models, which a map of each model's own would distort. What lies beyond [0, 1] is
+    pressed into the outer .02 rather than cut off.
     """
     low, high = float(raw.min()), float(raw.max())
     knots, values = [0.0, 1.0], [0.0, 1.0]

@@ -107,9 +107,9 @@ class Estimate:
 class Gain:
     """Quality gained row by row, by two measures of the same decisions.
 
-    Outcomes are true and noisy; what calibrated out-of-fold scores expect has none of the outcomes' noise, and is as
-    true as the scores. The estimate is the mean of both, which halves the noise; its standard error is the outcomes'
-    share of it.
+    Outcomes are true and noisy; what calibrated out-of-fold scores expect has none of the outcomes' noise, and is
+    as true as the scores. The estimate is the mean of both, which halves the noise; its standard error is the
+    outcomes' share of it.
 
     Attributes:
         actual: float64 [n], as observed; NaN where one of the two models was not.
@@ -128,7 +128,7 @@ class Gain:
         return Gain(self.actual - other.actual, self.expected - other.expected, self.weight, self.unit)
 
     def estimate(self) -> Estimate:
-        """The mean gain and its standard error over units; 0 and infinity where fewer than two units were observed.
+        """The mean gain and its standard error over units; 0 and infinity where not even two were observed.
 
         One unit that lost everything may always have been missed: the error is at least 1 / units (as the rule of
         three has it for events that never happened).
@@ -176,7 +176,7 @@ class NamedPolicies:
         return {"in_force": in_force, **{name: self.get(name).header() for name in NAMES}}
 
     def units_needed(self) -> int | None:
-        """Independent units at which the best policy's gain would be evidence, were it what it seems; None if none."""
+        """Independent units at which the best policy's gain would be evidence, were it what it seems, or None."""
         best = self.best
         if not (best.gain > 0 and best.observed > 0 and np.isfinite(best.error)):
             return None
@@ -300,15 +300,16 @@ def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
 def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPolicies:
     """The policies that bear names, chosen on held-out rows by lower bounds; units of evidence are groups.
 
-    A policy's gain over the best constant is estimated by :class:`Gain`, and a policy stands where the gain exceeds
-    what it is held to by 1.64 standard errors (a one-sided bound at 95 %), and by 1.28 as outcomes alone have it:
+    A policy's gain over the best constant is estimated by :class:`Gain`, and a policy stands where the gain
+    exceeds what it is held to by 1.64 standard errors (a one-sided bound at 95 %), and by 1.28 as outcomes alone
+    have it:
 
     * ``quality``: of those shown to lose nothing (less than .001), the one that gains most.
     * ``balanced``: the cheapest of those that is not worse than ``quality`` by two standard errors of their paired
       difference. The best constant is among them, so that what costs more than it is chosen only if it is better
       by two standard errors. The cheapest policy that merely came out even would be the luckiest of fifty.
-    * ``cheapest``: the cheapest whose estimated loss and one standard error are below :data:`TOLERANCE` together (a
-      one-sided bound at 84 %): what it gives up is a choice, and certificates bound it where that matters.
+    * ``cheapest``: the cheapest whose estimated loss and one standard error are below :data:`TOLERANCE` together
+      (a one-sided bound at 84 %): what it gives up is a choice, and certificates bound it where that matters.
 
     Each is the best constant where nothing is shown. Without costs and with more than two models quality alone
     decides: a model is not cheaper for not being the best constant.
@@ -322,7 +323,8 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     # Kept beside a constant policy: calibration may replace it, and models without costs stay barred then.
     constant = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
     by_quality = [replace(path[0], level=0.0)] if path else []
-    candidates = by_quality if m > 2 and held_out.cost is None else [*by_quality, *path]
+    quality_alone = m > 2 and held_out.cost is None
+    candidates = by_quality if quality_alone else [*by_quality, *path]
     decisions = [policy.decide(held_out.quality, held_out.cost) for policy in candidates]
     gains = [held_out.gain(decision, best) for decision in decisions]
     estimates = [gain.estimate() for gain in gains]
@@ -350,7 +352,7 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     shown = [i for i, each in enumerate(estimates) if each.exceeds(-_NOTHING)]
     if not shown:
         most = max(estimates, key=lambda each: each.gain, default=Estimate(0.0, np.inf, 0.0))
-        return named(_CONSTANT, _CONSTANT, tolerated, most)
+        return named(_CONSTANT, _CONSTANT, _CONSTANT if quality_alone else tolerated, most)
     top = max(shown, key=lambda number: estimates[number].gain)
     most = estimates[top]
 
@@ -362,4 +364,4 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     balanced = cheapest_of(equals)
     if balanced == _CONSTANT and most.gain > _AS_GOOD * most.error:
         balanced = min(equals, key=lambda number: costs[number])
-    return named(top if most.gain > 0 else _CONSTANT, balanced, tolerated, most)
+    return named(top if most.gain > 0 else _CONSTANT, balanced, balanced if quality_alone else tolerated, most)

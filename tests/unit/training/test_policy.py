@@ -159,7 +159,7 @@ def test_a_gain_is_shown_by_both_measures_and_by_outcomes_alone() -> None:
 
 
 def simulated(seed: int, truth: Any, *, rows: int = 500, known: float = 0.0, copies: int = 1) -> HeldOut:
-    """Outcomes of models with these chances of success, and scores that know ``known`` of what differs from row to row.
+    """Outcomes of models with these chances of success; scores know ``known`` of what differs between rows.
 
     Scores spread as wide as their noise makes shrunken out-of-fold scores spread; costs fall by thirds to model 0.
     """

@@ -73,9 +73,9 @@ class Memory:
 
     Attributes:
         landmarks: most training rows kept; with fewer rows all are, and the fit is exact.
-        cue_width: Σ w_c (z_c − z'_c)² is divided by this, and by as much more as there are fewer than 1,000 rows: few
-            rows have few near neighbours; the cue weights w_c sum to 1, half of it spread evenly,
-            half by the cue's importance to a few extremely randomised trees (automatic relevance).
+        cue_width: Σ w_c (z_c − z'_c)² is divided by this, and by as much more as there are fewer than 1,000 rows:
+            few rows have few near neighbours; the cue weights w_c sum to 1, half of it spread evenly, half by the
+            cue's importance to a few extremely randomised trees (automatic relevance).
         embedding_width: ‖e − e'‖² is divided by this.
         ridge: penalty on the kernel norm, per row.
     """
