@@ -140,10 +140,10 @@ def fit(
     it explains the differences between models at least as well; this needs the prompts. ``prices`` says what models
     cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
 
-    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most quality),
-    ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given up). Each leaves
-    the best constant model only as far as a lower bound on held-out outcomes supports it; callers of the router can ask
-    for the others by the same names.
+    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most
+    quality), ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given
+    up). Each leaves the best constant model only as far as a lower bound on held-out outcomes supports it; callers
+    of the router can ask for the others by the same names.
 
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.

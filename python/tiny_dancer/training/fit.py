@@ -181,13 +181,8 @@ def fit(
         fitted.append(backends[index].fit(features, targets, seed))
         progress(f"{backends[index].name}, all rows")
 
-    calibration = tuple(
-        heads_room.calibration_map(raw[:, m], known.cautious[:, m], weight, folds)
-        if chosen
-        else heads_room.IDENTITY
-        for m in range(len(outcomes.models))
-    )
-    quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
+    calibration = heads_room.shared_map(raw) if chosen else heads_room.IDENTITY
+    quality = calibration(raw)
     cost_head = replace(costs_room.fit_cost(outcomes, features), prices=listed)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
     spent = (
@@ -211,7 +206,7 @@ def fit(
             mean=mean,
             basis=basis,
             stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
-            calibration=calibration,
+            calibration=(calibration,) * len(outcomes.models),
             confidence=_confidence(quality, decision, known.cautious, weight),
             cost=cost_head,
             latency=costs_room.fit_latency(outcomes, features),
@@ -250,9 +245,7 @@ def fit(
     )
 
 
-def _held_out_decisions(
-    path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName
-) -> Ints:
+def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName) -> Ints:
     """Decisions of the policy of this name as the other folds would have chosen it: int64 [n]."""
     decision = np.full(len(folds), best, np.int64)
     if not path:  # the best constant; there may be a single fold, which leaves no row to choose on
