@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiny_dancer import Outcomes, read_outcomes
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.split import grouped_folds
-from tiny_dancer.training.data import assign_groups
 
 SHARED = Path(os.environ.get("TINY_DANCER_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 
@@ -114,7 +114,7 @@ def by_role() -> dict[str, Outcomes]:
 
 
 def ranked_roles(name: str) -> Outcomes:
-    """A table with two columns: the mean over the third of its models that scores least, and over the best third."""
+    """A table with two columns: means over the third of its models that scores least, and over the best third."""
     outcomes = table(name)
     order = np.argsort(np.nanmean(outcomes.quality, axis=0))
     third = max(1, len(order) // 3)

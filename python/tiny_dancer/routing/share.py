@@ -47,7 +47,9 @@ def two_models(header: Mapping[str, Any], names: Iterable[str]) -> tuple[str, st
     listed = tuple(names)
     if len(listed) != 2:
         remedy = "between more than two, turn a dial on a table of prompts (calibrate --share or --cost-cut)"
-        raise OptionError("share", f"an artifact of {len(listed)} models", f"a share is one of two models; {remedy}")
+        raise OptionError(
+            "share", f"an artifact of {len(listed)} models", f"a share is one of two models; {remedy}"
+        )
     policy = header["policy"]
     strong: int = policy["strong"] if policy["kind"] == "threshold" else header["best_constant"]
     return listed[strong], listed[1 - strong]

@@ -16,12 +16,16 @@ from tiny_dancer.training import calibrate as calibrate_room
 from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.backends import families_named
+from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.training.data.raw import not_readable
-from tiny_dancer.types import Outcomes
+from tiny_dancer.training.data.split import split_rows
+from tiny_dancer.types import ModelInfo, Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from tiny_dancer.evaluation.guarantee import Risk
     from tiny_dancer.evaluation.results import Evaluation
@@ -69,14 +73,15 @@ def read_outcomes(
 
 
 def read_prompts(table: str | os.PathLike[str] | Any) -> Outcomes:
-    """Reads requests without outcomes: any table of :func:`read_outcomes`, or a ``.txt`` of one prompt a line.
+    """Reads requests without outcomes: tables as :func:`read_outcomes`, or one ``.txt`` of one prompt a line.
 
     Raises:
         DataError: anything that cannot be used, naming column, row, value and remedy.
     """
-    if not (isinstance(table, str | os.PathLike) and Path(table).suffix.lower() == ".txt"):
+    only = table[0] if isinstance(table, list | tuple) and len(table) == 1 else table
+    if not (isinstance(only, str | os.PathLike) and Path(only).suffix.lower() == ".txt"):
         return read_outcomes(table, require_quality=False)
-    path = Path(table)
+    path = Path(only)
     try:
         lines = files.read(path, most=LARGEST_TEXT).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -101,6 +106,49 @@ def read_prompts(table: str | os.PathLike[str] | Any) -> Outcomes:
     )
 
 
+def split_outcomes(
+    table: Table,
+    *,
+    test: float = 0.3,
+    calibrate: float | None = None,
+    time: npt.ArrayLike | None = None,
+    models: Sequence[str] | None = None,
+    scale: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> tuple[Outcomes, ...]:
+    """Splits outcomes into rows to train on and rows to test on, and rows to calibrate on where asked for.
+
+    Equal requests, near duplicates, shared passages and the table's groups lie in one part, as in training; a
+    split that lets them apart flatters what is judged on it.
+
+    Args:
+        table: n outcomes, or a table as :func:`read_outcomes` takes it, with its ``models`` and ``scale``.
+        test: share of the rows to test on.
+        calibrate: share of the rows to calibrate on; None for no such part.
+        time: [n] numbers that grow with time: the latest rows are to be tested on, those before to be calibrated
+            on. A group goes where its latest row does, so that nothing trained on is later than what is judged.
+        models: as in :func:`read_outcomes`.
+        scale: as in :func:`read_outcomes`.
+        seed: of the drawing, where no times are given.
+
+    Returns:
+        Outcomes to train on, (to calibrate on,) to test on; rows keep their order.
+
+    Raises:
+        OptionError: shares that leave nothing to train on, or times that are not n finite numbers.
+        DataError: fewer groups than parts; outcomes without features.
+    """
+    outcomes = _outcomes(table, models, scale)
+    if outcomes.features is None:
+        raise DataError("features", "none", "featurise the outcomes first, as read_outcomes does")
+    moments = None if time is None else np.asarray(time, np.float64)
+    if moments is not None and (moments.shape != (len(outcomes),) or not np.isfinite(moments).all()):
+        raise OptionError("time", f"shape {moments.shape}", f"give {len(outcomes)} finite numbers")
+    shares = [test] if calibrate is None else [calibrate, test]
+    part = split_rows(assign_groups(outcomes.features, outcomes.group), shares, time=moments, seed=seed)
+    return tuple(outcomes.rows(np.flatnonzero(part == number)) for number in range(len(shares) + 1))
+
+
 def _outcomes(table: Table, models: Sequence[str] | None, scale: tuple[float, float] | None) -> Outcomes:
     if not isinstance(table, Outcomes):
         return read_outcomes(table, models=models, scale=scale)
@@ -119,6 +167,7 @@ def fit(
     augment: bool = False,
     backends: Sequence[str] | None = None,
     policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
@@ -126,16 +175,17 @@ def fit(
     ``models`` and ``scale`` are as in :func:`read_outcomes`.
 
     With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
-    it explains the differences between models at least as well; this needs the prompts.
+    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what models
+    cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
 
-    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most quality),
-    ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given up). Each leaves
-    the best constant model only as far as a lower bound on held-out outcomes supports it; callers of the router can ask
-    for the others by the same names.
+    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most
+    quality), ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given
+    up). Each leaves the best constant model only as far as a lower bound on held-out outcomes supports it; callers
+    of the router can ask for the others by the same names.
 
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.
-        OptionError: an unknown backend or policy.
+        OptionError: an unknown backend or policy, or prices that do not fit the table's models.
 
     Example:
         fitted = tiny_dancer.fit("outcomes.parquet")
@@ -144,26 +194,32 @@ def fit(
     outcomes = _outcomes(table, models, scale)
     families = families_named(backends)
     copies = with_copies(outcomes, seed) if augment else None
-    plain = fit_room.fit(outcomes, seed=seed, families=families, policy=policy, created=created, progress=progress)
-    if copies is None:
-        return plain
-    other = fit_room.fit(copies, seed=seed, families=families, policy=policy, created=created, progress=progress)
-    return better_of(plain, other)
+
+    def trained(rows: Outcomes) -> Fitted:
+        return fit_room.fit(
+            rows, seed=seed, families=families, policy=policy, prices=prices, created=created, progress=progress
+        )
+
+    plain = trained(outcomes)
+    return plain if copies is None else better_of(plain, trained(copies))
 
 
 def calibrate(
     artifact: Artifact,
     table: Table,
     *,
-    max_quality_loss: float,
+    max_quality_loss: float | None = None,
     confidence: float = 0.9,
     risk: Risk = "mean",
     reference: str | None = None,
+    budget: float | None = None,
+    max_exceeded: float = 0.05,
+    batch: int = 1,
     date: str = "",
     models: Mapping[str, str] | None = None,
     scale: tuple[float, float] | None = None,
 ) -> Calibrated:
-    """Certifies the cheapest policy within a loss of quality.
+    """Certifies the cheapest policy within a loss of quality, or the safest one within a budget.
 
     ``models`` maps the artifact's names (roles, say) to the table's, and ``scale`` is that of its quality; see
     :func:`tiny_dancer.training.calibrate.calibrate` for the rest.
@@ -176,6 +232,9 @@ def calibrate(
         confidence=confidence,
         risk=risk,
         reference=reference,
+        budget=budget,
+        max_exceeded=max_exceeded,
+        batch=batch,
         date=date,
     )
 
