@@ -30,6 +30,7 @@ from tiny_dancer.errors import (
     TinyDancerError,
     TrainingError,
 )
+from tiny_dancer.extras import needed as _needed
 from tiny_dancer.routing import Classifier, Router
 from tiny_dancer.types import (
     Classification,
@@ -160,9 +161,5 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with _needed():
         return getattr(import_module(_LAZY[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("tiny_dancer"):
-            raise
-        raise MissingExtraError(error.name, "not installed", "pip install 'tiny-dancer[train]'") from error

@@ -52,6 +52,7 @@ from tiny_dancer.cli import (
 )
 from tiny_dancer.cli.output import warn
 from tiny_dancer.errors import NotCertifiedError, TinyDancerError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -171,8 +172,11 @@ def main() -> None:
     """Runs the command line: exit 0 done, 1 failed, 2 bad usage or bad input."""
     warnings.showwarning = _show_warning
     try:
-        # Not standalone: usage errors come here too, to be one line like all others.
-        sys.exit(application(standalone_mode=False, prog_name="tiny-dancer") or 0)
+        # Not standalone: usage errors come here too, to be one line like all others. Commands import what they
+        # need when they run.
+        with needed():
+            code = application(standalone_mode=False, prog_name="tiny-dancer")
+        sys.exit(code or 0)
     except _UsageError as error:
         message = error.format_message()
         if "\n" in message:  # the help a bare `tiny-dancer data` asks for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -30,8 +31,8 @@ def warn(line: str) -> None:
 
 
 def console() -> Console:
-    """Standard output; at least 100 columns where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 110)
+    """Standard output: as wide as the terminal or as ``COLUMNS`` says, else of 110 columns."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110)
 
 
 def say(*lines: str) -> None:

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tiny_dancer.errors import DataError, MissingExtraError
+from tiny_dancer.errors import DataError
+from tiny_dancer.extras import needed
 
-try:
+with needed():
     import pyarrow
     import pyarrow.compute
     import pyarrow.csv
     import pyarrow.interchange
     import pyarrow.parquet
-except ImportError as error:
-    raise MissingExtraError("pyarrow", "not installed", "pip install 'tiny-dancer[train]'") from error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,7 +6,8 @@ import datetime
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.errors import DataError, MissingExtraError
+from tiny_dancer.errors import DataError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +24,8 @@ def sheet_rows(path: Path) -> tuple[list[str], list[list[object]]]:
         MissingExtraError: openpyxl is not installed.
         DataError: no sheet with cells, more than one, or no workbook at all.
     """
-    try:
+    with needed():
         import openpyxl
-    except ImportError as error:
-        raise MissingExtraError("xlsx", "openpyxl is not installed", "pip install 'tiny-dancer[xlsx]'") from error
     broken = "the file is no sound xlsx (truncated?): write it again"
     try:
         with zipfile.ZipFile(path) as archive:
