@@ -280,7 +280,6 @@ impl FeatureRows {
     }
 }
 
-
 /// Columns by name.
 type BatchBytes<'py> = Bound<'py, PyDict>;
 

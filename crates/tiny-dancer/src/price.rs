@@ -265,12 +265,8 @@ mod tests {
         close(Prices { request: Some(0.25), output: Some(0.0), ..Prices::default() }.cost(&unknown), 0.25);
     }
 
-    const SEEN: CostSeen = CostSeen {
-        tokens: [100.0, 2000.0],
-        verbosity: [-1.0, 3.0],
-        cost: [2e-4, 9e-3],
-        per_token: 1e-6,
-    };
+    const SEEN: CostSeen =
+        CostSeen { tokens: [100.0, 2000.0], verbosity: [-1.0, 3.0], cost: [2e-4, 9e-3], per_token: 1e-6 };
 
     #[test]
     fn a_measured_cost_goes_on_by_tokens_beyond_what_was_seen() {

@@ -136,7 +136,9 @@ impl Uncovered {
             Self::OtherPrices => {
                 "the certificate was earned with other prices or output lengths, which its policy weighs"
             }
-            Self::Declared => "a model was added without outcomes: what is expected of it is declared, not measured",
+            Self::Declared => {
+                "a model was added without outcomes: what is expected of it is declared, not measured"
+            }
         }
     }
 }

@@ -55,6 +55,7 @@ def as_json(found: RankingEvaluation) -> dict[str, Any]:
     return {
         "scorer": methods[0],
         "questions": found.questions,
+        "trained_on": found.trained_on,
         **figures(methods[0]),
         "baselines": {method: figures(method) for method in methods[1:]},
     }

@@ -49,7 +49,7 @@ def demo(
     )
     say(f"{len(outcomes):,} rows; mean quality {means}")
 
-    screen.rule("2. Train on some rows; keep others for the certificate, and others for the report")
+    screen.rule("2. Train on some rows, and keep some for steps 3 and 4")
     training, calibration, test = split_outcomes(outcomes, calibrate=0.3, test=0.3, seed=seed)
     say(f"{len(training):,} + {len(calibration):,} + {len(test):,} rows; requests that are kin stay together")
     with progress(steps()) as step:
@@ -71,7 +71,7 @@ def demo(
         calls = ", ".join(f"{name} {share:.0%}" for name, share in certified.share.items())
         say(f"calls under it: {calls}")
 
-    screen.rule("4. Should you route at all? The router of step 3, on rows that it has never seen")
+    screen.rule("4. Should you route at all? That router on rows it never saw")
     router = Router(artifact)
     evaluation = evaluate_router(router, test, seed=seed, title="a router trained and certified on the sample")
     write_file(out, html_report(evaluation).encode())

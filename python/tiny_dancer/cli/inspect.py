@@ -9,6 +9,7 @@ from tiny_dancer.cli.arguments import Artifact, Json
 from tiny_dancer.cli.output import print_json, say
 from tiny_dancer.routing import Router, read_artifact
 from tiny_dancer.routing.loading import load_any
+from tiny_dancer.types import Guarantee
 
 HELP = """Show what an artifact is: models, policy, certificate, training data, self-checks (which are replayed).
 
@@ -109,9 +110,9 @@ def _router(header: dict[str, Any]) -> list[str]:
     lines.append(
         "guarantee: none; see tiny-dancer calibrate"
         if found is None
-        else f"guarantee: {found['risk']} quality loss against {found['reference']} below {found['epsilon']:g} "
-        f"at {1 - found['delta']:.0%}; {found['rows']:,} rows, p = {found['p_value']:.2g}, "
-        f"observed {found['observed_risk']:z.4f}, rows {found['data_digest'][:16]}…, {found['date'] or 'no date'}"
+        else f"guarantee: {Guarantee(**found).words()} at {1 - found['delta']:.0%}; {found['rows']:,} rows, "
+        f"p = {found['p_value']:.2g}, observed {found['observed_risk']:z.4f}, rows {found['data_digest'][:16]}…, "
+        f"{found['date'] or 'no date'}"
     )
     for key, value in header.get("metrics", {}).items():
         lines.append(f"held out, {key}: {value}")

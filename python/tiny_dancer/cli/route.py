@@ -58,8 +58,7 @@ def route(
     standing = (
         f"none: {decision.guarantee_note}"
         if found is None
-        else f"{found.risk} quality loss against {found.reference} below {found.epsilon:g} "
-        f"with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
+        else f"{found.words()} with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
     )
     say(f"  guarantee {standing}")
     say(f"  {decision.elapsed_us:.0f} µs, artifact {decision.artifact_version}")

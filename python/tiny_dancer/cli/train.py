@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from tiny_dancer.cli.arguments import Models, Scale, Seed, Tables, listed, scaled
-from tiny_dancer.cli.output import check_target, progress, say, write_file
+from tiny_dancer.cli.arguments import Models, Scale, Seed, Tables, listed, priced, scaled
+from tiny_dancer.cli.output import check_target, progress, say, warn, write_file
 
 if TYPE_CHECKING:
     from tiny_dancer.training.fit import Fitted
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 HELP = """Train a router on outcomes tables and write the artifact.
 
-Example: tiny-dancer train outcomes.parquet --out router.safetensors"""
+What models cost is taken from the table. Without costs quality alone decides among more than two models, unless
+--prices says what they cost; of two the better is taken as the dearer one.
+
+Example: tiny-dancer train outcomes.parquet --out router.safetensors
+Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2.5/10/300"""
 
 
 def why_constant(fitted: Fitted) -> list[str]:
@@ -29,8 +33,8 @@ def why_constant(fitted: Fitted) -> list[str]:
     if needed <= found.units:
         return ["  others are as good, and none of them is cheaper"]
     return [
-        f"  the best policy gains {found.gain:+.4f} ± {found.error:.4f} in quality, which {found.units:,} rows do not "
-        f"show; about {needed:,} would"
+        f"  the best policy is estimated to gain {found.best.gain:.4f} ± {found.best.error:.4f} in quality, which "
+        f"{found.units:,} independent rows do not show; about {needed:,} would"
     ]
 
 
@@ -62,6 +66,13 @@ def train(
     policy: Annotated[
         str, typer.Option(help="The policy in force: quality, balanced (no quality given up) or cheapest.")
     ] = "balanced",
+    prices: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and "
+            "tokens of a usual answer; repeatable, one a model."
+        ),
+    ] = None,
     backends: Annotated[
         str | None, typer.Option(help="Consider these only, separated by commas; fastgrnn is considered if named.")
     ] = None,
@@ -83,6 +94,7 @@ def train(
             augment=augment,
             backends=names,
             policy=cast("PolicyName", policy),
+            prices=priced(prices),
             progress=step,
         )
     write_file(out, fitted.artifact)
@@ -93,6 +105,9 @@ def train(
         f"learned: {learned}",
         f"policy: {policy}: {fitted.policy.kind}, best constant {outcomes.models[fitted.policy.best_constant]}",
         *why_constant(fitted),
+        "expected cost: "
+        + ", ".join(f"{name} {cost:.0%}" for name, cost in fitted.policies.cost.items())
+        + " of it",
     ]
     if augment:
         copies = _core.read_header(fitted.artifact)["training"].get("copies")
@@ -102,3 +117,5 @@ def train(
         if share:
             lines.append(f"  {name}: {share:.1%} of held-out rows")
     say(*lines, *_next(tables, out))
+    for each in fitted.warnings:
+        warn(f"warning: {each}")

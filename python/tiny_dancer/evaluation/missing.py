@@ -84,8 +84,8 @@ class Observed:
         needed[best] = False
         return np.flatnonzero(needed & (most > least[best]))
 
-    def warnings(self, models: Sequence[str], weight: Floats) -> list[str]:
-        """What a reader of the table's figures has to know, a sentence each; empty where nothing is missing."""
+    def never_scored(self, models: Sequence[str]) -> list[tuple[str, str]]:
+        """Models that were never scored on a kind of row, each with what was found, in words."""
         said = []
         seen = np.isfinite(self.quality)
         for index, name in enumerate(models):
@@ -95,23 +95,34 @@ class Observed:
             others = np.delete(self.quality, index, axis=1)
             there, here = _mean(others[rows]), _mean(others[seen[:, index]])
             kind = "harder" if there < here else "easier"
-            said.append(
-                f"{name} was never scored on {int(rows.sum()):,} of {len(rows):,} rows of a kind that others find {kind} "
-                f"({there:.2f} there, {here:.2f} where it was scored): there its quality counts 0, so that it is not "
-                "served on the strength of nothing; score it on some of them"
+            message = (
+                f"never scored on {int(rows.sum()):,} of {len(rows):,} rows, of a kind that others find {kind} "
+                f"({there:.2f} there, {here:.2f} where it was scored)"
             )
-        known = seen.any(0)
+            said.append((name, message))
+        return said
+
+    def unlike_rows(self, models: Sequence[str], weight: Floats) -> str | None:
+        """In words, where the model with the highest mean is not the best on comparable rows; else None."""
+        known = np.isfinite(self.quality).any(0)
+        if not known.any():
+            return None
         apart = np.array([_mean(column) for column in self.quality.T])
         means = np.where(known, self.means(weight), -np.inf)
-        if not known.any():
-            return said
         best, apparent = int(means.argmax()), int(np.nanargmax(apart))
-        if apart[apparent] > apart[best] and means[apparent] < means[best]:
-            said.append(
-                f"{models[apparent]} has the highest mean of what each was scored on ({apart[apparent]:.3f}), but "
-                f"{models[best]} is better on comparable rows ({means[best]:.3f} against {means[apparent]:.3f})"
-            )
-        return said
+        if apart[apparent] <= apart[best] or means[apparent] >= means[best]:
+            return None
+        return (
+            f"{models[apparent]} has the highest mean of what each was scored on ({apart[apparent]:.3f}), but "
+            f"{models[best]} is better on comparable rows ({means[best]:.3f} against {means[apparent]:.3f})"
+        )
+
+    def warnings(self, models: Sequence[str], weight: Floats) -> list[str]:
+        """What a reader of the table's figures has to know, a sentence each; empty where nothing is missing."""
+        remedy = "there its quality counts 0, so that nothing is served on the strength of nothing"
+        said = [f"{name} was {message}: {remedy}" for name, message in self.never_scored(models)]
+        unlike = self.unlike_rows(models, weight)
+        return said if unlike is None else [*said, unlike]
 
 
 def _mean(values: Floats) -> float:

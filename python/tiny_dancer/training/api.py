@@ -17,7 +17,7 @@ from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.training.data.split import split_rows
-from tiny_dancer.types import Outcomes
+from tiny_dancer.types import ModelInfo, Outcomes
 
 if TYPE_CHECKING:
     import os
@@ -129,6 +129,7 @@ def fit(
     augment: bool = False,
     backends: Sequence[str] | None = None,
     policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
@@ -136,16 +137,17 @@ def fit(
     ``models`` and ``scale`` are as in :func:`read_outcomes`.
 
     With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
-    it explains the differences between models at least as well; this needs the prompts.
+    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what models
+    cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
 
-    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most quality),
-    ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given up). Each leaves
-    the best constant model only as far as a lower bound on held-out outcomes supports it; callers of the router can ask
-    for the others by the same names.
+    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most
+    quality), ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given
+    up). Each leaves the best constant model only as far as a lower bound on held-out outcomes supports it; callers
+    of the router can ask for the others by the same names.
 
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.
-        OptionError: an unknown backend or policy.
+        OptionError: an unknown backend or policy, or prices that do not fit the table's models.
 
     Example:
         fitted = tiny_dancer.fit("outcomes.parquet")
@@ -154,26 +156,32 @@ def fit(
     outcomes = _outcomes(table, models, scale)
     families = families_named(backends)
     copies = with_copies(outcomes, seed) if augment else None
-    plain = fit_room.fit(outcomes, seed=seed, families=families, policy=policy, created=created, progress=progress)
-    if copies is None:
-        return plain
-    other = fit_room.fit(copies, seed=seed, families=families, policy=policy, created=created, progress=progress)
-    return better_of(plain, other)
+
+    def trained(rows: Outcomes) -> Fitted:
+        return fit_room.fit(
+            rows, seed=seed, families=families, policy=policy, prices=prices, created=created, progress=progress
+        )
+
+    plain = trained(outcomes)
+    return plain if copies is None else better_of(plain, trained(copies))
 
 
 def calibrate(
     artifact: Artifact,
     table: Table,
     *,
-    max_quality_loss: float,
+    max_quality_loss: float | None = None,
     confidence: float = 0.9,
     risk: Risk = "mean",
     reference: str | None = None,
+    budget: float | None = None,
+    max_exceeded: float = 0.05,
+    batch: int = 1,
     date: str = "",
     models: Mapping[str, str] | None = None,
     scale: tuple[float, float] | None = None,
 ) -> Calibrated:
-    """Certifies the cheapest policy within a loss of quality.
+    """Certifies the cheapest policy within a loss of quality, or the safest one within a budget.
 
     ``models`` maps the artifact's names (roles, say) to the table's, and ``scale`` is that of its quality; see
     :func:`tiny_dancer.training.calibrate.calibrate` for the rest.
@@ -186,6 +194,9 @@ def calibrate(
         confidence=confidence,
         risk=risk,
         reference=reference,
+        budget=budget,
+        max_exceeded=max_exceeded,
+        batch=batch,
         date=date,
     )
 

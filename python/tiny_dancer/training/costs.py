@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.routing.arguments import engine_prices, number, price_fields
+from tiny_dancer.types import ModelInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
 
     from tiny_dancer.types import FeatureTable, Outcomes
 
     Floats = npt.NDArray[np.float64]
+
+PATH_STEPS = 50
+"""Weights of cost between none and most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class CostSeen:
             return float(values.min()), float(values.max())
 
         rate = cost / np.maximum(tokens, 1.0)
+        # What cost nothing says nothing of a token's price, unless all of it did.
+        rate = rate[rate > 0] if (rate > 0).any() else rate
         return cls(ends(tokens), ends(verbosity), ends(cost), float(np.quantile(rate, 0.01, method="lower")))
 
     def header(self) -> dict[str, Any]:
@@ -63,17 +73,37 @@ class CostHead:
         verbosity: float64 [CUES + 1], weights of the cues, then intercept.
         models: per model (constant, per token, per verbosity), or None where it has no costs.
         seen: per model, where its costs were measured; None where it has none.
+        prices: per model the prices the user gave, which go before what was measured; None where there are none.
     """
 
     verbosity: Floats
     models: tuple[tuple[float, float, float] | None, ...]
     seen: tuple[CostSeen | None, ...]
+    prices: tuple[ModelInfo | None, ...] = ()
 
     def predict(self, features: FeatureTable) -> Floats:
         """Expected cost in USD, float64 [n, m]; NaN where unknown."""
         v = _verbosity(self.verbosity, features)
         seen = [None if each is None else each.header() for each in self.seen]
-        return _core.measured_costs(list(zip(self.models, seen, strict=True)), features.tokens.astype(np.float64), v)
+        lines = list(zip(self.models, seen, strict=True))
+        cost = _core.measured_costs(lines, features.tokens.astype(np.float64), v).copy()
+        for column, info in enumerate(self.prices):
+            if info is not None:
+                cost[:, column] = by_prices(info, features)
+        return cost
+
+    def header(self) -> list[dict[str, Any]]:
+        """What an artifact's header says of each model's cost."""
+        found = []
+        for column, (line, seen) in enumerate(zip(self.models, self.seen, strict=True)):
+            info = self.prices[column] if self.prices else None
+            if info is not None:
+                found.append({"cost": None, **price_fields(info)})
+            elif seen is None:
+                found.append({"cost": None})
+            else:
+                found.append({"cost": None if line is None else list(line), "cost_seen": seen.header()})
+        return found
 
 
 def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
@@ -133,6 +163,89 @@ def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
 def _verbosity(weights: Floats, features: FeatureTable) -> Floats:
     """The score as the engine computes it, float64 [n]."""
     return np.clip(features.cues.astype(np.float64) @ weights[:-1] + weights[-1], -20, 20)
+
+
+def cost_weights(cost: Floats | None) -> tuple[Floats, tuple[bool, ...] | None]:
+    """Weights of cost from none to a hundred times what would trade all quality for it, and which models have costs.
+
+    Where nobody knows what models cost, among more than two of them none can be said to be cheaper: quality alone
+    decides, the only weight is 0, and no model is ruled out (None).
+
+    Args:
+        cost: expected USD, float64 [n, m], NaN columns where unknown; None where all are.
+    """
+    if cost is None:
+        return np.zeros(1), None
+    priced = np.isfinite(cost).all(0)
+    spread = float(np.ptp(cost[:, priced].mean(0)))
+    weights = np.geomspace(1e-3, 3.0, PATH_STEPS) / spread if spread > 0 else np.zeros(0)
+    return np.append(0.0, weights), tuple(bool(flag) for flag in priced)
+
+
+def price_list(models: Sequence[str], prices: Mapping[str, float | ModelInfo]) -> tuple[ModelInfo | None, ...]:
+    """Prices in order of the models; a number is USD a request.
+
+    Raises:
+        OptionError: an unknown model, or prices that do not say what an answer costs.
+    """
+    unknown = [name for name in prices if name not in models]
+    if unknown:
+        raise OptionError("prices", unknown[0], f"the table's models are {', '.join(models)}")
+    found: list[ModelInfo | None] = []
+    for name in models:
+        given = prices.get(name)
+        if given is None:
+            found.append(None)
+            continue
+        info = given if isinstance(given, ModelInfo) else ModelInfo(cost_per_request=number(f"prices.{name}", given))
+        if not engine_prices(info).cost(0.0, info.expected_output_tokens or 0.0) and not _is_priced(info):
+            raise OptionError(f"prices.{name}", "no price", "give USD a request, or of prompt and answer a token")
+        if info.output_cost_per_token and info.expected_output_tokens is None:
+            remedy = "say how long a usual answer is: outcomes tables do not"
+            raise OptionError(f"prices.{name}.expected_output_tokens", "missing", remedy)
+        found.append(info)
+    return tuple(found)
+
+
+def _is_priced(info: ModelInfo) -> bool:
+    return info.cost_per_request is not None or info.input_cost_per_token is not None
+
+
+def priced(outcomes: Outcomes, prices: tuple[ModelInfo | None, ...]) -> Outcomes:
+    """The outcomes with costs by the prices given, in place of the table's.
+
+    Raises:
+        OptionError: some model would have a price or costs, and another neither.
+    """
+    if all(info is None for info in prices):
+        return outcomes
+    if outcomes.features is None:
+        raise DataError("features", "none", "read the table with the engine's featuriser")
+    cost = np.full(outcomes.quality.shape, np.nan) if outcomes.cost is None else outcomes.cost.copy()
+    for column, info in enumerate(prices):
+        if info is not None:
+            cost[:, column] = by_prices(info, outcomes.features)
+    without = [name for name, known in zip(outcomes.models, np.isfinite(cost).any(0), strict=True) if not known]
+    if without:
+        raise OptionError("prices", f"none of {', '.join(without)}", "give a price of every model without costs")
+    return replace(outcomes, cost=cost)
+
+
+def warnings(outcomes: Outcomes, best: int) -> list[str]:
+    """What is assumed of costs that the table does not have, a sentence; nothing where it has them."""
+    if outcomes.cost is not None or len(outcomes.models) < 2:
+        return []
+    if len(outcomes.models) > 2:
+        return ["the table has no costs, so quality alone decides; say what models cost to save some (prices)"]
+    name = outcomes.models[best]
+    return [f"the table has no costs: {name}, the better of the two, is taken as the dearer one; else give prices"]
+
+
+def by_prices(info: ModelInfo, features: FeatureTable) -> Floats:
+    """Expected USD of each request by a model's prices, float64 [n]."""
+    prices = engine_prices(info)
+    found = (prices.cost(float(tokens), info.expected_output_tokens) for tokens in features.tokens)
+    return np.array([np.nan if cost is None else cost for cost in found])
 
 
 def fit_latency(outcomes: Outcomes, features: FeatureTable) -> tuple[tuple[float, float] | None, ...]:

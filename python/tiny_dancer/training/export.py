@@ -113,13 +113,12 @@ def build(
         "models": [
             {
                 "name": name,
-                "cost": None if cost is None else list(cost),
-                **({} if seen is None else {"cost_seen": seen.header()}),
                 "latency": None if latency is None else list(latency),
                 "cleared": cleared,
+                **cost,
             }
-            for name, cost, seen, latency, cleared in zip(
-                models, heads.cost.models, heads.cost.seen, heads.latency, policy.cleared, strict=True
+            for name, cost, latency, cleared in zip(
+                models, heads.cost.header(), heads.latency, policy.cleared, strict=True
             )
         ],
         "best_constant": policy.best_constant,

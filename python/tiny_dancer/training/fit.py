@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.missing import observed
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training import costs as costs_room
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
-from tiny_dancer.training.overlap import remember
 from tiny_dancer.training.policy import NAMES, HeldOut, best_constant, choose_policies, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
     from tiny_dancer.training.backends import Backend
     from tiny_dancer.training.policy import NamedPolicies, Policy, PolicyName
     from tiny_dancer.training.stacking import Stack
-    from tiny_dancer.types import FeatureTable, Outcomes
+    from tiny_dancer.types import FeatureTable, ModelInfo, Outcomes
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -109,6 +109,7 @@ def fit(
     seed: int = 0,
     families: Sequence[Sequence[Backend]] = FAMILIES,
     policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
@@ -122,6 +123,9 @@ def fit(
         seed: of folds and backends.
         families: backends to consider, variants of one together, default first.
         policy: the one in force, by name; see :func:`tiny_dancer.training.policy.choose_policies`.
+        prices: of models, by name, in place of what the table says they cost: USD a request, or a
+            :class:`~tiny_dancer.ModelInfo`. With none and no costs in the table, quality alone decides among more
+            than two models; of two the better is taken as the dearer.
         version: of the artifact.
         created: date to record.
         progress: called with a phrase after each step; :func:`steps` says how often.
@@ -129,10 +133,13 @@ def fit(
     Raises:
         TrainingError: no row or no model with an observed quality, or a value outside its range.
         OptionError: no policy of this name.
+        OptionError: prices of unknown models, or of some while others have neither price nor costs.
     """
     if policy not in NAMES:
         raise OptionError("policy", policy, f"use one of {', '.join(NAMES)}")
     features = _features(outcomes)
+    listed = costs_room.price_list(outcomes.models, prices or {})
+    outcomes = costs_room.priced(outcomes, listed)
     _check_ranges(outcomes)
     scored = np.isfinite(outcomes.quality)
     if not scored.any():
@@ -174,14 +181,9 @@ def fit(
         fitted.append(backends[index].fit(features, targets, seed))
         progress(f"{backends[index].name}, all rows")
 
-    calibration = tuple(
-        heads_room.calibration_map(raw[:, m], known.cautious[:, m], weight, folds)
-        if chosen
-        else heads_room.IDENTITY
-        for m in range(len(outcomes.models))
-    )
-    quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
-    cost_head = costs_room.fit_cost(outcomes, features)
+    calibration = heads_room.shared_map(raw) if chosen else heads_room.IDENTITY
+    quality = calibration(raw)
+    cost_head = replace(costs_room.fit_cost(outcomes, features), prices=listed)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
     spent = (
         None
@@ -204,7 +206,7 @@ def fit(
             mean=mean,
             basis=basis,
             stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
-            calibration=calibration,
+            calibration=(calibration,) * len(outcomes.models),
             confidence=_confidence(quality, decision, known.cautious, weight),
             cost=cost_head,
             latency=costs_room.fit_latency(outcomes, features),
@@ -239,13 +241,11 @@ def fit(
         policies=policies,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
-        warnings=tuple(known.warnings(outcomes.models, weight)),
+        warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, best)),
     )
 
 
-def _held_out_decisions(
-    path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName
-) -> Ints:
+def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName) -> Ints:
     """Decisions of the policy of this name as the other folds would have chosen it: int64 [n]."""
     decision = np.full(len(folds), best, np.int64)
     if not path:  # the best constant; there may be a single fold, which leaves no row to choose on

@@ -121,14 +121,44 @@ def frame_columns(
     return names, chosen, metadata, table.num_rows
 
 
+def frame_matrix(frame: object) -> tuple[tuple[str, ...], npt.NDArray[np.float64]] | None:
+    """Names and numbers, float64 [n, m], of a table in memory, null as NaN; None where it is no table."""
+    if not hasattr(frame, "columns") and not hasattr(frame, "schema"):
+        return None
+    if not (hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__dataframe__")):
+        return None
+    names, columns, _, rows = frame_columns(frame, lambda name: name != "__index_level_0__")
+    chosen = [name for name in names if name in columns]
+    for name in chosen:
+        if not is_number(columns[name]) and not is_null(columns[name]):
+            raise DataError(name, f"type {type_name(columns[name])}", "give one column of numbers a model")
+    values = [as_floats(columns[name]) for name in chosen]
+    return tuple(chosen), np.column_stack(values) if values else np.empty((rows, 0))
+
+
+def column_texts(column: object) -> list[Any] | None:
+    """The values of a column of Arrow; None where it is none."""
+    if isinstance(column, pyarrow.Array | pyarrow.ChunkedArray):
+        return as_python(column)
+    return None
+
+
 def combined(column: Column) -> Column:
     """The chunks of a column as one array, with dictionaries resolved."""
     array = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
     if isinstance(array, pyarrow.ChunkedArray):
         array = pyarrow.concat_arrays(array.chunks)
     if pyarrow.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        array = _without_views(array.dictionary).take(array.indices)
+    array = _without_views(array)
     return array.storage if isinstance(array, pyarrow.ExtensionArray) else array
+
+
+def _without_views(array: Column) -> Column:
+    """Texts of polars are views, of which few functions of pyarrow know."""
+    if pyarrow.types.is_string_view(array.type):
+        return array.cast(pyarrow.large_string())
+    return array.cast(pyarrow.large_binary()) if pyarrow.types.is_binary_view(array.type) else array
 
 
 def from_bytes(values: Sequence[bytes | None]) -> Column:
