@@ -38,6 +38,20 @@ def why_constant(fitted: Fitted) -> list[str]:
     ]
 
 
+def _next(tables: list[Path], out: Path) -> list[str]:
+    """The commands that come after."""
+    stem = tables[0].with_suffix("")
+    parts = " ".join(f"--out-{part} {stem}-{part}.parquet" for part in ("train", "calibrate", "test"))
+    certified = out.with_name(f"{out.stem}-certified{out.suffix}")
+    return [
+        "next, with rows that were not trained on (HELD_OUT for a certificate, OTHERS to judge it):",
+        f"  tiny-dancer calibrate {out} HELD_OUT --max-quality-loss 0.05 --out {certified}",
+        f"  tiny-dancer report OTHERS --artifact {certified} --out report.html",
+        f'  tiny-dancer route --artifact {certified} "a request"',
+        f"none kept? tiny-dancer data split {tables[0]} {parts}",
+    ]
+
+
 def train(
     tables: Tables,
     out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
@@ -102,6 +116,6 @@ def train(
         share = float((fitted.decision == index).mean())
         if share:
             lines.append(f"  {name}: {share:.1%} of held-out rows")
-    say(*lines)
+    say(*lines, *_next(tables, out))
     for each in fitted.warnings:
         warn(f"warning: {each}")
