@@ -1,6 +1,8 @@
 //! Expectations + options → choice: what the constraints remove, what the policy wants of the rest, and whether a
 //! conversation stays where it is.
 
+use serde::{Deserialize, Serialize};
+
 use crate::artifact::Header;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, index};
@@ -87,7 +89,8 @@ impl Removal {
 }
 
 /// Why a decision stands under no certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Uncovered {
     /// The artifact has none.
     Uncertified,
@@ -103,11 +106,13 @@ pub enum Uncovered {
     OtherCosts,
     /// It was earned with other prices or output lengths, and the policy weighs cost.
     OtherPrices,
+    /// A model was added without outcomes.
+    Declared,
 }
 
 impl Uncovered {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Uncertified,
         Self::OtherModels,
         Self::Overridden,
@@ -115,6 +120,7 @@ impl Uncovered {
         Self::Stayed,
         Self::OtherCosts,
         Self::OtherPrices,
+        Self::Declared,
     ];
 
     /// The sentence decisions print.
@@ -129,6 +135,9 @@ impl Uncovered {
             Self::OtherCosts => "other output lengths are expected than those it was earned with",
             Self::OtherPrices => {
                 "the certificate was earned with other prices or output lengths, which its policy weighs"
+            }
+            Self::Declared => {
+                "a model was added without outcomes: what is expected of it is declared, not measured"
             }
         }
     }
@@ -295,8 +304,13 @@ fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy
         (None, Some(cost_weight)) => {
             let unit = match header.policy {
                 Policy::CostWeight { unit, .. } => unit,
-                _ if header.models.iter().all(crate::artifact::ModelSpec::is_priced) => CostUnit::Usd,
-                _ => CostUnit::Calls,
+                // Of two models without prices the better one is taken as the dearer; of more nobody can say.
+                _ if header.models.len() == 2
+                    && !header.models.iter().all(crate::artifact::ModelSpec::is_priced) =>
+                {
+                    CostUnit::Calls
+                }
+                _ => CostUnit::Usd,
             };
             Some(Policy::CostWeight { cost_weight, unit })
         }

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from tiny_dancer.cli.arguments import Models, Seed, Tables, listed
-from tiny_dancer.cli.output import check_target, progress, say, write_file
+from tiny_dancer.cli.arguments import Models, Scale, Seed, Tables, listed, priced, scaled
+from tiny_dancer.cli.output import check_target, progress, say, warn, write_file
 
 if TYPE_CHECKING:
     from tiny_dancer.training.fit import Fitted
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 HELP = """Train a router on outcomes tables and write the artifact.
 
-Example: tiny-dancer train outcomes.parquet --out router.safetensors"""
+What models cost is taken from the table. Without costs quality alone decides among more than two models, unless
+--prices says what they cost; of two the better is taken as the dearer one.
+
+Example: tiny-dancer train outcomes.parquet --out router.safetensors
+Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2.5/10/300"""
 
 
 def why_constant(fitted: Fitted) -> list[str]:
@@ -38,6 +42,7 @@ def train(
     tables: Tables,
     out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
     models: Models = None,
+    scale: Scale = None,
     seed: Seed = 0,
     created: Annotated[str, typer.Option(help="Date to record; the tool reads no clock.")] = "",
     augment: Annotated[
@@ -47,6 +52,13 @@ def train(
     policy: Annotated[
         str, typer.Option(help="The policy in force: quality, balanced (no quality given up) or cheapest.")
     ] = "balanced",
+    prices: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and "
+            "tokens of a usual answer; repeatable, one a model."
+        ),
+    ] = None,
     backends: Annotated[
         str | None, typer.Option(help="Consider these only, separated by commas; fastgrnn is considered if named.")
     ] = None,
@@ -59,7 +71,7 @@ def train(
     check_target(out)
     names = listed(backends, "backends")
     total = steps(families_named(names)) * (2 if augment else 1)
-    outcomes = read_outcomes([str(table) for table in tables], models=listed(models))
+    outcomes = read_outcomes([str(table) for table in tables], models=listed(models), scale=scaled(scale))
     with progress(total) as step:
         fitted = fit(
             outcomes,
@@ -68,12 +80,14 @@ def train(
             augment=augment,
             backends=names,
             policy=cast("PolicyName", policy),
+            prices=priced(prices),
             progress=step,
         )
     write_file(out, fitted.artifact)
     learned = ", ".join(fitted.chosen) or "nothing: no backend explains held-out rows"
     lines = [
         f"{out}: {len(fitted.artifact):,} bytes, {len(outcomes):,} rows, {len(outcomes.models)} models",
+        f"models: {', '.join(outcomes.models)}",
         f"learned: {learned}",
         f"policy: {policy}: {fitted.policy.kind}, best constant {outcomes.models[fitted.policy.best_constant]}",
         *why_constant(fitted),
@@ -89,3 +103,5 @@ def train(
         if share:
             lines.append(f"  {name}: {share:.1%} of held-out rows")
     say(*lines)
+    for each in fitted.warnings:
+        warn(f"warning: {each}")

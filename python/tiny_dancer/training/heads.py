@@ -1,4 +1,4 @@
-"""From components to calibrated quality, cost, latency, confidence and prediction sets."""
+"""From components to calibrated quality, confidence and prediction sets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from tiny_dancer import _core
 from tiny_dancer.evaluation.conformal import conformal_quantile
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.training.backends.base import Matrix
-    from tiny_dancer.types import FeatureTable, Outcomes
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -26,23 +24,6 @@ MOST_COMPONENTS = 16
 _KNOTS = 12
 _EDGE = 0.02
 """Scores beyond [0, 1] are pressed into this much of either end, in order."""
-
-
-def fill_gaps(quality: Floats, weight: Floats) -> Floats:
-    """Quality with unobserved entries replaced by model mean plus half the row's mean residual.
-
-    Only the targets of training are filled; calibration and evaluation use what was observed.
-    """
-    observed = np.isfinite(quality)
-    mean = np.array(
-        [
-            np.average(column[seen], weights=weight[seen]) if seen.any() else 0.0
-            for column, seen in zip(quality.T, observed.T, strict=True)
-        ]
-    )
-    residual = np.where(observed, quality - mean, 0.0)
-    row = residual.sum(1) / (observed.sum(1) + 1.0)
-    return np.where(observed, quality, np.clip(mean + row[:, None], 0.0, 1.0))
 
 
 def components_basis(centred: Floats, weight: Floats) -> Matrix:
@@ -125,96 +106,3 @@ def set_width(predicted: Floats, quality: Floats, coverage: float) -> float:
     best = actual == actual.max(1, keepdims=True)
     below = predicted[seen].max(1) - np.where(best, predicted[seen], -np.inf).max(1)
     return float(np.clip(conformal_quantile(below, 1 - coverage) + 1e-6, 0.0, 1.0))
-
-
-@dataclass(frozen=True, slots=True)
-class CostHead:
-    """cost_m = constant + per prompt token · tokens + per unit of verbosity · v(cues), in USD.
-
-    Attributes:
-        verbosity: float64 [CUES + 1], weights of the cues, then intercept.
-        models: per model (constant, per token, per verbosity), or None where it has no costs.
-    """
-
-    verbosity: Floats
-    models: tuple[tuple[float, float, float] | None, ...]
-
-    def predict(self, features: FeatureTable) -> Floats:
-        """Expected cost in USD, float64 [n, m]; NaN where unknown."""
-        v = np.clip(features.cues.astype(np.float64) @ self.verbosity[:-1] + self.verbosity[-1], -20, 20)
-        return _core.measured_costs(self.models, features.tokens.astype(np.float64), v)
-
-
-def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
-    """Least squares of cost on prompt tokens and a shared verbosity score.
-
-    The score is a ridge regression on cues of what tokens leave unexplained, in standard deviations, averaged
-    over models: how much more than usual the models write for such a request.
-    """
-    count = features.cues.shape[1]
-    none = CostHead(np.zeros(count + 1), tuple(None for _ in outcomes.models))
-    if outcomes.cost is None:
-        return none
-    design = np.stack([np.ones(len(outcomes)), features.tokens.astype(np.float64)], axis=1)
-    lines: list[Floats | None] = []
-    excess = np.full(outcomes.cost.shape, np.nan)
-    for column, cost in enumerate(outcomes.cost.T):
-        seen = np.isfinite(cost)
-        if seen.sum() < 2:
-            lines.append(None)
-            continue
-        line = _line(design[seen], cost[seen], outcomes.weight[seen])
-        lines.append(line)
-        left = cost[seen] - design[seen] @ line
-        excess[seen, column] = left / max(float(left.std()), 1e-12)
-    known = np.isfinite(excess).any(1)
-    if not known.any():
-        return none
-    target = np.nanmean(excess[known], axis=1)
-    cues = features.cues[known].astype(np.float64)
-    mean, deviation = cues.mean(0), cues.std(0)
-    inverse = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
-    standard = (cues - mean) * inverse
-    left_side = standard.T @ standard + 0.1 * len(standard) * np.eye(count)
-    weights = np.linalg.solve(left_side, standard.T @ (target - target.mean())) * inverse
-    verbosity = np.append(weights, target.mean() - mean @ weights).astype(np.float32).astype(np.float64)
-    v = features.cues.astype(np.float64) @ verbosity[:-1] + verbosity[-1]
-    models: list[tuple[float, float, float] | None] = []
-    for fitted, cost in zip(lines, outcomes.cost.T, strict=True):
-        if fitted is None:
-            models.append(None)
-            continue
-        seen = np.isfinite(cost)
-        left = cost[seen] - design[seen] @ fitted
-        variance = float(np.var(v[seen]))
-        slope = 0.0
-        if variance > 1e-12:
-            slope = max(0.0, float(np.mean((v[seen] - v[seen].mean()) * left)) / variance)
-        mean_v = float(v[seen].mean())
-        models.append((float(fitted[0]) - slope * mean_v, float(fitted[1]), slope))
-    return CostHead(verbosity, tuple(models))
-
-
-def fit_latency(outcomes: Outcomes, features: FeatureTable) -> tuple[tuple[float, float] | None, ...]:
-    """Least squares of latency on prompt tokens: per model (constant, per token), or None without latencies."""
-    if outcomes.latency is None:
-        return tuple(None for _ in outcomes.models)
-    design = np.stack([np.ones(len(outcomes)), features.tokens.astype(np.float64)], axis=1)
-    lines: list[tuple[float, float] | None] = []
-    for latency in outcomes.latency.T:
-        seen = np.isfinite(latency)
-        if seen.sum() < 2:
-            lines.append(None)
-            continue
-        constant, per_token = _line(design[seen], latency[seen], outcomes.weight[seen])
-        lines.append((float(constant), float(per_token)))
-    return tuple(lines)
-
-
-def _line(design: Floats, values: Floats, weight: Floats) -> Floats:
-    """Weighted least squares with a slope that is not negative: longer prompts do not cost less."""
-    root = np.sqrt(weight)[:, None]
-    line, *_ = np.linalg.lstsq(design * root, values * root[:, 0], rcond=None)
-    if line[1] < 0 or not np.isfinite(line).all():
-        return np.array([np.average(values, weights=weight), 0.0])
-    return np.asarray(line)

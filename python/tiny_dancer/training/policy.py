@@ -9,6 +9,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.evaluation.baselines import column_means
+from tiny_dancer.training.costs import PATH_STEPS, cost_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,7 +192,8 @@ class HeldOut:
     Attributes:
         quality: expected, float64 [n, m].
         cost: expected in USD, float64 [n, m], or None.
-        actual_quality: float64 [n, m], NaN where not observed.
+        actual_quality: float64 [n, m]; where something was not observed, augmented by inverse propensity
+            (:mod:`tiny_dancer.evaluation.missing`), so that means and errors over all rows are fair.
         actual_cost: float64 [n, m] USD with gaps filled by expectations, or None.
         weight: float64 [n].
         group: int64 [n]; rows of a group are one unit of evidence. None: each row is one.
@@ -227,14 +229,19 @@ class HeldOut:
         return np.arange(len(self.weight)) if self.group is None else self.group
 
     def mean_cost(self, decision: Ints, best: int) -> float:
-        """Mean USD a decision costs, or the share of calls to the best constant where there are no costs."""
+        """Mean USD a decision costs. Without costs, the share of calls to the better of two models; of more 0."""
+        if self.actual_cost is None and self.quality.shape[1] > 2:
+            return 0.0  # nobody can say which of them is cheaper
         if self.actual_cost is None:
             return float(np.average(decision == best, weights=self.weight))
         return float(np.average(self.actual_cost[np.arange(len(decision)), decision], weights=self.weight))
 
 
 def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
-    """Index of the model with the highest mean quality; of equals the cheaper, then the first."""
+    """Index of the model with the highest mean quality; of equals the cheaper, then the first.
+
+    ``quality`` has no gaps (:func:`tiny_dancer.evaluation.missing.observed`): means over other rows do not compare.
+    """
     mean = np.nan_to_num(column_means(quality, weight), nan=-1.0)
     price = np.zeros(len(mean))
     if cost is not None:
@@ -264,7 +271,8 @@ def policies_of(header: Mapping[str, Any]) -> list[Policy]:
     cleared = tuple(bool(model["cleared"]) for model in models)
     if len(models) == 2:
         return [Policy("threshold", best, level, "calls", cleared) for level in levels]
-    priced = models[best]["cost"] is not None
+    prices = ("price_input", "price_output", "price_request")
+    priced = models[best]["cost"] is not None or any(models[best].get(name) is not None for name in prices)
     unit: Literal["usd", "calls"] = "usd" if priced else "calls"
     return [Policy("cost_weight", best, level, unit, cleared, header["guard_margin"]) for level in levels]
 
@@ -273,27 +281,20 @@ def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
     """Policies from safest to cheapest, fixed by training so that certificates may walk them.
 
     Two models: thresholds that call the best constant for 98 %, 96 %, … 0 % of the training requests. More:
-    growing cost weights. The constant policy itself is left out: it gives nothing up and saves nothing.
+    growing cost weights, or quality alone where there are no costs. The constant policy itself is left out: it gives
+    nothing up and saves nothing.
     """
     m = held_out.quality.shape[1]
     if m == 1:
         return []
     if m == 2:
         gain = held_out.quality[:, best] - held_out.quality[:, 1 - best]
-        shares = np.arange(1, _PATH_STEPS + 1) / _PATH_STEPS
+        shares = np.arange(1, PATH_STEPS + 1) / PATH_STEPS
         levels = np.unique(np.append(np.quantile(gain, shares[:-1]), gain.max() + 1e-3))
         start = Policy("threshold", best, 0.0, "calls", (True, True))
         return [replace(start, level=float(level)) for level in levels]
-    unit: Literal["usd", "calls"] = "calls" if held_out.cost is None else "usd"
-    scale = 1.0
-    cleared = np.full(m, True)
-    if held_out.cost is not None:
-        priced = np.isfinite(held_out.cost).all(0)
-        cleared &= priced
-        spread = float(np.ptp(held_out.cost[:, priced].mean(0)))
-        scale = 1.0 / spread if spread > 0 else 0.0
-    weights = np.append(0.0, np.geomspace(1e-3, 3.0, _PATH_STEPS) * scale)
-    start = Policy("cost_weight", best, 0.0, unit, tuple(bool(flag) for flag in cleared))
+    weights, priced = cost_weights(held_out.cost)
+    start = Policy("cost_weight", best, 0.0, "usd", priced or (True,) * m)
     return [replace(start, level=float(weight)) for weight in np.unique(weights)]
 
 

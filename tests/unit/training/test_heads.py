@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.synthetic import fitted_trio, outcomes, requests, trio
+from tests.synthetic import fitted_trio, requests, trio
 
 from tiny_dancer import Router, _core
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends import FAMILIES, Targets
+from tiny_dancer.training.costs import CostHead
 from tiny_dancer.training.export import Heads, build
 from tiny_dancer.training.heads import (
     IDENTITY,
     MOST_COMPONENTS,
-    CostHead,
     MonotoneMap,
     components_basis,
-    fill_gaps,
-    fit_cost,
-    fit_latency,
     isotonic_map,
     set_width,
     shared_map,
@@ -56,7 +52,7 @@ def test_the_engine_repeats_every_backends_predictions(backend: Backend) -> None
         stack=np.full((1, 3), shrink),
         calibration=(IDENTITY,) * 3,
         confidence=MonotoneMap(np.array([0.0]), np.array([0.5])),
-        cost=CostHead(np.zeros(_core.CUES + 1), (None, None, None)),
+        cost=CostHead(np.zeros(_core.CUES + 1), (None,) * 3, (None,) * 3),
         latency=(None, None, None),
         set_width=1.0,
         set_coverage=0.9,
@@ -165,124 +161,6 @@ def test_components_are_few_and_orthonormal(m: int) -> None:
     assert np.abs(basis.T @ basis - np.eye(basis.shape[1])).max() < 1e-9
     if m <= MOST_COMPONENTS:
         assert np.abs(centred @ basis @ basis.T - centred).max() < 1e-9, "nothing is lost"
-
-
-def test_gaps_are_filled_between_the_models_and_the_rows_level() -> None:
-    quality = np.array([[1.0, np.nan], [0.0, 0.0], [1.0, 1.0], [np.nan, np.nan]])
-    filled = fill_gaps(quality, np.ones(4))
-    seen = np.isfinite(quality)
-    assert (filled[seen] == quality[seen]).all()
-    assert filled[0, 1] == pytest.approx(0.5 + (1 - 2 / 3) / 2)
-    assert filled[3].tolist() == pytest.approx([2 / 3, 0.5])
-    assert ((filled >= 0) & (filled <= 1)).all()
-
-
-def test_costs_follow_tokens_never_fall_and_have_gaps_where_nothing_is_known() -> None:
-    texts, _ = requests(60, 63)
-    features = featurise(texts)
-    generator = np.random.default_rng(0)
-    cost = np.stack([1e-6 * features.tokens + 1e-5, np.full(60, np.nan), generator.uniform(0, 1e-3, 60)], axis=1)
-    cost[::9, 0] = np.nan
-    table = outcomes(texts, np.full((60, 3), 0.5), cost=cost)
-    head = fit_cost(table, features)
-    assert head.models[1] is None
-    predicted = head.predict(FRESH)
-    assert np.isnan(predicted[:, 1]).all()
-    assert (predicted[:, [0, 2]] >= 0).all()
-    assert np.abs(predicted[:150, 0] - (1e-6 * FRESH.tokens[:150] + 1e-5)).max() < 2e-6
-
-
-def rows_with(tokens: Any, cues: Any) -> Any:
-    """Features with these prompt tokens [n] and first cues [n, k]; the other cues are all the same."""
-    count = len(tokens)
-    wide = np.ones((count, _core.CUES), np.float32)
-    wide[:, : np.shape(cues)[1]] = cues
-    return replace(FRESH.rows(np.arange(count)), tokens=np.asarray(tokens, np.int32), cues=wide)
-
-
-def unrelated(count: int = 64) -> tuple[Any, Any, Any]:
-    """Tokens and two cues without any correlation: a full factorial design, four times."""
-    index = np.arange(count)
-    return 10 + 5 * (index % 4), np.where(index // 4 % 2, 3.0, 1.0), np.where(index // 8 % 2, -2.0, 0.0)
-
-
-def test_costs_that_follow_tokens_and_verbosity_are_found_exactly() -> None:
-    tokens, talk, calm = unrelated()
-    features = rows_with(tokens, np.stack([talk, calm], axis=1))
-    wordiness = 2 * (talk - 2) + (calm + 1)
-    cost = np.stack([1e-3 + 1e-5 * tokens + 2e-4 * wordiness, 5e-3 + 3e-5 * tokens + 1e-3 * wordiness], axis=1)
-    head = fit_cost(outcomes(("x",) * 64, np.ones((64, 2)), cost=cost, features=features), features)
-    assert head.predict(features) == pytest.approx(cost, rel=1e-5)
-    other = rows_with([7, 100], [[1.5, 0.5], [2.5, -4.0]])
-    expected = [1e-3 + 7e-5 + 2e-4 * (2 * -0.5 + 1.5), 1e-3 + 1e-3 + 2e-4 * (2 * 0.5 - 3)]
-    assert head.predict(other)[:, 0] == pytest.approx(expected, rel=1e-5)
-    assert head.models[0] is not None
-    assert head.models[0][1] == pytest.approx(1e-5)
-
-
-def test_a_model_that_writes_less_where_others_write_more_is_not_made_to_cost_less() -> None:
-    tokens, talk, _ = unrelated()
-    features = rows_with(tokens, talk[:, None])
-    rising = 1e-3 + 1e-5 * tokens + 1e-4 * talk
-    cost = np.stack([rising, 2 * rising, 2e-3 - 1e-4 * talk], axis=1)
-    head = fit_cost(outcomes(("x",) * 64, np.ones((64, 3)), cost=cost, features=features), features)
-    found = head.predict(features)
-    assert found[:, :2] == pytest.approx(cost[:, :2], rel=1e-5)
-    assert found[:, 2] == pytest.approx(np.full(64, 2e-3 - 2e-4), rel=1e-5)
-    assert head.models[2] is not None
-    assert head.models[2][2] == 0
-
-
-def test_lines_of_cost_and_latency_weigh_rows_and_never_fall() -> None:
-    tokens = np.arange(10, 74)
-    features = rows_with(tokens, np.ones((64, 1)))
-    light = np.where(np.arange(64) % 2, 1.0, 1e-12)
-    rising = np.where(light == 1, 2e-3 + 1e-5 * tokens, 1.0)
-    falling = np.where(light == 1, 1e-3 * (100 - tokens), 9.0)
-    values = np.stack([rising, falling, np.full(64, np.nan), np.full(64, np.nan), np.full(64, np.nan)], axis=1)
-    values[5, 3] = 1.0
-    values[[5, 7], 4] = [0.25, 0.35]
-    table = outcomes(("x",) * 64, np.ones((64, 5)), cost=values, latency=values, weight=light, features=features)
-    steady = falling[light == 1].mean()
-    lines = fit_latency(table, features)
-    assert lines[0] == pytest.approx((2e-3, 1e-5), rel=1e-4)
-    assert lines[1] == pytest.approx((steady, 0.0))
-    assert lines[2:4] == (None, None), "one value makes no line"
-    assert lines[4] == pytest.approx((-0.5, 0.05)), "two values do: 15 and 17 tokens"
-    head = fit_cost(table, features)
-    assert [model is None for model in head.models] == [False, False, True, True, False]
-    priced = fit_cost(outcomes(("x",) * 64, np.ones((64, 2)), cost=values[:, :2], weight=light), features)
-    found = priced.predict(features)
-    assert found[:, 0] == pytest.approx(2e-3 + 1e-5 * tokens, rel=1e-4)
-    assert found[:, 1] == pytest.approx(np.full(64, steady))
-    assert head.predict(rows_with([1, 20], np.ones((2, 1))))[0, 4] == 0, "a cost is never below nothing"
-    assert fit_latency(outcomes(("x",) * 64, np.ones((64, 2))), features) == (None, None)
-    assert fit_cost(outcomes(("x",) * 64, np.ones((64, 2))), features).models == (None, None)
-
-
-def test_a_cost_head_is_bounded_where_cues_are_out_of_this_world() -> None:
-    verbosity = np.zeros(_core.CUES + 1)
-    verbosity[0], verbosity[-1] = 2.0, 1.0
-    head = CostHead(verbosity, ((1.0, 0.5, 0.25), None, (-9.0, 0.0, 0.0), (9.0, 0.0, 0.25)))
-    found = head.predict(rows_with([4, 4, 4], [[1.5], [1e6], [-1e6]]))
-    assert found[:, 0] == pytest.approx([1 + 2 + 0.25 * 4, 3 + 0.25 * 20, 0.0])
-    assert np.isnan(found[:, 1]).all()
-    assert found[:, 2].tolist() == [0, 0, 0]
-    assert found[:, 3].tolist() == [10.0, 14.0, 4.0]
-
-
-def test_gaps_take_on_more_of_a_rows_level_the_more_of_it_is_known() -> None:
-    quality = np.array([[1.0, 0.6, 0.9, np.nan], [0.0, 0.2, np.nan, 0.0], [np.nan, np.nan, 0.1, 1.0]])
-    weight = np.array([1.0, 3.0, 2.0])
-    mean = np.array([0.25, 0.3, (0.9 + 0.2) / 3, 2 / 5])
-    found = fill_gaps(quality, weight)
-    assert found[0, 3] == pytest.approx(min(1.0, 0.4 + (0.75 + 0.3 + 0.9 - mean[2]) / 4))
-    assert found[1, 2] == pytest.approx(max(0.0, mean[2] + (-0.25 - 0.1 - 0.4) / 4))
-    assert found[2, 0] == pytest.approx(0.25 + (0.1 - mean[2] + 0.6) / 3)
-    high = fill_gaps(np.array([[1.0, np.nan], [0.0, 0.95]]), np.ones(2))
-    assert high[0, 1] == 1.0, "0.95 and half of 0.5 are more than there is"
-    silent = fill_gaps(np.array([[0.5, np.nan], [0.5, np.nan]]), np.ones(2))
-    assert silent[:, 1].tolist() == [0, 0]
 
 
 def test_components_are_differences_by_size_then_the_common_level() -> None:

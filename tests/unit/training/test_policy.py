@@ -321,9 +321,9 @@ def test_cost_weights_of_the_path_reach_from_quality_alone_to_cost_alone() -> No
     assert np.ptp(np.diff(np.log(levels[1:]))) < 1e-9, "equal steps in proportion"
     assert {policy.cleared for policy in path} == {(True, False, True)}, "what has no price is barred"
     assert {(policy.kind, policy.unit, policy.guard_margin) for policy in path} == {("cost_weight", "usd", 0.0)}
-    calls = policy_path(HeldOut(quality, None, quality, None, np.ones(100)), 2)
-    assert [policy.level for policy in calls] == pytest.approx(levels * spread)
-    assert {(policy.unit, policy.cleared) for policy in calls} == {("calls", (True, True, True))}
+    unpriced = policy_path(HeldOut(quality, None, quality, None, np.ones(100)), 2)
+    assert [policy.level for policy in unpriced] == [0.0], "without costs quality alone decides"
+    assert {policy.cleared for policy in unpriced} == {(True, True, True)}
     same = np.full((100, 3), 1e-3)
     assert [policy.level for policy in policy_path(HeldOut(quality, same, quality, same, np.ones(100)), 2)] == [
         0.0
