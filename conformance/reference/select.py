@@ -117,13 +117,22 @@ def cached_cost(
 
 
 def overriding_policy(header: Header, options: Options) -> Policy | None:
-    """The policy with the caller's threshold, cost weight or scale, if it is another than the header's."""
+    """The policy the caller asks for by a threshold, a cost weight or a name, if it is another than the header's."""
     given = given_policy(header, options)
-    if options.scale == 1.0:
+    if options.policy is None:
         return given
-    found = scaled(given or header["policy"], options.scale)
+    scale = SCALES[options.policy]
+    if given is not None:
+        return scaled(given, scale)
+    named = header.get("policies")
+    if named is None:
+        found = scaled(header["policy"], scale)
+    elif options.policy == named["in_force"]:
+        return None
+    else:
+        found = named[options.policy]
     # Twice nothing is nothing: the policy is the header's still.
-    return None if given is None and found == header["policy"] else found
+    return None if found == header["policy"] else found
 
 
 def given_policy(header: Header, options: Options) -> Policy | None:

@@ -282,9 +282,9 @@ fn cached_cost(header: &Header, options: &Options, tokens: u32, expect: &Expecta
     spec.prices.cost(&tokens).min(expect.cost[model])
 }
 
-/// The policy with the caller's threshold, cost weight or scale in place of its own.
+/// The policy the caller asks for in place of the one in force: by its threshold or cost weight, or by name. `None`
+/// where that is the policy in force.
 fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy>> {
-    let scale = options.policy.filter(|scale| (scale.factor() - 1.0).abs() > 0.0);
     let given = match (options.threshold, options.cost_weight) {
         (Some(threshold), _) => {
             let (weak, strong) = match header.policy {
@@ -316,15 +316,18 @@ fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy
         }
         (None, None) => None,
     };
-    Ok(match (given, scale) {
-        (given, None) => given,
-        (given, Some(scale)) => {
-            let own = given.as_ref().unwrap_or(&header.policy);
-            let scaled = own.scaled(scale);
-            // A constant policy does not weigh cost, so more weight of it changes nothing.
-            if given.is_none() && scaled == header.policy { None } else { Some(scaled) }
-        }
-    })
+    let Some(name) = options.policy else {
+        return Ok(given);
+    };
+    if let Some(own) = given {
+        return Ok(Some(own.scaled(name)));
+    }
+    let asked = match &header.policies {
+        Some(policies) if name == policies.in_force => return Ok(None),
+        Some(policies) => policies.get(name).clone(),
+        None => header.policy.scaled(name),
+    };
+    Ok((asked != header.policy).then_some(asked))
 }
 
 fn unknown(field: &str, model: &str, why: &str) -> Error {

@@ -41,6 +41,8 @@ from tiny_dancer.cli import (
     models_gc,
     models_list,
     models_promote,
+    models_remove,
+    models_reprice,
     models_retire,
     models_rollback,
     predict,
@@ -51,6 +53,7 @@ from tiny_dancer.cli import (
 )
 from tiny_dancer.cli.output import warn
 from tiny_dancer.errors import NotCertifiedError, TinyDancerError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -130,6 +133,8 @@ data.command("check", help=data_check.HELP)(data_check.check)
 data.command("featurise", help=data_featurise.HELP)(data_featurise.featurise)
 models.command("list", help=models_list.HELP)(models_list.list_versions)
 models.command("add", help=models_add.HELP)(models_add.add)
+models.command("reprice", help=models_reprice.HELP)(models_reprice.reprice)
+models.command("remove", help=models_remove.HELP)(models_remove.remove)
 models.command("promote", help=models_promote.HELP)(models_promote.promote)
 models.command("rollback", help=models_rollback.HELP)(models_rollback.rollback)
 models.command("retire", help=models_retire.HELP)(models_retire.retire)
@@ -167,8 +172,11 @@ def main() -> None:
     """Runs the command line: exit 0 done, 1 failed, 2 bad usage or bad input."""
     warnings.showwarning = _show_warning
     try:
-        # Not standalone: usage errors come here too, to be one line like all others.
-        sys.exit(application(standalone_mode=False, prog_name="tiny-dancer") or 0)
+        # Not standalone: usage errors come here too, to be one line like all others. Commands import what they
+        # need when they run.
+        with needed():
+            code = application(standalone_mode=False, prog_name="tiny-dancer")
+        sys.exit(code or 0)
     except _UsageError as error:
         message = error.format_message()
         if "\n" in message:  # the help a bare `tiny-dancer data` asks for

@@ -12,9 +12,15 @@ from tiny_dancer.errors import OptionError
 from tiny_dancer.types import ModelInfo
 
 Artifact = Annotated[str, typer.Argument(help="Path of an artifact, or `default` for the shipped one.")]
-Table = Annotated[Path, typer.Argument(help="Outcomes table: Parquet, CSV or JSONL, plain or featurised.")]
+Table = Annotated[
+    Path, typer.Argument(help="Outcomes table: Parquet, CSV, TSV, JSONL, JSON or xlsx, plain or featurised.")
+]
 Tables = Annotated[list[Path], typer.Argument(help="Outcomes tables, joined row below row.")]
 Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas.")]
+Scale = Annotated[
+    str | None,
+    typer.Option(help="LOW:HIGH, what the lowest and highest quality are in the table, such as 1:5; else 0:1."),
+]
 ClassifierArtifact = Annotated[str, typer.Argument(help="Path of a classifier's artifact.")]
 Examples = Annotated[
     Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")
@@ -24,6 +30,13 @@ Seed = Annotated[int, typer.Option(help="Of every random choice: the same seed g
 Map = Annotated[
     list[str] | None,
     typer.Option("--map", help="NAME=MODEL: the table's model for a name of the artifact; repeatable."),
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and tokens "
+        "of a usual answer; repeatable, one a model."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -62,6 +75,17 @@ def priced(pairs: list[str] | None) -> dict[str, float | ModelInfo]:
             )
         )
     return result
+
+
+def scaled(ends: str | None) -> tuple[float, float] | None:
+    """The two ends of a scale, or None."""
+    if ends is None:
+        return None
+    low, _, high = ends.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise OptionError("scale", ends, "give LOW:HIGH, such as 1:5, 0:100 or -1:1") from None
 
 
 def listed(names: str | None, option: str = "models") -> list[str] | None:

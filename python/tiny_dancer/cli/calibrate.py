@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tiny_dancer.cli.arguments import Artifact, Map, Table, mapped
+from tiny_dancer.cli.arguments import Artifact, Map, Scale, Table, mapped, scaled
 from tiny_dancer.cli.output import say, write_file
 from tiny_dancer.errors import OptionError
 
@@ -39,6 +39,7 @@ def calibrate(
     cost_cut: Annotated[float | None, typer.Option(help="Share of the best constant's cost to save.")] = None,
     share: Annotated[str | None, typer.Option(help="MODEL=SHARE of requests, such as strong=0.2.")] = None,
     map_: Map = None,
+    scale: Scale = None,
     alpha: Annotated[float | None, typer.Option(help="Classifiers: share of sets that may miss.")] = None,
     method: Annotated[str, typer.Option(help="Classifiers: `lac`, smallest sets, or `aps`, never empty.")] = "lac",
     group: Annotated[str | None, typer.Option(help="Classifiers: column of groups to cover each.")] = None,
@@ -66,7 +67,7 @@ def calibrate(
     data = room.with_models(data, mapped(map_))
     names = [model["name"] for model in _core.read_header(data)["models"]]
     needs_labels = max_quality_loss is not None
-    outcomes = read_outcomes(table, models=names, require_quality=needs_labels)
+    outcomes = read_outcomes(table, models=names, scale=scaled(scale), require_quality=needs_labels)
     if max_quality_loss is not None:
         if risk not in ("mean", "harm"):
             raise OptionError("risk", risk, "choose mean or harm")

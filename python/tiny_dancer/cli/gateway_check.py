@@ -12,7 +12,8 @@ from rich.table import Table
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.output import console, print_json, say, warn
 from tiny_dancer.config import without_environment
-from tiny_dancer.errors import MissingExtraError, TinyDancerError
+from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
@@ -31,11 +32,8 @@ def check(
     from tiny_dancer.gateway.configuration.check import load_gateway
 
     found = load_gateway(config)
-    try:
+    with needed("gateway"):
         from tiny_dancer.gateway.operate.probes import probe
-    except ModuleNotFoundError as missing:
-        remedy = "pip install 'tiny-dancer[gateway]'"
-        raise MissingExtraError(missing.name or "gateway", "not installed", remedy) from missing
     try:
         routers = asyncio.run(_routers(found, config.parent))
     except TinyDancerError as error:
@@ -58,7 +56,7 @@ async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
         return [
             {
                 "router": name,
-                "policy": variant.settings.policy,
+                "policy": variant.policy,
                 "models": list(variant.router.models),
                 "artifact_version": variant.router.status().version,
                 "notes": variant.notes(serving.models),

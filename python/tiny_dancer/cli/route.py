@@ -25,6 +25,9 @@ def route(
     pin: Annotated[str | None, typer.Option(help="Use this model.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Do not use this model; repeatable.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Least gain worth the dearer of two models.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="One of the artifact's policies: quality, balanced or cheapest.")
+    ] = None,
     json: Json = False,
 ) -> None:
     if text == "-":
@@ -39,6 +42,7 @@ def route(
         pin=pin,
         exclude=tuple(exclude or ()),
         threshold=threshold,
+        policy=policy,
     )
     if json:
         print_json(decision)

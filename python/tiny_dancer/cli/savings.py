@@ -19,6 +19,7 @@ from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.db_database import Database
 from tiny_dancer.cli.output import check_target, console, print_json, say, write_file
 from tiny_dancer.errors import OptionError
+from tiny_dancer.extras import require
 
 if TYPE_CHECKING:
     from tiny_dancer.storage import RequestSummary, SqliteStorage
@@ -49,6 +50,7 @@ def savings(
     ] = None,
     json: Json = False,
 ) -> None:
+    require("apsw", *(["matplotlib"] if plot is not None else []))
     from tiny_dancer.cli.savings_plot import FORMATS, draw
     from tiny_dancer.storage import SqliteStorage
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.errors import DataError, MissingExtraError
+from tiny_dancer.errors import DataError
 from tiny_dancer.evaluation.metrics import hull_indices
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -301,10 +302,8 @@ def tfidf_ridge(features: FeatureTable, target: Floats, folds: Ints, *, weight: 
         DataError: fewer than two folds, or lengths that differ.
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
+    with needed():
         from scipy.sparse import csr_matrix
-    except ImportError as missing:
-        raise MissingExtraError("scikit-learn", "not installed", "pip install 'tiny-dancer[train]'") from missing
     n = len(features)
     numbers = np.unique(folds)
     if len(target) != n or len(folds) != n or len(numbers) < 2:
@@ -337,11 +336,9 @@ def _ridge_prediction(
     strength: float,
 ) -> Floats:
     """Fit TF-IDF weights and one ridge per column on ``train``, predict ``test``; float64 [tests, t]."""
-    try:
+    with needed():
         from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import Ridge
-    except ImportError as missing:
-        raise MissingExtraError("scikit-learn", "not installed", "pip install 'tiny-dancer[train]'") from missing
     transform = TfidfTransformer().fit(counts[train])  # type: ignore[index]
     inside, outside = transform.transform(counts[train]), transform.transform(counts[test])  # type: ignore[index]
     out = np.zeros((int(test.sum()), target.shape[1]))

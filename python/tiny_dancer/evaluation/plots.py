@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +38,10 @@ STYLES = {
 
 def _draw(name: str, label: str, paint: Callable[[Any], None], *, width: float = 5.6, height: float = 3.8) -> str:
     """One figure as an ``<svg role="img">`` with a text alternative, ids prefixed by ``name``."""
-    try:
+    with needed():
         import matplotlib as mpl
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
-    except ImportError as missing:
-        raise MissingExtraError("matplotlib", "not installed", "pip install 'tiny-dancer[report]'") from missing
     style: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": name,

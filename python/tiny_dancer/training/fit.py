@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiny_dancer.errors import TrainingError
+from tiny_dancer.errors import OptionError, TrainingError
 from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training import costs as costs_room
@@ -17,7 +17,7 @@ from tiny_dancer.training.backends import FAMILIES, Targets
 from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
 from tiny_dancer.training.overlap import remember
-from tiny_dancer.training.policy import HeldOut, best_constant, default_policy, policy_path
+from tiny_dancer.training.policy import NAMES, HeldOut, best_constant, choose_policies, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.training.backends import Backend
-    from tiny_dancer.training.policy import Policy
+    from tiny_dancer.training.policy import NamedPolicies, Policy, PolicyName
     from tiny_dancer.training.stacking import Stack
     from tiny_dancer.types import FeatureTable, ModelInfo, Outcomes
 
@@ -48,9 +48,10 @@ class Fitted:
         outcomes: the rows trained on, with features and groups.
         quality: out-of-fold expected quality, float64 [n, m].
         cost: expected cost in USD, float64 [n, m], or None.
-        decision: decisions of the default policy with each row's fold left out of its choice, int64 [n].
+        decision: decisions of the policy in force with each row's fold left out of its choice, int64 [n].
         folds: fold of each row, int64 [n].
-        policy: the default policy.
+        policy: the policy in force.
+        policies: the three that bear names, and what the best of them is estimated to gain.
         explained: share of held-out differences between models explained, by set of backends tried.
         chosen: names of the backends used; empty where the artifact is a constant.
         warnings: what the table leaves open, a sentence each.
@@ -63,6 +64,7 @@ class Fitted:
     decision: Ints
     folds: Ints
     policy: Policy
+    policies: NamedPolicies
     explained: dict[str, float]
     chosen: tuple[str, ...]
     warnings: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ def fit(
     seed: int = 0,
     families: Sequence[Sequence[Backend]] = FAMILIES,
     prices: Mapping[str, float | ModelInfo] | None = None,
+    policy: PolicyName = "balanced",
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
@@ -122,14 +125,18 @@ def fit(
         prices: of models, by name, in place of what the table says they cost: USD a request, or a
             :class:`~tiny_dancer.ModelInfo`. With none and no costs in the table, quality alone decides among more
             than two models; of two the better is taken as the dearer.
+        policy: the one in force, by name; see :func:`tiny_dancer.training.policy.choose_policies`.
         version: of the artifact.
         created: date to record.
         progress: called with a phrase after each step; :func:`steps` says how often.
 
     Raises:
         TrainingError: no row or no model with an observed quality, or a value outside its range.
-        OptionError: prices of unknown models, or of some while others have neither price nor costs.
+        OptionError: no policy of this name; prices of unknown models, or of some while others have neither price nor
+            costs.
     """
+    if policy not in NAMES:
+        raise OptionError("policy", policy, f"use one of {', '.join(NAMES)}")
     features = _features(outcomes)
     listed = costs_room.price_list(outcomes.models, prices or {})
     outcomes = costs_room.priced(outcomes, listed)
@@ -189,12 +196,14 @@ def fit(
         else np.where(np.isfinite(outcomes.cost), outcomes.cost, cost)
     )
     usable = cost is not None and cost_head.models[best] is not None
-    held_out = HeldOut(quality, cost if usable else None, known.pseudo, spent if usable else None, weight)
+    held_out = HeldOut(
+        quality, cost if usable else None, known.pseudo, spent if usable else None, weight, group
+    )
     path = policy_path(held_out, best) if chosen else []
     # Where others have costs and the best constant has none, nothing can be shown to be cheaper than it: it stays.
     comparable = [] if cost is not None and not usable else path
-    policy = default_policy(comparable, held_out, best)
-    decision = _held_out_decisions(comparable, held_out, best, folds)
+    policies = choose_policies(comparable, held_out, best)
+    decision = _held_out_decisions(comparable, held_out, best, folds, policy)
     artifact = build(
         outcomes.models,
         fitted,
@@ -209,8 +218,9 @@ def fit(
             set_width=heads_room.set_width(quality, known.cautious, SET_COVERAGE) if chosen else 1.0,
             set_coverage=SET_COVERAGE,
         ),
-        policy,
+        policies.get(policy),
         {
+            "policies": policies.header(policy),
             "training": {
                 "rows": len(outcomes),
                 "groups": groups,
@@ -232,21 +242,24 @@ def fit(
         cost=cost,
         decision=decision,
         folds=folds,
-        policy=policy,
+        policy=policies.get(policy),
+        policies=policies,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
         warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, best)),
     )
 
 
-def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints) -> Ints:
-    """Decisions of the default policy as the other folds would have chosen it: int64 [n]."""
+def _held_out_decisions(
+    path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName
+) -> Ints:
+    """Decisions of the policy of this name as the other folds would have chosen it: int64 [n]."""
     decision = np.full(len(folds), best, np.int64)
     if not path:  # the best constant; there may be a single fold, which leaves no row to choose on
         return decision
     for fold in np.unique(folds):
         inside = folds == fold
-        policy = default_policy(path, held_out.rows(~inside), best)
+        policy = choose_policies(path, held_out.rows(~inside), best).get(name)
         rows = held_out.rows(inside)
         decision[inside] = policy.decide(rows.quality, rows.cost)
     return decision

@@ -69,3 +69,13 @@ def refuse_training_rows(header: Mapping[str, Any], features: FeatureTable) -> N
         raise DataError(
             "table", f"about {seen:.0%} of its rows were trained on", "calibrate on rows held out from training"
         )
+
+
+def remember_more(memory: Mapping[str, Any] | None, features: FeatureTable) -> dict[str, Any]:
+    """The filter with further rows in it."""
+    if memory is None:
+        return remember(features)
+    bits: int = memory["bits"]
+    filled = np.unpackbits(np.frombuffer(base64.b85decode(memory["filter"]), np.uint8))[:bits].astype(np.bool_)
+    filled[_positions(features, bits).ravel()] = True
+    return {"bits": bits, "filter": base64.b85encode(np.packbits(filled).tobytes()).decode()}

@@ -1,4 +1,4 @@
-"""Policies: what they choose, which is the default, and the path certificates walk from safest to cheapest."""
+"""Policies: what they choose, which three bear names, and the path certificates walk from safest to cheapest."""
 
 from __future__ import annotations
 
@@ -19,8 +19,17 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
-_FEWEST_ROUTED = 10
-"""Rows a model must be chosen for before held-out evidence can clear it."""
+PolicyName = Literal["quality", "balanced", "cheapest"]
+NAMES: tuple[PolicyName, ...] = ("quality", "balanced", "cheapest")
+TOLERANCE = 0.02
+"""Quality that the policy ``cheapest`` may give up, at most, at the lower bound of what held-out rows show."""
+
+_NOTHING = 0.001
+"""Quality whose loss counts as none: no table of outcomes shows less."""
+_EVIDENCE = 1.64
+"""Standard errors by which a policy's gain must exceed what it is held to: a one-sided bound at 95 %."""
+_AS_GOOD = 2.0
+"""Standard errors of the paired difference within which two policies count as equally good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,84 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Gain:
+    """Quality gained row by row, by two measures of the same decisions.
+
+    Outcomes are true and noisy; what calibrated out-of-fold scores expect has none of the outcomes' noise, and is as
+    true as the scores. The estimate is the mean of both, which halves the noise; its standard error is the outcomes'
+    share of it.
+
+    Attributes:
+        actual: float64 [n], as observed; NaN where one of the two models was not.
+        expected: float64 [n], of the same rows.
+        weight: float64 [n].
+        unit: int64 [n], rows of a unit are not independent.
+    """
+
+    actual: Floats
+    expected: Floats
+    weight: Floats
+    unit: Ints
+
+    def less(self, other: Gain) -> Gain:
+        """The paired difference, where both were observed."""
+        return Gain(self.actual - other.actual, self.expected - other.expected, self.weight, self.unit)
+
+    def estimate(self) -> tuple[float, float]:
+        """The mean gain and its standard error over units; (0, inf) where fewer than two units were observed.
+
+        One unit that lost everything may always have been missed: the error is at least 1 / units (as the rule of
+        three has it for events that never happened).
+        """
+        seen = np.isfinite(self.actual) & np.isfinite(self.expected)
+        unit = np.unique(self.unit[seen], return_inverse=True)[1]
+        units = int(unit.max()) + 1 if len(unit) else 0
+        if units < 2:
+            return 0.0, np.inf
+        weight = self.weight[seen] / self.weight[seen].sum()
+        mean = float(weight @ self.actual[seen])
+        by_unit = np.bincount(unit, weight * (self.actual[seen] - mean))
+        error = float(np.sqrt(by_unit @ by_unit * units / (units - 1)))
+        return (mean + float(weight @ self.expected[seen])) / 2, float(np.hypot(error, 1 / units)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPolicies:
+    """The three policies that training fixes.
+
+    Attributes:
+        quality: the most quality.
+        balanced: no quality given up.
+        cheapest: at most :data:`TOLERANCE` given up.
+        gain: what the best policy is estimated to gain over the best constant, in quality.
+        error: the standard error of that.
+        units: independent units that it rests on.
+    """
+
+    quality: Policy
+    balanced: Policy
+    cheapest: Policy
+    gain: float
+    error: float
+    units: int
+
+    def get(self, name: PolicyName) -> Policy:
+        """The policy of this name."""
+        found: Policy = getattr(self, name)
+        return found
+
+    def header(self, in_force: PolicyName) -> dict[str, Any]:
+        """The ``policies`` field of an artifact's header."""
+        return {"in_force": in_force, **{name: self.get(name).header() for name in NAMES}}
+
+    def units_needed(self) -> int | None:
+        """Independent units at which the best policy's gain would be evidence, were it what it seems; None if none."""
+        if not self.gain > 0 or not np.isfinite(self.error):
+            return None
+        return int(np.ceil(self.units * (_EVIDENCE * self.error / self.gain) ** 2))
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """Expectations and outcomes of the same rows.
 
@@ -80,6 +167,7 @@ class HeldOut:
             (:mod:`tiny_dancer.evaluation.missing`), so that means and errors over all rows are fair.
         actual_cost: float64 [n, m] USD with gaps filled by expectations, or None.
         weight: float64 [n].
+        group: int64 [n]; rows of a group are one unit of evidence. None: each row is one.
     """
 
     quality: Floats
@@ -87,6 +175,7 @@ class HeldOut:
     actual_quality: Floats
     actual_cost: Floats | None
     weight: npt.NDArray[np.float64]
+    group: Ints | None = None
 
     def rows(self, mask: npt.NDArray[np.bool_]) -> HeldOut:
         """The same, of some rows."""
@@ -96,14 +185,19 @@ class HeldOut:
             self.actual_quality[mask],
             None if self.actual_cost is None else self.actual_cost[mask],
             self.weight[mask],
+            None if self.group is None else self.group[mask],
         )
 
-    def quality_gained(self, decision: Ints, reference: int) -> tuple[Floats, Floats]:
-        """Quality of each decision less the reference's, where both were observed; with those rows' weights."""
+    def gain(self, decision: Ints, reference: int) -> Gain:
+        """What each row gains by a decision over always ``reference``, as observed and as expected."""
         rows = np.arange(len(decision))
-        difference = self.actual_quality[rows, decision] - self.actual_quality[:, reference]
-        seen = np.isfinite(difference)
-        return difference[seen], self.weight[seen]
+        actual = self.actual_quality[rows, decision] - self.actual_quality[:, reference]
+        expected = self.quality[rows, decision] - self.quality[:, reference]
+        return Gain(actual, np.where(np.isfinite(actual), expected, np.nan), self.weight, self.units())
+
+    def units(self) -> Ints:
+        """The independent unit of each row: its group, or itself."""
+        return np.arange(len(self.weight)) if self.group is None else self.group
 
     def mean_cost(self, decision: Ints, best: int) -> float:
         """Mean USD a decision costs. Without costs, the share of calls to the better of two models; of more 0."""
@@ -175,69 +269,59 @@ def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
     return [replace(start, level=float(weight)) for weight in np.unique(weights)]
 
 
-def with_clearance(policy: Policy, held_out: HeldOut) -> Policy:
-    """The policy with those models uncleared for which held-out rows do not show that leaving pays.
+def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPolicies:
+    """The policies that bear names, chosen on held-out rows by lower bounds; units of evidence are groups.
 
-    A model is cleared if, on the rows it is chosen for, its value (quality less weighted cost) exceeds the best
-    constant's by at least one standard error. Removing one moves its rows to others, so this runs until nothing
-    changes.
-    """
-    if policy.kind != "cost_weight":
-        return policy
-    best = policy.best_constant
-    while True:
-        decision = policy.decide(held_out.quality, held_out.cost)
-        cleared = list(policy.cleared)
-        for model in range(len(cleared)):
-            if model != best and cleared[model]:
-                cleared[model] = _pays(policy, held_out, decision == model, model)
-        if tuple(cleared) == policy.cleared:
-            return policy
-        policy = replace(policy, cleared=tuple(cleared))
+    A policy's gain over the best constant is estimated by :class:`Gain`, and a policy stands where the gain exceeds
+    what it is held to by 1.64 standard errors (a one-sided bound at 95 %):
 
+    * ``quality``: of those shown to lose nothing (less than .001), the one that gains most.
+    * ``balanced``: the cheapest of those that is not worse than ``quality`` by two standard errors of their paired
+      difference. The best constant is among them, so that what costs more than it is chosen only if it is better
+      by two standard errors. The cheapest policy that merely came out even would be the luckiest of fifty.
+    * ``cheapest``: the cheapest whose loss is shown to be below :data:`TOLERANCE`.
 
-def _pays(policy: Policy, held_out: HeldOut, rows: npt.NDArray[np.bool_], model: int) -> bool:
-    gained = held_out.actual_quality[rows, model] - held_out.actual_quality[rows, policy.best_constant]
-    if policy.unit == "calls":
-        gained = gained + policy.level
-    elif held_out.actual_cost is not None:
-        cost = held_out.actual_cost[rows]
-        gained = gained + policy.level * (cost[:, policy.best_constant] - cost[:, model])
-    seen = np.isfinite(gained)
-    gained, weight = gained[seen], held_out.weight[rows][seen]
-    if len(gained) < _FEWEST_ROUTED:
-        return False
-    return better_beyond_chance(gained, weight)
+    Each is the best constant where nothing is shown. Without costs and with more than two models quality alone
+    decides: a model is not cheaper for not being the best constant.
 
-
-def better_beyond_chance(gained: Floats, weight: Floats) -> bool:
-    """Whether the weighted mean of ``gained`` [n] is at least one standard error, be it 0."""
-    mean = np.average(gained, weights=weight)
-    error = np.sqrt(np.sum((weight / weight.sum()) ** 2 * (gained - mean) ** 2))
-    return bool(mean >= error)
-
-
-def default_policy(path: list[Policy], held_out: HeldOut, best: int) -> Policy:
-    """The cheapest policy of the path whose held-out quality is not below the best constant's.
-
-    The constant policy where none is both as good and cheaper. Being the cheapest of many that come out even, it
-    has also been lucky: expect a little less on new requests, and certify what matters.
+    Args:
+        path: of :func:`policy_path`; empty where nothing was learned or nothing can be compared.
+        held_out: rows that no score was fitted on.
+        best: index of the best constant.
     """
     m = held_out.quality.shape[1]
     # Kept beside a constant policy: calibration may replace it, and models without costs stay barred then.
-    chosen = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
-    least = held_out.mean_cost(chosen.decide(held_out.quality, held_out.cost), best)
-    for candidate in path:
-        policy = with_clearance(candidate, held_out)
-        decision = policy.decide(held_out.quality, held_out.cost)
-        cost = held_out.mean_cost(decision, best)
-        gained, weight = held_out.quality_gained(decision, best)
-        if not len(gained):
-            continue
-        if held_out.actual_cost is None and m > 2:
-            # Nothing to save: the best constant is left where that is better by more than chance.
-            if weight @ gained > 0 and better_beyond_chance(gained, weight):
-                chosen = policy
-        elif float(weight @ gained) >= 0 and cost < least:
-            chosen, least = policy, cost
-    return chosen
+    constant = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
+    by_quality = [replace(path[0], level=0.0)] if path else []
+    candidates = by_quality if m > 2 and held_out.cost is None else [*by_quality, *path]
+    decisions = [policy.decide(held_out.quality, held_out.cost) for policy in candidates]
+    gains = [held_out.gain(decision, best) for decision in decisions]
+    estimates = [gain.estimate() for gain in gains]
+    costs = [held_out.mean_cost(decision, best) for decision in decisions]
+    always = np.full(len(held_out.weight), best, np.int64)
+    dearest = held_out.mean_cost(always, best)
+    units = len(np.unique(held_out.units()))
+
+    def cheapest_of(numbers: list[int]) -> Policy:
+        found = min(numbers, key=lambda number: costs[number], default=None)
+        return constant if found is None or costs[found] >= dearest else candidates[found]
+
+    tolerated = cheapest_of(
+        [i for i, (gain, error) in enumerate(estimates) if gain - _EVIDENCE * error >= -TOLERANCE]
+    )
+    shown = [i for i, (gain, error) in enumerate(estimates) if gain - _EVIDENCE * error >= -_NOTHING]
+    if not shown:
+        most = max(estimates, default=(0.0, np.inf))
+        return NamedPolicies(constant, constant, tolerated, *most, units)
+    top = max(shown, key=lambda number: estimates[number][0])
+    gain, error = estimates[top]
+
+    def as_good(number: int) -> bool:
+        less, spread = gains[top].less(gains[number]).estimate()
+        return less <= _AS_GOOD * spread
+
+    equals = [number for number in shown if number == top or as_good(number)]
+    balanced = cheapest_of(equals)
+    if balanced is constant and gain > _AS_GOOD * error:
+        balanced = candidates[min(equals, key=lambda number: costs[number])]
+    return NamedPolicies(candidates[top] if gain > 0 else constant, balanced, tolerated, gain, error, units)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, LARGEST_NUMBER, MOST_BACKENDS, MOST_COMPONENTS, MOST_MODELS, MOST_SELF_CHECKS, invalid};
 use crate::error::Result;
-use crate::policy::Policy;
+use crate::policy::{Policies, Policy, Scale};
 use crate::price::{CostSeen, MOST_TIERS, Prices, same};
 use crate::select::Uncovered;
 
@@ -135,6 +135,9 @@ pub struct Header {
     pub components: usize,
     /// How scores become a choice.
     pub policy: Policy,
+    /// The policies callers may name; absent in artifacts that hold a single one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
     /// Utility by which another model must beat the best constant.
     #[serde(default)]
     pub guard_margin: f64,
@@ -197,15 +200,12 @@ impl Kind for Header {
         if self.self_check.len() > MOST_SELF_CHECKS {
             return bad("self_check", format!("{} requests", self.self_check.len()));
         }
-        let policy_fits = match self.policy {
-            Policy::Constant { model } => model < models,
-            Policy::Threshold { weak, strong, threshold } => {
-                weak < models && strong < models && weak != strong && threshold.is_finite()
+        let named =
+            self.policies.iter().flat_map(|all| Scale::ALL.map(|name| (name.as_str(), all.get(name))));
+        for (name, policy) in std::iter::once(("policy", &self.policy)).chain(named) {
+            if !policy.fits(models) {
+                return bad(name, format!("{policy:?}"));
             }
-            Policy::CostWeight { cost_weight, .. } => cost_weight.is_finite() && cost_weight >= 0.0,
-        };
-        if !policy_fits {
-            return bad("policy", format!("{:?}", self.policy));
         }
         let finite = [self.guard_margin, self.set_width, self.set_coverage];
         if finite.iter().any(|number| !number.is_finite() || *number < 0.0) || self.set_coverage > 1.0 {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, Upstream
 
-POLICIES = ("cost", "quality", "balanced")
+POLICIES = ("quality", "balanced", "cheapest", "cost")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 # Scheme, host and port, in lower case (RFC 6454, 6.2); also of browsers' extensions and of apps.

@@ -11,6 +11,7 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError, TrainingError
 from tiny_dancer.evaluation.candidates import RankingEvaluation, evaluate_rankings
+from tiny_dancer.extras import require
 from tiny_dancer.training.candidates import export
 from tiny_dancer.training.candidates.calibration import calibrate
 from tiny_dancer.training.candidates.likeness import likeness_of
@@ -131,18 +132,21 @@ def fit_candidates(
     Args:
         memories: what can be found.
         questions: with evidence; those without are left out.
-        scorer: ``linear``, ``fastgrnn`` (extra ``train``: jax) or ``auto``.
+        scorer: ``linear``, or ``fastgrnn`` or ``auto``, which need jax (extra ``fastgrnn``).
         seed: of folds, and of a FastGRNN's start and order.
         created: date to record.
         progress: called after each step of :func:`steps`.
 
     Raises:
         OptionError: no such scorer.
+        MissingExtraError: jax is needed and not installed.
         TrainingError: fewer than ten questions with evidence, or none that tells candidates apart.
         DataError: a memory that no set takes.
     """
     if scorer not in SCORERS:
         raise OptionError("scorer", scorer, f"choose {', '.join(SCORERS)}")
+    if scorer != "linear":
+        require("jax", "optax", instead="train the scorer linear, which needs neither")
     answerable = questions.answerable
     if len(answerable) < FEWEST_QUESTIONS:
         found = f"{len(answerable)} questions with known evidence"

@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.errors import DataError
+from tiny_dancer.extras import needed
 
-try:
+with needed():
     import pyarrow
     import pyarrow.compute
     import pyarrow.csv
+    import pyarrow.interchange
     import pyarrow.parquet
-except ImportError as error:
-    raise MissingExtraError("pyarrow", "not installed", "pip install 'tiny-dancer[train]'") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from tiny_dancer.training.data.text import Dialect
 
 # pyarrow has no stubs: a column stays opaque outside this file.
 Column: TypeAlias = Any
@@ -51,10 +53,17 @@ def parquet_columns(
         return names, {name: combined(table.column(name)) for name in chosen}, metadata, rows
 
 
-def csv_columns(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], dict[str, Column], int]:
-    """All column names, the wanted columns as raw bytes (nothing inferred), the number of rows."""
-    read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False)
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+def csv_columns(
+    path: Path, wanted: Callable[[str], bool], dialect: Dialect
+) -> tuple[list[str], dict[str, Column], int]:
+    """All column names, the wanted columns as raw bytes in UTF-8 (nothing inferred), the number of rows."""
+    read = pyarrow.csv.ReadOptions(
+        block_size=CSV_BLOCK_BYTES,
+        use_threads=False,
+        skip_rows=dialect.skipped,
+        encoding="utf8" if dialect.encoding in ("utf-8", "utf-8-sig") else dialect.encoding,
+    )
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=dialect.delimiter)
     with pyarrow.input_stream(str(path), compression="detect") as stream:
         names: list[str] = list(pyarrow.csv.open_csv(stream, read, parse).schema.names)
     chosen = [name for name in names if wanted(name)]
@@ -70,8 +79,46 @@ def csv_columns(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], d
     )
     with pyarrow.input_stream(str(path), compression="detect") as stream:
         table = pyarrow.csv.read_csv(stream, read, parse, convert)
-    rows: int = table.num_rows
-    return names, {name: combined(table.column(name)) for name in chosen}, rows
+    columns = {name: combined(table.column(name)) for name in chosen}
+    rows = _filled_rows(columns.values(), table.num_rows)
+    return names, {name: column.slice(0, rows) for name, column in columns.items()}, rows
+
+
+def _filled_rows(columns: Iterable[Column], rows: int) -> int:
+    """How many rows there are without those at the end that Excel writes for cells once used."""
+    filled = np.zeros(rows, bool)
+    for column in columns:
+        filled |= np.asarray(column.is_valid())
+    return int(np.flatnonzero(filled)[-1]) + 1 if filled.any() else rows
+
+
+def frame_columns(
+    frame: object, wanted: Callable[[str], bool]
+) -> tuple[list[str], dict[str, Column], dict[str, str], int]:
+    """The columns of a table in memory: whatever speaks Arrow's C interface or the interchange protocol.
+
+    Raises:
+        DataError: what it holds has no Arrow type.
+    """
+    try:
+        if hasattr(frame, "__arrow_c_stream__"):
+            table = pyarrow.RecordBatchReader.from_stream(frame).read_all()
+        elif hasattr(frame, "__arrow_c_array__"):
+            table = pyarrow.table(frame)
+        else:
+            table = pyarrow.interchange.from_dataframe(frame)
+    except (pyarrow.ArrowException, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError("table", f"{type(frame).__name__}: {reason}", "give each column one type") from error
+    names: list[str] = [str(name) for name in table.schema.names]
+    metadata = {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in (table.schema.metadata or {}).items()
+    }
+    if len(set(names)) < len(names):
+        return names, {}, metadata, table.num_rows
+    chosen = {name: combined(table.column(place)) for place, name in enumerate(names) if wanted(name)}
+    return names, chosen, metadata, table.num_rows
 
 
 def combined(column: Column) -> Column:
@@ -81,12 +128,32 @@ def combined(column: Column) -> Column:
         array = pyarrow.concat_arrays(array.chunks)
     if pyarrow.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    return array
+    return array.storage if isinstance(array, pyarrow.ExtensionArray) else array
 
 
 def from_bytes(values: Sequence[bytes | None]) -> Column:
     """A column of byte strings."""
     return pyarrow.array(values, pyarrow.large_binary())
+
+
+def from_texts(values: Sequence[str | None]) -> Column:
+    """A column of strings, or nulls."""
+    return pyarrow.array(values, pyarrow.large_string())
+
+
+def numbered(columns: Sequence[Column]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each row's number, equal where all columns are, as they appear; and the first row of each number."""
+    numbers = np.zeros(len(columns[0]), np.int64)
+    first = np.zeros(min(1, len(numbers)), np.int64)
+    for column in columns:
+        codes = np.asarray(column.dictionary_encode(null_encoding="encode").indices, np.int64)
+        _, first, numbers = np.unique(
+            numbers * (codes.max(initial=0) + 1) + codes, return_index=True, return_inverse=True
+        )
+    rank = np.empty(len(first), np.int64)
+    order = np.argsort(first, kind="stable")
+    rank[order] = np.arange(len(first))
+    return rank[numbers], first[order]
 
 
 def from_scalars(values: Sequence[object]) -> Column:
@@ -146,6 +213,48 @@ def as_bytes(column: Column) -> list[bytes | None]:
     """The raw bytes of a text column; nothing is decoded."""
     values: list[bytes | None] = column.cast(pyarrow.large_binary()).to_pylist()
     return values
+
+
+def is_utf8(column: Column) -> bool:
+    """Whether all of a text column is UTF-8."""
+    try:
+        column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+    except pyarrow.ArrowInvalid:
+        return False
+    return True
+
+
+def as_texts(column: Column) -> list[str | None] | None:
+    """A text column's values; None where some are not UTF-8."""
+    try:
+        texts: list[str | None] = column.cast(pyarrow.large_binary()).cast(pyarrow.large_string()).to_pylist()
+    except pyarrow.ArrowInvalid:
+        return None
+    return texts
+
+
+def parsed_numbers(column: Column, decimal_comma: bool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """The numbers of a text column that are written plainly, and the rows that hold anything else.
+
+    Missing rows are NaN, and no such row. With ``decimal_comma`` a comma stands for the point, unless the column
+    has points too.
+    """
+    compute = pyarrow.compute
+    text = column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+    text = compute.ascii_trim(text, " \t\r\n")
+    if decimal_comma and not compute.any(compute.match_substring(text, ".")).as_py():
+        written = compute.match_substring_regex(text, r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$")
+        text = compute.if_else(written, compute.replace_substring(text, ",", "."), text)
+    plain = compute.match_substring_regex(text, r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$")
+    numbers = compute.cast(compute.if_else(plain, text, None), pyarrow.float64())
+    values = np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+    other = compute.and_(compute.invert(compute.fill_null(plain, False)), column.is_valid())
+    return values, np.flatnonzero(np.asarray(other))
+
+
+def chosen_rows(column: Column, rows: npt.NDArray[np.int64]) -> Column:
+    """The rows of a column at these places."""
+    return column.take(pyarrow.array(rows))
 
 
 def as_python(column: Column) -> list[Any]:
