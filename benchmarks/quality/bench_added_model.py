@@ -27,7 +27,7 @@ from tiny_dancer.training.data import assign_groups
 TABLES = ("llmrouter", "zeroeval", "bfcl")
 HELD_OUT = 3
 SIZES = (25, 50, 100, 200)
-DRAWS = 5
+DRAWS = 4
 NOTE = (
     "A model added from few outcomes, judged on rows neither it nor the router saw; means over draws and models held out "
     "with standard errors. Target: nearer to training with all rows than a constant is, and no worse than a constant."

@@ -207,7 +207,10 @@ def add_model(
             )
     if base["policy"]["kind"] == "constant":
         constant = names[base["policy"]["model"]]
-        notes.append(f"the policy always calls {constant}; ask for policy quality, or train again with outcomes of all")
+        notes.append(
+            f"the policy in force always calls {constant}: {name} is called where a cost weight or another policy is "
+            "asked for; or train again with outcomes of all"
+        )
     data = with_self_checks(_core.artifact_bytes(base, changed))
     return Added(data, method, note["rows"], error, constant_error, bool(entry["cleared"]), tuple(notes))
 
@@ -363,7 +366,8 @@ def fitted_rows(
             prior = np.append(level, middle)
             precision = np.zeros((len(prior),) * 2)
             precision[0, 0] = prior_rows
-            precision[1:, 1:] = noise * np.linalg.inv(scale**2 * spread) if len(spread) else 0.0
+            trust = prior_rows / PRIOR_ROWS
+            precision[1:, 1:] = trust * noise * np.linalg.inv(scale**2 * spread) if len(spread) else 0.0
             left = (table * weight[:, None]).T @ table + precision
             found = np.linalg.solve(left, table.T @ (weight * quality) + precision @ prior)
             return _Row(float(found[0]), found[1:])
