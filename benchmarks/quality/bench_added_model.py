@@ -1,10 +1,10 @@
 """A model added to a router from few outcomes: how near its expectations come to those of training with all of it.
 
-Of each table some models are held out in turn. A router is trained on half of the rows without the model; the model is
-added from 25, 50, 100 or 200 of those rows, drawn several times, and judged on the other half: correlation and mean
-squared error of its expected quality, and the quality of always choosing the model expected to be best (cost aside)
-over the best constant. Beside it: a constant (the mean of the same outcomes), each way by itself, and a router trained
-on all rows with the model.
+Of each table some models are held out in turn. A router is trained on half of the rows without the model; the
+model is added from 25, 50, 100 or 200 of those rows, drawn several times, and judged on the other half:
+correlation and mean squared error of its expected quality, and the quality of always choosing the model expected
+to be best (cost aside) over the best constant. Beside it: a constant (the mean of the same outcomes), each way by
+itself, and a router trained on all rows with the model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import table, write
 from tiny_dancer import Router, _core, fit
 from tiny_dancer.evaluation.split import grouped_folds
-from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.change import _Known, add_model, fitted_rows
 from tiny_dancer.training.data import assign_groups
 
@@ -29,10 +28,10 @@ HELD_OUT = 3
 SIZES = (25, 50, 100, 200)
 DRAWS = 4
 NOTE = (
-    "A model added from few outcomes, judged on rows neither it nor the router saw; means over draws and models held out "
-    "with standard errors. Target: nearer to training with all rows than a constant is, and no worse than a constant."
+    "A model added from few outcomes, judged on rows neither it nor the router saw; means over draws and models held "
+    "out with standard errors. Target: nearer to training with all rows than a constant is, and no worse than one."
 )
-FAMILIES = families_named(["linear", "memory"])
+BACKENDS = ["linear", "memory"]
 """The quick ones: what is compared is how a model is added, not what it is added to."""
 
 
@@ -56,7 +55,9 @@ def _figures(expected: Any, scores: Any, truth: Any, column: int, others: Any) -
     complete = np.isfinite(truth).all(axis=1)
     best = truth[complete].mean(axis=0).argmax()
     chosen = truth[rows, all_scores.argmax(axis=1)][complete]
-    known = truth[rows, np.where(others.argmax(axis=1) >= column, others.argmax(axis=1) + 1, others.argmax(axis=1))]
+    known = truth[
+        rows, np.where(others.argmax(axis=1) >= column, others.argmax(axis=1) + 1, others.argmax(axis=1))
+    ]
     return {
         "correlation": float(np.corrcoef(expected[seen], quality)[0, 1]) if spread > 1e-9 else 0.0,
         "squared error": float(np.mean((np.clip(expected[seen], 0, 1) - quality) ** 2)),
@@ -74,13 +75,13 @@ def measure(name: str) -> list[dict[str, Any]]:
     train, test = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
     order = np.argsort(-outcomes.quality[train].mean(axis=0))
     held = [int(order[place]) for place in np.linspace(0, len(order) - 1, HELD_OUT).round().astype(int)]
-    everything = Router(fit(_only(outcomes.rows(train), list(range(len(order)))), families=FAMILIES).artifact)
+    everything = Router(fit(_only(outcomes.rows(train), list(range(len(order)))), backends=BACKENDS).artifact)
     full = everything.route_features(outcomes.rows(test).features).scores.astype(np.float64)
     truth = outcomes.quality[test]
     found = []
     for column in held:
         rest = [m for m in range(len(order)) if m != column]
-        artifact = fit(_only(outcomes.rows(train), rest), families=FAMILIES).artifact
+        artifact = fit(_only(outcomes.rows(train), rest), backends=BACKENDS).artifact
         router = Router(artifact)
         scores = router.route_features(outcomes.rows(test).features).scores.astype(np.float64)
         tensors = _core.read_tensors(artifact)
@@ -88,8 +89,18 @@ def measure(name: str) -> list[dict[str, Any]]:
         components = _core.components(router._engine, outcomes.rows(test).features)
         model = outcomes.models[column]
 
-        def note(way: str, rows: int, draw: int, expected: Any, others: Any = scores) -> None:
-            figures = _figures(expected, np.delete(full, column, 1) if way == "all rows" else others, truth, column, others)
+        def note(
+            way: str,
+            rows: int,
+            draw: int,
+            expected: Any,
+            others: Any = scores,
+            column: int = column,
+            model: str = model,
+        ) -> None:
+            figures = _figures(
+                expected, np.delete(full, column, 1) if way == "all rows" else others, truth, column, others
+            )
             found.append({"table": name, "model": model, "rows": rows, "draw": draw, "way": way, **figures})
 
         note("all rows", len(train), 0, full[:, column])
@@ -123,7 +134,12 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for name, size, way in keys:
         chosen = [row for row in rows if (row["table"], row["rows"], row["way"]) == (name, size, way)]
         figures: dict[str, Any] = {"table": name, "rows": size, "way": way, "runs": len(chosen)}
-        for key in ("correlation", "squared error", "quality over the best constant", "quality over routing without it"):
+        for key in (
+            "correlation",
+            "squared error",
+            "quality over the best constant",
+            "quality over routing without it",
+        ):
             values = np.array([row[key] for row in chosen])
             figures[key] = round(float(values.mean()), 4)
             figures[f"{key}, standard error"] = round(float(values.std() / np.sqrt(len(values))), 4)

@@ -26,7 +26,9 @@ def artifact(tmp_path: Path) -> Path:
 def table(tmp_path: Path) -> Path:
     texts, hard = requests(80, 5)
     path = tmp_path / "new.csv"
-    path.write_text("prompt,new\n" + "".join(f"{text},{int(each)}\n" for text, each in zip(texts, hard, strict=True)))
+    path.write_text(
+        "prompt,new\n" + "".join(f"{text},{int(each)}\n" for text, each in zip(texts, hard, strict=True))
+    )
     return path
 
 

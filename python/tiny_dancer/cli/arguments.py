@@ -34,8 +34,8 @@ Map = Annotated[
 Prices = Annotated[
     list[str] | None,
     typer.Option(
-        help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and tokens "
-        "of a usual answer; repeatable, one a model."
+        help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and "
+        "tokens of a usual answer; repeatable, one a model."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -63,7 +63,9 @@ def priced(pairs: list[str] | None) -> dict[str, float | ModelInfo]:
             numbers = []
         sound = all(math.isfinite(each) and each >= 0 for each in numbers)
         if not (name and separator and sound and len(numbers) in (1, 3)) or name in result:
-            remedy = "give NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH (USD per million tokens, answer's tokens)"
+            remedy = (
+                "give NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH (USD per million tokens, answer's tokens)"
+            )
             raise OptionError("prices", pair, f"{remedy}, once a model")
         result[name] = (
             numbers[0]

@@ -12,18 +12,19 @@ from tiny_dancer.cli.models_registry import registry
 from tiny_dancer.cli.output import check_target, say, warn, write_file
 from tiny_dancer.errors import OptionError
 
-HELP = """Add an artifact to a registry as a new version, or a model to an artifact; the first argument tells which.
+HELP = """Add an artifact to a registry as a new version, or a model to an artifact; the first argument tells
+which.
 
-FOLDER NAME ARTIFACT: the artifact is stored once it has loaded and its self-checks have held. It does not serve until
-it is promoted.
+FOLDER NAME ARTIFACT: the artifact is stored once it has loaded and its self-checks have held. It does not serve
+until it is promoted.
 
-ARTIFACT NAME: the artifact learns of a further model. --from gives outcomes of it, of which some dozens will do; --like
-names a model it is expected to be like, which without outcomes is all that is known, and said with every decision.
-Its certificate ends: it was earned with other models.
+ARTIFACT NAME: the artifact learns of a further model. --from gives outcomes of it, of which some dozens will do;
+--like names a model it is expected to be like, which without outcomes is all that is known, and said with every
+decision. Its certificate ends: it was earned with other models.
 
 Example: tiny-dancer models add registry support router.safetensors --bump minor
 Example: tiny-dancer models add router.safetensors new-model --from outcomes.csv --out router-2.safetensors
-Example: tiny-dancer models add router.safetensors new-model --like old-model --prices new-model=2.5/10/300 --out r.st"""
+Example: tiny-dancer models add router.safetensors new --like old --prices new=2.5/10/300 --out router-2.safetensors"""
 
 
 def add(
@@ -36,7 +37,9 @@ def add(
     bump: Annotated[str | None, typer.Option(help="Registry: major, minor or patch (default).")] = None,
     note: Annotated[str | None, typer.Option(help="Registry: a remark to keep with the version.")] = None,
     table: Annotated[Path | None, typer.Option("--from", help="Model: table with its outcomes.")] = None,
-    like: Annotated[str | None, typer.Option(help="Model: the artifact's model it is expected to be like.")] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Model: the artifact's model it is expected to be like.")
+    ] = None,
     prior_rows: Annotated[
         float | None, typer.Option(help="Model: outcomes that what is known of others counts for; 10 if absent.")
     ] = None,
@@ -57,7 +60,9 @@ def add(
         remedy = f"{where} is no file; give an artifact to add a model to"
         raise OptionError("models add", wrong[0], remedy)
     if artifact is None:
-        raise OptionError("models add", f"{where} {name}", "give FOLDER NAME ARTIFACT, or ARTIFACT NAME with --from")
+        raise OptionError(
+            "models add", f"{where} {name}", "give FOLDER NAME ARTIFACT, or ARTIFACT NAME with --from"
+        )
     notes = {} if note is None else {"note": note}
     added = registry(Path(where)).add(name, artifact, version=version, bump=bump or "patch", notes=notes)
     say(f"{name} {added.version} added ({added.kind}, {added.size:,} bytes, sha256 {added.sha256[:12]}…)")
@@ -86,7 +91,9 @@ def _add_model(
     write_file(out, added.artifact)
     lines = [f"{out}: {name} added, {added.method}, {added.rows:,} rows"]
     if added.error == added.error:  # NaN where nothing could be left out
-        lines.append(f"  squared error on rows left out {added.error:.4f}, of a constant {added.constant_error:.4f}")
+        lines.append(
+            f"  squared error on rows left out {added.error:.4f}, of a constant {added.constant_error:.4f}"
+        )
     say(*lines)
     for each in added.notes:
         warn(f"note: {each}")

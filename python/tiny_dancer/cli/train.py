@@ -20,7 +20,7 @@ What models cost is taken from the table. Without costs quality alone decides am
 --prices says what they cost; of two the better is taken as the dearer one.
 
 Example: tiny-dancer train outcomes.parquet --out router.safetensors
-Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2.5/10/300"""
+Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2/8/300"""
 
 
 def why_constant(fitted: Fitted) -> list[str]:

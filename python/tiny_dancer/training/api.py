@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tiny_dancer.training.change import Added
     from tiny_dancer.training.fit import Fitted
     from tiny_dancer.training.policy import PolicyName
+    from tiny_dancer.types import ModelInfo
 
 # A file; a DataFrame of pandas or polars or an Arrow table; several of these, joined row below row; or outcomes.
 Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Any"
@@ -92,13 +93,13 @@ def fit(
     ``models`` and ``scale`` are as in :func:`read_outcomes`.
 
     With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
-    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what models
-    cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
+    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what
+    models cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
 
-    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most quality),
-    ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given up). Each leaves
-    the best constant model only as far as a lower bound on held-out outcomes supports it; callers of the router can ask
-    for the others by the same names.
+    Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most
+    quality), ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given
+    up). Each leaves the best constant model only as far as a lower bound on held-out outcomes supports it; callers
+    of the router can ask for the others by the same names.
 
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.

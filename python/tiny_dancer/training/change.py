@@ -1,15 +1,15 @@
 """Models added to an artifact, repriced and taken out, without training it again.
 
-An artifact expects of model m the quality mean_m + basis_m · c(x), c(x) being what its backends make of a request. A
-new model is a new row of mean and basis; the backends stay. That row is fitted to a few outcomes of the new model by
-one of these, chosen by squared error on rows left out:
+An artifact expects of model m the quality mean_m + basis_m · c(x), c(x) being what its backends make of a request.
+A new model is a new row of mean and basis; the backends stay. That row is fitted to a few outcomes of the new
+model by one of these, chosen by squared error on rows left out:
 
 - ``constant``: the same quality for every request.
 - ``alike``: the row of one known model and an offset.
 - ``low rank``: any row, with the known models' rows as its prior: basis ~ N(their mean, their covariance). The
-  posterior mean of a Gaussian hierarchical model (Gelman et al., *Bayesian Data Analysis*, 15.1), which is item response
-  theory with as many abilities as components: what kind of requests a model is good at is assumed to vary as it does
-  among the known ones.
+  posterior mean of a Gaussian hierarchical model (Gelman et al., *Bayesian Data Analysis*, 15.1), which is item
+  response theory with as many abilities as components: what kind of requests a model is good at is assumed to vary
+  as it does among the known ones.
 
 In all of them the level is shrunk to that of the known models by a few rows' worth.
 """
@@ -108,12 +108,13 @@ def add_model(
     Args:
         artifact: the file's bytes.
         name: of the new model.
-        outcomes: of the new model, with features; columns of known models are used to judge whether to leave the best
-            constant for it. None: nothing is known but ``like``.
-        like: a known model it is expected to be like. Without outcomes it is taken to be the same, which is declared,
-            not measured, and said with every decision.
+        outcomes: of the new model, with features; columns of known models are used to judge whether to leave the
+            best constant for it. None: nothing is known but ``like``.
+        like: a known model it is expected to be like. Without outcomes it is taken to be the same, which is
+            declared, not measured, and said with every decision.
         prior_rows: outcomes that this, or what is known of the other models, counts for.
-        price: USD a request, or a :class:`~tiny_dancer.ModelInfo`; else by the table's costs, else those of ``like``.
+        price: USD a request, or a :class:`~tiny_dancer.ModelInfo`; else by the table's costs, else those of
+            ``like``.
 
     Raises:
         OptionError: the name is taken, ``like`` is unknown, or nothing says what the model is like or costs.
@@ -130,7 +131,9 @@ def add_model(
     if not (np.isfinite(prior_rows) and prior_rows > 0):
         raise OptionError("prior_rows", prior_rows, "give a number of rows above 0")
     if outcomes is None and like is None:
-        raise OptionError("from", "no table", "give outcomes of the model, or --like a model it is taken to be like")
+        raise OptionError(
+            "from", "no table", "give outcomes of the model, or --like a model it is taken to be like"
+        )
     router = Router(artifact)
     tensors = _core.read_tensors(artifact)
     known = _Known(tensors["mean"].astype(np.float64), tensors["basis"].astype(np.float64))
@@ -147,7 +150,9 @@ def add_model(
         entry["cleared"] = bool(header["models"][twin]["cleared"]) or twin == header["best_constant"]
         maps = tensors["calibration_knots"][twin], tensors["calibration_values"][twin]
         features = featurise(SELF_CHECK_TEXTS)
-        notes.append(f"{name} is taken to be like {like}: declared, not measured; add outcomes as soon as there are some")
+        notes.append(
+            f"{name} is taken to be like {like}: declared, not measured; add outcomes as soon as there are some"
+        )
     else:
         used = _rows_of(outcomes, name)
         features = _features(used)
@@ -173,7 +178,9 @@ def add_model(
         entry.pop("cost_seen", None)
     dearest = header["models"][header["best_constant"]]
     if _is_priced(dearest) and not _is_priced(entry):
-        raise OptionError(f"price of {name}", "unknown", "the artifact weighs costs: give a price, or a table with costs")
+        raise OptionError(
+            f"price of {name}", "unknown", "the artifact weighs costs: give a price, or a table with costs"
+        )
 
     knots, values = tensors["calibration_knots"], tensors["calibration_values"]
     if knots.shape[1] == 1:  # one knot is a constant; a line needs two
@@ -202,14 +209,14 @@ def add_model(
         entry["cleared"] = _pays(_core.artifact_bytes(base, changed), used, name, names[best])
         if not entry["cleared"]:
             notes.append(
-                f"these {len(used)} rows do not show that leaving {names[best]} for {name} pays: it serves where it is "
-                "pinned or alone; add more rows"
+                f"these {len(used)} rows do not show that leaving {names[best]} for {name} pays: it serves where "
+                "it is pinned or alone; add more rows"
             )
     if base["policy"]["kind"] == "constant":
         constant = names[base["policy"]["model"]]
         notes.append(
-            f"the policy in force always calls {constant}: {name} is called where a cost weight or another policy is "
-            "asked for; or train again with outcomes of all"
+            f"the policy in force always calls {constant}: {name} is called where a cost weight or another policy "
+            "is asked for; or train again with outcomes of all"
         )
     data = with_self_checks(_core.artifact_bytes(base, changed))
     return Added(data, method, note["rows"], error, constant_error, bool(entry["cleared"]), tuple(notes))
@@ -218,8 +225,8 @@ def add_model(
 def remove_model(artifact: bytes, name: str) -> bytes:
     """The artifact without a model; its certificate ends.
 
-    Where the best constant goes, the model with the highest mean takes its place; a policy of two models becomes the
-    constant one.
+    Where the best constant goes, the model with the highest mean takes its place; a policy of two models becomes
+    the constant one.
 
     Raises:
         OptionError: the model is unknown, or the last one.
@@ -360,7 +367,9 @@ def fitted_rows(
 
     def low_rank(scale: float) -> Callable[[Floats, Floats, Floats], _Row]:
         def fit(components: Floats, quality: Floats, weight: Floats) -> _Row:
-            noise = max(float(np.average((quality - np.average(quality, weights=weight)) ** 2, weights=weight)), 1e-3)
+            noise = max(
+                float(np.average((quality - np.average(quality, weights=weight)) ** 2, weights=weight)), 1e-3
+            )
             # Level and slope together: their prior precisions in units of the noise.
             table = np.hstack([np.ones((len(quality), 1)), components])
             prior = np.append(level, middle)
@@ -376,7 +385,8 @@ def fitted_rows(
 
     methods: dict[str, Callable[[Floats, Floats, Floats], _Row]] = {"constant": constant}
     if known.basis.shape[1]:
-        methods |= {f"alike {name}": alike(index) for index, name in enumerate(names)}
+        # A twin is a claim: the others are then no candidates.
+        methods |= {f"alike {name}": alike(index) for index, name in enumerate(names) if twin in (None, index)}
         methods |= {f"low rank ({scale:g})": low_rank(scale) for scale in _SPREADS}
     return methods
 
@@ -443,8 +453,8 @@ def _measured(outcomes: Outcomes, name: str, weights: Floats) -> dict[str, Any]:
 def _between_more(header: dict[str, Any], costs: Floats, best: int) -> dict[str, Any]:
     """The header with policies that choose between more than two models.
 
-    A threshold τ between two is the cost weight τ / (what the dearer costs more, on average); where nobody knows that,
-    quality alone decides.
+    A threshold τ between two is the cost weight τ / (what the dearer costs more, on average); where nobody knows
+    that, quality alone decides.
     """
     if len(header["models"]) > 2:
         return dict(header)
@@ -476,8 +486,8 @@ def _with_policies(header: dict[str, Any], change: Callable[[dict[str, Any]], di
 
 
 def _pays(artifact: bytes, outcomes: Outcomes, name: str, best: str) -> bool:
-    """Whether, on the rows it would be chosen for, the new model is worth leaving the best constant, by one standard
-    error; the best constant by its outcomes where the table has them, else as expected."""
+    """Whether, on the rows it would be chosen for, the new model is worth leaving the best constant, by one
+    standard error; the best constant by its outcomes where the table has them, else as expected."""
     router = Router(artifact)
     header = router.header
     batch = router.route_features(_features(outcomes))

@@ -166,7 +166,8 @@ def verbosity_score(weights: Floats, features: FeatureTable) -> Floats:
 
 
 def cost_weights(cost: Floats | None) -> tuple[Floats, tuple[bool, ...] | None]:
-    """Weights of cost from none to a hundred times what would trade all quality for it, and which models have costs.
+    """Weights of cost from none to a hundred times what would trade all quality for it, and which models have
+    costs.
 
     Where nobody knows what models cost, among more than two of them none can be said to be cheaper: quality alone
     decides, the only weight is 0, and no model is ruled out (None).
@@ -197,7 +198,9 @@ def price_list(models: Sequence[str], prices: Mapping[str, float | ModelInfo]) -
         if given is None:
             found.append(None)
             continue
-        info = given if isinstance(given, ModelInfo) else ModelInfo(cost_per_request=number(f"prices.{name}", given))
+        info = (
+            given if isinstance(given, ModelInfo) else ModelInfo(cost_per_request=number(f"prices.{name}", given))
+        )
         if not engine_prices(info).cost(0.0, info.expected_output_tokens or 0.0) and not _is_priced(info):
             raise OptionError(f"prices.{name}", "no price", "give USD a request, or of prompt and answer a token")
         if info.output_cost_per_token and info.expected_output_tokens is None:

@@ -132,8 +132,8 @@ def fit(
 
     Raises:
         TrainingError: no row or no model with an observed quality, or a value outside its range.
-        OptionError: no policy of this name; prices of unknown models, or of some while others have neither price nor
-            costs.
+        OptionError: no policy of this name; prices of unknown models, or of some while others have neither price
+            nor costs.
     """
     if policy not in NAMES:
         raise OptionError("policy", policy, f"use one of {', '.join(NAMES)}")
@@ -196,9 +196,7 @@ def fit(
         else np.where(np.isfinite(outcomes.cost), outcomes.cost, cost)
     )
     usable = cost is not None and cost_head.models[best] is not None
-    held_out = HeldOut(
-        quality, cost if usable else None, known.pseudo, spent if usable else None, weight, group
-    )
+    held_out = HeldOut(quality, cost if usable else None, known.pseudo, spent if usable else None, weight, group)
     path = policy_path(held_out, best) if chosen else []
     # Where others have costs and the best constant has none, nothing can be shown to be cheaper than it: it stays.
     comparable = [] if cost is not None and not usable else path
@@ -250,9 +248,7 @@ def fit(
     )
 
 
-def _held_out_decisions(
-    path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName
-) -> Ints:
+def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName) -> Ints:
     """Decisions of the policy of this name as the other folds would have chosen it: int64 [n]."""
     decision = np.full(len(folds), best, np.int64)
     if not path:  # the best constant; there may be a single fold, which leaves no row to choose on

@@ -244,7 +244,10 @@ def test_tables_that_do_not_fit_are_refused() -> None:
 def test_the_public_function_reads_tables_and_paths(tmp_path: Any) -> None:
     table = newcomer(40)
     rows = ["prompt,new,new|total_cost,dear"]
-    rows += [f"{text.replace(',', ' ')},{int(q)},0.000002,1" for text, q in zip(table.prompt, table.quality[:, 0], strict=True)]
+    rows += [
+        f"{text.replace(',', ' ')},{int(q)},0.000002,1"
+        for text, q in zip(table.prompt, table.quality[:, 0], strict=True)
+    ]
     path = tmp_path / "its-outcomes.csv"
     path.write_text("\n".join(rows) + "\n")
     added = tiny_dancer.add_model(fitted_trio().artifact, "new", path)
