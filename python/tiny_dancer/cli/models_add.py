@@ -24,7 +24,7 @@ decision. Its certificate ends: it was earned with other models.
 
 Example: tiny-dancer models add registry support router.safetensors --bump minor
 Example: tiny-dancer models add router.safetensors new-model --from outcomes.csv --out router-2.safetensors
-Example: tiny-dancer models add router.safetensors new --like old --prices new=2.5/10/300 --out router-2.safetensors"""
+Example: tiny-dancer models add router.safetensors new --like old --prices new=2/8/300 --out r2.safetensors"""
 
 
 def add(
