@@ -28,8 +28,8 @@ HELD_OUT = 3
 SIZES = (25, 50, 100, 200)
 DRAWS = 4
 NOTE = (
-    "A model added from few outcomes, judged on rows neither it nor the router saw; means over draws and "
-    "models held out with standard errors. Target: nearer to training with all rows than a constant is, and no worse than one."
+    "A model added from few outcomes, judged on rows neither it nor the router saw; means over draws and models "
+    "held out with standard errors. Target: nearer to training with all rows than a constant is, and no worse."
 )
 BACKENDS = ["linear", "memory"]
 """The quick ones: what is compared is how a model is added, not what it is added to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .asking import SCALES
 from .errors import Refusal
 from .policy import Expectations, Header, Policy, choose, next_feasible, scaled, stays
 from .price import Tokens, by_prices, is_priced
@@ -117,7 +118,7 @@ def cached_cost(
 
 
 def overriding_policy(header: Header, options: Options) -> Policy | None:
-    """The policy the caller asks for by a threshold, a cost weight or a name, if it is another than the header's."""
+    """The policy that a threshold, a cost weight or a name asks for, if it is another than the header's."""
     given = given_policy(header, options)
     if options.policy is None:
         return given

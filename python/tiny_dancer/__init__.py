@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidates import CandidateRouter
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
-    from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes
+    from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
     from tiny_dancer.training.estimator import RouterEstimator
@@ -126,6 +126,7 @@ __all__ = [
     "evaluate",
     "fit",
     "read_outcomes",
+    "split_outcomes",
 ]
 
 _LAZY = {
@@ -157,6 +158,7 @@ _LAZY = {
     "evaluate": "tiny_dancer.training.api",
     "fit": "tiny_dancer.training.api",
     "read_outcomes": "tiny_dancer.training.api",
+    "split_outcomes": "tiny_dancer.training.api",
 }
 """Names that need the `train` extra, or that routing can do without: imported when first used."""
 

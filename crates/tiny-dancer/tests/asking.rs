@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Draft, Plan, Random, guarantee, shared_encoder};
 use tiny_dancer::features::{CUE_NAMES, FeatureScratch, Features, featurise};
-use tiny_dancer::policy::{CostUnit, Policy};
+use tiny_dancer::policy::{CostUnit, Policies, Policy, Scale};
 use tiny_dancer::price::{Prices, Tier};
 use tiny_dancer::{Error, ErrorKind, Handle, Options, Request, Spec};
 

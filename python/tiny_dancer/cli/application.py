@@ -23,6 +23,7 @@ from tiny_dancer.cli import (
     classifier_train,
     data_check,
     data_featurise,
+    data_split,
     db_backup,
     db_restore,
     db_stats,
@@ -70,7 +71,9 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data = typer.Typer(
-    help="Outcomes tables: check them, take the text out of them.", no_args_is_help=True, rich_markup_mode=None
+    help="Outcomes tables: check them, split them, take the text out of them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 application.add_typer(data, name="data")
 candidates = typer.Typer(
@@ -131,6 +134,7 @@ gateway.command("check", help=gateway_check.HELP)(gateway_check.check)
 gateway.command("init", help=gateway_init.HELP)(gateway_init.init)
 data.command("check", help=data_check.HELP)(data_check.check)
 data.command("featurise", help=data_featurise.HELP)(data_featurise.featurise)
+data.command("split", help=data_split.HELP)(data_split.split)
 models.command("list", help=models_list.HELP)(models_list.list_versions)
 models.command("add", help=models_add.HELP)(models_add.add)
 models.command("reprice", help=models_reprice.HELP)(models_reprice.reprice)

@@ -21,6 +21,9 @@ Scale = Annotated[
     str | None,
     typer.Option(help="LOW:HIGH, what the lowest and highest quality are in the table, such as 1:5; else 0:1."),
 ]
+OutTable = Annotated[
+    Path, typer.Option(help="Table to write: .parquet, .csv, .tsv or .jsonl, as its name says; text also as .gz.")
+]
 ClassifierArtifact = Annotated[str, typer.Argument(help="Path of a classifier's artifact.")]
 Examples = Annotated[
     Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")
@@ -52,6 +55,17 @@ def mapped(pairs: list[str] | None) -> dict[str, str]:
     return result
 
 
+def scaled(ends: str | None) -> tuple[float, float] | None:
+    """The two ends of a scale, or None."""
+    if ends is None:
+        return None
+    low, _, high = ends.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise OptionError("scale", ends, "give LOW:HIGH, such as 1:5, 0:100 or -1:1") from None
+
+
 def priced(pairs: list[str] | None) -> dict[str, float | ModelInfo]:
     """Models to USD a request, or to prices of tokens."""
     result: dict[str, float | ModelInfo] = {}
@@ -77,17 +91,6 @@ def priced(pairs: list[str] | None) -> dict[str, float | ModelInfo]:
             )
         )
     return result
-
-
-def scaled(ends: str | None) -> tuple[float, float] | None:
-    """The two ends of a scale, or None."""
-    if ends is None:
-        return None
-    low, _, high = ends.partition(":")
-    try:
-        return float(low), float(high)
-    except ValueError:
-        raise OptionError("scale", ends, "give LOW:HIGH, such as 1:5, 0:100 or -1:1") from None
 
 
 def listed(names: str | None, option: str = "models") -> list[str] | None:

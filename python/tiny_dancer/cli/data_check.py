@@ -26,8 +26,8 @@ def check(tables: Tables, models: Models = None, scale: Scale = None, json: Json
         say(f"{found.rows:,} rows in {found.groups:,} groups, {len(found.tasks):,} tasks")
         say(f"models: {', '.join(model.name for model in found.models)}")
         for model in found.models:
-            cost = "" if model.mean_cost != model.mean_cost else f", mean cost {model.mean_cost:.6f} USD"
-            line = f"  {model.name}: {model.observed:,} observed, mean quality {model.mean_quality:.3f}{cost}"
+            cost = "" if model.mean_cost != model.mean_cost else f", mean cost {model.mean_cost:z.6f} USD"
+            line = f"  {model.name}: {model.observed:,} observed, mean quality {model.mean_quality:z.3f}{cost}"
             say(line)
         for finding in found.findings:
             say(f"{finding.severity}: {finding.kind}, {finding.field}: {finding.message}")

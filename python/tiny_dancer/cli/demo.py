@@ -33,6 +33,7 @@ def demo(
 
     from tiny_dancer import _core
     from tiny_dancer.errors import NotCertifiedError
+    from tiny_dancer.evaluation.groups import assign_groups
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
     from tiny_dancer.evaluation.router import certificate
@@ -40,7 +41,6 @@ def demo(
     from tiny_dancer.routing import Router
     from tiny_dancer.training.api import fit, read_outcomes
     from tiny_dancer.training.calibrate import calibrate
-    from tiny_dancer.training.data import assign_groups
     from tiny_dancer.training.fit import steps
     from tiny_dancer.training.judge import judge
 

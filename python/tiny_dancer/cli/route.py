@@ -50,16 +50,15 @@ def route(
     say(f"{decision.model}  ({decision.reason}, {decision.routed_by})")
     for name, quality in decision.scores.items():
         cost = None if decision.costs is None else decision.costs[name]
-        price = "" if cost is None else f", {cost:.6f} USD"
-        say(f"  {name}: expected quality {quality:.3f}{price}")
+        price = "" if cost is None else f", {cost:z.6f} USD"
+        say(f"  {name}: expected quality {quality:z.3f}{price}")
     may_be_best = ", ".join(decision.prediction_set)
     say(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}")
     found = decision.guarantee
     standing = (
         f"none: {decision.guarantee_note}"
         if found is None
-        else f"{found.risk} quality loss against {found.reference} below {found.epsilon:g} "
-        f"with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
+        else f"{found.words()} with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
     )
     say(f"  guarantee {standing}")
     say(f"  {decision.elapsed_us:.0f} µs, artifact {decision.artifact_version}")

@@ -33,8 +33,8 @@ def why_constant(fitted: Fitted) -> list[str]:
     if needed <= found.units:
         return ["  others are as good, and none of them is cheaper"]
     return [
-        f"  the best policy gains {found.gain:+.4f} ± {found.error:.4f} in quality, which {found.units:,} rows do not "
-        f"show; about {needed:,} would"
+        f"  the best policy is estimated to gain {found.best.gain:.4f} ± {found.best.error:.4f} in quality, which "
+        f"{found.units:,} independent rows do not show; about {needed:,} would"
     ]
 
 
@@ -73,8 +73,8 @@ def train(
             created=created,
             augment=augment,
             backends=names,
-            prices=priced(prices),
             policy=cast("PolicyName", policy),
+            prices=priced(prices),
             progress=step,
         )
     write_file(out, fitted.artifact)
@@ -85,6 +85,9 @@ def train(
         f"learned: {learned}",
         f"policy: {policy}: {fitted.policy.kind}, best constant {outcomes.models[fitted.policy.best_constant]}",
         *why_constant(fitted),
+        "expected cost: "
+        + ", ".join(f"{name} {cost:.0%}" for name, cost in fitted.policies.cost.items())
+        + " of it",
     ]
     if augment:
         copies = _core.read_header(fitted.artifact)["training"].get("copies")

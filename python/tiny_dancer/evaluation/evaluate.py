@@ -10,6 +10,7 @@ import numpy as np
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation import baselines
 from tiny_dancer.evaluation.bootstrap import Bootstrap, mean_statistics, paired_bootstrap
+from tiny_dancer.evaluation.groups import independent
 from tiny_dancer.evaluation.metrics import aiq
 from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.pair import PairScores, choose_pair, pair_scores, pair_view
@@ -75,8 +76,12 @@ def evaluate(
     replicates: int = 1000,
     robustness: Sequence[RobustnessFigures] = (),
     guarantee: GuaranteeFigures | None = None,
+    trained_on: float = 0.0,
+    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate forecasts and decisions made without sight of these outcomes (held-out or out-of-fold).
+
+    Rows that are kin (copies, near copies, shared passages, the table's own groups) are resampled together.
 
     Args:
         predicted_quality: float64 [n, m], finite, the forecast of ``outcomes.quality``.
@@ -92,6 +97,8 @@ def evaluate(
         replicates: of the bootstrap.
         robustness: figures the caller measured.
         guarantee: the certificate the caller has.
+        trained_on: share of these rows that were trained on after all; where there is one, it is the verdict.
+        notes: the caller's own.
 
     Raises:
         DataError: shapes differ, forecasts not finite, no outcome observed.
@@ -100,13 +107,14 @@ def evaluate(
     """
     weight = outcomes.weight
     decision = _checked(predicted_quality, predicted_cost, decision, outcomes)
+    outcomes = independent(outcomes)
     known, scored = observed(outcomes), np.isfinite(outcomes.quality)
     quality = np.where(scored.any(axis=1, keepdims=True), known.completed, np.nan)
     quality[:, ~scored.any(axis=0)] = np.nan
     best = baselines.best_constant(quality, weight)
     compared = best if reference is None else _column(outcomes.models, reference, "reference")
     costs = baselines.cost_table(outcomes, predicted_cost, best)
-    cost, notes = costs.cost, list(costs.notes)
+    cost, notes = costs.cost, [*notes, *costs.notes]
     plan = (
         predicted_cost
         if predicted_cost is not None and outcomes.cost is not None
@@ -183,6 +191,7 @@ def evaluate(
         cost_ratio=ratio,
         gaps=gaps,
         curve_gaps=curve_gaps,
+        trained_on=trained_on,
     )
     return Evaluation(
         title=title,
@@ -215,6 +224,7 @@ def evaluate(
         notes=tuple(notes),
         replicates=replicates,
         seed=seed,
+        trained_on=trained_on,
     )
 
 

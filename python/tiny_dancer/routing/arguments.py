@@ -27,10 +27,11 @@ class Asked(TypedDict, total=False):
         pin: this model, whatever the policy says.
         threshold: least gain worth the dearer of two models, in place of the artifact's.
         cost_weight: quality worth one unit of cost, in place of the artifact's.
-        policy: one of the policies that training fixed: ``quality`` (the most quality), ``balanced`` (no quality given
-            up for cost) or ``cheapest`` (little); ``cost`` is the former name of ``cheapest``. The one in force, which a
-            certificate may have replaced, keeps its name. Of an artifact that holds a single policy, and of a threshold
-            or cost weight given beside it, they weigh cost not at all, as it is, or twice.
+        policy: one of the policies that training fixed: ``quality`` (the most quality), ``balanced`` (no quality
+            given up for cost) or ``cheapest`` (little); ``cost`` is the former name of ``cheapest``. The one in
+            force, which a certificate may have replaced, keeps its name. Of an artifact that holds a single
+            policy, and of a threshold or cost weight given beside it, they weigh cost not at all, as it is, or
+            twice.
         expected_output_tokens: of any model, where the caller knows.
         current: the model the conversation is with. It stays where leaving its prompt cache does not pay.
         cached_tokens: tokens of the prompt's front in a model's prompt cache, by model.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError, OptionError
@@ -15,12 +16,16 @@ from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.change import PRIOR_ROWS
+from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
+from tiny_dancer.training.data.split import split_rows
 from tiny_dancer.types import Outcomes
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from tiny_dancer.evaluation.guarantee import Risk
     from tiny_dancer.evaluation.results import Evaluation
@@ -67,6 +72,49 @@ def read_outcomes(
     )
 
 
+def split_outcomes(
+    table: Table,
+    *,
+    test: float = 0.3,
+    calibrate: float | None = None,
+    time: npt.ArrayLike | None = None,
+    models: Sequence[str] | None = None,
+    scale: tuple[float, float] | None = None,
+    seed: int = 0,
+) -> tuple[Outcomes, ...]:
+    """Splits outcomes into rows to train on and rows to test on, and rows to calibrate on where asked for.
+
+    Equal requests, near duplicates, shared passages and the table's groups lie in one part, as in training; a
+    split that lets them apart flatters what is judged on it.
+
+    Args:
+        table: n outcomes, or a table as :func:`read_outcomes` takes it, with its ``models`` and ``scale``.
+        test: share of the rows to test on.
+        calibrate: share of the rows to calibrate on; None for no such part.
+        time: [n] numbers that grow with time: the latest rows are to be tested on, those before to be calibrated
+            on. A group goes where its latest row does, so that nothing trained on is later than what is judged.
+        models: as in :func:`read_outcomes`.
+        scale: as in :func:`read_outcomes`.
+        seed: of the drawing, where no times are given.
+
+    Returns:
+        Outcomes to train on, (to calibrate on,) to test on; rows keep their order.
+
+    Raises:
+        OptionError: shares that leave nothing to train on, or times that are not n finite numbers.
+        DataError: fewer groups than parts; outcomes without features.
+    """
+    outcomes = _outcomes(table, models, scale)
+    if outcomes.features is None:
+        raise DataError("features", "none", "featurise the outcomes first, as read_outcomes does")
+    moments = None if time is None else np.asarray(time, np.float64)
+    if moments is not None and (moments.shape != (len(outcomes),) or not np.isfinite(moments).all()):
+        raise OptionError("time", f"shape {moments.shape}", f"give {len(outcomes)} finite numbers")
+    shares = [test] if calibrate is None else [calibrate, test]
+    part = split_rows(assign_groups(outcomes.features, outcomes.group), shares, time=moments, seed=seed)
+    return tuple(outcomes.rows(np.flatnonzero(part == number)) for number in range(len(shares) + 1))
+
+
 def _outcomes(table: Table, models: Sequence[str] | None, scale: tuple[float, float] | None) -> Outcomes:
     if not isinstance(table, Outcomes):
         return read_outcomes(table, models=models, scale=scale)
@@ -84,8 +132,8 @@ def fit(
     created: str = "",
     augment: bool = False,
     backends: Sequence[str] | None = None,
-    prices: Mapping[str, float | ModelInfo] | None = None,
     policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
@@ -112,35 +160,32 @@ def fit(
     outcomes = _outcomes(table, models, scale)
     families = families_named(backends)
     copies = with_copies(outcomes, seed) if augment else None
-    train = partial(
-        fit_room.fit,
-        seed=seed,
-        families=families,
-        prices=prices,
-        policy=policy,
-        created=created,
-        progress=progress,
-    )
-    plain = train(outcomes)
-    if copies is None:
-        return plain
-    other = train(copies)
-    return better_of(plain, other)
+
+    def trained(rows: Outcomes) -> Fitted:
+        return fit_room.fit(
+            rows, seed=seed, families=families, policy=policy, prices=prices, created=created, progress=progress
+        )
+
+    plain = trained(outcomes)
+    return plain if copies is None else better_of(plain, trained(copies))
 
 
 def calibrate(
     artifact: Artifact,
     table: Table,
     *,
-    max_quality_loss: float,
+    max_quality_loss: float | None = None,
     confidence: float = 0.9,
     risk: Risk = "mean",
     reference: str | None = None,
+    budget: float | None = None,
+    max_exceeded: float = 0.05,
+    batch: int = 1,
     date: str = "",
     models: Mapping[str, str] | None = None,
     scale: tuple[float, float] | None = None,
 ) -> Calibrated:
-    """Certifies the cheapest policy within a loss of quality.
+    """Certifies the cheapest policy within a loss of quality, or the safest one within a budget.
 
     ``models`` maps the artifact's names (roles, say) to the table's, and ``scale`` is that of its quality; see
     :func:`tiny_dancer.training.calibrate.calibrate` for the rest.
@@ -153,6 +198,9 @@ def calibrate(
         confidence=confidence,
         risk=risk,
         reference=reference,
+        budget=budget,
+        max_exceeded=max_exceeded,
+        batch=batch,
         date=date,
     )
 

@@ -23,12 +23,12 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.routing import Router, featurise
 from tiny_dancer.training.costs import CostSeen, fit_latency, fitted_line, price_list, verbosity_score
 from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import SELF_CHECK_TEXTS, with_self_checks
-from tiny_dancer.training.overlap import remember_more
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -202,10 +202,7 @@ def add_model(
     }
     _end_certificate(base, "declared" if outcomes is None else "other_models")
     if outcomes is not None:
-        base["training"] = {
-            **header.get("training", {}),
-            "rows_seen": remember_more((header.get("training") or {}).get("rows_seen"), features),
-        }
+        note["rows_seen"] = remember(features)
         entry["cleared"] = _pays(_core.artifact_bytes(base, changed), used, name, names[best])
         if not entry["cleared"]:
             notes.append(

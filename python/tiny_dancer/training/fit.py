@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.missing import observed
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training import costs as costs_room
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
-from tiny_dancer.training.overlap import remember
 from tiny_dancer.training.policy import NAMES, HeldOut, best_constant, choose_policies, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
@@ -108,8 +108,8 @@ def fit(
     *,
     seed: int = 0,
     families: Sequence[Sequence[Backend]] = FAMILIES,
-    prices: Mapping[str, float | ModelInfo] | None = None,
     policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
@@ -122,18 +122,18 @@ def fit(
         outcomes: n rows with features and m models; unobserved qualities are NaN.
         seed: of folds and backends.
         families: backends to consider, variants of one together, default first.
+        policy: the one in force, by name; see :func:`tiny_dancer.training.policy.choose_policies`.
         prices: of models, by name, in place of what the table says they cost: USD a request, or a
             :class:`~tiny_dancer.ModelInfo`. With none and no costs in the table, quality alone decides among more
             than two models; of two the better is taken as the dearer.
-        policy: the one in force, by name; see :func:`tiny_dancer.training.policy.choose_policies`.
         version: of the artifact.
         created: date to record.
         progress: called with a phrase after each step; :func:`steps` says how often.
 
     Raises:
         TrainingError: no row or no model with an observed quality, or a value outside its range.
-        OptionError: no policy of this name; prices of unknown models, or of some while others have neither price
-            nor costs.
+        OptionError: no policy of this name.
+        OptionError: prices of unknown models, or of some while others have neither price nor costs.
     """
     if policy not in NAMES:
         raise OptionError("policy", policy, f"use one of {', '.join(NAMES)}")
@@ -181,13 +181,8 @@ def fit(
         fitted.append(backends[index].fit(features, targets, seed))
         progress(f"{backends[index].name}, all rows")
 
-    calibration = tuple(
-        heads_room.calibration_map(raw[:, m], known.cautious[:, m], weight, folds)
-        if chosen
-        else heads_room.IDENTITY
-        for m in range(len(outcomes.models))
-    )
-    quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
+    calibration = heads_room.shared_map(raw) if chosen else heads_room.IDENTITY
+    quality = calibration(raw)
     cost_head = replace(costs_room.fit_cost(outcomes, features), prices=listed)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
     spent = (
@@ -209,7 +204,7 @@ def fit(
             mean=mean,
             basis=basis,
             stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
-            calibration=calibration,
+            calibration=(calibration,) * len(outcomes.models),
             confidence=_confidence(quality, decision, known.cautious, weight),
             cost=cost_head,
             latency=costs_room.fit_latency(outcomes, features),

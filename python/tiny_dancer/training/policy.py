@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 PolicyName = Literal["quality", "balanced", "cheapest"]
 NAMES: tuple[PolicyName, ...] = ("quality", "balanced", "cheapest")
 TOLERANCE = 0.02
-"""Quality that the policy ``cheapest`` may give up, at most, at the lower bound of what held-out rows show."""
+"""Quality that the policy ``cheapest`` may give up, by its estimate plus one standard error."""
 
+_CONSTANT = -1
 _NOTHING = 0.001
 """Quality whose loss counts as none: no table of outcomes shows less."""
 _EVIDENCE = 1.64
 """Standard errors by which a policy's gain must exceed what it is held to: a one-sided bound at 95 %."""
+_OUTCOMES_ALONE = 1.28
+"""The same of outcomes without what scores expect, which may be too sure of themselves: at 90 %."""
 _AS_GOOD = 2.0
 """Standard errors of the paired difference within which two policies count as equally good."""
 
@@ -79,12 +82,34 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a policy gains on average.
+
+    Attributes:
+        gain: the mean of what was observed and what was expected.
+        error: its standard error; that of what was observed is twice as large.
+        observed: what was observed alone.
+    """
+
+    gain: float
+    error: float
+    observed: float
+
+    def exceeds(self, bound: float) -> bool:
+        """Whether the gain is shown to be above ``bound``, by both measures and by outcomes alone."""
+        return (
+            self.gain - _EVIDENCE * self.error >= bound
+            and self.observed - _OUTCOMES_ALONE * 2 * self.error >= bound
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Gain:
     """Quality gained row by row, by two measures of the same decisions.
 
-    Outcomes are true and noisy; what calibrated out-of-fold scores expect has none of the outcomes' noise, and is as
-    true as the scores. The estimate is the mean of both, which halves the noise; its standard error is the outcomes'
-    share of it.
+    Outcomes are true and noisy; what calibrated out-of-fold scores expect has none of the outcomes' noise, and is
+    as true as the scores. The estimate is the mean of both, which halves the noise; its standard error is the
+    outcomes' share of it.
 
     Attributes:
         actual: float64 [n], as observed; NaN where one of the two models was not.
@@ -102,8 +127,8 @@ class Gain:
         """The paired difference, where both were observed."""
         return Gain(self.actual - other.actual, self.expected - other.expected, self.weight, self.unit)
 
-    def estimate(self) -> tuple[float, float]:
-        """The mean gain and its standard error over units; (0, inf) where fewer than two units were observed.
+    def estimate(self) -> Estimate:
+        """The mean gain and its standard error over units; 0 and infinity where not even two were observed.
 
         One unit that lost everything may always have been missed: the error is at least 1 / units (as the rule of
         three has it for events that never happened).
@@ -112,12 +137,13 @@ class Gain:
         unit = np.unique(self.unit[seen], return_inverse=True)[1]
         units = int(unit.max()) + 1 if len(unit) else 0
         if units < 2:
-            return 0.0, np.inf
+            return Estimate(0.0, np.inf, 0.0)
         weight = self.weight[seen] / self.weight[seen].sum()
         mean = float(weight @ self.actual[seen])
         by_unit = np.bincount(unit, weight * (self.actual[seen] - mean))
         error = float(np.sqrt(by_unit @ by_unit * units / (units - 1)))
-        return (mean + float(weight @ self.expected[seen])) / 2, float(np.hypot(error, 1 / units)) / 2
+        gain = (mean + float(weight @ self.expected[seen])) / 2
+        return Estimate(gain, float(np.hypot(error, 1 / units)) / 2, mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +154,16 @@ class NamedPolicies:
         quality: the most quality.
         balanced: no quality given up.
         cheapest: at most :data:`TOLERANCE` given up.
-        gain: what the best policy is estimated to gain over the best constant, in quality.
-        error: the standard error of that.
+        cost: mean cost of each, by name, relative to that of the best constant: in USD, or in its calls.
+        best: what the best policy is estimated to gain over the best constant, in quality.
         units: independent units that it rests on.
     """
 
     quality: Policy
     balanced: Policy
     cheapest: Policy
-    gain: float
-    error: float
+    cost: Mapping[PolicyName, float]
+    best: Estimate
     units: int
 
     def get(self, name: PolicyName) -> Policy:
@@ -150,10 +176,12 @@ class NamedPolicies:
         return {"in_force": in_force, **{name: self.get(name).header() for name in NAMES}}
 
     def units_needed(self) -> int | None:
-        """Independent units at which the best policy's gain would be evidence, were it what it seems; None if none."""
-        if not self.gain > 0 or not np.isfinite(self.error):
+        """Independent units at which the best policy's gain would be evidence, were it what it seems, or None."""
+        best = self.best
+        if not (best.gain > 0 and best.observed > 0 and np.isfinite(best.error)):
             return None
-        return int(np.ceil(self.units * (_EVIDENCE * self.error / self.gain) ** 2))
+        short = max(_EVIDENCE * best.error / best.gain, _OUTCOMES_ALONE * 2 * best.error / best.observed)
+        return int(np.ceil(self.units * short**2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +239,8 @@ class HeldOut:
 def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
     """Index of the model with the highest mean quality; of equals the cheaper, then the first.
 
-    ``quality`` has no gaps (:func:`tiny_dancer.evaluation.missing.observed`): means over other rows do not compare.
+    ``quality`` has no gaps (:func:`tiny_dancer.evaluation.missing.observed`): means over other rows do not
+    compare.
     """
     mean = np.nan_to_num(column_means(quality, weight), nan=-1.0)
     price = np.zeros(len(mean))
@@ -252,8 +281,8 @@ def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
     """Policies from safest to cheapest, fixed by training so that certificates may walk them.
 
     Two models: thresholds that call the best constant for 98 %, 96 %, … 0 % of the training requests. More:
-    growing cost weights, or quality alone where there are no costs. The constant policy itself is left out: it gives
-    nothing up and saves nothing.
+    growing cost weights, or quality alone where there are no costs. The constant policy itself is left out: it
+    gives nothing up and saves nothing.
     """
     m = held_out.quality.shape[1]
     if m == 1:
@@ -272,14 +301,16 @@ def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
 def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPolicies:
     """The policies that bear names, chosen on held-out rows by lower bounds; units of evidence are groups.
 
-    A policy's gain over the best constant is estimated by :class:`Gain`, and a policy stands where the gain exceeds
-    what it is held to by 1.64 standard errors (a one-sided bound at 95 %):
+    A policy's gain over the best constant is estimated by :class:`Gain`, and a policy stands where the gain
+    exceeds what it is held to by 1.64 standard errors (a one-sided bound at 95 %), and by 1.28 as outcomes alone
+    have it:
 
     * ``quality``: of those shown to lose nothing (less than .001), the one that gains most.
     * ``balanced``: the cheapest of those that is not worse than ``quality`` by two standard errors of their paired
       difference. The best constant is among them, so that what costs more than it is chosen only if it is better
       by two standard errors. The cheapest policy that merely came out even would be the luckiest of fifty.
-    * ``cheapest``: the cheapest whose loss is shown to be below :data:`TOLERANCE`.
+    * ``cheapest``: the cheapest whose estimated loss and one standard error are below :data:`TOLERANCE` together
+      (a one-sided bound at 84 %): what it gives up is a choice, and certificates bound it where that matters.
 
     Each is the best constant where nothing is shown. Without costs and with more than two models quality alone
     decides: a model is not cheaper for not being the best constant.
@@ -293,7 +324,8 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     # Kept beside a constant policy: calibration may replace it, and models without costs stay barred then.
     constant = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
     by_quality = [replace(path[0], level=0.0)] if path else []
-    candidates = by_quality if m > 2 and held_out.cost is None else [*by_quality, *path]
+    quality_alone = m > 2 and held_out.cost is None
+    candidates = by_quality if quality_alone else [*by_quality, *path]
     decisions = [policy.decide(held_out.quality, held_out.cost) for policy in candidates]
     gains = [held_out.gain(decision, best) for decision in decisions]
     estimates = [gain.estimate() for gain in gains]
@@ -302,26 +334,35 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     dearest = held_out.mean_cost(always, best)
     units = len(np.unique(held_out.units()))
 
-    def cheapest_of(numbers: list[int]) -> Policy:
-        found = min(numbers, key=lambda number: costs[number], default=None)
-        return constant if found is None or costs[found] >= dearest else candidates[found]
+    def cheapest_of(numbers: list[int]) -> int:
+        found = min(numbers, key=lambda number: costs[number], default=_CONSTANT)
+        return _CONSTANT if found == _CONSTANT or costs[found] >= dearest else found
 
-    tolerated = cheapest_of(
-        [i for i, (gain, error) in enumerate(estimates) if gain - _EVIDENCE * error >= -TOLERANCE]
-    )
-    shown = [i for i, (gain, error) in enumerate(estimates) if gain - _EVIDENCE * error >= -_NOTHING]
+    def named(quality: int, balanced: int, cheapest: int, best_gain: Estimate) -> NamedPolicies:
+        chosen = {"quality": quality, "balanced": balanced, "cheapest": cheapest}
+        policies = {
+            name: constant if number == _CONSTANT else candidates[number] for name, number in chosen.items()
+        }
+        cost = {
+            name: 1.0 if chosen[name] == _CONSTANT or dearest <= 0 else costs[chosen[name]] / dearest
+            for name in NAMES
+        }
+        return NamedPolicies(**policies, cost=cost, best=best_gain, units=units)
+
+    tolerated = cheapest_of([i for i, each in enumerate(estimates) if each.gain - each.error >= -TOLERANCE])
+    shown = [i for i, each in enumerate(estimates) if each.exceeds(-_NOTHING)]
     if not shown:
-        most = max(estimates, default=(0.0, np.inf))
-        return NamedPolicies(constant, constant, tolerated, *most, units)
-    top = max(shown, key=lambda number: estimates[number][0])
-    gain, error = estimates[top]
+        most = max(estimates, key=lambda each: each.gain, default=Estimate(0.0, np.inf, 0.0))
+        return named(_CONSTANT, _CONSTANT, _CONSTANT if quality_alone else tolerated, most)
+    top = max(shown, key=lambda number: estimates[number].gain)
+    most = estimates[top]
 
     def as_good(number: int) -> bool:
-        less, spread = gains[top].less(gains[number]).estimate()
-        return less <= _AS_GOOD * spread
+        less = gains[top].less(gains[number]).estimate()
+        return less.gain <= _AS_GOOD * less.error
 
     equals = [number for number in shown if number == top or as_good(number)]
     balanced = cheapest_of(equals)
-    if balanced is constant and gain > _AS_GOOD * error:
-        balanced = candidates[min(equals, key=lambda number: costs[number])]
-    return NamedPolicies(candidates[top] if gain > 0 else constant, balanced, tolerated, gain, error, units)
+    if balanced == _CONSTANT and most.gain > _AS_GOOD * most.error:
+        balanced = min(equals, key=lambda number: costs[number])
+    return named(top if most.gain > 0 else _CONSTANT, balanced, balanced if quality_alone else tolerated, most)

@@ -84,7 +84,8 @@ pub struct Guarantee {
     pub epsilon: f64,
     /// δ: probability, over calibration rows, that the bound fails.
     pub delta: f64,
-    /// `mean` or `harm`.
+    /// `mean` or `harm` (quality lost), `routed` (share of requests not sent to the reference on which quality is
+    /// lost) or `cost` (share of requests that cost more than the budget).
     pub risk: String,
     /// The model against which quality is lost.
     pub reference: String,
@@ -96,8 +97,14 @@ pub struct Guarantee {
     pub data_digest: String,
     /// Date, as the caller gave it.
     pub date: String,
-    /// Mean loss seen on the calibration rows.
+    /// The risk seen on the calibration rows.
     pub observed_risk: f64,
+    /// USD that a request, or the mean of a batch of them, may cost; for the risk `cost` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
+    /// Requests in a batch, for the risk `cost` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u64>,
 }
 
 /// A request with the decision it must lead to.

@@ -108,6 +108,8 @@ pub fn guarantee() -> Guarantee {
         data_digest: "digest".to_owned(),
         date: "2026-01-01".to_owned(),
         observed_risk: 0.01,
+        budget: None,
+        batch: None,
     }
 }
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tiny_dancer.types import ModelInfo
 
 POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
-"""Each names the default router under the artifact's policy of this name; `cost` is the former name of `cheapest`."""
+"""Each names the default router under the artifact's policy of this name; `cost` is `cheapest`, formerly."""
 
 WATCH_SECONDS: Final = 2.0
 

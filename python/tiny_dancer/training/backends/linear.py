@@ -69,8 +69,8 @@ def _block(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
 def _conjugate_gradients(times: Callable[[Matrix], Matrix], right: Matrix) -> Matrix:
     """Solves A X = ``right`` [n, r] for a positive definite A given as a product, to relative residuals of 1e-4.
 
-    int8 tables keep two digits of what comes of it. Columns are solved side by side: each has its own steps, and one
-    pass over the sparse rows serves all.
+    int8 tables keep two digits of what comes of it. Columns are solved side by side: each has its own steps, and
+    one pass over the sparse rows serves all.
     """
     solution, most = np.zeros_like(right), 500
     residual = right.copy()

@@ -121,14 +121,44 @@ def frame_columns(
     return names, chosen, metadata, table.num_rows
 
 
+def frame_matrix(frame: object) -> tuple[tuple[str, ...], npt.NDArray[np.float64]] | None:
+    """Names and numbers, float64 [n, m], of a table in memory, null as NaN; None where it is no table."""
+    if not hasattr(frame, "columns") and not hasattr(frame, "schema"):
+        return None
+    if not (hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__dataframe__")):
+        return None
+    names, columns, _, rows = frame_columns(frame, lambda name: name != "__index_level_0__")
+    chosen = [name for name in names if name in columns]
+    for name in chosen:
+        if not is_number(columns[name]) and not is_null(columns[name]):
+            raise DataError(name, f"type {type_name(columns[name])}", "give one column of numbers a model")
+    values = [as_floats(columns[name]) for name in chosen]
+    return tuple(chosen), np.column_stack(values) if values else np.empty((rows, 0))
+
+
+def column_texts(column: object) -> list[Any] | None:
+    """The values of a column of Arrow; None where it is none."""
+    if isinstance(column, pyarrow.Array | pyarrow.ChunkedArray):
+        return as_python(column)
+    return None
+
+
 def combined(column: Column) -> Column:
     """The chunks of a column as one array, with dictionaries resolved."""
     array = column.combine_chunks() if isinstance(column, pyarrow.ChunkedArray) else column
     if isinstance(array, pyarrow.ChunkedArray):
         array = pyarrow.concat_arrays(array.chunks)
     if pyarrow.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        array = _without_views(array.dictionary).take(array.indices)
+    array = _without_views(array)
     return array.storage if isinstance(array, pyarrow.ExtensionArray) else array
+
+
+def _without_views(array: Column) -> Column:
+    """Texts of polars are views, of which few functions of pyarrow know."""
+    if pyarrow.types.is_string_view(array.type):
+        return array.cast(pyarrow.large_string())
+    return array.cast(pyarrow.large_binary()) if pyarrow.types.is_binary_view(array.type) else array
 
 
 def from_bytes(values: Sequence[bytes | None]) -> Column:
@@ -263,6 +293,16 @@ def as_python(column: Column) -> list[Any]:
     return values
 
 
+def as_seconds(column: Column) -> npt.NDArray[np.float64] | None:
+    """A column of dates or timestamps in seconds since 1970, null as NaN; None where it is neither."""
+    kinds = pyarrow.types
+    if not (kinds.is_timestamp(column.type) or kinds.is_date(column.type)):
+        return None
+    zone = getattr(column.type, "tz", None)
+    moments = column.cast(pyarrow.timestamp("us", zone), safe=False).cast(pyarrow.int64())
+    return as_floats(moments) / 1e6
+
+
 def as_floats(column: Column) -> npt.NDArray[np.float64]:
     """The column as float64, null as NaN."""
     if pyarrow.types.is_boolean(column.type):
@@ -313,6 +353,51 @@ def numbers(values: npt.NDArray[Any]) -> Column:
 def strings(values: Sequence[str]) -> Column:
     """A column of strings."""
     return pyarrow.array(values, pyarrow.string())
+
+
+def printable(column: Column) -> Column | None:
+    """The column with bytes as text and no number that JSON lacks; None where some text is not UTF-8."""
+    if is_text(column):
+        try:
+            return column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+        except pyarrow.ArrowInvalid:
+            return None
+    if is_floating(column):
+        column = column.cast(pyarrow.float64())
+        return pyarrow.compute.if_else(pyarrow.compute.is_finite(column), column, None)
+    return column
+
+
+def parquet_bytes(columns: Mapping[str, Column], metadata: Mapping[str, str]) -> bytes:
+    """The content of a Parquet file."""
+    schema = pyarrow.schema([(name, column.type) for name, column in columns.items()], dict(metadata))
+    stream = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(list(columns.values()), schema=schema), stream)
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+def csv_bytes(columns: Mapping[str, Column], delimiter: str) -> bytes:
+    """The content of a file of delimited text in UTF-8."""
+    stream = pyarrow.BufferOutputStream()
+    options = pyarrow.csv.WriteOptions(delimiter=delimiter, quoting_style="needed")
+    pyarrow.csv.write_csv(pyarrow.Table.from_arrays(list(columns.values()), list(columns)), stream, options)
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+def plain_numbers(column: Column, decimal_comma: bool) -> Column | None:
+    """A text column as numbers, where every cell is one, written as numbers are; None otherwise."""
+    compute = pyarrow.compute
+    if not is_text(column) or not is_utf8(column) or column.null_count == len(column):
+        return None
+    values, other = parsed_numbers(column, decimal_comma)
+    padded = compute.match_substring_regex(
+        column.cast(pyarrow.large_binary()).cast(pyarrow.large_string()), r"^-?0[0-9]"
+    )
+    if len(other) or compute.any(padded).as_py():
+        return None
+    return numbers(values)
 
 
 def write_parquet(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiny_dancer.training.data import groups
+from tiny_dancer.evaluation import groups
 from tiny_dancer.training.data.findings import Finding, examples
 
 if TYPE_CHECKING:

@@ -128,7 +128,7 @@ def _calls(checker: Checker, require_quality: bool) -> _Calls:
         if cost_column is not None:
             cost = checker.bounded(cost_column, 0.0, np.inf, "a cost is in USD and at least 0")
         latency = _latencies(checker)
-    return _Calls(raw.name, _request_texts(checker), score, cost, latency, _weights(checker, require_quality))
+    return _Calls(raw.name, _texts(checker), score, cost, latency, _weights(checker, require_quality))
 
 
 def _generations(checker: Checker) -> Checker:
@@ -160,7 +160,26 @@ def _runs(checker: Checker) -> _Calls:
     return _Calls(name, {**texts, "prompt": prompts, "messages": messages}, score, nothing, nothing, None)
 
 
-def _request_texts(checker: Checker) -> dict[str, list[str | None]]:
+def request_texts(
+    checker: Checker,
+) -> tuple[list[str | None], list[str | None], list[str | None]]:
+    """Prompt, messages and tools of each row of a long table, nothing checked but the tools."""
+    raw = checker.table
+    nothing: list[str | None] = [None] * raw.rows
+    prompt_column = _first(_PROMPTS, raw.names)
+    prompts = nothing if prompt_column is None else checker.texts(prompt_column)
+    messages = nothing
+    for name in _PAYLOADS:
+        if name in raw.columns:
+            texts, chats = logs.requests(checker.nested_texts(name))
+            messages = _filled(messages, chats)
+            if name != "proxy_server_request":
+                prompts = _filled(prompts, texts)
+    return prompts, messages, checker.json_texts("tools") if "tools" in raw.columns else nothing
+
+
+def _texts(checker: Checker) -> dict[str, list[str | None]]:
+    """What says which request and model a row is of."""
     raw = checker.table
     model_column = _model_column(raw.names)
     assert model_column is not None
@@ -168,29 +187,21 @@ def _request_texts(checker: Checker) -> dict[str, list[str | None]]:
     for row, model in enumerate(models):
         if model is None or not model.strip():
             raise checker.fault(model_column, row, model, "name the model of every row")
-    texts = {"model": models}
-    prompt_column = _first(_PROMPTS, raw.names)
-    if prompt_column is not None:
-        texts["prompt"] = checker.texts(prompt_column)
-    for name in _PAYLOADS:
-        if name in raw.columns:
-            prompts, messages = logs.requests(checker.nested_texts(name))
-            texts["messages"] = _filled(texts.get("messages"), messages)
-            if name != "proxy_server_request":
-                texts["prompt"] = _filled(texts.get("prompt"), prompts)
-    if "tools" in raw.columns:
-        texts["tools"] = checker.json_texts("tools")
+    found = {"model": models}
+    for own, texts in zip(("prompt", "messages", "tools"), request_texts(checker), strict=True):
+        if any(text is not None for text in texts) or own == "prompt":
+            found[own] = texts
     if "group" in raw.columns:
-        texts["group"] = checker.texts("group")
+        found["group"] = checker.texts("group")
     for own, names in (("eval_name", _TASKS), ("sample_id", _IDS)):
-        found = _first(names, raw.names)
-        if found is not None:
-            texts[own] = checker.texts(found)
-    return texts
+        column = _first(names, raw.names)
+        if column is not None:
+            found[own] = checker.texts(column)
+    return found
 
 
-def _filled(texts: list[str | None] | None, more: list[str | None]) -> list[str | None]:
-    return more if texts is None else [one or other for one, other in zip(texts, more, strict=True)]
+def _filled(texts: list[str | None], more: list[str | None]) -> list[str | None]:
+    return [one or other for one, other in zip(texts, more, strict=True)]
 
 
 def _scores(checker: Checker) -> Floats:

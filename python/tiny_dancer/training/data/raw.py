@@ -41,6 +41,7 @@ class RawTable:
         rows: how many rows they have.
         metadata: the Parquet schema's metadata; empty for other formats.
         decimal_comma: whether numbers may have a comma for the point: in files not separated by commas.
+        spelt: whether numbers are text, as in CSV.
         nested: columns whose text is the JSON of lists and objects.
         models: columns that are models because the file said so in its rows.
     """
@@ -52,6 +53,7 @@ class RawTable:
     rows: int
     metadata: Mapping[str, str]
     decimal_comma: bool = False
+    spelt: bool = False
     nested: frozenset[str] = frozenset()
     models: tuple[str, ...] = ()
 
@@ -137,7 +139,17 @@ def _read(path: Path, kind: str, stem: str, wanted: Callable[[str], bool]) -> Ra
     else:
         records = _json_array(path) if kind == ".json" else _json_lines(path)
         names, columns, rows, nested = _record_columns(path.name, records, wanted)
-    return RawTable(path.name, stem, tuple(names), columns, rows, metadata, decimal_comma, nested)
+    return RawTable(
+        name=path.name,
+        stem=stem,
+        names=tuple(names),
+        columns=columns,
+        rows=rows,
+        metadata=metadata,
+        decimal_comma=decimal_comma,
+        spelt=kind in (".csv", ".tsv"),
+        nested=nested,
+    )
 
 
 def _checked(raw: RawTable) -> RawTable:

@@ -109,7 +109,7 @@ def read_outcomes(
         scale = checked_scale(scale)
     raws = [read_raw(path, lambda name: _wanted(name, models, require_quality)) for path in paths]
     raws = long.widened(raws, require_quality=require_quality)
-    checkers = [_named(raw, f"{raw.stem}-" if len(raws) > 1 else "row-") for raw in raws]
+    checkers = [named(raw, f"{raw.stem}-" if len(raws) > 1 else "row-") for raw in raws]
     _check_specs(raws, feature_spec, featurise)
     unused: list[str] = []
     chosen = chosen_models(checkers, models, unused) if require_quality else ()
@@ -156,9 +156,11 @@ def _check_specs(raws: Sequence[RawTable], spec: str | None, featurise: Featuris
             )
 
 
-def _named(raw: RawTable, prefix: str) -> Checker:
+def named(raw: RawTable, prefix: str = "row-") -> Checker:
     """A table that has rows and requests, with the rows' names."""
-    has_requests = featurised.is_featurised(raw) or {"prompt", "messages"} & set(raw.names)
+    has_requests = (
+        featurised.is_featurised(raw) or {"prompt", "messages"} & set(raw.names) or long.is_long(raw.names)
+    )
     if raw.names and not has_requests:
         shown = ", ".join(map(repr, raw.names[:12]))
         raise DataError("prompt", f"no such column in {raw.name}, which has {shown}", "add the prompts")
@@ -196,7 +198,7 @@ def _part(
         checker=checker,
         task=tuple(name or "" for name in task),
         weight=weight,
-        group=_groups(checker) if require_quality and "group" in columns else (None,) * raw.rows,
+        group=group_labels(checker) if require_quality and "group" in columns else (None,) * raw.rows,
         quality=checker.qualities([model for model in models if model in columns], scale),
         cost=_per_model(checker, models, COST, cost_remedy),
         latency=_per_model(checker, models, LATENCY, latency_remedy),
@@ -238,6 +240,13 @@ class _Text:
     messages: tuple[str | None, ...] | None
 
 
+def request_texts(checker: Checker) -> tuple[Sequence[str | None], Sequence[str | None], Sequence[str | None]]:
+    """Prompt, messages and tools of each row of a table."""
+    found = _text(checker)
+    nothing = (None,) * checker.table.rows
+    return found.prompt or nothing, found.messages or nothing, found.tools or nothing
+
+
 def _text(checker: Checker) -> _Text:
     """Prompt, tools and messages; each row needs a prompt or messages."""
     raw = checker.table
@@ -257,7 +266,7 @@ def _text(checker: Checker) -> _Text:
     )
 
 
-def _groups(checker: Checker) -> tuple[int | str | None, ...]:
+def group_labels(checker: Checker) -> tuple[int | str | None, ...]:
     """Group labels: whole numbers as such, text as text; null and empty mean none."""
     column = checker.table.columns["group"]
     if arrow.is_integer(column):

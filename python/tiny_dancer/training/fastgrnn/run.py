@@ -12,14 +12,14 @@ import numpy as np
 
 from tiny_dancer.errors import OptionError
 from tiny_dancer.evaluation.bootstrap import paired_difference
+from tiny_dancer.evaluation.overlap import remember_inputs
 from tiny_dancer.extras import require
-from tiny_dancer.routing import Classifier, featurise
+from tiny_dancer.routing import Classifier
 from tiny_dancer.training.fastgrnn import cell, data, export, phases, prune, quantise, report
 from tiny_dancer.training.fastgrnn.bag import fit_bag
 from tiny_dancer.training.fastgrnn.checkpoint import Checkpoints
 from tiny_dancer.training.fastgrnn.optimise import Plan
 from tiny_dancer.training.fastgrnn.teacher import TEACHER_PLAN, teacher_logits
-from tiny_dancer.training.overlap import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,12 +283,9 @@ class _Run:
         temperature = export.fit_temperature(export.cell_logits(exported, stopping), self.label[1])
         return self._made(name, exported, temperature, epochs, note)
 
-    def _rows_seen(self) -> dict[str, Any] | None:
-        """A filter of the texts learned from, by which calibration refuses them; None for vectors."""
-        learning, stopping = self.split.learning.texts, self.split.stopping.texts
-        if learning is None or stopping is None:
-            return None
-        return remember(featurise([*learning, *stopping], None, None))
+    def _rows_seen(self) -> dict[str, Any]:
+        """A filter of the inputs learned from, by which calibration refuses them and evaluation tells them."""
+        return remember_inputs([*self.split.learning.inputs, *self.split.stopping.inputs])
 
     def _made(self, name: str, exported: Exported, temperature: float, epochs: int, note: str = "") -> _Made:
         """The artifact, judged and timed in the engine, as one row of the table."""

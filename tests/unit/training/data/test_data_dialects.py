@@ -236,6 +236,8 @@ def tables() -> list[Any]:
             for place, name in enumerate(NAMES)
         }
     )
+    codes = pa.array(["first", "second"]).dictionary_encode()
+    coded = pa.DictionaryArray.from_arrays(codes.indices, codes.dictionary.cast(pa.string_view()))
     shifted = pd.DataFrame(columns, index=pd.Index([7, 9], name="number"))
     categories = frame.astype({"sample_id": "category"})
     return [
@@ -245,12 +247,13 @@ def tables() -> list[Any]:
         plain,
         plain.to_batches()[0],
         Stream(views),
+        Stream(views.set_column(0, "sample_id", coded)),
         Stream(plain),
         Interchange(plain),
     ]
 
 
-@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("place", range(9))
 def test_tables_in_memory(place: int) -> None:
     table = tables()[place]
     models = ["a", "b"] if place == 1 else None  # its index is a column of numbers

@@ -273,7 +273,7 @@ def test_langfuse_scores_of_several_names(tmp_path: Path, refuse: Callable[..., 
 def run(path: Path, model: str, answers: dict[str, Any], *, metrics: bool = False) -> Path:
     """A log as OpenAI's evals write it: the spec, events of samples in any order, the report."""
     identity = {"run_id": f"run-{model}", "created_by": "", "created_at": "2026-01-01"}
-    events = []
+    events: list[dict[str, Any]] = []
     for sample, right in answers.items():
         asked = [{"role": "system", "content": "Answer."}, {"role": "user", "content": f"Question {sample}"}]
         judged = {"accuracy": right} if metrics else {"correct": right, "expected": "a", "picked": "b"}
