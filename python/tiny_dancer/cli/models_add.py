@@ -78,6 +78,7 @@ def _add_model(
     out: Path | None,
 ) -> None:
     from tiny_dancer.training.api import add_model
+    from tiny_dancer.training.change import PRIOR_ROWS
 
     if out is None:
         raise OptionError("out", "missing", "say where to write the artifact; nothing is replaced silently")
@@ -86,8 +87,8 @@ def _add_model(
     others = [each for each in given if each != name]
     if others:
         raise OptionError("prices", others[0], f"give the price of {name}; others are changed by models reprice")
-    more = {} if prior_rows is None else {"prior_rows": prior_rows}
-    added = add_model(where, name, table, like=like, price=given.get(name), **more)
+    rows = PRIOR_ROWS if prior_rows is None else prior_rows
+    added = add_model(where, name, table, like=like, prior_rows=rows, price=given.get(name))
     write_file(out, added.artifact)
     lines = [f"{out}: {name} added, {added.method}, {added.rows:,} rows"]
     if added.error == added.error:  # NaN where nothing could be left out
