@@ -131,6 +131,9 @@ class PriceTier:
 class ModelInfo:
     """What is known of a model; prices by LiteLLM's names, in USD.
 
+    A price of the prompt needs one of the answer and the other way round, here or in the artifact: 0 where it is
+    free. :meth:`Router.load` refuses one alone, which would count the other as free.
+
     Attributes:
         name: the model called where the artifact says otherwise (a role, say); None keeps the name.
         input_cost_per_token: USD per prompt token.

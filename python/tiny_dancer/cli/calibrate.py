@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from tiny_dancer.cli.arguments import Artifact, Map, Tables, mapped
+from tiny_dancer.cli.arguments import Artifact, Map, Scale, Tables, mapped, scaled
 from tiny_dancer.cli.output import say, write_file
 from tiny_dancer.errors import OptionError
 
@@ -55,6 +55,7 @@ def calibrate(
     cost_cut: Annotated[float | None, typer.Option(help="Share of the best constant's cost to save.")] = None,
     share: Annotated[str | None, typer.Option(help="MODEL=SHARE of requests, such as strong=0.2.")] = None,
     map_: Map = None,
+    scale: Scale = None,
     alpha: Annotated[float | None, typer.Option(help="Classifiers: share of sets that may miss.")] = None,
     method: Annotated[str, typer.Option(help="Classifiers: `lac`, smallest sets, or `aps`, never empty.")] = "lac",
     group: Annotated[str | None, typer.Option(help="Classifiers: column of groups to cover each.")] = None,
@@ -88,7 +89,7 @@ def calibrate(
         )
     data = room.with_models(data, mapped(map_))
     names = [model["name"] for model in _core.read_header(data)["models"]]
-    outcomes = read_outcomes(tables, models=names, require_quality=certified)
+    outcomes = read_outcomes(tables, models=names, scale=scaled(scale), require_quality=certified)
     if certified:
         result = room.calibrate(
             data,

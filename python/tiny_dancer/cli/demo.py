@@ -9,6 +9,7 @@ import typer
 
 from tiny_dancer.cli.arguments import Seed
 from tiny_dancer.cli.output import console, progress, say, write_file
+from tiny_dancer.extras import require
 
 HELP = """The main job on a bundled sample: train, report, guarantee, route.
 
@@ -27,6 +28,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="HTML report to write.")] = Path("demo-report.html"),
     seed: Seed = 0,
 ) -> None:
+    require("sklearn", "pyarrow", "matplotlib")
     import numpy as np
 
     from tiny_dancer import _core

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from tiny_dancer.cli.arguments import Artifact, Table
-from tiny_dancer.cli.output import say, write_file
+from tiny_dancer.cli.arguments import Artifact, OutTable, Table
+from tiny_dancer.cli.output import check_table, say, write_table
 from tiny_dancer.errors import DataError
 
 HELP = """Write expected quality, cost and decision for every row of a table.
@@ -22,14 +17,14 @@ Example: tiny-dancer predict router.safetensors requests.parquet --out predictio
 def predict(
     artifact: Artifact,
     table: Table,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: OutTable,
 ) -> None:
     import pyarrow as arrow
-    from pyarrow import parquet
 
     from tiny_dancer.routing import Router
     from tiny_dancer.training.api import read_outcomes
 
+    check_table(out)
     router = Router.load(artifact)
     outcomes = read_outcomes(table, require_quality=False)
     assert outcomes.features is not None
@@ -45,7 +40,5 @@ def predict(
         if not (costs != costs).all():
             columns[f"{name}|cost"] = arrow.array(costs)
     columns["decision"] = arrow.array([router.models[i] for i in batch.choice], arrow.string())
-    content = arrow.BufferOutputStream()
-    parquet.write_table(arrow.table(columns), content)
-    write_file(out, content.getvalue().to_pybytes())
+    write_table(out, columns)
     say(f"{out}: {len(outcomes):,} rows")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tiny_dancer.cli.arguments import Map, Seed, Tables, mapped
+from tiny_dancer.cli.arguments import Map, Models, Scale, Seed, Tables, listed, mapped, scaled
 from tiny_dancer.cli.output import check_target, console, progress, say, write_file
+from tiny_dancer.extras import require
 
 HELP = """Should you route at all? Answer in words and figures, in the terminal and as one HTML file.
 
@@ -22,8 +23,11 @@ def report(
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
     artifact: Annotated[str | None, typer.Option(help="Path of an artifact, or `default`.")] = None,
     map_: Map = None,
+    models: Models = None,
+    scale: Scale = None,
     seed: Seed = 0,
 ) -> None:
+    require("sklearn", "pyarrow", "matplotlib")
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
     from tiny_dancer.training.api import evaluate, fit, read_outcomes
@@ -32,9 +36,9 @@ def report(
 
     check_target(out)
     if artifact is not None:
-        evaluation = evaluate(artifact, tables, seed=seed, models=mapped(map_))
+        evaluation = evaluate(artifact, tables, seed=seed, models=mapped(map_), scale=scaled(scale))
     else:
-        outcomes = read_outcomes(tables)
+        outcomes = read_outcomes(tables, models=listed(models), scale=scaled(scale))
         with progress(steps()) as step:
             fitted = fit(outcomes, seed=seed, progress=step)
         names = ", ".join(table.name for table in tables)

@@ -25,6 +25,9 @@ def route(
     pin: Annotated[str | None, typer.Option(help="Use this model.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Do not use this model; repeatable.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Least gain worth the dearer of two models.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="One of the artifact's policies: quality, balanced or cheapest.")
+    ] = None,
     json: Json = False,
 ) -> None:
     if text == "-":
@@ -39,6 +42,7 @@ def route(
         pin=pin,
         exclude=tuple(exclude or ()),
         threshold=threshold,
+        policy=policy,
     )
     if json:
         print_json(decision)
@@ -46,8 +50,8 @@ def route(
     say(f"{decision.model}  ({decision.reason}, {decision.routed_by})")
     for name, quality in decision.scores.items():
         cost = None if decision.costs is None else decision.costs[name]
-        price = "" if cost is None else f", {cost:.6f} USD"
-        say(f"  {name}: expected quality {quality:.3f}{price}")
+        price = "" if cost is None else f", {cost:z.6f} USD"
+        say(f"  {name}: expected quality {quality:z.3f}{price}")
     may_be_best = ", ".join(decision.prediction_set)
     say(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}")
     found = decision.guarantee

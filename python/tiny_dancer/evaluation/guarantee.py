@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from tiny_dancer.errors import DataError, MissingExtraError, OptionError
+from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -159,10 +160,8 @@ def _relative_entropy(a: Floats, b: float) -> Floats:
 
 
 def _binomial_cdf(successes: Floats, n: int, probability: float) -> Floats:
-    try:
+    with needed():
         from scipy.special import bdtr
-    except ImportError as missing:  # scipy comes with scikit-learn
-        raise MissingExtraError("scipy", "not installed", "pip install 'tiny-dancer[train]'") from missing
     tail: Floats = bdtr(np.clip(successes, 0, n), n, probability)
     return tail
 

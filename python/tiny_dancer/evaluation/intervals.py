@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,10 +28,8 @@ def exact_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, 
     Raises:
         MissingExtraError: scipy is not installed.
     """
-    try:
+    with needed():
         from scipy.special import betaincinv
-    except ImportError as missing:  # scipy comes with scikit-learn
-        raise MissingExtraError("scipy", "not installed", "pip install 'tiny-dancer[train]'") from missing
     tail = (1 - level) / 2
     low = float(betaincinv(successes, n - successes + 1, tail)) if successes else 0.0
     high = float(betaincinv(successes + 1, n - successes, 1 - tail)) if successes < n else 1.0

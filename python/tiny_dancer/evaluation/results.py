@@ -89,7 +89,7 @@ class PairView:
 
 @dataclass(frozen=True, slots=True)
 class ModelFigures:
-    """One model: its means over observed rows, its share of the router's calls, its forecast's error."""
+    """One model: its means over comparable rows, its share of the router's calls, its forecast's error."""
 
     name: str
     quality: float
@@ -204,7 +204,7 @@ class Evaluation:
         units: independent groups among them.
         best: the best constant model.
         reference: the model ``router`` is compared with first (the best constant unless given).
-        cost_unit: ``USD``, or ``calls of <model>``.
+        cost_unit: ``USD``, ``calls of <model>`` (of two without costs) or ``calls`` (of more).
         cost_ratio: the router's cost against the reference's.
         gap_reference: the router's quality minus the reference's.
         policies: the router first, then every baseline.

@@ -21,7 +21,7 @@ UNTRAINED = frozenset({"length"})
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+z.1f}"
 
 
 def _span(interval: Interval) -> str:

@@ -84,7 +84,7 @@ class Router:
         found = self.header["guarantee"]
         self.guarantee: Guarantee | None = None if found is None else Guarantee(**found)
         """The certificate of the artifact as loaded, or None."""
-        self.uncertified: str = "" if found is not None else _uncertified(header, self.models)
+        self.uncertified: str = self._engine.uncertified() or ""
         """Why no decision stands under a certificate, whatever it is; empty where the artifact has one."""
         self._source = (artifact, models)
 
@@ -102,7 +102,8 @@ class Router:
 
         Raises:
             ArtifactError: the file is missing or no sound artifact (see its subclasses).
-            OptionError: ``models`` names none of the artifact's, or gives a name twice.
+            OptionError: ``models`` names none of the artifact's, gives a name twice, or prices the prompt or the
+                answer without the other.
         """
         return cls(read_artifact(artifact), models=models)
 
@@ -297,14 +298,6 @@ def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
         raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
     except TypeError as error:  # no path at all
         raise ArtifactError("artifact", repr(artifact), remedy) from error
-
-
-def _uncertified(header: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """Which of the engine's sentences says so: the artifact has none, or it was earned with what is no more."""
-    none, models, *_, prices = _core.UNCOVERED
-    if header.get("guarantee") is None:
-        return none
-    return prices if names == tuple(model["name"] for model in header["models"]) else models
 
 
 def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:

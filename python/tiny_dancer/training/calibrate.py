@@ -75,6 +75,8 @@ class Expected:
     def relative_cost(self, policy: Policy, reference: int) -> float:
         """Mean expected cost of the policy's decisions, always calling the reference being 1."""
         decision = policy.decide(self.quality, self.cost)
+        if self.cost is None and len(self.names) > 2:
+            return 1.0  # nobody can say which is cheaper
         if self.cost is None or not np.isfinite(self.cost[:, reference]).all():
             return float(np.mean(decision == reference))
         chosen = self.cost[np.arange(len(decision)), decision]
@@ -299,7 +301,8 @@ def with_models(artifact: bytes, names: Mapping[str, str]) -> bytes:
     if not names:
         return artifact
     models = [{**model, "name": names.get(model["name"], model["name"])} for model in header["models"]]
-    return _core.with_header(artifact, {**header, "models": models, "guarantee": None})
+    ended = {} if header["guarantee"] is None else {"certificate_ended": "other_models"}
+    return _core.with_header(artifact, {**header, "models": models, "guarantee": None, **ended})
 
 
 def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calibrated:
@@ -314,6 +317,9 @@ def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calib
         raise OptionError("cost_cut", cost_cut, "give a share between 0 and 1, such as 0.6")
     expected = _expected(artifact, outcomes)
     best: int = expected.header["best_constant"]
+    if expected.cost is None and len(expected.names) > 2:
+        remedy = "nobody said what the models cost: train with prices (--prices) or on a table with costs"
+        raise OptionError("cost_cut", cost_cut, remedy)
     least = 1.0
     for policy in _fine_path(expected):
         cost = expected.relative_cost(policy, best)
@@ -339,7 +345,10 @@ def dial_share(artifact: bytes, outcomes: Outcomes, model: str, share: float) ->
     ]
     distance, _, policy = min(found, key=lambda item: item[:2], default=(1.0, 0, None))
     if policy is None or distance > 0.05:
-        raise OptionError("share", share, f"no policy calls {model} for a share near this")
+        remedy = f"no policy calls {model} for a share near this"
+        if expected.cost is None and len(expected.names) > 2:
+            remedy += "; nobody said what the models cost: train with prices (--prices), or on a table with costs"
+        raise OptionError("share", share, remedy)
     return _under(artifact, expected, policy, None, expected.header["best_constant"])
 
 
@@ -353,6 +362,8 @@ def _fine_path(expected: Expected) -> list[Policy]:
         gain = np.unique(expected.quality[:, best] - expected.quality[:, 1 - best])
         return [replace(path[0], level=float(level)) for level in np.append(gain, gain[-1] + 1e-6)]
     levels = np.array([policy.level for policy in path])
+    if not (levels > 0).any():  # without costs quality alone decides
+        return path
     fine = np.geomspace(levels[levels > 0].min(), levels.max() * 10, _DIAL_STEPS)
     return [replace(path[0], level=float(level)) for level in np.append(0.0, fine)]
 
@@ -361,5 +372,6 @@ def _under(
     artifact: bytes, expected: Expected, policy: Policy, guarantee: dict[str, Any] | None, reference: int
 ) -> Calibrated:
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
+    header.pop("certificate_ended", None)
     data = with_self_checks(_core.with_header(artifact, header))
     return Calibrated(data, policy, expected.share(policy), expected.relative_cost(policy, reference), None)

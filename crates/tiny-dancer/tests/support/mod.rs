@@ -260,6 +260,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         backends,
         components: plan.components,
         policy,
+        policies: None,
         guard_margin: if random.chance(0.5) { 0.0 } else { random.between(0.0, 0.1) },
         set_width: random.between(0.0, 0.2),
         set_coverage: 0.9,

@@ -13,6 +13,7 @@ import numpy as np
 from tiny_dancer.errors import OptionError
 from tiny_dancer.evaluation.bootstrap import paired_difference
 from tiny_dancer.evaluation.overlap import remember_inputs
+from tiny_dancer.extras import require
 from tiny_dancer.routing import Classifier
 from tiny_dancer.training.fastgrnn import cell, data, export, phases, prune, quantise, report
 from tiny_dancer.training.fastgrnn.bag import fit_bag
@@ -132,9 +133,12 @@ def fit_classifier(
     Raises:
         TrainingError: too few rows or labels, or a loss that is not finite.
         DataError: validation examples of another kind or without a known label.
+        MissingExtraError: jax is not installed, which all but a bag needs.
     """
     if kind not in KINDS:
         raise OptionError("model", kind, "give auto, fastgrnn or bag")
+    if kind != "bag":
+        require("jax", "optax", instead="ask for the model bag, which needs neither")
     split = data.split(examples, validation, settings.seed)
     names = tuple(sorted(set(examples.label)))
     number = {name: at for at, name in enumerate(names)}
