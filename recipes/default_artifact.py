@@ -214,9 +214,9 @@ class Kinds:
         # The targets are centred: what they were centred at is the mean gain, which no ranking depends on.
         declared = other.gain - np.average(other.gain, weights=other.weight)
         gain = np.concatenate([seen, declared])
-        weight = np.concatenate(
-            [targets.weight / targets.weight.sum(), other.weight / other.weight.sum()]
-        ) * (len(gain) / 2)
+        weight = np.concatenate([targets.weight / targets.weight.sum(), other.weight / other.weight.sum()]) * (
+            len(gain) / 2
+        )
         cues = np.vstack([features.cues, other.features.cues]).astype(np.float64)
         embedding = np.vstack([unit_embedding(features), unit_embedding(other.features)]).astype(np.float64)
         mean, centre = (np.average(each, axis=0, weights=weight) for each in (cues, embedding))
@@ -423,8 +423,8 @@ Routes between two roles, `weak` and `strong`, which you map to your models:
 {", ".join(training["backends"])}; trained on {training["rows"]:,} rows, seed {training["seed"]}.
 {certificate}
 
-**The share of calls its threshold gives depends on your traffic.** Set the share you want, from 200 prompts without
-any labels: `tiny-dancer calibrate default PROMPTS --share 0.3 --out mine.safetensors`; or let it follow the traffic:
+**The share of calls its threshold gives depends on your traffic.** Set the share you want, from 200 prompts
+without any labels: `tiny-dancer calibrate default PROMPTS --share 0.3 --out mine.safetensors`; or let it follow the traffic:
 `Router.load().follow_share("strong", 0.3)`.
 
 ## Data
@@ -435,15 +435,16 @@ A role's quality on a request is the mean over the models that play it.
 {who}
 
 mmlu and gsm8k outcomes: RouteLLM (Apache-2.0), questions MMLU and GSM8K (MIT). llmrouter: LLMRouter (MIT). bfcl:
-Berkeley Function Calling Leaderboard (Apache-2.0). Beside them {auxiliary_rows():,} prompts of task categories, whose
-licences allow it, for which no outcomes exist; their gains are **declared by kind, not measured**: {declared} (more
-for prompts collected as hard). The file holds weights, no text.
+Berkeley Function Calling Leaderboard (Apache-2.0). Beside them {auxiliary_rows():,} prompts of task categories,
+whose licences allow it, for which no outcomes exist; their gains are **declared by kind, not measured**:
+{declared}
+(more for prompts collected as hard). The file holds weights, no text.
 
 ## Held-out figures
-A tenth of the groups, neither trained nor calibrated on. Rows that are kin (near duplicates, shared passages) are one
-group, also across tables: gsm8k and llmrouter share questions. 95 % paired bootstrap intervals over groups. `gap` is the
-quality of always strong less that of always weak. APGR as RouteLLM computes it: .5 is a random mix of the two roles, 1
-the quality of always strong at no strong call.
+The rows of a tenth of the groups, neither trained nor calibrated on. Rows that are kin (near duplicates, shared
+passages) are one group, also across tables: gsm8k and llmrouter share questions. 95 % paired bootstrap intervals over
+groups. `gap` is the quality of always strong less that of always weak. APGR as RouteLLM computes it: .5 is a random
+mix of the two roles, 1 the quality of always strong at no strong call.
 
 {table(held)}
 
@@ -451,18 +452,19 @@ The policy in force, on the same rows: {in_force}.
 Multiple-choice tables reward guessing: a weak model that guesses right counts as right.
 
 ## What it is worth on kinds of requests it has not seen
-Each kind predicted by a router made in the same way from the others. zeroeval (15 models) and shaberi (169, in Japanese)
-are predicted by this very artifact, which never saw them; there weak and strong are the worst and best third.
+Each kind predicted by a router made in the same way from the others. zeroeval (15 models) and shaberi (169, in
+Japanese) are predicted by this very artifact, which never saw them; there weak and strong are the worst and best
+third of the models.
 
 {table(away)}
 
-Where the interval of an APGR includes .5 it orders requests of that kind no better than chance, and where the difference
-to prompt length includes 0, no better than their length: train on your own outcomes, a few hundred rows help. What it
-does give there is an order between kinds, and a dial that keeps its share.
+Where the interval of an APGR includes .5 it orders requests of that kind no better than chance, and where the
+difference to prompt length includes 0, no better than their length: train on your own outcomes, a few hundred rows
+help. What it does give there is an order between kinds, and a dial that keeps its share.
 
 ## What its threshold gives
-Share of strong calls under the policy in force, by table (in-sample, but for zeroeval and shaberi), and by kind of
-prompt, on prompts nothing was trained on:
+Share of strong calls under the policy in force, by table (mostly rows trained on, but for zeroeval and shaberi), and
+by kind of prompt, on prompts nothing was trained on:
 
 {table(given)}
 """
