@@ -30,7 +30,7 @@ from tiny_dancer.errors import (
     TinyDancerError,
     TrainingError,
 )
-from tiny_dancer.routing import Classifier, Router
+from tiny_dancer.routing import Classifier, Router, Watch
 from tiny_dancer.types import (
     Classification,
     Decision,
@@ -116,6 +116,7 @@ __all__ = [
     "StorageError",
     "TinyDancerError",
     "TrainingError",
+    "Watch",
     "__version__",
     "calibrate",
     "conformal_quantile",

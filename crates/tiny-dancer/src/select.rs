@@ -103,11 +103,13 @@ pub enum Uncovered {
     OtherCosts,
     /// It was earned with other prices or output lengths, and the policy weighs cost.
     OtherPrices,
+    /// The request is unlike the rows it was earned on.
+    Unlike,
 }
 
 impl Uncovered {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Uncertified,
         Self::OtherModels,
         Self::Overridden,
@@ -115,6 +117,7 @@ impl Uncovered {
         Self::Stayed,
         Self::OtherCosts,
         Self::OtherPrices,
+        Self::Unlike,
     ];
 
     /// The sentence decisions print.
@@ -130,6 +133,7 @@ impl Uncovered {
             Self::OtherPrices => {
                 "the certificate was earned with other prices or output lengths, which its policy weighs"
             }
+            Self::Unlike => "the request is unlike those the certificate was earned on (see likeness)",
         }
     }
 }

@@ -11,8 +11,11 @@ from tiny_dancer import _core
 from tiny_dancer.errors import DataError, NotCertifiedError, OptionError
 from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
 from tiny_dancer.routing import Router
+from tiny_dancer.training import confidence as confidence_room
+from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import digest
+from tiny_dancer.training.likeness import with_likeness
 from tiny_dancer.training.overlap import refuse_training_rows
 from tiny_dancer.training.policy import policies_of
 
@@ -174,7 +177,8 @@ def calibrate(
         "date": date,
         "observed_risk": certification.risks[index],
     }
-    return replace(_under(artifact, expected, policy, guarantee, compared), certification=certification)
+    found = _under(artifact, expected, policy, guarantee, compared, outcomes)
+    return replace(found, certification=certification)
 
 
 def with_models(artifact: bytes, names: Mapping[str, str]) -> bytes:
@@ -211,7 +215,7 @@ def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calib
         cost = expected.relative_cost(policy, best)
         least = min(least, cost)
         if cost <= 1 - cost_cut + 1e-9:
-            return _under(artifact, expected, policy, None, best)
+            return _under(artifact, expected, policy, None, best, outcomes)
     raise OptionError("cost_cut", cost_cut, f"at most {1 - least:.3f} can be cut on these rows")
 
 
@@ -232,7 +236,7 @@ def dial_share(artifact: bytes, outcomes: Outcomes, model: str, share: float) ->
     distance, _, policy = min(found, key=lambda item: item[:2], default=(1.0, 0, None))
     if policy is None or distance > 0.05:
         raise OptionError("share", share, f"no policy calls {model} for a share near this")
-    return _under(artifact, expected, policy, None, expected.header["best_constant"])
+    return _under(artifact, expected, policy, None, expected.header["best_constant"], None)
 
 
 def _fine_path(expected: Expected) -> list[Policy]:
@@ -250,8 +254,18 @@ def _fine_path(expected: Expected) -> list[Policy]:
 
 
 def _under(
-    artifact: bytes, expected: Expected, policy: Policy, guarantee: dict[str, Any] | None, reference: int
+    artifact: bytes,
+    expected: Expected,
+    policy: Policy,
+    guarantee: dict[str, Any] | None,
+    reference: int,
+    rows: Outcomes | None,
 ) -> Calibrated:
+    """The artifact under the policy, its confidence refitted on rows; a certificate knows what they are like."""
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
-    data = with_self_checks(_core.with_header(artifact, header))
+    tensors = {} if rows is None else confidence_room.refitted(artifact, expected.quality, rows)
+    data = _core.with_header(artifact, header, tensors)
+    if guarantee is not None and rows is not None and rows.features is not None:
+        data = with_likeness(data, rows.features, assign_groups(rows.features, rows.group))
+    data = with_self_checks(data)
     return Calibrated(data, policy, expected.share(policy), expected.relative_cost(policy, reference), None)
