@@ -1,15 +1,15 @@
 """Trains the artifact the package ships, and writes its model card. Readable from top to bottom.
 
-Run: python recipes/default_artifact.py (from the repository's root, with ../shared beside it; about a minute of
-processor time, of which most goes to the card).
+Run: python recipes/default_artifact.py (from the repository's root, with ../shared beside it; some minutes of
+processor time, of which the artifact takes 30 seconds and the card's kinds left out the rest).
 
-Two roles, weak and strong, learned from public tables at once: in each, a role's quality is the mean over the models
-that play it (recipes/tables.py). Whoever loads this artifact routes requests of kinds it was not trained on. So what
-it consists of was chosen by leaving whole kinds of requests out, beside prompt length and a constant:
+Two roles, weak and strong, learned from public tables at once: in each, a role's quality is the mean over the
+models that play it (recipes/tables.py). Whoever loads this artifact routes requests of kinds it was not trained
+on. So what it consists of was chosen by leaving whole kinds of requests out, beside prompt length and a constant:
 
 * Steps: how many quantities, comparisons, conditions and statements a request makes one keep track of. A direction
-  that is given, not learned: the sum of standardised cues. It ranks unseen kinds better than length does, and unlike
-  length it does not say that a long text with one simple task is hard.
+  that is given, not learned: the sum of standardised cues, less a little of the length. It ranks unseen kinds
+  better than length does, and unlike length it does not say that a long text with one simple task is hard.
 * Kinds: which kind of request it is, from the static embedding and a few cues, on a scale of gains. The gains are
   those of the tables, and where there is no table (chat, writing, extraction …) declared: see DECLARED.
 * Trees on what the kinds leave unexplained: they learn the tables' own requests, and say little about others.
@@ -17,8 +17,8 @@ it consists of was chosen by leaving whole kinds of requests out, beside prompt 
 Length, n-grams and the kernel memory did worse on kinds left out, and are not in it. Tables weigh as the root of
 their rows: none is the traffic.
 
-A tenth of the groups certifies, another tenth gives the figures of the card, of the very artifact that ships. Groups
-(near duplicates, shared passages) are found over all tables together: some questions are in two.
+A tenth of the groups certifies, another tenth gives the figures of the card, of the very artifact that ships.
+Groups (near duplicates, shared passages) are found over all tables together: some questions are in two.
 """
 
 from __future__ import annotations
@@ -406,8 +406,8 @@ def card(
         "It carries no certificate: none could be earned."
         if found is None
         else f"Its certificate: with confidence {1 - found['delta']:.0%}, the mean quality lost against always\n"
-        f"strong is below {found['epsilon']:g} ({found['rows']:,} held-out groups). It holds for the models of the\n"
-        "table below, on requests like these; mapping a role to another model takes it out of every decision."
+        f"strong is below {found['epsilon']:g} ({found['rows']:,} held-out groups). It holds for the models of\n"
+        "the table below, on requests like these; mapping a role to another model takes it out of every decision."
     )
     in_force = ", ".join(f"{name} {value}" for name, value in policy.items())
     who = "\n".join(
@@ -424,8 +424,8 @@ Routes between two roles, `weak` and `strong`, which you map to your models:
 {certificate}
 
 **The share of calls its threshold gives depends on your traffic.** Set the share you want, from 200 prompts
-without any labels: `tiny-dancer calibrate default PROMPTS --share 0.3 --out mine.safetensors`; or let it follow the traffic:
-`Router.load().follow_share("strong", 0.3)`.
+without any labels: `tiny-dancer calibrate default PROMPTS --share 0.3 --out mine.safetensors`; or let it follow
+the traffic: `Router.load().follow_share("strong", 0.3)`.
 
 ## Data
 A role's quality on a request is the mean over the models that play it.
@@ -442,9 +442,9 @@ whose licences allow it, for which no outcomes exist; their gains are **declared
 
 ## Held-out figures
 The rows of a tenth of the groups, neither trained nor calibrated on. Rows that are kin (near duplicates, shared
-passages) are one group, also across tables: gsm8k and llmrouter share questions. 95 % paired bootstrap intervals over
-groups. `gap` is the quality of always strong less that of always weak. APGR as RouteLLM computes it: .5 is a random
-mix of the two roles, 1 the quality of always strong at no strong call.
+passages) are one group, also across tables: gsm8k and llmrouter share questions. 95 % paired bootstrap intervals
+over groups. `gap` is the quality of always strong less that of always weak. APGR as RouteLLM computes it: .5 is a
+random mix of the two roles, 1 the quality of always strong at no strong call.
 
 {table(held)}
 
@@ -463,8 +463,8 @@ difference to prompt length includes 0, no better than their length: train on yo
 help. What it does give there is an order between kinds, and a dial that keeps its share.
 
 ## What its threshold gives
-Share of strong calls under the policy in force, by table (mostly rows trained on, but for zeroeval and shaberi), and
-by kind of prompt, on prompts nothing was trained on:
+Share of strong calls under the policy in force, by table (mostly rows trained on, but for zeroeval and shaberi),
+and by kind of prompt, on prompts nothing was trained on:
 
 {table(given)}
 """
