@@ -108,11 +108,13 @@ DECLARED = {
     "chatbot": 0.03,
 }
 """Gain of strong over weak by kind of task: our judgement, not measured; no outcomes exist for these prompts."""
-DECLARED_SOURCES = {"arena-hard/v2.0-math": 0.33, "gsm8k": 0.20}
+DECLARED_SOURCES = {"arena-hard/v2.0-math": 0.33}
 HARDER = 0.06
 """Added where prompts were collected for being hard, but for code, which is taken to be hard anyway."""
 NOT_SHIPPED = re.compile("BY-SA|nknown|GPT-4")
 """Licences of prompts that nothing shipped may be trained on."""
+IN_TABLES = ("gsm8k", "mbpp")
+"""Sources of prompts whose outcomes the tables have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +133,15 @@ class Auxiliary:
 
 
 def auxiliary() -> Auxiliary:
-    """The task categories' prompts that may ship."""
+    """The task categories' prompts that may ship, but for those the tables have outcomes of."""
     from pyarrow import parquet
 
     rows: dict[str, list[str]] = parquet.read_table(SHARED / "task_categories_train.parquet").to_pydict()
-    kept = [place for place, licence in enumerate(rows["licence"]) if not NOT_SHIPPED.search(licence)]
+    kept = [
+        place
+        for place, (licence, source) in enumerate(zip(rows["licence"], rows["source"], strict=True))
+        if not NOT_SHIPPED.search(licence) and source not in IN_TABLES
+    ]
     category = [rows["category"][place] for place in kept]
     source = [rows["source"][place] for place in kept]
     gain = [
