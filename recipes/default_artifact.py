@@ -358,7 +358,7 @@ def main() -> None:
         "always weak": f"{held_out.quality[:, 0].mean():.4f}",
     }
     metrics = {"APGR": held["all tables"]["APGR"], **policy}
-    artifact = with_self_checks(_core.with_header(artifact, {**_core.read_header(artifact), "metrics": metrics}))
+    artifact = with_policies(artifact, everything.rows(certifying), metrics)
     assert len(artifact) <= LARGEST, f"{len(artifact):,} bytes exceed {LARGEST:,}"
     ARTIFACT.write_bytes(artifact)
 
@@ -384,6 +384,26 @@ def main() -> None:
     CARD.parent.mkdir(parents=True, exist_ok=True)
     CARD.write_text(card(artifact, held, policy, away, given))
     print(f"{ARTIFACT}: {len(artifact):,} bytes\n{CARD}")
+
+
+def with_policies(artifact: bytes, outcomes: Outcomes, metrics: dict[str, str]) -> bytes:
+    """The artifact with its metrics, and with policies around the one in force.
+
+    ``balanced`` is the one in force, ``quality`` always strong, and ``cheapest`` makes half as many strong calls as
+    ``balanced`` on these rows.
+    """
+    header = {**_core.read_header(artifact), "metrics": metrics}
+    in_force = header["policy"]
+    if in_force["kind"] == "threshold":
+        gains = gain(Router(artifact), outcomes)
+        half = float(np.quantile(gains, 1 - (gains >= in_force["threshold"]).mean() / 2))
+        header["policies"] = {
+            "in_force": "balanced",
+            "quality": {"kind": "constant", "model": header["best_constant"]},
+            "balanced": in_force,
+            "cheapest": {**in_force, "threshold": half},
+        }
+    return with_self_checks(_core.with_header(artifact, header))
 
 
 def categories() -> dict[str, FeatureTable]:
