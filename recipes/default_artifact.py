@@ -297,6 +297,8 @@ def figures(router: Router, outcomes: Outcomes) -> dict[str, str]:
     boot = paired_bootstrap(statistics, len(outcomes), group=outcomes.group, seed=SEED)
 
     def words(interval: Any) -> str:
+        if not np.isfinite([interval.low, interval.high]).all():  # a gap that may be 0 in some resamples
+            return f"{interval.estimate:.3f} [not determined]"
         return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
     return found | {
@@ -389,8 +391,8 @@ def main() -> None:
 def with_policies(artifact: bytes, outcomes: Outcomes, metrics: dict[str, str]) -> bytes:
     """The artifact with its metrics, and with policies around the one in force.
 
-    ``balanced`` is the one in force, ``quality`` always strong, and ``cheapest`` makes half as many strong calls as
-    ``balanced`` on these rows.
+    ``balanced`` is the one in force, ``quality`` always strong, and ``cheapest`` makes half as many strong calls
+    as ``balanced`` on these rows.
     """
     header = {**_core.read_header(artifact), "metrics": metrics}
     in_force = header["policy"]

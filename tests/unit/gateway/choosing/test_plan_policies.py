@@ -237,7 +237,7 @@ def test_without_text_the_default_serves(pair: Serving, content: object) -> None
     assert (found.routed_by, found.reason) == ("default", "no_text")
 
 
-@pytest.mark.parametrize(("output", "reason"), [("", "no_text"), ("The file has 5 lines.", "gain_too_small")])
+@pytest.mark.parametrize(("output", "reason"), [("", "no_text"), ("Hello, how are you?", "gain_too_small")])
 def test_the_output_of_a_call_alone_is_served(pair: Serving, output: str, reason: str) -> None:
     """What a client sends whose conversation the upstream keeps: routed by what was returned, if any."""
     call = {"type": "function_call_output", "call_id": "c", "output": output}
