@@ -356,6 +356,9 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
         return named(_CONSTANT, _CONSTANT, _CONSTANT if quality_alone else tolerated, most)
     top = max(shown, key=lambda number: estimates[number].gain)
     most = estimates[top]
+    highest = top if most.gain > 0 else _CONSTANT
+    if quality_alone:
+        return named(highest, highest, highest, most)
 
     def as_good(number: int) -> bool:
         less = gains[top].less(gains[number]).estimate()
@@ -365,4 +368,4 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     balanced = cheapest_of(equals)
     if balanced == _CONSTANT and most.gain > _AS_GOOD * most.error:
         balanced = min(equals, key=lambda number: costs[number])
-    return named(top if most.gain > 0 else _CONSTANT, balanced, balanced if quality_alone else tolerated, most)
+    return named(highest, balanced, tolerated, most)
