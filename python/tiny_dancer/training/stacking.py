@@ -174,8 +174,8 @@ def _honesty(prediction: Matrix, truth: Matrix, folds: Ints, weight: npt.NDArray
         slope = np.divide(product, square, out=np.zeros_like(square), where=square > 0)
         crossed[~others] = prediction[~others] * np.maximum(slope, 0.0)
     square_all = float((weight[:, None] * crossed**2).sum())
-    if square_all <= 0:
-        return 0.0
+    if square_all <= 0:  # there is nothing to shrink
+        return 1.0
     return float(np.clip((weight[:, None] * crossed * truth).sum() / square_all, 0.0, 1.0))
 
 
