@@ -418,3 +418,16 @@ def test_bench_prints_ratios() -> None:
     assert figures["route_30_tokens_ratio"] == pytest.approx(
         figures["route_30_tokens_us"] / figures["yardstick_us"], rel=5
     )
+
+
+def test_training_says_which_policy_is_in_force_and_what_the_others_cost(folder: Path, tmp_path: Path) -> None:
+    path = write(columns(60, 3), tmp_path / "few.csv")
+    out = tmp_path / "few.safetensors"
+    said = " ".join(done("train", path, "--out", out, "--policy", "cheapest", "--backends", "linear").split())
+    assert "policy: cheapest: " in said
+    assert all(f"{name} " in said.split("expected cost: ")[1] for name in ("quality", "balanced", "cheapest"))
+    assert Router.load(out).header["policies"]["in_force"] == "cheapest"
+    asked = done("route", "Compute 12 + 13", "--artifact", out, "--policy", "quality", "--json")
+    assert json.loads(asked)["model"] in Router.load(out).models
+    assert "quality, balanced, cheapest" in fails(2, "train", path, "--out", out, "--policy", "thrifty")
+    assert "quality, balanced, cheapest" in fails(2, "route", "x y z", "--artifact", out, "--policy", "thrifty")
