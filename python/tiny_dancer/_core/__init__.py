@@ -239,8 +239,8 @@ def measured_costs(
     """USD of n requests by what m models were measured to cost, float64 [n, m], as the engine expects it.
 
     Args:
-        models: of each (constant, per prompt token, per unit of verbosity), or None: its column is NaN; and where it
-            was measured, ``cost_seen`` of an artifact's header, or None.
+        models: of each (constant, per prompt token, per unit of verbosity), or None: its column is NaN; and where
+            it was measured, ``cost_seen`` of an artifact's header, or None.
         tokens: [n]
         verbosity: [n]
     """

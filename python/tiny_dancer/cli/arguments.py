@@ -34,6 +34,13 @@ Map = Annotated[
     list[str] | None,
     typer.Option("--map", help="NAME=MODEL: the table's model for a name of the artifact; repeatable."),
 ]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and "
+        "tokens of a usual answer; repeatable, one a model."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

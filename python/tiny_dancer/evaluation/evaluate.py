@@ -280,17 +280,17 @@ def _missing_notes(outcomes: Outcomes, known: Observed, decision: Ints, best: in
         return []
     unseen = int(missing[np.arange(len(decision)), decision].sum())
     notes = [
-        f"{missing.mean():.1%} of outcomes are missing, the chosen model's on {unseen:,} of {len(outcomes):,} requests. "
-        "All figures are on the same requests, completed by what the models that were scored say of a request, and "
-        "by how likely it was to be scored."
+        f"{missing.mean():.1%} of outcomes are missing, the chosen model's on {unseen:,} of {len(outcomes):,} "
+        "requests. All figures are on the same requests, completed by what the models that were scored say of a "
+        "request, and by how likely it was to be scored."
     ]
     notes += [f"{each[0].upper()}{each[1:]}." for each in known.warnings(outcomes.models, outcomes.weight)]
     rivals = known.rests_on_missing(best, outcomes.weight)
     if len(rivals):
         names = ", ".join(outcomes.models[j] for j in rivals)
         notes.append(
-            f"If outcomes are missing because of what they are (time-outs left empty, say), {names} may be better than "
-            f"{outcomes.models[best]}; no table can tell."
+            f"If outcomes are missing because of what they are (time-outs left empty, say), {names} may be better "
+            f"than {outcomes.models[best]}; no table can tell."
         )
     return notes
 

@@ -113,9 +113,18 @@ def training_rows(header: Mapping[str, Any], features: FeatureTable, *, copies_o
         features: n rows.
         copies_only: leave out near copies: for tables of short texts, which resemble each other by chance.
     """
-    memory = (header.get("training") or {}).get("rows_seen")
-    if memory is None or not len(features):
-        return Overlap(np.zeros(len(features), np.bool_), 0.0)
+    # Rows that a model was added from are remembered beside those of training.
+    memories = [header.get("training") or {}, *header.get("added", [])]
+    rows, share = np.zeros(len(features), np.bool_), 0.0
+    for each in memories:
+        if each.get("rows_seen") is not None and len(features):
+            found = _remembered(each["rows_seen"], features, copies_only=copies_only)
+            rows, share = rows | found.rows, min(1.0, share + found.share)
+    return Overlap(rows, share)
+
+
+def _remembered(memory: Mapping[str, Any], features: FeatureTable, *, copies_only: bool) -> Overlap:
+    """Which of these rows one filter remembers."""
     if "sketches" not in memory:
         return _found(memory, _older_positions(features, memory["bits"])[:, None], 1)
     common = np.unpackbits(np.frombuffer(zlib.decompress(base64.b85decode(memory["common"])), np.uint8))

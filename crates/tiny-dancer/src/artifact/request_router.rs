@@ -207,7 +207,8 @@ impl Kind for Header {
         if self.self_check.len() > MOST_SELF_CHECKS {
             return bad("self_check", format!("{} requests", self.self_check.len()));
         }
-        let named = self.policies.iter().flat_map(|all| Scale::ALL.map(|name| (name.as_str(), all.get(name))));
+        let named =
+            self.policies.iter().flat_map(|all| Scale::ALL.map(|name| (name.as_str(), all.get(name))));
         for (name, policy) in std::iter::once(("policy", &self.policy)).chain(named) {
             if !policy.fits(models) {
                 return bad(name, format!("{policy:?}"));
