@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     Flags = npt.NDArray[np.bool_]
     Choose = Callable[[Flags], int | None]
 
-SPLITS = 300
+SPLITS = 200
 DELTA = 0.1
 USED = DELTA / 8
 METHODS: tuple[tuple[str, Test, float], ...] = (
