@@ -468,7 +468,9 @@ fn models_change_by_name_price_and_window() {
     let mut router = Router::from_bytes(&draft.bytes(), None).expect("sound");
     router.change_models("[{}, {}]").expect("no change");
     assert!(router.header().guarantee.is_some());
-    router.change_models(r#"[{"name": "small"}, {"price_input": 2e-6}]"#).expect("sound");
+    router
+        .change_models(r#"[{"name": "small"}, {"price_input": 2e-6, "price_output": 8e-6}]"#)
+        .expect("sound");
     assert_eq!(router.header().models[0].name, "small");
     assert_eq!(router.header().models[1].prices.input, Some(2e-6));
     assert!(router.header().guarantee.is_none(), "a certificate does not cover other models");
