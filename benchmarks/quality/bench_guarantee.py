@@ -4,8 +4,8 @@ Per split: rows are dealt (in whole groups) into calibration and test; a violati
 on the test rows exceeds ε. The test mean is itself noisy, which counts against the certificate here; against all
 held-out rows it counts less. Three risks: mean quality lost, with the naive rule (cheapest policy whose
 calibration mean is within ε) and a plain Hoeffding bound on the same splits; the failure rate among the requests
-not sent to the reference; and the share of requests that cost more than a budget. ε is .05 on MMLU and zeroeval and
-.12 on GSM8K, where so few rows certify nothing below; among routed requests it is .15 (zeroeval .2).
+not sent to the reference; and the share of requests that cost more than a budget. ε is .05 on MMLU and zeroeval
+and .12 on GSM8K, where so few rows certify nothing below; among routed requests it is .15 (zeroeval .2).
 """
 
 from __future__ import annotations
