@@ -203,7 +203,8 @@ def bound_in_words(
     if risk == "cost":
         what = "requests" if batch in (None, 1) else f"batches of {batch:,} requests, a request on average,"
         return f"less than {epsilon:.2%} of {what} cost more than {budget:g} USD"
-    return f"{risk} quality loss against {reference} below {epsilon:g}"
+    what = "mean quality loss" if risk == "mean" else "mean harm (quality lost where any is)"
+    return f"{what} against {reference} below {epsilon:g}"
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

@@ -378,6 +378,33 @@ fn self_checks_guard_the_decisions() {
 }
 
 #[test]
+fn a_header_without_its_checksum_is_refused_or_claims_nothing() {
+    let mut draft = draft();
+    draft.header.guarantee = Some(support::guarantee());
+    let bytes = draft.bytes();
+    assert!(Router::from_bytes(&bytes, None).expect("sound").header().guarantee.is_some());
+    // As whoever edits a certificate would: the header's checksum goes, with a format of choice.
+    let unsealed = |format: &str| {
+        let (mut header, data) = split(&bytes);
+        let metadata = header["__metadata__"].as_object_mut().expect("an object");
+        metadata.remove("header_sha256").expect("a checksum");
+        let text = metadata["tiny_dancer"].as_str().expect("JSON").to_owned();
+        let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        json["format"] = json!(format);
+        metadata["tiny_dancer"] = json!(json.to_string());
+        join(&header, &data)
+    };
+    for format in ["1.1.0", "1.2.0", "1", "1.x"] {
+        assert_refused(format, &unsealed(format), ArtifactChecksum, "header_sha256");
+    }
+    let older = Router::from_bytes(&unsealed("1.0.0"), None).expect("older artifacts load");
+    assert!(older.header().guarantee.is_none(), "nothing covers what it claims");
+    let header: serde_json::Value =
+        serde_json::from_str(&kinds::header(&unsealed("1.0.0")).expect("a header")).expect("JSON");
+    assert!(header["guarantee"].is_null());
+}
+
+#[test]
 fn the_encoder_must_be_the_one_trained_with() {
     let encoder = shipped_encoder();
     let wanted = |checksum: &str| {
@@ -444,7 +471,9 @@ fn models_change_by_name_price_and_window() {
     let mut router = Router::from_bytes(&draft.bytes(), None).expect("sound");
     router.change_models("[{}, {}]").expect("no change");
     assert!(router.header().guarantee.is_some());
-    router.change_models(r#"[{"name": "small"}, {"price_input": 2e-6}]"#).expect("sound");
+    router
+        .change_models(r#"[{"name": "small"}, {"price_input": 2e-6, "price_output": 8e-6}]"#)
+        .expect("sound");
     assert_eq!(router.header().models[0].name, "small");
     assert_eq!(router.header().models[1].prices.input, Some(2e-6));
     assert!(router.header().guarantee.is_none(), "a certificate does not cover other models");

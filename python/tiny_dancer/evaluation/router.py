@@ -41,7 +41,7 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
     dropped = 0 if seen.too_much else int(seen.rows.sum())
     if dropped:
         outcomes = outcomes.rows(np.flatnonzero(~seen.rows))
-        assert outcomes.features is not None
+    assert outcomes.features is not None
     batch = router.route_features(outcomes.features)
     costs = batch.costs if np.isfinite(batch.costs).all() else None
     return evaluate(

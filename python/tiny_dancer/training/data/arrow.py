@@ -74,7 +74,8 @@ def _bounded(path: Path, chosen: Sequence[str]) -> dict[str, Column]:
             sizes = [
                 max(each.total_uncompressed_size, each.num_values)
                 for each in stored
-                if each.path_in_schema.split(".")[0] in parts
+                # The path of a column that is no nested one is its name, which may have dots.
+                if each.path_in_schema in parts or each.path_in_schema.split(".")[0] in parts
             ]
             _refuse_above(path, taken + max(sum(sizes), declared.num_rows * len(chosen)))
             rows = min(4096, max(16, BATCH_BYTES // max(1, *sizes)))
