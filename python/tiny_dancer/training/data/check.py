@@ -199,8 +199,8 @@ def _costs(outcomes: Outcomes) -> Iterator[Finding]:
     if outcomes.cost is None or np.isnan(outcomes.cost).all():
         message = "the table has no costs"
         remedy = (
-            "add <model>|total_cost in USD, or train with --prices; without, of two models the better counts as the "
-            "dearer, and of more quality alone decides"
+            "add <model>|total_cost in USD, or train with --prices; without, of two models the better counts as "
+            "the dearer, and of more quality alone decides"
         )
         yield Finding("note", "missing_cost", "total_cost", message, remedy, count=len(outcomes))
         return

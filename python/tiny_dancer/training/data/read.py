@@ -152,7 +152,7 @@ def _check_specs(raws: Sequence[RawTable], spec: str | None, featurise: Featuris
         if found is None:
             raise DataError("features", f"{raw.name} does not say how it was featurised", featurised.REMEDY)
         wanted = spec if spec is not None else featurised.feature_spec_of(tables[0])
-        if not featurised.has_specification(raw, str(wanted)):
+        if found != wanted:
             other = "this version's features" if spec is not None else tables[0].name
             raise DataError(
                 "features", f"{raw.name} was featurised otherwise than {other}: {found}", featurised.REMEDY
