@@ -9,11 +9,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from pyarrow import parquet
 from tests.commands import columns, done, execute, fails, run, write
 from tests.synthetic import requests
 
+import tiny_dancer
 from tiny_dancer import Router, _core
 
 if TYPE_CHECKING:
@@ -103,6 +105,17 @@ def test_every_form_of_a_table_gives_the_same_bytes(folder: Path, artifact: Path
     assert _core.read_header(expected)["training"]["backends"], "something was learned"
     for name in ("train.csv", "train.jsonl", "hashed.parquet"):
         assert (folder / f"{name}.safetensors").read_bytes() == expected, name
+
+
+def test_tables_in_memory_are_taken_everywhere(folder: Path, artifact: Path) -> None:
+    frame, rest = pd.read_parquet(folder / "train.parquet"), parquet.read_table(folder / "rest.parquet")
+    assert tiny_dancer.fit(frame, seed=5).artifact == artifact.read_bytes()
+    judged = [tiny_dancer.evaluate(artifact, table) for table in (rest, folder / "rest.parquet")]
+    assert judged[0] == judged[1]
+    certified = [
+        tiny_dancer.calibrate(artifact, table, max_quality_loss=0.1) for table in (rest, folder / "rest.parquet")
+    ]
+    assert certified[0].artifact == certified[1].artifact
 
 
 def test_a_featurised_table_holds_no_text(folder: Path) -> None:

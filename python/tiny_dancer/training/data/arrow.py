@@ -17,7 +17,7 @@ with needed():
     import pyarrow.parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -458,8 +458,8 @@ def csv_bytes(columns: Mapping[str, Column], delimiter: str) -> bytes:
     return content
 
 
-def plain_numbers(column: Column, decimal_comma: bool) -> Column | None:
-    """A text column as numbers, where every cell is one, written as numbers are; None otherwise."""
+def plain_numbers(column: Column, decimal_comma: bool, missing: Collection[str]) -> Column | None:
+    """A text column as numbers, where every cell is one, or ``missing``, written as they are; None otherwise."""
     compute = pyarrow.compute
     if not is_text(column) or not is_utf8(column) or column.null_count == len(column):
         return None
@@ -467,7 +467,8 @@ def plain_numbers(column: Column, decimal_comma: bool) -> Column | None:
     padded = compute.match_substring_regex(
         column.cast(pyarrow.large_binary()).cast(pyarrow.large_string()), r"^-?0[0-9]"
     )
-    if len(other) or compute.any(padded).as_py():
+    rest = as_texts(chosen_rows(column, other)) or []
+    if any((text or "").strip().lower() not in missing for text in rest) or compute.any(padded).as_py():
         return None
     return numbers(values)
 
