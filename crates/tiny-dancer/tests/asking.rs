@@ -481,7 +481,10 @@ fn a_policy_that_training_fixed_is_chosen_by_its_name() {
     let cheapest = Policy::Threshold { weak: 0, strong: 1, threshold: 2.0 };
     let balanced = json!({"policy": "balanced"});
     assert_eq!(asked(Scale::Cheapest, cheapest.clone(), json!({})).0, "model-0");
-    assert_eq!(asked(Scale::Cheapest, cheapest, balanced), (json!("model-1"), json!("gain_worth_cost"), false));
+    assert_eq!(
+        asked(Scale::Cheapest, cheapest, balanced),
+        (json!("model-1"), json!("gain_worth_cost"), false)
+    );
 }
 
 #[test]

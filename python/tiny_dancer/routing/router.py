@@ -13,6 +13,7 @@ from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
 from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests, listed_tools
+from tiny_dancer.routing.watch import Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Router:
             output,
             removed,
             tokens,
-            confidence,
+            (confidence, likeness),
             members,
             reason,
             routed_by,
@@ -190,6 +191,7 @@ class Router:
             tokens,
             output,
             {} if removed is None else removed,
+            likeness,
         )
 
     async def aroute(self, request: Request, **options: Any) -> Decision:
@@ -254,7 +256,19 @@ class Router:
             output_tokens=table("output_tokens", "<f8"),
             removed=_REMOVALS[np.minimum(table("removed", "u1"), len(_REMOVALS) - 1)],
             id_prefix=new_id(),
+            likeness=np.frombuffer(columns["likeness"], "<f4"),
         )
+
+    def watch(self, threshold: float = 100.0) -> Watch:
+        """A watch over one stream of requests, which the caller keeps; the router itself has no state.
+
+        Args:
+            threshold: one over the chance that it rings though nothing has changed.
+
+        Raises:
+            OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
+        """
+        return Watch.over(self, self._engine.martingale(), threshold)
 
     def options(self, **given: Unpack[Asked]) -> _core.Options | None:
         """What :meth:`route` is asked for beside the request, as the engine takes it; None where nothing is.

@@ -13,8 +13,10 @@ from tiny_dancer.evaluation.groups import independent
 from tiny_dancer.evaluation.guarantee import QUALITY_RISKS, RISK_BOUNDS, budget_losses, certify, policy_losses
 from tiny_dancer.evaluation.overlap import held_out, training_rows
 from tiny_dancer.routing import Router
+from tiny_dancer.training import confidence as confidence_room
 from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import digest
+from tiny_dancer.training.likeness import with_likeness
 from tiny_dancer.training.policy import policies_of
 
 if TYPE_CHECKING:
@@ -181,7 +183,7 @@ def calibrate(
         "data_digest": digest(outcomes),
         "date": date,
     }
-    result = _under(artifact, expected, found.policy, guarantee, found.compared)
+    result = _under(artifact, expected, found.policy, guarantee, found.compared, outcomes)
     return replace(result, certification=found.certification, dropped=dropped)
 
 
@@ -325,7 +327,7 @@ def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calib
         cost = expected.relative_cost(policy, best)
         least = min(least, cost)
         if cost <= 1 - cost_cut + 1e-9:
-            return _under(artifact, expected, policy, None, best)
+            return _under(artifact, expected, policy, None, best, outcomes)
     raise OptionError("cost_cut", cost_cut, f"at most {1 - least:.3f} can be cut on these rows")
 
 
@@ -349,7 +351,7 @@ def dial_share(artifact: bytes, outcomes: Outcomes, model: str, share: float) ->
         if expected.cost is None and len(expected.names) > 2:
             remedy += "; nobody said what the models cost: train with prices (--prices), or on a table with costs"
         raise OptionError("share", share, remedy)
-    return _under(artifact, expected, policy, None, expected.header["best_constant"])
+    return _under(artifact, expected, policy, None, expected.header["best_constant"], None)
 
 
 def _fine_path(expected: Expected) -> list[Policy]:
@@ -369,9 +371,19 @@ def _fine_path(expected: Expected) -> list[Policy]:
 
 
 def _under(
-    artifact: bytes, expected: Expected, policy: Policy, guarantee: dict[str, Any] | None, reference: int
+    artifact: bytes,
+    expected: Expected,
+    policy: Policy,
+    guarantee: dict[str, Any] | None,
+    reference: int,
+    rows: Outcomes | None,
 ) -> Calibrated:
+    """The artifact under the policy, its confidence refitted on rows; a certificate knows what they are like."""
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
     header.pop("certificate_ended", None)
-    data = with_self_checks(_core.with_header(artifact, header))
+    tensors = {} if rows is None else confidence_room.refitted(artifact, expected.quality, rows)
+    data = _core.with_header(artifact, header, tensors)
+    if guarantee is not None and rows is not None and rows.features is not None:
+        data = with_likeness(data, rows.features, rows.group)
+    data = with_self_checks(data)
     return Calibrated(data, policy, expected.share(policy), expected.relative_cost(policy, reference), None)
