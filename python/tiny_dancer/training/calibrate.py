@@ -288,7 +288,7 @@ def _not_certified(field: str, asked: float, certification: Certification, inste
         if needed is None
         else f"about {needed:,} independent rows would do at the risk observed; or {instead}"
     )
-    return NotCertifiedError(field, f"{asked:g} not certified on {certification.n:,} independent rows", more)
+    return NotCertifiedError(field, f"{asked:g} cannot be shown on {certification.n:,} independent rows", more)
 
 
 def with_models(artifact: bytes, names: Mapping[str, str]) -> bytes:
