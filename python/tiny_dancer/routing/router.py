@@ -269,7 +269,7 @@ class Router:
         Raises:
             OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
         """
-        return Watch.over(self, self._engine.martingale(), threshold)
+        return Watch.over(self.route, self._engine.martingale(), threshold)
 
     def follow_share(self, model: str | None, share: float, *, window: int = WINDOW) -> ShareFollower:
         """A state that the caller keeps, and routes by, so that ``model`` answers a share of whatever comes.
