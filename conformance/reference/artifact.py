@@ -178,3 +178,6 @@ def check_header(header: dict[str, Any]) -> None:
         number = header.get(field, 0.0 if field == "guard_margin" else None)
         require(number is not None and math.isfinite(number) and number >= 0, field)
     require(header["set_coverage"] <= 1, "set_coverage")
+    likeness = header.get("likeness")
+    if likeness is not None:
+        require(0 < likeness["level"] < 1 and likeness["rows"] > 0, "likeness")

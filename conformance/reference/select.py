@@ -20,6 +20,7 @@ OTHER_PRICES = "the certificate was earned with other prices or output lengths, 
 OVERRIDDEN = "overridden by the caller"
 CONSTRAINED = "a constraint changed the choice"
 STAYED = "the conversation stayed with the model that has it in its cache"
+UNLIKE = "the request is unlike those the certificate was earned on (see likeness)"
 OTHER_COSTS = "other output lengths are expected than those it was earned with"
 
 

@@ -31,7 +31,7 @@ from tiny_dancer.errors import (
     TrainingError,
 )
 from tiny_dancer.extras import needed as _needed
-from tiny_dancer.routing import Classifier, Router
+from tiny_dancer.routing import Classifier, Router, Watch
 from tiny_dancer.types import (
     Classification,
     Decision,
@@ -119,6 +119,7 @@ __all__ = [
     "StorageError",
     "TinyDancerError",
     "TrainingError",
+    "Watch",
     "__version__",
     "add_model",
     "calibrate",

@@ -236,6 +236,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         tokens: of the prompt; 0 where nobody counted.
         output_tokens: expected of every model (None where unknown); None where none is known.
         removed: models that a constraint removed, with the option that did.
+        likeness: p-value of "the request is like those the artifact was calibrated on" (its certificate's, or the
+            training's), in (0, 1]; None where the artifact cannot say. Up to the level that the artifact states
+            (``header["likeness"]["level"]``) no guarantee is attached.
     """
 
     id: str
@@ -258,6 +261,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
     output_tokens: Mapping[str, float | None] | None = None
     removed: Mapping[str, str] = msgspec.field(default_factory=dict)
+    likeness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +287,7 @@ class DecisionBatch:
         output_tokens: float64 [n, m], NaN where unknown.
         removed: [n, m] words, the option that removed a model; empty where none did.
         id_prefix: row i has the id ``<prefix>-<i>``.
+        likeness: float32 [n], p-values as of :class:`Decision`, NaN where the artifact cannot say.
     """
 
     models: tuple[str, ...]
@@ -303,6 +308,7 @@ class DecisionBatch:
     output_tokens: npt.NDArray[np.float64]
     removed: npt.NDArray[np.str_]
     id_prefix: str = field(repr=False)
+    likeness: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.choice)
@@ -333,6 +339,7 @@ class DecisionBatch:
             tokens=int(self.tokens[row]),
             output_tokens=self._named(self.output_tokens[row]),
             removed={name: str(by) for name, by in zip(self.models, self.removed[row], strict=True) if by},
+            likeness=None if np.isnan(self.likeness[row]) else float(self.likeness[row]),
         )
 
     def _named(self, values: npt.NDArray[np.float64]) -> dict[str, float | None] | None:

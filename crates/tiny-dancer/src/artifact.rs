@@ -174,8 +174,7 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, S
             "every artifact of this format has one: the file was changed; fetch or train it again",
         ));
     }
-    let stated =
-        [("sha256", Some(checksum), &bytes[start..]), ("header_sha256", seal, json.as_bytes())];
+    let stated = [("sha256", Some(checksum), &bytes[start..]), ("header_sha256", seal, json.as_bytes())];
     for (field, stated, covered) in stated {
         let actual = hex(&Sha256::digest(covered));
         if stated.is_some_and(|stated| *stated != actual) {

@@ -7,6 +7,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CUES, FeatureScratch, Features, SPEC, featurise};
 use crate::kernels::{dot_f32, interpolate};
+use crate::likeness::{LikenessTest, Martingale};
 use crate::options::Options;
 use crate::policy::Policy;
 use crate::price::{Tokens, expected_cost};
@@ -39,6 +40,8 @@ pub struct Router {
     confidence_values: Vec<f32>,
     /// Verbosity score of the cost head: cues, then intercept.
     verbosity: Vec<f32>,
+    /// What tells requests from those the artifact was calibrated on.
+    likeness: Option<LikenessTest>,
 }
 
 /// Buffers of one thread; after the first requests, deciding allocates nothing.
@@ -101,6 +104,7 @@ impl Router {
             mean: tensors.f32("mean", &[models])?,
             basis: tensors.f32("basis", &[models, components])?,
             verbosity: tensors.f32("verbosity", &[CUES + 1])?,
+            likeness: header.likeness.as_ref().map(|spec| LikenessTest::read(&tensors, spec)).transpose()?,
             backends: loaded,
             calibration_knots,
             calibration_values,
@@ -122,6 +126,12 @@ impl Router {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
+    #[must_use]
+    pub fn uncertified(&self) -> Option<Uncovered> {
+        self.uncertified
     }
 
     /// Renames models and sets their prices, windows and expected output: `changes` is a JSON list of objects with
@@ -168,6 +178,14 @@ impl Router {
         Ok(())
     }
 
+    /// The martingale that watches a stream of this artifact's decisions, before the first of them; `None` where the
+    /// artifact cannot say what requests are like.
+    #[must_use]
+    pub fn martingale(&self) -> Option<Martingale> {
+        let (test, spec) = self.likeness.as_ref().zip(self.header.likeness.as_ref())?;
+        Some(test.martingale(spec.rows))
+    }
+
     /// Decides one request.
     ///
     /// # Errors
@@ -200,8 +218,15 @@ impl Router {
         self.expect(options, scratch);
         let tokens = scratch.features.tokens;
         let mut choice = select(&self.header, options, tokens, &mut scratch.expect)?;
-        choice.uncovered = self.uncertified.or(choice.uncovered);
-        Ok(Decision { choice, confidence: self.confidence(choice.model, &scratch.expect), tokens })
+        let likeness = self.likeness.as_ref().map(|test| test.p_value(&scratch.features));
+        let unlike = self.likeness.as_ref().zip(likeness).is_some_and(|(test, p)| test.is_unlike(p));
+        choice.uncovered = self.uncertified.or(choice.uncovered).or(unlike.then_some(Uncovered::Unlike));
+        let confidence = self.confidence(choice.model, &scratch.expect);
+        // What is likelier a best model than the set's misses are allowed to be belongs to the set.
+        if f64::from(confidence) > 1.0 - self.header.set_coverage {
+            scratch.expect.prediction_set[choice.model] = true;
+        }
+        Ok(Decision { choice, confidence, likeness, tokens })
     }
 
     /// What the constraints leave while the learned policy cannot be asked: costs and latencies as ever, but without
@@ -232,12 +257,6 @@ impl Router {
             scorer.add_scores(features, weight, backend, components);
         }
         components
-    }
-
-    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
-    #[must_use]
-    pub fn uncertified(&self) -> Option<Uncovered> {
-        self.uncertified
     }
 
     /// Fills `scratch.expect` from `scratch.features`.

@@ -108,11 +108,13 @@ pub enum Uncovered {
     OtherPrices,
     /// A model was added without outcomes.
     Declared,
+    /// The request is unlike the rows it was earned on.
+    Unlike,
 }
 
 impl Uncovered {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Uncertified,
         Self::OtherModels,
         Self::Overridden,
@@ -121,6 +123,7 @@ impl Uncovered {
         Self::OtherCosts,
         Self::OtherPrices,
         Self::Declared,
+        Self::Unlike,
     ];
 
     /// The sentence decisions print.
@@ -139,6 +142,7 @@ impl Uncovered {
             Self::Declared => {
                 "a model was added without outcomes: what is expected of it is declared, not measured"
             }
+            Self::Unlike => "the request is unlike those the certificate was earned on (see likeness)",
         }
     }
 }

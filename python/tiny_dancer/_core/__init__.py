@@ -17,6 +17,7 @@ from tiny_dancer._core._native import (
     CONFORMAL_MOST_KNOTS,
     CUE_NAMES,
     CUES,
+    DRIFTED,
     EMBEDDING_DIMENSIONS,
     FEATURE_SPEC,
     FORMAT,
@@ -33,6 +34,7 @@ from tiny_dancer._core._native import (
     ConformalCalibration,
     ConformalRelevance,
     Encoder,
+    Martingale,
     Options,
     Prices,
     Router,
@@ -75,6 +77,7 @@ __all__ = [
     "CONFORMAL_MOST_KNOTS",
     "CUES",
     "CUE_NAMES",
+    "DRIFTED",
     "EMBEDDING_DIMENSIONS",
     "FEATURE_SPEC",
     "FORMAT",
@@ -96,6 +99,7 @@ __all__ = [
     "DecisionTuple",
     "Encoder",
     "Json",
+    "Martingale",
     "Options",
     "Prices",
     "Router",
@@ -284,11 +288,15 @@ def artifact_bytes(header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[
     Raises:
         ArtifactError: a header field or tensor the engine would refuse.
     """
-    flat = [
+    return write_artifact(json.dumps(header, sort_keys=True, allow_nan=False), _flat(tensors))
+
+
+def _flat(tensors: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, str, list[int], bytes]]:
+    """Tensors as the engine takes them, by name."""
+    return [
         (name, _DTYPES[array.dtype], list(array.shape), np.ascontiguousarray(array).tobytes())
         for name, array in sorted(tensors.items())
     ]
-    return write_artifact(json.dumps(header, sort_keys=True, allow_nan=False), flat)
 
 
 def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
@@ -320,6 +328,20 @@ def read_header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
-    """The artifact ``data`` with another header; tensors stay as they are."""
-    return rewrite_artifact(data, json.dumps(header, sort_keys=True, allow_nan=False))
+def with_header(
+    data: bytes, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]] | None = None
+) -> bytes:
+    """The artifact ``data`` with another header; tensors stay as they are, but for those given.
+
+    Raises:
+        ArtifactError: a header field or tensor the engine would refuse.
+    """
+    return rewrite_artifact(data, json.dumps(header, sort_keys=True, allow_nan=False), _flat(tensors or {}))
+
+
+def tensor(data: bytes, name: str) -> npt.NDArray[np.float32]:
+    """A float32 tensor of an artifact whose header was read, that is, of sound bytes (safetensors' own layout)."""
+    length = int.from_bytes(data[:8], "little")
+    found = json.loads(data[8 : 8 + length])[name]
+    start, end = (8 + length + at for at in found["data_offsets"])
+    return np.frombuffer(data[start:end], "<f4").reshape(found["shape"])

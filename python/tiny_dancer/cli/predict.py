@@ -9,7 +9,8 @@ from tiny_dancer.errors import DataError
 HELP = """Write expected quality, cost and decision for every row of a table.
 
 The output keeps the input's order: sample_id, one column a model with its expected quality, `<model>|cost` in USD
-where the artifact knows costs, and `decision`. Label columns are never read and may be absent.
+where the artifact knows costs, `decision`, and `likeness` where it knows what requests are like. Label columns are
+never read and may be absent.
 
 Example: tiny-dancer predict router.safetensors requests.parquet --out predictions.parquet"""
 
@@ -29,7 +30,7 @@ def predict(
     outcomes = read_outcomes(table, require_quality=False)
     assert outcomes.features is not None
     batch = router.route_features(outcomes.features)
-    for name in ("sample_id", "decision"):
+    for name in ("sample_id", "decision", "likeness"):
         if name in router.models:
             raise DataError("models", name, "an output column has this name: rename the model and train again")
     columns = {"sample_id": arrow.array(list(outcomes.sample_id), arrow.string())}
@@ -40,5 +41,7 @@ def predict(
         if not (costs != costs).all():
             columns[f"{name}|cost"] = arrow.array(costs)
     columns["decision"] = arrow.array([router.models[i] for i in batch.choice], arrow.string())
+    if not (batch.likeness != batch.likeness).all():
+        columns["likeness"] = arrow.array(batch.likeness)
     write_table(out, columns)
     say(f"{out}: {len(outcomes):,} rows")

@@ -38,7 +38,8 @@ def route(
             text = sys.stdin.buffer.read().decode()
         except UnicodeDecodeError as error:
             raise RequestError("standard input", f"byte {error.start} is no UTF-8", "give UTF-8 text") from error
-    decision = Router.load(artifact).route(
+    router = Router.load(artifact)
+    decision = router.route(
         text,
         max_cost=max_cost,
         min_quality=min_quality,
@@ -57,6 +58,10 @@ def route(
         say(f"  {name}: expected quality {quality:z.3f}{price}")
     may_be_best = ", ".join(decision.prediction_set)
     say(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}")
+    if decision.likeness is not None:
+        level = router.header["likeness"]["level"]
+        unlike = " (unlike)" if decision.likeness <= level else ""
+        say(f"  likeness {decision.likeness:.3f}, level {level:g}{unlike}")
     found = decision.guarantee
     standing = (
         f"none: {decision.guarantee_note}"

@@ -16,7 +16,9 @@ from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training import costs as costs_room
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
+from tiny_dancer.training.confidence import fit_confidence
 from tiny_dancer.training.export import Heads, build
+from tiny_dancer.training.likeness import fit_likeness
 from tiny_dancer.training.policy import NAMES, HeldOut, best_constant, choose_policies, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
@@ -205,11 +207,12 @@ def fit(
             basis=basis,
             stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
             calibration=(calibration,) * len(outcomes.models),
-            confidence=_confidence(quality, decision, known.cautious, weight),
+            confidence=fit_confidence(quality, known.cautious, weight),
             cost=cost_head,
             latency=costs_room.fit_latency(outcomes, features),
             set_width=heads_room.set_width(quality, known.cautious, SET_COVERAGE) if chosen else 1.0,
             set_coverage=SET_COVERAGE,
+            likeness=fit_likeness(features, group, seed),
         ),
         policies.get(policy),
         {
@@ -259,21 +262,3 @@ def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds:
 def steps(families: Sequence[Sequence[Backend]] = FAMILIES) -> int:
     """How often :func:`fit` reports progress, at most."""
     return (FOLDS + 1) * sum(len(family) for family in families)
-
-
-def _confidence(quality: Floats, decision: Ints, actual: Floats, weight: Floats) -> heads_room.MonotoneMap:
-    """Margin of the chosen model over the best other → share of rows on which that other scored no better."""
-    if quality.shape[1] == 1:
-        return heads_room.MonotoneMap(np.array([0.0]), np.array([1.0]))
-    rows = np.arange(len(quality))
-    others = quality.copy()
-    others[rows, decision] = -np.inf
-    other = others.argmax(1)
-    margin = quality[rows, decision] - others.max(1)
-    difference = actual[rows, decision] - actual[rows, other]
-    seen = np.isfinite(difference)
-    no_worse = (difference[seen] >= 0).astype(np.float64)
-    if seen.sum() < FEWEST_ROWS or np.ptp(margin[seen]) < 1e-9:
-        share = float(np.average(no_worse, weights=weight[seen])) if seen.any() else 0.5
-        return heads_room.MonotoneMap(np.array([0.0]), np.array([share]))
-    return heads_room.isotonic_map(margin[seen], no_worse, weight[seen])

@@ -103,7 +103,9 @@ def test_the_certificate_of_a_threshold_says_nothing_of_prices(certified: Calibr
     info = ModelInfo(input_cost_per_token=1e-5, output_cost_per_token=1e-5, context_window=9_000)
     router = Router(certified.artifact, models={"strong": info})
     assert (router.guarantee, router.uncertified) == (Router(certified.artifact).guarantee, "")
-    assert router.route_batch(TEXTS).guaranteed.all()
+    plain = Router(certified.artifact).route_batch(TEXTS)
+    assert plain.guaranteed.mean() > 0.9, "all but the share that is unlike by chance"
+    np.testing.assert_array_equal(router.route_batch(TEXTS).guarantee_notes, plain.guarantee_notes)
 
 
 def test_calibrating_or_dialling_anew_replaces_the_certificate(certified: Calibrated) -> None:

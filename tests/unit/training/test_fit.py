@@ -360,7 +360,7 @@ def test_the_header_says_what_was_trained_on_what() -> None:
     assert header["policy_path"] == [policy.level for policy in path]
 
 
-def test_confidence_is_how_often_the_next_best_model_was_no_better() -> None:
+def test_confidence_is_how_often_no_other_model_was_better() -> None:
     """Expectations say nothing here, so the confidence is the plain share of requests: .7 in weight."""
     texts, _ = requests(10, 78)
     won = np.arange(10) < 7

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, LARGEST_NUMBER, MOST_BACKENDS, MOST_COMPONENTS, MOST_MODELS, MOST_SELF_CHECKS, invalid};
 use crate::error::Result;
+use crate::likeness::LikenessSpec;
 use crate::policy::{Policies, Policy, Scale};
 use crate::price::{CostSeen, MOST_TIERS, Prices, same};
 use crate::select::Uncovered;
@@ -152,6 +153,9 @@ pub struct Header {
     pub set_width: f64,
     /// Coverage the prediction set was calibrated for.
     pub set_coverage: f64,
+    /// How requests are told from those the artifact was calibrated on, if it can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likeness: Option<LikenessSpec>,
     /// Certificate, if one was earned.
     #[serde(default)]
     pub guarantee: Option<Guarantee>,
@@ -213,6 +217,11 @@ impl Kind for Header {
             if !policy.fits(models) {
                 return bad(name, format!("{policy:?}"));
             }
+        }
+        if let Some(likeness) = &self.likeness
+            && !(likeness.level > 0.0 && likeness.level < 1.0 && likeness.rows > 0)
+        {
+            return bad("likeness", format!("{likeness:?}"));
         }
         let finite = [self.guard_margin, self.set_width, self.set_coverage];
         if finite.iter().any(|number| !number.is_finite() || *number < 0.0) || self.set_coverage > 1.0 {
