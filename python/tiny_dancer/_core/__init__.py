@@ -308,7 +308,7 @@ def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
     artifact_header(data)  # refuses what is unsound
     start = 8 + int.from_bytes(data[:8], "little")
     layout = json.loads(data[8:start])
-    types = {word.upper(): dtype for dtype, word in _DTYPES.items()}
+    types: dict[str, Any] = {word.upper(): dtype for dtype, word in _DTYPES.items()}
     return {
         name: np.frombuffer(
             data[start + spec["data_offsets"][0] : start + spec["data_offsets"][1]], types[spec["dtype"]]
