@@ -79,8 +79,7 @@ impl Repeats {
             *slot = (self.turn, at as u32);
             if let Some(Run { first, end }) = seen.and_then(|before| run(view, before, at)) {
                 let start = if first == 0 { 0 } else { tokens[first - 1].end as usize };
-                let start = cuts.last().map_or(start, |cut| start.max(cut.end));
-                cuts.push(Cut::new(start, tokens[end - 1].end as usize, Put::Join));
+                push(start, tokens[end - 1].end as usize, cuts);
                 (kept, at) = ((kept + first).saturating_sub(at), end);
                 // The sentence goes on behind it.
                 continue;
@@ -99,9 +98,7 @@ impl Repeats {
                 let slot = &mut self.sentences[(hash >> 54) as usize % SLOTS];
                 if *slot == (self.turn, hash) {
                     let start = if sentence == 0 { 0 } else { tokens[sentence - 1].end as usize };
-                    let start = cuts.last().map_or(start, |cut| start.max(cut.end));
-                    // What was cut inside is part of it.
-                    cuts.push(Cut::new(start, tokens[at - 1].end as usize, Put::Join));
+                    push(start, tokens[at - 1].end as usize, cuts);
                 } else {
                     *slot = (self.turn, hash);
                 }
@@ -113,6 +110,15 @@ impl Repeats {
             cut.start = tokens[0].end as usize;
         }
     }
+}
+
+/// Adds a cut, which takes in those that start within it.
+fn push(start: usize, end: usize, cuts: &mut Vec<Cut>) {
+    while cuts.last().is_some_and(|cut| cut.start >= start) {
+        cuts.pop();
+    }
+    let start = cuts.last().map_or(start, |cut| start.max(cut.end));
+    cuts.push(Cut::new(start, end, Put::Join));
 }
 
 /// Of numbers, what the hash folds.
