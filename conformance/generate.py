@@ -104,6 +104,8 @@ def decided(router: Router, vector: Vector) -> Vector:
         return {"error": refusal.kind}
     for name in ("quality", "confidence"):
         answer[name] = number(answer[name])
+    if answer["likeness"] is not None:
+        answer["likeness"] = number(answer["likeness"])
     answer["scores"] = {name: number(value) for name, value in answer["scores"].items()}
     for name in ("costs", "latencies"):
         answer[name] = {model: dollars(value) for model, value in answer[name].items()}
@@ -167,7 +169,7 @@ def generate() -> dict[str, bytes]:
     numbers_of_doubles = {"absolute": 1e-12, "relative": 1e-12}
     decisions = {
         **exact,
-        "scores, quality, confidence": numbers,
+        "scores, quality, confidence, likeness": numbers,
         "costs, latencies": {"absolute": 0, "relative": 1e-6},
     }
     candidates = {**exact, "features, scores": {"absolute": 1e-5}}

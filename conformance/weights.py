@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cells import CellMaker
 from examples import REQUESTS, as_json, described
 from reference import Features, Options, Request, Router, featurise
-from reference.artifact import FEATURE_SPEC, FORMAT, Tensor, write
+from reference.artifact import FEATURE_SPEC, FORMAT, Tensor, Weights, write
 from reference.backends import CUES, DEEPEST, LEAF
+from reference.likeness import LikenessTest
 from reference.word_pieces import DIMENSIONS
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, Tensor]
 LANDMARKS = 10
+LIKENESS_SCORES = 24
 TREES, LEVELS = 6, 3
 assert LEVELS < DEEPEST
 
@@ -120,6 +123,29 @@ class Maker:
             f"{name}.cue_scale": Tensor.of("F32", (CUES,), scales),
         }
 
+    def likeness(self) -> Tensors:
+        """A test of what requests are like, by which a tenth of the samples are unlike the rest."""
+        columns = list(zip(*(sample.cues.values() for sample in self.samples), strict=True))
+        means = [round(sum(column) / len(column), 3) for column in columns]
+        scales = [round(2 / max(0.2, max(column) - min(column)), 3) for column in columns]
+        tensors = {
+            "likeness.mean": Tensor.of("F32", (CUES,), means),
+            "likeness.scale": Tensor.of("F32", (CUES,), scales),
+            "likeness.linear": self.singles(CUES, size=0.1),
+            "likeness.square": self.singles(CUES, size=0.1),
+            "likeness.embedding": self.singles(DIMENSIONS, size=1.0),
+        }
+        none = {"likeness.scores": Tensor.of("F32", (0,), []), "likeness.p_values": Tensor.of("F32", (1,), [1.0])}
+        test = LikenessTest(Weights(tensors | none), {"level": 0.05})
+        ordered = sorted({test.score(sample) for sample in self.samples})
+        between = [round((a + b) / 2, 5) for a, b in pairwise(ordered)]
+        scores = sorted(set(between[: len(between) * 9 // 10]))[-LIKENESS_SCORES:]
+        p_values = [(len(scores) + 1 - at) / (len(scores) + 1) for at in range(len(scores) + 1)]
+        return tensors | {
+            "likeness.scores": Tensor.of("F32", (len(scores),), scores),
+            "likeness.p_values": Tensor.of("F32", (len(scores) + 1,), p_values),
+        }
+
     def heads(self, models: int, backends: int, spread: float) -> Tensors:
         """Stack, basis, calibration of quality and of confidence, verbosity."""
         k = self.components
@@ -187,8 +213,10 @@ def pair(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Ten
         components=2,
         policy={"kind": "threshold", "weak": 0, "strong": 1, "threshold": 0.05},
         guarantee=certificate("strong"),
+        likeness={"level": 0.05, "rows": LIKENESS_SCORES},
     )
-    return fields, maker.linear("l") | maker.trees("t") | maker.memory("m") | maker.heads(2, 3, 0.6)
+    tensors = maker.linear("l") | maker.trees("t") | maker.memory("m") | maker.heads(2, 3, 0.6)
+    return fields, tensors | maker.likeness()
 
 
 def five(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
@@ -265,7 +293,7 @@ def gated(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Te
 
 
 def priced(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
-    """Three models with prices for caches and long prompts; certified, with a checksum of the header."""
+    """Three models with prices for caches and long prompts; certified."""
     maker = Maker(7, 2, samples)
     swift_tiers = [
         {"above": 1000, "input": 2e-06, "output": 6e-06},
@@ -313,9 +341,14 @@ def priced(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], T
 
 
 def older(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
-    """The pair as it was trained on requests read by the first specification."""
+    """The pair as it was trained on requests read by the first specification, without a checksum of its header:
+    the certificate in it counts for nothing."""
     fields, tensors = pair(encoder, samples)
+    fields["format"] = "1.0.0"
     fields["features"]["spec"] = "1"
+    # Nor could artifacts of that time say what requests are like.
+    del fields["likeness"]
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("likeness.")}
     return fields, tensors
 
 
@@ -326,10 +359,11 @@ def make_all(encoder: Encoder) -> dict[str, bytes]:
     made = {}
     for make in (pair, five, constant, alone, gated, priced, older):
         fields, tensors = make(encoder, samples)
-        router = Router(write(fields, tensors), encoder)
+        sealed = make is not older
+        router = Router(write(fields, tensors, sealed=sealed), encoder)
         for text in ("Which lighthouse is the oldest?", "Add 19 to 23, then halve it."):
             decision = router.decide(Request(text), Options())
             quality = [float(f"{value:.9g}") for value in decision.quality]
             fields["self_check"].append({"text": text, "choice": decision.model, "quality": quality})
-        made[make.__name__] = write(fields, tensors, sealed=make is priced)
+        made[make.__name__] = write(fields, tensors, sealed=sealed)
     return made

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decision:
-    """The choice, what was expected, and the probability that no other model would have been better."""
+    """The choice, what was expected, the probability that no other model would have been better, and how like the
+    request is to those the artifact was calibrated on (a p-value; None: it cannot say)."""
 
     header: Header
     choice: Choice
     expect: Expectations
     confidence: float
+    likeness: float | None
     tokens: int
 
     @property
@@ -49,6 +51,7 @@ class Decision:
             "quality": expect.quality[choice.model],
             "cost": expect.cost[choice.model],
             "confidence": self.confidence,
+            "likeness": self.likeness,
             "prediction_set": [name for name, member in named(expect.prediction_set).items() if member],
             "reason": choice.reason,
             "routed_by": choice.routed_by,

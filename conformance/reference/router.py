@@ -13,10 +13,11 @@ from .backends import CUES, load
 from .decision import Decision
 from .errors import Refusal
 from .features import Features, featurise
+from .likeness import LikenessTest
 from .policy import Expectations
 from .price import Tokens, costs_the_same, expected
 from .request import SPECS, Request
-from .select import OTHER_MODELS, OTHER_PRICES, UNCERTIFIED, select
+from .select import OTHER_MODELS, OTHER_PRICES, UNCERTIFIED, UNLIKE, select
 from .single import dot, interpolate, single
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Router:
         for one in (*self.calibration, self.confidence_map):
             check_map(*one)
         self.verbosity = weights.get("verbosity", "F32", CUES + 1)
+        spec = self.header.get("likeness")
+        self.likeness = None if spec is None else LikenessTest(weights, spec)
         if self_check:
             self._self_check()
 
@@ -113,13 +116,20 @@ class Router:
         options.check(self.names)
         expect = self.expect(features, options)
         choice = select(self.header, options, features.tokens, expect)
-        choice = replace(choice, uncovered=self.uncertified or choice.uncovered)
+        likeness, unlike = None, ""
+        if self.likeness is not None:
+            likeness = self.likeness.p_value(features)
+            unlike = UNLIKE if likeness <= self.likeness.level else ""
+        choice = replace(choice, uncovered=self.uncertified or choice.uncovered or unlike)
         others = [quality for model, quality in enumerate(expect.quality) if model != choice.model]
         confidence = 1.0
         if others:
             margin = single(expect.quality[choice.model] - max(others))
             confidence = interpolate(*self.confidence_map, margin)
-        return Decision(self.header, choice, expect, confidence, features.tokens)
+        # What is likelier a best model than the set's misses are allowed to be belongs to the set.
+        if confidence > 1.0 - self.header["set_coverage"]:
+            expect.prediction_set[choice.model] = True
+        return Decision(self.header, choice, expect, confidence, likeness, features.tokens)
 
     def expect(self, features: Features, options: Options) -> Expectations:
         """Expected quality, cost and latency of every model."""

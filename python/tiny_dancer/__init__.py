@@ -30,7 +30,8 @@ from tiny_dancer.errors import (
     TinyDancerError,
     TrainingError,
 )
-from tiny_dancer.routing import Classifier, Router
+from tiny_dancer.extras import needed as _needed
+from tiny_dancer.routing import Classifier, Router, Watch
 from tiny_dancer.types import (
     Classification,
     Decision,
@@ -60,8 +61,9 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidates import CandidateRouter
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
-    from tiny_dancer.training.api import calibrate, evaluate, fit, read_outcomes
+    from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
+    from tiny_dancer.training.change import Added
     from tiny_dancer.training.estimator import RouterEstimator
     from tiny_dancer.training.fit import Fitted
 
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessError",
     "AdaptiveConformal",
+    "Added",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -116,16 +119,20 @@ __all__ = [
     "StorageError",
     "TinyDancerError",
     "TrainingError",
+    "Watch",
     "__version__",
+    "add_model",
     "calibrate",
     "conformal_quantile",
     "evaluate",
     "fit",
     "read_outcomes",
+    "split_outcomes",
 ]
 
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
+    "Added": "tiny_dancer.training.change",
     "Calibrated": "tiny_dancer.training.calibrate",
     "Candidate": "tiny_dancer.routing.candidate_set",
     "CandidateDecision": "tiny_dancer._core",
@@ -146,11 +153,13 @@ _LAZY = {
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "add_model": "tiny_dancer.training.api",
     "calibrate": "tiny_dancer.training.api",
     "conformal_quantile": "tiny_dancer.evaluation.conformal",
     "evaluate": "tiny_dancer.training.api",
     "fit": "tiny_dancer.training.api",
     "read_outcomes": "tiny_dancer.training.api",
+    "split_outcomes": "tiny_dancer.training.api",
 }
 """Names that need the `train` extra, or that routing can do without: imported when first used."""
 
@@ -158,9 +167,5 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with _needed():
         return getattr(import_module(_LAZY[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("tiny_dancer"):
-            raise
-        raise MissingExtraError(error.name, "not installed", "pip install 'tiny-dancer[train]'") from error

@@ -131,6 +131,9 @@ class PriceTier:
 class ModelInfo:
     """What is known of a model; prices by LiteLLM's names, in USD.
 
+    A price of the prompt needs one of the answer and the other way round, here or in the artifact: 0 where it is
+    free. :meth:`Router.load` refuses one alone, which would count the other as free.
+
     Attributes:
         name: the model called where the artifact says otherwise (a role, say); None keeps the name.
         input_cost_per_token: USD per prompt token.
@@ -161,13 +164,17 @@ class Guarantee:
     Attributes:
         epsilon: largest risk allowed.
         delta: chance, over calibration rows, that the bound fails.
-        risk: ``mean`` (quality lost against the reference) or ``harm`` (its positive part).
+        risk: ``mean`` (quality lost against the reference), ``harm`` (its positive part), ``routed`` (share of the
+            requests not sent to the reference on which quality is lost) or ``cost`` (share of requests over the
+            budget).
         reference: model compared with.
         rows: independent calibration rows, or groups of rows.
         p_value: of "the risk is at least epsilon".
         data_digest: of the calibration rows.
         date: as the caller of ``calibrate`` gave it.
         observed_risk: mean risk on the calibration rows.
+        budget: USD that a request, or the mean of a batch, may cost; None for the other risks.
+        batch: requests in a batch; None for the other risks.
     """
 
     epsilon: float
@@ -179,6 +186,24 @@ class Guarantee:
     data_digest: str
     date: str
     observed_risk: float
+    budget: float | None = None
+    batch: int | None = None
+
+    def words(self) -> str:
+        """What is bounded, in words."""
+        return bound_in_words(self.risk, self.reference, self.epsilon, self.budget, self.batch)
+
+
+def bound_in_words(
+    risk: str, reference: str, epsilon: float, budget: float | None = None, batch: int | None = None
+) -> str:
+    """The bound of a certificate, in words; see :class:`Guarantee`."""
+    if risk == "routed":
+        return f"quality lost against {reference} on less than {epsilon:.2%} of the requests not sent to it"
+    if risk == "cost":
+        what = "requests" if batch in (None, 1) else f"batches of {batch:,} requests, a request on average,"
+        return f"less than {epsilon:.2%} of {what} cost more than {budget:g} USD"
+    return f"{risk} quality loss against {reference} below {epsilon:g}"
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -211,6 +236,9 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         tokens: of the prompt; 0 where nobody counted.
         output_tokens: expected of every model (None where unknown); None where none is known.
         removed: models that a constraint removed, with the option that did.
+        likeness: p-value of "the request is like those the artifact was calibrated on" (its certificate's, or the
+            training's), in (0, 1]; None where the artifact cannot say. Up to the level that the artifact states
+            (``header["likeness"]["level"]``) no guarantee is attached.
     """
 
     id: str
@@ -233,6 +261,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
     output_tokens: Mapping[str, float | None] | None = None
     removed: Mapping[str, str] = msgspec.field(default_factory=dict)
+    likeness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +287,7 @@ class DecisionBatch:
         output_tokens: float64 [n, m], NaN where unknown.
         removed: [n, m] words, the option that removed a model; empty where none did.
         id_prefix: row i has the id ``<prefix>-<i>``.
+        likeness: float32 [n], p-values as of :class:`Decision`, NaN where the artifact cannot say.
     """
 
     models: tuple[str, ...]
@@ -278,6 +308,7 @@ class DecisionBatch:
     output_tokens: npt.NDArray[np.float64]
     removed: npt.NDArray[np.str_]
     id_prefix: str = field(repr=False)
+    likeness: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.choice)
@@ -308,6 +339,7 @@ class DecisionBatch:
             tokens=int(self.tokens[row]),
             output_tokens=self._named(self.output_tokens[row]),
             removed={name: str(by) for name, by in zip(self.models, self.removed[row], strict=True) if by},
+            likeness=None if np.isnan(self.likeness[row]) else float(self.likeness[row]),
         )
 
     def _named(self, values: npt.NDArray[np.float64]) -> dict[str, float | None] | None:

@@ -108,7 +108,7 @@ def assert_same_answer(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Two whole answers agree, field by field."""
     assert found.keys() == expected.keys()
     for field, value in expected.items():
-        if field in ("scores", "quality", "confidence"):
+        if field in ("scores", "quality", "confidence", "likeness"):
             assert_close(found[field], value, TOLERANCE)
         elif field in ("costs", "latencies", "cost"):
             assert_close(found[field], value, 0.0)
@@ -151,7 +151,18 @@ def as_answer(decision: Decision, names: tuple[str, ...]) -> dict[str, Any]:
     """A decision as the vectors have it. Python says None where nothing is known of any model."""
     answer: dict[str, Any] = {
         field: getattr(decision, field)
-        for field in ("model", "scores", *_NUMBERS, "tokens", "removed", "quality", "cost", "confidence", *_WORDS)
+        for field in (
+            "model",
+            "scores",
+            *_NUMBERS,
+            "tokens",
+            "removed",
+            "quality",
+            "cost",
+            "confidence",
+            "likeness",
+            *_WORDS,
+        )
     }
     for field in _NUMBERS:
         answer[field] = dict.fromkeys(names) if answer[field] is None else answer[field]

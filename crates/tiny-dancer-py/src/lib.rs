@@ -16,11 +16,13 @@ mod vectors;
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise};
 
+use tiny_dancer::artifact::TensorData;
 use tiny_dancer::{Outline, Spec, in_chunks, in_row, outline};
 
 use convert::to_exception;
@@ -116,18 +118,19 @@ fn featurise_batch<'py>(
     Ok((bytes(&offsets), bytes(&ngrams), bytes(&cues), bytes(&embedding), bytes(&tokens)))
 }
 
-/// An artifact's bytes from its header (JSON) and tensors (name, dtype, shape, little-endian bytes).
+/// Name, dtype, shape and little-endian bytes of a tensor.
+type Tensor = (String, String, Vec<usize>, Vec<u8>);
+
+fn tensor_data(tensors: Vec<Tensor>) -> Vec<TensorData> {
+    let data = |(name, dtype, shape, bytes)| TensorData { name, dtype, shape, bytes };
+    tensors.into_iter().map(data).collect()
+}
+
+/// An artifact's bytes from its header (JSON) and tensors.
 #[pyfunction]
-fn write_artifact<'py>(
-    py: Python<'py>,
-    header: &str,
-    tensors: Vec<(String, String, Vec<usize>, Vec<u8>)>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let tensors = tensors
-        .into_iter()
-        .map(|(name, dtype, shape, bytes)| tiny_dancer::artifact::TensorData { name, dtype, shape, bytes })
-        .collect();
-    let bytes = tiny_dancer::kinds::write(header, tensors).map_err(|error| to_exception(py, error))?;
+fn write_artifact<'py>(py: Python<'py>, header: &str, tensors: Vec<Tensor>) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes =
+        tiny_dancer::kinds::write(header, tensor_data(tensors)).map_err(|error| to_exception(py, error))?;
     Ok(PyBytes::new(py, &bytes))
 }
 
@@ -137,10 +140,16 @@ fn artifact_header(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
     tiny_dancer::kinds::header(bytes).map_err(|error| to_exception(py, error))
 }
 
-/// An artifact's bytes with another header (JSON): tensors stay as they are.
+/// An artifact's bytes with another header (JSON) and the tensors given in place of those of their names.
 #[pyfunction]
-fn rewrite_artifact<'py>(py: Python<'py>, bytes: &[u8], header: &str) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes = tiny_dancer::kinds::rewrite(bytes, header).map_err(|error| to_exception(py, error))?;
+fn rewrite_artifact<'py>(
+    py: Python<'py>,
+    bytes: &[u8],
+    header: &str,
+    tensors: Vec<Tensor>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = tiny_dancer::kinds::rewrite(bytes, header, tensor_data(tensors))
+        .map_err(|error| to_exception(py, error))?;
     Ok(PyBytes::new(py, &bytes))
 }
 
@@ -148,7 +157,8 @@ fn rewrite_artifact<'py>(py: Python<'py>, bytes: &[u8], header: &str) -> PyResul
 /// and where the first turn of the user's ends.
 #[pyfunction]
 fn conversation_outline(py: Python<'_>, messages: &[u8]) -> PyResult<(String, usize, usize, usize)> {
-    let text = std::str::from_utf8(messages)?;
+    let text = std::str::from_utf8(messages)
+        .map_err(|error| PyUnicodeDecodeError::new_err_from_utf8(py, messages, error))?;
     let Outline { said, last, begun } = outline(text).map_err(|error| to_exception(py, error))?;
     Ok((said, last.start, last.end, begun))
 }
@@ -157,6 +167,7 @@ fn conversation_outline(py: Python<'_>, messages: &[u8]) -> PyResult<(String, us
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Encoder>()?;
     module.add_class::<router::Router>()?;
+    module.add_class::<router::Martingale>()?;
     module.add_class::<options::Options>()?;
     price::register(module)?;
     candidates::register(module)?;
@@ -179,6 +190,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("REASONS", tiny_dancer::Reason::ALL.map(tiny_dancer::Reason::as_str).to_vec())?;
     module.add("ROUTED_BY", tiny_dancer::RoutedBy::ALL.map(tiny_dancer::RoutedBy::as_str).to_vec())?;
     module.add("REMOVALS", tiny_dancer::Removal::ALL.map(tiny_dancer::Removal::as_str).to_vec())?;
+    module.add("DRIFTED", tiny_dancer::DRIFTED)?;
     module.add("UNCOVERED", tiny_dancer::Uncovered::ALL.map(tiny_dancer::Uncovered::as_str).to_vec())?;
     Ok(())
 }

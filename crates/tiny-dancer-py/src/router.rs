@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use tiny_dancer::features::{CUES, DIM};
-use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Uncovered};
+use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Scratch, Uncovered};
 
 use crate::Encoder;
 use crate::convert::{HeldRequest, requests, to_exception};
@@ -18,8 +18,8 @@ pub(crate) struct Router {
     names: Vec<Py<PyString>>,
 }
 
-/// Model, scores, costs, latencies, output tokens, removed, tokens, confidence, prediction set, reason, `routed_by`, why
-/// there is no guarantee (None: there is one).
+/// Model, scores, costs, latencies, output tokens, removed, tokens, (confidence, likeness), prediction set, reason,
+/// `routed_by`, why there is no guarantee (None: there is one).
 type DecisionTuple<'py> = (
     Bound<'py, PyString>,
     Bound<'py, PyDict>,
@@ -28,7 +28,7 @@ type DecisionTuple<'py> = (
     Option<Bound<'py, PyDict>>,
     Option<Bound<'py, PyDict>>,
     u32,
-    f32,
+    (f32, Option<f32>),
     Bound<'py, PyTuple>,
     &'static str,
     &'static str,
@@ -82,7 +82,7 @@ impl Router {
             self.named(py, &expect.output_tokens)?,
             removed,
             decision.tokens,
-            decision.confidence,
+            (decision.confidence, decision.likeness),
             PyTuple::new(py, members.map(|(name, _)| name).collect::<Vec<_>>())?,
             choice.reason.as_str(),
             choice.routed_by.as_str(),
@@ -108,6 +108,17 @@ impl Router {
     /// The header as JSON.
     fn header(&self) -> String {
         serde_json::to_string(self.handle.router().header()).unwrap_or_default()
+    }
+
+    /// Why no decision stands under a certificate, whatever it is; None where the artifact has one.
+    fn uncertified(&self) -> Option<&'static str> {
+        self.handle.router().uncertified().map(Uncovered::as_str)
+    }
+
+    /// The martingale that watches a stream of decisions, before the first; None where the artifact cannot say what
+    /// requests are like.
+    fn martingale(&self) -> Option<Martingale> {
+        self.handle.router().martingale().map(|inner| Martingale { inner })
     }
 
     /// Decides one request: a text as `str`, or messages as JSON in `bytes`.
@@ -152,7 +163,7 @@ impl Router {
 
     /// Decides n requests on all processors. Arrays as little-endian bytes: model i32 [n], quality f32 [n, m], cost,
     /// latency and output tokens f64 [n, m] (NaN unknown), what removed a model u8 [n, m] (255: nothing), tokens u32
-    /// [n], confidence f32 [n], flags u8 [n, 3] (reason, `routed_by`, why there is no guarantee; 255: there is one),
+    /// [n], confidence f32 [n], likeness f32 [n] (NaN: the artifact cannot say), flags u8 [n, 3] (reason, `routed_by`, why there is no guarantee; 255: there is one),
     /// prediction set u8 [n, m].
     #[pyo3(signature = (given, tools=None, options=None))]
     fn decide_batch<'py>(
@@ -188,6 +199,63 @@ impl Router {
         tokens: &[u8],
         options: Option<&Options>,
     ) -> PyResult<BatchBytes<'py>> {
+        let rows = FeatureRows::new(py, offsets, ngrams, cues, embedding, tokens)?;
+        let columns = py
+            .detach(|| {
+                self.handle.decide_rows(
+                    rows.tokens.len(),
+                    asked(options),
+                    |row, handle, options, scratch| {
+                        rows.put(row, scratch)?;
+                        handle.router().decide_features(options, scratch)
+                    },
+                    Columns::push,
+                )
+            })
+            .map_err(|error| to_exception(py, error))?;
+        Columns::join(py, &columns)
+    }
+
+    /// What the backends make of n requests given as features: f32 [n, components] as bytes.
+    fn components<'py>(
+        &self,
+        py: Python<'py>,
+        offsets: &[u8],
+        ngrams: &[u8],
+        cues: &[u8],
+        embedding: &[u8],
+        tokens: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let rows = FeatureRows::new(py, offsets, ngrams, cues, embedding, tokens)?;
+        let mut scratch = Scratch::default();
+        let mut bytes = Vec::new();
+        for row in 0..rows.tokens.len() {
+            rows.put(row, &mut scratch).map_err(|error| to_exception(py, error))?;
+            let components = self.handle.router().components(&mut scratch);
+            bytes.extend(components.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        Ok(PyBytes::new(py, &bytes))
+    }
+}
+
+/// Features of n requests, laid out as `featurise_batch` gives them.
+struct FeatureRows {
+    offsets: Vec<i64>,
+    ngrams: Vec<u32>,
+    cues: Vec<f32>,
+    embedding: Vec<i8>,
+    tokens: Vec<i32>,
+}
+
+impl FeatureRows {
+    fn new(
+        py: Python<'_>,
+        offsets: &[u8],
+        ngrams: &[u8],
+        cues: &[u8],
+        embedding: &[u8],
+        tokens: &[u8],
+    ) -> PyResult<Self> {
         let offsets: Vec<i64> =
             offsets.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
         let ngrams: Vec<u32> = ngrams.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
@@ -206,24 +274,44 @@ impl Router {
                 Error::new(ErrorKind::RequestInvalid, "features", "columns disagree in length", remedy);
             return Err(to_exception(py, error));
         }
-        let columns = py
-            .detach(|| {
-                self.handle.decide_rows(
-                    rows,
-                    asked(options),
-                    |row, handle, options, scratch| {
-                        let indices = &ngrams[offsets[row] as usize..offsets[row + 1] as usize];
-                        let (row_cues, _) = cues[row * CUES..].split_first_chunk().expect("checked above");
-                        let (row_embedding, _) =
-                            embedding[row * DIM..].split_first_chunk().expect("checked above");
-                        scratch.features.set(indices, row_cues, row_embedding, tokens[row].max(0) as u32)?;
-                        handle.router().decide_features(options, scratch)
-                    },
-                    Columns::push,
-                )
-            })
-            .map_err(|error| to_exception(py, error))?;
-        Columns::join(py, &columns)
+        Ok(Self { offsets, ngrams, cues, embedding, tokens })
+    }
+
+    /// Puts the features of one request where the engine reads them.
+    fn put(&self, row: usize, scratch: &mut Scratch) -> Result<(), Error> {
+        let indices = &self.ngrams[self.offsets[row] as usize..self.offsets[row + 1] as usize];
+        let (cues, _) = self.cues[row * CUES..].split_first_chunk().expect("checked above");
+        let (embedding, _) = self.embedding[row * DIM..].split_first_chunk().expect("checked above");
+        scratch.features.set(indices, cues, embedding, self.tokens[row].max(0) as u32)
+    }
+}
+
+/// A conformal test martingale: immutable, a step gives the next one.
+#[pyclass(frozen, module = "tiny_dancer._core._native")]
+pub(crate) struct Martingale {
+    inner: tiny_dancer::Martingale,
+}
+
+#[pymethods]
+impl Martingale {
+    /// After one more request, whose decision had this p-value.
+    fn step(&self, p_value: f32) -> Self {
+        Self { inner: self.inner.clone().step(p_value) }
+    }
+
+    #[getter]
+    fn capital(&self) -> f64 {
+        self.inner.capital()
+    }
+
+    #[getter]
+    fn highest(&self) -> f64 {
+        self.inner.highest()
+    }
+
+    #[getter]
+    fn steps(&self) -> u64 {
+        self.inner.steps()
     }
 }
 
@@ -244,6 +332,7 @@ struct Columns {
     removed: Vec<u8>,
     tokens: Vec<u8>,
     confidence: Vec<u8>,
+    likeness: Vec<u8>,
     flags: Vec<u8>,
     prediction_set: Vec<u8>,
 }
@@ -262,13 +351,14 @@ impl Columns {
         self.removed.extend(expect.removed.iter().map(|removed| removed.map_or(u8::MAX, |by| by as u8)));
         self.tokens.extend(answer.decision.tokens.to_le_bytes());
         self.confidence.extend(answer.decision.confidence.to_le_bytes());
+        self.likeness.extend(answer.decision.likeness.unwrap_or(f32::NAN).to_le_bytes());
         let uncovered = choice.uncovered.map_or(u8::MAX, |why| why as u8);
         self.flags.extend([choice.reason as u8, choice.routed_by as u8, uncovered]);
         self.prediction_set.extend(expect.prediction_set.iter().map(|&member| u8::from(member)));
     }
 
     fn join<'py>(py: Python<'py>, parts: &[Self]) -> PyResult<BatchBytes<'py>> {
-        let columns: [(&str, Column); 10] = [
+        let columns: [(&str, Column); 11] = [
             ("choice", |part| &part.choice),
             ("scores", |part| &part.scores),
             ("costs", |part| &part.costs),
@@ -277,6 +367,7 @@ impl Columns {
             ("removed", |part| &part.removed),
             ("tokens", |part| &part.tokens),
             ("confidence", |part| &part.confidence),
+            ("likeness", |part| &part.likeness),
             ("flags", |part| &part.flags),
             ("prediction_set", |part| &part.prediction_set),
         ];

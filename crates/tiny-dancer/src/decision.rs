@@ -12,6 +12,8 @@ pub struct Decision {
     pub choice: Choice,
     /// Calibrated probability that no other model would have been better.
     pub confidence: f32,
+    /// p-value of "the request is like those the artifact was calibrated on", in (0, 1]; `None` where it cannot say.
+    pub likeness: Option<f32>,
     /// Tokens of the prompt.
     pub tokens: u32,
 }
@@ -97,6 +99,7 @@ impl Serialize for Answer<'_> {
         map.serialize_entry("quality", &f64::from(expect.quality[choice.model]))?;
         map.serialize_entry("cost", &known(expect.cost[choice.model]))?;
         map.serialize_entry("confidence", &f64::from(decision.confidence))?;
+        map.serialize_entry("likeness", &decision.likeness.map(f64::from))?;
         map.serialize_entry("prediction_set", &self.prediction_set().collect::<Vec<_>>())?;
         map.serialize_entry("reason", choice.reason.as_str())?;
         map.serialize_entry("routed_by", choice.routed_by.as_str())?;

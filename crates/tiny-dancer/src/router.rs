@@ -7,6 +7,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CUES, FeatureScratch, Features, SPEC, featurise};
 use crate::kernels::{dot_f32, interpolate};
+use crate::likeness::{LikenessTest, Martingale};
 use crate::options::Options;
 use crate::policy::Policy;
 use crate::price::{Tokens, expected_cost};
@@ -39,6 +40,8 @@ pub struct Router {
     confidence_values: Vec<f32>,
     /// Verbosity score of the cost head: cues, then intercept.
     verbosity: Vec<f32>,
+    /// What tells requests from those the artifact was calibrated on.
+    likeness: Option<LikenessTest>,
 }
 
 /// Buffers of one thread; after the first requests, deciding allocates nothing.
@@ -101,13 +104,17 @@ impl Router {
             mean: tensors.f32("mean", &[models])?,
             basis: tensors.f32("basis", &[models, components])?,
             verbosity: tensors.f32("verbosity", &[CUES + 1])?,
+            likeness: header.likeness.as_ref().map(|spec| LikenessTest::read(&tensors, spec)).transpose()?,
             backends: loaded,
             calibration_knots,
             calibration_values,
             knots,
             confidence_knots,
             confidence_values,
-            uncertified: header.guarantee.is_none().then_some(Uncovered::Uncertified),
+            uncertified: header
+                .guarantee
+                .is_none()
+                .then(|| header.certificate_ended.unwrap_or(Uncovered::Uncertified)),
             spec,
             header,
         };
@@ -119,6 +126,12 @@ impl Router {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
+    #[must_use]
+    pub fn uncertified(&self) -> Option<Uncovered> {
+        self.uncertified
     }
 
     /// Renames models and sets their prices, windows and expected output: `changes` is a JSON list of objects with
@@ -140,11 +153,19 @@ impl Router {
         }
         let mut header = self.header.clone();
         for (model, change) in header.models.iter_mut().zip(changes) {
+            let reprices = change.keys().any(|field| field.starts_with("price_"));
             let mut fields = serde_json::to_value(&*model).map_err(|error| invalid(error.to_string()))?;
             if let Some(fields) = fields.as_object_mut() {
                 fields.extend(change);
             }
             *model = serde_json::from_value(fields).map_err(|error| invalid(error.to_string()))?;
+            if reprices && let Some((given, missing)) = model.prices.incomplete() {
+                let remedy = format!(
+                    "give {missing} as well, 0 where it is free: what is not named would not be counted"
+                );
+                let field = format!("{missing} of {}", model.name);
+                return Err(Error::new(ErrorKind::OptionInvalid, field, format!("{given} alone"), remedy));
+            }
         }
         header.check().map_err(|error| invalid(error.value))?;
         if header.guarantee.is_some()
@@ -155,6 +176,14 @@ impl Router {
         }
         self.header = header;
         Ok(())
+    }
+
+    /// The martingale that watches a stream of this artifact's decisions, before the first of them; `None` where the
+    /// artifact cannot say what requests are like.
+    #[must_use]
+    pub fn martingale(&self) -> Option<Martingale> {
+        let (test, spec) = self.likeness.as_ref().zip(self.header.likeness.as_ref())?;
+        Some(test.martingale(spec.rows))
     }
 
     /// Decides one request.
@@ -189,8 +218,15 @@ impl Router {
         self.expect(options, scratch);
         let tokens = scratch.features.tokens;
         let mut choice = select(&self.header, options, tokens, &mut scratch.expect)?;
-        choice.uncovered = self.uncertified.or(choice.uncovered);
-        Ok(Decision { choice, confidence: self.confidence(choice.model, &scratch.expect), tokens })
+        let likeness = self.likeness.as_ref().map(|test| test.p_value(&scratch.features));
+        let unlike = self.likeness.as_ref().zip(likeness).is_some_and(|(test, p)| test.is_unlike(p));
+        choice.uncovered = self.uncertified.or(choice.uncovered).or(unlike.then_some(Uncovered::Unlike));
+        let confidence = self.confidence(choice.model, &scratch.expect);
+        // What is likelier a best model than the set's misses are allowed to be belongs to the set.
+        if f64::from(confidence) > 1.0 - self.header.set_coverage {
+            scratch.expect.prediction_set[choice.model] = true;
+        }
+        Ok(Decision { choice, confidence, likeness, tokens })
     }
 
     /// What the constraints leave while the learned policy cannot be asked: costs and latencies as ever, but without
@@ -210,15 +246,24 @@ impl Router {
         Ok(Outlook { removed: expect.removed, cost: expect.cost })
     }
 
-    /// Fills `scratch.expect` from `scratch.features`.
-    fn expect(&self, options: &Options, scratch: &mut Scratch) {
-        let Scratch { features, expect, backend, components, .. } = scratch;
+    /// What the backends make of the features in `scratch`, one number a component: a model's quality before
+    /// calibration is its mean plus its row of the basis times these.
+    pub fn components<'a>(&self, scratch: &'a mut Scratch) -> &'a [f32] {
+        let Scratch { features, backend, components, .. } = scratch;
         let rank = self.header.components;
         components.clear();
         components.resize(rank, 0.0);
         for (scorer, weight) in self.backends.iter().zip(self.stack.chunks_exact(rank.max(1))) {
             scorer.add_scores(features, weight, backend, components);
         }
+        components
+    }
+
+    /// Fills `scratch.expect` from `scratch.features`.
+    fn expect(&self, options: &Options, scratch: &mut Scratch) {
+        self.components(scratch);
+        let Scratch { features, expect, components, .. } = scratch;
+        let rank = self.header.components;
         expect.quality.clear();
         for index in 0..self.header.models.len() {
             let raw = self.mean[index] + dot_f32(&self.basis[index * rank..][..rank], components);
@@ -249,7 +294,13 @@ impl Router {
             let output = options.expected_output_tokens.or(model.expected_output_tokens).unwrap_or(f64::NAN);
             let tokens = Tokens { input, output, ..Tokens::default() };
             expect.output_tokens.push(output);
-            expect.cost.push(expected_cost(&model.prices, model.cost, &tokens, verbosity));
+            expect.cost.push(expected_cost(
+                &model.prices,
+                model.cost,
+                model.cost_seen.as_ref(),
+                &tokens,
+                verbosity,
+            ));
             let latency = model.latency.map(|[constant, per_token]| (constant + per_token * input).max(0.0));
             expect.latency.push(latency.unwrap_or(f64::NAN));
         }

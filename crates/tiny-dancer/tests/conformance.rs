@@ -217,7 +217,7 @@ fn decisions_are_those_of_the_vectors() {
         assert_eq!(found.len(), expect.len(), "{}: {found:?}", vector["explain"]);
         for (field, expected) in expect {
             let same = match field.as_str() {
-                "scores" | "quality" | "confidence" => agree(&found[field], expected, true),
+                "scores" | "quality" | "confidence" | "likeness" => agree(&found[field], expected, true),
                 "costs" | "latencies" | "cost" | "output_tokens" => agree(&found[field], expected, false),
                 _ => found[field] == *expected,
             };

@@ -33,11 +33,13 @@ class RankingEvaluation:
         metrics: method → metric (`recall@1`, `recall@5`, `recall@10`, `mrr`) → mean over questions with its
             interval.
         differences: method → metric → the first method minus this one, paired question by question.
+        trained_on: share of the questions that the scorer was trained on: its figures are too good.
     """
 
     questions: int
     metrics: Mapping[str, Mapping[str, Interval]]
     differences: Mapping[str, Mapping[str, Interval]]
+    trained_on: float = 0.0
 
 
 def relevant_ranks(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_], tie: Ints) -> Ints:
@@ -90,7 +92,14 @@ def evaluate_rankings(
     """
     names = tuple(methods)
     values = np.concatenate([question_metrics(methods[name]) for name in names], axis=1)
-    found = paired_bootstrap(mean_statistics(values), len(values), replicates=replicates, seed=seed)
+    columns = values.shape[1]
+    found = paired_bootstrap(
+        mean_statistics(values),
+        len(values),
+        replicates=replicates,
+        seed=seed,
+        means_of=(values, np.zeros(columns), np.ones(columns)),
+    )
     width = len(METRICS)
     return RankingEvaluation(
         len(values),

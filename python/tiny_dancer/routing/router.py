@@ -13,6 +13,8 @@ from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
 from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests, listed_tools
+from tiny_dancer.routing.share import WINDOW, ShareFollower
+from tiny_dancer.routing.watch import Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Router:
         found = self.header["guarantee"]
         self.guarantee: Guarantee | None = None if found is None else Guarantee(**found)
         """The certificate of the artifact as loaded, or None."""
-        self.uncertified: str = "" if found is not None else _uncertified(header, self.models)
+        self.uncertified: str = self._engine.uncertified() or ""
         """Why no decision stands under a certificate, whatever it is; empty where the artifact has one."""
         self._source = (artifact, models)
 
@@ -102,7 +104,8 @@ class Router:
 
         Raises:
             ArtifactError: the file is missing or no sound artifact (see its subclasses).
-            OptionError: ``models`` names none of the artifact's, or gives a name twice.
+            OptionError: ``models`` names none of the artifact's, gives a name twice, or prices the prompt or the
+                answer without the other.
         """
         return cls(read_artifact(artifact), models=models)
 
@@ -162,7 +165,7 @@ class Router:
             output,
             removed,
             tokens,
-            confidence,
+            (confidence, likeness),
             members,
             reason,
             routed_by,
@@ -189,6 +192,7 @@ class Router:
             tokens,
             output,
             {} if removed is None else removed,
+            likeness,
         )
 
     async def aroute(self, request: Request, **options: Any) -> Decision:
@@ -253,7 +257,41 @@ class Router:
             output_tokens=table("output_tokens", "<f8"),
             removed=_REMOVALS[np.minimum(table("removed", "u1"), len(_REMOVALS) - 1)],
             id_prefix=new_id(),
+            likeness=np.frombuffer(columns["likeness"], "<f4"),
         )
+
+    def watch(self, threshold: float = 100.0) -> Watch:
+        """A watch over one stream of requests, which the caller keeps; the router itself has no state.
+
+        Args:
+            threshold: one over the chance that it rings though nothing has changed.
+
+        Raises:
+            OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
+        """
+        return Watch.over(self, self._engine.martingale(), threshold)
+
+    def follow_share(self, model: str | None, share: float, *, window: int = WINDOW) -> ShareFollower:
+        """A state that the caller keeps, and routes by, so that ``model`` answers a share of whatever comes.
+
+        Its threshold is the quantile of the expected gains of the last ``window`` requests; before there are any,
+        of those the artifact was trained on. One for each stream of requests; the router itself stays without state.
+
+        Args:
+            model: one of the artifact's two; None is the strong one.
+            share: of the requests, in [0, 1].
+            window: requests remembered, 20 to 100,000. A shorter one follows sooner and errs more: by about
+                sqrt(share · (1 - share) / window).
+
+        Raises:
+            OptionError: an unknown model, a value outside its range, or an artifact of other than two models.
+
+        Example:
+            >>> follow = Router.load().follow_share("strong", 0.3)
+            >>> follow.route("What is 2 + 2?").routed_by
+            'override'
+        """
+        return ShareFollower(self.route, self.header, self.models, model, share, window)
 
     def options(self, **given: Unpack[Asked]) -> _core.Options | None:
         """What :meth:`route` is asked for beside the request, as the engine takes it; None where nothing is.
@@ -297,14 +335,6 @@ def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
         raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
     except TypeError as error:  # no path at all
         raise ArtifactError("artifact", repr(artifact), remedy) from error
-
-
-def _uncertified(header: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """Which of the engine's sentences says so: the artifact has none, or it was earned with what is no more."""
-    none, models, *_, prices = _core.UNCOVERED
-    if header.get("guarantee") is None:
-        return none
-    return prices if names == tuple(model["name"] for model in header["models"]) else models
 
 
 def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:

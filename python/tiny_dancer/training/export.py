@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.training.backends import FittedBackend
-    from tiny_dancer.training.heads import CostHead, MonotoneMap
+    from tiny_dancer.training.costs import CostHead
+    from tiny_dancer.training.heads import MonotoneMap
+    from tiny_dancer.training.likeness import Likeness
     from tiny_dancer.training.policy import Policy
 
     Floats = npt.NDArray[np.float64]
@@ -39,11 +41,12 @@ class Heads:
         basis: float64 [m, r].
         stack: float64 [backends, r].
         calibration: one map a model.
-        confidence: margin over the runner-up → probability of being no worse.
+        confidence: margin over the best other model → probability that none is better.
         cost: the cost head.
         latency: per model (constant, per token) or None.
         set_width: of the prediction set.
         set_coverage: it was calibrated for.
+        likeness: the test of requests against the rows, or None.
     """
 
     mean: Floats
@@ -55,6 +58,7 @@ class Heads:
     latency: tuple[tuple[float, float] | None, ...]
     set_width: float
     set_coverage: float
+    likeness: Likeness | None = None
 
 
 def _padded(maps: Sequence[MonotoneMap]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -112,12 +116,12 @@ def build(
         "models": [
             {
                 "name": name,
-                "cost": None if cost is None else list(cost),
                 "latency": None if latency is None else list(latency),
                 "cleared": cleared,
+                **cost,
             }
             for name, cost, latency, cleared in zip(
-                models, heads.cost.models, heads.latency, policy.cleared, strict=True
+                models, heads.cost.header(), heads.latency, policy.cleared, strict=True
             )
         ],
         "best_constant": policy.best_constant,
@@ -132,6 +136,9 @@ def build(
         "self_check": [],
         **rest,
     }
+    if heads.likeness is not None:
+        header["likeness"] = heads.likeness.header()
+        tensors |= heads.likeness.tensors
     return with_self_checks(_core.artifact_bytes(header, tensors))
 
 

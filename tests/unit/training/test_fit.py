@@ -9,12 +9,13 @@ import pytest
 from tests.synthetic import fitted_pair, fitted_trio, hardness, outcomes, pair, requests, sample, trio
 
 from tiny_dancer import Fitted, Router, TrainingError, _core, calibrate, evaluate, fit
+from tiny_dancer.errors import ArtifactError, OptionError
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.training.backends.linear import Linear
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.fit import digest, steps
 from tiny_dancer.training.fit import fit as fit_with
 from tiny_dancer.training.judge import judge
-from tiny_dancer.training.policy import HeldOut, default_policy, policy_path
+from tiny_dancer.training.policy import NAMES, HeldOut, choose_policies, policy_path
 
 
 def mean_quality(table, choice):
@@ -154,7 +155,7 @@ def test_fifty_models_stay_small() -> None:
     quality = (generator.random((120, 50)) < np.where(hard[:, None], ability, 0.85)).astype(float)
     fitted = fit(outcomes(texts, quality))
     header = _core.read_header(fitted.artifact)
-    assert header["components"] <= 8
+    assert header["components"] <= 16
     assert len(fitted.artifact) < 1_200_000
     batch = Router(fitted.artifact).route_batch(texts)
     assert batch.scores.shape == (120, 50)
@@ -292,7 +293,7 @@ LINEAR = ((Linear(),),)
 def held_out_of(fitted: Fitted) -> HeldOut:
     """What the policy is chosen on, put together from what a fit gives back."""
     table = fitted.outcomes
-    return HeldOut(fitted.quality, fitted.cost, table.quality, table.cost, table.weight)
+    return HeldOut(fitted.quality, fitted.cost, table.quality, table.cost, table.weight, table.group)
 
 
 def test_no_rows_outcome_has_a_say_in_its_own_decision() -> None:
@@ -309,10 +310,10 @@ def test_no_rows_outcome_has_a_say_in_its_own_decision() -> None:
         path = policy_path(rows, best)
         for fold in np.unique(fitted.folds):
             own = fitted.folds == fold
-            policy = default_policy(path, rows.rows(~own), best)
+            policy = choose_policies(path, rows.rows(~own), best).balanced
             wanted = policy.decide(fitted.quality[own], rows.rows(own).cost)
             assert fitted.decision[own].tolist() == wanted.tolist()
-        assert fitted.policy == default_policy(path, rows, best)
+        assert fitted.policy == choose_policies(path, rows, best).balanced
         differ += int((fitted.policy.decide(fitted.quality, fitted.cost) != fitted.decision).sum())
     assert differ > 0, "which is not the same as having chosen it on all rows"
 
@@ -359,7 +360,7 @@ def test_the_header_says_what_was_trained_on_what() -> None:
     assert header["policy_path"] == [policy.level for policy in path]
 
 
-def test_confidence_is_how_often_the_next_best_model_was_no_better() -> None:
+def test_confidence_is_how_often_no_other_model_was_better() -> None:
     """Expectations say nothing here, so the confidence is the plain share of requests: .7 in weight."""
     texts, _ = requests(10, 78)
     won = np.arange(10) < 7
@@ -401,8 +402,7 @@ def test_where_the_best_has_no_price_nothing_is_said_to_be_cheaper() -> None:
     assert fitted.policy.kind == "constant"
     assert fitted.policy.best_constant == best
     assert (fitted.decision == best).all()
-    path = _core.read_header(fitted.artifact)["policy_path"]
-    assert (path[0], path[-1]) == (0.0, pytest.approx(3.0)), "the path to certify counts calls"
+    assert _core.read_header(fitted.artifact)["policy_path"] == [0.0], "quality alone can be certified"
 
 
 def test_all_models_nobody_observed_are_named() -> None:
@@ -411,3 +411,44 @@ def test_all_models_nobody_observed_are_named() -> None:
         fit(outcomes(texts, np.array([[np.nan, 1.0, np.nan]] * 3)))
     with pytest.raises(TrainingError, match=r"inf in row 2"):
         fit(outcomes(texts, np.ones((3, 2)), cost=np.array([[1.0, 1], [1, 1], [1, np.inf]])))
+
+
+def test_three_policies_are_fixed_and_each_is_chosen_by_its_name() -> None:
+    table = trio(300, 81)
+    fitted = {name: fit_with(table, families=LINEAR, policy=name) for name in NAMES}
+    routers = {name: Router(each.artifact) for name, each in fitted.items()}
+    texts = requests(60, 82)[0]
+    for name, router in routers.items():
+        header = router.header
+        assert header["policies"]["in_force"] == name
+        assert header["policy"] == header["policies"][name] == fitted[name].policies.get(name).header()
+        own = [router.route(text) for text in texts]
+        for other in routers.values():
+            asked = [other.route(text, policy=name) for text in texts]
+            assert [each.model for each in asked] == [each.model for each in own]
+            assert all(each.scores == mine.scores for each, mine in zip(asked, own, strict=True))
+        assert {each.routed_by for each in own} <= {"learned", "default"}
+    cheapest = [routers["balanced"].route(text, policy="cheapest").model for text in texts]
+    assert cheapest == [routers["quality"].route(text, policy="cost").model for text in texts], "its former name"
+    assert routers["cheapest"].header["policy"]["kind"] == "cost_weight"
+    with pytest.raises(OptionError, match="quality, balanced, cheapest"):
+        fit(table, policy="thrifty")  # type: ignore[arg-type]
+
+
+def test_a_policy_that_chooses_no_model_is_refused_whatever_its_name() -> None:
+    header = _core.read_header(fitted_trio().artifact)
+    for wrong in (
+        {"kind": "constant", "model": 3},
+        {"kind": "threshold", "weak": 1, "strong": 1, "threshold": 0.0},
+        {"kind": "cost_weight", "cost_weight": -1.0, "unit": "usd"},
+    ):
+        for name in NAMES:
+            policies = {**header["policies"], name: wrong}
+            changed = {**header, "policies": policies, "self_check": []}
+            with pytest.raises(ArtifactError, match=name):
+                Router(_core.with_header(fitted_trio().artifact, changed))
+    # An artifact that holds a single policy scales it, as it ever did.
+    single = {key: value for key, value in header.items() if key != "policies"}
+    router = Router(_core.with_header(fitted_trio().artifact, {**single, "self_check": []}))
+    assert router.route("Compute 12 and 13?", policy="balanced").routed_by == "learned"
+    assert router.route("Compute 12 and 13?", policy="quality").routed_by == "override"

@@ -21,7 +21,7 @@ use tiny_dancer::features::{CUES, SPEC};
 use tiny_dancer::kinds::write;
 use tiny_dancer::policy::{CostUnit, Policy};
 use tiny_dancer::price::Prices;
-use tiny_dancer::{Options, Request, Router, Scratch};
+use tiny_dancer::{LikenessSpec, Options, Request, Router, Scratch};
 
 /// A repeatable source of numbers (splitmix64).
 #[derive(Clone, Debug)]
@@ -108,6 +108,8 @@ pub fn guarantee() -> Guarantee {
         data_digest: "digest".to_owned(),
         date: "2026-01-01".to_owned(),
         observed_risk: 0.01,
+        budget: None,
+        batch: None,
     }
 }
 
@@ -166,7 +168,35 @@ impl Draft {
         let (row, values) = calibration(random, 3, -0.5);
         tensors.push(f32_tensor("confidence_knots", &[3], &row));
         tensors.push(f32_tensor("confidence_values", &[3], &values));
-        Self { header: header(random, plan, backends), tensors }
+        let mut draft = Self { header: header(random, plan, backends), tensors };
+        if random.chance(0.5) {
+            draft.add_likeness(random);
+        }
+        draft
+    }
+
+    /// Adds a test of what requests are like, of random weights and calibration scores.
+    pub fn add_likeness(&mut self, random: &mut Random) {
+        let rows = 1 + random.below(60);
+        let mut at = random.between(-3.0, 3.0);
+        let scores: Vec<f32> = (0..rows)
+            .map(|_| {
+                at += random.between(0.01, 0.3);
+                at as f32
+            })
+            .collect();
+        let p_values: Vec<f32> = (0..=rows).map(|row| (rows + 1 - row) as f32 / (rows + 1) as f32).collect();
+        self.header.likeness = Some(LikenessSpec { level: 0.05, rows: rows as u64 });
+        let scale: Vec<f32> = (0..CUES).map(|_| random.between(0.0, 20.0) as f32).collect();
+        self.tensors.extend([
+            f32_tensor("likeness.mean", &[CUES], &random.floats(CUES, 1.0)),
+            f32_tensor("likeness.scale", &[CUES], &scale),
+            f32_tensor("likeness.linear", &[CUES], &random.floats(CUES, 0.1)),
+            f32_tensor("likeness.square", &[CUES], &random.floats(CUES, 0.03)),
+            f32_tensor("likeness.embedding", &[DIM], &random.floats(DIM, 1.0)),
+            f32_tensor("likeness.scores", &[rows], &scores),
+            f32_tensor("likeness.p_values", &[rows + 1], &p_values),
+        ]);
     }
 
     pub fn any(seed: u64) -> Self {
@@ -228,6 +258,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         },
         // An output price without a length to expect is an unknown cost.
         expected_output_tokens: (priced || random.chance(0.7)).then(|| random.between(0.0, 500.0)),
+        cost_seen: None,
         cost: random.chance(0.5).then(|| [random.between(0.0, 1e-3), random.between(0.0, 1e-6), 1e-4]),
         latency: random.chance(0.5).then(|| [random.between(0.0, 2.0), random.between(0.0, 1e-3)]),
         context_window: None,
@@ -258,9 +289,12 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         backends,
         components: plan.components,
         policy,
+        policies: None,
         guard_margin: if random.chance(0.5) { 0.0 } else { random.between(0.0, 0.1) },
         set_width: random.between(0.0, 0.2),
         set_coverage: 0.9,
+        certificate_ended: None,
+        likeness: None,
         guarantee: None,
         self_check: Vec::new(),
         rest: [("metrics".to_owned(), json!({"rows": 1500}))].into(),

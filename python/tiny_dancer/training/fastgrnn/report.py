@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -10,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer.evaluation.intervals import exact_interval
+from tiny_dancer.evaluation.terminal import FittedTable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
-    from rich.table import Table
 
     from tiny_dancer.evaluation.bootstrap import Interval
 
@@ -50,17 +51,8 @@ class Phase:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the accuracy."""
-        return wilson(self.correct, self.rows)
-
-
-def wilson(correct: int, rows: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    share, square = correct / rows, z * z / rows
-    middle = (share + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(share * (1 - share) / rows + square / (4 * rows))
-    # At the ends the bound is the end itself; rounding would miss it by a hair.
-    return (middle - half if correct else 0.0), (middle + half if correct < rows else 1.0)
+        """95 % interval of the accuracy (Clopper-Pearson)."""
+        return exact_interval(self.correct, self.rows)
 
 
 def timed(work: Sequence[Callable[[], object]]) -> tuple[float, float]:
@@ -85,18 +77,12 @@ def _per_call(work: Callable[[], object], calls: int) -> float:
     return (time.perf_counter() - start) / calls * 1e6
 
 
-def training_table(phases: Sequence[Phase]) -> Table:
+def training_table(phases: Sequence[Phase]) -> FittedTable:
     """The phases as a table for the terminal."""
-    from rich.table import Table
-
-    table = Table(title="held-out rows, 95 % intervals", title_justify="left")
-    table.add_column("phase")
-    for column in ("bytes", "accuracy", "interval", "µs", "× yardstick", "epochs"):
-        table.add_column(column, justify="right")
-    table.add_column("note")
+    rows = []
     for phase in phases:
         low, high = phase.interval
-        table.add_row(
+        row = (
             phase.name,
             "" if phase.bytes is None else f"{phase.bytes:,}",
             f"{phase.accuracy:.4f}",
@@ -106,7 +92,9 @@ def training_table(phases: Sequence[Phase]) -> Table:
             str(phase.epochs or ""),
             phase.note,
         )
-    return table
+        rows.append(row)
+    header = ("phase", "bytes", "accuracy", "interval", "µs", "× yardstick", "epochs", "note")
+    return FittedTable(header, rows, "held-out rows, 95 % intervals", words=frozenset({0, 7}))
 
 
 def verdict(chosen: str, difference: Interval) -> str:
@@ -116,8 +104,8 @@ def verdict(chosen: str, difference: Interval) -> str:
     if chosen != "fastgrnn":
         estimate, low, high = -estimate, -high, -low
     certain = "" if low > 0 or high < 0 else "; the interval holds 0: either would do"
-    interval = f"paired 95 % interval {low:+.4f} to {high:+.4f}"
-    return f"{chosen} minus {other}: {estimate:+.4f} accuracy, {interval}{certain}"
+    interval = f"paired 95 % interval {low:+z.4f} to {high:+z.4f}"
+    return f"{chosen} minus {other}: {estimate:+z.4f} accuracy, {interval}{certain}"
 
 
 def correct_rows(logits: npt.NDArray[np.float32], label: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -1,0 +1,96 @@
+"""A watch over a stream of requests: it rings once they have become unlike what a certificate was earned on."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import TYPE_CHECKING, Unpack
+
+import msgspec
+
+from tiny_dancer import _core
+from tiny_dancer.errors import OptionError
+
+if TYPE_CHECKING:
+    from tiny_dancer.routing.arguments import Asked
+    from tiny_dancer.routing.requests import Request
+    from tiny_dancer.routing.router import Router
+    from tiny_dancer.types import Decision
+
+
+class Watch:
+    """Decides as its router does, and withdraws the guarantee once requests have changed.
+
+    A conformal test martingale bets on each decision's ``likeness`` (Vovk, Nouretdinov and Gammerman 2003): as
+    long as requests are exchangeable with the rows the certificate was earned on, it ever reaches ``threshold``
+    with probability at most 1 / ``threshold``, however long the stream (Ville 1939). Single unlike requests lose
+    the guarantee one by one, watch or no watch; the watch is for a change that no single one shows.
+
+    Made by :meth:`Router.watch`. It keeps some 70 numbers, and belongs to one stream: one tenant, say, or one
+    route. Share it between threads.
+
+    Attributes:
+        threshold: capital at which it rings.
+    """
+
+    def __init__(self, router: Router, state: _core.Martingale, threshold: float) -> None:
+        self._router = router
+        self._state = state
+        self._since: int | None = None
+        self._lock = Lock()
+        self.threshold = threshold
+
+    @classmethod
+    def over(cls, router: Router, state: _core.Martingale | None, threshold: float) -> Watch:
+        """A watch from its beginning.
+
+        Raises:
+            OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
+        """
+        if not 1 < threshold < float("inf"):
+            remedy = "give one over the chance of a false alarm, such as 100 for 1 %"
+            raise OptionError("threshold", threshold, remedy)
+        if state is None:
+            raise OptionError(
+                "watch",
+                "the artifact cannot say what requests are like",
+                "train or calibrate it with this version",
+            )
+        return cls(router, state, threshold)
+
+    @property
+    def capital(self) -> float:
+        """What betting against "nothing has changed" has made of 1 by now."""
+        return self._state.capital
+
+    @property
+    def observed(self) -> int:
+        """Decisions observed."""
+        return self._state.steps
+
+    @property
+    def since(self) -> int | None:
+        """The decision, counted from 1, at which it rang; None while it has not. It does not stop ringing."""
+        return self._since
+
+    def route(
+        self, request: Request, *, tools: object = None, response_format: object = None, **options: Unpack[Asked]
+    ) -> Decision:
+        """:meth:`Router.route`, observed."""
+        decision = self._router.route(request, tools=tools, response_format=response_format, **options)
+        return self.observe(decision)
+
+    def observe(self, decision: Decision) -> Decision:
+        """Counts a decision of this router, and gives it back: without a guarantee once the watch has rung.
+
+        A decision without ``likeness`` (a fallback's) is not counted.
+        """
+        with self._lock:
+            if decision.likeness is not None:
+                self._state = self._state.step(decision.likeness)
+                if self._since is None and self._state.highest >= self.threshold:
+                    self._since = self._state.steps
+            since = self._since
+        if since is None or decision.guarantee is None:
+            return decision
+        note = f"{_core.DRIFTED}: since decision {since} of this watch"
+        return msgspec.structs.replace(decision, guarantee=None, guarantee_note=note)

@@ -1,0 +1,115 @@
+"""Confidence comes true for every policy, and agrees with the prediction set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.synthetic import fitted_pair, fitted_trio, pair, requests, trio
+
+from tiny_dancer import DecisionBatch, Outcomes, Router, _core, calibrate
+from tiny_dancer.training.calibrate import dial_cost_cut, dial_share
+from tiny_dancer.training.confidence import fit_confidence, refitted
+from tiny_dancer.training.heads import MonotoneMap
+
+TEXTS = requests(600, 101)[0]
+
+
+def best(table: Outcomes, choice: np.ndarray) -> np.ndarray:
+    """Whether no other model scored higher than the one chosen."""
+    return table.quality[np.arange(len(table)), choice] >= table.quality.max(1)
+
+
+def error(batch: DecisionBatch, table: Outcomes) -> float:
+    """Expected calibration error in five bins of equal size."""
+    order = np.argsort(batch.confidence, kind="stable")
+    right = best(table, batch.choice)
+    parts = np.array_split(order, 5)
+    return float(np.mean([abs(batch.confidence[rows].mean() - right[rows].mean()) for rows in parts]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"threshold": -0.5},
+        {"threshold": 0.3},
+        {"threshold": 0.7},
+        {"pin": "weak"},
+        {"pin": "strong"},
+        {"policy": "quality"},
+        {"policy": "cost"},
+    ],
+)
+def test_it_comes_true_for_two_models_under_every_policy(options: dict[str, object]) -> None:
+    table = pair(600, 101)
+    batch = Router(fitted_pair().artifact).route_batch(list(TEXTS), **options)  # type: ignore[arg-type]
+    assert error(batch, table) < 0.08
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"cost_weight": 0.0}, {"cost_weight": 5.0}, {"pin": "cheap"}, {"pin": "middling"}]
+)
+def test_it_comes_true_for_three_models_under_every_policy(options: dict[str, object]) -> None:
+    """Best among all of them, not only against the runner-up."""
+    table = trio(600, 101)
+    batch = Router(fitted_trio().artifact).route_batch(list(TEXTS), **options)  # type: ignore[arg-type]
+    assert error(batch, table) < 0.09
+
+
+def test_a_model_outside_the_prediction_set_is_hardly_ever_the_best() -> None:
+    for fitted, names in ((fitted_pair(), ("weak", "strong")), (fitted_trio(), ("cheap", "middling", "dear"))):
+        router = Router(fitted.artifact)
+        least = 1 - router.header["set_coverage"]
+        for name in names:
+            batch = router.route_batch(list(TEXTS), pin=name)
+            member = batch.prediction_set[np.arange(len(batch)), batch.choice]
+            np.testing.assert_array_equal(batch.confidence[~member] <= least, True)
+            assert member[batch.confidence > least].all()
+
+
+def test_calibration_refits_it() -> None:
+    """Other requests than those trained on: the weak model fails on all of them."""
+    fitted = fitted_pair()
+    harder = replace(pair(400, 102), quality=np.stack([np.zeros(400), np.ones(400)], axis=1))
+    before = Router(fitted.artifact).route_batch(list(requests(400, 102)[0]), pin="weak").confidence.mean()
+    dialled = dial_cost_cut(fitted.artifact, harder, 0.3).artifact
+    after = Router(dialled).route_batch(list(requests(400, 102)[0]), pin="weak").confidence.mean()
+    assert after < before - 0.15, "as far as one rising map can follow"
+    fresh = pair(500, 40)
+    certified = calibrate(fitted.artifact, fresh, max_quality_loss=0.1).artifact
+    assert error(Router(certified).route_batch(list(TEXTS)), pair(600, 101)) < 0.08
+
+
+def test_without_labels_it_stays() -> None:
+    """And under a share of calls, which reads none: the map holds for every policy anyway."""
+    fitted = fitted_pair()
+    table = pair(60, 103)
+    blind = replace(table, quality=np.full_like(table.quality, np.nan))
+    single = replace(table, quality=np.where([True, False], table.quality, np.nan))
+    for rows in (blind, single):
+        assert refitted(fitted.artifact, np.full((60, 2), 0.5), rows) == {}
+    dialled = dial_share(fitted.artifact, table, "strong", 0.5).artifact
+    for name in ("confidence_knots", "confidence_values"):
+        np.testing.assert_array_equal(_core.tensor(dialled, name), _core.tensor(fitted.artifact, name))
+
+
+def test_few_rows_are_shrunk_to_the_map_so_far() -> None:
+    prior = MonotoneMap(np.array([-1.0, 1.0]), np.array([0.2, 0.8]))
+    expected = np.array([[0.9, 0.1]])
+    wrong = np.array([[0.0, 1.0]])
+    one = fit_confidence(expected, wrong, np.ones(1), prior)
+    many = fit_confidence(np.repeat(expected, 5000, 0), np.repeat(wrong, 5000, 0), np.ones(5000), prior)
+    assert abs(float(one(np.array([0.8]))[0]) - 0.74) < 0.05
+    assert abs(float(many(np.array([0.8]))[0]) - 0.5) < 0.02, "monotone: neither side is above the other"
+
+
+def test_ties_count_for_all_and_unobserved_models_for_none() -> None:
+    expected = np.tile([0.9, 0.5, 0.1], (40, 1))
+    tied = fit_confidence(expected, np.ones((40, 3)), np.ones(40))
+    assert (tied.values == 1).all()
+    holed = np.tile([np.nan, 1.0, 0.0], (40, 1))
+    found = fit_confidence(expected, holed, np.ones(40))
+    np.testing.assert_allclose(found(np.array([-0.4, 0.4])), [0.0, 1.0], atol=1e-6)
+    assert fit_confidence(np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).values.tolist() == [1.0]
