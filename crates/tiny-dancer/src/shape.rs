@@ -243,6 +243,19 @@ impl Shape {
             return false;
         }
         let Self { cuts, out, .. } = self;
+        if let [cut] = cuts[..]
+            && cut.end == characters.len()
+        {
+            // An end that is cut off leaves the tokens before it as they are.
+            cuts.clear();
+            let kept = characters[..cut.start].iter().rposition(|found| *found != ' ').map_or(0, |at| at + 1);
+            if kept == 0 {
+                return false;
+            }
+            characters.truncate(kept);
+            tokens.truncate(tokens.partition_point(|token| (token.start as usize) < kept));
+            return true;
+        }
         out.clear();
         let mut at = 0;
         for cut in cuts.iter() {
