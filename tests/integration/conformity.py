@@ -91,10 +91,12 @@ def close(found: float, expected: float) -> bool:
 # ------------------------------------------------------------------------------------------ the engine's answers
 
 
-def engine_features(request: reference.Request) -> tuple[list[int], dict[str, float], list[int], int]:
+def engine_features(
+    request: reference.Request, spec: str = _core.FEATURE_SPEC
+) -> tuple[list[int], dict[str, float], list[int], int]:
     """(n-gram indices, cues, embedding, tokens) as the engine computes them."""
     said = request.words if request.kind == "text" else request.words.encode()
-    table = _core.featurise([said], [request.tools or None])
+    table = _core.featurise([said], [request.tools or None], spec)
     cues = dict(zip(_core.CUE_NAMES, table.cues[0].tolist(), strict=True))
     return table.ngrams.tolist(), cues, table.embedding[0].tolist(), int(table.tokens[0])
 

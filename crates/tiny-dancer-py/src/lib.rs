@@ -74,15 +74,20 @@ impl Encoder {
 type FeatureBytes<'py> =
     (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
-/// Features of n requests: texts as `str`, messages as JSON in `bytes`; `tools` one JSON a request, or None.
+/// Features of n requests: texts as `str`, messages as JSON in `bytes`; `tools` one JSON a request, or None; `spec` the
+/// specification they are made to.
 #[pyfunction]
-#[pyo3(signature = (encoder, given, tools=None))]
+#[pyo3(signature = (encoder, given, tools=None, spec=tiny_dancer::features::SPEC))]
 fn featurise_batch<'py>(
     py: Python<'py>,
     encoder: &Encoder,
     given: Vec<Bound<'py, PyAny>>,
     tools: Option<Vec<Option<Bound<'py, PyAny>>>>,
+    spec: &str,
 ) -> PyResult<FeatureBytes<'py>> {
+    let Some(spec) = Spec::of(spec) else {
+        return Err(pyo3::exceptions::PyValueError::new_err("spec"));
+    };
     let requests = convert::requests(&given, tools.as_deref())?;
     let encoder = &encoder.inner;
     let rows = py
@@ -93,7 +98,7 @@ fn featurise_batch<'py>(
                     .map(|row| {
                         let mut features = Features::default();
                         let request = requests[row].request();
-                        featurise(&request, Spec::NEWEST, Some(encoder), &mut scratch, &mut features)
+                        featurise(&request, spec, Some(encoder), &mut scratch, &mut features)
                             .map_err(|error| in_row(error, row))?;
                         let mut ngrams = [features.word_ngrams(), features.character_ngrams()].concat();
                         ngrams.sort_unstable();

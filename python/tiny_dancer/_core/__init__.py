@@ -191,23 +191,27 @@ def feature_spec() -> str:
     return json.dumps({"spec": FEATURE_SPEC, "encoder": encoder().checksum, "cues": CUES}, sort_keys=True)
 
 
-def featurise(requests: Sequence[Said], tools: Sequence[Json | None] | None = None) -> FeatureTable:
+def featurise(
+    requests: Sequence[Said], tools: Sequence[Json | None] | None = None, spec: str = FEATURE_SPEC
+) -> FeatureTable:
     """Features of n requests, computed on all processors.
 
     Args:
         requests: n texts as ``str``, or chat messages as JSON in bytes.
         tools: per row None or the JSON of the functions offered.
+        spec: the feature specification, of an artifact's header.
 
     Raises:
         RequestError: a row holds nothing but white space, no valid Unicode, or JSON that is none.
     """
-    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), requests, tools)
+    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), requests, tools, spec)
     return FeatureTable(
         ngram_offsets=np.frombuffer(offsets, "<i8"),
         ngrams=np.frombuffer(ngrams, "<u4"),
         cues=np.frombuffer(cues, "<f4").reshape(-1, CUES),
         embedding=np.frombuffer(embedding, "i1").reshape(-1, EMBEDDING_DIMENSIONS),
         tokens=np.frombuffer(tokens, "<i4"),
+        spec=spec,
     )
 
 

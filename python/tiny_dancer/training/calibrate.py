@@ -100,9 +100,7 @@ class Expected:
 
 def _expected(artifact: bytes, outcomes: Outcomes) -> Expected:
     router = Router(artifact)
-    if outcomes.features is None:
-        raise DataError("features", "none", "read the table with the engine's featuriser")
-    return expected_of(router.header, router.route_features(outcomes.features))
+    return expected_of(router.header, router.route_features(router.features_of(outcomes)))
 
 
 def expected_of(header: dict[str, Any], batch: DecisionBatch) -> Expected:
@@ -160,8 +158,7 @@ def calibrate(
     if outcomes.models != expected.names:
         remedy = f"read the table with models={list(expected.names)}"
         raise DataError("models", ", ".join(outcomes.models), remedy)
-    assert outcomes.features is not None
-    kept = held_out(training_rows(expected.header, outcomes.features))
+    kept = held_out(training_rows(expected.header, Router(artifact).features_of(outcomes)))
     dropped = len(outcomes) - len(kept)
     if dropped:
         outcomes = outcomes.rows(kept)

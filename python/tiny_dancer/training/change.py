@@ -173,13 +173,13 @@ def add_model(
         entry |= {key: value for key, value in header["models"][twin].items() if key not in ("name", "cleared")}
         entry["cleared"] = bool(header["models"][twin]["cleared"]) or twin == header["best_constant"]
         maps = tensors["calibration_knots"][twin], tensors["calibration_values"][twin]
-        features = featurise(SELF_CHECK_TEXTS)
+        features = featurise(SELF_CHECK_TEXTS, spec=router.feature_spec)
         notes.append(
             f"{name} is taken to be like {like}: declared, not measured; add outcomes as soon as there are some"
         )
     else:
         used = _rows_of(outcomes, name)
-        features = _features(used)
+        features = router.features_of(used)
         components = _core.components(router._engine, features)
         quality = used.quality[:, used.models.index(name)]
         weight = used.weight / used.weight.mean()
@@ -453,7 +453,7 @@ def _pays(artifact: bytes, outcomes: Outcomes, name: str, best: str) -> bool:
     standard error; the best constant by its outcomes where the table has them, else as expected."""
     router = Router(artifact)
     header = router.header
-    batch = router.route_features(_features(outcomes))
+    batch = router.route_features(router.features_of(outcomes))
     new, old = router.models.index(name), router.models.index(best)
     policy = header["policy"]
     weight = policy["cost_weight"] if policy["kind"] == "cost_weight" else 0.0
