@@ -87,5 +87,5 @@ set-up: $(EXTENSION)
 
 # The extension, the `tiny-dancer` command and the dependencies of the package and its extras.
 $(EXTENSION): .venv/.tools $(ENGINE_SOURCES)
-	$(BIN)/maturin develop --quiet --release --locked --extras train,report,gateway,http2,otel
+	$(BIN)/maturin develop --quiet --release --locked --extras train,fastgrnn,report,gateway,http2,otel
 	@touch $@

@@ -115,7 +115,7 @@ def table(name: str) -> Outcomes | None:
     from dataclasses import replace
 
     from tiny_dancer import read_outcomes
-    from tiny_dancer.training.data import assign_groups
+    from tiny_dancer.evaluation.groups import assign_groups
 
     path = SHARED / f"{name}.parquet"
     if not path.exists():

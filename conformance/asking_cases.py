@@ -76,7 +76,7 @@ ASKING: list[Case] = [
     # policies
     *(
         (f"{policy}: a threshold", "pair", request, {"policy": policy}, [])
-        for policy in ("cost", "balanced", "quality")
+        for policy in ("cheapest", "balanced", "quality")
         for request in (PLAIN, "?!")
     ),
     *(
@@ -87,24 +87,25 @@ ASKING: list[Case] = [
             {"policy": policy, "threshold": given},
             [],
         )
-        for policy in ("cost", "balanced", "quality")
+        for policy in ("cheapest", "balanced", "quality")
         for sign, given in (("above", 0.1), ("below", -0.1))
     ),
     *(
         (f"{policy}: a cost weight", artifact, request, {"policy": policy}, [])
-        for policy in ("cost", "balanced", "quality")
+        for policy in ("cheapest", "balanced", "quality")
         for artifact, request in (("five", PLAIN), ("five", CHOICE), ("priced", LONGER))
     ),
     *(
         (f"{policy}: a cost weight of the caller's", "priced", SHORT, {"policy": policy, "cost_weight": 8.0}, [])
-        for policy in ("cost", "balanced", "quality")
+        for policy in ("cheapest", "balanced", "quality")
     ),
     *(
         (f"{policy}: a constant", "constant", PLAIN, {"policy": policy}, [])
-        for policy in ("cost", "balanced", "quality")
+        for policy in ("cheapest", "balanced", "quality")
     ),
-    ("cost: twice no weight is none still", "gated", PLAIN, {"policy": "cost"}, []),
-    ("cost: twice a threshold of 0", "constant", PLAIN, {"policy": "cost", "threshold": 0.0}, []),
+    ("cheapest: twice no weight is none still", "gated", PLAIN, {"policy": "cheapest"}, []),
+    ("cheapest: twice a threshold of 0", "constant", PLAIN, {"policy": "cheapest", "threshold": 0.0}, []),
+    ("cost: the former name of cheapest", "pair", PLAIN, {"policy": "cost"}, []),
     ("quality, and a constraint", "priced", SHORT, {"policy": "quality", "max_cost": 0.005}, []),
     # prices
     ("a prompt just below the bound of a tier", "priced", prompt_of(999), {}, []),

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tiny_dancer import Outcomes, read_outcomes
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.split import grouped_folds
-from tiny_dancer.training.data import assign_groups
 
 SHARED = Path(os.environ.get("TINY_DANCER_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 

@@ -12,8 +12,8 @@ DEFAULT = _core.data_path("default.safetensors")
 HARD = "If a train leaves at 9 and another at 10, unless it rains, which arrives first, and why?"
 CHAT = "Hi there, how are you?"
 PRICED = {
-    "weak": ModelInfo(input_cost_per_token=1e-6, context_window=100),
-    "strong": ModelInfo(input_cost_per_token=1e-5, context_window=10_000),
+    "weak": ModelInfo(input_cost_per_token=1e-6, output_cost_per_token=0.0, context_window=100),
+    "strong": ModelInfo(input_cost_per_token=1e-5, output_cost_per_token=0.0, context_window=10_000),
 }
 
 

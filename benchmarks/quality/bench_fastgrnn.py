@@ -18,11 +18,12 @@ from sklearn.datasets import load_digits
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import SHARED, draw, table, write
+from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.training.backends import Targets, families_named
 from tiny_dancer.training.fastgrnn.data import Examples, read_examples
 from tiny_dancer.training.fastgrnn.run import Settings, fit_classifier
-from tiny_dancer.training.heads import components_basis, fill_gaps
+from tiny_dancer.training.heads import components_basis
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
 FORMS = ("sparse", "int4", "int8")
@@ -59,7 +60,7 @@ def backend(name: str, rows: int) -> dict[str, float]:
     outcomes = outcomes.rows(np.sort(draw(outcomes, rows, 0)[0]))
     assert outcomes.features is not None
     weight = np.ones(len(outcomes))
-    quality = fill_gaps(outcomes.quality, weight)
+    quality = observed(outcomes).completed
     centred = quality - quality.mean(axis=0)
     basis = components_basis(centred, weight)
     targets = Targets(centred @ basis, centred, weight, 1)

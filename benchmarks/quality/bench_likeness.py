@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import SHARED, table, write
 from tiny_dancer import Router, _core, fit
-from tiny_dancer.training.data import assign_groups
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.training.likeness import LEVEL, conformal_steps, with_likeness
 
 if TYPE_CHECKING:

@@ -10,7 +10,9 @@ from .errors import Refusal
 from .json_text import NotJsonError, Number, Object, parse
 
 MOST_TOKENS = 1e9
-SCALES = {"cost": 2.0, "balanced": 1.0, "quality": 0.0}  # what the weight of cost is multiplied by
+# What the weight of cost is multiplied by where no policy of this name was fixed.
+SCALES = {"cheapest": 2.0, "balanced": 1.0, "quality": 0.0}
+FORMER = {"cost": "cheapest"}
 
 
 def invalid(name: str) -> Refusal:
@@ -49,11 +51,6 @@ class Options:
             raise invalid("options")
         return cls(**{key: option(key, value) for key, value in given.members if value is not None})
 
-    @property
-    def scale(self) -> float:
-        """What the weight of cost is multiplied by."""
-        return SCALES[self.policy or "balanced"]
-
     def check(self, models: list[str]) -> None:
         """Every value is in its range, every name one of ``models``."""
         most = {
@@ -87,8 +84,8 @@ def option(name: str, value: Any) -> Any:
             raise invalid(name)
         case (("pin" | "current"), str()):
             return value
-        case "policy", str() if value in SCALES:
-            return value
+        case "policy", str() if FORMER.get(value, value) in SCALES:
+            return FORMER.get(value, value)
         case (("pin" | "current" | "policy"), _):
             raise invalid(name)
         case _, Number():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .asking import SCALES
 from .errors import Refusal
 from .policy import Expectations, Header, Policy, choose, next_feasible, scaled, stays
 from .price import Tokens, by_prices, is_priced
@@ -118,13 +119,22 @@ def cached_cost(
 
 
 def overriding_policy(header: Header, options: Options) -> Policy | None:
-    """The policy with the caller's threshold, cost weight or scale, if it is another than the header's."""
+    """The policy that a threshold, a cost weight or a name asks for, if it is another than the header's."""
     given = given_policy(header, options)
-    if options.scale == 1.0:
+    if options.policy is None:
         return given
-    found = scaled(given or header["policy"], options.scale)
+    scale = SCALES[options.policy]
+    if given is not None:
+        return scaled(given, scale)
+    named = header.get("policies")
+    if named is None:
+        found = scaled(header["policy"], scale)
+    elif options.policy == named["in_force"]:
+        return None
+    else:
+        found = named[options.policy]
     # Twice nothing is nothing: the policy is the header's still.
-    return None if given is None and found == header["policy"] else found
+    return None if found == header["policy"] else found
 
 
 def given_policy(header: Header, options: Options) -> Policy | None:

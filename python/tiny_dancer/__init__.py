@@ -30,6 +30,7 @@ from tiny_dancer.errors import (
     TinyDancerError,
     TrainingError,
 )
+from tiny_dancer.extras import needed as _needed
 from tiny_dancer.routing import Classifier, Router, Watch
 from tiny_dancer.types import (
     Classification,
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidates import CandidateRouter
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
-    from tiny_dancer.training.api import calibrate, evaluate, fit, read_outcomes
+    from tiny_dancer.training.api import calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.estimator import RouterEstimator
     from tiny_dancer.training.fit import Fitted
@@ -123,6 +124,7 @@ __all__ = [
     "evaluate",
     "fit",
     "read_outcomes",
+    "split_outcomes",
 ]
 
 _LAZY = {
@@ -152,6 +154,7 @@ _LAZY = {
     "evaluate": "tiny_dancer.training.api",
     "fit": "tiny_dancer.training.api",
     "read_outcomes": "tiny_dancer.training.api",
+    "split_outcomes": "tiny_dancer.training.api",
 }
 """Names that need the `train` extra, or that routing can do without: imported when first used."""
 
@@ -159,9 +162,5 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with _needed():
         return getattr(import_module(_LAZY[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("tiny_dancer"):
-            raise
-        raise MissingExtraError(error.name, "not installed", "pip install 'tiny-dancer[train]'") from error

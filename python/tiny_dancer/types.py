@@ -131,6 +131,9 @@ class PriceTier:
 class ModelInfo:
     """What is known of a model; prices by LiteLLM's names, in USD.
 
+    A price of the prompt needs one of the answer and the other way round, here or in the artifact: 0 where it is
+    free. :meth:`Router.load` refuses one alone, which would count the other as free.
+
     Attributes:
         name: the model called where the artifact says otherwise (a role, say); None keeps the name.
         input_cost_per_token: USD per prompt token.
@@ -161,13 +164,17 @@ class Guarantee:
     Attributes:
         epsilon: largest risk allowed.
         delta: chance, over calibration rows, that the bound fails.
-        risk: ``mean`` (quality lost against the reference) or ``harm`` (its positive part).
+        risk: ``mean`` (quality lost against the reference), ``harm`` (its positive part), ``routed`` (share of the
+            requests not sent to the reference on which quality is lost) or ``cost`` (share of requests over the
+            budget).
         reference: model compared with.
         rows: independent calibration rows, or groups of rows.
         p_value: of "the risk is at least epsilon".
         data_digest: of the calibration rows.
         date: as the caller of ``calibrate`` gave it.
         observed_risk: mean risk on the calibration rows.
+        budget: USD that a request, or the mean of a batch, may cost; None for the other risks.
+        batch: requests in a batch; None for the other risks.
     """
 
     epsilon: float
@@ -179,6 +186,24 @@ class Guarantee:
     data_digest: str
     date: str
     observed_risk: float
+    budget: float | None = None
+    batch: int | None = None
+
+    def words(self) -> str:
+        """What is bounded, in words."""
+        return bound_in_words(self.risk, self.reference, self.epsilon, self.budget, self.batch)
+
+
+def bound_in_words(
+    risk: str, reference: str, epsilon: float, budget: float | None = None, batch: int | None = None
+) -> str:
+    """The bound of a certificate, in words; see :class:`Guarantee`."""
+    if risk == "routed":
+        return f"quality lost against {reference} on less than {epsilon:.2%} of the requests not sent to it"
+    if risk == "cost":
+        what = "requests" if batch in (None, 1) else f"batches of {batch:,} requests, a request on average,"
+        return f"less than {epsilon:.2%} of {what} cost more than {budget:g} USD"
+    return f"{risk} quality loss against {reference} below {epsilon:g}"
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,7 @@ COMMANDS = (
     "savings",
     "data check",
     "data featurise",
+    "data split",
     "candidates train",
     "candidates eval",
     "candidates predict",
@@ -224,13 +227,15 @@ def test_the_dials_read_no_labels(folder: Path, artifact: Path, tmp_path: Path) 
 def test_several_tables_are_joined_and_models_chosen(folder: Path, tmp_path: Path) -> None:
     first = {key: values[:9] for key, values in columns(400, 2).items()}
     second = {key: values[9:18] for key, values in columns(400, 2).items() if not key.startswith("cheap")}
-    second["third"] = [0.5] * 9
+    second["model-3"] = [0.5] * 9
     paths = [write(first, tmp_path / "one.csv"), write(second, tmp_path / "two.jsonl")]
     out = tmp_path / "joined.safetensors"
     assert "18 rows, 3 models" in " ".join(done("train", *paths, "--out", out).split())
-    assert Router.load(out).models == ("cheap", "dear", "third")
-    assert "18 rows, 2 models" in " ".join(done("train", *paths, "--models", "third, dear", "--out", out).split())
-    assert Router.load(out).models == ("third", "dear")
+    assert Router.load(out).models == ("cheap", "dear", "model-3")
+    assert "18 rows, 2 models" in " ".join(
+        done("train", *paths, "--models", "model-3, dear", "--out", out).split()
+    )
+    assert Router.load(out).models == ("model-3", "dear")
     assert "unknown model 'dera'; did you mean 'dear'?" in fails(
         2, "train", *paths, "--models", "dera", "--out", out
     )
@@ -265,6 +270,79 @@ def test_data_check_says_what_spoils_training(folder: Path, tmp_path: Path) -> N
     assert b"error" in result.stdout
     assert b"Traceback" not in result.stderr
     assert run("data", "check", tmp_path / "same.csv", "--json").returncode == 1
+
+
+def test_a_table_is_split_with_its_own_rows_and_columns(tmp_path: Path) -> None:
+    table = {**columns(60, 4), "asked_at": [f"2026-01-{1 + row % 28:02d}T10:00:00" for row in range(60)]}
+    table["prompt"][1::7] = [table["prompt"][0]] * len(table["prompt"][1::7])
+    source = write(table, tmp_path / "all.csv")
+    parts = {name: tmp_path / f"{name}.{suffix}" for name, suffix in (("train", "csv"), ("test", "parquet"))}
+    outs = ["--out-train", parts["train"], "--out-test", parts["test"]]
+    text = done("data", "split", source, *outs, "--share", 0.25, "--seed", 3)
+    assert "rows to train on" in text
+    train = list(csv.DictReader(parts["train"].read_text("utf-8").splitlines()))
+    test = parquet.read_table(parts["test"]).to_pylist()
+    assert list(train[0]) == list(test[0]) == list(table)
+    assert sorted([row["sample_id"] for row in (*train, *test)]) == sorted(table["sample_id"])
+    assert not {row["prompt"] for row in train} & {row["prompt"] for row in test}
+    assert test[0]["dear"] == dict(zip(table["sample_id"], table["dear"], strict=True))[test[0]["sample_id"]]
+    again = [tmp_path / "a.csv", tmp_path / "b.parquet"]
+    done("data", "split", source, "--out-train", again[0], "--out-test", again[1], "--share", 0.25, "--seed", 3)
+    assert again[0].read_bytes() == parts["train"].read_bytes()
+    done("data", "split", source, *outs, "--out-calibrate", tmp_path / "c.jsonl", "--by-time", "asked_at")
+    latest = [json.loads(line)["asked_at"] for line in (tmp_path / "c.jsonl").read_text("utf-8").splitlines()]
+    train = list(csv.DictReader(parts["train"].read_text("utf-8").splitlines()))
+    test = parquet.read_table(parts["test"]).to_pylist()
+    assert max(row["asked_at"] for row in train) <= max(latest) <= max(row["asked_at"] for row in test)
+    done("train", parts["train"], "--out", tmp_path / "r.safetensors")
+    assert "give each part" in fails(2, "data", "split", source, "--out-train", source, "--out-test", again[1])
+    assert "no column 'when'" in fails(2, "data", "split", source, *outs, "--by-time", "when")
+    assert "above 0" in fails(2, "data", "split", source, *outs, "--share", 1.5)
+
+
+def test_a_table_is_written_as_its_name_says(folder: Path, artifact: Path, tmp_path: Path) -> None:
+    expected = predictions(artifact, folder / "rest.parquet", tmp_path / "p.parquet")
+    for name in ("p.csv", "p.tsv", "p.jsonl", "p.csv.gz"):
+        done("predict", artifact, folder / "rest.parquet", "--out", tmp_path / name)
+        opened = gzip.open if name.endswith(".gz") else open
+        with opened(tmp_path / name, "rt", encoding="utf-8") as file:
+            if name.endswith("jsonl"):
+                rows = [json.loads(line) for line in file]
+            else:
+                rows = list(csv.DictReader(file, delimiter="\t" if name.endswith("tsv") else ","))
+        assert list(rows[0]) == list(expected)
+        assert [row["decision"] for row in rows] == expected["decision"]
+        assert [float(row["cheap"]) for row in rows] == expected["cheap"]
+    for words in (
+        ("predict", "missing", "missing.csv", "--out", "p.txt"),
+        ("candidates", "predict", "missing", "missing", "missing", "--out", "p"),
+        ("classifier", "predict", "missing", "missing", "--out", "p.xlsx"),
+        ("data", "split", "missing.csv", "--out-train", "a.csv", "--out-test", "p.doc"),
+        ("data", "featurise", "missing.csv", "--out", "p.csv"),
+    ):
+        line = fails(2, *words, cwd=tmp_path)
+        assert ".parquet" in line, "refused before anything is read"
+        assert ("out-test" if "split" in words else "out") in line
+
+
+def test_judges_scales_and_columns_that_are_no_models(tmp_path: Path) -> None:
+    table = columns(40, 4)
+    graded = {**table, "cheap": [None if each is None else 1 + 4 * each for each in table["cheap"]]}
+    graded |= {"dear": [1 + 4 * each for each in table["dear"]], "difficulty": [3] * 40}
+    path, out = write(graded, tmp_path / "graded.csv"), tmp_path / "r.safetensors"
+    assert "--scale 1:5" in fails(2, "train", path, "--models", "cheap,dear", "--out", out)
+    result = run("train", path, "--scale", "1:5", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert b"models: cheap, dear\n" in result.stdout
+    assert b"'difficulty'" in result.stderr
+    plain = tmp_path / "plain.safetensors"
+    done("train", write(table, tmp_path / "plain.csv"), "--out", plain)
+    assert Router.load(out).route("Describe apple.").scores == Router.load(plain).route("Describe apple.").scores
+    text = done("data", "check", path, "--models", "cheap,dear", "--scale", "1:5")
+    assert "models: cheap, dear" in text
+    judged = done("evaluate", out, path, "--scale", "1:5", "--json")
+    assert json.loads(judged)["rows"] == 40
+    assert "LOW:HIGH" in fails(2, "train", path, "--scale", "five", "--out", out)
 
 
 # Routing and usage.

@@ -10,8 +10,8 @@ from tests.classifiers import LABELS, text_classifier, texts, vector_classifier,
 from tests.commands import columns, done, fails, write
 
 from tiny_dancer import Classifier
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.routing import featurise
-from tiny_dancer.training.overlap import remember
 
 if TYPE_CHECKING:
     from pathlib import Path

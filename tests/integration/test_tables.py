@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tiny_dancer import Router, evaluate, fit, read_outcomes
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.split import grouped_folds
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.judge import judge
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ mod vectors;
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tiny_dancer::encoder::{DIM, WordCache, pool};
@@ -156,7 +157,8 @@ fn rewrite_artifact<'py>(
 /// and where the first turn of the user's ends.
 #[pyfunction]
 fn conversation_outline(py: Python<'_>, messages: &[u8]) -> PyResult<(String, usize, usize, usize)> {
-    let text = std::str::from_utf8(messages)?;
+    let text = std::str::from_utf8(messages)
+        .map_err(|error| PyUnicodeDecodeError::new_err_from_utf8(py, messages, error))?;
     let Outline { said, last, begun } = outline(text).map_err(|error| to_exception(py, error))?;
     Ok((said, last.start, last.end, begun))
 }

@@ -139,6 +139,10 @@ pub(crate) fn expression(value: &Bound<'_, PyAny>, field: &str, depth: usize) ->
         if read.is_some() {
             return Ok(Expression::Object(found));
         }
+        // A date or a time, which JSON writes as text: as ISO 8601, like a candidate's own.
+        if value.hasattr("isoformat")? {
+            return expression(&value.call_method0("isoformat")?, field, depth + 1);
+        }
     }
     with_value(value, &|| field.to_owned(), LISTED, |value| Expression::value(value, field))?
         .map_err(|error| to_exception(py, error))

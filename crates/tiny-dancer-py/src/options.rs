@@ -57,8 +57,8 @@ fn names(field: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>>
 fn scale(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Scale>> {
     let Some(value) = value else { return Ok(None) };
     let word = value.extract::<String>().unwrap_or_default();
-    let found = Scale::ALL.into_iter().find(|scale| scale.as_str() == word);
-    found.map(Some).ok_or_else(|| refused("policy", value, "use one of cost, balanced, quality"))
+    let found = Scale::named(&word);
+    found.map(Some).ok_or_else(|| refused("policy", value, "use one of quality, balanced, cheapest"))
 }
 
 fn cached_tokens(value: Option<&Bound<'_, PyAny>>) -> PyResult<BTreeMap<String, f64>> {

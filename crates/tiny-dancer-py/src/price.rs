@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tiny_dancer::policy::{Policy, Table};
-use tiny_dancer::price::{Prices as Engine, Tokens, measured_cost};
+use tiny_dancer::price::{CostSeen, Prices as Engine, Tokens, measured_cost};
 use tiny_dancer::{Error, ErrorKind};
 
 use crate::convert::to_exception;
@@ -43,6 +43,11 @@ impl Prices {
         Some(self.prices.cost(&tokens)).filter(|cost| !cost.is_nan())
     }
 
+    /// (What is priced, what is not) where a kind of token would silently be free; else None.
+    fn incomplete(&self) -> Option<(&'static str, &'static str)> {
+        self.prices.incomplete()
+    }
+
     fn __repr__(&self) -> String {
         format!("{:?}", self.prices)
     }
@@ -52,20 +57,25 @@ fn doubles(bytes: &[u8]) -> Vec<f64> {
     bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
 }
 
-/// Costs as measured, f64 [n, m] as bytes, NaN where a model has none: of (constant, per token, per verbosity) a model
-/// and of tokens and verbosity, f64 [n] as bytes.
+/// Costs as measured, f64 [n, m] as bytes, NaN where a model has none: of `models`, JSON, (constant, per token, per
+/// verbosity) a model and what was seen, as in an artifact's header, and of tokens and verbosity, f64 [n] as bytes.
 #[pyfunction]
 fn measured_costs<'py>(
     py: Python<'py>,
-    models: Vec<Option<[f64; 3]>>,
+    models: &str,
     tokens: &[u8],
     verbosity: &[u8],
-) -> Bound<'py, PyBytes> {
+) -> PyResult<Bound<'py, PyBytes>> {
+    let models: Vec<(Option<[f64; 3]>, Option<CostSeen>)> = serde_json::from_str(models)
+        .map_err(|error| refused(py, "models", error, "give costs as in an artifact's header"))?;
     let rows = doubles(tokens).into_iter().zip(doubles(verbosity));
     let costs = rows.flat_map(|(tokens, verbosity)| {
-        models.iter().map(move |model| measured_cost(*model, tokens, verbosity)).collect::<Vec<_>>()
+        let cost = move |(line, seen): &(Option<[f64; 3]>, Option<CostSeen>)| {
+            measured_cost(*line, seen.as_ref(), tokens, verbosity)
+        };
+        models.iter().map(cost).collect::<Vec<_>>()
     });
-    PyBytes::new(py, &costs.flat_map(f64::to_le_bytes).collect::<Vec<_>>())
+    Ok(PyBytes::new(py, &costs.flat_map(f64::to_le_bytes).collect::<Vec<_>>()))
 }
 
 /// The model a policy (JSON, as in an artifact's header) chooses on each row, i64 [n] as bytes: of expected quality,

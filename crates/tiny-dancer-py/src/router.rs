@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use tiny_dancer::features::{CUES, DIM};
-use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Uncovered};
+use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Scratch, Uncovered};
 
 use crate::Encoder;
 use crate::convert::{HeldRequest, requests, to_exception};
@@ -110,11 +110,6 @@ impl Router {
         serde_json::to_string(self.handle.router().header()).unwrap_or_default()
     }
 
-    /// Why no decision stands under a certificate, whatever it is; None where the artifact has one.
-    fn uncertified(&self) -> Option<&'static str> {
-        self.handle.router().uncertified().map(Uncovered::as_str)
-    }
-
     /// The martingale that watches a stream of decisions, before the first; None where the artifact cannot say what
     /// requests are like.
     fn martingale(&self) -> Option<Martingale> {
@@ -199,6 +194,68 @@ impl Router {
         tokens: &[u8],
         options: Option<&Options>,
     ) -> PyResult<BatchBytes<'py>> {
+        let rows = FeatureRows::new(py, offsets, ngrams, cues, embedding, tokens)?;
+        let columns = py
+            .detach(|| {
+                self.handle.decide_rows(
+                    rows.tokens.len(),
+                    asked(options),
+                    |row, handle, options, scratch| {
+                        rows.put(row, scratch)?;
+                        handle.router().decide_features(options, scratch)
+                    },
+                    Columns::push,
+                )
+            })
+            .map_err(|error| to_exception(py, error))?;
+        Columns::join(py, &columns)
+    }
+
+    /// What the backends make of n requests given as features: f32 [n, components] as bytes.
+    fn components<'py>(
+        &self,
+        py: Python<'py>,
+        offsets: &[u8],
+        ngrams: &[u8],
+        cues: &[u8],
+        embedding: &[u8],
+        tokens: &[u8],
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let rows = FeatureRows::new(py, offsets, ngrams, cues, embedding, tokens)?;
+        let mut scratch = Scratch::default();
+        let mut bytes = Vec::new();
+        for row in 0..rows.tokens.len() {
+            rows.put(row, &mut scratch).map_err(|error| to_exception(py, error))?;
+            let components = self.handle.router().components(&mut scratch);
+            bytes.extend(components.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Why no decision stands under a certificate, whatever it is; None where the artifact has one.
+    fn uncertified(&self) -> Option<&'static str> {
+        self.handle.router().uncertified().map(Uncovered::as_str)
+    }
+}
+
+/// Features of n requests, laid out as `featurise_batch` gives them.
+struct FeatureRows {
+    offsets: Vec<i64>,
+    ngrams: Vec<u32>,
+    cues: Vec<f32>,
+    embedding: Vec<i8>,
+    tokens: Vec<i32>,
+}
+
+impl FeatureRows {
+    fn new(
+        py: Python<'_>,
+        offsets: &[u8],
+        ngrams: &[u8],
+        cues: &[u8],
+        embedding: &[u8],
+        tokens: &[u8],
+    ) -> PyResult<Self> {
         let offsets: Vec<i64> =
             offsets.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect();
         let ngrams: Vec<u32> = ngrams.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
@@ -217,24 +274,15 @@ impl Router {
                 Error::new(ErrorKind::RequestInvalid, "features", "columns disagree in length", remedy);
             return Err(to_exception(py, error));
         }
-        let columns = py
-            .detach(|| {
-                self.handle.decide_rows(
-                    rows,
-                    asked(options),
-                    |row, handle, options, scratch| {
-                        let indices = &ngrams[offsets[row] as usize..offsets[row + 1] as usize];
-                        let (row_cues, _) = cues[row * CUES..].split_first_chunk().expect("checked above");
-                        let (row_embedding, _) =
-                            embedding[row * DIM..].split_first_chunk().expect("checked above");
-                        scratch.features.set(indices, row_cues, row_embedding, tokens[row].max(0) as u32)?;
-                        handle.router().decide_features(options, scratch)
-                    },
-                    Columns::push,
-                )
-            })
-            .map_err(|error| to_exception(py, error))?;
-        Columns::join(py, &columns)
+        Ok(Self { offsets, ngrams, cues, embedding, tokens })
+    }
+
+    /// Puts the features of one request where the engine reads them.
+    fn put(&self, row: usize, scratch: &mut Scratch) -> Result<(), Error> {
+        let indices = &self.ngrams[self.offsets[row] as usize..self.offsets[row + 1] as usize];
+        let (cues, _) = self.cues[row * CUES..].split_first_chunk().expect("checked above");
+        let (embedding, _) = self.embedding[row * DIM..].split_first_chunk().expect("checked above");
+        scratch.features.set(indices, cues, embedding, self.tokens[row].max(0) as u32)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Bytes ↔ model: one safetensors file whose sizes, version, checksum and numbers are checked before use.
 //!
 //! `__metadata__` holds three strings: `tiny_dancer` (the header, JSON), `sha256` (hex, over the tensor bytes) and
-//! `header_sha256` (hex, over the JSON; checked where present). What a header holds depends on the [`Kind`] of
-//! artifact. Loading reads; it never executes anything.
+//! `header_sha256` (hex, over the JSON). Files of format 1.0 may lack the last one: they load, but a certificate in a
+//! header that nothing covers counts for nothing. What a header holds depends on the [`Kind`] of artifact. Loading
+//! reads; it never executes anything.
 
 mod request_router;
 
@@ -18,8 +19,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use request_router::{BackendSpec, FeatureSpec, Guarantee, Header, ModelSpec, SelfCheck};
 
-/// Artifacts of another MAJOR are refused.
-pub const FORMAT: &str = "1.0.0";
+/// Artifacts of another MAJOR are refused. From 1.1 on every artifact has a checksum of its header.
+pub const FORMAT: &str = "1.1.0";
 /// Largest artifact, in bytes: far above any real one (512 KiB), far below what hurts.
 pub const LARGEST_FILE: usize = 64 << 20;
 /// Largest safetensors header, in bytes.
@@ -164,11 +165,16 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, S
     let strings = metadata.metadata().as_ref().ok_or_else(|| missing("__metadata__"))?;
     let json = strings.get("tiny_dancer").ok_or_else(|| missing("__metadata__.tiny_dancer"))?.clone();
     let checksum = strings.get("sha256").ok_or_else(|| missing("__metadata__.sha256"))?;
-    check_format(&json, kind)?;
-    let stated = [
-        ("sha256", Some(checksum), &bytes[start..]),
-        ("header_sha256", strings.get("header_sha256"), json.as_bytes()),
-    ];
+    let seal = strings.get("header_sha256");
+    if check_format(&json, kind)? && seal.is_none() {
+        return Err(Error::new(
+            ErrorKind::ArtifactChecksum,
+            "header_sha256",
+            "absent",
+            "every artifact of this format has one: the file was changed; fetch or train it again",
+        ));
+    }
+    let stated = [("sha256", Some(checksum), &bytes[start..]), ("header_sha256", seal, json.as_bytes())];
     for (field, stated, covered) in stated {
         let actual = hex(&Sha256::digest(covered));
         if stated.is_some_and(|stated| *stated != actual) {
@@ -180,10 +186,26 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, S
             ));
         }
     }
+    let json = if seal.is_some() { json } else { without_certificate(json)? };
     Ok((json, SafeTensors::deserialize(bytes).map_err(broken)?))
 }
 
-fn check_format(json: &str, kind: Option<&str>) -> Result<()> {
+/// A header that no checksum covers, without the certificate it claims: whoever edits the file could claim any.
+fn without_certificate(json: String) -> Result<String> {
+    let unreadable = |error| invalid("tiny_dancer", error, "train the artifact again");
+    let mut header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&json).map_err(unreadable)?;
+    match header.get_mut("guarantee") {
+        Some(claimed) if !claimed.is_null() => {
+            *claimed = serde_json::Value::Null;
+            serde_json::to_string(&header).map_err(unreadable)
+        }
+        _ => Ok(json),
+    }
+}
+
+/// Whether an artifact of its format has a checksum of its header: all do but those of 1.0.
+fn check_format(json: &str, kind: Option<&str>) -> Result<bool> {
     #[derive(Deserialize)]
     struct Prefix {
         format: String,
@@ -191,8 +213,8 @@ fn check_format(json: &str, kind: Option<&str>) -> Result<()> {
     }
     let prefix: Prefix = serde_json::from_str(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
-    let major = prefix.format.split('.').next().unwrap_or_default();
-    if major != FORMAT.split('.').next().unwrap_or_default() {
+    let mut parts = prefix.format.split('.');
+    if parts.next() != FORMAT.split('.').next() {
         return Err(Error::new(
             ErrorKind::ArtifactVersion,
             "format",
@@ -203,7 +225,7 @@ fn check_format(json: &str, kind: Option<&str>) -> Result<()> {
     if let Some(kind) = kind.filter(|kind| *kind != prefix.kind) {
         return Err(invalid("kind", &prefix.kind, &format!("expected {kind}")));
     }
-    Ok(())
+    Ok(parts.next() != Some("0"))
 }
 
 pub(crate) fn parse_header<K: Kind>(json: &str) -> Result<K> {

@@ -38,7 +38,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use handle::{Handle, in_chunks, in_row};
 pub use likeness::{DRIFTED, LikenessSpec, Martingale};
 pub use options::Options;
-pub use policy::{Reason, Scale};
+pub use policy::{Policies, Reason, Scale};
 pub use request::{Outline, Request, Spec, Words, outline};
 pub use router::{Outlook, Router, Scratch};
 pub use select::{Choice, Expectations, Removal, RoutedBy, Uncovered};

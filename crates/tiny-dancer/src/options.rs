@@ -34,7 +34,7 @@ pub struct Options {
     pub threshold: Option<f64>,
     /// Another quality per unit of cost than the artifact's.
     pub cost_weight: Option<f64>,
-    /// How much cost is to count.
+    /// One of the artifact's policies, by name.
     pub policy: Option<Scale>,
     /// Output tokens to expect of any model, where the caller knows.
     pub expected_output_tokens: Option<f64>,
@@ -142,7 +142,7 @@ fn at_fault(given: &str, error: &serde_json::Error) -> Error {
             | "expected_output_tokens" => "give a number",
             "allowed" | "exclude" => "give a list of names of models",
             "pin" | "current" => "give the name of a model",
-            "policy" => "use one of cost, balanced, quality",
+            "policy" => "use one of quality, balanced, cheapest",
             "cached_tokens" => "give {model: tokens in its prompt cache}",
             _ => return Some(invalid("options", error, "give an object of options by their names")),
         };

@@ -39,39 +39,73 @@ pub enum CostUnit {
     Calls,
 }
 
-/// How much cost is to count beside what the policy was made for.
+/// Which of an artifact's policies decides: the words callers write.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
-    /// Twice: a dollar has to bring twice the gain.
-    Cost,
-    /// As it is.
+    /// Little quality may be given up for cost. `cost` is its former name.
+    #[serde(alias = "cost")]
+    Cheapest,
+    /// No quality may be given up.
     Balanced,
-    /// Not at all.
+    /// The most quality, whatever it costs.
     Quality,
 }
 
 impl Scale {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Cost, Self::Balanced, Self::Quality];
+    pub const ALL: [Self; 3] = [Self::Cheapest, Self::Balanced, Self::Quality];
 
     /// The word callers write.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Cost => "cost",
+            Self::Cheapest => "cheapest",
             Self::Balanced => "balanced",
             Self::Quality => "quality",
         }
     }
 
-    /// What the weight of cost is multiplied by.
+    /// What a word means, former names included.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        let found = Self::ALL.into_iter().find(|scale| scale.as_str() == word);
+        found.or((word == "cost").then_some(Self::Cheapest))
+    }
+
+    /// What the weight of cost is multiplied by where no policy of this name was fixed: a caller's own threshold or
+    /// weight, and artifacts that hold a single policy.
     #[must_use]
     pub fn factor(self) -> f64 {
         match self {
-            Self::Cost => 2.0,
+            Self::Cheapest => 2.0,
             Self::Balanced => 1.0,
             Self::Quality => 0.0,
+        }
+    }
+}
+
+/// The policies that training fixed, by name.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Policies {
+    /// Whose name the policy in force bears; a certificate may have replaced that policy by another.
+    pub in_force: Scale,
+    /// See [`Scale::Quality`].
+    pub quality: Policy,
+    /// See [`Scale::Balanced`].
+    pub balanced: Policy,
+    /// See [`Scale::Cheapest`].
+    pub cheapest: Policy,
+}
+
+impl Policies {
+    /// The policy of this name.
+    #[must_use]
+    pub fn get(&self, name: Scale) -> &Policy {
+        match name {
+            Scale::Cheapest => &self.cheapest,
+            Scale::Balanced => &self.balanced,
+            Scale::Quality => &self.quality,
         }
     }
 }
@@ -148,8 +182,19 @@ pub(crate) enum Stuck {
 }
 
 impl Policy {
-    /// The policy with its weight of cost scaled. A threshold may be below 0: `cost` does not lower it then, nor does
-    /// `quality` raise it. A constant policy has learned nothing that pays: only `quality` changes it.
+    /// Whether it chooses among this many models.
+    pub(crate) fn fits(&self, models: usize) -> bool {
+        match *self {
+            Self::Constant { model } => model < models,
+            Self::Threshold { weak, strong, threshold } => {
+                weak < models && strong < models && weak != strong && threshold.is_finite()
+            }
+            Self::CostWeight { cost_weight, .. } => cost_weight.is_finite() && cost_weight >= 0.0,
+        }
+    }
+
+    /// The policy with its weight of cost scaled. A threshold may be below 0: `cheapest` does not lower it then,
+    /// nor does `quality` raise it. A constant policy has learned nothing that pays: only `quality` changes it.
     pub(crate) fn scaled(&self, scale: Scale) -> Self {
         let factor = scale.factor();
         match *self {

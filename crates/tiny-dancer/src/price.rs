@@ -51,6 +51,35 @@ pub struct Tier {
     pub cache_write: Option<f64>,
 }
 
+/// Where a model's costs were measured, and what bounds them beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostSeen {
+    /// Prompt tokens: fewest, most.
+    pub tokens: [f64; 2],
+    /// Verbosity score: lowest, highest.
+    pub verbosity: [f64; 2],
+    /// USD of a request: least, most.
+    pub cost: [f64; 2],
+    /// USD a prompt token: close to the least seen, so that an answer's share of it is small. What a token costs beyond
+    /// the shortest and longest prompts seen, and no prompt is expected to cost less per token.
+    pub per_token: f64,
+}
+
+impl CostSeen {
+    /// Finite, not negative but for the verbosity, and in order.
+    pub(crate) fn is_sound(&self, largest: f64) -> bool {
+        let [shortest, longest] = self.tokens;
+        let [least, most] = self.cost;
+        let [low, high] = self.verbosity;
+        let ordered = shortest <= longest && least <= most && low <= high;
+        let sizes = [shortest, longest, least, most, self.per_token];
+        ordered
+            && sizes.iter().all(|size| (0.0..=largest).contains(size))
+            && [low, high].iter().all(|score| score.abs() <= largest)
+    }
+}
+
 /// Tokens of one request. Fractions are allowed: they may be expectations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tokens {
@@ -69,6 +98,24 @@ impl Prices {
     #[must_use]
     pub fn is_any(&self) -> bool {
         [self.input, self.output, self.request].iter().any(Option::is_some)
+    }
+
+    /// (what is priced, what is not), by LiteLLM's names, where a kind of token has a price and another has none in
+    /// front: it would count as free. A tier is as without it in what it leaves out.
+    #[must_use]
+    pub fn incomplete(&self) -> Option<(&'static str, &'static str)> {
+        const INPUT: &str = "input_cost_per_token";
+        const OUTPUT: &str = "output_cost_per_token";
+        let cached = [self.cached_input, self.cache_write].iter().any(Option::is_some);
+        let tiers_have = |of: fn(&Tier) -> Option<f64>| self.tiers.iter().any(|tier| of(tier).is_some());
+        let input = tiers_have(|tier| tier.input.or(tier.cached_input).or(tier.cache_write));
+        match (self.input, self.output) {
+            (Some(_), None) => Some((INPUT, OUTPUT)),
+            (None, Some(_)) => Some((OUTPUT, INPUT)),
+            (None, None) if cached => Some(("a price of cached tokens", INPUT)),
+            (None, None) if input || tiers_have(|tier| tier.output) => Some(("a tier's price", INPUT)),
+            _ => None,
+        }
     }
 
     /// Whether a request without cached tokens costs the same at both.
@@ -143,18 +190,32 @@ pub(crate) fn same(one: Option<f64>, other: Option<f64>) -> bool {
 pub(crate) fn expected_cost(
     prices: &Prices,
     measured: Option<[f64; 3]>,
+    seen: Option<&CostSeen>,
     tokens: &Tokens,
     verbosity: f64,
 ) -> f64 {
-    if prices.is_any() { prices.cost(tokens) } else { measured_cost(measured, tokens.input, verbosity) }
+    if prices.is_any() { prices.cost(tokens) } else { measured_cost(measured, seen, tokens.input, verbosity) }
 }
 
 /// USD as measured, of [constant, per prompt token, per unit of the verbosity score]; NaN where nobody measured.
+///
+/// Where it is known what was seen, the line holds between the shortest and the longest prompt, within the costs seen;
+/// beyond either a token costs `per_token`. So costs rise with tokens, and are above 0 where all those seen were.
 #[must_use]
-pub fn measured_cost(measured: Option<[f64; 3]>, tokens: f64, verbosity: f64) -> f64 {
-    measured.map_or(f64::NAN, |[constant, per_token, per_verbosity]| {
-        (constant + per_token * tokens + per_verbosity * verbosity).max(0.0)
-    })
+pub fn measured_cost(
+    measured: Option<[f64; 3]>,
+    seen: Option<&CostSeen>,
+    tokens: f64,
+    verbosity: f64,
+) -> f64 {
+    let Some([constant, per_token, per_verbosity]) = measured else { return f64::NAN };
+    let line = |tokens: f64, verbosity: f64| constant + per_token * tokens + per_verbosity * verbosity;
+    let Some(seen) = seen else { return line(tokens, verbosity).max(0.0) };
+    let [shortest, longest] = seen.tokens;
+    let [least, most] = seen.cost;
+    let inside = tokens.max(shortest).min(longest);
+    let within = line(inside, verbosity.max(seen.verbosity[0]).min(seen.verbosity[1])).max(least).min(most);
+    (within.max(seen.per_token * inside) + seen.per_token * (tokens - inside)).max(0.0)
 }
 
 #[cfg(test)]
@@ -204,7 +265,40 @@ mod tests {
         close(Prices { request: Some(0.25), output: Some(0.0), ..Prices::default() }.cost(&unknown), 0.25);
     }
 
+    const SEEN: CostSeen =
+        CostSeen { tokens: [100.0, 2000.0], verbosity: [-1.0, 3.0], cost: [2e-4, 9e-3], per_token: 1e-6 };
+
+    #[test]
+    fn a_measured_cost_goes_on_by_tokens_beyond_what_was_seen() {
+        let line = Some([-4e-4, 4e-6, 1e-4]);
+        let at = |tokens, verbosity| measured_cost(line, Some(&SEEN), tokens, verbosity);
+        close(at(500.0, 1.0), -4e-4 + 500.0 * 4e-6 + 1e-4);
+        // The line says less than any request seen has cost, and below 0 for a short prompt.
+        close(at(100.0, 0.0), 2e-4);
+        close(at(10.0, 0.0), 2e-4 - 90.0 * 1e-6);
+        close(measured_cost(line, None, 10.0, 0.0), 0.0);
+        // A prompt of 1.6 million tokens: the line says 6.4 USD.
+        close(at(1.6e6, 0.0), 7.6e-3 + (1.6e6 - 2000.0) * 1e-6);
+        // Requests more verbose than any seen cost what the most verbose did, and none more than any seen.
+        close(at(1000.0, 20.0), -4e-4 + 1000.0 * 4e-6 + 3e-4);
+        close(measured_cost(Some([1.0, 0.0, 0.0]), Some(&SEEN), 1000.0, 0.0), 9e-3);
+        assert!(measured_cost(None, Some(&SEEN), 10.0, 0.0).is_nan());
+    }
+
     proptest! {
+        #[test]
+        fn a_measured_cost_rises_with_tokens_and_is_bounded(
+            constant in -1e-2..1e-2f64, per_token in 0.0..1e-4f64, per_verbosity in 0.0..1e-2f64,
+            one in 0.0..1e7f64, other in 0.0..1e7f64, verbosity in -20.0..20.0f64,
+        ) {
+            let at = |tokens| measured_cost(Some([constant, per_token, per_verbosity]), Some(&SEEN), tokens, verbosity);
+            let (fewer, more) = (one.min(other), one.max(other));
+            prop_assert!(at(fewer) <= at(more));
+            prop_assert!(at(fewer.max(1.0)) > 0.0, "all costs seen were");
+            prop_assert!(at(more) >= SEEN.per_token * more * (1.0 - 1e-9));
+            prop_assert!(at(more) <= SEEN.cost[1] + SEEN.per_token * more);
+        }
+
         #[test]
         fn without_cached_prices_a_cache_changes_nothing(
             input in 0.0..1e6f64, cached in 0.0..2e6f64, written in 0.0..2e6f64, output in 0.0..1e5f64,

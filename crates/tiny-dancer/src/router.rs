@@ -111,7 +111,10 @@ impl Router {
             knots,
             confidence_knots,
             confidence_values,
-            uncertified: header.guarantee.is_none().then_some(Uncovered::Uncertified),
+            uncertified: header
+                .guarantee
+                .is_none()
+                .then(|| header.certificate_ended.unwrap_or(Uncovered::Uncertified)),
             spec,
             header,
         };
@@ -123,12 +126,6 @@ impl Router {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
-    }
-
-    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
-    #[must_use]
-    pub fn uncertified(&self) -> Option<Uncovered> {
-        self.uncertified
     }
 
     /// Renames models and sets their prices, windows and expected output: `changes` is a JSON list of objects with
@@ -150,11 +147,19 @@ impl Router {
         }
         let mut header = self.header.clone();
         for (model, change) in header.models.iter_mut().zip(changes) {
+            let reprices = change.keys().any(|field| field.starts_with("price_"));
             let mut fields = serde_json::to_value(&*model).map_err(|error| invalid(error.to_string()))?;
             if let Some(fields) = fields.as_object_mut() {
                 fields.extend(change);
             }
             *model = serde_json::from_value(fields).map_err(|error| invalid(error.to_string()))?;
+            if reprices && let Some((given, missing)) = model.prices.incomplete() {
+                let remedy = format!(
+                    "give {missing} as well, 0 where it is free: what is not named would not be counted"
+                );
+                let field = format!("{missing} of {}", model.name);
+                return Err(Error::new(ErrorKind::OptionInvalid, field, format!("{given} alone"), remedy));
+            }
         }
         header.check().map_err(|error| invalid(error.value))?;
         if header.guarantee.is_some()
@@ -235,15 +240,30 @@ impl Router {
         Ok(Outlook { removed: expect.removed, cost: expect.cost })
     }
 
-    /// Fills `scratch.expect` from `scratch.features`.
-    fn expect(&self, options: &Options, scratch: &mut Scratch) {
-        let Scratch { features, expect, backend, components, .. } = scratch;
+    /// What the backends make of the features in `scratch`, one number a component: a model's quality before
+    /// calibration is its mean plus its row of the basis times these.
+    pub fn components<'a>(&self, scratch: &'a mut Scratch) -> &'a [f32] {
+        let Scratch { features, backend, components, .. } = scratch;
         let rank = self.header.components;
         components.clear();
         components.resize(rank, 0.0);
         for (scorer, weight) in self.backends.iter().zip(self.stack.chunks_exact(rank.max(1))) {
             scorer.add_scores(features, weight, backend, components);
         }
+        components
+    }
+
+    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
+    #[must_use]
+    pub fn uncertified(&self) -> Option<Uncovered> {
+        self.uncertified
+    }
+
+    /// Fills `scratch.expect` from `scratch.features`.
+    fn expect(&self, options: &Options, scratch: &mut Scratch) {
+        self.components(scratch);
+        let Scratch { features, expect, components, .. } = scratch;
+        let rank = self.header.components;
         expect.quality.clear();
         for index in 0..self.header.models.len() {
             let raw = self.mean[index] + dot_f32(&self.basis[index * rank..][..rank], components);
@@ -274,7 +294,13 @@ impl Router {
             let output = options.expected_output_tokens.or(model.expected_output_tokens).unwrap_or(f64::NAN);
             let tokens = Tokens { input, output, ..Tokens::default() };
             expect.output_tokens.push(output);
-            expect.cost.push(expected_cost(&model.prices, model.cost, &tokens, verbosity));
+            expect.cost.push(expected_cost(
+                &model.prices,
+                model.cost,
+                model.cost_seen.as_ref(),
+                &tokens,
+                verbosity,
+            ));
             let latency = model.latency.map(|[constant, per_token]| (constant + per_token * input).max(0.0));
             expect.latency.push(latency.unwrap_or(f64::NAN));
         }

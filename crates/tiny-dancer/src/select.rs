@@ -1,6 +1,8 @@
 //! Expectations + options → choice: what the constraints remove, what the policy wants of the rest, and whether a
 //! conversation stays where it is.
 
+use serde::{Deserialize, Serialize};
+
 use crate::artifact::Header;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, index};
@@ -87,7 +89,8 @@ impl Removal {
 }
 
 /// Why a decision stands under no certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Uncovered {
     /// The artifact has none.
     Uncertified,
@@ -103,13 +106,15 @@ pub enum Uncovered {
     OtherCosts,
     /// It was earned with other prices or output lengths, and the policy weighs cost.
     OtherPrices,
+    /// A model was added without outcomes.
+    Declared,
     /// The request is unlike the rows it was earned on.
     Unlike,
 }
 
 impl Uncovered {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Uncertified,
         Self::OtherModels,
         Self::Overridden,
@@ -117,6 +122,7 @@ impl Uncovered {
         Self::Stayed,
         Self::OtherCosts,
         Self::OtherPrices,
+        Self::Declared,
         Self::Unlike,
     ];
 
@@ -132,6 +138,9 @@ impl Uncovered {
             Self::OtherCosts => "other output lengths are expected than those it was earned with",
             Self::OtherPrices => {
                 "the certificate was earned with other prices or output lengths, which its policy weighs"
+            }
+            Self::Declared => {
+                "a model was added without outcomes: what is expected of it is declared, not measured"
             }
             Self::Unlike => "the request is unlike those the certificate was earned on (see likeness)",
         }
@@ -277,9 +286,9 @@ fn cached_cost(header: &Header, options: &Options, tokens: u32, expect: &Expecta
     spec.prices.cost(&tokens).min(expect.cost[model])
 }
 
-/// The policy with the caller's threshold, cost weight or scale in place of its own.
+/// The policy the caller asks for in place of the one in force: by its threshold or cost weight, or by name. `None`
+/// where that is the policy in force.
 fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy>> {
-    let scale = options.policy.filter(|scale| (scale.factor() - 1.0).abs() > 0.0);
     let given = match (options.threshold, options.cost_weight) {
         (Some(threshold), _) => {
             let (weak, strong) = match header.policy {
@@ -299,22 +308,30 @@ fn overridden_policy(header: &Header, options: &Options) -> Result<Option<Policy
         (None, Some(cost_weight)) => {
             let unit = match header.policy {
                 Policy::CostWeight { unit, .. } => unit,
-                _ if header.models.iter().all(crate::artifact::ModelSpec::is_priced) => CostUnit::Usd,
-                _ => CostUnit::Calls,
+                // Of two models without prices the better one is taken as the dearer; of more nobody can say.
+                _ if header.models.len() == 2
+                    && !header.models.iter().all(crate::artifact::ModelSpec::is_priced) =>
+                {
+                    CostUnit::Calls
+                }
+                _ => CostUnit::Usd,
             };
             Some(Policy::CostWeight { cost_weight, unit })
         }
         (None, None) => None,
     };
-    Ok(match (given, scale) {
-        (given, None) => given,
-        (given, Some(scale)) => {
-            let own = given.as_ref().unwrap_or(&header.policy);
-            let scaled = own.scaled(scale);
-            // A constant policy does not weigh cost, so more weight of it changes nothing.
-            if given.is_none() && scaled == header.policy { None } else { Some(scaled) }
-        }
-    })
+    let Some(name) = options.policy else {
+        return Ok(given);
+    };
+    if let Some(own) = given {
+        return Ok(Some(own.scaled(name)));
+    }
+    let asked = match &header.policies {
+        Some(policies) if name == policies.in_force => return Ok(None),
+        Some(policies) => policies.get(name).clone(),
+        None => header.policy.scaled(name),
+    };
+    Ok((asked != header.policy).then_some(asked))
 }
 
 fn unknown(field: &str, model: &str, why: &str) -> Error {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Draft, Plan, Random, guarantee, shared_encoder};
 use tiny_dancer::features::{CUE_NAMES, FeatureScratch, Features, featurise};
-use tiny_dancer::policy::{CostUnit, Policy};
+use tiny_dancer::policy::{CostUnit, Policies, Policy, Scale};
 use tiny_dancer::price::{Prices, Tier};
 use tiny_dancer::{Error, ErrorKind, Handle, Options, Request, Spec};
 
@@ -312,9 +312,14 @@ fn what_cannot_be_read_is_refused_by_name() {
 
 /// Two models at known prices, a conversation's worth of quality apart, under a certificate.
 fn handle(policy: Policy, changes: &str) -> Handle {
+    handle_with(policy, None, changes)
+}
+
+fn handle_with(policy: Policy, policies: Option<Policies>, changes: &str) -> Handle {
     let plan = Plan::all_backends(2, Some(shared_encoder().checksum().to_owned()));
     let mut draft = Draft::new(&mut Random(3), &plan);
     draft.header.policy = policy;
+    draft.header.policies = policies;
     (draft.header.best_constant, draft.header.guard_margin) = (1, 0.0);
     draft.header.guarantee = Some(guarantee());
     for (model, scale) in draft.header.models.iter_mut().zip([1.0, 10.0]) {
@@ -431,10 +436,11 @@ fn a_policy_scales_what_cost_weighs() {
     };
     let (gained, ..) = gain(json!({}));
     for (threshold, policy, scaled) in [
-        (0.1, "cost", 0.2),
+        (0.1, "cheapest", 0.2),
+        (0.1, "cost", 0.2), // its former name
         (0.1, "balanced", 0.1),
         (0.1, "quality", 0.0),
-        (-0.1, "cost", 0.0),
+        (-0.1, "cheapest", 0.0),
         (-0.1, "quality", -0.2),
         (-0.1, "balanced", -0.1),
     ] {
@@ -442,7 +448,43 @@ fn a_policy_scales_what_cost_weighs() {
         assert_eq!(strong, gained >= scaled, "{threshold} {policy}: {gained}");
     }
     assert_eq!(gain(json!({"policy": "balanced"})).2, "learned");
-    assert_eq!(gain(json!({"policy": "cost"})).2, "override");
+    assert_eq!(gain(json!({"policy": "cheapest"})).2, "override");
+}
+
+#[test]
+fn a_policy_that_training_fixed_is_chosen_by_its_name() {
+    let constant = |model| Policy::Constant { model };
+    let asked = |in_force, policy: Policy, options: Value| {
+        let policies = Policies {
+            in_force,
+            quality: constant(1),
+            balanced: Policy::Threshold { weak: 0, strong: 1, threshold: -1.0 },
+            cheapest: Policy::Threshold { weak: 0, strong: 1, threshold: 2.0 },
+        };
+        let handle = handle_with(policy, Some(policies), "");
+        let answer = ask(&handle, &json!("What is 2 + 2?"), &options);
+        (answer["model"].clone(), answer["reason"].clone(), answer["guarantee"].is_object())
+    };
+    let certified = Policy::Threshold { weak: 0, strong: 1, threshold: -0.5 };
+    for (options, model, reason, covered) in [
+        (json!({}), "model-1", "gain_worth_cost", true),
+        (json!({"policy": "quality"}), "model-1", "best_constant", false),
+        (json!({"policy": "cheapest"}), "model-0", "gain_too_small", false),
+        (json!({"policy": "cost"}), "model-0", "gain_too_small", false),
+        // The name the policy in force bears: that policy, under its certificate, though it is none of the three.
+        (json!({"policy": "balanced"}), "model-1", "gain_worth_cost", true),
+    ] {
+        let found = asked(Scale::Balanced, certified.clone(), options.clone());
+        assert_eq!(found, (json!(model), json!(reason), covered), "{options}");
+    }
+    // Trained for the lowest cost: balanced is another than the one in force.
+    let cheapest = Policy::Threshold { weak: 0, strong: 1, threshold: 2.0 };
+    let balanced = json!({"policy": "balanced"});
+    assert_eq!(asked(Scale::Cheapest, cheapest.clone(), json!({})).0, "model-0");
+    assert_eq!(
+        asked(Scale::Cheapest, cheapest, balanced),
+        (json!("model-1"), json!("gain_worth_cost"), false)
+    );
 }
 
 #[test]

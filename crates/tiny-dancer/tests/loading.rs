@@ -438,6 +438,8 @@ fn models_change_by_name_price_and_window() {
         data_digest: String::new(),
         date: String::new(),
         observed_risk: 0.0,
+        budget: None,
+        batch: None,
     });
     let mut router = Router::from_bytes(&draft.bytes(), None).expect("sound");
     router.change_models("[{}, {}]").expect("no change");

@@ -106,6 +106,7 @@ __all__ = [
     "Said",
     "__version__",
     "artifact_bytes",
+    "components",
     "conformal_intervals",
     "conformal_label_scores",
     "conformal_next_level",
@@ -128,6 +129,7 @@ __all__ = [
     "number_to_seconds",
     "policy_choices",
     "read_header",
+    "read_tensors",
     "text_to_seconds",
     "token_rows",
     "token_steps",
@@ -211,30 +213,43 @@ def featurise(requests: Sequence[Said], tools: Sequence[Json | None] | None = No
 
 def decide_features(router: Router, features: FeatureTable, options: Options | None = None) -> BatchBytes:
     """Decisions for featurised requests, laid out as :meth:`Router.decide_batch` gives them."""
-    return router.decide_features(
+    return router.decide_features(*_as_bytes(features), options)
+
+
+def components(router: Router, features: FeatureTable) -> npt.NDArray[np.float64]:
+    """What a router's backends make of featurised requests, float64 [n, components].
+
+    A model's quality before calibration is its mean plus its row of the basis times these.
+    """
+    flat = np.frombuffer(router.components(*_as_bytes(features)), "<f4")
+    return flat.reshape(len(features), -1).astype(np.float64)
+
+
+def _as_bytes(features: FeatureTable) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    return (
         np.ascontiguousarray(features.ngram_offsets, "<i8").tobytes(),
         np.ascontiguousarray(features.ngrams, "<u4").tobytes(),
         np.ascontiguousarray(features.cues, "<f4").tobytes(),
         np.ascontiguousarray(features.embedding, "i1").tobytes(),
         np.ascontiguousarray(features.tokens, "<i4").tobytes(),
-        options,
     )
 
 
 def measured_costs(
-    models: Sequence[tuple[float, float, float] | None],
+    models: Sequence[tuple[tuple[float, float, float] | None, Mapping[str, Any] | None]],
     tokens: npt.NDArray[np.float64],
     verbosity: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
     """USD of n requests by what m models were measured to cost, float64 [n, m], as the engine expects it.
 
     Args:
-        models: (constant, per prompt token, per unit of verbosity) of each, or None: its column is NaN.
+        models: of each (constant, per prompt token, per unit of verbosity), or None: its column is NaN; and where it
+            was measured, ``cost_seen`` of an artifact's header, or None.
         tokens: [n]
         verbosity: [n]
     """
     columns = (np.ascontiguousarray(column, "<f8").tobytes() for column in (tokens, verbosity))
-    return np.frombuffer(_measured_costs(models, *columns), "<f8").reshape(len(tokens), len(models))
+    return np.frombuffer(_measured_costs(json.dumps(list(models)), *columns), "<f8").reshape(len(tokens), len(models))
 
 
 def policy_choices(
@@ -280,6 +295,25 @@ def _flat(tensors: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, str, list[
         (name, _DTYPES[array.dtype], list(array.shape), np.ascontiguousarray(array).tobytes())
         for name, array in sorted(tensors.items())
     ]
+
+
+def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """The tensors of an artifact, as :func:`artifact_bytes` takes them.
+
+    Raises:
+        ArtifactError: the bytes are no sound artifact.
+    """
+    artifact_header(data)  # refuses what is unsound
+    start = 8 + int.from_bytes(data[:8], "little")
+    layout = json.loads(data[8:start])
+    types = {word.upper(): dtype for dtype, word in _DTYPES.items()}
+    return {
+        name: np.frombuffer(
+            data[start + spec["data_offsets"][0] : start + spec["data_offsets"][1]], types[spec["dtype"]]
+        ).reshape(spec["shape"])
+        for name, spec in layout.items()
+        if name != "__metadata__"
+    }
 
 
 def read_header(data: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tiny_dancer.cli import (
     classifier_train,
     data_check,
     data_featurise,
+    data_split,
     db_backup,
     db_restore,
     db_stats,
@@ -51,6 +52,7 @@ from tiny_dancer.cli import (
 )
 from tiny_dancer.cli.output import warn
 from tiny_dancer.errors import NotCertifiedError, TinyDancerError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -67,7 +69,9 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data = typer.Typer(
-    help="Outcomes tables: check them, take the text out of them.", no_args_is_help=True, rich_markup_mode=None
+    help="Outcomes tables: check them, split them, take the text out of them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 application.add_typer(data, name="data")
 candidates = typer.Typer(
@@ -128,6 +132,7 @@ gateway.command("check", help=gateway_check.HELP)(gateway_check.check)
 gateway.command("init", help=gateway_init.HELP)(gateway_init.init)
 data.command("check", help=data_check.HELP)(data_check.check)
 data.command("featurise", help=data_featurise.HELP)(data_featurise.featurise)
+data.command("split", help=data_split.HELP)(data_split.split)
 models.command("list", help=models_list.HELP)(models_list.list_versions)
 models.command("add", help=models_add.HELP)(models_add.add)
 models.command("promote", help=models_promote.HELP)(models_promote.promote)
@@ -167,8 +172,11 @@ def main() -> None:
     """Runs the command line: exit 0 done, 1 failed, 2 bad usage or bad input."""
     warnings.showwarning = _show_warning
     try:
-        # Not standalone: usage errors come here too, to be one line like all others.
-        sys.exit(application(standalone_mode=False, prog_name="tiny-dancer") or 0)
+        # Not standalone: usage errors come here too, to be one line like all others. Commands import what they
+        # need when they run.
+        with needed():
+            code = application(standalone_mode=False, prog_name="tiny-dancer")
+        sys.exit(code or 0)
     except _UsageError as error:
         message = error.format_message()
         if "\n" in message:  # the help a bare `tiny-dancer data` asks for

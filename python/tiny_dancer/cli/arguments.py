@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiny_dancer.errors import OptionError
+from tiny_dancer.types import ModelInfo
 
 Artifact = Annotated[str, typer.Argument(help="Path of an artifact, or `default` for the shipped one.")]
-Table = Annotated[Path, typer.Argument(help="Outcomes table: Parquet, CSV or JSONL, plain or featurised.")]
+Table = Annotated[
+    Path, typer.Argument(help="Outcomes table: Parquet, CSV, TSV, JSONL, JSON or xlsx, plain or featurised.")
+]
 Tables = Annotated[list[Path], typer.Argument(help="Outcomes tables, joined row below row.")]
 Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas.")]
+Scale = Annotated[
+    str | None,
+    typer.Option(help="LOW:HIGH, what the lowest and highest quality are in the table, such as 1:5; else 0:1."),
+]
+OutTable = Annotated[
+    Path, typer.Option(help="Table to write: .parquet, .csv, .tsv or .jsonl, as its name says; text also as .gz.")
+]
 ClassifierArtifact = Annotated[str, typer.Argument(help="Path of a classifier's artifact.")]
 Examples = Annotated[
     Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")
@@ -34,6 +45,40 @@ def mapped(pairs: list[str] | None) -> dict[str, str]:
         if not (name and separator and model):
             raise OptionError("map", pair, "give NAME=MODEL, such as strong=gpt-4o")
         result[name] = model
+    return result
+
+
+def scaled(ends: str | None) -> tuple[float, float] | None:
+    """The two ends of a scale, or None."""
+    if ends is None:
+        return None
+    low, _, high = ends.partition(":")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise OptionError("scale", ends, "give LOW:HIGH, such as 1:5, 0:100 or -1:1") from None
+def priced(pairs: list[str] | None) -> dict[str, float | ModelInfo]:
+    """Models to USD a request, or to prices of tokens."""
+    result: dict[str, float | ModelInfo] = {}
+    for pair in pairs or []:
+        name, separator, text = pair.rpartition("=")
+        try:
+            numbers = [float(each) for each in text.split("/")]
+        except ValueError:
+            numbers = []
+        sound = all(math.isfinite(each) and each >= 0 for each in numbers)
+        if not (name and separator and sound and len(numbers) in (1, 3)) or name in result:
+            remedy = "give NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH (USD per million tokens, answer's tokens)"
+            raise OptionError("prices", pair, f"{remedy}, once a model")
+        result[name] = (
+            numbers[0]
+            if len(numbers) == 1
+            else ModelInfo(
+                input_cost_per_token=numbers[0] / 1e6,
+                output_cost_per_token=numbers[1] / 1e6,
+                expected_output_tokens=numbers[2],
+            )
+        )
     return result
 
 

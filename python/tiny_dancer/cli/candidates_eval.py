@@ -27,6 +27,7 @@ def evaluate(
     ] = None,
     json: Json = False,
 ) -> None:
+    from tiny_dancer.evaluation.overlap import optimistic
     from tiny_dancer.training.candidates.data import read_memories, read_questions
     from tiny_dancer.training.candidates.judge import evaluate_candidates, load_scorer
 
@@ -36,5 +37,7 @@ def evaluate(
     if json:
         print_json(as_json(found))
         return
+    if warning := optimistic(found.trained_on):
+        say(warning)
     say(f"{found.questions:,} questions, {len(known):,} memories")
     show(found)

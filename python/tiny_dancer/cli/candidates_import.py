@@ -9,6 +9,7 @@ import typer
 
 from tiny_dancer.cli.candidates_tables import MemoriesTable
 from tiny_dancer.cli.output import say
+from tiny_dancer.extras import require
 
 HELP = """Put memories into a database, where `candidates route` and a CandidateRouter find them.
 
@@ -22,6 +23,7 @@ def import_table(
     memories: MemoriesTable,
     database: Annotated[Path, typer.Option(help="Database file; made where there is none.")],
 ) -> None:
+    require("pyarrow", "scipy", "apsw")
     from tiny_dancer.storage import SqliteStorage
     from tiny_dancer.training.candidates.data import read_memories
     from tiny_dancer.training.candidates.store import import_memories

@@ -12,6 +12,7 @@ from tiny_dancer.cli.db_database import Database
 from tiny_dancer.cli.models_registry import registry as opened
 from tiny_dancer.cli.output import check_target, say, write_file
 from tiny_dancer.errors import OptionError
+from tiny_dancer.extras import require
 
 HELP = """Learn from which memories helped: routing history and feedback of a database.
 
@@ -37,6 +38,7 @@ def learn(
     seed: Seed = 0,
     created: Annotated[str, typer.Option(help="Date to record; the tool reads no clock.")] = "",
 ) -> None:
+    require("sklearn", "scipy", "apsw")
     from tempfile import TemporaryDirectory
 
     from tiny_dancer.storage import SqliteStorage

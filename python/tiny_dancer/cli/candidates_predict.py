@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tiny_dancer.cli.arguments import OutTable
 from tiny_dancer.cli.candidates_tables import CandidateArtifact, MemoriesTable, QuestionsTable
-from tiny_dancer.cli.output import check_target, say, write_file
+from tiny_dancer.cli.output import check_table, say, write_table
 
 HELP = """Write the memories ranked first for every question of a table.
 
@@ -23,25 +23,22 @@ def predict(
     artifact: CandidateArtifact,
     memories: MemoriesTable,
     questions: QuestionsTable,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: OutTable,
     k: Annotated[int, typer.Option("--k", "-k", help="Most memories a question.")] = 10,
 ) -> None:
     from tiny_dancer.training.candidates.data import read_memories, read_questions
     from tiny_dancer.training.candidates.judge import load_scorer, predict_candidates
 
-    check_target(out)
+    check_table(out)
     scorer = load_scorer(artifact)
     known = read_memories(memories)
     found = predict_candidates(scorer, known, read_questions(questions, known, require_evidence=False), k=k)
 
     import pyarrow as arrow
-    from pyarrow import parquet
 
     columns = {
         "memory_ids": arrow.array([list(each.memory_ids) for each in found], arrow.list_(arrow.string())),
         "scores": arrow.array([list(each.scores) for each in found], arrow.list_(arrow.float32())),
     }
-    content = arrow.BufferOutputStream()
-    parquet.write_table(arrow.table(columns), content)
-    write_file(out, content.getvalue().to_pybytes())
+    write_table(out, columns)
     say(f"{out}: {len(found):,} rows")

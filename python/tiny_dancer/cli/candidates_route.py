@@ -76,7 +76,7 @@ def route(
         )
         return
     for each in found:
-        sure = f"confidence {each.confidence:.2f}" if found.calibrated else f"score {each.score:.3f}"
+        sure = f"confidence {each.confidence:.2f}" if found.calibrated else f"score {each.score:z.3f}"
         hint = ", light model" if each.use_lightweight else ""
         text = " ".join((texts[each.candidate_id] or "").split())
         say(printable(f"{each.candidate_id}  ({sure}{hint})  {text}"))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tiny_dancer.cli.output import console
+from tiny_dancer.evaluation.terminal import FittedTable
 
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.candidates import RankingEvaluation
@@ -28,15 +28,19 @@ def show(found: RankingEvaluation) -> None:
     """Prints each method's figures with their intervals."""
     from tiny_dancer.evaluation.candidates import METRICS
 
-    table = Table(box=None, header_style="")
-    for column in ("", *METRICS):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for method, figures in found.metrics.items():
-        cells = (
-            f"{each.estimate:.3f} [{each.low:.3f}, {each.high:.3f}]" for each in map(figures.get, METRICS) if each
+    rows = [
+        (
+            method,
+            # Below each other, so that four of them fit into 80 columns.
+            *(
+                f"{each.estimate:z.3f}\n[{each.low:z.3f}, {each.high:z.3f}]"
+                for each in map(figures.get, METRICS)
+                if each
+            ),
         )
-        table.add_row(method, *cells)
-    console().print(table)
+        for method, figures in found.metrics.items()
+    ]
+    console().print(FittedTable(("method", *METRICS), rows))
 
 
 def as_json(found: RankingEvaluation) -> dict[str, Any]:
@@ -51,6 +55,7 @@ def as_json(found: RankingEvaluation) -> dict[str, Any]:
     return {
         "scorer": methods[0],
         "questions": found.questions,
+        "trained_on": found.trained_on,
         **figures(methods[0]),
         "baselines": {method: figures(method) for method in methods[1:]},
     }

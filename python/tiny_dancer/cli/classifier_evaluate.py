@@ -13,6 +13,7 @@ Example: tiny-dancer classifier evaluate intents.safetensors held-out.parquet --
 
 
 def evaluate(artifact: ClassifierArtifact, data: Examples, label: Label = None, json: Json = False) -> None:
+    from tiny_dancer.evaluation.overlap import optimistic
     from tiny_dancer.routing import Classifier
     from tiny_dancer.training.fastgrnn.data import read_examples
     from tiny_dancer.training.fastgrnn.judge import judge
@@ -21,6 +22,8 @@ def evaluate(artifact: ClassifierArtifact, data: Examples, label: Label = None, 
     if json:
         print_json(found)
         return
+    if warning := optimistic(found.trained_on):
+        say(warning)
     low, high = found.interval
     say(
         f"accuracy {found.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f}, {found.rows:,} rows",

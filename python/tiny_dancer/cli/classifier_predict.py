@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from tiny_dancer.cli.arguments import ClassifierArtifact, Examples
-from tiny_dancer.cli.output import check_target, say, write_file
+from tiny_dancer.cli.arguments import ClassifierArtifact, Examples, OutTable
+from tiny_dancer.cli.output import check_table, say, write_table
 
 HELP = """Label every row of a table, or of the `x` in an .npz file.
 
@@ -21,15 +16,14 @@ Example: tiny-dancer classifier predict intents.safetensors requests.parquet --o
 def predict(
     artifact: ClassifierArtifact,
     data: Examples,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: OutTable,
 ) -> None:
     import pyarrow as arrow
-    from pyarrow import parquet
 
     from tiny_dancer.routing import Classifier
     from tiny_dancer.training.fastgrnn.data import read_examples
 
-    check_target(out)
+    check_table(out)
     classifier = Classifier.from_file(artifact)
     found = classifier.predict(read_examples(data, require_label=False).inputs)
     probabilities = [[each.probabilities[name] for name in classifier.labels] for each in found]
@@ -41,7 +35,5 @@ def predict(
     if classifier.header.get("conformal"):
         sets = [None if each.prediction_set is None else list(each.prediction_set) for each in found]
         columns["prediction_set"] = arrow.array(sets, arrow.list_(arrow.string()))
-    content = arrow.BufferOutputStream()
-    parquet.write_table(arrow.table(columns), content)
-    write_file(out, content.getvalue().to_pybytes())
+    write_table(out, columns)
     say(f"{out}: {len(found):,} rows")

@@ -9,6 +9,7 @@ import typer
 
 from tiny_dancer.cli.arguments import Seed
 from tiny_dancer.cli.output import console, progress, say, write_file
+from tiny_dancer.extras import require
 
 HELP = """The main job on a bundled sample: train, report, guarantee, route.
 
@@ -27,10 +28,12 @@ def demo(
     out: Annotated[Path, typer.Option(help="HTML report to write.")] = Path("demo-report.html"),
     seed: Seed = 0,
 ) -> None:
+    require("sklearn", "pyarrow", "matplotlib")
     import numpy as np
 
     from tiny_dancer import _core
     from tiny_dancer.errors import NotCertifiedError
+    from tiny_dancer.evaluation.groups import assign_groups
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
     from tiny_dancer.evaluation.router import certificate
@@ -38,7 +41,6 @@ def demo(
     from tiny_dancer.routing import Router
     from tiny_dancer.training.api import fit, read_outcomes
     from tiny_dancer.training.calibrate import calibrate
-    from tiny_dancer.training.data import assign_groups
     from tiny_dancer.training.fit import steps
     from tiny_dancer.training.judge import judge
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.output import console, print_json, say, warn
 from tiny_dancer.config import without_environment
-from tiny_dancer.errors import MissingExtraError, TinyDancerError
+from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.evaluation.terminal import FittedTable
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
@@ -31,11 +32,8 @@ def check(
     from tiny_dancer.gateway.configuration.check import load_gateway
 
     found = load_gateway(config)
-    try:
+    with needed("gateway"):
         from tiny_dancer.gateway.operate.probes import probe
-    except ModuleNotFoundError as missing:
-        remedy = "pip install 'tiny-dancer[gateway]'"
-        raise MissingExtraError(missing.name or "gateway", "not installed", remedy) from missing
     try:
         routers = asyncio.run(_routers(found, config.parent))
     except TinyDancerError as error:
@@ -58,7 +56,7 @@ async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
         return [
             {
                 "router": name,
-                "policy": variant.settings.policy,
+                "policy": variant.policy,
                 "models": list(variant.router.models),
                 "artifact_version": variant.router.status().version,
                 "notes": variant.notes(serving.models),
@@ -86,20 +84,19 @@ def _models(config: GatewayConfig) -> list[dict[str, Any]]:
 
 
 def _show(path: Path, config: GatewayConfig, routers: list[dict[str, Any]], probes: list[Probe]) -> None:
-    table = Table(box=None, header_style="", pad_edge=False)
-    for column in ("model", "deployments", "USD per million in", "out", "context", "roles"):
-        table.add_column(column, justify="right" if column in ("USD per million in", "out", "context") else "left")
-    for each in _models(config):
-        window = each["context_window"]
-        table.add_row(
+    rows = [
+        (
             each["model"],
             ", ".join(each["deployments"]),
             _per_million(each["input_cost_per_token"]),
             _per_million(each["output_cost_per_token"]),
-            "?" if window is None else f"{window:,}",
+            "?" if (window := each["context_window"]) is None else f"{window:,}",
             ", ".join(each["roles"]) or "all",
         )
-    console().print(table, markup=False)
+        for each in _models(config)
+    ]
+    header = ("model", "deployments", "USD per million in", "out", "context", "roles")
+    console().print(FittedTable(header, rows, words=frozenset({0, 1, 5})))
     for each in routers:
         version = f"version {each['artifact_version']}" if each["artifact_version"] else ""
         said = ["", *each["notes"]]

@@ -9,10 +9,14 @@ from tiny_dancer.cli.arguments import Artifact, Json
 from tiny_dancer.cli.output import print_json, say
 from tiny_dancer.routing import Router, read_artifact
 from tiny_dancer.routing.loading import load_any
+from tiny_dancer.types import Guarantee
 
 HELP = """Show what an artifact is: models, policy, certificate, training data, self-checks (which are replayed).
 
 Example: tiny-dancer inspect default"""
+
+
+_LONGEST_WORD = 200
 
 
 def inspect(artifact: Artifact, json: Json = False) -> None:
@@ -20,11 +24,34 @@ def inspect(artifact: Artifact, json: Json = False) -> None:
     header = _core.read_header(data)
     load_any(data)  # replays its self-checks
     if json:
-        print_json(header)
+        print_json(_readable(header))
     elif header["kind"] == "request-router":
         say(*_router(Router(data).header))
     else:
         say(*_other(header))
+
+
+def _readable(value: Any) -> Any:
+    """A header, or a part of one, with the length of what is encoded (a filter of rows, say) in its place."""
+    if isinstance(value, dict):
+        return {key: _readable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    if isinstance(value, str) and len(value) > _LONGEST_WORD and not any(map(str.isspace, value)):
+        return f"({len(value):,} characters, encoded)"
+    return value
+
+
+def _policy(header: dict[str, Any]) -> str:
+    """The policy in force, in words."""
+    policy, names = header["policy"], [model["name"] for model in header["models"]]
+    if policy["kind"] == "constant":
+        return f"always {names[policy['model']]}"
+    if policy["kind"] == "threshold":
+        weak, strong = names[policy["weak"]], names[policy["strong"]]
+        return f"{strong} where it is expected to gain {policy['threshold']:z.4f} or more, else {weak}"
+    unit = "USD" if policy["unit"] == "usd" else "a call of the best constant"
+    return f"the most quality less {policy['cost_weight']:g} × cost, in {unit}"
 
 
 def _made(header: dict[str, Any]) -> str:
@@ -59,7 +86,7 @@ def _other(header: dict[str, Any]) -> list[str]:
         test = header.get("likeness")
         lines.append("unlike candidates: " + ("not told" if test is None else f"told at α = {test['alpha']:g}"))
     lines.append(_checked(header))
-    for key, value in sorted({**header.get("training", {}), **header.get("metrics", {})}.items()):
+    for key, value in sorted({**_readable(header.get("training", {})), **header.get("metrics", {})}.items()):
         text = str(value)
         lines.append(f"{key}: {text if len(text) <= 100 else text[:97] + '...'}")
     return lines
@@ -72,7 +99,7 @@ def _router(header: dict[str, Any]) -> list[str]:
         _made(header),
         f"models {', '.join(model['name'] for model in header['models'])} (best constant: {best})",
         f"backends {', '.join(training.get('backends', [])) or 'none: a constant'}",
-        f"policy {header['policy']}",
+        f"policy: {_policy(header)}",
         f"prediction set: within {header['set_width']:.3f} of the best, coverage {header['set_coverage']:.0%}",
         f"trained on {training.get('rows', 0):,} rows ({training.get('groups', 0):,} groups), "
         f"seed {training.get('seed', 0)}, digest {training.get('data_digest', '')[:16]}…",
@@ -83,9 +110,9 @@ def _router(header: dict[str, Any]) -> list[str]:
     lines.append(
         "guarantee: none; see tiny-dancer calibrate"
         if found is None
-        else f"guarantee: {found['risk']} quality loss against {found['reference']} below {found['epsilon']:g} "
-        f"at {1 - found['delta']:.0%}; {found['rows']:,} rows, p = {found['p_value']:.2g}, "
-        f"observed {found['observed_risk']:.4f}, rows {found['data_digest'][:16]}…, {found['date'] or 'no date'}"
+        else f"guarantee: {Guarantee(**found).words()} at {1 - found['delta']:.0%}; {found['rows']:,} rows, "
+        f"p = {found['p_value']:.2g}, observed {found['observed_risk']:z.4f}, rows {found['data_digest'][:16]}…, "
+        f"{found['date'] or 'no date'}"
     )
     for key, value in header.get("metrics", {}).items():
         lines.append(f"held out, {key}: {value}")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.keys_database import DEFAULT, Database, described
 from tiny_dancer.cli.output import console, print_json, say
+from tiny_dancer.evaluation.terminal import FittedTable
 
 if TYPE_CHECKING:
     from tiny_dancer.storage import Spend
@@ -54,8 +52,7 @@ def _cost(spend: Spend | None) -> float:
 
 def _show(rows: list[dict[str, Any]]) -> None:
     periods = any(row["max_budget"] is not None for row in rows)
-    table = Table(box=None, header_style="")
-    for column in (
+    header = (
         "id",
         "name",
         "state",
@@ -66,12 +63,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
         "USD today",
         "USD month",
         *(["max budget"] if periods else []),
-    ):
-        right = column.startswith(("requests", "tokens", "USD", "max"))
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        # Text, because a name with brackets is not markup.
-        cells = (
+    )
+    cells = [
+        (
             row["id"],
             row["name"],
             row["state"],
@@ -83,8 +77,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
             _spent(row, "spent_this_month", "monthly_budget"),
             *([_of_period(row)] if periods else []),
         )
-        table.add_row(*map(Text, cells))
-    console().print(table)
+        for row in rows
+    ]
+    console().print(FittedTable(header, cells, words=frozenset({1, 4})))
 
 
 def _limit(value: int | None) -> str:

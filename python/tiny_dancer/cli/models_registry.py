@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from tiny_dancer.cli.output import console
+from tiny_dancer.evaluation.terminal import FittedTable
 from tiny_dancer.registry import Registry, Version
 from tiny_dancer.routing.loading import load_any
 
@@ -24,12 +24,10 @@ def registry(folder: Path) -> Registry:
 
 def show(versions: dict[str, tuple[Version, ...]], good: dict[str, Version | None]) -> None:
     """Prints a table of versions, name by name."""
-    table = Table(box=None, header_style="")
-    for column in ("name", "version", "state", "kind", "bytes", "added", "sha256"):
-        table.add_column(column, justify="right" if column == "bytes" else "left", no_wrap=True)
+    rows = []
     for name, found in versions.items():
         for each in found:
             state = "last known good" if each == good[name] else each.state
-            row = (name, each.version, state, each.kind, f"{each.size:,}", each.added, each.sha256[:12])
-            table.add_row(*row)
-    console().print(table)
+            rows.append((name, each.version, state, each.kind, f"{each.size:,}", each.added, each.sha256[:12]))
+    header = ("name", "version", "state", "kind", "bytes", "added", "sha256")
+    console().print(FittedTable(header, rows, words=frozenset({0, 2, 3, 5})))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tiny_dancer.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 
 def printable(line: str) -> str:
@@ -30,8 +31,8 @@ def warn(line: str) -> None:
 
 
 def console() -> Console:
-    """Standard output; at least 100 columns where it is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 110)
+    """Standard output: as wide as the terminal or as ``COLUMNS`` says, else of 110 columns."""
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110)
 
 
 def say(*lines: str) -> None:
@@ -68,6 +69,25 @@ def check_target(path: Path) -> None:
         raise OptionError("out", f"{path} is a folder", "give the path of a file")
     if not path.parent.is_dir():
         raise OptionError("out", path, "write to a folder that exists")
+
+
+def check_table(path: Path, option: str = "out") -> None:
+    """Refuses a path that no table can have, before long work rather than after it.
+
+    Raises:
+        OptionError: as :func:`check_target`; or the name does not say what to write.
+    """
+    from tiny_dancer.training.data.write import check_suffix
+
+    check_suffix(path, option)
+    check_target(path)
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Writes columns of Arrow as what the path's suffix says."""
+    from tiny_dancer.training.data.write import table_bytes
+
+    write_file(path, table_bytes(path, columns))
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from tiny_dancer.cli.arguments import Artifact, Table
-from tiny_dancer.cli.output import say, write_file
+from tiny_dancer.cli.arguments import Artifact, OutTable, Table
+from tiny_dancer.cli.output import check_table, say, write_table
 from tiny_dancer.errors import DataError
 
 HELP = """Write expected quality, cost and decision for every row of a table.
@@ -23,14 +18,14 @@ Example: tiny-dancer predict router.safetensors requests.parquet --out predictio
 def predict(
     artifact: Artifact,
     table: Table,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    out: OutTable,
 ) -> None:
     import pyarrow as arrow
-    from pyarrow import parquet
 
     from tiny_dancer.routing import Router
     from tiny_dancer.training.api import read_outcomes
 
+    check_table(out)
     router = Router.load(artifact)
     outcomes = read_outcomes(table, require_quality=False)
     assert outcomes.features is not None
@@ -48,7 +43,5 @@ def predict(
     columns["decision"] = arrow.array([router.models[i] for i in batch.choice], arrow.string())
     if not (batch.likeness != batch.likeness).all():
         columns["likeness"] = arrow.array(batch.likeness)
-    content = arrow.BufferOutputStream()
-    parquet.write_table(arrow.table(columns), content)
-    write_file(out, content.getvalue().to_pybytes())
+    write_table(out, columns)
     say(f"{out}: {len(outcomes):,} rows")

@@ -25,6 +25,9 @@ def route(
     pin: Annotated[str | None, typer.Option(help="Use this model.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Do not use this model; repeatable.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Least gain worth the dearer of two models.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="One of the artifact's policies: quality, balanced or cheapest.")
+    ] = None,
     json: Json = False,
 ) -> None:
     if text == "-":
@@ -40,6 +43,7 @@ def route(
         pin=pin,
         exclude=tuple(exclude or ()),
         threshold=threshold,
+        policy=policy,
     )
     if json:
         print_json(decision)
@@ -47,8 +51,8 @@ def route(
     say(f"{decision.model}  ({decision.reason}, {decision.routed_by})")
     for name, quality in decision.scores.items():
         cost = None if decision.costs is None else decision.costs[name]
-        price = "" if cost is None else f", {cost:.6f} USD"
-        say(f"  {name}: expected quality {quality:.3f}{price}")
+        price = "" if cost is None else f", {cost:z.6f} USD"
+        say(f"  {name}: expected quality {quality:z.3f}{price}")
     may_be_best = ", ".join(decision.prediction_set)
     say(f"  confidence {decision.confidence:.2f}; may be best: {may_be_best}")
     if decision.likeness is not None:
@@ -59,8 +63,7 @@ def route(
     standing = (
         f"none: {decision.guarantee_note}"
         if found is None
-        else f"{found.risk} quality loss against {found.reference} below {found.epsilon:g} "
-        f"with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
+        else f"{found.words()} with confidence {1 - found.delta:.0%} ({found.rows:,} rows)"
     )
     say(f"  guarantee {standing}")
     say(f"  {decision.elapsed_us:.0f} µs, artifact {decision.artifact_version}")

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.db_database import Database
 from tiny_dancer.cli.output import check_target, console, print_json, say, write_file
 from tiny_dancer.errors import OptionError
+from tiny_dancer.evaluation.terminal import FittedTable
+from tiny_dancer.extras import require
 
 if TYPE_CHECKING:
     from tiny_dancer.storage import RequestSummary, SqliteStorage
@@ -49,6 +48,7 @@ def savings(
     ] = None,
     json: Json = False,
 ) -> None:
+    require("apsw", *(["matplotlib"] if plot is not None else []))
     from tiny_dancer.cli.savings_plot import FORMATS, draw
     from tiny_dancer.storage import SqliteStorage
 
@@ -144,18 +144,18 @@ def _plain(summaries: tuple[RequestSummary, ...]) -> dict[str, Any] | None:
     return None
 
 
-def _table(by: By, groups: tuple[RequestSummary, ...], total: RequestSummary, names: dict[str, str]) -> Table:
-    table = Table(show_footer=True, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(by.value, footer="all", overflow="fold", min_width=10)
+def _table(
+    by: By, groups: tuple[RequestSummary, ...], total: RequestSummary, names: dict[str, str]
+) -> FittedTable:
     decimals = _decimals(max(total.cost, total.baseline_cost))
-    score = total.feedback > 0
-    for title, cell in zip(_HEADERS, _cells(total, decimals), strict=True):
-        if score or title != "score":
-            table.add_column(title, footer=cell, justify="right", no_wrap=True)
-    for each in groups:
-        name = names.get(each.group, each.group) or _NOBODY[by]
-        table.add_row(_printable(name), *_cells(each, decimals)[: len(table.columns) - 1])
-    return table
+    shown = [place for place, title in enumerate(_HEADERS) if total.feedback > 0 or title != "score"]
+    rows = [(names.get(each.group, each.group) or _NOBODY[by], _cells(each, decimals)) for each in groups]
+    rows.append(("all", _cells(total, decimals)))
+    return FittedTable(
+        (by.value, *(_HEADERS[place] for place in shown)),
+        [(name, *(cells[place] for place in shown)) for name, cells in rows],
+        total=True,
+    )
 
 
 _HEADERS = ("requests", "failed", "tokens in", "out", "spent", "strongest", "saved", "", "unpriced", "score")
@@ -183,8 +183,3 @@ def _short(count: int) -> str:
     if count >= 1_000_000:
         return f"{count / 1e6:,.2f} M"
     return f"{count / 1e3:,.1f} k" if count >= 10_000 else f"{count:,}"
-
-
-def _printable(text: str) -> Text:
-    """A name, without terminal codes or markup."""
-    return Text("".join(each if each.isprintable() else " " for each in text))

@@ -8,7 +8,7 @@ from html import escape
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,13 +73,11 @@ def draw(suffix: str, by_day: Sequence[RequestSummary], lines: Sequence[str]) ->
 
 
 def _figure(format: str, by_day: Sequence[RequestSummary], title: str | None) -> bytes:
-    try:
+    with needed():
         import matplotlib as mpl
         import matplotlib.dates
         from matplotlib.figure import Figure
         from matplotlib.ticker import FuncFormatter
-    except ImportError as missing:
-        raise MissingExtraError("matplotlib", "not installed", "pip install 'tiny-dancer[report]'") from missing
     dates: Any = matplotlib.dates  # without types
     step, starts, spent, baseline = _periods(by_day)
     places = dates.date2num(starts)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.errors import DataError, MissingExtraError
+from tiny_dancer.errors import DataError
 from tiny_dancer.evaluation.metrics import hull_indices
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -45,7 +46,7 @@ class CostTable:
 
     Attributes:
         cost: float64 [n, m], no NaN.
-        unit: ``USD``, or ``calls of <model>``.
+        unit: ``USD``, ``calls of <model>`` (of two without costs) or ``calls`` (of more).
         notes: what had to be filled in, in words.
     """
 
@@ -74,16 +75,20 @@ def cost_table(outcomes: Outcomes, predicted_cost: Floats | None, best: int) -> 
     """Realised cost of every choice.
 
     A missing cost is filled by the router's prediction, else by the model's mean, else by the dearest
-    model's mean (so that an unknown price never makes a router look cheap). Without any cost the unit is one
-    call of the best constant; every other call is free.
+    model's mean (so that an unknown price never makes a router look cheap). Without any cost, of two models a call
+    of the best constant counts 1 and the other's is free; among more nobody can say which is dearer, so every call
+    counts 1.
     """
     n, m = outcomes.quality.shape
+    if outcomes.cost is None and m != 2:
+        note = "The table has no costs: every call counts the same, so quality alone decides."
+        return CostTable(np.ones((n, m)), "calls", (note,) if m > 2 else ())
     if outcomes.cost is None:
         calls = np.zeros((n, m))
         calls[:, best] = 1.0
         name = outcomes.models[best]
         return CostTable(
-            calls, f"calls of {name}", (f"The table has no costs: a call of {name} counts 1, any other 0.",)
+            calls, f"calls of {name}", (f"The table has no costs: {name}, the better, is taken as the dearer one.",)
         )
     cost, notes = np.array(outcomes.cost, dtype=np.float64), []
     missing = ~np.isfinite(cost)
@@ -297,10 +302,8 @@ def tfidf_ridge(features: FeatureTable, target: Floats, folds: Ints, *, weight: 
         DataError: fewer than two folds, or lengths that differ.
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
+    with needed():
         from scipy.sparse import csr_matrix
-    except ImportError as missing:
-        raise MissingExtraError("scikit-learn", "not installed", "pip install 'tiny-dancer[train]'") from missing
     n = len(features)
     numbers = np.unique(folds)
     if len(target) != n or len(folds) != n or len(numbers) < 2:
@@ -333,11 +336,9 @@ def _ridge_prediction(
     strength: float,
 ) -> Floats:
     """Fit TF-IDF weights and one ridge per column on ``train``, predict ``test``; float64 [tests, t]."""
-    try:
+    with needed():
         from sklearn.feature_extraction.text import TfidfTransformer
         from sklearn.linear_model import Ridge
-    except ImportError as missing:
-        raise MissingExtraError("scikit-learn", "not installed", "pip install 'tiny-dancer[train]'") from missing
     transform = TfidfTransformer().fit(counts[train])  # type: ignore[index]
     inside, outside = transform.transform(counts[train]), transform.transform(counts[test])  # type: ignore[index]
     out = np.zeros((int(test.sum()), target.shape[1]))

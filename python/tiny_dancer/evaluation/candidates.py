@@ -33,11 +33,13 @@ class RankingEvaluation:
         metrics: method → metric (`recall@1`, `recall@5`, `recall@10`, `mrr`) → mean over questions with its
             interval.
         differences: method → metric → the first method minus this one, paired question by question.
+        trained_on: share of the questions that the scorer was trained on: its figures are too good.
     """
 
     questions: int
     metrics: Mapping[str, Mapping[str, Interval]]
     differences: Mapping[str, Mapping[str, Interval]]
+    trained_on: float = 0.0
 
 
 def relevant_ranks(scores: npt.NDArray[np.floating], relevant: npt.NDArray[np.bool_], tie: Ints) -> Ints:

@@ -10,7 +10,9 @@ import numpy as np
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation import baselines
 from tiny_dancer.evaluation.bootstrap import Bootstrap, mean_statistics, paired_bootstrap
+from tiny_dancer.evaluation.groups import independent
 from tiny_dancer.evaluation.metrics import aiq
+from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.pair import PairScores, choose_pair, pair_scores, pair_view
 from tiny_dancer.evaluation.results import (
     CurveFigures,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.evaluation.missing import Observed
     from tiny_dancer.types import Outcomes
 
     Floats = npt.NDArray[np.float64]
@@ -73,14 +76,19 @@ def evaluate(
     replicates: int = 1000,
     robustness: Sequence[RobustnessFigures] = (),
     guarantee: GuaranteeFigures | None = None,
+    trained_on: float = 0.0,
+    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate forecasts and decisions made without sight of these outcomes (held-out or out-of-fold).
+
+    Rows that are kin (copies, near copies, shared passages, the table's own groups) are resampled together.
 
     Args:
         predicted_quality: float64 [n, m], finite, the forecast of ``outcomes.quality``.
         predicted_cost: float64 [n, m] USD or None; what is decided on where the table has costs.
         decision: int [n], the column chosen.
-        outcomes: what really happened; NaN quality is left out where it is not observed.
+        outcomes: what really happened. Where some of it was not observed, every figure is on the same rows all the
+            same, completed as :mod:`tiny_dancer.evaluation.missing` says; rows without any outcome are left out.
         title: what is evaluated, in words.
         folds: int [n], for the TF-IDF baseline fitted on these rows; dealt by group from the seed if None.
         seed: of the bootstrap and the folds.
@@ -89,31 +97,35 @@ def evaluate(
         replicates: of the bootstrap.
         robustness: figures the caller measured.
         guarantee: the certificate the caller has.
+        trained_on: share of these rows that were trained on after all; where there is one, it is the verdict.
+        notes: the caller's own.
 
     Raises:
         DataError: shapes differ, forecasts not finite, no outcome observed.
         OptionError: a decision or a name that is not among the models.
         MissingExtraError: features are given and scikit-learn is not installed.
     """
-    quality, weight = outcomes.quality, outcomes.weight
+    weight = outcomes.weight
     decision = _checked(predicted_quality, predicted_cost, decision, outcomes)
+    outcomes = independent(outcomes)
+    known, scored = observed(outcomes), np.isfinite(outcomes.quality)
+    quality = np.where(scored.any(axis=1, keepdims=True), known.completed, np.nan)
+    quality[:, ~scored.any(axis=0)] = np.nan
     best = baselines.best_constant(quality, weight)
     compared = best if reference is None else _column(outcomes.models, reference, "reference")
     costs = baselines.cost_table(outcomes, predicted_cost, best)
-    cost, notes = costs.cost, list(costs.notes)
+    cost, notes = costs.cost, [*notes, *costs.notes]
     plan = (
         predicted_cost
         if predicted_cost is not None and outcomes.cost is not None
         else np.broadcast_to(baselines.column_means(cost, weight), cost.shape)
     )
-    field = _field(predicted_quality, plan, decision, outcomes, cost, _tfidf(outcomes, folds, seed, notes))
+    field = _field(predicted_quality, plan, decision, outcomes, quality, cost, _tfidf(outcomes, folds, seed, notes))
     router, curves = field.router, field.curves
-    unseen = int((~np.isfinite(router.quality)).sum())
-    if unseen:
-        notes.append(
-            f"On {unseen:,} of {len(outcomes):,} requests the chosen model has no outcome; figures "
-            "use the rest, which is fair only where missing does not depend on the outcome."
-        )
+    notes += _missing_notes(outcomes, known, decision, best)
+    chosen_scored = scored[np.arange(len(decision)), decision]
+    rows_scored = {"router": int(chosen_scored.sum())}
+    rows_scored |= {f"always {name}": int(scored[:, j].sum()) for j, name in enumerate(outcomes.models)}
 
     columns = _Columns()
     at_quality = {name: columns.add(rows.quality) for name, rows in {"router": router, **field.rivals}.items()}
@@ -134,7 +146,7 @@ def evaluate(
         for name, mask in tasks.items()
     }
 
-    scores = _pair_scores(pair, predicted_quality, field, outcomes, cost, best)
+    scores = _pair_scores(pair, predicted_quality, field, outcomes, quality, cost, best)
     table = columns.table()
     means = mean_statistics(table)
 
@@ -164,7 +176,7 @@ def evaluate(
             curve=boot.interval(at_curve[name]) if name in at_curve else None,
             curve_gap=curve_gaps.get(name),
             aiq=_aiq(name, field, weight),
-            rows=int(np.isfinite(rows.quality).sum()),
+            rows=rows_scored.get(name, int(np.isfinite(rows.quality).sum())),
         )
         for name, rows in {"router": router, **field.rivals}.items()
     )
@@ -177,6 +189,7 @@ def evaluate(
         cost_ratio=ratio,
         gaps=gaps,
         curve_gaps=curve_gaps,
+        trained_on=trained_on,
     )
     return Evaluation(
         title=title,
@@ -195,7 +208,7 @@ def evaluate(
         pair=None
         if scores is None
         else pair_view(scores, boot, table.shape[1] + 1, outcomes.models, TITLES, weight),
-        models=model_figures(predicted_quality, cost, decision, outcomes),
+        models=model_figures(predicted_quality, quality, cost, decision, outcomes),
         tasks=tuple(
             task_figures(
                 name, mask, router, quality[:, best], cost[:, compared], weight, boot.interval(at_task[name])
@@ -209,6 +222,7 @@ def evaluate(
         notes=tuple(notes),
         replicates=replicates,
         seed=seed,
+        trained_on=trained_on,
     )
 
 
@@ -226,6 +240,28 @@ def _checked(predicted: Floats, predicted_cost: Floats | None, decision: Ints, o
     if checked.min() < 0 or checked.max() >= m:
         raise OptionError("decision", f"{checked.min()} to {checked.max()}", f"give columns from 0 to {m - 1}")
     return checked.astype(np.int64)
+
+
+def _missing_notes(outcomes: Outcomes, known: Observed, decision: Ints, best: int) -> list[str]:
+    """What figures rest on where outcomes are missing; nothing where none is."""
+    missing = ~np.isfinite(outcomes.quality)
+    if not missing.any():
+        return []
+    unseen = int(missing[np.arange(len(decision)), decision].sum())
+    notes = [
+        f"{missing.mean():.1%} of outcomes are missing, the chosen model's on {unseen:,} of {len(outcomes):,} requests. "
+        "All figures are on the same requests, completed by what the models that were scored say of a request, and "
+        "by how likely it was to be scored."
+    ]
+    notes += [f"{each[0].upper()}{each[1:]}." for each in known.warnings(outcomes.models, outcomes.weight)]
+    rivals = known.rests_on_missing(best, outcomes.weight)
+    if len(rivals):
+        names = ", ".join(outcomes.models[j] for j in rivals)
+        notes.append(
+            f"If outcomes are missing because of what they are (time-outs left empty, say), {names} may be better than "
+            f"{outcomes.models[best]}; no table can tell."
+        )
+    return notes
 
 
 def _column(models: tuple[str, ...], name: str, field: str) -> int:
@@ -267,11 +303,12 @@ def _field(
     plan: Floats,
     decision: Ints,
     outcomes: Outcomes,
+    quality: Floats,
     cost: Floats,
     forecast: Floats | None,
 ) -> _Field:
     """Every policy at the router's own mean cost, and every curve at the same mean costs."""
-    quality, weight = outcomes.quality, outcomes.weight
+    weight = outcomes.weight
     router = baselines.chosen(quality, cost, decision)
     spent = float(np.average(router.cost, weights=weight))
     length = baselines.length_score(outcomes)
@@ -312,12 +349,13 @@ def _pair_scores(
     predicted: Floats,
     field: _Field,
     outcomes: Outcomes,
+    quality: Floats,
     cost: Floats,
     best: int,
 ) -> PairScores | None:
     """The scores that order requests between the pair given or chosen; None where there is no pair."""
     if pair is None:
-        columns = choose_pair(outcomes.quality, cost, outcomes.weight, best)
+        columns = choose_pair(quality, cost, outcomes.weight, best)
     else:
         columns = _column(outcomes.models, pair[0], "pair"), _column(outcomes.models, pair[1], "pair")
     if columns is None:

@@ -10,8 +10,6 @@ from tiny_dancer.evaluation import plots, wording
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
 
-Content = tuple[tuple[str, ...], list[tuple[str, ...]]]
-
 STYLE = """
 :root{color-scheme:light dark;--page:#fbfbf9;--card:#fff;--ink:#1d2126;--faint:#878f98;--line:#dfe2e5;
 --route:#146c43;--stop:#a4262c;--wait:#8a5a00;--router:#0b62b8;--tfidf:#b3470c;--length:#20764a;
@@ -37,6 +35,7 @@ thead th{white-space:normal;vertical-align:bottom;border-top:0}
 th:first-child,td:first-child{text-align:left}
 tbody th{font-weight:400;white-space:normal;min-width:12.5rem;overflow-wrap:anywhere}
 tbody tr.own{font-weight:650}tbody tr.own th{font-weight:650;color:var(--router)}
+details{margin-top:.6rem}summary{cursor:pointer;color:var(--faint)}
 .plots{display:grid;align-items:start;gap:1.2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr))}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:.3rem;padding:.9rem}
 figure svg{width:100%;height:auto;display:block}
@@ -50,7 +49,7 @@ dt{font-weight:600}dd{margin:0}
 TONES = {"route": "route", "do not route": "stop", "not enough data": "wait"}
 
 
-def _table(caption: str, content: Content, *, own: int | None = None) -> str:
+def _table(caption: str, content: wording.Content, *, own: int | None = None) -> str:
     """A table with row and column headers; row ``own`` is the router's."""
     header, rows = content
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
@@ -64,6 +63,11 @@ def _table(caption: str, content: Content, *, own: int | None = None) -> str:
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def _folded(title: str, caption: str, content: wording.Content) -> str:
+    """A long table behind its title, which opens it."""
+    return f"<details><summary>{escape(title)}</summary>{_table(caption, content)}</details>"
 
 
 def _figure(caption: str, svg: str) -> str:
@@ -100,7 +104,7 @@ def _plots(evaluation: Evaluation) -> str:
         figures.append(
             _figure(f"Reliability (ECE {error})", plots.reliability_plot(evaluation.calibration, escape(label)))
         )
-    shares = ", ".join(f"{m.name} {wording.percent(m.share)}" for m in evaluation.models)
+    shares = ", ".join(f"{m.name} {wording.percent(m.share)}" for m in evaluation.models if m.share)
     figures.append(
         _figure("Decisions by model", plots.share_plot(evaluation.models, escape(f"Shares: {shares}.")))
     )
@@ -113,18 +117,18 @@ def html_report(evaluation: Evaluation) -> str:
     Raises MissingExtraError where matplotlib is not installed.
     """
     verdict = evaluation.verdict
+    main, few = wording.main_models(evaluation), wording.some_of(evaluation)
+    means = f"Means per request with 95 % intervals; cost in {evaluation.cost_unit}"
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.reasons)
     parts = [
         f"<h1>Should you route at all? · {escape(evaluation.title)}</h1>",
         f'<section class="verdict {TONES[verdict.choice]}" aria-label="Verdict">'
         f"<p>{escape(verdict.headline)}</p><ul>{reasons}</ul></section>",
         "<h2>The figures</h2>",
-        _table(
-            f"Means per request with 95 % intervals; cost in {evaluation.cost_unit}",
-            wording.policy_table(evaluation),
-            own=0,
-        ),
+        _table(f"{means}{f'; {few}' if few else ''}", wording.policy_table(evaluation, main), own=0),
     ]
+    if few:
+        parts.append(_folded(f"All {len(evaluation.models)} models", means, wording.policy_table(evaluation)))
     if evaluation.pair is not None:
         pair = evaluation.pair
         caption = (
@@ -137,9 +141,10 @@ def html_report(evaluation: Evaluation) -> str:
     words = certificate.text() if certificate else "None. Calibrate for a certified bound on the quality lost."
     parts += ["<h2>The guarantee</h2>", f"<p>{escape(words)}</p>"]
     parts += ["<h2>Plots</h2>", _plots(evaluation), "<h2>Models</h2>"]
-    parts.append(
-        _table(f"Means over observed requests; cost in {evaluation.cost_unit}", wording.model_table(evaluation))
-    )
+    means = f"Means over observed requests; cost in {evaluation.cost_unit}"
+    parts.append(_table(f"{means}{f'; {few}' if few else ''}", wording.model_table(evaluation, main)))
+    if few:
+        parts.append(_folded(f"All {len(evaluation.models)} models", means, wording.model_table(evaluation)))
     if evaluation.tasks:
         parts += ["<h2>Tasks</h2>", _table("By number of requests", wording.task_table(evaluation))]
     if evaluation.robustness:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.evaluation.wording import MOST_MODELS
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ INKS = {
     "#a50005": "var(--oracle)",
 }
 LOGARITHMIC_FROM = 20
+TALLEST = 3
+"""How often the height of the curves fits below them: single models further down are counted, not drawn."""
 INK, FAINT, ROUTER, TFIDF, LENGTH, RANDOM, ORACLE = INKS
 STYLES = {
     "router": (ROUTER, "-", 2.4),
@@ -38,12 +41,10 @@ STYLES = {
 
 def _draw(name: str, label: str, paint: Callable[[Any], None], *, width: float = 5.6, height: float = 3.8) -> str:
     """One figure as an ``<svg role="img">`` with a text alternative, ids prefixed by ``name``."""
-    try:
+    with needed():
         import matplotlib as mpl
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
-    except ImportError as missing:
-        raise MissingExtraError("matplotlib", "not installed", "pip install 'tiny-dancer[report]'") from missing
     style: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": name,
@@ -69,6 +70,10 @@ def _draw(name: str, label: str, paint: Callable[[Any], None], *, width: float =
         axes = figure.add_subplot()
         axes.patch.set_visible(False)
         paint(axes)
+        handles, titles = axes.get_legend_handles_labels()
+        if handles:  # beside the axes, where no curve can be
+            columns = min(2 if max(map(len, titles)) > 20 else 3, len(handles))
+            figure.legend(handles, titles, loc="outside lower center", ncols=columns, fontsize=9)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _inlined(buffer.getvalue(), name, label)
@@ -113,14 +118,20 @@ def cost_quality_plot(
             if curve.low:
                 axes.fill_between(curve.cost, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         shown = [c for c in constants if np.isfinite(c[1]) and np.isfinite(c[2])]
-        axes.scatter([c[1] for c in shown], [c[2] for c in shown], color=INK, s=22, zorder=3, label="one model")
+        heights = [value for curve in curves for value in (*curve.quality, *curve.low, *curve.high, router[1])]
+        floor = min(heights) - TALLEST * (max(heights) - min(heights)) if len(heights) > 1 else -np.inf
+        drawn = [c for c in shown if c[2] >= floor]
+        below = len(shown) - len(drawn)
+        title = f"one model ({below} more lie below)" if below else "one model"
+        axes.scatter([c[1] for c in drawn], [c[2] for c in drawn], color=INK, s=22, zorder=3, label=title)
         axes.scatter(*router, color=ROUTER, s=70, marker="D", zorder=4, label="router as set")
         spent = [c[1] for c in shown]
         if unit == "USD" and min(spent) > 0 and max(spent) > LOGARITHMIC_FROM * min(spent):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, place: f"{value:.10f}".rstrip("0").rstrip("."))
+            axes.xaxis.set_minor_formatter(lambda value, place: "")
         axes.set_xlabel("mean cost per request (USD)" if unit == "USD" else f"{unit} per request")
         axes.set_ylabel("mean quality")
-        axes.legend(fontsize=9, loc="best")
 
     return _draw("cost", label, paint)
 
@@ -142,7 +153,6 @@ def calls_plot(pair: PairView, label: str) -> str:
             )
         axes.set_xlabel("calls to the strong model (%)")
         axes.set_ylabel("mean quality")
-        axes.legend(fontsize=9, loc="lower right")
 
     return _draw("calls", label, paint)
 
@@ -163,22 +173,26 @@ def reliability_plot(calibration: CalibrationFigures, label: str) -> str:
         )
         axes.set_xlabel("forecast quality")
         axes.set_ylabel("observed quality")
-        axes.legend(fontsize=9, loc="upper left")
 
     return _draw("reliability", label, paint)
 
 
 def share_plot(models: tuple[ModelFigures, ...], label: str) -> str:
-    """Share of decisions by model, the largest on top."""
-    ordered = sorted(models, key=lambda m: m.share)
+    """Share of decisions by model, the largest on top; of many models the last bar is what the others have."""
+    ordered = sorted(models, key=lambda m: -m.share)
+    shares = [(m.name if len(m.name) <= 28 else m.name[:25] + "…", m.share) for m in ordered]
+    if len(shares) > MOST_MODELS:
+        called = min(MOST_MODELS - 1, sum(share > 0 for _, share in shares))
+        rest = shares[called:]
+        shares = [*shares[:called], (f"{len(rest)} others", sum(share for _, share in rest))]
+    shares.reverse()
 
     def paint(axes: Any) -> None:
-        names = [m.name if len(m.name) <= 28 else m.name[:25] + "…" for m in ordered]
-        bars = axes.barh(range(len(ordered)), [100 * m.share for m in ordered], color=ROUTER, height=0.62)
-        axes.bar_label(bars, labels=[f"{100 * m.share:.1f} %" for m in ordered], padding=4, fontsize=9)
-        axes.set_yticks(range(len(ordered)), names)
+        bars = axes.barh(range(len(shares)), [100 * share for _, share in shares], color=ROUTER, height=0.62)
+        axes.bar_label(bars, labels=[f"{100 * share:.1f} %" for _, share in shares], padding=4, fontsize=9)
+        axes.set_yticks(range(len(shares)), [name for name, _ in shares])
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.14)
         axes.set_xlabel("share of decisions (%)")
 
-    return _draw("share", label, paint, height=min(8.0, max(1.7, 0.36 * len(ordered) + 0.9)))
+    return _draw("share", label, paint, height=max(1.7, 0.36 * len(shares) + 0.9))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from tiny_dancer.evaluation import wording
+from tiny_dancer.evaluation.terminal import FittedTable
 
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Choice, Evaluation
@@ -20,32 +19,34 @@ MOST_TASKS = 12
 COLOURS: dict[Choice, str] = {"route": "green", "do not route": "red", "not enough data": "yellow"}
 
 
-def _table(title: str, content: tuple[tuple[str, ...], list[tuple[str, ...]]]) -> Table:
+def _table(title: str, content: wording.Content, columns: tuple[int, ...] | None = None) -> FittedTable:
+    """The content, or these of its columns."""
     header, rows = content
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for place, name in enumerate(header):
-        table.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
-    for row in rows:
-        # Text, not str: a name may hold what rich would read as markup.
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    chosen = range(len(header)) if columns is None else columns
+    return FittedTable([header[at] for at in chosen], [[row[at] for at in chosen] for row in rows], title)
 
 
 def terminal_report(evaluation: Evaluation) -> RenderableType:
     """The evaluation as a rich renderable: verdict, table with every baseline, guarantee, details."""
     verdict = evaluation.verdict
+    main = wording.main_models(evaluation)
+    policies = wording.policy_table(evaluation, main)
+    curves = policies[0], [row for row in policies[1] if row[4] != wording.UNDEFINED]
+    few = f"; {some}" if (some := wording.some_of(evaluation)) else ""
     parts: list[RenderableType] = [
         Panel(
             Text("\n".join((verdict.headline, *(f"• {reason}" for reason in verdict.reasons)))),
             title=Text(f"{evaluation.title}: {verdict.choice}"),
             border_style=COLOURS[verdict.choice],
         ),
-        _table(f"Router and baselines (cost in {evaluation.cost_unit})", wording.policy_table(evaluation)),
+        _table(f"Router and baselines (cost in {evaluation.cost_unit}{few})", policies, (0, 1, 2, 3)),
     ]
+    if curves[1]:
+        parts.append(_table("Over matched costs", curves, (0, 4, 5, 6)))
     if evaluation.pair is not None:
         pair = evaluation.pair
         title = f"{pair.weak} or {pair.strong} ({pair.rows:,} requests, {pair.dropped:,} left out)"
-        parts.append(_table(title, wording.pair_table(evaluation)))
+        parts.append(_table(title, wording.pair_table(evaluation, brief=True), (0, 1, 3, 4, 5)))
     certificate = evaluation.guarantee
     parts.append(
         Panel(
@@ -54,7 +55,7 @@ def terminal_report(evaluation: Evaluation) -> RenderableType:
             border_style="green" if certificate and certificate.certified else "yellow",
         )
     )
-    parts.append(_table("Models", wording.model_table(evaluation)))
+    parts.append(_table(f"Models (cost in {evaluation.cost_unit}{few})", wording.model_table(evaluation, main)))
     if evaluation.tasks:
         header, rows = wording.task_table(evaluation)
         more = "" if len(rows) <= MOST_TASKS else f" (the largest {MOST_TASKS} of {len(rows)})"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from tiny_dancer.evaluation.bootstrap import Interval  # noqa: TC001  (msgspec resolves it)
+from tiny_dancer.types import bound_in_words
 
 Choice = Literal["route", "do not route", "not enough data"]
 
@@ -88,7 +89,7 @@ class PairView:
 
 @dataclass(frozen=True, slots=True)
 class ModelFigures:
-    """One model: its means over observed rows, its share of the router's calls, its forecast's error."""
+    """One model: its means over comparable rows, its share of the router's calls, its forecast's error."""
 
     name: str
     quality: float
@@ -148,7 +149,7 @@ class GuaranteeFigures:
 
     Attributes:
         certified: whether a policy was certified.
-        risk: ``mean`` or ``harm``.
+        risk: ``mean``, ``harm``, ``routed`` or ``cost``; see :class:`tiny_dancer.Guarantee`.
         reference: the model quality is compared with.
         epsilon: bound on the quality given up.
         delta: chance that the bound does not hold, at most.
@@ -156,6 +157,8 @@ class GuaranteeFigures:
         p_value: of the certified policy, or of the safest where none is.
         rows_needed: where none is certified: units it would take; None if more would not help.
         date: given by the caller.
+        budget: USD that a request may cost, for the risk ``cost``.
+        batch: requests in a batch, for the risk ``cost``.
     """
 
     certified: bool
@@ -167,13 +170,15 @@ class GuaranteeFigures:
     p_value: float | None = None
     rows_needed: int | None = None
     date: str | None = None
+    budget: float | None = None
+    batch: int | None = None
 
     def text(self) -> str:
         """The certificate in words."""
-        what = "mean quality lost" if self.risk == "mean" else "mean harm (quality lost where any is)"
+        what = bound_in_words(self.risk, self.reference, self.epsilon, self.budget, self.batch)
         if self.certified:
             return (
-                f"Certified: {what} against {self.reference} is below {self.epsilon:g} with confidence "
+                f"Certified: {what} with confidence "
                 f"{1 - self.delta:.0%}, from {self.n:,} independent held-out requests"
                 + (f" (p = {self.p_value:.2g})" if self.p_value is not None else "")
                 + (f", {self.date}." if self.date else ".")
@@ -184,8 +189,8 @@ class GuaranteeFigures:
             else "More requests like these would not help: the observed risk is not below the bound."
         )
         return (
-            f"Not certified: {self.n:,} independent requests do not show {what} against {self.reference} "
-            f"to be below {self.epsilon:g} with confidence {1 - self.delta:.0%}. {more}"
+            f"Not certified: {self.n:,} independent requests do not show {what} "
+            f"with confidence {1 - self.delta:.0%}. {more}"
         )
 
 
@@ -199,7 +204,7 @@ class Evaluation:
         units: independent groups among them.
         best: the best constant model.
         reference: the model ``router`` is compared with first (the best constant unless given).
-        cost_unit: ``USD``, or ``calls of <model>``.
+        cost_unit: ``USD``, ``calls of <model>`` (of two without costs) or ``calls`` (of more).
         cost_ratio: the router's cost against the reference's.
         gap_reference: the router's quality minus the reference's.
         policies: the router first, then every baseline.
@@ -214,6 +219,8 @@ class Evaluation:
         notes: what had to be left out or filled in.
         replicates: of the bootstrap.
         seed: of the bootstrap and the baselines' folds.
+        trained_on: share of the rows that the router was trained on; above 0 the figures are optimistic, and the
+            verdict says so.
     """
 
     title: str
@@ -236,6 +243,7 @@ class Evaluation:
     notes: tuple[str, ...]
     replicates: int
     seed: int
+    trained_on: float = 0.0
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:

@@ -21,7 +21,7 @@ UNTRAINED = frozenset({"length"})
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return f"{100 * value:+z.1f}"
 
 
 def _span(interval: Interval) -> str:
@@ -38,10 +38,11 @@ def decide(
     cost_ratio: Interval,
     gaps: Mapping[str, Interval],
     curve_gaps: Mapping[str, Interval],
+    trained_on: float = 0.0,
 ) -> Verdict:
     """The verdict, from the first of these that applies.
 
-    1. One model: do not route. Fewer than 100 independent units: not enough data.
+    1. One model: do not route. Rows that were trained on, or fewer than 100 independent units: not enough data.
     2. Is there something to learn? The router's mean quality over matched costs against the best random mix:
        not clear of 0 and at most one point (0.01) possible = do not route; not clear and more possible = not
        enough data.
@@ -59,9 +60,18 @@ def decide(
         cost_ratio: the router's cost over the reference's (NaN where the reference is free).
         gaps: the router's quality minus a baseline's at the router's own cost, by name.
         curve_gaps: the same averaged over matched costs; empty where the best model is the cheapest.
+        trained_on: share of the rows that the router was trained on.
     """
     if models < 2:
         return Verdict("do not route", "Do not route: there is only one model.", ("Nothing to choose from.",))
+    if trained_on:
+        return Verdict(
+            "not enough data",
+            f"Not enough data: about {trained_on:.0%} of these rows were trained on: every figure is optimistic.",
+            (
+                "What a router was trained on says little of new requests: judge it on rows held out from training.",
+            ),
+        )
     if units < FEWEST_UNITS:
         return Verdict(
             "not enough data",

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.bootstrap import Interval
     from tiny_dancer.evaluation.results import Evaluation
+
+MOST_MODELS = 16
+"""Models that a table or a plot shows before it says how many others there are."""
+_CONSTANT = "always "
+UNDEFINED = "–"
+
+Content: TypeAlias = tuple[tuple[str, ...], list[tuple[str, ...]]]
+"""Header and rows of a table."""
 
 READING = (
     (
@@ -47,34 +55,57 @@ READING = (
 
 def number(value: float | None, digits: int = 3) -> str:
     """A plain number; a dash where undefined."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:z.{digits}f}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as per cent; a dash where undefined."""
-    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f} %"
+    return UNDEFINED if value is None or not math.isfinite(value) else f"{100 * value:z.{digits}f} %"
 
 
 def money(value: float, unit: str) -> str:
     """A mean cost per request in the evaluation's unit."""
     if not math.isfinite(value):
-        return "–"
-    return f"${value:.6f}" if unit == "USD" else f"{value:.3f}"
+        return UNDEFINED
+    return f"${value:z.6f}" if unit == "USD" else f"{value:z.3f}"
 
 
 def span(interval: Interval | None, *, signed: bool = False, digits: int = 3) -> str:
     """An estimate with its interval: ``0.573 [0.561, 0.585]``."""
     if interval is None or not math.isfinite(interval.estimate):
-        return "–"
+        return UNDEFINED
     sign = "+" if signed else ""
-    text = f"{interval.estimate:{sign}.{digits}f}"
+    text = f"{interval.estimate:{sign}z.{digits}f}"
     if not math.isfinite(interval.low):
         return text
-    return f"{text} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+    return f"{text} [{interval.low:{sign}z.{digits}f}, {interval.high:{sign}z.{digits}f}]"
 
 
-def policy_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the main table: the router and every baseline."""
+def main_models(evaluation: Evaluation) -> frozenset[str]:
+    """Of many models those to show first: best constant and reference, those called most, then the best.
+
+    All of them where they are :data:`MOST_MODELS` at most.
+    """
+    kept = {evaluation.best, evaluation.reference}
+    order = sorted(
+        evaluation.models,
+        key=lambda each: (
+            each.name not in kept,
+            -each.share,
+            -each.quality if math.isfinite(each.quality) else math.inf,
+        ),
+    )
+    return frozenset(each.name for each in order[:MOST_MODELS])
+
+
+def some_of(evaluation: Evaluation) -> str:
+    """Words for a title where :func:`main_models` leaves models out; else nothing."""
+    every = len(evaluation.models)
+    return f"{MOST_MODELS} of {every} models: called most, then best" if every > MOST_MODELS else ""
+
+
+def policy_table(evaluation: Evaluation, models: frozenset[str] | None = None) -> Content:
+    """Header and rows of the main table: the router and every baseline; of constants, these models' alone."""
     header = (
         "policy",
         "quality",
@@ -95,12 +126,17 @@ def policy_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[st
             number(policy.aiq),
         )
         for policy in evaluation.policies
+        if models is None or not policy.name.startswith(_CONSTANT) or policy.name.removeprefix(_CONSTANT) in models
     ]
     return header, rows
 
 
-def pair_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the weak-strong table."""
+def pair_table(evaluation: Evaluation, *, brief: bool = False) -> Content:
+    """Header and rows of the weak-strong table; the brief one gives shares of calls without intervals."""
+
+    def calls(share: Interval) -> str:
+        return number(share.estimate) if brief else span(share)
+
     header = ("score", "APGR", "APGR exact", "router minus it", "CPT50", "CPT80")
     pair = evaluation.pair
     rows: list[tuple[str, ...]] = [
@@ -109,17 +145,17 @@ def pair_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str,
             span(method.apgr),
             span(method.apgr_exact),
             span(method.gap, signed=True),
-            span(method.cpt50),
-            span(method.cpt80),
+            calls(method.cpt50),
+            calls(method.cpt80),
         )
         for method in (pair.methods if pair else ())
     ]
     return header, rows
 
 
-def model_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of the models."""
-    header = ("model", "quality", "cost", "share of decisions", "observed", "ECE", "Brier")
+def model_table(evaluation: Evaluation, models: frozenset[str] | None = None) -> Content:
+    """Header and rows of the models, or of these alone."""
+    header = ("model", "quality", "cost", "decisions", "observed", "ECE", "Brier")
     rows: list[tuple[str, ...]] = [
         (
             model.name,
@@ -131,13 +167,14 @@ def model_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str
             number(model.brier),
         )
         for model in evaluation.models
+        if models is None or model.name in models
     ]
     return header, rows
 
 
-def task_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def task_table(evaluation: Evaluation) -> Content:
     """Header and rows of the tasks."""
-    header = ("task", "requests", "router", f"always {evaluation.best}", "difference", "cost of reference")
+    header = ("task", "requests", "router", "best constant", "difference", "cost of reference")
     rows: list[tuple[str, ...]] = [
         (
             task.name,
@@ -152,10 +189,15 @@ def task_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str,
     return header, rows
 
 
-def robustness_table(evaluation: Evaluation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def robustness_table(evaluation: Evaluation) -> Content:
     """Header and rows of the flipped decisions."""
-    header = ("change", "router flips", "TF-IDF flips")
-    return header, [(r.kind, percent(r.flips), percent(r.baseline_flips)) for r in evaluation.robustness]
+    header: tuple[str, ...] = ("change", "router flips", "TF-IDF flips")
+    rows: list[tuple[str, ...]] = [
+        (each.kind, percent(each.flips), percent(each.baseline_flips)) for each in evaluation.robustness
+    ]
+    if all(each.baseline_flips is None for each in evaluation.robustness):
+        return header[:2], [row[:2] for row in rows]
+    return header, rows
 
 
 def basis(evaluation: Evaluation) -> str:

@@ -44,7 +44,7 @@ _RANGES: Final[dict[str, dict[str, Any]]] = {
     "session": {"type": "string", "minLength": 1},
     "exclude": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
     "role": {"enum": ["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]},
-    "policy": {"enum": ["cost", "quality", "balanced"]},
+    "policy": {"enum": ["quality", "balanced", "cheapest", "cost"]},
     "fallback_on": {"type": "array", "maxItems": 100, "items": {"enum": ["content_filter"]}},
 }
 _LISTS: Final = ("exclude", "fallback_on")
@@ -322,7 +322,7 @@ def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
             "model": {
                 **_NAMED,
                 "description": "A model's name or alias, auto, router-<name>, router-<name>-<threshold>, "
-                "router-cost, router-quality or router-balanced.",
+                "router-quality, router-balanced or router-cheapest.",
                 "examples": ["auto"],
             },
             "models": {

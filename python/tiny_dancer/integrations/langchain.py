@@ -8,17 +8,16 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from tiny_dancer.errors import MissingExtraError, OptionError
+from tiny_dancer.errors import OptionError
+from tiny_dancer.extras import needed
 from tiny_dancer.integrations.ids import scoped
 from tiny_dancer.storage import CandidateRecord
 
-try:
+with needed("langchain"):
     from langchain_core.documents import Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
     from pydantic import ConfigDict, Field, SkipValidation
-except ModuleNotFoundError as error:
-    raise MissingExtraError("langchain", error.name, "run pip install 'tiny-dancer[langchain]'") from None
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from tiny_dancer.errors import MissingExtraError, OptionError
+from tiny_dancer.errors import OptionError
+from tiny_dancer.extras import needed
 from tiny_dancer.integrations.ids import scoped
 from tiny_dancer.integrations.langgraph_filters import check, narrowed, passes
 from tiny_dancer.storage import CandidateRecord
 
-try:
+with needed("langgraph"):
     from langgraph.store.base import (
         BaseStore,
         GetOp,
@@ -39,8 +40,6 @@ try:
         ensure_embeddings,
         get_text_at_path,
     )
-except ModuleNotFoundError as error:
-    raise MissingExtraError("langgraph", error.name, "run pip install 'tiny-dancer[langgraph]'") from None
 
 if TYPE_CHECKING:
     import numpy.typing as npt

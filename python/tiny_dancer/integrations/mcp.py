@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from tiny_dancer._core import __version__
-from tiny_dancer.errors import MissingExtraError, TinyDancerError
+from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.extras import needed
 from tiny_dancer.integrations.memories import Memories
 
-try:
+with needed("mcp"):
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import ToolAnnotations
     from pydantic import BaseModel, Field
-except ModuleNotFoundError as error:
-    raise MissingExtraError("mcp", error.name, "run pip install 'tiny-dancer[mcp]'") from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

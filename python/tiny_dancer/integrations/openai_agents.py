@@ -8,17 +8,16 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tiny_dancer.errors import CandidateError, MissingExtraError, OptionError
+from tiny_dancer.errors import CandidateError, OptionError
+from tiny_dancer.extras import needed
 from tiny_dancer.integrations.ids import scoped
 from tiny_dancer.integrations.memories import Memories
 from tiny_dancer.storage import CandidateRecord
 
-try:
+with needed("agents"):
     from agents import FunctionTool, SessionABC, function_tool
     from agents.items import TResponseInputItem
     from agents.memory import SessionSettings
-except ModuleNotFoundError as error:
-    raise MissingExtraError("agents", error.name, "run pip install 'tiny-dancer[agents]'") from None
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -68,7 +68,7 @@ _ROUTED_BY = (
     "client",
     "session",
 )
-_POLICIES = ("cost", "quality", "balanced")
+_POLICIES = ("quality", "balanced", "cheapest", "cost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

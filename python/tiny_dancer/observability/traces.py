@@ -9,7 +9,8 @@ from __future__ import annotations
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from tiny_dancer.errors import MissingExtraError, OptionError
+from tiny_dancer.errors import OptionError
+from tiny_dancer.extras import needed
 from tiny_dancer.observability.conventions import OPERATIONS, PROVIDERS, STATUSES, UNKNOWN_ERROR, error_type
 
 if TYPE_CHECKING:
@@ -44,17 +45,13 @@ class Tracer:
             MissingExtraError: OpenTelemetry is not installed.
             OptionError: ``sample`` outside [0, 1].
         """
-        try:
+        with needed():
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-        except ImportError as missing:
-            raise MissingExtraError(
-                "opentelemetry", "not installed", "pip install 'tiny-dancer[otel]'"
-            ) from missing
         if not 0 <= sample <= 1:
             raise OptionError("sample", sample, "give a share in [0, 1]")
         resource = Resource.create({"service.name": service_name, "service.version": version})

@@ -27,7 +27,11 @@ class Asked(TypedDict, total=False):
         pin: this model, whatever the policy says.
         threshold: least gain worth the dearer of two models, in place of the artifact's.
         cost_weight: quality worth one unit of cost, in place of the artifact's.
-        policy: how much cost is to count: ``cost`` twice, ``balanced`` as it does, ``quality`` not at all.
+        policy: one of the policies that training fixed: ``quality`` (the most quality), ``balanced`` (no quality
+            given up for cost) or ``cheapest`` (little); ``cost`` is the former name of ``cheapest``. The one in
+            force, which a certificate may have replaced, keeps its name. Of an artifact that holds a single
+            policy, and of a threshold or cost weight given beside it, they weigh cost not at all, as it is, or
+            twice.
         expected_output_tokens: of any model, where the caller knows.
         current: the model the conversation is with. It stays where leaving its prompt cache does not pay.
         cached_tokens: tokens of the prompt's front in a model's prompt cache, by model.
@@ -41,7 +45,7 @@ class Asked(TypedDict, total=False):
     pin: str | None
     threshold: float | None
     cost_weight: float | None
-    policy: Literal["cost", "balanced", "quality"] | None
+    policy: Literal["quality", "balanced", "cheapest", "cost"] | None
     expected_output_tokens: float | None
     current: str | None
     cached_tokens: Mapping[str, float] | None
@@ -125,7 +129,8 @@ def model_changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> st
         models: by these names, the model to call instead, or what is to change.
 
     Raises:
-        OptionError: ``models`` names none of the artifact's, or a value cannot be what it stands for.
+        OptionError: ``models`` names none of the artifact's, or a value cannot be what it stands for. The engine
+            refuses prices that would leave a kind of token free.
     """
     if not isinstance(models, Mapping):
         raise OptionError("models", type(models).__name__, "give {name: name to call, or ModelInfo}")
@@ -140,22 +145,35 @@ def model_changes(names: list[str], models: Mapping[str, str | ModelInfo]) -> st
         info = ModelInfo(name=asked) if isinstance(asked, str) else asked
         if not isinstance(info, ModelInfo):
             raise OptionError(f"models[{name!r}]", type(info).__name__, "give a name or a ModelInfo")
-        changes.append(_renamed(info, _FIELDS, f"models[{name!r}]"))
-        if info.tiers:
-            changes[-1]["price_tiers"] = _tiers(info.tiers, f"models[{name!r}].tiers")
+        changes.append(price_fields(info, f"models[{name!r}]"))
     return json.dumps(changes)
+
+
+def price_fields(info: ModelInfo, where: str = "prices") -> dict[str, Any]:
+    """What ``info`` says, by the names of an artifact's models.
+
+    Raises:
+        OptionError: a price that is no finite number.
+    """
+    fields = _renamed(info, _FIELDS, where)
+    if info.tiers:
+        fields["price_tiers"] = _tiers(info.tiers, f"{where}.tiers")
+    return fields
 
 
 def engine_prices(info: ModelInfo) -> _core.Prices:
     """The prices in ``info``, as the engine accounts by them.
 
     Raises:
-        OptionError: one that is no finite number.
+        OptionError: one that is no finite number, or a kind of token that would silently be free.
     """
-    prices = _renamed(info, {key: word for key, word in _FIELDS.items() if word.startswith("price_")}, "prices")
-    if info.tiers:
-        prices["price_tiers"] = _tiers(info.tiers, "prices.tiers")
-    return _core.Prices(json.dumps(prices))
+    fields = price_fields(info)
+    prices = {word: value for word, value in fields.items() if word.startswith("price_")}
+    found = _core.Prices(json.dumps(prices))
+    if (wrong := found.incomplete()) is not None:
+        given, missing = wrong
+        raise OptionError(missing, f"{given} alone", f"give {missing} as well, 0 where it is free")
+    return found
 
 
 def _renamed(given: ModelInfo | PriceTier, fields: Mapping[str, str], where: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import partial
 from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeGuard
+from weakref import finalize
 
 import numpy as np
 
@@ -179,7 +180,9 @@ class CandidateRouter:
         self.storage = storage
         self._recording: Recording[tuple[CandidateDecisions, str | None, float]] | None = None
         if storage is not None:
-            self._recording = Recording(self._record)
+            self._recording = Recording(partial(_record, storage, self.config.keep_query_text))
+            # A router that is forgotten without being closed leaves no thread behind.
+            finalize(self, self._recording.close, 0.0).atexit = False
 
     def route(
         self,
@@ -429,9 +432,11 @@ class CandidateRouter:
     ) -> None:
         self.close()
 
-    def _record(self, record: tuple[CandidateDecisions, str | None, float]) -> None:
-        assert self.storage is not None  # there is no recording without
-        self.storage.record_routing(routing_record(*record, keep_text=self.config.keep_query_text))
+
+def _record(
+    storage: CandidateHistory, keep_text: bool, record: tuple[CandidateDecisions, str | None, float]
+) -> None:
+    storage.record_routing(routing_record(*record, keep_text=keep_text))
 
 
 _LEARNED = Level.LEARNED

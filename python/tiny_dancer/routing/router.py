@@ -103,7 +103,8 @@ class Router:
 
         Raises:
             ArtifactError: the file is missing or no sound artifact (see its subclasses).
-            OptionError: ``models`` names none of the artifact's, or gives a name twice.
+            OptionError: ``models`` names none of the artifact's, gives a name twice, or prices the prompt or the
+                answer without the other.
         """
         return cls(read_artifact(artifact), models=models)
 

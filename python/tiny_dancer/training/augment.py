@@ -9,9 +9,9 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import TrainingError
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.robustness import perturb
 from tiny_dancer.routing import featurise
-from tiny_dancer.training.data import assign_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,14 +9,14 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError, NotCertifiedError, OptionError
-from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
+from tiny_dancer.evaluation.groups import independent
+from tiny_dancer.evaluation.guarantee import QUALITY_RISKS, RISK_BOUNDS, budget_losses, certify, policy_losses
+from tiny_dancer.evaluation.overlap import held_out, training_rows
 from tiny_dancer.routing import Router
 from tiny_dancer.training import confidence as confidence_room
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import digest
 from tiny_dancer.training.likeness import with_likeness
-from tiny_dancer.training.overlap import refuse_training_rows
 from tiny_dancer.training.policy import policies_of
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Calibrated:
         cost: mean expected cost of a decision relative to always calling the reference; the share of calls to
             it where there are no costs.
         certification: what the certificate rests on; None for a dial.
+        dropped: rows left out of calibration because they equal, or nearly equal, rows trained on.
     """
 
     artifact: bytes
@@ -56,6 +57,7 @@ class Calibrated:
     share: dict[str, float]
     cost: float
     certification: Certification | None
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,16 @@ class Expected:
     quality: Floats
     cost: Floats | None
 
+    def rows(self, index: npt.NDArray[np.int64]) -> Expected:
+        """The same, of some rows."""
+        cost = None if self.cost is None else self.cost[index]
+        return replace(self, quality=self.quality[index], cost=cost)
+
     def relative_cost(self, policy: Policy, reference: int) -> float:
         """Mean expected cost of the policy's decisions, always calling the reference being 1."""
         decision = policy.decide(self.quality, self.cost)
+        if self.cost is None and len(self.names) > 2:
+            return 1.0  # nobody can say which is cheaper
         if self.cost is None or not np.isfinite(self.cost[:, reference]).all():
             return float(np.mean(decision == reference))
         chosen = self.cost[np.arange(len(decision)), decision]
@@ -104,81 +113,180 @@ def calibrate(
     artifact: bytes,
     outcomes: Outcomes,
     *,
-    max_quality_loss: float,
+    max_quality_loss: float | None = None,
     confidence: float = 0.9,
     risk: Risk = "mean",
     reference: str | None = None,
+    budget: float | None = None,
+    max_exceeded: float = 0.05,
+    batch: int = 1,
     date: str = "",
 ) -> Calibrated:
-    """Certifies the cheapest policy whose risk stays below ``max_quality_loss`` (Learn-then-Test).
+    """Certifies a policy (Learn-then-Test): by what it loses in quality, or by what it costs.
 
-    The policies tested were fixed by training, from safest to cheapest; see
-    :mod:`tiny_dancer.evaluation.guarantee` for the tests and what they rest on.
+    With ``max_quality_loss`` the cheapest policy whose risk stays below it; with ``budget`` the safest policy of
+    which at most a share ``max_exceeded`` of the requests costs more. The policies tested were fixed by training,
+    from safest to cheapest; see :mod:`tiny_dancer.evaluation.guarantee` for the tests and what they rest on.
+
+    Rows that are kin (copies, near copies, shared passages, the table's own groups) count as one. Rows that equal
+    or nearly equal some that the artifact was trained on are left out where there are few of them.
 
     Args:
         artifact: the file's bytes.
         outcomes: rows not trained on, with features, columns in the artifact's order.
         max_quality_loss: ε, bound on the risk.
         confidence: 1 − δ.
-        risk: ``mean`` quality lost against the reference, or ``harm``, its positive part.
+        risk: ``mean`` quality lost against the reference; ``harm``, its positive part; or ``routed``, the share of
+            requests on which quality is lost among those not sent to the reference.
         reference: model name; the artifact's best constant by default.
+        budget: USD that a request may cost.
+        max_exceeded: share of requests (or batches) that may cost more.
+        batch: with more than one, what is bounded is the mean cost of a request in a batch of so many.
         date: to record in the certificate.
 
     Raises:
         NotCertifiedError: no policy that saves anything passes; says how many rows it would take.
-        DataError: rows the artifact was trained on are among them, or there are no outcomes.
-        OptionError: an option outside its range.
+        DataError: rows the artifact was trained on are among them, there are no outcomes, or no costs to bound.
+        OptionError: an option outside its range, or not exactly one of ``max_quality_loss`` and ``budget``.
     """
     if not 0 < confidence < 1:
         raise OptionError("confidence", confidence, "give a share between 0 and 1, such as 0.9")
+    if (max_quality_loss is None) == (budget is None):
+        given = "neither" if budget is None else "both"
+        raise OptionError("max_quality_loss, budget", given, "give one of them")
     expected = _expected(artifact, outcomes)
     if outcomes.models != expected.names:
         remedy = f"read the table with models={list(expected.names)}"
         raise DataError("models", ", ".join(outcomes.models), remedy)
-    rows_digest = digest(outcomes)
-    if outcomes.features is not None:
-        refuse_training_rows(expected.header, outcomes.features)
-    best: int = expected.header["best_constant"]
-    compared = best if reference is None else expected.index(reference, "reference")
+    assert outcomes.features is not None
+    kept = held_out(training_rows(expected.header, outcomes.features))
+    dropped = len(outcomes) - len(kept)
+    if dropped:
+        outcomes = outcomes.rows(kept)
+        expected = expected.rows(kept)
+    outcomes = independent(outcomes)
     path = policies_of(expected.header)
+    best: int = expected.header["best_constant"]
     if not path:
         name = expected.names[best]
         raise NotCertifiedError("policy", f"the artifact always calls {name}", "there is nothing to certify")
-    decisions = np.stack([policy.decide(expected.quality, expected.cost) for policy in path], axis=1)
-    losses = policy_losses(outcomes.quality, decisions, compared, risk=risk)
-    certification = certify(
-        losses,
-        epsilon=max_quality_loss,
-        delta=(1 - confidence) * _LEVEL,
-        bounds=RISK_BOUNDS[risk],
-        group=outcomes.group,
-        weight=outcomes.weight,
-    )
-    index = certification.index
-    if index is None or bool((decisions[:, index] == compared).all()):
-        needed = certification.rows_needed
-        more = (
-            "more rows like these would not help: allow a larger loss, or keep the reference"
-            if needed is None
-            else f"about {needed:,} independent rows would do at the risk observed; or allow a larger loss"
-        )
-        raise NotCertifiedError(
-            "max_quality_loss", f"{max_quality_loss:g} not certified on {certification.n:,} independent rows", more
-        )
-    policy = path[index]
+    asked = _Asked(outcomes, expected, path, (1 - confidence) * _LEVEL, best)
+    if budget is not None:
+        found = asked.within_budget(budget, max_exceeded, batch)
+    else:
+        assert max_quality_loss is not None
+        found = asked.quality_kept(max_quality_loss, risk, reference)
     guarantee = {
-        "epsilon": max_quality_loss,
+        **found.stated,
         "delta": 1 - confidence,
-        "risk": risk,
-        "reference": expected.names[compared],
-        "rows": certification.n,
-        "p_value": certification.p_values[index],
-        "data_digest": rows_digest,
+        "rows": found.certification.n,
+        "data_digest": digest(outcomes),
         "date": date,
-        "observed_risk": certification.risks[index],
     }
-    found = _under(artifact, expected, policy, guarantee, compared, outcomes)
-    return replace(found, certification=certification)
+    result = _under(artifact, expected, found.policy, guarantee, found.compared, outcomes)
+    return replace(result, certification=found.certification, dropped=dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Certified:
+    """A policy that passed, what its certificate says of it, and the model it is compared with."""
+
+    policy: Policy
+    stated: dict[str, Any]
+    compared: int
+    certification: Certification
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is tested: independent rows, what is expected on them, the policies from safest to cheapest."""
+
+    outcomes: Outcomes
+    expected: Expected
+    path: list[Policy]
+    level: float
+    best: int
+
+    def _decisions(self, path: list[Policy]) -> npt.NDArray[np.int64]:
+        return np.stack([policy.decide(self.expected.quality, self.expected.cost) for policy in path], axis=1)
+
+    def quality_kept(self, epsilon: float, risk: Risk, reference: str | None) -> _Certified:
+        """The cheapest policy that loses no more than ``epsilon``."""
+        if risk not in QUALITY_RISKS:
+            raise OptionError("risk", risk, f"choose {', '.join(QUALITY_RISKS)}")
+        compared = self.best if reference is None else self.expected.index(reference, "reference")
+        decisions = self._decisions(self.path)
+        certification = certify(
+            policy_losses(self.outcomes.quality, decisions, compared, risk=risk),
+            epsilon=epsilon,
+            delta=self.level,
+            bounds=RISK_BOUNDS[risk],
+            group=self.outcomes.group,
+            weight=self.outcomes.weight,
+            binary=risk == "routed",
+            among=decisions != compared if risk == "routed" else None,
+        )
+        index = certification.index
+        if index is None or bool((decisions[:, index] == compared).all()):
+            raise _not_certified("max_quality_loss", epsilon, certification, "allow a larger loss")
+        stated = {
+            "epsilon": epsilon,
+            "risk": risk,
+            "reference": self.expected.names[compared],
+            "p_value": certification.p_values[index],
+            "observed_risk": certification.risks[index],
+        }
+        return _Certified(self.path[index], stated, compared, certification)
+
+    def within_budget(self, budget: float, most: float, batch: int) -> _Certified:
+        """The safest policy that rarely costs more than ``budget``: walked from the cheapest on."""
+        if not (np.isfinite(budget) and budget > 0):
+            raise OptionError("budget", budget, "give USD above 0")
+        if not 0 < most < 1:
+            raise OptionError("max_exceeded", most, "give a share between 0 and 1, such as 0.05")
+        if batch < 1:
+            raise OptionError("batch", batch, "give at least 1")
+        if self.outcomes.cost is None:
+            raise DataError("total_cost", "the table has no costs", "add <model>|total_cost in USD")
+        units = len(np.unique(self.outcomes.group))
+        if units < batch:
+            raise OptionError("batch", batch, f"give at most {units}, as many as there are independent rows")
+        path = self.path[::-1]
+        losses, group = budget_losses(
+            self.outcomes.cost, self._decisions(path), budget, batch=batch, group=self.outcomes.group
+        )
+        certification = certify(
+            losses,
+            epsilon=most,
+            delta=self.level,
+            bounds=RISK_BOUNDS["cost"],
+            group=group,
+            weight=self.outcomes.weight,
+            binary=True,
+        )
+        index = certification.index
+        if index is None:
+            raise _not_certified("budget", budget, certification, "allow a larger budget or share")
+        stated = {
+            "epsilon": most,
+            "risk": "cost",
+            "reference": self.expected.names[self.best],
+            "p_value": certification.p_values[index],
+            "observed_risk": certification.risks[index],
+            "budget": budget,
+            "batch": batch,
+        }
+        return _Certified(path[index], stated, self.best, certification)
+
+
+def _not_certified(field: str, asked: float, certification: Certification, instead: str) -> NotCertifiedError:
+    needed = certification.rows_needed
+    more = (
+        f"more rows like these would not help: {instead}, or keep the reference"
+        if needed is None
+        else f"about {needed:,} independent rows would do at the risk observed; or {instead}"
+    )
+    return NotCertifiedError(field, f"{asked:g} not certified on {certification.n:,} independent rows", more)
 
 
 def with_models(artifact: bytes, names: Mapping[str, str]) -> bytes:
@@ -195,7 +303,8 @@ def with_models(artifact: bytes, names: Mapping[str, str]) -> bytes:
     if not names:
         return artifact
     models = [{**model, "name": names.get(model["name"], model["name"])} for model in header["models"]]
-    return _core.with_header(artifact, {**header, "models": models, "guarantee": None})
+    ended = {} if header["guarantee"] is None else {"certificate_ended": "other_models"}
+    return _core.with_header(artifact, {**header, "models": models, "guarantee": None, **ended})
 
 
 def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calibrated:
@@ -210,6 +319,9 @@ def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calib
         raise OptionError("cost_cut", cost_cut, "give a share between 0 and 1, such as 0.6")
     expected = _expected(artifact, outcomes)
     best: int = expected.header["best_constant"]
+    if expected.cost is None and len(expected.names) > 2:
+        remedy = "nobody said what the models cost: train with prices (--prices) or on a table with costs"
+        raise OptionError("cost_cut", cost_cut, remedy)
     least = 1.0
     for policy in _fine_path(expected):
         cost = expected.relative_cost(policy, best)
@@ -235,7 +347,10 @@ def dial_share(artifact: bytes, outcomes: Outcomes, model: str, share: float) ->
     ]
     distance, _, policy = min(found, key=lambda item: item[:2], default=(1.0, 0, None))
     if policy is None or distance > 0.05:
-        raise OptionError("share", share, f"no policy calls {model} for a share near this")
+        remedy = f"no policy calls {model} for a share near this"
+        if expected.cost is None and len(expected.names) > 2:
+            remedy += "; nobody said what the models cost: train with prices (--prices), or on a table with costs"
+        raise OptionError("share", share, remedy)
     return _under(artifact, expected, policy, None, expected.header["best_constant"], None)
 
 
@@ -249,6 +364,8 @@ def _fine_path(expected: Expected) -> list[Policy]:
         gain = np.unique(expected.quality[:, best] - expected.quality[:, 1 - best])
         return [replace(path[0], level=float(level)) for level in np.append(gain, gain[-1] + 1e-6)]
     levels = np.array([policy.level for policy in path])
+    if not (levels > 0).any():  # without costs quality alone decides
+        return path
     fine = np.geomspace(levels[levels > 0].min(), levels.max() * 10, _DIAL_STEPS)
     return [replace(path[0], level=float(level)) for level in np.append(0.0, fine)]
 
@@ -263,9 +380,10 @@ def _under(
 ) -> Calibrated:
     """The artifact under the policy, its confidence refitted on rows; a certificate knows what they are like."""
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
+    header.pop("certificate_ended", None)
     tensors = {} if rows is None else confidence_room.refitted(artifact, expected.quality, rows)
     data = _core.with_header(artifact, header, tensors)
     if guarantee is not None and rows is not None and rows.features is not None:
-        data = with_likeness(data, rows.features, assign_groups(rows.features, rows.group))
+        data = with_likeness(data, rows.features, rows.group)
     data = with_self_checks(data)
     return Calibrated(data, policy, expected.share(policy), expected.relative_cost(policy, reference), None)

@@ -11,10 +11,10 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.conformal import SplitConformalClassifier, same_length
-from tiny_dancer.routing import Classifier, featurise
+from tiny_dancer.evaluation.overlap import held_out, training_inputs
+from tiny_dancer.routing import Classifier
 from tiny_dancer.training.data.columns import Checker
 from tiny_dancer.training.data.raw import read_raw
-from tiny_dancer.training.overlap import refuse_training_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,6 +60,7 @@ class CalibratedClassifier:
         accuracy: share of these rows whose most probable label is the true one.
         mean_size: labels in a set, mean over these rows.
         empty: share of these rows whose set is empty.
+        dropped: rows left out because they equal rows trained on.
     """
 
     artifact: bytes
@@ -71,6 +72,7 @@ class CalibratedClassifier:
     accuracy: float
     mean_size: float
     empty: float
+    dropped: int = 0
 
 
 def calibrate_classifier(
@@ -113,8 +115,11 @@ def calibrate_classifier(
         raise DataError("labels", f"{len(unknown)} unknown to the classifier in {rows} rows: {shown}", remedy)
     if method not in ("lac", "aps"):
         raise OptionError("method", method, "choose lac or aps")
-    if classifier.header["input"]["kind"] == "tokens" and len(labels):
-        refuse_training_rows(classifier.header, featurise([str(each) for each in inputs], None, None))
+    kept = held_out(training_inputs(classifier.header, inputs))
+    dropped = len(labels) - len(kept)
+    if dropped:
+        inputs, labels = [inputs[row] for row in kept], [labels[row] for row in kept]
+        group = None if group is None else [group[row] for row in kept]
     probabilities = classifier.predict_proba(inputs)
     truth = np.array([column[label] for label in labels], np.int64)
     fitted = SplitConformalClassifier.conformalize(probabilities, truth, alpha=alpha, method=method, group=group)
@@ -133,4 +138,5 @@ def calibrate_classifier(
         accuracy=float((probabilities.argmax(axis=1) == truth).mean()),
         mean_size=float(sizes.mean()),
         empty=float((sizes == 0).mean()),
+        dropped=dropped,
     )

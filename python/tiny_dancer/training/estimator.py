@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tiny_dancer.errors import DataError
 from tiny_dancer.routing import Router, featurise
+from tiny_dancer.training.data import arrow
 from tiny_dancer.training.fit import fit
 from tiny_dancer.types import Outcomes
 
@@ -25,7 +26,7 @@ class RouterEstimator(BaseEstimator):  # type: ignore[misc]
     """Fits a router to what each model scored on each text.
 
     Parameters:
-        models: m names; ``model_0``, ``model_1``, … by default.
+        models: m names; by default those of Y's columns, or ``model_0``, ``model_1``, ….
         random_state: of folds and backends.
 
     Attributes:
@@ -47,22 +48,32 @@ class RouterEstimator(BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        X: Sequence[str],
-        Y: npt.ArrayLike,
+        X: Sequence[str] | Any,
+        Y: npt.ArrayLike | Any,
         cost: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
     ) -> RouterEstimator:
         """Fits on n texts, quality [n, m] in [0, 1] (NaN not observed) and, optionally, cost [n, m] in USD.
 
+        Texts may be a list, or a column of pandas, polars or Arrow; quality and cost an array, or a DataFrame or
+        Arrow table, whose columns name the models where ``models`` does not.
+
         Raises:
             DataError: shapes that disagree, or values outside their range.
             TrainingError: nothing observed.
         """
         texts = _texts(X)
-        quality = _matrix("Y", Y, len(texts), upper=1.0)
+        named = arrow.frame_matrix(Y)
+        quality = _matrix("Y", Y if named is None else named[1], len(texts), upper=1.0)
         n, m = quality.shape
-        names = tuple(self.models) if self.models is not None else tuple(f"model_{i}" for i in range(m))
+        names = named[0] if named is not None else tuple(f"model_{i}" for i in range(m))
+        if self.models is not None:
+            names = tuple(self.models)
+        costs = arrow.frame_matrix(cost)
+        if costs is not None and named is not None and costs[0] != named[0]:
+            raise DataError("cost", ", ".join(costs[0]), f"give the columns of Y: {', '.join(named[0])}")
+        cost = cost if costs is None else costs[1]
         if len(names) != m:
             raise DataError("models", f"{len(names)} names for {m} columns", "give one name a column of Y")
         if len(set(names)) < m:
@@ -95,17 +106,19 @@ class RouterEstimator(BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Sequence[str]) -> npt.NDArray[np.int64]:
         """Index of the model chosen for each text, int64 [n]."""
         check_is_fitted(self, "router_")
-        return self.router_.route_batch(list(X)).choice.astype(np.int64)
+        return self.router_.route_batch(_texts(X)).choice.astype(np.int64)
 
     def predict_quality(self, X: Sequence[str]) -> Floats:
         """Expected quality of every model, float64 [n, m]."""
         check_is_fitted(self, "router_")
-        return self.router_.route_batch(list(X)).scores.astype(np.float64)
+        return self.router_.route_batch(_texts(X)).scores.astype(np.float64)
 
     def score(self, X: Sequence[str], Y: npt.ArrayLike) -> float:
         """Mean quality of the models chosen; rows whose choice was not observed are left out."""
         check_is_fitted(self, "router_")
-        quality = _matrix("Y", Y, len(X), upper=1.0, columns=len(self.models_))
+        named = arrow.frame_matrix(Y)
+        values = Y if named is None else named[1]
+        quality = _matrix("Y", values, len(X), upper=1.0, columns=len(self.models_))
         chosen = quality[np.arange(len(quality)), self.predict(X)]
         return float(np.nanmean(chosen))
 
@@ -123,7 +136,8 @@ def _texts(X: Sequence[str]) -> list[str]:
     """The texts of an iterable; anything else in it is refused, not spelt out."""
     if isinstance(X, str):
         raise DataError("X", "one text", "give a list of texts")
-    texts = list(X)
+    column = arrow.column_texts(X)
+    texts = list(X) if column is None else column
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(f"X[{row}]", type(text).__name__, "give a text for every row")

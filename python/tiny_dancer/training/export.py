@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.training.backends import FittedBackend
-    from tiny_dancer.training.heads import CostHead, MonotoneMap
+    from tiny_dancer.training.costs import CostHead
+    from tiny_dancer.training.heads import MonotoneMap
     from tiny_dancer.training.likeness import Likeness
     from tiny_dancer.training.policy import Policy
 
@@ -115,12 +116,12 @@ def build(
         "models": [
             {
                 "name": name,
-                "cost": None if cost is None else list(cost),
                 "latency": None if latency is None else list(latency),
                 "cleared": cleared,
+                **cost,
             }
             for name, cost, latency, cleared in zip(
-                models, heads.cost.models, heads.latency, policy.cleared, strict=True
+                models, heads.cost.header(), heads.latency, policy.cleared, strict=True
             )
         ],
         "best_constant": policy.best_constant,

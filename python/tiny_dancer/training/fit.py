@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiny_dancer.errors import TrainingError
+from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.evaluation.groups import assign_groups
+from tiny_dancer.evaluation.missing import observed
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.evaluation.split import grouped_folds
+from tiny_dancer.training import costs as costs_room
 from tiny_dancer.training import heads as heads_room
 from tiny_dancer.training.backends import FAMILIES, Targets
 from tiny_dancer.training.confidence import fit_confidence
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.export import Heads, build
 from tiny_dancer.training.likeness import fit_likeness
-from tiny_dancer.training.overlap import remember
-from tiny_dancer.training.policy import HeldOut, best_constant, default_policy, policy_path
+from tiny_dancer.training.policy import NAMES, HeldOut, best_constant, choose_policies, policy_path
 from tiny_dancer.training.stacking import choose_stack, out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
     from tiny_dancer.training.backends import Backend
-    from tiny_dancer.training.policy import Policy
+    from tiny_dancer.training.policy import NamedPolicies, Policy, PolicyName
     from tiny_dancer.training.stacking import Stack
-    from tiny_dancer.types import FeatureTable, Outcomes
+    from tiny_dancer.types import FeatureTable, ModelInfo, Outcomes
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -48,11 +50,13 @@ class Fitted:
         outcomes: the rows trained on, with features and groups.
         quality: out-of-fold expected quality, float64 [n, m].
         cost: expected cost in USD, float64 [n, m], or None.
-        decision: decisions of the default policy with each row's fold left out of its choice, int64 [n].
+        decision: decisions of the policy in force with each row's fold left out of its choice, int64 [n].
         folds: fold of each row, int64 [n].
-        policy: the default policy.
+        policy: the policy in force.
+        policies: the three that bear names, and what the best of them is estimated to gain.
         explained: share of held-out differences between models explained, by set of backends tried.
         chosen: names of the backends used; empty where the artifact is a constant.
+        warnings: what the table leaves open, a sentence each.
     """
 
     artifact: bytes
@@ -62,8 +66,10 @@ class Fitted:
     decision: Ints
     folds: Ints
     policy: Policy
+    policies: NamedPolicies
     explained: dict[str, float]
     chosen: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def digest(outcomes: Outcomes) -> str:
@@ -104,6 +110,8 @@ def fit(
     *,
     seed: int = 0,
     families: Sequence[Sequence[Backend]] = FAMILIES,
+    policy: PolicyName = "balanced",
+    prices: Mapping[str, float | ModelInfo] | None = None,
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
@@ -116,25 +124,36 @@ def fit(
         outcomes: n rows with features and m models; unobserved qualities are NaN.
         seed: of folds and backends.
         families: backends to consider, variants of one together, default first.
+        policy: the one in force, by name; see :func:`tiny_dancer.training.policy.choose_policies`.
+        prices: of models, by name, in place of what the table says they cost: USD a request, or a
+            :class:`~tiny_dancer.ModelInfo`. With none and no costs in the table, quality alone decides among more
+            than two models; of two the better is taken as the dearer.
         version: of the artifact.
         created: date to record.
         progress: called with a phrase after each step; :func:`steps` says how often.
 
     Raises:
         TrainingError: no row or no model with an observed quality, or a value outside its range.
+        OptionError: no policy of this name.
+        OptionError: prices of unknown models, or of some while others have neither price nor costs.
     """
+    if policy not in NAMES:
+        raise OptionError("policy", policy, f"use one of {', '.join(NAMES)}")
     features = _features(outcomes)
+    listed = costs_room.price_list(outcomes.models, prices or {})
+    outcomes = costs_room.priced(outcomes, listed)
     _check_ranges(outcomes)
-    observed = np.isfinite(outcomes.quality)
-    if not observed.any():
+    scored = np.isfinite(outcomes.quality)
+    if not scored.any():
         raise TrainingError("quality", "no observed value", "give a table with outcomes")
-    silent = [name for index, name in enumerate(outcomes.models) if not observed[:, index].any()]
+    silent = [name for index, name in enumerate(outcomes.models) if not scored[:, index].any()]
     if silent:
         raise TrainingError("quality", f"{', '.join(silent)} never observed", "leave these models out (--models)")
     group = assign_groups(features, outcomes.group)
     weight = outcomes.weight / outcomes.weight.mean()
-    best = best_constant(outcomes.quality, outcomes.cost, weight)
-    filled = heads_room.fill_gaps(outcomes.quality, weight)
+    known = observed(outcomes, group)
+    filled = known.completed
+    best = best_constant(filled, outcomes.cost, weight)
     mean = np.average(filled, axis=0, weights=weight)
     centred = filled - mean
     basis = heads_room.components_basis(centred, weight)
@@ -164,14 +183,9 @@ def fit(
         fitted.append(backends[index].fit(features, targets, seed))
         progress(f"{backends[index].name}, all rows")
 
-    calibration = tuple(
-        heads_room.calibration_map(raw[:, m], outcomes.quality[:, m], weight, folds)
-        if chosen
-        else heads_room.IDENTITY
-        for m in range(len(outcomes.models))
-    )
-    quality = np.stack([each(raw[:, m]) for m, each in enumerate(calibration)], axis=1)
-    cost_head = heads_room.fit_cost(outcomes, features)
+    calibration = heads_room.shared_map(raw) if chosen else heads_room.IDENTITY
+    quality = calibration(raw)
+    cost_head = replace(costs_room.fit_cost(outcomes, features), prices=listed)
     cost = None if all(model is None for model in cost_head.models) else cost_head.predict(features)
     spent = (
         None
@@ -179,12 +193,14 @@ def fit(
         else np.where(np.isfinite(outcomes.cost), outcomes.cost, cost)
     )
     usable = cost is not None and cost_head.models[best] is not None
-    held_out = HeldOut(quality, cost if usable else None, outcomes.quality, spent if usable else None, weight)
+    held_out = HeldOut(
+        quality, cost if usable else None, known.pseudo, spent if usable else None, weight, group
+    )
     path = policy_path(held_out, best) if chosen else []
     # Where others have costs and the best constant has none, nothing can be shown to be cheaper than it: it stays.
     comparable = [] if cost is not None and not usable else path
-    policy = default_policy(comparable, held_out, best)
-    decision = _held_out_decisions(comparable, held_out, best, folds)
+    policies = choose_policies(comparable, held_out, best)
+    decision = _held_out_decisions(comparable, held_out, best, folds, policy)
     artifact = build(
         outcomes.models,
         fitted,
@@ -192,16 +208,17 @@ def fit(
             mean=mean,
             basis=basis,
             stack=np.zeros((0, basis.shape[1])) if stack is None else stack.weight,
-            calibration=calibration,
-            confidence=fit_confidence(quality, outcomes.quality, weight),
+            calibration=(calibration,) * len(outcomes.models),
+            confidence=fit_confidence(quality, known.cautious, weight),
             cost=cost_head,
-            latency=heads_room.fit_latency(outcomes, features),
-            set_width=heads_room.set_width(quality, outcomes.quality, SET_COVERAGE) if chosen else 1.0,
+            latency=costs_room.fit_latency(outcomes, features),
+            set_width=heads_room.set_width(quality, known.cautious, SET_COVERAGE) if chosen else 1.0,
             set_coverage=SET_COVERAGE,
             likeness=fit_likeness(features, group, seed),
         ),
-        policy,
+        policies.get(policy),
         {
+            "policies": policies.header(policy),
             "training": {
                 "rows": len(outcomes),
                 "groups": groups,
@@ -223,20 +240,22 @@ def fit(
         cost=cost,
         decision=decision,
         folds=folds,
-        policy=policy,
+        policy=policies.get(policy),
+        policies=policies,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
+        warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, best)),
     )
 
 
-def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints) -> Ints:
-    """Decisions of the default policy as the other folds would have chosen it: int64 [n]."""
+def _held_out_decisions(path: list[Policy], held_out: HeldOut, best: int, folds: Ints, name: PolicyName) -> Ints:
+    """Decisions of the policy of this name as the other folds would have chosen it: int64 [n]."""
     decision = np.full(len(folds), best, np.int64)
     if not path:  # the best constant; there may be a single fold, which leaves no row to choose on
         return decision
     for fold in np.unique(folds):
         inside = folds == fold
-        policy = default_policy(path, held_out.rows(~inside), best)
+        policy = choose_policies(path, held_out.rows(~inside), best).get(name)
         rows = held_out.rows(inside)
         decision[inside] = policy.decide(rows.quality, rows.cost)
     return decision

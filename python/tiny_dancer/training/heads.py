@@ -1,4 +1,4 @@
-"""From components to calibrated quality, cost, latency, confidence and prediction sets."""
+"""From components to calibrated quality, confidence and prediction sets."""
 
 from __future__ import annotations
 
@@ -9,46 +9,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from tiny_dancer import _core
 from tiny_dancer.evaluation.conformal import conformal_quantile
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.training.backends.base import Matrix
-    from tiny_dancer.types import FeatureTable, Outcomes
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
-MOST_COMPONENTS = 8
+MOST_COMPONENTS = 16
+"""As many as the engine holds: dropping the lesser ones drops what decides between the best models."""
 _KNOTS = 12
-_RISE = 0.05
-"""Share of the raw score mixed into an isotonic map, so that its flat parts keep the order of requests."""
-
-
-def fill_gaps(quality: Floats, weight: Floats) -> Floats:
-    """Quality with unobserved entries replaced by model mean plus half the row's mean residual.
-
-    Only the targets of training are filled; calibration and evaluation use what was observed.
-    """
-    observed = np.isfinite(quality)
-    mean = np.array(
-        [
-            np.average(column[seen], weights=weight[seen]) if seen.any() else 0.0
-            for column, seen in zip(quality.T, observed.T, strict=True)
-        ]
-    )
-    residual = np.where(observed, quality - mean, 0.0)
-    row = residual.sum(1) / (observed.sum(1) + 1.0)
-    return np.where(observed, quality, np.clip(mean + row[:, None], 0.0, 1.0))
+_EDGE = 0.02
+"""Scores beyond [0, 1] are pressed into this much of either end, in order."""
 
 
 def components_basis(centred: Floats, weight: Floats) -> Matrix:
-    """Orthonormal directions [m, r] of the models' quality; r = m up to eight models, else the leading eight.
+    """Orthonormal directions [m, r] of the models' quality; r = m up to sixteen models, else the leading sixteen.
 
     For two models the directions are their difference and their sum; in general the principal directions of
-    what differs between models, then the common level.
+    what differs between models, then the common level. (Directions that weigh the better models more were tried
+    and explained less, on 12 models and on 15.)
     """
     m = centred.shape[1]
     level = np.full((m, 1), 1 / math.sqrt(m))
@@ -78,7 +61,7 @@ class MonotoneMap:
 IDENTITY = MonotoneMap(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
 
 
-def isotonic_map(x: Floats, y: Floats, weight: Floats, rise: float = 0.0) -> MonotoneMap:
+def isotonic_map(x: Floats, y: Floats, weight: Floats) -> MonotoneMap:
     """Isotonic regression of y on x, read at quantiles of x (at most twelve knots)."""
     model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(x, y, sample_weight=weight)
     knots = np.unique(np.quantile(x, np.linspace(0.02, 0.98, _KNOTS)).astype(np.float32)).astype(np.float64)
@@ -93,30 +76,23 @@ def isotonic_map(x: Floats, y: Floats, weight: Floats, rise: float = 0.0) -> Mon
             )
         ]
     )
-    values = (1 - rise) * values + rise * np.clip(knots, 0, 1)
     return MonotoneMap(knots, np.maximum.accumulate(np.clip(values, 0.0, 1.0)))
 
 
-def calibration_map(raw: Floats, quality: Floats, weight: Floats, folds: Ints) -> MonotoneMap:
-    """Identity (clipped to [0, 1]) or isotonic, whichever has the smaller Brier score across folds.
+def shared_map(raw: Floats) -> MonotoneMap:
+    """The map from raw scores [n, m] to [0, 1] that all models share: it never changes the order of two of them.
 
-    Raw scores already went through an out-of-fold regression slope; isotonic replaces the identity only where
-    the paired difference exceeds one standard error.
+    Raw scores went through an out-of-fold regression slope for each component, so they are calibrated in level and
+    in the differences between models, which a map of each model's own would distort. What lies beyond [0, 1] is
+    pressed into the outer .02 rather than cut off.
     """
-    seen = np.isfinite(quality)
-    raw, quality, weight, folds = raw[seen], quality[seen], weight[seen], folds[seen]
-    if len(raw) < 100 or np.ptp(raw) < 1e-6 or np.ptp(quality) == 0:
-        return IDENTITY
-    improvement = np.zeros(len(raw))
-    for fold in np.unique(folds):
-        inside, outside = folds != fold, folds == fold
-        fitted = isotonic_map(raw[inside], quality[inside], weight[inside], _RISE)
-        improvement[outside] = (np.clip(raw[outside], 0, 1) - quality[outside]) ** 2 - (
-            fitted(raw[outside]) - quality[outside]
-        ) ** 2
-    mean = np.average(improvement, weights=weight)
-    error = np.sqrt(np.average((improvement - mean) ** 2, weights=weight) / len(raw))
-    return isotonic_map(raw, quality, weight, _RISE) if mean > error else IDENTITY
+    low, high = float(raw.min()), float(raw.max())
+    knots, values = [0.0, 1.0], [0.0, 1.0]
+    if low < 0:
+        knots[:1], values[:1] = [low - _EDGE, _EDGE], [0.0, _EDGE]
+    if high > 1:
+        knots[-1:], values[-1:] = [1 - _EDGE, high + _EDGE], [1 - _EDGE, 1.0]
+    return MonotoneMap(np.array(knots), np.array(values))
 
 
 def set_width(predicted: Floats, quality: Floats, coverage: float) -> float:
@@ -130,96 +106,3 @@ def set_width(predicted: Floats, quality: Floats, coverage: float) -> float:
     best = actual == actual.max(1, keepdims=True)
     below = predicted[seen].max(1) - np.where(best, predicted[seen], -np.inf).max(1)
     return float(np.clip(conformal_quantile(below, 1 - coverage) + 1e-6, 0.0, 1.0))
-
-
-@dataclass(frozen=True, slots=True)
-class CostHead:
-    """cost_m = constant + per prompt token · tokens + per unit of verbosity · v(cues), in USD.
-
-    Attributes:
-        verbosity: float64 [CUES + 1], weights of the cues, then intercept.
-        models: per model (constant, per token, per verbosity), or None where it has no costs.
-    """
-
-    verbosity: Floats
-    models: tuple[tuple[float, float, float] | None, ...]
-
-    def predict(self, features: FeatureTable) -> Floats:
-        """Expected cost in USD, float64 [n, m]; NaN where unknown."""
-        v = np.clip(features.cues.astype(np.float64) @ self.verbosity[:-1] + self.verbosity[-1], -20, 20)
-        return _core.measured_costs(self.models, features.tokens.astype(np.float64), v)
-
-
-def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
-    """Least squares of cost on prompt tokens and a shared verbosity score.
-
-    The score is a ridge regression on cues of what tokens leave unexplained, in standard deviations, averaged
-    over models: how much more than usual the models write for such a request.
-    """
-    count = features.cues.shape[1]
-    none = CostHead(np.zeros(count + 1), tuple(None for _ in outcomes.models))
-    if outcomes.cost is None:
-        return none
-    design = np.stack([np.ones(len(outcomes)), features.tokens.astype(np.float64)], axis=1)
-    lines: list[Floats | None] = []
-    excess = np.full(outcomes.cost.shape, np.nan)
-    for column, cost in enumerate(outcomes.cost.T):
-        seen = np.isfinite(cost)
-        if seen.sum() < 2:
-            lines.append(None)
-            continue
-        line = _line(design[seen], cost[seen], outcomes.weight[seen])
-        lines.append(line)
-        left = cost[seen] - design[seen] @ line
-        excess[seen, column] = left / max(float(left.std()), 1e-12)
-    known = np.isfinite(excess).any(1)
-    if not known.any():
-        return none
-    target = np.nanmean(excess[known], axis=1)
-    cues = features.cues[known].astype(np.float64)
-    mean, deviation = cues.mean(0), cues.std(0)
-    inverse = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
-    standard = (cues - mean) * inverse
-    left_side = standard.T @ standard + 0.1 * len(standard) * np.eye(count)
-    weights = np.linalg.solve(left_side, standard.T @ (target - target.mean())) * inverse
-    verbosity = np.append(weights, target.mean() - mean @ weights).astype(np.float32).astype(np.float64)
-    v = features.cues.astype(np.float64) @ verbosity[:-1] + verbosity[-1]
-    models: list[tuple[float, float, float] | None] = []
-    for fitted, cost in zip(lines, outcomes.cost.T, strict=True):
-        if fitted is None:
-            models.append(None)
-            continue
-        seen = np.isfinite(cost)
-        left = cost[seen] - design[seen] @ fitted
-        variance = float(np.var(v[seen]))
-        slope = 0.0
-        if variance > 1e-12:
-            slope = max(0.0, float(np.mean((v[seen] - v[seen].mean()) * left)) / variance)
-        mean_v = float(v[seen].mean())
-        models.append((float(fitted[0]) - slope * mean_v, float(fitted[1]), slope))
-    return CostHead(verbosity, tuple(models))
-
-
-def fit_latency(outcomes: Outcomes, features: FeatureTable) -> tuple[tuple[float, float] | None, ...]:
-    """Least squares of latency on prompt tokens: per model (constant, per token), or None without latencies."""
-    if outcomes.latency is None:
-        return tuple(None for _ in outcomes.models)
-    design = np.stack([np.ones(len(outcomes)), features.tokens.astype(np.float64)], axis=1)
-    lines: list[tuple[float, float] | None] = []
-    for latency in outcomes.latency.T:
-        seen = np.isfinite(latency)
-        if seen.sum() < 2:
-            lines.append(None)
-            continue
-        constant, per_token = _line(design[seen], latency[seen], outcomes.weight[seen])
-        lines.append((float(constant), float(per_token)))
-    return tuple(lines)
-
-
-def _line(design: Floats, values: Floats, weight: Floats) -> Floats:
-    """Weighted least squares with a slope that is not negative: longer prompts do not cost less."""
-    root = np.sqrt(weight)[:, None]
-    line, *_ = np.linalg.lstsq(design * root, values * root[:, 0], rcond=None)
-    if line[1] < 0 or not np.isfinite(line).all():
-        return np.array([np.average(values, weights=weight), 0.0])
-    return np.asarray(line)

@@ -1,4 +1,4 @@
-"""Policies: what they choose, which is the default, and the path certificates walk from safest to cheapest."""
+"""Policies: what they choose, which three bear names, and the path certificates walk from safest to cheapest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.evaluation.baselines import column_means
+from tiny_dancer.training.costs import PATH_STEPS, cost_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +19,21 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
+PolicyName = Literal["quality", "balanced", "cheapest"]
+NAMES: tuple[PolicyName, ...] = ("quality", "balanced", "cheapest")
+TOLERANCE = 0.02
+"""Quality that the policy ``cheapest`` may give up, by its estimate plus one standard error."""
+
+_CONSTANT = -1
 _PATH_STEPS = 50
-_FEWEST_ROUTED = 10
-"""Rows a model must be chosen for before held-out evidence can clear it."""
+_NOTHING = 0.001
+"""Quality whose loss counts as none: no table of outcomes shows less."""
+_EVIDENCE = 1.64
+"""Standard errors by which a policy's gain must exceed what it is held to: a one-sided bound at 95 %."""
+_OUTCOMES_ALONE = 1.28
+"""The same of outcomes without what scores expect, which may be too sure of themselves: at 90 %."""
+_AS_GOOD = 2.0
+"""Standard errors of the paired difference within which two policies count as equally good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +83,120 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a policy gains on average.
+
+    Attributes:
+        gain: the mean of what was observed and what was expected.
+        error: its standard error; that of what was observed is twice as large.
+        observed: what was observed alone.
+    """
+
+    gain: float
+    error: float
+    observed: float
+
+    def exceeds(self, bound: float) -> bool:
+        """Whether the gain is shown to be above ``bound``, by both measures and by outcomes alone."""
+        return (
+            self.gain - _EVIDENCE * self.error >= bound
+            and self.observed - _OUTCOMES_ALONE * 2 * self.error >= bound
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Quality gained row by row, by two measures of the same decisions.
+
+    Outcomes are true and noisy; what calibrated out-of-fold scores expect has none of the outcomes' noise, and is
+    as true as the scores. The estimate is the mean of both, which halves the noise; its standard error is the
+    outcomes' share of it.
+
+    Attributes:
+        actual: float64 [n], as observed; NaN where one of the two models was not.
+        expected: float64 [n], of the same rows.
+        weight: float64 [n].
+        unit: int64 [n], rows of a unit are not independent.
+    """
+
+    actual: Floats
+    expected: Floats
+    weight: Floats
+    unit: Ints
+
+    def less(self, other: Gain) -> Gain:
+        """The paired difference, where both were observed."""
+        return Gain(self.actual - other.actual, self.expected - other.expected, self.weight, self.unit)
+
+    def estimate(self) -> Estimate:
+        """The mean gain and its standard error over units; 0 and infinity where not even two were observed.
+
+        One unit that lost everything may always have been missed: the error is at least 1 / units (as the rule of
+        three has it for events that never happened).
+        """
+        seen = np.isfinite(self.actual) & np.isfinite(self.expected)
+        unit = np.unique(self.unit[seen], return_inverse=True)[1]
+        units = int(unit.max()) + 1 if len(unit) else 0
+        if units < 2:
+            return Estimate(0.0, np.inf, 0.0)
+        weight = self.weight[seen] / self.weight[seen].sum()
+        mean = float(weight @ self.actual[seen])
+        by_unit = np.bincount(unit, weight * (self.actual[seen] - mean))
+        error = float(np.sqrt(by_unit @ by_unit * units / (units - 1)))
+        gain = (mean + float(weight @ self.expected[seen])) / 2
+        return Estimate(gain, float(np.hypot(error, 1 / units)) / 2, mean)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPolicies:
+    """The three policies that training fixes.
+
+    Attributes:
+        quality: the most quality.
+        balanced: no quality given up.
+        cheapest: at most :data:`TOLERANCE` given up.
+        cost: mean cost of each, by name, relative to that of the best constant: in USD, or in its calls.
+        best: what the best policy is estimated to gain over the best constant, in quality.
+        units: independent units that it rests on.
+    """
+
+    quality: Policy
+    balanced: Policy
+    cheapest: Policy
+    cost: Mapping[PolicyName, float]
+    best: Estimate
+    units: int
+
+    def get(self, name: PolicyName) -> Policy:
+        """The policy of this name."""
+        found: Policy = getattr(self, name)
+        return found
+
+    def header(self, in_force: PolicyName) -> dict[str, Any]:
+        """The ``policies`` field of an artifact's header."""
+        return {"in_force": in_force, **{name: self.get(name).header() for name in NAMES}}
+
+    def units_needed(self) -> int | None:
+        """Independent units at which the best policy's gain would be evidence, were it what it seems, or None."""
+        best = self.best
+        if not (best.gain > 0 and best.observed > 0 and np.isfinite(best.error)):
+            return None
+        short = max(_EVIDENCE * best.error / best.gain, _OUTCOMES_ALONE * 2 * best.error / best.observed)
+        return int(np.ceil(self.units * short**2))
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOut:
     """Expectations and outcomes of the same rows.
 
     Attributes:
         quality: expected, float64 [n, m].
         cost: expected in USD, float64 [n, m], or None.
-        actual_quality: float64 [n, m], NaN where not observed.
+        actual_quality: float64 [n, m]; where something was not observed, augmented by inverse propensity
+            (:mod:`tiny_dancer.evaluation.missing`), so that means and errors over all rows are fair.
         actual_cost: float64 [n, m] USD with gaps filled by expectations, or None.
         weight: float64 [n].
+        group: int64 [n]; rows of a group are one unit of evidence. None: each row is one.
     """
 
     quality: Floats
@@ -86,6 +204,7 @@ class HeldOut:
     actual_quality: Floats
     actual_cost: Floats | None
     weight: npt.NDArray[np.float64]
+    group: Ints | None = None
 
     def rows(self, mask: npt.NDArray[np.bool_]) -> HeldOut:
         """The same, of some rows."""
@@ -95,24 +214,34 @@ class HeldOut:
             self.actual_quality[mask],
             None if self.actual_cost is None else self.actual_cost[mask],
             self.weight[mask],
+            None if self.group is None else self.group[mask],
         )
 
-    def quality_gained(self, decision: Ints, reference: int) -> tuple[Floats, Floats]:
-        """Quality of each decision less the reference's, where both were observed; with those rows' weights."""
+    def gain(self, decision: Ints, reference: int) -> Gain:
+        """What each row gains by a decision over always ``reference``, as observed and as expected."""
         rows = np.arange(len(decision))
-        difference = self.actual_quality[rows, decision] - self.actual_quality[:, reference]
-        seen = np.isfinite(difference)
-        return difference[seen], self.weight[seen]
+        actual = self.actual_quality[rows, decision] - self.actual_quality[:, reference]
+        expected = self.quality[rows, decision] - self.quality[:, reference]
+        return Gain(actual, np.where(np.isfinite(actual), expected, np.nan), self.weight, self.units())
+
+    def units(self) -> Ints:
+        """The independent unit of each row: its group, or itself."""
+        return np.arange(len(self.weight)) if self.group is None else self.group
 
     def mean_cost(self, decision: Ints, best: int) -> float:
-        """Mean USD a decision costs, or the share of calls to the best constant where there are no costs."""
+        """Mean USD a decision costs. Without costs, the share of calls to the better of two models; of more 0."""
+        if self.actual_cost is None and self.quality.shape[1] > 2:
+            return 0.0  # nobody can say which of them is cheaper
         if self.actual_cost is None:
             return float(np.average(decision == best, weights=self.weight))
         return float(np.average(self.actual_cost[np.arange(len(decision)), decision], weights=self.weight))
 
 
 def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
-    """Index of the model with the highest mean quality; of equals the cheaper, then the first."""
+    """Index of the model with the highest mean quality; of equals the cheaper, then the first.
+
+    ``quality`` has no gaps (:func:`tiny_dancer.evaluation.missing.observed`): means over other rows do not compare.
+    """
     mean = np.nan_to_num(column_means(quality, weight), nan=-1.0)
     price = np.zeros(len(mean))
     if cost is not None:
@@ -142,7 +271,8 @@ def policies_of(header: Mapping[str, Any]) -> list[Policy]:
     cleared = tuple(bool(model["cleared"]) for model in models)
     if len(models) == 2:
         return [Policy("threshold", best, level, "calls", cleared) for level in levels]
-    priced = models[best]["cost"] is not None
+    prices = ("price_input", "price_output", "price_request")
+    priced = models[best]["cost"] is not None or any(models[best].get(name) is not None for name in prices)
     unit: Literal["usd", "calls"] = "usd" if priced else "calls"
     return [Policy("cost_weight", best, level, unit, cleared, header["guard_margin"]) for level in levels]
 
@@ -151,82 +281,88 @@ def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
     """Policies from safest to cheapest, fixed by training so that certificates may walk them.
 
     Two models: thresholds that call the best constant for 98 %, 96 %, … 0 % of the training requests. More:
-    growing cost weights. The constant policy itself is left out: it gives nothing up and saves nothing.
+    growing cost weights, or quality alone where there are no costs. The constant policy itself is left out: it gives
+    nothing up and saves nothing.
     """
     m = held_out.quality.shape[1]
     if m == 1:
         return []
     if m == 2:
         gain = held_out.quality[:, best] - held_out.quality[:, 1 - best]
-        shares = np.arange(1, _PATH_STEPS + 1) / _PATH_STEPS
+        shares = np.arange(1, PATH_STEPS + 1) / PATH_STEPS
         levels = np.unique(np.append(np.quantile(gain, shares[:-1]), gain.max() + 1e-3))
         start = Policy("threshold", best, 0.0, "calls", (True, True))
         return [replace(start, level=float(level)) for level in levels]
-    unit: Literal["usd", "calls"] = "calls" if held_out.cost is None else "usd"
-    scale = 1.0
-    cleared = np.full(m, True)
-    if held_out.cost is not None:
-        priced = np.isfinite(held_out.cost).all(0)
-        cleared &= priced
-        spread = float(np.ptp(held_out.cost[:, priced].mean(0)))
-        scale = 1.0 / spread if spread > 0 else 0.0
-    weights = np.append(0.0, np.geomspace(1e-3, 3.0, _PATH_STEPS) * scale)
-    start = Policy("cost_weight", best, 0.0, unit, tuple(bool(flag) for flag in cleared))
+    weights, priced = cost_weights(held_out.cost)
+    start = Policy("cost_weight", best, 0.0, "usd", priced or (True,) * m)
     return [replace(start, level=float(weight)) for weight in np.unique(weights)]
 
 
-def with_clearance(policy: Policy, held_out: HeldOut) -> Policy:
-    """The policy with those models uncleared for which held-out rows do not show that leaving pays.
+def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPolicies:
+    """The policies that bear names, chosen on held-out rows by lower bounds; units of evidence are groups.
 
-    A model is cleared if, on the rows it is chosen for, its value (quality less weighted cost) exceeds the best
-    constant's by at least one standard error. Removing one moves its rows to others, so this runs until nothing
-    changes.
-    """
-    if policy.kind != "cost_weight":
-        return policy
-    best = policy.best_constant
-    while True:
-        decision = policy.decide(held_out.quality, held_out.cost)
-        cleared = list(policy.cleared)
-        for model in range(len(cleared)):
-            if model != best and cleared[model]:
-                cleared[model] = _pays(policy, held_out, decision == model, model)
-        if tuple(cleared) == policy.cleared:
-            return policy
-        policy = replace(policy, cleared=tuple(cleared))
+    A policy's gain over the best constant is estimated by :class:`Gain`, and a policy stands where the gain
+    exceeds what it is held to by 1.64 standard errors (a one-sided bound at 95 %), and by 1.28 as outcomes alone
+    have it:
 
+    * ``quality``: of those shown to lose nothing (less than .001), the one that gains most.
+    * ``balanced``: the cheapest of those that is not worse than ``quality`` by two standard errors of their paired
+      difference. The best constant is among them, so that what costs more than it is chosen only if it is better
+      by two standard errors. The cheapest policy that merely came out even would be the luckiest of fifty.
+    * ``cheapest``: the cheapest whose estimated loss and one standard error are below :data:`TOLERANCE` together
+      (a one-sided bound at 84 %): what it gives up is a choice, and certificates bound it where that matters.
 
-def _pays(policy: Policy, held_out: HeldOut, rows: npt.NDArray[np.bool_], model: int) -> bool:
-    gained = held_out.actual_quality[rows, model] - held_out.actual_quality[rows, policy.best_constant]
-    if policy.unit == "calls":
-        gained = gained + policy.level
-    elif held_out.actual_cost is not None:
-        cost = held_out.actual_cost[rows]
-        gained = gained + policy.level * (cost[:, policy.best_constant] - cost[:, model])
-    seen = np.isfinite(gained)
-    gained, weight = gained[seen], held_out.weight[rows][seen]
-    if len(gained) < _FEWEST_ROUTED:
-        return False
-    mean = np.average(gained, weights=weight)
-    error = np.sqrt(np.sum((weight / weight.sum()) ** 2 * (gained - mean) ** 2))
-    return bool(mean >= error)
+    Each is the best constant where nothing is shown. Without costs and with more than two models quality alone
+    decides: a model is not cheaper for not being the best constant.
 
-
-def default_policy(path: list[Policy], held_out: HeldOut, best: int) -> Policy:
-    """The cheapest policy of the path whose held-out quality is not below the best constant's.
-
-    The constant policy where none is both as good and cheaper. Being the cheapest of many that come out even, it
-    has also been lucky: expect a little less on new requests, and certify what matters.
+    Args:
+        path: of :func:`policy_path`; empty where nothing was learned or nothing can be compared.
+        held_out: rows that no score was fitted on.
+        best: index of the best constant.
     """
     m = held_out.quality.shape[1]
     # Kept beside a constant policy: calibration may replace it, and models without costs stay barred then.
-    chosen = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
-    least = held_out.mean_cost(chosen.decide(held_out.quality, held_out.cost), best)
-    for candidate in path:
-        policy = with_clearance(candidate, held_out)
-        decision = policy.decide(held_out.quality, held_out.cost)
-        cost = held_out.mean_cost(decision, best)
-        gained, weight = held_out.quality_gained(decision, best)
-        if len(gained) and float(weight @ gained) >= 0 and cost < least:
-            chosen, least = policy, cost
-    return chosen
+    constant = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
+    by_quality = [replace(path[0], level=0.0)] if path else []
+    quality_alone = m > 2 and held_out.cost is None
+    candidates = by_quality if quality_alone else [*by_quality, *path]
+    decisions = [policy.decide(held_out.quality, held_out.cost) for policy in candidates]
+    gains = [held_out.gain(decision, best) for decision in decisions]
+    estimates = [gain.estimate() for gain in gains]
+    costs = [held_out.mean_cost(decision, best) for decision in decisions]
+    always = np.full(len(held_out.weight), best, np.int64)
+    dearest = held_out.mean_cost(always, best)
+    units = len(np.unique(held_out.units()))
+
+    def cheapest_of(numbers: list[int]) -> int:
+        found = min(numbers, key=lambda number: costs[number], default=_CONSTANT)
+        return _CONSTANT if found == _CONSTANT or costs[found] >= dearest else found
+
+    def named(quality: int, balanced: int, cheapest: int, best_gain: Estimate) -> NamedPolicies:
+        chosen = {"quality": quality, "balanced": balanced, "cheapest": cheapest}
+        policies = {
+            name: constant if number == _CONSTANT else candidates[number] for name, number in chosen.items()
+        }
+        cost = {
+            name: 1.0 if chosen[name] == _CONSTANT or dearest <= 0 else costs[chosen[name]] / dearest
+            for name in NAMES
+        }
+        return NamedPolicies(**policies, cost=cost, best=best_gain, units=units)
+
+    tolerated = cheapest_of([i for i, each in enumerate(estimates) if each.gain - each.error >= -TOLERANCE])
+    shown = [i for i, each in enumerate(estimates) if each.exceeds(-_NOTHING)]
+    if not shown:
+        most = max(estimates, key=lambda each: each.gain, default=Estimate(0.0, np.inf, 0.0))
+        return named(_CONSTANT, _CONSTANT, _CONSTANT if quality_alone else tolerated, most)
+    top = max(shown, key=lambda number: estimates[number].gain)
+    most = estimates[top]
+
+    def as_good(number: int) -> bool:
+        less = gains[top].less(gains[number]).estimate()
+        return less.gain <= _AS_GOOD * less.error
+
+    equals = [number for number in shown if number == top or as_good(number)]
+    balanced = cheapest_of(equals)
+    if balanced == _CONSTANT and most.gain > _AS_GOOD * most.error:
+        balanced = min(equals, key=lambda number: costs[number])
+    return named(top if most.gain > 0 else _CONSTANT, balanced, balanced if quality_alone else tolerated, most)

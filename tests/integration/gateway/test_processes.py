@@ -358,7 +358,7 @@ def test_a_missing_extra_is_named(
     file = written(content(cheap, strong), tmp_path)
     monkeypatch.setitem(sys.modules, missing, None)  # type: ignore[arg-type]
     assert fails(2, "gateway", "--config", file) == (
-        f"error: gateway: {missing}; run pip install 'tiny-dancer[gateway]'"
+        f"error: {missing}: not installed; pip install 'tiny-dancer[gateway]'"
     )
 
 

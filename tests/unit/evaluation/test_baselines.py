@@ -111,8 +111,12 @@ def test_missing_costs_are_filled_and_said() -> None:
     table = baselines.cost_table(make_outcomes(np.ones((2, 3)), cost=cost), None, 0)
     np.testing.assert_allclose(table.cost, [[0.1, 0.5, 0.5], [0.3, 0.5, 0.5]])
     assert table.unit == "USD" and any("c" in note and "dearest" in note for note in table.notes)
-    calls = baselines.cost_table(make_outcomes(np.ones((2, 3))), None, 2)
-    assert calls.unit == "calls of c" and calls.cost.sum(axis=0).tolist() == [0, 0, 2]
+    calls = baselines.cost_table(make_outcomes(np.ones((2, 2))), None, 1)
+    assert calls.unit == "calls of b" and calls.cost.sum(axis=0).tolist() == [0, 2]
+    assert calls.notes == ("The table has no costs: b, the better, is taken as the dearer one.",)
+    alike = baselines.cost_table(make_outcomes(np.ones((2, 3))), None, 2)
+    assert alike.unit == "calls" and alike.cost.sum(axis=0).tolist() == [2, 2, 2]
+    assert "quality alone decides" in alike.notes[0]
     with pytest.raises(DataError, match="cost"):
         baselines.cost_table(make_outcomes(np.ones((2, 2)), cost=np.full((2, 2), np.nan)), None, 0)
 

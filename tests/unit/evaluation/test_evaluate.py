@@ -13,6 +13,7 @@ from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.evaluate import evaluate
 from tiny_dancer.evaluation.metrics import apgr, cpt
+from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.results import GuaranteeFigures, RobustnessFigures, to_dict
 from tiny_dancer.evaluation.verdict import decide
 
@@ -119,13 +120,13 @@ def test_always_the_reference_is_not_routing() -> None:
     assert found.gap_reference == Interval(0.0, 0.0, 0.0)
 
 
-def test_unobserved_outcomes_are_left_out_and_said() -> None:
+def test_unobserved_outcomes_are_completed_and_said() -> None:
     forecast, quality, features = informative(3000, 7, models=3)
     holes = np.random.default_rng(8).random(quality.shape) < 0.3
     table = make_outcomes(np.where(holes, np.nan, quality), features=features)
     found = evaluate(forecast, None, forecast.argmax(axis=1), table, replicates=200)
     complete = evaluate(forecast, None, forecast.argmax(axis=1), make_outcomes(quality), replicates=20)
-    assert any("no outcome" in note for note in found.notes)
+    assert any("outcomes are missing" in note for note in found.notes)
     full, part = policy(complete, "router").quality, policy(found, "router").quality
     assert part.low <= full.estimate <= part.high
     json.dumps(to_dict(found), allow_nan=False)
@@ -404,7 +405,7 @@ def weighed() -> tuple[Evaluation, Outcomes, np.ndarray, np.ndarray]:
     )
 
 
-def test_figures_are_weighted_means_over_what_was_observed(
+def test_figures_are_weighted_means_over_the_same_completed_rows(
     weighed: tuple[Evaluation, Outcomes, np.ndarray, np.ndarray],
 ) -> None:
     found, table, forecast, decision = weighed
@@ -415,19 +416,22 @@ def test_figures_are_weighted_means_over_what_was_observed(
         seen = np.isfinite(values) & mask
         return float(np.average(values[seen], weights=weight[seen]))
 
-    got, paid = table.quality[rows, decision], cost[rows, decision]
-    best = int(np.argmax([mean(column) for column in table.quality.T]))
+    anything = np.isfinite(table.quality).any(axis=1, keepdims=True)
+    quality = np.where(anything, observed(table).completed, np.nan)
+    got, paid = quality[rows, decision], cost[rows, decision]
+    scored = np.isfinite(table.quality[rows, decision])
+    best = int(np.argmax([mean(column) for column in quality.T]))
     assert (found.title, found.rows, found.units, found.replicates) == ("weighed", 300, 150, 60)
     assert (found.best, found.reference, found.cost_unit) == ("abc"[best], "abc"[best], "USD")
     assert policy(found, "router").quality.estimate == pytest.approx(mean(got))
     assert policy(found, "router").cost == pytest.approx(mean(paid))
-    assert policy(found, "router").rows == np.isfinite(got).sum()
+    assert policy(found, "router").rows == scored.sum()
     assert policy(found, "router").gap is None
     assert found.cost_ratio.estimate == pytest.approx(mean(paid) / mean(cost[:, best]))
-    assert found.gap_reference.estimate == pytest.approx(mean(got - table.quality[:, best]))
+    assert found.gap_reference.estimate == pytest.approx(mean(got - quality[:, best]))
     for number, model in enumerate(found.models):
         column = table.quality[:, number]
-        assert model.quality == pytest.approx(mean(column))
+        assert model.quality == pytest.approx(mean(quality[:, number]))
         assert model.cost == pytest.approx(mean(cost[:, number]))
         assert model.share == pytest.approx(mean((decision == number) * 1.0))
         assert model.observed == np.isfinite(column).sum()
@@ -436,10 +440,10 @@ def test_figures_are_weighted_means_over_what_was_observed(
     assert [(task.name, task.rows) for task in found.tasks] == [("(no task)", 200), ("law", 100)]
     for task, mask in zip(found.tasks, (rows % 3 != 0, rows % 3 == 0), strict=True):
         assert task.quality == pytest.approx(mean(got, mask))
-        assert task.best_quality == pytest.approx(mean(table.quality[:, best], mask))
-        assert task.gap.estimate == pytest.approx(mean(got - table.quality[:, best], mask))
+        assert task.best_quality == pytest.approx(mean(quality[:, best], mask))
+        assert task.gap.estimate == pytest.approx(mean(got - quality[:, best], mask))
         assert task.cost_ratio == pytest.approx(mean(paid, mask) / mean(cost[:, best], mask))
-    assert any(note.startswith(f"On {300 - np.isfinite(got).sum()} of 300 requests") for note in found.notes)
+    assert any(f"the chosen model's on {300 - scored.sum()} of 300 requests" in note for note in found.notes)
 
 
 def test_curves_run_over_evenly_spaced_costs_and_only_the_routers_has_a_band(

@@ -378,7 +378,7 @@ def test_a_reference_may_differ_from_row_to_row() -> None:
     quality = np.array([[0.2, 0.9], [0.2, 0.9], [np.nan, 0.9]])
     found = policy_losses(quality, np.array([[0, 1]] * 3), np.array([1, 0, 0]), risk="mean")
     np.testing.assert_allclose(found, [[0.7, 0.0], [0.0, -0.7], [0.0, np.nan]])
-    with pytest.raises(OptionError, match="'mean' or 'harm'"):
+    with pytest.raises(OptionError, match="'mean', 'harm' or 'routed'"):
         policy_losses(quality, np.array([[0]] * 3), 0, risk="median")  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import UserDict
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
 from types import MappingProxyType
@@ -69,6 +70,10 @@ def passing(where: Any) -> str:
         ({"$namespace": None}, ""),
         ({"$created_at": {"$gte": "2024-01-01T00:00Z"}}, "c"),
         ({"$created_at": 1_704_067_200_000}, "c"),
+        ({"$created_at": {"$gte": datetime(2024, 1, 1, tzinfo=UTC)}}, "c"),
+        ({"$created_at": {"$gte": datetime(2024, 1, 1, 1, tzinfo=timezone(timedelta(hours=2)))}}, "c"),
+        ({"$created_at": date(2024, 1, 1)}, "c"),
+        ({"$created_at": {"$gt": datetime(2024, 1, 1)}}, ""),
         ({"$id": ["c", "nobody"]}, "c"),
     ],
 )

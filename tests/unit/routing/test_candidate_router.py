@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -326,3 +328,20 @@ def test_candidates_are_plain_frozen_values() -> None:
     assert (changed.id, changed.text) == ("other", MEMORIES[0].text)
     with pytest.raises(AttributeError):
         changed.id = "x"  # type: ignore[misc]
+
+
+def test_a_forgotten_router_leaves_no_thread() -> None:
+    def recording() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name == "tiny-dancer-recording"]
+
+    before = recording()
+    with MemoryStorage() as storage:
+        router = CandidateRouter(storage=storage)
+        router.route("tea", [Candidate("a", text="tea")])
+        assert router.flush()
+        (thread,) = [each for each in recording() if each not in before]
+        del router
+        gc.collect()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert len(storage.routing_history()) == 1

@@ -394,15 +394,9 @@ def test_dials_ask_for_features(dial: Any) -> None:
         dial(fitted_pair().artifact, replace(pair(30, 57), features=None))
 
 
-def test_dials_turn_finely_where_calls_are_counted() -> None:
-    """Three models without prices: levels are far below one."""
+def test_a_share_of_one_of_three_models_needs_to_know_what_they_cost() -> None:
     table = replace(trio(150, 58), cost=None)
     artifact = fit_with(table, families=((Linear(),),)).artifact
     fresh = replace(trio(150, 59), cost=None)
-    best = _core.read_header(artifact)["models"][_core.read_header(artifact)["best_constant"]]["name"]
-    most = dial_share(artifact, fresh, best, 0.0)
-    assert most.share[best] < 0.05
-    reached = [dial_share(artifact, fresh, best, share) for share in (0.1, 0.2)]
-    assert [found.share[best] for found in reached] == pytest.approx([0.1, 0.2], abs=0.02)
-    assert [found.cost for found in reached] == [found.share[best] for found in reached]
-    assert all(found.policy.unit == "calls" for found in reached)
+    with pytest.raises(OptionError, match="train with prices"):
+        dial_share(artifact, fresh, "dear", 0.0)

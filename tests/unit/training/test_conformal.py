@@ -12,9 +12,9 @@ from tests.classifiers import LABELS, text_classifier, texts, vector_classifier,
 from tiny_dancer import Classifier, _core
 from tiny_dancer.errors import ArtifactError, DataError, OptionError, RequestError
 from tiny_dancer.evaluation.conformal import SplitConformalClassifier
+from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.conformal import calibrate_classifier
-from tiny_dancer.training.overlap import remember
 
 
 def covered(sets: np.ndarray, labels: list[str]) -> np.ndarray:

@@ -6,6 +6,8 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -120,3 +122,18 @@ def test_nothing_observed_is_refused() -> None:
 def test_scoring_checks_its_columns(fitted: RouterEstimator) -> None:
     with pytest.raises(DataError):
         fitted.score(TEXTS, QUALITY[:, :1])
+
+
+def test_columns_and_frames_are_taken_and_name_the_models(fitted: RouterEstimator) -> None:
+    frame = pd.DataFrame({"weak": QUALITY[:, 0], "strong": QUALITY[:, 1]}, index=range(7, 87))
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    for texts, table in ((pd.Series(TEXTS), frame), (pa.chunked_array([list(TEXTS)]), arrow)):
+        other = RouterEstimator().fit(texts, table)
+        assert other.models_ == ("weak", "strong")
+        assert other.artifact_ == fitted.artifact_
+        assert other.predict(texts).tolist() == fitted.predict(TEXTS).tolist()
+        assert other.score(texts, table) == fitted.score(TEXTS, QUALITY)
+    with pytest.raises(DataError, match="give the columns of Y: weak, strong"):
+        RouterEstimator().fit(TEXTS, frame, cost=frame.rename(columns={"weak": "other"}))
+    with pytest.raises(DataError, match="string"):
+        RouterEstimator().fit(TEXTS, frame.assign(weak="good"))

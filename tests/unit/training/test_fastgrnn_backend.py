@@ -14,7 +14,8 @@ from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends import FAMILIES, Targets, families_named
 from tiny_dancer.training.backends.fastgrnn import FastGrnn
 from tiny_dancer.training.export import Heads, build
-from tiny_dancer.training.heads import IDENTITY, CostHead, MonotoneMap, components_basis
+from tiny_dancer.training.costs import CostHead
+from tiny_dancer.training.heads import IDENTITY, MonotoneMap, components_basis
 from tiny_dancer.training.policy import Policy
 
 FRESH = featurise([*requests(100, 61)[0], "?", "é" * 500, "1 + 1 = 2\n\n\tx"])
@@ -34,7 +35,7 @@ def test_the_engine_repeats_its_predictions() -> None:
         stack=np.full((1, 3), shrink),
         calibration=(IDENTITY,) * 3,
         confidence=MonotoneMap(np.array([0.0]), np.array([0.5])),
-        cost=CostHead(np.zeros(_core.CUES + 1), (None, None, None)),
+        cost=CostHead(np.zeros(_core.CUES + 1), (None,) * 3, (None,) * 3),
         latency=(None, None, None),
         set_width=1.0,
         set_coverage=0.9,

@@ -12,19 +12,16 @@ from tests.synthetic import fitted_trio, outcomes, requests, trio
 from tiny_dancer import Router, _core
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends import FAMILIES, Targets
+from tiny_dancer.training.costs import CostHead
 from tiny_dancer.training.export import Heads, build
 from tiny_dancer.training.heads import (
     IDENTITY,
     MOST_COMPONENTS,
-    CostHead,
     MonotoneMap,
-    calibration_map,
     components_basis,
-    fill_gaps,
-    fit_cost,
-    fit_latency,
     isotonic_map,
     set_width,
+    shared_map,
 )
 from tiny_dancer.training.policy import Policy
 
@@ -56,7 +53,7 @@ def test_the_engine_repeats_every_backends_predictions(backend: Backend) -> None
         stack=np.full((1, 3), shrink),
         calibration=(IDENTITY,) * 3,
         confidence=MonotoneMap(np.array([0.0]), np.array([0.5])),
-        cost=CostHead(np.zeros(_core.CUES + 1), (None, None, None)),
+        cost=CostHead(np.zeros(_core.CUES + 1), (None,) * 3, (None,) * 3),
         latency=(None, None, None),
         set_width=1.0,
         set_coverage=0.9,
@@ -103,7 +100,7 @@ def test_calibration_maps_never_fall_and_stay_within_bounds(seed: int) -> None:
     weight = generator.uniform(0.1, 3, 300)
     line = np.linspace(-2, 3, 500)
     for found in (
-        calibration_map(raw, quality, weight, np.arange(300) % 5),
+        shared_map(raw[:, None]),
         isotonic_map(raw[~np.isnan(quality)], quality[~np.isnan(quality)], weight[~np.isnan(quality)]),
     ):
         values = found(line)
@@ -113,16 +110,17 @@ def test_calibration_maps_never_fall_and_stay_within_bounds(seed: int) -> None:
         assert (np.diff(found.knots) > 0).all()
 
 
-def test_a_map_is_learned_where_scores_mislead_and_left_where_they_do_not() -> None:
-    generator = np.random.default_rng(0)
-    raw = generator.random(2000)
-    folds = np.arange(2000) % 5
-    honest = (generator.random(2000) < raw).astype(float)
-    assert calibration_map(raw, honest, np.ones(2000), folds) is IDENTITY
-    squashed = (generator.random(2000) < 0.3 + 0.1 * raw).astype(float)
-    found = calibration_map(raw, squashed, np.ones(2000), folds)
-    assert np.abs(found(raw) - (0.3 + 0.1 * raw)).mean() < 0.05
-    assert calibration_map(raw[:50], squashed[:50], np.ones(50), folds[:50]) is IDENTITY, "too few rows"
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.9), (-0.3, 0.9), (0.2, 1.4), (-2.0, 3.0)])
+def test_the_map_that_models_share_keeps_every_order_and_what_lies_within_bounds(low: float, high: float) -> None:
+    raw = np.random.default_rng(7).uniform(low, high, (500, 4))
+    raw[0, :2] = low, high
+    found = shared_map(raw)
+    mapped = found(raw)
+    assert (mapped.argsort(1) == raw.argsort(1)).all(), "nothing is cut off, so nothing is tied"
+    assert ((mapped > 0) & (mapped < 1)).all()
+    inside = (raw > 0.02) & (raw < 0.98)
+    assert mapped[inside] == pytest.approx(raw[inside]), "differences between models stay as they are"
+    assert (found is not None) and (found(np.array([-9.0, 9.0])) == [0, 1]).all()
 
 
 def test_prediction_sets_hold_a_best_model_as_often_as_promised() -> None:
@@ -155,7 +153,7 @@ def test_sets_from_too_few_rows_hold_every_model(n: int) -> None:
     assert set_width(np.full((n, 2), 0.5), np.full((n, 2), 0.5), 0.9) == 1.0
 
 
-@pytest.mark.parametrize("m", [1, 2, 3, 8, 9, 50])
+@pytest.mark.parametrize("m", [1, 2, 3, 8, 9, 16, 17, 50])
 def test_components_are_few_and_orthonormal(m: int) -> None:
     centred = np.random.default_rng(m).normal(size=(200, m))
     centred -= centred.mean(0)
@@ -164,124 +162,6 @@ def test_components_are_few_and_orthonormal(m: int) -> None:
     assert np.abs(basis.T @ basis - np.eye(basis.shape[1])).max() < 1e-9
     if m <= MOST_COMPONENTS:
         assert np.abs(centred @ basis @ basis.T - centred).max() < 1e-9, "nothing is lost"
-
-
-def test_gaps_are_filled_between_the_models_and_the_rows_level() -> None:
-    quality = np.array([[1.0, np.nan], [0.0, 0.0], [1.0, 1.0], [np.nan, np.nan]])
-    filled = fill_gaps(quality, np.ones(4))
-    seen = np.isfinite(quality)
-    assert (filled[seen] == quality[seen]).all()
-    assert filled[0, 1] == pytest.approx(0.5 + (1 - 2 / 3) / 2)
-    assert filled[3].tolist() == pytest.approx([2 / 3, 0.5])
-    assert ((filled >= 0) & (filled <= 1)).all()
-
-
-def test_costs_follow_tokens_never_fall_and_have_gaps_where_nothing_is_known() -> None:
-    texts, _ = requests(60, 63)
-    features = featurise(texts)
-    generator = np.random.default_rng(0)
-    cost = np.stack([1e-6 * features.tokens + 1e-5, np.full(60, np.nan), generator.uniform(0, 1e-3, 60)], axis=1)
-    cost[::9, 0] = np.nan
-    table = outcomes(texts, np.full((60, 3), 0.5), cost=cost)
-    head = fit_cost(table, features)
-    assert head.models[1] is None
-    predicted = head.predict(FRESH)
-    assert np.isnan(predicted[:, 1]).all()
-    assert (predicted[:, [0, 2]] >= 0).all()
-    assert np.abs(predicted[:150, 0] - (1e-6 * FRESH.tokens[:150] + 1e-5)).max() < 2e-6
-
-
-def rows_with(tokens: Any, cues: Any) -> Any:
-    """Features with these prompt tokens [n] and first cues [n, k]; the other cues are all the same."""
-    count = len(tokens)
-    wide = np.ones((count, _core.CUES), np.float32)
-    wide[:, : np.shape(cues)[1]] = cues
-    return replace(FRESH.rows(np.arange(count)), tokens=np.asarray(tokens, np.int32), cues=wide)
-
-
-def unrelated(count: int = 64) -> tuple[Any, Any, Any]:
-    """Tokens and two cues without any correlation: a full factorial design, four times."""
-    index = np.arange(count)
-    return 10 + 5 * (index % 4), np.where(index // 4 % 2, 3.0, 1.0), np.where(index // 8 % 2, -2.0, 0.0)
-
-
-def test_costs_that_follow_tokens_and_verbosity_are_found_exactly() -> None:
-    tokens, talk, calm = unrelated()
-    features = rows_with(tokens, np.stack([talk, calm], axis=1))
-    wordiness = 2 * (talk - 2) + (calm + 1)
-    cost = np.stack([1e-3 + 1e-5 * tokens + 2e-4 * wordiness, 5e-3 + 3e-5 * tokens + 1e-3 * wordiness], axis=1)
-    head = fit_cost(outcomes(("x",) * 64, np.ones((64, 2)), cost=cost, features=features), features)
-    assert head.predict(features) == pytest.approx(cost, rel=1e-5)
-    other = rows_with([7, 100], [[1.5, 0.5], [2.5, -4.0]])
-    expected = [1e-3 + 7e-5 + 2e-4 * (2 * -0.5 + 1.5), 1e-3 + 1e-3 + 2e-4 * (2 * 0.5 - 3)]
-    assert head.predict(other)[:, 0] == pytest.approx(expected, rel=1e-5)
-    assert head.models[0] is not None
-    assert head.models[0][1] == pytest.approx(1e-5)
-
-
-def test_a_model_that_writes_less_where_others_write_more_is_not_made_to_cost_less() -> None:
-    tokens, talk, _ = unrelated()
-    features = rows_with(tokens, talk[:, None])
-    rising = 1e-3 + 1e-5 * tokens + 1e-4 * talk
-    cost = np.stack([rising, 2 * rising, 2e-3 - 1e-4 * talk], axis=1)
-    head = fit_cost(outcomes(("x",) * 64, np.ones((64, 3)), cost=cost, features=features), features)
-    found = head.predict(features)
-    assert found[:, :2] == pytest.approx(cost[:, :2], rel=1e-5)
-    assert found[:, 2] == pytest.approx(np.full(64, 2e-3 - 2e-4), rel=1e-5)
-    assert head.models[2] is not None
-    assert head.models[2][2] == 0
-
-
-def test_lines_of_cost_and_latency_weigh_rows_and_never_fall() -> None:
-    tokens = np.arange(10, 74)
-    features = rows_with(tokens, np.ones((64, 1)))
-    light = np.where(np.arange(64) % 2, 1.0, 1e-12)
-    rising = np.where(light == 1, 2e-3 + 1e-5 * tokens, 1.0)
-    falling = np.where(light == 1, 1e-3 * (100 - tokens), 9.0)
-    values = np.stack([rising, falling, np.full(64, np.nan), np.full(64, np.nan), np.full(64, np.nan)], axis=1)
-    values[5, 3] = 1.0
-    values[[5, 7], 4] = [0.25, 0.35]
-    table = outcomes(("x",) * 64, np.ones((64, 5)), cost=values, latency=values, weight=light, features=features)
-    steady = falling[light == 1].mean()
-    lines = fit_latency(table, features)
-    assert lines[0] == pytest.approx((2e-3, 1e-5), rel=1e-4)
-    assert lines[1] == pytest.approx((steady, 0.0))
-    assert lines[2:4] == (None, None), "one value makes no line"
-    assert lines[4] == pytest.approx((-0.5, 0.05)), "two values do: 15 and 17 tokens"
-    head = fit_cost(table, features)
-    assert [model is None for model in head.models] == [False, False, True, True, False]
-    priced = fit_cost(outcomes(("x",) * 64, np.ones((64, 2)), cost=values[:, :2], weight=light), features)
-    found = priced.predict(features)
-    assert found[:, 0] == pytest.approx(2e-3 + 1e-5 * tokens, rel=1e-4)
-    assert found[:, 1] == pytest.approx(np.full(64, steady))
-    assert head.predict(rows_with([1, 20], np.ones((2, 1))))[0, 4] == 0, "a cost is never below nothing"
-    assert fit_latency(outcomes(("x",) * 64, np.ones((64, 2))), features) == (None, None)
-    assert fit_cost(outcomes(("x",) * 64, np.ones((64, 2))), features).models == (None, None)
-
-
-def test_a_cost_head_is_bounded_where_cues_are_out_of_this_world() -> None:
-    verbosity = np.zeros(_core.CUES + 1)
-    verbosity[0], verbosity[-1] = 2.0, 1.0
-    head = CostHead(verbosity, ((1.0, 0.5, 0.25), None, (-9.0, 0.0, 0.0), (9.0, 0.0, 0.25)))
-    found = head.predict(rows_with([4, 4, 4], [[1.5], [1e6], [-1e6]]))
-    assert found[:, 0] == pytest.approx([1 + 2 + 0.25 * 4, 3 + 0.25 * 20, 0.0])
-    assert np.isnan(found[:, 1]).all()
-    assert found[:, 2].tolist() == [0, 0, 0]
-    assert found[:, 3].tolist() == [10.0, 14.0, 4.0]
-
-
-def test_gaps_take_on_more_of_a_rows_level_the_more_of_it_is_known() -> None:
-    quality = np.array([[1.0, 0.6, 0.9, np.nan], [0.0, 0.2, np.nan, 0.0], [np.nan, np.nan, 0.1, 1.0]])
-    weight = np.array([1.0, 3.0, 2.0])
-    mean = np.array([0.25, 0.3, (0.9 + 0.2) / 3, 2 / 5])
-    found = fill_gaps(quality, weight)
-    assert found[0, 3] == pytest.approx(min(1.0, 0.4 + (0.75 + 0.3 + 0.9 - mean[2]) / 4))
-    assert found[1, 2] == pytest.approx(max(0.0, mean[2] + (-0.25 - 0.1 - 0.4) / 4))
-    assert found[2, 0] == pytest.approx(0.25 + (0.1 - mean[2] + 0.6) / 3)
-    high = fill_gaps(np.array([[1.0, np.nan], [0.0, 0.95]]), np.ones(2))
-    assert high[0, 1] == 1.0, "0.95 and half of 0.5 are more than there is"
-    silent = fill_gaps(np.array([[0.5, np.nan], [0.5, np.nan]]), np.ones(2))
-    assert silent[:, 1].tolist() == [0, 0]
 
 
 def test_components_are_differences_by_size_then_the_common_level() -> None:
@@ -312,10 +192,6 @@ def test_a_map_says_how_often_it_came_true_in_the_neighbourhood() -> None:
     assert found.values[1:-1] == pytest.approx(found.knots[1:-1], abs=1e-3)
     half = 0.48 / 11  # the outer knots speak for all beyond them
     assert found.values[[0, -1]] == pytest.approx([(0.02 + half) / 2, 1 - (0.02 + half) / 2], abs=1e-3)
-    flat = isotonic_map(line * 4 - 1, np.full(1001, 0.5), np.ones(1001), 0.2)
-    assert flat.values == pytest.approx(0.8 * 0.5 + 0.2 * np.clip(flat.knots, 0, 1)), (
-        "a fifth of the score is kept"
-    )
     # Both outcomes at each score, weighing a and b: a / (a + b).
     both = np.repeat(line, 2)
     share = isotonic_map(both, np.tile([1.0, 0.0], 1001), np.tile([3.0, 1.0], 1001))
@@ -332,58 +208,6 @@ def test_a_map_between_two_far_clusters_is_read_off_where_no_row_lies() -> None:
     found = isotonic_map(x, (x > 0.5) * 1.0, np.ones(101))
     assert (np.diff(found.values) >= 0).all()
     assert found(np.array([0.0, 1.0])).tolist() == [0, 1]
-
-
-def test_a_map_replaces_the_score_only_by_more_than_one_standard_error() -> None:
-    """Against the paired z of squared errors across folds."""
-    seen = []
-    for seed in range(30):
-        generator = np.random.default_rng(seed)
-        raw = generator.uniform(-0.1, 1.1, 400)
-        bent = generator.uniform(0.1, 0.5)
-        quality = (generator.random(400) < (1 - bent) * np.clip(raw, 0, 1) + bent * 0.5).astype(float)
-        folds = np.arange(400) % 4
-        better = np.empty(400)
-        for fold in range(4):
-            rest, own = folds != fold, folds == fold
-            mapped = isotonic_map(raw[rest], quality[rest], np.ones(300), 0.05)(raw[own])
-            better[own] = (np.clip(raw[own], 0, 1) - quality[own]) ** 2 - (mapped - quality[own]) ** 2
-        z = better.mean() / (better.std() / np.sqrt(400))
-        holed = np.append(quality, np.full(30, np.nan))
-        found = calibration_map(np.append(raw, np.zeros(30)), holed, np.ones(430), np.append(folds, np.zeros(30)))
-        if z > 1:
-            whole = isotonic_map(raw, quality, np.ones(400), 0.05)
-            assert found.values == pytest.approx(whole.values)
-            assert found.knots == pytest.approx(whole.knots)
-        else:
-            assert found is IDENTITY, z
-        seen.append(z)
-    assert sum(0 < z < 1 for z in seen) >= 3
-    assert sum(1 < z < 2 for z in seen) >= 3
-
-
-def test_a_map_takes_a_hundred_rows_that_differ() -> None:
-    raw, folds = np.linspace(0, 1, 100), np.arange(100) % 5
-    wrong = (raw < 0.5) * 1.0
-    for rows in (99, 100):
-        found = calibration_map(raw[:rows], wrong[:rows], np.ones(rows), folds[:rows])
-        assert (found is IDENTITY) is (rows < 100)
-    assert (
-        calibration_map(np.full(200, 0.5), np.tile([0.0, 0.0, 1, 0], 50), np.ones(200), np.arange(200) % 5)
-        is IDENTITY
-    )
-    assert calibration_map(np.linspace(0, 1, 200), np.full(200, 0.3), np.ones(200), np.arange(200) % 5) is IDENTITY
-
-
-def test_weights_decide_which_outcomes_a_map_learns_from() -> None:
-    generator = np.random.default_rng(3)
-    raw = generator.random(600)
-    honest = np.arange(600) < 300
-    quality = np.where(honest, generator.random(600) < raw, generator.random(600) < 0.5).astype(float)
-    folds = np.arange(600) % 5
-    assert calibration_map(raw, quality, np.where(honest, 1.0, 1e-6), folds) is IDENTITY
-    learned = calibration_map(raw, quality, np.where(honest, 1e-6, 1.0), folds)
-    assert np.abs(learned(np.array([0.2, 0.8])) - 0.5).max() < 0.1
 
 
 def test_the_width_of_a_set_by_hand() -> None:

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Kind, LARGEST_NUMBER, MOST_BACKENDS, MOST_COMPONENTS, MOST_MODELS, MOST_SELF_CHECKS, invalid};
 use crate::error::Result;
 use crate::likeness::LikenessSpec;
-use crate::policy::Policy;
-use crate::price::{MOST_TIERS, Prices, same};
+use crate::policy::{Policies, Policy, Scale};
+use crate::price::{CostSeen, MOST_TIERS, Prices, same};
+use crate::select::Uncovered;
 
 /// A model the artifact chooses among.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -25,6 +26,9 @@ pub struct ModelSpec {
     /// are absent.
     #[serde(default)]
     pub cost: Option<[f64; 3]>,
+    /// Where `cost` was measured; older artifacts do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_seen: Option<CostSeen>,
     /// Latency in seconds as measured: [constant, per prompt token].
     #[serde(default)]
     pub latency: Option<[f64; 2]>,
@@ -47,7 +51,7 @@ impl ModelSpec {
         let lengths = same(self.expected_output_tokens, other.expected_output_tokens);
         self.prices.expect_as(&other.prices)
             && (lengths || !self.prices.has_output())
-            && (self.prices.is_any() || self.cost == other.cost)
+            && (self.prices.is_any() || (self.cost == other.cost && self.cost_seen == other.cost_seen))
     }
 }
 
@@ -81,7 +85,8 @@ pub struct Guarantee {
     pub epsilon: f64,
     /// δ: probability, over calibration rows, that the bound fails.
     pub delta: f64,
-    /// `mean` or `harm`.
+    /// `mean` or `harm` (quality lost), `routed` (share of requests not sent to the reference on which quality is
+    /// lost) or `cost` (share of requests that cost more than the budget).
     pub risk: String,
     /// The model against which quality is lost.
     pub reference: String,
@@ -93,8 +98,14 @@ pub struct Guarantee {
     pub data_digest: String,
     /// Date, as the caller gave it.
     pub date: String,
-    /// Mean loss seen on the calibration rows.
+    /// The risk seen on the calibration rows.
     pub observed_risk: f64,
+    /// USD that a request, or the mean of a batch of them, may cost; for the risk `cost` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
+    /// Requests in a batch, for the risk `cost` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u64>,
 }
 
 /// A request with the decision it must lead to.
@@ -132,6 +143,9 @@ pub struct Header {
     pub components: usize,
     /// How scores become a choice.
     pub policy: Policy,
+    /// The policies callers may name; absent in artifacts that hold a single one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
     /// Utility by which another model must beat the best constant.
     #[serde(default)]
     pub guard_margin: f64,
@@ -145,6 +159,9 @@ pub struct Header {
     /// Certificate, if one was earned.
     #[serde(default)]
     pub guarantee: Option<Guarantee>,
+    /// Why the certificate it once had holds no more: models were added, renamed or taken out since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_ended: Option<Uncovered>,
     /// Requests with their decisions.
     #[serde(default)]
     pub self_check: Vec<SelfCheck>,
@@ -171,6 +188,7 @@ impl Kind for Header {
             if numbers.any(|number| !(0.0..=LARGEST_NUMBER).contains(&number))
                 || measured.copied().any(|number| number.is_nan() || number.abs() > LARGEST_NUMBER)
                 || model.prices.tiers.len() > MOST_TIERS
+                || model.cost_seen.is_some_and(|seen| !seen.is_sound(LARGEST_NUMBER))
             {
                 return bad("models", format!("a price or coefficient of {:?} is not usable", model.name));
             }
@@ -193,15 +211,12 @@ impl Kind for Header {
         if self.self_check.len() > MOST_SELF_CHECKS {
             return bad("self_check", format!("{} requests", self.self_check.len()));
         }
-        let policy_fits = match self.policy {
-            Policy::Constant { model } => model < models,
-            Policy::Threshold { weak, strong, threshold } => {
-                weak < models && strong < models && weak != strong && threshold.is_finite()
+        let named =
+            self.policies.iter().flat_map(|all| Scale::ALL.map(|name| (name.as_str(), all.get(name))));
+        for (name, policy) in std::iter::once(("policy", &self.policy)).chain(named) {
+            if !policy.fits(models) {
+                return bad(name, format!("{policy:?}"));
             }
-            Policy::CostWeight { cost_weight, .. } => cost_weight.is_finite() && cost_weight >= 0.0,
-        };
-        if !policy_fits {
-            return bad("policy", format!("{:?}", self.policy));
         }
         if let Some(likeness) = &self.likeness
             && !(likeness.level > 0.0 && likeness.level < 1.0 && likeness.rows > 0)

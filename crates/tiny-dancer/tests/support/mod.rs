@@ -108,6 +108,8 @@ pub fn guarantee() -> Guarantee {
         data_digest: "digest".to_owned(),
         date: "2026-01-01".to_owned(),
         observed_risk: 0.01,
+        budget: None,
+        batch: None,
     }
 }
 
@@ -286,6 +288,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         backends,
         components: plan.components,
         policy,
+        policies: None,
         guard_margin: if random.chance(0.5) { 0.0 } else { random.between(0.0, 0.1) },
         set_width: random.between(0.0, 0.2),
         set_coverage: 0.9,

@@ -39,7 +39,7 @@ T = TypeVar("T")
 # Each name is looked up: more would keep all other requests waiting.
 Names = Annotated[tuple[str, ...], Meta(max_length=100)]
 _ROLES: Final = ("chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize")
-_POLICIES: Final = ("cost", "quality", "balanced")
+_POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):

@@ -151,7 +151,10 @@ class Chooser:
             return plan if asked.selection is None else _sorted(plan, asked.selection)
         except NoFeasibleModelError as error:
             raise GatewayError(
-                400, f"No model meets the constraints: {error}.", param="td", code="no_feasible_model"
+                400,
+                f"No model meets the constraints: {error.value}; {error.remedy}.",
+                param="td",
+                code="no_feasible_model",
             ) from error
         except OptionError as error:
             # Its remedy is for whoever loads an artifact, not for whoever calls this.

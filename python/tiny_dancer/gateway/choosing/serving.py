@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tiny_dancer.registry import Source
     from tiny_dancer.types import ModelInfo
 
-POLICIES: Final = ("cost", "balanced", "quality")
-"""Each names the default router with so much weight of cost."""
+POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
+"""Each names the default router under the artifact's policy of this name; `cost` is `cheapest`, formerly."""
 
 WATCH_SECONDS: Final = 2.0
 
@@ -86,17 +86,30 @@ class Variant:
             self._usable[endpoint, role] = found
         return found
 
+    @property
+    def policy(self) -> str:
+        """The name of the policy that decides where no request names one."""
+        fixed: dict[str, Any] = self.router.header.get("policies") or {}
+        name: str = self.settings.policy or fixed.get("in_force", "balanced")
+        return name
+
     def always(self) -> str | None:
         """The only model it ever chooses where no request asks otherwise; None where it depends on the request."""
         header = self.router.header
         names, policy = self.router.models, header["policy"]
         best: str = names[header["best_constant"]]
-        scaled, threshold = self.settings.policy, self.settings.threshold
+        word, threshold = self.settings.policy, self.settings.threshold
+        scaled = "cheapest" if word == "cost" else word
+        fixed = header.get("policies")
+        if fixed is not None and threshold is None and scaled not in (None, fixed["in_force"]):
+            policy, scaled = fixed[scaled], None
+        elif fixed is not None and threshold is None:
+            scaled = None
         if len(names) == 1:
             return best
         if threshold is not None or policy["kind"] == "threshold":
             level: float = policy["threshold"] if threshold is None else threshold
-            level += {"cost": 1, "quality": -1}.get(scaled, 0) * abs(level)
+            level += {"cheapest": 1, "quality": -1}.get(scaled or "", 0) * abs(level)
             strong: int = policy.get("strong", header["best_constant"])
             # Between qualities in [0, 1] no gain is larger than 1, and none smaller than -1.
             if level > 1:
@@ -122,12 +135,13 @@ class Variant:
     def options(self, policy: str | None, threshold: float | None) -> dict[str, Any]:
         """Options of :meth:`ResilientRouter.route` that a policy or threshold stands for.
 
-        A threshold that a request names is meant as it is; the router's own is scaled by the policy.
+        A threshold that a request names is meant as it is; the router's own is scaled by the policy. Where neither
+        request nor configuration names one, the artifact's policy in force decides.
         """
         if threshold is not None:
             return {"threshold": threshold}
-        scaled = policy or self.settings.policy
-        options: dict[str, Any] = {} if scaled == "balanced" else {"policy": scaled}
+        name = policy or self.settings.policy
+        options: dict[str, Any] = {} if name is None else {"policy": name}
         if self.settings.threshold is not None:
             options["threshold"] = self.settings.threshold
         return options

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, Upstream
 
-POLICIES = ("cost", "quality", "balanced")
+POLICIES = ("quality", "balanced", "cheapest", "cost")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 # Scheme, host and port, in lower case (RFC 6454, 6.2); also of browsers' extensions and of apps.
@@ -189,6 +189,9 @@ class _Checks:
             self.name(at, name)
             self.reserved(at, name)
             self.prices(at, model)
+            if (missing := prices.missing(model)) is not None:
+                remedy = "give both; 0 where it is free: what is not named would not be counted"
+                self.refuse(f"{at}.{missing}", "missing", remedy)
             for place, deployment in enumerate(model.deployments):
                 where = f"{at}.deployments.{place}.upstream"
                 self.known(where, deployment.upstream, config.upstreams, "upstreams")

@@ -38,6 +38,8 @@ _SERVICE_TIERS: Final = {name: name for name in ("flex", "priority", "balanced",
 _TIER: Final = re.compile(
     rf"({'|'.join(_PER_TOKEN)})(?:_above_(\d+)(k?)_tokens)?(?:_({'|'.join(_SERVICE_TIERS)}))?"
 )
+# Modes of the map whose answers are no tokens: it may leave their price out.
+_NO_ANSWER: Final = ("embedding", "rerank", "moderation", "audio_transcription", "image_generation")
 _HALF_IF_CACHED: Final = "fireworks_ai"  # what is cached costs half, and the map does not say so
 _FROM_THE_TOKEN_ON: Final = "xai"  # a long prompt begins with the token that the map names, not after it
 
@@ -70,6 +72,13 @@ def is_priced(model: Model) -> bool:
     """Whether what a request costs can be said."""
     by_token = model.input_cost_per_token is not None and model.output_cost_per_token is not None
     return by_token or model.cost_per_request is not None
+
+
+def missing(model: Model) -> str | None:
+    """The price of the prompt or the answer, where only the other has one."""
+    pair = ("input_cost_per_token", "output_cost_per_token")
+    absent = [name for name in pair if getattr(model, name) is None]
+    return absent[0] if len(absent) == 1 else None
 
 
 def _read(path: Path) -> Mapping[str, msgspec.Raw]:
@@ -105,6 +114,8 @@ def _filled(model: Model, entry: Mapping[str, Any]) -> Model:
         taken = getattr(model, field) is None and (beside is None or getattr(model, beside) is None)
         if taken and (price := _number(entry, (field,))) is not None:
             found[field] = price
+    if "input_cost_per_token" in found and entry.get("mode") in _NO_ANSWER and model.output_cost_per_token is None:
+        found.setdefault("output_cost_per_token", 0.0)
     if model.cost_per_request is None and (price := _number(entry, ("input_cost_per_request",))) is not None:
         found["cost_per_request"] = price
     if model.context_window is None and (window := _number(entry, _WINDOW)) and window >= 1:

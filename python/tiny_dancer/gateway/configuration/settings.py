@@ -29,7 +29,8 @@ Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 
 Role = Literal["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]
-Policy = Literal["cost", "quality", "balanced"]
+# `cost` is the former name of `cheapest`.
+Policy = Literal["quality", "balanced", "cheapest", "cost"]
 FallbackCause = Literal["content_filter"]
 UpstreamKind = Literal["openai", "azure", "anthropic"]
 
@@ -195,7 +196,7 @@ class Router(_Section, frozen=True, kw_only=True):
     Attributes:
         artifact: a file, ``default`` for the one in the package, or a registry's version.
         models: by the artifact's name of a model or role, the name of the model here.
-        policy: what ``router-<name>`` uses where the request names none.
+        policy: what ``router-<name>`` uses where the request names none; None is what the artifact decides by.
         max_cost: most USD an answer may be expected to cost.
         min_quality: least quality to expect, in [0, 1].
         threshold: least gain worth the dearer of two models, in place of the artifact's.
@@ -203,7 +204,7 @@ class Router(_Section, frozen=True, kw_only=True):
 
     artifact: Name | RegistryVersion = "default"
     models: dict[str, Name] = field(default_factory=dict)
-    policy: Policy = "balanced"
+    policy: Policy | None = None
     max_cost: NotNegative | None = None
     min_quality: Share | None = None
     threshold: Annotated[float, Meta(ge=-1, le=1)] | None = None

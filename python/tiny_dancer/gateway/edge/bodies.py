@@ -7,6 +7,8 @@ import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.extras import needed
 from tiny_dancer.gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -125,11 +127,11 @@ async def unpack(body: bytes, coding: bytes, limits: Limits) -> bytes:
         )
     try:
         found = await asyncio.to_thread(unpacked, body, limits.body_bytes)
-    except ImportError as error:
+    except MissingExtraError as error:
         raise GatewayError(
             415,
-            f"This gateway lacks the package {error.name}, by which such bodies are unpacked: install it "
-            "(pip install 'tiny-dancer[gateway]'), or compress by gzip.",
+            f"This gateway lacks the package {error.field}, by which such bodies are unpacked: install it "
+            f"({error.remedy}), or compress by gzip.",
             code="unsupported_encoding",
         ) from error
     except ValueError as error:
@@ -173,7 +175,8 @@ def _deflate(body: bytes, most: int) -> bytes | None:
 
 
 def _brotli(body: bytes, most: int) -> bytes | None:
-    import brotli  # of the extra, and seldom needed
+    with needed():  # of the extra, and seldom needed
+        import brotli
 
     reader = brotli.Decompressor()
     try:
@@ -189,7 +192,8 @@ def _brotli(body: bytes, most: int) -> bytes | None:
 
 
 def _zstd(body: bytes, most: int) -> bytes | None:
-    import zstandard  # of the extra, and seldom needed
+    with needed():  # of the extra, and seldom needed
+        import zstandard
 
     # The window a decoder must know by RFC 8878, and no larger one: it is allocated before anything is read.
     unpacker = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)

@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.extras import needed
 from tiny_dancer.gateway.configuration.settings import Deployment, GatewayConfig, Model, Router, Upstream
 from tiny_dancer.gateway.operate.stand_in import StandIn
 
@@ -50,10 +50,8 @@ def stand_ins(*, pause: float = 0.01) -> Iterator[tuple[str, str]]:
 
 
 def _server(model: StandIn) -> uvicorn.Server:
-    try:
+    with needed():
         import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("gateway", error.name, "run pip install 'tiny-dancer[gateway]'") from None
     settings = uvicorn.Config(
         model, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none"
     )

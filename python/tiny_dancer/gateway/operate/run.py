@@ -21,7 +21,8 @@ import msgspec
 
 from tiny_dancer._core import __version__
 from tiny_dancer.config import without_environment
-from tiny_dancer.errors import MissingExtraError, OptionError, TinyDancerError
+from tiny_dancer.errors import OptionError, TinyDancerError
+from tiny_dancer.extras import require
 from tiny_dancer.gateway.configuration.address import parse_address
 from tiny_dancer.gateway.configuration.check import load_gateway
 from tiny_dancer.gateway.configuration.settings import keys_required
@@ -62,12 +63,7 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None, take
     """
     if sys.platform == "win32":
         raise OptionError("gateway", sys.platform, "run it on Linux or macOS; on Windows, in WSL or a container")
-    try:
-        import httptools  # noqa: F401
-        import uvicorn  # noqa: F401
-        import uvloop  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("gateway", error.name, "run pip install 'tiny-dancer[gateway]'") from None
+    require("httptools", "uvicorn", "uvloop")
     from tiny_dancer.gateway.operate.worker import allow_many_files, log_to_stderr, run
 
     allow_many_files()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import OptionError
+from tiny_dancer.extras import require
 from tiny_dancer.training.backends.base import Backend, FittedBackend, Targets
 from tiny_dancer.training.backends.fastgrnn import FastGrnn
 from tiny_dancer.training.backends.linear import Linear
@@ -33,6 +34,7 @@ def families_named(names: Sequence[str] | None) -> tuple[tuple[Backend, ...], ..
 
     Raises:
         OptionError: an unknown name, or none.
+        MissingExtraError: jax is not installed, which ``fastgrnn`` needs.
     """
     if names is None:
         return FAMILIES
@@ -40,4 +42,6 @@ def families_named(names: Sequence[str] | None) -> tuple[tuple[Backend, ...], ..
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise OptionError("backends", ", ".join(unknown) or "none", f"give some of {', '.join(known)}")
+    if FastGrnn().name in names:
+        require("jax", "optax")
     return tuple(known[name] for name in dict.fromkeys(names))

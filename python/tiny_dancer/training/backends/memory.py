@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tiny_dancer.types import FeatureTable
 
 _CLIP = 4.0
+_MANY = 1000
 """Standardised cues beyond this many deviations are clipped: int8 holds ±127 at 127 / 4 steps a deviation."""
 
 
@@ -72,8 +73,9 @@ class Memory:
 
     Attributes:
         landmarks: most training rows kept; with fewer rows all are, and the fit is exact.
-        cue_width: Σ w_c (z_c − z'_c)² is divided by this; the cue weights w_c sum to 1, half of it spread evenly,
-            half by the cue's importance to a few extremely randomised trees (automatic relevance).
+        cue_width: Σ w_c (z_c − z'_c)² is divided by this, and by as much more as there are fewer than 1,000 rows:
+            few rows have few near neighbours; the cue weights w_c sum to 1, half of it spread evenly, half by the
+            cue's importance to a few extremely randomised trees (automatic relevance).
         embedding_width: ‖e − e'‖² is divided by this.
         ridge: penalty on the kernel norm, per row.
     """
@@ -94,7 +96,7 @@ class Memory:
         root = np.sqrt(relevance / largest) if largest > 0 else relevance
         scale = np.where(varies, root * 127 / _CLIP / np.where(varies, deviation, 1), 0).astype(np.float32)
         cues = _standardise(features.cues, mean, scale)
-        gamma_cues = largest * (_CLIP / 127) ** 2 / self.cue_width
+        gamma_cues = largest * (_CLIP / 127) ** 2 / (self.cue_width * max(1.0, _MANY / len(features)))
         gamma = np.array([1 / self.embedding_width, gamma_cues], np.float32)
         n = len(features)
         generator = np.random.default_rng(seed)

@@ -197,12 +197,20 @@ def _leaf_means(tree: Any, leaf_of_row: npt.NDArray[np.int64], targets: Targets)
 
 @dataclass(frozen=True, slots=True)
 class BoostedTrees:
-    """Boosted trees of depth 2 on the cues, one small ensemble a component."""
+    """Boosted trees of depth 2 on the cues, one small ensemble a component, of the first few.
+
+    Attributes:
+        rounds: trees a component.
+        learning_rate: what each adds.
+        depth: of each.
+        components: so many are learned, the leading ones; the rest, with less to explain, are left to the others.
+    """
 
     name: str = "boosted_trees"
     rounds: int = 80
     learning_rate: float = 0.04
     depth: int = 2
+    components: int = 4
 
     def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedTrees:
         """Fits one ensemble a component and joins them: a leaf adds to its own component only."""
@@ -211,7 +219,7 @@ class BoostedTrees:
         trees: list[Any] = []
         leaf_values: list[Matrix] = []
         intercept = np.zeros(count)
-        for component in range(count):
+        for component in range(min(count, self.components)):
             model = GradientBoostingRegressor(
                 n_estimators=self.rounds,
                 learning_rate=self.learning_rate,

@@ -16,9 +16,8 @@ from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError, DataError
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
 from tiny_dancer.training.data import arrow
-from tiny_dancer.training.data.columns import Checker
-from tiny_dancer.training.data.raw import read_raw
-from tiny_dancer.training.data.read import IGNORED_COLUMNS, DataWarning
+from tiny_dancer.training.data.columns import IGNORED_COLUMNS, Checker
+from tiny_dancer.training.data.raw import DataWarning, read_raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

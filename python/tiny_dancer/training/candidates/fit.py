@@ -11,6 +11,9 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError, TrainingError
 from tiny_dancer.evaluation.candidates import RankingEvaluation, evaluate_rankings
+from tiny_dancer.evaluation.overlap import remember
+from tiny_dancer.extras import require
+from tiny_dancer.routing import featurise
 from tiny_dancer.training.candidates import export
 from tiny_dancer.training.candidates.calibration import calibrate
 from tiny_dancer.training.candidates.likeness import likeness_of
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.evaluation.bootstrap import Interval
     from tiny_dancer.routing.candidate_set import CandidateSet
     from tiny_dancer.training.candidates.data import Memories, Question, Questions
 
@@ -131,18 +135,21 @@ def fit_candidates(
     Args:
         memories: what can be found.
         questions: with evidence; those without are left out.
-        scorer: ``linear``, ``fastgrnn`` (extra ``train``: jax) or ``auto``.
+        scorer: ``linear``, or ``fastgrnn`` or ``auto``, which need jax (extra ``fastgrnn``).
         seed: of folds, and of a FastGRNN's start and order.
         created: date to record.
         progress: called after each step of :func:`steps`.
 
     Raises:
         OptionError: no such scorer.
+        MissingExtraError: jax is needed and not installed.
         TrainingError: fewer than ten questions with evidence, or none that tells candidates apart.
         DataError: a memory that no set takes.
     """
     if scorer not in SCORERS:
         raise OptionError("scorer", scorer, f"choose {', '.join(SCORERS)}")
+    if scorer != "linear":
+        require("jax", "optax", instead="train the scorer linear, which needs neither")
     answerable = questions.answerable
     if len(answerable) < FEWEST_QUESTIONS:
         found = f"{len(answerable)} questions with known evidence"
@@ -179,6 +186,7 @@ def fit_candidates(
             "questions": len(answerable),
             "left_out": len(questions) - len(answerable),
             "seed": seed,
+            "rows_seen": remember(featurise([question.text for question in answerable], None, None)),
             "chosen_because": because,
             "verdict": _verdict(evaluation),
             **best.notes,
@@ -289,15 +297,20 @@ def _choice(trained: Mapping[str, _Trained], lists: Lists, asked: str) -> tuple[
     gain = evaluate_rankings({"fastgrnn": ranks["fastgrnn"], "linear": ranks["linear"]}).differences["linear"][
         "mrr"
     ]
-    figures = f"MRR {gain.estimate:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}, on held-out questions"
+    figures = _in_figures(gain)
     if gain.above_zero:
         return "fastgrnn", f"fastgrnn ranks better than linear ({figures})"
     return "linear", f"fastgrnn does not rank better than linear ({figures})"
 
 
+def _in_figures(gain: Interval) -> str:
+    interval = f"95 % interval {gain.low:+z.3f} to {gain.high:+z.3f}"
+    return f"MRR {gain.estimate:+z.3f}, {interval}, on held-out questions"
+
+
 def _verdict(evaluation: RankingEvaluation) -> str:
     gain = evaluation.differences[UNTRAINED]["mrr"]
-    figures = f"MRR {gain.estimate:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}, on held-out questions"
+    figures = _in_figures(gain)
     if gain.above_zero:
         return f"ranks better than the combination without training ({figures})"
     return f"not shown to rank better than the combination without training ({figures}): serve that, or label more"

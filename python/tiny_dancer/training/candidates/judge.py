@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError, OptionError
 from tiny_dancer.evaluation.candidates import RankingEvaluation, evaluate_rankings
+from tiny_dancer.evaluation.overlap import training_rows
+from tiny_dancer.routing import featurise
 from tiny_dancer.training.candidates.fit import UNTRAINED
 from tiny_dancer.training.candidates.lists import make_lists
 
@@ -82,7 +84,11 @@ def evaluate_candidates(
     if artifact is not None:
         untrained = make_lists(_core.CandidateScorer(), sets, answerable)
         methods[UNTRAINED] = untrained.ranks(untrained.scores)
-    return evaluate_rankings(methods, seed=seed)
+    found = evaluate_rankings(methods, seed=seed)
+    if artifact is None:
+        return found
+    asked = featurise([question.text for question in answerable], None, None)
+    return replace(found, trained_on=training_rows(_core.read_header(artifact), asked).share)
 
 
 def predict_candidates(

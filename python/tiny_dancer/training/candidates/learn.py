@@ -118,8 +118,8 @@ def learn_from_use(
         return Learned(None, reason, len(learned), len(later), None, propensity, left_out)
     target = later.helped / _positions(propensity, later)
     gain = _gain(later, target, scorer(later.features), later.score if old is None else old(later.features), seed)
-    interval = f"{100 * _LEVEL:.0f} % interval {gain.low:+.4f} to {gain.high:+.4f}"
-    figures = f"MRR {gain.estimate:+.4f}, {interval}, on {len(later):,} later answers"
+    interval = f"{100 * _LEVEL:.0f} % interval {gain.low:+z.4f} to {gain.high:+z.4f}"
+    figures = f"MRR {gain.estimate:+z.4f}, {interval}, on {len(later):,} later answers"
     if not gain.above_zero:
         reason = f"not shown to be better ({figures}): the scorer in force stays"
         return Learned(None, reason, len(learned), len(later), gain, propensity, left_out)

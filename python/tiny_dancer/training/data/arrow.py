@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.errors import DataError
+from tiny_dancer.extras import needed
 
-try:
+with needed():
     import pyarrow
     import pyarrow.compute
     import pyarrow.csv
+    import pyarrow.interchange
     import pyarrow.parquet
-except ImportError as error:
-    raise MissingExtraError("pyarrow", "not installed", "pip install 'tiny-dancer[train]'") from error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from tiny_dancer.training.data.text import Dialect
 
 # pyarrow has no stubs: a column stays opaque outside this file.
 Column: TypeAlias = Any
@@ -51,10 +53,17 @@ def parquet_columns(
         return names, {name: combined(table.column(name)) for name in chosen}, metadata, rows
 
 
-def csv_columns(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], dict[str, Column], int]:
-    """All column names, the wanted columns as raw bytes (nothing inferred), the number of rows."""
-    read = pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES, use_threads=False)
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+def csv_columns(
+    path: Path, wanted: Callable[[str], bool], dialect: Dialect
+) -> tuple[list[str], dict[str, Column], int]:
+    """All column names, the wanted columns as raw bytes in UTF-8 (nothing inferred), the number of rows."""
+    read = pyarrow.csv.ReadOptions(
+        block_size=CSV_BLOCK_BYTES,
+        use_threads=False,
+        skip_rows=dialect.skipped,
+        encoding="utf8" if dialect.encoding in ("utf-8", "utf-8-sig") else dialect.encoding,
+    )
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=dialect.delimiter)
     with pyarrow.input_stream(str(path), compression="detect") as stream:
         names: list[str] = list(pyarrow.csv.open_csv(stream, read, parse).schema.names)
     chosen = [name for name in names if wanted(name)]
@@ -70,8 +79,68 @@ def csv_columns(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], d
     )
     with pyarrow.input_stream(str(path), compression="detect") as stream:
         table = pyarrow.csv.read_csv(stream, read, parse, convert)
-    rows: int = table.num_rows
-    return names, {name: combined(table.column(name)) for name in chosen}, rows
+    columns = {name: combined(table.column(name)) for name in chosen}
+    rows = _filled_rows(columns.values(), table.num_rows)
+    return names, {name: column.slice(0, rows) for name, column in columns.items()}, rows
+
+
+def _filled_rows(columns: Iterable[Column], rows: int) -> int:
+    """How many rows there are without those at the end that Excel writes for cells once used."""
+    filled = np.zeros(rows, bool)
+    for column in columns:
+        filled |= np.asarray(column.is_valid())
+    return int(np.flatnonzero(filled)[-1]) + 1 if filled.any() else rows
+
+
+def frame_columns(
+    frame: object, wanted: Callable[[str], bool]
+) -> tuple[list[str], dict[str, Column], dict[str, str], int]:
+    """The columns of a table in memory: whatever speaks Arrow's C interface or the interchange protocol.
+
+    Raises:
+        DataError: what it holds has no Arrow type.
+    """
+    try:
+        if hasattr(frame, "__arrow_c_stream__"):
+            table = pyarrow.RecordBatchReader.from_stream(frame).read_all()
+        elif hasattr(frame, "__arrow_c_array__"):
+            table = pyarrow.table(frame)
+        else:
+            table = pyarrow.interchange.from_dataframe(frame)
+    except (pyarrow.ArrowException, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError("table", f"{type(frame).__name__}: {reason}", "give each column one type") from error
+    names: list[str] = [str(name) for name in table.schema.names]
+    metadata = {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in (table.schema.metadata or {}).items()
+    }
+    if len(set(names)) < len(names):
+        return names, {}, metadata, table.num_rows
+    chosen = {name: combined(table.column(place)) for place, name in enumerate(names) if wanted(name)}
+    return names, chosen, metadata, table.num_rows
+
+
+def frame_matrix(frame: object) -> tuple[tuple[str, ...], npt.NDArray[np.float64]] | None:
+    """Names and numbers, float64 [n, m], of a table in memory, null as NaN; None where it is no table."""
+    if not hasattr(frame, "columns") and not hasattr(frame, "schema"):
+        return None
+    if not (hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__dataframe__")):
+        return None
+    names, columns, _, rows = frame_columns(frame, lambda name: name != "__index_level_0__")
+    chosen = [name for name in names if name in columns]
+    for name in chosen:
+        if not is_number(columns[name]) and not is_null(columns[name]):
+            raise DataError(name, f"type {type_name(columns[name])}", "give one column of numbers a model")
+    values = [as_floats(columns[name]) for name in chosen]
+    return tuple(chosen), np.column_stack(values) if values else np.empty((rows, 0))
+
+
+def column_texts(column: object) -> list[Any] | None:
+    """The values of a column of Arrow; None where it is none."""
+    if isinstance(column, pyarrow.Array | pyarrow.ChunkedArray):
+        return as_python(column)
+    return None
 
 
 def combined(column: Column) -> Column:
@@ -80,13 +149,41 @@ def combined(column: Column) -> Column:
     if isinstance(array, pyarrow.ChunkedArray):
         array = pyarrow.concat_arrays(array.chunks)
     if pyarrow.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    return array
+        array = _without_views(array.dictionary).take(array.indices)
+    array = _without_views(array)
+    return array.storage if isinstance(array, pyarrow.ExtensionArray) else array
+
+
+def _without_views(array: Column) -> Column:
+    """Texts of polars are views, of which few functions of pyarrow know."""
+    if pyarrow.types.is_string_view(array.type):
+        return array.cast(pyarrow.large_string())
+    return array.cast(pyarrow.large_binary()) if pyarrow.types.is_binary_view(array.type) else array
 
 
 def from_bytes(values: Sequence[bytes | None]) -> Column:
     """A column of byte strings."""
     return pyarrow.array(values, pyarrow.large_binary())
+
+
+def from_texts(values: Sequence[str | None]) -> Column:
+    """A column of strings, or nulls."""
+    return pyarrow.array(values, pyarrow.large_string())
+
+
+def numbered(columns: Sequence[Column]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each row's number, equal where all columns are, as they appear; and the first row of each number."""
+    numbers = np.zeros(len(columns[0]), np.int64)
+    first = np.zeros(min(1, len(numbers)), np.int64)
+    for column in columns:
+        codes = np.asarray(column.dictionary_encode(null_encoding="encode").indices, np.int64)
+        _, first, numbers = np.unique(
+            numbers * (codes.max(initial=0) + 1) + codes, return_index=True, return_inverse=True
+        )
+    rank = np.empty(len(first), np.int64)
+    order = np.argsort(first, kind="stable")
+    rank[order] = np.arange(len(first))
+    return rank[numbers], first[order]
 
 
 def from_scalars(values: Sequence[object]) -> Column:
@@ -148,10 +245,62 @@ def as_bytes(column: Column) -> list[bytes | None]:
     return values
 
 
+def is_utf8(column: Column) -> bool:
+    """Whether all of a text column is UTF-8."""
+    try:
+        column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+    except pyarrow.ArrowInvalid:
+        return False
+    return True
+
+
+def as_texts(column: Column) -> list[str | None] | None:
+    """A text column's values; None where some are not UTF-8."""
+    try:
+        texts: list[str | None] = column.cast(pyarrow.large_binary()).cast(pyarrow.large_string()).to_pylist()
+    except pyarrow.ArrowInvalid:
+        return None
+    return texts
+
+
+def parsed_numbers(column: Column, decimal_comma: bool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """The numbers of a text column that are written plainly, and the rows that hold anything else.
+
+    Missing rows are NaN, and no such row. With ``decimal_comma`` a comma stands for the point, unless the column
+    has points too.
+    """
+    compute = pyarrow.compute
+    text = column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+    text = compute.ascii_trim(text, " \t\r\n")
+    if decimal_comma and not compute.any(compute.match_substring(text, ".")).as_py():
+        written = compute.match_substring_regex(text, r"^[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?$")
+        text = compute.if_else(written, compute.replace_substring(text, ",", "."), text)
+    plain = compute.match_substring_regex(text, r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$")
+    numbers = compute.cast(compute.if_else(plain, text, None), pyarrow.float64())
+    values = np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
+    other = compute.and_(compute.invert(compute.fill_null(plain, False)), column.is_valid())
+    return values, np.flatnonzero(np.asarray(other))
+
+
+def chosen_rows(column: Column, rows: npt.NDArray[np.int64]) -> Column:
+    """The rows of a column at these places."""
+    return column.take(pyarrow.array(rows))
+
+
 def as_python(column: Column) -> list[Any]:
     """The column's values as Python objects."""
     values: list[Any] = column.to_pylist()
     return values
+
+
+def as_seconds(column: Column) -> npt.NDArray[np.float64] | None:
+    """A column of dates or timestamps in seconds since 1970, null as NaN; None where it is neither."""
+    kinds = pyarrow.types
+    if not (kinds.is_timestamp(column.type) or kinds.is_date(column.type)):
+        return None
+    zone = getattr(column.type, "tz", None)
+    moments = column.cast(pyarrow.timestamp("us", zone), safe=False).cast(pyarrow.int64())
+    return as_floats(moments) / 1e6
 
 
 def as_floats(column: Column) -> npt.NDArray[np.float64]:
@@ -204,6 +353,51 @@ def numbers(values: npt.NDArray[Any]) -> Column:
 def strings(values: Sequence[str]) -> Column:
     """A column of strings."""
     return pyarrow.array(values, pyarrow.string())
+
+
+def printable(column: Column) -> Column | None:
+    """The column with bytes as text and no number that JSON lacks; None where some text is not UTF-8."""
+    if is_text(column):
+        try:
+            return column.cast(pyarrow.large_binary()).cast(pyarrow.large_string())
+        except pyarrow.ArrowInvalid:
+            return None
+    if is_floating(column):
+        column = column.cast(pyarrow.float64())
+        return pyarrow.compute.if_else(pyarrow.compute.is_finite(column), column, None)
+    return column
+
+
+def parquet_bytes(columns: Mapping[str, Column], metadata: Mapping[str, str]) -> bytes:
+    """The content of a Parquet file."""
+    schema = pyarrow.schema([(name, column.type) for name, column in columns.items()], dict(metadata))
+    stream = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(list(columns.values()), schema=schema), stream)
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+def csv_bytes(columns: Mapping[str, Column], delimiter: str) -> bytes:
+    """The content of a file of delimited text in UTF-8."""
+    stream = pyarrow.BufferOutputStream()
+    options = pyarrow.csv.WriteOptions(delimiter=delimiter, quoting_style="needed")
+    pyarrow.csv.write_csv(pyarrow.Table.from_arrays(list(columns.values()), list(columns)), stream, options)
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+def plain_numbers(column: Column, decimal_comma: bool) -> Column | None:
+    """A text column as numbers, where every cell is one, written as numbers are; None otherwise."""
+    compute = pyarrow.compute
+    if not is_text(column) or not is_utf8(column) or column.null_count == len(column):
+        return None
+    values, other = parsed_numbers(column, decimal_comma)
+    padded = compute.match_substring_regex(
+        column.cast(pyarrow.large_binary()).cast(pyarrow.large_string()), r"^-?0[0-9]"
+    )
+    if len(other) or compute.any(padded).as_py():
+        return None
+    return numbers(values)
 
 
 def write_parquet(

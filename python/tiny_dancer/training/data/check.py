@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.training.data.extraction import suspicions
 from tiny_dancer.training.data.findings import DataReport, Finding, ModelSummary, examples
 from tiny_dancer.training.data.kin import Kin, duplicates, leaks
@@ -39,6 +40,7 @@ def check_outcomes(outcomes: Outcomes) -> DataReport:
     findings = [
         *_size(outcomes, kin.joined),
         *_models(outcomes),
+        *_missing(outcomes, kin.joined),
         *_differences(outcomes),
         *_costs(outcomes),
         *_extraction(outcomes),
@@ -141,6 +143,29 @@ def _models(outcomes: Outcomes) -> Iterator[Finding]:
         )
 
 
+def _missing(outcomes: Outcomes, joined: npt.NDArray[np.int64]) -> Iterator[Finding]:
+    """Whether what is missing makes the models' means incomparable."""
+    known = observed(outcomes, joined)
+    if np.isfinite(outcomes.quality).all() or len(outcomes.models) < 2 or not np.isfinite(outcomes.quality).any():
+        return
+    for name, message in known.never_scored(outcomes.models):
+        rows = np.flatnonzero(known.unsupported[:, outcomes.models.index(name)])
+        remedy = "score it on some of them: until then it counts 0 there and is not served"
+        yield Finding(
+            "warning", "never_scored_kind", name, message, remedy, examples(outcomes, rows), len(rows)
+        )
+    if (message := known.unlike_rows(outcomes.models, outcomes.weight)) is not None:
+        remedy = "go by comparable rows, as training and reports do; score every model on the same rows"
+        yield Finding("warning", "unlike_rows", "models", message, remedy)
+    best = int(known.means(outcomes.weight).argmax())
+    rivals = known.rests_on_missing(best, outcomes.weight)
+    if len(rivals):
+        names = ", ".join(outcomes.models[j] for j in rivals)
+        message = f"if outcomes are missing because of what they are, {names} may be better than {outcomes.models[best]}"
+        remedy = "write 0 where an answer failed or timed out; leave empty only what was never asked"
+        yield Finding("note", "rests_on_missing", "models", message, remedy)
+
+
 def _differences(outcomes: Outcomes) -> Iterator[Finding]:
     """Routing lives on rows where models differ."""
     if len(outcomes.models) < 2:
@@ -173,7 +198,10 @@ def _differences(outcomes: Outcomes) -> Iterator[Finding]:
 def _costs(outcomes: Outcomes) -> Iterator[Finding]:
     if outcomes.cost is None or np.isnan(outcomes.cost).all():
         message = "the table has no costs"
-        remedy = "add <model>|total_cost in USD; without, calls of the best model count as the cost"
+        remedy = (
+            "add <model>|total_cost in USD, or train with --prices; without, of two models the better counts as the "
+            "dearer, and of more quality alone decides"
+        )
         yield Finding("note", "missing_cost", "total_cost", message, remedy, count=len(outcomes))
         return
     for index, model in enumerate(outcomes.models):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.errors import DataError, RequestError
+from tiny_dancer.errors import DataError, OptionError, RequestError
 from tiny_dancer.routing.requests import as_engine
 from tiny_dancer.training.data import arrow
 
@@ -19,10 +20,22 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.training.data.arrow import Column
     from tiny_dancer.training.data.raw import RawTable
+
+TEXT_COLUMNS = frozenset({"prompt", "tools", "messages"})
+KNOWN_COLUMNS = TEXT_COLUMNS | {"sample_id", "eval_name", "weight", "group"}
+# pandas' index columns, and RouterBench's choice of its oracle.
+IGNORED_COLUMNS = frozenset({"", "Unnamed: 0", "__index_level_0__", "oracle_model_to_route_to"})
+COST = "total_cost"
+LATENCY = "latency_s"
+RESPONSE = "|model_response"
+NOT_A_MODEL = "or, if it is no model, leave it out by naming the models (--models m1,m2)"
 
 # Spellings of "not observed" and of truth, in any case; CSV files carry no types.
 MISSING = frozenset({"", "nan", "null", "none", "na", "n/a", "<na>"})
+# What judges grade on, narrowest first.
+SCALES = ((-1, 1), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10), (0, 20), (0, 100))
 TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -72,6 +85,9 @@ class Checker:
                 f"type {arrow.type_name(column)} in {self.table.name}",
                 "make it a column of strings",
             )
+        known = arrow.as_texts(column)
+        if known is not None:
+            return known
         texts: list[str | None] = []
         for row, value in enumerate(arrow.as_bytes(column)):
             try:
@@ -84,6 +100,13 @@ class Checker:
                     "not UTF-8 (a lone surrogate, or another encoding): re-encode it",
                 ) from error
         return texts
+
+    def nested_texts(self, name: str) -> list[str | None]:
+        """A text column, or one of lists and objects as JSON."""
+        column = self.table.columns[name]
+        if arrow.is_nested(column):
+            return [None if value is None else json.dumps(value) for value in arrow.as_python(column)]
+        return self.texts(name)
 
     def prompts(self) -> list[str | None]:
         """The ``prompt`` column, which must hold text; numbers are no prompt."""
@@ -105,7 +128,9 @@ class Checker:
             return Parsed(arrow.as_floats(column))
         if not arrow.is_text(column):
             return None
-        return parse_numbers(self.texts(name))
+        if not arrow.is_utf8(column):
+            return parse_numbers(self.texts(name))  # which says where it is not
+        return spelt_numbers(column, self.table.decimal_comma)
 
     def bounded(self, name: str, lowest: float, highest: float, remedy: str) -> npt.NDArray[np.float64]:
         """Numbers within [lowest, highest], or NaN where nothing is given."""
@@ -123,13 +148,34 @@ class Checker:
             raise self.fault(name, int(outside[0]), float(values[outside[0]]), remedy)
         return values
 
+    def qualities(
+        self, models: Sequence[str], scale: tuple[float, float] | None
+    ) -> dict[str, npt.NDArray[np.float64]]:
+        """The models' quality in [0, 1], or NaN where nothing is given; on a ``scale`` its ends become 0 and 1."""
+        low, high = scale or (0.0, 1.0)
+        if scale is None:
+            remedy = f"scale quality to [0, 1]{self._guess(models)}, {NOT_A_MODEL}"
+        else:
+            remedy = f"the scale is from {low:g} to {high:g}: correct it or the value, {NOT_A_MODEL}"
+        found = {model: self.bounded(model, low, high, remedy) for model in models}
+        return {model: (values - low) / (high - low) for model, values in found.items()} if scale else found
+
+    def _guess(self, models: Sequence[str]) -> str:
+        """The scale that the values look like, in words; empty where they are in [0, 1] or look like none."""
+        ends = []
+        for model in models:
+            parsed = self.numbers(model)
+            if parsed is not None and parsed.numeric:
+                ends += [float(np.nanmin(parsed.values)), float(np.nanmax(parsed.values))]
+        low, high = min(ends, default=0.0), max(ends, default=0.0)
+        for start, end in SCALES:
+            if start <= low and high <= end and (low < 0 or high > 1):
+                return f": it looks like {start} to {end}, so pass --scale {start}:{end} (scale={start, end})"
+        return ""
+
     def json_texts(self, name: str) -> list[str | None]:
         """The ``tools`` or ``messages`` column: JSON text of the right shape; empty means none."""
-        column = self.table.columns[name]
-        if arrow.is_nested(column):
-            texts = [None if value is None else json.dumps(value) for value in arrow.as_python(column)]
-        else:
-            texts = self.texts(name)
+        texts = self.nested_texts(name)
         problem_of = _tools_problem if name == "tools" else _messages_problem
         checked: list[str | None] = []
         for row, text in enumerate(texts):
@@ -152,6 +198,29 @@ SHAPES = {
     "tools": "a JSON list of the functions offered",
     "messages": 'a JSON list of {"role": ..., "content": ...}',
 }
+
+
+def spelt_numbers(column: Column, decimal_comma: bool) -> Parsed:
+    """Numbers and booleans out of a text column, as :func:`parse_numbers`; only odd ones are looked at singly."""
+    values, rest = arrow.parsed_numbers(column, decimal_comma)
+    parsed = parse_numbers(arrow.as_texts(arrow.chosen_rows(column, rest)) or ())
+    values[rest] = parsed.values
+    return Parsed(values, tuple((int(rest[row]), text) for row, text in parsed.bad))
+
+
+def checked_scale(scale: tuple[float, float]) -> tuple[float, float]:
+    """The ends of a scale as numbers.
+
+    Raises:
+        OptionError: no two finite numbers, the lower first.
+    """
+    try:
+        low, high = (float(end) for end in scale)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise OptionError("scale", scale, "give the lowest and the highest quality, such as 1:5 or (1, 5)")
+    return low, high
 
 
 def parse_numbers(texts: Sequence[str | None]) -> Parsed:

@@ -1,9 +1,10 @@
-"""Files to raw columns: Parquet, CSV and JSONL, told apart by suffix."""
+"""Files and tables in memory to raw columns: Parquet, CSV, TSV, JSONL, JSON and xlsx, told apart by suffix."""
 
 from __future__ import annotations
 
-import gzip
 import json
+import os
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,21 @@ from typing import TYPE_CHECKING
 
 from tiny_dancer import files
 from tiny_dancer.errors import DataError
-from tiny_dancer.training.data import arrow
+from tiny_dancer.training.data import arrow, excel, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tiny_dancer.training.data.arrow import Column
 
-# gzip raises the last two on truncated and damaged streams.
-READ_FAULTS: tuple[type[Exception], ...] = (*arrow.READ_FAULTS, EOFError, zlib.error)
-FORMATS = ".parquet, .csv, .csv.gz, .jsonl or .jsonl.gz"
+# gzip raises the last two on truncated and damaged streams; the codecs what no Unicode is.
+READ_FAULTS: tuple[type[Exception], ...] = (*arrow.READ_FAULTS, EOFError, zlib.error, UnicodeError)
+FORMATS = ".parquet, .csv, .tsv, .jsonl, .json, .xlsx, .csv.gz, .tsv.gz or .jsonl.gz"
+COMPRESSED = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+
+
+class DataWarning(UserWarning):
+    """Something of a table that was left unused, or read by a guess; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class RawTable:
         columns: the columns that were wanted.
         rows: how many rows they have.
         metadata: the Parquet schema's metadata; empty for other formats.
+        decimal_comma: whether numbers may have a comma for the point: in files not separated by commas.
+        spelt: whether numbers are text, as in CSV.
+        nested: columns whose text is the JSON of lists and objects.
+        models: columns that are models because the file said so in its rows.
     """
 
     name: str
@@ -42,48 +52,111 @@ class RawTable:
     columns: Mapping[str, Column]
     rows: int
     metadata: Mapping[str, str]
+    decimal_comma: bool = False
+    spelt: bool = False
+    nested: frozenset[str] = frozenset()
+    models: tuple[str, ...] = ()
 
 
-def read_raw(path: Path | str, wanted: Callable[[str], bool]) -> RawTable:
-    """Reads the columns of one file whose names are ``wanted``; the others are never read.
+def is_frame(table: object) -> bool:
+    """Whether this is a table in memory: pandas, polars, Arrow, or whatever speaks their protocols."""
+    return any(hasattr(table, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__"))
+
+
+def read_raw(source: Path | str | object, wanted: Callable[[str], bool]) -> RawTable:
+    """Reads the columns of one table whose names are ``wanted``; the others are never read.
+
+    Args:
+        source: a file, or a table in memory (:func:`is_frame`).
+        wanted: whether a column is to be read, by its name.
 
     Raises:
         DataError: no such file, unknown suffix, or bytes that are not what the suffix says.
     """
-    path = Path(path)
+    if is_frame(source):
+        names, columns, metadata, rows = arrow.frame_columns(source, wanted)
+        return _checked(RawTable(f"the {type(source).__name__}", "row", tuple(names), columns, rows, metadata))
+    if not isinstance(source, str | os.PathLike):
+        remedy = "give a file's path, a pandas or polars DataFrame, or an Arrow table"
+        raise DataError("table", type(source).__name__, remedy)
+    path = Path(source)
     try:
         files.check(path)
     except OSError as error:
         raise not_readable(path, error) from error
+    kind, stem = kind_of(path)
+    if path.stat().st_size == 0:
+        raise DataError("table", path.name, "the file is empty: write it again")
+    try:
+        return _checked(_read(path, kind, stem, wanted))
+    except READ_FAULTS as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            "table", f"{path.name}: {reason}", f"the file is no sound {kind[1:]} (truncated?): write it again"
+        ) from error
+
+
+def kind_of(path: Path) -> tuple[str, str]:
+    """The suffix that says what a file is, without ``.gz``, and its name without suffixes.
+
+    Raises:
+        DataError: no suffix of a table.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     kind = suffixes[-1] if suffixes else ""
     stem = path.name[: -len(kind)] if kind else path.name
     if kind == ".gz":
         kind = suffixes[-2] if len(suffixes) > 1 else ""
         stem = stem[: -len(kind)] if kind else stem
-        if kind == ".parquet":
-            raise DataError("table", path.name, "Parquet is compressed inside: gunzip it")
-    if path.stat().st_size == 0:
-        raise DataError("table", path.name, "the file is empty: write it again")
+        if kind in (".parquet", ".xlsx"):
+            raise DataError("table", path.name, f"{kind[1:]} is compressed inside: gunzip it")
+    if kind not in (*COMPRESSED, ".parquet", ".xlsx"):
+        raise DataError("table", path.name, f"use {FORMATS}")
+    return kind, stem
+
+
+def _read(path: Path, kind: str, stem: str, wanted: Callable[[str], bool]) -> RawTable:
     metadata: dict[str, str] = {}
-    try:
-        if kind == ".parquet":
-            names, columns, metadata, rows = arrow.parquet_columns(path, wanted)
-        elif kind == ".csv":
-            names, columns, rows = arrow.csv_columns(path, wanted)
-        elif kind in (".jsonl", ".ndjson"):
-            names, columns, rows = _json_lines(path, wanted)
-        else:
-            raise DataError("table", path.name, f"use {FORMATS}")
-    except READ_FAULTS as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            "table", f"{path.name}: {reason}", f"the file is no sound {kind[1:]} (truncated?): write it again"
-        ) from error
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(name, f"more than one column of {path.name}", "rename or drop all but one")
-    return RawTable(path.name, stem, tuple(names), columns, rows, metadata)
+    nested: frozenset[str] = frozenset()
+    decimal_comma = False
+    if kind == ".parquet":
+        names, columns, metadata, rows = arrow.parquet_columns(path, wanted)
+    elif kind in (".csv", ".tsv"):
+        dialect = text.dialect_of(path, "\t" if kind == ".tsv" else ",")
+        if dialect.guessed:
+            message = f"{path.name} is no UTF-8 and was read as Windows-1252: re-encode it if letters look wrong"
+            warnings.warn(DataWarning(message), stacklevel=4)
+        decimal_comma = dialect.delimiter != ","
+        names, columns, rows = arrow.csv_columns(path, wanted, dialect)
+    elif kind == ".xlsx":
+        header, cells = excel.sheet_rows(path)
+        names, rows = header, len(cells)
+        columns = {
+            name: _cell_column([row[place] for row in cells])
+            for place, name in enumerate(names)
+            if wanted(name) and names.count(name) == 1
+        }
+    else:
+        records = _json_array(path) if kind == ".json" else _json_lines(path)
+        names, columns, rows, nested = _record_columns(path.name, records, wanted)
+    return RawTable(
+        name=path.name,
+        stem=stem,
+        names=tuple(names),
+        columns=columns,
+        rows=rows,
+        metadata=metadata,
+        decimal_comma=decimal_comma,
+        spelt=kind in (".csv", ".tsv"),
+        nested=nested,
+    )
+
+
+def _checked(raw: RawTable) -> RawTable:
+    for name in raw.names:
+        if raw.names.count(name) > 1:
+            raise DataError(name, f"more than one column of {raw.name}", "rename or drop all but one")
+    return raw
 
 
 def not_readable(path: Path, error: OSError) -> DataError:
@@ -92,29 +165,60 @@ def not_readable(path: Path, error: OSError) -> DataError:
     return DataError("table", path, f"{'no such file' if nothing else error.strerror}: check the path")
 
 
-def _json_lines(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], dict[str, Column], int]:
-    """All keys as they appear, the wanted ones as columns (absent is null), the number of lines."""
+def _json_lines(path: Path) -> Iterator[dict[str, object]]:
+    """One object a line."""
+    for number, line in enumerate(text.lines(path), 1):
+        if line.strip():
+            yield _json_record(path.name, number, line)
+
+
+def _json_array(path: Path) -> Iterator[dict[str, object]]:
+    """The objects of one list; or, as many name such files so, one object a line."""
+    content = b"".join(text.lines(path)).removeprefix(b"\xef\xbb\xbf")
+    if not content.lstrip().startswith(b"["):
+        yield from _json_lines(path)
+        return
+    try:
+        found = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
+    except UnicodeDecodeError as error:
+        raise DataError(path.name, error, "write the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(path.name, error, "write one JSON list of objects") from error
+    for number, record in enumerate(found, 1):
+        if not isinstance(record, dict):
+            raise DataError(f"{path.name} item {number}", type(record).__name__, "write one JSON list of objects")
+        yield record
+
+
+def _record_columns(
+    file: str, records: Iterable[dict[str, object]], wanted: Callable[[str], bool]
+) -> tuple[list[str], dict[str, Column], int, frozenset[str]]:
+    """All keys in order, the wanted ones as columns (absent is null), the number of rows, the nested columns."""
     columns: dict[str, list[object]] = {}
     names: dict[str, None] = {}
     rows = 0
-    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            record = _json_record(path.name, number, line)
-            for name, value in record.items():
-                names[name] = None
-                if wanted(name):
-                    columns.setdefault(name, [None] * rows).append(value)
-            rows += 1
-            for values in columns.values():
-                if len(values) < rows:
-                    values.append(None)
-    return (
-        list(names),
-        {name: _json_column(path.name, name, values) for name, values in columns.items()},
-        rows,
+    for record in records:
+        for name, value in record.items():
+            names[name] = None
+            if wanted(name):
+                columns.setdefault(name, [None] * rows).append(value)
+        rows += 1
+        for values in columns.values():
+            if len(values) < rows:
+                values.append(None)
+    nested = frozenset(
+        name for name, values in columns.items() if any(type(each) in (dict, list) for each in values)
     )
+    return list(names), {name: _json_column(file, name, values) for name, values in columns.items()}, rows, nested
+
+
+def _cell_column(values: list[object]) -> Column:
+    """One column of a sheet; where some cells are text, all become text."""
+    if any(isinstance(value, str) for value in values):
+        return arrow.from_bytes(_encoded([None if value is None else str(value) for value in values]))
+    if {type(value) for value in values if value is not None} in ({bool}, {int}, set()):
+        return arrow.from_scalars(values)
+    return arrow.from_scalars([float(value) if isinstance(value, (int, float)) else None for value in values])
 
 
 def _json_record(file: str, number: int, line: bytes) -> dict[str, object]:

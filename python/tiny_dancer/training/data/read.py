@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from tiny_dancer.errors import DataError
-from tiny_dancer.training.data import arrow, featurised
-from tiny_dancer.training.data.columns import Checker, Parsed, joined_prompt
+from tiny_dancer.training.data import arrow, featurised, long
+from tiny_dancer.training.data.columns import (
+    COST,
+    IGNORED_COLUMNS,
+    KNOWN_COLUMNS,
+    LATENCY,
+    RESPONSE,
+    TEXT_COLUMNS,
+    Checker,
+    Parsed,
+    checked_scale,
+    joined_prompt,
+)
 from tiny_dancer.training.data.join import Part, joined
-from tiny_dancer.training.data.raw import read_raw
+from tiny_dancer.training.data.models import chosen_models, not_used
+from tiny_dancer.training.data.raw import DataWarning, is_frame, read_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
     from tiny_dancer.training.data.raw import RawTable
     from tiny_dancer.types import FeatureTable, Outcomes
 
-TEXT_COLUMNS = frozenset({"prompt", "tools", "messages"})
-KNOWN_COLUMNS = TEXT_COLUMNS | {"sample_id", "eval_name", "weight", "group"}
-# pandas' index columns, and RouterBench's choice of its oracle.
-IGNORED_COLUMNS = frozenset({"", "Unnamed: 0", "__index_level_0__", "oracle_model_to_route_to"})
-COST = "total_cost"
-LATENCY = "latency_s"
-RESPONSE = "|model_response"
-NOT_A_MODEL = "or, if it is no model, leave it out by naming the models (--models m1,m2)"
-
-
-class DataWarning(UserWarning):
-    """A column of an outcomes table that was left unused; the message names it."""
+# A file, or a table in memory: see :func:`tiny_dancer.training.data.raw.is_frame`.
+Table: TypeAlias = "str | os.PathLike[str] | Any"
 
 
 class Featurise(Protocol):
@@ -53,14 +54,21 @@ class Featurise(Protocol):
 
 
 def read_outcomes(
-    paths: Sequence[Path | str] | Path | str,
+    paths: Table | Sequence[Table],
     *,
     models: Sequence[str] | None = None,
+    scale: tuple[float, float] | None = None,
     require_quality: bool = True,
     featurise: Featurise | None = None,
     feature_spec: str | None = None,
 ) -> Outcomes:
-    """Reads outcomes tables (Parquet, CSV, JSONL; CSV and JSONL also gzipped) and joins them row below row.
+    """Reads outcomes tables and joins them row below row.
+
+    Files are Parquet, CSV, TSV, JSONL, a JSON list of objects or xlsx (extra ``xlsx``), told apart by suffix; text
+    may be gzipped. CSV may be separated by commas, semicolons or tabs (as its header, or a line ``sep=;`` before
+    it, says), with a comma for the decimal point where it does not separate; in UTF-8, UTF-16, or, with a warning,
+    in what is unmistakably Windows-1252. Tables in memory are DataFrames of pandas or polars, Arrow's tables, or
+    whatever else has ``__arrow_c_stream__`` or ``__dataframe__``.
 
     Rows keep their order, file after file. A model that one file lacks is not observed in its rows.
     A missing ``sample_id`` column is numbered (``row-0``; ``<file stem>-0`` with several files); an id
@@ -68,15 +76,22 @@ def read_outcomes(
     across files; a row without one is a group of its own. A row of chat messages without a prompt has
     the prompt "". Quality may be null, NaN or empty: not observed.
 
-    The models are the columns of numbers or booleans (in text too) that have no ``|`` and no known
-    name. Left unused without a word: index columns, RouterBench's ``oracle_model_to_route_to`` and
-    ``|model_response``; with a ``DataWarning``: other columns of text, lists or dates, costs of no
-    model, and columns without any value. Text that is a number in some rows only is refused.
+    A table of one row a request and model is pivoted (:mod:`tiny_dancer.training.data.long`); so are logs of
+    LiteLLM, exports of Langfuse, and runs of OpenAI's evals.
+
+    The models are the columns of numbers or booleans (in text too) whose name says so, or whose cost, latency or
+    response beside them does; or all such columns, where all their names are plain words
+    (:mod:`tiny_dancer.training.data.models`). Left unused without a word: index columns, RouterBench's
+    ``oracle_model_to_route_to`` and ``|model_response``; with a ``DataWarning``: other columns of text, lists or
+    dates, costs of no model, columns without any value, and numbers that measure something else
+    (``difficulty``, ``temperature``). Text that is a number in some rows only is refused.
     In RouterBench's tables a prompt that is a list of strings is joined by line breaks.
 
     Args:
-        paths: the files, or the one file.
+        paths: the tables, or the one table: files or tables in memory.
         models: read these models only, in this order.
+        scale: what the lowest and the highest quality are in the tables, such as (1, 5) for a judge's grades; they
+            become 0 and 1. Without it quality is in [0, 1].
         require_quality: False reads only what predicting needs; no label, cost or weight is touched.
         featurise: makes the features of plain tables; without it plain and featurised do not join.
         feature_spec: refuse featurised tables made to any other specification.
@@ -84,18 +99,21 @@ def read_outcomes(
     Raises:
         DataError: anything in a file that cannot be used, naming column, row, value and remedy.
     """
-    if isinstance(paths, (str, Path)):
+    if isinstance(paths, str | os.PathLike) or is_frame(paths):
         paths = [paths]
     if not paths:
         raise DataError("table", "none given", "name at least one outcomes table")
     if models is not None and len(set(models)) < len(models):
         raise DataError("models", ", ".join(models), "name each model once")
+    if scale is not None:
+        scale = checked_scale(scale)
     raws = [read_raw(path, lambda name: _wanted(name, models, require_quality)) for path in paths]
-    checkers = [_named(raw, f"{raw.stem}-" if len(raws) > 1 else "row-") for raw in raws]
+    raws = long.widened(raws, require_quality=require_quality)
+    checkers = [named(raw, f"{raw.stem}-" if len(raws) > 1 else "row-") for raw in raws]
     _check_specs(raws, feature_spec, featurise)
     unused: list[str] = []
-    chosen = _chosen_models(checkers, models, require_quality, unused)
-    parts = [_part(checker, chosen, require_quality, featurise) for checker in checkers]
+    chosen = chosen_models(checkers, models, unused) if require_quality else ()
+    parts = [_part(checker, chosen, scale, require_quality, featurise) for checker in checkers]
     if models is None:
         chosen = _observed(parts, chosen, unused)
     for reason in unused:
@@ -109,71 +127,11 @@ def _wanted(name: str, models: Sequence[str] | None, require_quality: bool) -> b
     if name in featurised.FEATURE_COLUMNS or name in TEXT_COLUMNS:
         return True
     if not require_quality:
-        return name in ("sample_id", "eval_name")
-    if models is None or name in KNOWN_COLUMNS:
+        return name in ("sample_id", "eval_name") or name in long.REQUEST_COLUMNS
+    if models is None or name in KNOWN_COLUMNS or name in long.REQUEST_COLUMNS or name in long.LABEL_COLUMNS:
         return True
     model, bar, suffix = name.rpartition("|")
     return name in models or (bool(bar) and model in models and suffix in (COST, LATENCY))
-
-
-def _chosen_models(
-    checkers: Sequence[Checker], models: Sequence[str] | None, require_quality: bool, unused: list[str]
-) -> tuple[str, ...]:
-    """The models to read: those asked for, or every column that can be one; ``unused`` says why not."""
-    if not require_quality:
-        return ()
-    candidates = dict.fromkeys(name for checker in checkers for name in checker.table.names if _may_be_model(name))
-    if models is not None:
-        for model in models:
-            if model not in candidates:
-                near = get_close_matches(model, candidates, 1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise DataError("models", f"unknown model {model!r}", f"{hint}known: {', '.join(candidates)}")
-        return tuple(models)
-    usable: dict[str, None] = {}
-    for checker in checkers:
-        raw = checker.table
-        for name in raw.names:
-            if "|" in name and not _is_usable_suffix(name, raw.names):
-                unused.append(_reason(raw, name, "is no cost or latency of a model column"))
-            elif _may_be_model(name) and _is_quality(checker, name, unused):
-                usable[name] = None
-    if not usable:
-        raise DataError(
-            "models",
-            f"no model column in {checkers[0].table.name}: {', '.join(map(repr, candidates)) or 'none'}",
-            "add one column of quality in [0, 1] per model, named after it",
-        )
-    return tuple(usable)
-
-
-def _may_be_model(name: str) -> bool:
-    return "|" not in name and name not in KNOWN_COLUMNS and name not in IGNORED_COLUMNS
-
-
-def _is_usable_suffix(name: str, names: Iterable[str]) -> bool:
-    model, _, suffix = name.rpartition("|")
-    return (
-        name in featurised.FEATURE_COLUMNS
-        or name.endswith(RESPONSE)
-        or (suffix in (COST, LATENCY) and model in names)
-    )
-
-
-def _is_quality(checker: Checker, name: str, unused: list[str]) -> bool:
-    """Whether the column is a model's; text that is a number in some rows only is refused."""
-    parsed = checker.numbers(name)
-    if parsed is None or (parsed.bad and not parsed.numeric):
-        unused.append(_reason(checker.table, name, "holds no numbers, so it is no model"))
-        return False
-    if parsed.bad:
-        row, text = parsed.bad[0]
-        raise checker.fault(name, row, text, f"write quality in [0, 1], {NOT_A_MODEL}")
-    return True
-
-
-def _reason(raw: RawTable, name: str, reason: str) -> str:
-    return f"column {name!r} of {raw.name} is not used: it {reason}"
 
 
 def _check_specs(raws: Sequence[RawTable], spec: str | None, featurise: Featurise | None) -> None:
@@ -198,9 +156,11 @@ def _check_specs(raws: Sequence[RawTable], spec: str | None, featurise: Featuris
             )
 
 
-def _named(raw: RawTable, prefix: str) -> Checker:
+def named(raw: RawTable, prefix: str = "row-") -> Checker:
     """A table that has rows and requests, with the rows' names."""
-    has_requests = featurised.is_featurised(raw) or {"prompt", "messages"} & set(raw.names)
+    has_requests = (
+        featurised.is_featurised(raw) or {"prompt", "messages"} & set(raw.names) or long.is_long(raw.names)
+    )
     if raw.names and not has_requests:
         shown = ", ".join(map(repr, raw.names[:12]))
         raise DataError("prompt", f"no such column in {raw.name}, which has {shown}", "add the prompts")
@@ -209,7 +169,13 @@ def _named(raw: RawTable, prefix: str) -> Checker:
     return Checker(raw, _sample_ids(Checker(raw), prefix))
 
 
-def _part(checker: Checker, models: Sequence[str], require_quality: bool, featurise: Featurise | None) -> Part:
+def _part(
+    checker: Checker,
+    models: Sequence[str],
+    scale: tuple[float, float] | None,
+    require_quality: bool,
+    featurise: Featurise | None,
+) -> Part:
     """One file's values, checked row by row."""
     raw = checker.table
     has_features = featurised.is_featurised(raw)
@@ -232,12 +198,8 @@ def _part(checker: Checker, models: Sequence[str], require_quality: bool, featur
         checker=checker,
         task=tuple(name or "" for name in task),
         weight=weight,
-        group=_groups(checker) if require_quality and "group" in columns else (None,) * raw.rows,
-        quality={
-            model: checker.bounded(model, 0.0, 1.0, f"scale quality to [0, 1], {NOT_A_MODEL}")
-            for model in models
-            if model in columns
-        },
+        group=group_labels(checker) if require_quality and "group" in columns else (None,) * raw.rows,
+        quality=checker.qualities([model for model in models if model in columns], scale),
         cost=_per_model(checker, models, COST, cost_remedy),
         latency=_per_model(checker, models, LATENCY, latency_remedy),
         prompt=text.prompt,
@@ -278,6 +240,13 @@ class _Text:
     messages: tuple[str | None, ...] | None
 
 
+def request_texts(checker: Checker) -> tuple[Sequence[str | None], Sequence[str | None], Sequence[str | None]]:
+    """Prompt, messages and tools of each row of a table."""
+    found = _text(checker)
+    nothing = (None,) * checker.table.rows
+    return found.prompt or nothing, found.messages or nothing, found.tools or nothing
+
+
 def _text(checker: Checker) -> _Text:
     """Prompt, tools and messages; each row needs a prompt or messages."""
     raw = checker.table
@@ -297,7 +266,7 @@ def _text(checker: Checker) -> _Text:
     )
 
 
-def _groups(checker: Checker) -> tuple[int | str | None, ...]:
+def group_labels(checker: Checker) -> tuple[int | str | None, ...]:
     """Group labels: whole numbers as such, text as text; null and empty mean none."""
     column = checker.table.columns["group"]
     if arrow.is_integer(column):
@@ -321,7 +290,7 @@ def _observed(parts: Sequence[Part], models: Sequence[str], unused: list[str]) -
             observed.append(model)
         else:
             holder = next(part for part in parts if model in part.quality)
-            unused.append(_reason(holder.checker.table, model, "has no value in any row"))
+            unused.append(not_used(holder.checker.table, model, "has no value in any row"))
     if models and not observed:
         raise DataError("models", "no row has any observed quality", "add quality in [0, 1] per model")
     return tuple(observed)

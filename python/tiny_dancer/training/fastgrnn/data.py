@@ -13,8 +13,7 @@ import numpy as np
 from tiny_dancer import _core, files
 from tiny_dancer.errors import DataError, TrainingError
 from tiny_dancer.training.data.columns import Checker
-from tiny_dancer.training.data.raw import not_readable, read_raw
-from tiny_dancer.training.data.read import DataWarning
+from tiny_dancer.training.data.raw import DataWarning, not_readable, read_raw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,14 +1,29 @@
-"""The door to jax and optax, which carry no types of their own and belong to an extra."""
+"""The door to jax and optax, which carry no types of their own, belong to an extra and take a second to import.
+
+They are imported where one of them is first used, so that what stands beside them works without them.
+"""
 
 from __future__ import annotations
 
-from tiny_dancer.errors import MissingExtraError
+from importlib import import_module
+from typing import Any
 
-try:
-    import jax
-    import optax
-    from jax import numpy
-except ImportError as error:
-    raise MissingExtraError("jax", "not installed", "pip install 'tiny-dancer[train]'") from error
+from tiny_dancer.extras import needed
 
-__all__ = ["jax", "numpy", "optax"]
+
+class _Library:
+    """A module that is imported by its first use."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        with needed():
+            found = getattr(import_module(self._name), attribute)
+        setattr(self, attribute, found)
+        return found
+
+
+jax: Any = _Library("jax")
+numpy: Any = _Library("jax.numpy")
+optax: Any = _Library("optax")

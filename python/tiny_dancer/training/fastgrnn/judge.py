@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer.evaluation.overlap import training_inputs
 from tiny_dancer.training.fastgrnn.data import with_known_labels
 from tiny_dancer.training.fastgrnn.report import wilson
 
@@ -29,6 +30,8 @@ class Judged:
         macro_f1: mean over labels of the harmonic mean of precision and recall.
         log_loss: mean −log of the right label's probability.
         calibration_error: expected calibration error over 15 equal bins of confidence (Guo et al. 2017).
+        trained_on: share of these rows that the classifier was trained on: they are too good. Equal inputs are
+            found; 0 where the artifact remembers none.
     """
 
     rows: int
@@ -38,6 +41,7 @@ class Judged:
     macro_f1: float
     log_loss: float
     calibration_error: float
+    trained_on: float = 0.0
 
 
 def judge(classifier: Classifier, examples: Examples) -> Judged:
@@ -69,4 +73,5 @@ def judge(classifier: Classifier, examples: Examples) -> Judged:
         macro_f1=float(f1.mean()),
         log_loss=float(np.log(1 / chosen).mean()),
         calibration_error=float(np.abs(gaps).sum() / len(label)),
+        trained_on=training_inputs(classifier.header, known.inputs).share,
     )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer.evaluation.terminal import FittedTable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
-    from rich.table import Table
 
     from tiny_dancer.evaluation.bootstrap import Interval
 
@@ -85,18 +86,12 @@ def _per_call(work: Callable[[], object], calls: int) -> float:
     return (time.perf_counter() - start) / calls * 1e6
 
 
-def training_table(phases: Sequence[Phase]) -> Table:
+def training_table(phases: Sequence[Phase]) -> FittedTable:
     """The phases as a table for the terminal."""
-    from rich.table import Table
-
-    table = Table(title="held-out rows, 95 % intervals", title_justify="left")
-    table.add_column("phase")
-    for column in ("bytes", "accuracy", "interval", "µs", "× yardstick", "epochs"):
-        table.add_column(column, justify="right")
-    table.add_column("note")
+    rows = []
     for phase in phases:
         low, high = phase.interval
-        table.add_row(
+        row = (
             phase.name,
             "" if phase.bytes is None else f"{phase.bytes:,}",
             f"{phase.accuracy:.4f}",
@@ -106,7 +101,9 @@ def training_table(phases: Sequence[Phase]) -> Table:
             str(phase.epochs or ""),
             phase.note,
         )
-    return table
+        rows.append(row)
+    header = ("phase", "bytes", "accuracy", "interval", "µs", "× yardstick", "epochs", "note")
+    return FittedTable(header, rows, "held-out rows, 95 % intervals", words=frozenset({0, 7}))
 
 
 def verdict(chosen: str, difference: Interval) -> str:
@@ -116,8 +113,8 @@ def verdict(chosen: str, difference: Interval) -> str:
     if chosen != "fastgrnn":
         estimate, low, high = -estimate, -high, -low
     certain = "" if low > 0 or high < 0 else "; the interval holds 0: either would do"
-    interval = f"paired 95 % interval {low:+.4f} to {high:+.4f}"
-    return f"{chosen} minus {other}: {estimate:+.4f} accuracy, {interval}{certain}"
+    interval = f"paired 95 % interval {low:+z.4f} to {high:+z.4f}"
+    return f"{chosen} minus {other}: {estimate:+z.4f} accuracy, {interval}{certain}"
 
 
 def correct_rows(logits: npt.NDArray[np.float32], label: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -12,13 +12,14 @@ import numpy as np
 
 from tiny_dancer.errors import OptionError
 from tiny_dancer.evaluation.bootstrap import paired_difference
-from tiny_dancer.routing import Classifier, featurise
+from tiny_dancer.evaluation.overlap import remember_inputs
+from tiny_dancer.extras import require
+from tiny_dancer.routing import Classifier
 from tiny_dancer.training.fastgrnn import cell, data, export, phases, prune, quantise, report
 from tiny_dancer.training.fastgrnn.bag import fit_bag
 from tiny_dancer.training.fastgrnn.checkpoint import Checkpoints
 from tiny_dancer.training.fastgrnn.optimise import Plan
 from tiny_dancer.training.fastgrnn.teacher import TEACHER_PLAN, teacher_logits
-from tiny_dancer.training.overlap import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,9 +133,12 @@ def fit_classifier(
     Raises:
         TrainingError: too few rows or labels, or a loss that is not finite.
         DataError: validation examples of another kind or without a known label.
+        MissingExtraError: jax is not installed, which all but a bag needs.
     """
     if kind not in KINDS:
         raise OptionError("model", kind, "give auto, fastgrnn or bag")
+    if kind != "bag":
+        require("jax", "optax", instead="ask for the model bag, which needs neither")
     split = data.split(examples, validation, settings.seed)
     names = tuple(sorted(set(examples.label)))
     number = {name: at for at, name in enumerate(names)}
@@ -279,12 +283,9 @@ class _Run:
         temperature = export.fit_temperature(export.cell_logits(exported, stopping), self.label[1])
         return self._made(name, exported, temperature, epochs, note)
 
-    def _rows_seen(self) -> dict[str, Any] | None:
-        """A filter of the texts learned from, by which calibration refuses them; None for vectors."""
-        learning, stopping = self.split.learning.texts, self.split.stopping.texts
-        if learning is None or stopping is None:
-            return None
-        return remember(featurise([*learning, *stopping], None, None))
+    def _rows_seen(self) -> dict[str, Any]:
+        """A filter of the inputs learned from, by which calibration refuses them and evaluation tells them."""
+        return remember_inputs([*self.split.learning.inputs, *self.split.stopping.inputs])
 
     def _made(self, name: str, exported: Exported, temperature: float, epochs: int, note: str = "") -> _Made:
         """The artifact, judged and timed in the engine, as one row of the table."""

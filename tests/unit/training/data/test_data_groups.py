@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.groups import assign_groups, joined_groups, kinship
 from tiny_dancer.evaluation.split import grouped_folds
-from tiny_dancer.training.data import assign_groups
-from tiny_dancer.training.data.groups import joined_groups, kinship
 
 VOCABULARY = [a + b + c for a in ("ka", "lo", "mi", "nu", "re") for b in ("ta", "so", "vi", "du") for c in "nrstk"]
 

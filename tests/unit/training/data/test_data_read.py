@@ -256,7 +256,7 @@ quality = st.one_of(st.none(), st.floats(0, 1))
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_written_is_read(write, name, rows):
     ids, prompts, first, second = map(list, zip(*rows, strict=True))
-    columns = {"sample_id": ids, "prompt": prompts, "m-1.5": first, "z": second, "always": [1.0] * len(rows)}
+    columns = {"sample_id": ids, "prompt": prompts, "m-1.5": first, "z": second, "strong": [1.0] * len(rows)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         table = read_outcomes([write(columns, name)])

@@ -175,7 +175,7 @@ def test_no_table_and_no_file(tmp_path, refuse):
     refuse([tmp_path], "table", "no such file")
 
 
-@pytest.mark.parametrize("name", ["table.txt", "table", "table.gz", "table.xlsx"])
+@pytest.mark.parametrize("name", ["table.txt", "table", "table.gz", "table.xls", "table.ods"])
 def test_unknown_suffixes(tmp_path, refuse, name):
     path = tmp_path / name
     path.write_text("prompt,a\np,1\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.extras import needed
 from tiny_dancer.gateway.upstream.clients.http1 import Http1Client
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ def connect(upstream: config.Upstream) -> Client:
     """
     if not (upstream.http2 and upstream.base_url.lower().startswith("https:")):
         return Http1Client(upstream)
-    try:
+    with needed():
         from tiny_dancer.gateway.upstream.clients.http2 import Http2Client
-    except ImportError as error:
-        raise MissingExtraError("http2", error.name, "run pip install 'tiny-dancer[http2]'") from None
     return Http2Client(upstream)

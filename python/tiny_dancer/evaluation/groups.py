@@ -16,21 +16,21 @@ The work grows with the number of n-grams, not with the number of pairs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from scipy import sparse
 
 from tiny_dancer import _core
+from tiny_dancer.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from tiny_dancer.types import FeatureTable
+    from tiny_dancer.types import FeatureTable, Outcomes
 
     Labels: TypeAlias = npt.NDArray[np.int64]
     Pairs: TypeAlias = npt.NDArray[np.int64]
@@ -47,6 +47,16 @@ NGRAM_SPACE = 2 * _core.CHAR_BASE
 HASHED_AT_ONCE = 1 << 20
 COUNTED_PAIRS = 4_000_000
 COMPARED_AT_ONCE = 4_000_000
+
+
+def independent(outcomes: Outcomes) -> Outcomes:
+    """The same outcomes in groups that are independent of each other: the table's own, joined where rows are kin.
+
+    Without features, rows are told apart by the table's own groups alone.
+    """
+    if outcomes.features is None:
+        return outcomes
+    return replace(outcomes, group=assign_groups(outcomes.features, outcomes.group))
 
 
 def assign_groups(features: FeatureTable, group: npt.NDArray[np.int64] | None = None) -> Labels:
@@ -132,10 +142,10 @@ class _Sets:
         """How many rows hold each number."""
         return np.bincount(self.ids, minlength=NGRAM_SPACE)
 
-    def matrix(self) -> sparse.csr_matrix:
+    def matrix(self) -> Any:
         """The sets as a sparse matrix of ones."""
         ones = np.ones(len(self.ids), np.int32)
-        return sparse.csr_matrix((ones, self.ids, self.offsets), shape=(len(self), NGRAM_SPACE))
+        return _sparse().csr_matrix((ones, self.ids, self.offsets), shape=(len(self), NGRAM_SPACE))
 
 
 def _duplicate_pairs(sets: _Sets) -> Pairs:
@@ -192,17 +202,7 @@ def _similar_pairs(sets: _Sets) -> Pairs:
 def _proposed_pairs(sets: _Sets) -> Pairs:
     """Rows that agree on a band of their MinHash signature, each with the first and the previous such row."""
     filled = np.flatnonzero(sets.sizes)
-    signatures = np.empty((len(filled), BANDS * ROWS_PER_BAND), np.uint32)
-    # Fixed parameters: the same groups on every machine and in every run.
-    constants = np.random.Generator(np.random.PCG64(20)).integers(0, 1 << 32, (2, signatures.shape[1]))
-    multipliers, increments = constants.astype(np.uint32)
-    multipliers |= np.uint32(1)
-    for block in _blocks(sets.sizes[filled], HASHED_AT_ONCE):
-        part = sets.rows(filled[block])
-        mixed = _mixed(part.ids)
-        for index in range(signatures.shape[1]):
-            hashed = mixed * multipliers[index] + increments[index]
-            signatures[block, index] = np.minimum.reduceat(hashed, part.offsets[:-1])
+    signatures = min_hashes(sets.offsets, sets.ids, filled, BANDS * ROWS_PER_BAND)
     found = [np.empty((0, 2), np.int64)]
     for band in range(BANDS):
         key = np.zeros(len(filled), np.uint64)
@@ -216,6 +216,31 @@ def _proposed_pairs(sets: _Sets) -> Pairs:
         first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
         found += [filled[np.column_stack((order[other], order[again]))] for other in (again - 1, first[again])]
     return np.unique(np.concatenate(found), axis=0)
+
+
+def min_hashes(
+    offsets: npt.NDArray[np.int64], ids: npt.NDArray[np.uint32], rows: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.uint32]:
+    """``count`` MinHashes of some rows' sets, uint32 [len(rows), count]; none of these sets is empty.
+
+    Args:
+        offsets: int64 [n + 1], where each row's numbers lie in ``ids``.
+        ids: the sets' members.
+        rows: which rows.
+        count: of hash functions. They are fixed: the same hashes on every machine and in every run.
+    """
+    sets = _Sets(offsets, ids)
+    signatures = np.empty((len(rows), count), np.uint32)
+    constants = np.random.Generator(np.random.PCG64(20)).integers(0, 1 << 32, (2, count))
+    multipliers, increments = constants.astype(np.uint32)
+    multipliers |= np.uint32(1)
+    for block in _blocks(sets.sizes[rows], HASHED_AT_ONCE):
+        part = sets.rows(rows[block])
+        mixed = _mixed(part.ids)
+        for index in range(count):
+            hashed = mixed * multipliers[index] + increments[index]
+            signatures[block, index] = np.minimum.reduceat(hashed, part.offsets[:-1])
+    return signatures
 
 
 def _mixed(ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
@@ -239,7 +264,7 @@ def _passage_pairs(words: _Sets) -> Pairs:
     times = frequency[np.unique(rare.ids)]
     share = min(1.0, COUNTED_PAIRS / max(1, int((times * (times - 1) // 2).sum())))
     sampled = rare.where(_mixed(rare.ids) <= np.uint32(share * 0xFFFFFFFF)).matrix()
-    counts = sparse.triu(sampled @ sampled.T, 1).tocoo()
+    counts = _sparse().triu(sampled @ sampled.T, 1).tocoo()
     needed = PASSAGE_NGRAMS if share == 1.0 else max(2.0, 0.5 * share * PASSAGE_NGRAMS)
     likely = counts.data >= needed
     pairs = np.column_stack((counts.row[likely], counts.col[likely])).astype(np.int64)
@@ -257,6 +282,16 @@ def _shared(sets: _Sets, pairs: Pairs) -> npt.NDArray[np.int64]:
         both = matrix[pairs[block, 0]].multiply(matrix[pairs[block, 1]])
         shared[block] = np.asarray(both.sum(axis=1)).ravel()
     return shared
+
+
+def _sparse() -> Any:
+    """scipy's sparse matrices and the graphs made of them."""
+    try:
+        from scipy import sparse
+        from scipy.sparse import csgraph  # noqa: F401
+    except ImportError as missing:  # scipy comes with scikit-learn
+        raise MissingExtraError("scipy", "not installed", "pip install 'tiny-dancer[train]'") from missing
+    return sparse
 
 
 def _blocks(sizes: npt.NDArray[np.int64], most: int) -> Iterator[slice]:
@@ -278,6 +313,7 @@ def _chains(labels: Labels) -> Pairs:
 
 def _components(count: int, pairs: Pairs) -> Labels:
     """Connected components, numbered as they appear."""
+    sparse = _sparse()
     ones = np.ones(len(pairs), np.int8)
     graph = sparse.coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     labels = sparse.csgraph.connected_components(graph, directed=False)[1]
