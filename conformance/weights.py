@@ -293,7 +293,7 @@ def gated(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Te
 
 
 def priced(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
-    """Three models with prices for caches and long prompts; certified, with a checksum of the header."""
+    """Three models with prices for caches and long prompts; certified."""
     maker = Maker(7, 2, samples)
     swift_tiers = [
         {"above": 1000, "input": 2e-06, "output": 6e-06},
@@ -341,8 +341,10 @@ def priced(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], T
 
 
 def older(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
-    """The pair as it was trained on requests read by the first specification."""
+    """The pair as it was trained on requests read by the first specification, without a checksum of its header:
+    the certificate in it counts for nothing."""
     fields, tensors = pair(encoder, samples)
+    fields["format"] = "1.0.0"
     fields["features"]["spec"] = "1"
     # Nor could artifacts of that time say what requests are like.
     del fields["likeness"]
@@ -357,10 +359,11 @@ def make_all(encoder: Encoder) -> dict[str, bytes]:
     made = {}
     for make in (pair, five, constant, alone, gated, priced, older):
         fields, tensors = make(encoder, samples)
-        router = Router(write(fields, tensors), encoder)
+        sealed = make is not older
+        router = Router(write(fields, tensors, sealed=sealed), encoder)
         for text in ("Which lighthouse is the oldest?", "Add 19 to 23, then halve it."):
             decision = router.decide(Request(text), Options())
             quality = [float(f"{value:.9g}") for value in decision.quality]
             fields["self_check"].append({"text": text, "choice": decision.model, "quality": quality})
-        made[make.__name__] = write(fields, tensors, sealed=make is priced)
+        made[make.__name__] = write(fields, tensors, sealed=sealed)
     return made

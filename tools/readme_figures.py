@@ -20,6 +20,10 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+Row = tuple[str, str, str, str]
+"""Name of the results file, what was measured, figures, target."""
+
+
 @cache
 def result(name: str) -> Any:
     """The figures of one benchmark."""
@@ -51,12 +55,15 @@ def per_cent(value: float) -> str:
 
 
 def table() -> str:
-    """The table of "What is measured"."""
-    rows = [("what", "measured", "target"), ("-", "-", "-"), *speed(), *quality(), *candidates(), *kept()]
-    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows)
+    """The table of "What is measured": a row is of one file, which it names with the day it was measured."""
+    lines = ["| what | measured | target | file, date |", "| - | - | - | - |"]
+    for name, *row in [*speed(), *quality(), *candidates(), *kept()]:
+        file = f"[{name}](benchmarks/results/{name}.json) {result(name)['origin']['date'][:10]}"
+        lines.append(f"| {' | '.join([*row, file])} |".replace("|  |", "| |"))
+    return "\n".join(lines)
 
 
-def speed() -> list[tuple[str, str, str]]:
+def speed() -> list[Row]:
     """Decisions, loading and training."""
     decisions, runs = result("decisions"), result("training")["mmlu"]
     default, every, load = (
@@ -67,6 +74,7 @@ def speed() -> list[tuple[str, str, str]]:
     short, long = decisions["tokens"]
     return [
         (
+            "decisions",
             f"{short}-token prompt → decision object, from Python",
             f"{rounded(default['route_30_tokens_ratio'])} × numpy's `(100, 384) @ (384,)` "
             f"({rounded(default['route_30_tokens_us'])} µs); "
@@ -74,24 +82,28 @@ def speed() -> list[tuple[str, str, str]]:
             "≤ 10 ×",
         ),
         (
+            "decisions",
             f"the same at {long} tokens",
             f"{rounded(default['route_200_tokens_ratio'])} ×; "
             f"{rounded(every['route_200_tokens_ratio'])} × with all backends",
             "≤ 40 ×",
         ),
         (
+            "decisions",
             "`route_batch`, two cores",
             f"{rounded(default['batch_per_second'])} prompts/s; "
             f"{rounded(every['batch_per_second'])} with all backends",
             "≥ 100,000",
         ),
         (
+            "decisions",
             "artifact load with self-checks / encoder, once a process",
             f"{rounded(load['artifact and self-checks'])} ms / {rounded(load['encoder, once a process'])} ms",
             "≤ 20 ms",
         ),
-        ("default artifact", f"{default['bytes'] / 1000:.0f} kB", "≤ 512 KiB"),
+        ("decisions", "default artifact", f"{default['bytes'] / 1000:.0f} kB", "≤ 512 KiB"),
         (
+            "training",
             "training on " + " / ".join(f"{each['rows']:,}" for each in runs) + " rows",
             " / ".join(f"{each['seconds']:.0f} s, {each['peak_mib']} MiB" for each in runs),
             "≤ 30 s / 3 min, 2 GiB",
@@ -99,17 +111,18 @@ def speed() -> list[tuple[str, str, str]]:
     ]
 
 
-def quality() -> list[tuple[str, str, str]]:
+def quality() -> list[Row]:
     """APGR, certificates and flips."""
-    rows, targets = [], {"mmlu": ("≥ .57", "≥ .59"), "gsm8k": ("≥ .65", "≥ .67")}
+    rows: list[Row] = []
+    targets = {"mmlu": ("≥ .57", "≥ .59"), "gsm8k": ("≥ .65", "≥ .67")}
     for name, (few_target, folds_target) in targets.items():
         few, folds = result("apgr")[name]["few labels"], result("apgr")[name]["5-fold"]["mean of folds"]
         estimate, low, high = map(three, few["router"])
         others = f"(length {three(few['length'][0])}, TF-IDF ridge {three(few['tfidf'][0])})"
         label = f"{name.upper()}, {few['labels']:,} labels" + (", APGR" if name == "mmlu" else "")
-        rows.append((label, f"{estimate} [{low}, {high}] {others}", few_target))
+        rows.append(("apgr", label, f"{estimate} [{low}, {high}] {others}", few_target))
         others = f"(length {three(folds['length'])}, TF-IDF ridge {three(folds['tfidf'])})"
-        rows.append((f"{name.upper()}, 5-fold", f"{three(folds['router'])} {others}", folds_target))
+        rows.append(("apgr", f"{name.upper()}, 5-fold", f"{three(folds['router'])} {others}", folds_target))
     mmlu, gsm8k = result("guarantee")["mmlu"], result("guarantee")["gsm8k"]
     used = "calibrate (betting at delta / 8)"
 
@@ -121,18 +134,21 @@ def quality() -> list[tuple[str, str, str]]:
     return [
         *rows,
         (
+            "guarantee",
             f"certificates broken on a test half, δ = {three(mmlu['delta']).rstrip('0')}, {mmlu['splits']} splits",
             f"{per_cent(broken(mmlu, used))} (MMLU), {per_cent(broken(gsm8k, used))} (GSM8K); "
             f"naive threshold {broken(mmlu, 'naive') * 100:.0f} %, {broken(gsm8k, 'naive') * 100:.0f} %",
             "≤ 10 %",
         ),
         (
+            "guarantee",
             f"strong calls under them, MMLU, ε = {three(mmlu['epsilon']).rstrip('0')}",
             f"{mmlu[used]['mean share of strong calls'] * 100:.0f} % "
             f"(Hoeffding {mmlu['hoeffding']['mean share of strong calls'] * 100:.0f} %)",
             "below Hoeffding",
         ),
         (
+            "flips",
             "decisions flipped by case or white space / by typos",
             f"0 / {per_cent(flips['mmlu']['router']['typos'])} MMLU, "
             f"{per_cent(flips['gsm8k']['router']['typos'])} GSM8K "
@@ -143,7 +159,7 @@ def quality() -> list[tuple[str, str, str]]:
     ]
 
 
-def candidates() -> list[tuple[str, str, str]]:
+def candidates() -> list[Row]:
     """The candidate router and classifiers."""
     hundred, thousand = result("candidates_speed")["100 candidates"], result("candidates_speed")["1000 candidates"]
     ranked = result("candidates")
@@ -156,6 +172,7 @@ def candidates() -> list[tuple[str, str, str]]:
     step, text = "768 → 16, one step", "30 × 256 → 32"
     return [
         (
+            "candidates_speed",
             "100 candidates × 384 → top 5, from Python: embeddings, FastGRNN, conformal",
             f"{rounded(embedding['p50_over_yardstick'])} × the same yardstick "
             f"({rounded(embedding['p50_us'])} µs); "
@@ -164,36 +181,42 @@ def candidates() -> list[tuple[str, str, str]]:
             "≤ 5 ×",
         ),
         (
+            "candidates_speed",
             "1,000 candidates, every feature, FastGRNN",
             f"{rounded(thousand['fastgrnn f32']['p50_over_yardstick'])} × numpy's `(1000, 384) @ (384,)`",
             "≤ 4 ×",
         ),
         (
+            "candidates",
             "LoCoMo recall@5, trained on two conversations, tested on two, mean of the six ways",
             f"{recall['linear']} (words {recall['words']}, cosine {recall['cosine']}, untrained combination "
             f"{recall['default combination']}, {recall['default combination without recency']} without times)",
             "≥ .55",
         ),
         (
+            "candidates",
             "its confidence on those: first candidate, mean / really relevant",
             f"{three(first[0])} / {three(first[1])}; ten first: {three(ten[0])} / {three(ten[1])}",
             "",
         ),
         (
+            "fastgrnn",
             "FastGRNN 768 → 16, one step / 30 × 256 → 32, from Python",
             f"{rounded(cell[f'f32: {step}']['us'])} µs / {rounded(cell[f'f32: {text}']['us'])} µs; "
             f"int8 {rounded(cell[f'int8: {step}']['us'])} / {rounded(cell[f'int8: {text}']['us'])}",
             "≤ 2 / 25 µs",
         ),
         (
-            f"clinc150, FastGRNN int8, {int8['bytes'] / 1000:.0f} kB; minus bag of embeddings",
+            "fastgrnn_training",
+            f"clinc150, FastGRNN int8, {int8['bytes'] / 1000:.0f} kB; minus bag of embeddings (chosen among ten "
+            "settings on these very rows)",
             f"{three(int8['accuracy'])}; {signed(clinc['fastgrnn_minus_bag'])}",
             "",
         ),
     ]
 
 
-def kept() -> list[tuple[str, str, str]]:
+def kept() -> list[Row]:
     """Storage."""
     storage = result("storage")
     sizes = [storage[f"{rows:,} x 384, k = 10"] for rows in (1_000, 10_000, 100_000)]
@@ -203,6 +226,7 @@ def kept() -> list[tuple[str, str, str]]:
     peers = (("bm25s", "bm25s"), ("FTS5", "FTS5"), ("sqlite-vec", "sqlite-vec"))
     return [
         (
+            "memory_search",
             "text → 5 of 10k / 100k stored memories, by words, character grams and embedding, live",
             " / ".join(rounded(each["text"]["median_us"]) for each in words)
             + " µs ("
@@ -213,7 +237,8 @@ def kept() -> list[tuple[str, str, str]]:
             "≤ 500 / 8,000 µs",
         ),
         (
-            "exact k-nearest, 1k / 10k / 100k × 384, SQLite mirrored in memory",
+            "storage",
+            "exact k-nearest, 1k / 10k / 100k × 384, SQLite mirrored in memory, medians",
             " / ".join(rounded(each["mirror"]["median_us"]) for each in sizes)
             + " µs (sqlite-vec "
             + " / ".join(rounded(each["sqlite-vec"]["median_us"]) for each in sizes)
@@ -221,6 +246,7 @@ def kept() -> list[tuple[str, str, str]]:
             "≤ 60 / 500 / 8,000 µs",
         ),
         (
+            "storage",
             "routing records, durable",
             f"{record['durable_per_s'] / 1000:.0f},000/s; "
             f"{took:.0f} µs to make and queue one with five candidates",
@@ -241,10 +267,13 @@ def gateway() -> str:
         "decision, accounting, metrics and log included "
         f"({rounded(ours['requests_per_second'])} requests/s); a bare pass-through without any\nof that, on "
         f"uvicorn and pyreqwest, {rounded(floor['cpu_us_per_request'])} µs{beside} "
-        f"in the same run. Latency added is\n{latency['added_p50_ms_sequential']:.1f} ms in the median, "
-        f"{latency['added_p99_ms_at_half_load']:.0f} ms at the 99th percentile under half load; memory "
-        f"{load['memory']['with_1000_open_streams_mb']:.0f} MB with 1,000 streams\nopen "
-        "([figures](benchmarks/results/gateway_load.json), `python benchmarks/load/bench_gateway.py`)."
+        f"in the same run. Latency added is\n{latency['added_p50_ms_sequential']:.1f} ms in the median; the 99th "
+        f"percentile is {latency['p99_ms_at_half_load']:.1f} ms with clients that wait for their answers\n"
+        f"({latency['half_load_share'] * 100:.0f} % load) and {latency['open_loop_p99_ms_at_half_load']:.1f} ms "
+        "with clients that do not (half load). Memory is "
+        f"{load['memory']['with_1000_open_streams_mb']:.0f} MB with 1,000\nstreams open "
+        f"([figures](benchmarks/results/gateway_load.json) of {load['origin']['date'][:10]},\n"
+        "`python benchmarks/load/bench_gateway.py`)."
     )
 
 

@@ -9,6 +9,7 @@ expected costs.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ from tiny_dancer import Outcomes, Router, fit
 from tiny_dancer.training.heads import fill_gaps
 from tiny_dancer.training.policy import NAMES
 
-SPLITS = {"zeroeval": 20, "bfcl": 8, "llmrouter": 2, "shaberi": 4}
+SPLITS = {"shaberi": 4, "bfcl": 8, "llmrouter": 2, "zeroeval": 20}
 SHARES = (1 / 2, 2 / 3)
 """Of the rows to train on, in turn."""
 BELOW = -0.002
@@ -78,9 +79,8 @@ def one(outcomes: Outcomes, texts: np.ndarray, share: float, seed: int) -> dict[
         found[name] = {
             "gap": float(np.nanmean(reached - quality[:, best])),
             "hindsight": float(np.nanmean(reached)) - hindsight,
-            "cost": float((choice == best).mean())
-            if cost is None
-            else float(np.nanmean(cost[rows, choice]) / cost[:, best].mean()),
+            "calls": float((choice == best).mean()),
+            "cost": np.nan if cost is None else float(np.nanmean(cost[rows, choice]) / cost[:, best].mean()),
             "over random": float(np.nanmean(reached) - np.nanmean(quality, axis=0) @ shares),
         }
     if cost is not None:
@@ -98,7 +98,14 @@ def judged(name: str, outcomes: Outcomes) -> dict[str, object]:
     column = pq.read_table(SHARED / f"{name}.parquet", columns=["prompt"])["prompt"]
     texts = np.array([text or "" for text in column.to_pylist()], dtype=object)
     found = [one(outcomes, texts, SHARES[seed % 2], seed) for seed in range(SPLITS[name])]
-    result: dict[str, object] = {"rows": len(outcomes), "models": len(outcomes.models), "splits": len(found)}
+    # Where the best constant of the training rows has no price, costs cannot be set in relation to it.
+    priced = [split for split in found if "area" in split]
+    result: dict[str, object] = {
+        "rows": len(outcomes),
+        "models": len(outcomes.models),
+        "splits": len(found),
+        "splits with a price for the best constant": len(priced),
+    }
     for policy in NAMES:
         each = {key: [split[policy][key] for split in found] for key in found[0][policy]}  # type: ignore[index]
         result[policy] = {
@@ -106,11 +113,12 @@ def judged(name: str, outcomes: Outcomes) -> dict[str, object]:
             "worst split": round(min(each["gap"]), 4),
             "share of splits below -.002": round(float(np.mean(np.array(each["gap"]) < BELOW)), 3),
             "minus best constant in hindsight": mean_with_interval(each["hindsight"]),
-            "cost relative to it": round(float(np.mean(each["cost"])), 4),
+            "share of its calls": round(float(np.mean(each["calls"])), 4),
+            "cost relative to it": round(float(np.nanmean(each["cost"])), 4) if priced else None,
             "minus its own calls at random": mean_with_interval(each["over random"]),
         }
-    if "area" in found[0]:
-        own, ridges = ([split[key] for split in found] for key in ("area", "area of the ridge"))
+    if priced:
+        own, ridges = ([split[key] for split in priced] for key in ("area", "area of the ridge"))
         result["mean quality over equal costs"] = mean_with_interval(own)
         result["minus TF-IDF ridge"] = mean_with_interval([a - b for a, b in zip(own, ridges, strict=True)])
     result["largest artifact, bytes"] = max(split["bytes"] for split in found)
@@ -126,7 +134,7 @@ def main() -> None:
         if outcomes is None:
             return
         figures[name] = judged(name, outcomes)
-        print(name, figures[name], flush=True)
+        print(name, json.dumps(figures[name], indent=1), flush=True)
     write(
         "policy",
         figures,

@@ -18,7 +18,7 @@ from typing import Any
 from .errors import Refusal
 from .price import is_number, is_sound
 
-FORMAT, FEATURE_SPEC = "1.0.0", "2"
+FORMAT, FEATURE_SPEC = "1.1.0", "2"
 LARGEST_FILE, LARGEST_HEADER = 64 << 20, 4 << 20
 MOST_MODELS, MOST_COMPONENTS, MOST_BACKENDS, MOST_SELF_CHECKS = 512, 16, 16, 256
 
@@ -69,7 +69,11 @@ def read_tensors(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, Tens
         raise Refusal("ArtifactInvalid", "kind")
     if hashlib.sha256(body).hexdigest() != checksum:
         raise Refusal("ArtifactChecksum", "sha256")
-    if metadata.get("header_sha256", "") not in ("", hashlib.sha256(text.encode()).hexdigest()):
+    seal = metadata.get("header_sha256")
+    if seal is None and header["format"].split(".")[1:2] == ["0"]:
+        # Nothing covers what this header claims.
+        header["guarantee"] = None
+    elif seal != hashlib.sha256(text.encode()).hexdigest():
         raise Refusal("ArtifactChecksum", "header_sha256")
     return header, tensors, checksum
 
@@ -89,8 +93,8 @@ def _cut(listing: dict[str, Any], body: bytes) -> dict[str, Tensor]:
     return tensors
 
 
-def write(header: dict[str, Any], tensors: dict[str, Tensor], *, sealed: bool = False) -> bytes:
-    """An artifact file; ``sealed`` ones have a checksum of their header.
+def write(header: dict[str, Any], tensors: dict[str, Tensor], *, sealed: bool = True) -> bytes:
+    """An artifact file; ``sealed`` ones have a checksum of their header, as all have since format 1.1.
 
     Tensors lie in order of alignment (widest first), then name; keys are sorted.
     """

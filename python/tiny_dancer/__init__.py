@@ -61,8 +61,9 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidates import CandidateRouter
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
-    from tiny_dancer.training.api import calibrate, evaluate, fit, read_outcomes, split_outcomes
+    from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
+    from tiny_dancer.training.change import Added
     from tiny_dancer.training.estimator import RouterEstimator
     from tiny_dancer.training.fit import Fitted
 
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessError",
     "AdaptiveConformal",
+    "Added",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -119,6 +121,7 @@ __all__ = [
     "TrainingError",
     "Watch",
     "__version__",
+    "add_model",
     "calibrate",
     "conformal_quantile",
     "evaluate",
@@ -129,6 +132,7 @@ __all__ = [
 
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
+    "Added": "tiny_dancer.training.change",
     "Calibrated": "tiny_dancer.training.calibrate",
     "Candidate": "tiny_dancer.routing.candidate_set",
     "CandidateDecision": "tiny_dancer._core",
@@ -149,6 +153,7 @@ _LAZY = {
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "add_model": "tiny_dancer.training.api",
     "calibrate": "tiny_dancer.training.api",
     "conformal_quantile": "tiny_dancer.evaluation.conformal",
     "evaluate": "tiny_dancer.training.api",

@@ -44,6 +44,8 @@ COMMANDS = (
     "classifier evaluate",
     "models list",
     "models add",
+    "models reprice",
+    "models remove",
     "models promote",
     "models rollback",
     "models retire",

@@ -47,6 +47,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "classifier evaluate": ("a l.csv", "train", "train"),
     "models list": ("registry", WORKS, WORKS),
     "models add": ("registry m none.safetensors", WORKS, WORKS),
+    "models reprice": ("a m=1 --out o", "train", "train"),
+    "models remove": ("a m --out o", "train", "train"),
     "models promote": ("registry m 1", WORKS, WORKS),
     "models rollback": ("registry m", WORKS, WORKS),
     "models retire": ("registry m 1", WORKS, WORKS),

@@ -6,7 +6,8 @@ mod options;
 
 use crate::request::Around;
 use crate::text::{Token, TokenKind};
-use lexicon::{Lexicon, flag};
+pub(crate) use lexicon::Lexicon;
+use lexicon::flag;
 use options::Options;
 
 /// Number of cues.

@@ -6,13 +6,14 @@ use crate::encoder::{Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_i8, inverse_norm};
 use crate::request::{self, Around, ReadScratch, Reading, Request, Spec};
+use crate::shape::Shape;
 use crate::text::{NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
 
 pub use crate::cues::{CUES, NAMES as CUE_NAMES};
 pub use crate::encoder::DIM;
 
 /// Version of everything between a request and its features, as artifacts name it: [`Spec::NEWEST`].
-pub const SPEC: &str = "2";
+pub const SPEC: &str = "3";
 /// n-gram indices from here on are character n-grams; below, word n-grams.
 pub const CHAR_BASE: u32 = 1 << NGRAM_BITS;
 /// No request has a larger cue (the largest counts turns): with the bound on weights, every score is finite.
@@ -115,6 +116,7 @@ impl Features {
 pub struct FeatureScratch {
     read: ReadScratch,
     composer: Composer,
+    shape: Shape,
     characters: Vec<char>,
     tokens: Vec<Token>,
     segment: String,
@@ -136,7 +138,8 @@ pub fn featurise(
     scratch: &mut FeatureScratch,
     out: &mut Features,
 ) -> Result<()> {
-    let FeatureScratch { read, composer, characters, tokens, segment, seen, cues, cache, parts } = scratch;
+    let FeatureScratch { read, composer, shape, characters, tokens, segment, seen, cues, cache, parts } =
+        scratch;
     let Reading { text, text_bytes, around } = request::read(request, spec, read)?;
     let (head, tail) = bounded(text);
     characters.clear();
@@ -151,6 +154,10 @@ pub fn featurise(
         ));
     }
     tokenise(characters, tokens);
+    let written = characters.len();
+    if spec == Spec::Three {
+        shape.make_plain(characters, tokens);
+    }
     out.words = ngrams(characters, tokens, seen, &mut out.ngrams);
 
     cues.find_options(characters, tokens);
@@ -180,9 +187,10 @@ pub fn featurise(
     out.finish_embedding();
     cues.fill(characters, tokens, similarity, around, &mut out.cues);
 
-    // What was not read counts at the rate of what was; surroundings at four bytes a token.
+    // What was not read, or left out as wrapping, counts at the rate of the rest; surroundings at four bytes a token.
     let bytes_read = (head.len() + tail.len()).max(1) as f64;
-    let text_tokens = f64::from(pieces) * (text_bytes as f64 / bytes_read).max(1.0);
+    let left_out = (written as f64 / characters.len() as f64).max(1.0);
+    let text_tokens = f64::from(pieces) * (text_bytes as f64 / bytes_read).max(1.0) * left_out;
     let Around { system_bytes, assistant_bytes, tool_bytes, format_bytes, .. } = around;
     let surrounding = (system_bytes + assistant_bytes + tool_bytes + format_bytes) as f64 / 4.0;
     out.tokens = (text_tokens + surrounding).min(f64::from(u32::MAX)) as u32;

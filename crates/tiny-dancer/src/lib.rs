@@ -31,6 +31,7 @@ pub mod price;
 mod request;
 mod router;
 mod select;
+mod shape;
 mod text;
 
 pub use decision::{Answer, Decision};

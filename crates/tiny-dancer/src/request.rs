@@ -6,8 +6,10 @@
 //!   messages and OpenAI's Responses (`input`). `content` is a string, null, or a list of strings and parts, of which
 //!   those of type `text`, `input_text` and `output_text` are what is said (images, audio, files and thinking are
 //!   not). `system` and `instructions` beside the messages are one message of the system in front of them.
-//! * **The text to route** is what the user said, message by message; all that was said and returned where no message
-//!   is the user's. The other messages count by their number and length.
+//! * **The text to route** is the user's last turn: the messages of the user's that no answer stands between. A turn
+//!   that only says to go on ("yes, do it") stands for what it follows: then the text is the turn before it that says
+//!   more, and what was answered last. Where no message is the user's, all that was said and returned is the text. The
+//!   other messages, earlier turns of the user's among them, count by their number and length.
 //! * **Calls and their results** count as what was said or returned before, wherever a dialect puts them: a call by
 //!   the bytes of its name and of its arguments in canonical form, a result by those of its text. A user's message of
 //!   nothing but results (Anthropic's form of them) is no turn of the user's. The output of an item may be one part
@@ -27,6 +29,7 @@ use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{Fault, Kind, Reader, Text};
+use crate::shape::is_follow_up;
 use crate::text::{LONGEST, bounded};
 use tools::{argument_bytes, call, count_text, measure_format, measure_tools};
 
@@ -35,13 +38,15 @@ use tools::{argument_bytes, call, count_text, measure_format, measure_tools};
 pub enum Spec {
     /// Until 0.1: tools by the text they came in, calls and results not at all. Artifacts trained on it decide as ever.
     One,
-    /// As this page says.
+    /// Tools, calls and results by their structure. All turns of the user's are the text, as they are written.
     Two,
+    /// As this page says, and of the text its plain form ([`crate::shape`]).
+    Three,
 }
 
 impl Spec {
     /// What new artifacts are trained on.
-    pub const NEWEST: Self = Self::Two;
+    pub const NEWEST: Self = Self::Three;
 
     /// The version of this number.
     #[must_use]
@@ -49,6 +54,7 @@ impl Spec {
         match number {
             "1" => Some(Self::One),
             "2" => Some(Self::Two),
+            "3" => Some(Self::Three),
             _ => None,
         }
     }
@@ -191,8 +197,10 @@ pub(crate) struct ReadScratch {
 enum Role {
     System,
     User,
-    /// Anything said or returned before.
+    /// The assistant's.
     Other,
+    /// What a call returned.
+    Returned,
 }
 
 /// Roles by the words clients use.
@@ -201,8 +209,8 @@ const ROLES: [(&str, Role); 6] = [
     ("developer", Role::System),
     ("user", Role::User),
     ("assistant", Role::Other),
-    ("tool", Role::Other),
-    ("function", Role::Other),
+    ("tool", Role::Returned),
+    ("function", Role::Returned),
 ];
 
 /// Where a message's content stands in the JSON of the messages.
@@ -210,15 +218,32 @@ const ROLES: [(&str, Role); 6] = [
 struct Place {
     start: usize,
     end: usize,
+    /// Bytes that are said in it.
+    bytes: usize,
+    by: By,
+}
+
+/// Whose a message is, as far as the text to route goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
     /// The user's, and something of the user's own.
-    turn: bool,
+    Turn,
+    /// The assistant's.
+    Assistant,
+    System,
+    /// Results, of whatever role.
+    Results,
 }
 
 impl Place {
     /// Of a value that was read out of `json`.
-    fn of(value: &str, json: &str, turn: bool) -> Self {
+    fn of(value: &str, json: &str, bytes: usize, by: By) -> Self {
         let start = value.as_ptr() as usize - json.as_ptr() as usize;
-        Self { start, end: start + value.len(), turn }
+        Self { start, end: start + value.len(), bytes, by }
+    }
+
+    fn is_turn(&self) -> bool {
+        self.by == By::Turn
     }
 }
 
@@ -261,7 +286,7 @@ pub(crate) fn read<'a>(
     let mut around = Around { turns: 1, ..Around::default() };
     match spec {
         Spec::One => count_text(request.tools, &mut around),
-        Spec::Two => {
+        Spec::Two | Spec::Three => {
             measure_tools(request.tools, &mut around);
             measure_format(request.format, &mut around);
         }
@@ -327,12 +352,73 @@ pub(crate) fn read<'a>(
             append_bounded(content, joined);
         }
     }
-    for place in messages.iter().filter(|place| place.turn || !any_turn) {
+    if spec == Spec::Three && any_turn && !prompt {
+        let asked = asked(json, messages, arguments, content);
+        let is_asked = |index: usize, place: &Place| {
+            (place.is_turn() && asked.turns.contains(&index)) || asked.answer == Some(index)
+        };
+        let (mut text_bytes, mut before) = (0, around.assistant_bytes + count.user);
+        for (index, place) in messages.iter().enumerate() {
+            if !is_asked(index, place) {
+                continue;
+            }
+            let mut reader = Reader::new(&json[place.start..place.end]);
+            gather(&mut reader, spec, false, arguments, content);
+            append_bounded(content, joined);
+            text_bytes += place.bytes + usize::from(text_bytes > 0);
+            before -= place.bytes;
+        }
+        around.assistant_bytes = before;
+        return Ok(Reading { text: joined, text_bytes, around });
+    }
+    for place in messages.iter().filter(|place| place.is_turn() || !any_turn) {
         let mut reader = Reader::new(&json[place.start..place.end]);
         gather(&mut reader, spec, !any_turn, arguments, content);
         append_bounded(content, joined);
     }
     Ok(Reading { text: joined, text_bytes, around })
+}
+
+/// What the last turn asks, as places among the messages.
+struct Asked {
+    /// Those of the user's in here.
+    turns: Range<usize>,
+    /// What was answered last, where the last turn only says to go on.
+    answer: Option<usize>,
+}
+
+/// The last turn of the user's; where it only says to go on, the one before it that says more, and the answer between.
+fn asked(json: &str, messages: &[Place], arguments: &mut String, content: &mut String) -> Asked {
+    // A turn: messages of the user's with nothing of the assistant's or returned between them.
+    let turn_before = |end: usize| {
+        let last = messages[..end].iter().rposition(Place::is_turn)?;
+        let between = |place: &Place| matches!(place.by, By::Assistant | By::Results);
+        let before = messages[..last].iter().rposition(between).map_or(0, |index| index + 1);
+        let first = messages[before..=last].iter().position(Place::is_turn)?;
+        Some(before + first..last + 1)
+    };
+    let mut follows = |turn: &Range<usize>| {
+        messages[turn.clone()].iter().filter(|place| place.is_turn()).all(|place| {
+            let mut reader = Reader::new(&json[place.start..place.end]);
+            gather(&mut reader, Spec::NEWEST, false, arguments, content);
+            is_follow_up(content)
+        })
+    };
+    let Some(last) = turn_before(messages.len()) else {
+        return Asked { turns: 0..messages.len(), answer: None };
+    };
+    let answer = messages[..last.start].iter().rposition(|place| place.by == By::Assistant);
+    if !follows(&last) {
+        return Asked { turns: last, answer: None };
+    }
+    let mut turn = last.clone();
+    while let Some(earlier) = turn_before(turn.start) {
+        turn = earlier;
+        if !follows(&turn) {
+            break;
+        }
+    }
+    Asked { turns: turn, answer }
 }
 
 /// What a conversation turns on: where it began, and what was said last.
@@ -354,13 +440,13 @@ pub fn outline(json: &str) -> Result<Outline> {
     let mut scratch = ReadScratch::default();
     let request = Request { words: Words::Json(json), ..Request::default() };
     let text = read(&request, Spec::NEWEST, &mut scratch)?.text.to_owned();
-    let turns = || scratch.messages.iter().filter(|place| place.turn);
+    let turns = || scratch.messages.iter().filter(|place| place.is_turn());
     let Some(last) = turns().next_back().or(scratch.messages.last()).copied() else {
         return Ok(Outline { said: text, last: 0..json.len(), begun: json.len() });
     };
     let mut said = String::new();
     let mut reader = Reader::new(&json[last.start..last.end]);
-    gather(&mut reader, Spec::NEWEST, !last.turn, &mut scratch.arguments, &mut said);
+    gather(&mut reader, Spec::NEWEST, !last.is_turn(), &mut scratch.arguments, &mut said);
     let begun = turns().next().map_or(json.len(), |first| first.end);
     Ok(Outline { said, last: last.start..last.end, begun })
 }
@@ -404,8 +490,9 @@ fn prompt_part<'a>(
         Kind::String => {
             let value = reader.value()?;
             count.turns = 1;
-            count.user += Reader::new(value).string()?.len() + usize::from(!messages.is_empty());
-            messages.push(Place::of(value, json, true));
+            let bytes = Reader::new(value).string()?.len();
+            count.user += bytes + usize::from(!messages.is_empty());
+            messages.push(Place::of(value, json, bytes, By::Turn));
             Ok(())
         }
         Kind::Number | Kind::Array => Ok(reader.skip()?),
@@ -474,7 +561,7 @@ fn message<'a>(
             walk_output(&mut Reader::new(output), field, spec, arguments, &mut said, &mut |_| {})?;
             count.calls += said.call_bytes;
             count.results += said.bytes + said.result_bytes;
-            messages.push(Place::of(output, json, false));
+            messages.push(Place::of(output, json, 0, By::Results));
         }
         return Ok(());
     };
@@ -486,7 +573,8 @@ fn message<'a>(
         if role == Role::User {
             count.turns += 1;
         }
-        messages.push(Place { start: 0, end: 0, turn: role == Role::User });
+        let by = if role == Role::User { By::Turn } else { By::Results };
+        messages.push(Place { start: 0, end: 0, bytes: 0, by });
         return Ok(());
     };
     let mut said = Said::default();
@@ -499,9 +587,15 @@ fn message<'a>(
     match role {
         Role::System => count.system += said.bytes,
         Role::User => count.user += said.bytes,
-        Role::Other => count.other += said.bytes,
+        Role::Other | Role::Returned => count.other += said.bytes,
     }
-    messages.push(Place::of(content, json, turn));
+    let by = match role {
+        Role::User if turn => By::Turn,
+        Role::Other if said.bytes > 0 => By::Assistant,
+        Role::System => By::System,
+        _ => By::Results,
+    };
+    messages.push(Place::of(content, json, said.bytes, by));
     Ok(())
 }
 
@@ -612,7 +706,7 @@ fn part<'a>(
         Ok::<_, Fault>(())
     })?;
     let is = |word: &str| kind.is_some_and(|kind| kind.is(word));
-    let is_refusal = spec == Spec::Two && is("refusal");
+    let is_refusal = spec != Spec::One && is("refusal");
     if is("text") || is("input_text") || is("output_text") || is_refusal {
         // A part of text may have a word about refusals beside it, which is not what is said.
         let Some(text) = (if is_refusal { refusal } else { text }) else { return Ok(()) };
@@ -622,11 +716,11 @@ fn part<'a>(
             return Err(field.error(".text", found.as_str(), "a part's text is a string"));
         }
         say(reader.string()?, said, emit);
-    } else if spec == Spec::Two && is("tool_use") {
+    } else if spec != Spec::One && is("tool_use") {
         for part in [name, input].into_iter().flatten() {
             said.call_bytes += argument_bytes(part, arguments)?;
         }
-    } else if spec == Spec::Two && is("tool_result") {
+    } else if spec != Spec::One && is("tool_result") {
         said.results += 1;
         if let Some(content) = content {
             let mut inner = Said::default();

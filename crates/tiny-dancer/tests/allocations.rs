@@ -54,6 +54,9 @@ fn counted<T>(work: impl FnOnce() -> T) -> (T, usize) {
 /// Texts that fill every buffer as far as any text can: the first requests of a long-lived process, in short.
 fn extremes(random: &mut Random) -> Vec<String> {
     let fill = |part: &str| part.repeat(8192 / part.len());
+    let letters: String = (0..2731)
+        .map(|at| format!("{}{} ", char::from(b'k' + at as u8 % 16), char::from(b'a' + at as u8 / 16 % 26)))
+        .collect();
     vec![
         fill("!"),
         fill("a "),
@@ -67,6 +70,11 @@ fn extremes(random: &mut Random) -> Vec<String> {
         fill("\u{3310}"),
         fill("a. b. "),
         format!("{} a. x b. y c. z", &fill("x ")[..8000]),
+        // What is said again and again counts once: words that differ, as a stem and as options.
+        format!("{} a. x b. y c. z", &letters[..8000]),
+        format!("z a. {0} b. {0} c. {0}", &letters[..2700]),
+        format!("{{\"question\": \"{}\"}}", &letters[..8000]),
+        fill("question: x answer: y z "),
         fill("(a) x b) y c. z d: w e) f. g. h. i. j. "),
     ]
 }

@@ -209,7 +209,7 @@ fn the_users_words_are_routed_and_the_others_counted() {
     ]);
     let chat_of = chat;
     let chat = features_of(&chat(&conversation), Some(shipped_encoder())).expect("chat");
-    let joined = features_of(&text("What is 2 + 2?\nAnd 3 + 3?"), Some(shipped_encoder())).expect("text");
+    let joined = features_of(&text("And 3 + 3?"), Some(shipped_encoder())).expect("text");
     assert_eq!(chat.embedding, joined.embedding);
     assert_eq!(chat.word_ngrams(), joined.word_ngrams());
     let first = CUE_NAMES.iter().position(|name| *name == "turns").expect("a cue");
@@ -217,8 +217,19 @@ fn the_users_words_are_routed_and_the_others_counted() {
     let close = |found: f32, expected: f32| (found - expected).abs() < 1e-6;
     assert!(close(cue(&chat, "turns"), 2.0) && close(cue(&joined, "turns"), 1.0));
     assert!(close(cue(&chat, "log_system_characters"), 28f32.ln_1p()));
-    assert!(close(cue(&chat, "log_assistant_characters"), 8f32.ln_1p()));
-    assert_eq!(chat.tokens, joined.tokens + 9, "36 bytes around, four a token");
+    assert!(close(cue(&chat, "log_assistant_characters"), 22f32.ln_1p()), "an earlier turn too");
+    assert_eq!(chat.tokens, joined.tokens + 12, "50 bytes around, four a token");
+
+    // A turn that only says to go on stands for what it follows.
+    let plan = "Plan a bridge over the strait, with its pylons, cables and a budget.";
+    let steps = "First the soil: bore every forty metres down to the rock.";
+    for more in ["Yes, go on.", "continue", "ok, do it", "Great! And then?"] {
+        let said = messages_json(&[("user", plan), ("assistant", steps), ("user", more)]);
+        let said = features_of(&chat_of(&said), Some(shipped_encoder())).expect("chat");
+        let asked = features_of(&text(&format!("{plan}\n{steps}")), Some(shipped_encoder())).expect("text");
+        assert_eq!((said.embedding, said.word_ngrams()), (asked.embedding, asked.word_ngrams()), "{more}");
+        assert_eq!(said.cues[..first], asked.cues[..first], "{more}");
+    }
 
     // Where no message is the user's, all are the text.
     let spoken = messages_json(&[("system", "Be brief."), ("assistant", "Yes.")]);

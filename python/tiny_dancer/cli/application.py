@@ -42,6 +42,8 @@ from tiny_dancer.cli import (
     models_gc,
     models_list,
     models_promote,
+    models_remove,
+    models_reprice,
     models_retire,
     models_rollback,
     predict,
@@ -135,6 +137,8 @@ data.command("featurise", help=data_featurise.HELP)(data_featurise.featurise)
 data.command("split", help=data_split.HELP)(data_split.split)
 models.command("list", help=models_list.HELP)(models_list.list_versions)
 models.command("add", help=models_add.HELP)(models_add.add)
+models.command("reprice", help=models_reprice.HELP)(models_reprice.reprice)
+models.command("remove", help=models_remove.HELP)(models_remove.remove)
 models.command("promote", help=models_promote.HELP)(models_promote.promote)
 models.command("rollback", help=models_rollback.HELP)(models_rollback.rollback)
 models.command("retire", help=models_retire.HELP)(models_retire.retire)

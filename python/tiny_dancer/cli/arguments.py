@@ -34,6 +34,13 @@ Map = Annotated[
     list[str] | None,
     typer.Option("--map", help="NAME=MODEL: the table's model for a name of the artifact; repeatable."),
 ]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and "
+        "tokens of a usual answer; repeatable, one a model."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -57,6 +64,8 @@ def scaled(ends: str | None) -> tuple[float, float] | None:
         return float(low), float(high)
     except ValueError:
         raise OptionError("scale", ends, "give LOW:HIGH, such as 1:5, 0:100 or -1:1") from None
+
+
 def priced(pairs: list[str] | None) -> dict[str, float | ModelInfo]:
     """Models to USD a request, or to prices of tokens."""
     result: dict[str, float | ModelInfo] = {}
@@ -68,7 +77,9 @@ def priced(pairs: list[str] | None) -> dict[str, float | ModelInfo]:
             numbers = []
         sound = all(math.isfinite(each) and each >= 0 for each in numbers)
         if not (name and separator and sound and len(numbers) in (1, 3)) or name in result:
-            remedy = "give NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH (USD per million tokens, answer's tokens)"
+            remedy = (
+                "give NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH (USD per million tokens, answer's tokens)"
+            )
             raise OptionError("prices", pair, f"{remedy}, once a model")
         result[name] = (
             numbers[0]

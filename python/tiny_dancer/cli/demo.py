@@ -33,40 +33,35 @@ def demo(
 
     from tiny_dancer import _core
     from tiny_dancer.errors import NotCertifiedError
-    from tiny_dancer.evaluation.groups import assign_groups
     from tiny_dancer.evaluation.html import html_report
     from tiny_dancer.evaluation.report import terminal_report
-    from tiny_dancer.evaluation.router import certificate
-    from tiny_dancer.evaluation.split import grouped_folds
+    from tiny_dancer.evaluation.router import certificate, evaluate_router
     from tiny_dancer.routing import Router
-    from tiny_dancer.training.api import fit, read_outcomes
+    from tiny_dancer.training.api import fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import calibrate
     from tiny_dancer.training.fit import steps
-    from tiny_dancer.training.judge import judge
 
     screen = console()
     outcomes = read_outcomes(_core.data_path("sample.parquet"))
-    assert outcomes.features is not None
     screen.rule("1. A table: what each model scored on each request")
     means = ", ".join(
         f"{name} {mean:.3f}" for name, mean in zip(outcomes.models, np.nanmean(outcomes.quality, 0), strict=True)
     )
     say(f"{len(outcomes):,} rows; mean quality {means}")
 
-    screen.rule("2. Train on two thirds, keep one third for the certificate")
-    fold = grouped_folds(assign_groups(outcomes.features, outcomes.group), 3, seed)
-    training, held_out = outcomes.rows(np.flatnonzero(fold != 0)), outcomes.rows(np.flatnonzero(fold == 0))
+    screen.rule("2. Train on some rows, and keep some for steps 3 and 4")
+    training, calibration, test = split_outcomes(outcomes, calibrate=0.3, test=0.3, seed=seed)
+    say(f"{len(training):,} + {len(calibration):,} + {len(test):,} rows; requests that are kin stay together")
     with progress(steps()) as step:
         fitted = fit(training, seed=seed, progress=step)
-    say(f"{len(fitted.artifact):,} bytes; {' + '.join(fitted.chosen)}")
+    artifact = fitted.artifact
+    say(f"{len(artifact):,} bytes; {' + '.join(fitted.chosen)}")
 
     screen.rule("3. A guarantee on the quality given up")
     epsilon, confidence = 0.1, 0.9
-    artifact = fitted.artifact
     try:
-        certified = calibrate(artifact, held_out, max_quality_loss=epsilon, confidence=confidence)
+        certified = calibrate(artifact, calibration, max_quality_loss=epsilon, confidence=confidence)
     except NotCertifiedError as error:
-        guarantee = None
         say(f"not certified: {error}")
     else:
         artifact = certified.artifact
@@ -76,16 +71,16 @@ def demo(
         calls = ", ".join(f"{name} {share:.0%}" for name, share in certified.share.items())
         say(f"calls under it: {calls}")
 
-    screen.rule("4. Should you route at all?")
-    evaluation = judge(fitted, seed=seed, title="a router trained on the sample, out of fold", guarantee=guarantee)
+    screen.rule("4. Should you route at all? That router on rows it never saw")
+    router = Router(artifact)
+    evaluation = evaluate_router(router, test, seed=seed, title="a router trained and certified on the sample")
     write_file(out, html_report(evaluation).encode())
     screen.print(terminal_report(evaluation))
     say(f"the same with plots: {out}")
 
     screen.rule("5. Decide")
-    router = Router(artifact)
     for request in (*REQUESTS, *REQUESTS):  # the second round is the one a running program sees
         decision = router.route(request)
         line = f"{decision.elapsed_us:7.0f} µs  {decision.model}  {decision.reason}  {request[:60]}"
         say(line)
-    say("next: tiny-dancer train YOUR_TABLE --out router.safetensors")
+    say("next, with a table of your own: tiny-dancer data check TABLE; tiny-dancer train TABLE --out A")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,6 +11,9 @@ from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.output import print_json, say
 from tiny_dancer.errors import RequestError
 from tiny_dancer.routing import Router
+
+if TYPE_CHECKING:
+    from tiny_dancer.routing.arguments import PolicyName
 
 HELP = """Decide which model answers TEXT (`-` reads standard input).
 
@@ -43,7 +46,7 @@ def route(
         pin=pin,
         exclude=tuple(exclude or ()),
         threshold=threshold,
-        policy=policy,
+        policy=cast("PolicyName | None", policy),
     )
     if json:
         print_json(decision)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from tiny_dancer.cli.arguments import Models, Scale, Seed, Tables, listed, priced, scaled
+from tiny_dancer.cli.arguments import Models, Prices, Scale, Seed, Tables, listed, priced, scaled
 from tiny_dancer.cli.output import check_target, progress, say, warn, write_file
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ What models cost is taken from the table. Without costs quality alone decides am
 --prices says what they cost; of two the better is taken as the dearer one.
 
 Example: tiny-dancer train outcomes.parquet --out router.safetensors
-Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2.5/10/300"""
+Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2/8/300"""
 
 
 def why_constant(fitted: Fitted) -> list[str]:
@@ -38,6 +38,20 @@ def why_constant(fitted: Fitted) -> list[str]:
     ]
 
 
+def _next(tables: list[Path], out: Path) -> list[str]:
+    """The commands that come after."""
+    stem = tables[0].with_suffix("")
+    parts = " ".join(f"--out-{part} {stem}-{part}.parquet" for part in ("train", "calibrate", "test"))
+    certified = out.with_name(f"{out.stem}-certified{out.suffix}")
+    return [
+        "next, with rows that were not trained on (HELD_OUT for a certificate, OTHERS to judge it):",
+        f"  tiny-dancer calibrate {out} HELD_OUT --max-quality-loss 0.05 --out {certified}",
+        f"  tiny-dancer report OTHERS --artifact {certified} --out report.html",
+        f'  tiny-dancer route --artifact {certified} "a request"',
+        f"none kept? tiny-dancer data split {tables[0]} {parts}",
+    ]
+
+
 def train(
     tables: Tables,
     out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
@@ -49,16 +63,10 @@ def train(
         bool,
         typer.Option("--augment", help="Train on copies with typos and Markdown too, if held-out rows say so."),
     ] = False,
+    prices: Prices = None,
     policy: Annotated[
         str, typer.Option(help="The policy in force: quality, balanced (no quality given up) or cheapest.")
     ] = "balanced",
-    prices: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH: USD per million tokens of prompt and answer, and "
-            "tokens of a usual answer; repeatable, one a model."
-        ),
-    ] = None,
     backends: Annotated[
         str | None, typer.Option(help="Consider these only, separated by commas; fastgrnn is considered if named.")
     ] = None,
@@ -102,6 +110,6 @@ def train(
         share = float((fitted.decision == index).mean())
         if share:
             lines.append(f"  {name}: {share:.1%} of held-out rows")
-    say(*lines)
+    say(*lines, *_next(tables, out))
     for each in fitted.warnings:
         warn(f"warning: {each}")

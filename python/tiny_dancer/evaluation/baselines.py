@@ -88,7 +88,9 @@ def cost_table(outcomes: Outcomes, predicted_cost: Floats | None, best: int) -> 
         calls[:, best] = 1.0
         name = outcomes.models[best]
         return CostTable(
-            calls, f"calls of {name}", (f"The table has no costs: {name}, the better, is taken as the dearer one.",)
+            calls,
+            f"calls of {name}",
+            (f"The table has no costs: {name}, the better, is taken as the dearer one.",),
         )
     cost, notes = np.array(outcomes.cost, dtype=np.float64), []
     missing = ~np.isfinite(cost)

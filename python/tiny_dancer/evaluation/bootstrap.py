@@ -2,16 +2,21 @@
 
 A replicate is a weighting of the rows, never a copy of them: one draw of weights serves every statistic, so
 differences between methods are paired, and a statistic is one array expression over many replicates.
+
+A mean of bounded values that few units tell apart from a constant has an interval by betting instead
+(:mod:`tiny_dancer.evaluation.intervals`): of rare events a bootstrap sees too few to resample.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.intervals import betting_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,13 +27,15 @@ if TYPE_CHECKING:
 
 CHUNK_ELEMENTS = 1 << 19
 UNDEFINED_SHARE = 0.025
+FEWEST_INFORMATIVE = 30
+"""Units with another value than the most common one, below which a mean's interval is by betting."""
 # Two equal policies differ by the rounding of their sums, which is no evidence.
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its percentile interval; the bounds are NaN where they cannot be had.
+    """An estimate with its interval; the bounds are NaN where they cannot be had.
 
     Attributes:
         estimate: the statistic on the rows as they are.
@@ -52,6 +59,47 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class BoundedMeans:
+    """What the first k statistics are means of.
+
+    Attributes:
+        values: float64 [rows, k]; NaN where not observed.
+        low: float64 [k], the least value possible; NaN for a mean of which no bounds are known.
+        high: float64 [k], the largest one.
+        weight: float64 [rows].
+        unit: int64 [rows], numbered from 0.
+        seed: of the order of bets.
+    """
+
+    values: Floats
+    low: Floats
+    high: Floats
+    weight: Floats
+    unit: npt.NDArray[np.int64]
+    seed: int
+
+    def interval(self, column: int, minus: int | None, level: float) -> tuple[float, float] | None:
+        """The interval by betting where few units are informative; None where the bootstrap holds."""
+        if max(column, minus or 0) >= self.values.shape[1]:
+            return None
+        values, low, high = self.values[:, column], float(self.low[column]), float(self.high[column])
+        if minus is not None:
+            values = values - self.values[:, minus]
+            low, high = low - float(self.high[minus]), high - float(self.low[minus])
+        seen = np.isfinite(values)
+        if not math.isfinite(high - low) or not seen.any():
+            return None
+        units = int(self.unit.max()) + 1
+        mass = np.bincount(self.unit[seen], self.weight[seen], units)
+        sums = np.bincount(self.unit[seen], self.weight[seen] * values[seen], units)
+        sums, mass = sums[mass > 0], mass[mass > 0]
+        counts = np.unique(np.round(sums / mass, 9), return_counts=True)[1]
+        if len(mass) < 2 or len(mass) - counts.max() >= FEWEST_INFORMATIVE:
+            return None
+        return betting_interval(sums, mass, low=low, high=high, level=level, seed=self.seed)
+
+
+@dataclass(frozen=True, slots=True)
 class Bootstrap:
     """Replicates of k statistics.
 
@@ -59,14 +107,18 @@ class Bootstrap:
         estimate: float64 [k], on the rows as they are.
         replicates: float64 [replicates, k].
         units: independent units resampled (groups, or rows where there are none).
+        means: what the first of them are means of; None where the caller did not say.
     """
 
     estimate: Floats
     replicates: Floats
     units: int
+    means: BoundedMeans | None = None
 
     def interval(self, column: int, *, minus: int | None = None, level: float = 0.95) -> Interval:
-        """Percentile interval of one statistic, or of its difference to another one (paired).
+        """Interval of one statistic, or of its difference to another one (paired).
+
+        By percentiles, or by betting where it is a mean of bounded values that few units tell from a constant.
 
         Replicates in which the statistic is undefined are left out up to 2.5 %; beyond that, and with fewer
         than two units, the bounds are NaN: nothing can be said.
@@ -77,6 +129,9 @@ class Bootstrap:
         defined = np.isfinite(values)
         if self.units < 2 or np.mean(~defined) > UNDEFINED_SHARE:
             return Interval(estimate, float("nan"), float("nan"))
+        by_betting = None if self.means is None else self.means.interval(column, minus, level)
+        if by_betting is not None:
+            return Interval(estimate, *by_betting)
         tail = (1 - level) / 2
         low, high = np.quantile(values[defined], (tail, 1 - tail))
         return Interval(estimate, float(low), float(high))
@@ -106,6 +161,7 @@ def paired_bootstrap(
     group: npt.NDArray[np.int64] | None = None,
     replicates: int = 1000,
     seed: int = 0,
+    means_of: tuple[Floats, Floats, Floats] | None = None,
 ) -> Bootstrap:
     """Bootstrap k statistics together.
 
@@ -116,6 +172,8 @@ def paired_bootstrap(
         group: int64 [rows]; whole groups are resampled (cluster bootstrap). Rows are the units where None.
         replicates: number of replicates.
         seed: of the numpy Generator.
+        means_of: what the first statistics are means of, float64 [rows, j], and their least and largest possible
+            values, float64 [j] each (NaN where unknown): their intervals then hold for rare events as well.
 
     Raises:
         DataError: no rows, or lengths that differ.
@@ -134,8 +192,9 @@ def paired_bootstrap(
         statistics(block)
         for block in resampled_weights(rows, weight=weight, group=group, replicates=replicates, seed=seed)
     ]
-    units = rows if group is None else len(np.unique(group))
-    return Bootstrap(estimate=estimate, replicates=np.concatenate(blocks), units=units)
+    unit = np.arange(rows) if group is None else np.unique(group, return_inverse=True)[1]
+    means = None if means_of is None else BoundedMeans(*means_of, base, unit, seed)
+    return Bootstrap(estimate, np.concatenate(blocks), int(unit.max()) + 1, means)
 
 
 def mean_statistics(values: Floats) -> Callable[[Floats], Floats]:
@@ -163,9 +222,19 @@ def paired_difference(
     group: npt.NDArray[np.int64] | None = None,
     replicates: int = 1000,
     seed: int = 0,
+    bounds: tuple[float, float] | None = None,
 ) -> Interval:
-    """Interval of the mean of ``first - second`` (both float64 [n]) over rows where both are observed."""
+    """Interval of the mean of ``first - second`` (both float64 [n]) over rows where both are observed.
+
+    ``bounds`` of such a difference, where they are known, make it hold for rare ones as well.
+    """
     values = (np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64))[:, None]
     return paired_bootstrap(
-        mean_statistics(values), len(values), weight=weight, group=group, replicates=replicates, seed=seed
+        mean_statistics(values),
+        len(values),
+        weight=weight,
+        group=group,
+        replicates=replicates,
+        seed=seed,
+        means_of=None if bounds is None else (values, np.array([bounds[0]]), np.array([bounds[1]])),
     ).interval(0)

@@ -92,7 +92,14 @@ def evaluate_rankings(
     """
     names = tuple(methods)
     values = np.concatenate([question_metrics(methods[name]) for name in names], axis=1)
-    found = paired_bootstrap(mean_statistics(values), len(values), replicates=replicates, seed=seed)
+    columns = values.shape[1]
+    found = paired_bootstrap(
+        mean_statistics(values),
+        len(values),
+        replicates=replicates,
+        seed=seed,
+        means_of=(values, np.zeros(columns), np.ones(columns)),
+    )
     width = len(METRICS)
     return RankingEvaluation(
         len(values),

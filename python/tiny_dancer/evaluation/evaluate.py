@@ -48,15 +48,27 @@ TITLES = {
 }
 
 
+UNBOUNDED = (float("nan"), float("nan"))
+QUALITY = (0.0, 1.0)
+GAP = (-1.0, 1.0)
+
+
 class _Columns:
     """Row-wise values whose means are bootstrapped together."""
 
     def __init__(self) -> None:
         self._values: list[Floats] = []
+        self._bounds: list[tuple[float, float]] = []
 
-    def add(self, values: Floats) -> int:
+    def add(self, values: Floats, bounds: tuple[float, float] = UNBOUNDED) -> int:
         self._values.append(values)
+        self._bounds.append(bounds)
         return len(self._values) - 1
+
+    def bounds(self) -> tuple[Floats, Floats]:
+        """Least and largest values possible, float64 [k] each."""
+        low, high = np.array(self._bounds).T
+        return low, high
 
     def table(self) -> Floats:
         return np.stack(self._values, axis=1)
@@ -120,7 +132,9 @@ def evaluate(
         if predicted_cost is not None and outcomes.cost is not None
         else np.broadcast_to(baselines.column_means(cost, weight), cost.shape)
     )
-    field = _field(predicted_quality, plan, decision, outcomes, quality, cost, _tfidf(outcomes, folds, seed, notes))
+    field = _field(
+        predicted_quality, plan, decision, outcomes, quality, cost, _tfidf(outcomes, folds, seed, notes)
+    )
     router, curves = field.router, field.curves
     notes += _missing_notes(outcomes, known, decision, best)
     chosen_scored = scored[np.arange(len(decision)), decision]
@@ -128,21 +142,32 @@ def evaluate(
     rows_scored |= {f"always {name}": int(scored[:, j].sum()) for j, name in enumerate(outcomes.models)}
 
     columns = _Columns()
-    at_quality = {name: columns.add(rows.quality) for name, rows in {"router": router, **field.rivals}.items()}
-    at_gap = {name: columns.add(router.quality - rows.quality) for name, rows in field.rivals.items()}
-    at_curve = {name: columns.add(_row_mean(table)) for name, table in curves.items()}
+    everyone = {"router": router, **field.rivals}
+    at_quality = {name: columns.add(rows.quality, QUALITY) for name, rows in everyone.items()}
+    at_gap = {
+        # A rival that spends the same everywhere is the router itself: its gap is 0, and no estimate.
+        name: columns.add(
+            router.quality - rows.quality, UNBOUNDED if np.array_equal(router.cost, rows.cost) else GAP
+        )
+        for name, rows in field.rivals.items()
+    }
+    at_curve = {name: columns.add(_row_mean(table), QUALITY) for name, table in curves.items()}
     at_curve_gap = {
-        name: columns.add(_row_mean(curves["router"] - table))
+        name: columns.add(_row_mean(curves["router"] - table), GAP)
         for name, table in curves.items()
         if name != "router"
     }
-    at_band = [columns.add(values) for values in curves["router"].T] if curves else []
+    at_band = [columns.add(values, QUALITY) for values in curves["router"].T] if curves else []
     at_spent = columns.add(router.cost)
     at_reference_spent = columns.add(cost[:, compared])
-    at_reference_gap = columns.add(router.quality - quality[:, compared])
+    leaves = decision != compared
+    at_reference_gap = columns.add(router.quality - quality[:, compared], GAP if leaves.any() else UNBOUNDED)
     tasks = task_rows(outcomes)
     at_task = {
-        name: columns.add(np.where(mask, router.quality - quality[:, best], np.nan))
+        name: columns.add(
+            np.where(mask, router.quality - quality[:, best], np.nan),
+            GAP if (decision[mask] != best).any() else UNBOUNDED,
+        )
         for name, mask in tasks.items()
     }
 
@@ -160,7 +185,13 @@ def evaluate(
         return np.concatenate(blocks, axis=1)
 
     boot = paired_bootstrap(
-        statistics, len(outcomes), weight=weight, group=outcomes.group, replicates=replicates, seed=seed
+        statistics,
+        len(outcomes),
+        weight=weight,
+        group=outcomes.group,
+        replicates=replicates,
+        seed=seed,
+        means_of=(table, *columns.bounds()),
     )
     ratio = boot.interval(table.shape[1])
     gaps = {name: boot.interval(index) for name, index in at_gap.items()}
@@ -178,12 +209,12 @@ def evaluate(
             aiq=_aiq(name, field, weight),
             rows=rows_scored.get(name, int(np.isfinite(rows.quality).sum())),
         )
-        for name, rows in {"router": router, **field.rivals}.items()
+        for name, rows in everyone.items()
     )
     verdict = decide(
         models=len(outcomes.models),
         units=boot.units,
-        leaves=float(np.average(decision != compared, weights=weight)),
+        leaves=float(np.average(leaves, weights=weight)),
         reference=outcomes.models[compared],
         gap_reference=reference_gap,
         cost_ratio=ratio,
@@ -249,17 +280,17 @@ def _missing_notes(outcomes: Outcomes, known: Observed, decision: Ints, best: in
         return []
     unseen = int(missing[np.arange(len(decision)), decision].sum())
     notes = [
-        f"{missing.mean():.1%} of outcomes are missing, the chosen model's on {unseen:,} of {len(outcomes):,} requests. "
-        "All figures are on the same requests, completed by what the models that were scored say of a request, and "
-        "by how likely it was to be scored."
+        f"{missing.mean():.1%} of outcomes are missing, the chosen model's on {unseen:,} of {len(outcomes):,} "
+        "requests. All figures are on the same requests, completed by what the models that were scored say of a "
+        "request, and by how likely it was to be scored."
     ]
     notes += [f"{each[0].upper()}{each[1:]}." for each in known.warnings(outcomes.models, outcomes.weight)]
     rivals = known.rests_on_missing(best, outcomes.weight)
     if len(rivals):
         names = ", ".join(outcomes.models[j] for j in rivals)
         notes.append(
-            f"If outcomes are missing because of what they are (time-outs left empty, say), {names} may be better than "
-            f"{outcomes.models[best]}; no table can tell."
+            f"If outcomes are missing because of what they are (time-outs left empty, say), {names} may be better "
+            f"than {outcomes.models[best]}; no table can tell."
         )
     return notes
 

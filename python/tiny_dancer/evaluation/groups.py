@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,11 +286,9 @@ def _shared(sets: _Sets, pairs: Pairs) -> npt.NDArray[np.int64]:
 
 def _sparse() -> Any:
     """scipy's sparse matrices and the graphs made of them."""
-    try:
+    with needed():
         from scipy import sparse
         from scipy.sparse import csgraph  # noqa: F401
-    except ImportError as missing:  # scipy comes with scikit-learn
-        raise MissingExtraError("scipy", "not installed", "pip install 'tiny-dancer[train]'") from missing
     return sparse
 
 

@@ -3,12 +3,12 @@
 A model's mean over the rows it was scored on says as much about those rows as about the model: scored on easy rows
 only, it looks better than it is. So models are compared on all rows, with unobserved outcomes completed:
 
-- **Outcome model.** Quality is a model's level plus the row's difficulty, as told by the models that were scored on
-  it. Levels are fitted within rows (fixed effects), so they compare models on rows they share.
-- **Propensity.** How likely a row is to be scored by a model, from its text, its task and its difficulty. The outcome
-  model is shifted until its errors, weighted by the odds of being missing, vanish: the completed column's mean is then
-  doubly robust, right if either model is (Robins, Rotnitzky and Zhao, 1994; in the form of Kang and Schafer, 2007,
-  eq. 9).
+- **Outcome model.** Quality is a model's level plus the row's difficulty, as told by the models that were scored
+  on it. Levels are fitted within rows (fixed effects), so they compare models on rows they share.
+- **Propensity.** How likely a row is to be scored by a model, from its text, its task and its difficulty. The
+  outcome model is shifted until its errors, weighted by the odds of being missing, vanish: the completed column's
+  mean is then doubly robust, right if either model is (Robins, Rotnitzky and Zhao, 1994; in the form of Kang and
+  Schafer, 2007, eq. 9).
 - **Where a kind of row was never scored by a model** both only extrapolate. There its quality counts 0, the lower
   bound under missing not at random (Manski, 1990), so that it is not served on the strength of nothing.
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _ROW_PENALTY = 0.01
 """Of a row's difficulty when levels are fitted: nearly none, so that rows without a common model still connect."""
 _UNSUPPORTED = 0.2
-"""A kind of row counts as never scored by a model where it is surely scored less than a fifth as often as others."""
+"""A kind of row counts as never scored by a model where it surely is less than a fifth as often as others."""
 _SURE = 0.999
 _LEAST_PROPENSITY = 0.05
 _PRIOR_ROWS = 5.0
@@ -57,8 +57,8 @@ class Observed:
         quality: as in the table, NaN where not observed.
         completed: no NaN: what was observed, else what is expected, else (unsupported) 0.
         cautious: as in the table, but 0 where unsupported.
-        pseudo: no NaN: augmented by inverse propensity, so that means and standard errors over rows are those of the
-            doubly robust estimate; single values may lie outside [0, 1].
+        pseudo: no NaN: augmented by inverse propensity, so that means and standard errors over rows are those of
+            the doubly robust estimate; single values may lie outside [0, 1].
         unsupported: bool, unobserved cells of a kind of row that their model was never scored on.
         difficulty: float64 [n], of each row, by the models that were scored on it; higher is easier.
     """
@@ -266,7 +266,7 @@ def _regressed(table: Floats, flag: Floats) -> Floats:
 
 
 def _rising_blocks(score: Floats, flag: Floats) -> Ints:
-    """Block of each row in the isotonic regression of the flags on a score (pool adjacent violators), int64 [n]."""
+    """Block of each row in the isotonic regression of the flags on a score (pooled violators), int64 [n]."""
     _, place = np.unique(score, return_inverse=True)
     sizes = np.bincount(place).astype(np.float64)
     sums = np.bincount(place, weights=flag)
@@ -282,7 +282,7 @@ def _rising_blocks(score: Floats, flag: Floats) -> Ints:
 
 
 def _at_most(hits: Floats, rows: Floats | Ints) -> Floats:
-    """Upper confidence bound of a share, by Chernoff: the largest p with KL(hits / rows, p) ≤ log(1 / error) / rows.
+    """Upper bound of a share, by Chernoff: the largest p with KL(hits / rows, p) ≤ log(1 / error) / rows.
 
     Where nothing was hit this is Clopper and Pearson's bound.
     """

@@ -4,7 +4,7 @@ A row's eight sketches are three MinHashes each (Broder 1997) of its n-grams, wi
 training table (a template's, say). Equal rows share all eight; rows whose n-gram sets have a Jaccard similarity J
 share each with probability J³, so three of eight are found for J = .8 in 86 % of cases, for .9 in 99 %, for .5 in
 7 % and for .3 in 0.1 %. Rows with too few n-grams of their own are remembered exactly. What the filter itself
-takes for a sketch by mistake makes at most one row in 200 look like one trained on: :func:`_needed` asks for more
+takes for a sketch by mistake makes at most one row in 200 look like one trained on: :func:`_least_shared` asks for more
 than three sketches where it has to.
 
 A filter of the older kind, which finds equal rows alone, is still read.
@@ -113,9 +113,18 @@ def training_rows(header: Mapping[str, Any], features: FeatureTable, *, copies_o
         features: n rows.
         copies_only: leave out near copies: for tables of short texts, which resemble each other by chance.
     """
-    memory = (header.get("training") or {}).get("rows_seen")
-    if memory is None or not len(features):
-        return Overlap(np.zeros(len(features), np.bool_), 0.0)
+    # Rows that a model was added from are remembered beside those of training.
+    memories = [header.get("training") or {}, *header.get("added", [])]
+    rows, share = np.zeros(len(features), np.bool_), 0.0
+    for each in memories:
+        if each.get("rows_seen") is not None and len(features):
+            found = _remembered(each["rows_seen"], features, copies_only=copies_only)
+            rows, share = rows | found.rows, min(1.0, share + found.share)
+    return Overlap(rows, share)
+
+
+def _remembered(memory: Mapping[str, Any], features: FeatureTable, *, copies_only: bool) -> Overlap:
+    """Which of these rows one filter remembers."""
     if "sketches" not in memory:
         return _found(memory, _older_positions(features, memory["bits"])[:, None], 1)
     common = np.unpackbits(np.frombuffer(zlib.decompress(base64.b85decode(memory["common"])), np.uint8))
@@ -199,7 +208,7 @@ def _filter(keys: Keys) -> dict[str, Any]:
     return {"sketches": SKETCHES, "bits": bits, "filter": packed, "kept": len(kept) / max(1, rows)}
 
 
-def _needed(mistaken: float) -> int:
+def _least_shared(mistaken: float) -> int:
     """Sketches that must be found for a row to be; a sketch is mistaken for one found with this probability."""
     chances = [
         math.comb(SKETCHES, shared) * mistaken**shared * (1 - mistaken) ** (SKETCHES - shared)
@@ -214,7 +223,7 @@ def _found(memory: Mapping[str, Any], positions: npt.NDArray[np.int64], needed: 
     """Rows of whose sketches enough are in the filter; positions int64 [n, sketches, hashes]."""
     filled = np.unpackbits(np.frombuffer(base64.b85decode(memory["filter"]), np.uint8)).astype(np.bool_)
     mistaken = float(filled[: memory["bits"]].mean()) ** positions.shape[2]
-    least = _needed(mistaken) if needed is None else needed
+    least = _least_shared(mistaken) if needed is None else needed
     sketches = positions.shape[1]
     rows = filled[positions].all(axis=2).sum(axis=1) >= least
     error = sum(

@@ -55,8 +55,8 @@ def task_figures(
 def model_figures(
     predicted: Floats, quality: Floats, cost: Floats, decision: Ints, outcomes: Outcomes
 ) -> tuple[ModelFigures, ...]:
-    """One entry per model: quality (completed, [n, m]), cost, share of the decisions, and the error of its forecast
-    where it was scored."""
+    """One entry per model: quality (completed, [n, m]), cost, share of the decisions, and the error of its
+    forecast where it was scored."""
     weight = outcomes.weight
     means, costs = column_means(quality, weight), column_means(cost, weight)
     share = np.bincount(decision, weights=weight, minlength=len(outcomes.models)) / weight.sum()

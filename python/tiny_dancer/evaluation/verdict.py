@@ -68,9 +68,7 @@ def decide(
         return Verdict(
             "not enough data",
             f"Not enough data: about {trained_on:.0%} of these rows were trained on: every figure is optimistic.",
-            (
-                "What a router was trained on says little of new requests: judge it on rows held out from training.",
-            ),
+            ("What a router was trained on says little of new requests: judge it on rows held out.",),
         )
     if units < FEWEST_UNITS:
         return Verdict(

@@ -20,8 +20,9 @@ Content: TypeAlias = tuple[tuple[str, ...], list[tuple[str, ...]]]
 READING = (
     (
         "Intervals",
-        "are 95 % paired bootstrap intervals over the same requests, resampled by group. A difference is "
-        "evidence where its interval excludes zero.",
+        "are 95 % paired bootstrap intervals over the same requests, resampled by group; where fewer than 30 "
+        "groups tell a mean, intervals by betting, which hold for rare events too. A difference is evidence where "
+        "its interval excludes zero.",
     ),
     (
         "At the same cost",

@@ -6,13 +6,16 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
 from tiny_dancer.types import ModelInfo, PriceTier
+
+PolicyName: TypeAlias = Literal["quality", "balanced", "cheapest", "cost"]
+"""An artifact's policies; ``cost`` is the former name of ``cheapest``."""
 
 
 class Asked(TypedDict, total=False):
@@ -45,7 +48,7 @@ class Asked(TypedDict, total=False):
     pin: str | None
     threshold: float | None
     cost_weight: float | None
-    policy: Literal["quality", "balanced", "cheapest", "cost"] | None
+    policy: PolicyName | None
     expected_output_tokens: float | None
     current: str | None
     cached_tokens: Mapping[str, float] | None

@@ -268,7 +268,7 @@ class Router:
         Raises:
             OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
         """
-        return Watch.over(self, self._engine.martingale(), threshold)
+        return Watch.over(self.route, self._engine.martingale(), threshold)
 
     def options(self, **given: Unpack[Asked]) -> _core.Options | None:
         """What :meth:`route` is asked for beside the request, as the engine takes it; None where nothing is.

@@ -11,13 +11,15 @@ from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.router import evaluate_router
 from tiny_dancer.routing import Router, featurise, read_artifact
 from tiny_dancer.training import calibrate as calibrate_room
+from tiny_dancer.training import change as change_room
 from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.backends import families_named
+from tiny_dancer.training.change import PRIOR_ROWS
 from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.training.data.split import split_rows
-from tiny_dancer.types import ModelInfo, Outcomes
+from tiny_dancer.types import Outcomes
 
 if TYPE_CHECKING:
     import os
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.guarantee import Risk
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.training.calibrate import Calibrated
+    from tiny_dancer.training.change import Added
     from tiny_dancer.training.fit import Fitted
     from tiny_dancer.training.policy import PolicyName
+    from tiny_dancer.types import ModelInfo
 
 # A file; a DataFrame of pandas or polars or an Arrow table; several of these, joined row below row; or outcomes.
 Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Any"
@@ -137,8 +141,8 @@ def fit(
     ``models`` and ``scale`` are as in :func:`read_outcomes`.
 
     With ``augment`` a second router is trained on perturbed copies as well, and kept where held-out rows say that
-    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what models
-    cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
+    it explains the differences between models at least as well; this needs the prompts. ``prices`` says what
+    models cost, by name: USD a request, or a :class:`~tiny_dancer.ModelInfo`.
 
     Three policies are fixed on held-out rows, and ``policy`` names the one in force: ``quality`` (the most
     quality), ``balanced`` (no quality given up, then the cheapest) or ``cheapest`` (at most .02 of quality given
@@ -224,3 +228,37 @@ def _bytes(artifact: Artifact) -> bytes:
 
 def _names(data: bytes) -> list[str]:
     return [model["name"] for model in _core.read_header(data)["models"]]
+
+
+def add_model(
+    artifact: Artifact,
+    name: str,
+    table: Table | None = None,
+    *,
+    like: str | None = None,
+    prior_rows: float = PRIOR_ROWS,
+    scale: tuple[float, float] | None = None,
+    price: float | ModelInfo | None = None,
+) -> Added:
+    """Adds a model to an artifact, from outcomes of it or from a model that it is taken to be like.
+
+    See :func:`tiny_dancer.training.change.add_model`.
+
+    Example:
+        added = tiny_dancer.add_model("router.safetensors", "new-model", "its-outcomes.csv")
+        Path("router-2.safetensors").write_bytes(added.artifact)
+    """
+    data = _bytes(artifact)
+    outcomes = None if table is None else _with_best(table, name, data, scale)
+    return change_room.add_model(data, name, outcomes, like=like, prior_rows=prior_rows, price=price)
+
+
+def _with_best(table: Table, name: str, artifact: bytes, scale: tuple[float, float] | None) -> Outcomes:
+    """Outcomes of the new model, and of the artifact's best constant where the table has them."""
+    header = _core.read_header(artifact)
+    if "best_constant" in header and not isinstance(table, Outcomes):
+        try:
+            return _outcomes(table, [name, header["models"][header["best_constant"]]["name"]], scale)
+        except DataError:
+            pass  # what is wrong with the new model's own column is said below
+    return _outcomes(table, [name], scale)

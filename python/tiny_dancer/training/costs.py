@@ -83,7 +83,7 @@ class CostHead:
 
     def predict(self, features: FeatureTable) -> Floats:
         """Expected cost in USD, float64 [n, m]; NaN where unknown."""
-        v = _verbosity(self.verbosity, features)
+        v = verbosity_score(self.verbosity, features)
         seen = [None if each is None else each.header() for each in self.seen]
         lines = list(zip(self.models, seen, strict=True))
         cost = _core.measured_costs(lines, features.tokens.astype(np.float64), v).copy()
@@ -125,7 +125,7 @@ def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
         if seen.sum() < 2:
             lines.append(None)
             continue
-        line = _line(design[seen], cost[seen], outcomes.weight[seen])
+        line = fitted_line(design[seen], cost[seen], outcomes.weight[seen])
         lines.append(line)
         left = cost[seen] - design[seen] @ line
         excess[seen, column] = left / max(float(left.std()), 1e-12)
@@ -140,7 +140,7 @@ def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
     left_side = standard.T @ standard + 0.1 * len(standard) * np.eye(count)
     weights = np.linalg.solve(left_side, standard.T @ (target - target.mean())) * inverse
     verbosity = np.append(weights, target.mean() - mean @ weights).astype(np.float32).astype(np.float64)
-    v = _verbosity(verbosity, features)
+    v = verbosity_score(verbosity, features)
     models: list[tuple[float, float, float] | None] = []
     bounds: list[CostSeen | None] = []
     for fitted, cost in zip(lines, outcomes.cost.T, strict=True):
@@ -160,13 +160,14 @@ def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
     return CostHead(verbosity, tuple(models), tuple(bounds))
 
 
-def _verbosity(weights: Floats, features: FeatureTable) -> Floats:
+def verbosity_score(weights: Floats, features: FeatureTable) -> Floats:
     """The score as the engine computes it, float64 [n]."""
     return np.clip(features.cues.astype(np.float64) @ weights[:-1] + weights[-1], -20, 20)
 
 
 def cost_weights(cost: Floats | None) -> tuple[Floats, tuple[bool, ...] | None]:
-    """Weights of cost from none to a hundred times what would trade all quality for it, and which models have costs.
+    """Weights of cost from none to a hundred times what would trade all quality for it, and which models have
+    costs.
 
     Where nobody knows what models cost, among more than two of them none can be said to be cheaper: quality alone
     decides, the only weight is 0, and no model is ruled out (None).
@@ -197,7 +198,9 @@ def price_list(models: Sequence[str], prices: Mapping[str, float | ModelInfo]) -
         if given is None:
             found.append(None)
             continue
-        info = given if isinstance(given, ModelInfo) else ModelInfo(cost_per_request=number(f"prices.{name}", given))
+        info = (
+            given if isinstance(given, ModelInfo) else ModelInfo(cost_per_request=number(f"prices.{name}", given))
+        )
         if not engine_prices(info).cost(0.0, info.expected_output_tokens or 0.0) and not _is_priced(info):
             raise OptionError(f"prices.{name}", "no price", "give USD a request, or of prompt and answer a token")
         if info.output_cost_per_token and info.expected_output_tokens is None:
@@ -259,12 +262,12 @@ def fit_latency(outcomes: Outcomes, features: FeatureTable) -> tuple[tuple[float
         if seen.sum() < 2:
             lines.append(None)
             continue
-        constant, per_token = _line(design[seen], latency[seen], outcomes.weight[seen])
+        constant, per_token = fitted_line(design[seen], latency[seen], outcomes.weight[seen])
         lines.append((float(constant), float(per_token)))
     return tuple(lines)
 
 
-def _line(design: Floats, values: Floats, weight: Floats) -> Floats:
+def fitted_line(design: Floats, values: Floats, weight: Floats) -> Floats:
     """Weighted least squares with a slope that is not negative: longer prompts do not cost less."""
     root = np.sqrt(weight)[:, None]
     line, *_ = np.linalg.lstsq(design * root, values * root[:, 0], rcond=None)

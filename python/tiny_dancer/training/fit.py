@@ -193,9 +193,7 @@ def fit(
         else np.where(np.isfinite(outcomes.cost), outcomes.cost, cost)
     )
     usable = cost is not None and cost_head.models[best] is not None
-    held_out = HeldOut(
-        quality, cost if usable else None, known.pseudo, spent if usable else None, weight, group
-    )
+    held_out = HeldOut(quality, cost if usable else None, known.pseudo, spent if usable else None, weight, group)
     path = policy_path(held_out, best) if chosen else []
     # Where others have costs and the best constant has none, nothing can be shown to be cheaper than it: it stays.
     comparable = [] if cost is not None and not usable else path

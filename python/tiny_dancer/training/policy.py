@@ -25,7 +25,6 @@ TOLERANCE = 0.02
 """Quality that the policy ``cheapest`` may give up, by its estimate plus one standard error."""
 
 _CONSTANT = -1
-_PATH_STEPS = 50
 _NOTHING = 0.001
 """Quality whose loss counts as none: no table of outcomes shows less."""
 _EVIDENCE = 1.64
@@ -240,7 +239,8 @@ class HeldOut:
 def best_constant(quality: Floats, cost: Floats | None, weight: Floats) -> int:
     """Index of the model with the highest mean quality; of equals the cheaper, then the first.
 
-    ``quality`` has no gaps (:func:`tiny_dancer.evaluation.missing.observed`): means over other rows do not compare.
+    ``quality`` has no gaps (:func:`tiny_dancer.evaluation.missing.observed`): means over other rows do not
+    compare.
     """
     mean = np.nan_to_num(column_means(quality, weight), nan=-1.0)
     price = np.zeros(len(mean))
@@ -281,8 +281,8 @@ def policy_path(held_out: HeldOut, best: int) -> list[Policy]:
     """Policies from safest to cheapest, fixed by training so that certificates may walk them.
 
     Two models: thresholds that call the best constant for 98 %, 96 %, … 0 % of the training requests. More:
-    growing cost weights, or quality alone where there are no costs. The constant policy itself is left out: it gives
-    nothing up and saves nothing.
+    growing cost weights, or quality alone where there are no costs. The constant policy itself is left out: it
+    gives nothing up and saves nothing.
     """
     m = held_out.quality.shape[1]
     if m == 1:

@@ -50,7 +50,7 @@ def test_model_names_carry_a_threshold(gateway: Serving) -> None:
     assert served(gateway, HARD, model="router-default-0.0") == "large"
 
 
-@pytest.mark.parametrize("policy", ["cost", "quality", "balanced"])
+@pytest.mark.parametrize("policy", ["cheapest", "quality", "balanced"])
 def test_policies_are_models(gateway: Serving, policy: str) -> None:
     assert served(gateway, model=f"router-{policy}") in ("small", "large")
 
@@ -59,10 +59,10 @@ def test_quality_and_cost_differ(gateway: Serving) -> None:
     texts = [HARD, EASY, "Prove that there are infinitely many primes.", "What is 17 * 23 - 4?", "Hi!"]
     counts = {
         policy: sum(served(gateway, text, model=f"router-{policy}") == "large" for text in texts)
-        for policy in ("cost", "balanced", "quality")
+        for policy in ("cheapest", "balanced", "quality")
     }
-    assert counts["cost"] <= counts["balanced"] <= counts["quality"]
-    assert counts["cost"] < counts["quality"]
+    assert counts["cheapest"] <= counts["balanced"] <= counts["quality"]
+    assert counts["cheapest"] < counts["quality"]
 
 
 def test_a_list_of_models_is_an_order(gateway: Serving, cheap: Upstream, strong: Upstream) -> None:

@@ -144,10 +144,10 @@ def test_one_model_and_equal_labels() -> None:
     one = evaluate(np.full((200, 1), 0.5), None, np.zeros(200, dtype=np.int64), make_outcomes(np.ones((200, 1))))
     assert one.verdict.choice == "do not route" and one.pair is None
     equal = evaluate(
-        np.random.default_rng(0).random((300, 2)),
+        np.random.default_rng(0).random((2000, 2)),
         None,
-        np.zeros(300, dtype=np.int64),
-        make_outcomes(np.ones((300, 2))),
+        np.zeros(2000, dtype=np.int64),
+        make_outcomes(np.ones((2000, 2))),
     )
     assert equal.verdict.choice == "do not route"
     assert equal.pair is None or not equal.pair.defined

@@ -15,6 +15,7 @@ from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.guarantee import (
     RISK_BOUNDS,
     betting_pvalue,
+    budget_losses,
     certify,
     hoeffding_bentkus_pvalue,
     hoeffding_pvalue,
@@ -408,3 +409,102 @@ def test_what_cannot_be_certified_is_refused(given: dict[str, object], words: st
 def test_what_is_within_rounding_of_the_rules_is_not_refused() -> None:
     losses = np.array([[1.0 + 1e-13], [-1e-13]])
     assert certify(losses, epsilon=0.9, delta=0.1, bounds=HARM, weight=np.full(2, 3.0)).n == 2
+
+
+@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "in groups"])
+def test_a_risk_among_routed_requests_is_super_uniform(n: int, grouped: bool) -> None:
+    """At the worst null the failure rate among routed requests is epsilon; how many are routed is random."""
+    rng = np.random.default_rng(n)
+    epsilon, delta, draws = 0.15, 0.1, 700
+    wrong = 0
+    for _ in range(draws):
+        routed = rng.random((n, 1)) < 0.7
+        failed = (rng.random((n, 1)) < epsilon).astype(float)
+        group = None
+        if grouped:  # pairs of rows with the same outcome
+            routed, failed, group = np.repeat(routed, 2, 0), np.repeat(failed, 2, 0), np.repeat(np.arange(n), 2)
+        losses = np.where(routed, failed, 0.0)
+        found = certify(losses, epsilon=epsilon, delta=delta, bounds=HARM, binary=True, among=routed, group=group)
+        wrong += found.index is not None
+        assert found.test == ("betting" if grouped else "binomial")
+        assert found.n == n
+        assert found.counted == (int(routed.sum()) // (2 if grouped else 1),)
+    assert wrong <= stats.binom.ppf(0.999, draws, delta)
+
+
+def test_several_starts_together_are_wrong_as_rarely_as_promised() -> None:
+    """Thirty policies at the null, each routing some requests more."""
+    rng = np.random.default_rng(2)
+    epsilon, delta, draws, n = 0.1, 0.1, 400, 400
+    wrong = 0
+    for _ in range(draws):
+        score = rng.random(n)
+        among = score[:, None] < np.linspace(0.05, 1.0, 30)
+        failed = (rng.random(n) < epsilon).astype(float)
+        losses = np.where(among, failed[:, None], 0.0)
+        found = certify(losses, epsilon=epsilon, delta=delta, bounds=HARM, binary=True, among=among)
+        wrong += found.index is not None
+    assert wrong <= stats.binom.ppf(0.999, draws, delta)
+
+
+def test_routed_requests_are_certified_where_they_fail_rarely() -> None:
+    rng = np.random.default_rng(4)
+    n = 800
+    score = rng.random(n)
+    failed = (rng.random(n) < 0.3 * score).astype(float)
+    among = score[:, None] < np.linspace(0.02, 1.0, 50)
+    losses = np.where(among, failed[:, None], 0.0)
+    found = certify(losses, epsilon=0.1, delta=0.05, bounds=HARM, binary=True, among=among)
+    assert found.index is not None
+    assert 0.2 < np.linspace(0.02, 1.0, 50)[found.index] < 0.66, "the true rate among a share s is .15 s"
+    few = certify(losses[:20], epsilon=0.1, delta=0.05, bounds=HARM, binary=True, among=among[:20])
+    assert few.index is None
+    assert few.rows_needed is not None and few.rows_needed > 20
+
+
+def test_the_worst_failures_are_those_of_the_policy_among_what_it_routes() -> None:
+    quality = np.array([[0.2, 0.9], [0.9, 0.2], [np.nan, 0.9], [0.5, 0.5]])
+    decisions = np.array([[0], [0], [0], [1]])
+    np.testing.assert_array_equal(
+        policy_losses(quality, decisions, 1, risk="routed"), [[1.0], [0.0], [np.nan], [0.0]]
+    )
+
+
+def test_copies_make_false_certificates_and_groups_do_not() -> None:
+    """Each of 60 independent requests four times, at the worst null: what the issue of copies costs."""
+    rng = np.random.default_rng(5)
+    draws, epsilon, delta = 300, 0.1, 0.1
+    wrong = {"as rows": 0, "as groups": 0}
+    for _ in range(draws):
+        losses = np.repeat((rng.random(60) < epsilon).astype(float), 4)[:, None]
+        group = np.repeat(np.arange(60), 4)
+        for name, known in (("as rows", None), ("as groups", group)):
+            found = certify(losses, epsilon=epsilon, delta=delta, bounds=HARM, group=known)
+            wrong[name] += found.index is not None
+    assert wrong["as rows"] > 0.2 * draws
+    assert wrong["as groups"] <= stats.binom.ppf(0.999, draws, delta)
+
+
+def test_budgets_by_request_and_by_batch() -> None:
+    cost = np.array([[0.1, 1.0], [0.1, 3.0], [0.1, np.nan], [0.1, 1.0]])
+    decisions = np.array([[0, 1]] * 4)
+    losses, group = budget_losses(cost, decisions, 2.0)
+    np.testing.assert_array_equal(losses, [[0, 0], [0, 1], [0, np.nan], [0, 0]])
+    assert group is None
+    by_batch, units = budget_losses(np.nan_to_num(cost, nan=1.0), decisions, 1.9, batch=2)
+    assert units is None
+    assert by_batch.shape == (2, 2)
+    assert by_batch[:, 1].sum() == 1, "one of two batches holds the request of 3 USD"
+    grouped, units = budget_losses(cost[:2], decisions[:2], 1.9, batch=1, group=np.array([5, 5]))
+    assert units is not None and len(grouped) == 2
+
+
+def test_budgets_are_broken_as_rarely_as_promised() -> None:
+    rng = np.random.default_rng(6)
+    draws, delta, wrong = 400, 0.1, 0
+    for _ in range(draws):
+        cost = rng.exponential(1.0, (200, 1))
+        losses, _ = budget_losses(cost, np.zeros((200, 1), np.int64), -np.log(0.1))  # exceeded by 10 %
+        wrong += certify(losses, epsilon=0.1, delta=delta, bounds=HARM, binary=True).index is not None
+    assert wrong <= stats.binom.ppf(0.999, draws, delta)

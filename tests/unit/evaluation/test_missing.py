@@ -1,4 +1,4 @@
-"""Missing outcomes with known truth: models are compared on comparable rows, and nothing is believed of nothing."""
+"""Missing outcomes with known truth: models are compared on comparable rows; nothing is believed of nothing."""
 
 from __future__ import annotations
 

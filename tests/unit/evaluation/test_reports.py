@@ -13,12 +13,15 @@ import pytest
 from rich.console import Console
 
 from tiny_dancer.errors import MissingExtraError
+from tiny_dancer.evaluation import wording
 from tiny_dancer.evaluation.baselines import tfidf_ridge
+from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.evaluate import evaluate
 from tiny_dancer.evaluation.guarantee import hoeffding_bentkus_pvalue
 from tiny_dancer.evaluation.html import html_report
 from tiny_dancer.evaluation.report import terminal_report
 from tiny_dancer.evaluation.results import Evaluation, GuaranteeFigures, RobustnessFigures
+from tiny_dancer.evaluation.terminal import FittedTable
 
 from .tables import features_of, informative, make_outcomes
 
@@ -133,6 +136,72 @@ def test_terminal_shows_the_same(evaluation: Evaluation, width: int) -> None:
         assert "[bold]$x_1$[/bold]" in shown
         for policy in evaluation.policies:
             assert f"{policy.quality.estimate:.3f} [{policy.quality.low:.3f}" in shown
+
+
+@pytest.fixture(scope="module")
+def many() -> Evaluation:
+    """Of 60 models with long names, whose costs span four powers of ten."""
+    forecast, quality, features = informative(300, 3)
+    rng = np.random.default_rng(0)
+    names = tuple(f"some-provider/some-model-{number:02d}-instruct-2026-01" for number in range(60))
+    table = make_outcomes(
+        np.hstack([quality, rng.random((300, 58)) * 0.5]),
+        models=names,
+        cost=np.broadcast_to(np.geomspace(1e-5, 1e-1, 60), (300, 60)).copy(),
+        features=features,
+    )
+    predicted = np.hstack([forecast, np.full((300, 58), 0.2)])
+    return evaluate(predicted, table.cost, predicted.argmax(axis=1), table, replicates=50)
+
+
+def test_many_models_can_be_read(many: Evaluation) -> None:
+    page = html_report(many)
+    found = parsed(page)
+    assert found.tags.count("details") == 2 and "58 others" in page
+    for model in many.models:
+        assert model.name in page
+    stream = io.StringIO()
+    Console(file=stream, width=80, color_system=None).print(terminal_report(many))
+    shown = stream.getvalue().split("How to read")[0]
+    assert len(shown.splitlines()) < 160 and "16 of 60 models" in shown
+    assert "…" not in shown
+    figures = [policy for policy in many.policies if policy.name in (f"always {many.best}", "random", "tfidf")]
+    assert len(figures) == 3
+    for policy in figures:
+        assert f"{policy.quality.estimate:.3f} [{policy.quality.low:.3f}, {policy.quality.high:.3f}]" in shown
+
+
+def test_plots_say_numbers_and_keep_their_legends_off_the_curves(many: Evaluation) -> None:
+    page = html_report(many)
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", page)
+    assert "mathdefault" not in page and not any("$" in text for text in texts)
+    assert "0.001" in texts, "a logarithmic axis of costs"
+    for name in ("cost", "calls", "reliability"):
+        svg = page[page.index(f'id="{name}-figure_1"') :].split("</svg>")[0]
+        axes = re.search(rf'\n  <g id="{name}-axes_1">.*?\n  </g>', svg, re.DOTALL)
+        assert axes and f'\n  <g id="{name}-legend_1">' in svg and f"{name}-legend_1" not in axes.group()
+
+
+def test_zero_has_no_sign() -> None:
+    assert wording.number(-1e-9) == "0.000" and wording.percent(-1e-9) == "0.0 %"
+    assert wording.money(-1e-12, "USD") == "$0.000000"
+    assert wording.span(Interval(-1e-9, -1e-9, 0.0), signed=True) == "+0.000 [+0.000, +0.000]"
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, 200])
+def test_a_table_loses_nothing_at_any_width(width: int) -> None:
+    names = ["some-provider/a-model-with-a-long-name-2026-01-31", "[bold]b[/bold]", "c d"]
+    rows = [(name, f"{number}.123 [0.456, 0.789]", "free text that goes on") for number, name in enumerate(names)]
+    stream = io.StringIO()
+    Console(file=stream, width=width, color_system=None).print(
+        FittedTable(("model", "quality", "note"), rows, "Title", words=frozenset({0, 2}))
+    )
+    shown = stream.getvalue()
+    assert "…" not in shown and max(map(len, shown.splitlines())) <= width
+    letters = sorted(re.sub(r"[\s─]", "", shown))
+    assert letters == sorted(re.sub(r"\s", "", "Title model quality note" + "".join(map("".join, rows))))
+    if width >= 50:  # figures stay whole
+        assert all(row[1] in shown for row in rows)
 
 
 def test_heavy_packages_load_only_where_they_are_used() -> None:

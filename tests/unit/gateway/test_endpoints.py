@@ -64,7 +64,9 @@ def test_models_are_listed_with_what_routing_knows(tmp_path: Path) -> None:
         assert answer.headers["content-type"] == "application/json"
         assert int(answer.headers["content-length"]) == len(answer.body)
         data = {each["id"]: each for each in answer.json["data"]}
-        routers = {"auto", "router-default", "router-cost", "router-quality", "router-balanced"}
+        routers = {"auto", "router-default"} | {
+            f"router-{policy}" for policy in ("quality", "balanced", "cheapest", "cost")
+        }
         assert set(data) == {*models, "little", *routers}
         small = data["small"]
         assert small["tags"] == ["fast"]

@@ -23,6 +23,7 @@ from tiny_dancer import (
 from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
 from tiny_dancer.training.backends.linear import Linear
 from tiny_dancer.training.calibrate import Calibrated, Expected, dial_cost_cut, dial_share, with_models
+from tiny_dancer.training.data.featurised import joined_features
 from tiny_dancer.training.fit import digest
 from tiny_dancer.training.fit import fit as fit_with
 from tiny_dancer.training.policy import Policy, policies_of
@@ -205,6 +206,9 @@ def test_certificates_hold_as_often_as_they_promise(artifact: str) -> None:
     """One artifact, many calibration sets drawn from a large population whose risks are known."""
     fitted, population = (fitted_pair(), pair(4000, 46)) if artifact == "pair" else (fitted_trio(), trio(4000, 47))
     router = Router(fitted.artifact)
+    if artifact == "trio":  # the middling model has become worse, or no policy would break the bound
+        worse = population.quality * np.where(np.random.default_rng(1).random((4000, 3)) < [1, 0.85, 1], 1.0, 0.0)
+        population = replace(population, quality=worse)
     assert population.features is not None
     batch = router.route_features(population.features)
     header = _core.read_header(fitted.artifact)
@@ -400,3 +404,89 @@ def test_a_share_of_one_of_three_models_needs_to_know_what_they_cost() -> None:
     fresh = replace(trio(150, 59), cost=None)
     with pytest.raises(OptionError, match="train with prices"):
         dial_share(artifact, fresh, "dear", 0.0)
+
+
+def copies(table: Any, rows: np.ndarray) -> Any:
+    """Rows of a table, numbered anew; every one a group of its own, as a table without a group column says."""
+    found = table.rows(rows)
+    return replace(found, sample_id=tuple(map(str, range(len(rows)))), group=np.arange(len(rows)))
+
+
+def test_rows_pasted_ten_times_are_as_many_as_they_were() -> None:
+    table = pair(25, 60)
+    for rows in (np.arange(25), np.tile(np.arange(25), 10)):
+        with pytest.raises(NotCertifiedError) as caught:
+            calibrate(fitted_pair().artifact, copies(table, rows), max_quality_loss=0.15)
+        assert "25 independent rows" in caught.value.value
+
+
+def test_few_rows_trained_on_are_left_out_and_more_refused() -> None:
+    trained, fresh = fitted_pair().outcomes, pair(490, 61)
+
+    def mixed(seen: int) -> Any:
+        assert trained.features is not None and fresh.features is not None
+        some = trained.rows(np.arange(seen))
+        return replace(
+            fresh,
+            sample_id=tuple(map(str, range(seen + 490))),
+            task=fresh.task + some.task,
+            quality=np.concatenate((fresh.quality, some.quality)),
+            weight=np.ones(seen + 490),
+            group=np.arange(seen + 490),
+            prompt=None,
+            features=joined_features([fresh.features, some.features], ["fresh", "seen"]),  # type: ignore[list-item]
+        )
+
+    few = calibrate(fitted_pair().artifact, mixed(6), max_quality_loss=0.15)
+    assert 6 <= few.dropped <= 12
+    assert few.certification is not None and few.certification.rows == 496 - few.dropped
+    with pytest.raises(DataError, match="trained on"):
+        calibrate(fitted_pair().artifact, mixed(60), max_quality_loss=0.15)
+
+
+def test_a_certificate_of_routed_requests() -> None:
+    found = calibrate(fitted_pair().artifact, pair(900, 62), max_quality_loss=0.2, risk="routed")
+    guarantee = Router(found.artifact).guarantee
+    assert guarantee is not None
+    assert (guarantee.risk, guarantee.budget) == ("routed", None)
+    assert guarantee.observed_risk < 0.2
+    assert "not sent to it" in guarantee.words()
+    assert found.certification is not None and found.certification.index is not None
+    counted = found.certification.counted[found.certification.index]
+    assert counted == pytest.approx(found.share["weak"] * found.certification.n, rel=0.02)
+    assert Router(found.artifact).route(TEXTS[0]).guarantee == guarantee
+
+
+def test_a_budget_is_certified_and_the_safest_policy_within_it_taken() -> None:
+    table = trio(600, 63)
+    assert table.cost is not None
+    budgets = np.quantile(table.cost.max(axis=1), (0.3, 0.9))
+    tight, wide = (calibrate(fitted_trio().artifact, table, budget=float(each)) for each in budgets)
+    for found, budget in ((tight, budgets[0]), (wide, budgets[1])):
+        guarantee = Router(found.artifact).guarantee
+        assert guarantee is not None
+        assert (guarantee.risk, guarantee.epsilon, guarantee.batch) == ("cost", 0.05, 1)
+        assert guarantee.budget == pytest.approx(float(budget))
+        assert guarantee.observed_risk <= 0.05
+        assert "cost more than" in guarantee.words()
+    assert wide.cost > tight.cost, "more may be spent, and is"
+    batches = calibrate(
+        fitted_trio().artifact, table, budget=float(budgets[1]), batch=3, max_exceeded=0.2, confidence=0.8
+    )
+    stated = Router(batches.artifact).guarantee
+    assert stated is not None and stated.batch == 3
+
+
+def test_budgets_that_cannot_be_asked_for_are_refused() -> None:
+    artifact, table = fitted_trio().artifact, trio(120, 64)
+    for options in ({"budget": 0.0}, {"budget": 1.0, "max_exceeded": 0.0}, {"budget": 1.0, "batch": 0}, {}):
+        with pytest.raises(OptionError):
+            calibrate(artifact, table, **options)
+    with pytest.raises(OptionError, match="give one of them"):
+        calibrate(artifact, table, budget=1.0, max_quality_loss=0.1)
+    with pytest.raises(OptionError, match="independent rows"):
+        calibrate(artifact, table, budget=1.0, batch=1000)
+    with pytest.raises(DataError, match="no costs"):
+        calibrate(fitted_pair().artifact, pair(120, 65), budget=1.0)
+    with pytest.raises(NotCertifiedError, match="not certified"):
+        calibrate(artifact, table, budget=1e-12)

@@ -13,8 +13,8 @@ from tiny_dancer import OptionError, Router, _core, fit
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends import FAMILIES, Targets, families_named
 from tiny_dancer.training.backends.fastgrnn import FastGrnn
-from tiny_dancer.training.export import Heads, build
 from tiny_dancer.training.costs import CostHead
+from tiny_dancer.training.export import Heads, build
 from tiny_dancer.training.heads import IDENTITY, MonotoneMap, components_basis
 from tiny_dancer.training.policy import Policy
 

@@ -18,7 +18,6 @@ from tiny_dancer.training.fastgrnn.checkpoint import Checkpoints
 from tiny_dancer.training.fastgrnn.data import Examples
 from tiny_dancer.training.fastgrnn.judge import judge
 from tiny_dancer.training.fastgrnn.optimise import Plan, optimise
-from tiny_dancer.training.fastgrnn.report import wilson
 from tiny_dancer.training.fastgrnn.run import Settings, fit_classifier
 
 SHORT = Plan(epochs=3, batch=32, fewest_steps=0)
@@ -244,9 +243,3 @@ def test_judging_needs_a_known_label() -> None:
     classifier = Classifier.from_bytes(fit_classifier(order_matters(), kind="bag", settings=TINY).artifact)
     with pytest.raises(DataError, match="none of the labels"):
         judge(classifier, replace(order_matters(), label=("sideways",) * 240))
-
-
-def test_wilsons_interval() -> None:
-    assert wilson(9, 10) == pytest.approx((0.5958, 0.9821), abs=1e-4)
-    assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
-    assert wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)

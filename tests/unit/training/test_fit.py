@@ -9,12 +9,13 @@ import pytest
 from tests.synthetic import fitted_pair, fitted_trio, hardness, outcomes, pair, requests, sample, trio
 
 from tiny_dancer import Fitted, Router, TrainingError, _core, calibrate, evaluate, fit
+from tiny_dancer.errors import ArtifactError, OptionError
 from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.training.backends.linear import Linear
 from tiny_dancer.training.fit import digest, steps
 from tiny_dancer.training.fit import fit as fit_with
 from tiny_dancer.training.judge import judge
-from tiny_dancer.training.policy import HeldOut, choose_policies, policy_path
+from tiny_dancer.training.policy import NAMES, HeldOut, choose_policies, policy_path
 
 
 def mean_quality(table, choice):
@@ -410,3 +411,44 @@ def test_all_models_nobody_observed_are_named() -> None:
         fit(outcomes(texts, np.array([[np.nan, 1.0, np.nan]] * 3)))
     with pytest.raises(TrainingError, match=r"inf in row 2"):
         fit(outcomes(texts, np.ones((3, 2)), cost=np.array([[1.0, 1], [1, 1], [1, np.inf]])))
+
+
+def test_three_policies_are_fixed_and_each_is_chosen_by_its_name() -> None:
+    table = trio(300, 81)
+    fitted = {name: fit_with(table, families=LINEAR, policy=name) for name in NAMES}
+    routers = {name: Router(each.artifact) for name, each in fitted.items()}
+    texts = requests(60, 82)[0]
+    for name, router in routers.items():
+        header = router.header
+        assert header["policies"]["in_force"] == name
+        assert header["policy"] == header["policies"][name] == fitted[name].policies.get(name).header()
+        own = [router.route(text) for text in texts]
+        for other in routers.values():
+            asked = [other.route(text, policy=name) for text in texts]
+            assert [each.model for each in asked] == [each.model for each in own]
+            assert all(each.scores == mine.scores for each, mine in zip(asked, own, strict=True))
+        assert {each.routed_by for each in own} <= {"learned", "default"}
+    cheapest = [routers["balanced"].route(text, policy="cheapest").model for text in texts]
+    assert cheapest == [routers["quality"].route(text, policy="cost").model for text in texts], "its former name"
+    assert routers["cheapest"].header["policy"]["kind"] == "cost_weight"
+    with pytest.raises(OptionError, match="quality, balanced, cheapest"):
+        fit(table, policy="thrifty")  # type: ignore[arg-type]
+
+
+def test_a_policy_that_chooses_no_model_is_refused_whatever_its_name() -> None:
+    header = _core.read_header(fitted_trio().artifact)
+    for wrong in (
+        {"kind": "constant", "model": 3},
+        {"kind": "threshold", "weak": 1, "strong": 1, "threshold": 0.0},
+        {"kind": "cost_weight", "cost_weight": -1.0, "unit": "usd"},
+    ):
+        for name in NAMES:
+            policies = {**header["policies"], name: wrong}
+            changed = {**header, "policies": policies, "self_check": []}
+            with pytest.raises(ArtifactError, match=name):
+                Router(_core.with_header(fitted_trio().artifact, changed))
+    # An artifact that holds a single policy scales it, as it ever did.
+    single = {key: value for key, value in header.items() if key != "policies"}
+    router = Router(_core.with_header(fitted_trio().artifact, {**single, "self_check": []}))
+    assert router.route("Compute 12 and 13?", policy="balanced").routed_by == "learned"
+    assert router.route("Compute 12 and 13?", policy="quality").routed_by == "override"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.synthetic import fitted_trio, outcomes, requests, trio
+from tests.synthetic import fitted_trio, requests, trio
 
 from tiny_dancer import Router, _core
 from tiny_dancer.routing import featurise

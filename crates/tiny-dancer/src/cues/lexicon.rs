@@ -92,19 +92,26 @@ const LISTS: &[(u32, &str)] = &[
     (flag::TIMES, "times"),
 ];
 
-/// Slots of the table: a power of two, about a quarter full.
+/// Slots of a table: a power of two, about a quarter full.
 const SLOTS: usize = 2048;
 
 /// Word hash → lists it is on.
 #[derive(Debug)]
-pub(super) struct Lexicon {
+pub(crate) struct Lexicon {
     slots: Box<[(u64, u32)]>,
 }
 
 impl Default for Lexicon {
     fn default() -> Self {
+        Self::of(LISTS)
+    }
+}
+
+impl Lexicon {
+    /// Of lists, each with its bit and its words.
+    pub(crate) fn of(lists: &[(u32, &str)]) -> Self {
         let mut lexicon = Self { slots: vec![(0, 0); SLOTS].into_boxed_slice() };
-        for (bit, words) in LISTS {
+        for (bit, words) in lists {
             for word in words.split(' ') {
                 let hash = hash_characters(word.chars());
                 let slot = lexicon.slot(hash);
@@ -114,9 +121,7 @@ impl Default for Lexicon {
         }
         lexicon
     }
-}
 
-impl Lexicon {
     fn slot(&self, hash: u64) -> usize {
         let mut slot = (hash >> 40) as usize % SLOTS;
         while self.slots[slot].1 != 0 && self.slots[slot].0 != hash {
@@ -125,9 +130,9 @@ impl Lexicon {
         slot
     }
 
-    /// The lists the word with this hash is on, as bits of [`flag`].
+    /// The lists the word with this hash is on, as their bits.
     #[inline]
-    pub(super) fn flags(&self, hash: u64) -> u32 {
+    pub(crate) fn flags(&self, hash: u64) -> u32 {
         self.slots[self.slot(hash)].1
     }
 }

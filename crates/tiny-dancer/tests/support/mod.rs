@@ -258,6 +258,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         },
         // An output price without a length to expect is an unknown cost.
         expected_output_tokens: (priced || random.chance(0.7)).then(|| random.between(0.0, 500.0)),
+        cost_seen: None,
         cost: random.chance(0.5).then(|| [random.between(0.0, 1e-3), random.between(0.0, 1e-6), 1e-4]),
         latency: random.chance(0.5).then(|| [random.between(0.0, 2.0), random.between(0.0, 1e-3)]),
         context_window: None,
@@ -292,6 +293,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         guard_margin: if random.chance(0.5) { 0.0 } else { random.between(0.0, 0.1) },
         set_width: random.between(0.0, 0.2),
         set_coverage: 0.9,
+        certificate_ended: None,
         likeness: None,
         guarantee: None,
         self_check: Vec::new(),

@@ -128,10 +128,11 @@ class Linear:
             seen = np.bincount(block.indices, minlength=block.shape[1])
             frequency = np.log((1 + n) / (1 + seen)) + 1
             frequency[seen < 2] = 0  # once-seen n-grams only memorise their row
-            scaled = block @ sparse.diags(frequency)
-            length = np.sqrt(max(scaled.multiply(scaled).sum() / n, 1e-12))
+            scaled = block.data * frequency[block.indices]
+            length = np.sqrt(max(float(scaled @ scaled) / n, 1e-12))
             factor = frequency * np.sqrt(self.ngram_share / 2) / length
-            blocks.append((block @ sparse.diags(factor)).tocsr())
+            block.data *= factor[block.indices]
+            blocks.append(block)
             frequencies.append(factor)
         embedding_factor = np.sqrt(self.embedding_share)
         dense = np.hstack([cue_factor * standard, embedding_factor * (unit - centre)])
@@ -139,12 +140,10 @@ class Linear:
         intercept = weight @ targets.components / weight.sum()
         penalty = (self.ridge * n / weight)[:, None]
 
-        transposed = [block.T.tocsr() for block in blocks]
-
         def gram_times(vectors: Matrix) -> Matrix:
             product: Matrix = penalty * vectors + dense @ (dense.T @ vectors)
-            for block, turned in zip(blocks, transposed, strict=True):
-                product += block @ (turned @ vectors)
+            for block in blocks:
+                product += block @ (block.T @ vectors)
             return product
 
         dual = _conjugate_gradients(gram_times, targets.components - intercept)

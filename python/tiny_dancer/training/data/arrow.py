@@ -30,6 +30,11 @@ Column: TypeAlias = Any
 # OSError: pyarrow reports truncated and corrupt pages with it.
 READ_FAULTS: tuple[type[Exception], ...] = (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError)
 
+# Bytes the wanted columns of one Parquet file may take once they are read: a small file can ask for any amount.
+MOST_BYTES = 2 << 30
+# Bytes read at once, were every value as long as the longest can be.
+BATCH_BYTES = 256 << 20
+
 # One CSV record must fit in a block.
 CSV_BLOCK_BYTES = 64 << 20
 
@@ -49,8 +54,74 @@ def parquet_columns(
         rows: int = file.metadata.num_rows
         if len(set(names)) < len(names):
             return names, {}, metadata, rows
-        table = file.read(columns=chosen)
-        return names, {name: combined(table.column(name)) for name in chosen}, metadata, rows
+    return names, _bounded(path, chosen), metadata, rows
+
+
+def _bounded(path: Path, chosen: Sequence[str]) -> dict[str, Column]:
+    """The chosen columns, refused before they take more than ``MOST_BYTES``.
+
+    What a row group declares is asked before it is read. What it does not declare, a value stored once that stands
+    in every row, is counted in dictionaries before they are resolved, or else found a few rows at a time: fewer
+    the longer a value can be.
+    """
+    parts: dict[str, list[Column]] = {name: [] for name in chosen}
+    taken = 0
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=_dictionaries(path, chosen)) as file:
+        schema = file.schema_arrow
+        for index in range(file.metadata.num_row_groups if chosen else 0):
+            declared = file.metadata.row_group(index)
+            stored = [declared.column(at) for at in range(declared.num_columns)]
+            sizes = [
+                max(each.total_uncompressed_size, each.num_values)
+                for each in stored
+                if each.path_in_schema.split(".")[0] in parts
+            ]
+            _refuse_above(path, taken + max(sum(sizes), declared.num_rows * len(chosen)))
+            rows = min(4096, max(16, BATCH_BYTES // max(1, *sizes)))
+            read: dict[str, list[Column]] = {name: [] for name in chosen}
+            for batch in file.iter_batches(rows, row_groups=[index], columns=list(chosen), use_threads=False):
+                for name in chosen:
+                    column = batch.column(batch.schema.get_field_index(name))
+                    taken += _decoded_bytes(column)
+                    _refuse_above(path, taken)
+                    read[name].append(column)
+            for name, columns in read.items():
+                parts[name] += map(combined, columns)
+    return {
+        name: combined(pyarrow.chunked_array(chunks, type=None if chunks else schema.field(name).type))
+        for name, chunks in parts.items()
+    }
+
+
+def _dictionaries(path: Path, chosen: Sequence[str]) -> list[str]:
+    """Columns of strings that lie in the file as dictionaries throughout."""
+    with pyarrow.parquet.ParquetFile(path) as file:
+        found = {name for name in chosen if is_text(pyarrow.array([], file.schema_arrow.field(name).type))}
+        for index in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(index)
+            for column in map(group.column, range(group.num_columns)):
+                if not any("DICTIONARY" in each for each in column.encodings) or any(
+                    "DELTA" in each for each in column.encodings
+                ):
+                    found.discard(column.path_in_schema)
+    return sorted(found)
+
+
+def _decoded_bytes(column: Column) -> int:
+    """Bytes of a column, a dictionary resolved."""
+    if not pyarrow.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pyarrow.compute.binary_length(column.dictionary).cast(pyarrow.int64())
+    return int(pyarrow.compute.sum(lengths.take(column.indices)).as_py() or 0)
+
+
+def _refuse_above(path: Path, taken: int) -> None:
+    if taken > MOST_BYTES:
+        raise DataError(
+            "table",
+            f"{path.name} takes {taken / (1 << 30):.1f} GiB once it is read",
+            f"a file may take {MOST_BYTES >> 30} GiB: split it, or leave columns out",
+        )
 
 
 def csv_columns(

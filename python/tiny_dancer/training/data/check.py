@@ -151,9 +151,7 @@ def _missing(outcomes: Outcomes, joined: npt.NDArray[np.int64]) -> Iterator[Find
     for name, message in known.never_scored(outcomes.models):
         rows = np.flatnonzero(known.unsupported[:, outcomes.models.index(name)])
         remedy = "score it on some of them: until then it counts 0 there and is not served"
-        yield Finding(
-            "warning", "never_scored_kind", name, message, remedy, examples(outcomes, rows), len(rows)
-        )
+        yield Finding("warning", "never_scored_kind", name, message, remedy, examples(outcomes, rows), len(rows))
     if (message := known.unlike_rows(outcomes.models, outcomes.weight)) is not None:
         remedy = "go by comparable rows, as training and reports do; score every model on the same rows"
         yield Finding("warning", "unlike_rows", "models", message, remedy)
@@ -161,7 +159,9 @@ def _missing(outcomes: Outcomes, joined: npt.NDArray[np.int64]) -> Iterator[Find
     rivals = known.rests_on_missing(best, outcomes.weight)
     if len(rivals):
         names = ", ".join(outcomes.models[j] for j in rivals)
-        message = f"if outcomes are missing because of what they are, {names} may be better than {outcomes.models[best]}"
+        message = (
+            f"if outcomes are missing because of what they are, {names} may be better than {outcomes.models[best]}"
+        )
         remedy = "write 0 where an answer failed or timed out; leave empty only what was never asked"
         yield Finding("note", "rests_on_missing", "models", message, remedy)
 
@@ -199,8 +199,8 @@ def _costs(outcomes: Outcomes) -> Iterator[Finding]:
     if outcomes.cost is None or np.isnan(outcomes.cost).all():
         message = "the table has no costs"
         remedy = (
-            "add <model>|total_cost in USD, or train with --prices; without, of two models the better counts as the "
-            "dearer, and of more quality alone decides"
+            "add <model>|total_cost in USD, or train with --prices; without, of two models the better counts as "
+            "the dearer, and of more quality alone decides"
         )
         yield Finding("note", "missing_cost", "total_cost", message, remedy, count=len(outcomes))
         return

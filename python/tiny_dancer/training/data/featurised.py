@@ -42,7 +42,6 @@ FEATURE_COLUMNS = (NGRAMS, CUES, EMBEDDING, TOKENS)
 SPEC_KEY = "tiny_dancer_features"
 NGRAM_SPACE = 2 * _core.CHAR_BASE
 REMEDY = "featurise the table again"
-_CHANGED_CUES = ("log_assistant_characters", "tools", "tool_parameters", "log_tool_characters")
 
 
 def write_featurised(outcomes: Outcomes, path: Path | str, *, feature_spec: str) -> None:
@@ -112,28 +111,6 @@ def is_featurised(raw: RawTable) -> bool:
 def feature_spec_of(raw: RawTable) -> str | None:
     """The feature specification in the table's metadata."""
     return raw.metadata.get(SPEC_KEY)
-
-
-def has_specification(raw: RawTable, wanted: str) -> bool:
-    """Whether a table's features are those that ``wanted`` specifies.
-
-    Specification 2 differs from 1 in how it counts tools, and what was called and returned before. Rows without
-    any of these have the same features in both.
-    """
-    found = feature_spec_of(raw)
-    if found == wanted:
-        return True
-    try:
-        older, newer = json.loads(found or "null"), json.loads(wanted)
-    except ValueError:
-        return False
-    if not isinstance(older, dict) or not isinstance(newer, dict):
-        return False
-    if (older.get("spec"), newer.get("spec")) != ("1", "2") or {**older, "spec": "2"} != newer:
-        return False
-    cues = read_features(raw).cues
-    around = [_core.CUE_NAMES.index(name) for name in _CHANGED_CUES]
-    return not cues[:, around].any()
 
 
 def read_features(raw: RawTable) -> FeatureTable:

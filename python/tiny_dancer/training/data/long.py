@@ -88,6 +88,11 @@ def is_long(names: Sequence[str]) -> bool:
     return has_score and any(name in names for name in (*_PROMPTS, *_PAYLOADS))
 
 
+def lacks_scores(names: Sequence[str]) -> bool:
+    """Whether a table would be long, had it scores."""
+    return _model_column(names) is not None and not is_long(names)
+
+
 def widened(raws: Sequence[RawTable], *, require_quality: bool) -> list[RawTable]:
     """The tables, but the long ones pivoted into one, which stands where the first of them was.
 

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import DataError
-from tiny_dancer.training.data import featurised
+from tiny_dancer.training.data import featurised, logs, long
 from tiny_dancer.training.data.columns import COST, IGNORED_COLUMNS, KNOWN_COLUMNS, LATENCY, NOT_A_MODEL, RESPONSE
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tiny_dancer.training.data.raw import RawTable
 
 _SHOWN = 12
+_VERDICTS = 3
+_VERDICT_CHARACTERS = 12
+_NUMBERLIKE = re.compile(r"^[\s+-]*\d[\d.,'\s]*%?\s*$")
 
 
 def _set(words: str) -> frozenset[str]:
@@ -96,6 +99,8 @@ def chosen_models(checkers: Sequence[Checker], models: Sequence[str] | None, unu
         remedy = "add one column of quality in [0, 1] per model, named after it"
         if measured:
             remedy += f"; or name the models, if {_listed(measured)} are some (--models {','.join(measured)})"
+        if any(long.lacks_scores(checker.table.names) for checker in checkers):
+            remedy = f"for one row a request and model, add a column of scores, called {' or '.join(logs.SCORES)}"
         found = ", ".join(map(repr, candidates)) or "none"
         raise DataError("models", f"no model column in {checkers[0].table.name}: {found}", remedy)
     return tuple(usable)
@@ -184,9 +189,19 @@ def _is_usable_suffix(name: str, names: Iterable[str]) -> bool:
 def _holds_numbers(checker: Checker, name: str, unused: list[str]) -> bool:
     parsed = checker.numbers(name)
     if parsed is None or (parsed.bad and not parsed.numeric):
+        is_named = says_model(name) and name not in long.REQUEST_COLUMNS
+        if parsed is not None and is_named and _looks_scored([text for _, text in parsed.bad]):
+            raise checker.fault(name, *parsed.bad[0], f"write quality as a number in [0, 1], {NOT_A_MODEL}")
         unused.append(not_used(checker.table, name, "holds no numbers, so it is no model"))
         return False
     return True
+
+
+def _looks_scored(texts: Sequence[str]) -> bool:
+    """Whether texts are scores in a spelling that is not read (0.9 %, 1.234,5), or a few verdicts (yes, no)."""
+    distinct = set(texts)
+    few = len(distinct) <= _VERDICTS and all(len(text) <= _VERDICT_CHARACTERS for text in distinct)
+    return few or all(_NUMBERLIKE.match(text) for text in distinct)
 
 
 def _is_empty(checker: Checker, name: str, unused: list[str]) -> bool:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from tiny_dancer.training.data.raw import RawTable
     from tiny_dancer.types import FeatureTable, Outcomes
 
+# Columns that may have been meant.
+_LIKE_PROMPT = ("prompt", "prompts", "query", "question", "input", "text", "instruction", "request")
+
 # A file, or a table in memory: see :func:`tiny_dancer.training.data.raw.is_frame`.
 Table: TypeAlias = "str | os.PathLike[str] | Any"
 
@@ -149,7 +152,7 @@ def _check_specs(raws: Sequence[RawTable], spec: str | None, featurise: Featuris
         if found is None:
             raise DataError("features", f"{raw.name} does not say how it was featurised", featurised.REMEDY)
         wanted = spec if spec is not None else featurised.feature_spec_of(tables[0])
-        if not featurised.has_specification(raw, str(wanted)):
+        if found != wanted:
             other = "this version's features" if spec is not None else tables[0].name
             raise DataError(
                 "features", f"{raw.name} was featurised otherwise than {other}: {found}", featurised.REMEDY
@@ -163,7 +166,9 @@ def named(raw: RawTable, prefix: str = "row-") -> Checker:
     )
     if raw.names and not has_requests:
         shown = ", ".join(map(repr, raw.names[:12]))
-        raise DataError("prompt", f"no such column in {raw.name}, which has {shown}", "add the prompts")
+        close = next((name for name in raw.names if name.strip().lower() in _LIKE_PROMPT), None)
+        remedy = "add the prompts" if close is None else f"rename {close!r} to 'prompt', if these are the prompts"
+        raise DataError("prompt", f"no such column in {raw.name}, which has {shown}", remedy)
     if raw.rows == 0:
         raise DataError("table", f"{raw.name} has no rows", "add rows")
     return Checker(raw, _sample_ids(Checker(raw), prefix))

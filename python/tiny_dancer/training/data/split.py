@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.groups import assign_groups, joined_groups
 from tiny_dancer.training.data import arrow, featurised, long
 from tiny_dancer.training.data.columns import Checker
-from tiny_dancer.training.data.groups import assign_groups, joined_groups
 from tiny_dancer.training.data.raw import read_raw
 from tiny_dancer.training.data.read import group_labels, named, request_texts
 from tiny_dancer.training.data.write import table_bytes

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer.evaluation.intervals import exact_interval
 from tiny_dancer.evaluation.overlap import training_inputs
 from tiny_dancer.training.fastgrnn.data import with_known_labels
-from tiny_dancer.training.fastgrnn.report import wilson
 
 if TYPE_CHECKING:
     from tiny_dancer.routing import Classifier
@@ -26,7 +26,7 @@ class Judged:
         rows: how many.
         unknown: rows left out, whose label it does not know.
         accuracy: share labelled rightly.
-        interval: of the accuracy, 95 % (Wilson).
+        interval: of the accuracy, 95 % (Clopper-Pearson).
         macro_f1: mean over labels of the harmonic mean of precision and recall.
         log_loss: mean −log of the right label's probability.
         calibration_error: expected calibration error over 15 equal bins of confidence (Guo et al. 2017).
@@ -69,7 +69,7 @@ def judge(classifier: Classifier, examples: Examples) -> Judged:
         rows=len(known),
         unknown=len(examples) - len(known),
         accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), len(right)),
+        interval=exact_interval(int(right.sum()), len(right)),
         macro_f1=float(f1.mean()),
         log_loss=float(np.log(1 / chosen).mean()),
         calibration_error=float(np.abs(gaps).sum() / len(label)),

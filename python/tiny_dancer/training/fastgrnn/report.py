@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer.evaluation.intervals import exact_interval
 from tiny_dancer.evaluation.terminal import FittedTable
 
 if TYPE_CHECKING:
@@ -51,17 +51,8 @@ class Phase:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the accuracy."""
-        return wilson(self.correct, self.rows)
-
-
-def wilson(correct: int, rows: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    share, square = correct / rows, z * z / rows
-    middle = (share + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(share * (1 - share) / rows + square / (4 * rows))
-    # At the ends the bound is the end itself; rounding would miss it by a hair.
-    return (middle - half if correct else 0.0), (middle + half if correct < rows else 1.0)
+        """95 % interval of the accuracy (Clopper-Pearson)."""
+        return exact_interval(self.correct, self.rows)
 
 
 def timed(work: Sequence[Callable[[], object]]) -> tuple[float, float]:

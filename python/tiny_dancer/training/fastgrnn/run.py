@@ -160,7 +160,7 @@ def fit_classifier(
     chosen = next(iter(found))
     because = f"{chosen}, as asked"
     if kind == "auto":
-        difference = paired_difference(found["fastgrnn"].right, found["bag"].right)
+        difference = paired_difference(found["fastgrnn"].right, found["bag"].right, bounds=(-1.0, 1.0))
         chosen = "fastgrnn" if difference.estimate > 0 else "bag"
         because = report.verdict(chosen, difference)
     run.checkpoints.clear()

@@ -76,7 +76,7 @@ def test_routers_have_names(pair: Serving, asked: str, router: str) -> None:
     assert plan(pair, model=asked).router == router
 
 
-@pytest.mark.parametrize("router", ["default", "my-own", "my", "cost", "quality", "balanced"])
+@pytest.mark.parametrize("router", ["default", "my-own", "my", "cheapest", "cost", "quality", "balanced"])
 @pytest.mark.parametrize("written", ["1", "1.0", "+1.0", "0.999", "1e0", "10E-1", "-1", "-1.0", "-1e+0", "-.95"])
 def test_names_carry_thresholds(pair: Serving, router: str, written: str) -> None:
     """As RouteLLM's: no gain is worth 1, any is worth -1."""

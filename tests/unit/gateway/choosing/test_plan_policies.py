@@ -62,16 +62,17 @@ def test_policies_order_the_share_of_the_dear_model(pair: Serving, way: str) -> 
             return {"model": f"router-{policy}"}
         return {"td": {"policy": policy}} if way == "body" else {"headers": {b"x-td-policy": policy.encode()}}
 
-    cost, balanced, quality = (share(pair, "large", **asked(each)) for each in ("cost", "balanced", "quality"))
+    cost, balanced, quality = (share(pair, "large", **asked(each)) for each in ("cheapest", "balanced", "quality"))
     assert cost <= balanced <= quality
     assert cost < quality
     assert balanced == share(pair, "large", model="auto")
+    assert cost == share(pair, "large", **asked("cost")), "the former name of cheapest"
 
 
 @pytest.mark.parametrize("threshold", [-0.05, 0.0, 0.05, 0.2])
 def test_policies_are_ordered_at_any_threshold_of_a_router(threshold: float) -> None:
     serving = opened(routers={"default": {"models": {"weak": "small", "strong": "large"}, "threshold": threshold}})
-    shares = [share(serving, "large", td={"policy": each}) for each in ("cost", "balanced", "quality")]
+    shares = [share(serving, "large", td={"policy": each}) for each in ("cheapest", "balanced", "quality")]
     assert shares == sorted(shares)
     assert shares[1] == share(serving, "large")
     assert shares[1] == share(serving, "large", td={"threshold": threshold})
@@ -83,8 +84,8 @@ def test_policies_order_what_five_models_cost(five: Serving) -> None:
         found = [plan(five, text, td={"policy": policy}) for text in TEXTS]
         return sum(each.decision.cost or 0.0 for each in found if each.decision is not None)
 
-    assert spent("cost") <= spent("balanced") <= spent("quality")
-    assert spent("cost") < spent("quality")
+    assert spent("cheapest") <= spent("balanced") <= spent("quality")
+    assert spent("cheapest") < spent("quality")
 
 
 @given(text=st.sampled_from(TEXTS), max_cost=st.floats(1e-4, 2e-2), min_quality=st.floats(0, 1))

@@ -81,7 +81,7 @@ def test_a_column_with_commas_and_points_is_refused(tmp_path: Path, refuse: Call
     path.write_text("prompt;a\nx;0,5\ny;0.5\n")
     refuse([path], "a", "'0,5'", "row row-0")
     path.write_text('prompt,a\nx,"0,5"\ny,"1,0"\n')
-    refuse([path], "models", "no model column", "'a'")
+    refuse([path], "a", "'0,5'", "row row-0", "write quality as a number")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "^"])

@@ -91,6 +91,19 @@ def test_real_tables_are_unmistakable(shared_data: Path, name: str) -> None:
     assert [each for each in names if "|" not in each and each not in others and not says_model(each, names)] == []
 
 
+@pytest.mark.parametrize("cells", [["0.9 %", "100 %"], ["1.234,5", "0"], ["WAHR", "FALSCH"], ["yes", "no"]])
+def test_scores_in_a_spelling_that_is_not_read_are_refused(
+    write: Callable[..., Path], refuse: Callable[..., DataError], cells: list[str]
+) -> None:
+    refuse([write({"prompt": ["p", "q"], "gpt-4": cells, "claude": [1, 0]})], "gpt-4", cells[0], "row row-0")
+
+
+def test_what_is_missing_is_told(write: Callable[..., Path], refuse: Callable[..., DataError]) -> None:
+    assert "rename ' Prompt'" in refuse([write({" Prompt": ["p"], "gpt-4": [1.0]})], "prompt").remedy
+    error = refuse([write({"prompt": ["p"], "model": ["gpt-4"], "cost": [0.1]})], "models")
+    assert "add a column of scores" in error.remedy
+
+
 # Scales
 
 

@@ -1,0 +1,250 @@
+//! Labels: worked examples, transcripts, "Question:" and "Answer:".
+
+use super::words::{ANSWERS, ASKS, IS, KIND, PROSE, SYSTEM, follows};
+use super::{Cut, Put, View};
+use crate::text::TokenKind;
+
+/// Labels that are looked at; of more, the last ones.
+pub(super) const MOST_LABELS: usize = 256;
+/// Answers that are an option's letter alone, and how many make worked examples of a text without labelled questions.
+const LETTERS: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Asks,
+    Answers,
+    /// Any other word before a colon.
+    Any,
+}
+
+/// A word with a colon.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label {
+    role: Role,
+    hash: u64,
+    /// First token, and the first of the content.
+    first: usize,
+    content: usize,
+    /// It stands where a text or a sentence starts.
+    starts: bool,
+}
+
+/// Finds what comes before the last question, and the labels in front of what is asked.
+pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
+    read_labels(view, labels);
+    if labels.is_empty() {
+        return;
+    }
+    let content = |index: usize| {
+        let end = labels.get(index + 1).map_or(view.tokens.len(), |next: &Label| next.first);
+        labels[index].content..end.max(labels[index].content)
+    };
+    // Text that ends with an empty label which was filled before is a task with worked examples, whatever its labels.
+    let last = labels.len() - 1;
+    let named = view.tokens[labels[last].content - 1].start as usize;
+    let named = named.checked_sub(2).is_some_and(|at| view.characters[at] != ' ');
+    let closing = Some(labels[last].hash).filter(|_| named && view.spoken(content(last)) == 0);
+    let answers = |label: &Label| label.role == Role::Answers || Some(label.hash) == closing;
+    let asks = |label: &Label| label.role == Role::Asks && Some(label.hash) != closing;
+    let filled = |index: usize| view.spoken(content(index)) > 0 && !reasons(view, content(index));
+    let generic = closing.is_some() && labels.iter().filter(|label| Some(label.hash) == closing).count() > 1;
+    let asking = |label: &Label| asks(label) || (generic && !answers(label));
+
+    let from = labels.iter().rposition(asking).and_then(|question| {
+        let answered = (0..question).rev().find(|&index| answers(&labels[index]) && filled(index))?;
+        // What is answered after the last question is an example, which the text goes on from.
+        let open = (question + 1..labels.len()).all(|index| !(answers(&labels[index]) && filled(index)));
+        let first = (answered + 1..=question).find(|&index| asking(&labels[index]))?;
+        open.then_some((answered, first))
+    });
+    let kept = match from {
+        Some((answered, first)) => {
+            let mut start = first;
+            // "go on" stands for what it follows.
+            if follows(view, content(first)) {
+                start = (0..answered).rev().find(|&index| asking(&labels[index])).unwrap_or(0);
+            }
+            // Before the first label stands what all examples are about.
+            let about = labels[0].first;
+            let task = about > 0 && asking(&labels[0]) && view.ends_sentence(about - 1);
+            let from = if task { view.tokens[about].start as usize } else { 0 };
+            cuts.push(Cut::new(from, view.tokens[labels[start].content - 1].end as usize, Put::Space));
+            start + 1
+        }
+        None => match after_letters(view, labels) {
+            Some(token) => {
+                cuts.push(Cut::new(0, view.tokens[token].start as usize, Put::Space));
+                labels.iter().position(|label| label.first >= token).unwrap_or(labels.len())
+            }
+            None => {
+                // The system's part of a transcript is not what is asked.
+                let user = labels.iter().position(|label| label.role == Role::Asks);
+                let system = view.flags(labels[0].first) & SYSTEM != 0 && labels[0].first == 0;
+                match user {
+                    Some(user) if system => {
+                        cuts.push(Cut::new(
+                            0,
+                            view.tokens[labels[user].content - 1].end as usize,
+                            Put::Space,
+                        ));
+                        user + 1
+                    }
+                    _ => 0,
+                }
+            }
+        },
+    };
+    // Labels of what is left, where they stand as labels.
+    for (index, label) in labels.iter().enumerate().skip(kept) {
+        if index == last && from.is_some() && closing.is_some() {
+            let start = view.tokens[label.first].start as usize;
+            cuts.push(Cut::new(start, view.characters.len(), Put::Space));
+        } else if label.role == Role::Asks && label.starts {
+            let start = view.tokens[label.first].start as usize;
+            cuts.push(Cut::new(start, view.tokens[label.content - 1].end as usize, Put::Space));
+        }
+    }
+}
+
+fn read_labels(view: View, labels: &mut Vec<Label>) {
+    let tokens = view.tokens;
+    labels.clear();
+    let mut any_question = false;
+    // A label has been read up to here.
+    let mut after = 0;
+    for token in 0..tokens.len() {
+        if !view.is_word(token) || token < after {
+            continue;
+        }
+        let found = view.flags(token);
+        let numbered = tokens.get(token + 1).is_some_and(|next| {
+            next.kind == TokenKind::Number && next.length() <= 3
+                || next.kind == TokenKind::Word && next.length() == 1
+        }) && found & ASKS != 0;
+        let is = found & ANSWERS != 0 && view.flags(token + 1) & IS != 0;
+        let colon = token + 1 + usize::from(numbered || is);
+        let number_ends = numbered
+            && tokens[token + 1].kind == TokenKind::Number
+            && (view.is_symbol(colon, '.') || view.is_symbol(colon, ')'));
+        if !view.is_symbol(colon, ':') && !number_ends {
+            continue;
+        }
+        // "10:30" and "std::move" are no labels.
+        let end = tokens[colon].end as usize;
+        if view.at(end) != ' ' && tokens[token].length() > 1 && found & (ASKS | ANSWERS) == 0 {
+            continue;
+        }
+        let mut first = token;
+        if found & (ASKS | ANSWERS) != 0 {
+            while first > after && view.is_word(first - 1) && view.flags(first - 1) & KIND != 0 {
+                first -= 1;
+            }
+        }
+        let prose = first > 0 && view.is_word(first - 1) && view.flags(first - 1) & PROSE != 0;
+        let letter = tokens[token].length() == 1;
+        // "a:" is an answer only where something was asked and no "b:" follows as of options.
+        let is_answer = found & ANSWERS != 0 && (!letter || (any_question && !next_option(view, colon + 1)));
+        let role = match () {
+            () if prose => Role::Any,
+            () if found & ASKS != 0 => Role::Asks,
+            () if is_answer => Role::Answers,
+            () => Role::Any,
+        };
+        any_question |= role == Role::Asks;
+        let starts = first == 0
+            || tokens[first - 1].kind == TokenKind::Symbol
+            || labels.last().is_some_and(|label| label.content == first);
+        if labels.len() == MOST_LABELS {
+            labels.remove(0);
+        }
+        labels.push(Label { role, hash: tokens[token].hash, first, content: colon + 1, starts });
+        after = colon + 1;
+    }
+}
+
+/// Whether the next label of one letter is "b:".
+fn next_option(view: View, from: usize) -> bool {
+    const FAR: usize = 64;
+    let most = view.tokens.len().min(from + FAR);
+    let one = (from..most).find(|&token| {
+        view.tokens[token].length() == 1 && view.is_word(token) && view.is_symbol(token + 1, ':')
+    });
+    one.is_some_and(|token| view.first(token) == 'b')
+}
+
+/// Whether what stands under an answer's label only starts one: "Let's think step by step."
+fn reasons(view: View, content: std::ops::Range<usize>) -> bool {
+    const LET: [&str; 2] = ["let", "let's"];
+    content.end == view.tokens.len()
+        && content.len() <= 10
+        && content.clone().next().is_some_and(|token| {
+            let characters = &view.characters[word_range(view, token)];
+            LET.iter().any(|word| characters.iter().copied().eq(word.chars()))
+        })
+}
+
+/// Where the text goes on after the last answer that is an option's letter alone, of at least [`LETTERS`] of them, or
+/// of one where the text ends with an empty answer.
+fn after_letters(view: View, labels: &[Label]) -> Option<usize> {
+    const MORE: usize = 4;
+    let ends_empty = labels.last().is_some_and(|label| {
+        label.role == Role::Answers && view.spoken(label.content..view.tokens.len()) == 0
+    });
+    let letter_of = |label: &&Label| {
+        let mut at = label.content;
+        at += usize::from(view.is_symbol(at, '(') || view.is_symbol(at, '['));
+        let token = view.tokens.get(at)?;
+        let lettered = token.length() == 1
+            && matches!(view.first(at), 'a'..='j' | '1'..='9')
+            && label.role == Role::Answers;
+        at += 1;
+        while view.is_symbol(at, '.') || view.is_symbol(at, ')') || view.is_symbol(at, ']') {
+            at += 1;
+        }
+        lettered.then_some(at)
+    };
+    let answered = labels.iter().filter_map(|label| letter_of(&label));
+    let count = answered.clone().count();
+    let last = answered.last()?;
+    let rest = view.tokens.len().checked_sub(last)?;
+    ((count >= LETTERS || (count == 1 && ends_empty)) && rest > MORE).then_some(last)
+}
+
+/// Finds a closing "Answer:", "The answer is", "A:" that nothing follows.
+pub(super) fn find_closing(view: View, cuts: &mut Vec<Cut>) {
+    let mut end = view.tokens.len();
+    while end > 0 && (view.is_symbol(end - 1, ':') || view.is_symbol(end - 1, '(')) {
+        end -= 1;
+    }
+    let colon = end < view.tokens.len();
+    if end > 1 && view.flags(end - 1) & IS != 0 {
+        end -= 1;
+    }
+    if end < 2 || view.flags(end - 1) & ANSWERS == 0 {
+        return;
+    }
+    end -= 1;
+    let word = view.tokens[end];
+    let is = |word: &str| word.chars().eq(view.characters[word_range(view, end)].iter().copied());
+    let (answer, letter) = (is("answer"), word.length() == 1);
+    let mut first = end;
+    while first > 0
+        && view.is_word(first - 1)
+        && (view.flags(first - 1) & KIND != 0 || (answer && is_article(view, first - 1)))
+    {
+        first -= 1;
+    }
+    // Any other word than that is a label only with a colon, and where no sentence leads up to it.
+    let prose = first > 0 && view.is_word(first - 1) && view.flags(first - 1) & PROSE != 0;
+    if first > 0 && (answer || (colon && (letter || !prose))) {
+        cuts.push(Cut::new(view.tokens[first].start as usize, view.characters.len(), Put::Space));
+    }
+}
+
+fn word_range(view: View, token: usize) -> std::ops::Range<usize> {
+    view.tokens[token].start as usize..view.tokens[token].end as usize
+}
+
+fn is_article(view: View, token: usize) -> bool {
+    view.characters[word_range(view, token)] == ['t', 'h', 'e']
+}
