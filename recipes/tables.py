@@ -57,7 +57,7 @@ def roles(name: str) -> Outcomes:
 
 
 def joined(parts: list[Outcomes]) -> Outcomes:
-    """Tables with the same models, row below row; groups of different tables stay apart."""
+    """Tables with the same models, row below row; rows of different tables that are kin are one group."""
     from tiny_dancer.training.data.featurised import joined_features
 
     features = joined_features(
@@ -77,9 +77,49 @@ def joined(parts: list[Outcomes]) -> Outcomes:
         cost=None,
         latency=None,
         weight=np.concatenate([part.weight for part in parts]),
-        group=np.concatenate(groups),
+        group=assign_groups(features, np.concatenate(groups)),
         features=features,
     )
+
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "exam questions": ("mmlu", "llmrouter:mmlu", "llmrouter:gpqa"),
+    "word problems": ("gsm8k", "llmrouter:gsm8k", "llmrouter:agentverse-mgsm"),
+    "mathematics": ("llmrouter:math",),
+    "code": ("llmrouter:mbpp", "llmrouter:human_eval"),
+    "tool calls": ("bfcl",),
+    "common sense, school science": (
+        "llmrouter:arc_challenge",
+        "llmrouter:openbook_qa",
+        "llmrouter:commonsense_qa",
+    ),
+    "facts": ("llmrouter:natural_qa", "llmrouter:trivia_qa"),
+    "logic puzzles": ("llmrouter:agentverse-logicgrid",),
+    "sentences from given words": ("llmrouter:commongen",),
+}
+"""Tables of one kind of request; of a table with several tasks, by task. One is left out whole."""
+
+
+def by_role() -> dict[str, Outcomes]:
+    """Every table of :data:`KINDS` with its two roles, the tasks of llmrouter being tables of their own."""
+    found = {}
+    for name in ROLES:
+        whole = roles(name)
+        if name != "llmrouter":
+            found[name] = whole
+            continue
+        task = np.array(whole.task)
+        found |= {f"{name}:{each}": whole.rows(np.flatnonzero(task == each)) for each in np.unique(task)}
+    return found
+
+
+def ranked_roles(name: str) -> Outcomes:
+    """A table with two columns: means over the third of its models that scores least, and over the best third."""
+    outcomes = table(name)
+    order = np.argsort(np.nanmean(outcomes.quality, axis=0))
+    third = max(1, len(order) // 3)
+    columns = [np.nanmean(outcomes.quality[:, each], axis=1) for each in (order[:third], order[-third:])]
+    return with_(outcomes, models=("weak", "strong"), quality=np.stack(columns, axis=1), cost=None, latency=None)
 
 
 def split(outcomes: Outcomes, folds: int, seed: int) -> tuple[Outcomes, Outcomes]:

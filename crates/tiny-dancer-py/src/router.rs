@@ -110,6 +110,11 @@ impl Router {
         serde_json::to_string(self.handle.router().header()).unwrap_or_default()
     }
 
+    /// Why no decision stands under a certificate, whatever it is; None where the artifact has one.
+    fn uncertified(&self) -> Option<&'static str> {
+        self.handle.router().uncertified().map(Uncovered::as_str)
+    }
+
     /// The martingale that watches a stream of decisions, before the first; None where the artifact cannot say what
     /// requests are like.
     fn martingale(&self) -> Option<Martingale> {
@@ -230,11 +235,6 @@ impl Router {
             bytes.extend(components.iter().flat_map(|value| value.to_le_bytes()));
         }
         Ok(PyBytes::new(py, &bytes))
-    }
-
-    /// Why no decision stands under a certificate, whatever it is; None where the artifact has one.
-    fn uncertified(&self) -> Option<&'static str> {
-        self.handle.router().uncertified().map(Uncovered::as_str)
     }
 }
 

@@ -128,6 +128,12 @@ impl Router {
         &self.header
     }
 
+    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
+    #[must_use]
+    pub fn uncertified(&self) -> Option<Uncovered> {
+        self.uncertified
+    }
+
     /// Renames models and sets their prices, windows and expected output: `changes` is a JSON list of objects with
     /// the fields of [`crate::artifact::ModelSpec`], one a model in order; absent fields stay. A certificate is taken
     /// out where it does not cover what has changed: another model, or what its policy takes costs from.
@@ -251,12 +257,6 @@ impl Router {
             scorer.add_scores(features, weight, backend, components);
         }
         components
-    }
-
-    /// Why no decision stands under a certificate, whatever it is; `None` where the artifact has one.
-    #[must_use]
-    pub fn uncertified(&self) -> Option<Uncovered> {
-        self.uncertified
     }
 
     /// Fills `scratch.expect` from `scratch.features`.

@@ -13,6 +13,7 @@ from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
 from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests, listed_tools
+from tiny_dancer.routing.share import WINDOW, ShareFollower
 from tiny_dancer.routing.watch import Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
@@ -269,6 +270,28 @@ class Router:
             OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
         """
         return Watch.over(self.route, self._engine.martingale(), threshold)
+
+    def follow_share(self, model: str | None, share: float, *, window: int = WINDOW) -> ShareFollower:
+        """A state that the caller keeps, and routes by, so that ``model`` answers a share of whatever comes.
+
+        Its threshold is the quantile of the expected gains of the last ``window`` requests; before there are any,
+        of those the artifact was trained on. One for each stream of requests; the router itself stays without state.
+
+        Args:
+            model: one of the artifact's two; None is the strong one.
+            share: of the requests, in [0, 1].
+            window: requests remembered, 20 to 100,000. A shorter one follows sooner and errs more: by about
+                sqrt(share · (1 - share) / window).
+
+        Raises:
+            OptionError: an unknown model, a value outside its range, or an artifact of other than two models.
+
+        Example:
+            >>> follow = Router.load().follow_share("strong", 0.3)
+            >>> follow.route("What is 2 + 2?").routed_by
+            'override'
+        """
+        return ShareFollower(self.route, self.header, self.models, model, share, window)
 
     def options(self, **given: Unpack[Asked]) -> _core.Options | None:
         """What :meth:`route` is asked for beside the request, as the engine takes it; None where nothing is.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.router import evaluate_router
 from tiny_dancer.routing import Router, featurise, read_artifact
@@ -18,11 +20,11 @@ from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.change import PRIOR_ROWS
 from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
+from tiny_dancer.training.data.raw import not_readable
 from tiny_dancer.training.data.split import split_rows
 from tiny_dancer.types import Outcomes
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 # A file; a DataFrame of pandas or polars or an Arrow table; several of these, joined row below row; or outcomes.
 Table: TypeAlias = "Outcomes | str | os.PathLike[str] | Any"
+LARGEST_TEXT = 1 << 30
+"""Bytes of a file of prompts."""
 Artifact: TypeAlias = "bytes | str | os.PathLike[str]"
 
 
@@ -69,6 +73,40 @@ def read_outcomes(
         require_quality=require_quality,
         featurise=featurise,
         feature_spec=_core.feature_spec(),
+    )
+
+
+def read_prompts(table: str | os.PathLike[str] | Any) -> Outcomes:
+    """Reads requests without outcomes: tables as :func:`read_outcomes`, or one ``.txt`` of one prompt a line.
+
+    Raises:
+        DataError: anything that cannot be used, naming column, row, value and remedy.
+    """
+    only = table[0] if isinstance(table, list | tuple) and len(table) == 1 else table
+    if not (isinstance(only, str | os.PathLike) and Path(only).suffix.lower() == ".txt"):
+        return read_outcomes(table, require_quality=False)
+    path = Path(only)
+    try:
+        lines = files.read(path, most=LARGEST_TEXT).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(path.name, f"byte {error.start} is no UTF-8", "write the file as UTF-8") from error
+    except OSError as error:
+        raise not_readable(path, error) from error
+    prompts = tuple(line for line in lines if line.strip())
+    if not prompts:
+        raise DataError("table", f"{path.name} has no prompts", "write one prompt a line")
+    n = len(prompts)
+    return Outcomes(
+        sample_id=tuple(f"row-{row}" for row in range(n)),
+        task=("",) * n,
+        models=(),
+        quality=np.empty((n, 0)),
+        cost=None,
+        latency=None,
+        weight=np.ones(n),
+        group=np.arange(n),
+        prompt=prompts,
+        features=featurise(prompts, None, None),
     )
 
 

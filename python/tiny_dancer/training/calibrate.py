@@ -17,7 +17,7 @@ from tiny_dancer.training import confidence as confidence_room
 from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import digest
 from tiny_dancer.training.likeness import with_likeness
-from tiny_dancer.training.policy import policies_of
+from tiny_dancer.training.policy import Policy, policies_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.evaluation.guarantee import Certification, Risk
-    from tiny_dancer.training.policy import Policy
     from tiny_dancer.types import DecisionBatch, Outcomes
 
     Floats = npt.NDArray[np.float64]
 
 _DIAL_STEPS = 400
+_SHARE_TOLERANCE = 0.05
+_BEYOND = 1e-6
+"""How far beyond all gains seen a threshold lies that tells none of them apart."""
 _LEVEL = 1 / 8
 """Policies are tested at this share of the asked error rate. The test is so tight that at the rate itself the true
 risk may lie right at the bound; whoever then checks on as many new requests, whose mean is as noisy, would find it
@@ -331,27 +333,55 @@ def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calib
     raise OptionError("cost_cut", cost_cut, f"at most {1 - least:.3f} can be cut on these rows")
 
 
-def dial_share(artifact: bytes, outcomes: Outcomes, model: str, share: float) -> Calibrated:
+def dial_share(artifact: bytes, outcomes: Outcomes, model: str | None, share: float) -> Calibrated:
     """The policy that chooses ``model`` for the share of these rows nearest to ``share``; no labels are read.
 
+    Between two models the threshold lies midway between two neighbouring gains, so that these rows are shared out
+    to within half a row, ties aside. What other rows like these get then differs from ``share`` by about
+    sqrt(share · (1 - share) / n), the standard error of a quantile's level: .03 for 200 rows.
+
+    Args:
+        artifact: the file's bytes.
+        outcomes: n rows with features.
+        model: a name of the artifact's; None is the best constant, the strong one of two.
+        share: of the rows.
+
     Raises:
-        OptionError: an unknown model, a share outside [0, 1], or one no policy comes within .05 of.
+        OptionError: an unknown model, a share outside [0, 1], or one no policy comes within .05 of; where equal
+            gains are the reason it says so.
     """
     if not 0 <= share <= 1:
         raise OptionError("share", share, "give a share between 0 and 1, such as 0.2")
     expected = _expected(artifact, outcomes)
-    index = expected.index(model, "share")
-    found = [
-        (abs(float(np.mean(policy.decide(expected.quality, expected.cost) == index)) - share), number, policy)
-        for number, policy in enumerate(_fine_path(expected))
-    ]
-    distance, _, policy = min(found, key=lambda item: item[:2], default=(1.0, 0, None))
-    if policy is None or distance > 0.05:
-        remedy = f"no policy calls {model} for a share near this"
-        if expected.cost is None and len(expected.names) > 2:
+    best: int = expected.header["best_constant"]
+    index = best if model is None else expected.index(model, "share")
+    path = _between(expected) if len(expected.names) == 2 else _fine_path(expected)
+    shares = [float(np.mean(policy.decide(expected.quality, expected.cost) == index)) for policy in path]
+    distance, number = min(
+        ((round(abs(given - share), 9), number) for number, given in enumerate(shares)), default=(1.0, -1)
+    )
+    if distance > _SHARE_TOLERANCE:
+        name = expected.names[index]
+        below = max((given for given in shares if given < share), default=None)
+        above = min((given for given in shares if given > share), default=None)
+        near = " and ".join(f"{given:.3f}" for given in (below, above) if given is not None)
+        remedy = f"no policy calls {name} for a share near this: the nearest are {near or 'none'}"
+        if len(expected.names) == 2:
+            remedy += "; requests of equal gain cannot be told apart"
+        elif expected.cost is None:
             remedy += "; nobody said what the models cost: train with prices (--prices), or on a table with costs"
         raise OptionError("share", share, remedy)
-    return _under(artifact, expected, policy, None, expected.header["best_constant"], None)
+    return _under(artifact, expected, path[number], None, best, None)
+
+
+def _between(expected: Expected) -> list[Policy]:
+    """Thresholds that tell two models' requests apart, one between any two neighbouring gains, and at both ends."""
+    header = expected.header
+    best: int = header["best_constant"]
+    cleared = tuple(bool(model["cleared"]) for model in header["models"])
+    gain = np.unique(expected.quality[:, best] - expected.quality[:, 1 - best])
+    levels = [float(gain[0]) - _BEYOND, *((gain[1:] + gain[:-1]) / 2).tolist(), float(gain[-1]) + _BEYOND]
+    return [Policy("threshold", best, level, "calls", cleared) for level in levels]
 
 
 def _fine_path(expected: Expected) -> list[Policy]:

@@ -14,7 +14,6 @@ The schema's metadata holds the feature specification under ``tiny_dancer_featur
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
