@@ -193,7 +193,7 @@ def main() -> None:
             entry[method] = {"like rows flagged": flagged, "unlike rows flagged": unlike}
             reached = float(np.mean(np.array(power) >= 0.9))
             totals.setdefault(method, []).append((flagged[0], float(np.mean(power)), reached))
-        # How many are flagged varies from one draw of the rows to another; on average it must not exceed the level.
+        # The share flagged varies from one draw of rows to another; on average it must not exceed the level.
         shares = []
         for draw in range(2, 2 + DRAWS):
             order = np.random.default_rng(draw).permutation(int(group.max()) + 1)[group]
