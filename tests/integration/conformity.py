@@ -170,5 +170,7 @@ def as_answer(decision: Decision, names: tuple[str, ...]) -> dict[str, Any]:
         answer[field] = dict.fromkeys(names) if answer[field] is None else answer[field]
     return answer | {
         "prediction_set": list(decision.prediction_set),
-        "guarantee": decision.guarantee and asdict(decision.guarantee),
+        # What only some risks have is left out of the others' certificates, as in JSON.
+        "guarantee": decision.guarantee
+        and {name: value for name, value in asdict(decision.guarantee).items() if value is not None},
     }

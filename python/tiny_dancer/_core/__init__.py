@@ -292,15 +292,11 @@ def artifact_bytes(header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[
     Raises:
         ArtifactError: a header field or tensor the engine would refuse.
     """
-    return write_artifact(json.dumps(header, sort_keys=True, allow_nan=False), _flat(tensors))
-
-
-def _flat(tensors: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, str, list[int], bytes]]:
-    """Tensors as the engine takes them, by name."""
-    return [
+    flat = [
         (name, _DTYPES[array.dtype], list(array.shape), np.ascontiguousarray(array).tobytes())
         for name, array in sorted(tensors.items())
     ]
+    return write_artifact(json.dumps(header, sort_keys=True, allow_nan=False), flat)
 
 
 def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
@@ -332,20 +328,6 @@ def read_header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def with_header(
-    data: bytes, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]] | None = None
-) -> bytes:
-    """The artifact ``data`` with another header; tensors stay as they are, but for those given.
-
-    Raises:
-        ArtifactError: a header field or tensor the engine would refuse.
-    """
-    return rewrite_artifact(data, json.dumps(header, sort_keys=True, allow_nan=False), _flat(tensors or {}))
-
-
-def tensor(data: bytes, name: str) -> npt.NDArray[np.float32]:
-    """A float32 tensor of an artifact whose header was read, that is, of sound bytes (safetensors' own layout)."""
-    length = int.from_bytes(data[:8], "little")
-    found = json.loads(data[8 : 8 + length])[name]
-    start, end = (8 + length + at for at in found["data_offsets"])
-    return np.frombuffer(data[start:end], "<f4").reshape(found["shape"])
+def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
+    """The artifact ``data`` with another header; tensors stay as they are."""
+    return rewrite_artifact(data, json.dumps(header, sort_keys=True, allow_nan=False))

@@ -409,7 +409,7 @@ def _under(
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
     header.pop("certificate_ended", None)
     tensors = {} if rows is None else confidence_room.refitted(artifact, expected.quality, rows)
-    data = _core.with_header(artifact, header, tensors)
+    data = _core.artifact_bytes(header, _core.read_tensors(artifact) | tensors)
     if guarantee is not None and rows is not None and rows.features is not None:
         data = with_likeness(data, rows.features, rows.group)
     data = with_self_checks(data)
