@@ -265,6 +265,22 @@ def test_the_dials_read_no_labels(folder: Path, artifact: Path, tmp_path: Path) 
         assert share == pytest.approx(0.3, abs=0.01) if option == "--share" else share < 0.65
 
 
+def test_a_share_is_set_from_prompts_one_a_line(tmp_path: Path) -> None:
+    texts, _ = requests(220, 5)
+    (tmp_path / "prompts.txt").write_text("\ufeff" + "\n\n".join(texts) + "\n", encoding="utf-8")
+    said = []
+    for share in ("0.3", "strong=0.3", "weak=0.7"):
+        out = tmp_path / f"{share}.safetensors"
+        said.append(done("calibrate", "default", tmp_path / "prompts.txt", "--share", share, "--out", out))
+        chosen = [each.model for each in Router.load(out).route_batch(texts)]
+        assert np.mean([each == "strong" for each in chosen]) == pytest.approx(0.3, abs=0.005)
+    assert "220 the share is 30.0% give or take 6.1%" in " ".join(said[0].split())
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    for name, why in (("empty.txt", "no prompts"), ("latin.txt", "UTF-8"), ("none.txt", "no such file")):
+        assert why in fails(2, "calibrate", "default", tmp_path / name, "--share", "0.3", "--out", tmp_path / "x")
+
+
 # Tables of other kinds.
 
 

@@ -18,8 +18,8 @@ HELP = """Put a router under a certified policy, turn one of two dials, or give 
 and the exit code is 1. Rows that are kin (copies, near copies, shared passages, the tables' own groups) count as
 one, also across tables; rows trained on are left out where they are at most 2 %, and refused where they are more.
 
---cost-cut and --share read no labels: tables of prompts will do, or a .txt of one prompt a line. --share 0.3 is for
-the strong one of two models, the best constant; 200 prompts give a share to within some 6 points on others like them.
+--cost-cut and --share read no labels: tables of prompts will do, or a .txt of one prompt a line. --share 0.3 is
+for the best constant, the strong one of two; 200 prompts give a share to within some 6 points on others like them.
 
 A classifier's table has columns text and label (or intent, category); a classifier of vectors takes an .npz with x
 and y. --alpha is the share of sets that may miss the true label; with --group each group of enough rows is covered
@@ -96,10 +96,7 @@ def calibrate(
         )
     data = room.with_models(data, mapped(map_))
     names = [model["name"] for model in _core.read_header(data)["models"]]
-    if certified:
-        outcomes = read_outcomes(tables, models=names, scale=scaled(scale))
-    else:
-        outcomes = read_prompts(tables)
+    outcomes = read_outcomes(tables, models=names, scale=scaled(scale)) if certified else read_prompts(tables)
     if certified:
         result = room.calibrate(
             data,

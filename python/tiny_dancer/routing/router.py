@@ -302,7 +302,7 @@ class Router:
         """A state that the caller keeps, and routes by, so that ``model`` answers a share of whatever comes.
 
         Its threshold is the quantile of the expected gains of the last ``window`` requests; before there are any,
-        of those the artifact was trained on. One for each stream of requests; the router itself stays without state.
+        of those the artifact was trained on. One for each stream of requests; the router itself has no state.
 
         Args:
             model: one of the artifact's two; None is the strong one.

@@ -1,16 +1,16 @@
 """A share of the requests that follows drift: the threshold is a quantile of the gains seen last.
 
-A fixed threshold gives its share on traffic like that it was set on; on other traffic, or on the same questions
-formatted otherwise, all gains may lie on one side of it. What survives better is the ranking. So the caller keeps a
-window of the gains seen last, and each request is held against the quantile of those before it. Where n gains have
-been seen, a new one like them is among the j largest with probability j / (n + 1), whatever their distribution (rank
-of an exchangeable value; Vovk, Gammerman and Shafer 2005, section 2.2); j is taken so that this is the share asked for.
+A fixed threshold gives its share on traffic like that it was set on; on other traffic, or the same questions
+formatted otherwise, all gains may lie on one side of it. What survives better is the ranking. So the caller keeps
+a window of the gains seen last, and each request is held against the quantile of those before it. Where n gains
+have been seen, a new one like them is among the j largest with probability j / (n + 1), whatever their distribution
+(rank of an exchangeable value; Vovk, Gammerman and Shafer 2005, section 2.2); j is taken so that this is the share.
 
-Requests that are level with the quantile are given out by turns, by the share given so far: identical requests, too,
-are shared as asked. Nothing is random, so the same requests in the same order get the same decisions.
+Requests that are level with the quantile are given out by turns, by the share given so far: identical requests,
+too, are shared as asked. Nothing is random, so the same requests in the same order get the same decisions.
 
-No certificate covers what is decided so: one is earned by a policy that was fixed before the rows it was tested on,
-and here the policy changes with the traffic.
+No certificate covers what is decided so: one is earned by a policy that was fixed before the rows it was tested
+on, and here the policy changes with the traffic.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class ShareFollower:
         share: float,
         window: int,
     ) -> None:
-        """See :meth:`tiny_dancer.Router.follow_share`; ``route`` decides, ``header`` and ``names`` are its artifact's."""
+        """See :meth:`tiny_dancer.Router.follow_share`; ``header`` and ``names`` are the artifact's."""
         strong, weak = two_models(header, names)
         self.model = strong if model is None else model
         if self.model not in names:

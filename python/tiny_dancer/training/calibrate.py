@@ -372,7 +372,7 @@ def dial_share(artifact: bytes, outcomes: Outcomes, model: str | None, share: fl
 
 
 def _between(expected: Expected) -> list[Policy]:
-    """Thresholds that tell two models' requests apart, one between any two neighbouring gains, and at both ends."""
+    """Thresholds that tell two models' requests apart, one between any two neighbouring gains and at both ends."""
     header = expected.header
     best: int = header["best_constant"]
     cleared = tuple(bool(model["cleared"]) for model in header["models"])

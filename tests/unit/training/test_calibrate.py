@@ -247,6 +247,28 @@ def test_the_share_dial_reaches_its_target(share: float) -> None:
     )
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7])
+def test_two_hundred_prompts_set_a_share_to_within_its_standard_error(share: float) -> None:
+    errors = []
+    for seed in range(20):
+        drawn, others = pair(200, 300 + seed), pair(1000, 400 + seed)
+        artifact = dial_share(fitted_pair().artifact, drawn, None, share).artifact
+        assert others.features is not None
+        errors.append((Router(artifact).route_features(others.features).choice == 1).mean() - share)
+    standard_error = (share * (1 - share) / 200) ** 0.5
+    assert np.std(errors) < 1.5 * standard_error
+    assert abs(np.mean(errors)) < standard_error
+    assert np.abs(errors).max() < 4 * standard_error
+
+
+def test_equal_requests_cannot_be_shared_out_and_the_error_says_so() -> None:
+    table = outcomes(("Compute 12 apples and 40 lemons.",) * 50, np.empty((50, 0)), models=())
+    assert dial_share(fitted_pair().artifact, table, "strong", 1.0).share["strong"] == 1.0
+    assert dial_share(fitted_pair().artifact, table, "strong", 0.0).share["strong"] == 0.0
+    with pytest.raises(OptionError, match=r"nearest are 0\.000 and 1\.000; requests of equal gain"):
+        dial_share(fitted_pair().artifact, table, "strong", 0.5)
+
+
 @pytest.mark.parametrize("cut", [0.1, 0.4, 0.6, 0.95])
 def test_the_cost_dial_reaches_its_target(cut: float) -> None:
     table = trio(400, 49)

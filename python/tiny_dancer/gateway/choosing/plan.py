@@ -190,6 +190,7 @@ class Chooser:
             raise GatewayError(
                 400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
             ) from error
+        variant.decided(decision)
         self.last_decision = time.time()
         strongest = _strongest(asked, variant)
         plan = Plan(

@@ -20,6 +20,7 @@ from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, Up
 from tiny_dancer.registry import ArtifactFile, Registry, ServingVersion
 from tiny_dancer.routing.resilient import ResilientRouter
 from tiny_dancer.routing.router import Router
+from tiny_dancer.routing.share import ShareWindow, two_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.upstream.dialect import Endpoint
     from tiny_dancer.registry import Source
-    from tiny_dancer.types import ModelInfo
+    from tiny_dancer.types import Decision, ModelInfo
 
 POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
 """Each names the default router under the artifact's policy of this name; `cost` is `cheapest`, formerly."""
@@ -61,16 +62,26 @@ class Variant:
         settings: of the router, in the configuration.
         router: decides.
         weight: of its share of the requests, beside the other variants'.
+        gains: of the last requests, where the configuration asks for a share.
     """
 
     def __init__(
-        self, name: str, of: str, settings: config.Router, router: ResilientRouter, weight: float = 1.0
+        self,
+        name: str,
+        of: str,
+        settings: config.Router,
+        router: ResilientRouter,
+        weight: float = 1.0,
+        gains: ShareWindow | None = None,
     ) -> None:
         self.name = name
         self.of = of
         self.settings = settings
         self.router = router
         self.weight = weight
+        self.gains = gains
+        if gains is None and settings.share is not None:
+            self.gains = ShareWindow(settings.share, settings.share_window, router.header.get("policy_path") or ())
         self._named: tuple[str, ...] = ()
         self._usable: dict[tuple[Endpoint, str], tuple[str, ...]] = {}
 
@@ -107,6 +118,8 @@ class Variant:
             scaled = None
         if len(names) == 1:
             return best
+        if self.gains is not None:
+            return None
         if threshold is not None or policy["kind"] == "threshold":
             level: float = policy["threshold"] if threshold is None else threshold
             level += {"cheapest": 1, "quality": -1}.get(scaled or "", 0) * abs(level)
@@ -140,11 +153,19 @@ class Variant:
         """
         if threshold is not None:
             return {"threshold": threshold}
+        if self.gains is not None and policy is None:
+            return {"threshold": self.gains.threshold()}
         name = policy or self.settings.policy
         options: dict[str, Any] = {} if name is None else {"policy": name}
         if self.settings.threshold is not None:
             options["threshold"] = self.settings.threshold
         return options
+
+    def decided(self, decision: Decision) -> None:
+        """Takes in what was expected of a request, and chosen: the next threshold of a share follows it."""
+        if self.gains is not None:
+            strong, weak = two_models(self.router.header, decision.scores)
+            self.gains.saw(decision.scores[strong] - decision.scores[weak], decision.model == strong)
 
 
 class ServedRouter:
@@ -200,11 +221,14 @@ class Serving:
         with ExitStack() as undo:
             for name, router in settings.routers.items():
                 loaded = _kept_router(name, settings, before)
-                if loaded is None:
+                gains = None
+                if loaded is not None and before is not None:
+                    gains = before.routers[name].variants[0].gains
+                else:
                     loaded = self._load(router, folder)
                     undo.callback(loaded.close)
                     loaded.watch(WATCH_SECONDS)
-                variant = Variant(DEFAULT_VARIANT, name, router, loaded)
+                variant = Variant(DEFAULT_VARIANT, name, router, loaded, gains=gains)
                 self._check_variant(variant)
                 self.routers[name] = ServedRouter(name, router, [variant])
             undo.pop_all()
@@ -309,7 +333,10 @@ class Serving:
             if info.expected_output_tokens is None and not known.get(theirs, {}).get("expected_output_tokens"):
                 info = replace(info, expected_output_tokens=config.USUAL_OUTPUT_TOKENS)
             infos[theirs] = info
-        return Router(artifact, models=infos)
+        router = Router(artifact, models=infos)
+        if settings.share is not None:
+            two_models(router.header, router.models)  # refuses an artifact of more, also one that comes later
+        return router
 
     def _check_variant(self, variant: Variant) -> None:
         missing = [name for name in variant.router.models if name not in self.models]

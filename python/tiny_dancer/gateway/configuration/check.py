@@ -234,6 +234,8 @@ class _Checks:
         self.name(at, name)
         if name in POLICIES or _THRESHOLD.search(name):
             self.refuse(at, repr(name), "router-… would be read as a policy or threshold; call it something else")
+        if router.share is not None and (router.threshold, router.policy) != (None, None):
+            self.refuse(f"{at}.share", router.share, "a share sets the threshold; remove threshold and policy")
         for part, model in router.models.items():
             self.known(f"{at}.models.{part}", model, self.config.models, "models")
         if router.max_cost is not None:

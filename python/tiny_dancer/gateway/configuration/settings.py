@@ -200,6 +200,9 @@ class Router(_Section, frozen=True, kw_only=True):
         max_cost: most USD an answer may be expected to cost.
         min_quality: least quality to expect, in [0, 1].
         threshold: least gain worth the dearer of two models, in place of the artifact's.
+        share: of the requests for the stronger of two models, in [0, 1], whatever the traffic; in place of a
+            threshold or policy, where the request names none.
+        share_window: requests that the share is measured on; each worker has its own.
     """
 
     artifact: Name | RegistryVersion = "default"
@@ -208,6 +211,8 @@ class Router(_Section, frozen=True, kw_only=True):
     max_cost: NotNegative | None = None
     min_quality: Share | None = None
     threshold: Annotated[float, Meta(ge=-1, le=1)] | None = None
+    share: Share | None = None
+    share_window: Annotated[int, Meta(ge=20, le=100_000)] = 500
 
 
 class RoleDefault(_Section, frozen=True, kw_only=True):
