@@ -142,7 +142,7 @@ DAMAGES: list[tuple[str, str, Described]] = [
     ("the last weight changed", "pair", {"flip_from_end": 1}),
     ("another MAJOR of the format", "pair", {"replace": ['format\\": \\"1.', 'format\\": \\"2.']}),
     ("another kind of artifact", "pair", {"replace": ["request-router", "request-reader"]}),
-    ("other features than this engine's", "pair", {"replace": ['spec\\": \\"2\\"', 'spec\\": \\"9\\"']}),
+    ("other features than this engine's", "pair", {"replace": ['spec\\": \\"3\\"', 'spec\\": \\"9\\"']}),
     ("an unknown kind of backend", "pair", {"replace": ['\\"linear\\"', '\\"laurel\\"']}),
     ("two models of one name", "pair", {"replace": ['name\\": \\"strong\\"', 'name\\": \\"weak\\"  ']}),
     ("a policy with a model that is none", "pair", {"replace": ['\\"strong\\": 1', '\\"strong\\": 7']}),

@@ -208,3 +208,134 @@ def as_json(vector: Described, name: str) -> str:
     if f"{name}_text" in vector:
         return str(expand(vector[f"{name}_text"]))
     return json.dumps(expand(vector.get(name, {})), ensure_ascii=False)
+
+
+STEM, ITEMS = "Which of these floats on water?", ("a wet stone", "a dry cork", "an iron nail", "none of them")
+PLAN = "Plan a bridge over the strait, with its pylons, cables and a budget."
+STEPS = "First the soil: bore every forty metres down to the rock."
+
+
+def listed(*markers: str, separator: str = "\n") -> str:
+    """A question with its options behind these markers."""
+    return STEM + "".join(separator + marker + item for marker, item in zip(markers, ITEMS, strict=False))
+
+
+SHAPED: list[tuple[str, Any]] = [
+    (f"options behind {markers[0].strip()!r} have one form", listed(*markers))
+    for markers in (
+        ("A. ", "B. ", "C. ", "D. "),
+        ("1) ", "2) ", "3) ", "4) "),
+        ("(i) ", "(ii) ", "(iii) ", "(iv) "),
+        ("[A] ", "[B] ", "[C] ", "[D] "),
+        ("Option A: ", "Option B: ", "Option C: ", "Option D: "),
+        ("**A.** ", "**B.** ", "**C.** ", "**D.** "),
+        ("• ", "• ", "• ", "• "),
+        ("- ", "- ", "- ", "- "),
+        ("- 1. ", "- 2. ", "- 3. ", "- 4. "),
+    )
+]
+SHAPED += [
+    (
+        "a label before options, and a closing answer",
+        STEM + "\nAnswer choices: a) x; b) y; c) z\nThe correct answer is:",
+    ),
+    ("eleven bullets are no options", "Bring:" + "".join(f"\n• item {x}{x}" for x in "abcdefghijk")),
+    (
+        "JSON: its strings, those in a list as options",
+        json.dumps({"id": "q-7", "question": STEM, "options": ITEMS}),
+    ),
+    (
+        "JSON with letters as keys, numbers and literals",
+        '{"ask": "How \\"deep\\"?\\n", "a": 3, "b": 2.5, "c": null, "ok": true}',
+    ),
+    (
+        "JSON as Python writes it, in a fence",
+        "```json\n{'query': 'How deep?', 'choices': ['a fathom', 'two']}\n```",
+    ),
+    (
+        "JSON cut short, with escapes",
+        '[{"role": "user", "content": "Wie tief ist der Fjord? \\u00dcberall \\ud83d',
+    ),
+    ("brackets that are no JSON", "[see the log] and {the other} one"),
+    (
+        "tags, with options in them",
+        f"<question>{STEM}</question> <options><option>yes</option><option>no</option></options>",
+    ),
+    ("tags of any name around all, and attributes", '<ask lang="en">How deep is <b>it</b>?</ask>'),
+    ("tags in prose stay", "Why does <div> close after </span> here?"),
+    ("Markdown", f"## Question 3\n\n> **{STEM}** `now` ~~~\n---\n* yes\n* no\n### Answer"),
+    ("operators are no Markdown", "is 5 - 3 * 2 > a_b ** 2 ** c == #4?"),
+    (
+        "worked examples: the last question",
+        "Q: What swims?\nA: a cod\n\nQ: What flies north?\nA: a gull\n\nQ: What sinks?\nA:",
+    ),
+    (
+        "answered by letters",
+        "What swims? a. cod b. owl\nAnswer: A\nWhat hoots? a. cod b. owl\nAnswer: (B)\n"
+        "What sinks at once? a. cork b. lead\nAnswer:",
+    ),
+    (
+        "labels of any kind",
+        "Sort fish from birds. Animal: cod Kind: fish Animal: owl Kind: bird Animal: gull Kind:",
+    ),
+    ("examples that the text goes on from stay", "Sum them. Input: 1 2 Output: 3 Limits: at most ten numbers"),
+    (
+        "a transcript in one text",
+        "System: Be brief. User: What swims? Assistant: A cod. User: And what sinks in oil?",
+    ),
+    ("a transcript that goes on", f"User: {PLAN} Assistant: {STEPS} User: go on"),
+    (
+        "prose with a colon",
+        "To be or not to be, that is the question: whether it is nobler to wait. The problem: none.",
+    ),
+    (
+        "preamble at both ends",
+        "You are a helpful pilot. Please answer the question.\n"
+        "How deep is the bay at low tide? Think step by step.",
+    ),
+    (
+        "a notice, and an aside in brackets",
+        "Note: checked twice. How deep is the bay at low tide? (Whoever asks agrees to wait.)",
+    ),
+    ("preamble behind options", listed("a) ", "b) ", "c) ") + "\nAnswer with the letter only"),
+    ("nothing but preamble", "Please answer the question."),
+    ("one word sixty times in front", long(["word ", 60], "How deep is the bay?")),
+    ("sums in front", "1+1=2 2+2=4 13-1=12 5*5=25 100+1=101 How deep is the bay?"),
+    ("a sentence said again", "The lamp is lit now. It is dark. The lamp is lit now. Why?"),
+    ("a block said three times", "ring the bell ring the bell ring the bell at noon"),
+    ("a block nine times", long(["Blah blah, blah blah blah. ", 9], "How deep is the bay?")),
+    ("words repeated, and nothing else", long(["boat ", 20], ["raft ", 20])),
+    ("blanks and ellipses keep two marks", "The keeper lit the ______ at dusk ..."),
+    (
+        "earlier turns count as what was said before",
+        {
+            "messages": [
+                *user("What swims?"),
+                {"role": "assistant", "content": "A cod."},
+                *user("And what sinks in oil?"),
+            ]
+        },
+    ),
+    (
+        "a turn that says go on stands for what it follows",
+        {"messages": [*user(PLAN), {"role": "assistant", "content": STEPS}, *user("Yes, go on.")]},
+    ),
+    (
+        "several of them",
+        {
+            "messages": [
+                *user(PLAN),
+                {"role": "assistant", "content": STEPS},
+                *user("ok"),
+                {"role": "assistant", "content": ""},
+                {"role": "tool", "content": "sand"},
+                *user("continue", "please"),
+            ]
+        },
+    ),
+    ("nothing but go on", {"messages": user("ok, do it")}),
+    (
+        "two messages of one turn, a system's between",
+        {"messages": [*user("Read this log."), {"role": "system"}, *user("How deep was it?")]},
+    ),
+]

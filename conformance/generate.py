@@ -25,7 +25,7 @@ from cells import cell_vectors  # noqa: E402
 from conformal_cases import conformal_vectors  # noqa: E402
 from conversations import ALONE, GROUPS  # noqa: E402
 from decisions import DAMAGES, DECISIONS, damaged  # noqa: E402
-from examples import REFUSED, REQUESTS, TEXTS, Raw, as_json, described, expand  # noqa: E402
+from examples import REFUSED, REQUESTS, SHAPED, TEXTS, Raw, as_json, described, expand  # noqa: E402
 from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
 from reference.artifact import FEATURE_SPEC  # noqa: E402
 from reference.text import bounded, character_ngrams, normalise, tokenise, word_ngrams  # noqa: E402
@@ -72,9 +72,11 @@ def text_vectors() -> list[Vector]:
 
 
 def feature_vectors(encoder: Encoder) -> list[Vector]:
-    """All features of requests by both specifications, and what is refused."""
+    """All features of requests by every specification, and what is refused."""
     first = [(group, next(iter(forms.values()))) for group, forms in GROUPS.items()]
-    cases = [(explain, request, "2") for explain, request in (*REQUESTS, *first, *ALONE, *REFUSED)]
+    shaped = [(explain, request, "3") for explain, request in SHAPED]
+    cases = [(explain, request, "3") for explain, request in (*REQUESTS, *first, *ALONE, *REFUSED)] + shaped
+    cases += [(explain, request, "2") for explain, request in (*REQUESTS, *first, *ALONE)]
     cases += [(explain, request, "1") for explain, request in (*first, *ALONE) if isinstance(request, Raw)]
     return [feature_vector(encoder, *case) for case in cases]
 

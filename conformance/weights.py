@@ -273,7 +273,7 @@ def alone(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Te
 
 
 def gated(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
-    """Three models without costs, and a FastGRNN with int8 weights and inputs beside trees."""
+    """Three models without costs, one of them added; a FastGRNN with int8 weights and inputs beside trees."""
     maker = Maker(5, 2, samples)
     cells = CellMaker(6, "int8", integer_inputs=True)
     fields = header(
@@ -283,6 +283,7 @@ def gated(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Te
         backends=[{"kind": "fastgrnn", "name": "gate"}, {"kind": "trees", "name": "cut"}],
         components=2,
         policy={"kind": "cost_weight", "cost_weight": 0.0, "unit": "calls"},
+        certificate_ended="declared",
     )
     tensors = cells.cell("gate", CUES + DIMENSIONS, 6, (0, 2))
     tensors |= cells.matrix("gate.head.weight", 2, 6)

@@ -1,21 +1,25 @@
-"""Share of decisions flipped by typos, case, white space and Markdown, beside a TF-IDF ridge's on the same texts.
+"""Share of decisions flipped by typos, case, white space, Markdown, other formats, history, content-free prefixes,
+beside a TF-IDF ridge's and the length's on the same texts.
 
-Both route the same share to the strong model (half of the test rows), so that a flip means the same for both.
+All route the same share to the strong model (half of the test rows), so that a flip means the same for all.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from formats import formats
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 
 from common import draw, table, write
 from tiny_dancer import Router, fit
+from tiny_dancer.evaluation.metrics import apgr
 from tiny_dancer.evaluation.robustness import PERTURBATIONS, flip_share, perturb
 
 ROWS = {"mmlu": 1500, "gsm8k": 400}
@@ -46,13 +50,22 @@ def main() -> None:
         ) -> np.ndarray:
             return ridge.predict(vectoriser.transform(requests))
 
-        entry: dict[str, object] = {}
-        for method, score in (("router", ours), ("tfidf", theirs)):
+        def length(requests: list[str]) -> np.ndarray:
+            return np.array([len(request) for request in requests], np.float64)
+
+        forms: dict[str, list[Any]] = {
+            kind: [perturb(text, kind, 0) for text in texts] for kind in PERTURBATIONS
+        } | formats(texts, [outcomes.prompt[i] for i in train])
+        entry: dict[str, object] = {"rows": {"train": len(train), "test": len(test)}}
+        entry["APGR of the router"] = round(apgr(ours(texts), *outcomes.quality[test].T), 4)
+        for method, score in (("router", ours), ("tfidf", theirs), ("length", length)):
             before = score(texts)
             threshold = np.median(before)
             flips = {}
-            for kind in PERTURBATIONS:
-                after = score([perturb(text, kind, 0) for text in texts])
+            for kind, changed in forms.items():
+                # Of a conversation, the others are given all that was said.
+                plain = [x if isinstance(x, str) else "\n".join(m["content"] for m in x) for x in changed]
+                after = score(changed if method == "router" else plain)
                 flips[kind] = round(
                     flip_share((before >= threshold).astype(np.int64), (after >= threshold).astype(np.int64)), 4
                 )
@@ -60,8 +73,18 @@ def main() -> None:
                 float(np.mean([flips[kind] for kind in ("typos", "case", "whitespace")])), 4
             )
             entry[method] = flips
+        choice = router.route_batch(texts).choice
+        entry["router, its own policy"] = {
+            kind: round(float((router.route_batch(changed).choice != choice).mean()), 4)
+            for kind, changed in forms.items()
+        }
         figures[name] = entry
-    write("flips", figures, "Share of decisions changed; target: at most half of TF-IDF's.")
+    write(
+        "flips",
+        figures,
+        "Share of decisions changed, half of the rows to the strong model; targets: <= .05 on a format, <= .035 "
+        "on typos in 5 % of words, <= .10 for content-free prefixes. No options is another question.",
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from sklearn.linear_model import RidgeCV
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import SHARED, draw, mean_with_interval, table, write
 from tiny_dancer import Outcomes, Router, fit
-from tiny_dancer.training.heads import fill_gaps
 from tiny_dancer.training.policy import NAMES
 
 SPLITS = {"shaberi": 4, "bfcl": 8, "llmrouter": 2, "zeroeval": 20}
@@ -34,7 +33,7 @@ LEVELS = 40
 
 def ridge(texts: np.ndarray, quality: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Scores of a TF-IDF ridge whose targets are quality less the row's mean, its strength by leave-one-out."""
-    filled = fill_gaps(quality[train], np.ones(len(train)))
+    filled = np.where(np.isfinite(quality[train]), quality[train], np.nanmean(quality[train], axis=0))
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=20_000)
     rows = words.fit_transform(texts[train])
     model = RidgeCV(alphas=(1.0, 3.0, 10.0, 30.0)).fit(rows, filled - filled.mean(1, keepdims=True))

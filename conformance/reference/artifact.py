@@ -18,7 +18,7 @@ from typing import Any
 from .errors import Refusal
 from .price import is_number, is_sound
 
-FORMAT, FEATURE_SPEC = "1.1.0", "2"
+FORMAT, FEATURE_SPEC = "1.1.0", "3"
 LARGEST_FILE, LARGEST_HEADER = 64 << 20, 4 << 20
 MOST_MODELS, MOST_COMPONENTS, MOST_BACKENDS, MOST_SELF_CHECKS = 512, 16, 16, 256
 

@@ -10,6 +10,7 @@ from .cues import Similarity, cues
 from .errors import Refusal
 from .options import Question, chain, markers
 from .request import Request, read
+from .shape import make_plain
 from .single import inverse_norm, share, single, total
 from .text import bounded, character_ngrams, normalise, tokenise, word_ngrams
 from .word_pieces import DIMENSIONS, quantise
@@ -42,7 +43,7 @@ class Features:
         return [single(value * scale) for value in self.embedding]
 
 
-def featurise(request: Request, encoder: Encoder | None, spec: str = "2") -> Features:
+def featurise(request: Request, encoder: Encoder | None, spec: str = "3") -> Features:
     """The features of a request; without an encoder, embedding and similarity are 0."""
     reading = read(request, spec)
     around = reading.around
@@ -50,6 +51,9 @@ def featurise(request: Request, encoder: Encoder | None, spec: str = "2") -> Fea
     characters = normalise(tail, before=normalise(head))
     if not characters:
         raise Refusal("RequestInvalid", "text")
+    written = len(characters)
+    if spec == "3":
+        characters = make_plain(characters)
     tokens = tokenise(characters)
     question = Question(characters, chain(markers(characters, tokens)))
 
@@ -63,9 +67,11 @@ def featurise(request: Request, encoder: Encoder | None, spec: str = "2") -> Fea
         embedding = quantise([sum(column) for column in zip(*sums, strict=True)])
         pieces = sum(map(len, cut))  # an unknown word counts as one
 
-    # What was not read counts at the rate of what was; the surroundings at four bytes a token. Doubles.
+    # What was not read, or left out as wrapping, counts at the rate of the rest; the surroundings at four bytes a
+    # token. Doubles.
     bytes_read = max(len(head.encode()) + len(tail.encode()), 1)
-    text_tokens = pieces * max(reading.text_bytes / bytes_read, 1.0)
+    left_out = max(written / len(characters), 1.0)
+    text_tokens = pieces * max(reading.text_bytes / bytes_read, 1.0) * left_out
     surrounding = (around.system + around.assistant + around.tool_bytes + around.format_bytes) / 4.0
     return Features(
         word_ngrams(tokens),

@@ -1,29 +1,32 @@
 """The caller's words → the text to route and what surrounds it (the engine's ``request.rs``).
 
-There are two specifications. By ``"1"``, on which older artifacts were trained, tools count by the text they came
-in, and calls, results and response formats not at all.
+There are three specifications. By ``"1"``, on which the oldest artifacts were trained, tools count by the text
+they came in, and calls, results and response formats not at all. By ``"2"`` all turns of the user's are the text;
+by ``"3"`` the last one, and its plain form (``shape.py``).
 """
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
 from .cues import Surroundings
 from .errors import Refusal
 from .json_text import NotJsonError, Number, Object, members, parse, size
+from .shape import FOLLOW_WORDS, is_alphanumeric, on
 from .text import LONGEST, bounded, ceiling_boundary, floor_boundary
 from .tools import argument_size, call_size, measured_format, measured_tools, searched_tools
 
-SPECS = ("1", "2")
-SYSTEM, USER, OTHER = "system", "user", "other"
+SPECS = ("1", "2", "3")
+SYSTEM, USER, OTHER, RETURNED = "system", "user", "other", "returned"
 ROLES = {
     "system": SYSTEM,
     "developer": SYSTEM,
     "user": USER,
     "assistant": OTHER,
-    "tool": OTHER,
-    "function": OTHER,
+    "tool": RETURNED,
+    "function": RETURNED,
 }
 SAID = ("text", "input_text", "output_text")
 # What a body's keys stand for; others are not looked at.
@@ -158,7 +161,10 @@ def read(request: Request, spec: str) -> Reading:
             calls += call_bytes
             messages += [message] if message else []
     turns = [message for message in messages if message.is_turn]
-    said = {role: sum(m.content.said_bytes for m in messages if m.role == role) for role in (SYSTEM, USER, OTHER)}
+    said = {
+        role: sum(m.content.said_bytes for m in messages if m.role == role)
+        for role in (SYSTEM, USER, OTHER, RETURNED)
+    }
     said[SYSTEM] += beside.said_bytes
     results = sum(message.content.result_bytes for message in messages)
     if not turns:  # all that was said and returned is the text
@@ -166,10 +172,64 @@ def read(request: Request, spec: str) -> Reading:
         text = joined(["\n".join(content.in_order) for content in contents])
         return Reading(text, sum(said.values()) + results, around(0, 0, calls))
     text = joined(["\n".join(message.content.said) for message in turns])
-    before = calls + said[OTHER] + results
+    before = calls + said[OTHER] + said[RETURNED] + results
     if request.kind == "prompt":  # its texts are one turn, joined by line feeds
         return Reading(text, said[USER] + len(turns) - 1, around(1, said[SYSTEM], before))
-    return Reading(text, said[USER], around(len(turns), said[SYSTEM], before))
+    if spec != "3":
+        return Reading(text, said[USER], around(len(turns), said[SYSTEM], before))
+    chosen = asked(messages)
+    sizes = [message.content.said_bytes for message in chosen]
+    text = joined(["\n".join(message.content.said) for message in chosen])
+    # A line feed joins what is not empty so far.
+    text_bytes = 0
+    for each in sizes:
+        text_bytes += each + (text_bytes > 0)
+    return Reading(text, text_bytes, around(len(turns), said[SYSTEM], before + said[USER] - sum(sizes)))
+
+
+def asked(messages: list[Message]) -> list[Message]:
+    """The last turn of the user's; where it only says to go on, the turn before it that says more, and the answer
+    last given. A turn: messages of the user's with nothing of the assistant's or returned between them."""
+    runs: list[list[int]] = [[]]
+    for index, message in enumerate(messages):
+        if message.is_turn:
+            runs[-1].append(index)
+        elif message.role != SYSTEM and runs[-1]:
+            runs.append([])
+    runs = [run for run in runs if run]
+
+    def follows(run: list[int]) -> bool:
+        return all(is_follow_up("\n".join(messages[index].content.said)) for index in run)
+
+    last = runs.pop()
+    chosen, answer = last, []
+    if follows(last):
+        answers = [i for i in range(last[0]) if messages[i].role == OTHER and messages[i].content.said_bytes]
+        answer = answers[-1:]
+        while runs:
+            chosen = runs.pop()
+            if not follows(chosen):
+                break
+    return [messages[index] for index in sorted({*chosen, *answer})]
+
+
+FOLLOW_BYTES = 96
+
+
+def is_follow_up(text: str) -> bool:
+    """Whether a turn says only that what is under way should go on."""
+    text = text.strip()
+    if size(text) > FOLLOW_BYTES:
+        return False
+    kept = "".join(each if is_alphanumeric(each) or each in "'’" else " " for each in text)
+    words = [word.replace("’", "'").lower() for word in kept.split(" ") if word]
+    if any(unicodedata.category(word[0]) in ("Nd", "Nl", "No") for word in words):
+        return False
+
+    def listed(word: str) -> bool:
+        return on(word, "follow") or all(not each.isascii() and on(each, "follow") for each in word)
+
+    return len(words) <= 1 or (len(words) <= FOLLOW_WORDS and all(map(listed, words)))
 
 
 def is_text(part: Any) -> bool:
@@ -191,7 +251,7 @@ def read_message(value: Any, spec: str) -> tuple[Message | None, int]:
     if not isinstance(value, Object):
         raise refused("messages")
     calls = 0
-    if spec == "2":
+    if spec != "1":
         listed = [call for calls in value.all("tool_calls") if isinstance(calls, list) for call in calls]
         listed += [call for call in value.all("function_call") if isinstance(call, Object)]
         calls = sum(map(call_size, listed))
@@ -207,7 +267,7 @@ def read_message(value: Any, spec: str) -> tuple[Message | None, int]:
         # What a call gave back, as if it were a message of text.
         output = value.last("output")
         content = read_content([output] if isinstance(output, Object) else output, spec)
-        return Message(OTHER, content, False), calls + content.call_bytes
+        return Message(RETURNED, content, False), calls + content.call_bytes
     if not isinstance(role, str) or role not in ROLES:
         raise refused("messages.role")
     content = read_content(value.last("content"), spec)
@@ -238,15 +298,15 @@ def read_content(value: Any, spec: str) -> Content:
 def read_part(part: Object, spec: str, content: Content) -> None:
     """Adds a part to its content."""
     kind = next((each for each in reversed(part.all("type")) if isinstance(each, str)), "")
-    if kind in SAID or (spec == "2" and kind == "refusal"):
+    if kind in SAID or (spec != "1" and kind == "refusal"):
         texts = part.all("refusal" if kind == "refusal" else "text")[-1:]
         if not all(isinstance(text, str) for text in texts):
             raise refused("messages.content.text")
         for text in texts:
             content.say(text)
-    elif spec == "2" and kind == "tool_use":
+    elif spec != "1" and kind == "tool_use":
         content.call_bytes += argument_size(part.last("name")) + argument_size(part.last("input"))
-    elif spec == "2" and kind == "tool_result":
+    elif spec != "1" and kind == "tool_result":
         content.results.append(read_result(part.last("content")))
         content.in_order += content.results[-1]
     else:

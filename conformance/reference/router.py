@@ -17,7 +17,7 @@ from .likeness import LikenessTest
 from .policy import Expectations
 from .price import Tokens, costs_the_same, expected
 from .request import SPECS, Request
-from .select import OTHER_MODELS, OTHER_PRICES, UNCERTIFIED, UNLIKE, select
+from .select import ENDED, OTHER_MODELS, OTHER_PRICES, UNCERTIFIED, UNLIKE, select
 from .single import dot, interpolate, single
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Router:
         if self.spec not in SPECS:
             raise Refusal("ArtifactVersion", "features.spec")
         # Why no decision stands under a certificate, whatever it is.
-        self.uncertified = "" if self.header.get("guarantee") else UNCERTIFIED
+        ended = ENDED.get(self.header.get("certificate_ended") or "", UNCERTIFIED)
+        self.uncertified = "" if self.header.get("guarantee") else ended
         wanted = features.get("encoder")
         if wanted is not None and (encoder is None or encoder.checksum != wanted):
             raise Refusal("EncoderMissing", "encoder")

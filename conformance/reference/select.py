@@ -20,6 +20,9 @@ OTHER_PRICES = "the certificate was earned with other prices or output lengths, 
 OVERRIDDEN = "overridden by the caller"
 CONSTRAINED = "a constraint changed the choice"
 STAYED = "the conversation stayed with the model that has it in its cache"
+DECLARED = "a model was added without outcomes: what is expected of it is declared, not measured"
+# What a header says under ``certificate_ended``, once a change of models has taken the certificate out.
+ENDED = {"other_models": OTHER_MODELS, "other_prices": OTHER_PRICES, "declared": DECLARED}
 UNLIKE = "the request is unlike those the certificate was earned on (see likeness)"
 OTHER_COSTS = "other output lengths are expected than those it was earned with"
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+NEWEST_SPEC = "3"
+"""Feature specification of new artifacts, as the engine names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureTable:
     """Engine features of n requests; holds no text.
@@ -27,6 +31,7 @@ class FeatureTable:
         embedding: int8 [n, 256], the pooled static embedding up to a positive factor; all zero where
             the text has no known token.
         tokens: int32 [n], word pieces in the request (prices and context windows use it).
+        spec: feature specification they were made to; an artifact takes those of its own alone.
     """
 
     ngram_offsets: npt.NDArray[np.int64]
@@ -34,6 +39,7 @@ class FeatureTable:
     cues: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.int8]
     tokens: npt.NDArray[np.int32]
+    spec: str = NEWEST_SPEC
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -45,7 +51,7 @@ class FeatureTable:
         # Position within the row, shifted to where the row starts in the old layout.
         places = np.arange(offsets[-1]) + np.repeat(self.ngram_offsets[index] - offsets[:-1], lengths)
         return FeatureTable(
-            offsets, self.ngrams[places], self.cues[index], self.embedding[index], self.tokens[index]
+            offsets, self.ngrams[places], self.cues[index], self.embedding[index], self.tokens[index], self.spec
         )
 
 
@@ -203,7 +209,8 @@ def bound_in_words(
     if risk == "cost":
         what = "requests" if batch in (None, 1) else f"batches of {batch:,} requests, a request on average,"
         return f"less than {epsilon:.2%} of {what} cost more than {budget:g} USD"
-    return f"{risk} quality loss against {reference} below {epsilon:g}"
+    what = "mean quality loss" if risk == "mean" else "mean harm (quality lost where any is)"
+    return f"{what} against {reference} below {epsilon:g}"
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):

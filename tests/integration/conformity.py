@@ -91,10 +91,12 @@ def close(found: float, expected: float) -> bool:
 # ------------------------------------------------------------------------------------------ the engine's answers
 
 
-def engine_features(request: reference.Request) -> tuple[list[int], dict[str, float], list[int], int]:
+def engine_features(
+    request: reference.Request, spec: str = _core.FEATURE_SPEC
+) -> tuple[list[int], dict[str, float], list[int], int]:
     """(n-gram indices, cues, embedding, tokens) as the engine computes them."""
     said = request.words if request.kind == "text" else request.words.encode()
-    table = _core.featurise([said], [request.tools or None])
+    table = _core.featurise([said], [request.tools or None], spec)
     cues = dict(zip(_core.CUE_NAMES, table.cues[0].tolist(), strict=True))
     return table.ngrams.tolist(), cues, table.embedding[0].tolist(), int(table.tokens[0])
 
@@ -168,5 +170,7 @@ def as_answer(decision: Decision, names: tuple[str, ...]) -> dict[str, Any]:
         answer[field] = dict.fromkeys(names) if answer[field] is None else answer[field]
     return answer | {
         "prediction_set": list(decision.prediction_set),
-        "guarantee": decision.guarantee and asdict(decision.guarantee),
+        # What only some risks have is left out of the others' certificates, as in JSON.
+        "guarantee": decision.guarantee
+        and {name: value for name, value in asdict(decision.guarantee).items() if value is not None},
     }

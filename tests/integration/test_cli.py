@@ -9,11 +9,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from pyarrow import parquet
 from tests.commands import columns, done, execute, fails, run, write
 from tests.synthetic import requests
 
+import tiny_dancer
 from tiny_dancer import Router, _core
 
 if TYPE_CHECKING:
@@ -75,15 +77,44 @@ def test_the_root_lists_every_command() -> None:
     listed = re.findall(r"^  ([a-z]+)  ", text.split("Commands:")[1], re.MULTILINE)
     assert set(listed) == {command.split()[0] for command in COMMANDS}
     assert re.fullmatch(r"tiny-dancer \d+\.\d+\.\d+", done("--version").strip())
-    assert "labels" in done("predict", "--help").lower() or "label columns" in done("predict", "--help").lower()
+    assert "Label columns are never read" in " ".join(done("predict", "--help").split())
 
 
 def test_the_demo_does_the_main_job(tmp_path: Path) -> None:
     text = done("demo", "--out", tmp_path / "demo.html")
     for word in ("Train", "guarantee", "Should you route", "Decide", "µs"):
         assert word in text
+    # What is judged is what was certified: the report repeats the certificate, and calls both models as it did.
+    step3, step4 = text.split("4. Should")[0], " ".join(text.split("4. Should")[1].split())
+    certificate = next(line for line in step3.splitlines() if line.startswith("Certified"))
+    assert certificate[:60] in step4 and "every request goes to" not in step4
     assert_self_contained((tmp_path / "demo.html").read_text())
     assert sorted(each.name for each in tmp_path.iterdir()) == ["demo.html"]
+
+
+def test_training_ends_with_the_commands_that_come_next(folder: Path, tmp_path: Path) -> None:
+    out, certified = tmp_path / "a.safetensors", tmp_path / "a-certified.safetensors"
+    text = done("train", folder / "train.parquet", "--out", out)
+    commands = [line.strip() for line in text.split("next, ")[1].splitlines()[1:]]
+    rest = str(folder / "rest.parquet")
+    for line in commands[:3]:
+        words = line.replace("HELD_OUT", rest).replace("OTHERS", rest).replace("0.05", "0.3").split('"')[0].split()
+        assert words[0] == "tiny-dancer"
+        done(*words[1:], *(["a request"] if '"' in line else []), cwd=tmp_path)
+    assert certified.exists() and (tmp_path / "report.html").exists()
+    split = commands[3].split("? tiny-dancer ")[1].split()
+    assert split[:2] == ["data", "split"]
+    done(*split)
+    for part in ("train", "calibrate", "test"):
+        (folder / f"train-{part}.parquet").unlink()
+
+
+def test_inspect_prints_nothing_encoded(artifact: Path) -> None:
+    header = _core.read_header(artifact.read_bytes())
+    encoded = header["training"]["rows_seen"]["filter"]
+    for text in (done("inspect", artifact), done("inspect", artifact, "--json")):
+        assert encoded[:20] not in text and "policy" in text and "-0.0000" not in text
+    assert json.loads(done("inspect", artifact, "--json"))["training"]["rows_seen"]["filter"].endswith("encoded)")
 
 
 def assert_self_contained(html: str) -> None:
@@ -103,6 +134,17 @@ def test_every_form_of_a_table_gives_the_same_bytes(folder: Path, artifact: Path
     assert _core.read_header(expected)["training"]["backends"], "something was learned"
     for name in ("train.csv", "train.jsonl", "hashed.parquet"):
         assert (folder / f"{name}.safetensors").read_bytes() == expected, name
+
+
+def test_tables_in_memory_are_taken_everywhere(folder: Path, artifact: Path) -> None:
+    frame, rest = pd.read_parquet(folder / "train.parquet"), parquet.read_table(folder / "rest.parquet")
+    assert tiny_dancer.fit(frame, seed=5).artifact == artifact.read_bytes()
+    judged = [tiny_dancer.evaluate(artifact, table) for table in (rest, folder / "rest.parquet")]
+    assert judged[0] == judged[1]
+    certified = [
+        tiny_dancer.calibrate(artifact, table, max_quality_loss=0.1) for table in (rest, folder / "rest.parquet")
+    ]
+    assert certified[0].artifact == certified[1].artifact
 
 
 def test_a_featurised_table_holds_no_text(folder: Path) -> None:
@@ -434,3 +476,16 @@ def test_bench_prints_ratios() -> None:
     assert figures["route_30_tokens_ratio"] == pytest.approx(
         figures["route_30_tokens_us"] / figures["yardstick_us"], rel=5
     )
+
+
+def test_training_says_which_policy_is_in_force_and_what_the_others_cost(folder: Path, tmp_path: Path) -> None:
+    path = write(columns(60, 3), tmp_path / "few.csv")
+    out = tmp_path / "few.safetensors"
+    said = " ".join(done("train", path, "--out", out, "--policy", "cheapest", "--backends", "linear").split())
+    assert "policy: cheapest: " in said
+    assert all(f"{name} " in said.split("expected cost: ")[1] for name in ("quality", "balanced", "cheapest"))
+    assert Router.load(out).header["policies"]["in_force"] == "cheapest"
+    asked = done("route", "Compute 12 + 13", "--artifact", out, "--policy", "quality", "--json")
+    assert json.loads(asked)["model"] in Router.load(out).models
+    assert "quality, balanced, cheapest" in fails(2, "train", path, "--out", out, "--policy", "thrifty")
+    assert "quality, balanced, cheapest" in fails(2, "route", "x y z", "--artifact", out, "--policy", "thrifty")

@@ -52,6 +52,8 @@ def test_a_fastgrnn_is_trained_applied_and_judged(folder) -> None:
     assert not (folder / "cell.safetensors.training").exists()
     judged = json.loads(done("classifier", "evaluate", out, folder / "vectors.npz", "--json"))
     assert judged["rows"] == 120
+    assert judged["trained_on"] == pytest.approx(0.8, abs=0.03), "a fifth was held out"
+    assert "were trained on" in done("classifier", "evaluate", out, folder / "vectors.npz")
     assert judged["accuracy"] > 0.9
     assert judged["interval"][0] < judged["accuracy"] <= judged["interval"][1]
     done("classifier", "predict", out, folder / "vectors.npz", "--out", folder / "p.parquet")

@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "savings": ("none.db", "sqlite", WORKS),
     "data check": ("t.csv", "train", "train"),
     "data featurise": ("t.csv --out f.parquet", "train", "train"),
+    "data split": ("t.csv --out-train a.csv --out-test b.csv", "train", "train"),
     "candidates train": ("m.csv q.csv --out o", "train", "train"),
     "candidates eval": ("m.csv q.csv", "train", "train"),
     "candidates predict": ("a m.csv q.csv --out p", "train", "train"),

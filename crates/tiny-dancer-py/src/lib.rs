@@ -22,7 +22,6 @@ use pyo3::types::PyBytes;
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise};
 
-use tiny_dancer::artifact::TensorData;
 use tiny_dancer::{Outline, Spec, in_chunks, in_row, outline};
 
 use convert::to_exception;
@@ -74,15 +73,20 @@ impl Encoder {
 type FeatureBytes<'py> =
     (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
-/// Features of n requests: texts as `str`, messages as JSON in `bytes`; `tools` one JSON a request, or None.
+/// Features of n requests: texts as `str`, messages as JSON in `bytes`; `tools` one JSON a request, or None; `spec` the
+/// specification they are made to.
 #[pyfunction]
-#[pyo3(signature = (encoder, given, tools=None))]
+#[pyo3(signature = (encoder, given, tools=None, spec=tiny_dancer::features::SPEC))]
 fn featurise_batch<'py>(
     py: Python<'py>,
     encoder: &Encoder,
     given: Vec<Bound<'py, PyAny>>,
     tools: Option<Vec<Option<Bound<'py, PyAny>>>>,
+    spec: &str,
 ) -> PyResult<FeatureBytes<'py>> {
+    let Some(spec) = Spec::of(spec) else {
+        return Err(pyo3::exceptions::PyValueError::new_err("spec"));
+    };
     let requests = convert::requests(&given, tools.as_deref())?;
     let encoder = &encoder.inner;
     let rows = py
@@ -93,7 +97,7 @@ fn featurise_batch<'py>(
                     .map(|row| {
                         let mut features = Features::default();
                         let request = requests[row].request();
-                        featurise(&request, Spec::NEWEST, Some(encoder), &mut scratch, &mut features)
+                        featurise(&request, spec, Some(encoder), &mut scratch, &mut features)
                             .map_err(|error| in_row(error, row))?;
                         let mut ngrams = [features.word_ngrams(), features.character_ngrams()].concat();
                         ngrams.sort_unstable();
@@ -118,19 +122,18 @@ fn featurise_batch<'py>(
     Ok((bytes(&offsets), bytes(&ngrams), bytes(&cues), bytes(&embedding), bytes(&tokens)))
 }
 
-/// Name, dtype, shape and little-endian bytes of a tensor.
-type Tensor = (String, String, Vec<usize>, Vec<u8>);
-
-fn tensor_data(tensors: Vec<Tensor>) -> Vec<TensorData> {
-    let data = |(name, dtype, shape, bytes)| TensorData { name, dtype, shape, bytes };
-    tensors.into_iter().map(data).collect()
-}
-
-/// An artifact's bytes from its header (JSON) and tensors.
+/// An artifact's bytes from its header (JSON) and tensors (name, dtype, shape, little-endian bytes).
 #[pyfunction]
-fn write_artifact<'py>(py: Python<'py>, header: &str, tensors: Vec<Tensor>) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes =
-        tiny_dancer::kinds::write(header, tensor_data(tensors)).map_err(|error| to_exception(py, error))?;
+fn write_artifact<'py>(
+    py: Python<'py>,
+    header: &str,
+    tensors: Vec<(String, String, Vec<usize>, Vec<u8>)>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, dtype, shape, bytes)| tiny_dancer::artifact::TensorData { name, dtype, shape, bytes })
+        .collect();
+    let bytes = tiny_dancer::kinds::write(header, tensors).map_err(|error| to_exception(py, error))?;
     Ok(PyBytes::new(py, &bytes))
 }
 
@@ -140,16 +143,10 @@ fn artifact_header(py: Python<'_>, bytes: &[u8]) -> PyResult<String> {
     tiny_dancer::kinds::header(bytes).map_err(|error| to_exception(py, error))
 }
 
-/// An artifact's bytes with another header (JSON) and the tensors given in place of those of their names.
+/// An artifact's bytes with another header (JSON): tensors stay as they are.
 #[pyfunction]
-fn rewrite_artifact<'py>(
-    py: Python<'py>,
-    bytes: &[u8],
-    header: &str,
-    tensors: Vec<Tensor>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let bytes = tiny_dancer::kinds::rewrite(bytes, header, tensor_data(tensors))
-        .map_err(|error| to_exception(py, error))?;
+fn rewrite_artifact<'py>(py: Python<'py>, bytes: &[u8], header: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = tiny_dancer::kinds::rewrite(bytes, header).map_err(|error| to_exception(py, error))?;
     Ok(PyBytes::new(py, &bytes))
 }
 

@@ -17,15 +17,13 @@ pub fn write(header: &str, tensors: Vec<TensorData>) -> Result<Vec<u8>> {
     assemble(checked_header(header)?, tensors)
 }
 
-/// The artifact in `bytes` with another header; tensors stay as they are, but for those given, which take the place of
-/// any of their names.
+/// The artifact in `bytes` with another header: tensors stay as they are.
 ///
 /// # Errors
 /// As [`crate::artifact::Tensors::open`] and [`write()`].
-pub fn rewrite(bytes: &[u8], header: &str, given: Vec<TensorData>) -> Result<Vec<u8>> {
+pub fn rewrite(bytes: &[u8], header: &str) -> Result<Vec<u8>> {
     let (_, file) = open(bytes, None)?;
-    let kept = |name: &String| given.iter().all(|tensor| tensor.name != *name);
-    let copies = file.tensors().into_iter().filter(|(name, _)| kept(name)).map(|(name, view)| {
+    let copies = file.tensors().into_iter().map(|(name, view)| {
         let dtype = match view.dtype() {
             Dtype::F32 => "f32",
             Dtype::I8 => "i8",
@@ -36,9 +34,7 @@ pub fn rewrite(bytes: &[u8], header: &str, given: Vec<TensorData>) -> Result<Vec
         let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
         Ok(TensorData { name, dtype: dtype.to_owned(), shape, bytes })
     });
-    let mut tensors = copies.collect::<Result<Vec<_>>>()?;
-    tensors.extend(given);
-    write(header, tensors)
+    write(header, copies.collect::<Result<_>>()?)
 }
 
 /// The header of an artifact as JSON, checked as its kind demands; self-checks are not run.

@@ -573,7 +573,11 @@ fn message<'a>(
         if role == Role::User {
             count.turns += 1;
         }
-        let by = if role == Role::User { By::Turn } else { By::Results };
+        let by = match role {
+            Role::User => By::Turn,
+            Role::System => By::System,
+            Role::Other | Role::Returned => By::Results,
+        };
         messages.push(Place { start: 0, end: 0, bytes: 0, by });
         return Ok(());
     };

@@ -111,6 +111,11 @@ impl View<'_> {
             && !(token > 0 && self.marks_option(token - 1))
     }
 
+    /// The same of a mark before a bracket.
+    fn ends_sentence_within(&self, token: usize) -> bool {
+        self.tokens[token].kind == TokenKind::Symbol && matches!(self.first(token), '.' | '!')
+    }
+
     /// Whether a token is the letter of an option, and the next one its mark.
     fn marks_option(&self, token: usize) -> bool {
         let found = self.tokens[token];
@@ -238,6 +243,19 @@ impl Shape {
             return false;
         }
         let Self { cuts, out, .. } = self;
+        if let [cut] = cuts[..]
+            && cut.end == characters.len()
+        {
+            // An end that is cut off leaves the tokens before it as they are.
+            cuts.clear();
+            let kept = characters[..cut.start].iter().rposition(|found| *found != ' ').map_or(0, |at| at + 1);
+            if kept == 0 {
+                return false;
+            }
+            characters.truncate(kept);
+            tokens.truncate(tokens.partition_point(|token| (token.start as usize) < kept));
+            return true;
+        }
         out.clear();
         let mut at = 0;
         for cut in cuts.iter() {
@@ -368,6 +386,7 @@ mod tests {
             format!("question: {STEM}\noptions:\n{yaml}"),
             format!("# Question\n\n{lines}").replace("# Question", "# Question:"),
             format!("## **Question:**\n{lines}\n\n---\n### Answer:"),
+            format!("## Question 7\n\n{lines}\n\n## Answer"),
             format!("> {}", lines.replace('\n', "\n> ")),
             format!("```\n{lines}\n```"),
             format!("**{lines}**"),
@@ -413,15 +432,14 @@ mod tests {
     #[test]
     fn repeats_count_once() {
         for (text, expected) in [
-            (format!("{}Why is the sky blue?", "word ".repeat(60)), "word why is the sky blue?"),
-            (
-                format!("{}Why is the sky blue?", "1+1=2 2+2=4 13-1=12 ".repeat(9)),
-                "1+1=2 2 why is the sky blue?",
-            ),
-            (
-                format!("{}Why is the sky blue?", "This is so. ".repeat(30)),
-                "this is so. why is the sky blue?",
-            ),
+            (format!("{}Why is the sky blue?", "word ".repeat(60)), "why is the sky blue?"),
+            (format!("{}Why is the sky blue?", "1+1=2 2+2=4 13-1=12 ".repeat(9)), "why is the sky blue?"),
+            (format!("{}Why is the sky blue?", "This is so. ".repeat(30)), "why is the sky blue?"),
+            ("row ".repeat(4) + "your boat", "row your boat"),
+            ("boat ".repeat(300), "boat"),
+            ("1+1=2 ".repeat(300), "1+1=2"),
+            ("Blah blah, blah blah blah. ".repeat(9) + "Why is the sky blue?", "why is the sky blue?"),
+            ("boat ".repeat(20) + &"raft ".repeat(20), "boat"),
             (
                 "A very, very good boat costs 3, 5, 7 and 9 dollars.".to_owned(),
                 "a very, very good boat costs 3, 5, 7 and 9 dollars.",
@@ -443,6 +461,7 @@ mod tests {
             "System: You are an expert. Answer the following question:\nWhy is the sky blue at noon?",
             "Why is the sky blue at noon? Think step by step. Thank you!",
             "Why is the sky blue at noon?\n\nDisclaimer: this is no advice. Do not share it.",
+            "Why is the sky blue at noon? (Whoever reads this agrees to be kind.)",
             "Note: answers are checked. Why is the sky blue at noon?",
         ] {
             assert_eq!(plain(text), "why is the sky blue at noon?", "{text}");

@@ -54,9 +54,8 @@ fn counted<T>(work: impl FnOnce() -> T) -> (T, usize) {
 /// Texts that fill every buffer as far as any text can: the first requests of a long-lived process, in short.
 fn extremes(random: &mut Random) -> Vec<String> {
     let fill = |part: &str| part.repeat(8192 / part.len());
-    let letters: String = (0..2731)
-        .map(|at| format!("{}{} ", char::from(b'k' + at as u8 % 16), char::from(b'a' + at as u8 / 16 % 26)))
-        .collect();
+    let pair = |at: u32| [char::from(b'k' + (at % 16) as u8), char::from(b'a' + (at / 16 % 26) as u8), ' '];
+    let letters: String = (0..2731).flat_map(pair).collect();
     vec![
         fill("!"),
         fill("a "),

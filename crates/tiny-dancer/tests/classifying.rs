@@ -283,7 +283,7 @@ fn an_artifact_answers_as_it_recorded() {
         another,
     ] {
         draft.header["self_check"] = bad;
-        let wrong = rewrite(&bytes, &draft.header.to_string(), Vec::new()).expect("a file");
+        let wrong = rewrite(&bytes, &draft.header.to_string()).expect("a file");
         refused(&wrong, ErrorKind::ArtifactSelfCheck, "self_check[0]");
     }
 }

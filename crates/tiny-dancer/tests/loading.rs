@@ -378,6 +378,33 @@ fn self_checks_guard_the_decisions() {
 }
 
 #[test]
+fn a_header_without_its_checksum_is_refused_or_claims_nothing() {
+    let mut draft = draft();
+    draft.header.guarantee = Some(support::guarantee());
+    let bytes = draft.bytes();
+    assert!(Router::from_bytes(&bytes, None).expect("sound").header().guarantee.is_some());
+    // As whoever edits a certificate would: the header's checksum goes, with a format of choice.
+    let unsealed = |format: &str| {
+        let (mut header, data) = split(&bytes);
+        let metadata = header["__metadata__"].as_object_mut().expect("an object");
+        metadata.remove("header_sha256").expect("a checksum");
+        let text = metadata["tiny_dancer"].as_str().expect("JSON").to_owned();
+        let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        json["format"] = json!(format);
+        metadata["tiny_dancer"] = json!(json.to_string());
+        join(&header, &data)
+    };
+    for format in ["1.1.0", "1.2.0", "1", "1.x"] {
+        assert_refused(format, &unsealed(format), ArtifactChecksum, "header_sha256");
+    }
+    let older = Router::from_bytes(&unsealed("1.0.0"), None).expect("older artifacts load");
+    assert!(older.header().guarantee.is_none(), "nothing covers what it claims");
+    let header: serde_json::Value =
+        serde_json::from_str(&kinds::header(&unsealed("1.0.0")).expect("a header")).expect("JSON");
+    assert!(header["guarantee"].is_null());
+}
+
+#[test]
 fn the_encoder_must_be_the_one_trained_with() {
     let encoder = shipped_encoder();
     let wanted = |checksum: &str| {
@@ -419,10 +446,7 @@ fn what_cannot_be_written_is_refused() {
     let mut unknown = draft.tensors.clone();
     unknown[0].dtype = "f64".to_owned();
     assert_eq!(refused(&draft.json(), unknown).value, "f64");
-    assert_eq!(
-        kinds::rewrite(b"nonsense", &draft.json(), Vec::new()).expect_err("refused").kind,
-        ArtifactInvalid
-    );
+    assert_eq!(kinds::rewrite(b"nonsense", &draft.json()).expect_err("refused").kind, ArtifactInvalid);
 }
 
 #[test]
@@ -444,7 +468,9 @@ fn models_change_by_name_price_and_window() {
     let mut router = Router::from_bytes(&draft.bytes(), None).expect("sound");
     router.change_models("[{}, {}]").expect("no change");
     assert!(router.header().guarantee.is_some());
-    router.change_models(r#"[{"name": "small"}, {"price_input": 2e-6}]"#).expect("sound");
+    router
+        .change_models(r#"[{"name": "small"}, {"price_input": 2e-6, "price_output": 8e-6}]"#)
+        .expect("sound");
     assert_eq!(router.header().models[0].name, "small");
     assert_eq!(router.header().models[1].prices.input, Some(2e-6));
     assert!(router.header().guarantee.is_none(), "a certificate does not cover other models");
@@ -516,7 +542,7 @@ proptest! {
         prop_assert_eq!(&shuffled.bytes(), &bytes, "order of tensors");
         let (header, _) = Tensors::open::<artifact::Header>(&bytes).expect("sound");
         prop_assert_eq!(&header, &draft.header);
-        let rewritten = kinds::rewrite(&bytes, &draft.json(), Vec::new()).expect("sound");
+        let rewritten = kinds::rewrite(&bytes, &draft.json()).expect("sound");
         prop_assert_eq!(&rewritten, &bytes);
         let (mut json, data) = split(&bytes);
         let sealed = json.clone();

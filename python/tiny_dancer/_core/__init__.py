@@ -191,23 +191,27 @@ def feature_spec() -> str:
     return json.dumps({"spec": FEATURE_SPEC, "encoder": encoder().checksum, "cues": CUES}, sort_keys=True)
 
 
-def featurise(requests: Sequence[Said], tools: Sequence[Json | None] | None = None) -> FeatureTable:
+def featurise(
+    requests: Sequence[Said], tools: Sequence[Json | None] | None = None, spec: str = FEATURE_SPEC
+) -> FeatureTable:
     """Features of n requests, computed on all processors.
 
     Args:
         requests: n texts as ``str``, or chat messages as JSON in bytes.
         tools: per row None or the JSON of the functions offered.
+        spec: the feature specification, of an artifact's header.
 
     Raises:
         RequestError: a row holds nothing but white space, no valid Unicode, or JSON that is none.
     """
-    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), requests, tools)
+    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), requests, tools, spec)
     return FeatureTable(
         ngram_offsets=np.frombuffer(offsets, "<i8"),
         ngrams=np.frombuffer(ngrams, "<u4"),
         cues=np.frombuffer(cues, "<f4").reshape(-1, CUES),
         embedding=np.frombuffer(embedding, "i1").reshape(-1, EMBEDDING_DIMENSIONS),
         tokens=np.frombuffer(tokens, "<i4"),
+        spec=spec,
     )
 
 
@@ -288,15 +292,11 @@ def artifact_bytes(header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[
     Raises:
         ArtifactError: a header field or tensor the engine would refuse.
     """
-    return write_artifact(json.dumps(header, sort_keys=True, allow_nan=False), _flat(tensors))
-
-
-def _flat(tensors: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, str, list[int], bytes]]:
-    """Tensors as the engine takes them, by name."""
-    return [
+    flat = [
         (name, _DTYPES[array.dtype], list(array.shape), np.ascontiguousarray(array).tobytes())
         for name, array in sorted(tensors.items())
     ]
+    return write_artifact(json.dumps(header, sort_keys=True, allow_nan=False), flat)
 
 
 def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
@@ -308,7 +308,7 @@ def read_tensors(data: bytes) -> dict[str, npt.NDArray[Any]]:
     artifact_header(data)  # refuses what is unsound
     start = 8 + int.from_bytes(data[:8], "little")
     layout = json.loads(data[8:start])
-    types = {word.upper(): dtype for dtype, word in _DTYPES.items()}
+    types: dict[str, Any] = {word.upper(): dtype for dtype, word in _DTYPES.items()}
     return {
         name: np.frombuffer(
             data[start + spec["data_offsets"][0] : start + spec["data_offsets"][1]], types[spec["dtype"]]
@@ -328,20 +328,6 @@ def read_header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def with_header(
-    data: bytes, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]] | None = None
-) -> bytes:
-    """The artifact ``data`` with another header; tensors stay as they are, but for those given.
-
-    Raises:
-        ArtifactError: a header field or tensor the engine would refuse.
-    """
-    return rewrite_artifact(data, json.dumps(header, sort_keys=True, allow_nan=False), _flat(tensors or {}))
-
-
-def tensor(data: bytes, name: str) -> npt.NDArray[np.float32]:
-    """A float32 tensor of an artifact whose header was read, that is, of sound bytes (safetensors' own layout)."""
-    length = int.from_bytes(data[:8], "little")
-    found = json.loads(data[8 : 8 + length])[name]
-    start, end = (8 + length + at for at in found["data_offsets"])
-    return np.frombuffer(data[start:end], "<f4").reshape(found["shape"])
+def with_header(data: bytes, header: Mapping[str, Any]) -> bytes:
+    """The artifact ``data`` with another header; tensors stay as they are."""
+    return rewrite_artifact(data, json.dumps(header, sort_keys=True, allow_nan=False))

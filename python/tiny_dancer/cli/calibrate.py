@@ -133,7 +133,7 @@ def calibrate(
         some = f", {counted:,} of them not sent to it" if risk == "routed" else ""
         lines.append(
             f"  certified: {stated.words()} with confidence {confidence:g} ({found.n:,} independent rows{some}, "
-            f"observed {stated.observed_risk:.4f}, p = {stated.p_value:.2g})"
+            f"observed {stated.observed_risk:z.4f}, p = {stated.p_value:.2g})"
         )
     if note := dropped_note(result.dropped):
         lines.append(f"  {note}")

@@ -28,8 +28,7 @@ def predict(
     check_table(out)
     router = Router.load(artifact)
     outcomes = read_outcomes(table, require_quality=False)
-    assert outcomes.features is not None
-    batch = router.route_features(outcomes.features)
+    batch = router.route_features(router.features_of(outcomes))
     for name in ("sample_id", "decision", "likeness"):
         if name in router.models:
             raise DataError("models", name, "an output column has this name: rename the model and train again")

@@ -23,6 +23,10 @@ Example: tiny-dancer train outcomes.parquet --out router.safetensors
 Example: tiny-dancer train graded.csv --out router.safetensors --prices small=0.15/0.6/300 --prices big=2/8/300"""
 
 
+_OUT_OF_REACH = 100
+"""Times the rows there are: that many more nobody will collect."""
+
+
 def why_constant(fitted: Fitted) -> list[str]:
     """What it would take to leave the best constant, where the policy in force stays with it."""
     if fitted.policy.kind != "constant" or not fitted.chosen:
@@ -32,6 +36,8 @@ def why_constant(fitted: Fitted) -> list[str]:
         return ["  no policy is expected to be as good as it on rows like these"]
     if needed <= found.units:
         return ["  others are as good, and none of them is cheaper"]
+    if needed > _OUT_OF_REACH * found.units:
+        return ["  no policy gains enough for more rows like these to show it"]
     return [
         f"  the best policy is estimated to gain {found.best.gain:.4f} ± {found.best.error:.4f} in quality, which "
         f"{found.units:,} independent rows do not show; about {needed:,} would"

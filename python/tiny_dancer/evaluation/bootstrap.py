@@ -89,9 +89,12 @@ class BoundedMeans:
         seen = np.isfinite(values)
         if not math.isfinite(high - low) or not seen.any():
             return None
+        if values[seen].min() < low - ROUNDING or values[seen].max() > high + ROUNDING:
+            # Outcomes completed by inverse propensity may lie outside: no bound is known.
+            return None
         units = int(self.unit.max()) + 1
-        mass = np.bincount(self.unit[seen], self.weight[seen], units)
-        sums = np.bincount(self.unit[seen], self.weight[seen] * values[seen], units)
+        mass: Floats = np.bincount(self.unit[seen], self.weight[seen], units).astype(np.float64)
+        sums: Floats = np.bincount(self.unit[seen], self.weight[seen] * values[seen], units).astype(np.float64)
         sums, mass = sums[mass > 0], mass[mass > 0]
         counts = np.unique(np.round(sums / mass, 9), return_counts=True)[1]
         if len(mass) < 2 or len(mass) - counts.max() >= FEWEST_INFORMATIVE:

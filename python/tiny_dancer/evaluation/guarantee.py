@@ -53,7 +53,7 @@ RISK_BOUNDS: dict[Risk, tuple[float, float]] = {
 }
 QUALITY_RISKS: tuple[Risk, ...] = ("mean", "harm", "routed")
 LARGEST_BET = 0.95
-_START_RATES = (0.0, 1 / 3, 2 / 3)
+_START_RATES = (1 / 4, 1 / 2, 3 / 4)
 """Failure rates, as parts of the bound, at which a walk over routed requests could pass its first policy."""
 
 
@@ -282,6 +282,11 @@ def certify(
     level = delta / len(starts)
     p_values = _p_values(units, counted, used, epsilon, level, bounds, seed)
     index = _last_passed(p_values <= level, starts)
+    needed = None
+    if index is None:
+        needed = rows_needed(units, epsilon=epsilon, delta=level, bounds=bounds, test=used, counted=counted)
+        # An estimate, and these units were not enough.
+        needed = None if needed is None else max(needed, len(units) + 1)
     return Certification(
         index=index,
         p_values=tuple(float(p) for p in p_values),
@@ -292,9 +297,7 @@ def certify(
         epsilon=epsilon,
         delta=delta,
         test=used,
-        rows_needed=None
-        if index is not None
-        else rows_needed(units, epsilon=epsilon, delta=level, bounds=bounds, test=used, counted=counted),
+        rows_needed=needed,
         counted=tuple(int(number) for number in counted.sum(axis=0)),
     )
 

@@ -19,7 +19,7 @@ What is missing *because* of its own value, as where time-outs were left empty, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Observed:
         missing = ~np.isfinite(self.quality)
         least = np.average(np.where(missing, 0.0, self.quality), axis=0, weights=weight)
         most = np.average(np.where(missing, 1.0, self.quality), axis=0, weights=weight)
-        needed = (missing | missing[:, [best]]).any(0)
+        needed: Flags = np.asarray((missing | missing[:, [best]]).any(0))
         needed[best] = False
         return np.flatnonzero(needed & (most > least[best]))
 
@@ -281,7 +281,7 @@ def _rising_blocks(score: Floats, flag: Floats) -> Ints:
     return number[place]
 
 
-def _at_most(hits: Floats, rows: Floats | Ints) -> Floats:
+def _at_most(hits: npt.NDArray[Any], rows: npt.NDArray[Any]) -> Floats:
     """Upper bound of a share, by Chernoff: the largest p with KL(hits / rows, p) ≤ log(1 / error) / rows.
 
     Where nothing was hit this is Clopper and Pearson's bound.

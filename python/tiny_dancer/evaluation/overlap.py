@@ -4,8 +4,8 @@ A row's eight sketches are three MinHashes each (Broder 1997) of its n-grams, wi
 training table (a template's, say). Equal rows share all eight; rows whose n-gram sets have a Jaccard similarity J
 share each with probability J³, so three of eight are found for J = .8 in 86 % of cases, for .9 in 99 %, for .5 in
 7 % and for .3 in 0.1 %. Rows with too few n-grams of their own are remembered exactly. What the filter itself
-takes for a sketch by mistake makes at most one row in 200 look like one trained on: :func:`_least_shared` asks for more
-than three sketches where it has to.
+takes for a sketch by mistake makes at most one row in 200 look like one trained on: :func:`_least_shared` asks for
+more than three sketches where it has to.
 
 A filter of the older kind, which finds equal rows alone, is still read.
 """
@@ -132,7 +132,7 @@ def _remembered(memory: Mapping[str, Any], features: FeatureTable, *, copies_onl
     return _found(memory, _positions(keys, memory["bits"]), SKETCHES if copies_only else None)
 
 
-def training_inputs(header: Mapping[str, Any], inputs: Sequence[Any]) -> Overlap:
+def training_inputs(header: Mapping[str, Any], inputs: Any) -> Overlap:
     """Which of these inputs a classifier was trained on: equal ones, since short texts resemble each other."""
     memory = (header.get("training") or {}).get("rows_seen")
     if memory is None or not len(inputs):
@@ -172,16 +172,17 @@ def _text_keys(features: FeatureTable, common: Flags) -> Keys:
         mixed = (mixed ^ parts[:, :, part]) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
     keys[own] = mixed
-    keys[alone] = _exact_keys(_feature_bytes(features, row) for row in np.flatnonzero(alone))
+    keys[alone] = _exact_keys(_feature_bytes(features, int(row)) for row in np.flatnonzero(alone))
     return keys
 
 
 def _feature_bytes(features: FeatureTable, row: int) -> bytes:
     start, end = features.ngram_offsets[row : row + 2]
-    return np.ascontiguousarray(features.ngrams[start:end]).tobytes() + features.embedding[row].tobytes()
+    ngrams, embedding = np.ascontiguousarray(features.ngrams[start:end]), features.embedding[row]
+    return bytes(ngrams) + bytes(embedding)
 
 
-def _vector_bytes(inputs: Sequence[Any]) -> Iterable[bytes]:
+def _vector_bytes(inputs: Any) -> Iterable[bytes]:
     return (np.ascontiguousarray(each, "<f4").tobytes() for each in inputs)
 
 

@@ -37,12 +37,11 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
         raise DataError(
             "models", ", ".join(outcomes.models), f"read the table with models={list(router.models)} and featurise"
         )
-    seen = training_rows(router.header, outcomes.features)
+    seen = training_rows(router.header, router.features_of(outcomes))
     dropped = 0 if seen.too_much else int(seen.rows.sum())
     if dropped:
         outcomes = outcomes.rows(np.flatnonzero(~seen.rows))
-        assert outcomes.features is not None
-    batch = router.route_features(outcomes.features)
+    batch = router.route_features(router.features_of(outcomes))
     costs = batch.costs if np.isfinite(batch.costs).all() else None
     return evaluate(
         batch.scores.astype(np.float64),
@@ -81,7 +80,7 @@ def robustness(router: Router, outcomes: Outcomes, seed: int) -> tuple[Robustnes
     """Share of decisions that change with harmless changes of the text; nothing where the table holds no text."""
     if outcomes.prompt is None or outcomes.messages is not None or outcomes.features is None:
         return ()
-    before = router.route_features(outcomes.features).choice.astype(np.int64)
+    before = router.route_features(router.features_of(outcomes)).choice.astype(np.int64)
     figures = []
     for kind in PERTURBATIONS:
         changed = [perturb(text, kind, seed) for text in outcomes.prompt]

@@ -123,8 +123,9 @@ def featurise(
     prompts: Sequence[str],
     messages: Sequence[str | None] | None = None,
     tools: Sequence[str | None] | None = None,
+    spec: str = _core.FEATURE_SPEC,
 ) -> FeatureTable:
-    """Engine features of the rows of a table, whose messages and tools are JSON texts.
+    """Engine features of the rows of a table, whose messages and tools are JSON texts, to the specification ``spec``.
 
     Raises:
         RequestError: a row that cannot be routed.
@@ -133,4 +134,4 @@ def featurise(
     if messages is not None:
         rows = zip(prompts, messages, strict=True)
         given = [prompt if said is None else said.encode() for prompt, said in rows]
-    return _core.featurise(given, tools)
+    return _core.featurise(given, tools, spec)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from tiny_dancer import _core, files
-from tiny_dancer.errors import ArtifactError
+from tiny_dancer.errors import ArtifactError, DataError, RequestError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
-from tiny_dancer.routing.requests import as_batch, as_engine, as_json, listed_requests, listed_tools
+from tiny_dancer.routing.requests import as_batch, as_engine, as_json, featurise, listed_requests, listed_tools
 from tiny_dancer.routing.share import WINDOW, ShareFollower
 from tiny_dancer.routing.watch import Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.routing.arguments import Asked
     from tiny_dancer.routing.requests import Request
-    from tiny_dancer.types import FeatureTable
+    from tiny_dancer.types import FeatureTable, Outcomes
 
 _REASONS = np.array(_core.REASONS)
 _ROUTED_BY = np.array(_core.ROUTED_BY)
@@ -225,9 +225,36 @@ class Router:
         documents = None if tools is None else listed_tools(tools, len(listed))
         return self._batch(self._engine.decide_batch(given, documents, self.options(**options)), start)
 
+    @property
+    def feature_spec(self) -> str:
+        """The feature specification the artifact was trained on."""
+        return str(self.header["features"]["spec"])
+
+    def features_of(self, outcomes: Outcomes) -> FeatureTable:
+        """Features of a table's rows as this artifact takes them: an older one by its own specification.
+
+        Raises:
+            DataError: no features, or those of another specification without the prompts they were made of.
+        """
+        found = outcomes.features
+        if found is not None and found.spec == self.feature_spec:
+            return found
+        if outcomes.prompt is None and outcomes.messages is None:
+            made = "none" if found is None else f"made to specification {found.spec}, not {self.feature_spec}"
+            raise DataError("features", made, "give the prompts, or an artifact trained on features like these")
+        prompts = outcomes.prompt if outcomes.prompt is not None else [""] * len(outcomes)
+        return featurise(prompts, outcomes.messages, outcomes.tools, self.feature_spec)
+
     def route_features(self, features: FeatureTable) -> DecisionBatch:
-        """Decides n requests given as features, as :meth:`route_batch` decides their texts."""
+        """Decides n requests given as features, as :meth:`route_batch` decides their texts.
+
+        Raises:
+            RequestError: the features were made to another specification than the artifact's.
+        """
         start = perf_counter_ns()
+        if features.spec != self.feature_spec:
+            remedy = "take features_of(outcomes) of the same prompts, or train again"
+            raise RequestError("features", f"made to specification {features.spec}, not {self.feature_spec}", remedy)
         return self._batch(_core.decide_features(self._engine, features), start)
 
     def _batch(self, columns: _core.BatchBytes, start: int) -> DecisionBatch:
@@ -269,7 +296,7 @@ class Router:
         Raises:
             OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
         """
-        return Watch.over(self, self._engine.martingale(), threshold)
+        return Watch.over(self.route, self._engine.martingale(), threshold)
 
     def follow_share(self, model: str | None, share: float, *, window: int = WINDOW) -> ShareFollower:
         """A state that the caller keeps, and routes by, so that ``model`` answers a share of whatever comes.

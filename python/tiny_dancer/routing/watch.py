@@ -11,9 +11,10 @@ from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tiny_dancer.routing.arguments import Asked
     from tiny_dancer.routing.requests import Request
-    from tiny_dancer.routing.router import Router
     from tiny_dancer.types import Decision
 
 
@@ -32,15 +33,15 @@ class Watch:
         threshold: capital at which it rings.
     """
 
-    def __init__(self, router: Router, state: _core.Martingale, threshold: float) -> None:
-        self._router = router
+    def __init__(self, route: Callable[..., Decision], state: _core.Martingale, threshold: float) -> None:
+        self._route = route
         self._state = state
         self._since: int | None = None
         self._lock = Lock()
         self.threshold = threshold
 
     @classmethod
-    def over(cls, router: Router, state: _core.Martingale | None, threshold: float) -> Watch:
+    def over(cls, route: Callable[..., Decision], state: _core.Martingale | None, threshold: float) -> Watch:
         """A watch from its beginning.
 
         Raises:
@@ -55,7 +56,7 @@ class Watch:
                 "the artifact cannot say what requests are like",
                 "train or calibrate it with this version",
             )
-        return cls(router, state, threshold)
+        return cls(route, state, threshold)
 
     @property
     def capital(self) -> float:
@@ -76,7 +77,7 @@ class Watch:
         self, request: Request, *, tools: object = None, response_format: object = None, **options: Unpack[Asked]
     ) -> Decision:
         """:meth:`Router.route`, observed."""
-        decision = self._router.route(request, tools=tools, response_format=response_format, **options)
+        decision = self._route(request, tools=tools, response_format=response_format, **options)
         return self.observe(decision)
 
     def observe(self, decision: Decision) -> Decision:

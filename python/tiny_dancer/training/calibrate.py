@@ -100,9 +100,7 @@ class Expected:
 
 def _expected(artifact: bytes, outcomes: Outcomes) -> Expected:
     router = Router(artifact)
-    if outcomes.features is None:
-        raise DataError("features", "none", "read the table with the engine's featuriser")
-    return expected_of(router.header, router.route_features(outcomes.features))
+    return expected_of(router.header, router.route_features(router.features_of(outcomes)))
 
 
 def expected_of(header: dict[str, Any], batch: DecisionBatch) -> Expected:
@@ -160,8 +158,7 @@ def calibrate(
     if outcomes.models != expected.names:
         remedy = f"read the table with models={list(expected.names)}"
         raise DataError("models", ", ".join(outcomes.models), remedy)
-    assert outcomes.features is not None
-    kept = held_out(training_rows(expected.header, outcomes.features))
+    kept = held_out(training_rows(expected.header, Router(artifact).features_of(outcomes)))
     dropped = len(outcomes) - len(kept)
     if dropped:
         outcomes = outcomes.rows(kept)
@@ -288,7 +285,7 @@ def _not_certified(field: str, asked: float, certification: Certification, inste
         if needed is None
         else f"about {needed:,} independent rows would do at the risk observed; or {instead}"
     )
-    return NotCertifiedError(field, f"{asked:g} not certified on {certification.n:,} independent rows", more)
+    return NotCertifiedError(field, f"{asked:g} cannot be shown on {certification.n:,} independent rows", more)
 
 
 def with_models(artifact: bytes, names: Mapping[str, str]) -> bytes:
@@ -412,7 +409,7 @@ def _under(
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
     header.pop("certificate_ended", None)
     tensors = {} if rows is None else confidence_room.refitted(artifact, expected.quality, rows)
-    data = _core.with_header(artifact, header, tensors)
+    data = _core.artifact_bytes(header, _core.read_tensors(artifact) | tensors)
     if guarantee is not None and rows is not None and rows.features is not None:
         data = with_likeness(data, rows.features, rows.group)
     data = with_self_checks(data)

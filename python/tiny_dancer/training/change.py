@@ -1,17 +1,13 @@
 """Models added to an artifact, repriced and taken out, without training it again.
 
 An artifact expects of model m the quality mean_m + basis_m · c(x), c(x) being what its backends make of a request.
-A new model is a new row of mean and basis; the backends stay. That row is fitted to a few outcomes of the new
-model by one of these, chosen by squared error on rows left out:
-
-- ``constant``: the same quality for every request.
-- ``alike``: the row of one known model and an offset.
-- ``low rank``: any row, with the known models' rows as its prior: basis ~ N(their mean, their covariance). The
-  posterior mean of a Gaussian hierarchical model (Gelman et al., *Bayesian Data Analysis*, 15.1), which is item
-  response theory with as many abilities as components: what kind of requests a model is good at is assumed to vary
-  as it does among the known ones.
-
-In all of them the level is shrunk to that of the known models by a few rows' worth.
+A new model is a new row of mean and basis; the backends stay. The row is fitted to a few outcomes of the new model
+with the known models' rows as its prior: basis ~ N(their mean, their covariance), its posterior mean (Gelman et
+al.,
+*Bayesian Data Analysis*, 15.1). That is item response theory with as many abilities as components: what kind of
+requests a model is good at is assumed to vary as it does among the known ones. Choosing among this, a constant and
+the row of the known model most alike, by rows left out, was worse at every number of outcomes
+(benchmarks/quality/bench_added_model.py).
 """
 
 from __future__ import annotations
@@ -46,8 +42,6 @@ _FOLDS = 10
 _FEWEST = 5
 """Rows below which nothing can be chosen by rows left out."""
 _FEWEST_ROUTED = 10
-_SPREADS = (0.3, 1.0, 3.0)
-"""How far the new row may lie from the known ones, in their own spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +50,7 @@ class Added:
 
     Attributes:
         artifact: the file's bytes.
-        method: how the model's row was found: ``constant``, ``alike <model>``, ``low rank``, or ``declared`` where
-            there were no outcomes.
+        method: how the model's row was found: ``outcomes``, or ``declared`` where there were none.
         rows: outcomes it rests on.
         error: mean squared error on rows left out; NaN where nothing could be left out.
         constant_error: the same of a constant.
@@ -75,23 +68,54 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
     """Quality expected of a model before calibration: level + slope · components."""
 
     level: float
     slope: Floats
 
     def __call__(self, components: Floats) -> Floats:
-        expected: Floats = self.level + components @ self.slope
+        """Expected quality, float64 [n], of components [n, r]."""
+        expected: Floats = np.clip(self.level + components @ self.slope, 0.0, 1.0)
         return expected
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """Rows of the models an artifact has: mean [m], basis [m, r]."""
+class Prior:
+    """What is known of a model without outcomes: its row, and how far it may lie from there.
 
-    mean: Floats
-    basis: Floats
+    Attributes:
+        row: expected.
+        spread: covariance of its slope, float64 [r, r].
+        rows: outcomes that this counts for.
+    """
+
+    row: Row
+    spread: Floats
+    rows: float
+
+    @classmethod
+    def of(cls, mean: Floats, basis: Floats, twin: int | None, rows: float) -> Prior:
+        """From the known models' mean [m] and basis [m, r]; around that of the twin where there is one."""
+        level, slope = (mean.mean(), basis.mean(0)) if twin is None else (mean[twin], basis[twin])
+        centred = basis - basis.mean(0)
+        spread = centred.T @ centred / len(basis)
+        rank = basis.shape[1]
+        floor = 0.05 * (np.trace(spread) / max(1, rank) + 1e-6)
+        return cls(Row(float(level), slope), spread + floor * np.eye(rank), rows)
+
+    def updated(self, components: Floats, quality: Floats, weight: Floats) -> Row:
+        """The posterior mean, after outcomes: components [n, r], quality [n] and weight [n]."""
+        mean = np.average(quality, weights=weight)
+        noise = max(float(np.average((quality - mean) ** 2, weights=weight)), 1e-3)
+        table = np.hstack([np.ones((len(quality), 1)), components])
+        prior = np.append(self.row.level, self.row.slope)
+        precision = np.zeros((len(prior),) * 2)
+        precision[0, 0] = self.rows
+        precision[1:, 1:] = self.rows / PRIOR_ROWS * noise * np.linalg.inv(self.spread)
+        left = (table * weight[:, None]).T @ table + precision
+        found = np.linalg.solve(left, table.T @ (weight * quality) + precision @ prior)
+        return Row(float(found[0]), found[1:])
 
 
 def add_model(
@@ -136,31 +160,32 @@ def add_model(
         )
     router = Router(artifact)
     tensors = _core.read_tensors(artifact)
-    known = _Known(tensors["mean"].astype(np.float64), tensors["basis"].astype(np.float64))
     twin = None if like is None else names.index(like)
+    prior = Prior.of(tensors["mean"].astype(np.float64), tensors["basis"].astype(np.float64), twin, prior_rows)
     entry: dict[str, Any] = {"name": name, "cleared": True, "latency": None}
     note: dict[str, Any] = {"name": name, "rows": 0, "like": like}
     notes: list[str] = []
     if outcomes is None:
         if twin is None:
             raise OptionError("like", "none", "name a known model")
-        row, method = _Row(float(known.mean[twin]), known.basis[twin]), "declared"
+        row, method = prior.row, "declared"
         error = constant_error = float("nan")
         entry |= {key: value for key, value in header["models"][twin].items() if key not in ("name", "cleared")}
         entry["cleared"] = bool(header["models"][twin]["cleared"]) or twin == header["best_constant"]
         maps = tensors["calibration_knots"][twin], tensors["calibration_values"][twin]
-        features = featurise(SELF_CHECK_TEXTS)
+        features = featurise(SELF_CHECK_TEXTS, spec=router.feature_spec)
         notes.append(
             f"{name} is taken to be like {like}: declared, not measured; add outcomes as soon as there are some"
         )
     else:
         used = _rows_of(outcomes, name)
-        features = _features(used)
+        features = router.features_of(used)
         components = _core.components(router._engine, features)
         quality = used.quality[:, used.models.index(name)]
-        row, method, error, constant_error = _choose(
-            known, components, quality, used.weight, assign_groups(features, used.group), twin, prior_rows, names
-        )
+        weight = used.weight / used.weight.mean()
+        row, method = prior.updated(components, quality, weight), "outcomes"
+        group = assign_groups(features, used.group)
+        error, constant_error = _left_out(prior, components, quality, weight, group)
         maps = _identity(tensors["calibration_knots"].shape[1])
         entry |= _measured(used, name, tensors["verbosity"].astype(np.float64))
         note |= {"rows": len(used), "method": method}
@@ -339,84 +364,25 @@ def _identity(knots: int) -> tuple[Floats, Floats]:
     return line, line
 
 
-def fitted_rows(
-    known: _Known, twin: int | None, prior_rows: float, names: list[str]
-) -> dict[str, Callable[[Floats, Floats, Floats], _Row]]:
-    """The ways to find a new model's row, by name: of components [n, r], quality [n] and weight [n]."""
-    level = float(known.mean.mean() if twin is None else known.mean[twin])
-    # Unlike the known models' mean, a twin is a claim about this very model.
-    middle = known.basis.mean(0) if twin is None else known.basis[twin]
-    spread = np.atleast_2d(np.cov(known.basis.T, bias=True)) if len(known.basis) > 1 else np.zeros((0, 0))
-    if spread.shape != (known.basis.shape[1],) * 2:
-        spread = np.zeros((known.basis.shape[1],) * 2)
-    floor = 0.05 * (np.trace(spread) / max(1, len(spread)) + 1e-6)
-    spread = spread + floor * np.eye(len(spread))
-
-    def offset(slope: Floats, components: Floats, quality: Floats, weight: Floats) -> _Row:
-        left = quality - components @ slope
-        return _Row(float((weight @ left + prior_rows * level) / (weight.sum() + prior_rows)), slope)
-
-    def constant(components: Floats, quality: Floats, weight: Floats) -> _Row:
-        return offset(np.zeros(known.basis.shape[1]), components, quality, weight)
-
-    def alike(model: int) -> Callable[[Floats, Floats, Floats], _Row]:
-        return lambda components, quality, weight: offset(known.basis[model], components, quality, weight)
-
-    def low_rank(scale: float) -> Callable[[Floats, Floats, Floats], _Row]:
-        def fit(components: Floats, quality: Floats, weight: Floats) -> _Row:
-            noise = max(
-                float(np.average((quality - np.average(quality, weights=weight)) ** 2, weights=weight)), 1e-3
-            )
-            # Level and slope together: their prior precisions in units of the noise.
-            table = np.hstack([np.ones((len(quality), 1)), components])
-            prior = np.append(level, middle)
-            precision = np.zeros((len(prior),) * 2)
-            precision[0, 0] = prior_rows
-            trust = prior_rows / PRIOR_ROWS
-            precision[1:, 1:] = trust * noise * np.linalg.inv(scale**2 * spread) if len(spread) else 0.0
-            left = (table * weight[:, None]).T @ table + precision
-            found = np.linalg.solve(left, table.T @ (weight * quality) + precision @ prior)
-            return _Row(float(found[0]), found[1:])
-
-        return fit
-
-    methods: dict[str, Callable[[Floats, Floats, Floats], _Row]] = {"constant": constant}
-    if known.basis.shape[1]:
-        # A twin is a claim: the others are then no candidates.
-        methods |= {f"alike {name}": alike(index) for index, name in enumerate(names) if twin in (None, index)}
-        methods |= {f"low rank ({scale:g})": low_rank(scale) for scale in _SPREADS}
-    return methods
-
-
-def _choose(
-    known: _Known,
-    components: Floats,
-    quality: Floats,
-    weight: Floats,
-    group: Ints,
-    twin: int | None,
-    prior_rows: float,
-    names: list[str],
-) -> tuple[_Row, str, float, float]:
-    """The row with the smallest squared error on rows left out, its method, that error and a constant's."""
-    methods = fitted_rows(known, twin, prior_rows, names)
-    weight = weight / weight.mean()
+def _left_out(
+    prior: Prior, components: Floats, quality: Floats, weight: Floats, group: Ints
+) -> tuple[float, float]:
+    """Mean squared error on rows left out, and that of a constant; NaN where too few could be."""
     groups = len(np.unique(group))
     if groups < _FEWEST:
-        method = "constant" if twin is None else f"alike {names[twin]}"
-        method = method if method in methods else "constant"
-        return methods[method](components, quality, weight), method, float("nan"), float("nan")
+        return float("nan"), float("nan")
     folds = grouped_folds(group, min(_FOLDS, groups), 0)
-    errors = dict.fromkeys(methods, 0.0)
-    for fold in np.unique(folds):
-        inside, outside = folds != fold, folds == fold
-        for method, fit in methods.items():
-            found = fit(components[inside], quality[inside], weight[inside])
-            left = quality[outside] - np.clip(found(components[outside]), 0, 1)
-            errors[method] += float(weight[outside] @ left**2)
-    method = min(errors, key=lambda each: errors[each])
-    row = methods[method](components, quality, weight)
-    return row, method, errors[method] / weight.sum(), errors["constant"] / weight.sum()
+    nothing = np.zeros((len(quality), 0))
+    constant = Prior(Row(prior.row.level, np.zeros(0)), np.zeros((0, 0)), prior.rows)
+    errors = []
+    for each, table in ((prior, components), (constant, nothing)):
+        left = np.empty(len(quality))
+        for fold in np.unique(folds):
+            inside, outside = folds != fold, folds == fold
+            row = each.updated(table[inside], quality[inside], weight[inside])
+            left[outside] = quality[outside] - row(table[outside])
+        errors.append(float(np.average(left**2, weights=weight)))
+    return errors[0], errors[1]
 
 
 def _measured(outcomes: Outcomes, name: str, weights: Floats) -> dict[str, Any]:
@@ -487,7 +453,7 @@ def _pays(artifact: bytes, outcomes: Outcomes, name: str, best: str) -> bool:
     standard error; the best constant by its outcomes where the table has them, else as expected."""
     router = Router(artifact)
     header = router.header
-    batch = router.route_features(_features(outcomes))
+    batch = router.route_features(router.features_of(outcomes))
     new, old = router.models.index(name), router.models.index(best)
     policy = header["policy"]
     weight = policy["cost_weight"] if policy["kind"] == "cost_weight" else 0.0

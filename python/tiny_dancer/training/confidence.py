@@ -72,9 +72,8 @@ def refitted(artifact: bytes, expected: Floats, outcomes: Outcomes) -> dict[str,
     """
     if not (np.isfinite(outcomes.quality).sum(1) > 1).any():
         return {}
-    knots, values = (
-        _core.tensor(artifact, f"confidence_{part}").astype(np.float64) for part in ("knots", "values")
-    )
+    tensors = _core.read_tensors(artifact)
+    knots, values = (tensors[f"confidence_{part}"].astype(np.float64) for part in ("knots", "values"))
     found = fit_confidence(expected, outcomes.quality, outcomes.weight, MonotoneMap(knots, values))
     return {
         "confidence_knots": found.knots.astype(np.float32),

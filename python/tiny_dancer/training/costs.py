@@ -162,7 +162,8 @@ def fit_cost(outcomes: Outcomes, features: FeatureTable) -> CostHead:
 
 def verbosity_score(weights: Floats, features: FeatureTable) -> Floats:
     """The score as the engine computes it, float64 [n]."""
-    return np.clip(features.cues.astype(np.float64) @ weights[:-1] + weights[-1], -20, 20)
+    score: Floats = np.clip(features.cues.astype(np.float64) @ weights[:-1] + weights[-1], -20, 20)
+    return score
 
 
 def cost_weights(cost: Floats | None) -> tuple[Floats, tuple[bool, ...] | None]:
@@ -177,7 +178,7 @@ def cost_weights(cost: Floats | None) -> tuple[Floats, tuple[bool, ...] | None]:
     """
     if cost is None:
         return np.zeros(1), None
-    priced = np.isfinite(cost).all(0)
+    priced = np.asarray(np.isfinite(cost).all(0))
     spread = float(np.ptp(cost[:, priced].mean(0)))
     weights = np.geomspace(1e-3, 3.0, PATH_STEPS) / spread if spread > 0 else np.zeros(0)
     return np.append(0.0, weights), tuple(bool(flag) for flag in priced)
@@ -228,7 +229,11 @@ def priced(outcomes: Outcomes, prices: tuple[ModelInfo | None, ...]) -> Outcomes
     for column, info in enumerate(prices):
         if info is not None:
             cost[:, column] = by_prices(info, outcomes.features)
-    without = [name for name, known in zip(outcomes.models, np.isfinite(cost).any(0), strict=True) if not known]
+    without = [
+        name
+        for name, known in zip(outcomes.models, np.asarray(np.isfinite(cost).any(0)), strict=True)
+        if not known
+    ]
     if without:
         raise OptionError("prices", f"none of {', '.join(without)}", "give a price of every model without costs")
     return replace(outcomes, cost=cost)

@@ -171,4 +171,6 @@ def with_likeness(artifact: bytes, features: FeatureTable, group: Ints) -> bytes
     found = fit_likeness(features, group)
     if found is None:
         return _core.with_header(artifact, header)
-    return _core.with_header(artifact, {**header, "likeness": found.header()}, found.tensors)
+    return _core.artifact_bytes(
+        {**header, "likeness": found.header()}, _core.read_tensors(artifact) | found.tensors
+    )

@@ -29,8 +29,6 @@ _NOTHING = 0.001
 """Quality whose loss counts as none: no table of outcomes shows less."""
 _EVIDENCE = 1.64
 """Standard errors by which a policy's gain must exceed what it is held to: a one-sided bound at 95 %."""
-_OUTCOMES_ALONE = 1.28
-"""The same of outcomes without what scores expect, which may be too sure of themselves: at 90 %."""
 _AS_GOOD = 2.0
 """Standard errors of the paired difference within which two policies count as equally good."""
 
@@ -96,11 +94,10 @@ class Estimate:
     observed: float
 
     def exceeds(self, bound: float) -> bool:
-        """Whether the gain is shown to be above ``bound``, by both measures and by outcomes alone."""
-        return (
-            self.gain - _EVIDENCE * self.error >= bound
-            and self.observed - _OUTCOMES_ALONE * 2 * self.error >= bound
-        )
+        """Whether the gain is shown to be above ``bound``: by both measures together, and by outcomes alone, as
+        scores may be too sure of themselves.
+        """
+        return self.gain - _EVIDENCE * self.error >= bound and self.observed - _EVIDENCE * 2 * self.error >= bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +177,7 @@ class NamedPolicies:
         best = self.best
         if not (best.gain > 0 and best.observed > 0 and np.isfinite(best.error)):
             return None
-        short = max(_EVIDENCE * best.error / best.gain, _OUTCOMES_ALONE * 2 * best.error / best.observed)
+        short = _EVIDENCE * best.error * max(1 / best.gain, 2 / best.observed)
         return int(np.ceil(self.units * short**2))
 
 
@@ -302,8 +299,7 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     """The policies that bear names, chosen on held-out rows by lower bounds; units of evidence are groups.
 
     A policy's gain over the best constant is estimated by :class:`Gain`, and a policy stands where the gain
-    exceeds what it is held to by 1.64 standard errors (a one-sided bound at 95 %), and by 1.28 as outcomes alone
-    have it:
+    exceeds what it is held to by 1.64 standard errors (a one-sided bound at 95 %), also as outcomes alone have it:
 
     * ``quality``: of those shown to lose nothing (less than .001), the one that gains most.
     * ``balanced``: the cheapest of those that is not worse than ``quality`` by two standard errors of their paired
@@ -356,6 +352,9 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
         return named(_CONSTANT, _CONSTANT, _CONSTANT if quality_alone else tolerated, most)
     top = max(shown, key=lambda number: estimates[number].gain)
     most = estimates[top]
+    highest = top if most.gain > 0 else _CONSTANT
+    if quality_alone:
+        return named(highest, highest, highest, most)
 
     def as_good(number: int) -> bool:
         less = gains[top].less(gains[number]).estimate()
@@ -365,4 +364,4 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     balanced = cheapest_of(equals)
     if balanced == _CONSTANT and most.gain > _AS_GOOD * most.error:
         balanced = min(equals, key=lambda number: costs[number])
-    return named(top if most.gain > 0 else _CONSTANT, balanced, balanced if quality_alone else tolerated, most)
+    return named(highest, balanced, tolerated, most)

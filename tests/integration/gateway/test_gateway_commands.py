@@ -223,6 +223,9 @@ def test_check_shows_models_and_routers(template: Path) -> None:
     assert found["upstreams"] == []
     content = template.read_text().replace("    output_cost_per_token: 10.00e-6\n", "")
     template.write_text(content)
+    assert "models.gpt-4o.output_cost_per_token: missing" in fails(2, "gateway", "check", "--config", template)
+    without = re.sub(r" +(input_cost_per_token: 2.50e-6|cache_read_input_token_cost: 1.25e-6)\n", "", content)
+    template.write_text(without)
     warned = run("gateway", "check", "--config", template, "--no-upstreams").stderr.decode()
     assert "warning: no price for gpt-4o" in warned
 

@@ -525,11 +525,11 @@ def test_tables_and_forecasts_that_do_not_fit_are_refused() -> None:
 def test_a_certificate_says_its_p_value_and_date_where_it_has_them() -> None:
     held = GuaranteeFigures(True, "mean", "strong", 0.05, 0.1, 1500, 0.0123, None, "2026-01-01")
     assert held.text() == (
-        "Certified: mean quality lost against strong is below 0.05 with confidence 90%, from 1,500 independent "
+        "Certified: mean quality loss against strong below 0.05 with confidence 90%, from 1,500 independent "
         "held-out requests (p = 0.012), 2026-01-01."
     )
     bare = dataclasses.replace(held, risk="harm", p_value=None, date=None).text()
     assert bare == (
-        "Certified: mean harm (quality lost where any is) against strong is below 0.05 with confidence 90%, from "
+        "Certified: mean harm (quality lost where any is) against strong below 0.05 with confidence 90%, from "
         "1,500 independent held-out requests."
     )

@@ -411,12 +411,12 @@ def test_what_is_within_rounding_of_the_rules_is_not_refused() -> None:
     assert certify(losses, epsilon=0.9, delta=0.1, bounds=HARM, weight=np.full(2, 3.0)).n == 2
 
 
-@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize("n", [40, 150])
 @pytest.mark.parametrize("grouped", [False, True], ids=["alone", "in groups"])
 def test_a_risk_among_routed_requests_is_super_uniform(n: int, grouped: bool) -> None:
     """At the worst null the failure rate among routed requests is epsilon; how many are routed is random."""
     rng = np.random.default_rng(n)
-    epsilon, delta, draws = 0.15, 0.1, 700
+    epsilon, delta, draws = 0.15, 0.1, 300
     wrong = 0
     for _ in range(draws):
         routed = rng.random((n, 1)) < 0.7
@@ -436,7 +436,7 @@ def test_a_risk_among_routed_requests_is_super_uniform(n: int, grouped: bool) ->
 def test_several_starts_together_are_wrong_as_rarely_as_promised() -> None:
     """Thirty policies at the null, each routing some requests more."""
     rng = np.random.default_rng(2)
-    epsilon, delta, draws, n = 0.1, 0.1, 400, 400
+    epsilon, delta, draws, n = 0.1, 0.1, 200, 400
     wrong = 0
     for _ in range(draws):
         score = rng.random(n)
@@ -449,16 +449,20 @@ def test_several_starts_together_are_wrong_as_rarely_as_promised() -> None:
 
 
 def test_routed_requests_are_certified_where_they_fail_rarely() -> None:
+    """The true failure rate among the share s that is routed is .15 s: up to two thirds may be."""
     rng = np.random.default_rng(4)
-    n = 800
-    score = rng.random(n)
-    failed = (rng.random(n) < 0.3 * score).astype(float)
-    among = score[:, None] < np.linspace(0.02, 1.0, 50)
-    losses = np.where(among, failed[:, None], 0.0)
-    found = certify(losses, epsilon=0.1, delta=0.05, bounds=HARM, binary=True, among=among)
-    assert found.index is not None
-    assert 0.2 < np.linspace(0.02, 1.0, 50)[found.index] < 0.66, "the true rate among a share s is .15 s"
-    few = certify(losses[:20], epsilon=0.1, delta=0.05, bounds=HARM, binary=True, among=among[:20])
+    shares, n = np.linspace(0.02, 1.0, 50), 800
+    reached = []
+    for _ in range(20):
+        score = rng.random(n)
+        failed = (rng.random(n) < 0.3 * score).astype(float)
+        among = score[:, None] < shares
+        losses = np.where(among, failed[:, None], 0.0)
+        found = certify(losses, epsilon=0.1, delta=0.05, bounds=HARM, binary=True, among=among)
+        reached.append(0.0 if found.index is None else float(shares[found.index]))
+    assert np.median(reached) > 0.3
+    assert max(reached) < 0.75
+    few = certify(losses[:20], epsilon=0.3, delta=0.05, bounds=HARM, binary=True, among=among[:20])
     assert few.index is None
     assert few.rows_needed is not None and few.rows_needed > 20
 
@@ -474,7 +478,7 @@ def test_the_worst_failures_are_those_of_the_policy_among_what_it_routes() -> No
 def test_copies_make_false_certificates_and_groups_do_not() -> None:
     """Each of 60 independent requests four times, at the worst null: what the issue of copies costs."""
     rng = np.random.default_rng(5)
-    draws, epsilon, delta = 300, 0.1, 0.1
+    draws, epsilon, delta = 150, 0.1, 0.1
     wrong = {"as rows": 0, "as groups": 0}
     for _ in range(draws):
         losses = np.repeat((rng.random(60) < epsilon).astype(float), 4)[:, None]

@@ -10,6 +10,7 @@ import pytest
 from tests.synthetic import fitted_pair, fitted_trio, requests
 
 from tiny_dancer import ModelInfo, NoFeasibleModelError, OptionError, Router
+from tiny_dancer.training.change import reprice
 
 TEXTS = requests(40, 78)[0]
 NUMBERS = ("max_cost", "min_quality", "max_latency", "threshold", "cost_weight", "expected_output_tokens")
@@ -183,7 +184,7 @@ def test_a_context_window_removes_models_too_small_for_the_prompt() -> None:
         {"weak": ModelInfo(name="\ud800")},
         {"weak": ModelInfo(input_cost_per_token=math.nan)},
         {"weak": ModelInfo(input_cost_per_token=math.inf)},
-        {"weak": ModelInfo(input_cost_per_token=-1e-9)},
+        {"weak": ModelInfo(input_cost_per_token=-1e-9, output_cost_per_token=0.0)},
         {"weak": ModelInfo(output_cost_per_token=wrong("1"))},
         {"weak": ModelInfo(cost_per_request=wrong(True))},
         {"weak": ModelInfo(context_window=wrong(1.5))},
@@ -201,5 +202,22 @@ def test_wrong_model_information_is_refused(models: object) -> None:
 
 
 def test_numpy_prices_are_taken() -> None:
-    info = ModelInfo(input_cost_per_token=wrong(np.float32(0.5)), context_window=wrong(np.int64(100)))
+    info = ModelInfo(
+        input_cost_per_token=wrong(np.float32(0.5)), output_cost_per_token=0.0, context_window=wrong(np.int64(100))
+    )
     assert Router.load(models={"weak": info, "strong": info}).route("x").costs is not None
+
+
+@pytest.mark.parametrize(("given", "missing"), [("input", "output"), ("output", "input")])
+def test_a_price_of_one_kind_of_token_alone_is_refused(given: str, missing: str) -> None:
+    """What has no price would count as free: cost by a seventy-fifth, in one case."""
+    alone: dict[str, Any] = {f"{given}_cost_per_token": 1e-5}
+    with pytest.raises(OptionError, match=f"{missing}_cost_per_token of strong: {given}_cost_per_token alone"):
+        Router(fitted_pair().artifact, models={"strong": ModelInfo(**alone)})
+    both = ModelInfo(**alone, **{f"{missing}_cost_per_token": 0.0}, expected_output_tokens=10)
+    assert Router(fitted_pair().artifact, models={"strong": both}).route("hello").costs is not None
+    with pytest.raises(OptionError, match="input_cost_per_token"):
+        Router(fitted_pair().artifact, models={"strong": ModelInfo(cache_read_input_token_cost=1e-6)})
+    # The artifact has the other one already.
+    known = reprice(fitted_pair().artifact, {"strong": both, "weak": 1e-6})
+    assert Router(known, models={"strong": ModelInfo(input_cost_per_token=2e-5)}).route("hello").costs is not None

@@ -84,4 +84,4 @@ def test_what_cannot_be_watched_is_said(router: Router) -> None:
         with pytest.raises(OptionError, match="threshold"):
             router.watch(threshold)
     with pytest.raises(OptionError, match="train or calibrate"):
-        Watch.over(router, None, 100.0)
+        Watch.over(router.route, None, 100.0)

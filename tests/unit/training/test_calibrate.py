@@ -18,9 +18,11 @@ from tiny_dancer import (
     Router,
     _core,
     calibrate,
+    evaluate,
     fit,
 )
 from tiny_dancer.evaluation.guarantee import RISK_BOUNDS, certify, policy_losses
+from tiny_dancer.evaluation.results import to_dict
 from tiny_dancer.training.backends.linear import Linear
 from tiny_dancer.training.calibrate import Calibrated, Expected, dial_cost_cut, dial_share, with_models
 from tiny_dancer.training.data.featurised import joined_features
@@ -333,7 +335,7 @@ def test_a_policy_that_is_the_reference_throughout_is_no_certificate() -> None:
     table = pair(200, 52)
     against_strong = calibrate(fitted_pair().artifact, table, max_quality_loss=0.9)
     assert against_strong.share == {"weak": 1.0, "strong": 0.0}
-    with pytest.raises(NotCertifiedError, match="not certified"):
+    with pytest.raises(NotCertifiedError, match="cannot be shown"):
         calibrate(fitted_pair().artifact, table, max_quality_loss=0.9, reference="weak")
 
 
@@ -512,3 +514,24 @@ def test_budgets_that_cannot_be_asked_for_are_refused() -> None:
         calibrate(fitted_pair().artifact, pair(120, 65), budget=1.0)
     with pytest.raises(NotCertifiedError, match="not certified"):
         calibrate(artifact, table, budget=1e-12)
+
+
+def test_an_evaluation_on_rows_trained_on_says_so_and_has_no_other_verdict() -> None:
+    trained = evaluate(fitted_pair().artifact, fitted_pair().outcomes)
+    assert trained.trained_on > 0.95
+    assert trained.verdict.choice == "not enough data"
+    assert "were trained on: every figure is optimistic" in trained.verdict.headline
+    assert to_dict(trained)["trained_on"] == trained.trained_on
+    fresh = evaluate(fitted_pair().artifact, pair(200, 66))
+    assert fresh.trained_on == 0
+    assert "trained on" not in fresh.verdict.headline
+
+
+def test_an_evaluation_counts_copies_once() -> None:
+    table = pair(120, 67)
+    once = evaluate(fitted_pair().artifact, table)
+    pasted = evaluate(fitted_pair().artifact, copies(table, np.tile(np.arange(120), 3)))
+    assert (once.units, pasted.units, pasted.rows) == (once.units, once.units, 3 * once.rows)
+    assert pasted.gap_reference.high - pasted.gap_reference.low == pytest.approx(
+        once.gap_reference.high - once.gap_reference.low, rel=0.25
+    )

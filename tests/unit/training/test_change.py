@@ -14,7 +14,7 @@ import tiny_dancer
 from tiny_dancer import ModelInfo, Router, _core, fit
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.training.calibrate import calibrate
-from tiny_dancer.training.change import _choose, _Known, add_model, fitted_rows, remove_model, reprice
+from tiny_dancer.training.change import Prior, add_model, remove_model, reprice
 from tiny_dancer.training.policy import policies_of
 
 ASKED, HARD = requests(200, 77)
@@ -50,7 +50,7 @@ def test_a_model_right_on_hard_requests_is_found_so_from_few_outcomes() -> None:
         expected = after.scores[:, 3]
         assert expected[HARD].mean() - expected[~HARD].mean() > 0.5
         assert np.corrcoef(expected, HARD)[0, 1] > 0.9
-        assert added.method != "constant"
+        assert added.method == "outcomes"
         assert added.error < added.constant_error
         assert added.rows == rows
     assert added.cleared
@@ -74,23 +74,20 @@ def test_a_model_that_tells_nothing_is_expected_to_be_a_constant() -> None:
 
 def test_the_row_tends_to_the_prior_with_few_rows_and_to_the_truth_with_many() -> None:
     generator = np.random.default_rng(0)
-    known = _Known(np.array([0.5, 0.6, 0.4]), np.array([[1.0, 0.0], [0.8, 0.2], [0.9, -0.2]]))
+    mean, basis = np.array([0.5, 0.6, 0.4]), np.array([[1.0, 0.0], [0.8, 0.2], [0.9, -0.2]])
+    prior = Prior.of(mean, basis, None, 10.0)
     components = generator.normal(0, 0.2, (4000, 2))
     truth = 0.7 + components @ [-1.0, 0.5]
     quality = truth + generator.normal(0, 0.1, 4000)
-    fit_row = fitted_rows(known, None, 10.0, ["a", "b", "c"])["low rank (1)"]
-    one = fit_row(components[:1], quality[:1], np.ones(1))
+    one = prior.updated(components[:1], quality[:1], np.ones(1))
     assert abs(one.slope[0] - 0.9) < 0.2
     assert abs(one.level - 0.5) < 0.05
-    many = fit_row(components, quality, np.ones(4000))
+    many = prior.updated(components, quality, np.ones(4000))
     assert many.slope == pytest.approx([-1.0, 0.5], abs=0.15)
     assert many.level == pytest.approx(0.7, abs=0.01)
-    row, method, error, constant = _choose(
-        known, components[:300], quality[:300], np.ones(300), np.arange(300), None, 10.0, ["a", "b", "c"]
-    )
-    assert method.startswith("low rank")
-    assert error < constant
-    assert row.slope[0] < 0
+    claimed = Prior.of(mean, basis, 1, 1e9).updated(components, quality, np.ones(4000))
+    assert claimed.slope == pytest.approx(basis[1], abs=0.01)
+    assert claimed.level == pytest.approx(0.6, abs=0.01)
 
 
 def test_without_outcomes_it_is_declared_and_every_decision_says_so() -> None:

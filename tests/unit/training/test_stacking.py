@@ -13,7 +13,7 @@ from tests.synthetic import requests
 
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends import Targets
-from tiny_dancer.training.stacking import Stack, centred_by_fold, choose_stack, out_of_fold
+from tiny_dancer.training.stacking import Stack, _honesty, centred_by_fold, choose_stack, out_of_fold
 
 DIFFERENCE = np.array([[-1.0], [1.0]]) / np.sqrt(2)
 """Basis of two models that differ in nothing but one component."""
@@ -258,3 +258,19 @@ def test_what_all_models_share_decides_nothing() -> None:
     assert found.explained["a"] == pytest.approx(0)
     knows = stacked([np.stack([truth[:, 0], np.zeros(200)], axis=1)], truth, basis=basis)
     assert knows.explained["a"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("known", "least", "most"), [(0.0, 0.0, 0.6), (0.3, 0.7, 0.99), (3.0, 0.99, 1.0)])
+def test_differences_are_shrunk_to_what_comes_true_where_slopes_were_not_fitted(
+    known: float, least: float, most: float
+) -> None:
+    """Ten components of noise, of which the predictions know this much: on average over draws."""
+    found = []
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        prediction = generator.normal(size=(200, 10))
+        truth = known * prediction + generator.normal(size=(200, 10))
+        slope = np.maximum((prediction * truth).sum(0) / (prediction**2).sum(0), 0.0)
+        found.append(_honesty(prediction * slope, truth, np.arange(200) % 5, np.ones(200)))
+    assert least <= np.mean(found) <= most
+    assert all(0 <= each <= 1 for each in found)

@@ -1,6 +1,8 @@
 //! Markdown around words: headers, emphasis, fences, inline code, quotes, rules.
 
+use super::words::{ANSWERS, ASKS, CHOICES};
 use super::{Cut, Put, View};
+use crate::text::TokenKind;
 
 /// Finds what is decoration.
 ///
@@ -37,7 +39,14 @@ pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
                     token += 1;
                 }
             }
-            '#' if length <= 6 && free => cuts.push(Cut::new(start, end, Put::Space)),
+            '#' if length <= 6 && free => {
+                // A header that is a label: "## Question 7".
+                let named = view.flags(token) & (ASKS | ANSWERS | CHOICES) != 0 && tokens[token].length() > 1;
+                let last = token + usize::from(named && is_number(view, token + 1));
+                let colon = view.is_symbol(last + 1, ':');
+                let end = if named && !colon { tokens[last].end as usize } else { end };
+                cuts.push(Cut::new(start, end, Put::Space));
+            }
             '>' if quoted && length == 1 && free => cuts.push(Cut::new(start, end, Put::Space)),
             '-' | '*' | '•' if start == 0 && bulleted => cuts.push(Cut::new(start, end, Put::Space)),
             '-' | '=' | '*' | '~' | '#' if length >= 3 && free => cuts.push(Cut::new(start, end, Put::Space)),
@@ -52,6 +61,10 @@ pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
         cuts[place].end = cuts[place].start;
     }
     cuts.retain(|cut| cut.end > cut.start);
+}
+
+fn is_number(view: View, token: usize) -> bool {
+    view.tokens.get(token).is_some_and(|found| found.kind == TokenKind::Number)
 }
 
 /// Opens or closes a pair of marks around words.

@@ -80,17 +80,11 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
                 // The system's part of a transcript is not what is asked.
                 let user = labels.iter().position(|label| label.role == Role::Asks);
                 let system = view.flags(labels[0].first) & SYSTEM != 0 && labels[0].first == 0;
-                match user {
-                    Some(user) if system => {
-                        cuts.push(Cut::new(
-                            0,
-                            view.tokens[labels[user].content - 1].end as usize,
-                            Put::Space,
-                        ));
-                        user + 1
-                    }
-                    _ => 0,
-                }
+                user.filter(|_| system).map_or(0, |user| {
+                    let end = view.tokens[labels[user].content - 1].end as usize;
+                    cuts.push(Cut::new(0, end, Put::Space));
+                    user + 1
+                })
             }
         },
     };
@@ -203,9 +197,9 @@ fn after_letters(view: View, labels: &[Label]) -> Option<usize> {
         }
         lettered.then_some(at)
     };
-    let answered = labels.iter().filter_map(|label| letter_of(&label));
+    let mut answered = labels.iter().filter_map(|label| letter_of(&label));
     let count = answered.clone().count();
-    let last = answered.last()?;
+    let last = answered.next_back()?;
     let rest = view.tokens.len().checked_sub(last)?;
     ((count >= LETTERS || (count == 1 && ends_empty)) && rest > MORE).then_some(last)
 }

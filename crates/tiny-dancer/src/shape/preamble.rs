@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::words::{NOTICE, OPENS};
 use super::{Cut, Put, View};
-use crate::text::hash_characters;
+use crate::text::{TokenKind, hash_characters};
 
 /// Words that have to stay for a sentence to be preamble to them.
 const LEAST_REST: usize = 5;
@@ -115,15 +115,18 @@ fn sentence_end(view: View, start: usize) -> Option<usize> {
 
 /// The first token of the last sentence before `end`, where it is preamble.
 fn last_sentence(view: View, start: usize, end: usize) -> Option<usize> {
-    let least = start.max(end.saturating_sub(LONGEST_SENTENCE));
+    let from = start.max(end.saturating_sub(LONGEST_SENTENCE));
     let last = end.checked_sub(1)?;
     if matches!(view.first(last), '?' | '？') {
         return None;
     }
-    let first = (least..last)
+    if let Some(open) = aside(view, start, end) {
+        return Some(open);
+    }
+    let first = (from..last)
         .rev()
         .find(|&token| view.ends_sentence(token) && !is_notice_colon(view, token))
-        .map_or(least, |token| token + 1);
+        .map_or(from, |token| token + 1);
     if first > start && opens(view, first) {
         return Some(first);
     }
@@ -131,6 +134,24 @@ fn last_sentence(view: View, start: usize, end: usize) -> Option<usize> {
     (first.max(end.saturating_sub(LONGEST_TAIL))..last).find(|&token| {
         view.flags(token) & OPENS != 0 && begins(view, token, &TAILS_KNOWN) && after_option(view, token)
     })
+}
+
+/// Where a whole sentence in brackets without a number starts that ends the text: an aside.
+fn aside(view: View, start: usize, end: usize) -> Option<usize> {
+    let last = end.checked_sub(2)?;
+    let open = match view.first(end - 1) {
+        ')' => '(',
+        ']' => '[',
+        _ => return None,
+    };
+    if !view.ends_sentence_within(last) {
+        return None;
+    }
+    let from = start.max(end.saturating_sub(LONGEST_SENTENCE));
+    let first = (from..last).rev().find(|&token| view.is_symbol(token, open))?;
+    let numbers = view.tokens[first..end].iter().any(|token| token.kind == TokenKind::Number);
+    (first > start && !numbers && (view.ends_sentence(first - 1) || after_option(view, first)))
+        .then_some(first)
 }
 
 /// Whether an option with words of its own stands before this token.

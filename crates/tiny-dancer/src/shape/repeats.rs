@@ -5,6 +5,10 @@ use crate::text::{Token, TokenKind};
 
 /// Longest block of tokens that is found to repeat itself.
 const LONGEST_BLOCK: usize = 48;
+/// A block that is said so often says nothing at all.
+const EMPTY_FROM: usize = 6;
+/// The same of an equation, whatever its numbers.
+const EMPTY_EQUATIONS: usize = 4;
 /// Tokens of a sentence from which on saying it again adds nothing.
 const LEAST_SENTENCE: usize = 4;
 /// Slots of the tables: more than the tokens or sentences of the longest text would need is not needed.
@@ -67,15 +71,16 @@ impl Repeats {
         let (mut at, mut sentence, mut hash, mut spoken) = (0, 0, 0u64, 0);
         // Options may share sentences.
         let mut in_options = false;
+        let mut kept = 0;
         while at < tokens.len() {
             let token = tokens[at];
             let slot = &mut self.last[(token.hash >> 54) as usize % SLOTS];
             let seen = (slot.0 == self.turn).then_some(slot.1 as usize);
             *slot = (self.turn, at as u32);
-            if let Some(end) = seen.and_then(|before| run(view, before, at)) {
-                let start = if at == 0 { 0 } else { tokens[at - 1].end as usize };
-                cuts.push(Cut::new(start, tokens[end - 1].end as usize, Put::Join));
-                at = end;
+            if let Some(Run { first, end }) = seen.and_then(|before| run(view, before, at)) {
+                let start = if first == 0 { 0 } else { tokens[first - 1].end as usize };
+                push(start, tokens[end - 1].end as usize, cuts);
+                (kept, at) = ((kept + first).saturating_sub(at), end);
                 // The sentence goes on behind it.
                 continue;
             }
@@ -83,6 +88,7 @@ impl Repeats {
                 (hash.rotate_left(7) ^ token.hash ^ exact(view, token)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             in_options |= view.first(at) == 'a' && view.marks_option(at);
             spoken += usize::from(token.kind != TokenKind::Symbol);
+            kept += 1;
             let ends = view.ends_sentence(at) && token.kind == TokenKind::Symbol && view.first(at) != ':';
             at += 1;
             if !ends {
@@ -92,16 +98,27 @@ impl Repeats {
                 let slot = &mut self.sentences[(hash >> 54) as usize % SLOTS];
                 if *slot == (self.turn, hash) {
                     let start = if sentence == 0 { 0 } else { tokens[sentence - 1].end as usize };
-                    let start = cuts.last().map_or(start, |cut| start.max(cut.end));
-                    // What was cut inside is part of it.
-                    cuts.push(Cut::new(start, tokens[at - 1].end as usize, Put::Join));
+                    push(start, tokens[at - 1].end as usize, cuts);
                 } else {
                     *slot = (self.turn, hash);
                 }
             }
             (sentence, hash, spoken) = (at, 0, 0);
         }
+        // Where nothing is left of all that was said, one word stays.
+        if let Some(cut) = cuts.first_mut().filter(|_| kept == 0) {
+            cut.start = tokens[0].end as usize;
+        }
     }
+}
+
+/// Adds a cut, which takes in those that start within it.
+fn push(start: usize, end: usize, cuts: &mut Vec<Cut>) {
+    while cuts.last().is_some_and(|cut| cut.start >= start) {
+        cuts.pop();
+    }
+    let start = cuts.last().map_or(start, |cut| start.max(cut.end));
+    cuts.push(Cut::new(start, end, Put::Join));
 }
 
 /// Of numbers, what the hash folds.
@@ -114,8 +131,15 @@ fn exact(view: View, token: Token) -> u64 {
         .fold(1, |hash: u64, character| hash.wrapping_mul(31).wrapping_add(u64::from(u32::from(*character))))
 }
 
-/// Where a run ends which repeats the block that starts at `before` from `at` on; the block stays.
-fn run(view: View, before: usize, at: usize) -> Option<usize> {
+/// Tokens that say again what was said, or nothing.
+struct Run {
+    first: usize,
+    end: usize,
+}
+
+/// The run which repeats the block that starts at `before` from `at` on. The block stays, unless it is said so often,
+/// amid other things, that it says nothing.
+fn run(view: View, before: usize, at: usize) -> Option<Run> {
     let tokens = view.tokens;
     let block = at - before;
     if block > LONGEST_BLOCK {
@@ -124,16 +148,32 @@ fn run(view: View, before: usize, at: usize) -> Option<usize> {
     let length = |equal: fn(View, Token, Token) -> bool| {
         (at..tokens.len()).take_while(|&place| equal(view, tokens[place], tokens[place - block])).count()
     };
+    let first_of = |token: &Token| view.characters[token.start as usize];
     let is_mark = |token: &Token| token.kind == TokenKind::Symbol;
-    let mut found = length(same);
-    if found < block
-        && tokens[before..at]
-            .iter()
-            .any(|token| is_mark(token) && view.characters[token.start as usize] == '=')
-    {
-        found = length(alike);
+    let drops = |first: usize, end: usize, often: bool| {
+        let alone = first == 0 && end == tokens.len();
+        let first = match often {
+            true if alone => block,
+            true => first,
+            false => at,
+        };
+        Some(Run { first, end })
+    };
+    let found = length(same);
+    if found < block && tokens[before..at].iter().any(|token| is_mark(token) && first_of(token) == '=') {
+        let found = length(alike);
+        if found < block {
+            return None;
+        }
         // Equations may start anywhere in the block.
-        return (found >= block).then_some(at + found);
+        let part = |token: &Token| match token.kind {
+            TokenKind::Number => true,
+            TokenKind::Symbol => is_operator(first_of(token)) || matches!(first_of(token), '=' | ',' | ';'),
+            TokenKind::Word => false,
+        };
+        let ahead = tokens[..before].iter().rev().take(LONGEST_BLOCK).take_while(|token| part(token)).count();
+        let bare = tokens[before..at].iter().all(part);
+        return drops(before - ahead, at + found, bare && found / block + 1 >= EMPTY_EQUATIONS);
     }
     let least = if block <= 2 { 2 * block } else { block };
     if found < least {
@@ -144,7 +184,14 @@ fn run(view: View, before: usize, at: usize) -> Option<usize> {
     if tokens[before..at].iter().all(is_mark) {
         // Blanks and ellipses are two marks at least.
         let kept = usize::from(block == 1);
-        return (whole > kept).then_some(at + whole - kept);
+        return (whole > kept).then_some(Run { first: at, end: at + whole - kept });
     }
-    Some(at + whole)
+    if found / block + 1 < EMPTY_FROM {
+        return drops(before, at + whole, false);
+    }
+    // It may have started within the block.
+    let ahead = (1..=block.min(before))
+        .take_while(|&back| same(view, tokens[before - back], tokens[at - back]))
+        .count();
+    drops(before - ahead, at + found, true)
 }

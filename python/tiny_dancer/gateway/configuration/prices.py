@@ -75,10 +75,12 @@ def is_priced(model: Model) -> bool:
 
 
 def missing(model: Model) -> str | None:
-    """The price of the prompt or the answer, where only the other has one."""
+    """The price of the prompt or the answer, where only the other has one, or cached tokens alone do."""
     pair = ("input_cost_per_token", "output_cost_per_token")
     absent = [name for name in pair if getattr(model, name) is None]
-    return absent[0] if len(absent) == 1 else None
+    cached = (model.cache_read_input_token_cost, model.cache_creation_input_token_cost)
+    alone = len(absent) == 1 or (absent and any(price is not None for price in cached))
+    return absent[0] if alone else None
 
 
 def _read(path: Path) -> Mapping[str, msgspec.Raw]:

@@ -88,7 +88,8 @@ def evaluate_candidates(
     if artifact is None:
         return found
     asked = featurise([question.text for question in answerable], None, None)
-    return replace(found, trained_on=training_rows(_core.read_header(artifact), asked).share)
+    seen = training_rows(_core.read_header(artifact), asked, copies_only=True)
+    return replace(found, trained_on=seen.share)
 
 
 def predict_candidates(

@@ -17,7 +17,7 @@ with needed():
     import pyarrow.parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -74,7 +74,8 @@ def _bounded(path: Path, chosen: Sequence[str]) -> dict[str, Column]:
             sizes = [
                 max(each.total_uncompressed_size, each.num_values)
                 for each in stored
-                if each.path_in_schema.split(".")[0] in parts
+                # The path of a column that is no nested one is its name, which may have dots.
+                if each.path_in_schema in parts or each.path_in_schema.split(".")[0] in parts
             ]
             _refuse_above(path, taken + max(sum(sizes), declared.num_rows * len(chosen)))
             rows = min(4096, max(16, BATCH_BYTES // max(1, *sizes)))
@@ -457,8 +458,8 @@ def csv_bytes(columns: Mapping[str, Column], delimiter: str) -> bytes:
     return content
 
 
-def plain_numbers(column: Column, decimal_comma: bool) -> Column | None:
-    """A text column as numbers, where every cell is one, written as numbers are; None otherwise."""
+def plain_numbers(column: Column, decimal_comma: bool, missing: Collection[str]) -> Column | None:
+    """A text column as numbers, where every cell is one, or ``missing``, written as they are; None otherwise."""
     compute = pyarrow.compute
     if not is_text(column) or not is_utf8(column) or column.null_count == len(column):
         return None
@@ -466,7 +467,8 @@ def plain_numbers(column: Column, decimal_comma: bool) -> Column | None:
     padded = compute.match_substring_regex(
         column.cast(pyarrow.large_binary()).cast(pyarrow.large_string()), r"^-?0[0-9]"
     )
-    if len(other) or compute.any(padded).as_py():
+    rest = as_texts(chosen_rows(column, other)) or []
+    if any((text or "").strip().lower() not in missing for text in rest) or compute.any(padded).as_py():
         return None
     return numbers(values)
 

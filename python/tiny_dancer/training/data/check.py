@@ -152,9 +152,9 @@ def _missing(outcomes: Outcomes, joined: npt.NDArray[np.int64]) -> Iterator[Find
         rows = np.flatnonzero(known.unsupported[:, outcomes.models.index(name)])
         remedy = "score it on some of them: until then it counts 0 there and is not served"
         yield Finding("warning", "never_scored_kind", name, message, remedy, examples(outcomes, rows), len(rows))
-    if (message := known.unlike_rows(outcomes.models, outcomes.weight)) is not None:
+    if (unlike := known.unlike_rows(outcomes.models, outcomes.weight)) is not None:
         remedy = "go by comparable rows, as training and reports do; score every model on the same rows"
-        yield Finding("warning", "unlike_rows", "models", message, remedy)
+        yield Finding("warning", "unlike_rows", "models", unlike, remedy)
     best = int(known.means(outcomes.weight).argmax())
     rivals = known.rests_on_missing(best, outcomes.weight)
     if len(rivals):

@@ -57,12 +57,21 @@ _LATENCIES = {
 }
 _SPANS = (("startTime", "endTime"), ("start_time", "end_time"))
 _ARENA_MODEL = "prediction"
-_OWN = ("tools", "group", "weight", "type")
+_OWN = ("tools", "type")
 REQUEST_COLUMNS = frozenset(
     (*_MODELS, _ARENA_MODEL, *_PROMPTS, *_PAYLOADS, *_IDS, *_TASKS, *_OWN, *logs.EVENT_COLUMNS)
 )
 LABEL_COLUMNS = frozenset(
-    (*logs.SCORES, "scores", "metadata", *_COSTS, *_LATENCIES, *(name for span in _SPANS for name in span))
+    (
+        *logs.SCORES,
+        "scores",
+        "metadata",
+        "group",
+        "weight",
+        *_COSTS,
+        *_LATENCIES,
+        *(name for span in _SPANS for name in span),
+    )
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.groups import assign_groups, joined_groups
 from tiny_dancer.training.data import arrow, featurised, long
-from tiny_dancer.training.data.columns import Checker
+from tiny_dancer.training.data.columns import MISSING, Checker
 from tiny_dancer.training.data.raw import read_raw
 from tiny_dancer.training.data.read import group_labels, named, request_texts
 from tiny_dancer.training.data.write import table_bytes
@@ -86,7 +86,7 @@ def _taken(order: Labels, sizes: Labels, wanted: float, *, in_order: bool) -> La
 
 
 # What stays text, also where it is all digits.
-_TEXTS = long.REQUEST_COLUMNS - {"weight"}
+_TEXTS = long.REQUEST_COLUMNS | {"group"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def _typed(raw: RawTable, path: Path) -> Mapping[str, Column]:
     for name, column in raw.columns.items():
         numbers = None
         if raw.spelt and not as_text and name not in _TEXTS:
-            numbers = arrow.plain_numbers(column, raw.decimal_comma)
+            numbers = arrow.plain_numbers(column, raw.decimal_comma, MISSING)
         text = arrow.printable(column) if arrow.is_text(column) else None
         typed[name] = next(each for each in (numbers, text, column) if each is not None)
     return typed

@@ -215,7 +215,9 @@ def test_a_pin_wins_over_everything(pair: Serving, asked: str) -> None:
 def test_what_is_excluded_does_not_serve(pair: Serving) -> None:
     assert names(pair, HARD, td={"exclude": ["grand"], "threshold": -1}) == ["small"]
     assert refused(pair, model="small", td={"exclude": ["small"]}).param == "td.exclude"
-    assert refused(pair, td={"exclude": ["small", "large"]}).code == "no_feasible_model"
+    error = refused(pair, td={"exclude": ["small", "large"]})
+    assert error.code == "no_feasible_model"
+    assert str(error).count("constraints") == 1, "said once"
     assert refused(pair, td={"exclude": ["nope"]}).code == "model_not_found"
 
 

@@ -191,14 +191,20 @@ def test_a_header_in_two_cases_is_refused() -> None:
 def test_a_price_per_million_is_refused(field: str) -> None:
     """The dearest there is costs 6e-4 per token (o1-pro), the cheapest .01 per million."""
     said = "; prices are USD per token; divide one that is per million by 1e6"
+    both = ("input_cost_per_token", "output_cost_per_token")
+    pair = ", ".join(f"{name}: 0" for name in both if name != field)
     for value in ("5.0", "0.01", "600", "5"):
         tiers = f"tiers: [{{above_tokens: 9, {field}: {value}}}]"
-        given = GOOD.replace("cost_per_request: 0", f"cost_per_request: 0, {field}: {value}, {tiers}")
+        given = GOOD.replace("cost_per_request: 0", f"cost_per_request: 0, {pair}, {field}: {value}, {tiers}")
         assert problems(given) == [
             f"models.small.{field}: {float(value):g}{said}",
             f"models.small.tiers.0.{field}: {float(value):g}{said}",
         ]
-    check(parse(GOOD.replace("cost_per_request: 0", f"{field}: 0.0006, cost_per_request: 5"), GatewayConfig, ""))
+    check(
+        parse(
+            GOOD.replace("cost_per_request: 0", f"{pair}, {field}: 0.0006, cost_per_request: 5"), GatewayConfig, ""
+        )
+    )
     for value in ("-1e-6", ".nan", "1e999"):
         with pytest.raises(ConfigError, match=f"models.small.{field}"):
             parse(GOOD.replace("cost_per_request: 0", f"{field}: {value}"), GatewayConfig, "")
@@ -264,3 +270,11 @@ def test_no_error_shows_what_comes_from_the_environment(
     assert "hunter2" not in " ".join(said)
     assert said[0].startswith(line.partition(":")[0])
     assert any("***" in each or "a text" in each for each in said)
+
+
+@pytest.mark.parametrize(("given", "missing"), [("input", "output"), ("output", "input")])
+def test_a_price_of_one_kind_of_token_alone_is_refused(given: str, missing: str) -> None:
+    alone = GOOD.replace("cost_per_request: 0", f"cost_per_request: 0, {given}_cost_per_token: 1e-6")
+    (found,) = problems(alone)
+    assert found.startswith(f"models.small.{missing}_cost_per_token: missing; give both; 0 where it is free")
+    check(parse(alone.replace("1e-6", f"1e-6, {missing}_cost_per_token: 0"), GatewayConfig, ""))

@@ -202,6 +202,17 @@ def test_rankings_and_figures_agree(read: Read, fitted: FittedCandidates) -> Non
     assert found.metrics["linear 1.0.0"]["recall@5"].estimate == pytest.approx(np.mean(recall))
 
 
+def test_questions_trained_on_are_told(read: Read, fitted: FittedCandidates) -> None:
+    memories, questions = read
+    found = evaluate_candidates(memories, questions, fitted.artifact)
+    assert found.trained_on == pytest.approx(1.0)
+    assert evaluate_candidates(memories, questions).trained_on == 0
+    others = replace(
+        questions, questions=tuple(replace(each, text=f"Tell me: {each.text}") for each in questions.questions)
+    )
+    assert evaluate_candidates(memories, others, fitted.artifact).trained_on < 0.05
+
+
 @pytest.mark.parametrize("penalty", [0.3, 0.01])
 def test_newton_finds_where_the_gradient_vanishes(penalty: float) -> None:
     random = np.random.default_rng(0)

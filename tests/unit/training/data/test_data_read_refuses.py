@@ -253,3 +253,19 @@ def test_parquet_with_flipped_bytes_never_ends_otherwise(write):
 def test_long_values_are_shortened(write, refuse):
     error = refuse([write({**GOOD, "tools": [json.dumps("x" * 10_000), None]})], "tools", "row first")
     assert len(str(error)) < 500
+
+
+def test_a_small_parquet_file_that_asks_for_much_is_refused_before_it_is_read(tmp_path, refuse):
+    """One value of 1 MB that stands in 20,000 rows: 20 GB in a file of a few hundred bytes."""
+    rows = 20_000
+    prompt = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * 1_000_000]))
+    path = tmp_path / "small.parquet"
+    table = pa.table({"prompt": prompt, "a": np.zeros(rows), "b-1.5": np.ones(rows)})
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 10_000
+    before = pa.total_allocated_bytes()
+    refuse([path], "table", "GiB once it is read", "split it")
+    assert pa.total_allocated_bytes() - before < 100 << 20
+    # What a row group declares is believed before it is read.
+    pq.write_table(pa.table({"prompt": ["x"] * 3000, "a": [0.5] * 3000}), path)
+    assert len(read_outcomes(path)) == 3000

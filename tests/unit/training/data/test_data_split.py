@@ -126,6 +126,54 @@ def test_a_featurised_table_stays_one(make_outcomes: Callable[..., Any], tmp_pat
         found.content(0, Path("part.csv"))
 
 
+@pytest.mark.parametrize("suffix", WRITTEN)
+@pytest.mark.parametrize("source", ["table.csv", "comma.csv", "table.jsonl", "table.parquet", "table.xlsx"])
+def test_a_part_reads_as_its_rows_did(
+    write: Callable[..., Path], tmp_path: Path, source: str, suffix: str
+) -> None:
+    chat = json.dumps([{"role": "user", "content": "Grüße; and, more"}])
+    columns = {
+        "sample_id": [f"00{row}" for row in range(12)],
+        "prompt": [words(row) + '\n"quoted"; more, text' for row in range(12)],
+        "messages": [chat if row % 3 == 0 else None for row in range(12)],
+        "gpt-4": [None if row == 5 else row / 16 for row in range(12)],
+        "claude": [row % 2 == 0 for row in range(12)],
+        "claude|total_cost": [1e-5 * row for row in range(12)],
+        "number": ["0123"] * 12,
+    }
+    if source == "table.xlsx":
+        openpyxl = pytest.importorskip("openpyxl")
+        book = openpyxl.Workbook()
+        for row in (columns, *zip(*columns.values(), strict=True)):
+            book.active.append(list(row))
+        book.save(tmp_path / source)
+    elif source == "comma.csv":
+        lines = [[name.replace(".", ",") for name in columns]]
+        for row in zip(*columns.values(), strict=True):
+            lines.append(["" if each is None else str(each).replace(".", ",") for each in row])
+        quoted = [";".join('"' + cell.replace('"', '""') + '"' for cell in line) for line in lines]
+        (tmp_path / source).write_bytes("\r\n".join(quoted).encode("utf-16"))
+    else:
+        write(columns, source)
+    found = split_table(tmp_path / source, [0.4], featurise=featurise)
+    part = tmp_path / f"part{suffix}"
+    part.write_bytes(found.content(1, part))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole, again = read_outcomes(tmp_path / source), read_outcomes(part)
+    rows = np.flatnonzero(found.part == 1)
+    wanted = whole.rows(rows)
+    assert (again.sample_id, again.prompt, again.models) == (wanted.sample_id, wanted.prompt, wanted.models)
+    nothing = (None,) * len(rows)
+    assert [each and json.loads(each) for each in again.messages or nothing] == [
+        each and json.loads(each) for each in wanted.messages or nothing
+    ]
+    np.testing.assert_array_equal(again.quality, wanted.quality)
+    np.testing.assert_array_equal(again.cost, wanted.cost)
+    if source == "table.csv" and suffix == ".csv":
+        assert part.read_bytes().count(b"0123") == len(rows), "text that is no number of a model stays as it is"
+
+
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
