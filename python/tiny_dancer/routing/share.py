@@ -80,8 +80,8 @@ class ShareWindow:
             raise OptionError("window", repr(window), f"give a number of requests from {FEWEST} to {MOST:,}")
         self.share, self.window = float(share), int(window)
         known = sorted(float(each) for each in expected if math.isfinite(each))
-        places = np.linspace(0, len(known) - 1, min(FEWEST, len(known))).round().astype(int) if known else []
-        self._ordered = [known[place] for place in places]
+        places = np.linspace(0, len(known) - 1, min(FEWEST, len(known))) if known else np.zeros(0)
+        self._ordered = [known[round(place)] for place in places]
         self._stand_ins = list(self._ordered)
         self._seen: deque[float] = deque()
         self._given: deque[bool] = deque()
