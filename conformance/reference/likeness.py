@@ -49,4 +49,4 @@ class LikenessTest:
     def p_value(self, features: Features) -> float:
         """Of the p-values that belong to the intervals between the scores kept, the one where this score lies."""
         score = self.score(features)
-        return self.p_values[sum(kept < score for kept in self.scores)]
+        return float(self.p_values[sum(kept < score for kept in self.scores)])

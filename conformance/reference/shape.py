@@ -170,7 +170,8 @@ LITERALS = ("true", "false", "null", "none")
 
 def read_json(characters: str) -> str | None:
     """Strings and numbers of JSON, or of Python's way to write it; None where the text is no JSON."""
-    pieces, holders, at, values = Pieces(), [], 0, 0
+    pieces, at, values = Pieces(), 0, 0
+    holders: list[str] = []
     mute = options = False
     while at < len(characters):
         inside = holders[min(len(holders), DEEPEST) - 1] if holders else "list"
@@ -418,7 +419,8 @@ def repeats(view: View) -> list[Cut]:
     """
     from .text import hash_characters
 
-    tokens, cuts = view.tokens, []
+    tokens = view.tokens
+    cuts: list[Cut] = []
     last: dict[int, int] = {}
     said: dict[int, int] = {}
     at = sentence = hashed = spoken = kept = 0
@@ -889,7 +891,8 @@ def choices(view: View) -> list[Cut]:
     markers = found[-MOST_MARKERS:]
     if len(markers) < 2:
         return []
-    longest, cuts, rank = longest_list(markers), [], 0
+    longest, rank = longest_list(markers), 0
+    cuts: list[Cut] = []
     for index, marker in enumerate(markers):
         option = longest[rank] if rank < len(longest) else None
         if option is None or (option.start, option.kind) != (marker.start, marker.kind):

@@ -3,9 +3,8 @@
 A fixed threshold gives its share on traffic like that it was set on; on other traffic, or the same questions
 formatted otherwise, all gains may lie on one side of it. What survives better is the ranking. So the caller keeps
 a window of the gains seen last, and each request is held against the quantile of those before it. Where n gains
-have been seen, a new one like them is among the j largest with probability j / (n + 1), whatever their
-distribution (rank of an exchangeable value; Vovk, Gammerman and Shafer 2005, section 2.2); j is taken so that
-this is the share.
+have been seen, a new one like them is among the j largest with probability j / (n + 1), whatever their distribution
+(rank of an exchangeable value; Vovk, Gammerman and Shafer 2005, section 2.2); j is taken so that this is the share.
 
 Requests that are level with the quantile are given out by turns, by the share given so far: identical requests,
 too, are shared as asked. Nothing is random, so the same requests in the same order get the same decisions.
@@ -81,8 +80,8 @@ class ShareWindow:
             raise OptionError("window", repr(window), f"give a number of requests from {FEWEST} to {MOST:,}")
         self.share, self.window = float(share), int(window)
         known = sorted(float(each) for each in expected if math.isfinite(each))
-        places = np.linspace(0, len(known) - 1, min(FEWEST, len(known))).round().astype(int)
-        self._ordered = [known[place] for place in places]
+        places = np.linspace(0, len(known) - 1, min(FEWEST, len(known))) if known else np.zeros(0)
+        self._ordered = [known[round(place)] for place in places]
         self._stand_ins = list(self._ordered)
         self._seen: deque[float] = deque()
         self._given: deque[bool] = deque()

@@ -57,36 +57,30 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
         let first = (answered + 1..=question).find(|&index| asking(&labels[index]))?;
         open.then_some((answered, first))
     });
-    let kept = match from {
-        Some((answered, first)) => {
-            let mut start = first;
-            // "go on" stands for what it follows.
-            if follows(view, content(first)) {
-                start = (0..answered).rev().find(|&index| asking(&labels[index])).unwrap_or(0);
-            }
-            // Before the first label stands what all examples are about.
-            let about = labels[0].first;
-            let task = about > 0 && asking(&labels[0]) && view.ends_sentence(about - 1);
-            let from = if task { view.tokens[about].start as usize } else { 0 };
-            cuts.push(Cut::new(from, view.tokens[labels[start].content - 1].end as usize, Put::Space));
-            start + 1
+    let kept = if let Some((answered, first)) = from {
+        let mut start = first;
+        // "go on" stands for what it follows.
+        if follows(view, content(first)) {
+            start = (0..answered).rev().find(|&index| asking(&labels[index])).unwrap_or(0);
         }
-        None => match after_letters(view, labels) {
-            Some(token) => {
-                cuts.push(Cut::new(0, view.tokens[token].start as usize, Put::Space));
-                labels.iter().position(|label| label.first >= token).unwrap_or(labels.len())
-            }
-            None => {
-                // The system's part of a transcript is not what is asked.
-                let user = labels.iter().position(|label| label.role == Role::Asks);
-                let system = view.flags(labels[0].first) & SYSTEM != 0 && labels[0].first == 0;
-                user.filter(|_| system).map_or(0, |user| {
-                    let end = view.tokens[labels[user].content - 1].end as usize;
-                    cuts.push(Cut::new(0, end, Put::Space));
-                    user + 1
-                })
-            }
-        },
+        // Before the first label stands what all examples are about.
+        let about = labels[0].first;
+        let task = about > 0 && asking(&labels[0]) && view.ends_sentence(about - 1);
+        let from = if task { view.tokens[about].start as usize } else { 0 };
+        cuts.push(Cut::new(from, view.tokens[labels[start].content - 1].end as usize, Put::Space));
+        start + 1
+    } else if let Some(token) = after_letters(view, labels) {
+        cuts.push(Cut::new(0, view.tokens[token].start as usize, Put::Space));
+        labels.iter().position(|label| label.first >= token).unwrap_or(labels.len())
+    } else {
+        // The system's part of a transcript is not what is asked.
+        let user = labels.iter().position(|label| label.role == Role::Asks);
+        let system = view.flags(labels[0].first) & SYSTEM != 0 && labels[0].first == 0;
+        user.filter(|_| system).map_or(0, |user| {
+            let end = view.tokens[labels[user].content - 1].end as usize;
+            cuts.push(Cut::new(0, end, Put::Space));
+            user + 1
+        })
     };
     // Labels of what is left, where they stand as labels.
     for (index, label) in labels.iter().enumerate().skip(kept) {

@@ -14,7 +14,7 @@ from tiny_dancer.errors import DataError
 from tiny_dancer.training.candidates.data import read_memories, read_questions
 from tiny_dancer.training.candidates.lists import make_lists
 from tiny_dancer.training.candidates.store import import_memories
-from tiny_dancer.training.data.read import DataWarning
+from tiny_dancer.training.data import DataWarning
 
 if TYPE_CHECKING:
     from pathlib import Path
