@@ -25,6 +25,7 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
     "str": _TEXT,
     "str | None": _TEXT_OR_NULL,
     "int": {"type": "integer"},
+    "int | None": {"type": ["integer", "null"]},
     "bool": {"type": "boolean"},
     "float": _OR_NULL,
     "float | None": _OR_NULL,

@@ -3,8 +3,9 @@
 A fixed threshold gives its share on traffic like that it was set on; on other traffic, or the same questions
 formatted otherwise, all gains may lie on one side of it. What survives better is the ranking. So the caller keeps
 a window of the gains seen last, and each request is held against the quantile of those before it. Where n gains
-have been seen, a new one like them is among the j largest with probability j / (n + 1), whatever their distribution
-(rank of an exchangeable value; Vovk, Gammerman and Shafer 2005, section 2.2); j is taken so that this is the share.
+have been seen, a new one like them is among the j largest with probability j / (n + 1), whatever their
+distribution (rank of an exchangeable value; Vovk, Gammerman and Shafer 2005, section 2.2); j is taken so that
+this is the share.
 
 Requests that are level with the quantile are given out by turns, by the share given so far: identical requests,
 too, are shared as asked. Nothing is random, so the same requests in the same order get the same decisions.
