@@ -10,6 +10,11 @@ from tiny_dancer.resilience import hint
 from tiny_dancer.resilience.heuristics import LONG_WORDS
 
 
+def words(count: int) -> str:
+    """Different ones: what repeats counts once."""
+    return " ".join([f"{first}a{second}" for first in "bcdfghjk" for second in "lmnpqrst"][:count])
+
+
 def of(text: str) -> tuple[bool, str]:
     found = hint(_core.featurise([text]).cues[0])
     return found.strong, found.rule
@@ -25,7 +30,7 @@ def test_short_chat_is_light(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        (" ".join(["apple"] * LONG_WORDS), "long"),
+        (words(LONG_WORDS), "long"),
         ("If it rains, and unless the bus comes, what if I walk?", "conditions"),
         ("Is a fox bigger than a cat and faster than a dog?", "comparisons"),
         ("Solve $x^2 = 4$ for x.", "mathematics"),
@@ -40,8 +45,8 @@ def test_each_rule_asks_for_the_strong_model(text: str, rule: str) -> None:
 
 
 def test_a_long_request_is_long_from_the_stated_number_of_words_on() -> None:
-    assert of(" ".join(["apple"] * (LONG_WORDS - 1)))[0] is False
-    assert of(" ".join(["apple"] * LONG_WORDS))[0] is True
+    assert of(words(LONG_WORDS - 1))[0] is False
+    assert of(words(LONG_WORDS))[0] is True
 
 
 def test_no_cue_at_all_is_light() -> None:
