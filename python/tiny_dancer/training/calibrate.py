@@ -98,9 +98,11 @@ class Expected:
         return self.names.index(model)
 
 
-def _expected(artifact: bytes, outcomes: Outcomes) -> Expected:
+def _read(artifact: bytes, outcomes: Outcomes) -> tuple[Expected, Outcomes]:
+    """What the artifact expects, and the rows with features as it takes them."""
     router = Router(artifact)
-    return expected_of(router.header, router.route_features(router.features_of(outcomes)))
+    features = router.features_of(outcomes)
+    return expected_of(router.header, router.route_features(features)), replace(outcomes, features=features)
 
 
 def expected_of(header: dict[str, Any], batch: DecisionBatch) -> Expected:
@@ -154,11 +156,12 @@ def calibrate(
     if (max_quality_loss is None) == (budget is None):
         given = "neither" if budget is None else "both"
         raise OptionError("max_quality_loss, budget", given, "give one of them")
-    expected = _expected(artifact, outcomes)
+    expected, outcomes = _read(artifact, outcomes)
     if outcomes.models != expected.names:
         remedy = f"read the table with models={list(expected.names)}"
         raise DataError("models", ", ".join(outcomes.models), remedy)
-    kept = held_out(training_rows(expected.header, Router(artifact).features_of(outcomes)))
+    assert outcomes.features is not None
+    kept = held_out(training_rows(expected.header, outcomes.features))
     dropped = len(outcomes) - len(kept)
     if dropped:
         outcomes = outcomes.rows(kept)
@@ -316,7 +319,7 @@ def dial_cost_cut(artifact: bytes, outcomes: Outcomes, cost_cut: float) -> Calib
     """
     if not 0 < cost_cut < 1:
         raise OptionError("cost_cut", cost_cut, "give a share between 0 and 1, such as 0.6")
-    expected = _expected(artifact, outcomes)
+    expected, outcomes = _read(artifact, outcomes)
     best: int = expected.header["best_constant"]
     if expected.cost is None and len(expected.names) > 2:
         remedy = "nobody said what the models cost: train with prices (--prices) or on a table with costs"
@@ -349,7 +352,7 @@ def dial_share(artifact: bytes, outcomes: Outcomes, model: str | None, share: fl
     """
     if not 0 <= share <= 1:
         raise OptionError("share", share, "give a share between 0 and 1, such as 0.2")
-    expected = _expected(artifact, outcomes)
+    expected, outcomes = _read(artifact, outcomes)
     best: int = expected.header["best_constant"]
     index = best if model is None else expected.index(model, "share")
     path = _between(expected) if len(expected.names) == 2 else _fine_path(expected)

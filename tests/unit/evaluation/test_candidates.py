@@ -67,7 +67,5 @@ def test_methods_are_compared_question_by_question() -> None:
 
 def test_draws_and_seed_are_those_asked_for() -> None:
     ranked = {"one": [ranks(1), ranks(3), ranks(12)], "other": [ranks(2), ranks(1), ranks(4)]}
-    single = evaluate_rankings(ranked, replicates=1).metrics["one"]["mrr"]
-    assert single.low == single.high, "one draw has no spread"
     assert evaluate_rankings(ranked, replicates=9, seed=1) == evaluate_rankings(ranked, replicates=9, seed=1)
     assert evaluate_rankings(ranked, replicates=9, seed=1) != evaluate_rankings(ranked, replicates=9, seed=2)

@@ -170,8 +170,8 @@ def test_other_columns_missing_features_and_weights_are_refused() -> None:
     table = pair(60, 44)
     with pytest.raises(DataError, match="read the table with models"):
         calibrate(fitted_pair().artifact, replace(table, models=("strong", "weak")), max_quality_loss=0.1)
-    with pytest.raises(DataError, match="featuriser"):
-        calibrate(fitted_pair().artifact, replace(table, features=None), max_quality_loss=0.1)
+    with pytest.raises(DataError, match="give the prompts"):
+        calibrate(fitted_pair().artifact, replace(table, features=None, prompt=None), max_quality_loss=0.1)
     with pytest.raises(DataError, match="unweighted"):
         calibrate(fitted_pair().artifact, replace(table, weight=np.linspace(1, 2, 60)), max_quality_loss=0.1)
 
@@ -418,8 +418,8 @@ def test_the_dials_speak_of_the_rows_they_are_given() -> None:
     "dial", [lambda a, t: dial_share(a, t, "strong", 0.5), lambda a, t: dial_cost_cut(a, t, 0.5)]
 )
 def test_dials_ask_for_features(dial: Any) -> None:
-    with pytest.raises(DataError, match="featuriser"):
-        dial(fitted_pair().artifact, replace(pair(30, 57), features=None))
+    with pytest.raises(DataError, match="give the prompts"):
+        dial(fitted_pair().artifact, replace(pair(30, 57), features=None, prompt=None))
 
 
 def test_a_share_of_one_of_three_models_needs_to_know_what_they_cost() -> None:
@@ -512,7 +512,7 @@ def test_budgets_that_cannot_be_asked_for_are_refused() -> None:
         calibrate(artifact, table, budget=1.0, batch=1000)
     with pytest.raises(DataError, match="no costs"):
         calibrate(fitted_pair().artifact, pair(120, 65), budget=1.0)
-    with pytest.raises(NotCertifiedError, match="not certified"):
+    with pytest.raises(NotCertifiedError, match="cannot be shown"):
         calibrate(artifact, table, budget=1e-12)
 
 
