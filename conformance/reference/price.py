@@ -33,6 +33,18 @@ def is_any(model: Model) -> bool:
     return any(model.get(name) is not None for name in ("price_input", "price_output", "price_request"))
 
 
+def is_incomplete(model: Model) -> bool:
+    """Whether a kind of token has a price and another has none in front: it would count as free."""
+
+    def priced(*names: str) -> bool:
+        return any(model.get(f"price_{name}") is not None for name in names)
+
+    if priced("input", "output"):
+        return not (priced("input") and priced("output"))
+    in_a_tier = any(tier.get(name) is not None for tier in model.get("price_tiers") or [] for name in TIER)
+    return priced("cached_input", "cache_write") or in_a_tier
+
+
 def is_priced(model: Model) -> bool:
     """Whether anything says what it costs."""
     return is_any(model) or model.get("cost") is not None

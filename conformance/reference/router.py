@@ -15,7 +15,7 @@ from .errors import Refusal
 from .features import Features, featurise
 from .likeness import LikenessTest
 from .policy import Expectations
-from .price import Tokens, costs_the_same, expected
+from .price import Tokens, costs_the_same, expected, is_incomplete
 from .request import SPECS, Request
 from .select import ENDED, OTHER_MODELS, OTHER_PRICES, UNCERTIFIED, UNLIKE, select
 from .single import dot, interpolate, single
@@ -81,6 +81,9 @@ class Router:
             raise Refusal("OptionInvalid", "models, prices")
         changed = [{**model, **change} for model, change in zip(models, changes, strict=True)]
         header = {**self.header, "models": changed}
+        for model, change in zip(changed, changes, strict=True):
+            if any(field.startswith("price_") for field in change) and is_incomplete(model):
+                raise Refusal("OptionInvalid", f"prices of {model['name']}")
         try:
             check_header(header)
         except Refusal as refusal:

@@ -149,13 +149,17 @@ def test_random_prices_are_reckoned_the_same(
     request = json.dumps({"system": "tide" * size, "input": "How deep?"})
     options = json.dumps({"cost_weight": weight, "current": current, "cached_tokens": cached})
     router = reference.Router(artifact("priced"), reference_encoder(), self_check=False)
-    router.change_models(changes)
     try:
+        router.change_models(changes)
         expected = router.answer(request, options)
     except reference.Refusal as refusal:
         expected = {"error": refusal.kind}
-    changed = _core.Router(artifact("priced"), _core.encoder(), json.dumps(changes))
-    expect_answer(lambda: json.loads(changed.decide_json(request, options)), expected)
+
+    def decide() -> Any:
+        changed = _core.Router(artifact("priced"), _core.encoder(), json.dumps(changes))
+        return json.loads(changed.decide_json(request, options))
+
+    expect_answer(decide, expected)
 
 
 # ------------------------------------------------------------------------------------------------------ real rows

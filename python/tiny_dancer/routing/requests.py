@@ -125,7 +125,7 @@ def featurise(
     tools: Sequence[str | None] | None = None,
     spec: str = _core.FEATURE_SPEC,
 ) -> FeatureTable:
-    """Engine features of the rows of a table, whose messages and tools are JSON texts, to the specification ``spec``.
+    """Engine features of a table's rows, whose messages and tools are JSON texts, to the specification ``spec``.
 
     Raises:
         RequestError: a row that cannot be routed.

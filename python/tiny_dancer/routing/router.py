@@ -254,7 +254,8 @@ class Router:
         start = perf_counter_ns()
         if features.spec != self.feature_spec:
             remedy = "take features_of(outcomes) of the same prompts, or train again"
-            raise RequestError("features", f"made to specification {features.spec}, not {self.feature_spec}", remedy)
+            found = f"made to specification {features.spec}, not {self.feature_spec}"
+            raise RequestError("features", found, remedy)
         return self._batch(_core.decide_features(self._engine, features), start)
 
     def _batch(self, columns: _core.BatchBytes, start: int) -> DecisionBatch:
