@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done("data", "featurise", place / "train.csv", "--out", place / "hashed.parquet")
     done("data", "featurise", place / "rest.parquet", "--out", place / "rest-hashed.parquet")
     for name in ("train.csv", "train.jsonl", "train.parquet", "hashed.parquet"):
-        done("train", place / name, "--out", place / f"{name}.safetensors", "--seed", 5)
+        done("train", place / name, "--out", place / f"{name}.safetensors", "--seed", 5, "--policy", "cheapest")
     return place
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         (["--share", "dear=1.5"], "between 0 and 1"),
         (["--cost-cut", "0"], "between 0 and 1"),
         (["--cost-cut", "0.99999"], "at most"),
-        (["--max-quality-loss", "0.1", "--risk", "median"], "mean or harm"),
+        (["--max-quality-loss", "0.1", "--risk", "median"], "mean, harm, routed"),
         (["--max-quality-loss", "0.1", "--confidence", "1"], "confidence"),
         (["--max-quality-loss", "nan"], "between 0 and"),
         (["--max-quality-loss", "0.1", "--reference", "nobody"], "nobody"),

@@ -25,7 +25,7 @@ def check_suffix(path: Path, option: str = "out") -> None:
         OptionError: no suffix of a table.
     """
     if _suffix(path) is None:
-        raise OptionError(option, path.name, f"give a name that ends in {', '.join(WRITTEN)}")
+        raise OptionError(option, str(path), f"give a name that ends in {', '.join(WRITTEN)}")
 
 
 def table_bytes(
