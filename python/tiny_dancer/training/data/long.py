@@ -201,7 +201,7 @@ def _texts(checker: Checker) -> dict[str, list[str | None]]:
     for row, model in enumerate(models):
         if model is None or not model.strip():
             raise checker.fault(model_column, row, model, "name the model of every row")
-    found = {"model": models}
+    found = {"model": [model and model.strip() for model in models]}
     for own, texts in zip(("prompt", "messages", "tools"), request_texts(checker), strict=True):
         if any(text is not None for text in texts) or own == "prompt":
             found[own] = texts
