@@ -13,8 +13,8 @@ from tiny_dancer.routing import read_artifact
 
 HELP = """Change what an artifact's models cost: NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH.
 
-A certificate ends where its policy weighs costs. Router.load(models={name: ModelInfo(…)}) does so for one router
-only.
+A certificate ends where it bounds costs or its policy weighs them. Router.load(models={name: ModelInfo(…)})
+does so for one router only.
 
 Example: tiny-dancer models reprice router.safetensors big=2/8/300 --out router-2.safetensors"""
 

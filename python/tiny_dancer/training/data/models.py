@@ -174,6 +174,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
 
 
+def may_name_model(name: str) -> bool:
+    """Whether a model of this name can have a column in a table: what tables read otherwise names none."""
+    return bool(name) and name == name.strip() and _may_be_model(name)
+
+
 def _may_be_model(name: str) -> bool:
     return "|" not in name and name not in KNOWN_COLUMNS and name not in IGNORED_COLUMNS
 
