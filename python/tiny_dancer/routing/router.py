@@ -257,7 +257,9 @@ class Router:
         start = perf_counter_ns()
         if features.spec != self.feature_spec:
             remedy = "take features_of(outcomes) of the same prompts, or train again"
-            raise RequestError("features", f"made to specification {features.spec}, not {self.feature_spec}", remedy)
+            raise RequestError(
+                "features", f"made to specification {features.spec}, not {self.feature_spec}", remedy
+            )
         return self._batch(_core.decide_features(self._engine, features), start)
 
     def _batch(self, columns: _core.BatchBytes, start: int) -> DecisionBatch:
@@ -376,7 +378,9 @@ def _bounds_other_costs(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
         return False
     unpriced = ("name", "context_window", "cleared", "latency")
     pairs = zip(before["models"], after["models"], strict=True)
-    return any(one.get(key) != other.get(key) for one, other in pairs for key in {*one, *other}.difference(unpriced))
+    return any(
+        one.get(key) != other.get(key) for one, other in pairs for key in {*one, *other}.difference(unpriced)
+    )
 
 
 def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:

@@ -142,7 +142,8 @@ def add_model(
             ``like``.
 
     Raises:
-        OptionError: the name is taken, or none that a table's column can have, ``like`` is unknown, or nothing says what the model is like or costs.
+        OptionError: the name is taken, or none that a table's column can have, ``like`` is unknown, or nothing says
+            what the model is like or costs.
         DataError: no outcome of the model in the table.
     """
     header = _core.read_header(artifact)
@@ -314,6 +315,17 @@ def reprice(artifact: bytes, prices: Mapping[str, float | ModelInfo]) -> bytes:
     if header["policy"]["kind"] == "cost_weight" or (header["guarantee"] or {}).get("risk") == "cost":
         _end_certificate(base, "other_prices")
     return with_self_checks(_core.with_header(artifact, base))
+
+
+def costs_turned(artifact: bytes) -> tuple[str, str] | None:
+    """The weak and the strong model of a threshold, which weighs no costs, where the strong one costs less."""
+    router = Router(artifact)
+    policy = router.header["policy"]
+    if policy["kind"] != "threshold":
+        return None
+    costs = np.median(router.route_batch(list(SELF_CHECK_TEXTS)).costs, axis=0)
+    weak, strong = policy["weak"], policy["strong"]
+    return (router.models[weak], router.models[strong]) if costs[strong] < costs[weak] else None
 
 
 def _names(header: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ import tiny_dancer
 from tiny_dancer import ModelInfo, Router, _core, fit
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.training.calibrate import calibrate
-from tiny_dancer.training.change import Prior, add_model, remove_model, reprice
+from tiny_dancer.training.change import Prior, add_model, costs_turned, remove_model, reprice
 from tiny_dancer.training.policy import policies_of
 
 ASKED, HARD = requests(200, 77)
@@ -166,6 +166,15 @@ def test_a_certified_budget_ends_with_other_prices_whatever_the_policy_weighs() 
             assert set(router.route_batch(ASKED).guarantee_notes) == {OTHER_PRICES}
     for same in ({"strong": "strong"}, {"strong": ModelInfo(context_window=9000)}):
         assert Router(artifact, models=same).route(ASKED[0]).guarantee is not None
+
+
+def test_a_strong_model_that_costs_less_than_the_weak_one_is_told() -> None:
+    artifact = calibrate(priced_pair().artifact, pair_rows(300, 21), max_quality_loss=0.3).artifact
+    assert costs_turned(artifact) is None
+    assert costs_turned(reprice(artifact, {"strong": 2e-4})) is None
+    assert costs_turned(reprice(artifact, {"strong": 5e-5})) == ("weak", "strong")
+    assert costs_turned(reprice(artifact, {"weak": 1.0})) == ("weak", "strong")
+    assert costs_turned(fitted_trio().artifact) is None
 
 
 def test_rows_it_was_added_from_are_training_rows() -> None:
