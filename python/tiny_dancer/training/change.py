@@ -142,8 +142,8 @@ def add_model(
             ``like``.
 
     Raises:
-        OptionError: the name is taken, or none that a table's column can have, ``like`` is unknown, or nothing says
-            what the model is like or costs.
+        OptionError: the name is taken, or none that a table's column can have, ``like`` is unknown, or nothing
+            says what the model is like or costs.
         DataError: no outcome of the model in the table.
     """
     header = _core.read_header(artifact)

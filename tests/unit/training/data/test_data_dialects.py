@@ -373,6 +373,22 @@ def test_blanks_around_the_models_of_a_long_table_are_no_part_of_them() -> None:
     np.testing.assert_array_equal(found.quality, [[1, 0], [0.5, 1]])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_call_without_a_score_does_not_count_beside_one_that_has_one() -> None:
+    columns = ["prompt", "model", "score", "cost", "latency_s"]
+    cells = [
+        ["p", "a", None, 0.0, 9.0],
+        ["p", "a", 1.0, 0.5, 1.0],
+        ["p", "b", 0.0, 0.25, 2.0],
+        ["q", "a", None, 0.75, 3.0],
+        ["q", "b", 1.0, 0.25, 2.0],
+    ]
+    found = read_outcomes(pd.DataFrame(cells, columns=columns))
+    np.testing.assert_array_equal(found.quality, [[1, 0], [np.nan, 1]])
+    np.testing.assert_array_equal(found.cost, [[0.5, 0.25], [0.75, 0.25]])
+    np.testing.assert_array_equal(found.latency, [[1, 2], [3, 2]])
+
+
 # Several tables of one name
 
 
