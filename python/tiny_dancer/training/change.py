@@ -24,6 +24,7 @@ from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.routing import Router, featurise
 from tiny_dancer.training.costs import CostSeen, fit_latency, fitted_line, price_list, verbosity_score
 from tiny_dancer.training.data import assign_groups
+from tiny_dancer.training.data.models import may_name_model
 from tiny_dancer.training.export import SELF_CHECK_TEXTS, with_self_checks
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def add_model(
             ``like``.
 
     Raises:
-        OptionError: the name is taken, ``like`` is unknown, or nothing says what the model is like or costs.
+        OptionError: the name is taken, or none that a table's column can have, ``like`` is unknown, or nothing
+            says what the model is like or costs.
         DataError: no outcome of the model in the table.
     """
     header = _core.read_header(artifact)
@@ -150,6 +152,8 @@ def add_model(
     names = [model["name"] for model in header["models"]]
     if name in names:
         raise OptionError("name", name, "the artifact has it already; remove it first, or reprice it")
+    if not may_name_model(name):
+        raise OptionError("name", repr(name), "give a name that a table's column of qualities can have")
     if like is not None and like not in names:
         raise OptionError("like", like, f"the artifact's models are {', '.join(names)}")
     if not (np.isfinite(prior_rows) and prior_rows > 0):
@@ -291,7 +295,7 @@ def remove_model(artifact: bytes, name: str) -> bytes:
 
 
 def reprice(artifact: bytes, prices: Mapping[str, float | ModelInfo]) -> bytes:
-    """The artifact with other prices; a certificate ends where its policy weighs costs.
+    """The artifact with other prices; a certificate ends where it bounds costs or its policy weighs them.
 
     Raises:
         OptionError: a model is unknown, or its prices would leave a kind of token free.
@@ -308,9 +312,20 @@ def reprice(artifact: bytes, prices: Mapping[str, float | ModelInfo]) -> bytes:
             }
             models.append({**kept, "cost": None, **_fields(info)})
     base = {**header, "models": models}
-    if header["policy"]["kind"] == "cost_weight":
+    if header["policy"]["kind"] == "cost_weight" or (header["guarantee"] or {}).get("risk") == "cost":
         _end_certificate(base, "other_prices")
     return with_self_checks(_core.with_header(artifact, base))
+
+
+def costs_turned(artifact: bytes) -> tuple[str, str] | None:
+    """The weak and the strong model of a threshold, which weighs no costs, where the strong one costs less."""
+    router = Router(artifact)
+    policy = router.header["policy"]
+    if policy["kind"] != "threshold":
+        return None
+    costs = np.median(router.route_batch(list(SELF_CHECK_TEXTS)).costs, axis=0)
+    weak, strong = policy["weak"], policy["strong"]
+    return (router.models[weak], router.models[strong]) if costs[strong] < costs[weak] else None
 
 
 def _names(header: Mapping[str, Any]) -> list[str]:

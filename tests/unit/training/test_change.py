@@ -14,7 +14,7 @@ import tiny_dancer
 from tiny_dancer import ModelInfo, Router, _core, fit
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.training.calibrate import calibrate
-from tiny_dancer.training.change import Prior, add_model, remove_model, reprice
+from tiny_dancer.training.change import Prior, add_model, costs_turned, remove_model, reprice
 from tiny_dancer.training.policy import policies_of
 
 ASKED, HARD = requests(200, 77)
@@ -31,6 +31,20 @@ def newcomer(n: int, seed: int = 5, **given: Any) -> Any:
     chance = np.where(hard, 0.97, 0.15)
     quality = (np.random.default_rng(seed + 9).random(n) < chance).astype(np.float64)[:, None]
     return outcomes(texts, quality, **{"models": ("new",), "cost": np.full((n, 1), 2e-6), **given})
+
+
+def pair_rows(n: int, seed: int) -> Any:
+    """A weak model right on easy requests only, and a strong one of a hundred times its price."""
+    texts, hard = requests(n, seed)
+    generator = np.random.default_rng(seed + 1)
+    quality = np.stack([generator.random(n) < np.where(hard, 0.1, 0.92), generator.random(n) < 0.93], axis=1)
+    return outcomes(texts, quality, models=("weak", "strong"), cost=np.tile([1e-4, 1e-2], (n, 1)))
+
+
+@cache
+def priced_pair() -> tiny_dancer.Fitted:
+    """A router of such a pair."""
+    return fit(pair_rows(300, 12))
 
 
 @cache
@@ -137,6 +151,32 @@ def test_a_certificate_ends_and_says_why() -> None:
     assert plain.uncertified == _core.UNCOVERED[0], "there was none to end"
 
 
+def test_a_certified_budget_ends_with_other_prices_whatever_the_policy_weighs() -> None:
+    artifact = calibrate(priced_pair().artifact, pair_rows(300, 21), budget=1e-3, max_exceeded=0.9).artifact
+    assert _core.read_header(artifact)["policy"]["kind"] == "threshold", "which weighs no costs"
+    assert Router(artifact).route(ASKED[0]).guarantee is not None
+    for given in (
+        {"strong": ModelInfo(input_cost_per_token=1.0, output_cost_per_token=1.0, expected_output_tokens=10)},
+        {"weak": ModelInfo(cost_per_request=0.5)},
+    ):
+        for router in (Router(artifact, models=given), Router(reprice(artifact, given))):
+            decision = router.route(ASKED[0])
+            assert decision.guarantee is None
+            assert decision.guarantee_note == router.uncertified == OTHER_PRICES
+            assert set(router.route_batch(ASKED).guarantee_notes) == {OTHER_PRICES}
+    for same in ({"strong": "strong"}, {"strong": ModelInfo(context_window=9000)}):
+        assert Router(artifact, models=same).route(ASKED[0]).guarantee is not None
+
+
+def test_a_strong_model_that_costs_less_than_the_weak_one_is_told() -> None:
+    artifact = calibrate(priced_pair().artifact, pair_rows(300, 21), max_quality_loss=0.3).artifact
+    assert costs_turned(artifact) is None
+    assert costs_turned(reprice(artifact, {"strong": 2e-4})) is None
+    assert costs_turned(reprice(artifact, {"strong": 5e-5})) == ("weak", "strong")
+    assert costs_turned(reprice(artifact, {"weak": 1.0})) == ("weak", "strong")
+    assert costs_turned(fitted_trio().artifact) is None
+
+
 def test_rows_it_was_added_from_are_training_rows() -> None:
     table = newcomer(100)
     added = add_model(fitted_trio().artifact, "new", table)
@@ -148,10 +188,7 @@ def test_rows_it_was_added_from_are_training_rows() -> None:
 
 
 def test_a_pair_becomes_three_and_its_threshold_a_weight_of_cost() -> None:
-    texts, hard = requests(300, 12)
-    generator = np.random.default_rng(13)
-    quality = np.stack([generator.random(300) < np.where(hard, 0.1, 0.92), generator.random(300) < 0.93], axis=1)
-    pair = fit(outcomes(texts, quality, models=("weak", "strong"), cost=np.tile([1e-4, 1e-2], (300, 1))))
+    pair = priced_pair()
     added = add_model(pair.artifact, "new", newcomer(150, cost=np.full((150, 1), 1e-3)))
     header = _core.read_header(added.artifact)
     if pair.policy.kind == "threshold":
@@ -216,6 +253,10 @@ def test_prices_change_what_is_chosen_and_nothing_else() -> None:
     ("name", "given", "said"),
     [
         ("dear", {"like": "cheap"}, "has it already"),
+        ("a|b", {"like": "cheap"}, "a table's column"),
+        (" new", {"like": "cheap"}, "a table's column"),
+        ("prompt", {"like": "cheap"}, "a table's column"),
+        ("", {"like": "cheap"}, "a table's column"),
         ("new", {"like": "nobody"}, "the artifact's models are cheap, middling, dear"),
         ("new", {}, "--like a model"),
         ("new", {"like": "dear", "prior_rows": 0.0}, "above 0"),

@@ -5,7 +5,8 @@ people and tools write it: ``prompt, model, score, cost``; LLMRouter's ``query, 
 RouterArena's ``prompt, prediction, accuracy``; LiteLLM's logs; Langfuse's exports; runs of OpenAI's evals.
 
 Requests are the same where their ``sample_id`` is, or, without one, where prompt, messages and tools are. Scores,
-costs and latencies of the same request and model are averaged, and a warning says how many.
+costs and latencies of the same request and model are averaged, and a warning says how many; calls without a score
+(failed ones, say) do not count beside one that has one.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ def _texts(checker: Checker) -> dict[str, list[str | None]]:
     for row, model in enumerate(models):
         if model is None or not model.strip():
             raise checker.fault(model_column, row, model, "name the model of every row")
-    found = {"model": models}
+    found = {"model": [model and model.strip() for model in models]}
     for own, texts in zip(("prompt", "messages", "tools"), request_texts(checker), strict=True):
         if any(text is not None for text in texts) or own == "prompt":
             found[own] = texts
@@ -279,7 +280,10 @@ def _pivoted(calls: Sequence[_Calls], require_quality: bool) -> RawTable:
                 "model", f"{each!r} in {name}", "rename the model: a table's column cannot have this name"
             )
     cell = request * len(models) + model
-    again = len(cell) - len(np.unique(cell))
+    scored = ~np.isnan(np.concatenate([part.score for part in calls]))
+    again = int(scored.sum()) - len(np.unique(cell[scored]))
+    # A call without a score may have failed: what it cost is no part of what an answer costs.
+    counted = scored | ~np.isin(cell, cell[scored])
     if again and require_quality:
         _warn(f"{again} rows of {name} score a request and model once more: the scores were averaged")
     columns: dict[str, Column] = {column: arrow.chosen_rows(values, first) for column, values in texts.items()}
@@ -292,7 +296,7 @@ def _pivoted(calls: Sequence[_Calls], require_quality: bool) -> RawTable:
         (f"|{COST}", [part.cost for part in calls]),
         (f"|{LATENCY}", [part.latency for part in calls]),
     ):
-        means = _means(cell, np.concatenate(parts), shape)
+        means = _means(cell, np.where(counted, np.concatenate(parts), np.nan), shape)
         for place, each in enumerate(models):
             if not suffix or not np.isnan(means[:, place]).all():
                 columns[f"{each}{suffix}"] = arrow.numbers(means[:, place])

@@ -41,7 +41,8 @@ def _set(words: str) -> frozenset[str]:
 # What a column measures, whatever else its name says: gpt-4_cost is no model.
 _MEASURES = _set(
     "cost costs price prices usd latency time timestamp date duration seconds ms tokens token length chars "
-    "characters difficulty temperature is has count"
+    "characters words len difficulty complexity hardness temperature is has count "
+    "confidence prob probability likelihood logprob logprobs entropy similarity std variance toxicity"
 )
 # What a model was given: gpt-4_score is one, and so is weak_score.
 _SCORES = _set(
@@ -52,13 +53,13 @@ _FEATURES = (
     _MEASURES
     | _SCORES
     | _set(
-        "accepted age avg bleu brier category char cluster col column complexity confidence cosine day depth dim "
-        "distance domain emb embedding entropy evaluation f1 feat feature flag fold frequency hardness hour "
-        "id idx index intent label labels len level likelihood logprob logprobs max mean median min month n "
-        "num number order p pass percentile perplexity position premium prob probability rank readability "
-        "region relevance rouge row seed sentiment session shots sim similarity size split std steps sum "
-        "target temp threshold top topic topk total toxicity turn turns user variance votes week weight word "
-        "words x y year"
+        "accepted age avg bleu brier category char cluster col column cosine day depth dim "
+        "distance domain emb embedding evaluation f1 feat feature flag fold frequency hour "
+        "id idx index intent label labels level max mean median min month n "
+        "num number order p pass percentile perplexity position premium rank readability "
+        "region relevance rouge row seed sentiment session shots sim size split steps sum "
+        "target temp threshold top topic topk total turn turns user votes week weight word "
+        "x y year"
     )
 )
 _FAMILIES = _set(
@@ -171,6 +172,11 @@ def _words(name: str) -> list[str]:
 def _listed(names: Iterable[str]) -> str:
     found = [repr(name) for name in names]
     return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+
+
+def may_name_model(name: str) -> bool:
+    """Whether a model of this name can have a column in a table: what tables read otherwise names none."""
+    return bool(name) and name == name.strip() and _may_be_model(name)
 
 
 def _may_be_model(name: str) -> bool:

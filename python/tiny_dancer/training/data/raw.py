@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,8 @@ def is_frame(table: object) -> bool:
 def read_raw(source: Path | str | object, wanted: Callable[[str], bool]) -> RawTable:
     """Reads the columns of one table whose names are ``wanted``; the others are never read.
 
+    Blanks around names are no part of them (``prompt, gpt-4`` names ``prompt`` and ``gpt-4``).
+
     Args:
         source: a file, or a table in memory (:func:`is_frame`).
         wanted: whether a column is to be read, by its name.
@@ -74,7 +76,7 @@ def read_raw(source: Path | str | object, wanted: Callable[[str], bool]) -> RawT
         DataError: no such file, unknown suffix, or bytes that are not what the suffix says.
     """
     if is_frame(source):
-        names, columns, metadata, rows = arrow.frame_columns(source, wanted)
+        names, columns, metadata, rows = arrow.frame_columns(source, lambda name: wanted(_trimmed(name)))
         return _checked(RawTable(f"the {type(source).__name__}", "row", tuple(names), columns, rows, metadata))
     if not isinstance(source, str | os.PathLike):
         remedy = "give a file's path, a pandas or polars DataFrame, or an Arrow table"
@@ -88,7 +90,7 @@ def read_raw(source: Path | str | object, wanted: Callable[[str], bool]) -> RawT
     if path.stat().st_size == 0:
         raise DataError("table", path.name, "the file is empty: write it again")
     try:
-        return _checked(_read(path, kind, stem, wanted))
+        return _checked(_read(path, kind, stem, lambda name: wanted(_trimmed(name))))
     except READ_FAULTS as error:
         reason = " ".join(str(error).split())
         raise DataError(
@@ -153,10 +155,23 @@ def _read(path: Path, kind: str, stem: str, wanted: Callable[[str], bool]) -> Ra
 
 
 def _checked(raw: RawTable) -> RawTable:
-    for name in raw.names:
-        if raw.names.count(name) > 1:
-            raise DataError(name, f"more than one column of {raw.name}", "rename or drop all but one")
-    return raw
+    """The table with its names trimmed; no two may be the same."""
+    names = tuple(map(_trimmed, raw.names))
+    for name in names:
+        if names.count(name) > 1:
+            shown = name or "a column without a name"
+            raise DataError(shown, f"more than one column of {raw.name}", "rename or drop all but one")
+    return replace(
+        raw,
+        names=names,
+        columns={_trimmed(name): column for name, column in raw.columns.items()},
+        nested=frozenset(map(_trimmed, raw.nested)),
+    )
+
+
+def _trimmed(name: str) -> str:
+    """A column's name without the blanks around it and its parts, which a header's separators often have."""
+    return "|".join(part.strip() for part in name.split("|"))
 
 
 def not_readable(path: Path, error: OSError) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -111,6 +111,7 @@ def read_outcomes(
     if scale is not None:
         scale = checked_scale(scale)
     raws = [read_raw(path, lambda name: _wanted(name, models, require_quality)) for path in paths]
+    raws = _told_apart(paths, raws)
     raws = long.widened(raws, require_quality=require_quality)
     checkers = [named(raw, f"{raw.stem}-" if len(raws) > 1 else "row-") for raw in raws]
     _check_specs(raws, feature_spec, featurise)
@@ -135,6 +136,27 @@ def _wanted(name: str, models: Sequence[str] | None, require_quality: bool) -> b
         return True
     model, bar, suffix = name.rpartition("|")
     return name in models or (bool(bar) and model in models and suffix in (COST, LATENCY))
+
+
+def _told_apart(sources: Sequence[object], raws: Sequence[RawTable]) -> list[RawTable]:
+    """The tables with stems of their own, so that rows of two tables of one name have names of their own.
+
+    The same table given twice keeps its stem, and is refused for it.
+    """
+    stems: dict[object, str] = {}
+    # What long tables are pivoted into is called so.
+    used = {"row"} if any(long.is_long(raw.names) for raw in raws) else set()
+    apart = []
+    for source, raw in zip(sources, raws, strict=True):
+        same = os.path.realpath(source) if isinstance(source, str | os.PathLike) else id(source)
+        if same not in stems:
+            stem, number = raw.stem, 2
+            while stem in used:
+                stem, number = f"{raw.stem}-{number}", number + 1
+            used.add(stem)
+            stems[same] = stem
+        apart.append(replace(raw, stem=stems[same]))
+    return apart
 
 
 def _check_specs(raws: Sequence[RawTable], spec: str | None, featurise: Featurise | None) -> None:

@@ -342,3 +342,72 @@ def test_csv_round_trips_in_every_dialect(
         table = read_outcomes(path, models=["gpt-4", "claude-3"])
     assert table.prompt == tuple(prompt for prompt, *_ in rows)
     np.testing.assert_array_equal(table.quality, expected)
+
+
+# Names as people write them
+
+
+def test_blanks_around_names_are_no_part_of_them(tmp_path: Path, workbook: Callable[..., Path]) -> None:
+    header = [" prompt", " gpt-4 ", "gpt-4 | total_cost", " group", " weight"]
+    cells: list[list[Any]] = [["p", 0.5, 0.25, "g", 2], ["q", 1, 0.5, "g", 1]]
+    path = tmp_path / "padded.csv"
+    path.write_text("\n".join(",".join(map(str, row)) for row in [header, *cells]))
+    frame = pd.DataFrame(cells, columns=header)
+    for table in (path, workbook([header, *cells]), frame):
+        found = read_outcomes(table)
+        assert found.models == ("gpt-4",)
+        assert found.cost is not None
+        np.testing.assert_array_equal(found.cost, [[0.25], [0.5]])
+        np.testing.assert_array_equal(found.weight, [2, 1])
+        assert found.group[0] == found.group[1]
+
+
+def test_names_that_are_one_without_their_blanks_are_refused(refuse: Callable[..., DataError]) -> None:
+    refuse([pd.DataFrame([["p", 1, 0]], columns=["prompt", "a", "a "])], "a", "more than one column")
+
+
+def test_blanks_around_the_models_of_a_long_table_are_no_part_of_them() -> None:
+    cells = [["p", "a", 1.0], ["p", " b", 0.0], ["q", "a ", 0.5], ["q", "b", 1.0]]
+    found = read_outcomes(pd.DataFrame(cells, columns=["prompt", "model", "score"]))
+    assert found.models == ("a", "b")
+    np.testing.assert_array_equal(found.quality, [[1, 0], [0.5, 1]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_call_without_a_score_does_not_count_beside_one_that_has_one() -> None:
+    columns = ["prompt", "model", "score", "cost", "latency_s"]
+    cells = [
+        ["p", "a", None, 0.0, 9.0],
+        ["p", "a", 1.0, 0.5, 1.0],
+        ["p", "b", 0.0, 0.25, 2.0],
+        ["q", "a", None, 0.75, 3.0],
+        ["q", "b", 1.0, 0.25, 2.0],
+    ]
+    found = read_outcomes(pd.DataFrame(cells, columns=columns))
+    np.testing.assert_array_equal(found.quality, [[1, 0], [np.nan, 1]])
+    np.testing.assert_array_equal(found.cost, [[0.5, 0.25], [0.75, 0.25]])
+    np.testing.assert_array_equal(found.latency, [[1, 2], [3, 2]])
+
+
+# Several tables of one name
+
+
+def test_tables_of_one_name_are_joined(tmp_path: Path) -> None:
+    paths = []
+    for folder in ("monday", "tuesday"):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "outcomes.csv")
+        paths[-1].write_text(f"prompt,a\n{folder} one,1\n{folder} two,0\n")
+    frames = [pd.read_csv(path) for path in paths]
+    long = pd.DataFrame({"prompt": ["x", "y"], "model": ["a", "a"], "score": [1.0, 0.0]})
+    for tables in (paths, frames, [long, *frames]):
+        found = read_outcomes(tables)
+        assert len(set(found.sample_id)) == 2 * len(tables)
+
+
+def test_the_same_table_twice_is_refused(tmp_path: Path, refuse: Callable[..., DataError]) -> None:
+    path = tmp_path / "outcomes.csv"
+    path.write_text("prompt,a\np,1\n")
+    refuse([path, tmp_path / "." / "outcomes.csv"], "sample_id", "is twice in")
+    frame = pd.read_csv(path)
+    refuse([frame, frame], "sample_id", "is twice in")

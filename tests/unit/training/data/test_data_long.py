@@ -73,7 +73,7 @@ def test_what_is_scored_again_is_averaged_and_said(write: Callable[..., Path]) -
         "score": [1, 0, 1, None, 0.5],
         "cost": [0.1, 0.3, 0.2, None, None],
     }
-    with pytest.warns(DataWarning, match="3 rows of table.parquet .* averaged"):
+    with pytest.warns(DataWarning, match="2 rows of table.parquet .* averaged"):
         table = read_outcomes(write(columns))
     np.testing.assert_array_equal(table.quality, [[0.5, 0.75]])
     np.testing.assert_array_equal(table.cost, [[0.2, 0.2]])

@@ -24,6 +24,7 @@ MODELS = (
 )
 MEASURES = (
     "difficulty mini_cost is_premium temperature score length rating n_tokens gpt4_cost gpt-4_latency is_weak "
+    "gpt-4_confidence claude_logprob gpt-4o_len llama-3-8b_words "
     "top_p f1 embedding_3 judge_score top5 bloom_level premium_tier user_age prompt_len fold seed pass@1 n x y "
     "rank2 q1_score hardness complexity turn_2 small_talk toxicity hasCode nTokens numShots"
 )
@@ -99,7 +100,7 @@ def test_scores_in_a_spelling_that_is_not_read_are_refused(
 
 
 def test_what_is_missing_is_told(write: Callable[..., Path], refuse: Callable[..., DataError]) -> None:
-    assert "rename ' Prompt'" in refuse([write({" Prompt": ["p"], "gpt-4": [1.0]})], "prompt").remedy
+    assert "rename 'Prompt'" in refuse([write({" Prompt": ["p"], "gpt-4": [1.0]})], "prompt").remedy
     error = refuse([write({"prompt": ["p"], "model": ["gpt-4"], "cost": [0.1]})], "models")
     assert "add a column of scores" in error.remedy
 
