@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .shape_words import OPENINGS, SHAPES, TAILS
+from .shape_words import BRIEF, OPENINGS, SHAPES, TAILS
 from .text import NUMBER, SYMBOL, WORD, Token, tokenise
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ class Pieces:
 
 DEEPEST = 32
 LONGEST_TAG = 80
+LEAST_MUTE = 3
 LITERALS = ("true", "false", "null", "none")
 
 
@@ -181,6 +182,7 @@ def read_json(characters: str) -> str | None:
         elif found in "{[":
             holders.append("object" if found == "{" else "options" if options else "list")
             at += 1
+            mute = False
         elif found in "}]":
             if not holders:
                 return None
@@ -197,8 +199,8 @@ def read_json(characters: str) -> str | None:
             if characters[at:].lstrip(" ")[:1] == ":" and inside == "object":
                 mute, options = read_key(content, pieces)
                 continue
-            if mute:
-                mute = False
+            dropped, mute = mute and content.count(" ") < LEAST_MUTE, False
+            if dropped:
                 continue
             values += 1
             pieces.add(f" {BULLET} " if inside != "object" else " ")
@@ -401,7 +403,7 @@ def decoration(view: View) -> list[Cut]:
 # ------------------------------------------------------------------------------------------------- repeats
 
 LONGEST_BLOCK, LEAST_SENTENCE = 48, 4
-EMPTY_FROM, EMPTY_EQUATIONS = 6, 4
+EMPTY_FROM, EMPTY_EQUATIONS = 6, 8
 OPERATORS = "+-*/×÷−"
 
 
@@ -497,7 +499,7 @@ def run(view: View, before: int, at: int) -> tuple[int, int] | None:
         while first > max(before - LONGEST_BLOCK, 0) and part(tokens[first - 1]):
             first -= 1
         often = all(map(part, tokens[before:at])) and found // block + 1 >= EMPTY_EQUATIONS
-        return dropped(first, at + found, often)
+        return dropped(first, at + found, True) if often else None
     if found < (2 * block if block <= 2 else block):
         return None
     whole = found // block * block
@@ -700,7 +702,7 @@ def closing_answer(view: View) -> list[Cut]:
 
 # ------------------------------------------------------------------------------------------------ preamble
 
-LEAST_REST, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_TAIL = 5, 24, 96, 40
+LEAST_REST, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_TAIL, LONGEST_BRIEF = 5, 24, 96, 40, 8
 
 
 def begins(view: View, token: int, openings: tuple[tuple[str, ...], ...]) -> bool:
@@ -713,7 +715,15 @@ def opens(view: View, token: int) -> bool:
     """Whether a sentence that starts here is preamble."""
     while view.is_symbol(token, "([*-—"):
         token += 1
-    return (view.listed(token, "notice") and view.is_symbol(token + 1, ":!")) or begins(view, token, OPENINGS)
+    if view.listed(token, "notice") and view.is_symbol(token + 1, ":!"):
+        return True
+    return begins(view, token, OPENINGS) or (begins(view, token, BRIEF) and is_brief(view, token))
+
+
+def is_brief(view: View, token: int) -> bool:
+    """Whether the sentence that starts with this token is short."""
+    most = token + LONGEST_BRIEF
+    return most >= len(view) or any(map(view.ends_sentence, range(token, most)))
 
 
 def sentence_end(view: View, start: int) -> int | None:

@@ -8,6 +8,8 @@ use crate::text::hash_characters;
 const DEEPEST: usize = 32;
 /// Characters of a tag, angle brackets included.
 const LONGEST_TAG: usize = 80;
+/// Spaces from which on a string says something, whatever its key: `"type": "translate this into Latin"`.
+const LEAST_MUTE: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holder {
@@ -34,6 +36,7 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 }
                 depth += 1;
                 at += 1;
+                mute = false;
             }
             '}' | ']' => {
                 if depth == 0 {
@@ -56,7 +59,9 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                     (mute, choices) = read_key(content, out);
                     continue;
                 }
-                if std::mem::take(&mut mute) {
+                if std::mem::take(&mut mute)
+                    && content.iter().filter(|found| **found == ' ').count() < LEAST_MUTE
+                {
                     continue;
                 }
                 values += 1;
