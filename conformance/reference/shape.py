@@ -320,6 +320,12 @@ def is_alphanumeric(character: str) -> bool:
     return is_letter(character) or unicodedata.category(character) in ("Nd", "Nl", "No")
 
 
+def is_bare(view: View, start: int, tag: Tag) -> bool:
+    """Whether a tag has no attributes and follows no word: not ``<input type="file">``, not ``List<Item>``."""
+    length = len(tag.name) + 2 + tag.closes
+    return tag.end - start == length and (tag.closes or not is_alphanumeric(view.before(start)))
+
+
 def tags(view: View) -> list[Cut]:
     """All tags where the text starts with one that is closed later, else those with names of wrappers."""
     characters = view.characters
@@ -331,7 +337,7 @@ def tags(view: View) -> list[Cut]:
         if start < after or not view.is_symbol(token, "<"):
             continue
         tag = tag_at(characters, start)
-        if tag is None or not (wraps or on(tag.name, "tag") or tag.name[0] == "|"):
+        if tag is None or not (wraps or tag.name[0] == "|" or (on(tag.name, "tag") and is_bare(view, start, tag))):
             continue
         put = " "
         if not tag.closes:

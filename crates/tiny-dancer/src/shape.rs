@@ -482,6 +482,8 @@ mod tests {
             "i am a man of sixty with pain in the chest and the left arm. what should i do right now?",
             "2+3=10, 7+2=63, 6+5=66, 8+4=96, what is 9+7?",
             "solve 2x+3y=7, 4x+5y=9, 6x+7y=8, for x and y.",
+            "what does <input type=\"file\"> do in a form?",
+            "what is list<item> in java?",
         ] {
             assert_eq!(plain(text), text);
         }

@@ -194,7 +194,7 @@ pub(super) fn find_tags(view: View, cuts: &mut Vec<Cut>) {
         let name = &characters[tag.name.clone()];
         let found = flags(name);
         // Chat templates: "<|user|>".
-        if !wraps && found & TAG == 0 && name[0] != '|' {
+        if !wraps && name[0] != '|' && (found & TAG == 0 || !is_bare(view, start, &tag)) {
             continue;
         }
         let put = match name {
@@ -207,6 +207,11 @@ pub(super) fn find_tags(view: View, cuts: &mut Vec<Cut>) {
         cuts.push(Cut::new(start, tag.end, put));
         after = tag.end;
     }
+}
+
+/// Whether a tag has no attributes and follows no word: not `<input type="file">`, not `List<Item>`.
+fn is_bare(view: View, start: usize, tag: &Tag) -> bool {
+    tag.end - tag.name.end == 1 && (tag.closes || !view.before(start).is_alphanumeric())
 }
 
 struct Tag {
