@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .shape_words import OPENINGS, SHAPES, TAILS
+from .shape_words import BRIEF, OPENINGS, SHAPES, TAILS
 from .text import NUMBER, SYMBOL, WORD, Token, tokenise
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ class Pieces:
 
 DEEPEST = 32
 LONGEST_TAG = 80
+LEAST_MUTE = 3
 LITERALS = ("true", "false", "null", "none")
 
 
@@ -181,6 +182,7 @@ def read_json(characters: str) -> str | None:
         elif found in "{[":
             holders.append("object" if found == "{" else "options" if options else "list")
             at += 1
+            mute = False
         elif found in "}]":
             if not holders:
                 return None
@@ -197,8 +199,8 @@ def read_json(characters: str) -> str | None:
             if characters[at:].lstrip(" ")[:1] == ":" and inside == "object":
                 mute, options = read_key(content, pieces)
                 continue
-            if mute:
-                mute = False
+            dropped, mute = mute and content.count(" ") < LEAST_MUTE, False
+            if dropped:
                 continue
             values += 1
             pieces.add(f" {BULLET} " if inside != "object" else " ")
@@ -318,6 +320,12 @@ def is_alphanumeric(character: str) -> bool:
     return is_letter(character) or unicodedata.category(character) in ("Nd", "Nl", "No")
 
 
+def is_bare(view: View, start: int, tag: Tag) -> bool:
+    """Whether a tag has no attributes and follows no word: not ``<input type="file">``, not ``List<Item>``."""
+    length = len(tag.name) + 2 + tag.closes
+    return tag.end - start == length and (tag.closes or not is_alphanumeric(view.before(start)))
+
+
 def tags(view: View) -> list[Cut]:
     """All tags where the text starts with one that is closed later, else those with names of wrappers."""
     characters = view.characters
@@ -329,7 +337,7 @@ def tags(view: View) -> list[Cut]:
         if start < after or not view.is_symbol(token, "<"):
             continue
         tag = tag_at(characters, start)
-        if tag is None or not (wraps or on(tag.name, "tag") or tag.name[0] == "|"):
+        if tag is None or not (wraps or tag.name[0] == "|" or (on(tag.name, "tag") and is_bare(view, start, tag))):
             continue
         put = " "
         if not tag.closes:
@@ -401,7 +409,7 @@ def decoration(view: View) -> list[Cut]:
 # ------------------------------------------------------------------------------------------------- repeats
 
 LONGEST_BLOCK, LEAST_SENTENCE = 48, 4
-EMPTY_FROM, EMPTY_EQUATIONS = 6, 4
+EMPTY_FROM, EMPTY_EQUATIONS = 6, 8
 OPERATORS = "+-*/×÷−"
 
 
@@ -497,7 +505,7 @@ def run(view: View, before: int, at: int) -> tuple[int, int] | None:
         while first > max(before - LONGEST_BLOCK, 0) and part(tokens[first - 1]):
             first -= 1
         often = all(map(part, tokens[before:at])) and found // block + 1 >= EMPTY_EQUATIONS
-        return dropped(first, at + found, often)
+        return dropped(first, at + found, True) if often else None
     if found < (2 * block if block <= 2 else block):
         return None
     whole = found // block * block
@@ -700,7 +708,7 @@ def closing_answer(view: View) -> list[Cut]:
 
 # ------------------------------------------------------------------------------------------------ preamble
 
-LEAST_REST, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_TAIL = 5, 24, 96, 40
+LEAST_REST, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_TAIL, LONGEST_BRIEF = 5, 24, 96, 40, 8
 
 
 def begins(view: View, token: int, openings: tuple[tuple[str, ...], ...]) -> bool:
@@ -713,7 +721,15 @@ def opens(view: View, token: int) -> bool:
     """Whether a sentence that starts here is preamble."""
     while view.is_symbol(token, "([*-—"):
         token += 1
-    return (view.listed(token, "notice") and view.is_symbol(token + 1, ":!")) or begins(view, token, OPENINGS)
+    if view.listed(token, "notice") and view.is_symbol(token + 1, ":!"):
+        return True
+    return begins(view, token, OPENINGS) or (begins(view, token, BRIEF) and is_brief(view, token))
+
+
+def is_brief(view: View, token: int) -> bool:
+    """Whether the sentence that starts with this token is short."""
+    most = token + LONGEST_BRIEF
+    return most >= len(view) or any(map(view.ends_sentence, range(token, most)))
 
 
 def sentence_end(view: View, start: int) -> int | None:

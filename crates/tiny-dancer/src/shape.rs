@@ -473,6 +473,31 @@ mod tests {
     }
 
     #[test]
+    fn what_says_what_is_asked_is_no_preamble() {
+        for text in [
+            "hi, my cluster drops packets whenever a pod talks to another node. how can i fix this problem?",
+            "i want you to write a compiler for a small language in rust. include unit tests and a short readme.",
+            "your task is to prove that every group of odd order is solvable. write for undergraduates, please.",
+            "you are given a tree with weights on all of its edges. print the answer for each query.",
+            "i am a man of sixty with pain in the chest and the left arm. what should i do right now?",
+            "2+3=10, 7+2=63, 6+5=66, 8+4=96, what is 9+7?",
+            "solve 2x+3y=7, 4x+5y=9, 6x+7y=8, for x and y.",
+            "what does <input type=\"file\"> do in a form?",
+            "what is list<item> in java?",
+        ] {
+            assert_eq!(plain(text), text);
+        }
+        let json =
+            |source: &str| plain(&format!(r#"{{"source": {source}, "do": "answer what is asked here"}}"#));
+        assert_eq!(
+            json(r#""def f(x): return f(x) if x else 1""#),
+            "def f(x): return f(x) if x else 1 answer what is asked here"
+        );
+        assert!(json(r#"["one lamp", "two lamps"]"#).contains("one lamp"));
+        assert_eq!(json(r#""exam""#), "answer what is asked here");
+    }
+
+    #[test]
     fn what_has_none_of_these_shapes_stays() {
         for text in [
             "why is the sky blue?",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from threading import Lock
 from typing import TYPE_CHECKING, Unpack
 
 import msgspec
+import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
@@ -24,7 +26,8 @@ class Watch:
     A conformal test martingale bets on each decision's ``likeness`` (Vovk, Nouretdinov and Gammerman 2003): as
     long as requests are exchangeable with the rows the certificate was earned on, it ever reaches ``threshold``
     with probability at most 1 / ``threshold``, however long the stream (Ville 1939). Single unlike requests lose
-    the guarantee one by one, watch or no watch; the watch is for a change that no single one shows.
+    the guarantee one by one, watch or no watch; the watch is for a change that no single one shows. Order counts:
+    requests like the rows that come sorted, by subject or by length, have changed, and ring.
 
     Made by :meth:`Router.watch`. It keeps some 70 numbers, and belongs to one stream: one tenant, say, or one
     route. Share it between threads.
@@ -47,9 +50,10 @@ class Watch:
         Raises:
             OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
         """
-        if not 1 < threshold < float("inf"):
+        number = isinstance(threshold, int | float | np.number) and not isinstance(threshold, bool)
+        if not number or not 1 < threshold < math.inf:
             remedy = "give one over the chance of a false alarm, such as 100 for 1 %"
-            raise OptionError("threshold", threshold, remedy)
+            raise OptionError("threshold", repr(threshold), remedy)
         if state is None:
             raise OptionError(
                 "watch",

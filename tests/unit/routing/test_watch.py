@@ -83,5 +83,8 @@ def test_what_cannot_be_watched_is_said(router: Router) -> None:
     for threshold in (1.0, 0.0, -3.0, float("inf"), float("nan")):
         with pytest.raises(OptionError, match="threshold"):
             router.watch(threshold)
+    for wrong in ("100", None, True, [100.0]):
+        with pytest.raises(OptionError, match="threshold"):
+            router.watch(wrong)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="train or calibrate"):
         Watch.over(router.route, None, 100.0)

@@ -7,8 +7,8 @@ use crate::text::{Token, TokenKind};
 const LONGEST_BLOCK: usize = 48;
 /// A block that is said so often says nothing at all.
 const EMPTY_FROM: usize = 6;
-/// The same of an equation, whatever its numbers.
-const EMPTY_EQUATIONS: usize = 4;
+/// The same of an equation, whatever its numbers; fewer are what is asked about.
+const EMPTY_EQUATIONS: usize = 8;
 /// Tokens of a sentence from which on saying it again adds nothing.
 const LEAST_SENTENCE: usize = 4;
 /// Slots of the tables: more than the tokens or sentences of the longest text would need is not needed.
@@ -173,7 +173,8 @@ fn run(view: View, before: usize, at: usize) -> Option<Run> {
         };
         let ahead = tokens[..before].iter().rev().take(LONGEST_BLOCK).take_while(|token| part(token)).count();
         let bare = tokens[before..at].iter().all(part);
-        return drops(before - ahead, at + found, bare && found / block + 1 >= EMPTY_EQUATIONS);
+        let often = bare && found / block + 1 >= EMPTY_EQUATIONS;
+        return if often { drops(before - ahead, at + found, true) } else { None };
     }
     let least = if block <= 2 { 2 * block } else { block };
     if found < least {

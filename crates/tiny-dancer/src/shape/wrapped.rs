@@ -8,6 +8,8 @@ use crate::text::hash_characters;
 const DEEPEST: usize = 32;
 /// Characters of a tag, angle brackets included.
 const LONGEST_TAG: usize = 80;
+/// Spaces from which on a string says something, whatever its key: `"type": "translate this into Latin"`.
+const LEAST_MUTE: usize = 3;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holder {
@@ -34,6 +36,7 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 }
                 depth += 1;
                 at += 1;
+                mute = false;
             }
             '}' | ']' => {
                 if depth == 0 {
@@ -56,7 +59,9 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                     (mute, choices) = read_key(content, out);
                     continue;
                 }
-                if std::mem::take(&mut mute) {
+                if std::mem::take(&mut mute)
+                    && content.iter().filter(|found| **found == ' ').count() < LEAST_MUTE
+                {
                     continue;
                 }
                 values += 1;
@@ -189,7 +194,7 @@ pub(super) fn find_tags(view: View, cuts: &mut Vec<Cut>) {
         let name = &characters[tag.name.clone()];
         let found = flags(name);
         // Chat templates: "<|user|>".
-        if !wraps && found & TAG == 0 && name[0] != '|' {
+        if !wraps && name[0] != '|' && (found & TAG == 0 || !is_bare(view, start, &tag)) {
             continue;
         }
         let put = match name {
@@ -202,6 +207,11 @@ pub(super) fn find_tags(view: View, cuts: &mut Vec<Cut>) {
         cuts.push(Cut::new(start, tag.end, put));
         after = tag.end;
     }
+}
+
+/// Whether a tag has no attributes and follows no word: not `<input type="file">`, not `List<Item>`.
+fn is_bare(view: View, start: usize, tag: &Tag) -> bool {
+    tag.end - tag.name.end == 1 && (tag.closes || !view.before(start).is_alphanumeric())
 }
 
 struct Tag {
