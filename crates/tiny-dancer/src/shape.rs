@@ -197,6 +197,8 @@ impl Default for Shape {
 impl Shape {
     /// Takes `characters`, in normal form, and their `tokens` to their plain form.
     pub(crate) fn make_plain(&mut self, characters: &mut Vec<char>, tokens: &mut Vec<Token>) {
+        // They change places with `out`: either has all the room there is, from the first request on.
+        characters.reserve((LONGEST + 1).saturating_sub(characters.len()));
         for _ in 0..MOST_ROUNDS {
             if !self.round(characters, tokens) {
                 return;

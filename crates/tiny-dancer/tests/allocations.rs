@@ -67,6 +67,9 @@ fn extremes(random: &mut Random) -> Vec<String> {
         characters(random, 8192, 0x21, 0x7F),
         characters(random, 8192, 0xA1, 0x2AF),
         fill("\u{3310}"),
+        // What repeats is folded: the longest that does not.
+        characters(random, 8192, 0xFB50, 0xFDFB),
+        characters(random, 8192, 0x3300, 0x33FF),
         fill("a. b. "),
         format!("{} a. x b. y c. z", &fill("x ")[..8000]),
         // What is said again and again counts once: words that differ, as a stem and as options.
