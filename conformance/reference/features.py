@@ -51,7 +51,7 @@ def featurise(request: Request, encoder: Encoder | None, spec: str = "3") -> Fea
     characters = normalise(tail, before=normalise(head))
     if not characters:
         raise Refusal("RequestInvalid", "text")
-    written = len(characters)
+    written = len(tokenise(characters))
     if spec == "3":
         characters = make_plain(characters)
     tokens = tokenise(characters)
@@ -70,7 +70,7 @@ def featurise(request: Request, encoder: Encoder | None, spec: str = "3") -> Fea
     # What was not read, or left out as wrapping, counts at the rate of the rest; the surroundings at four bytes a
     # token. Doubles.
     bytes_read = max(len(head.encode()) + len(tail.encode()), 1)
-    left_out = max(written / len(characters), 1.0)
+    left_out = max(written / max(len(tokens), 1), 1.0)
     text_tokens = pieces * max(reading.text_bytes / bytes_read, 1.0) * left_out
     surrounding = (around.system + around.assistant + around.tool_bytes + around.format_bytes) / 4.0
     return Features(

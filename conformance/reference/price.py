@@ -41,7 +41,9 @@ def is_incomplete(model: Model) -> bool:
 
     if priced("input", "output"):
         return not (priced("input") and priced("output"))
-    in_a_tier = any(tier.get(name) is not None for tier in model.get("price_tiers") or [] for name in TIER)
+    in_a_tier = not priced("request") and any(
+        tier.get(name) is not None for tier in model.get("price_tiers") or [] for name in TIER
+    )
     return priced("cached_input", "cache_write") or in_a_tier
 
 

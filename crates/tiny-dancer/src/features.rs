@@ -154,7 +154,7 @@ pub fn featurise(
         ));
     }
     tokenise(characters, tokens);
-    let written = characters.len();
+    let written = tokens.len();
     if spec == Spec::Three {
         shape.make_plain(characters, tokens);
     }
@@ -189,7 +189,7 @@ pub fn featurise(
 
     // What was not read, or left out as wrapping, counts at the rate of the rest; surroundings at four bytes a token.
     let bytes_read = (head.len() + tail.len()).max(1) as f64;
-    let left_out = (written as f64 / characters.len() as f64).max(1.0);
+    let left_out = (written as f64 / tokens.len().max(1) as f64).max(1.0);
     let text_tokens = f64::from(pieces) * (text_bytes as f64 / bytes_read).max(1.0) * left_out;
     let Around { system_bytes, assistant_bytes, tool_bytes, format_bytes, .. } = around;
     let surrounding = (system_bytes + assistant_bytes + tool_bytes + format_bytes) as f64 / 4.0;

@@ -101,7 +101,8 @@ impl Prices {
     }
 
     /// (what is priced, what is not), by LiteLLM's names, where a kind of token has a price and another has none in
-    /// front: it would count as free. A tier is as without it in what it leaves out.
+    /// front: it would count as free. A tier is as without it in what it leaves out; beside a price of the whole request
+    /// it needs none.
     #[must_use]
     pub fn incomplete(&self) -> Option<(&'static str, &'static str)> {
         const INPUT: &str = "input_cost_per_token";
@@ -113,7 +114,9 @@ impl Prices {
             (Some(_), None) => Some((INPUT, OUTPUT)),
             (None, Some(_)) => Some((OUTPUT, INPUT)),
             (None, None) if cached => Some(("a price of cached tokens", INPUT)),
-            (None, None) if input || tiers_have(|tier| tier.output) => Some(("a tier's price", INPUT)),
+            (None, None) if self.request.is_none() && (input || tiers_have(|tier| tier.output)) => {
+                Some(("a tier's price", INPUT))
+            }
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ from tiny_dancer.training import confidence as confidence_room
 from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import digest
 from tiny_dancer.training.likeness import with_likeness
-from tiny_dancer.training.policy import Policy, policies_of
+from tiny_dancer.training.policy import Policy, policies_of, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -411,6 +411,12 @@ def _under(
     """The artifact under the policy, its confidence refitted on rows; a certificate knows what they are like."""
     header = {**_core.read_header(artifact), "policy": policy.header(), "guarantee": guarantee}
     header.pop("certificate_ended", None)
+    named = header.get("policies")
+    if named is not None:
+        # Whoever asks for the cheapest must not be given a dearer one than is in force.
+        cheapest = policy_of({**header, "policy": named["cheapest"]})
+        if expected.relative_cost(cheapest, reference) > expected.relative_cost(policy, reference):
+            header["policies"] = {**named, "cheapest": policy.header()}
     tensors = {} if rows is None else confidence_room.refitted(artifact, expected.quality, rows)
     data = _core.artifact_bytes(header, _core.read_tensors(artifact) | tensors)
     if guarantee is not None and rows is not None and rows.features is not None:

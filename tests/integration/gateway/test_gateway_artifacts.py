@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT = _core.data_path("default.safetensors")
 OTHER_MODELS = "the certificate was earned with other models"
+DESCRIBE = "Describe market basket falcon guitar pepper elbow cactus kitchen napkin copper."
 OTHER_PRICES = "the certificate was earned with other prices or output lengths, which its policy weighs"
 UNPRICED: dict[str, Any] = {}
 PRICED = {"input_cost_per_token": 2e-6, "output_cost_per_token": 8e-6, "context_window": 100_000}
@@ -44,7 +45,7 @@ def models(*names: str, **prices: Any) -> dict[str, Any]:
     return {name: {"deployments": [{"upstream": "cheap"}], **prices.get(name, {})} for name in names}
 
 
-def decided(gateway: Serving, text: str = "Describe apple.", **fields: Any) -> dict[str, Any]:
+def decided(gateway: Serving, text: str = DESCRIBE, **fields: Any) -> dict[str, Any]:
     answer = gateway.http.post("/route", json={"messages": [{"role": "user", "content": text}], **fields})
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -55,7 +56,7 @@ def decided(gateway: Serving, text: str = "Describe apple.", **fields: Any) -> d
 def test_a_certificate_earned_with_the_same_models_is_honoured(
     start: Callable[..., Serving], certified: Path, prices: dict[str, Any]
 ) -> None:
-    by_command = json.loads(done("route", "Describe apple.", "--artifact", certified, "--json"))
+    by_command = json.loads(done("route", DESCRIBE, "--artifact", certified, "--json"))
     assert by_command["guarantee"]["epsilon"] == 0.1
     gateway = start(
         models=models("cheap", "dear", cheap=prices, dear=prices),
@@ -65,7 +66,7 @@ def test_a_certificate_earned_with_the_same_models_is_honoured(
     assert (found["guarantee"], found["guarantee_note"]) == (by_command["guarantee"], "")
     assert found["model"] == by_command["model"]
     assert gateway.gateway.status().notes == []
-    assert decided(gateway, td={"policy": "cost"})["guarantee_note"] == "overridden by the caller"
+    assert decided(gateway, td={"policy": "quality"})["guarantee_note"] == "overridden by the caller"
 
 
 def test_a_certificate_of_other_models_is_void_and_the_operator_is_told(

@@ -535,3 +535,15 @@ def test_an_evaluation_counts_copies_once() -> None:
     assert pasted.gap_reference.high - pasted.gap_reference.low == pytest.approx(
         once.gap_reference.high - once.gap_reference.low, rel=0.25
     )
+
+
+def test_the_cheapest_is_not_dearer_than_what_was_certified() -> None:
+    artifact, table = fitted_pair().artifact, pair(500, 40)
+    header = _core.read_header(artifact)
+    always = {"kind": "constant", "model": header["best_constant"]}
+    dear = _core.with_header(artifact, {**header, "policies": {**header["policies"], "cheapest": always}})
+    found = calibrate(dear, table, max_quality_loss=0.15)
+    router = Router(found.artifact)
+    assert found.share["strong"] < 1.0
+    for prompt in table.prompt[:50]:
+        assert router.route(prompt, policy="cheapest").model == router.route(prompt).model

@@ -38,8 +38,6 @@ _SERVICE_TIERS: Final = {name: name for name in ("flex", "priority", "balanced",
 _TIER: Final = re.compile(
     rf"({'|'.join(_PER_TOKEN)})(?:_above_(\d+)(k?)_tokens)?(?:_({'|'.join(_SERVICE_TIERS)}))?"
 )
-# Modes of the map whose answers are no tokens: it may leave their price out.
-_NO_ANSWER: Final = ("embedding", "rerank", "moderation", "audio_transcription", "image_generation")
 _HALF_IF_CACHED: Final = "fireworks_ai"  # what is cached costs half, and the map does not say so
 _FROM_THE_TOKEN_ON: Final = "xai"  # a long prompt begins with the token that the map names, not after it
 
@@ -116,8 +114,11 @@ def _filled(model: Model, entry: Mapping[str, Any]) -> Model:
         taken = getattr(model, field) is None and (beside is None or getattr(model, beside) is None)
         if taken and (price := _number(entry, (field,))) is not None:
             found[field] = price
-    if "input_cost_per_token" in found and entry.get("mode") in _NO_ANSWER and model.output_cost_per_token is None:
-        found.setdefault("output_cost_per_token", 0.0)
+    # What the map gives no price, an answer that is no tokens, say, it counts as free.
+    if found.keys() & _PER_TOKEN:
+        for field in ("input_cost_per_token", "output_cost_per_token"):
+            if getattr(model, field) is None:
+                found.setdefault(field, 0.0)
     if model.cost_per_request is None and (price := _number(entry, ("input_cost_per_request",))) is not None:
         found["cost_per_request"] = price
     if model.context_window is None and (window := _number(entry, _WINDOW)) and window >= 1:
