@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 SPLITS = 200
 DELTA = 0.1
-USED = DELTA / 8
+USED = DELTA / 3
 METHODS: tuple[tuple[str, Test, float], ...] = (
-    ("calibrate (betting at delta / 8)", "betting", USED),
-    ("betting at delta / 4", "betting", DELTA / 4),
+    ("calibrate (betting at delta / 3)", "betting", USED),
+    ("betting at delta / 8", "betting", DELTA / 8),
     ("betting at delta", "betting", DELTA),
     ("hoeffding-bentkus", "hoeffding_bentkus", DELTA),
     ("hoeffding", "hoeffding", DELTA),
