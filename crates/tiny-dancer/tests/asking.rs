@@ -390,7 +390,11 @@ fn an_answer_says_everything_by_name() {
         (&weight, r#"[{}, {"price_input": 1e-7}]"#, prices),
         (&weight, r#"[{"expected_output_tokens": 7}, {}]"#, prices),
         (&weight, r#"[{"price_tiers": [{"above": 5, "input": 1.0}]}, {}]"#, prices),
-        (&weight, r#"[{"price_input": null}, {}]"#, prices),
+        (
+            &weight,
+            r#"[{"price_input": null, "price_output": null, "price_cached_input": null, "price_request": 0.1}, {}]"#,
+            prices,
+        ),
         // What decisions do not depend on, or where a constraint says so itself.
         (&weight, r#"[{"price_input": 1.0000000001e-6}, {"context_window": 100000}]"#, ""),
         (&weight, r#"[{"price_cached_input": 1e-8}, {"price_cache_write": 1e-8}]"#, ""),

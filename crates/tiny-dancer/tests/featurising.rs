@@ -86,10 +86,9 @@ proptest! {
         let encoder = with_encoder.then(shipped_encoder);
         match features_of(&request, encoder) {
             Ok(features) => {
-                let any_user = messages.iter().any(|(role, _)| *role == "user");
-                let routed = messages.iter().filter(|(role, _)| !any_user || *role == "user");
+                // A follow-up stands for what it goes on from, too.
                 let alone = if messages.is_empty() { alone.len() } else { 0 };
-                let bytes: usize = alone + routed.map(|(_, content)| content.len() + 1).sum::<usize>();
+                let bytes: usize = alone + messages.iter().map(|(_, content)| content.len() + 1).sum::<usize>();
                 assert_sound(&features, 18 * (bytes + 1));
                 // A used scratch and output give the same as fresh ones.
                 let (mut scratch, mut out) = (FeatureScratch::default(), Features::default());

@@ -55,7 +55,8 @@ fn p_values_are_ranks_among_the_calibration_scores() {
     }
     // Beyond five spreads nothing counts any more.
     set(&mut draft, "likeness.scores", &[4.0, 4.999, 5.001]);
-    assert_eq!(decided(&draft, &"long ".repeat(400)).likeness, Some(0.5));
+    let pairs = ('b'..='u').flat_map(|first| ('b'..='u').map(move |second| format!("{first}a{second}a ")));
+    assert_eq!(decided(&draft, &pairs.collect::<String>()).likeness, Some(0.5));
 }
 
 #[test]
