@@ -142,6 +142,12 @@ def quality() -> list[Row]:
         "five examples",
     )
 
+    def gained(table: str) -> str:
+        found = result("policy")[table]
+        mean, low, high = map(three, found["balanced"]["minus best constant"])
+        below = found["balanced"]["share of splits below -.002"]
+        return f"{mean} [{low}, {high}], {per_cent(below)} of {found['splits']} below"
+
     def flipped(who: str, kind: str) -> str:
         return " / ".join(per_cent(found[who][kind]) for found in flips.values())
 
@@ -168,6 +174,21 @@ def quality() -> list[Row]:
             f"(Hoeffding-Bentkus {mmlu['hoeffding-bentkus']['mean share of strong calls'] * 100:.0f} %, "
             f"Hoeffding {mmlu['hoeffding']['mean share of strong calls'] * 100:.0f} %)",
             "below Hoeffding-Bentkus",
+        ),
+        (
+            "policy",
+            "default policy − best constant, trained afresh on each split: zeroeval / llmrouter / bfcl / shaberi",
+            " / ".join(gained(table) for table in ("zeroeval", "llmrouter", "bfcl", "shaberi")),
+            "mean ≥ −.001, ≤ 10 % of splits below −.002",
+        ),
+        (
+            "likeness",
+            "unlike requests told at level .05, mean over ten sets of rows; like ones flagged",
+            "; ".join(
+                f"{who} {three(found['unlike rows flagged, mean'])}, {three(found['like rows flagged, mean'])}"
+                for who, found in result("likeness")["over all"].items()
+            ),
+            "≥ .9, ≤ .05",
         ),
         (
             "flips",
