@@ -83,9 +83,12 @@ def _bounded(path: Path, chosen: Sequence[str]) -> dict[str, Column]:
             for batch in file.iter_batches(rows, row_groups=[index], columns=list(chosen), use_threads=False):
                 for name in chosen:
                     column = batch.column(batch.schema.get_field_index(name))
-                    taken += _decoded_bytes(column)
+                    size = _decoded_bytes(column)
+                    taken += size
                     _refuse_above(path, taken)
-                    read[name].append(column)
+                    # Each batch holds the whole dictionary: longer than its rows where these are all different.
+                    whole = pyarrow.types.is_dictionary(column.type) and size > column.dictionary.nbytes
+                    read[name].append(column if whole else combined(column))
             for name, columns in read.items():
                 parts[name] += map(combined, columns)
     return {
