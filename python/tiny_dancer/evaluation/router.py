@@ -15,7 +15,7 @@ from tiny_dancer.evaluation.robustness import PERTURBATIONS, flip_share, perturb
 if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.routing import Router
-    from tiny_dancer.types import Outcomes
+    from tiny_dancer.types import DecisionBatch, Outcomes
 
 
 def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title: str = "router") -> Evaluation:
@@ -37,11 +37,13 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
         raise DataError(
             "models", ", ".join(outcomes.models), f"read the table with models={list(router.models)} and featurise"
         )
-    seen = training_rows(router.header, router.features_of(outcomes))
+    features = router.features_of(outcomes)
+    seen = training_rows(router.header, features)
     dropped = 0 if seen.too_much else int(seen.rows.sum())
     if dropped:
-        outcomes = outcomes.rows(np.flatnonzero(~seen.rows))
-    batch = router.route_features(router.features_of(outcomes))
+        kept = np.flatnonzero(~seen.rows)
+        outcomes, features = outcomes.rows(kept), features.rows(kept)
+    batch = router.route_features(features)
     costs = batch.costs if np.isfinite(batch.costs).all() else None
     return evaluate(
         batch.scores.astype(np.float64),
@@ -50,7 +52,7 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
         outcomes,
         title=title,
         seed=seed,
-        robustness=robustness(router, outcomes, seed),
+        robustness=robustness(router, outcomes, seed, batch),
         guarantee=certificate(router),
         trained_on=seen.share if seen.too_much else 0.0,
         notes=[note for note in (dropped_note(dropped),) if note],
@@ -76,11 +78,18 @@ def certificate(router: Router) -> GuaranteeFigures | None:
     )
 
 
-def robustness(router: Router, outcomes: Outcomes, seed: int) -> tuple[RobustnessFigures, ...]:
-    """Share of decisions that change with harmless changes of the text; nothing where the table holds no text."""
+def robustness(
+    router: Router, outcomes: Outcomes, seed: int, decided: DecisionBatch | None = None
+) -> tuple[RobustnessFigures, ...]:
+    """Share of decisions that change with harmless changes of the text; nothing where the table holds no text.
+
+    ``decided`` is what the router decided on these rows, where that is known.
+    """
     if outcomes.prompt is None or outcomes.messages is not None or outcomes.features is None:
         return ()
-    before = router.route_features(router.features_of(outcomes)).choice.astype(np.int64)
+    if decided is None:
+        decided = router.route_features(router.features_of(outcomes))
+    before = decided.choice.astype(np.int64)
     figures = []
     for kind in PERTURBATIONS:
         changed = [perturb(text, kind, seed) for text in outcomes.prompt]
