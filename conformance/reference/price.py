@@ -47,6 +47,12 @@ def is_incomplete(model: Model) -> bool:
     return priced("cached_input", "cache_write") or in_a_tier
 
 
+def charges_the_same(a: Model, b: Model) -> bool:
+    """Whether all that a cost depends on is the same for both, what is read from a cache included."""
+    fields = (*PRICES, "price_tiers", "expected_output_tokens", "cost", "cost_seen")
+    return all(a.get(field) == b.get(field) for field in fields)
+
+
 def is_priced(model: Model) -> bool:
     """Whether anything says what it costs."""
     return is_any(model) or model.get("cost") is not None

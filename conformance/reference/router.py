@@ -15,7 +15,7 @@ from .errors import Refusal
 from .features import Features, featurise
 from .likeness import LikenessTest
 from .policy import Expectations
-from .price import Tokens, costs_the_same, expected, is_incomplete
+from .price import Tokens, charges_the_same, costs_the_same, expected, is_incomplete
 from .request import SPECS, Request
 from .select import ENDED, OTHER_MODELS, OTHER_PRICES, UNCERTIFIED, UNLIKE, select
 from .single import dot, interpolate, single
@@ -98,7 +98,13 @@ class Router:
         if any(a["name"] != b["name"] or a.get("cleared", True) != b.get("cleared", True) for a, b in pairs):
             return OTHER_MODELS
         weighs = self.header["policy"]["kind"] == "cost_weight"
-        return OTHER_PRICES if weighs and not all(costs_the_same(a, b) for a, b in pairs) else ""
+        bounds_costs = self.header["guarantee"]["risk"] == "cost"
+        if any(
+            (weighs and not costs_the_same(a, b)) or (bounds_costs and not charges_the_same(a, b))
+            for a, b in pairs
+        ):
+            return OTHER_PRICES
+        return ""
 
     def answer(self, request: str, options: str) -> dict[str, Any]:
         """Decides a request given as JSON with options as JSON; options are read first."""

@@ -1,6 +1,6 @@
 //! Ties the rooms together: request → features → components → quality → choice.
 
-use crate::artifact::{BackendSpec, Header, Kind, Tensors};
+use crate::artifact::{BackendSpec, Header, Kind, ModelSpec, Tensors};
 use crate::backends::{self, Backend, BackendScratch};
 use crate::decision::Decision;
 use crate::encoder::Encoder;
@@ -358,7 +358,10 @@ fn beyond(before: &Header, after: &Header) -> Option<Uncovered> {
     }
     // Whatever it is weighed in: of equally good models the cheaper one is chosen.
     let weighs = matches!(before.policy, Policy::CostWeight { .. });
-    (weighs && pairs.any(|(a, b)| !a.costs_the_same(b))).then_some(Uncovered::OtherPrices)
+    let bounds_costs = before.guarantee.as_ref().is_some_and(|guarantee| guarantee.risk == "cost");
+    let others =
+        |(a, b)| (weighs && !ModelSpec::costs_the_same(a, b)) || (bounds_costs && !a.charges_the_same(b));
+    pairs.any(others).then_some(Uncovered::OtherPrices)
 }
 
 fn check_encoder(header: &Header, encoder: Option<&Encoder>) -> Result<()> {

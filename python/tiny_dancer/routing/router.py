@@ -79,9 +79,6 @@ class Router:
         changes = model_changes([model["name"] for model in header.get("models", [])], models or {})
         self._engine = _core.Router(artifact, _core.encoder(), changes)
         self.header: dict[str, Any] = json.loads(self._engine.header())
-        if models and self._engine.uncertified() is None and _bounds_other_costs(header, self.header):
-            ended = {**header, "guarantee": None, "certificate_ended": "other_prices"}
-            self._engine = _core.Router(_core.with_header(artifact, ended), _core.encoder(), changes)
         """Everything about the artifact that is not a weight."""
         self.models: tuple[str, ...] = tuple(model["name"] for model in self.header["models"])
         """Names of the models, in the order of the artifact's columns."""
@@ -366,20 +363,6 @@ def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
         raise ArtifactError("artifact", f"{artifact}: {error.strerror}", remedy) from error
     except TypeError as error:  # no path at all
         raise ArtifactError("artifact", repr(artifact), remedy) from error
-
-
-def _bounds_other_costs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a certificate bounds costs, and models cost otherwise than where it was earned.
-
-    The engine itself withdraws one only where the policy weighs costs.
-    """
-    if (before["guarantee"] or {}).get("risk") != "cost":
-        return False
-    unpriced = ("name", "context_window", "cleared", "latency")
-    pairs = zip(before["models"], after["models"], strict=True)
-    return any(
-        one.get(key) != other.get(key) for one, other in pairs for key in {*one, *other}.difference(unpriced)
-    )
 
 
 def _reload(artifact: bytes, models: Mapping[str, str | ModelInfo] | None) -> Router:

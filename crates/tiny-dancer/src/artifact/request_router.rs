@@ -46,6 +46,14 @@ impl ModelSpec {
         self.cost.is_some() || self.prices.is_any()
     }
 
+    /// Whether all that a cost depends on is as at `other`, what is read from a cache included.
+    pub(crate) fn charges_the_same(&self, other: &Self) -> bool {
+        self.prices == other.prices
+            && self.expected_output_tokens == other.expected_output_tokens
+            && self.cost == other.cost
+            && self.cost_seen == other.cost_seen
+    }
+
     /// Whether every request is expected to cost what it does at `other`.
     pub(crate) fn costs_the_same(&self, other: &Self) -> bool {
         let lengths = same(self.expected_output_tokens, other.expected_output_tokens);
