@@ -99,11 +99,9 @@ class Router:
             return OTHER_MODELS
         weighs = self.header["policy"]["kind"] == "cost_weight"
         bounds_costs = self.header["guarantee"]["risk"] == "cost"
-        if any(
-            (weighs and not costs_the_same(a, b)) or (bounds_costs and not charges_the_same(a, b))
-            for a, b in pairs
-        ):
-            return OTHER_PRICES
+        for a, b in pairs:
+            if (weighs and not costs_the_same(a, b)) or (bounds_costs and not charges_the_same(a, b)):
+                return OTHER_PRICES
         return ""
 
     def answer(self, request: str, options: str) -> dict[str, Any]:
