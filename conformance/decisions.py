@@ -24,6 +24,25 @@ DECISIONS: list[Case] = [
     *everything("pair", *REQUESTS, *REFUSED, *GROUPED, *ALONE, *UNREADABLE),
     *everything("five", *REQUESTS, *REFUSED),
     *everything("constant", *REQUESTS, *REFUSED),
+    # measured
+    ("a measured cost, between the prompts seen", "measured", PLAIN, {}, []),
+    (
+        "a prompt shorter than any seen costs less by its tokens, never nothing",
+        "measured",
+        {"prompt": "Hi"},
+        {},
+        [],
+    ),
+    ("a prompt longer than any seen costs more by its tokens", "measured", LONG, {}, []),
+    ("a prompt of thousands of tokens: the line does not run away", "measured", {"prompt": HUGE}, {}, []),
+    ("what is measured beyond what was seen can be too dear", "measured", LONG, {"max_cost": 0.02}, []),
+    (
+        "a price in place of what was measured knows no such range",
+        "measured",
+        LONG,
+        {},
+        [{"price_input": 1e-06, "price_output": 0.0}, {}],
+    ),
     # pair
     ("another threshold: the caller overrides, no certificate covers it", "pair", PLAIN, {"threshold": -1.0}, []),
     ("a threshold that no gain reaches", "pair", PLAIN, {"threshold": 1.5}, []),
