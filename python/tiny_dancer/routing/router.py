@@ -135,8 +135,8 @@ class Router:
         if not costs[policy["strong"]] < costs[policy["weak"]]:
             return None
         return (
-            f"{strong} costs less than {weak} at these prices, and {weak} still answers where {strong} gains little; "
-            f"always call {strong}, or train again with these prices "
+            f"{strong} costs less than {weak} at these prices, and {weak} still answers where {strong} gains "
+            f"little; always call {strong}, or train again with these prices "
             f"(tiny-dancer train TABLE --prices {weak}=… --prices {strong}=…)"
         )
 
