@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.overlap import remember
@@ -149,7 +150,7 @@ def fit(
     silent = [name for index, name in enumerate(outcomes.models) if not scored[:, index].any()]
     if silent:
         raise TrainingError("quality", f"{', '.join(silent)} never observed", "leave these models out (--models)")
-    group = assign_groups(features, outcomes.group)
+    group = assign_groups(features, outcomes.group, Texts.of(outcomes))
     weight = outcomes.weight / outcomes.weight.mean()
     known = observed(outcomes, group)
     filled = known.completed
@@ -222,7 +223,7 @@ def fit(
                 "groups": groups,
                 "data_digest": digest(outcomes),
                 "seed": seed,
-                "rows_seen": remember(features),
+                "rows_seen": remember(features, Texts.of(outcomes)),
                 "backends": [backends[index].name for index in chosen],
                 "explained": {} if stack is None else {k: round(v, 6) for k, v in stack.explained.items()},
             },
