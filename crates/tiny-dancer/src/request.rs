@@ -10,6 +10,8 @@
 //!   that only says to go on ("yes, do it") stands for what it follows: then the text is the turn before it that says
 //!   more, and what was answered last. Where no message is the user's, all that was said and returned is the text. The
 //!   other messages, earlier turns of the user's among them, count by their number and length.
+//!   A user's message of nothing but what an agent's harness put there (`<system-reminder>…`, "[Request interrupted by
+//!   user]") is no turn either, unless there is no other.
 //! * **Calls and their results** count as what was said or returned before, wherever a dialect puts them: a call by
 //!   the bytes of its name and of its arguments in canonical form, a result by those of its text. A user's message of
 //!   nothing but results (Anthropic's form of them) is no turn of the user's. The output of an item may be one part
