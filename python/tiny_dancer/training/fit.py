@@ -82,6 +82,18 @@ def digest(outcomes: Outcomes) -> str:
     return sha.hexdigest()
 
 
+def _nothing_to_learn(outcomes: Outcomes, groups: int, filled: Floats) -> list[str]:
+    """Why the artifact is a constant whatever the requests say, if it is."""
+    best = "the best constant serves all requests"
+    if len(outcomes.models) < 2:
+        return [f"there is one model, and nothing to choose: {outcomes.models[0]} serves all requests"]
+    if groups < FEWEST_ROWS:
+        return [f"{groups} independent rows are too few to learn from (at least {FEWEST_ROWS}): {best}"]
+    if bool((filled == filled[:, :1]).all()):
+        return [f"no row tells the models apart: {best}"]
+    return []
+
+
 def _features(outcomes: Outcomes) -> FeatureTable:
     if outcomes.features is None:
         raise TrainingError("features", "none", "read the table with the engine's featuriser")
@@ -243,7 +255,11 @@ def fit(
         policies=policies,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
-        warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, cost_head, best)),
+        warnings=(
+            *_nothing_to_learn(outcomes, groups, filled),
+            *known.warnings(outcomes.models, weight),
+            *costs_room.warnings(outcomes, cost_head, best),
+        ),
     )
 
 
