@@ -19,6 +19,7 @@ from sklearn.linear_model import RidgeCV
 
 from common import draw, table, write
 from tiny_dancer import Router, fit
+from tiny_dancer.evaluation.intervals import exact_interval
 from tiny_dancer.evaluation.metrics import apgr
 from tiny_dancer.evaluation.robustness import PERTURBATIONS, flip_share, perturb
 
@@ -73,6 +74,13 @@ def main() -> None:
                 float(np.mean([flips[kind] for kind in ("typos", "case", "whitespace")])), 4
             )
             entry[method] = flips
+        # Kin are one unit: that many independent decisions, of which so large a share was changed.
+        units = len(np.unique(outcomes.group[test]))
+        entry["router, 95 % intervals"] = {
+            kind: [round(end, 4) for end in exact_interval(round(share * units), units)]
+            for kind, share in entry["router"].items()  # type: ignore[attr-defined]
+            if kind in forms
+        }
         choice = router.route_batch(texts).choice
         entry["router, its own policy"] = {
             kind: round(float((router.route_batch(changed).choice != choice).mean()), 4)
@@ -83,7 +91,8 @@ def main() -> None:
         "flips",
         figures,
         "Share of decisions changed, half of the rows to the strong model; targets: <= .05 on a format, <= .035 "
-        "on typos in 5 % of words, <= .10 for content-free prefixes. No options is another question.",
+        "on typos in 5 % of words, <= .10 for content-free prefixes. No options is another question. Intervals: "
+        "Clopper-Pearson, rows that are kin being one unit.",
     )
 
 
