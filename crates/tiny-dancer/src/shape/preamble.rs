@@ -5,7 +5,7 @@ use super::{Cut, Put, View};
 use crate::text::TokenKind;
 
 /// Words that have to stay for a sentence to be preamble to them.
-const LEAST_REST: usize = 5;
+pub(super) const LEAST_REST: usize = 5;
 /// Sentences taken off each end.
 const MOST_SENTENCES: usize = 24;
 /// Tokens of a sentence that is looked at.

@@ -39,26 +39,28 @@ pub(super) const INNER: u32 = 1 << 14;
 pub(super) const IS: u32 = 1 << 15;
 /// Speaks of what was said before, or of a pattern in it.
 pub(super) const TALK: u32 = 1 << 16;
+/// Points at what is said again and again.
+pub(super) const POINTS: u32 = 1 << 17;
 /// Speaks of a text, such as preamble may be.
-pub(super) const REFERS: u32 = 1 << 17;
+pub(super) const REFERS: u32 = 1 << 18;
 /// What is named on a fence and says nothing of what is in it.
-pub(super) const FORM: u32 = 1 << 18;
+pub(super) const FORM: u32 = 1 << 19;
 /// Nouns of helpers.
-pub(super) const PERSONA: u32 = 1 << 19;
+pub(super) const PERSONA: u32 = 1 << 20;
 /// Words of sentences about how to answer.
-pub(super) const MANNER: u32 = 1 << 20;
+pub(super) const MANNER: u32 = 1 << 21;
 /// Of these, those that make it one.
-pub(super) const CORE: u32 = 1 << 21;
+pub(super) const CORE: u32 = 1 << 22;
 /// Starts such a sentence behind options.
-pub(super) const TAILS: u32 = 1 << 22;
+pub(super) const TAILS: u32 = 1 << 23;
 /// What "explain your …" and "do not explain" begin with or hold.
-pub(super) const YOURS: u32 = 1 << 23;
+pub(super) const YOURS: u32 = 1 << 24;
 /// Before these: "do not …".
-pub(super) const DENIES: u32 = 1 << 24;
+pub(super) const DENIES: u32 = 1 << 25;
 /// Words of boilerplate.
-pub(super) const BOILER: u32 = 1 << 25;
+pub(super) const BOILER: u32 = 1 << 26;
 /// All that a short follow-up says.
-const FOLLOW: u32 = 1 << 26;
+const FOLLOW: u32 = 1 << 27;
 
 const LISTS: &[(u32, &str)] = &[
     (
@@ -104,6 +106,10 @@ const LISTS: &[(u32, &str)] = &[
     (
         TALK,
         "above below conversation conversations dialogue dialog transcript interview chat discussion summarise summarize summary summarised summarized translate rewrite paraphrase pattern rule grade earlier previous speaker speakers customer",
+    ),
+    (
+        POINTS,
+        "these those above equation equations pattern sequence repeat repeated repeats occur occurs appear appears words",
     ),
     (
         REFERS,
