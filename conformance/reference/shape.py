@@ -550,7 +550,7 @@ def equations(tokens: list[Token], at: int) -> int:
 def filler(view: View, block: int, first: int, end: int, period: int) -> tuple[int, int] | None:
     """All of what is said so often, from ``block`` on and again from ``first`` to ``end``, where it says nothing.
 
-    It stands at the start or the end of the text, and the rest holds none of its words and does not point at it. It
+    It stands at the start or the end of the text; the rest holds none of its words and does not point at it. It
     may have begun within the block, and stop within it.
     """
     start, stop = block, end
