@@ -580,7 +580,7 @@ def repeats(view: View) -> list[Cut]:
     last: dict[int, int] = {}
     said: dict[int, int] = {}
     at = sentence = hashed = spoken = 0
-    numbers = False
+    numbers = filled = False
     in_options = False
     mask = (1 << 64) - 1
 
@@ -605,7 +605,10 @@ def repeats(view: View) -> list[Cut]:
             spoken_of = any(view.is_word(token) for token in range(block, first))
             spoken_of = any(view.is_word(token) for token in range(block, first))
             often = said_so or (spoken_of and (end - first) // (first - block) + 1 >= LEAST_WORDS)
+            # One, so that something is left.
+            often = often and not filled
             whole = filler(view, block, first, end, 0 if said_so else first - block) if often else None
+            filled = filled or whole is not None
             first, end = whole or (first, end)
             push(first, end)
             at = end
@@ -910,7 +913,8 @@ MULTIPLE_CHOICE = (
 def is_preamble(view: View, start: int, end: int) -> bool:
     """Whether a sentence says how to answer, who to be, or disclaims, and evidently nothing else.
 
-    Of how to answer all words are on the list of manner, one at least on that of its core. Boilerplate may hold
+    Of how to answer all words are on the list of manner, one at least on that of its core, and it is told to who
+    answers. Boilerplate may hold
     one word in ten that is on no list, and has two of its own. A disclaimer says that it is one. A persona is a
     noun of helpers, and at most a field. A question, and a sentence with a number, is none of these.
     """
@@ -925,6 +929,7 @@ def is_preamble(view: View, start: int, end: int) -> bool:
     if is_persona(view, first, end):
         return True
     words = core = boiler = other = 0
+    told = view.listed(first, "core", "tails")
     for token in range(first, end):
         found = view.tokens[token]
         if found.kind == NUMBER or view.is_symbol(token, '?？=<>{}[]|`"“”«»$+/@\\'):
@@ -935,6 +940,7 @@ def is_preamble(view: View, start: int, end: int) -> bool:
         yours = view.listed(token, "yours") and (
             view.text(token + 1) == "your" or view.listed(token - 1, "denies")
         )
+        told = told or view.listed(token, "tells")
         if yours or view.listed(token, "core"):
             core += 1
         elif view.listed(token, "manner"):
@@ -943,7 +949,7 @@ def is_preamble(view: View, start: int, end: int) -> bool:
             boiler += 1
         else:
             other += 1
-    if core and not other and not boiler:
+    if core and told and not other and not boiler:
         return True
     return boiler >= LEAST_BOILER and (other == 0 or (words >= LEAST_LONG and other * 10 <= words))
 

@@ -95,6 +95,7 @@ SHAPES: dict[str, frozenset[str]] = {
             "answer respond reply please select choose pick think let's output return only provide "
             "explain give write do thank thanks"
         ),
+        "tells": ("please you your following below let let's only always never"),
         "yours": ("explain justify write state show support"),
         "denies": ("not don't never please"),
         "boiler": (

@@ -95,6 +95,7 @@ impl Repeats {
             self.turn = 1;
         }
         let tokens = view.tokens;
+        let mut filled = false;
         let (mut at, mut sentence, mut hash, mut spoken, mut numbers) = (0, 0, 0u64, 0, false);
         // Options may share sentences.
         let mut in_options = false;
@@ -117,8 +118,10 @@ impl Repeats {
             }
             if let Some((block, first, end)) = found {
                 let period = if found_equations { 0 } else { first - block };
-                let (first, end) = if often { filler(view, (block, first, end), period) } else { None }
-                    .unwrap_or((first, end));
+                // One, so that something is left.
+                let whole = if often && !filled { filler(view, (block, first, end), period) } else { None };
+                filled |= whole.is_some();
+                let (first, end) = whole.unwrap_or((first, end));
                 let start = if first == 0 { 0 } else { tokens[first - 1].end as usize };
                 push(start, tokens[end - 1].end as usize, cuts);
                 // The sentence goes on behind it.

@@ -53,14 +53,16 @@ pub(super) const MANNER: u32 = 1 << 21;
 pub(super) const CORE: u32 = 1 << 22;
 /// Starts such a sentence behind options.
 pub(super) const TAILS: u32 = 1 << 23;
+/// Says that it is said to who answers.
+pub(super) const TELLS: u32 = 1 << 24;
 /// What "explain your …" and "do not explain" begin with or hold.
-pub(super) const YOURS: u32 = 1 << 24;
+pub(super) const YOURS: u32 = 1 << 25;
 /// Before these: "do not …".
-pub(super) const DENIES: u32 = 1 << 25;
+pub(super) const DENIES: u32 = 1 << 26;
 /// Words of boilerplate.
-pub(super) const BOILER: u32 = 1 << 26;
+pub(super) const BOILER: u32 = 1 << 27;
 /// All that a short follow-up says.
-const FOLLOW: u32 = 1 << 27;
+const FOLLOW: u32 = 1 << 28;
 
 const LISTS: &[(u32, &str)] = &[
     (
@@ -129,6 +131,7 @@ const LISTS: &[(u32, &str)] = &[
         TAILS,
         "answer respond reply please select choose pick think let's output return only provide explain give write do thank thanks",
     ),
+    (TELLS, "please you your following below let let's only always never"),
     (YOURS, "explain justify write state show support"),
     (DENIES, "not don't never please"),
     (
