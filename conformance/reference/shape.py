@@ -638,7 +638,7 @@ def repeats(view: View) -> list[Cut]:
 
 def run(view: View, before: int, at: int) -> tuple[int, int] | None:
     """First and one past the last token that say the block from ``before`` to ``at`` again; it stays once. Numbers
-    are data, and so are marks other than those that rules and ellipses are drawn with."""
+    and letters are data, and so are marks other than those that rules and ellipses are drawn with."""
     tokens, block = view.tokens, at - before
     if block > LONGEST_BLOCK:
         return None
@@ -653,7 +653,7 @@ def run(view: View, before: int, at: int) -> tuple[int, int] | None:
         return (at, last) if drawn and copies > 2 and last > at else None
     if copies < (LEAST_WORDS if block <= 2 else LEAST_BLOCKS):
         return None
-    if not any(token.kind == WORD for token in tokens[before:at]):
+    if not any(token.kind == WORD and token.length > 1 for token in tokens[before:at]):
         return None
     return at, at + (copies - 1) * block
 

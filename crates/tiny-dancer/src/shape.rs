@@ -481,6 +481,7 @@ mod tests {
                 "one lamp in the long hall is still lit. it is dark. why?",
             ),
             ("Turn left. Go on. Turn left.".to_owned(), "turn left. go on. turn left."),
+            ("s = 'r;r;r;r;r;r;r;r;r;r;'".to_owned(), "s = 'r;r;r;r;r;r;r;r;r;r;'"),
             ("0 0 0 0 0 0 0 0 0 0 1".to_owned(), "0 0 0 0 0 0 0 0 0 0 1"),
             ("++++++++++[>++++++<-]".to_owned(), "++++++++++[>++++++<-]"),
         ] {

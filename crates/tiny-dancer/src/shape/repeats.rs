@@ -85,7 +85,7 @@ fn equations(view: View, at: usize) -> usize {
 impl Repeats {
     /// Finds blocks that repeat themselves at once, and sentences that were said before.
     ///
-    /// The first stays, unless it is filler ([`filler`]). Numbers are data: blocks without a word stay as they are, but for equations that hold
+    /// The first stays, unless it is filler ([`filler`]). Numbers are data: blocks without a word of two letters stay as they are, but for equations that hold
     /// ("1+1=2 2+2=4"), and so do sentences with numbers. Of marks alone two stay.
     pub(super) fn find(&mut self, view: View, cuts: &mut Vec<Cut>) {
         self.turn = self.turn.wrapping_add(1);
@@ -214,5 +214,6 @@ fn run(view: View, before: usize, at: usize) -> Option<usize> {
         return (again > 1 && (before..at).all(drawn)).then(|| at + again * block - usize::from(block == 1));
     }
     let least = if block <= 2 { LEAST_WORDS } else { LEAST_BLOCKS };
-    (again + 1 >= least && (before..at).any(|token| view.is_word(token))).then_some(at + again * block)
+    let word = |token: usize| view.is_word(token) && tokens[token].length() > 1;
+    (again + 1 >= least && (before..at).any(word)).then_some(at + again * block)
 }
