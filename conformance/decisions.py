@@ -165,6 +165,11 @@ DAMAGES: list[tuple[str, str, Described]] = [
     ("an unknown kind of backend", "pair", {"replace": ['\\"linear\\"', '\\"laurel\\"']}),
     ("two models of one name", "pair", {"replace": ['name\\": \\"strong\\"', 'name\\": \\"weak\\"  ']}),
     ("a policy with a model that is none", "pair", {"replace": ['\\"strong\\": 1', '\\"strong\\": 7']}),
+    (
+        "costs seen between ends that are the wrong way round",
+        "measured",
+        {"replace": ["[8.0, 900.0]", "[8e3, 900.0]"]},
+    ),
     ("a policy nobody knows", "pair", {"replace": ['\\"threshold\\",', '\\"thresholt\\",']}),
     ("a tensor is missing", "pair", {"replace": ['"l.word"', '"l.werd"']}),
     ("a self-check that is not met", "pair", {"replace": ['\\"choice\\": ', '\\"choice\\":1']}),
