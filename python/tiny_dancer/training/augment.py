@@ -10,6 +10,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import TrainingError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.robustness import perturb
 from tiny_dancer.routing import featurise
@@ -81,7 +82,7 @@ def with_copies(outcomes: Outcomes, seed: int) -> Outcomes:
         prompt=tuple(texts),
         features=featurise(texts, None, tools),
         weight=outcomes.weight[index] * np.where(np.arange(len(index)) < n, 1.0, _WEIGHT),
-        group=assign_groups(outcomes.features, outcomes.group)[index],
+        group=assign_groups(outcomes.features, outcomes.group, Texts.of(outcomes))[index],
     )
 
 

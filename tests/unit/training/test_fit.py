@@ -121,6 +121,17 @@ def test_too_few_rows_or_models_give_the_best_constant(rows: int, models: int) -
     assert 0 <= decision.confidence <= 1
 
 
+def test_a_table_that_teaches_nothing_is_said_to() -> None:
+    texts, _ = requests(60, 3)
+    same = np.repeat(np.random.default_rng(0).random((60, 1)), 2, axis=1)
+    for table, said in (
+        (outcomes(texts[:5], same[:5]), "5 independent rows are too few to learn from"),
+        (outcomes(texts, same), "no row tells the models apart"),
+        (outcomes(texts, same[:, :1]), "there is one model"),
+    ):
+        assert said in fit(table).warnings[0]
+
+
 def test_rows_that_are_all_one_group_give_the_best_constant() -> None:
     texts, _ = requests(40, 7)
     fitted = fit(outcomes(texts, np.tile([0.9, 0.2], (40, 1)), group=np.zeros(40, np.int64)))
