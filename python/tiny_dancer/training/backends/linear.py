@@ -37,8 +37,10 @@ class FittedLinear:
 
     def predict(self, features: FeatureTable) -> Matrix:
         """Components [n, r]."""
-        word = _block(features, len(self.word), characters=False) @ self.word.astype(np.float64)
-        character = _block(features, len(self.character), characters=True) @ self.character.astype(np.float64)
+        word = hashed_ngrams(features, len(self.word), characters=False) @ self.word.astype(np.float64)
+        character = hashed_ngrams(features, len(self.character), characters=True) @ self.character.astype(
+            np.float64
+        )
         return np.asarray(
             self.intercept
             + word * self.word_scale
@@ -53,7 +55,7 @@ class FittedLinear:
         return {name: getattr(self, name) for name in names}
 
 
-def _block(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
+def hashed_ngrams(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
     """Presence of n-grams of one sort, folded to ``buckets`` and divided by √(number in the row).
 
     CSR [n, buckets].
@@ -124,7 +126,7 @@ class Linear:
         buckets = 1 << (self.bits - max(0, math.ceil(math.log2(targets.components.shape[1])) - 2))
         blocks, frequencies = [], []
         for characters in (False, True):
-            block = _block(features, buckets, characters=characters)
+            block = hashed_ngrams(features, buckets, characters=characters)
             seen = np.bincount(block.indices, minlength=block.shape[1])
             frequency = np.log((1 + n) / (1 + seen)) + 1
             frequency[seen < 2] = 0  # once-seen n-grams only memorise their row
