@@ -7,7 +7,8 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::RwLockExt;
 use pyo3::types::PyBytes;
 use tiny_dancer::tools::{
-    Definition, Learned, LearnedScratch, SelectOptions, ToolScratch, ToolSet as Engine, Turn, read_definitions,
+    Definition, Learned, LearnedScratch, SelectOptions, ToolScratch, ToolSet as Engine, Turn,
+    read_definitions,
 };
 use tiny_dancer::{Error, ErrorKind, Result, in_chunks, in_row};
 

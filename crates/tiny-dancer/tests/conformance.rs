@@ -144,7 +144,8 @@ fn tools_are_ranked_as_in_the_vectors() {
     let document: Value = serde_json::from_str(&text).expect("JSON");
     let services = conformance("../benchmarks/data/everyday_tools.json");
     let services: Value =
-        serde_json::from_str(&std::fs::read_to_string(services).expect("part of the repository")).expect("JSON");
+        serde_json::from_str(&std::fs::read_to_string(services).expect("part of the repository"))
+            .expect("JSON");
     let tolerance = |name: &str| document["tolerance"][name]["absolute"].as_f64().expect("a number");
     let vectors = document["vectors"].as_array().expect("a list");
     assert!(vectors.len() >= 60);

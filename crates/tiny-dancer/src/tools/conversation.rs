@@ -119,7 +119,8 @@ impl<'a> Conversation<'a> {
             return Ok(Self { turns: vec![Turn::whole(text)], called: Vec::new() });
         }
         let Some(list) = messages.as_array() else {
-            let error = refused("messages", "neither text nor list", "give a text or a list of chat messages");
+            let error =
+                refused("messages", "neither text nor list", "give a text or a list of chat messages");
             return Err(Error { kind: ErrorKind::RequestInvalid, ..error });
         };
         let (mut turns, mut answer, mut open) = (Vec::new(), String::new(), String::new());
@@ -206,7 +207,10 @@ mod tests {
             (json!({"type": "function", "function": {"name": "a"}}), vec!["a"]),
             (json!({"type": "tool", "name": "a"}), vec!["a"]),
             (json!({"type": "function", "name": "a"}), vec!["a"]),
-            (json!({"type": "allowed_tools", "tools": [{"name": "a"}, {"type": "function", "name": "b"}]}), vec!["a", "b"]),
+            (
+                json!({"type": "allowed_tools", "tools": [{"name": "a"}, {"type": "function", "name": "b"}]}),
+                vec!["a", "b"],
+            ),
             (json!({"type": "auto"}), vec![]),
         ] {
             assert_eq!(chosen_tools(&choice), expected, "{choice}");

@@ -75,7 +75,9 @@ impl ToolSet {
             refused("query", error, "give an object of text or messages, k, and the other fields of a query")
         })?;
         let conversation = match (asked.text, &asked.messages) {
-            (Some(text), None) => Conversation { turns: vec![Turn { text: text.into(), weight: 1.0 }], called: Vec::new() },
+            (Some(text), None) => {
+                Conversation { turns: vec![Turn { text: text.into(), weight: 1.0 }], called: Vec::new() }
+            }
             (None, Some(messages)) => Conversation::read(messages)?,
             (Some(_), Some(_)) => return Err(refused("text", "given beside messages", "give one of them")),
             (None, None) => return Err(refused("query", "neither text nor messages", "give one of them")),

@@ -138,7 +138,8 @@ impl Learned {
     pub fn from_bytes(bytes: &[u8], encoder: &Encoder) -> Result<Self> {
         let (header, tensors) = Tensors::open::<Header>(bytes)?;
         if encoder.checksum() != header.encoder {
-            let remedy = format!("it was trained with encoder {}; install the matching tiny-dancer", header.encoder);
+            let remedy =
+                format!("it was trained with encoder {}; install the matching tiny-dancer", header.encoder);
             return Err(Error::new(ErrorKind::EncoderMissing, "encoder", encoder.checksum(), remedy));
         }
         let tools = header.tools.len();
@@ -224,17 +225,16 @@ impl Learned {
         let mut scratch = LearnedScratch::default();
         for (number, check) in self.header.self_check.iter().enumerate() {
             let failed = |value: String| {
-                let remedy = "the artifact expects otherwise here than where it was made; train again and report it";
+                let remedy =
+                    "the artifact expects otherwise here than where it was made; train again and report it";
                 Err(Error::new(ErrorKind::ArtifactSelfCheck, format!("self_check[{number}]"), value, remedy))
             };
             if let Err(error) = self.expect(&check.text, encoder, &mut scratch) {
                 return failed(error.to_string());
             }
-            let differing = scratch
-                .expected
-                .iter()
-                .zip(&check.expected)
-                .position(|(found, recorded)| (found - recorded).abs() > SELF_CHECK_TOLERANCE * recorded.abs().max(1.0));
+            let differing = scratch.expected.iter().zip(&check.expected).position(|(found, recorded)| {
+                (found - recorded).abs() > SELF_CHECK_TOLERANCE * recorded.abs().max(1.0)
+            });
             if let Some(at) = differing {
                 let (found, recorded) = (scratch.expected[at], check.expected[at]);
                 return failed(format!("{found} of {}, recorded {recorded}", self.header.tools[at]));

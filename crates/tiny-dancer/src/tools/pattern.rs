@@ -24,7 +24,9 @@ impl Pattern {
     /// # Errors
     /// `RequestInvalid` where it is empty, too long, no regular expression or needs too much.
     pub fn new(pattern: &str) -> Result<Self> {
-        let refused = |found: String, remedy: &str| Err(Error::new(ErrorKind::RequestInvalid, "pattern", found, remedy));
+        let refused = |found: String, remedy: &str| {
+            Err(Error::new(ErrorKind::RequestInvalid, "pattern", found, remedy))
+        };
         let length = pattern.chars().count();
         if length == 0 || length > LONGEST_PATTERN {
             return refused(format!("{length} characters"), "give 1 to 200");
@@ -64,8 +66,11 @@ mod tests {
         let json = r#"[{"name":"get_weather","description":"Forecast for a city"},
             {"name":"alerts","description":"Storms","parameters":{"properties":{"county":{"description":"weather zone"}}}},
             {"name":"send_mail"}]"#;
-        let tools: Vec<_> =
-            read_definitions(json, "tools", None).unwrap().into_iter().map(|tool| (tool.id(), tool)).collect();
+        let tools: Vec<_> = read_definitions(json, "tools", None)
+            .unwrap()
+            .into_iter()
+            .map(|tool| (tool.id(), tool))
+            .collect();
         let mut set = ToolSet::new(None);
         set.add(&tools).unwrap();
         set

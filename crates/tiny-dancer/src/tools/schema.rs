@@ -95,7 +95,8 @@ fn read_value(
         Kind::Object => {
             let source = reader.value().map_err(fault)?;
             let Value::Object(object) = parsed(source, field)? else { return Ok(()) };
-            if object.contains_key("paths") && (object.contains_key("openapi") || object.contains_key("swagger"))
+            if object.contains_key("paths")
+                && (object.contains_key("openapi") || object.contains_key("swagger"))
             {
                 return read_operations(&object, field, namespace, out);
             }
@@ -168,9 +169,7 @@ fn text<'a>(object: &'a Map<String, Value>, key: &str, field: &str) -> Result<Op
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => {
-            Err(refused(&format!("{field}.{key}"), shown(other), "give a text, or leave it out"))
-        }
+        Some(other) => Err(refused(&format!("{field}.{key}"), shown(other), "give a text, or leave it out")),
     }
 }
 
@@ -376,7 +375,8 @@ fn read_operations(
             let body = operation.get("requestBody").map(|body| resolved(document, body));
             let contents = body.and_then(|body| body.get("content")).and_then(Value::as_object);
             // All kinds of content say the same in other forms: one is enough.
-            if let Some(schema) = contents.and_then(|kinds| kinds.values().next()).and_then(|kind| kind.get("schema"))
+            if let Some(schema) =
+                contents.and_then(|kinds| kinds.values().next()).and_then(|kind| kind.get("schema"))
             {
                 read_schema(resolved(document, schema), &mut definition);
             }
@@ -394,18 +394,19 @@ mod tests {
         read_definitions(json, "tools", None).unwrap()
     }
 
-    const SCHEMA: &str =
-        r#"{"type":"object","properties":{"city":{"type":"string","description":"Where"},"unit":{"enum":["c","f"]}}}"#;
+    const SCHEMA: &str = r#"{"type":"object","properties":{"city":{"type":"string","description":"Where"},"unit":{"enum":["c","f"]}}}"#;
 
     #[test]
     fn every_dialect_is_read_the_same() {
         let chat = format!(
             r#"{{"type":"function","function":{{"name":"weather","description":"Forecast","parameters":{SCHEMA}}}}}"#
         );
-        let responses =
-            format!(r#"{{"type":"function","name":"weather","description":"Forecast","parameters":{SCHEMA}}}"#);
+        let responses = format!(
+            r#"{{"type":"function","name":"weather","description":"Forecast","parameters":{SCHEMA}}}"#
+        );
         let anthropic = format!(r#"{{"name":"weather","description":"Forecast","input_schema":{SCHEMA}}}"#);
-        let mcp = format!(r#"{{"tools":[{{"name":"weather","description":"Forecast","inputSchema":{SCHEMA}}}]}}"#);
+        let mcp =
+            format!(r#"{{"tools":[{{"name":"weather","description":"Forecast","inputSchema":{SCHEMA}}}]}}"#);
         for json in [&chat, &responses, &anthropic, &mcp, &format!("[{chat}]")] {
             let found = read(json);
             assert_eq!(found.len(), 1, "{json}");

@@ -303,7 +303,8 @@ impl ToolSet {
                 return Err(refused(&field, "empty", "give every tool a name or an id"));
             }
             if !seen.insert(id) || self.rows.contains_key(&**id) {
-                let remedy = "two tools of one name: give each its namespace or an id, or remove the old one first";
+                let remedy =
+                    "two tools of one name: give each its namespace or an id, or remove the old one first";
                 return Err(refused(&field, id, remedy));
             }
         }
@@ -333,7 +334,8 @@ impl ToolSet {
         }
         let held = counts.held();
         if let (Some(meaning), Some(encoder)) = (&mut self.meaning, &self.encoder) {
-            let text = format!("{server} {apart}. {} {}", bounded(&definition.description).0, names.join(" "));
+            let text =
+                format!("{server} {apart}. {} {}", bounded(&definition.description).0, names.join(" "));
             let mut sums = [0; DIM];
             let encoding = encoder.encode(bounded(&text).0, &mut self.cache, &mut sums);
             meaning.append(&pool(&sums, encoding.known))?;
@@ -372,7 +374,11 @@ impl ToolSet {
         let mut seen = HashSet::with_capacity(ids.len());
         for (place, id) in ids.iter().enumerate() {
             if !self.rows.contains_key(*id) || !seen.insert(id) {
-                return Err(refused(&format!("ids[{place}]"), id, "no tool has this id; see the ids of the set"));
+                return Err(refused(
+                    &format!("ids[{place}]"),
+                    id,
+                    "no tool has this id; see the ids of the set",
+                ));
             }
         }
         for id in ids {
@@ -441,7 +447,8 @@ impl ToolSet {
 
     /// Adds what one turn says to scores and relevance.
     fn add_turn(&self, turn: &Turn, scratch: &mut ToolScratch) {
-        let ToolScratch { scores, relevance, column, cosines, clauses, terms, reader, cache, matrix, .. } = scratch;
+        let ToolScratch { scores, relevance, column, cosines, clauses, terms, reader, cache, matrix, .. } =
+            scratch;
         let (mut sums, mut known) = ([0i32; DIM], 0);
         terms.words.clear();
         terms.grams.clear();
@@ -475,7 +482,9 @@ impl ToolSet {
                 }
             }
         };
-        for (signal, found) in [(WORDS, &mut terms.words), (GRAMS, &mut terms.grams), (PAIRS, &mut terms.pairs)] {
+        for (signal, found) in
+            [(WORDS, &mut terms.words), (GRAMS, &mut terms.grams), (PAIRS, &mut terms.pairs)]
+        {
             found.sort_unstable();
             found.dedup();
             if !found.is_empty() {
@@ -514,7 +523,8 @@ impl ToolSet {
         let sum: f64 = inner.expected.iter().map(|&expected| f64::from(expected)).sum();
         let mean = (sum / inner.expected.len().max(1) as f64) as f32;
         column.clear();
-        column.extend(self.tools.iter().map(|tool| tool.column.map_or(mean, |at| inner.expected[at as usize])));
+        column
+            .extend(self.tools.iter().map(|tool| tool.column.map_or(mean, |at| inner.expected[at as usize])));
         add_standardised(column, learned.header().weight * turn.weight, 0.05, scores);
         if learned.header().weight > 0.0 {
             for ((relevance, expected), tool) in relevance.iter_mut().zip(&*column).zip(&self.tools) {
@@ -585,10 +595,14 @@ fn for_each_clause<'a>(text: &'a str, mut visit: impl FnMut(&'a str)) {
     while at < bytes.len() {
         let cut = match bytes[at] {
             b'\n' => Some(at + 1),
-            b'.' | b'!' | b'?' | b';' | b',' => bytes.get(at + 1).is_some_and(u8::is_ascii_whitespace).then_some(at + 1),
+            b'.' | b'!' | b'?' | b';' | b',' => {
+                bytes.get(at + 1).is_some_and(u8::is_ascii_whitespace).then_some(at + 1)
+            }
             byte if byte.is_ascii_alphabetic() => {
                 let end = at + bytes[at..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-                let alone = end.checked_sub(1).is_some() && (at == 0 || bytes[at - 1] == b' ') && bytes.get(end) == Some(&b' ');
+                let alone = end.checked_sub(1).is_some()
+                    && (at == 0 || bytes[at - 1] == b' ')
+                    && bytes.get(end) == Some(&b' ');
                 let joint = alone && JOINTS.iter().any(|joint| text[at..end].eq_ignore_ascii_case(joint));
                 let cut = (joint && at > start).then_some(at);
                 if let Some(cut) = cut {
