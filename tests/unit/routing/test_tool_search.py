@@ -96,7 +96,10 @@ def test_openais_search_is_answered_with_definitions() -> None:
     (space,) = found["tools"]
     assert space["name"] == "crm" and space["description"] == "Customers"
     assert [tool["name"] for tool in space["tools"]] == ["list_orders", "get_customer"]
-    assert search.find("openai", {"paths": ["crm.get_customer", "get_weather"]}) == ("crm/get_customer", "get_weather")
+    assert search.find("openai", {"paths": ["crm.get_customer", "get_weather"]}) == (
+        "crm/get_customer",
+        "get_weather",
+    )
     client = search.openai({"goal": "the orders of a customer"}, "tso_2", call_id="call_1")
     assert (client["call_id"], client["execution"]) == ("call_1", "client")
     assert client["tools"][0]["tools"][0]["name"] == "list_orders"

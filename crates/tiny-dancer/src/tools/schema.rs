@@ -258,16 +258,24 @@ fn read_schema(schema: &Value, definition: &mut Definition) {
                     }
                     ("items" | "additionalProperties" | "schema", inner) => read_schema(inner, definition),
                     ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(parts)) => {
-                        parts.iter().for_each(|part| read_schema(part, definition));
+                        for part in parts {
+                            read_schema(part, definition);
+                        }
                     }
                     ("$defs" | "definitions", Value::Object(parts)) => {
-                        parts.values().for_each(|part| read_schema(part, definition));
+                        for part in parts.values() {
+                            read_schema(part, definition);
+                        }
                     }
                     _ => {}
                 }
             }
         }
-        Value::Array(parts) => parts.iter().for_each(|part| read_schema(part, definition)),
+        Value::Array(parts) => {
+            for part in parts {
+                read_schema(part, definition);
+            }
+        }
         _ => {}
     }
 }

@@ -32,8 +32,8 @@ const WHOLE: usize = 3;
 const CLAUSE: usize = 4;
 
 /// Name, weight and usual deviation of each score: words, grams, pairs of words, meaning of the whole and of its best
-/// clause. Chosen on the catalogues and requests of Seal-Tools and MetaTool and on pairs of MetaTool's requests, one
-/// half of each, for the sum of recalls among the first five; among what was level, the one nearest to equal weights.
+/// clause. Chosen on Seal-Tools, MetaTool and pairs of MetaTool's requests put together, for recall among the first
+/// five of all three; what was level was left at round numbers.
 pub const SIGNALS: [(&str, f32, f32); 5] = [
     ("words", 1.0, 0.025),
     ("grams", 1.0, 0.03),

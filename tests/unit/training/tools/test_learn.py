@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from tiny_dancer.training.tools.learn import learn_tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 TOOLS = ("alpha", "bravo", "charlie", "delta")
 HABITS = ("please water the roses", "dim every lamp", "lock the front door", "feed my old cat")
@@ -35,7 +35,9 @@ def tables(tmp_path: Path) -> tuple[Path, Path]:
     """Tools whose names say nothing, and requests that use them out of habit."""
     schemas = [json.dumps({"name": name, "description": "A command"}) for name in (*TOOLS, "echo")]
     tools = write(tmp_path / "tools.parquet", tool_id=[*TOOLS, "echo"], schema=schemas)
-    asked = [(f"{habit} {filler}", [name]) for name, habit in zip(TOOLS, HABITS, strict=True) for filler in FILLERS]
+    asked = [
+        (f"{habit} {filler}", [name]) for name, habit in zip(TOOLS, HABITS, strict=True) for filler in FILLERS
+    ]
     queries = write(
         tmp_path / "queries.parquet",
         query_id=[str(number) for number in range(len(asked))],
