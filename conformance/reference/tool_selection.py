@@ -32,6 +32,8 @@ SATURATION = {"words": (1.5, 0.75), "grams": (2.5, 0.9), "pairs": (1.5, 0.75)}  
 PRIOR_ROWS = 30
 MOST_CLAUSES = 6
 FEWEST_WORDS = 2
+CONTENDS = 3.0
+FEW_TOOLS = 64
 JOINTS = ("and", "then", "also", "plus")
 PARTS = 65_536
 
@@ -99,9 +101,12 @@ def counted(tool: Tool) -> dict[str, Counter[Any]]:
     return found
 
 
-def shares(documents: Sequence[Counter[Any]], asked: set[Any], k1: float, b: float) -> list[float]:
-    """BM25 of the terms asked for, as a share of the sum of their idf."""
+def shares(
+    documents: Sequence[Counter[Any]], asked: set[Any], k1: float, b: float, most: float = math.inf
+) -> list[float]:
+    """BM25 of the terms asked for, as a share of the sum of their idf; terms with more holders weigh nothing."""
     count = len(documents)
+    rarer = {term for term in asked if sum(term in document for document in documents) <= most}
 
     def idf(term: object) -> float:
         holders = sum(term in document for document in documents)
@@ -116,18 +121,25 @@ def shares(documents: Sequence[Counter[Any]], asked: set[Any], k1: float, b: flo
         return frequency * (k1 + 1) / (frequency + k1 * (1 - b + b * length / mean)) if frequency else 0.0
 
     return [
-        math.fsum(idf(term) * weight(document, length, term) for term in asked) / ideal if ideal else 0.0
+        math.fsum(idf(term) * weight(document, length, term) for term in rarer) / ideal if ideal else 0.0
         for document, length in zip(documents, lengths, strict=True)
     ]
 
 
-def standardised(column: Sequence[float], usual: float) -> list[float]:
-    """How far each value stands out, with rows of usual deviation beside those of the column."""
+def standard(column: Sequence[float], usual: float) -> tuple[float, float]:
+    """Mean and deviation of a column, with rows of usual deviation beside its own."""
     whole = [math.floor(abs(value) * PARTS + 0.5) * (1 if value >= 0 else -1) / PARTS for value in column]
     mean = math.fsum(whole) / max(len(whole), 1)
     spread = math.fsum((value - mean) ** 2 for value in whole)
-    deviation = math.sqrt((spread + PRIOR_ROWS * usual**2) / (len(whole) + PRIOR_ROWS))
-    return [(value - mean) / deviation for value in column]
+    return mean, math.sqrt((spread + PRIOR_ROWS * usual**2) / (len(whole) + PRIOR_ROWS))
+
+
+def added(
+    scores: Sequence[float], kind: str, column: Sequence[float], mean: float, deviation: float
+) -> list[float]:
+    """Scores with how far a column's values stand out, times its weight."""
+    weight = SIGNALS[kind][0]
+    return [score + weight * (value - mean) / deviation for score, value in zip(scores, column, strict=True)]
 
 
 def rank(tools: Sequence[Tool], text: str, encoder: Encoder | None) -> list[tuple[str, float, float]]:
@@ -147,23 +159,28 @@ def rank(tools: Sequence[Tool], text: str, encoder: Encoder | None) -> list[tupl
             total, known = [a + b for a, b in zip(total, sums, strict=True)], known + len(pieces)
             if len(embeddings) < MOST_CLAUSES and len(asked.words) - before >= FEWEST_WORDS:
                 embeddings.append(unit(sums))
-    columns = {
-        kind: shares([document[kind] for document in documents], set(getattr(asked, kind)), *SATURATION[kind])
-        for kind in SATURATION
-        if getattr(asked, kind)
-    }
-    relevant = [columns[kind] for kind in ("words", "grams") if kind in columns]
+    few = max(FEW_TOOLS, len(tools) // 4)
+    scores, relevant = [0.0] * len(tools), []
+    for kind, (k1, b) in SATURATION.items():
+        terms = set(getattr(asked, kind))
+        if terms:
+            most = few if kind == "grams" else math.inf
+            column = shares([document[kind] for document in documents], terms, k1, b, most)
+            scores = added(scores, kind, column, *standard(column, SIGNALS[kind][1]))
+            if kind != "pairs":
+                relevant.append(column)
     if encoder is not None and known:
         rows = [unit(embedded(tool, encoder)) for tool in tools]
-        columns["meaning"] = [dot(unit(total), row) for row in rows]
-        columns["clauses"] = columns["meaning"]
+        column = [dot(unit(total), row) for row in rows]
+        mean, deviation = standard(column, SIGNALS["meaning"][1])
+        scores = added(scores, "meaning", column, mean, deviation)
         if len(embeddings) > 1:
-            columns["clauses"] = [max(dot(clause, row) for clause in embeddings) for row in rows]
-        relevant.append(columns["clauses"])
-    scores = [0.0] * len(tools)
-    for kind, column in columns.items():
-        weight, usual = SIGNALS[kind]
-        scores = [score + weight * far for score, far in zip(scores, standardised(column, usual), strict=True)]
+            column = [
+                max(dot(clause, row) for clause in embeddings) if score > CONTENDS else cosine
+                for row, score, cosine in zip(rows, scores, column, strict=True)
+            ]
+        scores = added(scores, "clauses", column, mean, deviation)
+        relevant.append(column)
     bound: Callable[[float], float] = lambda value: min(max(value, 0.0), 1.0)  # noqa: E731
     found = [
         (tool.id, scores[row], min(sum(bound(column[row]) for column in relevant) / 3, 1.0))

@@ -63,11 +63,11 @@ fn definitions(place: usize, json: &str, id: Option<&str>) -> Result<Vec<(String
 #[pymethods]
 impl ToolSet {
     #[new]
-    #[pyo3(signature = (encoder, artifact=None))]
-    fn new(py: Python<'_>, encoder: &Encoder, artifact: Option<&[u8]>) -> PyResult<Self> {
-        let encoder = Arc::clone(&encoder.inner);
+    #[pyo3(signature = (encoder=None, artifact=None))]
+    fn new(py: Python<'_>, encoder: Option<&Encoder>, artifact: Option<&[u8]>) -> PyResult<Self> {
+        let encoder = encoder.map(|encoder| Arc::clone(&encoder.inner));
         let set = match artifact {
-            None => Engine::new(Some(encoder)),
+            None => Engine::new(encoder),
             Some(bytes) => Engine::with_learned(encoder, bytes).map_err(|error| to_exception(py, error))?,
         };
         Ok(Self { set: RwLock::new(set), pool: Mutex::default() })
@@ -208,7 +208,7 @@ fn tool_expectations<'py>(
     texts: Vec<PyBackedStr>,
 ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let expectations = || {
-        let learned = Learned::from_bytes(artifact, &encoder.inner)?;
+        let learned = Learned::from_bytes(artifact, Some(&encoder.inner))?;
         let mut scratch = LearnedScratch::default();
         texts
             .iter()

@@ -12,7 +12,8 @@
 //!
 //! **Scores.** BM25 of stemmed words, of their pairs and of grams of four characters, each as the share of what the
 //! request's terms could weigh; the cosine of request and tool; and the highest cosine of a clause of the request,
-//! because a request for three tools is like none of them as a whole. Each is standardised over the tools and the
+//! because a request for three tools is like none of them as a whole. (Clauses are compared with the tools that the other
+//! scores leave in question.) Each is standardised over the tools and the
 //! five are summed with the weights of [`SIGNALS`], which were chosen on two catalogues: where words tell tools apart
 //! their score stands far out and decides, and where they do not, meaning does.
 //!

@@ -300,12 +300,21 @@ impl Family {
 
     /// Writes into `sums`, one number a row, what the terms weigh there together, as the share of Σ idf.
     pub(crate) fn sum(&self, terms: &[u32], sums: &mut [f32]) {
+        self.sum_rarer(terms, u32::MAX, sums);
+    }
+
+    /// As [`Self::sum`], but that terms which more rows hold than `most` weigh nothing: they take the most time and tell
+    /// the least.
+    pub(crate) fn sum_rarer(&self, terms: &[u32], most: u32, sums: &mut [f32]) {
         sums.fill(0.0);
         let norm = self.norm();
         let mut ideal = 0.0;
         for &term in terms {
-            let (list, idf) = self.find(term);
+            let found = self.terms.get(&term);
+            let holders = found.map_or(0, |found| found.holders);
+            let idf = self.idf(holders);
             ideal += idf;
+            let list = found.filter(|_| holders <= most).map(|found| &found.list);
             for postings in list.into_iter().flat_map(List::parts) {
                 add_weights(postings, &self.lengths, norm, idf, sums);
             }

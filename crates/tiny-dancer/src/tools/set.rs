@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::conversation::Turn;
 use super::learned::{Learned, LearnedScratch};
 use super::schema::{Definition, refused};
-use super::standard::add_standardised;
+use super::standard::Standard;
 use crate::candidates::postings::{Count, Family, Saturation};
 use crate::candidates::terms::{Reader, Terms};
 use crate::candidates::top::first_k;
-use crate::candidates::{Matrix, MatrixScratch, Precision};
-use crate::encoder::{DIM, Encoder, WordCache, pool};
+use crate::encoder::{DIM, Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{dot_rows_i8, inverse_norm};
 use crate::text::bounded;
 
 /// Most tools in one set.
@@ -21,6 +21,11 @@ pub const MOST_TOOLS: usize = 65_536;
 const MOST_CLAUSES: usize = 6;
 /// Words a clause needs to be compared by itself.
 const FEWEST_WORDS: usize = 2;
+/// Tools whose other scores sum to less are compared with the request as a whole alone: one clause in common does not
+/// bring them among the first. A ninth of the tools of Seal-Tools are compared, and no recall is lost.
+const CONTENDS: f32 = 3.0;
+/// Grams that more tools hold than this and than a quarter of all weigh nothing.
+const FEW_TOOLS: usize = 64;
 /// Bytes kept of a tool's words, for patterns to look through.
 const SEARCHED_BYTES: usize = 8192;
 
@@ -48,6 +53,9 @@ const DESCRIPTION: u32 = 10;
 const ARGUMENT: u32 = 10;
 const ABOUT_ARGUMENT: u32 = 5;
 const NAMESPACE: u32 = 5;
+
+/// Usual deviation of what is expected of the tools.
+const USUAL_EXPECTATION: f32 = 0.05;
 
 const KINDS: usize = 3;
 
@@ -79,7 +87,9 @@ pub struct ToolSet {
     tools: Vec<Tool>,
     rows: HashMap<Box<str>, u32>,
     lists: [Family; KINDS],
-    meaning: Option<Matrix>,
+    /// \[tools, 256\], and 1 / length of each; empty without an encoder.
+    meaning: Vec<i8>,
+    inverse_norms: Vec<f32>,
     reader: Reader,
     cache: WordCache,
 }
@@ -141,13 +151,16 @@ pub struct ToolScratch {
     relevance: Vec<f32>,
     order: Vec<u32>,
     kept: Vec<bool>,
+    /// What the turn that is read says.
+    own: Vec<f32>,
     column: Vec<f32>,
-    cosines: Vec<f32>,
-    clauses: Vec<[f32; DIM]>,
+    /// \[clauses, 256\], and 1 / length of each.
+    clauses: Vec<i8>,
+    clause_norms: Vec<f32>,
+    products: Vec<i32>,
     terms: Terms,
     reader: Reader,
     cache: WordCache,
-    matrix: MatrixScratch,
     learned: LearnedScratch,
 }
 
@@ -232,14 +245,14 @@ impl ToolSet {
     pub fn new(encoder: Option<Arc<Encoder>>) -> Self {
         let words = Saturation { k1: 1.5, b: 0.75 };
         let grams = Saturation { k1: 2.5, b: 0.9 };
-        let meaning = encoder.as_ref().and_then(|_| Matrix::new(DIM, Precision::Quantised).ok());
         Self {
             encoder,
             learned: None,
             tools: Vec::new(),
             rows: HashMap::new(),
             lists: [Family::with(words), Family::with(grams), Family::with(words)],
-            meaning,
+            meaning: Vec::new(),
+            inverse_norms: Vec::new(),
             reader: Reader::default(),
             cache: WordCache::default(),
         }
@@ -249,9 +262,9 @@ impl ToolSet {
     ///
     /// # Errors
     /// As [`Learned::from_bytes`].
-    pub fn with_learned(encoder: Arc<Encoder>, artifact: &[u8]) -> Result<Self> {
-        let learned = Learned::from_bytes(artifact, &encoder)?;
-        Ok(Self { learned: Some(learned), ..Self::new(Some(encoder)) })
+    pub fn with_learned(encoder: Option<Arc<Encoder>>, artifact: &[u8]) -> Result<Self> {
+        let learned = Learned::from_bytes(artifact, encoder.as_deref())?;
+        Ok(Self { learned: Some(learned), ..Self::new(encoder) })
     }
 
     /// What was learned of use, if anything.
@@ -309,12 +322,12 @@ impl ToolSet {
             }
         }
         for (id, definition) in tools {
-            self.push(id, definition)?;
+            self.push(id, definition);
         }
         Ok(())
     }
 
-    fn push(&mut self, id: &str, definition: &Definition) -> Result<()> {
+    fn push(&mut self, id: &str, definition: &Definition) {
         let (apart, joined) = cut_name(&definition.name);
         let (server, server_joined) = cut_name(&definition.namespace);
         let names: Vec<String> = definition.arguments.iter().map(|name| cut_name(name).0).collect();
@@ -333,12 +346,15 @@ impl ToolSet {
             counts.add(text, NAMESPACE, reader, &mut terms);
         }
         let held = counts.held();
-        if let (Some(meaning), Some(encoder)) = (&mut self.meaning, &self.encoder) {
+        if let Some(encoder) = &self.encoder {
             let text =
                 format!("{server} {apart}. {} {}", bounded(&definition.description).0, names.join(" "));
             let mut sums = [0; DIM];
-            let encoding = encoder.encode(bounded(&text).0, &mut self.cache, &mut sums);
-            meaning.append(&pool(&sums, encoding.known))?;
+            encoder.encode(bounded(&text).0, &mut self.cache, &mut sums);
+            let mut direction = [0; DIM];
+            quantise(&sums, &mut direction);
+            self.inverse_norms.push(inverse_norm(&direction));
+            self.meaning.extend(direction);
         }
         let mut words = format!("{}\n{}", definition.name, definition.description);
         for part in definition.arguments.iter().chain(&definition.argument_texts) {
@@ -363,7 +379,6 @@ impl ToolSet {
             column: self.learned.as_ref().and_then(|learned| learned.column(id)),
             held,
         });
-        Ok(())
     }
 
     /// Removes tools by id, all or none.
@@ -400,8 +415,11 @@ impl ToolSet {
             }
             list.resize(last as usize);
         }
-        if let Some(meaning) = &mut self.meaning {
-            meaning.swap_remove(row as usize);
+        if !self.inverse_norms.is_empty() {
+            let (from, to) = (last as usize * DIM, row as usize * DIM);
+            self.meaning.copy_within(from..from + DIM, to);
+            self.meaning.truncate(from);
+            self.inverse_norms.swap_remove(row as usize);
         }
         if let Some(moved) = self.tools.get(row as usize) {
             self.rows.insert(moved.id.clone(), row);
@@ -447,69 +465,93 @@ impl ToolSet {
 
     /// Adds what one turn says to scores and relevance.
     fn add_turn(&self, turn: &Turn, scratch: &mut ToolScratch) {
-        let ToolScratch { scores, relevance, column, cosines, clauses, terms, reader, cache, matrix, .. } =
+        let (sums, known) = self.read_turn(&turn.text, scratch);
+        let ToolScratch { scores, relevance, own, column, clauses, clause_norms, products, terms, .. } =
             scratch;
-        let (mut sums, mut known) = ([0i32; DIM], 0);
-        terms.words.clear();
-        terms.grams.clear();
-        terms.pairs.clear();
-        clauses.clear();
-        let (head, tail) = bounded(&turn.text);
-        for part in [head, tail] {
-            for_each_clause(part, |clause| {
-                let before = terms.words.len();
-                reader.add(clause, terms);
-                let Some(encoder) = &self.encoder else { return };
-                let mut own = [0; DIM];
-                let encoding = encoder.encode(clause, cache, &mut own);
-                known += encoding.known;
-                for (sum, own) in sums.iter_mut().zip(own) {
-                    *sum += own;
-                }
-                if clauses.len() < MOST_CLAUSES && terms.words.len() - before >= FEWEST_WORDS {
-                    clauses.push(pool(&own, encoding.known));
-                }
-            });
+        let rows = self.tools.len();
+        for column in [&mut *own, &mut *column] {
+            column.clear();
+            column.resize(rows, 0.0);
         }
-        column.clear();
-        column.resize(self.tools.len(), 0.0);
-        let mut add = |signal: usize, column: &[f32], relevant: bool| {
-            let (_, weight, usual) = SIGNALS[signal];
-            add_standardised(column, weight * turn.weight, usual, scores);
-            if relevant {
-                for (sum, share) in relevance.iter_mut().zip(column) {
-                    *sum += share.clamp(0.0, 1.0) * (turn.weight / 3.0);
-                }
+        let mut add_relevance = |column: &[f32]| {
+            for (sum, share) in relevance.iter_mut().zip(column) {
+                *sum += share.clamp(0.0, 1.0) * (turn.weight / 3.0);
             }
         };
+        let most = FEW_TOOLS.max(rows / 4) as u32;
         for (signal, found) in
             [(WORDS, &mut terms.words), (GRAMS, &mut terms.grams), (PAIRS, &mut terms.pairs)]
         {
             found.sort_unstable();
             found.dedup();
             if !found.is_empty() {
-                self.lists[signal].sum(found, column);
-                add(signal, column, signal != PAIRS);
-            }
-        }
-        let Some(meaning) = self.meaning.as_ref().filter(|_| known > 0) else { return };
-        // The embeddings are finite and as wide as the rows.
-        if meaning.cosines(&pool(&sums, known), matrix, column).is_err() {
-            return;
-        }
-        add(WHOLE, column, clauses.len() < 2);
-        if clauses.len() > 1 {
-            column.fill(-1.0);
-            for clause in &*clauses {
-                if meaning.cosines(clause, matrix, cosines).is_err() {
-                    return;
-                }
-                for (most, &cosine) in column.iter_mut().zip(&*cosines) {
-                    *most = most.max(cosine);
+                self.lists[signal].sum_rarer(found, if signal == GRAMS { most } else { u32::MAX }, column);
+                let (_, weight, usual) = SIGNALS[signal];
+                Standard::of(column, usual).add(column, weight, own);
+                if signal != PAIRS {
+                    add_relevance(column);
                 }
             }
         }
-        add(CLAUSE, column, clauses.len() > 1);
+        if known > 0 && !self.inverse_norms.is_empty() {
+            let mut direction = [0; DIM];
+            quantise(&sums, &mut direction);
+            let inverse = inverse_norm(&direction);
+            dot_rows_i8(&self.meaning, &direction, products);
+            for ((cosine, &product), norm) in column.iter_mut().zip(&*products).zip(&self.inverse_norms) {
+                *cosine = product as f32 * (norm * inverse);
+            }
+            let (_, weight, usual) = SIGNALS[WHOLE];
+            let standard = Standard::of(column, usual);
+            standard.add(column, weight, own);
+            if clause_norms.len() > 1 {
+                for (row, cosine) in column.iter_mut().enumerate() {
+                    if own[row] > CONTENDS {
+                        dot_rows_i8(clauses, &self.meaning[row * DIM..][..DIM], products);
+                        let cosines = products.iter().zip(&*clause_norms);
+                        *cosine = cosines.fold(-1.0, |most, (&product, norm)| {
+                            f32::max(most, product as f32 * (norm * self.inverse_norms[row]))
+                        });
+                    }
+                }
+            }
+            standard.add(column, SIGNALS[CLAUSE].1, own);
+            add_relevance(column);
+        }
+        for (score, own) in scores.iter_mut().zip(&*own) {
+            *score += own * turn.weight;
+        }
+    }
+
+    /// Reads terms and clauses of a text into the scratch; gives the sum of its embeddings and of how many pieces.
+    fn read_turn(&self, text: &str, scratch: &mut ToolScratch) -> ([i32; DIM], u32) {
+        let ToolScratch { clauses, clause_norms, terms, reader, cache, .. } = scratch;
+        let (mut sums, mut known) = ([0i32; DIM], 0);
+        terms.words.clear();
+        terms.grams.clear();
+        terms.pairs.clear();
+        clauses.clear();
+        clause_norms.clear();
+        let (head, tail) = bounded(text);
+        for part in [head, tail] {
+            for_each_clause(part, |clause| {
+                let before = terms.words.len();
+                reader.add(clause, terms);
+                let Some(encoder) = &self.encoder else { return };
+                let mut own = [0; DIM];
+                known += encoder.encode(clause, cache, &mut own).known;
+                for (sum, own) in sums.iter_mut().zip(own) {
+                    *sum += own;
+                }
+                if clause_norms.len() < MOST_CLAUSES && terms.words.len() - before >= FEWEST_WORDS {
+                    let mut direction = [0; DIM];
+                    quantise(&own, &mut direction);
+                    clause_norms.push(inverse_norm(&direction));
+                    clauses.extend(direction);
+                }
+            });
+        }
+        (sums, known)
     }
 
     /// Adds what use says of one turn to scores and relevance. A turn that says nothing has nothing to add.
@@ -525,7 +567,7 @@ impl ToolSet {
         column.clear();
         column
             .extend(self.tools.iter().map(|tool| tool.column.map_or(mean, |at| inner.expected[at as usize])));
-        add_standardised(column, learned.header().weight * turn.weight, 0.05, scores);
+        Standard::of(column, USUAL_EXPECTATION).add(column, learned.header().weight * turn.weight, scores);
         if learned.header().weight > 0.0 {
             for ((relevance, expected), tool) in relevance.iter_mut().zip(&*column).zip(&self.tools) {
                 if tool.column.is_some() {

@@ -42,17 +42,30 @@ fn add_scaled_scalar(column: &[f32], mean: f32, factor: f32, out: &mut [f32]) {
     }
 }
 
-/// Adds to `out` `weight` · (score − mean) / deviation of every score of the column. The deviation is that of the
-/// column with [`PRIOR_ROWS`] more rows of deviation `usual`.
-pub(super) fn add_standardised(column: &[f32], weight: f32, usual: f32, out: &mut [f32]) {
-    let rows = column.len() as f64;
-    let (sum, squares) = count(column);
-    let parts = f64::from(PARTS);
-    let mean = sum as f64 / parts / rows.max(1.0);
-    // Exact in i64; the division is rounded once.
-    let spread = (squares as f64 / (parts * parts) - rows * mean * mean).max(0.0);
-    let variance = (spread + PRIOR_ROWS * f64::from(usual) * f64::from(usual)) / (rows + PRIOR_ROWS);
-    add_scaled(column, mean as f32, (f64::from(weight) / variance.sqrt()) as f32, out);
+/// Mean and deviation of a column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standard {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Standard {
+    /// Of a column with [`PRIOR_ROWS`] more rows of deviation `usual`.
+    pub(super) fn of(column: &[f32], usual: f32) -> Self {
+        let rows = column.len() as f64;
+        let (sum, squares) = count(column);
+        let parts = f64::from(PARTS);
+        let mean = sum as f64 / parts / rows.max(1.0);
+        // Exact in i64; the division is rounded once.
+        let spread = (squares as f64 / (parts * parts) - rows * mean * mean).max(0.0);
+        let variance = (spread + PRIOR_ROWS * f64::from(usual) * f64::from(usual)) / (rows + PRIOR_ROWS);
+        Self { mean, deviation: variance.sqrt() }
+    }
+
+    /// Adds to `out` `weight` · (score − mean) / deviation of every score of a column.
+    pub(super) fn add(self, column: &[f32], weight: f32, out: &mut [f32]) {
+        add_scaled(column, self.mean as f32, (f64::from(weight) / self.deviation) as f32, out);
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +79,7 @@ mod tests {
         fn the_order_of_rows_changes_nothing(mut column in prop::collection::vec(-1f32..2.0, 1..200), turn in 0usize..200) {
             let standardised = |column: &[f32]| {
                 let mut out = vec![0.0; column.len()];
-                add_standardised(column, 1.5, 0.1, &mut out);
+                Standard::of(column, 0.1).add(column, 1.5, &mut out);
                 out
             };
             let mut expected = standardised(&column);
@@ -81,7 +94,7 @@ mod tests {
             let mut results = Vec::new();
             on_every_path(|_| {
                 let mut out = vec![0.0; column.len()];
-                add_standardised(&column, 1.5, 0.1, &mut out);
+                Standard::of(&column, 0.1).add(&column, 1.5, &mut out);
                 results.push(bits(&out));
             });
             prop_assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
@@ -92,7 +105,7 @@ mod tests {
     fn many_rows_have_mean_zero_and_deviation_one() {
         let column: Vec<f32> = (0..4000).map(|row| (row % 7) as f32 / 7.0).collect();
         let mut out = vec![0.0; column.len()];
-        add_standardised(&column, 1.0, 0.1, &mut out);
+        Standard::of(&column, 0.1).add(&column, 1.0, &mut out);
         let mean: f32 = out.iter().sum::<f32>() / 4000.0;
         let square: f32 = out.iter().map(|z| z * z).sum::<f32>() / 4000.0;
         assert!(mean.abs() < 1e-3 && (square - 1.0).abs() < 0.01, "{mean} {square}");
