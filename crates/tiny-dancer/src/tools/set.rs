@@ -9,7 +9,7 @@ use super::schema::{Definition, refused};
 use super::standard::Standard;
 use crate::candidates::postings::{Count, Family, Saturation};
 use crate::candidates::terms::{Reader, Terms};
-use crate::candidates::top::first_k;
+use crate::candidates::top::{contenders, first_k};
 use crate::encoder::{DIM, Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_rows_i8, inverse_norm};
@@ -26,6 +26,8 @@ const FEWEST_WORDS: usize = 2;
 const CONTENDS: f32 = 3.0;
 /// Grams that more tools hold than this and than a quarter of all weigh nothing.
 const FEW_TOOLS: usize = 64;
+/// Up to this many, the first are found without looking at every tool by itself.
+const MOST_SCANNED: usize = 64;
 /// Bytes kept of a tool's words, for patterns to look through.
 const SEARCHED_BYTES: usize = 8192;
 
@@ -151,6 +153,7 @@ pub struct ToolScratch {
     relevance: Vec<f32>,
     order: Vec<u32>,
     kept: Vec<bool>,
+    best: Vec<f32>,
     /// What the turn that is read says.
     own: Vec<f32>,
     column: Vec<f32>,
@@ -579,7 +582,7 @@ impl ToolSet {
 
     /// The best of the scores.
     fn choose(&self, options: &SelectOptions, scratch: &mut ToolScratch) {
-        let ToolScratch { selected, scores, relevance, order, kept, .. } = scratch;
+        let ToolScratch { selected, scores, relevance, order, kept, best, .. } = scratch;
         kept.clear();
         kept.resize(self.tools.len(), false);
         let mut most_kept = 0;
@@ -591,20 +594,27 @@ impl ToolSet {
                 }
             }
         }
+        let allowed = |row: usize| {
+            options.namespaces.is_empty() || options.namespaces.contains(&&*self.tools[row].namespace)
+        };
+        let most = options.k.max(most_kept);
         order.clear();
-        order.extend((0..self.tools.len() as u32).filter(|&row| {
-            let tool = &self.tools[row as usize];
-            kept[row as usize]
-                || options.namespaces.is_empty()
-                || options.namespaces.contains(&&*tool.namespace)
-        }));
+        if most <= MOST_SCANNED {
+            // Those that are not below the last one wanted: mostly as many as are wanted.
+            contenders(scores, (|_| 0.0, 0.0), (None, allowed), most, best, order);
+            let rows = if most_kept > 0 { kept.len() as u32 } else { 0 };
+            order.extend((0..rows).filter(|&row| {
+                let (row, score) = (row as usize, scores[row as usize]);
+                kept[row] && !(allowed(row) && best.last().is_none_or(|&last| score >= last))
+            }));
+        } else {
+            order.extend((0..kept.len() as u32).filter(|&row| kept[row as usize] || allowed(row as usize)));
+        }
         let better = |a: u32, b: u32| {
             let (of_a, of_b) = (a as usize, b as usize);
             scores[of_b].total_cmp(&scores[of_a]).then_with(|| self.tools[of_a].id.cmp(&self.tools[of_b].id))
         };
-        first_k(order, options.k.max(most_kept), |&a, &b| {
-            kept[b as usize].cmp(&kept[a as usize]).then_with(|| better(a, b))
-        });
+        first_k(order, most, |&a, &b| kept[b as usize].cmp(&kept[a as usize]).then_with(|| better(a, b)));
         order.sort_unstable_by(|&a, &b| better(a, b));
         selected.clear();
         for &row in &*order {
