@@ -103,7 +103,8 @@ def test_openais_search_is_answered_with_definitions() -> None:
     client = search.openai({"goal": "the orders of a customer"}, "tso_2", call_id="call_1")
     assert (client["call_id"], client["execution"]) == ("call_1", "client")
     assert client["tools"][0]["tools"][0]["name"] == "list_orders"
-    for arguments in ({}, {"paths": []}, {"query": ""}, None):
+    refused: list[Any] = [{}, {"paths": []}, {"query": ""}, None]
+    for arguments in refused:
         with pytest.raises(RequestError):
             search.openai(arguments, "tso_3")
 

@@ -106,7 +106,7 @@ def test_too_few_requests_and_damaged_artifacts_are_refused(tables: tuple[Path, 
     with pytest.raises(ArtifactError):
         ToolSelector(artifact=_core.data_file("default.safetensors"))
     header = _core.read_header(artifact)
-    for changes in (
+    damages: list[dict[str, Any]] = [
         {"tools": [*TOOLS, "echo"]},
         {"tools": ["a", "a", "b", "c"]},
         {"tools": []},
@@ -115,7 +115,8 @@ def test_too_few_requests_and_damaged_artifacts_are_refused(tables: tuple[Path, 
         {"features": "99"},
         {"self_check": [{"text": "x", "expected": [0.0]}]},
         {"self_check": [{"text": "x", "expected": [9.0] * 4}]},
-    ):
+    ]
+    for changes in damages:
         with pytest.raises(ArtifactError):
             ToolSelector(artifact=_core.with_header(artifact, {**header, **changes}))
 
