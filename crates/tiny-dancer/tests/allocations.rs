@@ -325,8 +325,10 @@ fn selecting_tools_allocates_nothing_after_the_first_requests() {
     let mut scratch = ToolScratch::default();
     let keep = ["tool_3"];
     let options = SelectOptions { k: 5, keep: &keep, ..SelectOptions::default() };
-    for text in extremes(&mut random) {
-        set.select(&[Turn::whole(&text)], &options, &mut scratch).expect("a selection");
+    // The longest word that is read, beside the longest texts of short ones.
+    let longest = ["k".repeat(8192)];
+    for text in extremes(&mut random).iter().chain(&longest) {
+        set.select(&[Turn::whole(text)], &options, &mut scratch).expect("a selection");
     }
     for (class, text) in texts(&mut random) {
         let turns = [Turn::whole(&text)];
