@@ -29,6 +29,7 @@ from examples import REFUSED, REQUESTS, SHAPED, TEXTS, Raw, as_json, described, 
 from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
 from reference.artifact import FEATURE_SPEC  # noqa: E402
 from reference.text import bounded, character_ngrams, normalise, tokenise, word_ngrams  # noqa: E402
+from tool_cases import tool_vectors  # noqa: E402
 from weights import make_all  # noqa: E402
 
 ENCODER = HERE.parent / "python" / "tiny_dancer" / "data" / "encoder.safetensors"
@@ -175,6 +176,8 @@ def generate() -> dict[str, bytes]:
         "costs, latencies": {"absolute": 0, "relative": 1e-6},
     }
     candidates = {**exact, "features, scores": {"absolute": 1e-5}}
+    # Embeddings are rounded to int8 in the engine.
+    tools = {**exact, "scores without encoder": {"absolute": 1e-3}, "scores": {"absolute": 0.3}}
     encoder_head = {"format": 2, "encoder": encoder.checksum, "feature_spec": FEATURE_SPEC}
     files = {
         "vectors/text.json": document(text_vectors(), format=2, tolerance=exact),
@@ -183,6 +186,7 @@ def generate() -> dict[str, bytes]:
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
         "vectors/candidates.json": document(candidate_vectors(), format=2, tolerance=candidates),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
+        "vectors/tools.json": document(tool_vectors(encoder), **encoder_head, tolerance=tools),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }
     return files | {f"artifacts/{name}.safetensors": data for name, data in made.items()}

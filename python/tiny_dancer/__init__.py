@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
     from tiny_dancer.routing.resilient import ResilientRouter
+    from tiny_dancer.routing.tools import ToolSelection, ToolSelector
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
@@ -118,6 +119,8 @@ __all__ = [
     "SqliteStorage",
     "StorageError",
     "TinyDancerError",
+    "ToolSelection",
+    "ToolSelector",
     "TrainingError",
     "Watch",
     "__version__",
@@ -153,6 +156,8 @@ _LAZY = {
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "ToolSelection": "tiny_dancer.routing.tools",
+    "ToolSelector": "tiny_dancer.routing.tools",
     "add_model": "tiny_dancer.training.api",
     "calibrate": "tiny_dancer.training.api",
     "conformal_quantile": "tiny_dancer.evaluation.conformal",

@@ -44,6 +44,10 @@ COMMANDS = (
     "classifier train",
     "classifier predict",
     "classifier evaluate",
+    "tools train",
+    "tools predict",
+    "tools select",
+    "tools eval",
     "models list",
     "models add",
     "models reprice",
@@ -395,6 +399,7 @@ def test_a_table_is_written_as_its_name_says(folder: Path, artifact: Path, tmp_p
         ("predict", "missing", "missing.csv", "--out", "p.txt"),
         ("candidates", "predict", "missing", "missing", "missing", "--out", "p"),
         ("classifier", "predict", "missing", "missing", "--out", "p.xlsx"),
+        ("tools", "predict", "default", "missing", "missing", "--out", "p"),
         ("data", "split", "missing.csv", "--out-train", "a.csv", "--out-test", "p.doc"),
         ("data", "featurise", "missing.csv", "--out", "p.csv"),
     ):

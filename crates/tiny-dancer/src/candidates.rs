@@ -11,14 +11,14 @@ mod links;
 mod matrix;
 mod metadata;
 mod moment;
-mod postings;
+pub(crate) mod postings;
 mod properties;
 mod rank;
 mod scorer;
 mod set;
-mod terms;
+pub(crate) mod terms;
 mod time;
-mod top;
+pub(crate) mod top;
 mod untrained;
 
 pub use candidate::{Candidate, Use};

@@ -33,6 +33,7 @@ mod router;
 mod select;
 mod shape;
 mod text;
+pub mod tools;
 
 pub use decision::{Answer, Decision};
 pub use error::{Error, ErrorKind, Result};

@@ -13,6 +13,7 @@ use tiny_dancer::candidates::{CandidateScorer, FEATURES, Precision, RankOptions,
 use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
 use tiny_dancer::policy::Policy;
+use tiny_dancer::tools::{Definition, SelectOptions, ToolScratch, ToolSet, Turn};
 use tiny_dancer::{Options, Request, Router, Scratch, Words};
 
 thread_local! {
@@ -307,6 +308,32 @@ fn ranking_allocates_nothing_after_the_first_calls() {
                 assert_eq!(scratch.ranked[0].features.len(), FEATURES);
             }
         }
+    }
+}
+
+#[test]
+fn selecting_tools_allocates_nothing_after_the_first_requests() {
+    let mut random = Random(79);
+    let mut set = ToolSet::new(Some(std::sync::Arc::clone(support::shared_encoder())));
+    let tools: Vec<(String, Definition)> = (0..300)
+        .map(|number| {
+            let (name, description) = (format!("tool_{number}"), words(&mut random, 12));
+            (name.clone(), Definition { name, description, ..Definition::default() })
+        })
+        .collect();
+    set.add(&tools).expect("distinct ids");
+    let mut scratch = ToolScratch::default();
+    let keep = ["tool_3"];
+    let options = SelectOptions { k: 5, keep: &keep, ..SelectOptions::default() };
+    // The longest word that is read, beside the longest texts of short ones.
+    let longest = ["k".repeat(8192)];
+    for text in extremes(&mut random).iter().chain(&longest) {
+        set.select(&[Turn::whole(text)], &options, &mut scratch).expect("a selection");
+    }
+    for (class, text) in texts(&mut random) {
+        let turns = [Turn::whole(&text)];
+        let (found, allocations) = counted(|| set.select(&turns, &options, &mut scratch).map(<[_]>::len));
+        assert_eq!((found, allocations), (Ok(5), 0), "{class}");
     }
 }
 

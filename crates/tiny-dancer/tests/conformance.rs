@@ -1,4 +1,4 @@
-//! The shared vectors (`conformance/vectors`): of the cell, of candidates, of features, decisions and damages.
+//! The shared vectors (`conformance/vectors`): of the cell, of candidates, of tools, of features, decisions and damages.
 
 mod support;
 
@@ -15,6 +15,7 @@ use tiny_dancer::classifier::Header;
 use tiny_dancer::fastgrnn::{Cell, CellScratch};
 use tiny_dancer::features::{CUE_NAMES, FeatureScratch, Features, featurise};
 use tiny_dancer::kinds::write;
+use tiny_dancer::tools::{SelectOptions, ToolScratch, ToolSet, Turn};
 use tiny_dancer::{Error, Handle, Request, Spec};
 
 fn numbers(values: &Value) -> impl Iterator<Item = f64> {
@@ -133,6 +134,54 @@ fn candidates_have_the_features_scores_and_answers_of_the_vectors() {
             for name in FEATURE_NAMES {
                 close(&each["features"][name], &expect["features"][row][name], name);
             }
+        }
+    }
+}
+
+#[test]
+fn tools_are_ranked_as_in_the_vectors() {
+    let text = std::fs::read_to_string(conformance("vectors/tools.json")).expect("written by generate.py");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let services = conformance("../benchmarks/data/everyday_tools.json");
+    let services: Value =
+        serde_json::from_str(&std::fs::read_to_string(services).expect("part of the repository"))
+            .expect("JSON");
+    let tolerance = |name: &str| document["tolerance"][name]["absolute"].as_f64().expect("a number");
+    let vectors = document["vectors"].as_array().expect("a list");
+    assert!(vectors.len() >= 60);
+    let mut scratch = ToolScratch::default();
+    for vector in vectors {
+        let with_encoder = vector["encoder"] == true;
+        let mut set = ToolSet::new(with_encoder.then(|| Arc::clone(shared_encoder())));
+        match &vector["tools"] {
+            Value::String(_) => drop(set.add_json(&services["tools"].to_string()).expect("tools")),
+            Value::Object(servers) => {
+                for (name, tools) in servers {
+                    let server = json!({"name": name, "tools": tools});
+                    set.add_json(&server.to_string()).expect("tools");
+                }
+            }
+            tools => drop(set.add_json(&tools.to_string()).expect("tools")),
+        }
+        let options = SelectOptions { k: set.len(), ..SelectOptions::default() };
+        let asked = vector["text"].as_str().expect("a text");
+        let found = set.select(&[Turn::whole(asked)], &options, &mut scratch).expect("a selection");
+        let expected = vector["expect"].as_array().expect("a list");
+        assert_eq!(found.len(), expected.len());
+        let close = tolerance(if with_encoder { "scores" } else { "scores without encoder" });
+        let of = |id: &str| expected.iter().find(|one| one[0] == id).expect("one of the tools");
+        for (place, one) in found.iter().enumerate() {
+            let known = of(set.id(one.row));
+            let off = (f64::from(one.score) - known[1].as_f64().expect("a number")).abs();
+            assert!(off <= close, "{}: {} of {known}", vector["explain"], one.score);
+            let off = (f64::from(one.relevance) - known[2].as_f64().expect("a number")).abs();
+            assert!(off <= 0.02, "{}: relevance {} of {known}", vector["explain"], one.relevance);
+            // The order is that of the scores: what stands here must be as good as what the vector has here.
+            let (here, there) = (expected[place][1].as_f64(), known[1].as_f64());
+            assert!((here.expect("a number") - there.expect("a number")).abs() <= 2.0 * close);
+        }
+        if !with_encoder && close < 1e-2 {
+            assert_eq!(set.id(found[0].row), expected[0][0], "{}", vector["explain"]);
         }
     }
 }

@@ -38,6 +38,7 @@ from tiny_dancer._core._native import (
     Options,
     Prices,
     Router,
+    ToolSet,
     __version__,
     artifact_header,
     conformal_intervals,
@@ -55,6 +56,7 @@ from tiny_dancer._core._native import (
     number_to_seconds,
     rewrite_artifact,
     text_to_seconds,
+    tool_expectations,
     write_artifact,
 )
 from tiny_dancer._core._native import measured_costs as _measured_costs
@@ -104,6 +106,7 @@ __all__ = [
     "Prices",
     "Router",
     "Said",
+    "ToolSet",
     "__version__",
     "artifact_bytes",
     "components",
@@ -133,6 +136,7 @@ __all__ = [
     "text_to_seconds",
     "token_rows",
     "token_steps",
+    "tool_expectations",
     "with_header",
 ]
 

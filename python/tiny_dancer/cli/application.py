@@ -50,6 +50,10 @@ from tiny_dancer.cli import (
     report,
     route,
     savings,
+    tools_eval,
+    tools_predict,
+    tools_select,
+    tools_train,
     train,
 )
 from tiny_dancer.cli.output import warn
@@ -88,6 +92,12 @@ classifier = typer.Typer(
     rich_markup_mode=None,
 )
 application.add_typer(classifier, name="classifier")
+tools = typer.Typer(
+    help="Which of many tools a request needs: select, apply, judge, learn from use.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+application.add_typer(tools, name="tools")
 models = typer.Typer(
     help="Versions of artifacts: add, promote, roll back, retire.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -123,6 +133,10 @@ candidates.command("learn", help=candidates_learn.HELP)(candidates_learn.learn)
 classifier.command("train", help=classifier_train.HELP)(classifier_train.train)
 classifier.command("predict", help=classifier_predict.HELP)(classifier_predict.predict)
 classifier.command("evaluate", help=classifier_evaluate.HELP)(classifier_evaluate.evaluate)
+tools.command("train", help=tools_train.HELP)(tools_train.train)
+tools.command("select", help=tools_select.HELP)(tools_select.select)
+tools.command("predict", help=tools_predict.HELP)(tools_predict.predict)
+tools.command("eval", help=tools_eval.HELP)(tools_eval.evaluate)
 database.command("stats", help=db_stats.HELP)(db_stats.stats)
 database.command("backup", help=db_backup.HELP)(db_backup.backup)
 database.command("restore", help=db_restore.HELP)(db_restore.restore)

@@ -64,7 +64,7 @@ def _checked(header: dict[str, Any]) -> str:
 
 
 def _other(header: dict[str, Any]) -> list[str]:
-    """Of a classifier or a scorer of candidates."""
+    """Of a classifier, a scorer of candidates or learned use of tools."""
     lines = [f"{header['kind']}, {_made(header)}"]
     if header["kind"] == "classifier":
         lines.append(
@@ -73,6 +73,10 @@ def _other(header: dict[str, Any]) -> list[str]:
         found = header.get("conformal")
         sets = "none; see tiny-dancer calibrate" if found is None else f"{found['score']}, α = {found['alpha']:g}"
         lines.append(f"prediction sets: {sets}")
+    elif header["kind"] == "tools":
+        lines.append(f"{len(header['tools']):,} tools, features {header['features']}")
+        weight = header["weight"]
+        lines.append(f"use counts {weight:g} times beside the schemas" if weight else "use counts nothing")
     else:
         found = header["prediction"]
         lines.append(f"scorer {header['scorer']}, features {header['features']}")

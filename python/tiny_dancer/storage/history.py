@@ -35,7 +35,7 @@ from tiny_dancer.storage.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-KINDS = ("request", "candidates")
+KINDS = ("request", "candidates", "tools")
 Record = TypeVar("Record")
 
 _put = msgspec.structs.force_setattr
@@ -93,13 +93,14 @@ class RoutingRecord:
 
     Attributes:
         decision_id: of the decision; outcomes and feedback refer to it. A second record of the same id is ignored.
-        kind: ``request`` (a model was chosen) or ``candidates`` (candidates were ranked).
-        chosen: the model, or the id of the first candidate.
+        kind: ``request`` (a model was chosen), ``candidates`` (candidates were ranked) or ``tools`` (tools were
+            called).
+        chosen: the model, or the id of the first candidate or tool.
         time: UTC seconds.
         artifact_version: version of the artifact that decided; empty where none did.
         query_hash: :func:`hash_query` of the query, or None.
         query_text: the query itself; None unless its owner wants it kept.
-        shown: the candidates shown, best first; empty for requests.
+        shown: the candidates shown, best first, or the tools called, in order; empty for requests.
         confidence: of the decision, in [0, 1], or None.
         use_lightweight: whether the light model was enough.
         cost: expected USD of the choice, or None.

@@ -9,8 +9,18 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::kernels::dispatch;
 
-const K1: f32 = 0.9;
-const B: f32 = 0.4;
+/// BM25's k1 and b: how soon a repeated term counts no more, and how far length is held against a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saturation {
+    pub k1: f32,
+    pub b: f32,
+}
+
+impl Default for Saturation {
+    fn default() -> Self {
+        Self { k1: 0.9, b: 0.4 }
+    }
+}
 
 /// How often a term occurs in one candidate with its context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +88,7 @@ pub(crate) struct Family {
     /// Number of terms in each row with its context, in tenths; and their sum.
     lengths: Vec<u32>,
     total: u64,
+    saturation: Saturation,
 }
 
 /// Most postings in a block.
@@ -209,6 +220,11 @@ impl List {
 }
 
 impl Family {
+    /// No terms yet, weighed with other constants than the usual ones.
+    pub(crate) fn with(saturation: Saturation) -> Self {
+        Self { saturation, ..Self::default() }
+    }
+
     /// Makes room for so many rows, or forgets those beyond, which hold nothing by then.
     pub(crate) fn resize(&mut self, rows: usize) {
         self.lengths.resize(rows, 0);
@@ -277,18 +293,28 @@ impl Family {
 
     fn norm(&self) -> Norm {
         let mean = (self.total as f64 / self.lengths.len().max(1) as f64) as f32;
+        let Saturation { k1, b } = self.saturation;
         // In tenths, as the counts are.
-        Norm { always: 10.0 * K1 * (1.0 - B), by_length: 10.0 * K1 * B / mean.max(1e-9) }
+        Norm { always: 10.0 * k1 * (1.0 - b), by_length: 10.0 * k1 * b / mean.max(1e-9), most: k1 + 1.0 }
     }
 
     /// Writes into `sums`, one number a row, what the terms weigh there together, as the share of Σ idf.
     pub(crate) fn sum(&self, terms: &[u32], sums: &mut [f32]) {
+        self.sum_rarer(terms, u32::MAX, sums);
+    }
+
+    /// As [`Self::sum`], but that terms which more rows hold than `most` weigh nothing: they take the most time and tell
+    /// the least.
+    pub(crate) fn sum_rarer(&self, terms: &[u32], most: u32, sums: &mut [f32]) {
         sums.fill(0.0);
         let norm = self.norm();
         let mut ideal = 0.0;
         for &term in terms {
-            let (list, idf) = self.find(term);
+            let found = self.terms.get(&term);
+            let holders = found.map_or(0, |found| found.holders);
+            let idf = self.idf(holders);
             ideal += idf;
+            let list = found.filter(|_| holders <= most).map(|found| &found.list);
             for postings in list.into_iter().flat_map(List::parts) {
                 add_weights(postings, &self.lengths, norm, idf, sums);
             }
@@ -334,11 +360,12 @@ fn share_of(ideal: f32) -> f32 {
     if ideal > 0.0 { 1.0 / ideal } else { 0.0 }
 }
 
-/// k1·(1 − b), and k1·b over the mean length.
+/// k1·(1 − b), k1·b over the mean length, and k1 + 1.
 #[derive(Clone, Copy)]
 pub(crate) struct Norm {
     always: f32,
     by_length: f32,
+    most: f32,
 }
 
 /// idf · tf·(k1+1) / (tf + k1·(1 − b + b·L/L̄)), with tf and the rest below the line in tenths.
@@ -346,7 +373,7 @@ pub(crate) struct Norm {
 #[allow(clippy::inline_always)]
 fn weight(posting: Posting, length: u32, norm: Norm, idf: f32) -> f32 {
     let tenths = (posting.count >> 1) as f32;
-    idf * (tenths * (K1 + 1.0) / (tenths + (norm.always + norm.by_length * length as f32)))
+    idf * (tenths * norm.most / (tenths + (norm.always + norm.by_length * length as f32)))
 }
 
 dispatch!(add_weights, add_weights_scalar, (

@@ -54,8 +54,9 @@ class FittedLinear:
 
     def predict(self, features: FeatureTable) -> Matrix:
         """Components [n, r]."""
-        word = _block(features, len(self.word), characters=False) @ self.word.astype(np.float64)
-        character = _block(features, len(self.character), characters=True) @ self.character.astype(np.float64)
+        words = hashed_ngrams(features, len(self.word), characters=False)
+        characters = hashed_ngrams(features, len(self.character), characters=True)
+        word, character = words @ self.word.astype(np.float64), characters @ self.character.astype(np.float64)
         cues = np.clip(features.cues, self.cue_least, self.cue_most).astype(np.float64)
         return np.asarray(
             self.intercept
@@ -71,7 +72,7 @@ class FittedLinear:
         return {name: getattr(self, name) for name in (*names, "embedding", "intercept")}
 
 
-def _block(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
+def hashed_ngrams(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
     """Presence of n-grams of one sort, folded to ``buckets`` and divided by √(number in the row).
 
     CSR [n, buckets].
@@ -142,7 +143,7 @@ class Linear:
         buckets = 1 << (self.bits - max(0, math.ceil(math.log2(targets.components.shape[1])) - 2))
         blocks, frequencies = [], []
         for characters in (False, True):
-            block = _block(features, buckets, characters=characters)
+            block = hashed_ngrams(features, buckets, characters=characters)
             seen = np.bincount(block.indices, minlength=block.shape[1])
             frequency = np.log((1 + n) / (1 + seen)) + 1
             frequency[seen < 2] = 0  # once-seen n-grams only memorise their row

@@ -16,8 +16,8 @@ from tiny_dancer._core.timestamps import seconds_since_epoch
 from tiny_dancer.errors import CandidateError, DataError
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
 from tiny_dancer.training.data import arrow
-from tiny_dancer.training.data.columns import IGNORED_COLUMNS, Checker
-from tiny_dancer.training.data.raw import DataWarning, read_raw
+from tiny_dancer.training.data.columns import IGNORED_COLUMNS, Checker, open_table
+from tiny_dancer.training.data.raw import DataWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,12 +124,12 @@ def read_memories(path: Path | str) -> Memories:
         DataError: a column is missing or of the wrong type, an id is missing or there twice, a text is empty, a
             value is out of range. Names column, row, value and remedy.
     """
-    checker = _open(path, lambda name: name not in IGNORED_COLUMNS, ("conversation", "memory_id", "text"))
+    checker = open_table(path, lambda name: name not in IGNORED_COLUMNS, ("conversation", "memory_id", "text"))
     table = checker.table
     rows = range(table.rows)
-    conversations = _filled(checker, "conversation", "name the row's conversation")
-    ids = _filled(checker, "memory_id", "give every memory an id")
-    texts = _filled(checker, "text", "give the memory a text, or drop it")
+    conversations = checker.filled("conversation", "name the row's conversation")
+    ids = checker.filled("memory_id", "give every memory an id")
+    texts = checker.filled("text", "give the memory a text, or drop it")
     sessions = _optional_texts(checker, "session")
     times = _times(checker, "created_at")
     embeddings = _embeddings(checker)
@@ -191,9 +191,9 @@ def read_questions(path: Path | str, memories: Memories, *, require_evidence: bo
     """
     wanted = QUESTION_COLUMNS | {"evidence"} if require_evidence else QUESTION_COLUMNS
     required = ("conversation", "question", "evidence") if require_evidence else ("conversation", "question")
-    checker = _open(path, lambda name: name in wanted, required)
+    checker = open_table(path, lambda name: name in wanted, required)
     table = checker.table
-    conversations = _filled(checker, "conversation", "name the question's conversation")
+    conversations = checker.filled("conversation", "name the question's conversation")
     for row, name in enumerate(conversations):
         if name not in memories.conversations:
             near = get_close_matches(name, memories.conversations, 1)
@@ -201,10 +201,12 @@ def read_questions(path: Path | str, memories: Memories, *, require_evidence: bo
             raise checker.fault(
                 "conversation", row, name, f"{hint}{memories.name} has no memories of it: add them"
             )
-    texts = _filled(checker, "question", "ask something, or drop the row")
+    texts = checker.filled("question", "ask something, or drop the row")
     times = _times(checker, "asked_at")
     embeddings = _embeddings(checker)
-    named = _evidence(checker) if require_evidence else [()] * table.rows
+    named = (
+        checker.listed_texts("evidence", "give a list of memory ids") if require_evidence else [()] * table.rows
+    )
     ids = {name: {memory.id for memory in found} for name, found in memories.conversations.items()}
     questions, unknown = [], 0
     for row, conversation in enumerate(conversations):
@@ -225,26 +227,6 @@ def read_questions(path: Path | str, memories: Memories, *, require_evidence: bo
             DataWarning(f"{left_out:,} questions of {table.name} have no known evidence: left out"), stacklevel=2
         )
     return Questions(tuple(questions), unknown, _digest((conversations, texts, times, named), embeddings))
-
-
-def _open(path: Path | str, wanted: Any, required: tuple[str, ...]) -> Checker:
-    checker = Checker(read_raw(path, wanted))
-    for name in required:
-        if name not in checker.table.names:
-            found = ", ".join(map(repr, checker.table.names[:12])) or "none"
-            raise DataError(name, f"no such column in {checker.table.name}, which has {found}", "add or rename it")
-    if not checker.table.rows:
-        raise DataError("table", f"{checker.table.name} has no rows", "add rows")
-    return checker
-
-
-def _filled(checker: Checker, name: str, remedy: str) -> list[str]:
-    texts: list[str] = []
-    for row, text in enumerate(checker.texts(name)):
-        if text is None or not text.strip():
-            raise checker.fault(name, row, text, remedy)
-        texts.append(text)
-    return texts
 
 
 def _optional_texts(checker: Checker, name: str) -> list[str | None]:
@@ -291,35 +273,12 @@ def _numbers(checker: Checker, name: str, highest: float, remedy: str) -> list[f
     return [None if math.isnan(value) else float(value) for value in values]
 
 
-def _listed(checker: Checker, name: str, remedy: str) -> list[list[Any] | None]:
-    """A column of lists, or of JSON text that spells them; null and empty are None."""
-    column = checker.table.columns[name]
-    if arrow.is_nested(column):
-        values = arrow.as_python(column)
-        if not all(value is None or isinstance(value, list) for value in values):
-            raise DataError(name, f"type {arrow.type_name(column)} in {checker.table.name}", remedy)
-        return values
-    lists: list[list[Any] | None] = []
-    for row, text in enumerate(checker.texts(name)):
-        if text is None or not text.strip():
-            lists.append(None)
-            continue
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, list):
-            raise checker.fault(name, row, text, remedy)
-        lists.append(value)
-    return lists
-
-
 def _embeddings(checker: Checker) -> list[npt.NDArray[np.float32] | None]:
     if "embedding" not in checker.table.columns:
         return [None] * checker.table.rows
     remedy = "give a list of numbers"
     found: list[npt.NDArray[np.float32] | None] = []
-    for row, values in enumerate(_listed(checker, "embedding", remedy)):
+    for row, values in enumerate(checker.listed("embedding", remedy)):
         if values is None:
             found.append(None)
             continue
@@ -330,16 +289,6 @@ def _embeddings(checker: Checker) -> list[npt.NDArray[np.float32] | None]:
         if vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
             raise checker.fault("embedding", row, values, "give a list of finite numbers")
         found.append(vector)
-    return found
-
-
-def _evidence(checker: Checker) -> list[tuple[str, ...]]:
-    remedy = "give a list of memory ids"
-    found = []
-    for row, values in enumerate(_listed(checker, "evidence", remedy)):
-        if not all(isinstance(value, str) or type(value) is int for value in values or ()):
-            raise checker.fault("evidence", row, values, remedy)
-        found.append(tuple(map(str, values or ())))
     return found
 
 

@@ -6,7 +6,7 @@ import ast
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from tiny_dancer import _core
 from tiny_dancer.errors import DataError, OptionError, RequestError
 from tiny_dancer.routing.requests import as_engine
 from tiny_dancer.training.data import arrow
+from tiny_dancer.training.data.raw import read_raw
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -108,6 +110,58 @@ class Checker:
             return [None if value is None else json.dumps(value) for value in arrow.as_python(column)]
         return self.texts(name)
 
+    def filled(self, name: str, remedy: str) -> list[str]:
+        """A text column in which every row says something.
+
+        Raises:
+            DataError: a cell that is empty.
+        """
+        texts: list[str] = []
+        for row, text in enumerate(self.texts(name)):
+            if text is None or not text.strip():
+                raise self.fault(name, row, text, remedy)
+            texts.append(text)
+        return texts
+
+    def listed(self, name: str, remedy: str) -> list[list[Any] | None]:
+        """A column of lists, or of JSON text that spells them; null and empty are None.
+
+        Raises:
+            DataError: a cell that is no list.
+        """
+        column = self.table.columns[name]
+        if arrow.is_nested(column):
+            values = arrow.as_python(column)
+            if not all(value is None or isinstance(value, list) for value in values):
+                raise DataError(name, f"type {arrow.type_name(column)} in {self.table.name}", remedy)
+            return values
+        lists: list[list[Any] | None] = []
+        for row, text in enumerate(self.texts(name)):
+            if text is None or not text.strip():
+                lists.append(None)
+                continue
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                value = None
+            if not isinstance(value, list):
+                raise self.fault(name, row, text, remedy)
+            lists.append(value)
+        return lists
+
+    def listed_texts(self, name: str, remedy: str) -> list[tuple[str, ...]]:
+        """As :meth:`listed`, of texts; whole numbers become their digits.
+
+        Raises:
+            DataError: a cell that is no list of texts.
+        """
+        found = []
+        for row, values in enumerate(self.listed(name, remedy)):
+            if not all(isinstance(value, str) or type(value) is int for value in values or ()):
+                raise self.fault(name, row, values, remedy)
+            found.append(tuple(map(str, values or ())))
+        return found
+
     def prompts(self) -> list[str | None]:
         """The ``prompt`` column, which must hold text; numbers are no prompt."""
         column = self.table.columns["prompt"]
@@ -198,6 +252,22 @@ SHAPES = {
     "tools": "a JSON list of the functions offered",
     "messages": 'a JSON list of {"role": ..., "content": ...}',
 }
+
+
+def open_table(path: Path | str, wanted: Callable[[str], bool], required: tuple[str, ...]) -> Checker:
+    """The wanted columns of a table that has to have rows and the required ones.
+
+    Raises:
+        DataError: it is no table, or lacks one of them.
+    """
+    checker = Checker(read_raw(path, wanted))
+    for name in required:
+        if name not in checker.table.names:
+            found = ", ".join(map(repr, checker.table.names[:12])) or "none"
+            raise DataError(name, f"no such column in {checker.table.name}, which has {found}", "add or rename it")
+    if not checker.table.rows:
+        raise DataError("table", f"{checker.table.name} has no rows", "add rows")
+    return checker
 
 
 def spelt_numbers(column: Column, decimal_comma: bool) -> Parsed:
