@@ -61,13 +61,14 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidates import CandidateRouter
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
     from tiny_dancer.routing.resilient import ResilientRouter
-    from tiny_dancer.routing.semantic import Route, RouteChoice, SemanticRoutes, User
+    from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
     from tiny_dancer.training.estimator import RouterEstimator
     from tiny_dancer.training.fit import Fitted
+    from tiny_dancer.training.routes.fit import FitReport
     from tiny_dancer.training.routes.router import SemanticRouter
 
 
@@ -102,6 +103,7 @@ __all__ = [
     "EndpointEncoder",
     "Evaluation",
     "FeatureTable",
+    "FitReport",
     "Fitted",
     "Guarantee",
     "MemoryStorage",
@@ -120,6 +122,7 @@ __all__ = [
     "RouteChoice",
     "Router",
     "RouterEstimator",
+    "RoutesEvaluation",
     "SemanticRouter",
     "SemanticRoutes",
     "SplitConformalClassifier",
@@ -158,6 +161,7 @@ _LAZY = {
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
     "Evaluation": "tiny_dancer.evaluation.results",
+    "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
     "MemoryStorage": "tiny_dancer.storage",
     "Registry": "tiny_dancer.registry",
@@ -165,6 +169,7 @@ _LAZY = {
     "Route": "tiny_dancer.routing.semantic",
     "RouteChoice": "tiny_dancer.routing.semantic",
     "RouterEstimator": "tiny_dancer.training.estimator",
+    "RoutesEvaluation": "tiny_dancer.routing.semantic",
     "SemanticRouter": "tiny_dancer.training.routes.router",
     "SemanticRoutes": "tiny_dancer.routing.semantic",
     "SplitConformalClassifier": "tiny_dancer.evaluation.conformal",
