@@ -24,6 +24,25 @@ DECISIONS: list[Case] = [
     *everything("pair", *REQUESTS, *REFUSED, *GROUPED, *ALONE, *UNREADABLE),
     *everything("five", *REQUESTS, *REFUSED),
     *everything("constant", *REQUESTS, *REFUSED),
+    # measured
+    ("a measured cost, between the prompts seen", "measured", PLAIN, {}, []),
+    (
+        "a prompt shorter than any seen costs less by its tokens, never nothing",
+        "measured",
+        {"prompt": "Hi"},
+        {},
+        [],
+    ),
+    ("a prompt longer than any seen costs more by its tokens", "measured", LONG, {}, []),
+    ("a prompt of thousands of tokens: the line does not run away", "measured", {"prompt": HUGE}, {}, []),
+    ("what is measured beyond what was seen can be too dear", "measured", LONG, {"max_cost": 0.02}, []),
+    (
+        "a price in place of what was measured knows no such range",
+        "measured",
+        LONG,
+        {},
+        [{"price_input": 1e-06, "price_output": 0.0}, {}],
+    ),
     # pair
     ("another threshold: the caller overrides, no certificate covers it", "pair", PLAIN, {"threshold": -1.0}, []),
     ("a threshold that no gain reaches", "pair", PLAIN, {"threshold": 1.5}, []),
@@ -146,6 +165,11 @@ DAMAGES: list[tuple[str, str, Described]] = [
     ("an unknown kind of backend", "pair", {"replace": ['\\"linear\\"', '\\"laurel\\"']}),
     ("two models of one name", "pair", {"replace": ['name\\": \\"strong\\"', 'name\\": \\"weak\\"  ']}),
     ("a policy with a model that is none", "pair", {"replace": ['\\"strong\\": 1', '\\"strong\\": 7']}),
+    (
+        "costs seen between ends that are the wrong way round",
+        "measured",
+        {"replace": ["[8.0, 900.0]", "[8e3, 900.0]"]},
+    ),
     ("a policy nobody knows", "pair", {"replace": ['\\"threshold\\",', '\\"thresholt\\",']}),
     ("a tensor is missing", "pair", {"replace": ['"l.word"', '"l.werd"']}),
     ("a self-check that is not met", "pair", {"replace": ['\\"choice\\": ', '\\"choice\\":1']}),

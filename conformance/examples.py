@@ -335,6 +335,37 @@ SHAPED += [
     ),
     ("nothing but go on", {"messages": user("ok, do it")}),
     (
+        "a turn of a harness alone is none",
+        {
+            "messages": [
+                *user("How deep is the bay?"),
+                {"role": "assistant", "content": "Nine fathoms."},
+                *user("<system-reminder>Mind the tide.</system-reminder>", "[Request interrupted by user]"),
+            ]
+        },
+    ),
+    (
+        "what a harness put around the user's words",
+        {"messages": user("<environment_details>\npier 4\n</environment_details>\nIs the harbour deep enough?")},
+    ),
+    ("nothing but a harness", {"messages": user("<system-reminder>Mind the tide.</system-reminder>")}),
+    ("JSON that is asked about stays", '{"pier": 4, "open": true, "name": "east"}\nIs this valid?'),
+    ("a question in JSON with a key of its own", '{"question": "How deep is the bay?", "expected": true}'),
+    ("tags that are asked about stay", "<div><option>a</option></div> Why is nothing shown?"),
+    ("examples that define the task stay", "Input: [[0, 1]] Output: [[1, 0]] Input: [[1, 1]] Output:"),
+    ("a context that is a conversation", "Context: User: hi Assistant: hello there Question: who spoke first?"),
+    ("what is left out by except", "The following are all ships EXCEPT: A. sloop B. barge C. buoy"),
+    ("a note that says something", "How deep is it? Note: the tide is low. (It is a bay.)"),
+    ("a text that is worked on", "Translate into Dutch: Please answer the question below."),
+    ("boilerplate of a kind", "How deep is the bay? By reading this message the recipient accepts all terms."),
+    ("numbers that repeat are data", "0 0 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0 0 Which one is odd?"),
+    ("sums that hold in front", " ".join(f"{k}+{k}={2 * k}" for k in range(1, 12)) + " How deep is the bay?"),
+    ("names with underscores", "What does __init__ do, and what _one word_ does not?"),
+    ("circled markers", "Which floats?\n① a stone\n② a cork\n③ a nail"),
+    ("loose markers", "Which floats?\nA - a stone\nB - a cork\nC - a nail"),
+    ("comparisons are no markers", "when a > 3 and b > 4 and c > 5 then what is d?"),
+    ("keycaps", "Which floats?\n1\ufe0f\u20e3 a stone\n2\ufe0f\u20e3 a cork"),
+    (
         "two messages of one turn, a system's between",
         {"messages": [*user("Read this log."), {"role": "system"}, *user("How deep was it?")]},
     ),

@@ -341,6 +341,42 @@ def priced(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], T
     return fields, tensors
 
 
+def measured(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
+    """Two models whose costs were measured between a shortest and a longest prompt; no encoder."""
+    del encoder
+    maker = Maker(9, 1, samples)
+    fields = header(
+        None,
+        models=[
+            {
+                "name": "thrifty",
+                "cost": [0.0003, 4e-06, 0.0001],
+                "cost_seen": {
+                    "tokens": [8.0, 900.0],
+                    "verbosity": [-1.0, 1.0],
+                    "cost": [1e-05, 0.003],
+                    "per_token": 2e-07,
+                },
+            },
+            {
+                "name": "lavish",
+                "cost": [0.002, 1e-05, 0.0004],
+                "cost_seen": {
+                    "tokens": [8.0, 900.0],
+                    "verbosity": [0.0, 0.0],
+                    "cost": [0.0021, 0.02],
+                    "per_token": 5e-06,
+                },
+            },
+        ],
+        best_constant=1,
+        backends=[{"kind": "linear", "name": "only"}],
+        components=1,
+        policy={"kind": "cost_weight", "cost_weight": 15.0, "unit": "usd"},
+    )
+    return fields, maker.linear("only") | maker.heads(2, 1, 0.8)
+
+
 def older(encoder: Encoder, samples: list[Features]) -> tuple[dict[str, Any], Tensors]:
     """The pair as it was trained on requests read by the first specification, without a checksum of its header:
     the certificate in it counts for nothing."""
@@ -358,7 +394,7 @@ def make_all(encoder: Encoder) -> dict[str, bytes]:
     written = [as_json(described("request", request), "request") for _, request in REQUESTS]
     samples = [featurise(Request.from_json(text), encoder) for text in written]
     made = {}
-    for make in (pair, five, constant, alone, gated, priced, older):
+    for make in (pair, five, constant, alone, gated, priced, measured, older):
         fields, tensors = make(encoder, samples)
         sealed = make is not older
         router = Router(write(fields, tensors, sealed=sealed), encoder)

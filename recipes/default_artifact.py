@@ -160,8 +160,13 @@ def auxiliary() -> Auxiliary:
     )
 
 
-def linear(gain_cues: Floats, gain_embedding: Floats, intercept: float, targets: Targets) -> FittedLinear:
-    """A linear gain as the engine's linear backend: half of it off weak, half onto strong; no n-grams."""
+def linear(
+    gain_cues: Floats, gain_embedding: Floats, intercept: float, targets: Targets, cues: Floats
+) -> FittedLinear:
+    """A linear gain as the engine's linear backend: half of it off weak, half onto strong; no n-grams.
+
+    ``cues`` are those of the rows it was fitted on, float64 [n, CUES].
+    """
     basis = np.linalg.lstsq(targets.quality, targets.components, rcond=None)[0]
     strong = targets.best_constant
     shape = np.where(np.arange(2) == strong, 0.5, -0.5) @ basis
@@ -173,6 +178,8 @@ def linear(gain_cues: Floats, gain_embedding: Floats, intercept: float, targets:
         word_scale=unscaled,
         character_scale=unscaled,
         cues=np.outer(shape, gain_cues).astype(np.float32),
+        cue_least=cues.min(0).astype(np.float32),
+        cue_most=cues.max(0).astype(np.float32),
         embedding=np.outer(shape, gain_embedding).astype(np.float32),
         intercept=(shape * intercept).astype(np.float32),
     )
@@ -194,7 +201,7 @@ class Steps:
         weights = np.where(chosen, 1 / np.maximum(deviation, SMALLEST_DEVIATION), 0.0) / len(STEPS)
         length = _core.CUE_NAMES.index("log_characters")
         weights[length] = -LENGTH_DISCOUNT / max(deviation[length], SMALLEST_DEVIATION)
-        return linear(weights, np.zeros(_core.EMBEDDING_DIMENSIONS), float(-weights @ mean), targets)
+        return linear(weights, np.zeros(_core.EMBEDDING_DIMENSIONS), float(-weights @ mean), targets, cues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +242,8 @@ class Kinds:
         left = (design * weight[:, None]).T @ design + self.ridge * len(gain) * np.eye(design.shape[1])
         found = np.linalg.solve(left, design.T @ (weight * (gain - level)))
         of_cues, of_embedding = scale * found[: len(scale)], found[len(scale) :]
-        return linear(of_cues, of_embedding, float(level - of_cues @ mean - of_embedding @ centre), targets)
+        intercept = float(level - of_cues @ mean - of_embedding @ centre)
+        return linear(of_cues, of_embedding, intercept, targets, cues)
 
 
 @dataclass(frozen=True, slots=True)

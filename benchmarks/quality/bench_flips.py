@@ -1,7 +1,8 @@
 """Share of decisions flipped by typos, case, white space, Markdown, other formats, history, content-free prefixes,
-beside a TF-IDF ridge's and the length's on the same texts.
+beside a TF-IDF ridge's and the length's on the same texts, with 95 % intervals over rows (Clopper and Pearson's).
 
-All route the same share to the strong model (half of the test rows), so that a flip means the same for all.
+Formats that the engine was not made with stand apart, as "held out". All route the same share to the strong model
+(half of the test rows), so that a flip means the same for all.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from formats import formats
+from formats import formats, held_out
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 
 from common import draw, table, write
 from tiny_dancer import Router, fit
+from tiny_dancer.evaluation.intervals import exact_interval
 from tiny_dancer.evaluation.metrics import apgr
 from tiny_dancer.evaluation.robustness import PERTURBATIONS, flip_share, perturb
 
@@ -56,27 +58,41 @@ def main() -> None:
         forms: dict[str, list[Any]] = {
             kind: [perturb(text, kind, 0) for text in texts] for kind in PERTURBATIONS
         } | formats(texts, [outcomes.prompt[i] for i in train])
+        others = held_out(texts)
         entry: dict[str, object] = {"rows": {"train": len(train), "test": len(test)}}
         entry["APGR of the router"] = round(apgr(ours(texts), *outcomes.quality[test].T), 4)
         for method, score in (("router", ours), ("tfidf", theirs), ("length", length)):
             before = score(texts)
             threshold = np.median(before)
-            flips = {}
-            for kind, changed in forms.items():
+
+            def flipped(
+                changed: list[Any],
+                method: str = method,
+                score: Any = score,
+                before: np.ndarray = before,
+                threshold: float = threshold,
+            ) -> float:
                 # Of a conversation, the others are given all that was said.
                 plain = [x if isinstance(x, str) else "\n".join(m["content"] for m in x) for x in changed]
                 after = score(changed if method == "router" else plain)
-                flips[kind] = round(
-                    flip_share((before >= threshold).astype(np.int64), (after >= threshold).astype(np.int64)), 4
-                )
+                return flip_share((before >= threshold).astype(np.int64), (after >= threshold).astype(np.int64))
+
+            for part, changes in ((method, forms), (f"{method}, held out", others)):
+                shares = {kind: flipped(changed) for kind, changed in changes.items()}
+                entry[part] = {kind: round(share, 4) for kind, share in shares.items()}
+                entry[f"{part}, 95 %"] = {
+                    kind: [round(end, 4) for end in exact_interval(round(share * len(test)), len(test))]
+                    for kind, share in shares.items()
+                }
+            flips = entry[method]
+            assert isinstance(flips, dict)
             flips["mean of typos, case, whitespace"] = round(
                 float(np.mean([flips[kind] for kind in ("typos", "case", "whitespace")])), 4
             )
-            entry[method] = flips
         choice = router.route_batch(texts).choice
         entry["router, its own policy"] = {
             kind: round(float((router.route_batch(changed).choice != choice).mean()), 4)
-            for kind, changed in forms.items()
+            for kind, changed in (forms | others).items()
         }
         figures[name] = entry
     write(

@@ -23,6 +23,23 @@ SYSTEM = "You are a helpful, honest and concise assistant. Always follow the ins
 LATIN = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore."
 
 
+# Of other kinds and languages than the engine's lists were made with; none was looked at before they stood.
+HELD_OUT_BEFORE = {
+    "German notice": "Hinweis: Diese Nachricht kann vertrauliche Angaben enthalten und ist nur für Sie bestimmt.",
+    "French request": "Merci de bien vouloir lire attentivement ce qui suit avant de répondre.",
+    "Chinese filler": "今天天气很好，我们先去公园散步，然后回家吃饭。",
+    "chatter": "My colleague Petra sat next to me all morning while I drank too much coffee, so bear with me.",
+    "log line": "2026-03-01T08:15:30Z INFO gateway request accepted from 10.0.0.7",
+    "front matter": "---\ntitle: item 12\ntags: [exam, draft]\n---",
+}
+HELD_OUT_AFTER = {
+    "company footer": "Acme is registered in Delaware; its offices close at weekends and on bank holidays.",
+    "contract language": "Nothing in this exchange creates a partnership, and neither party relies upon it.",
+    "Spanish thanks": "Muchas gracias de antemano por su ayuda y que tenga un buen día.",
+    "HTML comment": "<!-- rendered by template v3 -->",
+}
+
+
 def parts(text: str) -> tuple[str, list[str]] | None:
     """Stem and options of a multiple-choice question."""
     found = QUESTION.match(text)
@@ -51,6 +68,33 @@ def typos(text: str, rate: float, seed: int) -> str:
     return WORD.sub(lambda word: _typo(word.group(), dice) if dice.random() < rate else word.group(), text)
 
 
+def held_out(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """The texts in forms that the engine was not made with."""
+
+    def enclosed(text: str) -> str:
+        return marked(text, lambda i: f"<{'ABCD'[i]}> ")
+
+    def nested(text: str) -> str:
+        return json.dumps({"payload": {"item": as_json(text)}, "version": 2})
+
+    forms: dict[str, Callable[[str], str]] = {
+        "options A =": lambda text: marked(text, lambda i: f"{'ABCD'[i]} = "),
+        "options <A>": enclosed,
+        "options 1st": lambda text: marked(text, lambda i: f"{('1st', '2nd', '3rd', '4th')[i]}: "),
+        "options one per line, no marker": lambda text: marked(text, lambda _: ""),
+        "JSON in JSON": nested,
+        "CSV": lambda text: "id,question\n7," + json.dumps(text),
+        "LaTeX": lambda text: "\\begin{question}\n" + text + "\n\\end{question}",
+    }
+    forms |= {
+        f"before: {name}": lambda text, said=said: f"{said}\n\n{text}" for name, said in HELD_OUT_BEFORE.items()
+    }
+    forms |= {
+        f"after: {name}": lambda text, said=said: f"{text}\n\n{said}" for name, said in HELD_OUT_AFTER.items()
+    }
+    return {name: [form(text) for text in texts] for name, form in forms.items()}
+
+
 def formats(texts: Sequence[str], others: Sequence[str]) -> dict[str, list[Any]]:
     """The texts in every form; ``others`` are questions of the same kind for examples and history."""
     dice = random.Random(0)
@@ -73,6 +117,10 @@ def formats(texts: Sequence[str], others: Sequence[str]) -> dict[str, list[Any]]
         "options 1)": lambda text: marked(text, lambda i: f"{i + 1}) "),
         "options (i)": lambda text: marked(text, lambda i: f"({ROMAN[i]}) "),
         "options •": lambda text: marked(text, lambda _: "• "),
+        "options A -": lambda text: marked(text, lambda i: f"{'ABCD'[i]} - "),
+        "options A>": lambda text: marked(text, lambda i: f"{'ABCD'[i]}> "),
+        "options ①": lambda text: marked(text, lambda i: f"{'①②③④'[i]} "),
+        "options Ａ．": lambda text: marked(text, lambda i: f"{'ＡＢＣＤ'[i]}．"),
         "options Option A:": lambda text: marked(text, lambda i: f"Option {'ABCD'[i]}: "),
         "JSON": as_json,
         "XML": lambda text: f"<question>\n{text}\n</question>",

@@ -34,10 +34,17 @@ class Backend(Protocol):
 class Linear:
     """Intercept + s_w/√n_w · Σ word weights + s_c/√n_c · Σ character weights + cues·C + embedding·E.
 
-    The weights of an n-gram are the row (index mod number of rows, a power of two) of its table.
+    The weights of an n-gram are the row (index mod number of rows, a power of two) of its table. Cues are held to
+    what training saw, where the artifact says what that is.
     """
 
     def __init__(self, weights: Weights, name: str, components: int) -> None:
+        self.least, self.most = [-math.inf] * CUES, [math.inf] * CUES
+        if weights.dtype(f"{name}.cue_least") or weights.dtype(f"{name}.cue_most"):
+            self.least = weights.get(f"{name}.cue_least", "F32", CUES)
+            self.most = weights.get(f"{name}.cue_most", "F32", CUES)
+            if any(least > most for least, most in zip(self.least, self.most, strict=True)):
+                raise Refusal("ArtifactInvalid", name)
         self.word = weights.rows(f"{name}.word", "I8", components)
         self.character = weights.rows(f"{name}.character", "I8", components)
         for table in (self.word, self.character):
@@ -53,7 +60,8 @@ class Linear:
 
     def scores(self, features: Features) -> list[float]:
         """One score a component."""
-        cues, embedding = list(features.cues.values()), features.unit_embedding
+        bounds = zip(features.cues.values(), self.least, self.most, strict=True)
+        cues, embedding = [min(max(cue, least), most) for cue, least, most in bounds], features.unit_embedding
         found = []
         for component, intercept in enumerate(self.intercept):
             words = mean_weight(self.word, component, features.word_ngrams)

@@ -12,7 +12,7 @@ from .options import Question, chain, markers
 from .request import Request, read
 from .shape import make_plain
 from .single import inverse_norm, share, single, total
-from .text import bounded, character_ngrams, normalise, tokenise, word_ngrams
+from .text import bounded, character_ngrams, normalise, normalise_marked, tokenise, word_ngrams
 from .word_pieces import DIMENSIONS, quantise
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def featurise(request: Request, encoder: Encoder | None, spec: str = "3") -> Fea
     reading = read(request, spec)
     around = reading.around
     head, tail = bounded(reading.text)
-    characters = normalise(tail, before=normalise(head))
+    normal = normalise_marked if spec == "3" else normalise
+    characters = normal(tail, before=normal(head))
     if not characters:
         raise Refusal("RequestInvalid", "text")
     written = len(tokenise(characters))

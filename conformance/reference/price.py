@@ -85,11 +85,25 @@ def by_prices(model: Model, tokens: Tokens) -> float | None:
 
 
 def measured(model: Model, prompt: float, verbosity: float) -> float | None:
-    """USD as measured, of [constant, per prompt token, per unit of the verbosity score]."""
+    """USD as measured, of [constant, per prompt token, per unit of the verbosity score].
+
+    Where it is known what was seen (``cost_seen``), the line holds between the shortest and the longest prompt, within
+    the costs seen; beyond either a token costs ``per_token``, and no prompt costs less per token.
+    """
     if model.get("cost") is None:
         return None
     constant, per_token, per_verbosity = model["cost"]
-    return max(float(constant + per_token * prompt + per_verbosity * verbosity), 0.0)
+    seen = model.get("cost_seen")
+    if seen is None:
+        return max(float(constant + per_token * prompt + per_verbosity * verbosity), 0.0)
+
+    def between(value: float, ends: list[float]) -> float:
+        return min(max(value, ends[0]), ends[1])
+
+    inside = between(prompt, seen["tokens"])
+    line = constant + per_token * inside + per_verbosity * between(verbosity, seen["verbosity"])
+    least: float = seen["per_token"]
+    return max(max(between(line, seen["cost"]), least * inside) + least * (prompt - inside), 0.0)
 
 
 def expected(model: Model, tokens: Tokens, verbosity: float) -> float | None:
@@ -118,7 +132,7 @@ def costs_the_same(one: Model, other: Model) -> bool:
             for a, b in zip(tiers, others, strict=True)
             for name in ("above", "input", "output")
         )
-        and (is_any(one) or one.get("cost") == other.get("cost"))
+        and (is_any(one) or all(one.get(name) == other.get(name) for name in ("cost", "cost_seen")))
     )
 
 
@@ -132,9 +146,22 @@ def is_sound(model: Model) -> bool:
     prices = [model.get(name) for name in (*PRICES, "expected_output_tokens")]
     prices += [tier.get(name) for tier in tiers for name in TIER] + [tier["above"] for tier in tiers]
     coefficients = [*(model.get("cost") or []), *(model.get("latency") or [])]
-    return all(price is None or (is_number(price) and price >= 0) for price in prices) and all(
-        map(is_number, coefficients)
+    return (
+        all(price is None or (is_number(price) and price >= 0) for price in prices)
+        and all(map(is_number, coefficients))
+        and (model.get("cost_seen") is None or is_sound_range(model["cost_seen"]))
     )
+
+
+def is_sound_range(seen: Any) -> bool:
+    """Whether ``cost_seen`` says between what costs were measured: in order, and only the verbosity below 0."""
+    if not isinstance(seen, dict) or set(seen) != {"tokens", "verbosity", "cost", "per_token"}:
+        return False
+    ends = [seen["tokens"], seen["verbosity"], seen["cost"]]
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair)) for pair in ends):
+        return False
+    sizes = [*seen["tokens"], *seen["cost"], seen["per_token"]]
+    return all(low <= high for low, high in ends) and all(is_number(size) and size >= 0 for size in sizes)
 
 
 def is_number(value: Any) -> bool:

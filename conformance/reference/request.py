@@ -8,13 +8,14 @@ by ``"3"`` the last one, and its plain form (``shape.py``).
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .cues import Surroundings
 from .errors import Refusal
 from .json_text import NotJsonError, Number, Object, members, parse, size
 from .shape import FOLLOW_WORDS, is_alphanumeric, on
+from .shape_words import SHAPES
 from .text import LONGEST, bounded, ceiling_boundary, floor_boundary
 from .tools import argument_size, call_size, measured_format, measured_tools, searched_tools
 
@@ -132,6 +133,7 @@ class Message:
     role: str
     content: Content
     is_turn: bool
+    is_harness: bool = False
 
 
 def read(request: Request, spec: str) -> Reading:
@@ -160,6 +162,8 @@ def read(request: Request, spec: str) -> Reading:
             message, call_bytes = read_message(each, spec)
             calls += call_bytes
             messages += [message] if message else []
+    if spec == "3" and request.kind != "prompt":
+        messages = with_harness_apart(messages)
     turns = [message for message in messages if message.is_turn]
     said = {
         role: sum(m.content.said_bytes for m in messages if m.role == role)
@@ -194,12 +198,13 @@ def asked(messages: list[Message]) -> list[Message]:
     for index, message in enumerate(messages):
         if message.is_turn:
             runs[-1].append(index)
-        elif message.role != SYSTEM and runs[-1]:
+        elif message.role != SYSTEM and not message.is_harness and runs[-1]:
             runs.append([])
     runs = [run for run in runs if run]
 
     def follows(run: list[int]) -> bool:
-        return all(is_follow_up("\n".join(messages[index].content.said)) for index in run)
+        said = ("\n".join(messages[index].content.said) for index in run)
+        return all(is_follow_up(without_harness(text)) for text in said)
 
     last = runs.pop()
     chosen, answer = last, []
@@ -211,6 +216,56 @@ def asked(messages: list[Message]) -> list[Message]:
             if not follows(chosen):
                 break
     return [messages[index] for index in sorted({*chosen, *answer})]
+
+
+HARNESS_LINES = ("[Request interrupted by user]", "[Request interrupted by user for tool use]")
+
+
+def without_harness(text: str) -> str:
+    """The text without the blocks and lines of a harness at its start and its end."""
+    text = text.strip()
+    while (rest := after_block(text)) is not None or (rest := before_block(text)) is not None:
+        text = rest.strip()
+    return text
+
+
+def after_block(text: str) -> str | None:
+    """What follows a block or a line of a harness that the text starts with."""
+    for line in HARNESS_LINES:
+        if text.startswith(line):
+            return text.removeprefix(line)
+    for name in SHAPES["harness"]:
+        end = text.find(f"</{name}>")
+        if text.startswith(f"<{name}>") and end >= 0:
+            return text[end + len(name) + 3 :]
+    return None
+
+
+def before_block(text: str) -> str | None:
+    """What stands before a block or a line of a harness that the text ends with."""
+    for line in HARNESS_LINES:
+        if text.endswith(line):
+            return text.removesuffix(line)
+    for name in SHAPES["harness"]:
+        start = text.rfind(f"<{name}>")
+        if text.endswith(f"</{name}>") and start >= 0:
+            return text[:start]
+    return None
+
+
+def with_harness_apart(messages: list[Message]) -> list[Message]:
+    """Turns of the user's that are of a harness alone are none, where any other is."""
+
+    def of_harness(message: Message) -> bool:
+        text = "\n".join(message.content.said)
+        return message.is_turn and bool(text.strip()) and not without_harness(text)
+
+    if all(of_harness(message) for message in messages if message.is_turn):
+        return messages
+    return [
+        replace(message, is_turn=False, is_harness=True) if of_harness(message) else message
+        for message in messages
+    ]
 
 
 FOLLOW_BYTES = 96

@@ -129,15 +129,18 @@ class Router:
             likeness = self.likeness.p_value(features)
             unlike = UNLIKE if likeness <= self.likeness.level else ""
         choice = replace(choice, uncovered=self.uncertified or choice.uncovered or unlike)
-        others = [quality for model, quality in enumerate(expect.quality) if model != choice.model]
-        confidence = 1.0
-        if others:
-            margin = single(expect.quality[choice.model] - max(others))
-            confidence = interpolate(*self.confidence_map, margin)
-        # What is likelier a best model than the set's misses are allowed to be belongs to the set.
-        if confidence > 1.0 - self.header["set_coverage"]:
-            expect.prediction_set[choice.model] = True
-        return Decision(self.header, choice, expect, confidence, likeness, features.tokens)
+        confidence = [self.confidence(model, expect.quality) for model in range(len(expect.quality))]
+        # Whatever is likelier a best model than the set's misses are allowed to be belongs to the set.
+        for model, one in enumerate(confidence):
+            expect.prediction_set[model] |= one > 1.0 - self.header["set_coverage"]
+        return Decision(self.header, choice, expect, confidence[choice.model], likeness, features.tokens)
+
+    def confidence(self, chosen: int, quality: list[float]) -> float:
+        """Probability that no other model scores higher than the one chosen."""
+        others = [each for model, each in enumerate(quality) if model != chosen]
+        if not others:
+            return 1.0
+        return interpolate(*self.confidence_map, single(quality[chosen] - max(others)))
 
     def expect(self, features: Features, options: Options) -> Expectations:
         """Expected quality, cost and latency of every model."""

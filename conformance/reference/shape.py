@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .shape_words import BRIEF, OPENINGS, SHAPES, TAILS
+from .shape_words import SHAPES
 from .text import NUMBER, SYMBOL, WORD, Token, tokenise
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def signs(view: View) -> tuple[bool, bool, bool]:
         labelled = labelled or token.text == ":"
         before = view.before(token.start)
         lone = token.text == "." and (before in "0123456789" or view.before(max(token.start - 1, 0)) == " ")
-        marked = marked or lone or token.text not in "_`#>~=.?!,'\"$%/"
+        marked = marked or lone or token.text not in "_`#~=.?!,'\"$%"
     return decorated, labelled, marked
 
 
@@ -164,53 +164,65 @@ class Pieces:
 # ------------------------------------------------------------------------------------------------ wrappers
 
 DEEPEST = 32
-LONGEST_TAG = 80
-LEAST_MUTE = 3
+LONGEST_TAG, MOST_TAGS = 80, 256
+LEAST_ASKED = 2
 LITERALS = ("true", "false", "null", "none")
 
 
 def read_json(characters: str) -> str | None:
-    """Strings and numbers of JSON, or of Python's way to write it; None where the text is no JSON."""
-    pieces, at, values = Pieces(), 0, 0
+    """What a question wrapped in JSON (or Python's way to write it) says; None where the text is anything else.
+
+    A wrapper asks something under a key that says so, holds nothing but values under such keys, lists of options
+    and messages, and nothing follows it. A key that is none of a wrapper's stays, with its value.
+    """
+    pieces, at, asked = Pieces(), 0, False
     holders: list[str] = []
-    mute = options = False
+    if characters.lstrip("[ ")[:1] != "{":
+        return None
+    key = Key()
     while at < len(characters):
         inside = holders[min(len(holders), DEEPEST) - 1] if holders else "list"
         found = characters[at]
         if found in " ,:":
             at += 1
         elif found in "{[":
-            holders.append("object" if found == "{" else "options" if options else "list")
+            if holders and not key.known and inside == "object":
+                return None
+            holders.append("object" if found == "{" else "options" if key.options else "list")
             at += 1
-            mute = False
         elif found in "}]":
             if not holders:
                 return None
             holders.pop()
+            key = Key()
             at += 1
-            if not holders:
-                pieces.add(" ")
-                pieces.add(characters[at:])
-                return pieces.text() if values else None
+            if not holders and characters[at:].strip(" "):
+                return None
         elif found in "\"'":
             end = string_end(characters, at + 1, found)
             content = characters[at + 1 : end]
             at = min(end + 1, len(characters))
             if characters[at:].lstrip(" ")[:1] == ":" and inside == "object":
-                mute, options = read_key(content, pieces)
+                key = Key.of(content)
+                if key.marker:
+                    pieces.add(f" {key.marker}. ")
+                elif not key.known:
+                    pieces.add(" ")
+                    pieces.add(content)
+                    pieces.add(": ")
                 continue
-            dropped, mute = mute and content.count(" ") < LEAST_MUTE, False
-            if dropped:
+            dropped = key.mute or (key.says and on(content, "plain"))
+            if inside == "object":
+                asked |= key.asks and content.count(" ") >= LEAST_ASKED
+            if dropped and inside == "object":
                 continue
-            values += 1
             pieces.add(f" {BULLET} " if inside != "object" else " ")
             unescape(content, pieces)
         elif found in "0123456789-":
             start = at
             while at < len(characters) and characters[at] in "0123456789-+.e":
                 at += 1
-            if mute:
-                mute = False
+            if key.mute and inside == "object":
                 continue
             pieces.add(f" {BULLET} " if inside == "options" else " ")
             pieces.add(characters[start:at])
@@ -218,9 +230,10 @@ def read_json(characters: str) -> str | None:
             literal = next((word for word in LITERALS if characters.startswith(word, at)), None)
             if literal is None:
                 return None
-            mute = False
+            pieces.add(" ")
+            pieces.add(literal)
             at += len(literal)
-    return pieces.text() if values else None
+    return pieces.text() if asked else None
 
 
 def string_end(characters: str, start: int, quote: str) -> int:
@@ -237,15 +250,33 @@ def string_end(characters: str, start: int, quote: str) -> int:
     return len(characters)
 
 
-def read_key(key: str, pieces: Pieces) -> tuple[bool, bool]:
-    """Whether the key's value says nothing, and whether it holds options. An option's key is its marker."""
-    parts = key.replace(" ", "_").replace("-", "_").split("_")
-    named = len(parts) == 1 or on(parts[0], "option")
-    if named and (parts[-1] in (*LETTERS, "10") or (len(parts[-1]) == 1 and parts[-1] in "123456789")):
-        pieces.add(" ")
-        pieces.add(parts[-1])
-        pieces.add(". ")
-    return on(key, "mute"), any(on(part, "choices") for part in parts)
+@dataclass(frozen=True)
+class Key:
+    """What a key of JSON says of its value: that it asks, is options, says nothing, or says whose the text is."""
+
+    known: bool = True
+    asks: bool = False
+    options: bool = False
+    mute: bool = False
+    says: bool = False
+    marker: str = ""
+
+    @classmethod
+    def of(cls, key: str) -> Key:
+        """Of these characters."""
+        parts = key.replace(" ", "_").replace("-", "_").split("_")
+        named = len(parts) == 1 or on(parts[0], "option")
+        digit = len(parts[-1]) == 1 and parts[-1] in "123456789"
+        marker = parts[-1] if named and (parts[-1] in (*LETTERS, "10") or digit) else ""
+        options = any(on(part, "choices") for part in parts)
+        return cls(
+            known=bool(marker) or all(on(part, "key", "choices", "kind") for part in parts),
+            asks=any(on(part, "asks") or part in ("content", "text") for part in parts),
+            options=options,
+            mute=on(key, "mute"),
+            says=key in ("role", "type"),
+            marker=marker,
+        )
 
 
 def unescape(content: str, pieces: Pieces) -> None:
@@ -321,23 +352,44 @@ def is_alphanumeric(character: str) -> bool:
 
 
 def is_bare(view: View, start: int, tag: Tag) -> bool:
-    """Whether a tag has no attributes and follows no word: not ``<input type="file">``, not ``List<Item>``."""
+    """Whether a tag follows no word and has no attributes, unless the text starts with it."""
     length = len(tag.name) + 2 + tag.closes
-    return tag.end - start == length and (tag.closes or not is_alphanumeric(view.before(start)))
+    return start == 0 or (tag.end - start == length and (tag.closes or not is_alphanumeric(view.before(start))))
 
 
 def tags(view: View) -> list[Cut]:
-    """All tags where the text starts with one that is closed later, else those with names of wrappers."""
+    """Tags with names of wrappers that are closed later, and of their parts; a harness's with what is in them."""
     characters = view.characters
-    first = tag_at(characters, 0) if characters[:1] == "<" else None
-    wraps = first is not None and f"</{first.name}" in characters
-    cuts, after = [], 0
+    harness = harness_block(view)
+    if harness:
+        return harness
+    template = characters.startswith("<|")
+    strong = options = False
+    found: list[tuple[int, Tag, bool]] = []
+    after = 0
     for token in range(len(view)):
         start = view.tokens[token].start
         if start < after or not view.is_symbol(token, "<"):
             continue
         tag = tag_at(characters, start)
-        if tag is None or not (wraps or tag.name[0] == "|" or (on(tag.name, "tag") and is_bare(view, start, tag))):
+        if tag is None or not is_bare(view, start, tag):
+            continue
+        wraps = all(on(part, "tag", "inner") for part in tag.name.replace("-", "_").split("_")) and any(
+            on(part, "tag") for part in tag.name.replace("-", "_").split("_")
+        )
+        if len(found) == MOST_TAGS:
+            break
+        # A closing tag closes one that was found, an opening one is closed later.
+        opened = any(before.name == tag.name and is_wrap and not before.closes for _, before, is_wrap in found)
+        wraps = wraps and (opened if tag.closes else f"</{tag.name}" in characters[tag.end :])
+        strong |= wraps
+        options |= wraps and on(tag.name, "choices")
+        found.append((start, tag, wraps))
+        after = tag.end
+    cuts = []
+    for start, tag, wraps in found:
+        lettered = options and (tag.name == "li" or (len(tag.name) == 1 and tag.name in LETTERS))
+        if not (wraps or (template and tag.name[0] == "|") or (strong and on(tag.name, "inner")) or lettered):
             continue
         put = " "
         if not tag.closes:
@@ -346,8 +398,23 @@ def tags(view: View) -> list[Cut]:
             elif tag.name == "li" or on(tag.name, "option"):
                 put = f" {BULLET} "
         cuts.append(Cut(start, tag.end, put))
-        after = tag.end
     return cuts
+
+
+def harness_block(view: View) -> list[Cut]:
+    """What a harness put at the start or the end of the text, where words are left."""
+    characters = view.characters
+    for name in sorted(SHAPES["harness"]):
+        opened, closed = f"<{name}>", f"</{name}>"
+        if characters.startswith(opened):
+            end = characters.find(closed)
+            if end >= 0 and characters[end + len(closed) :].strip(" "):
+                return [Cut(0, end + len(closed), " ")]
+        if characters.endswith(closed):
+            start = characters.rfind(opened)
+            if start > 0 and characters[:start].strip(" "):
+                return [Cut(start, len(characters), " ")]
+    return []
 
 
 # ---------------------------------------------------------------------------------------------- decoration
@@ -375,27 +442,31 @@ def decoration(view: View) -> list[Cut]:
             language = end
             while language < len(characters) and is_alphanumeric(characters[language]):
                 language += 1
-            if language - end > 12 or view.at(language) != " ":
+            if not on(characters[end:language], "form") or view.at(language) != " ":
                 language = end
             cuts.append(Cut(start, language, " "))
             while token < len(tokens) and tokens[token].start < language:
                 token += 1
-        elif mark == "#" and length <= 6 and free:
+        elif mark == "#" and length <= 6 and free and heads(view, token, length):
             named = view.listed(token, "asks", "answers", "choices") and len(view.text(token)) > 1
             last = token + (named and token + 1 < len(tokens) and tokens[token + 1].kind == NUMBER)
             if named and not view.is_symbol(last + 1, ":"):
                 end = tokens[last].end
             cuts.append(Cut(start, end, " "))
         elif (
-            (mark == ">" and quoted and length == 1 and free)
-            or (mark in "-*•" and start == 0 and bulleted)
-            or (mark in "-=*~#" and length >= 3 and free)
+            (mark == ">" and quoted and length == 1 and free and continues(view, token))
+            or (mark in "-*•" and start == 0 and bulleted and not is_number(view, token))
+            or (mark in "-=*~" and length >= 3 and free and rules(view, token, length))
         ):
             cuts.append(Cut(start, end, " "))
         elif mark == "`" or (mark == "*" and length <= 3) or (mark == "_" and length <= 2):
             opens = not is_alphanumeric(view.before(start)) and view.at(end) != " " and view.before(start) != "\\"
             closes = not is_alphanumeric(view.at(end)) and view.before(start) != " "
             if mark in opened and closes and opened[mark][0] == length:
+                if mark == "_" and " " not in characters[cuts[opened[mark][1]].end : start]:  # a name, as __init__
+                    place = opened.pop(mark)[1]
+                    cuts[place] = replace(cuts[place], end=cuts[place].start)
+                    continue
                 cuts.append(Cut(start, end, ""))
                 del opened[mark]
             elif mark not in opened and opens:
@@ -406,17 +477,69 @@ def decoration(view: View) -> list[Cut]:
     return [cut for cut in cuts if cut.end > cut.start]
 
 
+def is_number(view: View, token: int) -> bool:
+    """Whether there is such a token, and it is a number."""
+    return token < len(view) and view.tokens[token].kind == NUMBER
+
+
+def ends_before(view: View, token: int) -> bool:
+    """Whether a text or a sentence starts with this token, or a rule or header stands before it."""
+    ends = view.ends_sentence(token - 1) and view.text(token - 1) != ":" if token > 0 else True
+    return ends or view.is_symbol(token - 1, "-=*~#_")
+
+
+def heads(view: View, token: int, length: int) -> bool:
+    """Whether the ``#`` before this token are a header's, and no comment's of code: a text or a sentence ends
+    before them, or a label follows."""
+    named = view.listed(token, "asks", "answers", "choices") and len(view.text(token)) > 1
+    return named or ends_before(view, token - length)
+
+
+def continues(view: View, token: int) -> bool:
+    """Whether the ``>`` before this token goes on quoting: a text, an option or a new sentence starts there."""
+    at = token - 1
+    return at == 0 or view.ends_sentence(at - 1) or (token < len(view) and view.marks_option(token))
+
+
+def rules(view: View, token: int, length: int) -> bool:
+    """Whether marks before this token are a rule: a sentence ends before it, or a header follows."""
+    return ends_before(view, token - length) or view.is_symbol(token, "#")
+
+
 # ------------------------------------------------------------------------------------------------- repeats
 
-LONGEST_BLOCK, LEAST_SENTENCE = 48, 4
-EMPTY_FROM, EMPTY_EQUATIONS = 6, 8
+LONGEST_BLOCK, LEAST_SENTENCE = 48, 8
+LEAST_WORDS, LEAST_BLOCKS, LEAST_EQUATIONS = 8, 4, 8
 OPERATORS = "+-*/×÷−"
+DRAWN = "_.…–—"
 
 
-def alike(a: Token, b: Token) -> bool:
-    """Same kind of part of an equation."""
-    operators = a.kind == b.kind == SYMBOL and a.text in OPERATORS and b.text in OPERATORS
-    return a.text == b.text or a.kind == b.kind == NUMBER or operators
+def holds(tokens: list[Token]) -> bool:
+    """Whether five tokens are an equation that holds: whole numbers below 10⁹, ``+``, ``-`` or ``*``."""
+    if len(tokens) < 5 or not all(tokens[at].kind == NUMBER and tokens[at].text.isdecimal() for at in (0, 2, 4)):
+        return False
+    if tokens[1].text not in OPERATORS or tokens[3].text != "=":
+        return False
+    first, second, result = (int(tokens[at].text) if len(tokens[at].text) < 10 else -1 for at in (0, 2, 4))
+    if min(first, second, result) < 0:
+        return False
+    if tokens[1].text == "+":
+        return first + second == result
+    if tokens[1].text in "-−":
+        return first - second == result
+    return tokens[1].text in "*×" and first * second == result
+
+
+def equations(tokens: list[Token], at: int) -> int:
+    """How many tokens equations that hold take from here on, commas and semicolons between them included; 0 where
+    there are fewer than :data:`LEAST_EQUATIONS`."""
+    place, count = at, 0
+    while holds(tokens[place : place + 5]):
+        count += 1
+        place += 5
+        if place < len(tokens) and tokens[place].text in ",;" and holds(tokens[place + 1 : place + 6]):
+            place += 1
+    return place - at if count >= LEAST_EQUATIONS else 0
 
 
 def repeats(view: View) -> list[Cut]:
@@ -431,7 +554,8 @@ def repeats(view: View) -> list[Cut]:
     cuts: list[Cut] = []
     last: dict[int, int] = {}
     said: dict[int, int] = {}
-    at = sentence = hashed = spoken = kept = 0
+    at = sentence = hashed = spoken = 0
+    numbers = False
     in_options = False
     mask = (1 << 64) - 1
 
@@ -449,7 +573,12 @@ def repeats(view: View) -> list[Cut]:
         found = None if seen is None else run(view, seen, at)
         if found:
             push(*found)
-            kept, at = max(kept + found[0] - at, 0), found[1]
+            at = found[1]
+            continue
+        said_so = equations(tokens, at) if token.kind == NUMBER else 0
+        if said_so:  # the first stays
+            push(at + 5, at + said_so)
+            at += said_so
             continue
         exact = 0
         if token.kind == NUMBER:
@@ -459,70 +588,46 @@ def repeats(view: View) -> list[Cut]:
         rotated = (hashed << 7 | hashed >> 57) & mask
         hashed = (rotated ^ identity ^ exact) * 0x9E37_79B9_7F4A_7C15 & mask
         in_options |= token.text[0] == "a" and view.marks_option(at)
-        spoken += token.kind != SYMBOL
-        kept += 1
+        spoken += token.kind != SYMBOL and token.length > 1
+        numbers |= token.kind == NUMBER
         ends = view.ends_sentence(at) and token.text != ":"
         at += 1
         if not ends:
             continue
-        if spoken >= LEAST_SENTENCE and not in_options:
+        if spoken >= LEAST_SENTENCE and not numbers and not in_options:
             if said.get(hashed >> 54) == hashed:
                 push(sentence, at)
             else:
                 said[hashed >> 54] = hashed
-        sentence, hashed, spoken = at, 0, 0
-    if kept == 0 and cuts:  # one word stays
-        cuts[0] = replace(cuts[0], start=tokens[0].end)
+        sentence, hashed, spoken, numbers = at, 0, 0, False
     return cuts
 
 
 def run(view: View, before: int, at: int) -> tuple[int, int] | None:
-    """First and one past the last token that say the block from ``before`` to ``at`` again, or nothing at all."""
+    """First and one past the last token that say the block from ``before`` to ``at`` again; it stays once. Numbers
+    are data, and so are marks other than those that rules and ellipses are drawn with."""
     tokens, block = view.tokens, at - before
     if block > LONGEST_BLOCK:
         return None
-
-    def length(equal: Callable[[Token, Token], bool]) -> int:
-        place = at
-        while place < len(tokens) and equal(tokens[place], tokens[place - block]):
-            place += 1
-        return place - at
-
-    def dropped(first: int, end: int, often: bool) -> tuple[int, int]:
-        if not often:
-            return at, end
-        return (block if first == 0 and end == len(tokens) else first), end
-
-    def part(token: Token) -> bool:
-        return token.kind == NUMBER or (token.kind == SYMBOL and token.text in OPERATORS + "=,;")
-
-    found = length(lambda a, b: a.text == b.text)
-    if found < block and any(token.kind == SYMBOL and token.text == "=" for token in tokens[before:at]):
-        found = length(alike)
-        if found < block:
-            return None
-        first = before
-        while first > max(before - LONGEST_BLOCK, 0) and part(tokens[first - 1]):
-            first -= 1
-        often = all(map(part, tokens[before:at])) and found // block + 1 >= EMPTY_EQUATIONS
-        return dropped(first, at + found, True) if often else None
-    if found < (2 * block if block <= 2 else block):
-        return None
-    whole = found // block * block
+    end = at
+    while end < len(tokens) and tokens[end].text == tokens[end - block].text:
+        end += 1
+    copies = (end - at) // block + 1
     if all(token.kind == SYMBOL for token in tokens[before:at]):
+        drawn = all(token.text in DRAWN for token in tokens[before:at])
         kept = int(block == 1)
-        return (at, at + whole - kept) if whole > kept else None
-    if found // block + 1 < EMPTY_FROM:
-        return at, at + whole
-    ahead = 0
-    while ahead < min(block, before) and tokens[before - ahead - 1].text == tokens[at - ahead - 1].text:
-        ahead += 1
-    return dropped(before - ahead, at + found, True)
+        last = at + (copies - 1) * block - kept
+        return (at, last) if drawn and copies > 2 and last > at else None
+    if copies < (LEAST_WORDS if block <= 2 else LEAST_BLOCKS):
+        return None
+    if not any(token.kind == WORD for token in tokens[before:at]):
+        return None
+    return at, at + (copies - 1) * block
 
 
 # ------------------------------------------------------------------------------------------------ dialogue
 
-MOST_LABELS, FAR, LETTER_ANSWERS, MORE = 256, 64, 2, 4
+MOST_LABELS, FAR, LETTER_ANSWERS, MORE, LEAST_ASKING = 256, 64, 2, 4, 3
 FOLLOW_WORDS = 12
 
 
@@ -622,33 +727,76 @@ def dialogue(view: View) -> list[Cut]:
         return asks or (generic and not answers(index))
 
     cuts: list[Cut] = []
+    kept = 0
     examples = worked_examples(last, asking, lambda index: answers(index) and filled(index))
-    if examples:
+    if examples and evident(view, labels, asking, examples):
         answered, first = examples
         if follows(view, *content(first)):  # it stands for what it follows
-            first = next((index for index in reversed(range(answered)) if asking(index)), 0)
+            first = next((index for index in reversed(range(answered)) if asking(index)), first)
+        # Before the first label stands what all examples are about, or the first of them.
         about = labels[0].first
-        task = about > 0 and asking(0) and view.ends_sentence(about - 1)
+        task = about > 0 and not (labels[0].role == "answers" and asks_itself(view, 0, about))
         start = view.tokens[about].start if task else 0
         cuts.append(Cut(start, view.tokens[labels[first].content - 1].end, " "))
         kept = first + 1
-    elif (goes_on := after_letters(view, labels)) is not None:
-        cuts.append(Cut(0, view.tokens[goes_on].start, " "))
-        kept = next((index for index, label in enumerate(labels) if label.first >= goes_on), last + 1)
     else:
-        kept = 0
-        user = next((index for index, label in enumerate(labels) if label.role == "asks"), None)
-        if user is not None and labels[0].first == 0 and view.listed(0, "system"):
-            cuts.append(Cut(0, view.tokens[labels[user].content - 1].end, " "))
-            kept = user + 1
+        examples = None
+        goes_on = after_letters(view, labels)
+        if goes_on is not None:
+            cuts.append(Cut(0, view.tokens[goes_on].start, " "))
+            kept = next((index for index, label in enumerate(labels) if label.first >= goes_on), last + 1)
     for index in range(kept, last + 1):
         label = labels[index]
         start = view.tokens[label.first].start
         if index == last and examples and closing is not None:
             cuts.append(Cut(start, len(view.characters), " "))
-        elif label.role == "asks" and label.starts:
+        elif label.role == "asks" and label.starts and (label.first == 0 or examples or on(label.word, "stands")):
             cuts.append(Cut(start, view.tokens[label.content - 1].end, " "))
     return cuts
+
+
+def asks_itself(view: View, start: int, end: int) -> bool:
+    """Whether these tokens ask something by themselves: a question mark, options, or a sentence that begins with a
+    word of questions and requests."""
+    begins, options = True, 0
+    if sum(view.is_word(token) and view.tokens[token].length > 1 for token in range(start, end)) < LEAST_ASKING:
+        return False
+    for token in range(start, end):
+        if view.is_symbol(token, "?？"):
+            return True
+        options += view.marks_option(token)
+        if begins and view.listed(token, "requests"):
+            return True
+        begins = view.ends_sentence(token)
+    return options >= 2
+
+
+def evident(view: View, labels: list[Label], asking: Callable[[int], bool], examples: tuple[int, int]) -> bool:
+    """Whether worked examples or earlier turns say nothing that the last question needs.
+
+    They begin as it does, with the same label; it asks by itself; its label is one of questions or turns, or it
+    has options; and nothing around speaks of what comes before.
+    """
+    _, first = examples
+    label = labels[first]
+    candidates = (index for index in range(first + 1) if asking(index) and not is_heading(view, labels, index))
+    begun = next(candidates, None)
+    if begun is None or labels[begun].word != label.word:
+        return False
+    content = range(label.content, len(view))
+    options = sum(view.marks_option(token) for token in content)
+    if not (on(label.word, "stands", "speaks") or options >= 2):
+        return False
+    about = range(labels[0].first)
+    if any(view.listed(token, "talk") for token in (*about, *content)):
+        return False
+    end = labels[first + 1].first if first + 1 < len(labels) else len(view)
+    return asks_itself(view, label.content, len(view)) or follows(view, label.content, end)
+
+
+def is_heading(view: View, labels: list[Label], index: int) -> bool:
+    """Whether another label follows at once."""
+    return index + 1 < len(labels) and labels[index].content == labels[index + 1].first
 
 
 def worked_examples(
@@ -681,8 +829,13 @@ def after_letters(view: View, labels: list[Label]) -> int | None:
 
     found = [at for at in map(letter, labels) if at is not None]
     empty = labels[-1].role == "answers" and view.spoken(labels[-1].content, len(view)) == 0
-    enough = len(found) >= LETTER_ANSWERS or (len(found) == 1 and empty)
-    return found[-1] if enough and len(view) - found[-1] > MORE else None
+    if not found or len(view) - found[-1] <= MORE or not (len(found) >= LETTER_ANSWERS or empty):
+        return None
+    # Options before the first answer, and after the last: examples of the same kind.
+    options = [token for token in range(len(view)) if view.marks_option(token)]
+    before, after = sum(at < found[0] for at in options), sum(at >= found[-1] for at in options)
+    talked = any(view.listed(token, "talk") for token in range(found[-1], len(view)))
+    return found[-1] if before >= 2 and after >= 2 and not talked else None
 
 
 def closing_answer(view: View) -> list[Cut]:
@@ -691,45 +844,91 @@ def closing_answer(view: View) -> list[Cut]:
     while end > 0 and view.is_symbol(end - 1, ":("):
         end -= 1
     colon = end < len(view)
-    if end > 1 and view.listed(end - 1, "is"):
-        end -= 1
+    led = end > 1 and view.listed(end - 1, "is")
+    end -= led
     if end < 2 or not view.listed(end - 1, "answers"):
         return []
     end -= 1
     answer, letter = view.text(end) == "answer", len(view.text(end)) == 1
     first = end
-    while first > 0 and (view.listed(first - 1, "kind") or (answer and view.text(first - 1) == "the")):
+    while answer and view.text(first - 1) in ("final", "correct", "your", "the"):
         first -= 1
     prose = first > 0 and view.listed(first - 1, "prose")
-    if first > 0 and (answer or (colon and (letter or not prose))):
+    # Without a colon it is a label only behind a whole sentence or options.
+    bare = answer and first > 0 and (view.ends_sentence(first - 1) or after_option(view, first))
+    if first > 0 and (bare or (colon and (answer or letter or not prose))):
         return [Cut(view.tokens[first].start, len(view.characters), " ")]
     return []
 
 
 # ------------------------------------------------------------------------------------------------ preamble
 
-LEAST_REST, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_TAIL, LONGEST_BRIEF = 5, 24, 96, 40, 8
+LEAST_REST, MOST_SENTENCES, LONGEST_SENTENCE, LONGEST_TAIL, LONGEST_PERSONA = 5, 24, 96, 40, 14
+LEAST_BOILER, LEAST_LONG = 2, 10
+PERSONA_STARTS = (("you", "are"), ("act", "as"), ("you're",))
+MULTIPLE_CHOICE = (
+    ("the", "following", "are", "multiple", "choice", "questions"),
+    ("the", "following", "is", "a", "multiple", "choice", "question"),
+    ("the", "following", "are", "multiple", "-", "choice", "questions"),
+    ("the", "following", "is", "a", "multiple", "-", "choice", "question"),
+)
 
 
-def begins(view: View, token: int, openings: tuple[tuple[str, ...], ...]) -> bool:
-    """Whether one of the openings starts here."""
-    found = tuple(each.text for each in view.tokens[token : token + 6])
-    return view.listed(token, "opens") and any(found[: len(opening)] == opening for opening in openings)
+def is_preamble(view: View, start: int, end: int) -> bool:
+    """Whether a sentence says how to answer, who to be, or disclaims, and evidently nothing else.
 
-
-def opens(view: View, token: int) -> bool:
-    """Whether a sentence that starts here is preamble."""
-    while view.is_symbol(token, "([*-—"):
-        token += 1
-    if view.listed(token, "notice") and view.is_symbol(token + 1, ":!"):
+    Of how to answer all words are on the list of manner, one at least on that of its core. Boilerplate may hold
+    one word in ten that is on no list, and has two of its own. A disclaimer says that it is one. A persona is a
+    noun of helpers, and at most a field. A question, and a sentence with a number, is none of these.
+    """
+    while start < end and view.is_symbol(start, "([*-—"):
+        start += 1
+    label = view.listed(start, "notice") and view.is_symbol(start + 1, ":!")
+    if label and view.text(start) == "disclaimer":
         return True
-    return begins(view, token, OPENINGS) or (begins(view, token, BRIEF) and is_brief(view, token))
+    first = start + 2 if label else start
+    if any(starts_with(view, first, opening) for opening in MULTIPLE_CHOICE):
+        return not any(view.text(token) in ("except", "not") for token in range(first, end))
+    if is_persona(view, first, end):
+        return True
+    words = core = boiler = other = 0
+    for token in range(first, end):
+        found = view.tokens[token]
+        if found.kind == NUMBER or view.is_symbol(token, '?？=<>{}[]|`"“”«»$+/@\\'):
+            return False
+        if found.kind == SYMBOL:
+            continue
+        words += 1
+        yours = view.listed(token, "yours") and (
+            view.text(token + 1) == "your" or view.listed(token - 1, "denies")
+        )
+        if yours or view.listed(token, "core"):
+            core += 1
+        elif view.listed(token, "manner"):
+            pass
+        elif view.listed(token, "boiler"):
+            boiler += 1
+        else:
+            other += 1
+    if core and not other and not boiler:
+        return True
+    return boiler >= LEAST_BOILER and (other == 0 or (words >= LEAST_LONG and other * 10 <= words))
 
 
-def is_brief(view: View, token: int) -> bool:
-    """Whether the sentence that starts with this token is short."""
-    most = token + LONGEST_BRIEF
-    return most >= len(view) or any(map(view.ends_sentence, range(token, most)))
+def starts_with(view: View, token: int, words: tuple[str, ...]) -> bool:
+    """Whether these tokens stand here."""
+    return tuple(view.text(token + index) for index in range(len(words))) == words
+
+
+def is_persona(view: View, start: int, end: int) -> bool:
+    """ "You are an expert in law.": a noun of helpers, behind it at most a field."""
+    if not any(starts_with(view, start, opening) for opening in PERSONA_STARTS) or end - start > LONGEST_PERSONA:
+        return False
+    nouns = [token for token in range(start, end) if view.listed(token, "persona")]
+    if not nouns or any(view.tokens[token].kind == NUMBER for token in range(start, end)):
+        return False
+    after = nouns[-1] + 1
+    return after == len(view) or view.tokens[after].kind == SYMBOL or view.text(after) in ("in", "of", "on", "for")
 
 
 def sentence_end(view: View, start: int) -> int | None:
@@ -751,29 +950,14 @@ def last_sentence(view: View, start: int, end: int) -> int | None:
     least, last = max(start, end - LONGEST_SENTENCE), end - 1
     if last < 0 or view.text(last)[0] in "?？":
         return None
-    aside = closing_aside(view, start, end)
-    if aside is not None:
-        return aside
     notice = [view.is_symbol(at, ":") and view.listed(at - 1, "notice") for at in range(len(view))]
     ends = (at for at in range(last - 1, least - 1, -1) if view.ends_sentence(at) and not notice[at])
     first = next((at + 1 for at in ends), least)
-    if first > start and opens(view, first):
+    if first > start and is_preamble(view, first, end):
         return first
     tail = range(max(first, end - LONGEST_TAIL), last)
-    return next((at for at in tail if begins(view, at, TAILS) and after_option(view, at)), None)
-
-
-def closing_aside(view: View, start: int, end: int) -> int | None:
-    """Where a whole sentence in brackets without a number starts that ends the text."""
-    last = end - 2
-    opening = {")": "(", "]": "["}.get(view.text(end - 1))
-    if last < 0 or opening is None or not view.is_symbol(last, ".!"):
-        return None
-    least = max(start, end - LONGEST_SENTENCE)
-    first = next((at for at in range(last - 1, least - 1, -1) if view.is_symbol(at, opening)), None)
-    if first is None or first <= start or any(token.kind == NUMBER for token in view.tokens[first:end]):
-        return None
-    return first if view.ends_sentence(first - 1) or after_option(view, first) else None
+    starts = (at for at in tail if view.listed(at, "tails") and after_option(view, at))
+    return next((at for at in starts if is_preamble(view, at, end)), None)
 
 
 def after_option(view: View, token: int) -> bool:
@@ -782,11 +966,12 @@ def after_option(view: View, token: int) -> bool:
 
 
 def preamble(view: View) -> list[Cut]:
-    """Sentences at either end that say how to answer, who to be, or disclaim."""
+    """Sentences at either end that say how to answer, who to be, or disclaim; none where the rest speaks of texts,
+    of which such a sentence may be one."""
     total, start = len(view), 0
     for _ in range(MOST_SENTENCES):
-        found = sentence_end(view, start) if opens(view, start) else None
-        if found is None or view.spoken(found, total) < LEAST_REST:
+        found = sentence_end(view, start)
+        if found is None or view.spoken(found, total) < LEAST_REST or not is_preamble(view, start, found):
             break
         start = found
     end = total
@@ -795,6 +980,8 @@ def preamble(view: View) -> list[Cut]:
         if found is None or view.spoken(start, found) < LEAST_REST:
             break
         end = found
+    if (start == 0 and end == total) or any(view.listed(token, "refers") for token in range(start, end)):
+        return []
     cuts = [Cut(0, view.tokens[start].start, " ")] if start else []
     return cuts + ([Cut(view.tokens[end - 1].end, len(view.characters), " ")] if end < total else [])
 
@@ -804,7 +991,10 @@ def preamble(view: View) -> list[Cut]:
 MOST_OPTIONS, MOST_MARKERS = 10, 128
 ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x")
 NUMBERS = tuple(str(number) for number in range(1, 11))
+MARKS, KEYCAP = ".):]、。】〕", "\ufe0f\u20e3"
 STRONG, WEAK = "•◦▪‣●○■□▫∙·➢→", "-*+–—"
+LOOSE = "->/|–—}"  # marks of a letter or number that mean something else in other places
+LEAST_LOOSE, LEAST_OPTION = 3, 4  # options, and characters from one marker to the next
 
 
 @dataclass(frozen=True)
@@ -822,7 +1012,7 @@ def opening_of(view: View, start: int) -> int | None:
     """Where a marker may start: at a text, a word, or a bracket that opens."""
     if view.before(start) == " ":
         return start
-    bracket = view.before(start) in "([" and not is_alphanumeric(view.before(start - 1))
+    bracket = view.before(start) in "([{【〔" and not is_alphanumeric(view.before(start - 1))
     return start - 1 if bracket else None
 
 
@@ -832,11 +1022,17 @@ def lettered(view: View, token: int, kind: str, ranks: tuple[str, ...] | str) ->
     if found.text not in tuple(ranks) or found.kind != (NUMBER if kind == "number" else WORD):
         return None
     end = found.end
-    if view.at(end) not in ".):]":
-        return None
-    end += 2 if view.at(end + 1) in ".):]" else 1
-    if kind != "letter" and view.at(end) != " ":
-        return None
+    if view.at(end) in MARKS:
+        end += 2 if view.at(end + 1) in MARKS else 1
+        if kind != "letter" and view.at(end) != " ":
+            return None
+    elif view.characters[end : end + 2] == KEYCAP:
+        end += 2
+    else:
+        mark = end + (view.at(end) == " ")
+        if kind == "roman" or view.at(mark) not in LOOSE or view.at(mark + 1) != " ":
+            return None
+        kind, end = kind + view.at(mark), mark + 1
     start = opening_of(view, found.start)
     if start is None:
         return None
@@ -846,7 +1042,16 @@ def lettered(view: View, token: int, kind: str, ranks: tuple[str, ...] | str) ->
         wider = opening_of(view, word)
         if wider is not None:
             start, first = wider, first - 1 - (wider < word)
-    return Marker(kind, tuple(ranks).index(found.text), start, end, first)
+    rank = tuple(ranks).index(found.text)
+    # Such a list starts only where a sentence or a label ends.
+    if is_loose(kind) and rank == 0 and not (first > 0 and view.ends_sentence(first - 1)):
+        return None
+    return Marker(kind, rank, start, end, first)
+
+
+def is_loose(kind: str) -> bool:
+    """Whether a kind of marker has a mark that means something else in other places."""
+    return len(kind) > 1 and kind[-1] in LOOSE
 
 
 def bullet(view: View, token: int) -> Marker | None:
@@ -860,7 +1065,12 @@ def bullet(view: View, token: int) -> Marker | None:
     return Marker(found.text, int(not starts), found.start, found.end, token)
 
 
-def longest_list(markers: list[Marker]) -> list[Marker]:
+def is_named(view: View, first: Marker, second: Marker) -> bool:
+    """Whether the same word stands before two markers: "Statement 1: … Statement 2: …"."""
+    return view.is_word(first.token - 1) and view.text(first.token - 1) == view.text(second.token - 1)
+
+
+def longest_list(view: View, markers: list[Marker]) -> list[Marker]:
     """The longest list of 2 to 10 options, the last of equals."""
     longest: list[Marker] = []
     for first, marker in enumerate(markers):
@@ -873,10 +1083,15 @@ def longest_list(markers: list[Marker]) -> list[Marker]:
             if len(marker.kind) == 1 or following.rank == len(chain):
                 if len(chain) > MOST_OPTIONS:
                     break
+                if is_loose(marker.kind) and following.start < chain[-1].end + LEAST_OPTION:
+                    break
+                if marker.kind == "number" and len(chain) == 1 and is_named(view, marker, following):
+                    break
                 chain.append(following)
             elif following.rank == 0 and len(chain) == 1:
                 break
-        if 2 <= len(chain) <= MOST_OPTIONS and len(chain) >= len(longest):
+        least = LEAST_LOOSE if is_loose(marker.kind) else 2
+        if least <= len(chain) <= MOST_OPTIONS and len(chain) >= len(longest):
             longest = chain
     return longest
 
@@ -907,7 +1122,7 @@ def choices(view: View) -> list[Cut]:
     markers = found[-MOST_MARKERS:]
     if len(markers) < 2:
         return []
-    longest, rank = longest_list(markers), 0
+    longest, rank = longest_list(view, markers), 0
     cuts: list[Cut] = []
     for index, marker in enumerate(markers):
         option = longest[rank] if rank < len(longest) else None

@@ -63,6 +63,44 @@ def normalise(text: str, before: str = "") -> str:
     return "".join(out)
 
 
+# Numbers and letters in circles and squares, which NFKC takes out of them or leaves as they are: the first of each
+# run, and what it stands for.
+_ENCLOSED = (
+    (0x2460, 20, "1"),
+    (0x24B6, 26, "a"),
+    (0x24D0, 26, "a"),
+    (0x2776, 10, "1"),
+    (0x2780, 10, "1"),
+    (0x278A, 10, "1"),
+    (0x1F130, 26, "a"),
+    (0x1F150, 26, "a"),
+    (0x1F170, 26, "a"),
+)
+
+
+def enclosed(character: str) -> str | None:
+    """What a character in a circle or square says, else None."""
+    for first, count, start in _ENCLOSED:
+        rank = ord(character) - first
+        if 0 <= rank < count:
+            return str(rank + 1) if start == "1" else chr(ord("a") + rank)
+    return None
+
+
+def normalise_marked(text: str, before: str = "") -> str:
+    """As :func:`normalise`, but of what is in circles or squares the meaning stays: ``①`` is ``(1)``."""
+    out, part = before, ""
+    for character in text:
+        inside = enclosed(character)
+        if inside is None:
+            part += character
+            continue
+        out = normalise(part, out)
+        out += f" ({inside})" if out else f"({inside})"
+        part = ""
+    return normalise(part, out)
+
+
 @dataclass(frozen=True)
 class Token:
     """Characters ``start`` to ``end`` of the normal form."""

@@ -246,6 +246,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         likeness: p-value of "the request is like those the artifact was calibrated on" (its certificate's, or the
             training's), in (0, 1]; None where the artifact cannot say. Up to the level that the artifact states
             (``header["likeness"]["level"]``) no guarantee is attached.
+        artifact: first 16 hex digits of the SHA-256 of the artifact that decided: tells two of one version apart.
     """
 
     id: str
@@ -269,6 +270,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     output_tokens: Mapping[str, float | None] | None = None
     removed: Mapping[str, str] = msgspec.field(default_factory=dict)
     likeness: float | None = None
+    artifact: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,7 @@ class DecisionBatch:
         removed: [n, m] words, the option that removed a model; empty where none did.
         id_prefix: row i has the id ``<prefix>-<i>``.
         likeness: float32 [n], p-values as of :class:`Decision`, NaN where the artifact cannot say.
+        artifact: of the artifact that decided, as of :class:`Decision`.
     """
 
     models: tuple[str, ...]
@@ -316,6 +319,7 @@ class DecisionBatch:
     removed: npt.NDArray[np.str_]
     id_prefix: str = field(repr=False)
     likeness: npt.NDArray[np.float32]
+    artifact: str
 
     def __len__(self) -> int:
         return len(self.choice)
@@ -347,6 +351,7 @@ class DecisionBatch:
             output_tokens=self._named(self.output_tokens[row]),
             removed={name: str(by) for name, by in zip(self.models, self.removed[row], strict=True) if by},
             likeness=None if np.isnan(self.likeness[row]) else float(self.likeness[row]),
+            artifact=self.artifact,
         )
 
     def _named(self, values: npt.NDArray[np.float64]) -> dict[str, float | None] | None:

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_i8, inverse_norm};
 use crate::request::{self, Around, ReadScratch, Reading, Request, Spec};
 use crate::shape::Shape;
-use crate::text::{NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, tokenise};
+use crate::text::{NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, normalise_marked, tokenise};
 
 pub use crate::cues::{CUES, NAMES as CUE_NAMES};
 pub use crate::encoder::DIM;
@@ -143,8 +143,9 @@ pub fn featurise(
     let Reading { text, text_bytes, around } = request::read(request, spec, read)?;
     let (head, tail) = bounded(text);
     characters.clear();
-    normalise(head, composer, characters);
-    normalise(tail, composer, characters);
+    let normal = if spec == Spec::Three { normalise_marked } else { normalise };
+    normal(head, composer, characters);
+    normal(tail, composer, characters);
     if characters.is_empty() {
         return Err(Error::new(
             ErrorKind::RequestInvalid,

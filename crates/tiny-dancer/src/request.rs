@@ -10,6 +10,8 @@
 //!   that only says to go on ("yes, do it") stands for what it follows: then the text is the turn before it that says
 //!   more, and what was answered last. Where no message is the user's, all that was said and returned is the text. The
 //!   other messages, earlier turns of the user's among them, count by their number and length.
+//!   A user's message of nothing but what an agent's harness put there (`<system-reminder>…`, "[Request interrupted by
+//!   user]") is no turn either, unless there is no other.
 //! * **Calls and their results** count as what was said or returned before, wherever a dialect puts them: a call by
 //!   the bytes of its name and of its arguments in canonical form, a result by those of its text. A user's message of
 //!   nothing but results (Anthropic's form of them) is no turn of the user's. The output of an item may be one part
@@ -23,15 +25,18 @@
 //! Canonical form: compact JSON, strings as they are in UTF-8 (no escapes counted), numbers as [`crate::number`]
 //! says. A key that is given twice counts twice where bytes are counted; else the last one holds.
 
+mod content;
+mod harness;
 mod tools;
+mod turns;
 
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::{Fault, Kind, Reader, Text};
-use crate::shape::is_follow_up;
-use crate::text::{LONGEST, bounded};
-use tools::{argument_bytes, call, count_text, measure_format, measure_tools};
+use crate::json::{Fault, Kind, Reader};
+use content::{Said, Stop, append, append_bounded, gather, walk};
+use tools::{count_text, measure_format, measure_tools};
+use turns::{Counts, Place, asked, message, prompt_part, set_harness_apart};
 
 /// Version of everything between a request and its features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,87 +198,6 @@ pub(crate) struct ReadScratch {
     messages: Vec<Place>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    System,
-    User,
-    /// The assistant's.
-    Other,
-    /// What a call returned.
-    Returned,
-}
-
-/// Roles by the words clients use.
-const ROLES: [(&str, Role); 6] = [
-    ("system", Role::System),
-    ("developer", Role::System),
-    ("user", Role::User),
-    ("assistant", Role::Other),
-    ("tool", Role::Returned),
-    ("function", Role::Returned),
-];
-
-/// Where a message's content stands in the JSON of the messages.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    start: usize,
-    end: usize,
-    /// Bytes that are said in it.
-    bytes: usize,
-    by: By,
-}
-
-/// Whose a message is, as far as the text to route goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    /// The user's, and something of the user's own.
-    Turn,
-    /// The assistant's.
-    Assistant,
-    System,
-    /// Results, of whatever role.
-    Results,
-}
-
-impl Place {
-    /// Of a value that was read out of `json`.
-    fn of(value: &str, json: &str, bytes: usize, by: By) -> Self {
-        let start = value.as_ptr() as usize - json.as_ptr() as usize;
-        Self { start, end: start + value.len(), bytes, by }
-    }
-
-    fn is_turn(&self) -> bool {
-        self.by == By::Turn
-    }
-}
-
-/// A fault of the text, or an error that names what is wrong with its meaning.
-enum Stop {
-    Fault(Fault),
-    Error(Error),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl Stop {
-    fn of(self, field: &str) -> Error {
-        match self {
-            Self::Fault(fault) => fault.of(field),
-            Self::Error(error) => error,
-        }
-    }
-}
-
 /// Reads `request`.
 ///
 /// # Errors
@@ -336,6 +260,9 @@ pub(crate) fn read<'a>(
     if messages.is_empty() && count.items == 0 {
         return Err(refused("messages", "no message", "give at least one chat message, or a text"));
     }
+    if spec == Spec::Three && !prompt {
+        count.turns -= set_harness_apart(json, messages, count.turns, arguments, content);
+    }
     let any_turn = count.turns > 0;
     around.turns = count.turns;
     around.assistant_bytes = count.calls;
@@ -379,48 +306,6 @@ pub(crate) fn read<'a>(
     Ok(Reading { text: joined, text_bytes, around })
 }
 
-/// What the last turn asks, as places among the messages.
-struct Asked {
-    /// Those of the user's in here.
-    turns: Range<usize>,
-    /// What was answered last, where the last turn only says to go on.
-    answer: Option<usize>,
-}
-
-/// The last turn of the user's; where it only says to go on, the one before it that says more, and the answer between.
-fn asked(json: &str, messages: &[Place], arguments: &mut String, content: &mut String) -> Asked {
-    // A turn: messages of the user's with nothing of the assistant's or returned between them.
-    let turn_before = |end: usize| {
-        let last = messages[..end].iter().rposition(Place::is_turn)?;
-        let between = |place: &Place| matches!(place.by, By::Assistant | By::Results);
-        let before = messages[..last].iter().rposition(between).map_or(0, |index| index + 1);
-        let first = messages[before..=last].iter().position(Place::is_turn)?;
-        Some(before + first..last + 1)
-    };
-    let mut follows = |turn: &Range<usize>| {
-        messages[turn.clone()].iter().filter(|place| place.is_turn()).all(|place| {
-            let mut reader = Reader::new(&json[place.start..place.end]);
-            gather(&mut reader, Spec::NEWEST, false, arguments, content);
-            is_follow_up(content)
-        })
-    };
-    let Some(last) = turn_before(messages.len()) else {
-        return Asked { turns: 0..messages.len(), answer: None };
-    };
-    let answer = messages[..last.start].iter().rposition(|place| place.by == By::Assistant);
-    if !follows(&last) {
-        return Asked { turns: last, answer: None };
-    }
-    let mut turn = last.clone();
-    while let Some(earlier) = turn_before(turn.start) {
-        turn = earlier;
-        if !follows(&turn) {
-            break;
-        }
-    }
-    Asked { turns: turn, answer }
-}
-
 /// What a conversation turns on: where it began, and what was said last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outline {
@@ -449,389 +334,4 @@ pub fn outline(json: &str) -> Result<Outline> {
     gather(&mut reader, Spec::NEWEST, !last.is_turn(), &mut scratch.arguments, &mut said);
     let begun = turns().next().map_or(json.len(), |first| first.end);
     Ok(Outline { said, last: last.start..last.end, begun })
-}
-
-/// Bytes by who said them.
-#[derive(Debug, Default)]
-struct Counts {
-    items: usize,
-    turns: u32,
-    system: usize,
-    user: usize,
-    other: usize,
-    results: usize,
-    calls: usize,
-}
-
-/// What one content holds.
-#[derive(Debug, Default)]
-struct Said {
-    /// Bytes of what is said, parts joined by line feeds.
-    bytes: usize,
-    parts: usize,
-    /// The same of results.
-    result_bytes: usize,
-    results: usize,
-    call_bytes: usize,
-    /// Parts that are neither text nor result nor call: images, files, thinking.
-    others: usize,
-}
-
-/// Reads one part of a prompt: a text, or tokens, which cannot be read. All of them are one turn.
-fn prompt_part<'a>(
-    reader: &mut Reader<'a>,
-    index: usize,
-    json: &'a str,
-    messages: &mut Vec<Place>,
-    count: &mut Counts,
-) -> std::result::Result<(), Stop> {
-    count.items += 1;
-    match reader.peek()? {
-        Kind::String => {
-            let value = reader.value()?;
-            count.turns = 1;
-            let bytes = Reader::new(value).string()?.len();
-            count.user += bytes + usize::from(!messages.is_empty());
-            messages.push(Place::of(value, json, bytes, By::Turn));
-            Ok(())
-        }
-        Kind::Number | Kind::Array => Ok(reader.skip()?),
-        other => {
-            Err(refused(format!("prompt[{index}]"), other.as_str(), "give texts, or lists of tokens").into())
-        }
-    }
-}
-
-/// Reads one message, in whatever order its fields come.
-fn message<'a>(
-    reader: &mut Reader<'a>,
-    index: usize,
-    json: &'a str,
-    spec: Spec,
-    arguments: &mut String,
-    messages: &mut Vec<Place>,
-    count: &mut Counts,
-) -> std::result::Result<(), Stop> {
-    count.items += 1;
-    let found = reader.peek()?;
-    if found != Kind::Object {
-        let field = format!("messages[{index}]");
-        return Err(refused(field, found.as_str(), r#"give {"role": …, "content": …}"#).into());
-    }
-    // Without a type it is one, too.
-    let mut is_message = true;
-    let (mut role, mut content) = (None, None);
-    let (mut name, mut given, mut output, mut calls) = (None, None, None, 0);
-    reader.object(|key, reader| {
-        let is = reader.peek()?;
-        match () {
-            () if key.is("role") => role = Some((is, reader.value()?)),
-            () if key.is("content") => content = Some(reader.value()?),
-            () if key.is("type") => {
-                is_message = is == Kind::String && reader.clone().string()?.is("message");
-                reader.skip()?;
-            }
-            () if spec == Spec::One => reader.skip()?,
-            () if key.is("name") => name = Some(reader.value()?),
-            () if key.is("arguments") || key.is("input") => given = Some(reader.value()?),
-            () if key.is("output") => output = Some(reader.value()?),
-            () if key.is("tool_calls") && is == Kind::Array => {
-                reader.array(|_, reader| {
-                    calls += call(reader, arguments)?;
-                    Ok::<_, Fault>(())
-                })?;
-            }
-            () if key.is("function_call") && is == Kind::Object => calls += call(reader, arguments)?,
-            () => reader.skip()?,
-        }
-        Ok::<_, Stop>(())
-    })?;
-    let Some((is, word)) = role.filter(|(is, _)| *is != Kind::Null) else {
-        if is_message {
-            return Err(no_role(index, "null"));
-        }
-        // An item of the Responses API: a call or its output.
-        count.calls += calls;
-        for part in [name, given].into_iter().flatten() {
-            count.calls += argument_bytes(part, arguments)?;
-        }
-        if let Some(output) = output {
-            let mut said = Said::default();
-            let field = Field::Of(index, "output");
-            walk_output(&mut Reader::new(output), field, spec, arguments, &mut said, &mut |_| {})?;
-            count.calls += said.call_bytes;
-            count.results += said.bytes + said.result_bytes;
-            messages.push(Place::of(output, json, 0, By::Results));
-        }
-        return Ok(());
-    };
-    let known = (is == Kind::String).then(|| Reader::new(word).string()).transpose()?;
-    let found = known.and_then(|text| ROLES.iter().find(|(role, _)| text.is(role)));
-    let Some(&(_, role)) = found else { return Err(no_role(index, word)) };
-    count.calls += calls;
-    let Some(content) = content else {
-        if role == Role::User {
-            count.turns += 1;
-        }
-        let by = match role {
-            Role::User => By::Turn,
-            Role::System => By::System,
-            Role::Other | Role::Returned => By::Results,
-        };
-        messages.push(Place { start: 0, end: 0, bytes: 0, by });
-        return Ok(());
-    };
-    let mut said = Said::default();
-    let field = Field::Of(index, "content");
-    walk(&mut Reader::new(content), field, spec, arguments, &mut said, &mut |_| {})?;
-    count.calls += said.call_bytes;
-    count.results += said.result_bytes;
-    let turn = role == Role::User && !(said.results > 0 && said.parts == 0 && said.others == 0);
-    count.turns += u32::from(turn);
-    match role {
-        Role::System => count.system += said.bytes,
-        Role::User => count.user += said.bytes,
-        Role::Other | Role::Returned => count.other += said.bytes,
-    }
-    let by = match role {
-        Role::User if turn => By::Turn,
-        Role::Other if said.bytes > 0 => By::Assistant,
-        Role::System => By::System,
-        _ => By::Results,
-    };
-    messages.push(Place::of(content, json, said.bytes, by));
-    Ok(())
-}
-
-fn no_role(index: usize, found: &str) -> Stop {
-    let roles = ROLES.map(|(word, _)| word).join(", ");
-    refused(format!("messages[{index}].role"), found, &format!("use one of {roles}")).into()
-}
-
-/// The field an error names.
-#[derive(Clone, Copy)]
-enum Field {
-    Of(usize, &'static str),
-    Word(&'static str),
-}
-
-impl From<&'static str> for Field {
-    fn from(word: &'static str) -> Self {
-        Self::Word(word)
-    }
-}
-
-impl Field {
-    fn error(self, part: &str, found: &str, remedy: &str) -> Stop {
-        let field = match self {
-            Self::Of(index, name) => format!("messages[{index}].{name}{part}"),
-            Self::Word(word) => format!("{word}{part}"),
-        };
-        refused(field, found, remedy).into()
-    }
-}
-
-/// A piece of a content, in order.
-#[derive(Clone, Copy)]
-enum Piece<'a> {
-    Said(Text<'a>),
-    Result(Text<'a>),
-}
-
-/// Walks a content: measures it and hands its texts to `emit`.
-fn walk<'a>(
-    reader: &mut Reader<'a>,
-    field: impl Into<Field>,
-    spec: Spec,
-    arguments: &mut String,
-    said: &mut Said,
-    emit: &mut impl FnMut(Piece<'a>),
-) -> std::result::Result<(), Stop> {
-    let field = field.into();
-    match reader.peek()? {
-        Kind::Null => Ok(reader.null()?),
-        Kind::String => {
-            say(reader.string()?, said, emit);
-            Ok(())
-        }
-        Kind::Array => reader.array(|_, reader| match reader.peek()? {
-            Kind::String => {
-                say(reader.string()?, said, emit);
-                Ok(())
-            }
-            Kind::Object => part(reader, field, spec, arguments, said, emit),
-            other => Err(field.error("", other.as_str(), "parts are objects with a type")),
-        }),
-        other => Err(field.error("", other.as_str(), "content is a string, a list of parts or null")),
-    }
-}
-
-/// As [`walk`], of what a call gave back, which may be one part alone, such as a screenshot.
-fn walk_output<'a>(
-    reader: &mut Reader<'a>,
-    field: Field,
-    spec: Spec,
-    arguments: &mut String,
-    said: &mut Said,
-    emit: &mut impl FnMut(Piece<'a>),
-) -> std::result::Result<(), Stop> {
-    if reader.peek()? == Kind::Object {
-        return part(reader, field, spec, arguments, said, emit);
-    }
-    walk(reader, field, spec, arguments, said, emit)
-}
-
-fn say<'a>(text: Text<'a>, said: &mut Said, emit: &mut impl FnMut(Piece<'a>)) {
-    said.bytes += text.len() + usize::from(said.parts > 0);
-    said.parts += 1;
-    emit(Piece::Said(text));
-}
-
-fn part<'a>(
-    reader: &mut Reader<'a>,
-    field: Field,
-    spec: Spec,
-    arguments: &mut String,
-    said: &mut Said,
-    emit: &mut impl FnMut(Piece<'a>),
-) -> std::result::Result<(), Stop> {
-    let (mut kind, mut text, mut refusal) = (None, None, None);
-    let (mut name, mut input, mut content) = (None, None, None);
-    reader.object(|key, reader| {
-        match () {
-            () if key.is("type") && reader.peek()? == Kind::String => kind = Some(reader.string()?),
-            () if key.is("text") => text = Some(reader.value()?),
-            () if key.is("refusal") => refusal = Some(reader.value()?),
-            () if key.is("name") => name = Some(reader.value()?),
-            () if key.is("input") => input = Some(reader.value()?),
-            () if key.is("content") => content = Some(reader.value()?),
-            () => reader.skip()?,
-        }
-        Ok::<_, Fault>(())
-    })?;
-    let is = |word: &str| kind.is_some_and(|kind| kind.is(word));
-    let is_refusal = spec != Spec::One && is("refusal");
-    if is("text") || is("input_text") || is("output_text") || is_refusal {
-        // A part of text may have a word about refusals beside it, which is not what is said.
-        let Some(text) = (if is_refusal { refusal } else { text }) else { return Ok(()) };
-        let mut reader = Reader::new(text);
-        let found = reader.peek()?;
-        if found != Kind::String {
-            return Err(field.error(".text", found.as_str(), "a part's text is a string"));
-        }
-        say(reader.string()?, said, emit);
-    } else if spec != Spec::One && is("tool_use") {
-        for part in [name, input].into_iter().flatten() {
-            said.call_bytes += argument_bytes(part, arguments)?;
-        }
-    } else if spec != Spec::One && is("tool_result") {
-        said.results += 1;
-        if let Some(content) = content {
-            let mut inner = Said::default();
-            // A result has texts and pictures, and nothing else that could be read.
-            walk_result(&mut Reader::new(content), field, &mut inner, emit)?;
-            said.result_bytes += inner.bytes;
-        }
-    } else {
-        said.others += 1;
-    }
-    Ok(())
-}
-
-fn walk_result<'a>(
-    reader: &mut Reader<'a>,
-    field: Field,
-    inner: &mut Said,
-    emit: &mut impl FnMut(Piece<'a>),
-) -> std::result::Result<(), Stop> {
-    let mut returned = |text: Text<'a>, inner: &mut Said| {
-        inner.bytes += text.len() + usize::from(inner.parts > 0);
-        inner.parts += 1;
-        emit(Piece::Result(text));
-    };
-    match reader.peek()? {
-        Kind::String => returned(reader.string()?, inner),
-        Kind::Array => reader.array(|_, reader| {
-            if reader.peek()? != Kind::Object {
-                return Ok(reader.skip()?);
-            }
-            let (mut is_text, mut text) = (false, None);
-            reader.object(|key, reader| {
-                match () {
-                    () if key.is("type") && reader.peek()? == Kind::String => {
-                        is_text = reader.string()?.is("text");
-                    }
-                    () if key.is("text") && reader.peek()? == Kind::String => text = Some(reader.string()?),
-                    () => reader.skip()?,
-                }
-                Ok::<_, Fault>(())
-            })?;
-            if let Some(text) = text.filter(|_| is_text) {
-                returned(text, inner);
-            }
-            Ok::<_, Stop>(())
-        })?,
-        Kind::Null => reader.null()?,
-        other => return Err(field.error("", other.as_str(), "a result is a string or a list of parts")),
-    }
-    Ok(())
-}
-
-/// The texts of a content that was walked before, joined by line feeds; results among them where `all`.
-fn gather(reader: &mut Reader, spec: Spec, all: bool, arguments: &mut String, content: &mut String) {
-    content.clear();
-    let mut first = true;
-    let mut said = Said::default();
-    let mut emit = |piece: Piece| {
-        let text = match piece {
-            Piece::Said(text) => text,
-            Piece::Result(text) if all => text,
-            Piece::Result(_) => return,
-        };
-        if !first {
-            content.push('\n');
-        }
-        first = false;
-        text.pieces(|piece| append(piece, content));
-    };
-    // It was sound when it was walked; a message without content has nothing here.
-    let _ = walk_output(reader, "content".into(), spec, arguments, &mut said, &mut emit);
-}
-
-/// Appends a piece of a content. Of what grows long only front and back are kept: more than [`bounded`] reads. The
-/// buffer takes all the memory it may ever need when it is first used.
-fn append(piece: &str, content: &mut String) {
-    content.reserve((4 * LONGEST).saturating_sub(content.len()));
-    if content.len() + piece.len() <= 4 * LONGEST {
-        content.push_str(piece);
-        return;
-    }
-    drop_middle(content, 2 * LONGEST);
-    if piece.len() <= 2 * LONGEST {
-        content.push_str(piece);
-    } else {
-        content.push_str(&piece[..piece.floor_char_boundary(LONGEST)]);
-        content.push_str(&piece[piece.ceil_char_boundary(piece.len() - LONGEST)..]);
-    }
-}
-
-/// Appends a message's bounded text on a line of its own, dropping the middle of what grew too long.
-fn append_bounded(content: &str, joined: &mut String) {
-    let (head, tail) = bounded(content);
-    for part in [head, tail] {
-        if !joined.is_empty() {
-            joined.push('\n');
-        }
-        joined.push_str(part);
-    }
-    drop_middle(joined, 4 * LONGEST);
-}
-
-/// Of a text longer than `most`, its first and last [`LONGEST`] bytes.
-fn drop_middle(text: &mut String, most: usize) {
-    if text.len() > most {
-        let cut = text.floor_char_boundary(LONGEST);
-        let keep = text.ceil_char_boundary(text.len() - LONGEST);
-        text.drain(cut..keep);
-    }
 }

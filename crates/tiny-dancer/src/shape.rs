@@ -4,13 +4,17 @@
 //! with options under any kind of marker, after sentences about how to answer it. All of this is folded on the
 //! normalised characters, before n-grams, cues and embedding are taken, so white space and case still change nothing:
 //!
-//! * **Wrappers** ([`wrapped`]): of JSON the strings and numbers, without keys; tags around the text are dropped.
+//! * **Wrappers** ([`wrapped`]): of a question in JSON its strings and numbers; tags that name parts of a question; what
+//!   a harness put at the start or end.
 //! * **Decoration** ([`decoration`]): headers, emphasis, fences, quotes and rules of Markdown.
-//! * **Dialogue** ([`dialogue`]): of worked examples and of transcripts the last question; labels ("Question:") are
-//!   dropped, and so is a closing "Answer:".
+//! * **Dialogue** ([`dialogue`]): of worked examples and of transcripts the last question, where it stands by itself;
+//!   labels ("Question:") are dropped, and so is a closing "Answer:".
 //! * **Preamble** ([`preamble`]): sentences at either end that say how to answer, who to be, or disclaim.
 //! * **Choices** ([`choices`]): options under letters, numbers, Roman numerals or bullets become `a. … b. …`.
 //! * **Repeats** ([`repeats`]): what is said again and again counts once.
+//!
+//! Only what is evidently a wrapper goes; what may carry the task stays: JSON and tags that are asked about, examples
+//! and conversations that are what is asked about, notes that say something of the matter.
 //!
 //! The passes run again until nothing changes (wrappers may be nested), [`MOST_ROUNDS`] times at most; every one
 //! takes time linear in the text. A pass that would leave nothing changes nothing. A text without any of these shapes
@@ -29,7 +33,7 @@ use choices::Choices;
 use dialogue::Label;
 use repeats::Repeats;
 
-pub(crate) use words::is_follow_up;
+pub(crate) use words::{HARNESS, is_follow_up};
 
 /// Wrappers that are taken off, one in the other.
 const MOST_ROUNDS: usize = 6;
@@ -111,11 +115,6 @@ impl View<'_> {
             && !(token > 0 && self.marks_option(token - 1))
     }
 
-    /// The same of a mark before a bracket.
-    fn ends_sentence_within(&self, token: usize) -> bool {
-        self.tokens[token].kind == TokenKind::Symbol && matches!(self.first(token), '.' | '!')
-    }
-
     /// Whether a token is the letter of an option, and the next one its mark.
     fn marks_option(&self, token: usize) -> bool {
         let found = self.tokens[token];
@@ -124,6 +123,13 @@ impl View<'_> {
             && matches!(self.before(found.start as usize), ' ' | '(')
             && ['.', ')', ':'].iter().any(|mark| self.is_symbol(token + 1, *mark))
             && self.tokens[token + 1].start == found.end
+    }
+
+    /// Whether there is such a token, and it is this word or mark.
+    fn says(&self, token: usize, word: &str) -> bool {
+        self.tokens.get(token).is_some_and(|found| {
+            word.chars().eq(self.characters[found.start as usize..found.end as usize].iter().copied())
+        })
     }
 
     /// Tokens of a range that are words or numbers.
@@ -148,11 +154,11 @@ impl Signs {
                 match view.characters[token.start as usize] {
                     '*' | '_' | '`' | '#' | '>' | '~' | '=' => {
                         signs.decoration = true;
-                        signs.marks |= view.characters[token.start as usize] == '*';
+                        signs.marks |= matches!(view.characters[token.start as usize], '*' | '>');
                     }
                     ':' => (signs.labels, signs.marks) = (true, true),
                     '-' => (signs.decoration, signs.marks) = (true, true),
-                    '.' | '?' | '!' | ',' | '\'' | '"' | '$' | '%' | '/' => {
+                    '.' | '?' | '!' | ',' | '\'' | '"' | '$' | '%' => {
                         signs.marks = signs.marks || {
                             // "a." and "1." may be markers; a word before the mark is none.
                             let before = view.before(token.start as usize);
@@ -175,6 +181,7 @@ pub(crate) struct Shape {
     cuts: Vec<Cut>,
     out: Vec<char>,
     labels: Vec<Label>,
+    tags: Vec<wrapped::Tag>,
     choices: Choices,
     repeats: Repeats,
 }
@@ -183,11 +190,11 @@ pub(crate) struct Shape {
 impl Default for Shape {
     fn default() -> Self {
         words::prepare();
-        preamble::prepare();
         Self {
             cuts: Vec::with_capacity(MOST_CUTS),
             out: Vec::with_capacity(LONGEST + 1),
             labels: Vec::with_capacity(dialogue::MOST_LABELS),
+            tags: Vec::with_capacity(wrapped::MOST_TAGS),
             choices: Choices::default(),
             repeats: Repeats::default(),
         }
@@ -217,7 +224,7 @@ impl Shape {
         }
         let signs = Signs::of(View { characters, tokens });
         if signs.decoration {
-            wrapped::find_tags(View { characters, tokens }, &mut self.cuts);
+            wrapped::find_tags(View { characters, tokens }, &mut self.tags, &mut self.cuts);
             changed |= self.apply(characters, tokens);
             decoration::find(View { characters, tokens }, &mut self.cuts);
             changed |= self.apply(characters, tokens);
@@ -247,6 +254,7 @@ impl Shape {
         let Self { cuts, out, .. } = self;
         if let [cut] = cuts[..]
             && cut.end == characters.len()
+            && matches!(cut.put, Put::Join | Put::Space)
         {
             // An end that is cut off leaves the tokens before it as they are.
             cuts.clear();
@@ -300,12 +308,12 @@ fn append(characters: &[char], out: &mut Vec<char>) {
 mod tests {
     use super::*;
     use crate::compose::Composer;
-    use crate::text::normalise;
+    use crate::text::{normalise, normalise_marked};
     use proptest::prelude::*;
 
     fn plain(text: &str) -> String {
         let (mut characters, mut tokens) = (Vec::new(), Vec::new());
-        normalise(text, &mut Composer::default(), &mut characters);
+        normalise_marked(text, &mut Composer::default(), &mut characters);
         tokenise(&characters, &mut tokens);
         Shape::default().make_plain(&mut characters, &mut tokens);
         characters.into_iter().collect()
@@ -348,6 +356,21 @@ mod tests {
             listed("\n", |_| "• ".to_owned()),
             listed("\n", |_| "- ".to_owned()),
             listed("\n", |_| "* ".to_owned()),
+            listed("\n", |rank| format!("{}> ", letter(rank))),
+            listed("\n", |rank| format!("{}/ ", letter(rank))),
+            listed("\n", |rank| format!("{} - ", letter(rank))),
+            listed("\n", |rank| format!("{} – ", letter(rank))),
+            listed("\n", |rank| format!("{} | ", letter(rank))),
+            listed("\n", |rank| format!("{{{}}} ", letter(rank))),
+            listed("\n", |rank| format!("【{}】", letter(rank))),
+            listed("\n", |rank| format!("{}、", letter(rank))),
+            listed("\n", |rank| format!("{} - ", rank + 1)),
+            listed("\n", |rank| format!("{}\u{FE0F}\u{20E3} ", rank + 1)),
+            listed("\n", |rank| format!("{} ", ['①', '②', '③', '④'][rank])),
+            listed("\n", |rank| ['❶', '❷', '❸', '❹'][rank].to_string()),
+            listed("\n", |rank| format!("{} ", ['Ⓐ', 'Ⓑ', 'Ⓒ', 'Ⓓ'][rank])),
+            listed("\n", |rank| format!("{}．", ['Ａ', 'Ｂ', 'Ｃ', 'Ｄ'][rank])),
+            listed("\n", |rank| format!("（{}）", ['Ａ', 'Ｂ', 'Ｃ', 'Ｄ'][rank])),
             listed(" ; ", |rank| format!("{}) ", letter(rank))).replacen(" ;", "", 1),
         ];
         for form in &forms {
@@ -397,7 +420,10 @@ mod tests {
             assert_eq!(plain(&form), PLAIN, "{form}");
         }
         assert_eq!(plain(r#"{"question": "What is 2 + 2?"}"#), "what is 2 + 2?");
-        assert_eq!(plain(r#"{"values": [1, 2.5, -3], "ask": "Their \"sum\"?"}"#), "1 2.5 -3 their \"sum\"?");
+        assert_eq!(
+            plain(r#"{"question": "What is their \"sum\"?", "expected": true, "of": 2.5}"#),
+            "what is their \"sum\"? expected: true of: 2.5"
+        );
     }
 
     #[test]
@@ -413,7 +439,7 @@ mod tests {
             format!(
                 "The following are multiple choice questions (with answers) about birds.\n\nWhat swims? A. cod B. owl\nAnswer: A\n\nWhat hoots? A. cod B. owl\nAnswer: B\n\n{last}\nAnswer:"
             ),
-            format!("Here are some examples.\nInput: What swims?\nOutput: cod\n\nInput: {last}\nOutput:"),
+            format!("Input: What swims?\nOutput: cod\n\nInput: {last}\nOutput:"),
             format!("User: What swims?\nAssistant: A cod does.\nUser: {last}\nAssistant:"),
             format!(
                 "### Question: What swims?\n### Answer: cod\n### Question: {last}\n### Answer: Let's think step by step."
@@ -423,8 +449,8 @@ mod tests {
             assert_eq!(plain(&text), ask, "{text}");
         }
         // Examples that a task goes on from are part of it.
-        let task = "sum all numbers. as in nums = [1, 2] output: 3 constraints: at most ten numbers";
-        assert_eq!(plain(&task.replace("as in", "input:")), task.replace("as in ", ""));
+        let task = "sum all numbers. input: nums = [1, 2] output: 3 constraints: at most ten numbers";
+        assert_eq!(plain(task), task);
         assert_eq!(
             plain("User: Plan a bridge of steel. Assistant: First the pylons. User: go on"),
             "plan a bridge of steel. assistant: first the pylons. go on"
@@ -433,24 +459,28 @@ mod tests {
 
     #[test]
     fn repeats_count_once() {
+        let sums: Vec<String> = (1..20).map(|k| format!("{k}+{k}={}", 2 * k)).collect();
         for (text, expected) in [
-            (format!("{}Why is the sky blue?", "word ".repeat(60)), "why is the sky blue?"),
-            (format!("{}Why is the sky blue?", "1+1=2 2+2=4 13-1=12 ".repeat(9)), "why is the sky blue?"),
-            (format!("{}Why is the sky blue?", "This is so. ".repeat(30)), "why is the sky blue?"),
-            ("row ".repeat(4) + "your boat", "row your boat"),
+            (format!("{}Why is the sky blue?", "word ".repeat(60)), "word why is the sky blue?"),
+            (format!("{} Why is the sky blue?", sums.join(" ")), "1+1=2 why is the sky blue?"),
+            (format!("{} Why is the sky blue?", sums.join(", ")), "1+1=2 why is the sky blue?"),
+            (format!("{}Why is the sky blue?", "This is so. ".repeat(30)), "this is so. why is the sky blue?"),
+            ("row ".repeat(4) + "your boat", "row row row row your boat"),
             ("boat ".repeat(300), "boat"),
-            ("1+1=2 ".repeat(300), "1+1=2"),
-            ("Blah blah, blah blah blah. ".repeat(9) + "Why is the sky blue?", "why is the sky blue?"),
-            ("boat ".repeat(20) + &"raft ".repeat(20), "boat"),
+            ("boat ".repeat(20) + &"raft ".repeat(20), "boat raft"),
             (
                 "A very, very good boat costs 3, 5, 7 and 9 dollars.".to_owned(),
                 "a very, very good boat costs 3, 5, 7 and 9 dollars.",
             ),
             ("The keeper lit the ______ at dusk".to_owned(), "the keeper lit the __ at dusk"),
             (
-                "One lamp is lit now. It is dark. One lamp is lit now. Why?".to_owned(),
-                "one lamp is lit now. it is dark. why?",
+                "One lamp in the long hall is still lit. It is dark. One lamp in the long hall is still lit. Why?"
+                    .to_owned(),
+                "one lamp in the long hall is still lit. it is dark. why?",
             ),
+            ("Turn left. Go on. Turn left.".to_owned(), "turn left. go on. turn left."),
+            ("0 0 0 0 0 0 0 0 0 0 1".to_owned(), "0 0 0 0 0 0 0 0 0 0 1"),
+            ("++++++++++[>++++++<-]".to_owned(), "++++++++++[>++++++<-]"),
         ] {
             assert_eq!(plain(&text), expected, "{text}");
         }
@@ -462,9 +492,11 @@ mod tests {
             "You are a helpful assistant. Why is the sky blue at noon?",
             "System: You are an expert. Answer the following question:\nWhy is the sky blue at noon?",
             "Why is the sky blue at noon? Think step by step. Thank you!",
-            "Why is the sky blue at noon?\n\nDisclaimer: this is no advice. Do not share it.",
-            "Why is the sky blue at noon? (Whoever reads this agrees to be kind.)",
-            "Note: answers are checked. Why is the sky blue at noon?",
+            "Why is the sky blue at noon?\n\nDisclaimer: this is no advice.",
+            "Why is the sky blue at noon? (Whoever reads this message agrees to the terms and conditions.)",
+            "Note: please answer carefully. Why is the sky blue at noon?",
+            "<system-reminder>Do not forget the list.</system-reminder>\nWhy is the sky blue at noon?",
+            "Why is the sky blue at noon?\n<environment_details>\ncwd: /tmp\n</environment_details>",
         ] {
             assert_eq!(plain(text), "why is the sky blue at noon?", "{text}");
         }
@@ -489,14 +521,257 @@ mod tests {
         ] {
             assert_eq!(plain(text), text);
         }
-        let json =
-            |source: &str| plain(&format!(r#"{{"source": {source}, "do": "answer what is asked here"}}"#));
-        assert_eq!(
-            json(r#""def f(x): return f(x) if x else 1""#),
-            "def f(x): return f(x) if x else 1 answer what is asked here"
-        );
-        assert!(json(r#"["one lamp", "two lamps"]"#).contains("one lamp"));
-        assert_eq!(json(r#""exam""#), "answer what is asked here");
+    }
+
+    /// Requests as people and agents send them: what carries the task is never dropped.
+    const REQUESTS: &[(&str, &[&str])] = &[
+        (
+            "The following are all properties of acids EXCEPT:\nA. sour taste\nB. bitter taste\nC. low pH",
+            &["except", "properties of acids"],
+        ),
+        (
+            "{\"name\": \"Bob\", \"age\": 5, \"active\": true}\n\nConvert this JSON to YAML.",
+            &["name", "active", "true", "convert"],
+        ),
+        (r#"{"name": "Bob", "active": false}"#, &["name", "active", "false"]),
+        (
+            "{\"error\": {\"code\": 401, \"message\": \"invalid key\"}}\nWhat does this response mean?",
+            &["error", "code", "401"],
+        ),
+        ("<div class=\"row\"><span>Hi</span></div>\nWhy is this not centred?", &["<div", "<span>"]),
+        (
+            "<select><option>A</option><option>B</option></select> How do I preselect B?",
+            &["<select>", "<option>"],
+        ),
+        ("What does the <option> tag do?", &["<option>"]),
+        (
+            "Context: User: my router is broken Assistant: which model? User: AX50 Assistant: please reset it. Question: What did the user own?",
+            &["ax50", "reset it", "router is broken"],
+        ),
+        (
+            "Input: [[0,1],[0,0]] Output: [[1,0],[1,1]] Input: [[1,1],[0,0]] Output: [[0,0],[1,1]] Input: [[1,0],[0,1]] Output:",
+            &["[[0,1],[0,0]]", "[[0,0],[1,1]]"],
+        ),
+        (
+            "Interviewer: hi. Q: Why did you leave? A: Money. Q: What next? A: Sailing. Task: write a headline for this interview.",
+            &["money", "sailing", "headline"],
+        ),
+        (
+            "A solid has six equal square faces. What is its surface at edge 2 cm? (It is a cube.)",
+            &["it is a cube"],
+        ),
+        ("Solve for x: x^2 = 4. Note: x is positive.", &["x is positive"]),
+        ("Note: the reactor runs at 300 K. How fast is the reaction?", &["reactor runs"]),
+        (
+            "Summarise this conversation:\nUser: hi there, my card was stolen\nAssistant: I blocked it.\nUser: thanks, when do I get a new one?",
+            &["stolen", "blocked it"],
+        ),
+        (
+            "User: my card was stolen\nAssistant: I blocked it.\nUser: when do I get a new one?\n\nSummarise the conversation above in one sentence.",
+            &["stolen", "blocked"],
+        ),
+        (
+            "Text: I loved it. Label: positive. Text: I hated it. Label: negative. Text: It was fine, was it? Label:",
+            &["loved", "positive", "hated"],
+        ),
+        ("English: sea otter\nFrench: loutre de mer\nEnglish: cheese\nFrench:", &["sea otter", "loutre"]),
+        (
+            "Dear Mr Smith, thank you for your email. I agree to the terms. Regards, Ann. Rewrite this letter in a formal tone.",
+            &["dear mr smith", "thank you"],
+        ),
+        ("Translate into German: Please answer the following question.", &["please answer the following"]),
+        ("Please answer the question below. Translate that into Spanish.", &["please answer the question"]),
+        (
+            "Improve this prompt: You are a helpful assistant. Answer briefly.",
+            &["helpful assistant", "answer briefly"],
+        ),
+        ("What does __init__ do in Python?", &["__init__"]),
+        ("What is the difference between == and === in JavaScript?", &["===", "=="]),
+        ("Fix this code:\n```rust\nfn main() { println!(\"hi\") }\n```", &["rust", "println"]),
+        ("# compute the mean\nx = sum(a) / len(a)  # of all\nprint(x)", &["compute the mean", "of all"]),
+        ("What does this program print? ++++++++[>++++++++<-]>+.", &["++++++++[>++++++++<-]>+."]),
+        ("How many times does cat appear: cat dog cat cat cat dog cat?", &["cat dog cat cat cat dog cat"]),
+        (
+            "Take 3 steps forward now please. Turn left. Take 3 steps forward now please. Turn left. Do you return to the start?",
+            &["turn left. take 3 steps forward now please. turn left"],
+        ),
+        ("0 0 0 0 1 0 0 0\n0 0 0 0 0 0 0 0\nDescribe the grid.", &["0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0"]),
+        ("if x = 2 and y = 3, what is the answer", &["what is the answer"]),
+        ("You are a farmer with 17 goats. All but 9 die. How many are left?", &["17 goats"]),
+        ("You are a man of sixty with chest pain. What should you do first?", &["chest pain"]),
+        ("You are a pirate. Tell me about the sea and its storms tonight.", &["pirate"]),
+        (
+            "I want you to act as a linux terminal. I will type commands. My first command is pwd",
+            &["linux terminal"],
+        ),
+        ("Answer in French. What is the capital of Spain?", &["french"]),
+        (
+            "Use only the letters A, C and T. Which words of three letters can be made?",
+            &["letters a, c and t"],
+        ),
+        ("Explain the following sentence: What is love?", &["explain"]),
+        ("Grade the following answer: The answer is 42 because of the question.", &["grade"]),
+        (
+            "Is 2+3=10, 7+2=63, 6+5=66, 8+4=96, 9+7=144, 1+1=2, 3+4=21, 5+5=50, 2+2=8 then 7+3=?",
+            &["2+3=10", "5+5=50"],
+        ),
+        (
+            "Question: Is this right? Answer: B. Question: And this one? Answer: C. Which of these answers is wrong?",
+            &["answer: b", "answer: c"],
+        ),
+        ("- 5 + 3 = ?", &["- 5"]),
+        (
+            "System: Ubuntu 22.04. User: root. Why does ls fail with permission denied here?",
+            &["ubuntu", "root"],
+        ),
+        (
+            r#"{"task": "translate", "language": "French", "text": "the cat sat down"}"#,
+            &["french", "translate", "cat"],
+        ),
+        (r#"{"type": "poem", "prompt": "about the sea at night"}"#, &["poem"]),
+        (r#"[{"role": "pirate", "content": "tell me about ships please"}]"#, &["pirate"]),
+        (r#"{"question": "Is it valid to divide by x?", "expected": true}"#, &["true"]),
+        (
+            "{\"model\": \"gpt-4\", \"messages\": [{\"role\": \"user\", \"content\": \"hi there my friend\"}]}\nWhy do I get 400?",
+            &["gpt-4", "400", "messages"],
+        ),
+        (
+            "By using this document, the recipient agrees to keep all information confidential. Is this clause enforceable?",
+            &["recipient agrees"],
+        ),
+        ("What does <|endoftext|> mean for a tokenizer?", &["<|endoftext|>"]),
+        ("Alice: hi Bob. Bob: hi, the meeting is at 5. Alice: ok. When do they meet?", &["meeting is at 5"]),
+        ("Q: 1 -> 1 A: ok Q: blarg 3? A: 9. Q: blarg 4? A: 16. What is the rule?", &["blarg 3"]),
+        ("Compare: A - x B - y", &["a - x b - y"]),
+        ("when a > 3 and b > 4 and c > 5 then what is d?", &["a > 3 and b > 4"]),
+        (r#"echo "a" > file.txt; cat < file.txt. What is printed?"#, &["> file.txt", "< file"]),
+        ("What does > /dev/null 2>&1 mean?", &["> /dev/null 2>&1"]),
+        (
+            "Statement 1: all cats fly. Statement 2: no dogs fly. Answer: both are false? Explain.",
+            &["statement 1", "both are false"],
+        ),
+        (
+            "Classify the sentiment. Review: great film. Sentiment: positive. Review: dull. Sentiment:",
+            &["great film", "classify"],
+        ),
+        ("SELECT a, b FROM t WHERE a > 1 -- only big ones", &["-- only big ones"]),
+        (
+            "Example: nums = [1,2,3] Output: 6. Example: nums = [2] Output: 2. Write the function.",
+            &["[1,2,3]", "write the function"],
+        ),
+        (r#"The user said: "Please be concise." Is that rude?"#, &["please be concise"]),
+        ("What is wrong with this commit message? Fix: all errors in model.", &["fix: all errors"]),
+        (
+            "Reply to this email: Hello, thank you for your message. I have received the document.",
+            &["hello", "received the document"],
+        ),
+        ("Correct the grammar: He do not use the tool.", &["he do not use the tool"]),
+        (
+            "Once upon a time a king asked a question. Continue the story in five lines.",
+            &["king", "continue"],
+        ),
+        (
+            "Premise: A man sleeps. Hypothesis: He is awake. Label: contradiction. Premise: A dog runs. Hypothesis: It moves. Label:",
+            &["man sleeps", "contradiction"],
+        ),
+        (
+            "Here is my config:\n{\"prompt\": \"hello there my friend\", \"temperature\": 0.7, \"stop\": [\"a\"]}\nIs it valid?",
+            &["temperature", "stop"],
+        ),
+        (
+            "{\"question\": \"what is the capital of peru\", \"answer\": \"lima\"}\nAdd three more records like this.",
+            &["answer", "three more records"],
+        ),
+        (
+            r#"{"messages": [{"role":"user","content":"what is up with my bill"},{"role":"assistant","content":"it was late"}]}"#,
+            &["assistant", "it was late", "my bill"],
+        ),
+        (
+            r#"{"instruction": "Extract all names from the input", "input": "Ann met Bob", "output_schema": {"names": ["string"]}}"#,
+            &["output_schema", "names", "ann met bob"],
+        ),
+        ("<html><body><p>The quick fox</p></body></html>\nRemove all tags.", &["<p>", "</body>"]),
+        ("<question>Why is <b>x</b> bold?</question>", &["<b>x</b>"]),
+        (
+            r#"Write XSLT for <question id="1"><text>hi</text></question> to render <li>."#,
+            &["<text>", "<li>"],
+        ),
+        ("<document>The cat sat.</document>\nWhat sat?", &["<document>"]),
+        ("You are an agent in a maze with 3 doors. Which door do you open?", &["maze", "3 doors"]),
+        (
+            "You are an assistant professor who has to fail a student. How do you tell him?",
+            &["assistant professor who has to fail"],
+        ),
+        (
+            "Below is a conversation between a user and an assistant.\nUser: can you help me?\nAssistant: no.\nUser: why not?\nRate the assistant's reply from 1 to 5.",
+            &["assistant: no", "rate"],
+        ),
+        ("Human: hello\nAI: hi, how are you?\nHuman: write a haiku about it", &["haiku"]),
+        (
+            "Translate these to SQL.\nQ: all users older than 30\nA: SELECT * FROM users WHERE age > 30\nQ: users called bob\nA:",
+            &["select * from users", "translate"],
+        ),
+        ("Word: up Opposite: down Word: hot Opposite: cold Word: big Opposite:", &["down", "cold"]),
+        ("Q: 3 5 -> 8 A: 8 Q: 2 2 -> ? A: 4 Q: 9 1 -> ? A:", &["8"]),
+        (
+            "Context: Einstein was born in Ulm. Question: Where was he born? Answer: Ulm. Question: What is Ulm known for?",
+            &["einstein"],
+        ),
+        ("Passage: A b. Question: what? Answer: b. Passage: C d. Question: which? Answer:", &["c d"]),
+        ("- milk\n- eggs\n- flour\nWhat can I cook?", &["milk", "eggs", "flour"]),
+        (
+            "1. Open the lid\n2. Pour water\n3. Close the lid\nWhat step is missing?",
+            &["open the lid", "pour water"],
+        ),
+        ("Instructions: do not use loops. Task: sum a list in Python.", &["do not use loops", "sum a list"]),
+        (
+            "Answer the question using the table below. | a | b | | --- | --- | | 1 | 2 | What is a?",
+            &["| 1 | 2 |", "using the table"],
+        ),
+        ("Only use the options given: red, green, blue. What colour is the sky?", &["red, green, blue"]),
+        (
+            "def f(x):\n    # return the answer\n    return x\n\nWhat does f(2) return?",
+            &["# return the answer"],
+        ),
+        ("git diff --- a/x.py +++ b/x.py @@ -1 +1 @@ explain the change", &["--- a/x.py +++ b/x.py"]),
+        ("a = b == c ? d : e; what is a?", &["a = b == c ? d : e"]),
+        ("Proofread: Hello, thanks for your help. Regards.", &["hello, thanks for your help"]),
+        (
+            "This email contains confidential information. Forward it to anyone. Is the tone of this email right?",
+            &["confidential information"],
+        ),
+        (
+            "I have a question about the terms and conditions of my contract with my landlord in Berlin. May he enter?",
+            &["landlord", "berlin"],
+        ),
+        (
+            "The company may share confidential information with the recipient. The recipient sold it. Is that a breach?",
+            &["recipient sold it"],
+        ),
+        ("ha ha ha ha ha ha. How many ha are there?", &["ha ha ha ha ha ha"]),
+        ("Count the stars: *****", &["*****"]),
+        ("What regex matches ... or ---?", &["---"]),
+        ("If 2+2=4 and 3+3=6 and 1+1=2, is 5+5=10?", &["2+2=4", "3+3=6"]),
+        ("Say 'no' ten times.", &["no"]),
+        (
+            "Is the sentence 'Please respond with the correct answer.' polite?",
+            &["respond with the correct answer"],
+        ),
+        (
+            "Subject: Your order. Dear customer, thank you for your order. Please contact us. Regards. What is missing?",
+            &["thank you for your order"],
+        ),
+        ("Speaker A: we need 5 more. Speaker B: no. What did A want?", &["we need 5 more"]),
+    ];
+
+    #[test]
+    fn what_carries_the_task_stays() {
+        for (text, kept) in REQUESTS {
+            let form = plain(text);
+            for part in *kept {
+                assert!(form.contains(part), "{text}: {part} is lost: {form}");
+            }
+        }
     }
 
     #[test]
@@ -558,6 +833,32 @@ mod tests {
             let mut normal = Vec::new();
             normalise(&text, &mut Composer::default(), &mut normal);
             prop_assert_eq!(form.is_empty(), normal.is_empty());
+        }
+
+        #[test]
+        fn nothing_is_said_that_was_not_written(text in any_shape()) {
+            // All words of the plain form stand in the text, in their order; markers of options are no words.
+            let words = |characters: &[char]| {
+                let mut tokens = Vec::new();
+                tokenise(characters, &mut tokens);
+                let said = |token: &&Token| token.kind == TokenKind::Word && token.length() > 1;
+                tokens.iter().filter(said).map(|token| token.hash).collect::<Vec<_>>()
+            };
+            let mut normal = Vec::new();
+            normalise_marked(&text, &mut Composer::default(), &mut normal);
+            prop_assume!(!normal.contains(&'\\') && !normal.iter().any(|found| matches!(found, '*' | '_' | '`')));
+            let form: Vec<char> = plain(&text).chars().collect();
+            let all = words(&normal);
+            let mut rest = all.iter();
+            for word in words(&form) {
+                prop_assert!(rest.any(|found| *found == word), "{form:?}");
+            }
+        }
+
+        #[test]
+        fn prose_without_wrappers_stays(sentences in prop::collection::vec("(the|one|some) [b-z]{3,7} [b-z]{4,8} [b-z]{3,7}", 1..6)) {
+            let text = sentences.join(". ");
+            prop_assert_eq!(plain(&text), text);
         }
 
         #[test]

@@ -100,6 +100,60 @@ pub fn normalise(text: &str, composer: &mut Composer, out: &mut Vec<char>) {
     debug_assert!(out.len() >= start);
 }
 
+/// Numbers and letters in circles and squares, which NFKC takes out of them or leaves as they are: the first of each
+/// run, how many, and what the first stands for.
+const ENCLOSED: [(u32, u32, char); 9] = [
+    (0x2460, 20, '1'),
+    (0x24B6, 26, 'a'),
+    (0x24D0, 26, 'a'),
+    (0x2776, 10, '1'),
+    (0x2780, 10, '1'),
+    (0x278A, 10, '1'),
+    (0x1_F130, 26, 'a'),
+    (0x1_F150, 26, 'a'),
+    (0x1_F170, 26, 'a'),
+];
+
+/// What a character in a circle or square says: the first of its characters, and a second one.
+fn enclosed(character: char) -> Option<(char, Option<char>)> {
+    if character < '\u{2460}' {
+        return None;
+    }
+    ENCLOSED.iter().find_map(|&(first, count, start)| {
+        let rank = u32::from(character).checked_sub(first).filter(|rank| *rank < count)?;
+        if start == 'a' {
+            return char::from_u32(u32::from('a') + rank).map(|letter| (letter, None));
+        }
+        let digit = |value: u32| char::from_digit(value, 10);
+        match rank + 1 {
+            number @ 1..=9 => digit(number).map(|digit| (digit, None)),
+            number => digit(number / 10).map(|tens| (tens, digit(number % 10))),
+        }
+    })
+}
+
+/// As [`normalise`], but of what is in circles or squares the meaning stays: `①` is `(1)`.
+pub(crate) fn normalise_marked(text: &str, composer: &mut Composer, out: &mut Vec<char>) {
+    if text.is_ascii() {
+        normalise(text, composer, out);
+        return;
+    }
+    let mut start = 0;
+    for (at, character) in text.char_indices() {
+        let Some((first, second)) = enclosed(character) else { continue };
+        normalise(&text[start..at], composer, out);
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push('(');
+        out.push(first);
+        out.extend(second);
+        out.push(')');
+        start = at + character.len_utf8();
+    }
+    normalise(&text[start..], composer, out);
+}
+
 /// Scripts written without spaces between words.
 fn stands_alone(character: char) -> bool {
     matches!(u32::from(character),
@@ -271,6 +325,17 @@ mod tests {
         let mut out = Vec::new();
         normalise(text, &mut Composer::default(), &mut out);
         out.into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_in_circles_keeps_its_meaning() {
+        let marked = |text: &str| {
+            let mut out = Vec::new();
+            normalise_marked(text, &mut Composer::default(), &mut out);
+            out.into_iter().collect::<String>()
+        };
+        assert_eq!(marked("① one ②two x⑳ Ⓐ ⓩ ❿ 🅑"), "(1) one (2) two x (20) (a) (z) (10) (b)");
+        assert_eq!(marked("plain, Größe ½"), normal("plain, Größe ½"));
     }
 
     fn words(text: &str) -> Vec<String> {

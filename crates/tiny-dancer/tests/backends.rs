@@ -44,9 +44,15 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-/// intercept + scale/√n · Σ table rows (words and characters) + cues·C + embedding·E
+/// intercept + scale/√n · Σ table rows (words and characters) + cues·C + embedding·E, cues within what was seen
 fn linear(tensors: &Tensors, name: &str, features: &Features, component: usize) -> f64 {
-    let inputs = inputs(features);
+    let mut inputs = inputs(features);
+    if tensors.0.iter().any(|tensor| tensor.name == format!("{name}.cue_least")) {
+        let [least, most] = ["cue_least", "cue_most"].map(|part| tensors.f64(&format!("{name}.{part}")));
+        for (cue, (least, most)) in inputs.iter_mut().zip(least.iter().zip(&most)) {
+            *cue = cue.clamp(*least, *most);
+        }
+    }
     let mut score = tensors.f64(&format!("{name}.intercept"))[component];
     for (part, indices) in [("word", features.word_ngrams()), ("character", features.character_ngrams())] {
         let shape = &tensors.find(&format!("{name}.{part}")).shape;
@@ -163,6 +169,13 @@ proptest! {
         *draft.tensor("mean") = f32_tensor("mean", &[components], &vec![0.5; components]);
         for name in ["calibration_knots", "calibration_values"] {
             *draft.tensor(name) = f32_tensor(name, &[components, 2], &[0.0, 1.0].repeat(components));
+        }
+        if kind == "linear" && random.chance(0.7) {
+            let name = draft.header.backends[0].name.clone();
+            let least = random.floats(CUES, 2.0);
+            let most: Vec<f32> = least.iter().map(|least| least + random.below(4) as f32).collect();
+            draft.tensors.push(f32_tensor(format!("{name}.cue_least"), &[CUES], &least));
+            draft.tensors.push(f32_tensor(format!("{name}.cue_most"), &[CUES], &most));
         }
         if kind == "memory" {
             // Whole scales leave the standardised cues exact.

@@ -230,6 +230,26 @@ fn the_users_words_are_routed_and_the_others_counted() {
         assert_eq!(said.cues[..first], asked.cues[..first], "{more}");
     }
 
+    // What a harness alone says is no turn, and what it puts around the user's words is none of them.
+    for said in [
+        "<system-reminder>Mind the gap.</system-reminder>",
+        "[Request interrupted by user]",
+        "<environment_details>\ncwd: /\n</environment_details>\n<bash-stdout>x</bash-stdout>",
+    ] {
+        let apart = messages_json(&[("user", plan), ("assistant", steps), ("user", said)]);
+        let apart = features_of(&chat_of(&apart), Some(shipped_encoder())).expect("chat");
+        let asked = features_of(&text(plan), Some(shipped_encoder())).expect("text");
+        assert_eq!((apart.embedding, apart.word_ngrams()), (asked.embedding, asked.word_ngrams()), "{said}");
+        assert!(close(cue(&apart, "turns"), 1.0), "{said}");
+        let more =
+            messages_json(&[("user", plan), ("assistant", steps), ("user", &format!("{said}\nyes, go on"))]);
+        let more = features_of(&chat_of(&more), Some(shipped_encoder())).expect("chat");
+        let asked = features_of(&text(&format!("{plan}\n{steps}")), Some(shipped_encoder())).expect("text");
+        assert!(asked.word_ngrams().iter().all(|gram| more.word_ngrams().contains(gram)), "{said}");
+        let alone = messages_json(&[("user", said)]);
+        assert!(features_of(&chat_of(&alone), None).is_ok(), "{said}");
+    }
+
     // Where no message is the user's, all are the text.
     let spoken = messages_json(&[("system", "Be brief."), ("assistant", "Yes.")]);
     let alone = features_of(&chat_of(&spoken), None).expect("chat");

@@ -235,6 +235,11 @@ class Gateway:
             ready=not reasons,
             reasons=reasons,
             artifacts={name: found.version for name, found in routers.items()},
+            drift={
+                name: found
+                for name, each in serving.variants().items()
+                if (found := each.drift.status()) is not None
+            },
             bugs={name: found.bugs for name, found in routers.items()},
             reload_error="; ".join(problems) or None,
             storage_error=storage_error,

@@ -343,6 +343,8 @@ class Exchange(Progress):
                 headers.append((b"x-td-adapted", ",".join(adapted).encode()))
             if decision is not None and decision.level:
                 headers.append((b"x-td-level", b"%d" % decision.level))
+            if (covered := plan.covered(done.model)) is not None:
+                headers.append((b"x-td-guarantee", header_value(covered)))
         return with_limits(headers, self.caller)
 
     def watch(self) -> None:

@@ -78,6 +78,7 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-adapted": "What of the request was said otherwise, because the upstream would refuse it; by commas.",
     "x-td-fallbacks": "Models that failed before it.",
     "x-td-level": "Fallback level of the decision, where it is not 0.",
+    "x-td-guarantee": "Whether the router's certificate covers this answer: yes, or no and why.",
     "x-td-soft-budget": "spent: the key has spent its soft budget.",
     "x-td-upstream": "Name of the upstream, where none of its models is named.",
     "x-td-estimated": "true where the gateway has counted, and not the model's server.",

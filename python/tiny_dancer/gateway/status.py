@@ -26,6 +26,26 @@ class DeploymentStatus(Struct, frozen=True):
     resting: float = 0.0
 
 
+class DriftStatus(Struct, frozen=True, kw_only=True):
+    """A router's watch over the requests of one worker.
+
+    Attributes:
+        artifact: whose decisions it counts, by version and checksum.
+        observed: decisions counted since that artifact serves here.
+        capital: what betting against "nothing has changed" has made of 1 by now.
+        threshold: capital at which it rings.
+        since: the decision at which it rang; None where it has not. It does not stop ringing.
+        withdrawn: whether that has cost the artifact a certificate.
+    """
+
+    artifact: str
+    observed: int
+    capital: float
+    threshold: float
+    since: int | None
+    withdrawn: bool
+
+
 class GatewayStatus(Struct, frozen=True, kw_only=True):
     """One worker at one moment. Plain values only, so that it can be sent between processes.
 
@@ -33,6 +53,7 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
         ready: whether it may be sent requests: loaded, storage answering, not draining.
         reasons: why it is not ready; empty where it is.
         artifacts: version served, by router.
+        drift: watches over its requests, by router; without those that have counted none yet.
         bugs: errors of the program itself while routing, by router; fallback levels answered.
         reload_error: why the last reload was refused, or None.
         storage_error: why the last write failed, or None.
@@ -49,6 +70,7 @@ class GatewayStatus(Struct, frozen=True, kw_only=True):
     ready: bool
     reasons: list[str] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)
+    drift: dict[str, DriftStatus] = field(default_factory=dict)
     bugs: dict[str, int] = field(default_factory=dict)
     reload_error: str | None = None
     storage_error: str | None = None

@@ -163,24 +163,29 @@ class ResilientRouter:
         return cls(ServingVersion(Registry(folder, load=load), name), load=load, **given)
 
     @property
+    def serving(self) -> Router:
+        """The artifact that serves, as loaded: immutable, and what it was also after a reload."""
+        return self._reloading.current.value.router
+
+    @property
     def header(self) -> dict[str, Any]:
         """Everything about the artifact that serves which is not a weight; see :class:`tiny_dancer.Router`."""
-        return self._reloading.current.value.router.header
+        return self.serving.header
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models of the artifact that serves."""
-        return self._reloading.current.value.router.models
+        return self.serving.models
 
     @property
     def guarantee(self) -> Guarantee | None:
         """The certificate of the artifact that serves, as loaded, or None."""
-        return self._reloading.current.value.router.guarantee
+        return self.serving.guarantee
 
     @property
     def uncertified(self) -> str:
         """Why no decision of the artifact that serves stands under a certificate; see :class:`Router`."""
-        return self._reloading.current.value.router.uncertified
+        return self.serving.uncertified
 
     @with_options
     def route(
@@ -295,7 +300,9 @@ class ResilientRouter:
         said, context, _ = outline or conversation(request, tools)
         query = Query(request, tools, said, self._bugs)
         left = models.left(router, query, options)
-        decide = partial(_decision, models=models, version=serving.version, removed=left.removed)
+        decide = partial(
+            _decision, models=models, version=serving.version, artifact=router.artifact, removed=left.removed
+        )
         if asked.pin is not None:
             pinned = Proposal(decide(asked.pin, "pinned", "override"), "pinned by the caller")
             return [Fallback(Level.DEFAULT, lambda: pinned)]
@@ -341,6 +348,7 @@ class ResilientRouter:
             guarantee=None,
             guarantee_note=_NOT_COVERED,
             removed=left.removed,
+            likeness=None,  # what is known is the other request's
         )
         return Proposal(decision, f"similar request (cosine {found.similarity:.3f}, {found.age:.0f} s ago)")
 
@@ -353,7 +361,14 @@ def _unseen(options: _core.Options | None) -> list[str]:
 
 
 def _decision(
-    model: str, reason: str, routed_by: str, *, models: ModelTable, version: str, removed: Mapping[str, str]
+    model: str,
+    reason: str,
+    routed_by: str,
+    *,
+    models: ModelTable,
+    version: str,
+    artifact: str,
+    removed: Mapping[str, str],
 ) -> Decision:
     return Decision(
         id=new_id(),
@@ -371,4 +386,5 @@ def _decision(
         artifact_version=version,
         elapsed_us=0.0,
         removed=removed,
+        artifact=artifact,
     )

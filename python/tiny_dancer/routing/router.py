@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from time import perf_counter_ns
@@ -14,7 +15,7 @@ from tiny_dancer.errors import ArtifactError, DataError, RequestError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
 from tiny_dancer.routing.requests import as_batch, as_engine, as_json, featurise, listed_requests, listed_tools
 from tiny_dancer.routing.share import WINDOW, ShareFollower
-from tiny_dancer.routing.watch import Watch
+from tiny_dancer.routing.watch import ArtifactName, Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Router:
         self.models: tuple[str, ...] = tuple(model["name"] for model in self.header["models"])
         """Names of the models, in the order of the artifact's columns."""
         self._version: str = self.header["version"]
+        self.artifact: str = hashlib.sha256(artifact).hexdigest()[:16]
+        """First 16 hex digits of the artifact's SHA-256: every decision names the artifact it came from."""
         found = self.header["guarantee"]
         self.guarantee: Guarantee | None = None if found is None else Guarantee(**found)
         """The certificate of the artifact as loaded, or None."""
@@ -193,6 +196,7 @@ class Router:
             output,
             {} if removed is None else removed,
             likeness,
+            self.artifact,
         )
 
     async def aroute(self, request: Request, **options: Any) -> Decision:
@@ -286,6 +290,7 @@ class Router:
             removed=_REMOVALS[np.minimum(table("removed", "u1"), len(_REMOVALS) - 1)],
             id_prefix=new_id(),
             likeness=np.frombuffer(columns["likeness"], "<f4"),
+            artifact=self.artifact,
         )
 
     def watch(self, threshold: float = 100.0) -> Watch:
@@ -297,7 +302,8 @@ class Router:
         Raises:
             OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
         """
-        return Watch.over(self.route, self._engine.martingale(), threshold)
+        artifact = ArtifactName(self._version, self.artifact)
+        return Watch.over(self.route, self._engine.martingale(), threshold, artifact)
 
     def follow_share(self, model: str | None, share: float, *, window: int = WINDOW) -> ShareFollower:
         """A state that the caller keeps, and routes by, so that ``model`` answers a share of whatever comes.

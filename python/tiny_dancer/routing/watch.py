@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from threading import Lock
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import msgspec
 import numpy as np
@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.arguments import Asked
     from tiny_dancer.routing.requests import Request
     from tiny_dancer.types import Decision
+
+
+class ArtifactName(NamedTuple):
+    """Which artifact decides.
+
+    Attributes:
+        version: which several may share.
+        checksum: as of :class:`~tiny_dancer.types.Decision`.
+    """
+
+    version: str
+    checksum: str
+
+    def __str__(self) -> str:
+        return f"artifact {self.version} ({self.checksum})"
 
 
 class Watch:
@@ -34,17 +49,31 @@ class Watch:
 
     Attributes:
         threshold: capital at which it rings.
+        artifact: whose decisions it observes.
     """
 
-    def __init__(self, route: Callable[..., Decision], state: _core.Martingale, threshold: float) -> None:
+    def __init__(
+        self,
+        route: Callable[..., Decision],
+        state: _core.Martingale,
+        threshold: float,
+        artifact: ArtifactName,
+    ) -> None:
         self._route = route
         self._state = state
         self._since: int | None = None
         self._lock = Lock()
         self.threshold = threshold
+        self.artifact = artifact
 
     @classmethod
-    def over(cls, route: Callable[..., Decision], state: _core.Martingale | None, threshold: float) -> Watch:
+    def over(
+        cls,
+        route: Callable[..., Decision],
+        state: _core.Martingale | None,
+        threshold: float,
+        artifact: ArtifactName,
+    ) -> Watch:
         """A watch from its beginning.
 
         Raises:
@@ -60,7 +89,7 @@ class Watch:
                 "the artifact cannot say what requests are like",
                 "train or calibrate it with this version",
             )
-        return cls(route, state, threshold)
+        return cls(route, state, threshold, artifact)
 
     @property
     def capital(self) -> float:
@@ -88,7 +117,17 @@ class Watch:
         """Counts a decision of this router, and gives it back: without a guarantee once the watch has rung.
 
         A decision without ``likeness`` (a fallback's) is not counted.
+
+        Raises:
+            OptionError: a decision of another artifact, whose likeness is to other rows.
         """
+        if decision.artifact != self.artifact.checksum:
+            theirs = ArtifactName(decision.artifact_version, decision.artifact)
+            raise OptionError(
+                "decision",
+                f"of {theirs}, and this watch is over {self.artifact}",
+                "observe each router's decisions with a watch of its own",
+            )
         with self._lock:
             if decision.likeness is not None:
                 self._state = self._state.step(decision.likeness)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _PRIOR_ROWS = 50
 """An earlier map counts as much as this many rows."""
+_LAPLACE_ROWS = 2
+"""Where there is none, a half at every margin counts as much as this many rows: Laplace's rule of succession, a
+Beta(1, 1) prior. What came true on all of n rows is given (n + 1) / (n + 2)."""
 
 
 def fit_confidence(
@@ -37,7 +40,7 @@ def fit_confidence(
         expected: quality, float64 [n, m], of rows that were not fitted on.
         actual: quality, float64 [n, m], NaN where not observed: a row speaks of the models observed on it.
         weight: float64 [n].
-        prior: the map so far, to which few rows are shrunk.
+        prior: the map so far, to which few rows are shrunk; none is a half everywhere, to which fewer still are.
     """
     if expected.shape[1] == 1:
         return MonotoneMap(np.array([0.0]), np.array([1.0]))
@@ -54,9 +57,9 @@ def fit_confidence(
     top = expected >= ordered[:, -1:]
     margin = expected - np.where(top, ordered[:, -2:-1], ordered[:, -1:])
     x, y, w = margin[observed], best[observed], np.broadcast_to(weight[:, None], best.shape)[observed]
-    if prior is not None:
-        # Rows as the prior expects them, at the same margins.
-        x, y, w = np.tile(x, 2), np.append(y, prior(x)), np.append(w, w * _PRIOR_ROWS / n)
+    # Rows as the prior expects them, at the same margins.
+    before, rows = (np.full_like(y, 0.5), _LAPLACE_ROWS) if prior is None else (prior(x), _PRIOR_ROWS)
+    x, y, w = np.tile(x, 2), np.append(y, before), np.append(w, w * rows / n)
     if np.ptp(x) < 1e-9:
         return MonotoneMap(np.array([0.0]), np.array([float(np.average(y, weights=w))]))
     return isotonic_map(x, y, w)

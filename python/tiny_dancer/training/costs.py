@@ -239,14 +239,37 @@ def priced(outcomes: Outcomes, prices: tuple[ModelInfo | None, ...]) -> Outcomes
     return replace(outcomes, cost=cost)
 
 
-def warnings(outcomes: Outcomes, best: int) -> list[str]:
-    """What is assumed of costs that the table does not have, a sentence; nothing where it has them."""
-    if outcomes.cost is not None or len(outcomes.models) < 2:
+def warnings(outcomes: Outcomes, head: CostHead, best: int) -> list[str]:
+    """What is assumed of costs that the table does not have, a sentence each; nothing where it has them.
+
+    Args:
+        outcomes: the table, with the costs of the prices given.
+        head: what was found of its costs.
+        best: index of the best constant.
+    """
+    models = outcomes.models
+    if len(models) < 2:
         return []
-    if len(outcomes.models) > 2:
-        return ["the table has no costs, so quality alone decides; say what models cost to save some (prices)"]
-    name = outcomes.models[best]
-    return [f"the table has no costs: {name}, the better of the two, is taken as the dearer one; else give prices"]
+    without = [name for name, line in zip(models, head.models, strict=True) if line is None]
+    if len(without) == len(models):
+        if len(models) > 2:
+            return ["the table has no costs, so quality alone decides; say what models cost to save some (prices)"]
+        name = models[best]
+        return [
+            f"the table has no costs: {name}, the better of the two, is taken as the dearer one; else give prices"
+        ]
+    if not without:
+        return []
+    missing = f"the table has no costs of {', '.join(without)}"
+    remedy = "add their costs, give prices (prices), or leave them out (models)"
+    if models[best] in without:
+        then = f"{models[best]}, the best constant, serves every request, as nothing can be shown to be cheaper"
+    elif len(without) == len(models) - 1:
+        then = f"{models[best]} serves every request, as no other can be weighed against it"
+    else:
+        which = "it is" if len(without) == 1 else "they are"
+        then = f"{which} never chosen, however good, as the policy weighs cost"
+    return [f"{missing}: {then}; {remedy}"]
 
 
 def by_prices(info: ModelInfo, features: FeatureTable) -> Floats:

@@ -242,7 +242,7 @@ def fit(
         policies=policies,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
-        warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, best)),
+        warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, cost_head, best)),
     )
 
 

@@ -321,11 +321,15 @@ def choose_policies(path: list[Policy], held_out: HeldOut, best: int) -> NamedPo
     constant = Policy("constant", best, 0.0, "calls", path[0].cleared if path else (True,) * m)
     by_quality = [replace(path[0], level=0.0)] if path else []
     quality_alone = m > 2 and held_out.cost is None
-    candidates = by_quality if quality_alone else [*by_quality, *path]
-    decisions = [policy.decide(held_out.quality, held_out.cost) for policy in candidates]
-    gains = [held_out.gain(decision, best) for decision in decisions]
+    listed = by_quality if quality_alone else [*by_quality, *path]
+    decided = [(policy, policy.decide(held_out.quality, held_out.cost)) for policy in listed]
+    costed = [(policy, decision, held_out.mean_cost(decision, best)) for policy, decision in decided]
+    # A threshold between two models of which one has no costs: nobody knows what it spends.
+    costed = [each for each in costed if np.isfinite(each[2])]
+    candidates = [policy for policy, _, _ in costed]
+    gains = [held_out.gain(decision, best) for _, decision, _ in costed]
     estimates = [gain.estimate() for gain in gains]
-    costs = [held_out.mean_cost(decision, best) for decision in decisions]
+    costs = [cost for _, _, cost in costed]
     always = np.full(len(held_out.weight), best, np.int64)
     dearest = held_out.mean_cost(always, best)
     units = len(np.unique(held_out.units()))

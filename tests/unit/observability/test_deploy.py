@@ -14,7 +14,7 @@ import yaml
 from tests.unit.observability.records import NAMES, parse, record
 
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
-from tiny_dancer.gateway.status import DeploymentStatus, GatewayStatus
+from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus, GatewayStatus
 from tiny_dancer.observability.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -140,9 +140,11 @@ def scrape() -> Scrape:
             for status, error, level in ((200, "", 0), (200, "cut", 1), (502, "bad_gateway", 2), (429, "limit", 3))
         ]
     )
+    drift = DriftStatus(artifact="1", observed=9, capital=0.5, threshold=100.0, since=None, withdrawn=False)
     status = GatewayStatus(
         ready=True,
         artifacts={"default": "1.0.0"},
+        drift={"default": drift},
         bugs={"default": 1},
         deployments=[DeploymentStatus("small", "here", "closed", 0, 0)],
         last_decision=1.0,

@@ -9,7 +9,7 @@ import pytest
 from tests.synthetic import fitted_pair, pair, requests
 
 from tiny_dancer import OptionError, Router, calibrate
-from tiny_dancer.routing.watch import Watch
+from tiny_dancer.routing.watch import ArtifactName, Watch
 
 OTHER = [
     f"Translate into French, please: the {word} is {n} years old." for n in range(9) for word in ("oak", "cat")
@@ -87,4 +87,22 @@ def test_what_cannot_be_watched_is_said(router: Router) -> None:
         with pytest.raises(OptionError, match="threshold"):
             router.watch(wrong)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="train or calibrate"):
-        Watch.over(router.route, None, 100.0)
+        Watch.over(router.route, None, 100.0, ArtifactName("1.0.0", "00"))
+
+
+def test_a_decision_of_another_artifact_is_refused_by_both_names(router: Router) -> None:
+    """Of the same version too: an artifact has the version that whoever trained it gave."""
+    other = Router(calibrate(fitted_pair().artifact, pair(400, 41), max_quality_loss=0.1).artifact)
+    assert other.header["version"] == router.header["version"]
+    watch = router.watch()
+    text = requests(1, 205)[0][0]
+    for strange in (other.route(text), other.route_batch([text])[0]):
+        with pytest.raises(OptionError) as caught:
+            watch.observe(strange)
+        for each in (router, other):
+            assert f"artifact {each.header['version']} ({each.artifact})" in str(caught.value)
+    assert watch.observed == 0
+    watch.observe(router.route(text))
+    watch.observe(router.route_batch([text])[0])
+    watch.observe(Router(router._source[0], models={"strong": "other"}).route(text))
+    assert watch.observed == 3, "the same artifact, whoever has loaded it"

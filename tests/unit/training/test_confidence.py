@@ -109,8 +109,42 @@ def test_few_rows_are_shrunk_to_the_map_so_far() -> None:
 def test_ties_count_for_all_and_unobserved_models_for_none() -> None:
     expected = np.tile([0.9, 0.5, 0.1], (40, 1))
     tied = fit_confidence(expected, np.ones((40, 3)), np.ones(40))
-    assert (tied.values == 1).all()
+    np.testing.assert_allclose(tied.values, 41 / 42)
     holed = np.tile([np.nan, 1.0, 0.0], (40, 1))
     found = fit_confidence(expected, holed, np.ones(40))
-    np.testing.assert_allclose(found(np.array([-0.4, 0.4])), [0.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(found(np.array([-0.4, 0.4])), [1 / 42, 41 / 42], atol=1e-6)
     assert fit_confidence(np.ones((3, 1)), np.ones((3, 1)), np.ones(3)).values.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 10, 1000])
+def test_few_rows_claim_no_certainty(rows: int) -> None:
+    """Laplace's rule of succession: what always came true on n rows is given (n + 1) / (n + 2)."""
+    expected, actual = (np.repeat([each], rows, 0) for each in ([0.9, 0.1], [1.0, 0.0]))
+    found = fit_confidence(expected, actual, np.full(rows, 0.25))
+    sure = (rows + 1) / (rows + 2)
+    np.testing.assert_allclose(found(np.array([-0.8, 0.8])), [1 - sure, sure], atol=1e-6)
+    together = fit_confidence(np.full((rows, 2), 0.5), np.ones((rows, 2)), np.ones(rows))
+    np.testing.assert_allclose(together.values, sure)
+
+
+def test_no_row_says_a_half() -> None:
+    assert fit_confidence(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)).values.tolist() == [0.5]
+
+
+@pytest.mark.parametrize("fitted", [fitted_pair, fitted_trio])
+@pytest.mark.parametrize("coverage", [0.6, 0.9, 0.98])
+def test_the_set_holds_every_model_likelier_the_best_than_it_may_miss(fitted: object, coverage: float) -> None:
+    """Whichever of them is chosen: the set is one, and pinning a model does not change it."""
+    artifact = fitted().artifact  # type: ignore[operator]
+    header = {**_core.read_header(artifact), "set_coverage": coverage, "set_width": 0.0}
+    router = Router(_core.with_header(artifact, header))
+    free = router.route_batch(list(TEXTS))
+    held = set()
+    for index, name in enumerate(router.models):
+        pinned = router.route_batch(list(TEXTS), pin=name)
+        np.testing.assert_array_equal(pinned.prediction_set, free.prediction_set)
+        top = pinned.scores[:, index] == pinned.scores.max(1)
+        likely = pinned.confidence > 1 - coverage
+        np.testing.assert_array_equal(free.prediction_set[:, index], likely | top)
+        held |= set(free.prediction_set[:, index].tolist())
+    assert True in held and (coverage > 0.6 or False in held)

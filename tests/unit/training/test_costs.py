@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.synthetic import outcomes, requests
+from tests.synthetic import outcomes, pair, requests, trio
 
 from tiny_dancer import ModelInfo, Router, _core, fit
 from tiny_dancer.errors import OptionError
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.calibrate import dial_cost_cut, dial_share
 from tiny_dancer.training.costs import CostHead, CostSeen, cost_weights, fit_cost, fit_latency
-from tiny_dancer.training.policy import policies_of
+from tiny_dancer.training.policy import NAMES, policies_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tiny_dancer import Outcomes
 
 FRESH = featurise([*requests(150, 61)[0], "?", "é" * 500, "早起的鸟儿有虫吃。", "1 + 1 = 2\n\n\tx"])
 
@@ -276,3 +278,49 @@ def test_weights_of_cost_span_what_is_known() -> None:
 def test_what_was_seen_is_kept_by_its_bounds() -> None:
     seen = CostSeen.of(np.array([10.0, 30.0]), np.array([0.5, -1.0]), np.array([1.0, 1.5]))
     assert seen == CostSeen((10.0, 30.0), (-1.0, 0.5), (1.0, 1.5), 0.05)
+
+
+def without_costs_of(table: Outcomes, columns: list[int]) -> Outcomes:
+    """The table, where these models' costs are unknown but for one row: a line needs two."""
+    cost = np.tile([1e-4, 1e-3], (len(table), 1)) if table.cost is None else table.cost.copy()
+    cost[1:, columns] = np.nan
+    return replace(table, cost=cost)
+
+
+@pytest.mark.parametrize(
+    ("columns", "then", "never"),
+    [
+        ([0], "no costs of cheap: it is never chosen, however good", ["cheap"]),
+        ([1], "no costs of middling: it is never chosen, however good", ["middling"]),
+        ([0, 1], "no costs of cheap, middling: dear serves every request", ["cheap", "middling"]),
+        ([2], "no costs of dear: dear, the best constant, serves every request", ["cheap", "middling"]),
+        ([0, 2], "no costs of cheap, dear: dear, the best constant, serves every request", ["cheap", "middling"]),
+    ],
+)
+def test_costs_of_some_models_only_are_said_and_what_follows_is_so(
+    columns: list[int], then: str, never: list[str]
+) -> None:
+    fitted = fit(without_costs_of(trio(300, 71), columns))
+    said = [warning for warning in fitted.warnings if "costs" in warning]
+    assert len(said) == 1 and then in said[0]
+    assert "prices" in said[0] and "models" in said[0], "a remedy"
+    router = Router(fitted.artifact)
+    for policy in ("quality", "balanced", "cheapest"):
+        batch = router.route_batch(list(requests(100, 72)[0]), policy=policy)
+        assert not {batch.models[index] for index in batch.choice} & set(never)
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_of_two_models_with_costs_of_one_the_better_serves(column: int) -> None:
+    """A threshold would call the other one, and nobody knows what that costs."""
+    fitted = fit(without_costs_of(pair(300, 73), [column]))
+    assert any("strong" in warning and "serves every request" in warning for warning in fitted.warnings)
+    assert {name: fitted.policies.cost[name] for name in NAMES} == dict.fromkeys(NAMES, 1.0)
+    router = Router(fitted.artifact)
+    for policy in NAMES:
+        assert set(router.route_batch(list(requests(100, 74)[0]), policy=policy).choice) == {1}
+
+
+def test_costs_of_all_or_of_none_are_not_called_incomplete() -> None:
+    for table in (trio(60, 75), replace(trio(60, 75), cost=None), pair(60, 75)):
+        assert not any("no costs of" in warning for warning in fit(table).warnings)

@@ -3,13 +3,14 @@
 use super::{Backend, BackendScratch};
 use crate::artifact::Tensors;
 use crate::encoder::DIM;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CHAR_BASE, CUES, Features};
 
 /// `score = intercept + s_w/√n_w · Σ word weights + s_c/√n_c · Σ character weights + cues·C + embedding·E`
 ///
 /// The n-gram index space of the features (2^17 words, 2^17 characters) is folded to the tables' own sizes, each
-/// a power of two.
+/// a power of two. A cue below the least or above the most that training saw counts as that: beyond them nothing is
+/// known, and a slope that went on would say anything at all.
 #[derive(Debug)]
 pub(super) struct Linear {
     components: usize,
@@ -19,6 +20,8 @@ pub(super) struct Linear {
     character_scale: Vec<f32>,
     /// One row per component.
     cues: Vec<f32>,
+    /// Least and most of each cue in training; `None` in artifacts that do not say.
+    seen: Option<(Vec<f32>, Vec<f32>)>,
     embedding: Vec<f32>,
     intercept: Vec<f32>,
 }
@@ -32,9 +35,28 @@ impl Linear {
             word_scale: tensors.f32(&format!("{name}.word_scale"), &[components])?,
             character_scale: tensors.f32(&format!("{name}.character_scale"), &[components])?,
             cues: tensors.f32(&format!("{name}.cues"), &[components, CUES])?,
+            seen: seen(name, tensors)?,
             embedding: tensors.f32(&format!("{name}.embedding"), &[components, DIM])?,
             intercept: tensors.f32(&format!("{name}.intercept"), &[components])?,
         })
+    }
+}
+
+/// Least and most of each cue in training.
+fn seen(name: &str, tensors: &Tensors) -> Result<Option<(Vec<f32>, Vec<f32>)>> {
+    let [least, most] = ["cue_least", "cue_most"].map(|part| format!("{name}.{part}"));
+    if !tensors.has(&least) && !tensors.has(&most) {
+        return Ok(None);
+    }
+    let bounds = (tensors.f32(&least, &[CUES])?, tensors.f32(&most, &[CUES])?);
+    match bounds.0.iter().zip(&bounds.1).position(|(least, most)| least > most) {
+        None => Ok(Some(bounds)),
+        Some(cue) => Err(Error::new(
+            ErrorKind::ArtifactInvalid,
+            format!("{least}[{cue}]"),
+            bounds.0[cue],
+            format!("it lies above {most}; train again"),
+        )),
     }
 }
 
@@ -58,6 +80,12 @@ impl Backend for Linear {
         let word_norm = 1.0 / (words.len().max(1) as f32).sqrt();
         let character_norm = 1.0 / (characters.len().max(1) as f32).sqrt();
         debug_assert!(characters.iter().all(|&index| index >= CHAR_BASE));
+        let mut cues = features.cues;
+        if let Some((least, most)) = &self.seen {
+            for ((cue, &least), &most) in cues.iter_mut().zip(least).zip(most) {
+                *cue = cue.max(least).min(most);
+            }
+        }
         for component in 0..self.components {
             if weight[component] == 0.0 {
                 continue;
@@ -67,7 +95,7 @@ impl Backend for Linear {
             let mut score = self.intercept[component];
             score += word * word_norm * self.word_scale[component];
             score += character * character_norm * self.character_scale[component];
-            score += crate::kernels::dot_f32(&self.cues[component * CUES..][..CUES], &features.cues);
+            score += crate::kernels::dot_f32(&self.cues[component * CUES..][..CUES], &cues);
             score +=
                 crate::kernels::dot_f32(&self.embedding[component * DIM..][..DIM], &features.unit_embedding);
             out[component] += weight[component] * score;

@@ -8,6 +8,11 @@ use crate::text::TokenKind;
 const MOST_OPTIONS: usize = 10;
 /// Markers remembered; of more, the last ones count.
 const MOST_MARKERS: usize = 128;
+/// What makes a digit a key of its own: 1️⃣.
+const KEYCAP: (char, char) = ('\u{FE0F}', '\u{20E3}');
+/// Options of a list with loose marks, and characters from one of its markers to the next.
+const LEAST_LOOSE: usize = 3;
+const LEAST_OPTION: usize = 4;
 /// How markers are looked at: letters first.
 const ROMAN: [&str; MOST_OPTIONS] = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"];
 
@@ -17,6 +22,15 @@ enum Kind {
     Number,
     Roman,
     Bullet(char),
+    /// A letter or a number, and a mark that means something else in other places.
+    LooseLetter(char),
+    LooseNumber(char),
+}
+
+impl Kind {
+    fn is_loose(self) -> bool {
+        matches!(self, Self::LooseLetter(_) | Self::LooseNumber(_))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +83,11 @@ impl Choices {
         if self.markers.len() < 2 {
             return;
         }
-        self.find_longest();
+        self.find_longest(view);
         self.cut(view, cuts);
     }
 
-    fn find_longest(&mut self) {
+    fn find_longest(&mut self, view: View) {
         let Self { markers, chain, longest } = self;
         for first in 0..markers.len() {
             let Marker { kind, rank: 0, .. } = markers[first] else { continue };
@@ -88,13 +102,21 @@ impl Choices {
                     if chain.len() > MOST_OPTIONS {
                         break;
                     }
+                    let before = chain[chain.len() - 1];
+                    if kind.is_loose() && marker.start < before.end + LEAST_OPTION {
+                        break;
+                    }
+                    if kind == Kind::Number && chain.len() == 1 && is_named(view, &before, marker) {
+                        break;
+                    }
                     chain.push(*marker);
                 } else if marker.rank == 0 && chain.len() == 1 {
                     break;
                 }
             }
             // A longer list than there are letters is none of options.
-            if (2..=MOST_OPTIONS).contains(&chain.len()) && chain.len() >= longest.len() {
+            let least = if kind.is_loose() { LEAST_LOOSE } else { 2 };
+            if (least..=MOST_OPTIONS).contains(&chain.len()) && chain.len() >= longest.len() {
                 std::mem::swap(chain, longest);
             }
         }
@@ -139,6 +161,14 @@ impl Choices {
     }
 }
 
+/// Whether the same word stands before two markers: "Statement 1: … Statement 2: …".
+fn is_named(view: View, first: &Marker, second: &Marker) -> bool {
+    let (Some(first), Some(second)) = (first.token.checked_sub(1), second.token.checked_sub(1)) else {
+        return false;
+    };
+    view.is_word(first) && view.is_word(second) && view.tokens[first].hash == view.tokens[second].hash
+}
+
 /// The first token of a label like "Answer choices:" that ends before `token`, or `token`.
 fn before_label(view: View, token: usize) -> usize {
     let mut at = token;
@@ -162,18 +192,26 @@ fn before_label(view: View, token: usize) -> usize {
 fn opening(view: View, start: usize) -> Option<usize> {
     match view.before(start) {
         ' ' => Some(start),
-        '(' | '[' if !view.before(start - 1).is_alphanumeric() => Some(start - 1),
+        '(' | '[' | '{' | '【' | '〔' if !view.before(start - 1).is_alphanumeric() => Some(start - 1),
         _ => None,
     }
 }
 
-/// Where a marker's mark ends: `.`, `)`, `:`, `]`, or two of them.
+/// Where a marker's mark ends: `.`, `)`, `:`, `]` and the like, or two of them.
 fn closing(view: View, end: usize) -> Option<usize> {
-    let mark = |at: usize| matches!(view.at(at), '.' | ')' | ':' | ']');
+    let mark = |at: usize| matches!(view.at(at), '.' | ')' | ':' | ']' | '、' | '。' | '】' | '〕');
     if !mark(end) {
         return None;
     }
     Some(if mark(end + 1) { end + 2 } else { end + 1 })
+}
+
+/// A loose mark, and where it ends: `-`, `>`, `/`, `|`, `}` or a dash before a space, perhaps behind one.
+fn loose(view: View, end: usize) -> Option<(char, usize)> {
+    let at = end + usize::from(view.at(end) == ' ');
+    let mark = view.at(at);
+    (matches!(mark, '-' | '>' | '/' | '|' | '–' | '—' | '}') && view.at(at + 1) == ' ')
+        .then_some((mark, at + 1))
 }
 
 /// A letter a–j or a number 1–10 with a mark.
@@ -186,11 +224,20 @@ fn lettered(view: View, token: usize) -> Option<Marker> {
         (TokenKind::Number, ['1', '0']) => (Kind::Number, 9),
         _ => return None,
     };
-    let end = closing(view, end)?;
-    if kind == Kind::Number && view.at(end) != ' ' {
-        return None;
+    if let Some(end) = closing(view, end) {
+        if kind == Kind::Number && view.at(end) != ' ' {
+            return None;
+        }
+        return whole(view, token, Marker { kind, rank, start, end, token });
     }
-    whole(view, token, Marker { kind, rank, start, end, token })
+    if (view.at(end), view.at(end + 1)) == KEYCAP {
+        return whole(view, token, Marker { kind, rank, start, end: end + 2, token });
+    }
+    let (mark, end) = loose(view, end)?;
+    let kind = if kind == Kind::Letter { Kind::LooseLetter(mark) } else { Kind::LooseNumber(mark) };
+    // Such a list starts only where a sentence or a label ends.
+    let found = whole(view, token, Marker { kind, rank, start, end, token })?;
+    (rank > 0 || (found.token > 0 && view.ends_sentence(found.token - 1))).then_some(found)
 }
 
 fn roman(view: View, token: usize) -> Option<Marker> {

@@ -1,8 +1,8 @@
 //! Markdown around words: headers, emphasis, fences, inline code, quotes, rules.
 
-use super::words::{ANSWERS, ASKS, CHOICES};
+use super::words::{self, ANSWERS, ASKS, CHOICES, FORM};
 use super::{Cut, Put, View};
-use crate::text::TokenKind;
+use crate::text::{TokenKind, hash_characters};
 
 /// Finds what is decoration.
 ///
@@ -33,13 +33,16 @@ pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
             '`' | '~' if length >= 3 => {
                 // A fence, with the language that is named on it.
                 let language = characters[end..].iter().take_while(|found| found.is_alphanumeric()).count();
-                let language = if language <= 12 && view.at(end + language) == ' ' { language } else { 0 };
+                // That of code says something.
+                let word = characters[end..end + language].iter().copied();
+                let says_nothing = words::flags(hash_characters(word)) & FORM != 0;
+                let language = if says_nothing && view.at(end + language) == ' ' { language } else { 0 };
                 cuts.push(Cut::new(start, end + language, Put::Space));
                 while token < tokens.len() && (tokens[token].start as usize) < end + language {
                     token += 1;
                 }
             }
-            '#' if length <= 6 && free => {
+            '#' if length <= 6 && free && heads(view, token, length) => {
                 // A header that is a label: "## Question 7".
                 let named = view.flags(token) & (ASKS | ANSWERS | CHOICES) != 0 && tokens[token].length() > 1;
                 let last = token + usize::from(named && is_number(view, token + 1));
@@ -47,9 +50,15 @@ pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
                 let end = if named && !colon { tokens[last].end as usize } else { end };
                 cuts.push(Cut::new(start, end, Put::Space));
             }
-            '>' if quoted && length == 1 && free => cuts.push(Cut::new(start, end, Put::Space)),
-            '-' | '*' | '•' if start == 0 && bulleted => cuts.push(Cut::new(start, end, Put::Space)),
-            '-' | '=' | '*' | '~' | '#' if length >= 3 && free => cuts.push(Cut::new(start, end, Put::Space)),
+            '>' if quoted && length == 1 && free && continues(view, token) => {
+                cuts.push(Cut::new(start, end, Put::Space))
+            }
+            '-' | '*' | '•' if start == 0 && bulleted && !is_number(view, token) => {
+                cuts.push(Cut::new(start, end, Put::Space))
+            }
+            '-' | '=' | '*' | '~' if length >= 3 && free && rules(view, token, length) => {
+                cuts.push(Cut::new(start, end, Put::Space));
+            }
             '`' => pair(&mut open[0], view, (mark, start, length), cuts),
             '*' if length <= 3 => pair(&mut open[1], view, (mark, start, length), cuts),
             '_' if length <= 2 => pair(&mut open[2], view, (mark, start, length), cuts),
@@ -67,7 +76,34 @@ fn is_number(view: View, token: usize) -> bool {
     view.tokens.get(token).is_some_and(|found| found.kind == TokenKind::Number)
 }
 
-/// Opens or closes a pair of marks around words.
+/// Whether a text or a sentence starts with this token, or a rule or header stands before it.
+fn ends_before(view: View, token: usize) -> bool {
+    let Some(before) = token.checked_sub(1) else { return true };
+    (view.ends_sentence(before) && view.first(before) != ':')
+        || (view.tokens[before].kind == TokenKind::Symbol
+            && matches!(view.first(before), '-' | '=' | '*' | '~' | '#' | '_'))
+}
+
+/// Whether the `#` before this token are a header's, and no comment's of code: a text or a sentence ends before them,
+/// or a label follows.
+fn heads(view: View, token: usize, length: usize) -> bool {
+    let named = view.flags(token) & (ASKS | ANSWERS | CHOICES) != 0 && view.tokens[token].length() > 1;
+    named || ends_before(view, token - length)
+}
+
+/// Whether the `>` before this token goes on quoting: the text starts with it, a sentence ends, an option starts.
+fn continues(view: View, token: usize) -> bool {
+    let at = token - 1;
+    at == 0 || view.ends_sentence(at - 1) || (token < view.tokens.len() && view.marks_option(token))
+}
+
+/// Whether marks before this token are a rule: a sentence ends before it, or a header follows.
+fn rules(view: View, token: usize, length: usize) -> bool {
+    ends_before(view, token - length) || view.is_symbol(token, '#')
+}
+
+/// Opens or closes a pair of marks around words. What underscores are around is a name unless it has spaces:
+/// `__init__`.
 fn pair(
     open: &mut Option<(char, usize, usize)>,
     view: View,
@@ -78,9 +114,13 @@ fn pair(
     let opens = !before.is_alphanumeric() && after != ' ' && before != '\\';
     let closes = !after.is_alphanumeric() && before != ' ';
     match *open {
-        Some((_, opened, _)) if closes && opened == length => {
-            cuts.push(Cut::new(start, start + length, Put::Join));
+        Some((_, opened, place)) if closes && opened == length => {
             *open = None;
+            if mark == '_' && !view.characters[cuts[place].end..start].contains(&' ') {
+                cuts[place].end = cuts[place].start;
+                return;
+            }
+            cuts.push(Cut::new(start, start + length, Put::Join));
         }
         None if opens => {
             *open = Some((mark, length, cuts.len()));

@@ -1,6 +1,7 @@
 //! Labels: worked examples, transcripts, "Question:" and "Answer:".
 
-use super::words::{ANSWERS, ASKS, IS, KIND, PROSE, SYSTEM, follows};
+use super::preamble::after_option;
+use super::words::{ANSWERS, ASKS, IS, KIND, PROSE, REQUESTS, SPEAKS, STANDS, TALK, follows};
 use super::{Cut, Put, View};
 use crate::text::TokenKind;
 
@@ -8,6 +9,8 @@ use crate::text::TokenKind;
 pub(super) const MOST_LABELS: usize = 256;
 /// Answers that are an option's letter alone, and how many make worked examples of a text without labelled questions.
 const LETTERS: usize = 2;
+/// Words, of two letters or more, of a question that stands by itself.
+const LEAST_ASKING: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -22,6 +25,8 @@ enum Role {
 pub(super) struct Label {
     role: Role,
     hash: u64,
+    /// Lists its word is on.
+    flags: u32,
     /// First token, and the first of the content.
     first: usize,
     content: usize,
@@ -55,17 +60,17 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
         // What is answered after the last question is an example, which the text goes on from.
         let open = (question + 1..labels.len()).all(|index| !(answers(&labels[index]) && filled(index)));
         let first = (answered + 1..=question).find(|&index| asking(&labels[index]))?;
-        open.then_some((answered, first))
+        (open && evident(view, labels, &asking, first)).then_some((answered, first))
     });
     let kept = if let Some((answered, first)) = from {
         let mut start = first;
         // "go on" stands for what it follows.
         if follows(view, content(first)) {
-            start = (0..answered).rev().find(|&index| asking(&labels[index])).unwrap_or(0);
+            start = (0..answered).rev().find(|&index| asking(&labels[index])).unwrap_or(first);
         }
-        // Before the first label stands what all examples are about.
+        // Before the first label stands what all examples are about, or the first of them.
         let about = labels[0].first;
-        let task = about > 0 && asking(&labels[0]) && view.ends_sentence(about - 1);
+        let task = about > 0 && !(labels[0].role == Role::Answers && asks_itself(view, 0..about));
         let from = if task { view.tokens[about].start as usize } else { 0 };
         cuts.push(Cut::new(from, view.tokens[labels[start].content - 1].end as usize, Put::Space));
         start + 1
@@ -73,25 +78,67 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
         cuts.push(Cut::new(0, view.tokens[token].start as usize, Put::Space));
         labels.iter().position(|label| label.first >= token).unwrap_or(labels.len())
     } else {
-        // The system's part of a transcript is not what is asked.
-        let user = labels.iter().position(|label| label.role == Role::Asks);
-        let system = view.flags(labels[0].first) & SYSTEM != 0 && labels[0].first == 0;
-        user.filter(|_| system).map_or(0, |user| {
-            let end = view.tokens[labels[user].content - 1].end as usize;
-            cuts.push(Cut::new(0, end, Put::Space));
-            user + 1
-        })
+        0
     };
     // Labels of what is left, where they stand as labels.
     for (index, label) in labels.iter().enumerate().skip(kept) {
         if index == last && from.is_some() && closing.is_some() {
             let start = view.tokens[label.first].start as usize;
             cuts.push(Cut::new(start, view.characters.len(), Put::Space));
-        } else if label.role == Role::Asks && label.starts {
+        } else if label.role == Role::Asks
+            && label.starts
+            && (label.first == 0 || from.is_some() || label.flags & STANDS != 0)
+        {
             let start = view.tokens[label.first].start as usize;
             cuts.push(Cut::new(start, view.tokens[label.content - 1].end as usize, Put::Space));
         }
     }
+}
+
+/// Whether these tokens ask something by themselves: a question mark, options, or a sentence that begins with a word of
+/// questions and requests.
+fn asks_itself(view: View, range: std::ops::Range<usize>) -> bool {
+    let says = |token: &usize| view.is_word(*token) && view.tokens[*token].length() > 1;
+    if range.clone().filter(says).count() < LEAST_ASKING {
+        return false;
+    }
+    let (mut begins, mut options) = (true, 0);
+    for token in range {
+        options += usize::from(view.marks_option(token));
+        if view.is_symbol(token, '?')
+            || view.is_symbol(token, '？')
+            || (begins && view.flags(token) & REQUESTS != 0)
+        {
+            return true;
+        }
+        begins = view.ends_sentence(token);
+    }
+    options >= 2
+}
+
+/// Whether worked examples or earlier turns say nothing that the question at `first` needs.
+///
+/// They begin as it does, with the same label; it asks by itself; its label is one of questions or turns, or it has
+/// options; and nothing around speaks of what comes before.
+fn evident(view: View, labels: &[Label], asking: &impl Fn(&Label) -> bool, first: usize) -> bool {
+    let label = labels[first];
+    // A heading is a label that another one follows at once.
+    let heading =
+        |index: usize| labels.get(index + 1).is_some_and(|next| labels[index].content == next.first);
+    let begun = (0..=first).find(|&index| asking(&labels[index]) && !heading(index));
+    if begun.is_none_or(|begun| labels[begun].hash != label.hash) {
+        return false;
+    }
+    let all = label.content..view.tokens.len();
+    let options = all.clone().filter(|&token| view.marks_option(token)).count();
+    if label.flags & (STANDS | SPEAKS) == 0 && options < 2 {
+        return false;
+    }
+    if (0..labels[0].first).chain(all.clone()).any(|token| view.flags(token) & TALK != 0) {
+        return false;
+    }
+    let end = labels.get(first + 1).map_or(view.tokens.len(), |next| next.first);
+    asks_itself(view, all) || follows(view, label.content..end.max(label.content))
 }
 
 fn read_labels(view: View, labels: &mut Vec<Label>) {
@@ -145,7 +192,14 @@ fn read_labels(view: View, labels: &mut Vec<Label>) {
         if labels.len() == MOST_LABELS {
             labels.remove(0);
         }
-        labels.push(Label { role, hash: tokens[token].hash, first, content: colon + 1, starts });
+        labels.push(Label {
+            role,
+            hash: tokens[token].hash,
+            flags: found,
+            first,
+            content: colon + 1,
+            starts,
+        });
         after = colon + 1;
     }
 }
@@ -165,10 +219,7 @@ fn reasons(view: View, content: std::ops::Range<usize>) -> bool {
     const LET: [&str; 2] = ["let", "let's"];
     content.end == view.tokens.len()
         && content.len() <= 10
-        && content.clone().next().is_some_and(|token| {
-            let characters = &view.characters[word_range(view, token)];
-            LET.iter().any(|word| characters.iter().copied().eq(word.chars()))
-        })
+        && content.clone().next().is_some_and(|token| LET.iter().any(|word| view.says(token, word)))
 }
 
 /// Where the text goes on after the last answer that is an option's letter alone, of at least [`LETTERS`] of them, or
@@ -193,9 +244,17 @@ fn after_letters(view: View, labels: &[Label]) -> Option<usize> {
     };
     let mut answered = labels.iter().filter_map(|label| letter_of(&label));
     let count = answered.clone().count();
+    let first = answered.clone().next()?;
     let last = answered.next_back()?;
     let rest = view.tokens.len().checked_sub(last)?;
-    ((count >= LETTERS || (count == 1 && ends_empty)) && rest > MORE).then_some(last)
+    if rest <= MORE || !(count >= LETTERS || ends_empty) {
+        return None;
+    }
+    // Options before the first answer, and after the last: examples of the same kind.
+    let options = |range: std::ops::Range<usize>| range.filter(|&token| view.marks_option(token)).count();
+    let end = view.tokens.len();
+    let talked = (last..end).any(|token| view.flags(token) & TALK != 0);
+    (options(0..first) >= 2 && options(last..end) >= 2 && !talked).then_some(last)
 }
 
 /// Finds a closing "Answer:", "The answer is", "A:" that nothing follows.
@@ -212,27 +271,22 @@ pub(super) fn find_closing(view: View, cuts: &mut Vec<Cut>) {
         return;
     }
     end -= 1;
-    let word = view.tokens[end];
-    let is = |word: &str| word.chars().eq(view.characters[word_range(view, end)].iter().copied());
-    let (answer, letter) = (is("answer"), word.length() == 1);
+    let (answer, letter) = (view.says(end, "answer"), view.tokens[end].length() == 1);
     let mut first = end;
-    while first > 0
-        && view.is_word(first - 1)
-        && (view.flags(first - 1) & KIND != 0 || (answer && is_article(view, first - 1)))
+    while answer
+        && first > 0
+        && ["final", "correct", "your", "the"].iter().any(|word| view.says(first - 1, word))
     {
         first -= 1;
     }
-    // Any other word than that is a label only with a colon, and where no sentence leads up to it.
-    let prose = first > 0 && view.is_word(first - 1) && view.flags(first - 1) & PROSE != 0;
-    if first > 0 && (answer || (colon && (letter || !prose))) {
+    if first == 0 {
+        return;
+    }
+    // Any other word than that is a label only with a colon, and where no sentence leads up to it; without a colon,
+    // that word is one only behind a whole sentence or options.
+    let prose = view.is_word(first - 1) && view.flags(first - 1) & PROSE != 0;
+    let bare = answer && (view.ends_sentence(first - 1) || after_option(view, first));
+    if bare || (colon && (answer || letter || !prose)) {
         cuts.push(Cut::new(view.tokens[first].start as usize, view.characters.len(), Put::Space));
     }
-}
-
-fn word_range(view: View, token: usize) -> std::ops::Range<usize> {
-    view.tokens[token].start as usize..view.tokens[token].end as usize
-}
-
-fn is_article(view: View, token: usize) -> bool {
-    view.characters[word_range(view, token)] == ['t', 'h', 'e']
 }

@@ -5,12 +5,14 @@ use crate::text::{Token, TokenKind};
 
 /// Longest block of tokens that is found to repeat itself.
 const LONGEST_BLOCK: usize = 48;
-/// A block that is said so often says nothing at all.
-const EMPTY_FROM: usize = 6;
-/// The same of an equation, whatever its numbers; fewer are what is asked about.
-const EMPTY_EQUATIONS: usize = 8;
-/// Tokens of a sentence from which on saying it again adds nothing.
-const LEAST_SENTENCE: usize = 4;
+/// How often a block of one or two tokens, and a longer one, is said at least where it counts once: fewer may be what
+/// is asked about.
+const LEAST_WORDS: usize = 8;
+const LEAST_BLOCKS: usize = 4;
+/// The same of equations that hold.
+const LEAST_EQUATIONS: usize = 8;
+/// Words of a sentence, of two letters or more, from which on saying it again adds nothing.
+const LEAST_SENTENCE: usize = 8;
 /// Slots of the tables: more than the tokens or sentences of the longest text would need is not needed.
 const SLOTS: usize = 1024;
 
@@ -32,11 +34,6 @@ impl Default for Repeats {
     }
 }
 
-/// Operators that count as one in "1 + 1 = 2 3 - 1 = 2".
-fn is_operator(character: char) -> bool {
-    matches!(character, '+' | '-' | '*' | '/' | '×' | '÷' | '−')
-}
-
 /// Same characters.
 fn same(view: View, a: Token, b: Token) -> bool {
     a.hash == b.hash
@@ -45,21 +42,49 @@ fn same(view: View, a: Token, b: Token) -> bool {
                 == view.characters[b.start as usize..b.end as usize])
 }
 
-/// Same kind of part of an equation.
-fn alike(view: View, a: Token, b: Token) -> bool {
-    same(view, a, b)
-        || (a.kind == TokenKind::Number && b.kind == TokenKind::Number)
-        || (a.kind == TokenKind::Symbol
-            && b.kind == TokenKind::Symbol
-            && is_operator(view.characters[a.start as usize])
-            && is_operator(view.characters[b.start as usize]))
+/// A whole number below 10⁹.
+fn whole(view: View, token: usize) -> Option<u64> {
+    let found =
+        view.tokens.get(token).filter(|found| found.kind == TokenKind::Number && found.length() < 10)?;
+    view.characters[found.start as usize..found.end as usize]
+        .iter()
+        .try_fold(0, |value, digit| Some(value * 10 + u64::from(digit.to_digit(10)?)))
+}
+
+/// Whether five tokens are an equation that holds: whole numbers, `+`, `-` or `*`.
+fn holds(view: View, token: usize) -> bool {
+    let (Some(first), Some(second), Some(result)) =
+        (whole(view, token), whole(view, token + 2), whole(view, token + 4))
+    else {
+        return false;
+    };
+    view.is_symbol(token + 3, '=')
+        && match view.first(token + 1) {
+            '+' => first + second == result,
+            '-' | '−' => first == second + result,
+            '*' | '×' => first * second == result,
+            _ => false,
+        }
+}
+
+/// How many tokens equations that hold take from here on, commas and semicolons between them included; 0 where there
+/// are fewer than [`LEAST_EQUATIONS`].
+fn equations(view: View, at: usize) -> usize {
+    let (mut place, mut count) = (at, 0);
+    while holds(view, place) {
+        count += 1;
+        place += 5;
+        let between = view.is_symbol(place, ',') || view.is_symbol(place, ';');
+        place += usize::from(between && holds(view, place + 1));
+    }
+    if count >= LEAST_EQUATIONS { place - at } else { 0 }
 }
 
 impl Repeats {
     /// Finds blocks that repeat themselves at once, and sentences that were said before.
     ///
-    /// Blocks of 1 token three times, of 2 three times, of more twice; equations ("1+1=2 2+2=4") count as the same
-    /// whatever their numbers, all other numbers only where they are equal. Of marks alone two stay.
+    /// The first stays. Numbers are data: blocks without a word stay as they are, but for equations that hold
+    /// ("1+1=2 2+2=4"), and so do sentences with numbers. Of marks alone two stay.
     pub(super) fn find(&mut self, view: View, cuts: &mut Vec<Cut>) {
         self.turn = self.turn.wrapping_add(1);
         if self.turn == 0 {
@@ -68,33 +93,37 @@ impl Repeats {
             self.turn = 1;
         }
         let tokens = view.tokens;
-        let (mut at, mut sentence, mut hash, mut spoken) = (0, 0, 0u64, 0);
+        let (mut at, mut sentence, mut hash, mut spoken, mut numbers) = (0, 0, 0u64, 0, false);
         // Options may share sentences.
         let mut in_options = false;
-        let mut kept = 0;
         while at < tokens.len() {
             let token = tokens[at];
             let slot = &mut self.last[(token.hash >> 54) as usize % SLOTS];
             let seen = (slot.0 == self.turn).then_some(slot.1 as usize);
             *slot = (self.turn, at as u32);
-            if let Some(Run { first, end }) = seen.and_then(|before| run(view, before, at)) {
-                let start = if first == 0 { 0 } else { tokens[first - 1].end as usize };
-                push(start, tokens[end - 1].end as usize, cuts);
-                (kept, at) = ((kept + first).saturating_sub(at), end);
+            let equations = || match equations(view, at) {
+                0 => None,
+                length => Some((at + 5, at + length)),
+            };
+            let number = token.kind == TokenKind::Number;
+            let found = seen.and_then(|before| Some((at, run(view, before, at)?)));
+            if let Some((first, end)) = found.or_else(|| if number { equations() } else { None }) {
+                push(tokens[first - 1].end as usize, tokens[end - 1].end as usize, cuts);
                 // The sentence goes on behind it.
+                at = end;
                 continue;
             }
             hash =
                 (hash.rotate_left(7) ^ token.hash ^ exact(view, token)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             in_options |= view.first(at) == 'a' && view.marks_option(at);
-            spoken += usize::from(token.kind != TokenKind::Symbol);
-            kept += 1;
+            spoken += usize::from(token.kind != TokenKind::Symbol && token.length() > 1);
+            numbers |= number;
             let ends = view.ends_sentence(at) && token.kind == TokenKind::Symbol && view.first(at) != ':';
             at += 1;
             if !ends {
                 continue;
             }
-            if spoken >= LEAST_SENTENCE && !in_options {
+            if spoken >= LEAST_SENTENCE && !numbers && !in_options {
                 let slot = &mut self.sentences[(hash >> 54) as usize % SLOTS];
                 if *slot == (self.turn, hash) {
                     let start = if sentence == 0 { 0 } else { tokens[sentence - 1].end as usize };
@@ -103,11 +132,7 @@ impl Repeats {
                     *slot = (self.turn, hash);
                 }
             }
-            (sentence, hash, spoken) = (at, 0, 0);
-        }
-        // Where nothing is left of all that was said, one word stays.
-        if let Some(cut) = cuts.first_mut().filter(|_| kept == 0) {
-            cut.start = tokens[0].end as usize;
+            (sentence, hash, spoken, numbers) = (at, 0, 0, false);
         }
     }
 }
@@ -131,68 +156,23 @@ fn exact(view: View, token: Token) -> u64 {
         .fold(1, |hash: u64, character| hash.wrapping_mul(31).wrapping_add(u64::from(u32::from(*character))))
 }
 
-/// Tokens that say again what was said, or nothing.
-struct Run {
-    first: usize,
-    end: usize,
-}
-
-/// The run which repeats the block that starts at `before` from `at` on. The block stays, unless it is said so often,
-/// amid other things, that it says nothing.
-fn run(view: View, before: usize, at: usize) -> Option<Run> {
+/// Where what repeats the block that starts at `before` from `at` on ends.
+fn run(view: View, before: usize, at: usize) -> Option<usize> {
     let tokens = view.tokens;
     let block = at - before;
     if block > LONGEST_BLOCK {
         return None;
     }
-    let length = |equal: fn(View, Token, Token) -> bool| {
-        (at..tokens.len()).take_while(|&place| equal(view, tokens[place], tokens[place - block])).count()
-    };
-    let first_of = |token: &Token| view.characters[token.start as usize];
-    let is_mark = |token: &Token| token.kind == TokenKind::Symbol;
-    let drops = |first: usize, end: usize, often: bool| {
-        let alone = first == 0 && end == tokens.len();
-        let first = match often {
-            true if alone => block,
-            true => first,
-            false => at,
-        };
-        Some(Run { first, end })
-    };
-    let found = length(same);
-    if found < block && tokens[before..at].iter().any(|token| is_mark(token) && first_of(token) == '=') {
-        let found = length(alike);
-        if found < block {
-            return None;
-        }
-        // Equations may start anywhere in the block.
-        let part = |token: &Token| match token.kind {
-            TokenKind::Number => true,
-            TokenKind::Symbol => is_operator(first_of(token)) || matches!(first_of(token), '=' | ',' | ';'),
-            TokenKind::Word => false,
-        };
-        let ahead = tokens[..before].iter().rev().take(LONGEST_BLOCK).take_while(|token| part(token)).count();
-        let bare = tokens[before..at].iter().all(part);
-        let often = bare && found / block + 1 >= EMPTY_EQUATIONS;
-        return if often { drops(before - ahead, at + found, true) } else { None };
-    }
-    let least = if block <= 2 { 2 * block } else { block };
-    if found < least {
-        return None;
-    }
+    let found =
+        (at..tokens.len()).take_while(|&place| same(view, tokens[place], tokens[place - block])).count();
     // Whole blocks only: what is left over may be the start of something else.
-    let whole = found / block * block;
-    if tokens[before..at].iter().all(is_mark) {
-        // Blanks and ellipses are two marks at least.
-        let kept = usize::from(block == 1);
-        return (whole > kept).then_some(Run { first: at, end: at + whole - kept });
+    let again = found / block;
+    if tokens[before..at].iter().all(|token| token.kind == TokenKind::Symbol) {
+        // Marks that blanks and ellipses are drawn with; two of them stay.
+        let drawn = |token: usize| matches!(view.first(token), '_' | '.' | '…' | '–' | '—');
+        let length = again * block - usize::from(block == 1);
+        return (again > 1 && (before..at).all(drawn) && length > 0).then_some(at + length);
     }
-    if found / block + 1 < EMPTY_FROM {
-        return drops(before, at + whole, false);
-    }
-    // It may have started within the block.
-    let ahead = (1..=block.min(before))
-        .take_while(|&back| same(view, tokens[before - back], tokens[at - back]))
-        .count();
-    drops(before - ahead, at + found, true)
+    let least = if block <= 2 { LEAST_WORDS } else { LEAST_BLOCKS };
+    (again + 1 >= least && (before..at).any(|token| view.is_word(token))).then_some(at + again * block)
 }

@@ -1,6 +1,6 @@
 //! Wrappers around the whole text: JSON, and tags.
 
-use super::words::{self, CHOICES, MUTE, OPTION, TAG};
+use super::words::{self, ASKS, CHOICES, HARNESS, INNER, KEY, KIND, MUTE, OPTION, PLAIN, TAG};
 use super::{Cut, Put, View, append};
 use crate::text::hash_characters;
 
@@ -8,8 +8,10 @@ use crate::text::hash_characters;
 const DEEPEST: usize = 32;
 /// Characters of a tag, angle brackets included.
 const LONGEST_TAG: usize = 80;
-/// Spaces from which on a string says something, whatever its key: `"type": "translate this into Latin"`.
-const LEAST_MUTE: usize = 3;
+/// Tags that are looked at.
+pub(super) const MOST_TAGS: usize = 256;
+/// Spaces from which on a string asks something.
+const LEAST_ASKED: usize = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holder {
@@ -18,25 +20,33 @@ enum Holder {
     List(bool),
 }
 
-/// Of a text that is JSON (or Python's way to write the same), its strings and numbers, without keys. A string in a
-/// list is an option, and so is what stands under a letter or a number. Of cut JSON, what is there. What follows it
-/// is kept. Whether it was JSON.
+/// Of a text that is a question wrapped in JSON (or Python's way to write the same), what it says. A string in a list
+/// is an option, and so is what stands under a letter or a number. Of cut JSON, what is there. Whether it was that.
+///
+/// A wrapper asks something under a key that says so, holds nothing but values under such keys, lists of options and
+/// messages, and nothing follows it; all other JSON is data, and stays as it is. A key that is none of a wrapper's
+/// stays, with its value.
 pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
+    if characters.iter().find(|found| !matches!(found, '[' | ' ')) != Some(&'{') {
+        return false;
+    }
     let mut holders = [Holder::Object; DEEPEST];
-    let (mut depth, mut at, mut values) = (0usize, 0, 0);
-    // Of the key last read: whether its value is dropped, and whether it holds options.
-    let (mut mute, mut choices) = (false, false);
+    let (mut depth, mut at, mut asked) = (0usize, 0, false);
+    // The key last read.
+    let mut key = Key::default();
     while at < characters.len() {
         let inside = if depth == 0 { Holder::List(false) } else { holders[(depth - 1).min(DEEPEST - 1)] };
         match characters[at] {
             ' ' | ',' | ':' => at += 1,
             open @ ('{' | '[') => {
+                if depth > 0 && !key.known && inside == Holder::Object {
+                    return false;
+                }
                 if depth < DEEPEST {
-                    holders[depth] = if open == '{' { Holder::Object } else { Holder::List(choices) };
+                    holders[depth] = if open == '{' { Holder::Object } else { Holder::List(key.options) };
                 }
                 depth += 1;
                 at += 1;
-                mute = false;
             }
             '}' | ']' => {
                 if depth == 0 {
@@ -44,10 +54,9 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 }
                 depth -= 1;
                 at += 1;
-                if depth == 0 {
-                    append(&[' '], out);
-                    append(&characters[at..], out);
-                    return values > 0;
+                key = Key::default();
+                if depth == 0 && characters[at..].iter().any(|found| *found != ' ') {
+                    return false;
                 }
             }
             quote @ ('"' | '\'') => {
@@ -56,16 +65,19 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 at = (end + 1).min(characters.len());
                 let next = characters[at..].iter().find(|found| **found != ' ');
                 if next == Some(&':') && inside == Holder::Object {
-                    (mute, choices) = read_key(content, out);
+                    key = read_key(content, out);
                     continue;
                 }
-                if std::mem::take(&mut mute)
-                    && content.iter().filter(|found| **found == ' ').count() < LEAST_MUTE
-                {
-                    continue;
+                if inside == Holder::Object {
+                    let spaces = content.iter().filter(|found| **found == ' ').count();
+                    asked |= key.asks && spaces >= LEAST_ASKED;
+                    if key.mute || (key.says && flags(content) & PLAIN != 0) {
+                        continue;
+                    }
+                    append(&[' '], out);
+                } else {
+                    append(&[' ', '•', ' '], out);
                 }
-                values += 1;
-                append(if matches!(inside, Holder::List(_)) { &[' ', '•', ' '] } else { &[' '] }, out);
                 unescape(content, out);
             }
             '0'..='9' | '-' => {
@@ -73,7 +85,7 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 while at < characters.len() && matches!(characters[at], '0'..='9' | '-' | '+' | '.' | 'e') {
                     at += 1;
                 }
-                if std::mem::take(&mut mute) {
+                if key.mute && inside == Holder::Object {
                     continue;
                 }
                 append(if inside == Holder::List(true) { &[' ', '•', ' '] } else { &[' '] }, out);
@@ -90,12 +102,13 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 let Some(literal) = literals.into_iter().find(|word| rest.starts_with(word)) else {
                     return false;
                 };
-                mute = false;
+                append(&[' '], out);
+                append(literal, out);
                 at += literal.len();
             }
         }
     }
-    values > 0
+    asked
 }
 
 /// Where a string ends: the next quote that is not escaped and stands before what may follow a string.
@@ -117,18 +130,51 @@ fn string_end(characters: &[char], start: usize, quote: char) -> usize {
     characters.len()
 }
 
-/// Reads a key: whether its value says nothing, and whether it holds options. The key of an option is its marker.
-fn read_key(key: &[char], out: &mut Vec<char>) -> (bool, bool) {
+/// What a key says of its value.
+#[derive(Clone, Copy)]
+struct Key {
+    /// It is one of a wrapper's.
+    known: bool,
+    /// Its string asks something.
+    asks: bool,
+    /// Its list is one of options.
+    options: bool,
+    /// Its value says nothing, or nothing where it is a common one.
+    mute: bool,
+    says: bool,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self { known: true, asks: false, options: false, mute: false, says: false }
+    }
+}
+
+/// Reads a key. The key of an option is its marker; one that is none of a wrapper's is written.
+fn read_key(key: &[char], out: &mut Vec<char>) -> Key {
+    let is = |found: &[char], word: &str| word.chars().eq(found.iter().copied());
     let parts = || key.split(|character| matches!(character, '_' | ' ' | '-'));
     let last = parts().next_back().unwrap_or_default();
     let named = parts().count() == 1 || parts().next().is_some_and(|word| flags(word) & OPTION != 0);
     let letter = last.len() == 1 && matches!(last[0], 'a'..='j' | '1'..='9');
-    if (letter || last == ['1', '0']) && named {
+    let marker = (letter || last == ['1', '0']) && named;
+    let known = marker || parts().all(|part| flags(part) & (KEY | CHOICES | KIND) != 0);
+    if marker {
         append(&[' '], out);
         append(last, out);
         append(&['.', ' '], out);
+    } else if !known {
+        append(&[' '], out);
+        append(key, out);
+        append(&[':', ' '], out);
     }
-    (flags(key) & MUTE != 0, parts().any(|word| flags(word) & CHOICES != 0))
+    Key {
+        known,
+        asks: parts().any(|part| flags(part) & ASKS != 0 || is(part, "content")),
+        options: parts().any(|part| flags(part) & CHOICES != 0),
+        mute: flags(key) & MUTE != 0,
+        says: is(key, "role") || is(key, "type"),
+    }
 }
 
 fn flags(word: &[char]) -> u32 {
@@ -172,51 +218,114 @@ fn unescape(content: &[char], out: &mut Vec<char>) {
     }
 }
 
-/// Finds tags: all of them where the text starts with one that is closed later, else those with names of wrappers.
-/// A tag of an option becomes its marker.
-pub(super) fn find_tags(view: View, cuts: &mut Vec<Cut>) {
+/// Finds tags with names of wrappers that are closed later, and those of their parts: a text may be about tags. One of
+/// an option becomes its marker; a harness's block goes with what is in it.
+pub(super) fn find_tags(view: View, found: &mut Vec<Tag>, cuts: &mut Vec<Cut>) {
     let characters = view.characters;
-    let wraps = characters.first() == Some(&'<')
-        && tag(characters, 0).is_some_and(|tag| {
-            // Its closing tag, somewhere: names of one length, then compared.
-            let name = &characters[tag.name.clone()];
-            characters
-                .windows(name.len() + 2)
-                .any(|found| found[0] == '<' && found[1] == '/' && found[2..] == *name)
-        });
-    let mut after = 0;
+    if let Some(block) = harness_block(characters) {
+        cuts.push(Cut::new(block.start, block.end, Put::Space));
+        return;
+    }
+    found.clear();
+    let template = characters.starts_with(&['<', '|']);
+    let (mut strong, mut options, mut after) = (false, false, 0);
     for token in 0..view.tokens.len() {
         let start = view.tokens[token].start as usize;
         if start < after || !view.is_symbol(token, '<') {
             continue;
         }
-        let Some(tag) = tag(characters, start) else { continue };
+        let Some(mut tag) = tag(characters, start) else { continue };
+        if !is_bare(view, &tag) {
+            continue;
+        }
+        if found.len() == MOST_TAGS {
+            break;
+        }
         let name = &characters[tag.name.clone()];
-        let found = flags(name);
+        let parts = || name.split(|character| matches!(character, '_' | '-'));
+        let named = parts().all(|part| flags(part) & (TAG | INNER) != 0)
+            && parts().any(|part| flags(part) & TAG != 0);
+        // A closing tag closes one that was found, an opening one is closed later.
+        tag.wraps = named
+            && if tag.closes {
+                found
+                    .iter()
+                    .any(|before| before.wraps && !before.closes && characters[before.name.clone()] == *name)
+            } else {
+                closes_later(&characters[tag.end..], name)
+            };
+        strong |= tag.wraps;
+        options |= tag.wraps && flags(name) & CHOICES != 0;
+        after = tag.end;
+        found.push(tag);
+    }
+    for tag in found.iter() {
+        let name = &characters[tag.name.clone()];
+        let listed = flags(name);
+        let lettered = options && matches!(name, ['l', 'i'] | ['a'..='j']);
+        let part = strong && listed & INNER != 0;
         // Chat templates: "<|user|>".
-        if !wraps && name[0] != '|' && (found & TAG == 0 || !is_bare(view, start, &tag)) {
+        if !(tag.wraps || (template && name[0] == '|') || part || lettered) {
             continue;
         }
         let put = match name {
             _ if tag.closes => Put::Space,
             [letter @ 'a'..='j'] => Put::Option(*letter as u8 - b'a'),
             ['l', 'i'] => Put::Bullet,
-            _ if found & OPTION != 0 => Put::Bullet,
+            _ if listed & OPTION != 0 => Put::Bullet,
             _ => Put::Space,
         };
-        cuts.push(Cut::new(start, tag.end, put));
-        after = tag.end;
+        cuts.push(Cut::new(tag.start, tag.end, put));
     }
 }
 
-/// Whether a tag has no attributes and follows no word: not `<input type="file">`, not `List<Item>`.
-fn is_bare(view: View, start: usize, tag: &Tag) -> bool {
-    tag.end - tag.name.end == 1 && (tag.closes || !view.before(start).is_alphanumeric())
+/// Whether `</name` stands in here.
+fn closes_later(characters: &[char], name: &[char]) -> bool {
+    characters.windows(name.len() + 2).any(|found| found[0] == '<' && found[1] == '/' && found[2..] == *name)
 }
 
-struct Tag {
+/// What a harness put at the start or the end of the text, where anything else is left.
+fn harness_block(characters: &[char]) -> Option<std::ops::Range<usize>> {
+    let (first, last) = (characters.first()?, characters.last()?);
+    if *first != '<' && *last != '>' {
+        return None;
+    }
+    let spoken = |range: &[char]| range.iter().any(|found| *found != ' ');
+    let is = |found: &[char], opening: &str, name: &str| {
+        found.len() == opening.len() + name.len() + 1
+            && opening.chars().chain(name.chars()).chain(['>']).eq(found.iter().copied())
+    };
+    HARNESS.iter().find_map(|name| {
+        let (opened, closed) = (name.len() + 2, name.len() + 3);
+        let opens = |at: usize| characters.get(at..at + opened).is_some_and(|found| is(found, "<", name));
+        let closes = |at: usize| characters.get(at..at + closed).is_some_and(|found| is(found, "</", name));
+        if opens(0)
+            && let Some(end) = (0..characters.len()).find(|&at| closes(at)).map(|at| at + closed)
+            && spoken(&characters[end..])
+        {
+            return Some(0..end);
+        }
+        let start = characters.len().checked_sub(closed).filter(|&at| closes(at))?;
+        let start = (0..start).rev().find(|&at| opens(at))?;
+        spoken(&characters[..start]).then_some(start..characters.len())
+    })
+}
+
+/// Whether a tag has no attributes and follows no word, unless the text starts with it: not `<input type="file">`, not
+/// `List<Item>`.
+fn is_bare(view: View, tag: &Tag) -> bool {
+    tag.start == 0
+        || (tag.end - tag.name.end == 1 && (tag.closes || !view.before(tag.start).is_alphanumeric()))
+}
+
+/// `<name …>` or `</name>`.
+#[derive(Clone, Debug)]
+pub(super) struct Tag {
     name: std::ops::Range<usize>,
     closes: bool,
+    /// It is a wrapper's.
+    wraps: bool,
+    start: usize,
     end: usize,
 }
 
@@ -234,5 +343,5 @@ fn tag(characters: &[char], start: usize) -> Option<Tag> {
         return None;
     }
     let end = (to..most).find(|at| matches!(characters[*at], '>' | '<'))?;
-    (characters[end] == '>').then_some(Tag { name: from..to, closes, end: end + 1 })
+    (characters[end] == '>').then_some(Tag { name: from..to, closes, wraps: false, start, end: end + 1 })
 }

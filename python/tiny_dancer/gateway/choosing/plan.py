@@ -92,6 +92,16 @@ class Plan(Struct):
         for model in following(self):
             yield _left(self.asked, model)
 
+    def covered(self, answered: ServedModel | None) -> str | None:
+        """Whether the certificate of the router's artifact covers what this model answered: ``yes``, or ``no`` and
+        why; None where nothing answered, or there is no certificate."""
+        decision, variant = self.decision, self.asked.variant
+        if answered is None or decision is None or variant is None or variant.router.guarantee is None:
+            return None
+        if decision.guarantee is None:
+            return f"no: {decision.guarantee_note}"
+        return "yes" if answered.name == decision.model else "no: another model answered than was decided"
+
 
 class Chooser:
     """Makes plans. Belongs to the event loop's thread.
@@ -190,7 +200,7 @@ class Chooser:
             raise GatewayError(
                 400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
             ) from error
-        variant.decided(decision)
+        decision = variant.decided(decision)
         self.last_decision = time.time()
         strongest = _strongest(asked, variant)
         plan = Plan(
@@ -208,6 +218,9 @@ class Chooser:
         before = "" if found is None else found.said
         if self._escalates(plan, decision, before):
             plan.routed_by, plan.reason = "session", "escalated"
+            plan.decision = replace(
+                decision, guarantee=None, guarantee_note="escalated: the strongest model answers"
+            )
         else:
             plan.model = serving.models[decision.model]
         return plan

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from tiny_dancer import _core
 from tiny_dancer.errors import ConfigError
+from tiny_dancer.gateway.choosing.drift import Drift
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.clients.connect import connect
@@ -63,6 +64,7 @@ class Variant:
         router: decides.
         weight: of its share of the requests, beside the other variants'.
         gains: of the last requests, where the configuration asks for a share.
+        drift: whether its requests are still like those its certificate was earned on.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Variant:
         router: ResilientRouter,
         weight: float = 1.0,
         gains: ShareWindow | None = None,
+        drift: Drift | None = None,
     ) -> None:
         self.name = name
         self.of = of
@@ -80,6 +83,7 @@ class Variant:
         self.router = router
         self.weight = weight
         self.gains = gains
+        self.drift = Drift(of, 1) if drift is None else drift
         if gains is None and settings.share is not None:
             self.gains = ShareWindow(settings.share, settings.share_window, router.header.get("policy_path") or ())
         self._named: tuple[str, ...] = ()
@@ -143,6 +147,8 @@ class Variant:
             found.append(f"constant: always {only}: {saving}")
         if (why := self.router.uncertified) not in ("", _core.UNCOVERED[0]):
             found.append(f"no certificate: {why}")
+        if (withdrawn := self.drift.note(self.router.serving.artifact)) is not None:
+            found.append(withdrawn)
         return found
 
     def options(self, policy: str | None, threshold: float | None) -> dict[str, Any]:
@@ -161,11 +167,15 @@ class Variant:
             options["threshold"] = self.settings.threshold
         return options
 
-    def decided(self, decision: Decision) -> None:
-        """Takes in what was expected of a request, and chosen: the next threshold of a share follows it."""
+    def decided(self, decision: Decision) -> Decision:
+        """Takes in a decision and gives it back; without a guarantee where requests have changed.
+
+        The next threshold of a share follows what was expected, and chosen.
+        """
         if self.gains is not None:
             strong, weak = two_models(self.router.header, decision.scores)
             self.gains.saw(decision.scores[strong] - decision.scores[weak], decision.model == strong)
+        return self.drift.observe(decision, self.router)
 
 
 class ServedRouter:
@@ -228,7 +238,9 @@ class Serving:
                     loaded = self._load(router, folder)
                     undo.callback(loaded.close)
                     loaded.watch(WATCH_SECONDS)
-                variant = Variant(DEFAULT_VARIANT, name, router, loaded, gains=gains)
+                variant = Variant(
+                    DEFAULT_VARIANT, name, router, loaded, gains=gains, drift=_kept_drift(name, settings, before)
+                )
                 self._check_variant(variant)
                 self.routers[name] = ServedRouter(name, router, [variant])
             undo.pop_all()
@@ -380,6 +392,13 @@ def _kept_deployment(
         if found.settings == settings and found.server is server:
             return found
     return None
+
+
+def _kept_drift(name: str, settings: config.GatewayConfig, before: Serving | None) -> Drift:
+    """What was seen of a router's requests, whatever else of it has changed but its artifact."""
+    if before is not None and name in before.routers:
+        return before.routers[name].variants[0].drift
+    return Drift(name, settings.workers)
 
 
 def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ResilientRouter | None:

@@ -168,6 +168,16 @@ _BUGS = Family(
     "Errors of the program itself while routing; a fallback level answered, and each place is logged once.",
     ("router", "worker"),
 )
+_CAPITAL = Family(
+    "tiny_dancer_drift_capital",
+    "What betting that a router's requests have become unlike those its artifact was calibrated on has made of 1.",
+    ("router", "worker"),
+)
+_WITHDRAWN = Family(
+    "tiny_dancer_certificate_withdrawn",
+    "1 where a router's requests have become unlike those its certificate was earned on.",
+    ("router", "worker"),
+)
 _BREAKER = Family(
     "tiny_dancer_breaker_state", "A deployment's breaker: 0 closed, 1 half-open, 2 open.", _DEPLOYMENT
 )
@@ -234,10 +244,13 @@ def status_series(workers: Sequence[WorkerSnapshot]) -> list[tuple[Family, list[
         for router, version in status.artifacts.items()
     ]
     bugs = [Series((router, worker), count) for worker, status in each for router, count in status.bugs.items()]
+    drifts = [((router, worker), drift) for worker, status in each for router, drift in status.drift.items()]
     found: list[tuple[Family, list[Series]]] = [
         (_BUILD, [Series((__version__,), 1)]),
         (_ARTIFACT, artifacts),
         (_BUGS, bugs),
+        (_CAPITAL, [Series(labels, drift.capital) for labels, drift in drifts]),
+        (_WITHDRAWN, [Series(labels, int(drift.withdrawn)) for labels, drift in drifts]),
         (_BREAKER, []),
         (_OPENINGS, []),
         (_SERVING, []),
@@ -250,7 +263,7 @@ def status_series(workers: Sequence[WorkerSnapshot]) -> list[tuple[Family, list[
                 sum(one.openings for one in of_a_kind),
                 sum(one.in_flight for one in of_a_kind),
             )
-            for (_, series), value in zip(found[3:], values, strict=True):
+            for (_, series), value in zip(found[-len(values) :], values, strict=True):
                 series.append(Series(labels, value))
     for family, read in _OF_A_WORKER:
         values_of_workers = ((worker, read(status)) for worker, status in each)

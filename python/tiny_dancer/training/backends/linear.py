@@ -22,15 +22,32 @@ if TYPE_CHECKING:
     from tiny_dancer.types import FeatureTable
 
 
+_SMALLEST_DEVIATION = 0.2
+"""A cue that varies less is standardised as if it varied so much: what a few rows in hundreds have is not trusted
+as far as what all of them have. Cues are shares, and logarithms of counts. Of 0, .05, .1, .2 and .4 it explained
+most out of fold on bfcl, gsm8k, mmlu and zeroeval together."""
+
+
 @dataclass(frozen=True, slots=True)
 class FittedLinear:
-    """int8 tables for n-grams with one scale a component; dense weights for cues and embedding."""
+    """int8 tables for n-grams with one scale a component; dense weights for cues and embedding.
+
+    Attributes:
+        word, character: int8 [buckets, r].
+        word_scale, character_scale: float32 [r].
+        cues: float32 [r, CUES].
+        cue_least, cue_most: float32 [CUES], of the rows fitted on: a cue beyond them counts as at them.
+        embedding: float32 [r, 256].
+        intercept: float32 [r].
+    """
 
     word: npt.NDArray[np.int8]
     character: npt.NDArray[np.int8]
     word_scale: npt.NDArray[np.float32]
     character_scale: npt.NDArray[np.float32]
     cues: npt.NDArray[np.float32]
+    cue_least: npt.NDArray[np.float32]
+    cue_most: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
     intercept: npt.NDArray[np.float32]
     kind: str = "linear"
@@ -39,18 +56,19 @@ class FittedLinear:
         """Components [n, r]."""
         word = _block(features, len(self.word), characters=False) @ self.word.astype(np.float64)
         character = _block(features, len(self.character), characters=True) @ self.character.astype(np.float64)
+        cues = np.clip(features.cues, self.cue_least, self.cue_most).astype(np.float64)
         return np.asarray(
             self.intercept
             + word * self.word_scale
             + character * self.character_scale
-            + features.cues.astype(np.float64) @ self.cues.T
+            + cues @ self.cues.T
             + unit_embedding(features).astype(np.float64) @ self.embedding.T
         )
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Tensors by the engine's names."""
-        names = ("word", "character", "word_scale", "character_scale", "cues", "embedding", "intercept")
-        return {name: getattr(self, name) for name in names}
+        names = ("word", "character", "word_scale", "character_scale", "cues", "cue_least", "cue_most")
+        return {name: getattr(self, name) for name in (*names, "embedding", "intercept")}
 
 
 def _block(features: FeatureTable, buckets: int, *, characters: bool) -> Any:
@@ -115,8 +133,7 @@ class Linear:
         n = len(features)
         mean = features.cues.mean(0).astype(np.float64)
         deviation = features.cues.std(0).astype(np.float64)
-        inverse = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
-        # Clipping as the kernel does would need a second form in the engine: outliers are rare in log counts.
+        inverse = np.where(deviation > 1e-6, 1 / np.maximum(deviation, _SMALLEST_DEVIATION), 0.0)
         standard = (features.cues - mean) * inverse
         cue_factor = np.sqrt(self.cue_share / max(1, int((inverse > 0).sum())))
         unit = unit_embedding(features).astype(np.float64)
@@ -157,6 +174,8 @@ class Linear:
             word_scale=word_scale,
             character_scale=character_scale,
             cues=np.ascontiguousarray(cues.T, np.float32),
+            cue_least=features.cues.min(0),
+            cue_most=features.cues.max(0),
             embedding=np.ascontiguousarray(embedding.T, np.float32),
             intercept=(intercept - mean @ cues - centre @ embedding).astype(np.float32),
         )

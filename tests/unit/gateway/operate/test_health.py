@@ -15,7 +15,7 @@ from tests.unit.observability.records import MODELS, NAMES, parse, record, total
 from tiny_dancer._core import __version__
 from tiny_dancer.gateway.operate import health
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
-from tiny_dancer.gateway.status import DeploymentStatus, GatewayStatus
+from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus, GatewayStatus
 from tiny_dancer.observability.metrics import Metrics, MetricsSnapshot
 
 if TYPE_CHECKING:
@@ -78,9 +78,11 @@ def test_it_lives_whatever_the_workers_do() -> None:
     assert (answer.status, answer.json()) == (200, {"status": "alive"})
 
 
+DRIFT = DriftStatus(artifact="1", observed=300, capital=250.5, threshold=100.0, since=280, withdrawn=True)
 READY = GatewayStatus(
     ready=True,
     artifacts={"default": "1.2.0"},
+    drift={"default": DRIFT},
     deployments=[DeploymentStatus("small", "here", "open", 3, 2)],
     last_decision=12.5,
     in_flight=4,
@@ -189,6 +191,9 @@ def test_how_a_worker_stands_is_shown() -> None:
     assert found["tiny_dancer_build_info"] == {frozenset({("version", __version__)}): 1}
     artifact = {"router": "default", "version": "1.2.0", "worker": "0"}
     assert found["tiny_dancer_artifact_info"] == {frozenset(artifact.items()): 1}
+    labels = frozenset({("router", "default"), ("worker", "0")})
+    assert found["tiny_dancer_drift_capital"] == {labels: 250.5}
+    assert found["tiny_dancer_certificate_withdrawn"] == {labels: 1}
     assert found["tiny_dancer_routing_bugs_total"] == {frozenset({("router", "default"), ("worker", "1")}): 3}
 
 
