@@ -1,4 +1,4 @@
-"""The guides about candidates and routes: their Python runs as it stands, top to bottom, in one namespace a guide."""
+"""The guides about candidates and routes: their Python runs as it stands, in one namespace a guide."""
 
 from __future__ import annotations
 

@@ -25,18 +25,22 @@ _ROUNDS = 50
 
 
 def measures(
-    scores: npt.NDArray[np.float32], nearest: npt.NDArray[Any], known: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    scores: npt.NDArray[np.float32],
+    nearest: npt.NDArray[Any],
+    known: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    none: npt.NDArray[Any] | None,
 ) -> Floats:
-    """What the engine measures of n requests, [n, 6]."""
+    """What the engine measures of n requests, [n, 7]."""
     z = np.asarray(scores, np.float64)
     top = np.sort(z, axis=1)[:, -2:] if z.shape[1] > 1 else np.repeat(z, 2, axis=1)
     highest, second = top[:, 1], top[:, 0]
     energy = highest + np.log(np.exp(z - highest[:, None]).sum(axis=1))
-    return np.stack([energy, highest, highest - second, nearest, *known], axis=1)
+    over_none = np.zeros_like(highest) if none is None else highest - none
+    return np.stack([energy, highest, highest - second, nearest, *known, over_none], axis=1)
 
 
 def fit_scope(inside: Floats, outside: Floats, weight: Floats) -> tuple[Floats, float]:
-    """Weights [6] and bias of a logistic regression, both sides weighing the same.
+    """Weights [7] and bias of a logistic regression, both sides weighing the same.
 
     Args:
         inside: measures of in-scope rows.
