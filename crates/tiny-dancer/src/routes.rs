@@ -411,13 +411,13 @@ impl Routes {
         let Some(likeliest) = likeliest else { return Ok(decided(None, Reason::BelowThreshold)) };
         let mut chosen = likeliest;
         let floor = probabilities[likeliest] * OVERLAP;
-        for route in 0..probabilities.len() {
+        for (route, &probability) in probabilities.iter().enumerate() {
+            // Most are far below: what is known of them is not looked at.
+            if probability < floor {
+                continue;
+            }
             let (own, other) = (self.header.routes[route].priority, self.header.routes[chosen].priority);
-            // A more probable one of the same priority was found first; of equal ones the first stays.
-            if probabilities[route] >= floor
-                && (own > other || own == other && probabilities[route] > probabilities[chosen])
-                && reaches(route)
-            {
+            if (own > other || own == other && probability > probabilities[chosen]) && reaches(route) {
                 chosen = route;
             }
         }

@@ -117,7 +117,8 @@ def _decisions(found: dict[str, Any]) -> ImportedRoutes:
         "context": named("context", "context_rules"),
         "language": named("language", "language_rules"),
     }
-    routes, notes = [], []
+    routes: list[Route] = []
+    notes: list[str] = []
     for at, each in enumerate(_list(found["decisions"], "decisions")):
         place = f"decisions[{at}]"
         decision = _object(each, place)

@@ -165,7 +165,7 @@ def fit_routes(
         TrainingError: fewer than two routes, a route without rows, a label that is no route.
         RequestError: a text of white space alone.
     """
-    specs = (
+    specs: list[dict[str, Any]] = (
         [dict(each) for each in routes]
         if routes is not None
         else [{"name": name} for name in sorted({*filter(None, labels)})]

@@ -71,9 +71,14 @@ def in_scope(found: Floats, weights: Floats, bias: float) -> Floats:
 
 
 def thresholds(scores: Floats) -> list[list[float]]:
-    """(share, score): the curve of false alarms, from in-scope rows that were not trained on."""
-    shares = [share for share in SHARES if share * len(scores) >= 1] or [SHARES[-1]]
-    return [[share, float(np.quantile(scores, share))] for share in shares]
+    """(share, score): the curve of false alarms, from in-scope rows that were not trained on.
+
+    Of n exchangeable rows and one more, the last scores below the k-th smallest with a probability of at most k/(n
+    + 1). Shares below 1/(n + 1) cannot be told apart: there the cut is the smallest score.
+    """
+    ordered, n = np.sort(scores), len(scores)
+    shares = [1 / (n + 1), *(share for share in SHARES if share * (n + 1) > 1)]
+    return [[share, float(ordered[min(n, int(share * (n + 1) + 1e-9)) - 1])] for share in shares]
 
 
 def area(inside: Floats, outside: Floats) -> float:
