@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -112,12 +112,13 @@ def test_routes_that_mean_nothing_are_refused() -> None:
     ):
         with pytest.raises(OptionError):
             wrong()
-    for condition in (
+    conditions: list[dict[str, Any]] = [
         {"time": {"from": "08:00", "to": "08:00"}},
         {"period": {"after": "2026-02-01", "before": "2026-01-01"}},
         {"weather": ["sunny"]},
         {"all": []},
-    ):
+    ]
+    for condition in conditions:
         with pytest.raises(ArtifactError):
             SemanticRoutes([Route("a", ["x"], conditions=condition)])
     routes = SemanticRoutes(ROUTES)
