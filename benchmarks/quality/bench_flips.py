@@ -99,7 +99,8 @@ def main() -> None:
         "flips",
         figures,
         "Share of decisions changed, half of the rows to the strong model; targets: <= .05 on a format, <= .035 "
-        "on typos in 5 % of words, <= .10 for content-free prefixes. No options is another question.",
+        "on typos in 5 % of words, <= .10 for content-free prefixes. No options is another question. Intervals: "
+        "Clopper-Pearson, rows that are kin being one unit.",
     )
 
 

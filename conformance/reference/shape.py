@@ -270,7 +270,11 @@ class Key:
         marker = parts[-1] if named and (parts[-1] in (*LETTERS, "10") or digit) else ""
         options = any(on(part, "choices") for part in parts)
         return cls(
-            known=bool(marker) or all(on(part, "key", "choices", "kind") for part in parts),
+            known=bool(marker)
+            or (
+                all(on(part, "key", "choices", "kind") for part in parts)
+                and any(on(part, "key", "choices") for part in parts)
+            ),
             asks=any(on(part, "asks") or part in ("content", "text") for part in parts),
             options=options,
             mute=on(key, "mute"),
@@ -498,7 +502,8 @@ def heads(view: View, token: int, length: int) -> bool:
 def continues(view: View, token: int) -> bool:
     """Whether the ``>`` before this token goes on quoting: a text, an option or a new sentence starts there."""
     at = token - 1
-    return at == 0 or view.ends_sentence(at - 1) or (token < len(view) and view.marks_option(token))
+    label = view.listed(token, "asks", "answers", "choices") and view.is_symbol(token + 1, ":")
+    return at == 0 or label or view.ends_sentence(at - 1) or (token < len(view) and view.marks_option(token))
 
 
 def rules(view: View, token: int, length: int) -> bool:
@@ -542,6 +547,26 @@ def equations(tokens: list[Token], at: int) -> int:
     return place - at if count >= LEAST_EQUATIONS else 0
 
 
+def filler(view: View, block: int, first: int, end: int, period: int) -> tuple[int, int] | None:
+    """All of what is said so often, from ``block`` on and again from ``first`` to ``end``, where it says nothing.
+
+    It stands at the start or the end of the text; the rest holds none of its words and does not point at it. It
+    may have begun within the block, and stop within it.
+    """
+    start, stop = block, end
+    while block - start < min(period, block) and view.text(start - 1) == view.text(start - 1 + first - block):
+        start -= 1
+    while stop < min(len(view), end + period) and view.text(stop) == view.text(stop - period):
+        stop += 1
+    rest = range(stop, len(view)) if start == 0 else range(start) if stop == len(view) else range(0)
+    if view.spoken(rest.start, rest.stop) < LEAST_REST:
+        return None
+    words = {view.text(token) for token in range(block, first) if view.is_word(token)}
+    if any(view.listed(token, "points") or view.text(token) in words for token in rest):
+        return None
+    return start, stop
+
+
 def repeats(view: View) -> list[Cut]:
     """Blocks that repeat themselves at once, and sentences that were said before.
 
@@ -555,7 +580,7 @@ def repeats(view: View) -> list[Cut]:
     last: dict[int, int] = {}
     said: dict[int, int] = {}
     at = sentence = hashed = spoken = 0
-    numbers = False
+    numbers = filled = False
     in_options = False
     mask = (1 << 64) - 1
 
@@ -571,14 +596,22 @@ def repeats(view: View) -> list[Cut]:
         seen = last.get(identity >> 54)
         last[identity >> 54] = at
         found = None if seen is None else run(view, seen, at)
+        said_so = equations(tokens, at) if not found and token.kind == NUMBER else 0
+        if said_so:
+            found = at + 5, at + said_so
         if found:
-            push(*found)
-            at = found[1]
-            continue
-        said_so = equations(tokens, at) if token.kind == NUMBER else 0
-        if said_so:  # the first stays
-            push(at + 5, at + said_so)
-            at += said_so
+            first, end = found
+            block = seen if not said_so and seen is not None else at
+            spoken_of = any(view.is_word(token) for token in range(block, first))
+            spoken_of = any(view.is_word(token) for token in range(block, first))
+            often = said_so or (spoken_of and (end - first) // (first - block) + 1 >= LEAST_WORDS)
+            # One, so that something is left.
+            often = often and not filled
+            whole = filler(view, block, first, end, 0 if said_so else first - block) if often else None
+            filled = filled or whole is not None
+            first, end = whole or (first, end)
+            push(first, end)
+            at = end
             continue
         exact = 0
         if token.kind == NUMBER:
@@ -605,7 +638,7 @@ def repeats(view: View) -> list[Cut]:
 
 def run(view: View, before: int, at: int) -> tuple[int, int] | None:
     """First and one past the last token that say the block from ``before`` to ``at`` again; it stays once. Numbers
-    are data, and so are marks other than those that rules and ellipses are drawn with."""
+    and letters are data, and so are marks other than those that rules and ellipses are drawn with."""
     tokens, block = view.tokens, at - before
     if block > LONGEST_BLOCK:
         return None
@@ -620,7 +653,7 @@ def run(view: View, before: int, at: int) -> tuple[int, int] | None:
         return (at, last) if drawn and copies > 2 and last > at else None
     if copies < (LEAST_WORDS if block <= 2 else LEAST_BLOCKS):
         return None
-    if not any(token.kind == WORD for token in tokens[before:at]):
+    if not any(token.kind == WORD and token.length > 1 for token in tokens[before:at]):
         return None
     return at, at + (copies - 1) * block
 
@@ -856,7 +889,10 @@ def closing_answer(view: View) -> list[Cut]:
     prose = first > 0 and view.listed(first - 1, "prose")
     # Without a colon it is a label only behind a whole sentence or options.
     bare = answer and first > 0 and (view.ends_sentence(first - 1) or after_option(view, first))
-    if first > 0 and (bare or (colon and (answer or letter or not prose))):
+    found = first > 0 and (bare or (colon and (answer or letter or not prose)))
+    while colon and answer and first > 1 and view.is_symbol(first - 1, "-*>•"):
+        first -= 1
+    if found:
         return [Cut(view.tokens[first].start, len(view.characters), " ")]
     return []
 
@@ -877,7 +913,8 @@ MULTIPLE_CHOICE = (
 def is_preamble(view: View, start: int, end: int) -> bool:
     """Whether a sentence says how to answer, who to be, or disclaims, and evidently nothing else.
 
-    Of how to answer all words are on the list of manner, one at least on that of its core. Boilerplate may hold
+    Of how to answer all words are on the list of manner, one at least on that of its core, and it is told to who
+    answers. Boilerplate may hold
     one word in ten that is on no list, and has two of its own. A disclaimer says that it is one. A persona is a
     noun of helpers, and at most a field. A question, and a sentence with a number, is none of these.
     """
@@ -892,6 +929,7 @@ def is_preamble(view: View, start: int, end: int) -> bool:
     if is_persona(view, first, end):
         return True
     words = core = boiler = other = 0
+    told = view.listed(first, "core", "tails")
     for token in range(first, end):
         found = view.tokens[token]
         if found.kind == NUMBER or view.is_symbol(token, '?？=<>{}[]|`"“”«»$+/@\\'):
@@ -902,6 +940,7 @@ def is_preamble(view: View, start: int, end: int) -> bool:
         yours = view.listed(token, "yours") and (
             view.text(token + 1) == "your" or view.listed(token - 1, "denies")
         )
+        told = told or view.listed(token, "tells")
         if yours or view.listed(token, "core"):
             core += 1
         elif view.listed(token, "manner"):
@@ -910,7 +949,7 @@ def is_preamble(view: View, start: int, end: int) -> bool:
             boiler += 1
         else:
             other += 1
-    if core and not other and not boiler:
+    if core and told and not other and not boiler:
         return True
     return boiler >= LEAST_BOILER and (other == 0 or (words >= LEAST_LONG and other * 10 <= words))
 
@@ -994,7 +1033,8 @@ NUMBERS = tuple(str(number) for number in range(1, 11))
 MARKS, KEYCAP = ".):]、。】〕", "\ufe0f\u20e3"
 STRONG, WEAK = "•◦▪‣●○■□▫∙·➢→", "-*+–—"
 LOOSE = "->/|–—}"  # marks of a letter or number that mean something else in other places
-LEAST_LOOSE, LEAST_OPTION = 3, 4  # options, and characters from one marker to the next
+# Options of a list with loose marks, and where no sentence ends before it; characters from a marker to the next.
+LEAST_LOOSE, LEAST_AMID, LEAST_OPTION = 3, 4, 3
 
 
 @dataclass(frozen=True)
@@ -1043,9 +1083,6 @@ def lettered(view: View, token: int, kind: str, ranks: tuple[str, ...] | str) ->
         if wider is not None:
             start, first = wider, first - 1 - (wider < word)
     rank = tuple(ranks).index(found.text)
-    # Such a list starts only where a sentence or a label ends.
-    if is_loose(kind) and rank == 0 and not (first > 0 and view.ends_sentence(first - 1)):
-        return None
     return Marker(kind, rank, start, end, first)
 
 
@@ -1090,7 +1127,10 @@ def longest_list(view: View, markers: list[Marker]) -> list[Marker]:
                 chain.append(following)
             elif following.rank == 0 and len(chain) == 1:
                 break
-        least = LEAST_LOOSE if is_loose(marker.kind) else 2
+        least = 2
+        if is_loose(marker.kind):
+            starts = marker.token > 0 and view.ends_sentence(marker.token - 1)
+            least = LEAST_LOOSE if starts else LEAST_AMID
         if least <= len(chain) <= MOST_OPTIONS and len(chain) >= len(longest):
             longest = chain
     return longest
@@ -1133,6 +1173,7 @@ def choices(view: View) -> list[Cut]:
                 and following is not None
                 and following.start == marker.end + 1
                 and len(following.kind) > 1
+                and not is_loose(following.kind)
             )
             if decorates and (not cuts or cuts[-1].end <= marker.start):
                 cuts.append(Cut(marker.start, marker.end, " "))

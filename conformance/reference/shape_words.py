@@ -53,6 +53,10 @@ SHAPES: dict[str, frozenset[str]] = {
             "discussion summarise summarize summary summarised summarized translate rewrite paraphrase "
             "pattern rule grade earlier previous speaker speakers customer"
         ),
+        "points": (
+            "these those above equation equations pattern sequence repeat repeated repeats occur occurs "
+            "appear appears words"
+        ),
         "refers": (
             "translate translation summarise summarize summary rewrite rephrase paraphrase reword "
             "proofread edit improve shorten polish grammar clause clauses email e-mail letter "
@@ -91,6 +95,7 @@ SHAPES: dict[str, frozenset[str]] = {
             "answer respond reply please select choose pick think let's output return only provide "
             "explain give write do thank thanks"
         ),
+        "tells": ("please you your following below let let's only always never"),
         "yours": ("explain justify write state show support"),
         "denies": ("not don't never please"),
         "boiler": (

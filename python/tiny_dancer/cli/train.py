@@ -74,7 +74,8 @@ def train(
         str, typer.Option(help="The policy in force: quality, balanced (no quality given up) or cheapest.")
     ] = "balanced",
     backends: Annotated[
-        str | None, typer.Option(help="Consider these only, separated by commas; fastgrnn is considered if named.")
+        str | None,
+        typer.Option(help="Consider these only, separated by commas; boosted_trees and fastgrnn only if named."),
     ] = None,
 ) -> None:
     from tiny_dancer import _core

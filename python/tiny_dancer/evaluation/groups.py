@@ -1,6 +1,9 @@
-"""Which rows must not be split apart, found from hashed features alone.
+"""Which rows must not be split apart, found from hashed features, and from texts where there are texts.
 
-Three kinds of kin are joined, and their kin in turn:
+With texts, n-grams are of what they say beneath disguises (:mod:`tiny_dancer.evaluation.disguise`), and rows that
+differ by case, spacing and punctuation alone are near duplicates, however much they do.
+
+Four kinds of kin are joined, and their kin in turn:
 
 * exact duplicates: the same n-grams;
 * near duplicates: n-gram sets with a Jaccard similarity of at least .8. MinHash with fixed
@@ -9,7 +12,10 @@ Three kinds of kin are joined, and their kin in turn:
   shares is struck out and its rows are compared again;
 * shared passages: rows that share at least 30 rare word n-grams, being half of the rare ones of
   the row that has fewer. Rare means at most 30 rows or 0.5 % of the table: what more rows share
-  is common language or a template.
+  is common language or a template;
+* a request with text added: of the rare word n-grams of one row, five at least, nine in ten are in the other,
+  and eight in ten of all. Where a row has fewer of its own, all of its n-grams that at most a quarter of the rows
+  share are in the other.
 
 The work grows with the number of n-grams, not with the number of pairs.
 """
@@ -23,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer.evaluation.disguise import Texts, kin_features, squeezed_groups
 from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
@@ -42,6 +49,11 @@ TEMPLATE_FAMILY = 30
 TEMPLATE_ROUNDS = 3
 PASSAGE_NGRAMS = 30
 PASSAGE_SHARE = 0.5
+FEWEST_OWN = 5
+CONTAINED_SHARE = 0.9
+CONTAINED_IN_ALL = 0.8
+COMMON_SHARE = 0.25
+PROBES = 3
 NGRAM_SPACE = 2 * _core.CHAR_BASE
 # Bounds on the memory of one step: n-grams hashed, pairs counted, n-grams compared.
 HASHED_AT_ONCE = 1 << 20
@@ -56,17 +68,20 @@ def independent(outcomes: Outcomes) -> Outcomes:
     """
     if outcomes.features is None:
         return outcomes
-    return replace(outcomes, group=assign_groups(outcomes.features, outcomes.group))
+    return replace(outcomes, group=assign_groups(outcomes.features, outcomes.group, Texts.of(outcomes)))
 
 
-def assign_groups(features: FeatureTable, group: npt.NDArray[np.int64] | None = None) -> Labels:
+def assign_groups(
+    features: FeatureTable, group: npt.NDArray[np.int64] | None = None, texts: Texts | None = None
+) -> Labels:
     """One group number per row, counted from 0 as groups appear; rows of one group belong together.
 
     Args:
         features: the rows' features; only the n-grams are looked at.
         group: groups already known (the ``group`` column); they are joined, never split.
+        texts: the rows' texts; without them, disguised copies are not found.
     """
-    content = kinship(features).content
+    content = kinship(features, texts).content
     return content if group is None else joined_groups(content, np.asarray(group))
 
 
@@ -77,7 +92,7 @@ class Kinship:
     Attributes:
         exact: the same n-grams; a row without any is alone.
         near: exact and near duplicates.
-        content: duplicates and shared passages.
+        content: duplicates, shared passages, and requests with text added.
     """
 
     exact: Labels
@@ -85,17 +100,19 @@ class Kinship:
     content: Labels
 
 
-def kinship(features: FeatureTable) -> Kinship:
-    """All three kinds of kin at once."""
-    sets = _Sets.of(features)
-    same = _chains(_same_sets(sets))
+def kinship(features: FeatureTable, texts: Texts | None = None) -> Kinship:
+    """All kinds of kin at once."""
+    same = _chains(_same_sets(_Sets.of(features)))
+    sets = _Sets.of(kin_features(features, texts))
     duplicates = _duplicate_pairs(sets)
-    passages = _passage_pairs(sets.where(sets.ids < _core.CHAR_BASE))
+    if texts is not None:
+        duplicates = np.concatenate((same, _chains(squeezed_groups(texts.said())), duplicates))
+    words = sets.where(sets.ids < _core.CHAR_BASE)
     count = len(sets)
     return Kinship(
         exact=_components(count, same),
         near=_components(count, duplicates),
-        content=_components(count, np.concatenate((duplicates, passages))),
+        content=_components(count, np.concatenate((duplicates, _passage_pairs(words), _contained_pairs(words)))),
     )
 
 
@@ -273,13 +290,64 @@ def _passage_pairs(words: _Sets) -> Pairs:
     return pairs[(shared >= PASSAGE_NGRAMS) & (shared >= PASSAGE_SHARE * fewer)]
 
 
-def _shared(sets: _Sets, pairs: Pairs) -> npt.NDArray[np.int64]:
-    """How many members the two rows of each pair share."""
+def _contained_pairs(words: _Sets) -> Pairs:
+    """Pairs of rows of which one holds what the other says and more, told by word n-grams.
+
+    Each row is sought where its rarest n-grams are, the rarest of all first: the work is bounded.
+    """
+    distinct = np.unique(_same_sets(words), return_index=True)[1]
+    distinct = distinct[words.sizes[distinct] >= FEWEST_OWN]
+    sets = words.rows(distinct)
+    if len(sets) < 2:
+        return np.empty((0, 2), np.int64)
+    frequency = sets.frequency()
+    most = max(4, min(max(TEMPLATE_FAMILY, len(sets) // 200), len(sets) // 4))
+    times = frequency[sets.ids]
+    own, told = times <= most, times <= max(most, COMMON_SHARE * len(sets))
+    row_of = np.repeat(np.arange(len(sets)), sets.sizes)
+
+    def counted(which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        return np.bincount(row_of[which], minlength=len(sets))
+
+    has_own = counted(own) >= FEWEST_OWN
+    judged = own | (told & ~has_own[row_of])
+    sizes = counted(judged)
+    share = np.where(has_own, CONTAINED_SHARE, 1.0)
+    # An n-gram that no other row has is in no other row.
+    possible = (counted(judged & (times > 1)) >= share * sizes) & (sizes >= FEWEST_OWN)
+    pairs = _probed_pairs(sets, np.flatnonzero(judged & (times > 1) & possible[row_of]), row_of, times)
+    own_parts = sets.where(judged & possible[row_of])
+    pairs = pairs[_shared(own_parts, pairs, sets) >= share[pairs[:, 0]] * sizes[pairs[:, 0]]]
+    return distinct[pairs[_shared(sets, pairs) >= CONTAINED_IN_ALL * sets.sizes[pairs[:, 0]]]]
+
+
+def _probed_pairs(
+    sets: _Sets, places: npt.NDArray[np.int64], row_of: npt.NDArray[np.int64], times: npt.NDArray[np.int64]
+) -> Pairs:
+    """Each row with the rows that hold one of its rarest n-grams; ``places`` are those of n-grams to look at."""
+    order = places[np.lexsort((_mixed(sets.ids[places]), times[places], row_of[places]))]
+    starts = np.flatnonzero(np.diff(row_of[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    probes = order[rank < PROBES]
+    probes = probes[np.argsort(times[probes], kind="stable")]
+    probes = probes[np.cumsum(times[probes]) <= COUNTED_PAIRS]
+    holders = np.argsort(sets.ids, kind="stable")
+    begins = np.searchsorted(sets.ids[holders], sets.ids[probes])
+    counts = times[probes]
+    ends = np.cumsum(counts)
+    found = np.arange(counts.sum()) + np.repeat(begins - ends + counts, counts)
+    pairs = np.column_stack((np.repeat(row_of[probes], counts), row_of[holders[found]]))
+    return np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+
+
+def _shared(sets: _Sets, pairs: Pairs, others: _Sets | None = None) -> npt.NDArray[np.int64]:
+    """How many members the two rows of each pair share; the second row's set is in ``others``, if given."""
+    others = sets if others is None else others
     matrix = sets.matrix()
-    sizes = sets.sizes
+    other_matrix = matrix if others is sets else others.matrix()
     shared = np.zeros(len(pairs), np.int64)
-    for block in _blocks(sizes[pairs[:, 0]] + sizes[pairs[:, 1]], COMPARED_AT_ONCE):
-        both = matrix[pairs[block, 0]].multiply(matrix[pairs[block, 1]])
+    for block in _blocks(sets.sizes[pairs[:, 0]] + others.sizes[pairs[:, 1]], COMPARED_AT_ONCE):
+        both = matrix[pairs[block, 0]].multiply(other_matrix[pairs[block, 1]])
         shared[block] = np.asarray(both.sum(axis=1)).ravel()
     return shared
 

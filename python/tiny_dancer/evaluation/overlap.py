@@ -7,6 +7,10 @@ share each with probability J³, so three of eight are found for J = .8 in 86 % 
 takes for a sketch by mistake makes at most one row in 200 look like one trained on: :func:`_least_shared` asks for
 more than three sketches where it has to.
 
+Where there are texts, n-grams are of what they say beneath disguises (:mod:`tiny_dancer.evaluation.disguise`), a
+second filter remembers each row without spacing and punctuation, and of texts the beginnings, ends, lines and
+paragraphs are looked up as well: a training row with a page in front or behind is found by them.
+
 A filter of the older kind, which finds equal rows alone, is still read.
 """
 
@@ -22,11 +26,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer.errors import DataError
+from tiny_dancer.evaluation.disguise import FEWEST_SQUEEZED, Texts, kin_features, squeezed, undisguised
 from tiny_dancer.evaluation.groups import NGRAM_SPACE, min_hashes
 from tiny_dancer.routing import featurise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -42,13 +47,25 @@ MIN_HASHES = 3
 _LEAST_SHARED = 3
 _HASHES = 4
 _BITS_A_SKETCH = 8
-_MOST_ROWS = 6000
-"""Rows remembered, 64 bits each; of a larger table those whose first sketch is smallest. Filter and common n-grams
-together then take less than 64 KiB of the header."""
+_BITS_A_TEXT = 16
+_TEXT_HASHES = 8
+_MOST_ROWS = 4800
+"""Rows remembered, 64 bits each and 16 for its text; of a larger table those whose first sketch is smallest.
+Filters and common n-grams together then take less than 64 KiB of the header."""
 _COMMON_SHARE = 0.05
 _MOST_COMMON = 2000
 _FEWEST_NGRAMS = 8
 _MOST_MISTAKEN = 0.005
+# Parts of texts that are looked up: characters of the shortest and the longest, how they grow, how many lines and
+# paragraphs of a text, and in runs of how many; and how many rows and characters of a table at most.
+_LEAST_OF_PARTS = 5
+_SHORTEST_PART = 40
+_LONGEST_PART = 8192
+_GROWTH = 1.2
+_MOST_LINES = 32
+_LINES = (1, 2, 3, 4, 6, 8)
+_PARTED_ROWS = 2000
+_PARTED_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,49 +104,124 @@ def dropped_note(rows: int) -> str:
     return f"Left out: {what} trained on."
 
 
-def remember(features: FeatureTable) -> dict[str, Any]:
+def remember(features: FeatureTable, texts: Texts | None = None) -> dict[str, Any]:
     """A filter of these rows, as JSON values; the same for any order of the rows."""
+    features = kin_features(features, texts)
     frequency = np.bincount(features.ngrams, minlength=NGRAM_SPACE)
     most = max(4.0, _COMMON_SHARE * len(features))
     chosen = np.argsort(-frequency, kind="stable")[:_MOST_COMMON]
     common = np.zeros(NGRAM_SPACE, np.bool_)
     common[chosen] = frequency[chosen] > most
     packed = zlib.compress(np.packbits(common).tobytes(), 9)
-    return {**_filter(_text_keys(features, common)), "common": base64.b85encode(packed).decode()}
+    keys = _text_keys(features, common)
+    kept = _kept(keys)
+    memory = {**_filter(keys, kept), "common": base64.b85encode(packed).decode()}
+    if texts is not None:
+        said = texts.said()
+        memory |= {"texts": _packed_texts([said[row] for row in kept])}
+    return memory
 
 
 def remember_inputs(inputs: Sequence[Any]) -> dict[str, Any]:
     """A filter of a classifier's inputs: texts, or sequences of vectors, of which equal ones are found."""
     if isinstance(inputs[0], str):
-        return remember(featurise(inputs, None, None))
-    return _filter(_exact_keys(_vector_bytes(inputs)))
+        return remember(featurise(inputs, None, None), Texts(inputs))
+    keys = _exact_keys(_vector_bytes(inputs))
+    return _filter(keys, _kept(keys))
 
 
-def training_rows(header: Mapping[str, Any], features: FeatureTable, *, copies_only: bool = False) -> Overlap:
+def training_rows(
+    header: Mapping[str, Any], features: FeatureTable, texts: Texts | None = None, *, copies_only: bool = False
+) -> Overlap:
     """Which of these rows the artifact of this header was trained on; none where it remembers nothing.
 
     Args:
         header: of the artifact.
         features: n rows.
+        texts: theirs; without them, disguised rows and those with long text added are not found. Of a large table
+            a sample of rows is looked at for the latter.
         copies_only: leave out near copies: for tables of short texts, which resemble each other by chance.
     """
     # Rows that a model was added from are remembered beside those of training.
     memories = [header.get("training") or {}, *header.get("added", [])]
     rows, share = np.zeros(len(features), np.bool_), 0.0
-    for each in memories:
-        if each.get("rows_seen") is not None and len(features):
-            found = _remembered(each["rows_seen"], features, copies_only=copies_only)
-            rows, share = rows | found.rows, min(1.0, share + found.share)
+    seen = [each["rows_seen"] for each in memories if each.get("rows_seen") is not None]
+    if not seen or not len(features):
+        return Overlap(rows, share)
+    bare = kin_features(features, texts)
+    said = None if texts is None else texts.said()
+    for memory in seen:
+        found = _remembered(memory, bare, said, copies_only=copies_only)
+        rows, share = rows | found.rows, min(1.0, share + found.share)
+        if said is not None and not copies_only and "sketches" in memory:
+            parts = _remembered_parts(memory, said, np.flatnonzero(~rows), features.spec)
+            rows, share = rows | parts.rows, min(1.0, share + parts.share)
     return Overlap(rows, share)
 
 
-def _remembered(memory: Mapping[str, Any], features: FeatureTable, *, copies_only: bool) -> Overlap:
+def _remembered(
+    memory: Mapping[str, Any], features: FeatureTable, said: list[str] | None, *, copies_only: bool
+) -> Overlap:
     """Which of these rows one filter remembers."""
     if "sketches" not in memory:
         return _found(memory, _older_positions(features, memory["bits"])[:, None], 1)
-    common = np.unpackbits(np.frombuffer(zlib.decompress(base64.b85decode(memory["common"])), np.uint8))
-    keys = _text_keys(features, common.astype(np.bool_))
-    return _found(memory, _positions(keys, memory["bits"]), SKETCHES if copies_only else None)
+    keys = _text_keys(features, _common(memory))
+    found = _found(memory, _positions(keys, memory["bits"]), SKETCHES if copies_only else None)
+    if said is None or "texts" not in memory:
+        return found
+    filled: Flags = _unpacked(memory["texts"])
+    positions = _squeezed_positions(said, len(filled))
+    rows = (positions >= 0).all(axis=1) & filled[positions].all(axis=1)
+    more = rows & ~found.rows
+    error = float(filled.mean()) ** _TEXT_HASHES
+    return Overlap(
+        found.rows | rows, min(1.0, found.share + _beyond(float(more.mean()), error, len(said), memory))
+    )
+
+
+def _remembered_parts(
+    memory: Mapping[str, Any], said: list[str], rows: npt.NDArray[np.int64], spec: str
+) -> Overlap:
+    """Which of some rows hold a remembered one as a part; of many rows, a sample is looked at."""
+    found = np.zeros(len(said), np.bool_)
+    drawn = np.sort(np.random.Generator(np.random.PCG64(20)).permutation(rows)[:_PARTED_ROWS])
+    sizes = np.cumsum([min(len(said[row]), 2 * _LONGEST_PART) for row in drawn])
+    looked_at = drawn[: int(np.searchsorted(sizes, _PARTED_CHARACTERS)) + 1]
+    parts = [(int(row), part) for row in looked_at for part in _parts(undisguised(said[row]))]
+    if not parts:
+        return Overlap(found, 0.0)
+    owner = np.array([row for row, _ in parts])
+    common = _common(memory)
+    # Each row has many parts: none of them may look like a remembered row by chance.
+    filled, mistaken = _unpacked(memory["filter"]), _mistaken(memory)
+    many = len(parts) / len(np.unique(owner))
+    least = min(SKETCHES, max(_LEAST_OF_PARTS, _least_shared(mistaken, _MOST_MISTAKEN / many)))
+    for start in range(0, len(parts), _PARTED_ROWS):
+        features = featurise([part for _, part in parts[start : start + _PARTED_ROWS]], None, None, spec)
+        own = np.flatnonzero(_own_ngrams(features, common) >= _FEWEST_NGRAMS)
+        if not len(own):
+            continue
+        positions = _positions(_text_keys(features.rows(own), common), memory["bits"])
+        hits = filled[positions].all(axis=2).sum(axis=1) >= least
+        found[owner[start + own[hits]]] = True
+    error = min(1.0, many * _chance(mistaken, least))
+    share = _beyond(float(found[looked_at].mean()), error, len(looked_at), memory)
+    return Overlap(found, share * len(rows) / len(said))
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Beginnings and ends of a text, its lines and its paragraphs: of any length, to a tenth."""
+    length = float(_SHORTEST_PART)
+    while length < min(len(text) * 0.95, _LONGEST_PART):
+        yield text[: int(length)]
+        yield text[-int(length) :]
+        length *= _GROWTH
+    # Between two pages a row is neither beginning nor end.
+    for separator in ("\n\n", "\n"):
+        pieces = text.split(separator, _MOST_LINES)[:_MOST_LINES]
+        if len(pieces) > 1:
+            runs = (separator.join(pieces[at : at + run]) for run in _LINES for at in range(len(pieces) - run + 1))
+            yield from (run for run in runs if _SHORTEST_PART <= len(run) <= min(_LONGEST_PART, 0.95 * len(text)))
 
 
 def training_inputs(header: Mapping[str, Any], inputs: Any) -> Overlap:
@@ -138,8 +230,8 @@ def training_inputs(header: Mapping[str, Any], inputs: Any) -> Overlap:
     if memory is None or not len(inputs):
         return Overlap(np.zeros(len(inputs), np.bool_), 0.0)
     if header["input"]["kind"] == "tokens":
-        features = featurise([str(each) for each in inputs], None, None)
-        return training_rows(header, features, copies_only=True)
+        texts = [str(each) for each in inputs]
+        return training_rows(header, featurise(texts, None, None), Texts(texts), copies_only=True)
     return _found(memory, _positions(_exact_keys(_vector_bytes(inputs)), memory["bits"]), SKETCHES)
 
 
@@ -156,6 +248,39 @@ def held_out(overlap: Overlap) -> npt.NDArray[np.int64]:
             "calibrate on rows held out from training",
         )
     return np.flatnonzero(~overlap.rows)
+
+
+def _common(memory: Mapping[str, Any]) -> Flags:
+    """N-grams that were common among the rows remembered, bool [NGRAM_SPACE]."""
+    packed = zlib.decompress(base64.b85decode(memory["common"]))
+    return np.unpackbits(np.frombuffer(packed, np.uint8)).astype(np.bool_)
+
+
+def _own_ngrams(features: FeatureTable, common: Flags) -> npt.NDArray[np.int64]:
+    """How many n-grams of each row are not common, int64 [n]."""
+    return np.diff(
+        np.concatenate(([0], np.cumsum(~common[features.ngrams], dtype=np.int64)))[features.ngram_offsets]
+    )
+
+
+def _text_bits(rows: int) -> int:
+    return 8 * math.ceil(max(64, _BITS_A_TEXT * rows) / 8)
+
+
+def _packed_texts(texts: Sequence[str]) -> str:
+    bits = _text_bits(len(texts))
+    return _packed(_squeezed_positions(texts, bits), bits)
+
+
+def _squeezed_positions(texts: Sequence[str], bits: int) -> npt.NDArray[np.int64]:
+    """Bits of each text without spacing and punctuation, int64 [n, hashes]; -1 for one that says too little."""
+    positions = np.full((len(texts), _TEXT_HASHES), -1, np.int64)
+    for row, text in enumerate(texts):
+        key = squeezed(text)
+        if len(key) >= FEWEST_SQUEEZED:
+            digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4 * _TEXT_HASHES).digest()
+            positions[row] = np.frombuffer(digest, "<u4") % bits
+    return positions
 
 
 def _text_keys(features: FeatureTable, common: Flags) -> Keys:
@@ -199,42 +324,63 @@ def _positions(keys: Keys, bits: int) -> npt.NDArray[np.int64]:
     return ((first[..., None] + steps * (second[..., None] | np.uint64(1))) % np.uint64(bits)).astype(np.int64)
 
 
-def _filter(keys: Keys) -> dict[str, Any]:
-    rows = len(keys)
-    kept = keys[np.argsort(keys[:, 0], kind="stable")[:_MOST_ROWS]]
+def _kept(keys: Keys) -> npt.NDArray[np.int64]:
+    """Which rows are remembered."""
+    return np.argsort(keys[:, 0], kind="stable")[:_MOST_ROWS]
+
+
+def _filter(keys: Keys, kept: npt.NDArray[np.int64]) -> dict[str, Any]:
     bits = 8 * math.ceil(max(64, _BITS_A_SKETCH * SKETCHES * len(kept)) / 8)
+    packed = _packed(_positions(keys[kept], bits), bits)
+    return {"sketches": SKETCHES, "bits": bits, "filter": packed, "kept": len(kept) / max(1, len(keys))}
+
+
+def _packed(positions: npt.NDArray[np.int64], bits: int) -> str:
+    """A filter with these bits set; negative positions are none."""
     filled = np.zeros(bits, np.bool_)
-    filled[_positions(kept, bits).ravel()] = True
-    packed = base64.b85encode(np.packbits(filled).tobytes()).decode()
-    return {"sketches": SKETCHES, "bits": bits, "filter": packed, "kept": len(kept) / max(1, rows)}
+    filled[positions[positions >= 0]] = True
+    return base64.b85encode(np.packbits(filled).tobytes()).decode()
 
 
-def _least_shared(mistaken: float) -> int:
-    """Sketches that must be found for a row to be; a sketch is mistaken for one found with this probability."""
-    chances = [
-        math.comb(SKETCHES, shared) * mistaken**shared * (1 - mistaken) ** (SKETCHES - shared)
-        for shared in range(SKETCHES + 1)
-    ]
-    return next(
-        (least for least in range(_LEAST_SHARED, SKETCHES) if sum(chances[least:]) <= _MOST_MISTAKEN), SKETCHES
+def _unpacked(packed: str) -> Flags:
+    bits: Flags = np.unpackbits(np.frombuffer(base64.b85decode(packed), np.uint8)).astype(np.bool_)
+    return bits
+
+
+def _mistaken(memory: Mapping[str, Any]) -> float:
+    """Probability that the filter takes a sketch for a remembered one by mistake."""
+    return float(_unpacked(memory["filter"])[: memory["bits"]].mean()) ** _HASHES
+
+
+def _chance(mistaken: float, least: int, sketches: int = SKETCHES) -> float:
+    """Probability that at least so many of a row's sketches are mistaken for remembered ones."""
+    terms = (
+        math.comb(sketches, shared) * mistaken**shared * (1 - mistaken) ** (sketches - shared)
+        for shared in range(least, sketches + 1)
     )
+    return math.fsum(terms)
+
+
+def _least_shared(mistaken: float, most: float = _MOST_MISTAKEN) -> int:
+    """Sketches that must be found for a row to be; a sketch is mistaken for one found with this probability."""
+    return next((least for least in range(_LEAST_SHARED, SKETCHES) if _chance(mistaken, least) <= most), SKETCHES)
 
 
 def _found(memory: Mapping[str, Any], positions: npt.NDArray[np.int64], needed: int | None) -> Overlap:
     """Rows of whose sketches enough are in the filter; positions int64 [n, sketches, hashes]."""
-    filled = np.unpackbits(np.frombuffer(base64.b85decode(memory["filter"]), np.uint8)).astype(np.bool_)
-    mistaken = float(filled[: memory["bits"]].mean()) ** positions.shape[2]
+    mistaken = _mistaken(memory)
     least = _least_shared(mistaken) if needed is None else needed
-    sketches = positions.shape[1]
-    rows = filled[positions].all(axis=2).sum(axis=1) >= least
-    error = sum(
-        math.comb(sketches, shared) * mistaken**shared * (1 - mistaken) ** (sketches - shared)
-        for shared in range(least, sketches + 1)
-    )
-    noise = 4 * math.sqrt(error * (1 - error) / len(rows))
-    share = float(rows.mean())
+    rows = _unpacked(memory["filter"])[positions].all(axis=2).sum(axis=1) >= least
+    error = _chance(mistaken, least, positions.shape[1])
+    return Overlap(rows, _beyond(float(rows.mean()), error, len(rows), memory))
+
+
+def _beyond(share: float, error: float, rows: int, memory: Mapping[str, Any]) -> float:
+    """The share found beyond what the filter's mistakes explain, scaled up to all rows that were trained on."""
+    noise = 4 * math.sqrt(error * (1 - error) / rows)
     share = 0.0 if share <= error + noise else (share - error) / (1 - error)
-    return Overlap(rows, min(1.0, share / memory.get("kept", 1.0)))
+    kept: float = memory.get("kept", 1.0)
+    return min(1.0, share / kept)
 
 
 def _older_positions(features: FeatureTable, bits: int) -> npt.NDArray[np.int64]:

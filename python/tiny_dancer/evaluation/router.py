@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import DataError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.evaluate import evaluate
 from tiny_dancer.evaluation.overlap import dropped_note, training_rows
 from tiny_dancer.evaluation.results import GuaranteeFigures, RobustnessFigures
@@ -38,7 +39,7 @@ def evaluate_router(router: Router, outcomes: Outcomes, *, seed: int = 0, title:
             "models", ", ".join(outcomes.models), f"read the table with models={list(router.models)} and featurise"
         )
     features = router.features_of(outcomes)
-    seen = training_rows(router.header, features)
+    seen = training_rows(router.header, features, Texts.of(outcomes))
     dropped = 0 if seen.too_much else int(seen.rows.sum())
     if dropped:
         kept = np.flatnonzero(~seen.rows)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tiny_dancer import _core, files
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.groups import independent
 from tiny_dancer.evaluation.router import evaluate_router
 from tiny_dancer.routing import Router, featurise, read_artifact
 from tiny_dancer.training import calibrate as calibrate_room
@@ -18,7 +19,6 @@ from tiny_dancer.training import fit as fit_room
 from tiny_dancer.training.augment import better_of, with_copies
 from tiny_dancer.training.backends import families_named
 from tiny_dancer.training.change import PRIOR_ROWS
-from tiny_dancer.training.data import assign_groups
 from tiny_dancer.training.data import read_outcomes as read_table
 from tiny_dancer.training.data.raw import not_readable
 from tiny_dancer.training.data.split import split_rows
@@ -149,7 +149,7 @@ def split_outcomes(
     if moments is not None and (moments.shape != (len(outcomes),) or not np.isfinite(moments).all()):
         raise OptionError("time", f"shape {moments.shape}", f"give {len(outcomes)} finite numbers")
     shares = [test] if calibrate is None else [calibrate, test]
-    part = split_rows(assign_groups(outcomes.features, outcomes.group), shares, time=moments, seed=seed)
+    part = split_rows(independent(outcomes).group, shares, time=moments, seed=seed)
     return tuple(outcomes.rows(np.flatnonzero(part == number)) for number in range(len(shares) + 1))
 
 

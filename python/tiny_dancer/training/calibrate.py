@@ -9,6 +9,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError, NotCertifiedError, OptionError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.groups import independent
 from tiny_dancer.evaluation.guarantee import QUALITY_RISKS, RISK_BOUNDS, budget_losses, certify, policy_losses
 from tiny_dancer.evaluation.overlap import held_out, training_rows
@@ -161,7 +162,7 @@ def calibrate(
         remedy = f"read the table with models={list(expected.names)}"
         raise DataError("models", ", ".join(outcomes.models), remedy)
     assert outcomes.features is not None
-    kept = held_out(training_rows(expected.header, outcomes.features))
+    kept = held_out(training_rows(expected.header, outcomes.features, Texts.of(outcomes)))
     dropped = len(outcomes) - len(kept)
     if dropped:
         outcomes = outcomes.rows(kept)

@@ -19,6 +19,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.overlap import remember
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.routing import Router, featurise
@@ -188,7 +189,7 @@ def add_model(
         quality = used.quality[:, used.models.index(name)]
         weight = used.weight / used.weight.mean()
         row, method = prior.updated(components, quality, weight), "outcomes"
-        group = assign_groups(features, used.group)
+        group = assign_groups(features, used.group, Texts.of(used))
         error, constant_error = _left_out(prior, components, quality, weight, group)
         maps = _identity(tensors["calibration_knots"].shape[1])
         entry |= _measured(used, name, tensors["verbosity"].astype(np.float64))
@@ -231,7 +232,7 @@ def add_model(
     }
     _end_certificate(base, "declared" if outcomes is None else "other_models")
     if outcomes is not None:
-        note["rows_seen"] = remember(features)
+        note["rows_seen"] = remember(features, Texts.of(used))
         entry["cleared"] = _pays(_core.artifact_bytes(base, changed), used, name, names[best])
         if not entry["cleared"]:
             notes.append(
@@ -315,17 +316,6 @@ def reprice(artifact: bytes, prices: Mapping[str, float | ModelInfo]) -> bytes:
     if header["policy"]["kind"] == "cost_weight" or (header["guarantee"] or {}).get("risk") == "cost":
         _end_certificate(base, "other_prices")
     return with_self_checks(_core.with_header(artifact, base))
-
-
-def costs_turned(artifact: bytes) -> tuple[str, str] | None:
-    """The weak and the strong model of a threshold, which weighs no costs, where the strong one costs less."""
-    router = Router(artifact)
-    policy = router.header["policy"]
-    if policy["kind"] != "threshold":
-        return None
-    costs = np.median(router.route_batch(list(SELF_CHECK_TEXTS)).costs, axis=0)
-    weak, strong = policy["weak"], policy["strong"]
-    return (router.models[weak], router.models[strong]) if costs[strong] < costs[weak] else None
 
 
 def _names(header: Mapping[str, Any]) -> list[str]:

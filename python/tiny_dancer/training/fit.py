@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.missing import observed
 from tiny_dancer.evaluation.overlap import remember
@@ -81,6 +82,18 @@ def digest(outcomes: Outcomes) -> str:
     return sha.hexdigest()
 
 
+def _nothing_to_learn(outcomes: Outcomes, groups: int, filled: Floats) -> list[str]:
+    """Why the artifact is a constant whatever the requests say, if it is."""
+    best = "the best constant serves all requests"
+    if len(outcomes.models) < 2:
+        return [f"there is one model, and nothing to choose: {outcomes.models[0]} serves all requests"]
+    if groups < FEWEST_ROWS:
+        return [f"{groups} independent rows are too few to learn from (at least {FEWEST_ROWS}): {best}"]
+    if bool((filled == filled[:, :1]).all()):
+        return [f"no row tells the models apart: {best}"]
+    return []
+
+
 def _features(outcomes: Outcomes) -> FeatureTable:
     if outcomes.features is None:
         raise TrainingError("features", "none", "read the table with the engine's featuriser")
@@ -149,7 +162,7 @@ def fit(
     silent = [name for index, name in enumerate(outcomes.models) if not scored[:, index].any()]
     if silent:
         raise TrainingError("quality", f"{', '.join(silent)} never observed", "leave these models out (--models)")
-    group = assign_groups(features, outcomes.group)
+    group = assign_groups(features, outcomes.group, Texts.of(outcomes))
     weight = outcomes.weight / outcomes.weight.mean()
     known = observed(outcomes, group)
     filled = known.completed
@@ -222,7 +235,7 @@ def fit(
                 "groups": groups,
                 "data_digest": digest(outcomes),
                 "seed": seed,
-                "rows_seen": remember(features),
+                "rows_seen": remember(features, Texts.of(outcomes)),
                 "backends": [backends[index].name for index in chosen],
                 "explained": {} if stack is None else {k: round(v, 6) for k, v in stack.explained.items()},
             },
@@ -242,7 +255,11 @@ def fit(
         policies=policies,
         explained={} if stack is None else stack.explained,
         chosen=tuple(backends[index].name for index in chosen),
-        warnings=(*known.warnings(outcomes.models, weight), *costs_room.warnings(outcomes, cost_head, best)),
+        warnings=(
+            *_nothing_to_learn(outcomes, groups, filled),
+            *known.warnings(outcomes.models, weight),
+            *costs_room.warnings(outcomes, cost_head, best),
+        ),
     )
 
 

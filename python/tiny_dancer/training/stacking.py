@@ -1,17 +1,17 @@
 """Out-of-fold predictions of every backend, and which of them are used together.
 
-Per component, backends are divided by the spread of their out-of-fold predictions and summed with equal weights:
-with a few hundred labels this was steadier than fitted weights (docs/adr/0004). A regression slope, fitted out of
-fold, then shrinks the sum to the size of what it explains, and once more by how much of that comes true on folds
-that slopes were not fitted on. Predictions and targets are centred fold by fold: a training fold's mean is
-anticorrelated with that of the rows it leaves out.
+Backends are divided by the spread of their out-of-fold predictions and summed with equal weights: with a few
+hundred labels this was steadier than fitted weights (docs/adr/0004). Regression slopes, fitted out of fold, then
+shrink each component of the sum to the size of what it explains, and all once more by how much of that comes true
+on folds that slopes were not fitted on. Predictions and targets are centred fold by fold: a training fold's mean
+is anticorrelated with that of the rows it leaves out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -106,14 +106,10 @@ def choose_stack(
     relative = _relative(targets.quality - _fold_means(targets.quality, folds, weight))
 
     def fit(chosen: Sequence[int]) -> tuple[Matrix, Matrix]:
-        spread = np.stack([np.sqrt(np.average(centred[i] ** 2, axis=0, weights=weight)) for i in chosen])
+        spread = np.stack([_spread(centred[i], weight) for i in chosen])
         inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-9)
         total = sum(centred[i] * inverse[k] for k, i in enumerate(chosen))
-        square = np.average(total**2, axis=0, weights=weight)
-        slope = np.divide(
-            np.average(total * truth, axis=0, weights=weight), square, out=np.zeros_like(square), where=square > 0
-        )
-        slope = np.maximum(slope, 0.0)
+        slope = _slopes(total, truth, weight)
         return inverse * slope, total * slope
 
     def losses(chosen: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -147,15 +143,21 @@ def choose_stack(
             note(smaller, loss)
             if _better(loss, chosen_loss, weight, group):
                 chosen, chosen_loss = smaller, loss
-    if np.average(nothing - chosen_loss, weights=weight) <= 0:
+
+    def honest(chosen: Sequence[int]) -> float:
+        """What comes true of the differences, or 0 where nothing is explained."""
+        if np.average(nothing - losses(chosen), weights=weight) <= 0:
+            return 0.0
+        return _honesty(fit(chosen)[1][:, :-1], truth[:, :-1], folds, weight)
+
+    if honest(chosen) <= 0:
         subsets = [each for size in range(1, len(members) + 1) for each in combinations(members, size)]
         chosen = min(subsets, key=lambda each: float(np.average(losses(each), weights=weight)))
-        chosen_loss = losses(chosen)
+    shrink = honest(chosen)
     coefficients, prediction = fit(chosen)
-    honest = _honesty(prediction[:, :-1], truth[:, :-1], folds, weight)
-    if honest <= 0 or np.average(nothing - chosen_loss, weights=weight) <= 0:
+    if shrink <= 0:
         return Stack((), np.zeros((0, truth.shape[1])), np.zeros_like(truth), explained)
-    factor = np.append(np.full(truth.shape[1] - 1, honest), 1.0)
+    factor = np.append(np.full(truth.shape[1] - 1, shrink), 1.0)
     return Stack(chosen, coefficients * factor, prediction * factor, explained)
 
 
@@ -177,6 +179,28 @@ def _honesty(prediction: Matrix, truth: Matrix, folds: Ints, weight: npt.NDArray
     if square_all <= 0:  # there is nothing to shrink
         return 1.0
     return float(np.clip((weight[:, None] * crossed * truth).sum() / square_all, 0.0, 1.0))
+
+
+def _spread(values: Matrix, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Root mean square of all components but the last together, and of the last, the common level: float64 [r]."""
+    square = np.average(values**2, axis=0, weights=weight)
+    return np.asarray(np.sqrt(np.append(np.full(len(square) - 1, square[:-1].sum()), square[-1])))
+
+
+def _slopes(total: Matrix, truth: Matrix, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Slope of the truth on a sum of backends, by component, float64 [r].
+
+    Midway between each component's own and that of all components but the last together: the lesser ones, which
+    decide between the best models, have little to tell their own slope by.
+    """
+    product, square = ((weight[:, None] * total * each).sum(0) for each in (truth, total))
+
+    def slope(product: Any, square: Any) -> Any:
+        return np.maximum(np.divide(product, square, out=np.zeros_like(square), where=square > 0), 0.0)
+
+    own = slope(product, square)
+    common = slope(product[:-1].sum(keepdims=True), square[:-1].sum(keepdims=True))
+    return np.append((own[:-1] + common) / 2, own[-1])
 
 
 def _fold_means(values: Matrix, folds: Ints, weight: npt.NDArray[np.float64]) -> Matrix:

@@ -7,8 +7,10 @@ import json
 
 import numpy as np
 import pytest
+from tests.disguises import ADDED, DISGUISES
 
 from tiny_dancer.errors import DataError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.overlap import (
     MOST_SEEN,
     held_out,
@@ -73,6 +75,27 @@ def test_training_rows_with_a_word_more_are_training_rows(remembered: dict, chan
         held_out(found)
 
 
+@pytest.mark.parametrize("kind", DISGUISES)
+def test_training_rows_in_disguise_are_training_rows(kind: str) -> None:
+    learnt = texts(400)
+    memory = header(remember(featurise(learnt), Texts(learnt)))
+    for count, seed, share in ((60, 0, 0.95), (120, 1, 0.0)):
+        some = [DISGUISES[kind](text) for text in texts(count, seed)]
+        found = training_rows(memory, featurise(some), Texts(some))
+        assert found.rows.mean() >= share
+        assert (found.share > 0.95) if share else (found.share == 0.0 and found.rows.mean() <= 0.02)
+
+
+def test_of_many_rows_with_text_added_a_sample_is_looked_at() -> None:
+    learnt = texts(400)
+    memory = header(remember(featurise(learnt), Texts(learnt)))
+    some = [ADDED["page behind"](text) for text in learnt] + texts(2600, 7)
+    found = training_rows(memory, featurise(some), Texts(some))
+    assert abs(found.share - 400 / 3000) < 0.03
+    with pytest.raises(DataError, match="held out"):
+        held_out(found)
+
+
 def test_a_template_common_to_all_rows_does_not_make_them_kin() -> None:
     def wrapped(some: list[str]) -> list[str]:
         return [f"You are a careful assistant. Answer in one word only.\n{text}\nAnswer:" for text in some]
@@ -102,7 +125,8 @@ def test_few_are_left_out_and_more_refused(remembered: dict) -> None:
 
 @pytest.mark.parametrize("rows", [1, 50, 9000])
 def test_the_memory_is_bounded(rows: int) -> None:
-    memory = remember(featurise(texts(rows, 4, 6), None, None))
+    some = texts(rows, 4, 6)
+    memory = remember(featurise(some), Texts(some))
     assert len(json.dumps(memory)) <= min(64 << 10, 1000 + 16 * rows)
 
 
@@ -110,7 +134,7 @@ def test_of_a_large_table_a_part_is_remembered_and_the_share_scaled_up() -> None
     some = texts(12_000, 5, 8)
     memory = header(remember(featurise(some, None, None)))
     found = training_rows(memory, featurise(some[:2000] + texts(2000, 6, 8)))
-    assert 0.45 < found.rows[:2000].mean() < 0.55
+    assert 0.35 < found.rows[:2000].mean() < 0.45
     assert abs(found.share - 0.5) < 0.05
     assert found.rows[2000:].mean() <= 0.005
 

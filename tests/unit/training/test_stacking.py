@@ -236,16 +236,20 @@ def test_a_folds_level_is_no_knowledge(seed: int) -> None:
     assert (weight[:, None] * residual * plain.prediction).sum() == pytest.approx(0, abs=1e-9)
 
 
-def test_each_component_is_scaled_by_what_it_explains_itself() -> None:
+def test_each_component_is_scaled_midway_between_what_it_explains_itself_and_what_all_do() -> None:
+    """The common level, the last, is scaled by itself alone, and nothing that points the wrong way is used."""
     generator = np.random.default_rng(8)
     basis = np.linalg.qr(generator.normal(size=(3, 3)))[0]
     truth = generator.normal(size=(300, 3)) * [1.0, 0.2, 1.0]
-    forecast = np.stack([truth[:, 0] * 4, truth[:, 1] + generator.normal(0, 0.2, 300), -truth[:, 2]], axis=1)
-    found = stacked([forecast], truth, basis=basis)
-    assert found.prediction[:, 0] == pytest.approx(truth[:, 0] - truth[:, 0].mean())
-    assert np.corrcoef(found.prediction[:, 1], forecast[:, 1])[0, 1] == pytest.approx(1)
-    assert (found.prediction[:, 2] == 0).all(), "what points the wrong way is not used"
-    assert found.weight[0, 2] == 0
+    truth -= truth.mean(0)
+    forecast = np.stack([truth[:, 0] * 4, -truth[:, 1], truth[:, 2] * 2], axis=1)
+    found = stacked([forecast], truth, folds=np.zeros(300, np.int64), basis=basis)
+    common = (forecast[:, :2] * truth[:, :2]).sum() / (forecast[:, :2] ** 2).sum()
+    expected = [(1 / 4 + common) / 2, (0 + common) / 2, 1 / 2]
+    slopes = (found.prediction * forecast).sum(0) / (forecast**2).sum(0)
+    shrunk = slopes[0] / expected[0]
+    assert slopes == pytest.approx([expected[0] * shrunk, expected[1] * shrunk, expected[2]])
+    assert stacked([-truth], truth, basis=basis).chosen == ()
 
 
 def test_what_all_models_share_decides_nothing() -> None:

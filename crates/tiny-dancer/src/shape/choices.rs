@@ -12,7 +12,9 @@ const MOST_MARKERS: usize = 128;
 const KEYCAP: (char, char) = ('\u{FE0F}', '\u{20E3}');
 /// Options of a list with loose marks, and characters from one of its markers to the next.
 const LEAST_LOOSE: usize = 3;
-const LEAST_OPTION: usize = 4;
+/// Options of one before which no sentence or label ends.
+const LEAST_AMID: usize = 4;
+const LEAST_OPTION: usize = 3;
 /// How markers are looked at: letters first.
 const ROMAN: [&str; MOST_OPTIONS] = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"];
 
@@ -115,7 +117,12 @@ impl Choices {
                 }
             }
             // A longer list than there are letters is none of options.
-            let least = if kind.is_loose() { LEAST_LOOSE } else { 2 };
+            let starts = |first: usize| first > 0 && view.ends_sentence(first - 1);
+            let least = match kind.is_loose() {
+                false => 2,
+                true if starts(markers[first].token) => LEAST_LOOSE,
+                true => LEAST_AMID,
+            };
             if (least..=MOST_OPTIONS).contains(&chain.len()) && chain.len() >= longest.len() {
                 std::mem::swap(chain, longest);
             }
@@ -134,7 +141,9 @@ impl Choices {
                 let next = self.markers.get(index + 1);
                 let decorates = matches!(marker.kind, Kind::Bullet(_))
                     && next.is_some_and(|next| {
-                        next.start == marker.end + 1 && !matches!(next.kind, Kind::Bullet(_))
+                        next.start == marker.end + 1
+                            && !matches!(next.kind, Kind::Bullet(_))
+                            && !next.kind.is_loose()
                     });
                 if decorates && cuts.last().is_none_or(|cut| cut.end <= marker.start) {
                     cuts.push(Cut::new(marker.start, marker.end, Put::Space));
@@ -235,9 +244,7 @@ fn lettered(view: View, token: usize) -> Option<Marker> {
     }
     let (mark, end) = loose(view, end)?;
     let kind = if kind == Kind::Letter { Kind::LooseLetter(mark) } else { Kind::LooseNumber(mark) };
-    // Such a list starts only where a sentence or a label ends.
-    let found = whole(view, token, Marker { kind, rank, start, end, token })?;
-    (rank > 0 || (found.token > 0 && view.ends_sentence(found.token - 1))).then_some(found)
+    whole(view, token, Marker { kind, rank, start, end, token })
 }
 
 fn roman(view: View, token: usize) -> Option<Marker> {

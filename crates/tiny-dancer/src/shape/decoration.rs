@@ -94,7 +94,8 @@ fn heads(view: View, token: usize, length: usize) -> bool {
 /// Whether the `>` before this token goes on quoting: the text starts with it, a sentence ends, an option starts.
 fn continues(view: View, token: usize) -> bool {
     let at = token - 1;
-    at == 0 || view.ends_sentence(at - 1) || (token < view.tokens.len() && view.marks_option(token))
+    let label = view.flags(token) & (ASKS | ANSWERS | CHOICES) != 0 && view.is_symbol(token + 1, ':');
+    at == 0 || label || view.ends_sentence(at - 1) || (token < view.tokens.len() && view.marks_option(token))
 }
 
 /// Whether marks before this token are a rule: a sentence ends before it, or a header follows.

@@ -287,6 +287,13 @@ pub(super) fn find_closing(view: View, cuts: &mut Vec<Cut>) {
     let prose = view.is_word(first - 1) && view.flags(first - 1) & PROSE != 0;
     let bare = answer && (view.ends_sentence(first - 1) || after_option(view, first));
     if bare || (colon && (answer || letter || !prose)) {
+        while colon
+            && answer
+            && first > 1
+            && ['-', '*', '>', '•'].iter().any(|mark| view.is_symbol(first - 1, *mark))
+        {
+            first -= 1;
+        }
         cuts.push(Cut::new(view.tokens[first].start as usize, view.characters.len(), Put::Space));
     }
 }

@@ -1,11 +1,11 @@
 //! Sentences at either end of a text that say how to answer, who to be, or disclaim.
 
-use super::words::{BOILER, CORE, DENIES, MANNER, NOTICE, PERSONA, REFERS, TAILS, YOURS};
+use super::words::{BOILER, CORE, DENIES, MANNER, NOTICE, PERSONA, REFERS, TAILS, TELLS, YOURS};
 use super::{Cut, Put, View};
 use crate::text::TokenKind;
 
 /// Words that have to stay for a sentence to be preamble to them.
-const LEAST_REST: usize = 5;
+pub(super) const LEAST_REST: usize = 5;
 /// Sentences taken off each end.
 const MOST_SENTENCES: usize = 24;
 /// Tokens of a sentence that is looked at.
@@ -61,7 +61,8 @@ pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
 
 /// Whether a sentence says how to answer, who to be, or disclaims, and evidently nothing else.
 ///
-/// Of how to answer all words are on the list of manner, one at least on that of its core. Boilerplate may hold one
+/// Of how to answer all words are on the list of manner, one at least on that of its core, and it is told to
+/// who answers. Boilerplate may hold one
 /// word in ten that is on no list, and has two of its own. A disclaimer says that it is one. A persona is a noun of
 /// helpers, and at most a field. A question, and a sentence with a number, is none of these.
 fn is_preamble(view: View, mut start: usize, end: usize) -> bool {
@@ -81,6 +82,7 @@ fn is_preamble(view: View, mut start: usize, end: usize) -> bool {
         return true;
     }
     let (mut words, mut core, mut boiler, mut other) = (0, 0, 0, 0);
+    let mut told = view.flags(first) & (CORE | TAILS) != 0;
     // So many words at most may be on no list.
     let most = end.saturating_sub(first) / KNOWN_PER_OTHER;
     for token in first..end {
@@ -95,6 +97,7 @@ fn is_preamble(view: View, mut start: usize, end: usize) -> bool {
             TokenKind::Word => words += 1,
         }
         let found = view.flags(token);
+        told |= found & TELLS != 0;
         let before = token.checked_sub(1).map_or(0, |before| view.flags(before));
         let yours = found & YOURS != 0 && (view.says(token + 1, "your") || before & DENIES != 0);
         if yours || found & CORE != 0 {
@@ -109,7 +112,7 @@ fn is_preamble(view: View, mut start: usize, end: usize) -> bool {
             }
         }
     }
-    (core > 0 && other == 0 && boiler == 0)
+    (core > 0 && told && other == 0 && boiler == 0)
         || (boiler >= LEAST_BOILER && (other == 0 || other * KNOWN_PER_OTHER <= words))
 }
 

@@ -1,5 +1,7 @@
 //! What is said again and again, counted once.
 
+use super::preamble::LEAST_REST;
+use super::words::POINTS;
 use super::{Cut, Put, View};
 use crate::text::{Token, TokenKind};
 
@@ -83,7 +85,7 @@ fn equations(view: View, at: usize) -> usize {
 impl Repeats {
     /// Finds blocks that repeat themselves at once, and sentences that were said before.
     ///
-    /// The first stays. Numbers are data: blocks without a word stay as they are, but for equations that hold
+    /// The first stays, unless it is filler ([`filler`]). Numbers are data: blocks without a word of two letters stay as they are, but for equations that hold
     /// ("1+1=2 2+2=4"), and so do sentences with numbers. Of marks alone two stay.
     pub(super) fn find(&mut self, view: View, cuts: &mut Vec<Cut>) {
         self.turn = self.turn.wrapping_add(1);
@@ -93,6 +95,7 @@ impl Repeats {
             self.turn = 1;
         }
         let tokens = view.tokens;
+        let mut filled = false;
         let (mut at, mut sentence, mut hash, mut spoken, mut numbers) = (0, 0, 0u64, 0, false);
         // Options may share sentences.
         let mut in_options = false;
@@ -101,14 +104,26 @@ impl Repeats {
             let slot = &mut self.last[(token.hash >> 54) as usize % SLOTS];
             let seen = (slot.0 == self.turn).then_some(slot.1 as usize);
             *slot = (self.turn, at as u32);
-            let equations = || match equations(view, at) {
-                0 => None,
-                length => Some((at + 5, at + length)),
-            };
             let number = token.kind == TokenKind::Number;
-            let found = seen.and_then(|before| Some((at, run(view, before, at)?)));
-            if let Some((first, end)) = found.or_else(|| if number { equations() } else { None }) {
-                push(tokens[first - 1].end as usize, tokens[end - 1].end as usize, cuts);
+            let mut found = seen.and_then(|before| Some((before, at, run(view, before, at)?)));
+            let mut often = found.is_some_and(|(block, first, end)| {
+                (block..first).any(|token| view.is_word(token))
+                    && (end - first) / (first - block) + 1 >= LEAST_WORDS
+            });
+            let mut found_equations = false;
+            if found.is_none() && number {
+                let length = equations(view, at);
+                (often, found_equations) = (length > 0, length > 0);
+                found = often.then_some((at, at + 5, at + length));
+            }
+            if let Some((block, first, end)) = found {
+                let period = if found_equations { 0 } else { first - block };
+                // One, so that something is left.
+                let whole = if often && !filled { filler(view, (block, first, end), period) } else { None };
+                filled |= whole.is_some();
+                let (first, end) = whole.unwrap_or((first, end));
+                let start = if first == 0 { 0 } else { tokens[first - 1].end as usize };
+                push(start, tokens[end - 1].end as usize, cuts);
                 // The sentence goes on behind it.
                 at = end;
                 continue;
@@ -156,6 +171,32 @@ fn exact(view: View, token: Token) -> u64 {
         .fold(1, |hash: u64, character| hash.wrapping_mul(31).wrapping_add(u64::from(u32::from(*character))))
 }
 
+/// All of what is said so often, from `block` on and again from `first` to `end`, where it says nothing: it stands at
+/// the start or the end of the text, and the rest holds none of its words and does not point at it. It may have begun
+/// within the block, and stop within it.
+fn filler(view: View, (block, first, end): (usize, usize, usize), period: usize) -> Option<(usize, usize)> {
+    let tokens = view.tokens;
+    let ahead = (1..=period.min(block))
+        .take_while(|&back| same(view, tokens[block - back], tokens[first - back]))
+        .count();
+    let behind = (end..tokens.len().min(end + period))
+        .take_while(|&at| same(view, tokens[at], tokens[at - period]))
+        .count();
+    let (start, stop) = (block - ahead, end + behind);
+    let rest = match () {
+        () if start == 0 => stop..tokens.len(),
+        () if stop == tokens.len() => 0..start,
+        () => return None,
+    };
+    if view.spoken(rest.clone()) < LEAST_REST {
+        return None;
+    }
+    let said =
+        |token: usize| (block..first).any(|at| view.is_word(at) && tokens[at].hash == tokens[token].hash);
+    let points = |token: usize| view.flags(token) & POINTS != 0 || (view.is_word(token) && said(token));
+    (!rest.into_iter().any(points)).then_some((start, stop))
+}
+
 /// Where what repeats the block that starts at `before` from `at` on ends.
 fn run(view: View, before: usize, at: usize) -> Option<usize> {
     let tokens = view.tokens;
@@ -170,9 +211,9 @@ fn run(view: View, before: usize, at: usize) -> Option<usize> {
     if tokens[before..at].iter().all(|token| token.kind == TokenKind::Symbol) {
         // Marks that blanks and ellipses are drawn with; two of them stay.
         let drawn = |token: usize| matches!(view.first(token), '_' | '.' | '…' | '–' | '—');
-        let length = again * block - usize::from(block == 1);
-        return (again > 1 && (before..at).all(drawn) && length > 0).then_some(at + length);
+        return (again > 1 && (before..at).all(drawn)).then(|| at + again * block - usize::from(block == 1));
     }
     let least = if block <= 2 { LEAST_WORDS } else { LEAST_BLOCKS };
-    (again + 1 >= least && (before..at).any(|token| view.is_word(token))).then_some(at + again * block)
+    let word = |token: usize| view.is_word(token) && tokens[token].length() > 1;
+    (again + 1 >= least && (before..at).any(word)).then_some(at + again * block)
 }

@@ -39,26 +39,30 @@ pub(super) const INNER: u32 = 1 << 14;
 pub(super) const IS: u32 = 1 << 15;
 /// Speaks of what was said before, or of a pattern in it.
 pub(super) const TALK: u32 = 1 << 16;
+/// Points at what is said again and again.
+pub(super) const POINTS: u32 = 1 << 17;
 /// Speaks of a text, such as preamble may be.
-pub(super) const REFERS: u32 = 1 << 17;
+pub(super) const REFERS: u32 = 1 << 18;
 /// What is named on a fence and says nothing of what is in it.
-pub(super) const FORM: u32 = 1 << 18;
+pub(super) const FORM: u32 = 1 << 19;
 /// Nouns of helpers.
-pub(super) const PERSONA: u32 = 1 << 19;
+pub(super) const PERSONA: u32 = 1 << 20;
 /// Words of sentences about how to answer.
-pub(super) const MANNER: u32 = 1 << 20;
+pub(super) const MANNER: u32 = 1 << 21;
 /// Of these, those that make it one.
-pub(super) const CORE: u32 = 1 << 21;
+pub(super) const CORE: u32 = 1 << 22;
 /// Starts such a sentence behind options.
-pub(super) const TAILS: u32 = 1 << 22;
+pub(super) const TAILS: u32 = 1 << 23;
+/// Says that it is said to who answers.
+pub(super) const TELLS: u32 = 1 << 24;
 /// What "explain your …" and "do not explain" begin with or hold.
-pub(super) const YOURS: u32 = 1 << 23;
+pub(super) const YOURS: u32 = 1 << 25;
 /// Before these: "do not …".
-pub(super) const DENIES: u32 = 1 << 24;
+pub(super) const DENIES: u32 = 1 << 26;
 /// Words of boilerplate.
-pub(super) const BOILER: u32 = 1 << 25;
+pub(super) const BOILER: u32 = 1 << 27;
 /// All that a short follow-up says.
-const FOLLOW: u32 = 1 << 26;
+const FOLLOW: u32 = 1 << 28;
 
 const LISTS: &[(u32, &str)] = &[
     (
@@ -106,6 +110,10 @@ const LISTS: &[(u32, &str)] = &[
         "above below conversation conversations dialogue dialog transcript interview chat discussion summarise summarize summary summarised summarized translate rewrite paraphrase pattern rule grade earlier previous speaker speakers customer",
     ),
     (
+        POINTS,
+        "these those above equation equations pattern sequence repeat repeated repeats occur occurs appear appears words",
+    ),
+    (
         REFERS,
         "translate translation summarise summarize summary rewrite rephrase paraphrase reword proofread edit improve shorten polish grammar clause clauses email e-mail letter disclaimer conversation dialogue transcript interview chat message messages sentence sentences paragraph paragraphs text tone sentiment spam phishing classify wording prompt prompts instruction instructions draft notice repeat quote extract spell misspelled mean means meaning",
     ),
@@ -123,6 +131,7 @@ const LISTS: &[(u32, &str)] = &[
         TAILS,
         "answer respond reply please select choose pick think let's output return only provide explain give write do thank thanks",
     ),
+    (TELLS, "please you your following below let let's only always never"),
     (YOURS, "explain justify write state show support"),
     (DENIES, "not don't never please"),
     (

@@ -158,7 +158,9 @@ fn read_key(key: &[char], out: &mut Vec<char>) -> Key {
     let named = parts().count() == 1 || parts().next().is_some_and(|word| flags(word) & OPTION != 0);
     let letter = last.len() == 1 && matches!(last[0], 'a'..='j' | '1'..='9');
     let marker = (letter || last == ['1', '0']) && named;
-    let known = marker || parts().all(|part| flags(part) & (KEY | CHOICES | KIND) != 0);
+    let known = marker
+        || (parts().all(|part| flags(part) & (KEY | CHOICES | KIND) != 0)
+            && parts().any(|part| flags(part) & (KEY | CHOICES) != 0));
     if marker {
         append(&[' '], out);
         append(last, out);

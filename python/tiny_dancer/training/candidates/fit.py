@@ -11,9 +11,8 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError, TrainingError
 from tiny_dancer.evaluation.candidates import RankingEvaluation, evaluate_rankings
-from tiny_dancer.evaluation.overlap import remember
+from tiny_dancer.evaluation.overlap import remember_inputs
 from tiny_dancer.extras import require
-from tiny_dancer.routing import featurise
 from tiny_dancer.training.candidates import export
 from tiny_dancer.training.candidates.calibration import calibrate
 from tiny_dancer.training.candidates.likeness import likeness_of
@@ -186,7 +185,7 @@ def fit_candidates(
             "questions": len(answerable),
             "left_out": len(questions) - len(answerable),
             "seed": seed,
-            "rows_seen": remember(featurise([question.text for question in answerable], None, None)),
+            "rows_seen": remember_inputs([question.text for question in answerable]),
             "chosen_because": because,
             "verdict": _verdict(evaluation),
             **best.notes,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError, OptionError
 from tiny_dancer.evaluation.candidates import RankingEvaluation, evaluate_rankings
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.overlap import training_rows
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.candidates.fit import UNTRAINED
@@ -87,8 +88,9 @@ def evaluate_candidates(
     found = evaluate_rankings(methods, seed=seed)
     if artifact is None:
         return found
-    asked = featurise([question.text for question in answerable], None, None)
-    seen = training_rows(_core.read_header(artifact), asked, copies_only=True)
+    asked = [question.text for question in answerable]
+    features = featurise(asked, None, None)
+    seen = training_rows(_core.read_header(artifact), features, Texts(asked), copies_only=True)
     return replace(found, trained_on=seen.share)
 
 

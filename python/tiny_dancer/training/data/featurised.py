@@ -1,5 +1,7 @@
 """Featurised tables: outcomes with the engine's hashed features instead of any text.
 
+Rows that are kin are in one group, also those that only the texts tell.
+
 The columns, beside ``sample_id``, ``eval_name``, ``group``, ``weight`` and the models' own:
 
 * ``features|ngrams``: list of uint32, the gaps between a row's sorted n-gram numbers (the first
@@ -21,6 +23,8 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError
+from tiny_dancer.evaluation.disguise import Texts
+from tiny_dancer.evaluation.groups import independent
 from tiny_dancer.training.data import arrow
 from tiny_dancer.training.data.raw import read_raw
 from tiny_dancer.types import FeatureTable
@@ -69,7 +73,8 @@ def write_featurised(outcomes: Outcomes, path: Path | str, *, feature_spec: str)
     columns: dict[str, Column] = {
         "sample_id": arrow.strings(outcomes.sample_id),
         "eval_name": arrow.strings(outcomes.task),
-        "group": arrow.numbers(outcomes.group),
+        # Once the texts are gone, copies in disguise cannot be told any more.
+        "group": arrow.numbers(outcomes.group if Texts.of(outcomes) is None else independent(outcomes).group),
         "weight": arrow.numbers(outcomes.weight),
     }
     encodings = {"sample_id": "DELTA_BYTE_ARRAY", "group": "DELTA_BINARY_PACKED"}

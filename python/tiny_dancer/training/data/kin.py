@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.evaluation import groups
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.training.data.findings import Finding, examples
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Kin:
         exact = _equal_requests(outcomes)
         if outcomes.features is None:
             return cls(exact, None, exact, groups.joined_groups(exact, outcomes.group))
-        found = groups.kinship(outcomes.features)
+        found = groups.kinship(outcomes.features, Texts.of(outcomes))
         return cls(exact, found.near, found.content, groups.joined_groups(found.content, outcomes.group))
 
 

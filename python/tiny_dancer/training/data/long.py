@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import DataError
+from tiny_dancer.evaluation.groups import joined_groups
 from tiny_dancer.training.data import arrow, logs
 from tiny_dancer.training.data.columns import COST, IGNORED_COLUMNS, KNOWN_COLUMNS, LATENCY, Checker
 from tiny_dancer.training.data.raw import DataWarning, RawTable
@@ -271,6 +272,7 @@ def _pivoted(calls: Sequence[_Calls], require_quality: bool) -> RawTable:
         if any(column in part.texts for part in calls)
     }
     request, first = _requests(texts, name)
+    _settle(texts, request, first, name)
     named = texts.pop("model")
     model, at = arrow.numbered([named])
     models = [str(each) for each in arrow.as_python(arrow.chosen_rows(named, at))]
@@ -289,7 +291,12 @@ def _pivoted(calls: Sequence[_Calls], require_quality: bool) -> RawTable:
     columns: dict[str, Column] = {column: arrow.chosen_rows(values, first) for column, values in texts.items()}
     weights = [part.weight if part.weight is not None else np.ones(len(part.score)) for part in calls]
     if any(part.weight is not None for part in calls):
-        columns["weight"] = arrow.numbers(np.concatenate(weights)[first])
+        weight = np.concatenate(weights)
+        different = np.unique(request[weight != weight[first][request]])
+        if len(different):
+            shown = _shown(texts, int(first[different[0]]))
+            raise DataError("weight", f"{shown} of {name} has two", "give all rows of a request the same weight")
+        columns["weight"] = arrow.numbers(weight[first])
     shape = (len(first), len(models))
     for suffix, parts in (
         ("", [part.score for part in calls]),
@@ -324,6 +331,38 @@ def _requests(texts: dict[str, Column], name: str) -> tuple[npt.NDArray[np.int64
             who = arrow.as_python(ids)[int(other[0])]
             raise DataError(key, f"{who!r} of {name} has two", "give each request a sample_id of its own")
     return named, first_named
+
+
+def _settle(
+    texts: dict[str, Column], request: npt.NDArray[np.int64], first: npt.NDArray[np.int64], name: str
+) -> None:
+    """Joins the groups of a request that is in several; of several tasks the first counts. Both are said."""
+    for key, what in (("group", "groups, which were joined"), ("eval_name", "tasks, of which the first counts")):
+        if key not in texts:
+            continue
+        label, at = arrow.numbered([texts[key]])
+        several = np.unique(request[label != label[first][request]])
+        if not len(several):
+            continue
+        shown = _shown(texts, int(first[several[0]]))
+        count = "1 request" if len(several) == 1 else f"{len(several)} requests"
+        _warn(f"{count} of {name} ({shown}, say) in several {what}")
+        if key == "group":
+            known = np.array([bool(each and each.strip()) for each in arrow.as_python(texts[key])])
+            # Rows without a group are alone with their request.
+            own = np.where(known, label, len(at) + request)
+            joined = joined_groups(own, request)
+            texts[key] = arrow.from_texts([f"joined {number}" for number in joined])
+
+
+def _shown(texts: dict[str, Column], row: int) -> str:
+    """A request as an example."""
+    for key in ("sample_id", "prompt", "messages"):
+        if key in texts:
+            text = arrow.as_python(arrow.chosen_rows(texts[key], np.array([row])))[0]
+            if text:
+                return repr(text if len(text) <= 60 else f"{text[:60]}…")
+    return f"row {row}"
 
 
 def _means(cell: npt.NDArray[np.int64], values: Floats, shape: tuple[int, int]) -> Floats:

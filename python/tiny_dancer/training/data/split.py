@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.groups import assign_groups, joined_groups
 from tiny_dancer.training.data import arrow, featurised, long
 from tiny_dancer.training.data.columns import MISSING, Checker
@@ -152,7 +153,8 @@ def _groups(raw: RawTable, featurise: Featurise) -> Labels:
                 raise checker.fault(
                     "prompt", int(first[row]), prompt, "give the row a prompt or messages, or drop it"
                 )
-        group = assign_groups(featurise([each or "" for each in prompts], messages, tools))[request]
+        said = Texts([each or "" for each in prompts], messages, tools)
+        group = assign_groups(featurise(said.prompts, messages, tools), texts=said)[request]
     labels: list[Sequence[int | str | None]] = [group_labels(checker)] if "group" in raw.columns else []
     labels += [checker.texts("sample_id")] if "sample_id" in raw.columns else []
     for each in labels:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.disguises import CHARACTERS, DISGUISES, FORM
 
+from tiny_dancer import routing
 from tiny_dancer.errors import DataError, OptionError
+from tiny_dancer.evaluation.disguise import Texts, squeezed, undisguised
 from tiny_dancer.evaluation.groups import assign_groups, joined_groups, kinship
 from tiny_dancer.evaluation.split import grouped_folds
 
@@ -77,6 +81,78 @@ def test_duplicates_within_a_template_are_still_found(featurise):
     for row in range(10):
         assert together(labels, [row, 100 + row])
     assert labels.max() == 99
+
+
+@pytest.mark.parametrize("kind", DISGUISES)
+def test_copies_in_disguise_are_kin_and_nobody_else_is(kind):
+    texts = [
+        f"{text[0].upper()}{text[1:]}; what is {row * 37}?" for row, text in enumerate(sentences(200, 25, seed=8))
+    ]
+    texts += [DISGUISES[kind](text) for text in texts[:60]]
+    labels = assign_groups(routing.featurise(texts), texts=Texts(texts))
+    assert all(together(labels, [row, 200 + row]) for row in range(60))
+    # Letters alone, and a page that 60 rows share, make a few more of them alike.
+    assert labels.max() >= 180
+
+
+@pytest.mark.parametrize("kind", ["cyrillic", "zero-width space", "page in front"])
+def test_copies_in_chats_are_kin(kind):
+    texts = sentences(40, 20, seed=9)
+    said = texts + [DISGUISES[kind](text) for text in texts]
+    chats = [
+        json.dumps([{"role": "user", "content": text}], ensure_ascii=row % 2 == 0) for row, text in enumerate(said)
+    ]
+    prompts = [""] * len(said)
+    labels = assign_groups(routing.featurise(prompts, chats), texts=Texts(prompts, chats))
+    assert all(together(labels, [row, 40 + row]) for row in range(40))
+    assert labels.max() == 39
+
+
+def test_forty_copies_with_a_page_each_are_one_with_the_original():
+    prompts = sentences(10, 20, seed=10)
+    pages = sentences(400, 150, seed=11)
+    texts = prompts + [f"{page}\n\n{prompts[row % 10]}" for row, page in enumerate(pages)]
+    labels = assign_groups(routing.featurise(texts), texts=Texts(texts))
+    assert all(together(labels, [row, *range(10 + row, 410, 10)]) for row in range(10))
+    assert labels.max() == 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.lists(st.sampled_from(VOCABULARY), min_size=4, max_size=30).map(" ".join),
+    kinds=st.lists(st.sampled_from(sorted(CHARACTERS)), min_size=1, max_size=3),
+    form=st.sampled_from(sorted(FORM)),
+)
+def test_disguises_one_on_another_say_the_same(text, kinds, form):
+    disguised = FORM[form](text)
+    for kind in kinds:
+        disguised = CHARACTERS[kind](disguised)
+    assert squeezed(disguised) == squeezed(text)
+
+
+@given(st.text())
+def test_what_is_bare_stays_as_it_is(text):
+    bare = undisguised(text)
+    assert undisguised(bare) == bare
+    assert not any(each in bare for each in "\u200b\u00ad\u0301\ufeff")
+
+
+@pytest.mark.parametrize(
+    ("templates", "words"), [(1, 12), (2, 12), (2, 3), (20, 12)], ids=["one", "two", "two, short", "twenty"]
+)
+def test_templates_join_nobody_with_texts_either(templates, words):
+    shared = sentences(templates, 300, seed=12)
+    questions = sentences(800, words, seed=13)
+    texts = [f"{shared[row % templates]}\n{question}" for row, question in enumerate(questions)]
+    texts += shared if templates < 5 else []
+    labels = assign_groups(routing.featurise(texts), texts=Texts(texts))
+    assert labels.max() >= 0.99 * len(texts) - 1
+
+
+def test_prompts_that_say_little_are_not_kin_of_all_that_hold_them():
+    texts = [*sentences(300, 4, seed=14), *sentences(300, 400, seed=15), "Continue.", "Yes", "What is it?"]
+    labels = assign_groups(routing.featurise(texts), texts=Texts(texts))
+    assert labels.max() == len(texts) - 1
 
 
 def test_given_groups_are_joined_and_never_split(featurise):

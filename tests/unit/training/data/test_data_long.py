@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import tiny_dancer
 from tiny_dancer.training.data import DataWarning, read_outcomes
 
 if TYPE_CHECKING:
@@ -349,3 +350,28 @@ def test_long_and_wide_read_the_same(
     np.testing.assert_array_equal(
         nothing if long.cost is None else long.cost, nothing if wide.cost is None else wide.cost
     )
+
+
+def test_a_request_in_two_groups_joins_them(write: Callable[..., Path]) -> None:
+    columns = {
+        "prompt": ["one", "two", "one", "three", "four", "four"],
+        "model": ["big", "big", "small", "small", "big", "small"],
+        "score": [1.0, 0.5, 0.0, 1.0, 1.0, 0.0],
+        "group": ["g", "h", "h", None, None, "i"],
+    }
+    with pytest.warns(DataWarning, match="in several groups, which were joined"):
+        table = read_outcomes([write(columns)])
+    np.testing.assert_array_equal(table.group, [0, 0, 1, 2])
+
+
+def test_a_request_in_two_tasks_is_said_and_one_of_two_weights_refused(write: Callable[..., Path]) -> None:
+    columns: dict[str, list[Any]] = {
+        "prompt": ["one", "one"],
+        "model": ["big", "small"],
+        "score": [1.0, 0.5],
+        "task": ["maths", "code"],
+    }
+    with pytest.warns(DataWarning, match=r"'one', say\) in several tasks, of which the first"):
+        assert read_outcomes([write(columns)]).task == ("maths",)
+    with pytest.raises(tiny_dancer.DataError, match="has two"):
+        read_outcomes([write({**columns, "task": ["maths"] * 2, "weight": [1.0, 2.0]})])
