@@ -12,6 +12,7 @@ mod metadata;
 mod options;
 mod price;
 mod router;
+mod routes;
 mod tools;
 mod vectors;
 
@@ -172,6 +173,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     classifier::register(module)?;
     conformal::register(module)?;
     tools::register(module)?;
+    routes::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;
     module.add_function(wrap_pyfunction!(json::encode_json, module)?)?;

@@ -47,11 +47,16 @@ _LEAST_SPREAD = 0.05
 """A cue that varies less is scaled as if it varied this much."""
 
 
+def background_texts() -> list[str]:
+    """Requests of every kind: questions, chat, code, mathematics, tools, many languages, noise."""
+    text = _core.data_file("background.txt").decode()
+    return [each.strip("\n") for each in text.split("\n%%\n")]
+
+
 @cache
 def background() -> FeatureTable:
-    """Features of requests of every kind: questions, chat, code, mathematics, tools, many languages, noise."""
-    text = _core.data_file("background.txt").decode()
-    return _core.featurise([each.strip("\n") for each in text.split("\n%%\n")])
+    """Features of :func:`background_texts`."""
+    return _core.featurise(background_texts())
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,9 +133,7 @@ def test_no_row_says_a_half() -> None:
 
 @pytest.mark.parametrize("fitted", [fitted_pair, fitted_trio])
 @pytest.mark.parametrize("coverage", [0.6, 0.9, 0.98])
-def test_the_set_holds_a_choice_likelier_a_best_one_than_the_set_may_miss(
-    fitted: object, coverage: float
-) -> None:
+def test_the_set_holds_a_choice_likelier_a_best_one_than_the_set_may_miss(fitted: object, coverage: float) -> None:
     """Pinned or not. Others as good may be left out: the set is to hold a best model, not all of them."""
     artifact = fitted().artifact  # type: ignore[operator]
     header = {**_core.read_header(artifact), "set_coverage": coverage, "set_width": 0.0}
