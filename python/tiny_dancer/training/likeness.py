@@ -35,6 +35,7 @@ FEWEST_GROUPS = 20
 _MOST_ROWS = 2000
 _MOST_SCORES = 64
 _FOLDS = 5
+_FEWEST_FOLDS = 2
 _RIDGE = 1.8
 """On inputs as scaled here and a mean loss; between a third and three times as much, power changed by .02."""
 _DISTANCE = 0.02
@@ -131,7 +132,7 @@ def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0) -> Likeness
 
     Args:
         features: the rows'.
-        group: int64 [n], rows that belong together; of more than 2,000 rows, whole groups are drawn.
+        group: int64 [n], rows that belong together; of more than 2,000 rows, as many are drawn.
         seed: of folds, and of the draw.
 
     Rows are scored by fits without their fold, requests by the fit on all rows, which is a little closer to them:
@@ -140,10 +141,13 @@ def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0) -> Likeness
     if len(np.unique(group)) < FEWEST_GROUPS:
         return None
     if len(features) > _MOST_ROWS:
-        order = np.random.default_rng(seed).permutation(int(group.max()) + 1)[group]
-        drawn = np.sort(np.argsort(order, kind="stable")[:_MOST_ROWS])
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(features))[:_MOST_ROWS])
         features, group = features.rows(drawn), group[drawn]
-    folds, others = grouped_folds(group, _FOLDS, seed), background()
+    # A few groups may have nearly all rows.
+    count = len(np.unique(group))
+    if count < _FEWEST_FOLDS:
+        return None
+    folds, others = grouped_folds(group, min(_FOLDS, count), seed), background()
     scores = np.empty(len(features))
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
