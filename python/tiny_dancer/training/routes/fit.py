@@ -349,7 +349,7 @@ def _folds(texts: Sequence[str], y: Ints) -> Ints:
     by_text: dict[str, int] = {}
     for route in range(int(y.max()) + 1):
         own = np.flatnonzero(y == route)
-        for at, row in enumerate(own):
+        for at, row in enumerate(own.tolist()):
             run = (at * FOLDS // len(own) + route) % FOLDS
             fold[row] = by_text.setdefault(" ".join(texts[row].lower().split()), run)
     return fold
