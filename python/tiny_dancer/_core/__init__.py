@@ -130,6 +130,7 @@ __all__ = [
     "policy_choices",
     "read_header",
     "read_tensors",
+    "sentence_encoder",
     "text_to_seconds",
     "token_rows",
     "token_steps",
@@ -155,13 +156,28 @@ def data_file(name: str) -> bytes:
 
 @cache
 def encoder() -> Encoder:
-    """The static token encoder the wheel carries; loaded once, when first needed."""
+    """The static token encoder of request routers; loaded once, when first needed."""
     return Encoder(data_file("encoder.safetensors"))
 
 
-def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known."""
-    flat = np.frombuffer(encoder().encode(list(texts)), "<f4")
+@cache
+def sentence_encoder() -> Encoder:
+    """The static encoder fitted to vectors of whole texts; loaded once, when first needed.
+
+    For comparing texts with texts: routes, tools. Request routers, and what was stored or trained with
+    :func:`encoder`, stay with that one; the two have the same pieces and different rows, and checksums of their own.
+    """
+    return Encoder(data_file("sentences.safetensors"))
+
+
+def encode(texts: Sequence[str], by: Encoder | None = None) -> npt.NDArray[np.float32]:
+    """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known.
+
+    Args:
+        texts: n texts.
+        by: :func:`sentence_encoder`, or another; by default :func:`encoder`.
+    """
+    flat = np.frombuffer((by or encoder()).encode(list(texts)), "<f4")
     return flat.reshape(-1, EMBEDDING_DIMENSIONS).copy()
 
 
