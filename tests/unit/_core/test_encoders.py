@@ -9,7 +9,9 @@ from tiny_dancer import EncoderMissingError, _core
 def test_both_have_the_same_pieces_and_rows_of_their_own() -> None:
     router, sentences = _core.encoder(), _core.sentence_encoder()
     assert router.checksum != sentences.checksum
-    rows = [np.frombuffer(each.rows(), "i1").reshape(-1, _core.EMBEDDING_DIMENSIONS) for each in (router, sentences)]
+    rows = [
+        np.frombuffer(each.rows(), "i1").reshape(-1, _core.EMBEDDING_DIMENSIONS) for each in (router, sentences)
+    ]
     assert rows[0].shape == rows[1].shape and (rows[0] != rows[1]).any(axis=1).mean() > 0.5
 
 
