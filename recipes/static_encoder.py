@@ -44,7 +44,7 @@ import pyarrow.parquet as pq
 import scipy.sparse
 
 from convert_encoder import read_embeddings, read_vocabulary, write_encoder
-from tables import SHARED
+from tables import NOT_SHIPPED, SHARED
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -103,8 +103,6 @@ FORMS = (
     "who can {verb} a {other}",
     "convert {noun} to {other}",
 )
-NOT_SHIPPED = re.compile("BY-SA|nknown|GPT-4")
-"""Licences of prompts that nothing shipped may be trained on."""
 
 
 def different(texts: list[str]) -> list[str]:
