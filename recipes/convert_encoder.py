@@ -85,14 +85,21 @@ def read_vocabulary(path: Path) -> list[str]:
     return pieces
 
 
-def write_encoder(embeddings: np.ndarray, pieces: list[str], out: Path) -> str:
+def write_encoder(
+    embeddings: np.ndarray,
+    pieces: list[str],
+    out: Path,
+    name: str = NAME,
+    source: str = SOURCE,
+    licence: str = LICENCE,
+) -> str:
     """Write the encoder and return the checksum of its tensor bytes."""
     if len(pieces) != len(embeddings):
         raise SystemExit(f"{len(pieces)} pieces for {len(embeddings)} embeddings; convert a matching pair")
     vocabulary = "\n".join(pieces).encode()
     data = embeddings.tobytes() + vocabulary
     checksum = hashlib.sha256(data).hexdigest()
-    manifest = {"format": FORMAT, "kind": "encoder", "name": NAME, "source": SOURCE, "licence": LICENCE}
+    manifest = {"format": FORMAT, "kind": "encoder", "name": name, "source": source, "licence": licence}
     header = {
         "__metadata__": {"sha256": checksum, "tiny_dancer": json.dumps(manifest)},
         "embeddings": {

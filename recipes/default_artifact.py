@@ -24,14 +24,13 @@ Groups (near duplicates, shared passages) are found over all tables together: so
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tables import KINDS, ROLES, SHARED, by_role, joined, ranked_roles, with_
+from tables import KINDS, NOT_SHIPPED, ROLES, SHARED, by_role, joined, ranked_roles, with_
 from tiny_dancer import FeatureTable, NotCertifiedError, Outcomes, Router, _core
 from tiny_dancer.evaluation.bootstrap import paired_bootstrap
 from tiny_dancer.evaluation.groups import assign_groups
@@ -113,8 +112,6 @@ DECLARED = {
 DECLARED_SOURCES = {"arena-hard/v2.0-math": 0.33}
 HARDER = 0.06
 """Added where prompts were collected for being hard, but for code, which is taken to be hard anyway."""
-NOT_SHIPPED = re.compile("BY-SA|nknown|GPT-4")
-"""Licences of prompts that nothing shipped may be trained on."""
 IN_TABLES = ("gsm8k", "mbpp")
 """Sources of prompts whose outcomes the tables have."""
 

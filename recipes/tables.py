@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.split import grouped_folds
 
 SHARED = Path(os.environ.get("TINY_DANCER_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+
+NOT_SHIPPED = re.compile("BY-SA|nknown|GPT-4")
+"""Licences of prompts that nothing shipped may be trained on."""
 
 PAIR = ("mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview")
 

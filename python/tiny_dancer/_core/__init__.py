@@ -150,7 +150,7 @@ __all__ = [
     "policy_choices",
     "read_header",
     "read_tensors",
-    "text_encoder",
+    "sentence_encoder",
     "text_to_seconds",
     "token_rows",
     "token_steps",
@@ -177,24 +177,33 @@ def data_file(name: str) -> bytes:
 
 @cache
 def encoder() -> Encoder:
-    """The static token encoder the wheel carries; loaded once, when first needed."""
+    """The static token encoder of request routers; loaded once, when first needed."""
     return Encoder(data_file("encoder.safetensors"))
 
 
-def text_encoder() -> Encoder:
-    """The encoder of what compares texts with each other, as semantic routes do."""
-    return encoder()
+@cache
+def sentence_encoder() -> Encoder:
+    """The static encoder fitted to vectors of whole texts; loaded once, when first needed.
+
+    For comparing texts with texts: routes, tools. Request routers, and what was stored or trained with
+    :func:`encoder`, stay with that one; the two have the same pieces and different rows, and checksums of their own.
+    """
+    return Encoder(data_file("sentences.safetensors"))
 
 
 def encoder_of(checksum: str) -> Encoder:
     """The encoder of this checksum that the wheel carries; where it carries none, one that an artifact refuses."""
-    shipped = (text_encoder(), encoder())
-    return next((each for each in shipped if each.checksum == checksum), shipped[0])
+    sentences = sentence_encoder()
+    return sentences if sentences.checksum == checksum else encoder()
 
 
 def encode(texts: Sequence[str], by: Encoder | None = None) -> npt.NDArray[np.float32]:
-    """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known. ``by`` is :func:`encoder` or
-    another one."""
+    """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known.
+
+    Args:
+        texts: n texts.
+        by: :func:`sentence_encoder`, or another; by default :func:`encoder`.
+    """
     flat = np.frombuffer((by or encoder()).encode(list(texts)), "<f4")
     return flat.reshape(-1, EMBEDDING_DIMENSIONS).copy()
 

@@ -16,7 +16,7 @@ LOADERS: dict[str, Callable[[bytes], object]] = {
     "request-router": Router,
     "classifier": Classifier,
     "candidates": _core.CandidateScorer,
-    "tools": lambda data: _core.ToolSet(_core.encoder(), data),
+    "tools": lambda data: _core.ToolSet(_core.sentence_encoder(), data),
 }
 """Kind, as the header says it → what loads it."""
 

@@ -594,7 +594,7 @@ def _from_utterances(
     encoded: npt.NDArray[np.float32] | None = None
     if new:
         encoded = (
-            _core.encode(new, _core.text_encoder())
+            _core.encode(new, _core.sentence_encoder())
             if encoder is None
             else check_vectors(encoder, encoder.encode(new), len(new))
         )
@@ -627,7 +627,7 @@ def _from_utterances(
 def encoder_spec(encoder: Encoder | None) -> dict[str, Any]:
     """An encoder as an artifact names it; None is the engine's own."""
     if encoder is None:
-        checksum = _core.text_encoder().checksum
+        checksum = _core.sentence_encoder().checksum
         return {"name": "tiny-dancer", "dimension": _core.EMBEDDING_DIMENSIONS, "checksum": checksum}
     return {"name": encoder.name, "dimension": encoder.dimension}
 

@@ -130,7 +130,7 @@ class ToolSelector:
             CandidateError: what is no tool, or two of one name; it says which, and what to do.
             ArtifactError: no artifact of kind ``tools`` (see its subclasses).
         """
-        self._engine = _core.ToolSet(_core.encoder(), artifact)
+        self._engine = _core.ToolSet(_core.sentence_encoder(), artifact)
         self._given: list[_Given] = []
         self._tools: dict[str, _Tool] = {}
         self._storage = storage

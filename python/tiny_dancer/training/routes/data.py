@@ -86,7 +86,7 @@ def features_of(texts: Sequence[str], vectors: Any = None) -> TextFeatures:
     """
     from scipy import sparse
 
-    table = _core.featurise(texts, by=_core.text_encoder())
+    table = _core.featurise(texts, by=_core.sentence_encoder())
     ones = np.ones(len(table.ngrams), np.float32)
     ngrams = sparse.csr_matrix(
         (ones, table.ngrams.astype(np.int32), table.ngram_offsets), shape=(len(table.tokens), NGRAMS)

@@ -315,7 +315,7 @@ def with_self_checks(header: dict[str, Any], tensors: Mapping[str, Any], vectors
     own = header["encoder"].get("checksum") is not None
     if not own and vectors is None:
         return plain
-    engine = _core.Routes(plain, _core.text_encoder() if own else None)
+    engine = _core.Routes(plain, _core.sentence_encoder() if own else None)
     checks = []
     for at, text in enumerate(SELF_CHECK_TEXTS):
         vector = None if own else np.ascontiguousarray(vectors[at], "<f4")

@@ -76,7 +76,7 @@ def lint_routes(
         raise TrainingError("label", f"{len(names)} routes", "give utterances of at least two routes")
     y = np.array([names.index(str(labels[at])) for at in rows])
     order = np.argsort(y, kind="stable")
-    vectors, y = _core.encode([texts[rows[at]] for at in order], _core.text_encoder()), y[order]
+    vectors, y = _core.encode([texts[rows[at]] for at in order], _core.sentence_encoder()), y[order]
     starts, counts = np.searchsorted(y, np.arange(len(names))), np.bincount(y, minlength=len(names))
     nearer: list[tuple[str, str, str, float]] = []
     toward = np.zeros((len(names), len(names)))

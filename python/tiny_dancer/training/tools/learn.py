@@ -130,7 +130,7 @@ def learn_tools(
         "created": created,
         "tools": known,
         "features": _core.FEATURE_SPEC,
-        "encoder": _core.encoder().checksum,
+        "encoder": _core.sentence_encoder().checksum,
         "width": WIDTH,
         "weight": weight,
         "seed": seed,
@@ -142,7 +142,7 @@ def learn_tools(
         "self_check": [],
     }
     bare = _core.artifact_bytes(header, tensors)
-    checks = _core.tool_expectations(bare, _core.encoder(), list(SELF_CHECK_TEXTS))
+    checks = _core.tool_expectations(bare, _core.sentence_encoder(), list(SELF_CHECK_TEXTS))
     header["self_check"] = [
         {"text": text, "expected": [float(value) for value in np.frombuffer(values, "<f4")]}
         for text, values in zip(SELF_CHECK_TEXTS, checks, strict=True)
