@@ -4,7 +4,7 @@
     python recipes/static_encoder.py --wordnet wordnet/usr/share/wordnet --cache cache \
         --out python/tiny_dancer/data/sentences.safetensors
 
-(from the repository's root, with ../shared beside it; ten minutes of one processor, nearly all of it the
+(from the repository's root, with ../shared beside it; forty minutes of one processor, nearly all of it the
 teacher's).
 
 The encoder of request routers (recipes/convert_encoder.py) has for each word piece what the teacher says of

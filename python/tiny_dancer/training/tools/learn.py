@@ -18,7 +18,6 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import TrainingError
 from tiny_dancer.evaluation.bootstrap import mean_statistics, paired_bootstrap
-from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends.linear import hashed_ngrams
 from tiny_dancer.training.backends.quantise import quantise
 
@@ -99,7 +98,7 @@ def learn_tools(
     for row, names in enumerate(used):
         labels[row, [place[name] for name in names]] = 1.0
 
-    table = featurise(texts)
+    table = _core.featurise(texts, by=_core.sentence_encoder())
     selector = tools.selector()
     untrained = selector.score_many(texts)
     row_of = {name: row for row, name in enumerate(selector.ids)}
