@@ -64,10 +64,10 @@ def test_the_engine_scores_as_training_does(fitted: FittedRoutes) -> None:
     features = features_of(texts)
     found = head.fit_head(features, y, len(names), 0)
     examples = Prototypes.of(features.embedding, y, len(names), means=False)
-    header = json.loads(_core.Routes(fitted.artifact, _core.encoder()).header())
+    header = json.loads(_core.Routes(fitted.artifact, _core.sentence_encoder()).header())
     header |= {"self_check": [], "model": {"kind": "head", "prototypes": 3.0}}
     artifact = _core.artifact_bytes(header, examples.tensors() | found.tensors("head"))
-    scores, measures = _core.Routes(artifact, _core.encoder()).scores([*texts, *FAR])
+    scores, measures = _core.Routes(artifact, _core.sentence_encoder()).scores([*texts, *FAR])
     other = features_of([*texts, *FAR])
     likeness, nearest = examples.likeness(other.embedding)
     expected = found.scores(other) + 3 * likeness
@@ -132,7 +132,7 @@ def test_precision_sets_a_threshold_a_route() -> None:
     found = fit_routes(*intents(), precision=0.9)
     assert set(found.report.thresholds) == {"refund", "status", "password", "opening", "human"}
     assert all(0 <= each <= 1 for each in found.report.thresholds.values())
-    specs = json.loads(_core.Routes(found.artifact, _core.encoder()).header())["routes"]
+    specs = json.loads(_core.Routes(found.artifact, _core.sentence_encoder()).header())["routes"]
     assert all(
         spec["threshold"] == pytest.approx(found.report.thresholds[spec["name"]], abs=1e-6) for spec in specs
     )
