@@ -34,6 +34,7 @@ from tool_cases import tool_vectors  # noqa: E402
 from weights import make_all  # noqa: E402
 
 ENCODER = HERE.parent / "python" / "tiny_dancer" / "data" / "encoder.safetensors"
+SENTENCES = ENCODER.with_name("sentences.safetensors")
 MOST_LISTED = 64
 
 Vector = dict[str, Any]
@@ -173,7 +174,7 @@ def route_document(encoder: Encoder) -> bytes:
 
 def generate() -> dict[str, bytes]:
     """All files by their path in this folder."""
-    encoder = Encoder.from_bytes(ENCODER.read_bytes())
+    encoder, sentences = (Encoder.from_bytes(path.read_bytes()) for path in (ENCODER, SENTENCES))
     made = make_all(encoder)
     exact = {"integers, strings and choices": 0}
     cues = {**exact, "cues": {"absolute": 1e-6, "relative": 1e-6}}
@@ -188,15 +189,16 @@ def generate() -> dict[str, bytes]:
     # Embeddings are rounded to int8 in the engine.
     tools = {**exact, "scores without encoder": {"absolute": 1e-3}, "scores": {"absolute": 0.3}}
     encoder_head = {"format": 2, "encoder": encoder.checksum, "feature_spec": FEATURE_SPEC}
+    sentences_head = {**encoder_head, "encoder": sentences.checksum}
     files = {
         "vectors/text.json": document(text_vectors(), format=2, tolerance=exact),
         "vectors/features.json": document(feature_vectors(encoder), **encoder_head, tolerance=cues),
         "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
         "vectors/candidates.json": document(candidate_vectors(), format=2, tolerance=candidates),
-        "vectors/routes.json": route_document(encoder),
+        "vectors/routes.json": route_document(sentences),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
-        "vectors/tools.json": document(tool_vectors(encoder), **encoder_head, tolerance=tools),
+        "vectors/tools.json": document(tool_vectors(sentences), **sentences_head, tolerance=tools),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }
     return files | {f"artifacts/{name}.safetensors": data for name, data in made.items()}

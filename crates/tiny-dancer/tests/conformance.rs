@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use support::cell::ClassifierDraft;
-use support::{Random, shared_encoder};
+use support::{Random, sentence_encoder, shared_encoder};
 use tiny_dancer::artifact::{TensorData, Tensors};
 use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, FEATURE_NAMES, Precision};
 use tiny_dancer::classifier::Header;
@@ -152,7 +152,7 @@ fn tools_are_ranked_as_in_the_vectors() {
     let mut scratch = ToolScratch::default();
     for vector in vectors {
         let with_encoder = vector["encoder"] == true;
-        let mut set = ToolSet::new(with_encoder.then(|| Arc::clone(shared_encoder())));
+        let mut set = ToolSet::new(with_encoder.then(|| Arc::clone(sentence_encoder())));
         match &vector["tools"] {
             Value::String(_) => drop(set.add_json(&services["tools"].to_string()).expect("tools")),
             Value::Object(servers) => {
@@ -255,7 +255,7 @@ fn decisions_are_those_of_the_vectors() {
     assert!(vectors.len() >= 400);
     for vector in &vectors {
         let changes = if vector["changes"].is_null() { String::new() } else { vector["changes"].to_string() };
-        let handle = Handle::new(&artifact(vector), Some(Arc::clone(shared_encoder())), &changes);
+        let handle = Handle::new(&artifact(vector), Some(Arc::clone(sentence_encoder())), &changes);
         let answer = handle
             .and_then(|handle| handle.decide_json(&written(vector, "request"), &written(vector, "options")));
         let found = match answer {
@@ -336,7 +336,7 @@ fn damaged(mut bytes: Vec<u8>, damage: &Value) -> Vec<u8> {
 #[test]
 fn damaged_artifacts_are_refused_as_the_vectors_say() {
     for vector in &requests("vectors/damages.json") {
-        let encoder = vector["damage"]["no_encoder"].is_null().then(|| Arc::clone(shared_encoder()));
+        let encoder = vector["damage"]["no_encoder"].is_null().then(|| Arc::clone(sentence_encoder()));
         let error = Handle::new(&damaged(artifact(vector), &vector["damage"]), encoder, "")
             .expect_err(vector["explain"].as_str().expect("text"));
         assert_eq!(refused(&error)["error"], vector["error"], "{}", vector["explain"]);

@@ -386,13 +386,19 @@ pub fn shipped_encoder() -> &'static Encoder {
 
 /// The same, to be handed to a [`tiny_dancer::Handle`].
 pub fn shared_encoder() -> &'static Arc<Encoder> {
-    static ENCODER: LazyLock<Arc<Encoder>> = LazyLock::new(|| {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/tiny_dancer/data/encoder.safetensors");
-        let bytes = std::fs::read(path).expect("written by recipes/convert_encoder.py");
-        Arc::new(Encoder::from_bytes(&bytes).expect("sound"))
-    });
+    static ENCODER: LazyLock<Arc<Encoder>> = LazyLock::new(|| shipped("encoder.safetensors"));
     &ENCODER
+}
+
+/// The encoder of sentences that the package ships.
+pub fn sentence_encoder() -> &'static Arc<Encoder> {
+    static ENCODER: LazyLock<Arc<Encoder>> = LazyLock::new(|| shipped("sentences.safetensors"));
+    &ENCODER
+}
+
+fn shipped(name: &str) -> Arc<Encoder> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/tiny_dancer/data").join(name);
+    Arc::new(Encoder::from_bytes(&std::fs::read(path).expect("written by a recipe")).expect("sound"))
 }
 
 /// A safetensors file's JSON header and its tensor bytes.
