@@ -59,13 +59,17 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
     from tiny_dancer.routing.resilient import ResilientRouter
+    from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
     from tiny_dancer.training.estimator import RouterEstimator
     from tiny_dancer.training.fit import Fitted
+    from tiny_dancer.training.routes.fit import FitReport
+    from tiny_dancer.training.routes.router import SemanticRouter
 
 
 __all__ = [
@@ -76,7 +80,9 @@ __all__ = [
     "ArtifactError",
     "ArtifactSelfCheckError",
     "ArtifactVersionError",
+    "CachedEncoder",
     "Calibrated",
+    "CallableEncoder",
     "Candidate",
     "CandidateDecision",
     "CandidateDecisions",
@@ -94,8 +100,10 @@ __all__ = [
     "Decision",
     "DecisionBatch",
     "EncoderMissingError",
+    "EndpointEncoder",
     "Evaluation",
     "FeatureTable",
+    "FitReport",
     "Fitted",
     "Guarantee",
     "MemoryStorage",
@@ -110,8 +118,13 @@ __all__ = [
     "RegistryError",
     "RequestError",
     "ResilientRouter",
+    "Route",
+    "RouteChoice",
     "Router",
     "RouterEstimator",
+    "RoutesEvaluation",
+    "SemanticRouter",
+    "SemanticRoutes",
     "SplitConformalClassifier",
     "SplitConformalRanker",
     "SplitConformalRegressor",
@@ -119,6 +132,7 @@ __all__ = [
     "StorageError",
     "TinyDancerError",
     "TrainingError",
+    "User",
     "Watch",
     "__version__",
     "add_model",
@@ -133,7 +147,9 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
+    "CallableEncoder": "tiny_dancer.routing.encoders",
     "Candidate": "tiny_dancer.routing.candidate_set",
     "CandidateDecision": "tiny_dancer._core",
     "CandidateDecisions": "tiny_dancer.routing.candidate_answer",
@@ -143,16 +159,24 @@ _LAZY = {
     "CandidateSet": "tiny_dancer.routing.candidate_set",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
+    "EndpointEncoder": "tiny_dancer.routing.encoders",
     "Evaluation": "tiny_dancer.evaluation.results",
+    "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
     "MemoryStorage": "tiny_dancer.storage",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
+    "Route": "tiny_dancer.routing.semantic",
+    "RouteChoice": "tiny_dancer.routing.semantic",
     "RouterEstimator": "tiny_dancer.training.estimator",
+    "RoutesEvaluation": "tiny_dancer.routing.semantic",
+    "SemanticRouter": "tiny_dancer.training.routes.router",
+    "SemanticRoutes": "tiny_dancer.routing.semantic",
     "SplitConformalClassifier": "tiny_dancer.evaluation.conformal",
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "User": "tiny_dancer.routing.semantic",
     "add_model": "tiny_dancer.training.api",
     "calibrate": "tiny_dancer.training.api",
     "conformal_quantile": "tiny_dancer.evaluation.conformal",

@@ -35,6 +35,9 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
         "langchain_core": "langchain",
         "langgraph": "langgraph",
         "mcp": "mcp",
+        "model2vec": "model2vec",
+        "sentence_transformers": "sentence-transformers",
+        "fastembed": "fastembed",
     }
 )
 """The extra to install, by the library's name in an import; where several extras bring it, the smallest."""

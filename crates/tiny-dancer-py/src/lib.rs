@@ -12,6 +12,7 @@ mod metadata;
 mod options;
 mod price;
 mod router;
+mod routes;
 mod vectors;
 
 use std::sync::Arc;
@@ -170,6 +171,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     candidates::register(module)?;
     classifier::register(module)?;
     conformal::register(module)?;
+    routes::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;
     module.add_function(wrap_pyfunction!(json::encode_json, module)?)?;

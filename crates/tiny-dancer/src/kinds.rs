@@ -8,6 +8,7 @@ use crate::artifact::{Header, Kind, TensorData, assemble, invalid, open, parse_h
 use crate::candidates::ScorerHeader;
 use crate::classifier;
 use crate::error::Result;
+use crate::routes;
 
 /// Serialises an artifact; `header` is the JSON of a [`Kind`]'s header.
 ///
@@ -61,8 +62,10 @@ fn checked_header(json: &str) -> Result<String> {
         Header::KIND => again::<Header>(json),
         classifier::Header::KIND => again::<classifier::Header>(json),
         ScorerHeader::KIND => again::<ScorerHeader>(json),
+        routes::Header::KIND => again::<routes::Header>(json),
         unknown => {
-            let known = [Header::KIND, classifier::Header::KIND, ScorerHeader::KIND].join(", ");
+            let known =
+                [Header::KIND, classifier::Header::KIND, ScorerHeader::KIND, routes::Header::KIND].join(", ");
             Err(invalid("kind", unknown, &format!("this engine knows {known}")))
         }
     }

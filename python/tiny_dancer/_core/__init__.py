@@ -24,6 +24,8 @@ from tiny_dancer._core._native import (
     LONGEST_TEXT,
     REASONS,
     REMOVALS,
+    ROUTE_MEASURES,
+    ROUTE_REASONS,
     ROUTED_BY,
     UNCOVERED,
     CandidateDecision,
@@ -37,7 +39,9 @@ from tiny_dancer._core._native import (
     Martingale,
     Options,
     Prices,
+    RouteOptions,
     Router,
+    Routes,
     __version__,
     artifact_header,
     conformal_intervals,
@@ -67,7 +71,14 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tiny_dancer._core._native import BatchBytes, CandidateColumns, DecisionTuple, Json, Said
+    from tiny_dancer._core._native import (
+        BatchBytes,
+        CandidateColumns,
+        DecisionTuple,
+        Json,
+        RouteChoiceTuple,
+        Said,
+    )
 
 __all__ = [
     "CANDIDATE_FEATURES",
@@ -86,6 +97,8 @@ __all__ = [
     "REASONS",
     "REMOVALS",
     "ROUTED_BY",
+    "ROUTE_MEASURES",
+    "ROUTE_REASONS",
     "UNCOVERED",
     "BatchBytes",
     "CandidateColumns",
@@ -102,7 +115,10 @@ __all__ = [
     "Martingale",
     "Options",
     "Prices",
+    "RouteChoiceTuple",
+    "RouteOptions",
     "Router",
+    "Routes",
     "Said",
     "__version__",
     "artifact_bytes",

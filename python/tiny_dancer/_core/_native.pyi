@@ -21,6 +21,8 @@ __version__: str
 LONGEST_TEXT: int
 REASONS: list[str]
 ROUTED_BY: list[str]
+ROUTE_MEASURES: list[str]
+ROUTE_REASONS: list[str]
 REMOVALS: list[str]
 UNCOVERED: list[str]
 DRIFTED: str
@@ -159,6 +161,36 @@ class Classifier:
     def header(self) -> str: ...
     def predict_texts(self, texts: Sequence[str]) -> LabelBytes: ...
     def predict_vectors(self, vectors: bytes, offsets: bytes) -> LabelBytes: ...
+
+RouteChoiceTuple: TypeAlias = tuple[int | None, int, float, float | None, str, list[tuple[int, float]], list[int]]
+RouteBytes: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes]
+
+class RouteOptions:
+    """What is asked of a decision among routes beyond the request, from JSON."""
+
+    def __init__(self, json: str) -> None: ...
+
+class Routes:
+    def __init__(self, data: bytes, encoder: Encoder | None = None) -> None: ...
+    def header(self) -> str: ...
+    def decide(
+        self,
+        request: str,
+        vector: bytes | None = None,
+        encoder: str = "",
+        options: RouteOptions | None = None,
+    ) -> RouteChoiceTuple: ...
+    def decide_json(self, request: str, options: str = "") -> str: ...
+    def decide_batch(
+        self,
+        texts: Sequence[str],
+        vectors: bytes | None = None,
+        encoder: str = "",
+        options: RouteOptions | None = None,
+    ) -> RouteBytes: ...
+    def scores(
+        self, texts: Sequence[str], vectors: bytes | None = None, encoder: str = ""
+    ) -> tuple[bytes, bytes]: ...
 
 class CandidateDecision:
     """One candidate of an answer.

@@ -49,6 +49,9 @@ from tiny_dancer.cli import (
     predict,
     report,
     route,
+    routes_eval,
+    routes_fit,
+    routes_predict,
     savings,
     train,
 )
@@ -88,6 +91,10 @@ classifier = typer.Typer(
     rich_markup_mode=None,
 )
 application.add_typer(classifier, name="classifier")
+routes = typer.Typer(
+    help="Intents: fit routes on texts, apply and judge them.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(routes, name="routes")
 models = typer.Typer(
     help="Versions of artifacts: add, promote, roll back, retire.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -123,6 +130,9 @@ candidates.command("learn", help=candidates_learn.HELP)(candidates_learn.learn)
 classifier.command("train", help=classifier_train.HELP)(classifier_train.train)
 classifier.command("predict", help=classifier_predict.HELP)(classifier_predict.predict)
 classifier.command("evaluate", help=classifier_evaluate.HELP)(classifier_evaluate.evaluate)
+routes.command("fit", help=routes_fit.HELP)(routes_fit.fit)
+routes.command("predict", help=routes_predict.HELP)(routes_predict.predict)
+routes.command("eval", help=routes_eval.HELP)(routes_eval.evaluate)
 database.command("stats", help=db_stats.HELP)(db_stats.stats)
 database.command("backup", help=db_backup.HELP)(db_backup.backup)
 database.command("restore", help=db_restore.HELP)(db_restore.restore)

@@ -25,6 +25,15 @@ OutTable = Annotated[
     Path, typer.Option(help="Table to write: .parquet, .csv, .tsv or .jsonl, as its name says; text also as .gz.")
 ]
 ClassifierArtifact = Annotated[str, typer.Argument(help="Path of a classifier's artifact.")]
+RoutesArtifact = Annotated[str, typer.Argument(help="Path of an artifact of routes.")]
+LabelledTable = Annotated[Path, typer.Argument(help="Table of texts: Parquet, CSV, TSV, JSONL, JSON or xlsx.")]
+TextOf = Annotated[str, typer.Option("--text", metavar="COLUMN", help="Column of the texts.")]
+LabelOf = Annotated[str, typer.Option("--label", metavar="COLUMN", help="Column of the intents.")]
+OutOfScope = Annotated[str, typer.Option(help="Label of rows that belong to no route, as those without one do.")]
+FalseAlarms = Annotated[
+    float | None,
+    typer.Option(help="Share of in-scope texts that may be called out of scope; else the artifact's."),
+]
 Examples = Annotated[
     Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")
 ]

@@ -1,0 +1,138 @@
+"""Fitting routes: what is fitted answers right, says so truly, and refuses what it cannot use."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tests.unit.training.routes.intents import intents
+
+from tiny_dancer import Route, SemanticRouter, SemanticRoutes, _core
+from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.training.routes import head
+from tiny_dancer.training.routes.data import features_of
+from tiny_dancer.training.routes.fit import STEPS, FittedRoutes, fit_routes
+from tiny_dancer.training.routes.prototypes import Prototypes
+
+FAR = [
+    "what is the tallest mountain in peru",
+    "write a poem about autumn",
+    "solve x^2 = 9",
+    "how do vaccines work",
+]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedRoutes:
+    return fit_routes(*intents())
+
+
+@pytest.fixture(scope="module")
+def router(fitted: FittedRoutes) -> SemanticRoutes:
+    return SemanticRoutes.from_bytes(fitted.artifact)
+
+
+def test_rows_that_were_not_seen_are_routed_right(fitted: FittedRoutes, router: SemanticRoutes) -> None:
+    texts, labels = intents(40, seed=1)
+    found = router.evaluate(texts, labels)
+    assert found.accuracy > 0.95 and fitted.report.accuracy > 0.95
+    assert found.calibration_error < 0.1 and fitted.report.ece < 0.1
+    assert router.calibrated and fitted.report.n == 150 and fitted.report.routes == 5
+    assert len(fitted.artifact) < 1 << 20
+
+
+def test_what_belongs_to_no_route_scores_lower(router: SemanticRoutes) -> None:
+    texts, labels = intents(20, seed=2)
+    found = router.evaluate([*texts, *FAR], [*labels, *[None] * len(FAR)])
+    assert found.out_of_scope_auroc > 0.95
+    cautious = router(FAR[0], false_alarms=0.2)
+    assert cautious.name is None and cautious.reason == "out_of_scope" and cautious.best in dict(cautious.top)
+    assert router(FAR[0], false_alarms=0.0).name is not None
+
+
+def test_the_same_rows_give_the_same_bytes(fitted: FittedRoutes) -> None:
+    steps: list[str] = []
+    again = fit_routes(*intents(), progress=steps.append)
+    assert again.artifact == fitted.artifact and len(steps) == STEPS
+
+
+def test_the_engine_scores_as_training_does(fitted: FittedRoutes) -> None:
+    texts, labels = intents(12, seed=3)
+    names = sorted(set(labels))
+    y = np.array([names.index(label) for label in labels])
+    features = features_of(texts)
+    found = head.fit_head(features, y, len(names), 0)
+    examples = Prototypes.of(features.embedding, y, len(names), means=False)
+    header = json.loads(_core.Routes(fitted.artifact, _core.encoder()).header())
+    header |= {"self_check": [], "model": {"kind": "head", "prototypes": 3.0}}
+    artifact = _core.artifact_bytes(header, examples.tensors() | found.tensors("head"))
+    scores, measures = _core.Routes(artifact, _core.encoder()).scores([*texts, *FAR])
+    other = features_of([*texts, *FAR])
+    likeness, nearest = examples.likeness(other.embedding)
+    expected = found.scores(other) + 3 * likeness
+    np.testing.assert_allclose(np.frombuffer(scores, "<f4").reshape(expected.shape), expected, atol=1e-4)
+    measured = np.frombuffer(measures, "<f4").reshape(-1, 6)
+    np.testing.assert_allclose(measured[:, 3], nearest, atol=1e-5)
+    np.testing.assert_allclose(measured[:, 4:], np.stack(found.known(other), axis=1), atol=1e-6)
+
+
+def test_rows_out_of_scope_in_the_table_are_learnt(fitted: FittedRoutes) -> None:
+    texts, labels = intents(15)
+    rows = [*texts, *(f"{each} number {at}" for at in range(5) for each in FAR)]
+    found = fit_routes(rows, [*labels, *[None] * 20])
+    assert found.report.out_of_scope_rows == 20 and found.report.far_auroc > 0.95
+
+
+def test_few_utterances_are_enough() -> None:
+    router = SemanticRouter([Route(name, texts) for name, texts in by_route(3).items()])
+    assert not router.calibrated and router("i forgot my password").name == "password"
+    report = router.fit()
+    assert report.n == 15 and router("i forgot my password").name == "password"
+
+
+def test_a_change_never_keeps_a_calibration_silently() -> None:
+    router = SemanticRouter([Route(name, texts) for name, texts in by_route(10).items()])
+    router.fit()
+    assert router.calibrated
+    kept = router("i forgot my password")
+    password = next(route for route in router.routes if route.name == "password")
+    router.update(Route("password", password.utterances, target="accounts"))
+    assert router.calibrated, "only its target changed"
+    moved = router("i forgot my password")
+    assert moved.target == "accounts" and moved.confidence == kept.confidence
+    router.add(Route("weather", ["will it rain tomorrow", "is it sunny", "what's the forecast"]))
+    assert not router.calibrated and router("will it be sunny or rain?").name == "weather"
+    router.remove("weather")
+    assert not router.calibrated
+    router.fit()
+    assert router.calibrated
+
+
+def by_route(rows: int) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text, label in zip(*intents(rows), strict=True):
+        found.setdefault(label, []).append(text)
+    return found
+
+
+def test_what_cannot_be_fitted_is_refused() -> None:
+    with pytest.raises(TrainingError, match="two routes"):
+        fit_routes(["a", "b"], ["one", "one"])
+    with pytest.raises(TrainingError, match="no route has this name"):
+        fit_routes(["a", "b"], ["one", "two"], routes=[{"name": "one"}, {"name": "three"}])
+    with pytest.raises(TrainingError, match="no rows"):
+        fit_routes(["a", "b"], ["one", "two"], routes=[{"name": each} for each in ("one", "two", "three")])
+    router = SemanticRouter([Route("a", ["x"]), Route("b", ["y"])])
+    with pytest.raises(OptionError, match="labels"):
+        router.fit(["x"], [])
+
+
+def test_precision_sets_a_threshold_a_route() -> None:
+    found = fit_routes(*intents(), precision=0.9)
+    assert set(found.report.thresholds) == {"refund", "status", "password", "opening", "human"}
+    assert all(0 <= each <= 1 for each in found.report.thresholds.values())
+    specs = json.loads(_core.Routes(found.artifact, _core.encoder()).header())["routes"]
+    assert all(
+        spec["threshold"] == pytest.approx(found.report.thresholds[spec["name"]], abs=1e-6) for spec in specs
+    )
