@@ -11,7 +11,7 @@ import pytest
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 
 
-@pytest.mark.parametrize("name", ["route-an-agents-memories", "learn-from-feedback", "semantic-routes"])
+@pytest.mark.parametrize("name", ["route-an-agents-memories", "learn-from-feedback", "semantic-routes", "classify"])
 def test_guide_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (GUIDES / f"{name}.md").read_text(), re.DOTALL)
     assert len(blocks) >= 4

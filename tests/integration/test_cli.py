@@ -44,6 +44,7 @@ COMMANDS = (
     "classifier train",
     "classifier predict",
     "classifier evaluate",
+    "classify",
     "routes fit",
     "routes predict",
     "routes eval",

@@ -13,6 +13,7 @@ mod options;
 mod price;
 mod router;
 mod routes;
+mod tasks;
 mod vectors;
 
 use std::sync::Arc;
@@ -172,6 +173,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     classifier::register(module)?;
     conformal::register(module)?;
     routes::register(module)?;
+    tasks::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;
     module.add_function(wrap_pyfunction!(json::encode_json, module)?)?;

@@ -8,7 +8,7 @@ use crate::artifact::{Header, Kind, TensorData, assemble, invalid, open, parse_h
 use crate::candidates::ScorerHeader;
 use crate::classifier;
 use crate::error::Result;
-use crate::routes;
+use crate::{routes, tasks};
 
 /// Serialises an artifact; `header` is the JSON of a [`Kind`]'s header.
 ///
@@ -63,9 +63,16 @@ fn checked_header(json: &str) -> Result<String> {
         classifier::Header::KIND => again::<classifier::Header>(json),
         ScorerHeader::KIND => again::<ScorerHeader>(json),
         routes::Header::KIND => again::<routes::Header>(json),
+        tasks::Header::KIND => again::<tasks::Header>(json),
         unknown => {
-            let known =
-                [Header::KIND, classifier::Header::KIND, ScorerHeader::KIND, routes::Header::KIND].join(", ");
+            let known = [
+                Header::KIND,
+                classifier::Header::KIND,
+                ScorerHeader::KIND,
+                routes::Header::KIND,
+                tasks::Header::KIND,
+            ]
+            .join(", ");
             Err(invalid("kind", unknown, &format!("this engine knows {known}")))
         }
     }
