@@ -54,10 +54,10 @@ def prompts(shipped: bool = True) -> Prompts:
 
     rows = parquet.read_table(SHARED / "task_categories_train.parquet").to_pylist()
     rows = [row for row in rows if not shipped or not NOT_SHIPPED.search(row["licence"])]
-    return Prompts(
-        *(np.array([row[name] for row in rows], object) for name in ("text", "category", "source")),
-        np.array([family(row["source"]) for row in rows], object),
+    text, category, source = (
+        np.array([row[name] for row in rows], object) for name in ("text", "category", "source")
     )
+    return Prompts(text, category, source, np.array([family(each) for each in source], object))
 
 
 def family(source: str) -> str:
@@ -94,11 +94,10 @@ def features(texts: npt.NDArray[Any]) -> Features:
 
 
 class Fitter:
-    """Fits on subsets of rows. n-grams are weighted by their rarity in all prompts given; labels of rows left out are
-    not seen."""
+    """Fits on subsets of rows. n-grams are weighted by their rarity in all prompts given; labels of rows left out
+    are not seen."""
 
-    def __init__(self, given: Features, category: npt.NDArray[Any], seed: int = 0) -> None:
-        del seed
+    def __init__(self, given: Features, category: npt.NDArray[Any]) -> None:
         self.given = given
         self.labels, self.target = np.unique(category.astype(str), return_inverse=True)
         n = len(category)
@@ -121,13 +120,16 @@ class Fitter:
 
     def standardised(self, cues: Floats) -> Floats:
         """Cues in deviations, clipped as the engine clips them."""
-        return np.clip((cues - self.mean) / self.deviation, -MOST_DEVIATIONS, MOST_DEVIATIONS).astype(np.float32)
+        far = MOST_DEVIATIONS
+        clipped: Floats = np.clip((cues - self.mean) / self.deviation, -far, far).astype(np.float32)
+        return clipped
 
     def _block(self, view: str, kind: str, x: Any, rarity: npt.NDArray[np.float64], keys: Ints) -> Floats:
         gram = (x @ x.T).toarray() if hasattr(x, "toarray") else x @ x.T
         scale = SHARES[kind] * len(gram) / float(np.trace(gram))
         self.blocks.append((view, kind, x * np.float32(scale), rarity, keys))
-        return np.asarray(gram * scale, np.float32)
+        scaled: Floats = np.asarray(gram * scale, np.float32)
+        return scaled
 
     def fit(self, rows: Ints) -> Model:
         """Fits on ``rows``."""
@@ -191,13 +193,17 @@ def folds(group: npt.NDArray[Any], category: npt.NDArray[Any], seed: int, count:
     return fold
 
 
-def held_out_scores(fitter: Fitter, fold: Ints) -> Floats:
-    """Scores of every row by a model that saw no row of its fold."""
-    found = np.zeros((len(fold), len(fitter.labels)), np.float32)
+def held_out_scores(fitter: Fitter, fold: Ints) -> tuple[Floats, Floats]:
+    """Scores of every row, [n, k], by a model that saw no row of its fold, and the share of its word n-grams
+    that this
+    model knows, [n]."""
+    found, known = np.zeros((len(fold), len(fitter.labels)), np.float32), np.zeros(len(fold), np.float32)
     for number in np.unique(fold):
         held = np.flatnonzero(fold == number)
-        found[held] = fitter.fit(np.flatnonzero(fold != number)).scores(fitter.given, held)
-    return found
+        model = fitter.fit(np.flatnonzero(fold != number))
+        found[held] = model.scores(fitter.given, held)
+        known[held] = model.heads[0].known(fitter.given.views[0].rows(held))[0]
+    return found, known
 
 
 def softmax(scores: Floats, temperature: float) -> Floats:

@@ -1,8 +1,11 @@
 """What kind of task is a prompt, on sources left out? Macro-F1 with interval, beside TF-IDF + LR and the majority.
 
-The shipped artifact's recipe (recipes/task_data.py) on the prompts that may ship, five folds a seed. Two splits: whole
-sources left out, and whole families (one instruction in other wordings and one data set under other instructions are
-one family), which is harder. The interval resamples sources or families. Scores are those of the rounded heads, as the
+The shipped artifact's recipe (recipes/task_data.py) on the prompts that may ship, five folds a seed. Two splits:
+whole
+sources left out, and whole families (one instruction in other wordings and one data set under other instructions
+are
+one family), which is harder. The interval resamples sources or families. Scores are those of the rounded heads,
+as the
 engine computes them.
 """
 
@@ -87,7 +90,7 @@ def main() -> None:
         seeds, errors = [], []
         for seed in SEEDS:
             fold = folds(of, rows.category, seed)
-            scores = held_out_scores(fitter, fold)
+            scores, _ = held_out_scores(fitter, fold)
             found = scores.argmax(1)
             seeds.append(round(macro_f1(truth, found, labels), 4))
             # The temperature of each half of the folds from the other half.

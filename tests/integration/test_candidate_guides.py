@@ -1,4 +1,4 @@
-"""The guides about candidates and routes: their Python runs as it stands, top to bottom, in one namespace a guide."""
+"""Guides about candidates, routes and tasks: their Python runs as it stands, in one namespace a guide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 
 
-@pytest.mark.parametrize("name", ["route-an-agents-memories", "learn-from-feedback", "semantic-routes", "classify"])
+@pytest.mark.parametrize(
+    "name", ["route-an-agents-memories", "learn-from-feedback", "semantic-routes", "classify"]
+)
 def test_guide_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (GUIDES / f"{name}.md").read_text(), re.DOTALL)
     assert len(blocks) >= 4

@@ -30,7 +30,7 @@ COLUMNS = [
 
 
 def test_a_table_is_classified_row_by_row(tmp_path: Path) -> None:
-    texts = ["Write a Python function that reverses a list", "Give me ten names for a bakery", "Wer ist der König?"]
+    texts = ["Write a function that reverses a list", "Give me ten names for a bakery", "Wer ist der König?"]
     table, out = tmp_path / "t.csv", tmp_path / "o.parquet"
     table.write_text("\n".join(["said", *texts]), encoding="utf-8")
     done("classify", table, "--text", "said", "--out", out)

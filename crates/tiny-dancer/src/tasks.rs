@@ -65,7 +65,7 @@ struct Declared {
 /// What a text is; positions are those of the header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Task {
-    /// None where no category is probable enough.
+    /// None where no category is probable enough, or the text's words are not known.
     pub category: Option<usize>,
     /// The most probable category.
     pub best: usize,
@@ -176,7 +176,7 @@ impl Tasks {
         let text = text.trim();
         let Scratch { scores, whole, edge, featuriser, head, part, .. } = scratch;
         featurise(&Request::text(text), self.spec, Some(encoder), featuriser, whole)?;
-        self.heads[0].scores(&input(whole), head, scores);
+        let [known, _] = self.heads[0].scores(&input(whole), head, scores);
         let edges = [
             &text[..text.floor_char_boundary(EDGE)],
             &text[text.ceil_char_boundary(text.len().saturating_sub(EDGE))..],
@@ -202,11 +202,11 @@ impl Tasks {
         for (score, weights) in scores.iter_mut().zip(self.cues.chunks_exact(CUES)) {
             *score += sum_of_products(weights, &cues);
         }
-        Ok(self.finish(text, &cues, scratch))
+        Ok(self.finish(text, known, &cues, scratch))
     }
 
     /// Scores → answer.
-    fn finish(&self, text: &str, cues: &[f32; CUES], scratch: &mut Scratch) -> Task {
+    fn finish(&self, text: &str, known: f32, cues: &[f32; CUES], scratch: &mut Scratch) -> Task {
         let Scratch { scores, probabilities, heuristics, whole, counts, .. } = scratch;
         let mut best = 0;
         for (at, score) in scores.iter().enumerate() {
@@ -252,7 +252,8 @@ impl Tasks {
             + sum_of_products(&self.weak_cues, cues);
         let confidence = probabilities[best];
         Task {
-            category: (confidence >= self.header.threshold).then_some(best),
+            category: (confidence >= self.header.threshold && known >= self.header.least_known)
+                .then_some(best),
             best,
             confidence,
             language: language::of(text, counts),

@@ -12,8 +12,8 @@ from tiny_dancer.cli.output import check_table, say, write_table
 HELP = """Say of every row of a table what kind of task its text is.
 
 The output keeps the input's order: `category` (`unknown` where none is sure enough), its `confidence`,
-`capabilities`, `complexity_*` (0 to 1), `structured_output` (0 to 1), `language`, `weak_quality` (1 to 5: how well a
-weak model is expected to answer), and `heuristic`: the names of those columns that no data supports.
+`capabilities`, `complexity_*` (0 to 1), `structured_output` (0 to 1), `language`, `weak_quality` (1 to 5: how well
+a weak model is expected to answer), and `heuristic`: the names of those columns that no data supports.
 
 Example: tiny-dancer classify requests.parquet --text text --out tasks.parquet"""
 

@@ -29,7 +29,8 @@ class TaskClassification(msgspec.Struct, frozen=True, gc=False):
     data supports it.
 
     Attributes:
-        category: the most probable one; ``unknown`` where its probability is below the artifact's threshold.
+        category: the most probable one; ``unknown`` where its probability is below the artifact's threshold, or
+            hardly a word of the text is one that the artifact knows (another language, no language).
         best: the most probable one, never ``unknown``; of equal ones the first.
         confidence: calibrated probability of ``best``.
         probabilities: of every category, in the artifact's order; they sum to 1.
@@ -94,7 +95,7 @@ class TaskClassifier:
 
     @classmethod
     def from_file(cls, artifact: str | os.PathLike[str]) -> Self:
-        """Loads an artifact of kind ``tasks``, checks it and replays its self-checks; ``default`` is the shipped one.
+        """Loads an artifact of kind ``tasks`` and replays its self-checks; ``default`` is the package's.
 
         Raises:
             ArtifactError: the file is missing, no sound artifact or of another kind (see its subclasses).

@@ -23,14 +23,14 @@ CATEGORIES = {
     "summarization",
     "text_generation",
 }
-PASSAGE = "The mill stood by the river for two hundred years until a flood took its wheel and the miller moved away. "
+PASSAGE = "The mill stood by the river for two hundred years until a flood took its wheel and the miller left. "
 PLAIN = {
     "code_generation": "Write a Python function that merges two sorted lists without using sorted().",
     "summarization": f"Summarize the following passage in one sentence: {PASSAGE * 3}",
     "open_qa": "What is the capital of Mongolia?",
     "brainstorming": "Give me ten ideas for a birthday party for a six year old.",
     "text_generation": "Write a short story about a lighthouse keeper who has lost his voice.",
-    "closed_qa": f"{PASSAGE * 3}Question: Why did the miller move away, according to the passage?",
+    "closed_qa": f"{PASSAGE * 3}Question: Why did the miller leave, according to the passage?",
 }
 
 
@@ -54,7 +54,8 @@ def test_every_number_is_in_its_range_and_what_no_data_supports_is_named(classif
     for found in classifier.predict([*PLAIN.values(), "?", "x" * 20_000, "你好", "a\u200bb"]):
         assert sum(found.probabilities) == pytest.approx(1, abs=1e-5)
         assert found.confidence == max(found.probabilities)
-        assert found.category == (found.best if found.confidence >= classifier.header["threshold"] else "unknown")
+        assert found.category in (found.best, "unknown")
+        assert found.confidence >= classifier.header["threshold"] or found.category == "unknown"
         assert list(found.complexity) == [
             "reasoning",
             "creativity",
@@ -78,7 +79,8 @@ def test_what_is_declared_follows_what_the_text_says(classifier: TaskClassifier)
     assert form.structured_output > 0.5 > bare.structured_output  # type: ignore[operator]
     poem, sum_ = classifier.predict(["Write a poem about the sea.", "What is 17 * 23 + 4?"])
     assert poem.complexity["creativity"] > 0.5 > sum_.complexity["creativity"]
-    assert "translation" in classifier.predict(["Please give me a translation of this into French: good day"])[0].capabilities
+    asked = classifier.predict(["Please give me a translation of this into French: good day"])[0]
+    assert "translation" in asked.capabilities
 
 
 @pytest.mark.parametrize(
@@ -100,9 +102,8 @@ def test_language_is_told_by_script_or_words(classifier: TaskClassifier, text: s
 
 
 def test_what_is_like_nothing_is_unknown(classifier: TaskClassifier) -> None:
-    threshold = classifier.header["threshold"]
-    found = classifier.predict(["zxqv wjk pfff", "qqq"])
-    assert any(each.category == "unknown" and each.confidence < threshold for each in found)
+    strange = ["zxqv wjk pfff", "qqq", "川の名前は何ですか。"]
+    assert [each.category for each in classifier.predict(strange)] == ["unknown"] * 3
 
 
 def test_one_text_and_many_get_the_same_answer_through_either_door(classifier: TaskClassifier) -> None:
@@ -117,7 +118,12 @@ def test_one_text_and_many_get_the_same_answer_through_either_door(classifier: T
 
 @pytest.mark.parametrize(
     ("texts", "field"),
-    [(["fine", "  \n"], "requests[1].text"), (["\ud800"], "requests[0].text"), ([3], "requests[0].text"), ("one", "texts")],
+    [
+        (["fine", "  \n"], "requests[1].text"),
+        (["\ud800"], "requests[0].text"),
+        ([3], "requests[0].text"),
+        ("one", "texts"),
+    ],
 )
 def test_bad_texts_are_refused_by_place(classifier: TaskClassifier, texts: list[str], field: str) -> None:
     with pytest.raises(RequestError) as caught:
@@ -145,6 +151,7 @@ def test_another_kind_of_artifact_is_refused() -> None:
         ("categories", ["unknown"] * 11),
         ("temperature", 0.0),
         ("threshold", 1.5),
+        ("least_known", -0.1),
         ("spec", "9"),
         ("languages", {"en": ["two words"]}),
         ("heuristics", [{"name": "a", "group": "capability", "bias": 0.0, "cues": {"no_cue": 1.0}}]),

@@ -94,6 +94,9 @@ pub struct Header {
     pub temperature: f32,
     /// Least confidence at which a category is given.
     pub threshold: f32,
+    /// Least share of a text's word n-grams that the head of the whole has to know for a category to be given.
+    #[serde(default)]
+    pub least_known: f32,
     /// What is declared.
     pub heuristics: Vec<Heuristic>,
     /// Code of a language → words that tell it.
@@ -132,6 +135,9 @@ impl Kind for Header {
         }
         if !(0.0..=1.0).contains(&self.threshold) {
             return bad("threshold", self.threshold.to_string());
+        }
+        if !(0.0..=1.0).contains(&self.least_known) {
+            return bad("least_known", self.least_known.to_string());
         }
         if self.heuristics.len() > MOST
             || self.languages.len() > MOST
