@@ -40,12 +40,14 @@ class Prompts:
         category: of each.
         source: where it comes from.
         family: of sources that share instructions or data.
+        may_ship: whether what ships may be trained on it.
     """
 
     text: npt.NDArray[Any]
     category: npt.NDArray[Any]
     source: npt.NDArray[Any]
     family: npt.NDArray[Any]
+    may_ship: npt.NDArray[np.bool_]
 
 
 def prompts(shipped: bool = True) -> Prompts:
@@ -53,11 +55,13 @@ def prompts(shipped: bool = True) -> Prompts:
     from pyarrow import parquet
 
     rows = parquet.read_table(SHARED / "task_categories_train.parquet").to_pylist()
-    rows = [row for row in rows if not shipped or not NOT_SHIPPED.search(row["licence"])]
+    allowed = [not NOT_SHIPPED.search(row["licence"]) for row in rows]
+    if shipped:
+        rows, allowed = [row for row, may in zip(rows, allowed, strict=True) if may], [True] * sum(allowed)
     text, category, source = (
         np.array([row[name] for row in rows], object) for name in ("text", "category", "source")
     )
-    return Prompts(text, category, source, np.array([family(each) for each in source], object))
+    return Prompts(text, category, source, np.array([family(each) for each in source], object), np.array(allowed))
 
 
 def family(source: str) -> str:
