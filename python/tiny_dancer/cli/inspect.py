@@ -64,7 +64,7 @@ def _checked(header: dict[str, Any]) -> str:
 
 
 def _other(header: dict[str, Any]) -> list[str]:
-    """Of a classifier or a scorer of candidates."""
+    """Of a classifier, a classifier of tasks or a scorer of candidates."""
     lines = [f"{header['kind']}, {_made(header)}"]
     if header["kind"] == "classifier":
         lines.append(
@@ -73,6 +73,10 @@ def _other(header: dict[str, Any]) -> list[str]:
         found = header.get("conformal")
         sets = "none; see tiny-dancer calibrate" if found is None else f"{found['score']}, α = {found['alpha']:g}"
         lines.append(f"prediction sets: {sets}")
+    elif header["kind"] == "tasks":
+        lines.append(f"{len(header['categories'])} categories: {', '.join(header['categories'])}")
+        lines.append(f"unknown: below confidence {header['threshold']:.2f}")
+        lines.append(f"declared, not learned: {', '.join(each['name'] for each in header['heuristics'])}, language")
     else:
         found = header["prediction"]
         lines.append(f"scorer {header['scorer']}, features {header['features']}")
