@@ -29,6 +29,7 @@ from examples import REFUSED, REQUESTS, SHAPED, TEXTS, Raw, as_json, described, 
 from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
 from reference.artifact import FEATURE_SPEC  # noqa: E402
 from reference.text import bounded, character_ngrams, normalise, tokenise, word_ngrams  # noqa: E402
+from route_cases import route_vectors  # noqa: E402
 from weights import make_all  # noqa: E402
 
 ENCODER = HERE.parent / "python" / "tiny_dancer" / "data" / "encoder.safetensors"
@@ -161,6 +162,14 @@ def document(vectors: list[Vector], **head: Any) -> bytes:
     return text.encode()
 
 
+def route_document(encoder: Encoder) -> bytes:
+    """Vectors of routes, with the artifacts they ask written out."""
+    made = route_vectors(encoder)
+    numbers = {"integers, strings and choices": 0, "probabilities, scores": {"absolute": 1e-5}}
+    head = {"format": 2, "encoder": encoder.checksum, "tolerance": numbers, "artifacts": made["artifacts"]}
+    return document(made["vectors"], **head)
+
+
 def generate() -> dict[str, bytes]:
     """All files by their path in this folder."""
     encoder = Encoder.from_bytes(ENCODER.read_bytes())
@@ -182,6 +191,7 @@ def generate() -> dict[str, bytes]:
         "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
         "vectors/candidates.json": document(candidate_vectors(), format=2, tolerance=candidates),
+        "vectors/routes.json": route_document(encoder),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }

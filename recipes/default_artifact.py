@@ -34,6 +34,7 @@ import numpy as np
 from tables import KINDS, ROLES, SHARED, by_role, joined, ranked_roles, with_
 from tiny_dancer import FeatureTable, NotCertifiedError, Outcomes, Router, _core
 from tiny_dancer.evaluation.bootstrap import paired_bootstrap
+from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.metrics import PairScorer
 from tiny_dancer.evaluation.overlap import training_rows
 from tiny_dancer.evaluation.split import grouped_folds
@@ -277,6 +278,17 @@ def train(outcomes: Outcomes, table: npt.NDArray[np.str_], other: Auxiliary, cre
     )
 
 
+def first_tasks(outcomes: Outcomes) -> npt.NDArray[np.int64]:
+    """The rows that stay where kin (a question in two tables) counts only in the first of its tasks.
+
+    Else one question in two tasks would make one task of them, and few would be left to leave out.
+    """
+    assert outcomes.features is not None
+    tasks = np.unique(np.array(outcomes.task), return_inverse=True)[1]
+    _, first, kin = np.unique(assign_groups(outcomes.features), return_index=True, return_inverse=True)
+    return np.flatnonzero(tasks == tasks[first][kin])
+
+
 def gain(router: Router, outcomes: Outcomes) -> Floats:
     """Expected quality of strong less weak."""
     assert outcomes.features is not None
@@ -331,6 +343,8 @@ def main() -> None:
     tables = by_role()
     everything = joined(list(tables.values()))
     table = np.repeat(list(tables), [len(each) for each in tables.values()])
+    kept = first_tasks(everything)
+    everything, table = everything.rows(kept), table[kept]
     fold = grouped_folds(everything.group, 10, SEED)
     training = np.flatnonzero(fold > 1)
     fitted = train(everything.rows(training), table[training], other, created)

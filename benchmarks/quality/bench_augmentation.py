@@ -1,6 +1,7 @@
-"""Does training on perturbed copies (typos, case, white space, Markdown) pay? APGR and flips with and without.
+"""Does training on perturbed copies (typos, Markdown, boilerplate) pay? APGR and flips with and without.
 
-Copies carry their row's outcomes and group, and half its weight. This is the evidence behind docs/adr/0007.
+Copies carry their row's outcomes and group, and half its weight. Boilerplate is judged by sentences no copy has.
+This is the evidence behind docs/adr/0007.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from formats import formats
+
 from common import draw, mean_with_interval, table, write
 from tiny_dancer import Router, fit
 from tiny_dancer.evaluation.metrics import apgr
@@ -20,6 +23,7 @@ from tiny_dancer.training.augment import with_copies
 
 FEW = {"gsm8k": 400, "mmlu": 1500}
 DRAWS = 5
+FORMS = ("typos in 5 % of words", "disclaimer of unknown words", "content-free: Latin", "no options")
 
 
 def main() -> None:
@@ -34,8 +38,11 @@ def main() -> None:
             train, test = draw(outcomes, rows, seed)
             held_out = outcomes.rows(test)
             assert held_out.prompt is not None and held_out.features is not None
-            changed = featurise([perturb(text, "typos", 0) for text in held_out.prompt])
-            marked = featurise([perturb(text, "markdown", 0) for text in held_out.prompt])
+            texts = list(held_out.prompt)
+            forms = formats(texts, texts[:50])
+            changed = {kind: featurise(forms[kind]) for kind in FORMS} | {
+                kind: featurise([perturb(text, kind, 0) for text in texts]) for kind in ("typos", "markdown")
+            }
             for label, training in (
                 ("plain", outcomes.rows(train)),
                 ("augmented", with_copies(outcomes.rows(train), 1)),
@@ -49,7 +56,7 @@ def main() -> None:
                 before = gain(held_out.features)
                 threshold = np.median(before)
                 found.setdefault(f"{label}: APGR", []).append(apgr(before, *held_out.quality.T))
-                for kind, features in (("typos", changed), ("markdown", marked)):
+                for kind, features in changed.items():
                     flips = flip_share(
                         (before >= threshold).astype(np.int64), (gain(features) >= threshold).astype(np.int64)
                     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from common import draw, table, write
 from tiny_dancer import Router, fit
 from tiny_dancer.evaluation.guarantee import (
     RISK_BOUNDS,
+    Risk,
     Test,
     budget_losses,
     certify,
@@ -94,24 +95,40 @@ def _p(violations: int) -> float:
     return round(float(binomtest(violations, SPLITS, DELTA, alternative="greater").pvalue), 4)
 
 
+def certified(
+    risk: Risk,
+    losses: Floats,
+    groups: Ints,
+    epsilon: float,
+    level: float,
+    *,
+    among: Flags | None = None,
+    test: Test | Literal["auto"] = "auto",
+    binary: bool = False,
+) -> Choose:
+    """What :func:`certify` chooses on some of the rows, at this level."""
+    return lambda part: (
+        certify(
+            losses[part],
+            epsilon=epsilon,
+            delta=level,
+            bounds=RISK_BOUNDS[risk],
+            group=groups[part],
+            among=None if among is None else among[part],
+            test=test,
+            binary=binary,
+        ).index
+    )
+
+
 def quality_lost(held_out: Outcomes, groups: Ints, decisions: Ints, best: int, epsilon: float) -> dict[str, Any]:
     """Mean quality lost, by every test."""
     losses = policy_losses(held_out.quality, decisions, best, risk="mean")
     seen = np.where(np.isnan(losses), 1.0, losses)
 
-    def by(test: Test, level: float) -> Choose:
-        return lambda part: (
-            certify(
-                losses[part],
-                epsilon=epsilon,
-                delta=level,
-                bounds=RISK_BOUNDS["mean"],
-                group=groups[part],
-                test=test,
-            ).index
-        )
-
-    choices: dict[str, Choose] = {method: by(test, level) for method, test, level in METHODS}
+    choices: dict[str, Choose] = {
+        method: certified("mean", losses, groups, epsilon, level, test=test) for method, test, level in METHODS
+    }
     choices["naive"] = lambda part: naive_threshold(seen[part], epsilon=epsilon)
     return judged(
         groups,
@@ -139,17 +156,7 @@ def failures_routed(
         ]
         return within[-1] if within else None
 
-    def calibrated(part: Flags) -> int | None:
-        return certify(
-            losses[part],
-            epsilon=epsilon,
-            delta=USED,
-            bounds=RISK_BOUNDS["routed"],
-            group=groups[part],
-            among=among[part],
-            binary=True,
-        ).index
-
+    calibrated = certified("routed", losses, groups, epsilon, USED, among=among, binary=True)
     choices: dict[str, Choose] = {"calibrate --risk routed": calibrated, "naive": naive}
     return judged(groups, choices, risk_on, epsilon, 1 - among.mean(axis=0))
 
@@ -162,18 +169,8 @@ def over_budget(held_out: Outcomes, groups: Ints, decisions: Ints, best: int) ->
     losses, _ = budget_losses(held_out.cost, walked, budget)
     seen = np.where(np.isnan(losses), 1.0, losses)
 
-    def calibrated(part: Flags) -> int | None:
-        return certify(
-            losses[part],
-            epsilon=MOST_EXCEEDED,
-            delta=USED,
-            bounds=RISK_BOUNDS["cost"],
-            group=groups[part],
-            binary=True,
-        ).index
-
     choices: dict[str, Choose] = {
-        "calibrate --budget": calibrated,
+        "calibrate --budget": certified("cost", losses, groups, MOST_EXCEEDED, USED, binary=True),
         "naive": lambda part: naive_threshold(seen[part], epsilon=MOST_EXCEEDED),
     }
     strong = (walked == best).mean(axis=0)

@@ -87,8 +87,8 @@ def by_prices(model: Model, tokens: Tokens) -> float | None:
 def measured(model: Model, prompt: float, verbosity: float) -> float | None:
     """USD as measured, of [constant, per prompt token, per unit of the verbosity score].
 
-    Where it is known what was seen (``cost_seen``), the line holds between the shortest and the longest prompt, within
-    the costs seen; beyond either a token costs ``per_token``, and no prompt costs less per token.
+    Where it is known what was seen (``cost_seen``), the line holds between the shortest and the longest prompt,
+    within the costs seen; beyond either a token costs ``per_token``, and no prompt costs less per token.
     """
     if model.get("cost") is None:
         return None

@@ -227,7 +227,10 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
         quality: expected quality of the choice.
         cost: expected USD of the choice, or None.
         confidence: calibrated probability that no other model would have been better.
-        prediction_set: models that may be the best one, at the artifact's coverage (split conformal).
+        prediction_set: models of which one is a best one, at the artifact's coverage: those within the width of
+            split conformal prediction, and the choice where its confidence exceeds 1 - coverage. A model outside
+            may be as good (outcomes of 0 and 1 tie), and is then a choice of confidence all the same: pin it, and
+            the set has it.
         reason: ``gain_worth_cost``, ``gain_too_small``, ``best_value``, ``best_constant``, ``pinned``,
             ``next_feasible`` or ``prompt_cached``.
         routed_by: ``learned``, ``default``, ``override``, ``constraint`` or ``session`` (the conversation stayed

@@ -178,7 +178,7 @@ impl Routes {
         ))
     }
 
-    /// Scores before the temperature, f32 [n, routes], and measures, f32 [n, 6], of n requests.
+    /// Scores before the temperature, f32 [n, routes], and measures, f32 [n, 7], of n requests.
     #[pyo3(signature = (texts, vectors=None, encoder=""))]
     fn scores<'py>(
         &self,

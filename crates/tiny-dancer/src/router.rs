@@ -222,7 +222,10 @@ impl Router {
         let unlike = self.likeness.as_ref().zip(likeness).is_some_and(|(test, p)| test.is_unlike(p));
         choice.uncovered = self.uncertified.or(choice.uncovered).or(unlike.then_some(Uncovered::Unlike));
         let confidence = self.confidence(choice.model, &scratch.expect);
-        self.complete_set(&mut scratch.expect);
+        // A set holds a best model, of which there may be several: others as good are left out, the chosen one is not.
+        if f64::from(confidence) > 1.0 - self.header.set_coverage {
+            scratch.expect.prediction_set[choice.model] = true;
+        }
         Ok(Decision { choice, confidence, likeness, tokens })
     }
 
@@ -311,16 +314,6 @@ impl Router {
                 interpolate(&self.confidence_knots, &self.confidence_values, expect.quality[chosen] - other)
             }
             None => 1.0,
-        }
-    }
-
-    /// Whatever is likelier a best model than the set's misses are allowed to be belongs to the set, chosen or not.
-    fn complete_set(&self, expect: &mut Expectations) {
-        let misses = 1.0 - self.header.set_coverage;
-        for model in 0..expect.quality.len() {
-            if !expect.prediction_set[model] && f64::from(self.confidence(model, expect)) > misses {
-                expect.prediction_set[model] = true;
-            }
         }
     }
 

@@ -24,7 +24,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{FeatureScratch, Features, featurise};
 use crate::heads::{Head, HeadScratch, Input, direction};
-use crate::kernels::{exp_nonpositive, inverse_norm};
+use crate::kernels::{exp_nonpositive, exponentials, inverse_norm};
 use crate::request::{Request, Spec};
 use conditions::Asked;
 use prototypes::Prototypes;
@@ -37,9 +37,10 @@ pub use header::{
 };
 
 /// What the in-scope score is made of: ln Σ exp(score), the highest score, its lead over the second, the highest
-/// cosine with a prototype (0 without any), and the shares of word and character n-grams that the head knows.
+/// cosine with a prototype (0 without any), the shares of word and character n-grams that the head knows, and the lead of
+/// the highest score over that of none (0 where the head has no such output).
 pub const MEASURES: [&str; MEASURE_COUNT] =
-    ["energy", "highest", "lead", "nearest", "known_words", "known_characters"];
+    ["energy", "highest", "lead", "nearest", "known_words", "known_characters", "lead_over_none"];
 /// A route overlaps with the best one from this share of its probability on.
 const OVERLAP: f32 = 0.5;
 /// Largest difference between a self-check's recorded number and the one computed on loading.
@@ -188,11 +189,13 @@ impl Routes {
         let (header, tensors) = Tensors::open::<Header>(bytes)?;
         let (routes, dimension) = (header.routes.len(), header.encoder.dimension);
         let head = match header.model {
-            Model::Head { .. } => Some(Head::load("head", &tensors, routes, dimension)?),
+            Model::Head { none, .. } => {
+                Some(Head::load("head", &tensors, routes + usize::from(none), dimension)?)
+            }
             Model::Prototypes { .. } => None,
         };
         let prototypes = match header.model {
-            Model::Head { prototypes: 0.0 } if !tensors.has("prototypes") => None,
+            Model::Head { prototypes: 0.0, .. } if !tensors.has("prototypes") => None,
             _ => Some(Prototypes::load(&tensors, routes, dimension)?),
         };
         if let Some(route) = prototypes.as_ref().and_then(Prototypes::without) {
@@ -263,7 +266,7 @@ impl Routes {
         } else {
             *features = Features::default();
         }
-        let Scratch { features, head, vector: rounded, products, cosines, scores, measures, .. } = scratch;
+        let Scratch { features, head, vector: rounded, products, cosines, scores, .. } = scratch;
         let inverse = match vector {
             None if own => features.inverse_norm,
             None => {
@@ -280,7 +283,7 @@ impl Routes {
             }
         };
         let embedding: &[i8] = if own { &features.embedding } else { rounded };
-        let mut known = [0.0; 2];
+        let (mut known, mut none) = ([0.0; 2], None);
         if let Some(layer) = &self.head {
             let input = Input {
                 words: features.word_ngrams(),
@@ -289,6 +292,9 @@ impl Routes {
                 inverse_norm: inverse,
             };
             known = layer.scores(&input, head, scores);
+            if layer.outputs() > self.header.routes.len() {
+                none = scores.pop();
+            }
         }
         let mut nearest = 0.0;
         if let Some(prototypes) = &self.prototypes {
@@ -299,7 +305,7 @@ impl Routes {
                     scores.resize(self.header.routes.len(), 0.0);
                     prototypes.add_scores(cosines, scale, scores);
                 }
-                Model::Head { prototypes: scale } if scale > 0.0 => {
+                Model::Head { prototypes: scale, .. } if scale > 0.0 => {
                     prototypes.add_scores(cosines, scale, scores);
                 }
                 Model::Head { .. } => {}
@@ -313,14 +319,13 @@ impl Routes {
                 second = score;
             }
         }
-        let sum: f32 = scores.iter().map(|score| exp_nonpositive(score - highest)).sum();
+        let Scratch { scores, probabilities, .. } = scratch;
+        let sum = exponentials(scores, highest, 1.0, probabilities);
         let lead = if second.is_finite() { highest - second } else { 0.0 };
-        *measures = [highest + libm::logf(sum), highest, lead, nearest, known[0], known[1]];
-        let Scratch { probabilities, scores, .. } = scratch;
-        probabilities.clear();
-        let inverse = 1.0 / self.header.temperature;
-        probabilities.extend(scores.iter().map(|score| exp_nonpositive((score - highest) * inverse)));
-        let sum: f32 = probabilities.iter().sum();
+        let over_none = none.map_or(0.0, |none| highest - none);
+        let energy = highest + libm::logf(sum);
+        scratch.measures = [energy, highest, lead, nearest, known[0], known[1], over_none];
+        let sum = exponentials(scores, highest, 1.0 / self.header.temperature, probabilities);
         for probability in probabilities.iter_mut() {
             *probability /= sum;
         }
@@ -363,6 +368,7 @@ impl Routes {
             Err(Error::new(ErrorKind::OptionInvalid, field, value, "give a share between 0 and 1"))
         };
         let least = share("least_confidence", options.least_confidence)?;
+        let alarms = options.false_alarms.map(|alarms| share("false_alarms", alarms)).transpose()?;
         self.mark_open(text, features.tokens, options, open)?;
 
         let mut best = 0;
@@ -388,8 +394,7 @@ impl Routes {
             return Ok(decided(None, Reason::NoneAllowed));
         }
         if let (Some(scope), Some(score)) = (&self.header.scope, in_scope) {
-            let alarms = share("false_alarms", options.false_alarms.unwrap_or(scope.false_alarms))?;
-            if score < scope.threshold(alarms) {
+            if score < scope.threshold(alarms.unwrap_or(scope.false_alarms)) {
                 return Ok(decided(None, Reason::OutOfScope));
             }
         }
@@ -406,13 +411,13 @@ impl Routes {
         let Some(likeliest) = likeliest else { return Ok(decided(None, Reason::BelowThreshold)) };
         let mut chosen = likeliest;
         let floor = probabilities[likeliest] * OVERLAP;
-        for route in 0..probabilities.len() {
+        for (route, &probability) in probabilities.iter().enumerate() {
+            // Most are far below: what is known of them is not looked at.
+            if probability < floor {
+                continue;
+            }
             let (own, other) = (self.header.routes[route].priority, self.header.routes[chosen].priority);
-            // A more probable one of the same priority was found first; of equal ones the first stays.
-            if probabilities[route] >= floor
-                && (own > other || own == other && probabilities[route] > probabilities[chosen])
-                && reaches(route)
-            {
+            if (own > other || own == other && probability > probabilities[chosen]) && reaches(route) {
                 chosen = route;
             }
         }

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use support::cell::{ClassifierDraft, Form, Numbers};
+use support::intents::RoutesDraft;
 use support::scorers::ScorerDraft;
 use support::textbook::{Asked, Sample, any_samples, any_words, set_of};
 use support::{Draft, Plan, Random, filter_of, messages_json, shipped_encoder};
@@ -13,6 +14,7 @@ use tiny_dancer::candidates::{CandidateScorer, FEATURES, Precision, RankOptions,
 use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
 use tiny_dancer::policy::Policy;
+use tiny_dancer::routes::{self, Routes};
 use tiny_dancer::tasks::Tasks;
 use tiny_dancer::{Options, Request, Router, Scratch, Words};
 
@@ -334,4 +336,23 @@ fn ranking_allocates_nothing_after_the_first_calls() {
 fn the_count_counts() {
     assert_eq!(counted(|| vec![1u8; 10]).1, 1);
     assert_eq!(counted(|| 1 + 1).1, 0);
+}
+
+#[test]
+fn routes_decide_without_allocating() {
+    let mut random = Random(11);
+    let encoder = shipped_encoder();
+    let draft = RoutesDraft::head(&mut random, 150, encoder.checksum());
+    let routes = Routes::from_bytes(&draft.bytes(), Some(&encoder)).unwrap();
+    let options = routes::Options { limit: 5, prediction_set: true, ..routes::Options::default() };
+    let mut scratch = routes::Scratch::default();
+    for text in extremes(&mut random) {
+        routes.decide(&text, None, Some(&encoder), &options, &mut scratch).unwrap();
+    }
+    for text in ["where is my order", "reset my password please", "Überweise 3,50 € an Anna"] {
+        let (found, allocations) =
+            counted(|| routes.decide(text, None, Some(&encoder), &options, &mut scratch));
+        found.unwrap();
+        assert_eq!(allocations, 0, "{text}");
+    }
 }

@@ -141,6 +141,7 @@ __all__ = [
     "encode",
     "encode_json",
     "encoder",
+    "encoder_of",
     "feature_spec",
     "featurise",
     "measured_costs",
@@ -150,6 +151,7 @@ __all__ = [
     "policy_choices",
     "read_header",
     "read_tensors",
+    "text_encoder",
     "text_to_seconds",
     "token_rows",
     "token_steps",
@@ -179,9 +181,21 @@ def encoder() -> Encoder:
     return Encoder(data_file("encoder.safetensors"))
 
 
-def encode(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known."""
-    flat = np.frombuffer(encoder().encode(list(texts)), "<f4")
+def text_encoder() -> Encoder:
+    """The encoder of what compares texts with each other, as semantic routes do."""
+    return encoder()
+
+
+def encoder_of(checksum: str) -> Encoder:
+    """The encoder of this checksum that the wheel carries; where it carries none, one that an artifact refuses."""
+    shipped = (text_encoder(), encoder())
+    return next((each for each in shipped if each.checksum == checksum), shipped[0])
+
+
+def encode(texts: Sequence[str], by: Encoder | None = None) -> npt.NDArray[np.float32]:
+    """Unit embeddings of texts, float32 [n, 256]; a zero row where no token is known. ``by`` is :func:`encoder` or
+    another one."""
+    flat = np.frombuffer((by or encoder()).encode(list(texts)), "<f4")
     return flat.reshape(-1, EMBEDDING_DIMENSIONS).copy()
 
 
@@ -212,7 +226,10 @@ def feature_spec() -> str:
 
 
 def featurise(
-    requests: Sequence[Said], tools: Sequence[Json | None] | None = None, spec: str = FEATURE_SPEC
+    requests: Sequence[Said],
+    tools: Sequence[Json | None] | None = None,
+    spec: str = FEATURE_SPEC,
+    by: Encoder | None = None,
 ) -> FeatureTable:
     """Features of n requests, computed on all processors.
 
@@ -220,11 +237,12 @@ def featurise(
         requests: n texts as ``str``, or chat messages as JSON in bytes.
         tools: per row None or the JSON of the functions offered.
         spec: the feature specification, of an artifact's header.
+        by: the encoder, where it is not :func:`encoder`.
 
     Raises:
         RequestError: a row holds nothing but white space, no valid Unicode, or JSON that is none.
     """
-    offsets, ngrams, cues, embedding, tokens = featurise_batch(encoder(), requests, tools, spec)
+    offsets, ngrams, cues, embedding, tokens = featurise_batch(by or encoder(), requests, tools, spec)
     return FeatureTable(
         ngram_offsets=np.frombuffer(offsets, "<i8"),
         ngrams=np.frombuffer(ngrams, "<u4"),

@@ -50,8 +50,13 @@ from tiny_dancer.cli import (
     predict,
     report,
     route,
+    routes_add,
     routes_eval,
     routes_fit,
+    routes_import,
+    routes_lint,
+    routes_list,
+    routes_match,
     routes_predict,
     savings,
     train,
@@ -93,7 +98,9 @@ classifier = typer.Typer(
 )
 application.add_typer(classifier, name="classifier")
 routes = typer.Typer(
-    help="Intents: fit routes on texts, apply and judge them.", no_args_is_help=True, rich_markup_mode=None
+    help="Intents: fit routes on texts, apply, judge, change and check them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 application.add_typer(routes, name="routes")
 models = typer.Typer(
@@ -135,6 +142,11 @@ classifier.command("evaluate", help=classifier_evaluate.HELP)(classifier_evaluat
 routes.command("fit", help=routes_fit.HELP)(routes_fit.fit)
 routes.command("predict", help=routes_predict.HELP)(routes_predict.predict)
 routes.command("eval", help=routes_eval.HELP)(routes_eval.evaluate)
+routes.command("match", help=routes_match.HELP)(routes_match.match)
+routes.command("list", help=routes_list.HELP)(routes_list.list_routes)
+routes.command("add", help=routes_add.HELP)(routes_add.add)
+routes.command("import", help=routes_import.HELP)(routes_import.import_routes)
+routes.command("lint", help=routes_lint.HELP)(routes_lint.lint)
 database.command("stats", help=db_stats.HELP)(db_stats.stats)
 database.command("backup", help=db_backup.HELP)(db_backup.backup)
 database.command("restore", help=db_restore.HELP)(db_restore.restore)

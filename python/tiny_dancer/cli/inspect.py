@@ -76,7 +76,9 @@ def _other(header: dict[str, Any]) -> list[str]:
     elif header["kind"] == "tasks":
         lines.append(f"{len(header['categories'])} categories: {', '.join(header['categories'])}")
         lines.append(f"unknown: below confidence {header['threshold']:.2f}")
-        lines.append(f"declared, not learned: {', '.join(each['name'] for each in header['heuristics'])}, language")
+        lines.append(
+            f"declared, not learned: {', '.join(each['name'] for each in header['heuristics'])}, language"
+        )
     else:
         found = header["prediction"]
         lines.append(f"scorer {header['scorer']}, features {header['features']}")

@@ -9,7 +9,7 @@ import typer
 
 from tiny_dancer.cli.arguments import Artifact, priced
 from tiny_dancer.cli.output import check_target, say, warn, write_file
-from tiny_dancer.routing import read_artifact
+from tiny_dancer.routing import Router, read_artifact
 
 HELP = """Change what an artifact's models cost: NAME=USD a request, or NAME=INPUT/OUTPUT/LENGTH.
 
@@ -24,7 +24,6 @@ def reprice(
     prices: Annotated[list[str], typer.Argument(help="NAME=USD, or NAME=INPUT/OUTPUT/LENGTH as for train.")],
     out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
 ) -> None:
-    from tiny_dancer.training.change import costs_turned
     from tiny_dancer.training.change import reprice as change
 
     check_target(out)
@@ -32,10 +31,5 @@ def reprice(
     content = change(read_artifact(artifact), given)
     write_file(out, content)
     say(f"{out}: {', '.join(given)} repriced")
-    turned = costs_turned(content)
-    if turned is not None:
-        weak, strong = turned
-        warn(
-            f"{strong} now costs less than {weak}, which still answers where {strong} gains little: always call "
-            f"{strong}, or train again with these prices"
-        )
+    if (turned := Router(content).costs_turned) is not None:
+        warn(turned)

@@ -170,13 +170,25 @@ def engine_prices(info: ModelInfo) -> _core.Prices:
     Raises:
         OptionError: one that is no finite number, or a kind of token that would silently be free.
     """
-    fields = price_fields(info)
-    prices = {word: value for word, value in fields.items() if word.startswith("price_")}
-    found = _core.Prices(json.dumps(prices))
+    found = _prices(info)
     if (wrong := found.incomplete()) is not None:
         given, missing = wrong
         raise OptionError(missing, f"{given} alone", f"give {missing} as well, 0 where it is free")
     return found
+
+
+def incomplete_prices(info: ModelInfo) -> tuple[str, str] | None:
+    """What is priced, and which price is missing, where a kind of token would silently be free; else None.
+
+    Raises:
+        OptionError: a price that is no finite number.
+    """
+    return _prices(info).incomplete()
+
+
+def _prices(info: ModelInfo) -> _core.Prices:
+    fields = price_fields(info)
+    return _core.Prices(json.dumps({word: value for word, value in fields.items() if word.startswith("price_")}))
 
 
 def _renamed(given: ModelInfo | PriceTier, fields: Mapping[str, str], where: str) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
+from functools import cached_property
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from tiny_dancer import _core, files
-from tiny_dancer.errors import ArtifactError, DataError, RequestError
+from tiny_dancer.errors import ArtifactError, DataError, NoFeasibleModelError, RequestError
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
 from tiny_dancer.routing.requests import as_batch, as_engine, as_json, featurise, listed_requests, listed_tools
 from tiny_dancer.routing.share import WINDOW, ShareFollower
@@ -103,14 +105,40 @@ class Router:
             artifact: a path, or ``default`` for the one the package ships (two roles, weak and strong).
             models: by the artifact's names, the model to call instead, or a :class:`ModelInfo` with prices
                 and context window. The artifact's certificate covers no model of another name; nor
-                other prices and output lengths, where it bounds costs or its policy weighs them.
+                other prices and output lengths, where it bounds costs or its policy weighs them. Prices by which
+                the strong model of a threshold becomes the cheaper one give a warning (:attr:`costs_turned`).
 
         Raises:
             ArtifactError: the file is missing or no sound artifact (see its subclasses).
             OptionError: ``models`` names none of the artifact's, gives a name twice, or prices the prompt or the
                 answer without the other.
         """
-        return cls(read_artifact(artifact), models=models)
+        found = cls(read_artifact(artifact), models=models)
+        if models and found.costs_turned is not None:
+            warnings.warn(found.costs_turned, UserWarning, stacklevel=2)
+        return found
+
+    @cached_property
+    def costs_turned(self) -> str | None:
+        """In words, that the strong model of a threshold is expected to cost less than the weak one; else None.
+
+        A threshold weighs no costs: it goes on sending the weak model what the strong one gains little on.
+        """
+        policy = self.header["policy"]
+        if policy["kind"] != "threshold":
+            return None
+        try:
+            costs = np.median(self.route_batch([each["text"] for each in self.header["self_check"]]).costs, axis=0)
+        except NoFeasibleModelError:  # windows too small for any of them
+            return None
+        weak, strong = self.models[policy["weak"]], self.models[policy["strong"]]
+        if not costs[policy["strong"]] < costs[policy["weak"]]:
+            return None
+        return (
+            f"{strong} costs less than {weak} at these prices, and {weak} still answers where {strong} gains "
+            f"little; always call {strong}, or train again with these prices "
+            f"(tiny-dancer train TABLE --prices {weak}=… --prices {strong}=…)"
+        )
 
     def __reduce__(self) -> tuple[Callable[..., Router], tuple[bytes, Mapping[str, str | ModelInfo] | None]]:
         """Pickles as the artifact it was loaded from."""

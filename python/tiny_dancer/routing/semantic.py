@@ -262,7 +262,7 @@ class SemanticRoutes:
             if found != (wanted["name"], wanted["dimension"]):
                 remedy = f"these routes need {wanted['name']} with {wanted['dimension']} values"
                 raise OptionError("encoder", "none" if found is None else f"{found[0]} with {found[1]}", remedy)
-        engine = _core.Routes(artifact, _core.encoder() if own else None)
+        engine = _core.Routes(artifact, _core.encoder_of(wanted["checksum"]) if own else None)
         if routes is None:
             routes = {each["name"]: _route_of(each) for each in header["routes"]}
         zones: set[str] = set()
@@ -593,7 +593,11 @@ def _from_utterances(
     new = [utterance for route in routes if route.name not in kept for utterance in route.utterances]
     encoded: npt.NDArray[np.float32] | None = None
     if new:
-        encoded = _core.encode(new) if encoder is None else check_vectors(encoder, encoder.encode(new), len(new))
+        encoded = (
+            _core.encode(new, _core.text_encoder())
+            if encoder is None
+            else check_vectors(encoder, encoder.encode(new), len(new))
+        )
     parts, at = [], 0
     for route in routes:
         if route.name in kept or encoded is None:
@@ -623,7 +627,7 @@ def _from_utterances(
 def encoder_spec(encoder: Encoder | None) -> dict[str, Any]:
     """An encoder as an artifact names it; None is the engine's own."""
     if encoder is None:
-        checksum = _core.encoder().checksum
+        checksum = _core.text_encoder().checksum
         return {"name": "tiny-dancer", "dimension": _core.EMBEDDING_DIMENSIONS, "checksum": checksum}
     return {"name": encoder.name, "dimension": encoder.dimension}
 

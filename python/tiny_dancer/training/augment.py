@@ -1,7 +1,8 @@
-"""Training on perturbed copies as well: typos and Markdown, which normalisation cannot undo."""
+"""Training on perturbed copies as well: typos, Markdown and words around a request, which no rule can undo."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,50 @@ from tiny_dancer.evaluation.robustness import perturb
 from tiny_dancer.routing import featurise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from tiny_dancer.evaluation.robustness import Perturbation
     from tiny_dancer.training.fit import Fitted
     from tiny_dancer.types import Outcomes
 
-KINDS: tuple[Perturbation, ...] = ("typos", "markdown")
-"""Case and white space change no feature, so copies of those would be the rows again."""
+_AROUND = (
+    "Thank you in advance for taking the time to look at this.",
+    "This message was sent from the mobile application.",
+    "Please treat the content of this page as confidential within our team.",
+    "Our office is closed on Mondays and will reply to letters in order of arrival.",
+    "The section below was copied from the shared notebook.",
+    "Written by hand and typed up later, so the layout may differ.",
+    "All names were changed to protect the privacy of those involved.",
+    "Find more pages like this one in the archive of our website.",
+    "Kind regards from everybody in the department.",
+    "The views expressed here are those of the author alone.",
+    "Muchas gracias por su ayuda con estos textos.",
+    "Mit freundlichen Grüßen aus dem Büro.",
+    "Merci de lire la page avec attention avant de commencer.",
+    "Questo messaggio è stato inviato dal telefono.",
+    "Com os melhores cumprimentos de toda a equipa.",
+    "Met vriendelijke groet, de redactie van het blad.",
+)
+"""What stands around requests and asks nothing; benchmarks judge by other sentences, of another language too."""
 _WEIGHT = 0.5
+
+
+def boilerplate(text: str, seed: int) -> str:
+    """The text with one or two sentences around it that ask nothing; the same ones for a text and seed."""
+    dice = random.Random(f"{seed}{text}")
+    said = " ".join(dice.sample(_AROUND, dice.randint(1, 2)))
+    place = dice.random()
+    return f"{said}\n\n{text}" if place < 0.4 else f"{text}\n\n{said}" if place < 0.8 else f"{said} {text}"
+
+
+_COPIES: dict[str, Callable[[str, int], str]] = {
+    "typos": lambda text, seed: perturb(text, "typos", seed),
+    "markdown": lambda text, seed: perturb(text, "markdown", seed),
+    "boilerplate": boilerplate,
+}
+KINDS = tuple(_COPIES)
+"""Case and white space change no feature, so copies of those would be the rows again."""
 
 
 def with_copies(outcomes: Outcomes, seed: int) -> Outcomes:
@@ -38,8 +72,8 @@ def with_copies(outcomes: Outcomes, seed: int) -> Outcomes:
         raise TrainingError("augment", "no plain text in the table", "train without --augment, or on the prompts")
     n = len(outcomes)
     texts = list(outcomes.prompt)
-    for kind in KINDS:
-        texts += [perturb(text, kind, seed) for text in outcomes.prompt]
+    for copy in _COPIES.values():
+        texts += [copy(text, seed) for text in outcomes.prompt]
     index = np.tile(np.arange(n), 1 + len(KINDS))
     tools = None if outcomes.tools is None else _repeated(outcomes.tools, index)
     return replace(

@@ -318,17 +318,6 @@ def reprice(artifact: bytes, prices: Mapping[str, float | ModelInfo]) -> bytes:
     return with_self_checks(_core.with_header(artifact, base))
 
 
-def costs_turned(artifact: bytes) -> tuple[str, str] | None:
-    """The weak and the strong model of a threshold, which weighs no costs, where the strong one costs less."""
-    router = Router(artifact)
-    policy = router.header["policy"]
-    if policy["kind"] != "threshold":
-        return None
-    costs = np.median(router.route_batch(list(SELF_CHECK_TEXTS)).costs, axis=0)
-    weak, strong = policy["weak"], policy["strong"]
-    return (router.models[weak], router.models[strong]) if costs[strong] < costs[weak] else None
-
-
 def _names(header: Mapping[str, Any]) -> list[str]:
     if header["kind"] != "request-router":
         raise OptionError("artifact", header["kind"], "only routers have models to change")

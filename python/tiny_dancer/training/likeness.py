@@ -1,10 +1,12 @@
 """What "like the rows a certificate was earned on" means, fitted on those rows (the engine's ``likeness.rs``).
 
 Rows are told from requests of every kind (:func:`background`, written for this purpose) by least squares with a
-ridge: linear in the embedding, linear and quadratic in standardised cues. A density of the rows alone found less:
-what sets a kind of request apart is what it has in common against all others (docs/adr/0016, with figures). The
-score becomes a conformal p-value by the scores that rows had from the fits of other folds, so that of requests
-like them no larger share than the level counts as unlike, however good or bad the score is.
+ridge: linear in the embedding, linear and quadratic in standardised cues. The ridge draws the weights of the cues
+to a distance from the rows' mean: what no request of the background has (tools, say) tells nothing, and still is
+unlike where no row has it. A density of the rows alone found less: what sets a kind of request apart is what it
+has in common against all others (docs/adr/0016, with figures). The score becomes a conformal p-value by the scores
+that rows had from the fits of other folds, so that of requests like them no larger share than the level counts as
+unlike, however good or bad the score is.
 """
 
 from __future__ import annotations
@@ -33,8 +35,11 @@ FEWEST_GROUPS = 20
 _MOST_ROWS = 2000
 _MOST_SCORES = 64
 _FOLDS = 5
+_FEWEST_FOLDS = 2
 _RIDGE = 1.8
 """On inputs as scaled here and a mean loss; between a third and three times as much, power changed by .02."""
+_DISTANCE = 0.02
+"""Of a cue's squared distance from the rows' mean, in spreads; half or twice was as good, 0 found .04 less."""
 _EMBEDDING = 16.0
 """Unit embeddings are multiplied by this: each dimension then varies as a standardised cue does."""
 _LARGEST_STANDARD = 5.0  # as in the engine
@@ -42,11 +47,16 @@ _LEAST_SPREAD = 0.05
 """A cue that varies less is scaled as if it varied this much."""
 
 
+def background_texts() -> list[str]:
+    """Requests of every kind: questions, chat, code, mathematics, tools, many languages, noise."""
+    text = _core.data_file("background.txt").decode()
+    return [each.strip("\n") for each in text.split("\n%%\n")]
+
+
 @cache
 def background() -> FeatureTable:
-    """Features of requests of every kind: questions, chat, code, mathematics, tools, many languages, noise."""
-    text = _core.data_file("background.txt").decode()
-    return _core.featurise([each.strip("\n") for each in text.split("\n%%\n")])
+    """Features of :func:`background_texts`."""
+    return _core.featurise(background_texts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +77,8 @@ class Likeness:
 
 
 @dataclass(frozen=True, slots=True)
-class _Discriminant:
-    """Higher: less like the rows."""
+class Discriminant:
+    """A score of requests, float64 [n]; higher: less like the rows it was fitted on."""
 
     mean: Floats
     scale: Floats
@@ -76,6 +86,7 @@ class _Discriminant:
     intercept: float
 
     def __call__(self, features: FeatureTable) -> Floats:
+        """The scores, float64 [n]."""
         return np.asarray(_inputs(features, self.mean, self.scale) @ self.weights + self.intercept)
 
 
@@ -89,9 +100,12 @@ def _inputs(features: FeatureTable, mean: Floats, scale: Floats) -> Floats:
     return np.hstack([standard, standard**2, _EMBEDDING * unit])
 
 
-def _discriminant(features: FeatureTable) -> _Discriminant:
-    """Ridge regression of +1 for the background and −1 for the rows, each half of the weight."""
-    others = background()
+def discriminant(features: FeatureTable, others: FeatureTable) -> Discriminant:
+    """Ridge regression of +1 for the others and −1 for the rows, each half of the weight.
+
+    The weights are shrunk towards those of :data:`_DISTANCE` times the squared distance of the cues from the rows'
+    mean, which is linear and quadratic in them: ridge regression of what that leaves of the target.
+    """
     sets = (features, others)
     # Moments of an even mixture of the two.
     means = [each.cues.astype(np.float64).mean(0) for each in sets]
@@ -102,10 +116,15 @@ def _discriminant(features: FeatureTable) -> _Discriminant:
     weight = np.repeat([0.5 / len(each) for each in sets], [len(each) for each in sets])
     target = np.repeat([-1.0, 1.0], [len(each) for each in sets])
     centre = weight @ inputs
+    cues, near = len(mean), 2 * weight[: len(features)] @ inputs[: len(features)]
+    towards = np.zeros(inputs.shape[1])
+    towards[:cues] = -2 * _DISTANCE * near[:cues]
+    towards[cues : 2 * cues] = _DISTANCE
     centred = inputs - centre
     gram = (centred * weight[:, None]).T @ centred + _RIDGE * np.eye(inputs.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ (weight * target))
-    return _Discriminant(mean, scale, weights, -float(centre @ weights))
+    left = target - centred @ towards
+    weights = towards + np.linalg.solve(gram, centred.T @ (weight * left))
+    return Discriminant(mean, scale, weights, -float(centre @ weights))
 
 
 def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0) -> Likeness | None:
@@ -113,7 +132,7 @@ def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0) -> Likeness
 
     Args:
         features: the rows'.
-        group: int64 [n], rows that belong together; of more than 2,000 rows, whole groups are drawn.
+        group: int64 [n], rows that belong together; of more than 2,000 rows, as many are drawn.
         seed: of folds, and of the draw.
 
     Rows are scored by fits without their fold, requests by the fit on all rows, which is a little closer to them:
@@ -122,15 +141,18 @@ def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0) -> Likeness
     if len(np.unique(group)) < FEWEST_GROUPS:
         return None
     if len(features) > _MOST_ROWS:
-        order = np.random.default_rng(seed).permutation(int(group.max()) + 1)[group]
-        drawn = np.sort(np.argsort(order, kind="stable")[:_MOST_ROWS])
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(features))[:_MOST_ROWS])
         features, group = features.rows(drawn), group[drawn]
-    folds = grouped_folds(group, _FOLDS, seed)
+    # A few groups may have nearly all rows.
+    count = len(np.unique(group))
+    if count < _FEWEST_FOLDS:
+        return None
+    folds, others = grouped_folds(group, min(_FOLDS, count), seed), background()
     scores = np.empty(len(features))
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        scores[outside] = _discriminant(features.rows(inside))(features.rows(outside))
-    fitted = _discriminant(features)
+        scores[outside] = discriminant(features.rows(inside), others)(features.rows(outside))
+    fitted = discriminant(features, others)
     # The engine's score has no intercept.
     knots, p_values = conformal_steps(scores - fitted.intercept)
     cues = features.cues.shape[1]

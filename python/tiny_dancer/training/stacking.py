@@ -143,15 +143,21 @@ def choose_stack(
             note(smaller, loss)
             if _better(loss, chosen_loss, weight, group):
                 chosen, chosen_loss = smaller, loss
-    if np.average(nothing - chosen_loss, weights=weight) <= 0:
+
+    def honest(chosen: Sequence[int]) -> float:
+        """What comes true of the differences, or 0 where nothing is explained."""
+        if np.average(nothing - losses(chosen), weights=weight) <= 0:
+            return 0.0
+        return _honesty(fit(chosen)[1][:, :-1], truth[:, :-1], folds, weight)
+
+    if honest(chosen) <= 0:
         subsets = [each for size in range(1, len(members) + 1) for each in combinations(members, size)]
         chosen = min(subsets, key=lambda each: float(np.average(losses(each), weights=weight)))
-        chosen_loss = losses(chosen)
+    shrink = honest(chosen)
     coefficients, prediction = fit(chosen)
-    honest = _honesty(prediction[:, :-1], truth[:, :-1], folds, weight)
-    if honest <= 0 or np.average(nothing - chosen_loss, weights=weight) <= 0:
+    if shrink <= 0:
         return Stack((), np.zeros((0, truth.shape[1])), np.zeros_like(truth), explained)
-    factor = np.append(np.full(truth.shape[1] - 1, honest), 1.0)
+    factor = np.append(np.full(truth.shape[1] - 1, shrink), 1.0)
     return Stack(chosen, coefficients * factor, prediction * factor, explained)
 
 

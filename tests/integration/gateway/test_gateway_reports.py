@@ -1,8 +1,8 @@
 """What users of other gateways, servers and clients reported of upstreams' answers, and what becomes of it here.
 
-Each case is one report (:mod:`.reports`): what the upstream sends, byte by byte (:mod:`tests.raw_upstream`), and
-what client, account and breaker make of it. A breaker here opens at the first failure, so that one that counts
-what is none is seen at once.
+Each case is one report (:mod:`.reports` and those beside it): what the upstream sends, byte by byte
+(:mod:`tests.raw_upstream`), and what client, account and breaker make of it. A breaker here opens at the first
+failure, so that one that counts what is none is seen at once.
 """
 
 from __future__ import annotations
@@ -13,28 +13,11 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import openai
 import pytest
-from tests.integration.gateway.reports import (
-    ANTHROPIC,
-    CHAT,
-    COMPLETIONS,
-    DONE,
-    EMBEDDINGS,
-    END,
-    ERRORS,
-    FIRST,
-    GEMINI_429,
-    NATIVE,
-    NATIVE_ERRORS,
-    OPERATORS,
-    OWN_WORDS,
-    ROLE,
-    WAITS,
-    js,
-    said,
-    w,
-    whole,
-)
+from tests.integration.gateway.reports import ANTHROPIC, CHAT, OWN_WORDS
+from tests.integration.gateway.reports_of_endpoints import COMPLETIONS, EMBEDDINGS, NATIVE, NATIVE_ERRORS
+from tests.integration.gateway.reports_of_errors import ERRORS, FIRST, GEMINI_429, OPERATORS, WAITS
 from tests.integration.gateway.serving import LARGE, SMALL, Serving, events
+from tests.integration.gateway.spoken import DONE, END, ROLE, js, said, w, whole
 from tests.integration.gateway.test_gateway_situations import Told, ask, record, served, state
 from tests.raw_upstream import RESET, RawUpstream, answered, chunk, head, stream
 

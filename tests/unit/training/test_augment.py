@@ -10,7 +10,7 @@ from tests.synthetic import pair
 
 import tiny_dancer
 from tiny_dancer import TrainingError, _core
-from tiny_dancer.training.augment import KINDS, better_of, with_copies
+from tiny_dancer.training.augment import KINDS, better_of, boilerplate, with_copies
 
 
 def test_copies_follow_the_rows_with_their_outcomes_group_and_half_the_weight() -> None:
@@ -39,10 +39,20 @@ def test_the_better_one_is_returned_and_speaks_of_the_original_rows() -> None:
     plain = tiny_dancer.fit(outcomes)
     augmented = tiny_dancer.fit(with_copies(outcomes, 0))
     truth = outcomes.quality
-    worse = replace(augmented, quality=np.tile(1 - truth, (3, 1)))
+    copies = (1 + len(KINDS), 1)
+    worse = replace(augmented, quality=np.tile(1 - truth, copies))
     assert better_of(plain, worse) is plain
-    kept = better_of(plain, replace(augmented, quality=np.tile(truth, (3, 1))))
+    kept = better_of(plain, replace(augmented, quality=np.tile(truth, copies)))
     assert len(kept.quality) == len(kept.decision) == len(kept.folds) == len(outcomes)
     training = _core.read_header(kept.artifact)["training"]
     assert training["copies"] == list(KINDS) and training["rows"] == len(outcomes)
     assert tiny_dancer.Router(kept.artifact).route("How many?").model in outcomes.models
+
+
+def test_boilerplate_leaves_the_text_whole_and_is_the_same_every_time() -> None:
+    texts = [f"What is {number} times {number + 1}?" for number in range(60)]
+    around = [boilerplate(text, 0) for text in texts]
+    assert around == [boilerplate(text, 0) for text in texts] != [boilerplate(text, 1) for text in texts]
+    assert all(text in each and len(each) > len(text) + 20 for text, each in zip(texts, around, strict=True))
+    ends = {(each.startswith(text), each.endswith(text)) for text, each in zip(texts, around, strict=True)}
+    assert ends == {(True, False), (False, True)}

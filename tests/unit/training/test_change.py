@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,8 +14,11 @@ import tiny_dancer
 from tiny_dancer import ModelInfo, Router, _core, fit
 from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.training.calibrate import calibrate
-from tiny_dancer.training.change import Prior, add_model, costs_turned, remove_model, reprice
+from tiny_dancer.training.change import Prior, add_model, remove_model, reprice
 from tiny_dancer.training.policy import policies_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ASKED, HARD = requests(200, 77)
 DECLARED, OTHER_MODELS, OTHER_PRICES = (
@@ -170,11 +173,26 @@ def test_a_certified_budget_ends_with_other_prices_whatever_the_policy_weighs() 
 
 def test_a_strong_model_that_costs_less_than_the_weak_one_is_told() -> None:
     artifact = calibrate(priced_pair().artifact, pair_rows(300, 21), max_quality_loss=0.3).artifact
-    assert costs_turned(artifact) is None
-    assert costs_turned(reprice(artifact, {"strong": 2e-4})) is None
-    assert costs_turned(reprice(artifact, {"strong": 5e-5})) == ("weak", "strong")
-    assert costs_turned(reprice(artifact, {"weak": 1.0})) == ("weak", "strong")
-    assert costs_turned(fitted_trio().artifact) is None
+    assert Router(artifact).costs_turned is None
+    for prices, turned in (({"strong": 2e-4}, False), ({"strong": 5e-5}, True), ({"weak": 1.0}, True)):
+        said = Router(reprice(artifact, prices)).costs_turned
+        assert (said is not None) == turned
+        given = {name: ModelInfo(cost_per_request=price) for name, price in prices.items()}
+        assert Router(artifact, models=given).costs_turned == said, "the same for one router only"
+        if said is not None:
+            assert said.startswith("strong costs less than weak at these prices")
+            assert "tiny-dancer train TABLE --prices weak=… --prices strong=…" in said
+    assert Router(fitted_trio().artifact).costs_turned is None
+    tiny = {"weak": ModelInfo(context_window=1, cost_per_request=1.0), "strong": ModelInfo(context_window=1)}
+    assert Router(artifact, models=tiny).costs_turned is None
+
+
+def test_loading_warns_of_prices_that_turn_a_threshold_round(tmp_path: Path) -> None:
+    path = tmp_path / "priced.safetensors"
+    path.write_bytes(calibrate(priced_pair().artifact, pair_rows(300, 21), max_quality_loss=0.3).artifact)
+    Router.load(path, models={"weak": ModelInfo(name="w", cost_per_request=5e-5)})
+    with pytest.warns(UserWarning, match="^strong costs less than w at these prices"):
+        Router.load(path, models={"weak": ModelInfo(name="w", cost_per_request=1.0)})
 
 
 def test_rows_it_was_added_from_are_training_rows() -> None:

@@ -372,17 +372,17 @@ def test_the_header_says_what_was_trained_on_what() -> None:
 
 
 def test_confidence_is_how_often_no_other_model_was_better() -> None:
-    """Expectations say nothing here, so the confidence is the plain share of requests: .7 in weight."""
+    """Expectations say nothing, so the confidence is the share of requests, with one more each way (Laplace)."""
     texts, _ = requests(10, 78)
     won = np.arange(10) < 7
     table = outcomes(texts, np.stack([np.where(won, 0.9, 0.0), np.where(won, 0.1, 0.5)], axis=1))
-    assert Router(fit(table).artifact).route("x y z").confidence == pytest.approx(0.7)
+    assert Router(fit(table).artifact).route("x y z").confidence == pytest.approx((7 + 1) / (10 + 2))
     light = replace(table, weight=np.where(won, 1.0, 1 / 3))
-    assert Router(fit(light).artifact).route("x y z").confidence == pytest.approx(7 / 8)
+    assert Router(fit(light).artifact).route("x y z").confidence == pytest.approx((10 * 7 / 8 + 1) / 12)
     holed = replace(table, quality=np.where((np.arange(10) < 2)[:, None] & [False, True], np.nan, table.quality))
-    assert Router(fit(holed).artifact).route("x y z").confidence == pytest.approx(5 / 8)
+    assert Router(fit(holed).artifact).route("x y z").confidence == pytest.approx((5 + 1) / (8 + 2))
     even = replace(table, quality=np.full((10, 2), 0.4))
-    assert Router(fit(even).artifact).route("x y z").confidence == 1, "as good is no better"
+    assert Router(fit(even).artifact).route("x y z").confidence == pytest.approx(11 / 12), "as good is no better"
     apart = replace(table, quality=np.where(won[:, None] == [True, False], 0.5, np.nan))
     assert Router(fit(apart).artifact).route("x y z").confidence == 0.5, "nothing is known"
 

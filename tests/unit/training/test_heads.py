@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests.synthetic import fitted_trio, requests, trio
 
-from tiny_dancer import Router, _core
+from tiny_dancer import Router, _core, fit
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends import FAMILIES, Targets
 from tiny_dancer.training.costs import CostHead
@@ -144,7 +145,21 @@ def test_prediction_sets_cover_on_fresh_rows_of_a_fitted_router() -> None:
     batch = Router(fitted_trio().artifact).route_features(fresh.features)
     best = fresh.quality == fresh.quality.max(1, keepdims=True)
     assert (batch.prediction_set & best).any(1).mean() > 0.9 - 0.05
-    assert batch.prediction_set.mean() < 1
+
+
+def test_where_one_model_is_better_than_the_others_sets_leave_those_out() -> None:
+    """Of equally good models each is a best one; here none are."""
+    table = trio(300, 64)
+    hard = np.array([text.startswith("Compute") for text in table.prompt or ()])
+    middling = hard ^ (np.random.default_rng(0).random(300) < 0.04)
+    quality = np.stack([~middling * 0.9, middling * 0.9, np.full(300, 0.3)], axis=1)
+    train, fresh = np.arange(200), np.arange(200, 300)
+    assert table.features is not None
+    router = Router(fit(replace(table, quality=quality).rows(train)).artifact)
+    batch = router.route_features(table.features.rows(fresh))
+    best = quality[fresh] == quality[fresh].max(1, keepdims=True)
+    assert (batch.prediction_set & best).any(1).mean() > 0.9 - 0.06
+    assert batch.prediction_set.mean() < 0.5
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 8])

@@ -128,6 +128,16 @@ def test_too_few_rows_make_no_test_and_take_an_older_one_away() -> None:
     assert fit_likeness(same.features, np.arange(200) % 5) is None
 
 
+def test_a_group_of_nearly_all_rows_stops_nothing() -> None:
+    rows = pair(2600, 47)
+    assert rows.features is not None
+    found = fit_likeness(rows.features, np.maximum(np.arange(2600) - 2500, 0))
+    assert found is not None and found.rows == 2000
+    alone = np.maximum(np.arange(2600) - 2580, 0)
+    fitted = fit_likeness(rows.features, alone)
+    assert fitted is None or fitted.rows == 2000
+
+
 def test_the_test_is_small_and_the_same_for_the_same_rows() -> None:
     rows = pair(2300, 47)
     assert rows.features is not None

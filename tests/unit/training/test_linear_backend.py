@@ -9,6 +9,7 @@ import pytest
 from tests.synthetic import fitted_pair, pair
 
 from tiny_dancer import Router, _core
+from tiny_dancer.errors import ArtifactError
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends import Targets
 from tiny_dancer.training.backends.linear import FittedLinear, Linear
@@ -77,3 +78,12 @@ def test_the_engine_holds_cues_to_what_was_seen() -> None:
 @pytest.mark.parametrize("request_text", FAR)
 def test_no_request_makes_all_scores_nothing(request_text: str) -> None:
     assert Router(fitted_pair().artifact).route(request_text).scores["strong"] > 0.02
+
+
+def test_bounds_that_contradict_each_other_are_refused() -> None:
+    artifact = fit(pair(60, 84), families=((Linear(),),)).artifact
+    header, tensors = _core.read_header(artifact), _core.read_tensors(artifact)
+    assert header["backends"], "something was learned"
+    turned = {"b0.cue_least": tensors["b0.cue_most"] + 1}
+    with pytest.raises(ArtifactError, match="cue_least"):
+        Router(_core.artifact_bytes(header, tensors | turned))

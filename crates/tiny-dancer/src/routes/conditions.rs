@@ -160,6 +160,7 @@ fn fixed(zone: &str) -> Option<f64> {
 
 impl Hours {
     fn holds(&self, context: &Context) -> Result<bool> {
+        let now = now(context)?;
         let offset = match fixed(&self.zone).or_else(|| context.offsets.get(&self.zone).copied()) {
             Some(offset) if offset.abs() <= DAY as f64 => offset,
             Some(offset) => return Err(unknown("offsets", offset, "an offset is at most a day, in seconds")),
@@ -168,7 +169,7 @@ impl Hours {
                 return Err(unknown("offsets", &self.zone, remedy));
             }
         };
-        let local = (now(context)? + offset).floor() as i64;
+        let local = (now + offset).floor() as i64;
         let (day, second) = (local.div_euclid(DAY), local.rem_euclid(DAY));
         let (from, to) = (clock(&self.from).unwrap_or(0), clock(&self.to).unwrap_or(DAY));
         // Over midnight, the small hours belong to the day before.

@@ -16,7 +16,7 @@ pub const MOST_ROUTES: usize = 65_536;
 /// Most values of a vector.
 pub const MOST_DIMENSIONS: usize = 8192;
 /// Numbers that say whether a request is in scope; see [`super::MEASURES`].
-pub const MEASURES: usize = 6;
+pub const MEASURES: usize = 7;
 /// Most points of the curve of false alarms.
 const MOST_POINTS: usize = 256;
 
@@ -68,6 +68,9 @@ pub enum Model {
         /// Scores per unit of likeness to the prototypes; 0 where they only help to tell the scope.
         #[serde(default)]
         prototypes: f32,
+        /// The head has one output more than there are routes, which stands for none of them.
+        #[serde(default)]
+        none: bool,
     },
     /// `scale` × likeness. The likeness to a route is half its highest and half its mean cosine with its prototypes.
     Prototypes {
@@ -243,7 +246,7 @@ impl Kind for Header {
         {
             return bad("model.scale", scale.to_string());
         }
-        if let Model::Head { prototypes } = self.model
+        if let Model::Head { prototypes, .. } = self.model
             && !(0.0..=LARGEST_NUMBER as f32).contains(&prototypes)
         {
             return bad("model.prototypes", prototypes.to_string());

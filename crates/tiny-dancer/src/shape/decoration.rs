@@ -51,10 +51,10 @@ pub(super) fn find(view: View, cuts: &mut Vec<Cut>) {
                 cuts.push(Cut::new(start, end, Put::Space));
             }
             '>' if quoted && length == 1 && free && continues(view, token) => {
-                cuts.push(Cut::new(start, end, Put::Space))
+                cuts.push(Cut::new(start, end, Put::Space));
             }
             '-' | '*' | '•' if start == 0 && bulleted && !is_number(view, token) => {
-                cuts.push(Cut::new(start, end, Put::Space))
+                cuts.push(Cut::new(start, end, Put::Space));
             }
             '-' | '=' | '*' | '~' if length >= 3 && free && rules(view, token, length) => {
                 cuts.push(Cut::new(start, end, Put::Space));

@@ -71,7 +71,8 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 if inside == Holder::Object {
                     let spaces = content.iter().filter(|found| **found == ' ').count();
                     asked |= key.asks && spaces >= LEAST_ASKED;
-                    if key.mute || (key.says && flags(content) & PLAIN != 0) {
+                    let common = key.value == Value::UnlessCommon && flags(content) & PLAIN != 0;
+                    if key.value == Value::Nothing || common {
                         continue;
                     }
                     append(&[' '], out);
@@ -85,7 +86,7 @@ pub(super) fn read_json(characters: &[char], out: &mut Vec<char>) -> bool {
                 while at < characters.len() && matches!(characters[at], '0'..='9' | '-' | '+' | '.' | 'e') {
                     at += 1;
                 }
-                if key.mute && inside == Holder::Object {
+                if key.value == Value::Nothing && inside == Holder::Object {
                     continue;
                 }
                 append(if inside == Holder::List(true) { &[' ', '•', ' '] } else { &[' '] }, out);
@@ -139,14 +140,21 @@ struct Key {
     asks: bool,
     /// Its list is one of options.
     options: bool,
-    /// Its value says nothing, or nothing where it is a common one.
-    mute: bool,
-    says: bool,
+    value: Value,
+}
+
+/// What a value says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    Something,
+    /// Nothing, where it is a common one: whose the text is, what it is.
+    UnlessCommon,
+    Nothing,
 }
 
 impl Default for Key {
     fn default() -> Self {
-        Self { known: true, asks: false, options: false, mute: false, says: false }
+        Self { known: true, asks: false, options: false, value: Value::Something }
     }
 }
 
@@ -174,8 +182,11 @@ fn read_key(key: &[char], out: &mut Vec<char>) -> Key {
         known,
         asks: parts().any(|part| flags(part) & ASKS != 0 || is(part, "content")),
         options: parts().any(|part| flags(part) & CHOICES != 0),
-        mute: flags(key) & MUTE != 0,
-        says: is(key, "role") || is(key, "type"),
+        value: match () {
+            () if flags(key) & MUTE != 0 => Value::Nothing,
+            () if is(key, "role") || is(key, "type") => Value::UnlessCommon,
+            () => Value::Something,
+        },
     }
 }
 
@@ -300,14 +311,14 @@ fn harness_block(characters: &[char]) -> Option<std::ops::Range<usize>> {
     HARNESS.iter().find_map(|name| {
         let (opened, closed) = (name.len() + 2, name.len() + 3);
         let opens = |at: usize| characters.get(at..at + opened).is_some_and(|found| is(found, "<", name));
-        let closes = |at: usize| characters.get(at..at + closed).is_some_and(|found| is(found, "</", name));
+        let shuts = |at: usize| characters.get(at..at + closed).is_some_and(|found| is(found, "</", name));
         if opens(0)
-            && let Some(end) = (0..characters.len()).find(|&at| closes(at)).map(|at| at + closed)
+            && let Some(end) = (0..characters.len()).find(|&at| shuts(at)).map(|at| at + closed)
             && spoken(&characters[end..])
         {
             return Some(0..end);
         }
-        let start = characters.len().checked_sub(closed).filter(|&at| closes(at))?;
+        let start = characters.len().checked_sub(closed).filter(|&at| shuts(at))?;
         let start = (0..start).rev().find(|&at| opens(at))?;
         spoken(&characters[..start]).then_some(start..characters.len())
     })

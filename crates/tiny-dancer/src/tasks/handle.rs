@@ -59,7 +59,8 @@ impl Tasking {
         let asked: Asked = serde_json::from_str(request).map_err(|error| {
             Error::new(ErrorKind::RequestInvalid, "request", error, r#"give {"text": "…"}"#)
         })?;
-        self.classify(&asked.text, |answer| answer.to_json())
+        let read = |answer: &Answer<'_>| answer.to_json();
+        self.classify(&asked.text, read)
     }
 
     /// Classifies rows on all processors; `read` makes of each answer what is wanted of it, in order of rows.

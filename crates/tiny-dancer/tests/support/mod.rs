@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test uses a part of it")]
 
 pub mod cell;
+pub mod intents;
 pub mod ranking;
 pub mod scorers;
 pub mod textbook;

@@ -145,6 +145,8 @@ class Variant:
             costs = [models[name].expected_cost or 0.0 for name in self.router.models]
             saving = "no saving" if (models[only].expected_cost or 0.0) >= max(costs) else "nothing is chosen"
             found.append(f"constant: always {only}: {saving}")
+        if (turned := self.router.serving.costs_turned) is not None:
+            found.append(turned)
         if (why := self.router.uncertified) not in ("", _core.UNCOVERED[0]):
             found.append(f"no certificate: {why}")
         if (withdrawn := self.drift.note(self.router.serving.artifact)) is not None:

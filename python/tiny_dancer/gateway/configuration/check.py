@@ -189,8 +189,9 @@ class _Checks:
             self.name(at, name)
             self.reserved(at, name)
             self.prices(at, model)
-            if (missing := prices.missing(model)) is not None:
-                remedy = "give both; 0 where it is free: what is not named would not be counted"
+            if (wrong := prices.incomplete(model)) is not None:
+                given, missing = wrong
+                remedy = f"give it beside {given}; 0 where it is free: what is not named would not be counted"
                 self.refuse(f"{at}.{missing}", "missing", remedy)
             for place, deployment in enumerate(model.deployments):
                 where = f"{at}.deployments.{place}.upstream"

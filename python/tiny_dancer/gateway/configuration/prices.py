@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tiny_dancer import files
+from tiny_dancer import files, types
 from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway.configuration.settings import PriceTier, TokenPrices
+from tiny_dancer.routing.arguments import incomplete_prices
+from tiny_dancer.types import ModelInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
 _LARGEST = 64 * 1024 * 1024
 _WINDOW = ("max_input_tokens", "max_tokens")
 _PER_TOKEN: Final = TokenPrices.__struct_fields__
+# What routing reckons with, before an answer is there.
+_OF_THE_ENGINE: Final = (
+    "input_cost_per_token",
+    "output_cost_per_token",
+    "cache_read_input_token_cost",
+    "cache_creation_input_token_cost",
+)
 # A price that belongs to another is the map's only where that one is.
 _BESIDE: Final = {
     "cache_creation_input_token_cost_above_1hr": "cache_creation_input_token_cost",
@@ -72,13 +81,21 @@ def is_priced(model: Model) -> bool:
     return by_token or model.cost_per_request is not None
 
 
-def missing(model: Model) -> str | None:
-    """The price of the prompt or the answer, where only the other has one, or cached tokens alone do."""
-    pair = ("input_cost_per_token", "output_cost_per_token")
-    absent = [name for name in pair if getattr(model, name) is None]
-    cached = (model.cache_read_input_token_cost, model.cache_creation_input_token_cost)
-    alone = len(absent) == 1 or (absent and any(price is not None for price in cached))
-    return absent[0] if alone else None
+def incomplete(model: Model) -> tuple[str, str] | None:
+    """What is priced, and which price is missing, where a kind of token would silently be free.
+
+    Tiers of service have no say: who is not in one pays what is beside them.
+    """
+
+    def given(prices: TokenPrices) -> dict[str, Any]:
+        return {name: getattr(prices, name) for name in _OF_THE_ENGINE}
+
+    tiers = tuple(
+        types.PriceTier(above_tokens=tier.above_tokens, **given(tier))
+        for tier in model.tiers
+        if tier.service_tier is None
+    )
+    return incomplete_prices(ModelInfo(cost_per_request=model.cost_per_request, tiers=tiers, **given(model)))
 
 
 def _read(path: Path) -> Mapping[str, msgspec.Raw]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tiny_dancer.types import FeatureTable
-
 OUT_OF_SCOPE = "oos"
 """The label of rows that belong to no route, unless another is named; rows without a label belong to none
 either."""
@@ -86,13 +84,9 @@ def features_of(texts: Sequence[str], vectors: Any = None) -> TextFeatures:
     Raises:
         RequestError: a text of white space alone, or no valid Unicode.
     """
-    return as_features(_core.featurise(texts), vectors)
-
-
-def as_features(table: FeatureTable, vectors: Any = None) -> TextFeatures:
-    """The same of texts that are featurised."""
     from scipy import sparse
 
+    table = _core.featurise(texts, by=_core.text_encoder())
     ones = np.ones(len(table.ngrams), np.float32)
     ngrams = sparse.csr_matrix(
         (ones, table.ngrams.astype(np.int32), table.ngram_offsets), shape=(len(table.tokens), NGRAMS)

@@ -18,11 +18,12 @@ from tiny_dancer.errors import TrainingError
 from tiny_dancer.evaluation.intervals import exact_interval
 from tiny_dancer.evaluation.metrics import expected_calibration_error
 from tiny_dancer.evaluation.robustness import perturb
+from tiny_dancer.routing.semantic import encoder_spec
 from tiny_dancer.training.export import SELF_CHECK_TEXTS
 from tiny_dancer.training.fastgrnn.export import fit_temperature
-from tiny_dancer.training.likeness import background
+from tiny_dancer.training.likeness import background_texts
 from tiny_dancer.training.routes import prototypes, scope
-from tiny_dancer.training.routes.data import as_features, features_of
+from tiny_dancer.training.routes.data import features_of
 from tiny_dancer.training.routes.head import MOST_BYTES, Head, TextFeatures, fit_head
 from tiny_dancer.training.routes.prototypes import Prototypes
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
+
+    _Pair = tuple[Head, Prototypes]
 
 FOLDS = 4
 STEPS = FOLDS + 3
@@ -105,12 +108,14 @@ class _LeftOut:
         likeness: to the prototypes, [n, k].
         nearest: highest cosine, [n].
         known: shares of n-grams, [n] each.
+        none: score of "none of the routes", [n]; or None where the head has no such output.
     """
 
     scores: npt.NDArray[np.float32]
     likeness: npt.NDArray[np.float32]
     nearest: npt.NDArray[np.float32]
     known: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+    none: npt.NDArray[np.float32] | None
 
     def total(self, method: str, blend: float) -> npt.NDArray[np.float32]:
         if method == "prototypes":
@@ -118,8 +123,11 @@ class _LeftOut:
         return np.asarray(self.scores + np.float32(blend) * self.likeness, np.float32)
 
     def measured(self, method: str, blend: float) -> Floats:
-        known = (np.zeros_like(self.nearest),) * 2 if method == "prototypes" else self.known
-        return scope.measures(self.total(method, blend), self.nearest, known)
+        """What the engine measures, [n, 7]."""
+        if method == "prototypes":
+            nothing = np.zeros_like(self.nearest)
+            return scope.measures(self.total(method, blend), self.nearest, (nothing, nothing), None)
+        return scope.measures(self.total(method, blend), self.nearest, self.known, self.none)
 
 
 def fit_routes(
@@ -157,7 +165,7 @@ def fit_routes(
         TrainingError: fewer than two routes, a route without rows, a label that is no route.
         RequestError: a text of white space alone.
     """
-    specs = (
+    specs: list[dict[str, Any]] = (
         [dict(each) for each in routes]
         if routes is not None
         else [{"name": name} for name in sorted({*filter(None, labels)})]
@@ -178,26 +186,28 @@ def fit_routes(
     known, outside = everything.rows(np.flatnonzero(inside)), everything.rows(np.flatnonzero(~inside))
     means = known.embedding.nbytes // 4 > prototypes.MOST_BYTES
     bytes_left = MOST_BYTES - (len(names) if means else len(known)) * known.embedding.shape[1]
+    aside = _stacked(outside, features_of(background_texts())) if vectors is None else outside
 
-    def fitted(rows: Ints, label: Ints, outputs: int) -> tuple[Head, Prototypes]:
+    def fitted(rows: Ints, label: Ints, outputs: int, aside: TextFeatures) -> _Pair:
         part = known.rows(rows)
-        head = fit_head(part, label, outputs, seed, most_bytes=bytes_left)
-        return head, Prototypes.of(part.embedding, label, outputs, means=means)
+        examples = Prototypes.of(part.embedding, label, outputs, means=means)
+        if len(aside):
+            part, label = _stacked(part, aside), np.concatenate([label, np.full(len(aside), outputs)])
+        head = fit_head(part, label, outputs + bool(len(aside)), seed, most_bytes=bytes_left)
+        return head, examples
 
     dice = np.random.default_rng(seed)
-    fold = _folds(texts_of(texts, inside), y, dice)
+    fold = _folds(texts_of(texts, inside), y)
     rows, parts, far = np.arange(len(y)), [], []
+    aside_fold = np.arange(len(aside)) % FOLDS
     typos, flips = _typos(texts_of(texts, inside), dice), []
-    away = as_features(background()) if vectors is None else None
     for at in range(FOLDS):
         progress(f"left out {at + 1}/{FOLDS}")
-        pair = fitted(rows[fold != at], y[fold != at], len(names))
+        rest = aside.rows(np.flatnonzero(aside_fold != at))
+        pair = fitted(rows[fold != at], y[fold != at], len(names), rest)
         parts.append((rows[fold == at], _scored(pair, known.rows(rows[fold == at]))))
-        if at == 0 and away is not None:
-            far.append(_scored(pair, away))
-        if len(outside):
-            share = np.arange(len(outside)) % FOLDS == at
-            far.append(_scored(pair, outside.rows(np.flatnonzero(share))))
+        if len(aside):
+            far.append(_scored(pair, aside.rows(np.flatnonzero(aside_fold == at))))
         hit = [row for row in typos if fold[row] == at]
         if hit and vectors is None:
             flips.append((np.array(hit), _scored(pair, features_of([typos[row] for row in hit]))))
@@ -213,10 +223,10 @@ def fit_routes(
     for number in range(2):
         progress(f"without some routes {number + 1}/2")
         if len(names) >= 4:
-            near.append(_without(fitted, known, y, len(names), dice))
+            near.append(_without(fitted, known, aside, y, len(names), dice))
     measured = left_out.measured(method, blend)
     apart = [each.measured(method, blend) for each in far]
-    weights, bias = np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0]), 0.0
+    weights, bias = np.array([0.0, 1.0, *[0.0] * 5]), 0.0
     if apart or near:
         outside_near = [each.measured(method, blend) for _, each in near]
         inside_near = [each.measured(method, blend) for each, _ in near]
@@ -261,7 +271,7 @@ def fit_routes(
     )
 
     progress("all rows")
-    head, examples = fitted(rows, y, len(names))
+    head, examples = fitted(rows, y, len(names), aside)
     tensors = examples.tensors() | ({} if method == "prototypes" else head.tensors("head"))
     for spec in specs:
         if spec["name"] in thresholds and spec.get("threshold") is None:
@@ -269,7 +279,7 @@ def fit_routes(
     model: dict[str, Any] = (
         {"kind": "prototypes", "scale": _LIKENESS_SCALE}
         if method == "prototypes"
-        else {"kind": "head", "prototypes": blend}
+        else {"kind": "head", "prototypes": blend, "none": bool(len(aside))}
     )
     header = {
         "format": _core.FORMAT,
@@ -278,7 +288,7 @@ def fit_routes(
         "created": created,
         "routes": specs,
         "spec": _core.FEATURE_SPEC,
-        "encoder": dict(encoder) if encoder else own_encoder(),
+        "encoder": dict(encoder) if encoder else encoder_spec(None),
         "model": model,
         "temperature": temperature,
         "calibrated": enough,
@@ -299,22 +309,13 @@ def texts_of(texts: Sequence[str], inside: npt.NDArray[np.bool_]) -> list[str]:
     return [text for text, within in zip(texts, inside.tolist(), strict=True) if within]
 
 
-def own_encoder() -> dict[str, Any]:
-    """The engine's encoder as an artifact names it."""
-    return {
-        "name": "tiny-dancer",
-        "dimension": _core.EMBEDDING_DIMENSIONS,
-        "checksum": _core.encoder().checksum,
-    }
-
-
 def with_self_checks(header: dict[str, Any], tensors: Mapping[str, Any], vectors: Any = None) -> bytes:
     """The artifact with requests of our own and their answers, which loading replays."""
     plain = _core.artifact_bytes(header, tensors)
     own = header["encoder"].get("checksum") is not None
     if not own and vectors is None:
         return plain
-    engine = _core.Routes(plain, _core.encoder() if own else None)
+    engine = _core.Routes(plain, _core.text_encoder() if own else None)
     checks = []
     for at, text in enumerate(SELF_CHECK_TEXTS):
         vector = None if own else np.ascontiguousarray(vectors[at], "<f4")
@@ -338,13 +339,19 @@ def with_self_checks(header: dict[str, Any], tensors: Mapping[str, Any], vectors
     return _core.artifact_bytes({**header, "self_check": checks}, tensors)
 
 
-def _folds(texts: Sequence[str], y: Ints, dice: np.random.Generator) -> Ints:
-    """A fold for every row: each route's rows spread evenly, equal texts together."""
+def _folds(texts: Sequence[str], y: Ints) -> Ints:
+    """A fold for every row: of each route's rows a run as they lie, equal texts together.
+
+    Rows that lie together often come from one hand. Drawn at random, a row left out would have its siblings among
+    those that are learnt from, and what is measured on it would be too good.
+    """
     fold = np.zeros(len(y), np.int64)
     by_text: dict[str, int] = {}
     for route in range(int(y.max()) + 1):
-        for at, row in enumerate(dice.permutation(np.flatnonzero(y == route))):
-            fold[row] = by_text.setdefault(" ".join(texts[row].lower().split()), (at + route) % FOLDS)
+        own = np.flatnonzero(y == route)
+        for at, row in enumerate(own.tolist()):
+            run = (at * FOLDS // len(own) + route) % FOLDS
+            fold[row] = by_text.setdefault(" ".join(texts[row].lower().split()), run)
     return fold
 
 
@@ -354,9 +361,18 @@ def _typos(texts: Sequence[str], dice: np.random.Generator) -> dict[int, str]:
     return {int(row): perturb(texts[row], "typos", 0) for row in rows}
 
 
-def _scored(pair: tuple[Head, Prototypes], features: TextFeatures) -> _LeftOut:
+def _stacked(first: TextFeatures, second: TextFeatures) -> TextFeatures:
+    from scipy import sparse
+
+    ngrams = sparse.vstack([first.ngrams, second.ngrams]).tocsr()
+    return TextFeatures(ngrams, np.concatenate([first.embedding, second.embedding]))
+
+
+def _scored(pair: _Pair, features: TextFeatures) -> _LeftOut:
     head, examples = pair
-    return _LeftOut(head.scores(features), *examples.likeness(features.embedding), head.known(features))
+    scores, routes = head.scores(features), examples.routes
+    none = scores[:, routes] if scores.shape[1] > routes else None
+    return _LeftOut(scores[:, :routes], *examples.likeness(features.embedding), head.known(features), none)
 
 
 def _joined(parts: Sequence[tuple[Ints, _LeftOut]], n: int) -> _LeftOut:
@@ -373,6 +389,7 @@ def _joined(parts: Sequence[tuple[Ints, _LeftOut]], n: int) -> _LeftOut:
         column(lambda part: part.likeness),
         column(lambda part: part.nearest),
         known,
+        None if parts[0][1].none is None else column(lambda part: np.asarray(part.none)),
     )
 
 
@@ -391,8 +408,9 @@ def _choose(found: _LeftOut, y: Ints, judged: npt.NDArray[np.bool_]) -> tuple[st
 
 
 def _without(
-    fitted: Callable[[Ints, Ints, int], tuple[Head, Prototypes]],
+    fitted: Callable[[Ints, Ints, int, TextFeatures], _Pair],
     features: TextFeatures,
+    aside: TextFeatures,
     y: Ints,
     routes: int,
     dice: np.random.Generator,
@@ -408,7 +426,7 @@ def _without(
     # A route of which no row is left to learn from would have no prototype.
     present = np.intersect1d(remaining, y[learnt])
     label = np.searchsorted(present, y[learnt])
-    pair = fitted(learnt, label, len(present))
+    pair = fitted(learnt, label, len(present), aside)
     inside = kept[held_out & np.isin(y[kept], present)]
     return _scored(pair, features.rows(inside)), _scored(pair, features.rows(rows[gone]))
 

@@ -25,18 +25,26 @@ _ROUNDS = 50
 
 
 def measures(
-    scores: npt.NDArray[np.float32], nearest: npt.NDArray[Any], known: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    scores: npt.NDArray[np.float32],
+    nearest: npt.NDArray[Any],
+    known: tuple[npt.NDArray[Any], npt.NDArray[Any]],
+    none: npt.NDArray[Any] | None,
 ) -> Floats:
-    """What the engine measures of n requests, [n, 6]."""
+    """What the engine measures of n requests, [n, 7]."""
     z = np.asarray(scores, np.float64)
     top = np.sort(z, axis=1)[:, -2:] if z.shape[1] > 1 else np.repeat(z, 2, axis=1)
     highest, second = top[:, 1], top[:, 0]
     energy = highest + np.log(np.exp(z - highest[:, None]).sum(axis=1))
-    return np.stack([energy, highest, highest - second, nearest, *known], axis=1)
+    over_none = np.zeros_like(highest) if none is None else highest - none
+    return np.stack([energy, highest, highest - second, nearest, *known, over_none], axis=1)
 
 
 def fit_scope(inside: Floats, outside: Floats, weight: Floats) -> tuple[Floats, float]:
-    """Weights [6] and bias of a logistic regression, both sides weighing the same.
+    """Weights [7] and bias of a logistic regression, both sides weighing the same.
+
+    No weight is negative: every measure is higher where a request is more like the routes', and what a regression
+    makes of it against that is an accident of what stands in for the unknown. Measures that would get one are left
+    out, the most negative first.
 
     Args:
         inside: measures of in-scope rows.
@@ -47,18 +55,31 @@ def fit_scope(inside: Floats, outside: Floats, weight: Floats) -> tuple[Floats, 
     y = np.repeat([1.0, 0.0], [len(inside), len(outside)])
     w = np.concatenate([np.full(len(inside), 1 / len(inside)), weight / weight.sum()]) * len(x) / 2
     mean, deviation = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
-    z = np.concatenate([(x - mean) / deviation, np.ones((len(x), 1))], axis=1)
-    penalty = np.diag([_STRENGTH] * x.shape[1] + [1e-6])
+    z = (x - mean) / deviation
+    used = np.arange(x.shape[1])
+    while True:
+        found, bias = _logistic(z[:, used], y, w)
+        if not len(used) or found.min() >= 0:
+            break
+        used = np.delete(used, found.argmin())
+    weights = np.zeros(x.shape[1])
+    weights[used] = found / deviation[used]
+    return weights, bias - float(weights @ mean)
+
+
+def _logistic(z: Floats, y: Floats, w: Floats) -> tuple[Floats, float]:
+    """By Newton's method, with a ridge."""
+    z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+    penalty = np.diag([_STRENGTH] * (z.shape[1] - 1) + [1e-6])
     found = np.zeros(z.shape[1])
-    for _ in range(_ROUNDS):  # Newton's method
+    for _ in range(_ROUNDS):
         p = 1 / (1 + np.exp(-z @ found))
         slope = z.T @ (w * (p - y)) + penalty @ found
         step = np.linalg.solve((z * (w * p * (1 - p))[:, None]).T @ z + penalty, slope)
         found -= np.clip(step, -3, 3)
         if np.abs(step).max() < 1e-8:
             break
-    weights = found[:-1] / deviation
-    return weights, float(found[-1] - weights @ mean)
+    return found[:-1], float(found[-1])
 
 
 def in_scope(found: Floats, weights: Floats, bias: float) -> Floats:
@@ -67,9 +88,14 @@ def in_scope(found: Floats, weights: Floats, bias: float) -> Floats:
 
 
 def thresholds(scores: Floats) -> list[list[float]]:
-    """(share, score): the curve of false alarms, from in-scope rows that were not trained on."""
-    shares = [share for share in SHARES if share * len(scores) >= 1] or [SHARES[-1]]
-    return [[share, float(np.quantile(scores, share))] for share in shares]
+    """(share, score): the curve of false alarms, from in-scope rows that were not trained on.
+
+    Of n exchangeable rows and one more, the last scores below the k-th smallest with a probability of at most k/(n
+    + 1). Shares below 1/(n + 1) cannot be told apart: there the cut is the smallest score.
+    """
+    ordered, n = np.sort(scores), len(scores)
+    shares = [1 / (n + 1), *(share for share in SHARES if share * (n + 1) > 1)]
+    return [[share, float(ordered[min(n, int(share * (n + 1) + 1e-9)) - 1])] for share in shares]
 
 
 def area(inside: Floats, outside: Floats) -> float:

@@ -283,3 +283,13 @@ def test_an_output_length_is_the_configuration_s_the_artifact_s_or_the_usual() -
     assert found is not None
     assert dict(found.output_tokens) == {"anchor": 300, "brisk": 7, "calm": 256, "doubtful": 256, "exact": 256}
     serving.close()
+
+
+def test_prices_that_turn_a_threshold_round_are_noted() -> None:
+    for weak, strong, turned in (("small", "large", False), ("large", "small", True)):
+        routers = {"default": {"models": {"weak": weak, "strong": strong}, "threshold": 0.1}}
+        found = opened(routers=routers)
+        notes = [each for each in found.notes() if "costs less than" in each]
+        assert (notes != []) == turned
+        assert all(each.startswith(f"router default: {strong} costs less than {weak}") for each in notes)
+        found.close()

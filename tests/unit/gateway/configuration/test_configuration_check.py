@@ -276,5 +276,26 @@ def test_no_error_shows_what_comes_from_the_environment(
 def test_a_price_of_one_kind_of_token_alone_is_refused(given: str, missing: str) -> None:
     alone = GOOD.replace("cost_per_request: 0", f"cost_per_request: 0, {given}_cost_per_token: 1e-6")
     (found,) = problems(alone)
-    assert found.startswith(f"models.small.{missing}_cost_per_token: missing; give both; 0 where it is free")
+    said = f"missing; give it beside {given}_cost_per_token; 0 where it is free"
+    assert found.startswith(f"models.small.{missing}_cost_per_token: {said}")
     check(parse(alone.replace("1e-6", f"1e-6, {missing}_cost_per_token: 0"), GatewayConfig, ""))
+
+
+@pytest.mark.parametrize(
+    ("prices", "given"),
+    [
+        ("cache_read_input_token_cost: 1e-7", "a price of cached tokens"),
+        ("tiers: [{above_tokens: 1000, input_cost_per_token: 1e-6}]", "a tier's price"),
+    ],
+)
+def test_prices_that_leave_the_prompt_free_are_refused_as_the_engine_does(prices: str, given: str) -> None:
+    # A router with a limit of cost, too, misses the price.
+    (found,) = [
+        each for each in problems(GOOD.replace("cost_per_request: 0", prices)) if each.startswith("models.")
+    ]
+    assert found.startswith(f"models.small.input_cost_per_token: missing; give it beside {given};")
+
+
+def test_a_tier_needs_no_price_beside_one_of_the_whole_request() -> None:
+    tier = "cost_per_request: 0, tiers: [{above_tokens: 1000, input_cost_per_token: 1e-6}]"
+    check(parse(GOOD.replace("cost_per_request: 0", tier), GatewayConfig, ""))

@@ -72,9 +72,9 @@ def test_the_engine_scores_as_training_does(fitted: FittedRoutes) -> None:
     likeness, nearest = examples.likeness(other.embedding)
     expected = found.scores(other) + 3 * likeness
     np.testing.assert_allclose(np.frombuffer(scores, "<f4").reshape(expected.shape), expected, atol=1e-4)
-    measured = np.frombuffer(measures, "<f4").reshape(-1, 6)
+    measured = np.frombuffer(measures, "<f4").reshape(-1, 7)
     np.testing.assert_allclose(measured[:, 3], nearest, atol=1e-5)
-    np.testing.assert_allclose(measured[:, 4:], np.stack(found.known(other), axis=1), atol=1e-6)
+    np.testing.assert_allclose(measured[:, 4:6], np.stack(found.known(other), axis=1), atol=1e-6)
 
 
 def test_rows_out_of_scope_in_the_table_are_learnt(fitted: FittedRoutes) -> None:
