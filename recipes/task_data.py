@@ -10,11 +10,12 @@ import numpy as np
 
 from tables import SHARED
 from tiny_dancer import _core
-from tiny_dancer.training.routes.data import as_features
-from tiny_dancer.training.routes.head import Head, TextFeatures, ngram_counts, rounded_head
+from tiny_dancer.training.routes.head import NGRAMS, Head, TextFeatures, ngram_counts, rounded_head
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from tiny_dancer.types import FeatureTable
 
     Floats = npt.NDArray[np.float32]
     Ints = npt.NDArray[np.int64]
@@ -87,6 +88,16 @@ class Features:
 
     views: tuple[TextFeatures, ...]
     cues: Floats
+
+
+def as_features(table: FeatureTable) -> TextFeatures:
+    """What heads read of texts that are featurised."""
+    from scipy import sparse
+
+    place = (np.ones(len(table.ngrams), np.float32), table.ngrams.astype(np.int32), table.ngram_offsets)
+    length = np.linalg.norm(table.embedding.astype(np.float32), axis=1, keepdims=True)
+    unit = table.embedding / np.where(length == 0, 1, length)
+    return TextFeatures(sparse.csr_matrix(place, shape=(len(table.tokens), NGRAMS)), np.asarray(unit, np.float32))
 
 
 def features(texts: npt.NDArray[Any]) -> Features:
