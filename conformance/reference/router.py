@@ -130,7 +130,7 @@ class Router:
             unlike = UNLIKE if likeness <= self.likeness.level else ""
         choice = replace(choice, uncovered=self.uncertified or choice.uncovered or unlike)
         confidence = [self.confidence(model, expect.quality) for model in range(len(expect.quality))]
-        # A set holds a best model, of which there may be several: others as good are left out, the chosen one is not.
+        # A set holds a best model, of which there may be several: others as good are left out, the choice is not.
         if confidence[choice.model] > 1.0 - self.header["set_coverage"]:
             expect.prediction_set[choice.model] = True
         return Decision(self.header, choice, expect, confidence[choice.model], likeness, features.tokens)

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
+    from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
     from tiny_dancer.routing.tools import ToolSelection, ToolSelector
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
@@ -131,6 +132,8 @@ __all__ = [
     "SplitConformalRegressor",
     "SqliteStorage",
     "StorageError",
+    "TaskClassification",
+    "TaskClassifier",
     "TinyDancerError",
     "ToolSelection",
     "ToolSelector",
@@ -181,6 +184,8 @@ _LAZY = {
     "SqliteStorage": "tiny_dancer.storage",
     "ToolSelection": "tiny_dancer.routing.tools",
     "ToolSelector": "tiny_dancer.routing.tools",
+    "TaskClassification": "tiny_dancer.routing.tasks",
+    "TaskClassifier": "tiny_dancer.routing.tasks",
     "User": "tiny_dancer.routing.semantic",
     "add_model": "tiny_dancer.training.api",
     "calibrate": "tiny_dancer.training.api",

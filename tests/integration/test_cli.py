@@ -48,6 +48,7 @@ COMMANDS = (
     "tools predict",
     "tools select",
     "tools eval",
+    "classify",
     "routes fit",
     "routes predict",
     "routes eval",

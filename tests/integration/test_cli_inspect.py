@@ -9,6 +9,8 @@ from tests.classifiers import vector_classifier
 from tests.commands import done, fails
 from tests.unit.routing.test_candidate_router import scorer
 
+from tiny_dancer import _core
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,6 +35,12 @@ def test_a_classifier_says_what_it_is(tmp_path: Path) -> None:
     path.write_bytes(vector_classifier())
     text = done("inspect", path)
     assert "classifier, version" in text and "5 labels by bag" in text and "prediction sets: none" in text
+
+
+def test_a_classifier_of_tasks_says_what_it_is() -> None:
+    text = done("inspect", _core.data_path("tasks.safetensors"))
+    assert "tasks, version" in text and "11 categories: brainstorming" in text
+    assert "declared, not learned: coding" in text
 
 
 def test_a_damaged_artifact_is_refused(tmp_path: Path) -> None:

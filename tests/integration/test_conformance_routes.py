@@ -44,7 +44,9 @@ def artifact(given: dict[str, Any]) -> bytes:
     return _core.artifact_bytes(given["header"], tensors)
 
 
-ENGINES = {name: _core.Routes(artifact(given), _core.sentence_encoder()) for name, given in DOCUMENT["artifacts"].items()}
+ENGINES = {
+    name: _core.Routes(artifact(given), _core.sentence_encoder()) for name, given in DOCUMENT["artifacts"].items()
+}
 
 
 def same(found: object, expected: object) -> bool:

@@ -13,6 +13,7 @@ mod options;
 mod price;
 mod router;
 mod routes;
+mod tasks;
 mod tools;
 mod vectors;
 
@@ -174,6 +175,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     conformal::register(module)?;
     tools::register(module)?;
     routes::register(module)?;
+    tasks::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;
     module.add_function(wrap_pyfunction!(json::encode_json, module)?)?;

@@ -225,21 +225,27 @@ fn dot_rows_avx2(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
         let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
         let mut found = [0i32; 4];
         // SAFETY: 16 bytes are writeable there; the store needs no alignment.
-        unsafe { _mm_storeu_si128(found.as_mut_ptr().cast::<__m128i>(), four) };
+        #[expect(clippy::cast_ptr_alignment)]
+        unsafe {
+            _mm_storeu_si128(found.as_mut_ptr().cast::<__m128i>(), four)
+        };
         found
     };
     let width = query.len();
     let mut fours = rows.chunks_exact(4 * width);
     for block in &mut fours {
-        let (a, rest) = block.split_at(width);
-        let (b, rest) = rest.split_at(width);
-        let (c, d) = rest.split_at(width);
-        let [a, b, c, d] = [a, b, c, d].map(|row| row.as_chunks::<32>().0);
+        let (first, rest) = block.split_at(width);
+        let (second, rest) = rest.split_at(width);
+        let (third, fourth) = rest.split_at(width);
+        let [first, second, third, fourth] =
+            [first, second, third, fourth].map(|row| row.as_chunks::<32>().0);
         let mut sums = [_mm256_setzero_si256(); 4];
-        for ((((a, b), c), d), q) in a.iter().zip(b).zip(c).zip(d).zip(query_blocks) {
-            let q = load(q);
-            for (sum, row) in sums.iter_mut().zip([a, b, c, d]) {
-                *sum = _mm256_add_epi32(*sum, products(row, q));
+        for ((((first, second), third), fourth), part) in
+            first.iter().zip(second).zip(third).zip(fourth).zip(query_blocks)
+        {
+            let part = load(part);
+            for (sum, row) in sums.iter_mut().zip([first, second, third, fourth]) {
+                *sum = _mm256_add_epi32(*sum, products(row, part));
             }
         }
         out.extend_from_slice(&finish(sums));

@@ -8,8 +8,7 @@ use crate::artifact::{Header, Kind, TensorData, assemble, invalid, open, parse_h
 use crate::candidates::ScorerHeader;
 use crate::classifier;
 use crate::error::Result;
-use crate::routes;
-use crate::tools;
+use crate::{routes, tasks, tools};
 
 /// Serialises an artifact; `header` is the JSON of a [`Kind`]'s header.
 ///
@@ -65,6 +64,7 @@ fn checked_header(json: &str) -> Result<String> {
         ScorerHeader::KIND => again::<ScorerHeader>(json),
         routes::Header::KIND => again::<routes::Header>(json),
         tools::Header::KIND => again::<tools::Header>(json),
+        tasks::Header::KIND => again::<tasks::Header>(json),
         unknown => {
             let known = [
                 Header::KIND,
@@ -72,6 +72,7 @@ fn checked_header(json: &str) -> Result<String> {
                 ScorerHeader::KIND,
                 routes::Header::KIND,
                 tools::Header::KIND,
+                tasks::Header::KIND,
             ]
             .join(", ");
             Err(invalid("kind", unknown, &format!("this engine knows {known}")))

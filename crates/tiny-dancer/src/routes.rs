@@ -393,10 +393,10 @@ impl Routes {
         if !open.contains(&true) {
             return Ok(decided(None, Reason::NoneAllowed));
         }
-        if let (Some(scope), Some(score)) = (&self.header.scope, in_scope) {
-            if score < scope.threshold(alarms.unwrap_or(scope.false_alarms)) {
-                return Ok(decided(None, Reason::OutOfScope));
-            }
+        if let (Some(scope), Some(score)) = (&self.header.scope, in_scope)
+            && score < scope.threshold(alarms.unwrap_or(scope.false_alarms))
+        {
+            return Ok(decided(None, Reason::OutOfScope));
         }
         let reaches = |route: usize| {
             let threshold = self.header.routes[route].threshold.unwrap_or(self.header.threshold);

@@ -15,6 +15,7 @@ use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
 use tiny_dancer::policy::Policy;
 use tiny_dancer::routes::{self, Routes};
+use tiny_dancer::tasks::Tasks;
 use tiny_dancer::tools::{Definition, SelectOptions, ToolScratch, ToolSet, Turn};
 use tiny_dancer::{Options, Request, Router, Scratch, Words};
 
@@ -229,6 +230,25 @@ fn classifying_allocates_nothing_after_the_first_inputs() {
             let (label, count) = counted(|| of_vectors.predict_vectors(&vectors, &mut scratch));
             assert!(label.is_ok() && count == 0, "{steps} steps: {label:?}, {count} allocations");
         }
+    }
+}
+
+#[test]
+fn telling_tasks_apart_allocates_nothing_after_the_first_texts() {
+    let encoder = shipped_encoder();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../python/tiny_dancer/data/tasks.safetensors");
+    let bytes = std::fs::read(path).expect("the shipped artifact");
+    let tasks = Tasks::from_bytes(&bytes, Some(encoder)).expect("sound");
+    let mut random = Random(79);
+    let mut scratch = tiny_dancer::tasks::Scratch::default();
+    for text in extremes(&mut random) {
+        tasks.classify(&text, Some(encoder), &mut scratch).expect("a task");
+    }
+    for (name, text) in texts(&mut random) {
+        let (task, count) = counted(|| tasks.classify(&text, Some(encoder), &mut scratch));
+        assert!(task.is_ok(), "{name}: {task:?}");
+        assert_eq!(count, 0, "{name}");
     }
 }
 

@@ -27,6 +27,7 @@ from tiny_dancer._core._native import (
     ROUTE_MEASURES,
     ROUTE_REASONS,
     ROUTED_BY,
+    TASK_EDGE,
     UNCOVERED,
     CandidateDecision,
     CandidateFilter,
@@ -42,6 +43,7 @@ from tiny_dancer._core._native import (
     RouteOptions,
     Router,
     Routes,
+    Tasks,
     ToolSet,
     __version__,
     artifact_header,
@@ -101,6 +103,7 @@ __all__ = [
     "ROUTED_BY",
     "ROUTE_MEASURES",
     "ROUTE_REASONS",
+    "TASK_EDGE",
     "UNCOVERED",
     "BatchBytes",
     "CandidateColumns",
@@ -122,6 +125,7 @@ __all__ = [
     "Router",
     "Routes",
     "Said",
+    "Tasks",
     "ToolSet",
     "__version__",
     "artifact_bytes",
@@ -186,7 +190,7 @@ def sentence_encoder() -> Encoder:
     """The static encoder fitted to vectors of whole texts; loaded once, when first needed.
 
     For comparing texts with texts: routes, tools. Request routers, and what was stored or trained with
-    :func:`encoder`, stay with that one; the two have the same pieces and different rows, and checksums of their own.
+    :func:`encoder`, stay with that one; the two have the same pieces and different rows, and their own checksums.
     """
     return Encoder(data_file("sentences.safetensors"))
 

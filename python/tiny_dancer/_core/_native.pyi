@@ -24,6 +24,7 @@ ROUTED_BY: list[str]
 ROUTE_MEASURES: list[str]
 ROUTE_REASONS: list[str]
 REMOVALS: list[str]
+TASK_EDGE: int
 UNCOVERED: list[str]
 DRIFTED: str
 
@@ -191,6 +192,12 @@ class Routes:
     def scores(
         self, texts: Sequence[str], vectors: bytes | None = None, encoder: str = ""
     ) -> tuple[bytes, bytes]: ...
+
+class Tasks:
+    def __init__(self, data: bytes, encoder: Encoder | None = None) -> None: ...
+    def header(self) -> str: ...
+    def classify_json(self, request: str) -> str: ...
+    def classify_batch(self, texts: Sequence[str]) -> list[str]: ...
 
 class CandidateDecision:
     """One candidate of an answer.

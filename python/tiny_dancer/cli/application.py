@@ -21,6 +21,7 @@ from tiny_dancer.cli import (
     classifier_evaluate,
     classifier_predict,
     classifier_train,
+    classify,
     data_check,
     data_featurise,
     data_split,
@@ -131,6 +132,7 @@ application.command("demo", help=demo.HELP)(demo.demo)
 application.command("route", help=route.HELP)(route.route)
 application.command("train", help=train.HELP)(train.train)
 application.command("predict", help=predict.HELP)(predict.predict)
+application.command("classify", help=classify.HELP)(classify.classify)
 application.command("calibrate", help=calibrate.HELP)(calibrate.calibrate)
 application.command("evaluate", help=evaluate.HELP)(evaluate.evaluate)
 application.command("report", help=report.HELP)(report.report)

@@ -64,7 +64,7 @@ def _checked(header: dict[str, Any]) -> str:
 
 
 def _other(header: dict[str, Any]) -> list[str]:
-    """Of a classifier, a scorer of candidates or learned use of tools."""
+    """Of a classifier, of texts or of tasks, a scorer of candidates or learned use of tools."""
     lines = [f"{header['kind']}, {_made(header)}"]
     if header["kind"] == "classifier":
         lines.append(
@@ -77,6 +77,12 @@ def _other(header: dict[str, Any]) -> list[str]:
         lines.append(f"{len(header['tools']):,} tools, features {header['features']}")
         weight = header["weight"]
         lines.append(f"use counts {weight:g} times beside the schemas" if weight else "use counts nothing")
+    elif header["kind"] == "tasks":
+        lines.append(f"{len(header['categories'])} categories: {', '.join(header['categories'])}")
+        lines.append(f"unknown: below confidence {header['threshold']:.2f}")
+        lines.append(
+            f"declared, not learned: {', '.join(each['name'] for each in header['heuristics'])}, language"
+        )
     else:
         found = header["prediction"]
         lines.append(f"scorer {header['scorer']}, features {header['features']}")

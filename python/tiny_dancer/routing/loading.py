@@ -8,6 +8,7 @@ from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError
 from tiny_dancer.routing.classifier import Classifier
 from tiny_dancer.routing.router import Router
+from tiny_dancer.routing.tasks import TaskClassifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ LOADERS: dict[str, Callable[[bytes], object]] = {
     "classifier": Classifier,
     "candidates": _core.CandidateScorer,
     "tools": lambda data: _core.ToolSet(_core.sentence_encoder(), data),
+    "tasks": TaskClassifier,
 }
 """Kind, as the header says it → what loads it."""
 

@@ -200,7 +200,7 @@ def fit_head(
             down = part.T @ slope
             seen[used] += (down**2).mean(axis=1, keepdims=True)
             wide[used] -= rate * _ADAGRAD * down / np.sqrt(seen[used])
-    return _rounded(
+    return rounded_head(
         np.asarray(dense[:-1].T * _EMBEDDING_SIZE, np.float32),
         dense[-1],
         keys,
@@ -222,7 +222,7 @@ def _slope(scores: Floats, target: npt.NDArray[Any], loss: Loss) -> Floats:
     return np.asarray(slope, np.float32)
 
 
-def _rounded(embedding: Floats, bias: Floats, keys: Ints, wide: Floats, most_bytes: int) -> Head:
+def rounded_head(embedding: Floats, bias: Floats, keys: Ints, wide: Floats, most_bytes: int) -> Head:
     """As int8: the largest n-gram weights that fit into ``most_bytes``, the rest are 0."""
     outputs = len(bias)
     each = 2 if outputs <= 256 else 3

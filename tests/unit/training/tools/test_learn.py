@@ -69,7 +69,10 @@ def test_the_engine_expects_what_was_fitted(tables: tuple[Path, Path]) -> None:
     queries = read_tool_queries(tables[1], tools)
     artifact = learn_tools(tools, queries).artifact
     found = np.stack(
-        [np.frombuffer(each, "<f4") for each in _core.tool_expectations(artifact, _core.sentence_encoder(), queries.texts)]
+        [
+            np.frombuffer(each, "<f4")
+            for each in _core.tool_expectations(artifact, _core.sentence_encoder(), queries.texts)
+        ]
     )
     right = np.array([TOOLS.index(names[0]) for names in queries.tool_ids])
     assert (found.argmax(1) == right).all()
