@@ -144,7 +144,7 @@ def squeezed_groups(texts: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def reordered_groups(texts: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The first row of the same words in any order; texts of few words are alone, since theirs may be a coincidence."""
+    """The first row of the same words in any order; texts of few words are alone: that may be chance."""
     first: dict[tuple[str, ...], int] = {}
     labels = np.arange(len(texts))
     for row, text in enumerate(texts):
