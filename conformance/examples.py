@@ -270,6 +270,11 @@ SHAPED += [
         "Q: What swims?\nA: a cod\n\nQ: What flies north?\nA: a gull\n\nQ: What sinks?\nA:",
     ),
     (
+        "a passage that all questions are about stays",
+        "Passage: Ada has 3 cod, Bo two gulls.\nQuestion: What swims?\nAnswer: a cod\n"
+        "Question: What flies north?\nAnswer:",
+    ),
+    (
         "answered by letters",
         "What swims? a. cod b. owl\nAnswer: A\nWhat hoots? a. cod b. owl\nAnswer: (B)\n"
         "What sinks at once? a. cork b. lead\nAnswer:",

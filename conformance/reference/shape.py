@@ -761,14 +761,17 @@ def dialogue(view: View) -> list[Cut]:
 
     cuts: list[Cut] = []
     kept = 0
+    shared = shared_labels(labels)
     examples = worked_examples(last, asking, lambda index: answers(index) and filled(index))
-    if examples and evident(view, labels, asking, examples):
+    if examples and evident(view, labels, shared, asking, examples):
         answered, first = examples
         if follows(view, *content(first)):  # it stands for what it follows
-            first = next((index for index in reversed(range(answered)) if asking(index)), first)
+            first = next((index for index in reversed(range(shared, answered)) if asking(index)), first)
         # Before the first label stands what all examples are about, or the first of them.
-        about = labels[0].first
-        task = about > 0 and not (labels[0].role == "answers" and asks_itself(view, 0, about))
+        about = labels[shared].first
+        task = about > 0 and (shared > 0 or not (labels[0].role == "answers" and asks_itself(view, 0, about)))
+        if shared > 0 and labels[0].first == 0:
+            cuts.append(Cut(0, view.tokens[labels[0].content - 1].end, " "))
         start = view.tokens[about].start if task else 0
         cuts.append(Cut(start, view.tokens[labels[first].content - 1].end, " "))
         kept = first + 1
@@ -788,6 +791,16 @@ def dialogue(view: View) -> list[Cut]:
     return cuts
 
 
+def shared_labels(labels: list[Label]) -> int:
+    """How many labels at the start name what all questions are about: once, and before any question."""
+    words = [label.word for label in labels]
+    for index, label in enumerate(labels):
+        names = label.role == "asks" and label.starts and not on(label.word, "stands", "speaks")
+        if not (names and words.count(label.word) == 1):
+            return index
+    return 0
+
+
 def asks_itself(view: View, start: int, end: int) -> bool:
     """Whether these tokens ask something by themselves: a question mark, options, or a sentence that begins with a
     word of questions and requests."""
@@ -804,7 +817,9 @@ def asks_itself(view: View, start: int, end: int) -> bool:
     return options >= 2
 
 
-def evident(view: View, labels: list[Label], asking: Callable[[int], bool], examples: tuple[int, int]) -> bool:
+def evident(
+    view: View, labels: list[Label], shared: int, asking: Callable[[int], bool], examples: tuple[int, int]
+) -> bool:
     """Whether worked examples or earlier turns say nothing that the last question needs.
 
     They begin as it does, with the same label; it asks by itself; its label is one of questions or turns, or it
@@ -812,7 +827,9 @@ def evident(view: View, labels: list[Label], asking: Callable[[int], bool], exam
     """
     _, first = examples
     label = labels[first]
-    candidates = (index for index in range(first + 1) if asking(index) and not is_heading(view, labels, index))
+    candidates = (
+        index for index in range(shared, first + 1) if asking(index) and not is_heading(view, labels, index)
+    )
     begun = next(candidates, None)
     if begun is None or labels[begun].word != label.word:
         return False

@@ -720,6 +720,14 @@ mod tests {
             "Context: Einstein was born in Ulm. Question: Where was he born? Answer: Ulm. Question: What is Ulm known for?",
             &["einstein"],
         ),
+        (
+            "Passage: Ada has 3 cats, Bo 2 dogs.\nQuestion: How many cats has Ada?\nAnswer: 3\nQuestion: How many animals are there in total?\nAnswer:",
+            &["ada has 3 cats, bo 2 dogs. how many animals"],
+        ),
+        (
+            "Context: Ada has 3 cats, Bo 2 dogs.\nQ: How many cats has Ada?\nA: 3\nQ: How many animals are there in total?\nA:",
+            &["ada has 3 cats, bo 2 dogs. how many animals"],
+        ),
         ("Passage: A b. Question: what? Answer: b. Passage: C d. Question: which? Answer:", &["c d"]),
         ("- milk\n- eggs\n- flour\nWhat can I cook?", &["milk", "eggs", "flour"]),
         (

@@ -47,6 +47,7 @@ _TABLE |= dict.fromkeys((0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800))
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _UNSEEN = re.compile(r"""[\s.,;:!?'"`()\[\]{}_\-、。「」『』【】〈〉《》・·¿¡]+""")
 FEWEST_SQUEEZED = 8
+FEWEST_REORDERED = 8
 _INVISIBLE = frozenset({"Mn", "Me", "Cf", "Cc", "Cs", "Co", "Cn"})
 
 
@@ -138,6 +139,18 @@ def squeezed_groups(texts: Sequence[str]) -> npt.NDArray[np.int64]:
     for row, text in enumerate(texts):
         key = squeezed(text)
         if len(key) >= FEWEST_SQUEEZED:
+            labels[row] = first.setdefault(key, row)
+    return labels
+
+
+def reordered_groups(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The first row of the same words in any order; texts of few words are alone: that may be chance."""
+    first: dict[tuple[str, ...], int] = {}
+    labels = np.arange(len(texts))
+    for row, text in enumerate(texts):
+        words = (_UNSEEN.sub("", word) for word in undisguised(text).lower().split())
+        key = tuple(sorted(word for word in words if word))
+        if len(key) >= FEWEST_REORDERED:
             labels[row] = first.setdefault(key, row)
     return labels
 

@@ -1,7 +1,8 @@
 """Which rows must not be split apart, found from hashed features, and from texts where there are texts.
 
 With texts, n-grams are of what they say beneath disguises (:mod:`tiny_dancer.evaluation.disguise`), and rows that
-differ by case, spacing and punctuation alone are near duplicates, however much they do.
+differ by case, spacing and punctuation alone, or by the order of their words, are near duplicates, however much
+they do.
 
 Four kinds of kin are joined, and their kin in turn:
 
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tiny_dancer import _core
-from tiny_dancer.evaluation.disguise import Texts, kin_features, squeezed_groups
+from tiny_dancer.evaluation.disguise import Texts, kin_features, reordered_groups, squeezed_groups
 from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ def kinship(features: FeatureTable, texts: Texts | None = None) -> Kinship:
     sets = _Sets.of(kin_features(features, texts))
     duplicates = _duplicate_pairs(sets)
     if texts is not None:
-        duplicates = np.concatenate((same, _chains(squeezed_groups(texts.said())), duplicates))
+        said = texts.said()
+        disguised = (_chains(squeezed_groups(said)), _chains(reordered_groups(said)))
+        duplicates = np.concatenate((same, *disguised, duplicates))
     words = sets.where(sets.ids < _core.CHAR_BASE)
     count = len(sets)
     return Kinship(

@@ -217,6 +217,8 @@ class _Asked:
         """The cheapest policy that loses no more than ``epsilon``."""
         if risk not in QUALITY_RISKS:
             raise OptionError("risk", risk, f"choose {', '.join(QUALITY_RISKS)}")
+        if not 0 < epsilon < 1:
+            raise OptionError("max_quality_loss", epsilon, "give a quality loss between 0 and 1, such as 0.05")
         compared = self.best if reference is None else self.expected.index(reference, "reference")
         decisions = self._decisions(self.path)
         certification = certify(

@@ -547,3 +547,9 @@ def test_the_cheapest_is_not_dearer_than_what_was_certified() -> None:
     assert found.share["strong"] < 1.0
     for prompt in table.prompt[:50]:
         assert router.route(prompt, policy="cheapest").model == router.route(prompt).model
+
+
+@pytest.mark.parametrize("loss", [-0.1, 0.0, 1.0, float("nan")])
+def test_a_loss_out_of_range_is_named_as_it_is_asked(loss):
+    with pytest.raises(OptionError, match="max_quality_loss"):
+        calibrate(fitted_pair().artifact, pair(60, 44), max_quality_loss=loss)

@@ -55,22 +55,27 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
     let generic = closing.is_some() && labels.iter().filter(|label| Some(label.hash) == closing).count() > 1;
     let asking = |label: &Label| asks(label) || (generic && !answers(label));
 
+    let shared = shared_labels(labels);
     let from = labels.iter().rposition(asking).and_then(|question| {
         let answered = (0..question).rev().find(|&index| answers(&labels[index]) && filled(index))?;
         // What is answered after the last question is an example, which the text goes on from.
         let open = (question + 1..labels.len()).all(|index| !(answers(&labels[index]) && filled(index)));
         let first = (answered + 1..=question).find(|&index| asking(&labels[index]))?;
-        (open && evident(view, labels, &asking, first)).then_some((answered, first))
+        (open && evident(view, labels, shared, &asking, first)).then_some((answered, first))
     });
     let kept = if let Some((answered, first)) = from {
         let mut start = first;
         // "go on" stands for what it follows.
         if follows(view, content(first)) {
-            start = (0..answered).rev().find(|&index| asking(&labels[index])).unwrap_or(first);
+            start = (shared..answered).rev().find(|&index| asking(&labels[index])).unwrap_or(first);
         }
         // Before the first label stands what all examples are about, or the first of them.
-        let about = labels[0].first;
-        let task = about > 0 && !(labels[0].role == Role::Answers && asks_itself(view, 0..about));
+        let about = labels[shared].first;
+        let task =
+            about > 0 && (shared > 0 || !(labels[0].role == Role::Answers && asks_itself(view, 0..about)));
+        if shared > 0 && labels[0].first == 0 {
+            cuts.push(Cut::new(0, view.tokens[labels[0].content - 1].end as usize, Put::Space));
+        }
         let from = if task { view.tokens[about].start as usize } else { 0 };
         cuts.push(Cut::new(from, view.tokens[labels[start].content - 1].end as usize, Put::Space));
         start + 1
@@ -93,6 +98,16 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
             cuts.push(Cut::new(start, view.tokens[label.content - 1].end as usize, Put::Space));
         }
     }
+}
+
+/// How many labels at the start name what all questions are about: "Passage:", "Context:", once and before any question.
+fn shared_labels(labels: &[Label]) -> usize {
+    let once = |label: &Label| labels.iter().filter(|other| other.hash == label.hash).count() == 1;
+    let shares = |label: &&Label| {
+        label.role == Role::Asks && label.flags & (STANDS | SPEAKS) == 0 && label.starts && once(label)
+    };
+    let shared = labels.iter().take_while(shares).count();
+    if shared < labels.len() { shared } else { 0 }
 }
 
 /// Whether these tokens ask something by themselves: a question mark, options, or a sentence that begins with a word of
@@ -120,12 +135,18 @@ fn asks_itself(view: View, range: std::ops::Range<usize>) -> bool {
 ///
 /// They begin as it does, with the same label; it asks by itself; its label is one of questions or turns, or it has
 /// options; and nothing around speaks of what comes before.
-fn evident(view: View, labels: &[Label], asking: &impl Fn(&Label) -> bool, first: usize) -> bool {
+fn evident(
+    view: View,
+    labels: &[Label],
+    shared: usize,
+    asking: &impl Fn(&Label) -> bool,
+    first: usize,
+) -> bool {
     let label = labels[first];
     // A heading is a label that another one follows at once.
     let heading =
         |index: usize| labels.get(index + 1).is_some_and(|next| labels[index].content == next.first);
-    let begun = (0..=first).find(|&index| asking(&labels[index]) && !heading(index));
+    let begun = (shared..=first).find(|&index| asking(&labels[index]) && !heading(index));
     if begun.is_none_or(|begun| labels[begun].hash != label.hash) {
         return false;
     }

@@ -184,7 +184,9 @@ def frame_columns(
             table = pyarrow.interchange.from_dataframe(frame)
     except (pyarrow.ArrowException, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
-        raise DataError("table", f"{type(frame).__name__}: {reason}", "give each column one type") from error
+        raise DataError(
+            "table", f"{type(frame).__name__}: {reason}", "give each column one type and a name of its own"
+        ) from error
     names: list[str] = [str(name) for name in table.schema.names]
     metadata = {
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace")

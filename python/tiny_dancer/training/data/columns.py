@@ -31,6 +31,8 @@ KNOWN_COLUMNS = TEXT_COLUMNS | {"sample_id", "eval_name", "weight", "group"}
 IGNORED_COLUMNS = frozenset({"", "Unnamed: 0", "__index_level_0__", "oracle_model_to_route_to"})
 COST = "total_cost"
 LATENCY = "latency_s"
+MOST = 1e9
+"""USD or seconds of one request, beyond which a number is none of these."""
 RESPONSE = "|model_response"
 NOT_A_MODEL = "or, if it is no model, leave it out by naming the models (--models m1,m2)"
 

@@ -20,7 +20,7 @@ import numpy as np
 from tiny_dancer.errors import DataError
 from tiny_dancer.evaluation.groups import joined_groups
 from tiny_dancer.training.data import arrow, logs
-from tiny_dancer.training.data.columns import COST, IGNORED_COLUMNS, KNOWN_COLUMNS, LATENCY, Checker
+from tiny_dancer.training.data.columns import COST, IGNORED_COLUMNS, KNOWN_COLUMNS, LATENCY, MOST, Checker
 from tiny_dancer.training.data.raw import DataWarning, RawTable
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _calls(checker: Checker, require_quality: bool) -> _Calls:
         score = _scores(checker)
         cost_column = _first(_COSTS, raw.names)
         if cost_column is not None:
-            cost = checker.bounded(cost_column, 0.0, np.inf, "a cost is in USD and at least 0")
+            cost = checker.bounded(cost_column, 0.0, MOST, f"a cost is in USD, from 0 to {MOST:g}")
         latency = _latencies(checker)
     return _Calls(raw.name, _texts(checker), score, cost, latency, _weights(checker, require_quality))
 
@@ -248,7 +248,7 @@ def _latencies(checker: Checker) -> Floats:
     column = _first(tuple(_LATENCIES), raw.names)
     if column is not None:
         remedy = "a latency is at least 0; leave it empty where unknown"
-        return checker.bounded(column, 0.0, np.inf, remedy) * _LATENCIES[column]
+        return checker.bounded(column, 0.0, MOST / _LATENCIES[column], remedy) * _LATENCIES[column]
     for start, end in _SPANS:
         if start in raw.columns and end in raw.columns:
             return logs.seconds_between(checker, start, end)

@@ -16,6 +16,7 @@ from tiny_dancer.training.data.columns import (
     IGNORED_COLUMNS,
     KNOWN_COLUMNS,
     LATENCY,
+    MOST,
     RESPONSE,
     TEXT_COLUMNS,
     Checker,
@@ -219,8 +220,8 @@ def _part(
     features = featurised.read_features(raw) if has_features else None
     if features is None and featurise is not None:
         features = featurise(text.prompt or (), text.messages, text.tools)
-    cost_remedy = "a cost is in USD and at least 0; leave it empty where unknown"
-    latency_remedy = "a latency is in seconds and at least 0; leave it empty where unknown"
+    cost_remedy = f"a cost is in USD, from 0 to {MOST:g}; leave it empty where unknown"
+    latency_remedy = f"a latency is in seconds, from 0 to {MOST:g}; leave it empty where unknown"
     return Part(
         checker=checker,
         task=tuple(name or "" for name in task),
@@ -252,7 +253,7 @@ def _per_model(
     checker: Checker, models: Sequence[str], suffix: str, remedy: str
 ) -> dict[str, npt.NDArray[np.float64]]:
     return {
-        model: checker.bounded(f"{model}|{suffix}", 0.0, np.inf, remedy)
+        model: checker.bounded(f"{model}|{suffix}", 0.0, MOST, remedy)
         for model in models
         if f"{model}|{suffix}" in checker.table.columns
     }

@@ -271,7 +271,7 @@ def test_what_is_no_table_is_refused(refuse: Callable[..., DataError]) -> None:
     refuse([5], "table", "int", "DataFrame")
     refuse([{"prompt": ["p"], "a": [1]}], "table", "dict", "DataFrame")
     refuse([pd.DataFrame({"prompt": ["p", 5], "a": [1, 0]})], "table", "one type")
-    refuse([pd.DataFrame([["p", 1, 0]], columns=["prompt", "a", "a"])], "table", "Duplicate")
+    refuse([pd.DataFrame([["p", 1, 0]], columns=["prompt", "a", "a"])], "table", "Duplicate", "a name of its own")
     refuse([pa.Table.from_arrays([pa.array(["p"])] * 2, ["prompt", "prompt"])], "prompt", "more than one column")
     refuse([pd.DataFrame({"text": ["p"], "a": [1]})], "prompt", "'text'", "the DataFrame")
 

@@ -137,6 +137,18 @@ def test_what_is_bare_stays_as_it_is(text):
     assert not any(each in bare for each in "\u200b\u00ad\u0301\ufeff")
 
 
+def test_the_same_words_in_another_order_are_kin():
+    random = np.random.default_rng(4)
+    texts = sentences(60, 20, seed=3)
+    shuffled = [" ".join(random.permutation(text.split())) for text in texts]
+    few = ["dogs chase cats", "cats chase dogs"]
+    other = ["What is 12 plus 40 and then times 9 ?", "What is 12 plus 40 and then divided by 9 ?"]
+    texts += [*shuffled, *few, *other]
+    labels = assign_groups(routing.featurise(texts), texts=Texts(texts))
+    assert all(together(labels, [row, row + 60]) for row in range(60))
+    assert len(set(labels.tolist())) == 64
+
+
 @pytest.mark.parametrize(
     ("templates", "words"), [(1, 12), (2, 12), (2, 3), (20, 12)], ids=["one", "two", "two, short", "twenty"]
 )

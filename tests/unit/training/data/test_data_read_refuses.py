@@ -26,7 +26,7 @@ def test_quality_outside_its_range(write, refuse, name, value, models):
 
 
 @pytest.mark.parametrize("suffix", ["total_cost", "latency_s"])
-@pytest.mark.parametrize("value", [-0.01, float("inf")])
+@pytest.mark.parametrize("value", [-0.01, float("inf"), 1e300])
 @pytest.mark.parametrize("name", FORMATS)
 def test_costs_and_latencies_outside_their_range(write, refuse, name, value, suffix):
     path = write({**GOOD, f"a|{suffix}": [0.1, value]}, name)
