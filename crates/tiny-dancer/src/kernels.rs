@@ -227,7 +227,7 @@ fn dot_rows_avx2(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
         // SAFETY: 16 bytes are writeable there; the store needs no alignment.
         #[expect(clippy::cast_ptr_alignment)]
         unsafe {
-            _mm_storeu_si128(found.as_mut_ptr().cast::<__m128i>(), four)
+            _mm_storeu_si128(found.as_mut_ptr().cast::<__m128i>(), four);
         };
         found
     };

@@ -103,10 +103,10 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
 /// How many labels at the start name what all questions are about: "Passage:", "Context:", once and before any question.
 fn shared_labels(labels: &[Label]) -> usize {
     let once = |label: &Label| labels.iter().filter(|other| other.hash == label.hash).count() == 1;
-    let shares = |label: &&Label| {
+    let held = |label: &&Label| {
         label.role == Role::Asks && label.flags & (STANDS | SPEAKS) == 0 && label.starts && once(label)
     };
-    let shared = labels.iter().take_while(shares).count();
+    let shared = labels.iter().take_while(held).count();
     if shared < labels.len() { shared } else { 0 }
 }
 
