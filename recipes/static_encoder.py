@@ -266,13 +266,15 @@ def piece_counts(texts: list[str]) -> scipy.sparse.csr_matrix:
 
 def unit(rows: Floats) -> Floats:
     """Rows of length 1; zero stays zero."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    found: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return found
 
 
 def turned(before: Floats, counts: scipy.sparse.csr_matrix, targets: Floats) -> Floats:
     """The old rows in the teacher's space: by the rotation that brings texts' old vectors nearest the targets."""
     left, _, right = np.linalg.svd(unit(counts @ before).T @ targets)
-    return before @ (left @ right) * np.float32(SCALE)
+    found: Floats = before @ (left @ right) * np.float32(SCALE)
+    return found
 
 
 def fitted(start: Floats, counts: scipy.sparse.csr_matrix, targets: Floats) -> Floats:
@@ -307,7 +309,8 @@ def fitted(start: Floats, counts: scipy.sparse.csr_matrix, targets: Floats) -> F
 def rounded(rows: Floats) -> npt.NDArray[np.int8]:
     """As int8, all rows on one scale: the sum of rows is then a text's direction as it was."""
     scale = 127 / np.quantile(np.abs(rows), WITHIN)
-    return np.clip(np.rint(rows * scale), -127, 127).astype(np.int8)
+    found: npt.NDArray[np.int8] = np.clip(np.rint(rows * scale), -127, 127).astype(np.int8)
+    return found
 
 
 def main() -> None:

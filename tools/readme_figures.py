@@ -124,7 +124,7 @@ def quality() -> list[Row]:
         others = f"(length {three(folds['length'])}, TF-IDF ridge {three(folds['tfidf'])})"
         rows.append(("apgr", f"{name.upper()}, 5-fold", f"{three(folds['router'])} {others}", folds_target))
     mmlu, gsm8k = result("guarantee")["mmlu"], result("guarantee")["gsm8k"]
-    used, at_delta = "calibrate (betting at delta / 3)", "betting at delta"
+    used, at_delta = "calibrate (betting at delta / 4)", "betting at delta"
 
     def broken(found: Any, method: str) -> float:
         return float(found[method]["violations on test half"] / found["splits"])
@@ -160,7 +160,7 @@ def quality() -> list[Row]:
         (
             "guarantee",
             f"certificates broken on a test half, δ = {three(mmlu['delta']).rstrip('0')}, {mmlu['splits']} splits "
-            "(each tested at δ/3)",
+            "(each tested at δ/4)",
             f"{per_cent(broken(mmlu, used))} (MMLU, ε = {three(mmlu['epsilon']).rstrip('0')}), "
             f"{per_cent(broken(gsm8k, used))} (GSM8K, ε = {three(gsm8k['epsilon']).rstrip('0')}); "
             f"tested at δ {broken(mmlu, at_delta) * 100:.0f} %, {broken(gsm8k, at_delta) * 100:.0f} %; "

@@ -370,15 +370,15 @@ fn routes_decide_without_allocating() {
     let mut random = Random(11);
     let encoder = shipped_encoder();
     let draft = RoutesDraft::head(&mut random, 150, encoder.checksum());
-    let routes = Routes::from_bytes(&draft.bytes(), Some(&encoder)).unwrap();
+    let routes = Routes::from_bytes(&draft.bytes(), Some(encoder)).unwrap();
     let options = routes::Options { limit: 5, prediction_set: true, ..routes::Options::default() };
     let mut scratch = routes::Scratch::default();
     for text in extremes(&mut random) {
-        routes.decide(&text, None, Some(&encoder), &options, &mut scratch).unwrap();
+        routes.decide(&text, None, Some(encoder), &options, &mut scratch).unwrap();
     }
     for text in ["where is my order", "reset my password please", "Überweise 3,50 € an Anna"] {
         let (found, allocations) =
-            counted(|| routes.decide(text, None, Some(&encoder), &options, &mut scratch));
+            counted(|| routes.decide(text, None, Some(encoder), &options, &mut scratch));
         found.unwrap();
         assert_eq!(allocations, 0, "{text}");
     }

@@ -255,7 +255,7 @@ fn decisions_are_those_of_the_vectors() {
     assert!(vectors.len() >= 400);
     for vector in &vectors {
         let changes = if vector["changes"].is_null() { String::new() } else { vector["changes"].to_string() };
-        let handle = Handle::new(&artifact(vector), Some(Arc::clone(sentence_encoder())), &changes);
+        let handle = Handle::new(&artifact(vector), Some(Arc::clone(shared_encoder())), &changes);
         let answer = handle
             .and_then(|handle| handle.decide_json(&written(vector, "request"), &written(vector, "options")));
         let found = match answer {
@@ -336,7 +336,7 @@ fn damaged(mut bytes: Vec<u8>, damage: &Value) -> Vec<u8> {
 #[test]
 fn damaged_artifacts_are_refused_as_the_vectors_say() {
     for vector in &requests("vectors/damages.json") {
-        let encoder = vector["damage"]["no_encoder"].is_null().then(|| Arc::clone(sentence_encoder()));
+        let encoder = vector["damage"]["no_encoder"].is_null().then(|| Arc::clone(shared_encoder()));
         let error = Handle::new(&damaged(artifact(vector), &vector["damage"]), encoder, "")
             .expect_err(vector["explain"].as_str().expect("text"));
         assert_eq!(refused(&error)["error"], vector["error"], "{}", vector["explain"]);

@@ -76,11 +76,11 @@ fn out_of_scope_is_an_answer() {
     let encoder = shipped_encoder();
     let mut draft = RoutesDraft::head(&mut random, 20, encoder.checksum());
     draft.header["scope"]["thresholds"] = json!([[0.01, 0.0], [0.5, 1.0]]);
-    let routes = Routes::from_bytes(&draft.bytes(), Some(&encoder)).unwrap();
+    let routes = Routes::from_bytes(&draft.bytes(), Some(encoder)).unwrap();
     let mut scratch = Scratch::default();
     let mut ask = |alarms: f32| {
         let options = Options { false_alarms: Some(alarms), ..Options::default() };
-        routes.decide("where is my order", None, Some(&encoder), &options, &mut scratch).unwrap()
+        routes.decide("where is my order", None, Some(encoder), &options, &mut scratch).unwrap()
     };
     assert_eq!(ask(0.5).reason, Reason::OutOfScope);
     assert_eq!(ask(0.5).route, None);

@@ -64,7 +64,7 @@ def _checked(header: dict[str, Any]) -> str:
 
 
 def _other(header: dict[str, Any]) -> list[str]:
-    """Of a classifier, of texts or of tasks, a scorer of candidates or learned use of tools."""
+    """Of a classifier, of texts or of tasks, a scorer of candidates, routes or learned use of tools."""
     lines = [f"{header['kind']}, {_made(header)}"]
     if header["kind"] == "classifier":
         lines.append(
@@ -73,6 +73,10 @@ def _other(header: dict[str, Any]) -> list[str]:
         found = header.get("conformal")
         sets = "none; see tiny-dancer calibrate" if found is None else f"{found['score']}, α = {found['alpha']:g}"
         lines.append(f"prediction sets: {sets}")
+    elif header["kind"] == "routes":
+        lines.append(f"{len(header['routes']):,} routes, encoder {header['encoder']['name']}")
+        calibrated = "calibrated" if header.get("calibrated") else "not calibrated"
+        lines.append(f"confidence: {calibrated}; out of scope: {'told' if header.get('scope') else 'not told'}")
     elif header["kind"] == "tools":
         lines.append(f"{len(header['tools']):,} tools, features {header['features']}")
         weight = header["weight"]

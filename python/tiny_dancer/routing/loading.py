@@ -13,10 +13,17 @@ from tiny_dancer.routing.tasks import TaskClassifier
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+def _routes(data: bytes) -> _core.Routes:
+    checksum = _core.read_header(data)["encoder"].get("checksum")
+    return _core.Routes(data, None if checksum is None else _core.encoder_of(checksum))
+
+
 LOADERS: dict[str, Callable[[bytes], object]] = {
     "request-router": Router,
     "classifier": Classifier,
     "candidates": _core.CandidateScorer,
+    "routes": _routes,
     "tools": lambda data: _core.ToolSet(_core.sentence_encoder(), data),
     "tasks": TaskClassifier,
 }

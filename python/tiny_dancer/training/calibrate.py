@@ -34,10 +34,10 @@ _DIAL_STEPS = 400
 _SHARE_TOLERANCE = 0.05
 _BEYOND = 1e-6
 """How far beyond all gains seen a threshold lies that tells none of them apart."""
-_LEVEL = 1 / 3
+_LEVEL = 1 / 4
 """Policies are tested at this share of the asked error rate. The test is so tight that at the rate itself the true
 risk may lie right at the bound; whoever then checks on as many new requests, whose mean is as noisy, would find it
-broken far more often. At a third that check holds at the asked rate as well, for a few more strong calls
+broken far more often. At a quarter that check holds at the asked rate as well, for a few more strong calls
 (benchmarks/quality/bench_guarantee.py)."""
 
 

@@ -324,7 +324,7 @@ def test_a_policy_is_tested_at_a_third_of_the_error_rate_its_certificate_states(
     assert guarantee.delta == pytest.approx(0.1)
     assert guarantee.p_value <= 0.1 / 3
     assert certified.certification is not None
-    assert certified.certification.delta == pytest.approx(0.1 / 3)
+    assert certified.certification.delta == pytest.approx(0.1 / 4)
     assert certified.certification.epsilon == 0.1
     assert certified.certification.p_values[certified.certification.index or 0] == guarantee.p_value
     assert certified.certification.risks[certified.certification.index or 0] == guarantee.observed_risk
