@@ -236,6 +236,39 @@ SHAPED: list[tuple[str, Any]] = [
 ]
 SHAPED += [
     (
+        "a turn that leans on an earlier one",
+        "User: Here is my essay: Whales swim.\nAssistant: Nice.\nUser: Can you find what is wrong in my essay?",
+    ),
+    (
+        "a turn of a few words",
+        "Human: You are in a dark room. What do you do?\nAI: I light a match.\nHuman: What do you see?\nAI:",
+    ),
+    (
+        "a question that points at an earlier one",
+        "Q: Ada has 3 cats and Bo 2. How many has Ada?\nA: 3\nQ: How many cats do they have in total?\nA:",
+    ),
+    (
+        "a part of an exam with a letter of an earlier one",
+        "Question 1: Let G be a group of order 12. Is it simple?\nAnswer: no\nQuestion 2: Which are normal in G?",
+    ),
+    (
+        "questions that name the same, with short answers",
+        "Q: What is the capital of Chad?\nA: N'Djamena\n\nQ: What is the capital of Mali?\nA:",
+    ),
+    (
+        "worked sums",
+        "Q: Bo had 2 nets and lost 1. How many has he?\nA: He had 2 - 1 = 1. The answer is 1.\n\n"
+        "Q: Ann has 3 nets. She buys 4 more. How many nets does she have?\nA:",
+    ),
+    (
+        "answers in another language are the task",
+        "Q: Where is the station?\nA: Wo liegt hier Köln\nQ: What is the price of two tickets?\nA:",
+    ),
+    ("what was selected stays", "<ide_selection>let x: i32 = 'a';</ide_selection> Why does it not compile?"),
+    ("words of a sentence to parse", "Parse: " + "buffalo " * 8),
+    ("how many times a word is said", "How many times: " + "ha " * 9),
+    ("an agent of somebody", "You are an agent of the king. What do you do next in the story?"),
+    (
         "a label before options, and a closing answer",
         STEM + "\nAnswer choices: a) x; b) y; c) z\nThe correct answer is:",
     ),

@@ -406,9 +406,10 @@ def tags(view: View) -> list[Cut]:
 
 
 def harness_block(view: View) -> list[Cut]:
-    """What a harness put at the start or the end of the text, where words are left."""
+    """What a harness put at the start or the end of the text and says nothing of what is asked, where words are
+    left."""
     characters = view.characters
-    for name in sorted(SHAPES["harness"]):
+    for name in sorted(SHAPES["noise"]):
         opened, closed = f"<{name}>", f"</{name}>"
         if characters.startswith(opened):
             end = characters.find(closed)
@@ -583,6 +584,9 @@ def repeats(view: View) -> list[Cut]:
     numbers = filled = False
     in_options = False
     mask = (1 << 64) - 1
+    counts = any(
+        view.listed(token, "counts") or starts_with(view, token, ("many", "times")) for token in range(len(view))
+    )
 
     def push(first: int, end: int) -> None:
         start = 0 if first == 0 else tokens[first - 1].end
@@ -596,6 +600,9 @@ def repeats(view: View) -> list[Cut]:
         seen = last.get(identity >> 54)
         last[identity >> 54] = at
         found = None if seen is None else run(view, seen, at)
+        # Of a sentence to parse or words to count, each one counts.
+        if found and seen is not None and counts and at - seen <= 2 and view.is_word(seen):
+            found = None
         said_so = equations(tokens, at) if not found and token.kind == NUMBER else 0
         if said_so:
             found = at + 5, at + said_so
@@ -661,6 +668,7 @@ def run(view: View, before: int, at: int) -> tuple[int, int] | None:
 # ------------------------------------------------------------------------------------------------ dialogue
 
 MOST_LABELS, FAR, LETTER_ANSWERS, MORE, LEAST_ASKING = 256, 64, 2, 4, 3
+SHORT_ANSWER, LEAST_LANGUAGE, LEAST_WHOLE, LEAST_TURN, LEAST_NAME, RESULT = 6, 3, 20, 6, 4, 4
 FOLLOW_WORDS = 12
 
 
@@ -763,7 +771,7 @@ def dialogue(view: View) -> list[Cut]:
     kept = 0
     shared = shared_labels(labels)
     examples = worked_examples(last, asking, lambda index: answers(index) and filled(index))
-    if examples and evident(view, labels, shared, asking, examples):
+    if examples and evident(view, labels, shared, asking, answers, examples):
         answered, first = examples
         if follows(view, *content(first)):  # it stands for what it follows
             first = next((index for index in reversed(range(shared, answered)) if asking(index)), first)
@@ -818,12 +826,17 @@ def asks_itself(view: View, start: int, end: int) -> bool:
 
 
 def evident(
-    view: View, labels: list[Label], shared: int, asking: Callable[[int], bool], examples: tuple[int, int]
+    view: View,
+    labels: list[Label],
+    shared: int,
+    asking: Callable[[int], bool],
+    answers: Callable[[int], bool],
+    examples: tuple[int, int],
 ) -> bool:
     """Whether worked examples or earlier turns say nothing that the last question needs.
 
-    They begin as it does, with the same label; it asks by itself; its label is one of questions or turns, or it
-    has options; and nothing around speaks of what comes before.
+    They begin as it does, with the same label; it asks by itself, and leans on none of them; its label is one of
+    questions or turns, or it has options; and nothing around speaks of what comes before.
     """
     _, first = examples
     label = labels[first]
@@ -841,7 +854,106 @@ def evident(
     if any(view.listed(token, "talk") for token in (*about, *content)):
         return False
     end = labels[first + 1].first if first + 1 < len(labels) else len(view)
-    return asks_itself(view, label.content, len(view)) or follows(view, label.content, end)
+    return follows(view, label.content, end) or (
+        asks_itself(view, label.content, len(view)) and not leans(view, labels, begun, asking, answers, first)
+    )
+
+
+def leans(
+    view: View,
+    labels: list[Label],
+    begun: int,
+    asking: Callable[[int], bool],
+    answers: Callable[[int], bool],
+    first: int,
+) -> bool:
+    """Whether the question at ``first`` may need what was asked or answered from ``begun`` on.
+
+    Exam questions stand by themselves: options or two sentences, and answers before them that are letters or
+    worked sums. Any other leans on what was said if a turn before it asks nothing; if an answer has another form
+    than its question; if it is a turn of a few words; if it points at something, or shares a letter of a formula;
+    if it names what was named before, unless all answers are short and it is no transcript.
+    """
+    from .text import hash_characters
+
+    label = labels[first]
+    # A closing label is none of its words.
+    empty = first < len(labels) - 1 and view.spoken(labels[-1].content, len(view)) == 0
+    end = labels[-1].first if empty else len(view)
+    question = range(label.content, max(label.content, end))
+    # What stands before the first label may be the first question, whose label is off.
+    opens = labels[0].role == "answers" and labels[0].first > 0
+    begun = 0 if opens else begun
+
+    def content(index: int) -> range:
+        return range(labels[index].content, max(labels[index].content, labels[index + 1].first))
+
+    answered = [content(index) for index in range(begun, first) if answers(index) and content(index)]
+    options = sum(view.marks_option(token) for token in question)
+    numbers = any(view.tokens[token].kind == NUMBER for token in question)
+    ends = sum(view.ends_sentence(token) and not view.is_symbol(token, ":") for token in question)
+    whole = options >= 2 or ends >= 2 or view.spoken(question.start, question.stop) >= LEAST_WHOLE
+    stands = on(label.word, "stands")
+    letters = all(
+        view.spoken(found.start, found.stop) == 1
+        and all(view.tokens[token].kind == SYMBOL or view.tokens[token].length == 1 for token in found)
+        for found in answered
+    )
+    results = all(any(view.tokens[token].kind == NUMBER for token in found[-RESULT:]) for found in answered)
+    exam = stands and whole and (letters or (numbers and ends >= 2 and results))
+    if exam and label.content - label.first <= 2:
+        return False
+
+    def bit(token: int) -> int:
+        return hash_characters(view.tokens[token].identity) >> 48
+
+    # The engine keeps one bit of each word said.
+    said = {bit(token) for token in range(label.first) if view.is_word(token)}
+
+    def told(token: int) -> bool:
+        return view.is_word(token) and bit(token) in said
+
+    formula = any(
+        view.tokens[token].length == 1
+        and view.text(token) not in "ai"
+        and not view.marks_option(token)
+        and told(token)
+        for token in question
+    )
+    if exam or formula:
+        return formula
+
+    def foreign(tokens: range) -> bool:
+        return any(view.is_word(token) and not view.text(token)[0].isascii() for token in tokens)
+
+    def asks(tokens: range) -> bool:
+        marked = any(view.is_symbol(token, "?？") for token in tokens)
+        return marked or asks_itself(view, tokens.start, tokens.stop)
+
+    brings = any(asking(index) and not asks(content(index)) for index in range(begun, first))
+    other = any(other_form(view, found) or (foreign(found) and not foreign(question)) for found in answered)
+    brings |= opens and not asks(range(labels[0].first))
+    few = not stands and view.spoken(question.start, question.stop) < LEAST_TURN
+    if brings or other or few or any(view.listed(token, "leans") for token in question):
+        return True
+    short = stands and all(len(found) <= SHORT_ANSWER for found in answered)
+    return any(
+        told(token)
+        and view.tokens[token].length >= LEAST_NAME
+        and not view.listed(token, "requests", "prose", "manner", "core")
+        and (not short or (view.text(token - 1) == "the" and view.text(token + 1) != "of"))
+        for token in question
+    )
+
+
+def other_form(view: View, tokens: range) -> bool:
+    """Whether an answer asks, is code, or has no common word of English where so many words have one."""
+    words = [token for token in tokens if view.is_word(token)]
+    if any(view.is_symbol(token, "?？={}<>[]*_;|\\") for token in tokens):
+        return True
+    return len(words) >= LEAST_LANGUAGE and not any(
+        view.listed(token, "prose", "manner", "leans") for token in words
+    )
 
 
 def is_heading(view: View, labels: list[Label], index: int) -> bool:
@@ -984,7 +1096,10 @@ def is_persona(view: View, start: int, end: int) -> bool:
     if not nouns or any(view.tokens[token].kind == NUMBER for token in range(start, end)):
         return False
     after = nouns[-1] + 1
-    return after == len(view) or view.tokens[after].kind == SYMBOL or view.text(after) in ("in", "of", "on", "for")
+    if after == len(view) or view.tokens[after].kind == SYMBOL:
+        return True
+    # "an agent of the king" is somebody.
+    return view.text(nouns[-1]) != "agent" and view.text(after) in ("in", "of", "on", "for")
 
 
 def sentence_end(view: View, start: int) -> int | None:

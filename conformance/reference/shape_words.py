@@ -51,7 +51,8 @@ SHAPES: dict[str, frozenset[str]] = {
         "talk": (
             "above below conversation conversations dialogue dialog transcript interview chat "
             "discussion summarise summarize summary summarised summarized translate rewrite paraphrase "
-            "pattern rule grade earlier previous speaker speakers customer"
+            "pattern rule grade earlier previous speaker speakers customer draft "
+            "reply replies email emails e-mail mail mails"
         ),
         "points": (
             "these those above equation equations pattern sequence repeat repeated repeats occur occurs "
@@ -114,6 +115,16 @@ SHAPES: dict[str, frozenset[str]] = {
             "reflect employer consult qualified seek solely general whoever anyone advance regards help "
             "appreciate appreciated phone iphone mobile research entertainment only reliance rely "
             "damages loss permission prior written consent verify verified affiliated official"
+        ),
+        "leans": (
+            "it they them he she him her his hers its their theirs this that these those same again here "
+            "such former latter my our mine ours"
+        ),
+        "counts": ("parse parses parsing count counts counting sentence sentences grammar grammatical"),
+        "noise": (
+            "command-args command-message command-name environment_context environment_details "
+            "ide_opened_file local-command-caveat system-reminder system_reminder task-notification "
+            "user-prompt-submit-hook"
         ),
         "follow": (
             "yes yeah yep yup no nope ok okay k sure fine good great right alright thanks thank please "

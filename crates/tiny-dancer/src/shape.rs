@@ -445,9 +445,19 @@ mod tests {
                 "### Question: What swims?\n### Answer: cod\n### Question: {last}\n### Answer: Let's think step by step."
             ),
             format!("Text: What swims? Label: cod. Text: {last} Label:"),
+            format!("Q: It is 5 and x = 2. Which of these is x? A. 2 B. 3\nA: A\n\nQ: {last}\nA:"),
         ] {
             assert_eq!(plain(&text), ask, "{text}");
         }
+        let sum = "Ann has 3 nets. She buys 4 more. How many nets does she have?";
+        let worked = format!(
+            "Q: Bo had 2 nets and he lost 1. How many nets has he?\nA: He had 2 - 1 = 1. The answer is 1.\n\nQ: {sum}\nA:"
+        );
+        assert_eq!(plain(&worked), sum.to_lowercase());
+        assert_eq!(
+            plain("Q: What is the capital of Chad?\nA: N'Djamena\n\nQ: What is the capital of Mali?\nA:"),
+            "what is the capital of mali?"
+        );
         // Examples that a task goes on from are part of it.
         let task = "sum all numbers. input: nums = [1, 2] output: 3 constraints: at most ten numbers";
         assert_eq!(plain(task), task);
@@ -773,6 +783,57 @@ mod tests {
             &["thank you for your order"],
         ),
         ("Speaker A: we need 5 more. Speaker B: no. What did A want?", &["we need 5 more"]),
+        (
+            "User: Here is my essay: Whales swim.\nAssistant: Nice.\nUser: Can you find what is wrong in my essay?",
+            &["whales swim"],
+        ),
+        (
+            "User: My name is Bob and I owe 300 euros at 5 % per year.\nAssistant: Noted.\nUser: How much do I owe after 7 years?",
+            &["300 euros at 5 %"],
+        ),
+        (
+            "User: ```python\ndef f(x): return x+1\n```\nAssistant: ok\nUser: Write unit tests for the function with pytest.",
+            &["return x+1"],
+        ),
+        (
+            "User: How do I open the gate?\nAssistant: With the silver key.\nUser: How do I find it?\nAssistant:",
+            &["open the gate", "silver key"],
+        ),
+        (
+            "Human: You are in a dark room. What do you do?\nAI: I light a match.\nHuman: What do you see?\nAI:",
+            &["dark room", "light a match"],
+        ),
+        (
+            "Q: Ada has 3 cats and Bo 2 dogs. How many cats has Ada?\nA: 3\nQ: How many animals do they have in total?\nA:",
+            &["ada has 3 cats and bo 2 dogs"],
+        ),
+        (
+            "Question 1: Let G be a group of order 12. How many Sylow 3-subgroups can it have?\nAnswer: 1 or 4\nQuestion 2: Which subgroups are normal in G?\nAnswer:",
+            &["group of order 12", "1 or 4"],
+        ),
+        (
+            "Question: when do we ship?\nAnswer: monday\nQuestion: to whom do we ship?\nThanks, Bob. Draft a reply.",
+            &["when do we ship", "monday"],
+        ),
+        (
+            "Q: Where is the station?\nA: Wo ist der Bahnhof?\nQ: What is the price of two tickets?\nA:",
+            &["where is the station", "wo ist der bahnhof"],
+        ),
+        (
+            "Q: Where is the cat?\nA: Die Katze schläft dort.\nQ: What is the price of two tickets?\nA:",
+            &["die katze schläft dort"],
+        ),
+        (
+            "<ide_selection>fn main() { let x: i32 = \"a\"; }</ide_selection> Why does this not compile?",
+            &["let x: i32"],
+        ),
+        ("<bash-stdout>error[E0382]: moved value</bash-stdout> Fix the error above", &["moved value"]),
+        (
+            "Parse: buffalo buffalo buffalo buffalo buffalo buffalo buffalo buffalo",
+            &["buffalo buffalo buffalo buffalo buffalo buffalo buffalo buffalo"],
+        ),
+        ("How many times: ha ha ha ha ha ha ha ha ha?", &["ha ha ha ha ha ha ha ha ha"]),
+        ("You are an agent of the KGB. What do you do next in the story?", &["agent of the kgb"]),
     ];
 
     #[test]

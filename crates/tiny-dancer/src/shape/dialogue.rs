@@ -1,7 +1,9 @@
 //! Labels: worked examples, transcripts, "Question:" and "Answer:".
 
 use super::preamble::after_option;
-use super::words::{ANSWERS, ASKS, IS, KIND, PROSE, REQUESTS, SPEAKS, STANDS, TALK, follows};
+use super::words::{
+    ANSWERS, ASKS, CORE, IS, KIND, LEANS, MANNER, PROSE, REQUESTS, SPEAKS, STANDS, TALK, follows,
+};
 use super::{Cut, Put, View};
 use crate::text::TokenKind;
 
@@ -11,6 +13,20 @@ pub(super) const MOST_LABELS: usize = 256;
 const LETTERS: usize = 2;
 /// Words, of two letters or more, of a question that stands by itself.
 const LEAST_ASKING: usize = 3;
+/// Tokens of a short answer.
+const SHORT_ANSWER: usize = 6;
+/// Words of an answer from which on one of them is a common one, if it is in the language of the question.
+const LEAST_LANGUAGE: usize = 3;
+/// Words of a question that brings all that it asks about.
+const LEAST_WHOLE: usize = 20;
+/// Words of a turn that may stand by itself.
+const LEAST_TURN: usize = 6;
+/// Letters of a word that names something.
+const LEAST_NAME: usize = 4;
+/// Tokens at the end of a worked sum, of which one is its number.
+const RESULT: usize = 4;
+/// Bits of what is kept of the words said earlier.
+const BITS: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -61,7 +77,7 @@ pub(super) fn find(view: View, labels: &mut Vec<Label>, cuts: &mut Vec<Cut>) {
         // What is answered after the last question is an example, which the text goes on from.
         let open = (question + 1..labels.len()).all(|index| !(answers(&labels[index]) && filled(index)));
         let first = (answered + 1..=question).find(|&index| asking(&labels[index]))?;
-        (open && evident(view, labels, shared, &asking, first)).then_some((answered, first))
+        (open && evident(view, labels, shared, &asking, &answers, first)).then_some((answered, first))
     });
     let kept = if let Some((answered, first)) = from {
         let mut start = first;
@@ -133,13 +149,14 @@ fn asks_itself(view: View, range: std::ops::Range<usize>) -> bool {
 
 /// Whether worked examples or earlier turns say nothing that the question at `first` needs.
 ///
-/// They begin as it does, with the same label; it asks by itself; its label is one of questions or turns, or it has
+/// They begin as it does, with the same label; it asks by itself, and leans on none of them; its label is one of questions or turns, or it has
 /// options; and nothing around speaks of what comes before.
 fn evident(
     view: View,
     labels: &[Label],
     shared: usize,
     asking: &impl Fn(&Label) -> bool,
+    answers: &impl Fn(&Label) -> bool,
     first: usize,
 ) -> bool {
     let label = labels[first];
@@ -147,9 +164,7 @@ fn evident(
     let heading =
         |index: usize| labels.get(index + 1).is_some_and(|next| labels[index].content == next.first);
     let begun = (shared..=first).find(|&index| asking(&labels[index]) && !heading(index));
-    if begun.is_none_or(|begun| labels[begun].hash != label.hash) {
-        return false;
-    }
+    let Some(begun) = begun.filter(|&begun| labels[begun].hash == label.hash) else { return false };
     let all = label.content..view.tokens.len();
     let options = all.clone().filter(|&token| view.marks_option(token)).count();
     if label.flags & (STANDS | SPEAKS) == 0 && options < 2 {
@@ -159,7 +174,126 @@ fn evident(
         return false;
     }
     let end = labels.get(first + 1).map_or(view.tokens.len(), |next| next.first);
-    asks_itself(view, all) || follows(view, label.content..end.max(label.content))
+    let asked = label.content..end.max(label.content);
+    follows(view, asked) || (asks_itself(view, all) && !leans(view, labels, begun, asking, answers, first))
+}
+
+/// Whether the question at `first` may need what was asked or answered from `begun` on.
+///
+/// Exam questions stand by themselves: options or two sentences, and answers before them that are letters or worked
+/// sums. Any other leans on what was said if a turn before it asks nothing, and so is what it is asked about; if an
+/// answer has another form than its question, so that the examples are the task; if it is a turn of a few words; if it
+/// points at something, or shares a letter of a formula; if it names what was named before, unless all answers are short and it is no transcript.
+fn leans(
+    view: View,
+    labels: &[Label],
+    begun: usize,
+    asking: &impl Fn(&Label) -> bool,
+    answers: &impl Fn(&Label) -> bool,
+    first: usize,
+) -> bool {
+    // A closing label is none of its words.
+    let last = labels.len() - 1;
+    let empty = last > first && view.spoken(labels[last].content..view.tokens.len()) == 0;
+    let end = if empty { labels[last].first } else { view.tokens.len() };
+    let question = labels[first].content..end.max(labels[first].content);
+    // What stands before the first label may be the first question, whose label is off.
+    let opening = 0..labels[0].first;
+    let opens = labels[0].role == Role::Answers && !opening.is_empty();
+    let before = 0..labels[first].first;
+    let begun = if opens { 0 } else { begun };
+    let content = |index: usize| labels[index].content..labels[index + 1].first.max(labels[index].content);
+    let answered = || {
+        (begun..first).filter(|&index| answers(&labels[index])).map(content).filter(|range| !range.is_empty())
+    };
+    let options = question.clone().filter(|&token| view.marks_option(token)).count();
+    let numbers = question.clone().any(|token| view.tokens[token].kind == TokenKind::Number);
+    let ends =
+        question.clone().filter(|&token| view.ends_sentence(token) && !view.is_symbol(token, ':')).count();
+    let whole = options >= 2 || ends >= 2 || view.spoken(question.clone()) >= LEAST_WHOLE;
+    let stands = labels[first].flags & STANDS != 0;
+    let numbered = labels[first].content - labels[first].first > 2;
+    let exam = stands
+        && whole
+        && (answered().all(|range| view.spoken(range.clone()) == 1 && is_letter(view, range))
+            || (numbers && ends >= 2 && answered().all(|range| results(view, range))));
+    if exam && !numbered {
+        return false;
+    }
+    let mut said = [0u64; BITS / 64];
+    for token in before.clone().filter(|&token| view.is_word(token)) {
+        let bit = (view.tokens[token].hash >> 48) as usize;
+        said[bit / 64] |= 1 << (bit % 64);
+    }
+    let told = |token: usize| {
+        let bit = (view.tokens[token].hash >> 48) as usize;
+        view.is_word(token) && said[bit / 64] & 1 << (bit % 64) != 0
+    };
+    let formula = question.clone().any(|token| {
+        view.tokens[token].length() == 1
+            && !matches!(view.first(token), 'a' | 'i')
+            && !view.marks_option(token)
+            && told(token)
+    });
+    if exam || formula {
+        return formula;
+    }
+    let asks = |range: std::ops::Range<usize>| {
+        range.clone().any(|token| view.is_symbol(token, '?') || view.is_symbol(token, '？'))
+            || asks_itself(view, range)
+    };
+    let brings = |index: usize| asking(&labels[index]) && !asks(content(index));
+    let foreign = |range: std::ops::Range<usize>| {
+        range.into_iter().any(|token| view.is_word(token) && !view.first(token).is_ascii())
+    };
+    let other = |range: std::ops::Range<usize>| {
+        other_form(view, range.clone()) || (foreign(range) && !foreign(question.clone()))
+    };
+    if (begun..first).any(brings)
+        || (opens && !asks(opening))
+        || (!stands && view.spoken(question.clone()) < LEAST_TURN)
+        || answered().any(other)
+        || question.clone().any(|token| view.flags(token) & LEANS != 0)
+    {
+        return true;
+    }
+    let short = stands && answered().all(|range| range.len() <= SHORT_ANSWER);
+    question.clone().any(|token| {
+        let named = told(token)
+            && view.tokens[token].length() >= LEAST_NAME
+            && view.flags(token) & (REQUESTS | PROSE | MANNER | CORE) == 0;
+        named && (!short || (token > 0 && view.says(token - 1, "the") && !view.says(token + 1, "of")))
+    })
+}
+
+/// Whether the only word or number here is one of a letter, or a digit.
+fn is_letter(view: View, mut range: std::ops::Range<usize>) -> bool {
+    range.all(|token| view.tokens[token].kind == TokenKind::Symbol || view.tokens[token].length() == 1)
+}
+
+/// Whether a worked sum ends with its number.
+fn results(view: View, range: std::ops::Range<usize>) -> bool {
+    let from = range.start.max(range.end.saturating_sub(RESULT));
+    (from..range.end).any(|token| view.tokens[token].kind == TokenKind::Number)
+}
+
+/// Whether an answer asks, is code, or has no common word of English where so many words have one.
+fn other_form(view: View, range: std::ops::Range<usize>) -> bool {
+    let (mut words, mut common) = (0, false);
+    for token in range {
+        if view.is_word(token) {
+            words += 1;
+            common |= view.flags(token) & (PROSE | MANNER | LEANS) != 0;
+        } else if view.tokens[token].kind == TokenKind::Symbol
+            && matches!(
+                view.first(token),
+                '?' | '？' | '=' | '{' | '}' | '<' | '>' | '[' | ']' | '*' | '_' | ';' | '|' | '\\'
+            )
+        {
+            return true;
+        }
+    }
+    words >= LEAST_LANGUAGE && !common
 }
 
 fn read_labels(view: View, labels: &mut Vec<Label>) {

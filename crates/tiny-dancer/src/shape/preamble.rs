@@ -157,9 +157,11 @@ fn is_persona(view: View, start: usize, end: usize) -> bool {
     }
     let Some(noun) = (start..end).rev().find(|&token| view.flags(token) & PERSONA != 0) else { return false };
     let after = noun + 1;
+    // "an agent of the king" is somebody.
+    let field = !view.says(noun, "agent");
     after >= view.tokens.len()
         || view.tokens[after].kind == TokenKind::Symbol
-        || ["in", "of", "on", "for"].iter().any(|word| view.says(after, word))
+        || (field && ["in", "of", "on", "for"].iter().any(|word| view.says(after, word)))
 }
 
 /// One past the sentence that starts here, where it ends with `.`, `!` or `:` (a question is none of it).

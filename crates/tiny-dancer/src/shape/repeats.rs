@@ -1,7 +1,7 @@
 //! What is said again and again, counted once.
 
 use super::preamble::LEAST_REST;
-use super::words::POINTS;
+use super::words::{COUNTS, POINTS};
 use super::{Cut, Put, View};
 use crate::text::{Token, TokenKind};
 
@@ -96,6 +96,9 @@ impl Repeats {
         }
         let tokens = view.tokens;
         let mut filled = false;
+        let counts = (0..tokens.len()).any(|token| {
+            view.flags(token) & COUNTS != 0 || (view.says(token, "many") && view.says(token + 1, "times"))
+        });
         let (mut at, mut sentence, mut hash, mut spoken, mut numbers) = (0, 0, 0u64, 0, false);
         // Options may share sentences.
         let mut in_options = false;
@@ -105,7 +108,10 @@ impl Repeats {
             let seen = (slot.0 == self.turn).then_some(slot.1 as usize);
             *slot = (self.turn, at as u32);
             let number = token.kind == TokenKind::Number;
-            let mut found = seen.and_then(|before| Some((before, at, run(view, before, at)?)));
+            let mut found = seen
+                .and_then(|before| Some((before, at, run(view, before, at)?)))
+                // Of a sentence to parse or words to count, each one counts.
+                .filter(|&(before, at, _)| !counts || at - before > 2 || !view.is_word(before));
             let mut often = found.is_some_and(|(block, first, end)| {
                 (block..first).any(|token| view.is_word(token))
                     && (end - first) / (first - block) + 1 >= LEAST_WORDS

@@ -63,6 +63,10 @@ pub(super) const DENIES: u32 = 1 << 26;
 pub(super) const BOILER: u32 = 1 << 27;
 /// All that a short follow-up says.
 const FOLLOW: u32 = 1 << 28;
+/// Points at something, which may have been said before: pronouns.
+pub(super) const LEANS: u32 = 1 << 29;
+/// Asks about the words of a text, of which each counts.
+pub(super) const COUNTS: u32 = 1 << 30;
 
 const LISTS: &[(u32, &str)] = &[
     (
@@ -107,7 +111,7 @@ const LISTS: &[(u32, &str)] = &[
     (IS, "is are"),
     (
         TALK,
-        "above below conversation conversations dialogue dialog transcript interview chat discussion summarise summarize summary summarised summarized translate rewrite paraphrase pattern rule grade earlier previous speaker speakers customer",
+        "above below conversation conversations dialogue dialog transcript interview chat discussion summarise summarize summary summarised summarized translate rewrite paraphrase pattern rule grade earlier previous speaker speakers customer draft reply replies email emails e-mail mail mails",
     ),
     (
         POINTS,
@@ -139,6 +143,11 @@ const LISTS: &[(u32, &str)] = &[
         "educational informational information purpose purposes constitute constitutes professional advice legal medical financial confidential privileged intended recipient recipients content contents produced generated created automatically automated machine ai model models tool error errors mistake mistakes inaccuracies accuracy guarantee guaranteed guarantees warranty warranties responsibility responsible liable liability share shared distribute distributed disclose disclosed copy copied forward forwarded reproduction outside inside organisation organization company internal external terms conditions policy policies privacy rights reserved copyright email e-mail message messages text texts line lines document prompt request conversation sent received contact immediately delete notify sender reader readers reads agree agrees agreeing accept accepts acknowledge acknowledges consent understand notice important reminder disclaimer express implied risk full takes contain contains happen happens opinion opinions view views author authors necessarily reflect employer consult qualified seek solely general whoever anyone advance regards help appreciate appreciated phone iphone mobile research entertainment only reliance rely damages loss permission prior written consent verify verified affiliated official",
     ),
     (
+        LEANS,
+        "it they them he she him her his hers its their theirs this that these those same again here such former latter my our mine ours",
+    ),
+    (COUNTS, "parse parses parsing count counts counting sentence sentences grammar grammatical"),
+    (
         FOLLOW,
         "yes yeah yep yup no nope ok okay k sure fine good great right alright thanks thank please pls go on ahead continue proceed next more again do did done make try run start keep finish redo repeat retry explain elaborate expand detail details summarise summarize shorten shorter longer better clearer simpler deeper further why how so then and but or what about else another both all first second third last previous above same correct exactly agreed perfect cool nice now just let's lets let sounds looks i you we me us it that this them those these is are was be the a an of to in for with as at now sounds like works work way would could can should will want need love that's it's i'm there here step steps part answer question plan out up too also not don't stop wait ja nein weiter bitte gut oui non continuez merci sí si sigue gracias adelante 继 续 好 的 是 请 谢 はい 続 け て",
     ),
@@ -163,6 +172,22 @@ pub(crate) const HARNESS: [&str; 18] = [
     "system_reminder",
     "task-notification",
     "tool_result",
+    "user-prompt-submit-hook",
+];
+
+/// Those of them that say nothing of what is asked: reminders, and what surrounds. What was selected, printed or returned
+/// may be what is asked about.
+pub(super) const NOISE: [&str; 11] = [
+    "command-args",
+    "command-message",
+    "command-name",
+    "environment_context",
+    "environment_details",
+    "ide_opened_file",
+    "local-command-caveat",
+    "system-reminder",
+    "system_reminder",
+    "task-notification",
     "user-prompt-submit-hook",
 ];
 

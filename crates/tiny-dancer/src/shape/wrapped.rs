@@ -1,6 +1,6 @@
 //! Wrappers around the whole text: JSON, and tags.
 
-use super::words::{self, ASKS, CHOICES, HARNESS, INNER, KEY, KIND, MUTE, OPTION, PLAIN, TAG};
+use super::words::{self, ASKS, CHOICES, INNER, KEY, KIND, MUTE, NOISE, OPTION, PLAIN, TAG};
 use super::{Cut, Put, View, append};
 use crate::text::hash_characters;
 
@@ -297,7 +297,7 @@ fn closes_later(characters: &[char], name: &[char]) -> bool {
     characters.windows(name.len() + 2).any(|found| found[0] == '<' && found[1] == '/' && found[2..] == *name)
 }
 
-/// What a harness put at the start or the end of the text, where anything else is left.
+/// What a harness put at the start or the end of the text and says nothing of what is asked, where anything else is left.
 fn harness_block(characters: &[char]) -> Option<std::ops::Range<usize>> {
     let (first, last) = (characters.first()?, characters.last()?);
     if *first != '<' && *last != '>' {
@@ -308,7 +308,7 @@ fn harness_block(characters: &[char]) -> Option<std::ops::Range<usize>> {
         found.len() == opening.len() + name.len() + 1
             && opening.chars().chain(name.chars()).chain(['>']).eq(found.iter().copied())
     };
-    HARNESS.iter().find_map(|name| {
+    NOISE.iter().find_map(|name| {
         let (opened, closed) = (name.len() + 2, name.len() + 3);
         let opens = |at: usize| characters.get(at..at + opened).is_some_and(|found| is(found, "<", name));
         let shuts = |at: usize| characters.get(at..at + closed).is_some_and(|found| is(found, "</", name));
