@@ -1,13 +1,13 @@
 //! Classifiers as Python sees them.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tiny_dancer::classifier::{Classifier as Engine, Scratch};
 use tiny_dancer::encoder::WordCache;
-use tiny_dancer::{Error, ErrorKind, Result, in_chunks, in_row};
+use tiny_dancer::{Error, ErrorKind, Pool, Result, in_chunks, in_row};
 
 use crate::Encoder;
 use crate::convert::{text, to_exception};
@@ -23,7 +23,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 pub(crate) struct Classifier {
     engine: Engine,
     encoder: Option<Arc<tiny_dancer::encoder::Encoder>>,
-    pool: Mutex<Vec<Scratch>>,
+    pool: Pool<Scratch>,
 }
 
 /// Label i32 [n], probabilities and logits f32 [n, labels], as little-endian bytes.
@@ -46,19 +46,18 @@ impl Classifier {
         predict: impl Fn(usize, &mut Scratch) -> Result<usize> + Sync,
     ) -> PyResult<LabelBytes<'py>> {
         let chunk = |range: Range<usize>| {
-            let taken = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut scratch = taken.unwrap_or_default();
-            let mut columns = Columns::default();
-            for row in range {
-                let label = predict(row, &mut scratch).map_err(|error| in_row(error, row))?;
-                columns.label.extend((label as i32).to_le_bytes());
-                columns
-                    .probabilities
-                    .extend(scratch.probabilities.iter().flat_map(|value| value.to_le_bytes()));
-                columns.logits.extend(scratch.logits.iter().flat_map(|value| value.to_le_bytes()));
-            }
-            self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-            Ok(columns)
+            self.pool.with(|scratch| {
+                let mut columns = Columns::default();
+                for row in range {
+                    let label = predict(row, scratch).map_err(|error| in_row(error, row))?;
+                    columns.label.extend((label as i32).to_le_bytes());
+                    columns
+                        .probabilities
+                        .extend(scratch.probabilities.iter().flat_map(|value| value.to_le_bytes()));
+                    columns.logits.extend(scratch.logits.iter().flat_map(|value| value.to_le_bytes()));
+                }
+                Ok(columns)
+            })
         };
         let parts = py.detach(|| in_chunks(rows, chunk)).map_err(|error| to_exception(py, error))?;
         let joined = |column: fn(&Columns) -> &Vec<u8>| {
@@ -77,7 +76,7 @@ impl Classifier {
         let encoder = encoder.map(|encoder| Arc::clone(&encoder.inner));
         let engine =
             Engine::from_bytes(bytes, encoder.as_deref()).map_err(|error| to_exception(py, error))?;
-        Ok(Self { engine, encoder, pool: Mutex::default() })
+        Ok(Self { engine, encoder, pool: Pool::default() })
     }
 
     /// The header as JSON.

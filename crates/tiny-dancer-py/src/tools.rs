@@ -1,6 +1,6 @@
 //! Sets of tools as Python sees them.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -10,7 +10,7 @@ use tiny_dancer::tools::{
     Definition, Learned, LearnedScratch, SelectOptions, ToolScratch, ToolSet as Engine, Turn,
     read_definitions,
 };
-use tiny_dancer::{Error, ErrorKind, Result, in_chunks, in_row};
+use tiny_dancer::{Error, ErrorKind, Pool, Result, in_chunks, in_row};
 
 use crate::Encoder;
 use crate::convert::{text, to_exception};
@@ -25,7 +25,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyclass(frozen, module = "tiny_dancer._core._native")]
 struct ToolSet {
     set: RwLock<Engine>,
-    pool: Mutex<Vec<ToolScratch>>,
+    pool: Pool<ToolScratch>,
 }
 
 /// Id, namespace, name and JSON of the tools one given value stands for.
@@ -35,14 +35,6 @@ impl ToolSet {
     // Whoever waits for the set lets the interpreter go meanwhile: its holder may be waiting for that.
     fn read(&self, py: Python<'_>) -> RwLockReadGuard<'_, Engine> {
         self.set.read_py_attached(py).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with_scratch<T>(&self, work: impl FnOnce(&mut ToolScratch) -> T) -> T {
-        let taken = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = taken.unwrap_or_default();
-        let result = work(&mut scratch);
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        result
     }
 }
 
@@ -70,7 +62,7 @@ impl ToolSet {
             None => Engine::new(encoder),
             Some(bytes) => Engine::with_learned(encoder, bytes).map_err(|error| to_exception(py, error))?,
         };
-        Ok(Self { set: RwLock::new(set), pool: Mutex::default() })
+        Ok(Self { set: RwLock::new(set), pool: Pool::default() })
     }
 
     /// The header of what was learned of use as JSON, or None.
@@ -125,7 +117,7 @@ impl ToolSet {
     /// Answers a query, JSON to JSON.
     fn select(&self, py: Python<'_>, query: &str) -> PyResult<String> {
         let set = self.read(py);
-        self.with_scratch(|scratch| set.select_json(query, scratch)).map_err(|error| to_exception(py, error))
+        self.pool.with(|scratch| set.select_json(query, scratch)).map_err(|error| to_exception(py, error))
     }
 
     /// Ids and scores of the k tools of each of n texts, best first.
@@ -144,7 +136,7 @@ impl ToolSet {
         let chunks = || {
             let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
             in_chunks(texts.len(), |range| {
-                self.with_scratch(|scratch| {
+                self.pool.with(|scratch| {
                     range
                         .map(|row| {
                             let found = set
@@ -175,7 +167,7 @@ impl ToolSet {
         let chunks = || {
             let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
             in_chunks(texts.len(), |range| {
-                self.with_scratch(|scratch| {
+                self.pool.with(|scratch| {
                     let mut bytes = Vec::with_capacity(range.len() * set.len() * 4);
                     for row in range {
                         let scores = set

@@ -198,15 +198,7 @@ impl Classifier {
         let Input::Tokens { encoder: wanted, .. } = &self.header.input else {
             return Err(refused("text", "a text", "this classifier labels sequences of vectors"));
         };
-        match encoder {
-            Some(encoder) if encoder.checksum() == wanted => Ok(encoder),
-            other => Err(Error::new(
-                ErrorKind::EncoderMissing,
-                "encoder",
-                other.map_or("none", Encoder::checksum),
-                format!("the classifier was trained with encoder {wanted}; install the matching tiny-dancer"),
-            )),
-        }
+        Encoder::wanted(encoder, wanted, "the classifier was trained")
     }
 
     fn self_check(&self, encoder: Option<&Encoder>) -> Result<()> {

@@ -198,6 +198,22 @@ impl Encoder {
         })
     }
 
+    /// The encoder given, where it is the one of checksum `wanted`; `whose` says whose it was: "these routes were
+    /// fitted".
+    ///
+    /// # Errors
+    /// `EncoderMissing` where it is none or another.
+    pub(crate) fn wanted<'a>(encoder: Option<&'a Self>, wanted: &str, whose: &str) -> Result<&'a Self> {
+        encoder.filter(|encoder| encoder.checksum() == wanted).ok_or_else(|| {
+            Error::new(
+                ErrorKind::EncoderMissing,
+                "encoder",
+                encoder.map_or("none", Self::checksum),
+                format!("{whose} with encoder {wanted}; install the matching tiny-dancer"),
+            )
+        })
+    }
+
     /// SHA-256 over the tensor bytes, in lower-case hexadecimal.
     #[must_use]
     pub fn checksum(&self) -> &str {

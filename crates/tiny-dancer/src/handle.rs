@@ -19,7 +19,7 @@ const TRIES: usize = 64;
 pub struct Handle {
     router: Router,
     encoder: Option<Arc<Encoder>>,
-    pool: Mutex<Vec<Scratch>>,
+    pool: Pool<Scratch>,
 }
 
 impl Handle {
@@ -32,7 +32,7 @@ impl Handle {
         if !changes.is_empty() {
             router.change_models(changes)?;
         }
-        Ok(Self { router, encoder, pool: Mutex::default() })
+        Ok(Self { router, encoder, pool: Pool::default() })
     }
 
     /// The router.
@@ -51,7 +51,7 @@ impl Handle {
         options: &Options,
         read: impl FnOnce(&Answer) -> T,
     ) -> Result<T> {
-        self.with_scratch(|scratch| {
+        self.pool.with(|scratch| {
             let decision = self.router.decide(request, self.encoder.as_deref(), options, scratch)?;
             Ok(read(&Answer { decision, expect: &scratch.expect, header: self.router.header() }))
         })
@@ -81,7 +81,7 @@ impl Handle {
         push: impl Fn(&mut T, &Answer) + Sync,
     ) -> Result<Vec<T>> {
         in_chunks(rows, |range| {
-            self.with_scratch(|scratch| {
+            self.pool.with(|scratch| {
                 let mut part = T::default();
                 for row in range {
                     let decision = decide(row, self, options, scratch).map_err(|error| in_row(error, row))?;
@@ -113,21 +113,28 @@ impl Handle {
     pub fn outlook(&self, tokens: Option<u32>, at_most: u32, options: &Options) -> Result<Outlook> {
         self.router.outlook(tokens, at_most, options)
     }
+}
 
-    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let mut scratch = self.pool().and_then(|mut pool| pool.pop()).unwrap_or_default();
+/// Buffers that calls take and give back, so that they are warm.
+#[derive(Debug, Default)]
+pub struct Pool<S>(Mutex<Vec<S>>);
+
+impl<S: Default> Pool<S> {
+    /// Runs `work` with a buffer of the pool, or a new one where there is none.
+    pub fn with<T>(&self, work: impl FnOnce(&mut S) -> T) -> T {
+        let mut scratch = self.held().and_then(|mut held| held.pop()).unwrap_or_default();
         let result = work(&mut scratch);
-        if let Some(mut pool) = self.pool() {
-            pool.push(scratch);
+        if let Some(mut held) = self.held() {
+            held.push(scratch);
         }
         result
     }
 
-    /// The pool, or `None` where it stays locked: its lock may belong to a thread that a fork left behind, and buffers
-    /// are not worth waiting for.
-    fn pool(&self) -> Option<MutexGuard<'_, Vec<Scratch>>> {
+    /// What is held, or `None` where it stays locked: its lock may belong to a thread that a fork left behind, and
+    /// buffers are not worth waiting for.
+    fn held(&self) -> Option<MutexGuard<'_, Vec<S>>> {
         for _ in 0..TRIES {
-            match self.pool.try_lock() {
+            match self.0.try_lock() {
                 Ok(pool) => return Some(pool),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
@@ -178,4 +185,18 @@ pub fn in_chunks<T: Send>(rows: usize, work: impl Fn(Range<usize>) -> Result<T> 
         };
         parts.into_iter().map(join).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pool;
+
+    #[test]
+    fn a_lock_that_is_never_given_back_stops_nothing() {
+        let pool = Pool::<Vec<u8>>::default();
+        pool.with(|scratch| scratch.push(1));
+        assert_eq!(pool.with(|scratch| scratch.len()), 1, "what was given back is taken again");
+        let _held = pool.0.lock().unwrap();
+        assert_eq!(pool.with(|scratch| scratch.len()), 0);
+    }
 }

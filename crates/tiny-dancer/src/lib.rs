@@ -40,7 +40,7 @@ pub mod tools;
 
 pub use decision::{Answer, Decision};
 pub use error::{Error, ErrorKind, Result};
-pub use handle::{Handle, in_chunks, in_row};
+pub use handle::{Handle, Pool, in_chunks, in_row};
 pub use likeness::{DRIFTED, LikenessSpec, Martingale};
 pub use options::Options;
 pub use policy::{Policies, Reason, Scale};

@@ -462,15 +462,7 @@ impl Routes {
 
     fn encoder<'a>(&self, encoder: Option<&'a Encoder>) -> Result<&'a Encoder> {
         let wanted = self.header.encoder.checksum.as_deref().unwrap_or_default();
-        match encoder {
-            Some(encoder) if encoder.checksum() == wanted => Ok(encoder),
-            other => Err(Error::new(
-                ErrorKind::EncoderMissing,
-                "encoder",
-                other.map_or("none", Encoder::checksum),
-                format!("these routes were fitted with encoder {wanted}; install the matching tiny-dancer"),
-            )),
-        }
+        Encoder::wanted(encoder, wanted, "these routes were fitted")
     }
 
     fn self_check(&self, encoder: Option<&Encoder>) -> Result<()> {

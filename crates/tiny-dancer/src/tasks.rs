@@ -263,15 +263,7 @@ impl Tasks {
 
     fn encoder<'a>(&self, encoder: Option<&'a Encoder>) -> Result<&'a Encoder> {
         let wanted = &self.header.encoder;
-        match encoder {
-            Some(encoder) if encoder.checksum() == wanted => Ok(encoder),
-            other => Err(Error::new(
-                ErrorKind::EncoderMissing,
-                "encoder",
-                other.map_or("none", Encoder::checksum),
-                format!("the artifact was trained with encoder {wanted}; install the matching tiny-dancer"),
-            )),
-        }
+        Encoder::wanted(encoder, wanted, "the artifact was trained")
     }
 
     fn self_check(&self, encoder: Option<&Encoder>) -> Result<()> {

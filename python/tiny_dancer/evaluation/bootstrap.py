@@ -217,6 +217,18 @@ def mean_statistics(values: Floats) -> Callable[[Floats], Floats]:
     return statistics
 
 
+def bootstrap_shares(values: Floats, *, replicates: int = 1000, seed: int = 0) -> Bootstrap:
+    """Of the means of ``values`` float64 [rows, k], each in [0, 1]; intervals hold for rare ones as well."""
+    columns = values.shape[1]
+    return paired_bootstrap(
+        mean_statistics(values),
+        len(values),
+        replicates=replicates,
+        seed=seed,
+        means_of=(values, np.zeros(columns), np.ones(columns)),
+    )
+
+
 def paired_difference(
     first: Floats,
     second: Floats,

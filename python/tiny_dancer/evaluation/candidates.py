@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import DataError
-from tiny_dancer.evaluation.bootstrap import mean_statistics, paired_bootstrap
+from tiny_dancer.evaluation.bootstrap import bootstrap_shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,14 +92,7 @@ def evaluate_rankings(
     """
     names = tuple(methods)
     values = np.concatenate([question_metrics(methods[name]) for name in names], axis=1)
-    columns = values.shape[1]
-    found = paired_bootstrap(
-        mean_statistics(values),
-        len(values),
-        replicates=replicates,
-        seed=seed,
-        means_of=(values, np.zeros(columns), np.ones(columns)),
-    )
+    found = bootstrap_shares(values, replicates=replicates, seed=seed)
     width = len(METRICS)
     return RankingEvaluation(
         len(values),

@@ -1,21 +1,21 @@
 //! Routes loaded once and asked by many: with their encoder and a pool of buffers, so that a binding converts and
 //! forwards.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::{Answer, Decision, Options, Routes, Scratch, Vector};
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::{in_chunks, in_row};
+use crate::handle::{Pool, in_chunks, in_row};
 
 /// Routes, their encoder and buffers. Share it between threads.
 #[derive(Debug)]
 pub struct Routing {
     routes: Routes,
     encoder: Option<Arc<Encoder>>,
-    pool: Mutex<Vec<Scratch>>,
+    pool: Pool<Scratch>,
 }
 
 /// A request as JSON.
@@ -37,7 +37,7 @@ impl Routing {
     /// As [`Routes::from_bytes`].
     pub fn new(artifact: &[u8], encoder: Option<Arc<Encoder>>) -> Result<Self> {
         let routes = Routes::from_bytes(artifact, encoder.as_deref())?;
-        Ok(Self { routes, encoder, pool: Mutex::default() })
+        Ok(Self { routes, encoder, pool: Pool::default() })
     }
 
     /// The routes.
@@ -57,7 +57,7 @@ impl Routing {
         options: &Options,
         read: impl FnOnce(&Answer) -> T,
     ) -> Result<T> {
-        self.with_scratch(|scratch| {
+        self.pool.with(|scratch| {
             let decision = self.routes.decide(text, vector, self.encoder.as_deref(), options, scratch)?;
             Ok(read(&Answer { decision, scratch, header: self.routes.header() }))
         })
@@ -104,7 +104,7 @@ impl Routing {
         push: impl Fn(&mut T, Decision, &Scratch) + Sync,
     ) -> Result<Vec<T>> {
         in_chunks(rows, |range| {
-            self.with_scratch(|scratch| {
+            self.pool.with(|scratch| {
                 let mut part = T::default();
                 for row in range {
                     let (text, vector) = request(row);
@@ -115,13 +115,5 @@ impl Routing {
                 Ok(part)
             })
         })
-    }
-
-    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let taken = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = taken.unwrap_or_default();
-        let result = work(&mut scratch);
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        result
     }
 }

@@ -1,20 +1,20 @@
 //! A classifier of tasks loaded once and asked by many: with its encoder and a pool of buffers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::{Answer, Scratch, Tasks};
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handle::{in_chunks, in_row};
+use crate::handle::{Pool, in_chunks, in_row};
 
 /// A classifier of tasks, its encoder and buffers. Share it between threads.
 #[derive(Debug)]
 pub struct Tasking {
     tasks: Tasks,
     encoder: Option<Arc<Encoder>>,
-    pool: Mutex<Vec<Scratch>>,
+    pool: Pool<Scratch>,
 }
 
 /// A request as JSON.
@@ -31,7 +31,7 @@ impl Tasking {
     /// As [`Tasks::from_bytes`].
     pub fn new(artifact: &[u8], encoder: Option<Arc<Encoder>>) -> Result<Self> {
         let tasks = Tasks::from_bytes(artifact, encoder.as_deref())?;
-        Ok(Self { tasks, encoder, pool: Mutex::default() })
+        Ok(Self { tasks, encoder, pool: Pool::default() })
     }
 
     /// The classifier.
@@ -45,7 +45,7 @@ impl Tasking {
     /// # Errors
     /// As [`Tasks::classify`].
     pub fn classify<T>(&self, text: &str, read: impl FnOnce(&Answer) -> T) -> Result<T> {
-        self.with_scratch(|scratch| {
+        self.pool.with(|scratch| {
             let task = self.tasks.classify(text, self.encoder.as_deref(), scratch)?;
             Ok(read(&Answer { task, scratch, tasks: &self.tasks }))
         })
@@ -77,13 +77,5 @@ impl Tasking {
                 .map(|row| self.classify(texts[row].as_ref(), &read).map_err(|error| in_row(error, row)))
                 .collect()
         })
-    }
-
-    fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        let taken = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut scratch = taken.unwrap_or_default();
-        let result = work(&mut scratch);
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        result
     }
 }

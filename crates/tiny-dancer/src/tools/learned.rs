@@ -137,12 +137,7 @@ impl Learned {
     /// `encoder` is none or another than it was trained with.
     pub fn from_bytes(bytes: &[u8], encoder: Option<&Encoder>) -> Result<Self> {
         let (header, tensors) = Tensors::open::<Header>(bytes)?;
-        let Some(encoder) = encoder.filter(|encoder| encoder.checksum() == header.encoder) else {
-            let remedy =
-                format!("it was trained with encoder {}; install the matching tiny-dancer", header.encoder);
-            let found = encoder.map_or("none", Encoder::checksum);
-            return Err(Error::new(ErrorKind::EncoderMissing, "encoder", found, remedy));
-        };
+        let encoder = Encoder::wanted(encoder, &header.encoder, "it was trained")?;
         let tools = header.tools.len();
         let spec = Spec::of(&header.features).unwrap_or(Spec::NEWEST);
         let columns = header.tools.iter().enumerate().map(|(column, id)| (id.as_str().into(), column as u32));

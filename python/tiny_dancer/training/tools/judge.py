@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiny_dancer.errors import DataError
-from tiny_dancer.evaluation.bootstrap import mean_statistics, paired_bootstrap
+from tiny_dancer.evaluation.bootstrap import bootstrap_shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,14 +73,7 @@ def evaluate_tools(
         recalls = [len(right.intersection(ids[:most])) / len(right) for most in (1, 5, k)]
         values[place] = [*recalls, recalls[-1] == 1.0, 1 - recalls[-1]]
         after += sum(tokens[name] for name in ids[:k])
-    columns = len(names)
-    intervals = paired_bootstrap(
-        mean_statistics(values),
-        len(values),
-        replicates=1000,
-        seed=seed,
-        means_of=(values, np.zeros(columns), np.ones(columns)),
-    )
+    intervals = bootstrap_shares(values, seed=seed)
     metrics = {name: intervals.interval(column) for column, name in enumerate(names)}
     return ToolEvaluation(
         queries=len(rows),

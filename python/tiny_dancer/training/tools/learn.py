@@ -17,7 +17,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import TrainingError
-from tiny_dancer.evaluation.bootstrap import mean_statistics, paired_bootstrap
+from tiny_dancer.evaluation.bootstrap import bootstrap_shares
 from tiny_dancer.training.backends.linear import hashed_ngrams
 from tiny_dancer.training.backends.quantise import quantise
 
@@ -252,12 +252,5 @@ def _figures(scores: Floats, right: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _intervals(values: Floats, seed: int) -> list[Interval]:
-    columns = values.shape[1]
-    found = paired_bootstrap(
-        mean_statistics(values),
-        len(values),
-        replicates=1000,
-        seed=seed,
-        means_of=(values, np.zeros(columns), np.ones(columns)),
-    )
-    return [found.interval(column) for column in range(columns)]
+    found = bootstrap_shares(values, seed=seed)
+    return [found.interval(column) for column in range(values.shape[1])]
