@@ -16,10 +16,12 @@ from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
+from tiny_dancer.gateway.choosing.offering import select_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
     header_value,
+    of_tools,
     passed_on,
     read_headers,
     secrets_of,
@@ -142,6 +144,7 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
+        self.tools = await select_tools(self.serving, incoming, services.kept)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
         models = plan.models()
         if caller.budgets:
@@ -341,6 +344,8 @@ class Exchange(Progress):
                 headers.append((b"x-td-fallbacks", b"%d" % done.fallbacks))
             if adapted := done.adapted if self.incoming is None else self.incoming.mended + done.adapted:
                 headers.append((b"x-td-adapted", ",".join(adapted).encode()))
+            if self.tools is not None:
+                headers += of_tools(self.tools)
             if decision is not None and decision.level:
                 headers.append((b"x-td-level", b"%d" % decision.level))
             if (covered := plan.covered(done.model)) is not None:
