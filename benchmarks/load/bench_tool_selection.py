@@ -4,8 +4,7 @@
 
 The same requests to the same gateway, which is told by the request itself (``td.tool_selection``) to send all
 tools or ten. Gateway on core 0, upstream and load on core 1; one connection, one request after the other. Time of
-the processor is what a busy machine disturbs least; a model's server reads fewer tokens besides, which nothing here
-counts.
+the processor is what a busy machine disturbs least. That a model's server reads fewer tokens is not counted here.
 """
 
 from __future__ import annotations
