@@ -217,7 +217,7 @@ class Chooser:
             decision.reason,
             key,
             outline.said,
-            sent,
+            tools=sent,
         )
         before = "" if found is None else found.said
         if self._escalates(plan, decision, before):
