@@ -5,6 +5,8 @@
 //!                            └─▶ measures ─▶ in-scope score ─▶ below the threshold: none
 //! ```
 //!
+//! Where the artifact knows words, a word that is unknown is read as the known one next to it (`spelling.rs`).
+//!
 //! **The choice.** Routes may be given whose conditions hold, which the caller allows, and whose confidence reaches
 //! their threshold. Of these a route overlaps with the most probable one where it is at least half as probable. Among
 //! routes that overlap the order is total: higher priority, then higher probability, then declared earlier. The first
@@ -22,10 +24,11 @@ use crate::artifact::{Tensors, invalid};
 use crate::conformal::LabelScratch;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::features::{FeatureScratch, Features, featurise};
+use crate::features::{FeatureScratch, Features, featurise_corrected};
 use crate::heads::{Head, HeadScratch, Input, direction};
 use crate::kernels::{exp_nonpositive, exponentials, inverse_norm};
 use crate::request::{Request, Spec};
+use crate::spelling::Speller;
 use conditions::Asked;
 use prototypes::Prototypes;
 
@@ -55,6 +58,7 @@ pub struct Routes {
     spec: Spec,
     head: Option<Head>,
     prototypes: Option<Prototypes>,
+    speller: Option<Speller>,
     /// Routes by name.
     by_name: Vec<u32>,
     /// Whether any route has conditions.
@@ -175,6 +179,14 @@ pub struct Scratch {
     labels: LabelScratch,
 }
 
+impl Scratch {
+    /// The last text as it was read, in normal form, where words of it were read as others; see [`crate::spelling`].
+    #[must_use]
+    pub fn read_as(&self) -> Option<String> {
+        self.featuriser.read_as()
+    }
+}
+
 fn refused(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }
@@ -206,9 +218,13 @@ impl Routes {
         by_name.sort_unstable_by_key(|&route| &header.routes[route as usize].name);
         let spec = Spec::of(&header.spec).unwrap_or(Spec::NEWEST);
         let conditional = header.routes.iter().any(|route| route.conditions.is_some());
-        let routes = Self { header, spec, head, prototypes, by_name, conditional };
+        let mut routes = Self { header, spec, head, prototypes, speller: None, by_name, conditional };
         if routes.header.encoder.checksum.is_some() {
-            routes.encoder(encoder)?;
+            let encoder = routes.encoder(encoder)?;
+            let pairs = routes.head.as_ref().map_or(&[][..], Head::known_words);
+            if let Some(header) = &routes.header.spelling {
+                routes.speller = Some(Speller::load(header, &tensors, Some(encoder), pairs)?);
+            }
         }
         routes.self_check(encoder)?;
         Ok(routes)
@@ -262,7 +278,8 @@ impl Routes {
         let has_text = !text.trim().is_empty();
         if wants_text || has_text {
             let encoder = if own { Some(self.encoder(encoder)?) } else { None };
-            featurise(&Request::text(text), self.spec, encoder, featuriser, features)?;
+            let speller = self.speller.as_ref();
+            featurise_corrected(&Request::text(text), self.spec, encoder, speller, featuriser, features)?;
         } else {
             *features = Features::default();
         }
