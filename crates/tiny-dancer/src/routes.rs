@@ -26,7 +26,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{FeatureScratch, Features, featurise_corrected};
 use crate::heads::{Head, HeadScratch, Input, direction};
-use crate::kernels::{exp_nonpositive, exponentials, inverse_norm};
+use crate::kernels::{exp_nonpositive, exponentials, inverse_norm, visit_above};
 use crate::request::{Request, Spec};
 use crate::spelling::Speller;
 use conditions::Asked;
@@ -329,20 +329,23 @@ impl Routes {
             }
         }
         let (mut highest, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-        for &score in scores.iter() {
+        visit_above(scores, f32::NEG_INFINITY, |_, score| {
             if score > highest {
                 (highest, second) = (score, highest);
-            } else if score > second {
+            } else {
                 second = score;
             }
-        }
+            second
+        });
         let Scratch { scores, probabilities, .. } = scratch;
-        let sum = exponentials(scores, highest, 1.0, probabilities);
+        let mut sum = exponentials(scores, highest, 1.0, probabilities);
         let lead = if second.is_finite() { highest - second } else { 0.0 };
         let over_none = none.map_or(0.0, |none| highest - none);
         let energy = highest + libm::logf(sum);
         scratch.measures = [energy, highest, lead, nearest, known[0], known[1], over_none];
-        let sum = exponentials(scores, highest, 1.0 / self.header.temperature, probabilities);
+        if self.header.temperature.to_bits() != 1f32.to_bits() {
+            sum = exponentials(scores, highest, 1.0 / self.header.temperature, probabilities);
+        }
         for probability in probabilities.iter_mut() {
             *probability /= sum;
         }
@@ -389,11 +392,10 @@ impl Routes {
         self.mark_open(text, features.tokens, options, open)?;
 
         let mut best = 0;
-        for (route, probability) in probabilities.iter().enumerate() {
-            if *probability > probabilities[best] {
-                best = route;
-            }
-        }
+        visit_above(probabilities, f32::NEG_INFINITY, |route, probability| {
+            best = route;
+            probability
+        });
         list_top(probabilities, options.limit, top);
         set.clear();
         if let Some(calibration) = self.header.conformal.as_ref().filter(|_| options.prediction_set) {
@@ -419,25 +421,24 @@ impl Routes {
             let threshold = self.header.routes[route].threshold.unwrap_or(self.header.threshold);
             open[route] && probabilities[route] >= threshold.max(least)
         };
-        let mut likeliest: Option<usize> = None;
-        for route in 0..probabilities.len() {
-            if likeliest.is_none_or(|found| probabilities[route] > probabilities[found]) && reaches(route) {
-                likeliest = Some(route);
+        let (mut likeliest, mut highest) = (None, f32::NEG_INFINITY);
+        visit_above(probabilities, highest, |route, probability| {
+            if reaches(route) {
+                (likeliest, highest) = (Some(route), probability);
             }
-        }
+            highest
+        });
         let Some(likeliest) = likeliest else { return Ok(decided(None, Reason::BelowThreshold)) };
         let mut chosen = likeliest;
-        let floor = probabilities[likeliest] * OVERLAP;
-        for (route, &probability) in probabilities.iter().enumerate() {
-            // Most are far below: what is known of them is not looked at.
-            if probability < floor {
-                continue;
-            }
+        // Most are far below: what is known of them is not looked at.
+        let below = (probabilities[likeliest] * OVERLAP).next_down();
+        visit_above(probabilities, below, |route, probability| {
             let (own, other) = (self.header.routes[route].priority, self.header.routes[chosen].priority);
             if (own > other || own == other && probability > probabilities[chosen]) && reaches(route) {
                 chosen = route;
             }
-        }
+            below
+        });
         let reason = if chosen == likeliest { Reason::MostProbable } else { Reason::Priority };
         Ok(decided(Some(chosen), reason))
     }
@@ -529,15 +530,12 @@ fn list_top(probabilities: &[f32], limit: usize, top: &mut Vec<u32>) {
     if limit == 0 {
         return;
     }
-    for route in 0..probabilities.len() as u32 {
-        let probability = probabilities[route as usize];
-        if top.len() == limit && probability <= probabilities[top[limit - 1] as usize] {
-            continue;
-        }
+    visit_above(probabilities, f32::NEG_INFINITY, |route, probability| {
         let place = top.partition_point(|&other| probabilities[other as usize] >= probability);
         if top.len() == limit {
             top.pop();
         }
-        top.insert(place, route);
-    }
+        top.insert(place, route as u32);
+        if top.len() == limit { probabilities[top[limit - 1] as usize] } else { f32::NEG_INFINITY }
+    });
 }
