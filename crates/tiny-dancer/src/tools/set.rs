@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::conversation::Turn;
 use super::learned::{Learned, LearnedScratch};
 use super::schema::{Definition, refused};
-use super::standard::Standard;
+use super::standard::{Standard, add_shares, cosines};
 use crate::candidates::postings::{Count, Family, Saturation};
 use crate::candidates::terms::{Reader, Terms};
 use crate::candidates::top::{contenders, first_k};
@@ -24,7 +24,8 @@ const FEWEST_WORDS: usize = 2;
 /// Tools whose other scores sum to less are compared with the request as a whole alone: one clause in common does not
 /// bring them among the first. A ninth of the tools of Seal-Tools are compared, and no recall is lost.
 const CONTENDS: f32 = 3.0;
-/// Grams that more tools hold than this and than a quarter of all weigh nothing.
+/// Grams that more tools hold than this and than a sixteenth of all weigh nothing: they take most of the time and tell
+/// nothing (a quarter, an eighth and a sixteenth find the same share of Seal-Tools' tools; a sixty-fourth loses some).
 const FEW_TOOLS: usize = 64;
 /// Up to this many, the first are found without looking at every tool by itself.
 const MOST_SCANNED: usize = 64;
@@ -207,6 +208,54 @@ fn cut_name(name: &str) -> (String, String) {
     (apart, joined)
 }
 
+/// Words for times. In what is said about an argument they are examples of its values ("opening hours on Saturday"), and
+/// would make whatever is wanted on a Saturday look like that tool; in names and descriptions they count.
+const TIMES: [&str; 32] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "today",
+    "tomorrow",
+    "tonight",
+    "yesterday",
+    "weekend",
+    "weekday",
+    "week",
+    "month",
+    "morning",
+    "afternoon",
+    "evening",
+    "night",
+    "noon",
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "midnight",
+];
+
+/// A text without words for times, their plural and their genitive.
+fn without_times(text: &str) -> String {
+    let separates = |character: char| !character.is_alphanumeric() && character != '\'';
+    let says_when = |part: &&str| {
+        let word = part.trim_end_matches(|character: char| !character.is_alphanumeric());
+        let word = word.strip_suffix("'s").or(word.strip_suffix(['s', 'S'])).unwrap_or(word);
+        TIMES.iter().any(|time| word.eq_ignore_ascii_case(time))
+    };
+    text.split_inclusive(separates).filter(|part| !says_when(part)).collect()
+}
+
 /// Counts of one kind of term, collected field by field.
 #[derive(Default)]
 struct Counts {
@@ -343,7 +392,7 @@ impl ToolSet {
             counts.add(name, ARGUMENT, reader, &mut terms);
         }
         for text in &definition.argument_texts {
-            counts.add(text, ABOUT_ARGUMENT, reader, &mut terms);
+            counts.add(&without_times(text), ABOUT_ARGUMENT, reader, &mut terms);
         }
         for text in [&server, &server_joined, &definition.namespace_description] {
             counts.add(text, NAMESPACE, reader, &mut terms);
@@ -476,12 +525,8 @@ impl ToolSet {
             column.clear();
             column.resize(rows, 0.0);
         }
-        let mut add_relevance = |column: &[f32]| {
-            for (sum, share) in relevance.iter_mut().zip(column) {
-                *sum += share.clamp(0.0, 1.0) * (turn.weight / 3.0);
-            }
-        };
-        let most = FEW_TOOLS.max(rows / 4) as u32;
+        let mut add_relevance = |column: &[f32]| add_shares(column, turn.weight / 3.0, relevance);
+        let most = FEW_TOOLS.max(rows / 16) as u32;
         for (signal, found) in
             [(WORDS, &mut terms.words), (GRAMS, &mut terms.grams), (PAIRS, &mut terms.pairs)]
         {
@@ -501,9 +546,7 @@ impl ToolSet {
             quantise(&sums, &mut direction);
             let inverse = inverse_norm(&direction);
             dot_rows_i8(&self.meaning, &direction, products);
-            for ((cosine, &product), norm) in column.iter_mut().zip(&*products).zip(&self.inverse_norms) {
-                *cosine = product as f32 * (norm * inverse);
-            }
+            cosines(products, &self.inverse_norms, inverse, column);
             let (_, weight, usual) = SIGNALS[WHOLE];
             let standard = Standard::of(column, usual);
             standard.add(column, weight, own);
@@ -700,6 +743,18 @@ mod tests {
         ] {
             let (found, found_joined) = cut_name(name);
             assert_eq!((&*found, found_joined.trim()), (apart, joined), "{name}");
+        }
+    }
+
+    #[test]
+    fn words_for_times_are_left_out_and_no_others() {
+        for (text, expected) in [
+            ("Opening hours on Saturday, Sundays and Monday's", "Opening hours on  and "),
+            ("The WEEK's month (e.g. May)", "The (e.g. May)"),
+            ("weekly; Todayish", "weekly; Todayish"),
+            ("", ""),
+        ] {
+            assert_eq!(without_times(text), expected, "{text}");
         }
     }
 
