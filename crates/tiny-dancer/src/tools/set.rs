@@ -59,6 +59,8 @@ const NAMESPACE: u32 = 5;
 
 /// Usual deviation of what is expected of the tools.
 const USUAL_EXPECTATION: f32 = 0.05;
+/// Usual deviation of cosines with the mean vectors of the tools' requests.
+const USUAL_NEARNESS: f32 = 0.1;
 
 const KINDS: usize = 3;
 
@@ -607,14 +609,22 @@ impl ToolSet {
         if learned.expect(&turn.text, encoder, inner).is_err() {
             return;
         }
-        // Over all that the artifact knows, in its order: whatever order the tools came in.
-        let sum: f64 = inner.expected.iter().map(|&expected| f64::from(expected)).sum();
-        let mean = (sum / inner.expected.len().max(1) as f64) as f32;
-        column.clear();
-        column
-            .extend(self.tools.iter().map(|tool| tool.column.map_or(mean, |at| inner.expected[at as usize])));
-        Standard::of(column, USUAL_EXPECTATION).add(column, learned.header().weight * turn.weight, scores);
-        if learned.header().weight > 0.0 {
+        let header = learned.header();
+        for (values, weight, usual) in [
+            (&inner.near_means, header.mean_weight, USUAL_NEARNESS),
+            (&inner.expected, header.weight, USUAL_EXPECTATION),
+        ] {
+            if values.is_empty() {
+                continue;
+            }
+            // Over all that the artifact knows, in its order: whatever order the tools came in.
+            let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
+            let mean = (sum / values.len() as f64) as f32;
+            column.clear();
+            column.extend(self.tools.iter().map(|tool| tool.column.map_or(mean, |at| values[at as usize])));
+            Standard::of(column, usual).add(column, weight * turn.weight, scores);
+        }
+        if header.weight > 0.0 {
             for ((relevance, expected), tool) in relevance.iter_mut().zip(&*column).zip(&self.tools) {
                 if tool.column.is_some() {
                     *relevance = relevance.max(expected.clamp(0.0, 1.0) * turn.weight);
