@@ -4,8 +4,8 @@ Ridge regression of many labels at once (Hoerl and Kennard 1970) in its dual for
 the used tools in Y (0 or 1), the weights are ``Xᵀ (X Xᵀ + λI)⁻¹ Y``. Features are hashed n-grams of words and of
 characters, each sort of length 1, and how near the embedding is to each landmark, ``exp(−2γ(1 − cosine))``: the
 mean vectors of the tools' requests, and some of the requests (a radial basis function network, Broomhead and Lowe
-1988). Beside that stands the cosine with the mean vector of each tool's requests (Rocchio 1971). How much both count
-beside the schemas is chosen on rows that were not learned from.
+1988). Beside that stands the cosine with the mean vector of each tool's requests (Rocchio 1971). How much both
+count beside the schemas is chosen on rows that were not learned from.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ class _Features:
         return np.array(sum(part @ weights for part, weights in zip(parts, self._weights.values(), strict=True)))
 
     def near_means(self, rows: npt.NDArray[np.bool_]) -> Floats:
-        """Cosine of some rows with the mean vector of each tool's requests, float64 [rows, tools]; 0 without any."""
+        """Cosine of some rows with the mean vector of each tool's requests, float64 [rows, tools]."""
         lengths = np.linalg.norm(self._means, axis=1, keepdims=True)
         found: Floats = self._embedding[rows] @ (self._means / np.maximum(lengths, 1e-12)).T
         return found
