@@ -34,40 +34,14 @@ MOST_CLAUSES = 6
 FEWEST_WORDS = 2
 CONTENDS = 3.0
 FEW_TOOLS = 64
-TIMES = {  # fmt: skip
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-    "today",
-    "tomorrow",
-    "tonight",
-    "yesterday",
-    "weekend",
-    "weekday",
-    "week",
-    "month",
-    "morning",
-    "afternoon",
-    "evening",
-    "night",
-    "noon",
-    "midnight",
-    "january",
-    "february",
-    "march",
-    "april",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-}
+TIMES = frozenset(
+    re.findall(
+        r"\w+",
+        "monday tuesday wednesday thursday friday saturday sunday today tomorrow tonight yesterday weekend "
+        "weekday week month morning afternoon evening night noon midnight january february march april june july "
+        "august september october november december",
+    )
+)
 JOINTS = ("and", "then", "also", "plus")
 PARTS = 65_536
 
