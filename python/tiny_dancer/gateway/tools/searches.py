@@ -1,0 +1,53 @@
+"""Which requests have their tools searched for here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tiny_dancer.gateway.tools.search import Catalogue, Search, listed_elsewhere, may_search
+from tiny_dancer.gateway.tools.search_chat import ChatSearch
+from tiny_dancer.gateway.tools.search_messages import MessagesSearch
+from tiny_dancer.gateway.tools.search_responses import ResponsesSearch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import msgspec
+
+    from tiny_dancer.gateway.tools.kept import Kept
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
+
+_SEARCHES: Final[dict[str, type[Search]]] = {
+    "messages": MessagesSearch,
+    "chat.completions": ChatSearch,
+    "responses": ResponsesSearch,
+}
+# Types that say in a history that there was a search. Within a text the quotes would be escaped.
+_IN_HISTORY: Final = (b'"tool_search_tool_result"', b'"tool_search_call"', b'"tool_search_output"')
+
+
+async def search_of(endpoint: Endpoint, fields: Mapping[str, msgspec.Raw], kept: Kept) -> Search | None:
+    """The tool search of a request; None where it has none, or its vendor alone can make it.
+
+    Args:
+        endpoint: which of the gateway's.
+        fields: of the request.
+        kept: what was made of lists of tools.
+
+    Raises:
+        GatewayError: 400; its tools cannot be searched for.
+    """
+    made = _SEARCHES.get(endpoint)
+    if made is None:
+        return None
+    tools, said = fields.get("tools"), bytes(fields.get(made.history, b""))
+    found = any(mark in said for mark in _IN_HISTORY)
+    offered = tools is not None and may_search(bytes(tools))
+    if not (found or offered) or listed_elsewhere(tools):
+        return None
+    catalogue = await kept.get(
+        ("search", endpoint), b"[]" if tools is None else tools, lambda given: Catalogue(endpoint, given)
+    )
+    if not (found or catalogue.searchers or catalogue.names):
+        return None  # only words like it
+    return made(fields, catalogue)
