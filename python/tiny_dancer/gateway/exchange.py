@@ -17,10 +17,12 @@ from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
+from tiny_dancer.gateway.choosing.offering import select_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
     header_value,
+    of_tools,
     passed_on,
     read_headers,
     secrets_of,
@@ -160,8 +162,10 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
-        if may_search(body) and (search := await search_of(self.endpoint, incoming.fields, services.kept)):
-            self._search = search
+        tools = incoming.fields.get("tools")
+        self.tools = await select_tools(self.serving, incoming, services.kept)
+        if may_search(body) and (search := await search_of(self.endpoint, incoming.fields, tools, services.kept)):
+            self._search, self.tools = search, search.offered
             incoming.searched, incoming.fields = incoming.fields, search.fields
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
         self._models = models = plan.models()
@@ -171,8 +175,8 @@ class Exchange(Progress):
             self.attempts.fund = funding.again
         self._extra = passed_on(headers)
         found, token = await services.proxy.send(models, incoming, self._extra, self.attempts, self.trace)
-        if self.attempts.searches_itself:
-            self._search = None
+        if self._search is not None and self.attempts.searches_itself:
+            self._search = self.tools = None
         if type(found) is Whole:
             await self._answer_whole(found, plan)
         else:
@@ -183,13 +187,13 @@ class Exchange(Progress):
         answer = found.answer
         self._heard(answer)
         if self._search is not None:
-            while self._search.take(answer.body):
+            while self._search.take(answer.body) and answer.error is None:
                 following, _ = await self._ask_again(self._search)
                 assert type(following) is Whole
                 found, answer = following, following.answer
                 self._heard(answer)
             answer = Answer(self._search.whole(), answer.usage, self._search.answer_id, answer.error)
-            self.answer_id = answer.id
+            self.answer_id, self.tools = answer.id, self._search.offered
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)
         self.billed = completed(answer.usage, self)
@@ -222,6 +226,9 @@ class Exchange(Progress):
         # What is known of the next call: nothing. Its prompt is another one.
         self.usage = self.guess = self.prompt = None
         incoming.fields, incoming.searched = search.fields, None
+        # Nothing was done twice: it is another request.
+        self._extra = [pair for pair in self._extra if pair[0] != "idempotency-key"]
+        self.tools = search.offered
         loop = asyncio.get_running_loop()
         if self._end is None:
             total = deployment.server.settings.timeouts.total
@@ -261,7 +268,7 @@ class Exchange(Progress):
                     raise
                 assert type(following) is Streaming
                 found = following
-            self.answer_id = search.answer_id or self.answer_id
+            self.answer_id, self.tools = search.answer_id or self.answer_id, search.offered
 
     async def _give_up(self, error: GatewayError, voice: Voice) -> None:
         """Ends a stream between two calls of a model that searches for tools."""
@@ -460,12 +467,12 @@ class Exchange(Progress):
             headers.append((b"x-td-decision", self.id.encode() if decision is None else decision.id.encode()))
             headers.append((b"x-td-reason", header_value(done.reason or plan.reason)))
             headers.append((b"x-td-routed-by", plan.routed_by.encode()))
-            if self._search is not None:
-                headers += self._search.headers()
             if done.fallbacks:
                 headers.append((b"x-td-fallbacks", b"%d" % done.fallbacks))
             if adapted := done.adapted if self.incoming is None else self.incoming.mended + done.adapted:
                 headers.append((b"x-td-adapted", ",".join(adapted).encode()))
+            if self.tools is not None:
+                headers += of_tools(self.tools)
             if decision is not None and decision.level:
                 headers.append((b"x-td-level", b"%d" % decision.level))
             if (covered := plan.covered(done.model)) is not None:

@@ -45,7 +45,7 @@ def of_chat(*tool: str, deferred: bool = True) -> dict[str, Any]:
 
 
 def settings(cheap: Upstream, strong: Upstream, **more: Any) -> dict[str, Any]:
-    """``small`` is at a server of chat completions, ``large`` at Anthropic's, ``own`` at one that has responses."""
+    """``small`` is at a server of chat completions, ``large`` at Anthropic's, ``own`` has responses."""
     return {
         "upstreams": {
             "cheap": {"base_url": cheap.url, "api_key": "sk-of-cheap", "responses": "chat", **more},

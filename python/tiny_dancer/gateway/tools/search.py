@@ -25,12 +25,19 @@ from msgspec import Raw, Struct
 
 from tiny_dancer.errors import CandidateError, RequestError
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.tools.offered import Offered
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse, present, read
-from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
+from tiny_dancer.routing.tool_search import (
+    DeferredTools,
+    ToolSearch,
+    is_deferred,
+    is_namespace,
+    search_tool_kind,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tiny_dancer.gateway.upstream.dialect import Endpoint
 
@@ -81,7 +88,7 @@ class Catalogue:
         loaded: what the model sees from the start, as the upstream is told.
         names: what the model calls each deferred tool, by the tool's id.
         spaces: namespace and name of what stands in one, by the name the model calls it.
-        count: number of tools, without those that search.
+        count: number of tools, those that search among them, functions of a namespace one by one.
         size: bytes of the client's list.
     """
 
@@ -92,7 +99,7 @@ class Catalogue:
         """
         given = read(Raw(tools), _tools, "tools")
         # Whoever searches on its own needs only tools that are loaded to do so, at Anthropic's.
-        own_search = endpoint == "messages" and any(not _defers(tool) for tool in given)
+        own_search = endpoint == "messages" and any(not is_deferred(tool) for tool in given)
         try:
             parts = DeferredTools.of(given, needs_search=not own_search)
             self.finder = ToolSearch(parts.deferred) if parts.deferred else None
@@ -119,7 +126,7 @@ class Catalogue:
                     raise _invalid("tools", f"two tools of the name '{name[:100]}'")
                 used.add(name)
                 self._deferred[name] = plain
-        self.count = len(self.loaded) + len(self._deferred)
+        self.count = len(self.loaded) + len(self._deferred) + len(parts.search)
         self.names = (
             {} if self.finder is None else {each: self._name_of(each) for each in self.finder.selector.ids}
         )
@@ -140,36 +147,24 @@ class Catalogue:
             found = self._encoded[name] = Raw(encode(self._deferred[name]))
         return found
 
-    def flat(self, tools: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-        """Names and plain definitions of tools that a client found itself."""
-        for tool in tools:
-            if isinstance(tool, dict):
-                yield from self._flat(tool)
+    def loaded_of(self, tools: Raw) -> list[Raw]:
+        """As :attr:`loaded`, of a selection of them, or of more."""
+        kept: list[tuple[str, Any]] = []
+        for tool in _tools.decode(tools):
+            if search_tool_kind(tool) is None and not is_deferred(tool):
+                inner = [each for each in tool["tools"] if not is_deferred(each)] if is_namespace(tool) else []
+                kept += flat({**tool, "tools": inner} if inner else tool, {})
+        return [Raw(encode(plain)) for _, plain in kept]
 
-    def flat_name(self, namespace: str, name: str) -> str:
-        """What the model calls a tool of a namespace."""
-        joined = f"{namespace}__{name}"
-        if len(joined) > _LONGEST_NAME:
-            joined = f"{joined[: _LONGEST_NAME - 9]}_{hash_of(joined)}"
-        self.spaces[joined] = (namespace, name)
-        return joined
-
-    def _flat(self, tool: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        if tool.get("type") == "namespace" and isinstance(tool.get("tools"), list):
-            space = str(tool.get("name") or "")
-            if self._form is not _RESPONSES:
-                raise _invalid("tools", "a namespace is a tool of /v1/responses alone")
-            for inner in tool["tools"]:
-                if isinstance(inner, dict):
-                    name = self.flat_name(space, str(inner.get("name") or ""))
-                    yield name, {**_without(inner), "name": name}
-            return
-        yield _name(tool), _without(tool)
+    def _flat(self, tool: Any) -> Iterator[tuple[str, Any]]:
+        if is_namespace(tool) and self._form is not _RESPONSES:
+            raise _invalid("tools", "a namespace is a tool of /v1/responses alone")
+        return flat(tool, self.spaces)
 
     def _name_of(self, tool_id: str) -> str:
         assert self.finder is not None
         tool = self.finder.selector.tool(tool_id)
-        return self.flat_name(tool.namespace, tool.name) if tool.namespace else tool.name
+        return flat_name(tool.namespace, tool.name) if tool.namespace else tool.name
 
     def _searcher(
         self, tool: Mapping[str, Any], used: set[str], deferred: Sequence[Mapping[str, Any]]
@@ -193,9 +188,32 @@ class Catalogue:
         return Searcher(kind, name, shown, client, Raw(encode(definition)))
 
 
-def hash_of(text: str) -> str:
-    """Eight characters that tell a text from others."""
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+def flat(tool: Any, spaces: dict[str, tuple[str, str]]) -> Iterator[tuple[str, Any]]:
+    """What the model calls a tool, and the tool as one that is loaded; each of a namespace by itself.
+
+    Args:
+        tool: as the client wrote it.
+        spaces: gets namespace and name of each that stands in one, by the name the model calls it.
+    """
+    if not is_namespace(tool):
+        yield (_name(tool), _without(tool)) if isinstance(tool, dict) else ("", tool)
+        return
+    space = str(tool.get("name") or "")
+    for inner in tool["tools"]:
+        if isinstance(inner, dict):
+            own = str(inner.get("name") or "")
+            name = flat_name(space, own)
+            spaces[name] = (space, own)
+            yield name, {**_without(inner), "name": name}
+
+
+def flat_name(namespace: str, name: str) -> str:
+    """What the model calls a tool of a namespace."""
+    joined = f"{namespace}__{name}"
+    if len(joined) <= _LONGEST_NAME:
+        return joined
+    digest = sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{joined[: _LONGEST_NAME - 9]}_{digest[:8]}"
 
 
 def _explained(kind: str, count: int, deferred: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
@@ -270,21 +288,15 @@ def _without(tool: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _defers(tool: object) -> bool:
-    if not isinstance(tool, dict):
-        return False
-    inner = tool.get("function")
-    return bool(tool.get("defer_loading") or (isinstance(inner, dict) and inner.get("defer_loading")))
-
-
 # Tools that only their vendor can list.
 _LISTED_ELSEWHERE: Final = ("mcp", "mcp_toolset")
+_MCP: Final = (b'"mcp"', b'"mcp_toolset"')
 
 
 def listed_elsewhere(tools: Raw | None) -> bool:
     """Whether a request defers tools of a server that its vendor asks (``mcp_toolset``, ``mcp``): nobody else can
     search them, and the request goes on as it came."""
-    if tools is None or b"mcp" not in (said := bytes(tools)):
+    if tools is None or not any(mark in (said := bytes(tools)) for mark in _MCP):
         return False
     try:
         given = _tools.decode(said)
@@ -315,19 +327,28 @@ class Search(ABC):
         fields: what the upstream is asked now.
         searches: answered so far.
         offers: whether it is offered a search.
-        sent: number of tools the upstream was told of last.
-        sent_size: bytes of them.
         answer_id: the id by which the client knows the answer.
     """
 
     history: str
     """The field that holds the conversation."""
 
-    def __init__(self, given: Mapping[str, Raw], catalogue: Catalogue) -> None:
+    def __init__(self, given: Mapping[str, Raw], catalogue: Catalogue, selected: bool = False) -> None:
+        """
+        Args:
+            given: the request's fields.
+            catalogue: of the client's tools.
+            selected: whether ``given`` has others: of those that are loaded a part, or more.
+
+        Raises:
+            GatewayError: 400, the conversation cannot be read.
+        """
         self.catalogue = catalogue
+        self._loaded = catalogue.loaded_of(given["tools"]) if selected else catalogue.loaded
+        self._spaces: dict[str, tuple[str, str]] = {}  # of tools a client has found itself
         self.searches = 0
         self.offers = False
-        self.sent = self.sent_size = 0
+        self._sent = self._sent_size = 0
         self.answer_id: str | None = None
         self._given = given
         self._forced, self._choice = self._chosen(given.get("tool_choice"))
@@ -337,18 +358,10 @@ class Search(ABC):
         self.fields = self._fields()
 
     @property
-    def tokens_saved(self) -> int:
-        """Tokens of definitions the upstream was spared last, at four bytes each."""
-        return max(self.catalogue.size - self.sent_size, 0) // 4
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """What the client is told beside the answer, as far as it is known."""
-        return [
-            (b"x-td-tools-before", b"%d" % self.catalogue.count),
-            (b"x-td-tools-sent", b"%d" % self.sent),
-            (b"x-td-tool-searches", b"%d" % self.searches),
-            (b"x-td-tool-tokens-saved", b"%d" % self.tokens_saved),
-        ]
+    def offered(self) -> Offered:
+        """What has become of the tools so far."""
+        catalogue = self.catalogue
+        return Offered("search", catalogue.count, self._sent, catalogue.size - self._sent_size, self.searches)
 
     @abstractmethod
     def _plain(self) -> tuple[Raw, list[str]]:
@@ -398,7 +411,7 @@ class Search(ABC):
         name = inner.get("name") if isinstance(inner, dict) else choice.get("name")
         if isinstance(name, str):
             if isinstance(space := choice.pop("namespace", None), str):
-                name = choice["name"] = self.catalogue.flat_name(space, name)
+                name = choice["name"] = flat_name(space, name)
             if name in self.catalogue:
                 yield name
         for nested in (choice.get("tools"), choice.get("allowed_tools")):
@@ -417,7 +430,7 @@ class Search(ABC):
         said, named = self._plain()
         catalogue = self.catalogue
         found = list(dict.fromkeys([*named, *self._forced]))
-        tools = list(catalogue.loaded)
+        tools = list(self._loaded)
         self.offers = self.searches < MOST_SEARCHES and bool(catalogue.searchers)
         if self.offers:
             tools += [each.definition for each in catalogue.searchers.values()]
@@ -434,7 +447,7 @@ class Search(ABC):
                 fields["tool_choice"] = Raw(encode(choice))
         else:
             fields.pop("tools", None)
-        self.sent, self.sent_size = len(tools), len(fields.get("tools", b""))
+        self._sent, self._sent_size = len(tools), len(fields.get("tools", b""))
         return fields
 
     def _answer(self, searcher: Searcher | None, given: object) -> Found:

@@ -32,7 +32,7 @@ class ChatSearch(Search):
 
     history = "messages"
 
-    def __init__(self, given: Any, catalogue: Any) -> None:
+    def __init__(self, given: Any, catalogue: Any, selected: bool = False) -> None:
         self._first: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
         self._texts: list[str] = []
@@ -43,7 +43,7 @@ class ChatSearch(Search):
                 param="n",
                 code="invalid_value",
             )
-        super().__init__(given, catalogue)
+        super().__init__(given, catalogue, selected)
 
     def _plain(self) -> tuple[Raw, list[str]]:
         named: list[str] = []
@@ -79,6 +79,7 @@ class ChatSearch(Search):
             self._texts.append(text)
         again = bool(calls) and not (others or cut) and self.offers
         if again:
+            self._last = {**answer, "choices": [{**choice, "message": {**message, "tool_calls": None}}]}
             said = {name: value for name, value in message.items() if value is not None}
             self._said.append({"content": None, **said, "role": "assistant", "tool_calls": calls})
             for call in calls:

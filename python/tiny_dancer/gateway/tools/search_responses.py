@@ -16,7 +16,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Raw
 
-from tiny_dancer.gateway.tools.search import NOTHING, Search, Voice, raws
+from tiny_dancer.gateway.tools.search import NOTHING, Search, Voice, flat, flat_name, raws
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.translate import arguments, roll
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse, read
@@ -82,7 +82,7 @@ class ResponsesSearch(Search):
                     id = waiting.pop(0)
                 else:
                     continue  # of no call
-                names = self._loaded(item.get("tools"))
+                names = self._read_found(item.get("tools"))
                 named += names
                 found = f"Found, and loaded: {', '.join(names)}." if names else NOTHING
                 items.append({"type": "function_call_output", "call_id": id, "output": found})
@@ -90,7 +90,7 @@ class ResponsesSearch(Search):
                 name, space = item.get("name"), item.get("namespace")
                 if isinstance(space, str) and isinstance(name, str):
                     plain = {field: value for field, value in item.items() if field != "namespace"}
-                    name = plain["name"] = self.catalogue.flat_name(space, name)
+                    name = plain["name"] = flat_name(space, name)
                     items.append(plain)
                 else:
                     items.append(each)
@@ -108,13 +108,14 @@ class ResponsesSearch(Search):
     def _search_name(self) -> str:
         return next(iter(self.catalogue.searchers), "tool_search")
 
-    def _loaded(self, tools: object) -> list[str]:
+    def _read_found(self, tools: object) -> list[str]:
         """Names of tools that were found; those the request does not have are kept as they were found."""
         names = []
-        for name, plain in self.catalogue.flat(tools if isinstance(tools, list) else ()):
-            names.append(name)
-            if name not in self.catalogue:
-                self._beside[name] = Raw(encode(plain))
+        for tool in tools if isinstance(tools, list) else ():
+            for name, plain in flat(tool, self._spaces):
+                names.append(name)
+                if name not in self.catalogue:
+                    self._beside[name] = Raw(encode(plain))
         return names
 
     def take(self, body: bytes) -> bool:
@@ -177,8 +178,12 @@ class ResponsesSearch(Search):
 
     def renamed(self, item: dict[str, Any]) -> dict[str, Any]:
         """An item with the client's names of a tool."""
-        space = self.catalogue.spaces.get(str(item.get("name"))) if item.get("type") in _CALLS else None
+        space = self.space(item.get("name")) if item.get("type") in _CALLS else None
         return item if space is None else {**item, "namespace": space[0], "name": space[1]}
+
+    def space(self, name: object) -> tuple[str, str] | None:
+        """Namespace and name of what the model calls so; None of a tool in no namespace."""
+        return self.catalogue.spaces.get(str(name)) or self._spaces.get(str(name))
 
     def shown(self, response: dict[str, Any]) -> dict[str, Any]:
         """A response that repeats what the client asked."""
@@ -235,7 +240,7 @@ class _Voice(Voice):
             said["output_index"] = place
             if isinstance(item, dict):
                 said["item"] = self._search.renamed(item)
-            elif (space := self._search.catalogue.spaces.get(str(said.get("name")))) is not None:
+            elif (space := self._search.space(said.get("name"))) is not None:
                 said["name"] = space[1]
         if isinstance(response, dict):
             said["response"] = self._search.shown(response)

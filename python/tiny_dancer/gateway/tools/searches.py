@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tiny_dancer.gateway.tools.search import Catalogue, Search, listed_elsewhere, may_search
@@ -26,12 +27,15 @@ _SEARCHES: Final[dict[str, type[Search]]] = {
 _IN_HISTORY: Final = (b'"tool_search_tool_result"', b'"tool_search_call"', b'"tool_search_output"')
 
 
-async def search_of(endpoint: Endpoint, fields: Mapping[str, msgspec.Raw], kept: Kept) -> Search | None:
+async def search_of(
+    endpoint: Endpoint, fields: Mapping[str, msgspec.Raw], tools: msgspec.Raw | None, kept: Kept
+) -> Search | None:
     """The tool search of a request; None where it has none, or its vendor alone can make it.
 
     Args:
         endpoint: which of the gateway's.
-        fields: of the request.
+        fields: of the request; their tools may be a selection.
+        tools: as the client sent them.
         kept: what was made of lists of tools.
 
     Raises:
@@ -40,14 +44,13 @@ async def search_of(endpoint: Endpoint, fields: Mapping[str, msgspec.Raw], kept:
     made = _SEARCHES.get(endpoint)
     if made is None:
         return None
-    tools, said = fields.get("tools"), bytes(fields.get(made.history, b""))
+    said = bytes(fields.get(made.history, b""))
     found = any(mark in said for mark in _IN_HISTORY)
     offered = tools is not None and may_search(bytes(tools))
     if not (found or offered) or listed_elsewhere(tools):
         return None
-    catalogue = await kept.get(
-        ("search", endpoint), b"[]" if tools is None else tools, lambda given: Catalogue(endpoint, given)
-    )
+    given = b"[]" if tools is None else tools
+    catalogue = await kept.get(("search", endpoint), given, partial(Catalogue, endpoint))
     if not (found or catalogue.searchers or catalogue.names):
         return None  # only words like it
-    return made(fields, catalogue)
+    return made(fields, catalogue, fields.get("tools") != tools)
