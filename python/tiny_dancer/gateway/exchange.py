@@ -12,12 +12,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.gateway.account.billed import completed
-from tiny_dancer.gateway.account.funding import Funding, beside
+from tiny_dancer.gateway.account.funding import Funding, begin, beside
 from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
-from tiny_dancer.gateway.choosing.offering import select_tools
+from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
@@ -30,8 +30,6 @@ from tiny_dancer.gateway.http import (
     stream_error,
     with_limits,
 )
-from tiny_dancer.gateway.tools.search import may_search
-from tiny_dancer.gateway.tools.searches import search_of
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.dialect import Answer
@@ -162,11 +160,7 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
-        tools = incoming.fields.get("tools")
-        self.tools = await select_tools(self.serving, incoming, services.kept)
-        if may_search(body) and (search := await search_of(self.endpoint, incoming.fields, tools, services.kept)):
-            self._search, self.tools = search, search.offered
-            incoming.searched, incoming.fields = incoming.fields, search.fields
+        self.tools, self._search = await offer_tools(self.serving, incoming, body, services.kept)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
         self._models = models = plan.models()
         if caller.budgets:
@@ -235,6 +229,8 @@ class Exchange(Progress):
             self._end = loop.time() - (time.perf_counter() - self.start) + total
         if self._funding is not None:
             self._funding.onward(model)
+        else:
+            begin(self, self._services.accounting, model)  # that something was paid is known now
         others = () if self._started else self._models
         try:
             async with asyncio.timeout_at(self._end):

@@ -148,43 +148,50 @@ class Funding:
         Raises:
             GatewayError: 429, that does not fit.
         """
-        progress, plan = self._progress, self._progress.plan
+        progress = self._progress
         prompt = prompt_of(progress)
         assert prompt is not None
         cost = prompt.most_cost(model)
         if cost is None:
             return  # a model without a price costs nothing, as far as budgets know
-        caller, incoming = progress.caller, progress.incoming
+        caller = progress.caller
         assert caller is not None
-        assert plan is not None
-        assert incoming is not None
         progress.hold = caller.reserve(model.name, cost, progress.hold)
-        likely = prompt.likely(model)
-        before = searched(progress)
-        guessed = sum(beside(progress).paid.values()) + (model.cost(likely) or 0.0)
-        self._accounting.begin(
-            RequestRecord(
-                id=progress.id,
-                time=progress.arrived,
-                endpoint=progress.endpoint,
-                key=caller.id,
-                asked=incoming.asked,
-                status=500,
-                model=model.name,
-                router=plan.router,
-                routed_by=plan.routed_by,
-                reason=plan.reason,
-                role=plan.asked.role,
-                stream=incoming.stream,
-                attempts=progress.attempts.calls + 1,
-                fallbacks=progress.attempts.fallbacks,
-                input_tokens=likely.input_tokens + before.input_tokens,
-                output_tokens=likely.output_tokens + before.output_tokens,
-                cost=guessed,
-                baseline_cost=guessed,
-                error="process_killed",
-                variant=plan.variant,
-                guessed=True,
-                guessed_cost=guessed,
-            )
+        begin(progress, self._accounting, model)
+
+
+def begin(progress: Progress, accounting: Accounting, model: ServedModel) -> None:
+    """Says what a request comes to where nobody sees the end of a call of this model that is about to be made."""
+    caller, incoming, plan, prompt = progress.caller, progress.incoming, progress.plan, prompt_of(progress)
+    assert caller is not None
+    assert incoming is not None
+    assert plan is not None
+    assert prompt is not None
+    likely, before = prompt.likely(model), searched(progress)
+    guessed = sum(beside(progress).paid.values()) + (model.cost(likely) or 0.0)
+    accounting.begin(
+        RequestRecord(
+            id=progress.id,
+            time=progress.arrived,
+            endpoint=progress.endpoint,
+            key=caller.id,
+            asked=incoming.asked,
+            status=500,
+            model=model.name,
+            router=plan.router,
+            routed_by=plan.routed_by,
+            reason=plan.reason,
+            role=plan.asked.role,
+            stream=incoming.stream,
+            attempts=progress.attempts.calls + 1,
+            fallbacks=progress.attempts.fallbacks,
+            input_tokens=likely.input_tokens + before.input_tokens,
+            output_tokens=likely.output_tokens + before.output_tokens,
+            cost=guessed,
+            baseline_cost=guessed,
+            error="process_killed",
+            variant=plan.variant,
+            guessed=True,
+            guessed_cost=guessed,
         )
+    )

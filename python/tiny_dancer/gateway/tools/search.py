@@ -80,7 +80,7 @@ class Searcher(Struct, frozen=True):
     definition: Raw
 
 
-class Catalogue:
+class Searchable:
     """The tools of a request, told apart. The same for every request with the same list: made once, and kept.
 
     Attributes:
@@ -333,18 +333,18 @@ class Search(ABC):
     history: str
     """The field that holds the conversation."""
 
-    def __init__(self, given: Mapping[str, Raw], catalogue: Catalogue, selected: bool = False) -> None:
+    def __init__(self, given: Mapping[str, Raw], searchable: Searchable, selected: bool = False) -> None:
         """
         Args:
             given: the request's fields.
-            catalogue: of the client's tools.
+            searchable: of the client's tools.
             selected: whether ``given`` has others: of those that are loaded a part, or more.
 
         Raises:
             GatewayError: 400, the conversation cannot be read.
         """
-        self.catalogue = catalogue
-        self._loaded = catalogue.loaded_of(given["tools"]) if selected else catalogue.loaded
+        self.searchable = searchable
+        self._loaded = searchable.loaded_of(given["tools"]) if selected else searchable.loaded
         self._spaces: dict[str, tuple[str, str]] = {}  # of tools a client has found itself
         self.searches = 0
         self.offers = False
@@ -360,8 +360,8 @@ class Search(ABC):
     @property
     def offered(self) -> Offered:
         """What has become of the tools so far."""
-        catalogue = self.catalogue
-        return Offered("search", catalogue.count, self._sent, catalogue.size - self._sent_size, self.searches)
+        searchable = self.searchable
+        return Offered("search", searchable.count, self._sent, searchable.size - self._sent_size, self.searches)
 
     @abstractmethod
     def _plain(self) -> tuple[Raw, list[str]]:
@@ -399,7 +399,7 @@ class Search(ABC):
     def _named(self, choice: dict[str, Any]) -> Iterator[str]:
         """Deferred tools a choice names; what names a search is made to name the function that searches."""
         if search_tool_kind(choice) is not None:
-            searcher = next(iter(self.catalogue.searchers.values()), None)
+            searcher = next(iter(self.searchable.searchers.values()), None)
             if searcher is not None:
                 plain: dict[str, Any] = {"type": "function", "name": searcher.name}
                 if self.history == "messages":
@@ -412,7 +412,7 @@ class Search(ABC):
         if isinstance(name, str):
             if isinstance(space := choice.pop("namespace", None), str):
                 name = choice["name"] = flat_name(space, name)
-            if name in self.catalogue:
+            if name in self.searchable:
                 yield name
         for nested in (choice.get("tools"), choice.get("allowed_tools")):
             for each in [nested] if isinstance(nested, dict) else nested if isinstance(nested, list) else []:
@@ -424,21 +424,21 @@ class Search(ABC):
         if not isinstance(choice, dict):
             return False
         inner = choice.get("function")
-        return (inner.get("name") if isinstance(inner, dict) else choice.get("name")) in self.catalogue.searchers
+        return (inner.get("name") if isinstance(inner, dict) else choice.get("name")) in self.searchable.searchers
 
     def _fields(self) -> dict[str, Raw]:
         said, named = self._plain()
-        catalogue = self.catalogue
+        searchable = self.searchable
         found = list(dict.fromkeys([*named, *self._forced]))
         tools = list(self._loaded)
-        self.offers = self.searches < MOST_SEARCHES and bool(catalogue.searchers)
+        self.offers = self.searches < MOST_SEARCHES and bool(searchable.searchers)
         if self.offers:
-            tools += [each.definition for each in catalogue.searchers.values()]
-        tools += [self._beside[name] for name in found if name in self._beside and name not in catalogue]
-        tools += [catalogue.definition(name) for name in found if name in catalogue]
+            tools += [each.definition for each in searchable.searchers.values()]
+        tools += [self._beside[name] for name in found if name in self._beside and name not in searchable]
+        tools += [searchable.definition(name) for name in found if name in searchable]
         fields = {**self._given, self.history: said}
         choice = self._choice
-        if self._forces_search() and (self.searches or not catalogue.searchers):
+        if self._forces_search() and (self.searches or not searchable.searchers):
             choice = None  # it has searched; what it does with it is its own choice
         fields.pop("tool_choice", None)
         if tools:
@@ -455,7 +455,7 @@ class Search(ABC):
         if self.searches >= MOST_SEARCHES:
             return Found(error=NO_MORE)
         self.searches += 1
-        finder = self.catalogue.finder
+        finder = self.searchable.finder
         if finder is None or searcher is None:
             return Found()
         try:

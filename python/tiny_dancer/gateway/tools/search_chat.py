@@ -32,7 +32,7 @@ class ChatSearch(Search):
 
     history = "messages"
 
-    def __init__(self, given: Any, catalogue: Any, selected: bool = False) -> None:
+    def __init__(self, given: Any, searchable: Any, selected: bool = False) -> None:
         self._first: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
         self._texts: list[str] = []
@@ -43,7 +43,7 @@ class ChatSearch(Search):
                 param="n",
                 code="invalid_value",
             )
-        super().__init__(given, catalogue, selected)
+        super().__init__(given, searchable, selected)
 
     def _plain(self) -> tuple[Raw, list[str]]:
         named: list[str] = []
@@ -67,7 +67,7 @@ class ChatSearch(Search):
         choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         message = choice.get("message")
         message = message if isinstance(message, dict) else {}
-        searchers = self.catalogue.searchers
+        searchers = self.searchable.searchers
         calls = [call for call in _calls(message) if _called(call) in searchers]
         others = [call for call in _calls(message) if _called(call) not in searchers]
         cut = choice.get("finish_reason") in _CUT
@@ -98,7 +98,7 @@ class ChatSearch(Search):
         return False
 
     def _result(self, call: dict[str, Any]) -> dict[str, Any]:
-        searcher = self.catalogue.searchers[_called(call)]
+        searcher = self.searchable.searchers[_called(call)]
         function = call.get("function")
         said = function.get("arguments") if isinstance(function, dict) else None
         if isinstance(said, dict):
@@ -106,7 +106,7 @@ class ChatSearch(Search):
         else:
             given = _any.decode(arguments.read(said if isinstance(said, str) else "").input)
         found = self._answer(searcher, given)
-        names = [self.catalogue.names[each] for each in found.ids]
+        names = [self.searchable.names[each] for each in found.ids]
         text = f"Found, and loaded: {', '.join(names)}." if names else NOTHING
         if found.error:
             text = f"Error: {found.error}"
@@ -189,7 +189,7 @@ class _Voice(Voice):
                 continue
             index = call.get("index")
             if index not in self._places:
-                hidden = _called(call) in self._search.catalogue.searchers
+                hidden = _called(call) in self._search.searchable.searchers
                 self._places[index] = None if hidden else self._next
                 self._next += not hidden
             if (place := self._places[index]) is not None:

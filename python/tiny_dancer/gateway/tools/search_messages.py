@@ -116,11 +116,11 @@ class MessagesSearch(Search):
     def _is_search(self, block: dict[str, Any]) -> bool:
         name = str(block.get("name"))
         return name.startswith("tool_search") or any(
-            name == each.shown for each in self.catalogue.searchers.values()
+            name == each.shown for each in self.searchable.searchers.values()
         )
 
     def _plain_name(self, shown: object) -> str:
-        found = (name for name, each in self.catalogue.searchers.items() if each.shown == shown)
+        found = (name for name, each in self.searchable.searchers.items() if each.shown == shown)
         return next(found, str(shown))
 
     def _result(self, block: dict[str, Any], named: list[str]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class MessagesSearch(Search):
         answer = parse(body, _object)
         content = answer.get("content")
         content = content if isinstance(content, list) else []
-        searchers = self.catalogue.searchers
+        searchers = self.searchable.searchers
         calls: list[dict[str, Any]] = []
         others: list[Any] = []
         for block in content:
@@ -180,7 +180,7 @@ class MessagesSearch(Search):
         return again
 
     def _shown(self, call: dict[str, Any]) -> dict[str, Any]:
-        shown = self.catalogue.searchers[call["name"]].shown
+        shown = self.searchable.searchers[call["name"]].shown
         given = call.get("input")
         return {
             "type": "server_tool_use",
@@ -190,7 +190,7 @@ class MessagesSearch(Search):
         }
 
     def _found(self, call: dict[str, Any]) -> dict[str, Any]:
-        searcher = self.catalogue.searchers[self._plain_name(call["name"])]
+        searcher = self.searchable.searchers[self._plain_name(call["name"])]
         found = self._answer(searcher, call["input"])
         content: dict[str, Any]
         if found.error:
@@ -201,7 +201,7 @@ class MessagesSearch(Search):
                 "error_message": found.error,
             }
         else:
-            names = [self.catalogue.names[each] for each in found.ids]
+            names = [self.searchable.names[each] for each in found.ids]
             references = [{"type": "tool_reference", "tool_name": name} for name in names]
             content = {"type": "tool_search_tool_search_result", "tool_references": references}
         return {"type": _RESULT, "tool_use_id": call["id"], "content": content}
@@ -261,7 +261,7 @@ class _Voice(Voice):
         elif kind == "content_block_start":
             block = said.get("content_block")
             block = block if isinstance(block, dict) else {}
-            hidden = block.get("type") == "tool_use" and block.get("name") in self._search.catalogue.searchers
+            hidden = block.get("type") == "tool_use" and block.get("name") in self._search.searchable.searchers
             self._places[index] = None if hidden else self._next
             self._next += not hidden
         if kind in ("content_block_start", "content_block_delta", "content_block_stop"):

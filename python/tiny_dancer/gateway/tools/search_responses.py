@@ -106,7 +106,7 @@ class ResponsesSearch(Search):
         return Raw(encode(items)), named
 
     def _search_name(self) -> str:
-        return next(iter(self.catalogue.searchers), "tool_search")
+        return next(iter(self.searchable.searchers), "tool_search")
 
     def _read_found(self, tools: object) -> list[str]:
         """Names of tools that were found; those the request does not have are kept as they were found."""
@@ -114,7 +114,7 @@ class ResponsesSearch(Search):
         for tool in tools if isinstance(tools, list) else ():
             for name, plain in flat(tool, self._spaces):
                 names.append(name)
-                if name not in self.catalogue:
+                if name not in self.searchable:
                     self._beside[name] = Raw(encode(plain))
         return names
 
@@ -123,7 +123,7 @@ class ResponsesSearch(Search):
         response = parse(body, _object)
         output = response.get("output")
         output = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-        searchers = self.catalogue.searchers
+        searchers = self.searchable.searchers
         calls: list[dict[str, Any]] = []
         others: list[Any] = []
         for item in output:
@@ -164,7 +164,7 @@ class ResponsesSearch(Search):
         if searcher.client:
             return [shown]
         found = self._answer(searcher, given)
-        finder = self.catalogue.finder
+        finder = self.searchable.finder
         tools = finder.definitions(found.ids) if finder is not None else []
         output = {
             "type": "tool_search_output",
@@ -183,7 +183,7 @@ class ResponsesSearch(Search):
 
     def space(self, name: object) -> tuple[str, str] | None:
         """Namespace and name of what the model calls so; None of a tool in no namespace."""
-        return self.catalogue.spaces.get(str(name)) or self._spaces.get(str(name))
+        return self.searchable.spaces.get(str(name)) or self._spaces.get(str(name))
 
     def shown(self, response: dict[str, Any]) -> dict[str, Any]:
         """A response that repeats what the client asked."""
@@ -230,7 +230,7 @@ class _Voice(Voice):
                 return b""
             self._begun.add(kind)
         elif kind == "response.output_item.added" and isinstance(item, dict):
-            hidden = item.get("type") == "function_call" and item.get("name") in self._search.catalogue.searchers
+            hidden = item.get("type") == "function_call" and item.get("name") in self._search.searchable.searchers
             self._places[said.get("output_index")] = None if hidden else self._next
             self._next += not hidden
         if "output_index" in said:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from tiny_dancer.gateway.tools.search import Catalogue, Search, listed_elsewhere, may_search
+from tiny_dancer.gateway.tools.search import Search, Searchable, listed_elsewhere, may_search
 from tiny_dancer.gateway.tools.search_chat import ChatSearch
 from tiny_dancer.gateway.tools.search_messages import MessagesSearch
 from tiny_dancer.gateway.tools.search_responses import ResponsesSearch
@@ -50,7 +50,7 @@ async def search_of(
     if not (found or offered) or listed_elsewhere(tools):
         return None
     given = b"[]" if tools is None else tools
-    catalogue = await kept.get(("search", endpoint), given, partial(Catalogue, endpoint))
-    if not (found or catalogue.searchers or catalogue.names):
+    searchable = await kept.get(("search", endpoint), given, partial(Searchable, endpoint))
+    if not (found or searchable.searchers or searchable.names):
         return None  # only words like it
-    return made(fields, catalogue, fields.get("tools") != tools)
+    return made(fields, searchable, fields.get("tools") != tools)
