@@ -9,10 +9,11 @@ import anthropic
 import openai
 import pytest
 from tests.gateway_upstream import Behaviour
-from tests.integration.gateway.serving import LARGE, SMALL
+from tests.integration.gateway.serving import LARGE, SMALL, events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.gateway_upstream import Upstream
     from tests.integration.gateway.serving import Serving
@@ -311,3 +312,183 @@ def test_chat_completions(gpt: openai.OpenAI, cheap: Upstream, strong: Upstream,
     messages += [choice.message.to_dict(), {"role": "tool", "tool_call_id": call.id, "content": "Rain"}]
     assert ask().choices[0].message.content == "It rains."
     assert names(upstream, 2) == ["set_alarm", "tool_search", "get_weather"]
+
+
+# What an upstream does itself.
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_native_upstream_gets_what_the_client_sent(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, stream: bool
+) -> None:
+    serving = start(**settings(cheap, strong, tool_search="native"))
+    tools = [BM25, of_anthropic(*WEATHER)]
+    body = {"max_tokens": 9, "tools": tools, "messages": [{"role": "user", "content": QUESTION}], "stream": stream}
+    answer = serving.http.post("/messages", json={"model": "large", **body})
+    assert answer.status_code == 200
+    assert strong.received[-1].json["tools"] == tools
+    assert "x-td-tools-before" not in answer.headers
+    given = {"input": QUESTION, "tools": [{"type": "tool_search"}, of_responses(*WEATHER)], "stream": stream}
+    assert serving.http.post("/responses", json={"model": "own", **given}).status_code == 200
+    assert cheap.received[-1].json["tools"] == given["tools"]
+    # Where it is asked in other words it cannot: then the gateway does.
+    for path, model, asked, upstream in (
+        ("/messages", "small", body, cheap),
+        ("/responses", "small", given, cheap),
+        ("/responses", "large", given, strong),
+    ):
+        answer = serving.http.post(path, json={"model": model, **asked})
+        assert (answer.status_code, answer.headers["x-td-tools-sent"]) == (200, "1")
+        assert b"defer_loading" not in upstream.received[-1].body
+    assert serving.gateway.services.accounting.flush(10)
+    record = serving.gateway.services.storage.request_history()[-1]
+    assert (record.model, record.tool_selection) == ("large", "")
+
+
+def test_what_only_a_vendor_can_list_goes_on_as_it_came(serving: Serving, strong: Upstream) -> None:
+    toolset = {"type": "mcp_toolset", "mcp_server_name": "x", "default_config": {"defer_loading": True}}
+    tools = [BM25, toolset]
+    asked = {
+        "model": "large",
+        "max_tokens": 9,
+        "tools": tools,
+        "messages": [{"role": "user", "content": QUESTION}],
+    }
+    assert serving.http.post("/messages", json=asked).status_code == 200
+    assert strong.received[-1].json["tools"] == tools
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_tokens_are_counted_of_what_is_loaded(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, native: bool
+) -> None:
+    more = {"tool_search": "native"} if native else {}
+    serving = start(**settings(cheap, strong, **more))
+    client = anthropic.Anthropic(base_url=serving.url.removesuffix("/v1"), api_key="sk-any", max_retries=0)
+    hundred: Any = [BM25, *(of_anthropic(f"tool_{number}", "Does something else") for number in range(100))]
+    messages: list[Any] = [{"role": "user", "content": QUESTION}]
+    # Of a chat completion the gateway makes its own estimate.
+    found = client.messages.count_tokens(model="small", messages=messages, tools=hundred).input_tokens
+    assert found < 300
+    client.messages.count_tokens(model="large", messages=messages, tools=hundred)
+    assert len(strong.received[-1].json["tools"]) == (101 if native else 1)
+
+
+# Tools that a router selects.
+
+
+@pytest.mark.parametrize("mode", ["filter", "add"])
+def test_a_selection_is_of_loaded_tools_and_leaves_the_search(
+    start: Callable[..., Serving], cheap: Upstream, tmp_path: Path, mode: str
+) -> None:
+    (tmp_path / "tools.json").write_text(json.dumps([of_anthropic(*MAIL, deferred=False)]))
+    selection: dict[str, Any] = {"mode": mode, "top_k": 1}
+    if mode == "add":
+        selection["catalogue"] = str(tmp_path / "tools.json")
+    router = {"models": {"weak": "small", "strong": "large"}, "tool_selection": selection}
+    serving = start(routers={"default": router})
+    cheap.usual = Behaviour(pieces=("No",))
+    script(cheap, "tool_search_tool_bm25")
+    others = [of_anthropic(f"other_{number}", "Does something else", deferred=False) for number in range(5)]
+    tools = [
+        of_anthropic(*ALARM, deferred=False),
+        *(others if mode == "filter" else []),
+        BM25,
+        of_anthropic(*WEATHER),
+    ]
+    asked = {"model": "auto", "max_tokens": 9, "tools": tools, "td": {"pin": None, "exclude": ["large"]}}
+    question = "Wake me at nine, and send a letter"
+    answer = serving.http.post("/messages", json={**asked, "messages": [{"role": "user", "content": question}]})
+    assert answer.status_code == 200, answer.text
+    first = ["set_alarm", "tool_search_tool_bm25"] if mode == "filter" else ["set_alarm", "send_mail"]
+    assert names(cheap, 0)[:2] == first
+    assert names(cheap, 0)[-1] == "tool_search_tool_bm25"
+    assert names(cheap, 1) == [*names(cheap, 0), "get_weather"]
+    assert answer.headers["x-td-tools-before"] == str(len(tools))
+    assert answer.headers["x-td-tools-sent"] == str(len(names(cheap, 1)))
+
+
+# What comes in, and what a model does.
+
+
+def test_ten_thousand_tools_hold_nobody_up(serving: Serving, cheap: Upstream) -> None:
+    many = [of_anthropic(f"tool_{number}", f"Does the thing of number {number}") for number in range(9_999)]
+    tools = [BM25, *many, of_anthropic(*WEATHER)]
+    body = {"model": "small", "max_tokens": 9, "tools": tools, "messages": [{"role": "user", "content": QUESTION}]}
+    for _ in range(2):  # the second time they are known
+        cheap.script(Behaviour(tool=("tool_search_tool_bm25", SEARCH)), Behaviour(tool=("get_weather", "{}")))
+        answer = serving.http.post("/messages", json=body, timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["content"][-1]["name"] == "get_weather"
+        assert len(cheap.received[-1].body) < 10_000
+    assert int(answer.headers["x-td-tool-tokens-saved"]) > 100_000
+    assert answer.headers["x-td-tools-before"] == "10001"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["small", "large"])
+@pytest.mark.parametrize("path", ["/messages", "/responses", "/chat/completions"])
+def test_a_model_that_searches_for_ever_is_asked_once_more_without(
+    serving: Serving, cheap: Upstream, strong: Upstream, path: str, model: str, stream: bool
+) -> None:
+    upstream = at(model, cheap, strong)
+    tools: dict[str, list[Any]] = {
+        "/messages": [BM25, of_anthropic(*WEATHER)],
+        "/responses": [{"type": "tool_search"}, of_responses(*WEATHER)],
+        "/chat/completions": [{"type": "tool_search"}, of_chat(*WEATHER)],
+    }
+    name = "tool_search_tool_bm25" if path == "/messages" else "tool_search"
+    # Anthropic's own stand-in can only say JSON.
+    upstream.usual = Behaviour(tool=(name, "{}" if model == "large" else "no JSON at all"))
+    said: list[Any] = [{"role": "user", "content": QUESTION}]
+    body = {"model": model, "max_tokens": 9, "stream": stream, "tools": tools[path]}
+    body |= {"input": said} if path == "/responses" else {"messages": said}
+    if path == "/responses":
+        body["max_output_tokens"] = body.pop("max_tokens")
+    answer = serving.http.post(path, json=body)
+    assert answer.status_code == 200
+    assert len(upstream.received) == 11
+    assert name not in names(upstream)
+    assert serving.gateway.services.accounting.flush(10)
+    (record,) = serving.gateway.services.storage.request_history()
+    assert (record.status, record.attempts, record.tool_searches) == (200, 11, 10)
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset"])
+def test_a_stream_cut_in_a_later_call_ends_with_an_error(serving: Serving, cheap: Upstream, fault: str) -> None:
+    upstream = cheap
+    for path, kind, tools in (
+        ("/messages", "error", [BM25, of_anthropic(*WEATHER)]),
+        ("/responses", "response.failed", [{"type": "tool_search"}, of_responses(*WEATHER)]),
+    ):
+        name = "tool_search_tool_bm25" if path == "/messages" else "tool_search"
+        upstream.script(Behaviour(tool=(name, SEARCH)), Behaviour(fault=fault, at="middle", after=2))  # type: ignore[arg-type]
+        said = [{"role": "user", "content": QUESTION}]
+        body: dict[str, Any] = {"model": "small", "stream": True, "tools": tools, "input": said}
+        if path == "/messages":
+            body = {"model": "small", "max_tokens": 9, "stream": True, "tools": tools, "messages": said}
+        found = [json.loads(each) for each in events(serving.http.post(path, json=body).content)]
+        assert found[-1]["type"] == kind
+        if path == "/responses":
+            assert [each["sequence_number"] for each in found] == list(range(len(found)))
+
+
+def test_a_key_for_doing_things_once_is_for_the_first_call(serving: Serving, cheap: Upstream) -> None:
+    script(cheap, "tool_search")
+    body = {
+        "model": "small",
+        "messages": [{"role": "user", "content": QUESTION}],
+        "tools": [{"type": "tool_search"}, of_chat(*WEATHER)],
+    }
+    assert serving.http.post("/chat/completions", json=body, headers={"idempotency-key": "x"}).status_code == 200
+    assert [each.header("idempotency-key") for each in cheap.received] == ["x", None]
+
+
+def test_a_decision_alone_is_made_of_what_is_loaded(start: Callable[..., Serving]) -> None:
+    serving = start()
+    tools = [BM25, *(of_anthropic(f"tool_{number}", "Does something") for number in range(50))]
+    body = {"model": "auto", "tools": tools, "messages": [{"role": "user", "content": QUESTION}]}
+    assert serving.http.post("/route", json=body).status_code == 200
+    assert serving.gateway.services.accounting.flush(10)
+    (record,) = serving.gateway.services.storage.request_history()
+    assert (record.tool_selection, record.tools_before, record.tools_sent) == ("search", 51, 1)
