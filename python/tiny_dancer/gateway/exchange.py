@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import Funding, begin, beside
@@ -30,6 +31,7 @@ from tiny_dancer.gateway.http import (
     stream_error,
     with_limits,
 )
+from tiny_dancer.gateway.tools.kept import AT_ONCE
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.dialect import Answer
@@ -37,7 +39,7 @@ from tiny_dancer.gateway.upstream.proxy import Paid, Streaming, Whole, forwarded
 from tiny_dancer.resilience import Category
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.upstream.deployments import ServedModel
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Events
 
+
+T = TypeVar("T")
 
 INSTANT: Final = 0.05
 """Seconds until which nobody looks whether the client is still there: most of what ends sooner ends well."""
@@ -181,7 +185,7 @@ class Exchange(Progress):
         answer = found.answer
         self._heard(answer)
         if self._search is not None:
-            while self._search.take(answer.body) and answer.error is None:
+            while await self._searching(partial(self._search.take, answer.body)) and answer.error is None:
                 following, _ = await self._ask_again(self._search)
                 assert type(following) is Whole
                 found, answer = following, following.answer
@@ -203,6 +207,13 @@ class Exchange(Progress):
         if answer.error is not None:
             self.error = answer.error.code or f"status_{answer.error.status}"
         self.guess = Guess(answer.body)
+
+    async def _searching(self, step: Callable[[], T]) -> T:
+        """Makes the searches of one answer; others do not wait for one of thousands of tools."""
+        assert self._search is not None
+        if self._search.searchable.size <= AT_ONCE:
+            return step()
+        return await asyncio.to_thread(step)
 
     async def _ask_again(self, search: Search) -> tuple[Whole | Streaming, int]:
         """The next answer of the model that has searched for tools. What it took until now is paid; another model
@@ -293,7 +304,7 @@ class Exchange(Progress):
             try:
                 await self._relay(found, voice)
                 if voice is not None and events.error is None:
-                    last, again = voice.end()
+                    last, again = await self._searching(voice.end)
                     over = not again
                     await self._send({"type": "http.response.body", "body": last, "more_body": True})
             except CallError as error:

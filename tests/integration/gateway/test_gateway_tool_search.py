@@ -492,3 +492,15 @@ def test_a_decision_alone_is_made_of_what_is_loaded(start: Callable[..., Serving
     assert serving.gateway.services.accounting.flush(10)
     (record,) = serving.gateway.services.storage.request_history()
     assert (record.tool_selection, record.tools_before, record.tools_sent) == ("search", 51, 1)
+
+
+def test_a_response_that_fails_later_is_still_the_one_that_began(gpt: openai.OpenAI, cheap: Upstream) -> None:
+    cheap.script(Behaviour(tool=("tool_search", SEARCH)), Behaviour(fault="cut", at="middle", after=2))
+    tools: Any = [{"type": "tool_search"}, of_responses(*WEATHER)]
+    with gpt.responses.stream(model="small", input=QUESTION, tools=tools) as stream:
+        found = list(stream)
+    last = found[-1]
+    assert last.type == "response.failed"
+    assert found[0].type == "response.created"
+    assert last.response.id == found[0].response.id
+    assert [item.type for item in last.response.output] == ["tool_search_call", "tool_search_output", "message"]

@@ -199,6 +199,14 @@ class ResponsesSearch(Search):
         usage = self._last.get("usage") if self._usage is None else self._usage
         return {**self.shown(self._last), "id": self.answer_id, "output": self._said, "usage": usage}
 
+    def with_rest(self, output: list[Any]) -> list[Any]:
+        """What has been said, and what of an answer has come that is given up."""
+        items = [item for item in output if isinstance(item, dict)]
+        return [
+            *self._said,
+            *(self.renamed(item) for item in items if item.get("name") not in self.searchable.searchers),
+        ]
+
     def added_items(self) -> list[dict[str, Any]]:
         """What the answer taken last has become, of its searches."""
         return self._new
@@ -216,6 +224,7 @@ class _Voice(Voice):
         super().__init__()
         self._search = search
         self._begun: set[str] = set()
+        self._id: Any = None
         self._number = 0
         self._next = 0
         self._places: dict[Any, int | None] = {}  # None: a search, which is shown when it is answered
@@ -243,8 +252,17 @@ class _Voice(Voice):
             elif (space := self._search.space(said.get("name"))) is not None:
                 said["name"] = space[1]
         if isinstance(response, dict):
-            said["response"] = self._search.shown(response)
+            said["response"] = self._of_one(response)
         return self._said(**said)
+
+    def _of_one(self, response: dict[str, Any]) -> dict[str, Any]:
+        """A response with the id the client knows; one that fails with all that has been said."""
+        self._id = self._id or response.get("id")
+        shown = {**self._search.shown(response), "id": self._id}
+        if response.get("status") == "failed":
+            output = response.get("output")
+            shown["output"] = self._search.with_rest(output if isinstance(output, list) else [])
+        return shown
 
     def end(self) -> tuple[bytes, bool]:
         """As of :class:`Voice`."""
