@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import Funding, begin, beside
 from tiny_dancer.gateway.account.guess import Guess
+from tiny_dancer.gateway.account.learning import keep_calls
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
@@ -31,6 +32,7 @@ from tiny_dancer.gateway.http import (
     stream_error,
     with_limits,
 )
+from tiny_dancer.gateway.tools.called import Called
 from tiny_dancer.gateway.tools.kept import AT_ONCE
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
@@ -142,6 +144,8 @@ class Exchange(Progress):
             services.bodies.held -= self._held
             try:
                 settle(self, services.accounting, services.metrics, services.chooser, kept=self._kept())
+                if self.called is not None:
+                    keep_calls(self, services.storage)
             finally:
                 # Whatever went wrong: nothing stays reserved.
                 if self.hold is not None and self.hold.parts and self.caller is not None:
@@ -165,6 +169,8 @@ class Exchange(Progress):
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
         self.tools, self._search = await offer_tools(self.serving, incoming, body, services.kept)
+        if self.tools is not None and self.tools.names is not None:
+            self.called = Called(self.tools.names)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
         self._models = models = plan.models()
         if caller.budgets:
@@ -192,6 +198,8 @@ class Exchange(Progress):
                 self._heard(answer)
             answer = Answer(self._search.whole(), answer.usage, self._search.answer_id, answer.error)
             self.answer_id, self.tools = answer.id, self._search.offered
+        if self.called is not None:
+            self.called.add(answer.body)
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)
         self.billed = completed(answer.usage, self)
@@ -374,6 +382,8 @@ class Exchange(Progress):
     async def _say(self, events: bytes, voice: Voice | None) -> None:
         said = events if voice is None else voice.feed(events)
         if said:
+            if self.called is not None:
+                self.called.add_events(said)
             await self._send({"type": "http.response.body", "body": said, "more_body": True})
 
     async def _chunk(self, found: Streaming) -> bytes | None:

@@ -10,6 +10,7 @@ import anthropic
 import httpx
 import openai
 import pytest
+from tests.commands import done
 from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.processes import Running
 from tests.integration.gateway.serving import LARGE, SMALL, TIMEOUT, Serving, settings, written
@@ -401,3 +402,101 @@ def test_several_processes_select_alike(cheap: Upstream, strong: Upstream, tmp_p
     assert len(sent) == 8
     assert all(each == sent[0] for each in sent)
     assert sent[0][0] == chat("get_weather")
+
+
+def observed(gateway: Serving) -> list[tuple[str | None, list[str]]]:
+    """What was asked, and what the answer called; the oldest first."""
+    storage = gateway.gateway.services.storage
+    storage.flush()
+    history = storage.routing_history(kind="tools")[::-1]
+    return [(each.query_text, [shown.candidate_id for shown in each.shown]) for each in history]
+
+
+WEATHER, MUSIC = (Behaviour(tool=(name, "{}")) for name in ("get_weather", "play_music"))
+KEPT_PROMPTS = {"requests": "off", "prompts": True}
+
+
+def test_calls_are_kept_to_learn_from(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, catalogue: Path
+) -> None:
+    gateway = start(routers=routers(mode="filter", top_k=2, learn=True), log=KEPT_PROMPTS)
+
+    def answered(how: Behaviour) -> None:
+        cheap.script(how)
+        strong.script(how)
+
+    answered(WEATHER)
+    answer = posted(gateway, tools=CHAT)
+    assert observed(gateway) == [(RAIN, ["get_weather"])]
+    # Under the id that feedback refers to.
+    given = gateway.http.post("/feedback", json={"id": answer.headers["x-td-decision"], "label": "bad"})
+    assert given.status_code == 200
+    storage = gateway.gateway.services.storage
+    (record,) = storage.routing_history(kind="tools")
+    assert storage.feedback_history(decision_ids=[record.decision_id])[0].score == 0
+    cheap.forget()
+    strong.forget()
+    for path, body in (
+        ("/chat/completions", {"messages": RAIN_SAID, "tools": CHAT, "stream": True}),
+        ("/messages", {"messages": RAIN_SAID, "tools": CLAUDE, "max_tokens": 9}),
+        ("/messages", {"messages": RAIN_SAID, "tools": CLAUDE, "max_tokens": 9, "stream": True}),
+        ("/responses", {"input": RAIN, "tools": FLAT}),
+        ("/responses", {"input": RAIN, "tools": FLAT, "stream": True}),
+    ):
+        answered(WEATHER)
+        assert gateway.http.post(path, json={"model": "router-picky", **body}).status_code == 200
+        cheap.forget()
+        strong.forget()
+    assert observed(gateway) == [(RAIN, ["get_weather"])] * 6
+    # Nothing where nothing was called, nobody selects, or it was no tool of the client's.
+    posted(gateway, tools=CHAT)
+    answered(MUSIC)
+    posted(gateway, tools=CHAT[:2])
+    cheap.forget()
+    strong.forget()
+    answered(WEATHER)
+    posted(gateway, tools=CHAT, headers={"x-td-tool-selection": "off"})
+    assert len(observed(gateway)) == 6
+
+
+def test_nothing_is_kept_unless_asked_for(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"tool_selection\.learn"):
+        load_gateway(written(settings(cheap, strong, routers=routers(mode="filter", learn=True)), tmp_path))
+    gateway = start(routers=routers(mode="filter", top_k=2), log=KEPT_PROMPTS)
+    cheap.script(WEATHER)
+    strong.script(WEATHER)
+    posted(gateway, tools=CHAT)
+    assert observed(gateway) == []
+
+
+def test_what_was_learned_from_calls_is_used(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, tmp_path: Path
+) -> None:
+    gateway = start(routers=routers(mode="filter", top_k=1, learn=True), log=KEPT_PROMPTS)
+    chosen = {"type": "function", "function": {"name": "play_music"}}
+    for number in range(12):
+        cheap.forget()
+        strong.forget()
+        for upstream in (cheap, strong):
+            upstream.script(MUSIC if number % 2 else WEATHER)
+        text = f"sesame open number {number}" if number % 2 else f"does it rain on day {number}"
+        posted(
+            gateway,
+            tools=CHAT,
+            messages=[{"role": "user", "content": text}],
+            tool_choice=chosen if number % 2 else {"type": "function", "function": {"name": "get_weather"}},
+        )
+    assert len(observed(gateway)) == 12
+    said = [{"role": "user", "content": "open, sesame"}]
+    posted(gateway, tools=CHAT, messages=said)
+    assert arrived(cheap, strong).json["tools"] != [chat("play_music")]
+    (tmp_path / "tools.json").write_text(json.dumps(CHAT))
+    artifact = tmp_path / "tools.safetensors"
+    database = gateway.folder / "gateway.db"
+    shown = done("tools", "train", tmp_path / "tools.json", "--storage", database, "--out", artifact)
+    assert "12 requests, 2 of 5 tools used" in shown
+    learned = start(routers=routers(mode="filter", top_k=1, artifact=str(artifact)))
+    posted(learned, tools=CHAT, messages=said)
+    assert arrived(cheap, strong).json["tools"] == [chat("play_music")]

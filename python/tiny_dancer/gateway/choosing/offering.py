@@ -46,7 +46,11 @@ async def offer_tools(
     given = incoming.fields.get("tools")
     offered = await select_tools(serving, incoming, kept)
     search = await search_in(incoming, body, kept, given, endpoint)
-    return (offered if search is None else search.offered), search
+    if search is None:
+        return offered, None
+    if offered is not None and offered.names is not None:
+        search.learns_from(offered.names)
+    return search.offered, search
 
 
 async def search_in(

@@ -256,6 +256,9 @@ class _Checks:
             self.refuse(f"{at}.catalogue", "missing", "give the JSON file of the tools to add")
         if tools.mode == "filter" and tools.catalogue is not None:
             self.refuse(f"{at}.catalogue", repr(tools.catalogue), "filter adds no tools: write add, or remove it")
+        if tools.learn and not self.config.log.prompts:
+            remedy = "what was asked has to be kept for that: set log.prompts, or remove it"
+            self.refuse(f"{at}.learn", "true", remedy)
         if tools.preserve_count > tools.top_k:
             self.refuse(f"{at}.preserve_count", tools.preserve_count, f"give at most top_k, {tools.top_k}")
 

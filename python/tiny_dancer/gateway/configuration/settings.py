@@ -205,6 +205,8 @@ class ToolSelection(_Section, frozen=True, kw_only=True):
         relevance_threshold: how much of the request a tool has to be about, in [0, 1]; no probability.
         catalogue: of ``add``: a JSON file of tools, read at the start and by a reload.
         artifact: a file: what was learned from which tools requests used (``tiny-dancer tools train``).
+        learn: keep in the database which tools answers called, for ``tools train --storage``; needs
+            ``log.prompts``, for what was asked is kept with it.
     """
 
     mode: Literal["filter", "add"]
@@ -213,6 +215,7 @@ class ToolSelection(_Section, frozen=True, kw_only=True):
     relevance_threshold: Share = 0.0
     catalogue: Name | None = None
     artifact: Name | None = None
+    learn: bool = False
 
 
 class Router(_Section, frozen=True, kw_only=True):

@@ -65,6 +65,7 @@ class Catalogue:
 
     Attributes:
         sha256: of the file.
+        ids: by what a model calls the tools.
     """
 
     def __init__(self, data: bytes, artifact: bytes | None, field: str) -> None:
@@ -86,11 +87,12 @@ class Catalogue:
             raise ConfigError(field, "no tools", f"give tools as JSON ({error})") from error
         if not len(self._selector):
             raise ConfigError(field, "empty", "give one tool or more")
+        self.ids: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._json: dict[str, dict[str, bytes]] = {protocol: {} for protocol in _WRITTEN}
         for tool_id in self._selector.ids:
             name, description, schema = self._read(tool_id, field)
-            self._names[tool_id] = name
+            self.ids[name], self._names[tool_id] = tool_id, name
             for protocol, write in _WRITTEN.items():
                 self._json[protocol][tool_id] = _encode(write(name, description, schema))
 
@@ -128,7 +130,7 @@ class Catalogue:
         if not _NAME.fullmatch(name):
             remedy = "models' servers take names of at most 64 letters, digits, _ and -"
             raise ConfigError(field, f"a tool called {name[:100]!r}", remedy)
-        if name in self._names.values():
+        if name in self.ids:
             raise ConfigError(field, f"two tools called {name}", "a model calls a tool by its name: rename one")
         schema = next((inner[key] for key in _SCHEMAS if isinstance(inner.get(key), dict)), _NO_ARGUMENTS)
         return name, str(inner.get("description") or ""), schema

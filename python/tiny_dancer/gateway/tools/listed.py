@@ -68,6 +68,7 @@ class Listed:
     Attributes:
         count: tools in it, the functions of a namespace counted one by one.
         ids: of those that may be left out: their names, behind their namespace and a slash if they have one.
+        names: ids by what a model calls them; of two of one name the first.
     """
 
     def __init__(self, tools: bytes, artifact: bytes | None = None) -> None:
@@ -89,6 +90,9 @@ class Listed:
         self._selector = _selector(told, artifact)
         self.count = sum(1 for _ in _each(self._tools))
         self.ids = self._selector.ids
+        self.names: dict[str, str] = {}
+        for tool_id in self.ids:
+            self.names.setdefault(self._selector.tool(tool_id).name, tool_id)
 
     def select(self, said: _core.Said, tool_choice: object, wanted: Wanted) -> tuple[bytes | None, Offered]:
         """The list with the tools a request needs, in the client's order; None where that is all of them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 
@@ -14,6 +16,7 @@ class Offered(Struct, frozen=True):
         before: how many the client sent, the functions of a namespace counted one by one.
         sent: how many went to the model's server.
         bytes_saved: of their JSON; below 0 where tools were added.
+        names: ids of the tools that were chosen from, by what a model calls them, where calls are learned from.
         searches: made by the model, as far as it has come.
     """
 
@@ -21,4 +24,5 @@ class Offered(Struct, frozen=True):
     before: int
     sent: int
     bytes_saved: int
+    names: Mapping[str, str] | None = None
     searches: int = 0

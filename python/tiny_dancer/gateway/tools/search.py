@@ -349,6 +349,7 @@ class Search(ABC):
         self.searches = 0
         self.offers = False
         self._sent = self._sent_size = 0
+        self._names: Mapping[str, str] | None = None
         self.answer_id: str | None = None
         self._given = given
         self._forced, self._choice = self._chosen(given.get("tool_choice"))
@@ -361,7 +362,14 @@ class Search(ABC):
     def offered(self) -> Offered:
         """What has become of the tools so far."""
         searchable = self.searchable
-        return Offered("search", searchable.count, self._sent, searchable.size - self._sent_size, self.searches)
+        saved = searchable.size - self._sent_size
+        return Offered("search", searchable.count, self._sent, saved, self._names, self.searches)
+
+    def learns_from(self, names: Mapping[str, str]) -> None:
+        """Calls are kept: of tools of these names, and of those that are deferred."""
+        finder = self.searchable.finder
+        deferred = {} if finder is None else {finder.selector.tool(id).name: id for id in self.searchable.names}
+        self._names = {**deferred, **names}
 
     @abstractmethod
     def _plain(self) -> tuple[Raw, list[str]]:

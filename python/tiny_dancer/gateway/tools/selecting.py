@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from tiny_dancer.errors import RequestError
 from tiny_dancer.gateway.tools.catalogue import NO_TOOLS, Catalogue, Own
@@ -106,6 +107,9 @@ class RouterTools:
             return Offered("unreadable", 0, 0, 0)
         if json is not None:
             call.fields["tools"] = Raw(json)
+        if settings.learn:
+            names = listed.names if self._catalogue is None else self._catalogue.ids
+            offered = replace(offered, names=names)
         return offered
 
 
