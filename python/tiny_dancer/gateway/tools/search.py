@@ -88,6 +88,7 @@ class Searchable:
         loaded: what the model sees from the start, as the upstream is told.
         names: what the model calls each deferred tool, by the tool's id.
         spaces: namespace and name of what stands in one, by the name the model calls it.
+        anthropic: whether they are in Anthropic's words.
         count: number of tools, those that search among them, functions of a namespace one by one.
         size: bytes of the client's list.
     """
@@ -106,6 +107,7 @@ class Searchable:
         except (RequestError, CandidateError) as error:
             raise _invalid(error.field, f"{error.value}; {error.remedy}") from error
         self._form = _FORMS[endpoint]
+        self.anthropic = endpoint == "messages"
         self.size = len(tools)
         self.spaces: dict[str, tuple[str, str]] = {}
         self.loaded: list[Raw] = []
@@ -439,6 +441,8 @@ class Search(ABC):
         searchable = self.searchable
         found = list(dict.fromkeys([*named, *self._forced]))
         tools = list(self._loaded)
+        if self.searches and self._forces_search():
+            self._choice = None  # it has searched; what it does with that is its own choice
         self.offers = self.searches < MOST_SEARCHES and bool(searchable.searchers)
         if self.offers:
             tools += [each.definition for each in searchable.searchers.values()]
@@ -446,8 +450,10 @@ class Search(ABC):
         tools += [searchable.definition(name) for name in found if name in searchable]
         fields = {**self._given, self.history: said}
         choice = self._choice
-        if self._forces_search() and (self.searches or not searchable.searchers):
-            choice = None  # it has searched; what it does with it is its own choice
+        if not tools and searchable.searchers:
+            # Servers refuse a history of calls without any tools.
+            tools += [each.definition for each in searchable.searchers.values()]
+            choice = {"type": "none"} if searchable.anthropic else "none"
         fields.pop("tool_choice", None)
         if tools:
             fields["tools"] = Raw(encode(tools))

@@ -23,6 +23,9 @@ _SEARCHES: Final[dict[str, type[Search]]] = {
     "chat.completions": ChatSearch,
     "responses": ResponsesSearch,
 }
+# What the upstream keeps of a response made in parts would be the parts: it goes on as it came.
+_KEPT_THERE: Final = ("conversation", "background")
+_NOTHING: Final = (b"null", b"false")
 # Types that say in a history that there was a search. Within a text the quotes would be escaped.
 _IN_HISTORY: Final = (b'"tool_search_tool_result"', b'"tool_search_call"', b'"tool_search_output"')
 
@@ -48,6 +51,8 @@ async def search_of(
     found = any(mark in said for mark in _IN_HISTORY)
     offered = tools is not None and may_search(bytes(tools))
     if not (found or offered) or listed_elsewhere(tools):
+        return None
+    if endpoint == "responses" and any(bytes(fields.get(name, b"null")) not in _NOTHING for name in _KEPT_THERE):
         return None
     given = b"[]" if tools is None else tools
     searchable = await kept.get(("search", endpoint), given, partial(Searchable, endpoint))

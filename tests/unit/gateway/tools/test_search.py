@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -13,7 +13,9 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.tools.kept import Kept
 from tiny_dancer.gateway.tools.search import MOST_SEARCHES, NO_MORE, Search, may_search
 from tiny_dancer.gateway.tools.searches import search_of
-from tiny_dancer.gateway.upstream.dialect import Endpoint
+
+if TYPE_CHECKING:
+    from tiny_dancer.gateway.upstream.dialect import Endpoint
 
 BM25 = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
 REGEX = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
@@ -95,6 +97,13 @@ def test_most_requests_have_none() -> None:
     ):
         # Only their vendor can list these.
         assert of(tools=[BM25, WEATHER, server]) is None
+    for name, value, searched in (
+        ("conversation", "c", False),
+        ("background", True, False),
+        ("background", False, True),
+    ):
+        found = of("responses", tools=[OPENAI, function("a")], **{name: value})
+        assert (found is not None) is searched
     assert of("responses", tools=[OPENAI, {"type": "mcp", "server_label": "x"}, function("a")]) is not None
 
 
@@ -431,3 +440,21 @@ def test_a_chat_completion_does_not_show_its_searches() -> None:
     assert json.loads(search.whole())["usage"] == {"prompt_tokens": 15}
     with pytest.raises(GatewayError, match="one answer"):
         of("chat.completions", tools=[OPENAI, tool], n=2)
+
+
+@pytest.mark.parametrize("endpoint", ["messages", "responses"])
+def test_the_last_call_offers_a_tool_where_the_history_has_calls(endpoint: Endpoint) -> None:
+    if endpoint == "messages":
+        search, _none = made(tools=[BM25, WEATHER]), {"type": "none"}
+        body = message(
+            *[use("tool_search_tool_bm25", {"query": "zzz qqq"}, f"t{n}") for n in range(MOST_SEARCHES)]
+        )
+    else:
+        search, _none = made(endpoint, tools=[OPENAI, function("get_weather", "Weather")]), "none"  # type: ignore[assignment]
+        call = {"type": "function_call", "name": "tool_search", "arguments": '{"query": "zzz qqq"}'}
+        output = [{**call, "call_id": f"c{n}"} for n in range(MOST_SEARCHES)]
+        body = json.dumps({"id": "r", "status": "completed", "output": output}).encode()
+    assert search.take(body)
+    assert len(names(search)) == 1
+    assert asked(search, "tool_choice") == ({"type": "none"} if endpoint == "messages" else "none")
+    assert not search.take(body)
