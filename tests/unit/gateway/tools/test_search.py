@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.tools.kept import Kept
 from tiny_dancer.gateway.tools.search import MOST_SEARCHES, NO_MORE, Search, may_search
 from tiny_dancer.gateway.tools.searches import search_of
+from tiny_dancer.gateway.upstream.translate import roll, unroll
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.upstream.dialect import Endpoint
@@ -458,3 +460,85 @@ def test_the_last_call_offers_a_tool_where_the_history_has_calls(endpoint: Endpo
     assert len(names(search)) == 1
     assert asked(search, "tool_choice") == ({"type": "none"} if endpoint == "messages" else "none")
     assert not search.take(body)
+
+
+# Streams say what whole answers do.
+
+
+def chat_message(rng: random.Random, last: bool) -> bytes:
+    said: dict[str, Any] = {"role": "assistant", "content": rng.choice([None, "I look.", "Well, so"])}
+    if rng.random() < 0.3:
+        said["thinking_blocks"] = [{"type": "thinking", "thinking": "Hm", "signature": "c2ln"}]
+    calls = [] if last else ["tool_search"] * rng.randint(1, 2)
+    calls += ["get_weather"] * (rng.randint(1, 2) if rng.random() < 0.3 else 0)
+    rng.shuffle(calls)
+    if calls:
+        said["tool_calls"] = [
+            {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": '{"query": "weather"}'}}
+            for at, name in enumerate(calls)
+        ]
+    choice = {"index": 0, "message": said, "finish_reason": "tool_calls" if calls else "stop"}
+    answer = {
+        "id": f"x{rng.random()}",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [choice],
+    }
+    return json.dumps(
+        {**answer, "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}
+    ).encode()
+
+
+def anthropic_message(rng: random.Random, last: bool) -> bytes:
+    blocks: list[Any] = [text("I look.")] if rng.random() < 0.5 else []
+    calls = [] if last else ["tool_search_tool_bm25"] * rng.randint(1, 2)
+    calls += ["get_weather"] * (rng.randint(1, 2) if rng.random() < 0.3 else 0)
+    rng.shuffle(calls)
+    blocks += [use(name, {"query": "weather"}, f"t{at}") for at, name in enumerate(calls)]
+    return message(*(blocks or [text("Yes.")]), stop="tool_use" if calls else "end_turn")
+
+
+def plain_ids(value: Any) -> Any:
+    """Without the ids that are made anew each time."""
+    if isinstance(value, dict):
+        made = ("id", "tool_use_id")
+        return {k: plain_ids(v) for k, v in value.items() if not (k in made and "srvtoolu" in str(v))}
+    return [plain_ids(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("endpoint", ["messages", "chat.completions"])
+def test_a_stream_makes_up_the_whole_answer(endpoint: Endpoint, seed: int) -> None:
+    rng = random.Random(seed)
+    make, tools = anthropic_message, [BM25, WEATHER, MAIL]
+    unrolled, rolled = unroll.message, roll.message
+    if endpoint == "chat.completions":
+        chat = {"type": "function", "function": {"name": "get_weather", "description": "Weather"}}
+        make, tools = chat_message, [OPENAI, {**chat, "defer_loading": True}]
+        unrolled, rolled = unroll.completion, roll.completion
+    said = [make(rng, last=number == 3) for number in range(4)]
+    options = {"stream_options": {"include_usage": True}} if endpoint == "chat.completions" else {}
+    whole, streamed = made(endpoint, tools=tools), made(endpoint, tools=tools, **options)
+    voice, heard = streamed.voice(), b""
+    for body in said:
+        for event in unrolled(body):
+            heard += voice.feed(event)
+        last, again = voice.end()
+        heard += last
+        assert whole.take(body) is again
+        if not again:
+            break
+    expected, found = plain_ids(json.loads(whole.whole())), plain_ids(json.loads(rolled(heard)))
+    if endpoint == "messages":
+        assert found == expected
+    else:
+        assert found["id"] == expected["id"]
+        assert found["usage"] == expected["usage"]
+        (one,), (other,) = found["choices"], expected["choices"]
+        assert one["finish_reason"] == other["finish_reason"]
+        for field in ("content", "tool_calls", "thinking_blocks"):
+            assert (one["message"].get(field) or None) == (other["message"].get(field) or None), field
+    assert plain_ids(json.loads(bytes(whole.fields["messages"]))) == plain_ids(
+        json.loads(bytes(streamed.fields["messages"]))
+    )
