@@ -21,6 +21,7 @@ from tiny_dancer.errors import (
     DataError,
     EncoderMissingError,
     MissingExtraError,
+    ModelError,
     NoFeasibleModelError,
     NotCertifiedError,
     OptionError,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
@@ -103,6 +105,7 @@ __all__ = [
     "DecisionBatch",
     "EncoderMissingError",
     "EndpointEncoder",
+    "EndpointModel",
     "Evaluation",
     "FeatureTable",
     "FitReport",
@@ -110,6 +113,7 @@ __all__ = [
     "Guarantee",
     "MemoryStorage",
     "MissingExtraError",
+    "ModelError",
     "ModelInfo",
     "NoFeasibleModelError",
     "NotCertifiedError",
@@ -166,6 +170,7 @@ _LAZY = {
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
+    "EndpointModel": "tiny_dancer.routing.ask",
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
