@@ -61,7 +61,9 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
+    from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
@@ -80,6 +82,7 @@ __all__ = [
     "AccessError",
     "AdaptiveConformal",
     "Added",
+    "Answer",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -101,6 +104,7 @@ __all__ = [
     "ConfigError",
     "ConformalRelevance",
     "DataError",
+    "Decider",
     "Decision",
     "DecisionBatch",
     "EncoderMissingError",
@@ -120,6 +124,7 @@ __all__ = [
     "OptionError",
     "Outcomes",
     "PriceTier",
+    "Question",
     "Registry",
     "RegistryError",
     "RequestError",
@@ -157,6 +162,7 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "Answer": "tiny_dancer.routing.questions",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -169,12 +175,14 @@ _LAZY = {
     "CandidateSet": "tiny_dancer.routing.candidate_set",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
+    "Decider": "tiny_dancer.routing.decider",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
     "EndpointModel": "tiny_dancer.routing.ask",
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
     "MemoryStorage": "tiny_dancer.storage",
+    "Question": "tiny_dancer.routing.questions",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
     "Route": "tiny_dancer.routing.semantic",
