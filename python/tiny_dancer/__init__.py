@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.candidates import CandidateRouter
     from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
+    from tiny_dancer.routing.functions import FunctionCall
     from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
@@ -114,6 +115,7 @@ __all__ = [
     "FeatureTable",
     "FitReport",
     "Fitted",
+    "FunctionCall",
     "Guarantee",
     "MemoryStorage",
     "MissingExtraError",
@@ -181,6 +183,7 @@ _LAZY = {
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
+    "FunctionCall": "tiny_dancer.routing.functions",
     "MemoryStorage": "tiny_dancer.storage",
     "Question": "tiny_dancer.routing.questions",
     "Registry": "tiny_dancer.registry",
