@@ -21,6 +21,7 @@ from tiny_dancer.errors import (
     DataError,
     EncoderMissingError,
     MissingExtraError,
+    ModelError,
     NoFeasibleModelError,
     NotCertifiedError,
     OptionError,
@@ -56,10 +57,14 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
+    from tiny_dancer.routing.functions import FunctionCall
+    from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
@@ -79,6 +84,7 @@ __all__ = [
     "AccessError",
     "AdaptiveConformal",
     "Added",
+    "Answer",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -100,24 +106,29 @@ __all__ = [
     "ConfigError",
     "ConformalRelevance",
     "DataError",
+    "Decider",
     "Decision",
     "DecisionBatch",
     "DeferredTools",
     "EncoderMissingError",
     "EndpointEncoder",
+    "EndpointModel",
     "Evaluation",
     "FeatureTable",
     "FitReport",
     "Fitted",
+    "FunctionCall",
     "Guarantee",
     "MemoryStorage",
     "MissingExtraError",
+    "ModelError",
     "ModelInfo",
     "NoFeasibleModelError",
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
     "PriceTier",
+    "Question",
     "Registry",
     "RegistryError",
     "RequestError",
@@ -158,6 +169,7 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "Answer": "tiny_dancer.routing.questions",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -170,11 +182,15 @@ _LAZY = {
     "CandidateSet": "tiny_dancer.routing.candidate_set",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
+    "Decider": "tiny_dancer.routing.decider",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
+    "EndpointModel": "tiny_dancer.routing.ask",
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
+    "FunctionCall": "tiny_dancer.routing.functions",
     "MemoryStorage": "tiny_dancer.storage",
+    "Question": "tiny_dancer.routing.questions",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
     "Route": "tiny_dancer.routing.semantic",

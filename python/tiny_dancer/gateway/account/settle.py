@@ -41,6 +41,8 @@ def settle(
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    elif progress.free:
+        cost = baseline = 0.0
     guessed_cost = cost or 0.0 if guessed else 0.0
     paid = {} if model is None or cost is None else {model.name: cost}
     if done.lost or done.given_up or done.before:
