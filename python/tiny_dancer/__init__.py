@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
-    from tiny_dancer.routing.tools import ToolSelection, ToolSelector
+    from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
+    from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
@@ -108,6 +109,7 @@ __all__ = [
     "Decider",
     "Decision",
     "DecisionBatch",
+    "DeferredTools",
     "EncoderMissingError",
     "EndpointEncoder",
     "EndpointModel",
@@ -136,6 +138,7 @@ __all__ = [
     "Router",
     "RouterEstimator",
     "RoutesEvaluation",
+    "SelectedTool",
     "SemanticRouter",
     "SemanticRoutes",
     "SplitConformalClassifier",
@@ -146,6 +149,7 @@ __all__ = [
     "TaskClassification",
     "TaskClassifier",
     "TinyDancerError",
+    "ToolSearch",
     "ToolSelection",
     "ToolSelector",
     "TrainingError",
@@ -158,6 +162,7 @@ __all__ = [
     "evaluate",
     "fit",
     "read_outcomes",
+    "search_tool_kind",
     "split_outcomes",
 ]
 
@@ -198,6 +203,10 @@ _LAZY = {
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "DeferredTools": "tiny_dancer.routing.tool_search",
+    "SelectedTool": "tiny_dancer.routing.tools",
+    "ToolSearch": "tiny_dancer.routing.tool_search",
+    "search_tool_kind": "tiny_dancer.routing.tool_search",
     "ToolSelection": "tiny_dancer.routing.tools",
     "ToolSelector": "tiny_dancer.routing.tools",
     "TaskClassification": "tiny_dancer.routing.tasks",
