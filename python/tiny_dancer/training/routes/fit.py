@@ -4,8 +4,8 @@ Four heads are fitted, each on three quarters of every route's rows, and score t
 these scores everything is chosen: whether the head, likeness to prototypes or their sum is likeliest, the
 temperature, the prediction sets, the thresholds, and whether unknown words are read as known ones
 (``routing/spelling.py``). Then the head is fitted on all rows. Two more heads, each without
-a quarter of the routes, teach the in-scope score (``scope.py``). Beside the routes every head learns what is none of
-them: rows out of scope, the package's background texts and everyday requests.
+a quarter of the routes, teach the in-scope score (``scope.py``). Beside the routes every head learns what is none
+of them: rows out of scope, the package's background texts and everyday requests.
 """
 
 from __future__ import annotations
