@@ -1,11 +1,12 @@
 """Semantic routes beside semantic-router 1.1.1 in the same run, with the same static encoder in both.
 
-Ten utterances an intent of clinc150 and banking77. Ours are fitted by ``fit_routes``; theirs is a ``SemanticRouter``
-with a local index, by a ``DenseEncoder`` that asks our encoder for its vectors (cosine, as theirs is), as it comes and
-after its own ``fit`` on the utterances, which draws thresholds at random. Judged on the same rows: clinc150's
-validation rows, of which 200 belong to no intent, and up to 2,000 of banking77's other rows. ``best`` is what is nearest
-with thresholds at zero; ``answered`` the share of rows of intents that get any route. Their score says nothing of how
-likely it is right, so there is no calibration error of it; what is out of scope is told by their highest score.
+Ten utterances an intent of clinc150 and banking77. Ours are fitted by ``fit_routes``; theirs is a
+``SemanticRouter`` with a local index, by a ``DenseEncoder`` that asks our encoder for its vectors (cosine, as
+theirs is), as it comes and after its own ``fit`` on the utterances, which draws thresholds at random. Judged on
+the same rows: clinc150's validation rows, of which 200 belong to no intent, and up to 2,000 of banking77's other
+rows. ``best`` is what is nearest with thresholds at zero; ``answered`` the share of rows of intents that get any
+route. Their score says nothing of how likely it is right, so there is no calibration error of it; what is out of
+scope is told by their highest score.
 
     pip install semantic-router==1.1.1    (not one of this package's dependencies; skipped without it)
 """
@@ -23,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_routes import Rows, part, rows, shots
+
 from common import write
 from tiny_dancer import SemanticRoutes, _core
 from tiny_dancer.evaluation.intervals import exact_interval
