@@ -1,4 +1,5 @@
-//! The shared vectors (`conformance/vectors`): of the cell, of candidates, of routes, of tools, of features, decisions and damages.
+//! The shared vectors (`conformance/vectors`): of the cell, of candidates, of routes, of tools, of tasks, of features,
+//! decisions and damages.
 
 mod support;
 
@@ -17,6 +18,7 @@ use tiny_dancer::features::{CUE_NAMES, FeatureScratch, Features, featurise};
 use tiny_dancer::kinds::write;
 use tiny_dancer::routes::Routing;
 use tiny_dancer::spelling::{HASH_BYTES, word_hash};
+use tiny_dancer::tasks::Tasking;
 use tiny_dancer::tools::{SelectOptions, ToolScratch, ToolSet, Turn};
 use tiny_dancer::{Error, Handle, Request, Spec};
 
@@ -185,6 +187,45 @@ fn tools_are_ranked_as_in_the_vectors() {
         if !with_encoder && close < 1e-2 {
             assert_eq!(set.id(found[0].row), expected[0][0], "{}", vector["explain"]);
         }
+    }
+}
+
+#[test]
+fn tasks_are_told_apart_as_in_the_vectors() {
+    let text = std::fs::read_to_string(conformance("vectors/tasks.json")).expect("written by generate.py");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let tolerance = document["tolerance"]["numbers"]["absolute"].as_f64().expect("a number");
+    let artifact = conformance("../python/tiny_dancer/data/tasks.safetensors");
+    let artifact = std::fs::read(artifact).expect("part of the repository");
+    let tasking = Tasking::new(&artifact, Some(Arc::clone(shared_encoder()))).expect("sound");
+    assert_eq!(document["encoder"], shared_encoder().checksum());
+    let vectors = document["vectors"].as_array().expect("a list");
+    assert!(vectors.len() >= 25);
+    for vector in vectors {
+        match tasking.classify_json(&json!({ "text": vector["text"] }).to_string()) {
+            Ok(answer) => {
+                let answer: Value = serde_json::from_str(&answer).expect("JSON");
+                assert!(near(&answer, &vector["expect"], tolerance), "{}: {answer}", vector["explain"]);
+            }
+            Err(error) => assert_eq!(refused(&error)["error"], vector["error"], "{}", vector["explain"]),
+        }
+    }
+}
+
+/// The same but for numbers, which may differ by so much.
+fn near(found: &Value, expected: &Value, tolerance: f64) -> bool {
+    match (found, expected) {
+        (Value::Object(a), Value::Object(b)) => {
+            let same = |(name, value)| a.get(name).is_some_and(|found| near(found, value, tolerance));
+            a.len() == b.len() && b.iter().all(same)
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| near(a, b, tolerance))
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            (a.as_f64().expect("a double") - b.as_f64().expect("a double")).abs() <= tolerance
+        }
+        _ => found == expected,
     }
 }
 

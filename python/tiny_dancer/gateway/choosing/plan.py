@@ -25,6 +25,7 @@ from tiny_dancer.types import Decision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tiny_dancer.gateway.configuration.settings import Role
     from tiny_dancer.routing.arguments import Asked as AskedOfRouter
 
 
@@ -73,6 +74,8 @@ class Plan(Struct):
         reason: as of ``Decision``, or why this model all the same.
         session: key of the conversation; None where it has none.
         said: what the user said last, where something was routed.
+        tools: hash of the tools that are sent, where a router selects them: a prompt that is cached begins with
+            its own, and is no longer where they change. Else 0.
     """
 
     model: ServedModel
@@ -85,6 +88,7 @@ class Plan(Struct):
     reason: str = "named"
     session: Hashable | None = None
     said: str = ""
+    tools: int = 0
 
     def models(self) -> Iterator[ServedModel]:
         """The choice, then what follows, which is looked up where the choice has failed."""
@@ -123,15 +127,13 @@ class Chooser:
         options = incoming.options
         for name in incoming.fallbacks:
             _model(serving, name, "models")  # an unknown one is said now, not when it is needed
-        role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+        role = _role(incoming)
         asked = Asked(serving, incoming, caller, role)
         if incoming.provider is not None:
             asked.selection = Selection(incoming.provider, serving, incoming)
         if options.pin is not None:
             return _named(asked, options.pin, "pinned")
-        name, policy = incoming.asked, options.policy
-        if name == "auto" and (default := serving.config.roles.get(role)) is not None:
-            name, policy = default.model, policy or default.policy
+        name, policy = _asked_for(serving, incoming, role)
         target = serving.resolve(name)
         if not isinstance(target, RouterTarget):
             return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
@@ -149,7 +151,7 @@ class Chooser:
     def answered(self, plan: Plan, model: str, tokens: int) -> None:
         """Remembers that a conversation's prefix of so many tokens is now in this model's cache."""
         if plan.session is not None:
-            self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic())
+            self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic(), plan.tools)
 
     def _routed(self, asked: Asked, target: RouterTarget) -> Plan:
         served = asked.serving.routers[target.router]
@@ -182,9 +184,10 @@ class Chooser:
             words, tools, system = incoming.words(), incoming.tools(), incoming.system()
             outline = conversation(words, tools)
             key, found = self._conversation(asked, system, outline.begun)
-            options = (
-                asked.options if found is None else {**asked.options, **self._caches(asked, found, router.models)}
-            )
+            sent = hash(tools) if key is not None and _selects(incoming, served) else 0
+            options = asked.options
+            if found is not None:
+                options = {**options, **self._caches(asked, found, router.models, sent)}
             decision = router.decide(
                 words,
                 tools,
@@ -214,6 +217,7 @@ class Chooser:
             decision.reason,
             key,
             outline.said,
+            tools=sent,
         )
         before = "" if found is None else found.said
         if self._escalates(plan, decision, before):
@@ -235,7 +239,7 @@ class Chooser:
         key = sessions.key_of(asked.caller.id, asked.incoming.options.session, system, begun)
         return key, self._sessions.find(key)
 
-    def _caches(self, asked: Asked, found: sessions.Session, models: Sequence[str]) -> dict[str, Any]:
+    def _caches(self, asked: Asked, found: sessions.Session, models: Sequence[str], tools: int) -> dict[str, Any]:
         """What a router is told of a conversation: the model it is with, and what is in whose prompt cache."""
         settings = asked.serving.config.sessions
         oldest = time.monotonic() - settings.cache_seconds
@@ -244,7 +248,7 @@ class Chooser:
         caches = {
             model: cached.tokens
             for model, cached in found.caches.items()
-            if cached.time >= oldest and model in models
+            if cached.time >= oldest and cached.tools == tools and model in models
         }
         return {"current": found.model, "cached_tokens": caches}
 
@@ -258,6 +262,35 @@ class Chooser:
             and not decision.level
             and strongest not in decision.removed
         )
+
+
+def router_of(serving: Serving, incoming: Incoming) -> ServedRouter | None:
+    """The router that a plan will ask; None where it asks none, or finds fault with the request."""
+    if incoming.options.pin is not None:
+        return None
+    name, _ = _asked_for(serving, incoming, _role(incoming))
+    try:
+        target = serving.resolve(name)
+    except GatewayError:
+        return None
+    return serving.routers[target.router] if isinstance(target, RouterTarget) else None
+
+
+def _selects(incoming: Incoming, served: ServedRouter) -> bool:
+    """Whether a request's tools are selected, so that they may be others at the conversation's next turn."""
+    return served.tools is not None or incoming.options.tool_selection is not None
+
+
+def _role(incoming: Incoming) -> Role:
+    return incoming.options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+
+
+def _asked_for(serving: Serving, incoming: Incoming, role: Role) -> tuple[str, str | None]:
+    """The model or router that is asked for, and the policy: by the request, or by its role."""
+    name, policy = incoming.asked, incoming.options.policy
+    if name == "auto" and (default := serving.config.roles.get(role)) is not None:
+        return default.model, policy or default.policy
+    return name, policy
 
 
 def _options(asked: Asked, target: RouterTarget, served: ServedRouter, variant: Variant) -> dict[str, Any]:

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from tiny_dancer import _core
-from tiny_dancer.errors import ConfigError
+from tiny_dancer.errors import ConfigError, OptionError
 from tiny_dancer.gateway.choosing.drift import Drift
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.tools.selecting import RouterTools
 from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
 from tiny_dancer.registry import ArtifactFile, Registry, ServingVersion
+from tiny_dancer.routing.decider import Decider
 from tiny_dancer.routing.resilient import ResilientRouter
 from tiny_dancer.routing.router import Router
+from tiny_dancer.routing.semantic import SemanticRoutes
 from tiny_dancer.routing.share import ShareWindow, two_models
 
 if TYPE_CHECKING:
@@ -187,12 +190,16 @@ class ServedRouter:
         name: in the configuration.
         settings: of the configuration.
         variants: at least one.
+        tools: which tools of a request its model gets; None: those the client sends.
     """
 
-    def __init__(self, name: str, settings: config.Router, variants: Sequence[Variant]) -> None:
+    def __init__(
+        self, name: str, settings: config.Router, variants: Sequence[Variant], tools: RouterTools | None = None
+    ) -> None:
         self.name = name
         self.settings = settings
         self.variants = variants
+        self.tools = tools
         self._weights = [each.weight for each in variants]
 
     def deciding(self) -> Variant:
@@ -212,7 +219,9 @@ class Serving:
         bare: upstreams by name, as deployments of no model: for what is passed on and names none.
         names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies.
         default_router: of ``auto``; None without routers.
+        selects_tools: whether any router does.
         strongest: the model savings are counted against.
+        decider: answers questions.
     """
 
     def __init__(self, settings: config.GatewayConfig, folder: Path, before: Serving | None = None) -> None:
@@ -229,6 +238,7 @@ class Serving:
         self.bare = {name: self._bare(name, server, before) for name, server in self.servers.items()}
         self.models = {name: self._model(name, model, before) for name, model in settings.models.items()}
         self.strongest = self._strongest()
+        self.decider = _decider(settings.decide, folder, before)
         self.routers: dict[str, ServedRouter] = {}
         with ExitStack() as undo:
             for name, router in settings.routers.items():
@@ -244,9 +254,11 @@ class Serving:
                     DEFAULT_VARIANT, name, router, loaded, gains=gains, drift=_kept_drift(name, settings, before)
                 )
                 self._check_variant(variant)
-                self.routers[name] = ServedRouter(name, router, [variant])
+                tools = _tools(name, router, folder, before)
+                self.routers[name] = ServedRouter(name, router, [variant], tools)
             undo.pop_all()
         self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
+        self.selects_tools = any(each.tools is not None for each in self.routers.values())
         self.names = self._names()
 
     def resolve(self, name: str) -> ServedModel | RouterTarget:
@@ -375,6 +387,17 @@ class Serving:
         return names
 
 
+def _decider(settings: config.Decide, folder: Path, before: Serving | None) -> Decider:
+    """With the heads of the configuration, read anew where it has changed."""
+    if before is not None and before.config.decide == settings and not settings.heads:
+        return before.decider
+    heads = {name: SemanticRoutes.from_file(folder / path) for name, path in settings.heads.items()}
+    try:
+        return Decider(heads, enough=settings.confidence)
+    except OptionError as error:
+        raise ConfigError(f"decide.{error.field}", error.value, error.remedy) from error
+
+
 def _kept_server(name: str, settings: config.Upstream, before: Serving | None) -> UpstreamServer | None:
     found = None if before is None else before.servers.get(name)
     return found if found is not None and found.settings == settings else None
@@ -401,6 +424,13 @@ def _kept_drift(name: str, settings: config.GatewayConfig, before: Serving | Non
     if before is not None and name in before.routers:
         return before.routers[name].variants[0].drift
     return Drift(name, settings.workers)
+
+
+def _tools(name: str, settings: config.Router, folder: Path, before: Serving | None) -> RouterTools | None:
+    if settings.tool_selection is None:
+        return None
+    last = before.routers[name].tools if before is not None and name in before.routers else None
+    return RouterTools(settings.tool_selection, f"routers.{name}.tool_selection", folder, last)
 
 
 def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ResilientRouter | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-    from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, Upstream
+    from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, ToolSelection, Upstream
 
 POLICIES = ("quality", "balanced", "cheapest", "cost")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -92,6 +92,7 @@ def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     checks.defaults()
     for role, default in config.roles.items():
         checks.role(role, default)
+    checks.decide()
     checks.limits()
     checks.origins()
     raise_all(checks.problems, hidden)
@@ -237,6 +238,8 @@ class _Checks:
             self.refuse(at, repr(name), "router-… would be read as a policy or threshold; call it something else")
         if router.share is not None and (router.threshold, router.policy) != (None, None):
             self.refuse(f"{at}.share", router.share, "a share sets the threshold; remove threshold and policy")
+        if router.tool_selection is not None:
+            self.tool_selection(f"{at}.tool_selection", router.tool_selection)
         for part, model in router.models.items():
             self.known(f"{at}.models.{part}", model, self.config.models, "models")
         if router.max_cost is not None:
@@ -249,6 +252,17 @@ class _Checks:
                 remedy = f"give prices for {', '.join(without)}, under models or by prices"
                 self.refuse(f"{at}.max_cost", router.max_cost, remedy)
 
+    def tool_selection(self, at: str, tools: ToolSelection) -> None:
+        if tools.mode == "add" and tools.catalogue is None:
+            self.refuse(f"{at}.catalogue", "missing", "give the JSON file of the tools to add")
+        if tools.mode == "filter" and tools.catalogue is not None:
+            self.refuse(f"{at}.catalogue", repr(tools.catalogue), "filter adds no tools: write add, or remove it")
+        if tools.learn and not self.config.log.prompts:
+            remedy = "what was asked has to be kept for that: set log.prompts, or remove it"
+            self.refuse(f"{at}.learn", "true", remedy)
+        if tools.preserve_count > tools.top_k:
+            self.refuse(f"{at}.preserve_count", tools.preserve_count, f"give at most top_k, {tools.top_k}")
+
     def defaults(self) -> None:
         config = self.config
         if len(config.routers) > 1 and "default" not in config.routers:
@@ -259,15 +273,9 @@ class _Checks:
 
     def role(self, role: str, default: RoleDefault) -> None:
         at = f"roles.{role}"
-        models, routers = self.config.models, self.config.routers
+        models = self.config.models
         aliases = {alias: name for name, model in models.items() for alias in model.aliases}
-        if default.model == "auto" or default.model.startswith("router-"):
-            named = [f"router-{name}" for name in (*routers, *POLICIES)]
-            if not routers:
-                self.refuse(f"{at}.model", default.model, "there are no routers; name a model, or add one")
-            elif default.model != "auto" and _THRESHOLD.sub("", default.model) not in named:
-                self.refuse(f"{at}.model", repr(default.model), did_you_mean(default.model, named, "routers"))
-        else:
+        if not self.router_named(f"{at}.model", default.model):
             if default.policy is not None:
                 self.refuse(f"{at}.policy", default.policy, "only a router has one; remove it")
             if self.known(f"{at}.model", default.model, [*models, *aliases], "models and aliases"):
@@ -278,6 +286,24 @@ class _Checks:
                 self.usable(where, name, role)
                 if name == aliases.get(default.model, default.model) or name in default.fallbacks[:place]:
                     self.refuse(where, repr(name), "it is tried before already; remove it")
+
+    def router_named(self, field: str, name: str) -> bool:
+        """Whether a name is meant for a router; refuses one that none has."""
+        if name != "auto" and not name.startswith("router-"):
+            return False
+        routers = self.config.routers
+        named = [f"router-{each}" for each in (*routers, *POLICIES)]
+        if not routers:
+            self.refuse(field, name, "there are no routers; name a model, or add one")
+        elif name != "auto" and _THRESHOLD.sub("", name) not in named:
+            self.refuse(field, repr(name), did_you_mean(name, named, "routers"))
+        return True
+
+    def decide(self) -> None:
+        settings, models = self.config.decide, self.config.models
+        if settings.model is not None and not self.router_named("decide.model", settings.model):
+            aliases = [alias for model in models.values() for alias in model.aliases]
+            self.known("decide.model", settings.model, [*models, *aliases], "models and aliases")
 
     def usable(self, field: str, name: str, role: str) -> None:
         roles = self.config.models[name].roles

@@ -68,6 +68,8 @@ class Upstream(_Section, frozen=True, kw_only=True):
         timeouts: of each attempt.
         responses: how ``/v1/responses`` is served: ``native`` by its own, ``chat`` by translating to chat
             completions; ``auto`` tries its own first and remembers where there is none. Anthropic's have none.
+        tool_search: who answers tool searches (``defer_loading``): ``local``, the gateway; ``native``, the
+            upstream, where it is asked in the client's own protocol (Anthropic's messages, OpenAI's responses).
         http2: ask over HTTP/2 (``https`` only, extra ``http2``); many calls share a connection. Without it
             HTTP/1.1 is spoken, which costs less.
         stream_options: whether streams are asked what they cost, by the field of that name; ``auto``: until the
@@ -85,6 +87,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     responses: Literal["auto", "native", "chat"] = "auto"
+    tool_search: Literal["local", "native"] = "local"
     http2: bool = False
     stream_options: bool | Literal["auto"] = "auto"
     max_concurrency: Count | None = None
@@ -190,6 +193,31 @@ class RegistryVersion(_Section, frozen=True, kw_only=True):
     name: Name
 
 
+class ToolSelection(_Section, frozen=True, kw_only=True):
+    """Which tools of a request its model gets.
+
+    Attributes:
+        mode: ``filter``: of the tools the client sends, those the request needs; ``add``: those of ``catalogue``
+            that it needs, after the client's own.
+        top_k: most tools that are left, or added. What is no function or custom tool of the client's is neither
+            left out nor counted; a tool that was called before, or that ``tool_choice`` names, always stays.
+        preserve_count: how many of the best stay whatever their relevance; of a client's own one always does.
+        relevance_threshold: how much of the request a tool has to be about, in [0, 1]; no probability.
+        catalogue: of ``add``: a JSON file of tools, read at the start and by a reload.
+        artifact: a file: what was learned from which tools requests used (``tiny-dancer tools train``).
+        learn: keep in the database which tools answers called, for ``tools train --storage``; needs
+            ``log.prompts``, for what was asked is kept with it.
+    """
+
+    mode: Literal["filter", "add"]
+    top_k: Annotated[int, Meta(ge=1, le=65_536)] = 10
+    preserve_count: Annotated[int, Meta(ge=0)] = 0
+    relevance_threshold: Share = 0.0
+    catalogue: Name | None = None
+    artifact: Name | None = None
+    learn: bool = False
+
+
 class Router(_Section, frozen=True, kw_only=True):
     """An artifact that decides between models.
 
@@ -203,6 +231,7 @@ class Router(_Section, frozen=True, kw_only=True):
         share: of the requests for the stronger of two models, in [0, 1], whatever the traffic; in place of a
             threshold or policy, where the request names none.
         share_window: requests that the share is measured on; each worker has its own.
+        tool_selection: which tools of a request its model gets; None: those the client sends.
     """
 
     artifact: Name | RegistryVersion = "default"
@@ -213,6 +242,7 @@ class Router(_Section, frozen=True, kw_only=True):
     threshold: Annotated[float, Meta(ge=-1, le=1)] | None = None
     share: Share | None = None
     share_window: Annotated[int, Meta(ge=20, le=100_000)] = 500
+    tool_selection: ToolSelection | None = None
 
 
 class RoleDefault(_Section, frozen=True, kw_only=True):
@@ -227,6 +257,23 @@ class RoleDefault(_Section, frozen=True, kw_only=True):
     model: Name = "auto"
     policy: Policy | None = None
     fallbacks: list[Name] = field(default_factory=list)
+
+
+class Decide(_Section, frozen=True, kw_only=True):
+    """Who answers the questions of ``/v1/decide``.
+
+    Attributes:
+        heads: artifacts of routes, by the name under which questions find them.
+        model: a model's name, or a router's as clients write it, that answers what the engine does not; None:
+            only one that the request names.
+        confidence: from which on likeness decides where a model could, and a question says nothing else.
+        timeout: seconds for the model's answer.
+    """
+
+    heads: dict[Name, Name] = field(default_factory=dict)
+    model: Name | None = None
+    confidence: Share = 0.8
+    timeout: Positive = 30.0
 
 
 class Retries(_Section, frozen=True, kw_only=True):
@@ -365,6 +412,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         strongest: the model savings are counted against; None: the dearest.
         roles: defaults by role.
         prices: a LiteLLM price map (JSON file) that fills in what models leave out.
+        decide: who answers questions.
         max_fallbacks: models tried after the first one.
         fallback_on: what else leads to the next model: ``content_filter``, an upstream's refusal of what is said.
     """
@@ -380,6 +428,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     strongest: Name | None = None
     roles: dict[Role, RoleDefault] = field(default_factory=dict)
     prices: str | None = None
+    decide: Decide = field(default_factory=Decide)
     max_fallbacks: Annotated[int, Meta(ge=0)] = 3
     fallback_on: list[FallbackCause] = field(default_factory=list)
     retries: Retries = field(default_factory=Retries)
