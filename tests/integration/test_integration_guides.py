@@ -1,4 +1,4 @@
-"""The guides about other libraries, and about decisions: their Python runs as it stands, top to bottom, in one namespace a guide."""
+"""The guides about other libraries, and about decisions: their Python runs as it stands, one namespace a guide."""
 
 from __future__ import annotations
 
