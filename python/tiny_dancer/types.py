@@ -407,7 +407,8 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         response_id: the upstream's id of the answer, which clients give feedback about.
         decision_id: of the routing decision; None where nothing was routed.
         router: name of the router that decided; empty where none did.
-        routed_by: as of :class:`Decision`; ``client`` where the client named the model.
+        routed_by: as of :class:`Decision`; ``client`` where the client named the model; the step of a chain that
+            decided: ``override``, ``semantic``, ``learned``, ``judge``, ``human`` or ``default``.
         reason: as of :class:`Decision`, or why another model than the decided one served.
         level: fallback level of the decision, 0 as learned.
         confidence: of the decision, or None.
@@ -431,6 +432,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         variant: name of the router's variant that decided; empty where none did.
         guessed: tokens or cost, in part or as a whole, are guessed: no upstream has said them.
         guessed_cost: USD of ``cost`` that is guessed.
+        hops: of a chain: every step asked, in order, and why it passed on or chose; empty where no chain decided.
     """
 
     id: str
@@ -468,3 +470,4 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     variant: str = ""
     guessed: bool = False
     guessed_cost: float = 0.0
+    hops: str = ""

@@ -67,6 +67,8 @@ _ROUTED_BY = (
     "constraint",
     "client",
     "session",
+    "judge",
+    "human",
 )
 _POLICIES = ("quality", "balanced", "cheapest", "cost")
 
