@@ -21,9 +21,11 @@ from tiny_dancer.errors import (
     DataError,
     EncoderMissingError,
     MissingExtraError,
+    ModelError,
     NoFeasibleModelError,
     NotCertifiedError,
     OptionError,
+    QueueError,
     RegistryError,
     RequestError,
     StorageError,
@@ -56,15 +58,27 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.chain import (
+        Chain,
+        ChainDecision,
+        ChainRouter,
+        HumanStep,
+        JudgeStep,
+        LearnedStep,
+        SemanticStep,
+    )
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
     from tiny_dancer.routing.resilient import ResilientRouter
+    from tiny_dancer.routing.rules import Rule
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
     from tiny_dancer.routing.tools import ToolSelection, ToolSelector
-    from tiny_dancer.storage import MemoryStorage, SqliteStorage
+    from tiny_dancer.routing.walk import CannedAnswer, Hop
+    from tiny_dancer.storage import MemoryStorage, QueuedRequest, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
@@ -93,6 +107,10 @@ __all__ = [
     "CandidateRouter",
     "CandidateRouterConfig",
     "CandidateSet",
+    "CannedAnswer",
+    "Chain",
+    "ChainDecision",
+    "ChainRouter",
     "CircuitBreaker",
     "Classification",
     "Classifier",
@@ -103,19 +121,27 @@ __all__ = [
     "DecisionBatch",
     "EncoderMissingError",
     "EndpointEncoder",
+    "EndpointModel",
     "Evaluation",
     "FeatureTable",
     "FitReport",
     "Fitted",
     "Guarantee",
+    "Hop",
+    "HumanStep",
+    "JudgeStep",
+    "LearnedStep",
     "MemoryStorage",
     "MissingExtraError",
+    "ModelError",
     "ModelInfo",
     "NoFeasibleModelError",
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
     "PriceTier",
+    "QueueError",
+    "QueuedRequest",
     "Registry",
     "RegistryError",
     "RequestError",
@@ -125,8 +151,10 @@ __all__ = [
     "Router",
     "RouterEstimator",
     "RoutesEvaluation",
+    "Rule",
     "SemanticRouter",
     "SemanticRoutes",
+    "SemanticStep",
     "SplitConformalClassifier",
     "SplitConformalRanker",
     "SplitConformalRegressor",
@@ -163,29 +191,41 @@ _LAZY = {
     "CandidateRouter": "tiny_dancer.routing.candidates",
     "CandidateRouterConfig": "tiny_dancer.routing.candidate_answer",
     "CandidateSet": "tiny_dancer.routing.candidate_set",
+    "CannedAnswer": "tiny_dancer.routing.walk",
+    "Chain": "tiny_dancer.routing.chain",
+    "ChainDecision": "tiny_dancer.routing.chain",
+    "ChainRouter": "tiny_dancer.routing.chain",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
+    "EndpointModel": "tiny_dancer.routing.ask",
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
+    "Hop": "tiny_dancer.routing.walk",
+    "HumanStep": "tiny_dancer.routing.chain",
+    "JudgeStep": "tiny_dancer.routing.chain",
+    "LearnedStep": "tiny_dancer.routing.chain",
     "MemoryStorage": "tiny_dancer.storage",
+    "QueuedRequest": "tiny_dancer.storage",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
     "Route": "tiny_dancer.routing.semantic",
     "RouteChoice": "tiny_dancer.routing.semantic",
     "RouterEstimator": "tiny_dancer.training.estimator",
     "RoutesEvaluation": "tiny_dancer.routing.semantic",
+    "Rule": "tiny_dancer.routing.rules",
     "SemanticRouter": "tiny_dancer.training.routes.router",
     "SemanticRoutes": "tiny_dancer.routing.semantic",
+    "SemanticStep": "tiny_dancer.routing.chain",
     "SplitConformalClassifier": "tiny_dancer.evaluation.conformal",
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
-    "ToolSelection": "tiny_dancer.routing.tools",
-    "ToolSelector": "tiny_dancer.routing.tools",
     "TaskClassification": "tiny_dancer.routing.tasks",
     "TaskClassifier": "tiny_dancer.routing.tasks",
+    "ToolSelection": "tiny_dancer.routing.tools",
+    "ToolSelector": "tiny_dancer.routing.tools",
     "User": "tiny_dancer.routing.semantic",
     "add_model": "tiny_dancer.training.api",
     "calibrate": "tiny_dancer.training.api",

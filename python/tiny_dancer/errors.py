@@ -20,6 +20,7 @@ Every error names the field at fault, the value found there and the remedy::
     ├── ConfigError              a configuration file that cannot be used
     ├── AccessError              an API key that cannot be made, found or changed
     ├── QueueError               a queued request that cannot be put, claimed or answered
+    ├── ModelError               a model that was asked did not answer as asked
     └── MissingExtraError        an optional dependency is not installed
 """
 
@@ -119,6 +120,11 @@ class AccessError(TinyDancerError):
 
 class QueueError(TinyDancerError):
     """A queued request that cannot be put, claimed or answered; ``field`` is ``id`` where there is none."""
+
+
+class ModelError(TinyDancerError):
+    """A model that was asked cannot be reached, refuses, takes too long, or does not answer as asked; ``field`` is
+    its name."""
 
 
 class MissingExtraError(TinyDancerError):

@@ -398,7 +398,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         time: UTC seconds when it arrived.
         endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings``, ``messages``, ``route``; of
             what is passed on ``moderations``, ``rerank``, ``audio.*``, ``images.*``, ``files``, ``batches``,
-            ``responses.stored`` or ``messages.count_tokens``.
+            ``responses.stored`` or ``messages.count_tokens``; ``judge`` of what the gateway itself asked a model.
         key: id of the API key, empty without one.
         asked: model the client named.
         status: of HTTP, as the client saw it; 499 where the client went away.

@@ -62,7 +62,9 @@ class Rule:
             )
         if self.keywords:
             spaced = (r"\s+".join(map(re.escape, text.split())) for text in self.keywords)
-            object.__setattr__(self, "_pattern", re.compile(rf"(?<!\w)(?:{'|'.join(spaced)})(?!\w)", re.IGNORECASE))
+            object.__setattr__(
+                self, "_pattern", re.compile(rf"(?<!\w)(?:{'|'.join(spaced)})(?!\w)", re.IGNORECASE)
+            )
 
     def why(self, text: str, user: User | None, headers: Mapping[str, str]) -> str | None:
         """What of a request makes it match, in words; None where it does not.

@@ -335,15 +335,19 @@ class SemanticRoutes:
         """
         state = self._state
         found = self._vector(text, vector)
-        seconds = _seconds(now)
+        seconds = as_seconds(now)
         context = _context(state, seconds, user, language)
         options = _options(limit, allowed, exclude, false_alarms, least_confidence, prediction_set, context)
         answer = state.engine.decide(text, found, state.header["encoder"]["name"], options)
         choice = _choice(state, answer, prediction_set)
-        if choice.name is not None and choice.name in state.windows and seconds is not None:
-            who = None if user is None else user.id
-            state.windows[choice.name].times.setdefault(who, deque()).append(seconds)
+        if choice.name is not None:
+            self._count(state, choice.name, user, seconds)
         return choice
+
+    @staticmethod
+    def _count(state: _State, name: str, user: User | None, now: float | None) -> None:
+        if name in state.windows and now is not None:
+            state.windows[name].times.setdefault(None if user is None else user.id, deque()).append(now)
 
     async def acall(self, text: str, **options: Any) -> RouteChoice:
         """As :meth:`__call__`; where another encoder makes the vector, in a thread."""
@@ -388,6 +392,41 @@ class SemanticRoutes:
         route, best, confidence, score, reason = found
         both = np.stack([np.frombuffer(route, "<i4"), np.frombuffer(best, "<i4")], axis=1)
         return both, np.frombuffer(confidence, "<f4"), np.frombuffer(score, "<f4"), np.frombuffer(reason, "u1")
+
+    def route(self, name: str) -> Route:
+        """The route of this name.
+
+        Raises:
+            OptionError: there is none.
+        """
+        return self._known(name)
+
+    def may_give(
+        self,
+        name: str,
+        text: str,
+        *,
+        now: float | datetime | None = None,
+        user: User | None = None,
+        language: str | None = None,
+    ) -> bool:
+        """Whether a route's conditions hold, however likely it is; where they do, it counts against its rate.
+
+        Raises:
+            RequestError, OptionError: as :meth:`__call__`.
+        """
+        state, seconds = self._state, as_seconds(now)
+        if self._known(name).conditions is None:
+            return True
+        context = _context(state, seconds, user, language)
+        # Of one route the probability is 1, so that nothing but its conditions can forbid it.
+        options = _options(1, (name,), (), 0.0, 0.0, False, context)
+        vector = self._vector(text, None)
+        choice = _choice(state, state.engine.decide(text, vector, state.header["encoder"]["name"], options), False)
+        if choice.reason == "none_allowed":
+            return False
+        self._count(state, name, user, seconds)
+        return True
 
     def evaluate(self, texts: Sequence[str], labels: Sequence[str | None]) -> RoutesEvaluation:
         """Judges the routes on labelled texts; None labels what belongs to no route.
@@ -670,7 +709,7 @@ def _zone(name: str) -> ZoneInfo:
         raise OptionError("zone", name, remedy) from error
 
 
-def _seconds(now: float | datetime | None) -> float | None:
+def as_seconds(now: float | datetime | None) -> float | None:
     if isinstance(now, datetime):
         if now.tzinfo is None:
             raise RequestError("now", now, "give a datetime with its zone, or seconds since 1970")

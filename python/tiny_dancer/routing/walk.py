@@ -1,7 +1,7 @@
 """Walks a chain of deciders: each step says where a request goes or passes on; the first that says decides.
 
-What a step is made of is its owner's: the library's steps are in :mod:`.chain`, a gateway has its own. The walk is a
-coroutine that waits for nothing unless a step does, so that whoever has no step that waits runs it without a loop.
+What a step is made of is its owner's: the library's steps are in :mod:`.chain`, a gateway has its own. The walk is
+a coroutine that waits for nothing unless a step does: whoever has no step that waits runs it without a loop.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Queu
     def apply_retention(
         self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
     ) -> RowCounts:
-        """Removes history: decisions, outcomes, feedback, requests, what was done to candidates, and queued requests
-        that have ended, where it is older or beyond the newest rows.
+        """Removes history: decisions, outcomes, feedback, requests, what was done to candidates, and what was
+        queued and has ended, where it is older or beyond the newest rows.
 
         Args:
             max_age_s: seconds to keep.

@@ -15,8 +15,8 @@ from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.memory.ledger import RequestRows
-from tiny_dancer.storage.memory.rows import newest, retain, within
 from tiny_dancer.storage.memory.queue import QueueRows
+from tiny_dancer.storage.memory.rows import newest, retain, within
 from tiny_dancer.storage.mirror import Mirror, given
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.statistics import summarise

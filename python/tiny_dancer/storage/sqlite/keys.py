@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _FIELDS = (
     "id, name, secret_hash, created_at, expires_at, revoked_at, models, requests_per_minute, tokens_per_minute, "
-    "daily_budget, monthly_budget, cheaper_when_spent, max_budget, budget_duration, soft_budget, model_max_budget, "
-    "tier, tags, operator"
+    "daily_budget, monthly_budget, cheaper_when_spent, max_budget, budget_duration, soft_budget, "
+    "model_max_budget, tier, tags, operator"
 )
 _PLACES = ", ".join("?" * len(_FIELDS.split(",")))
 _decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode

@@ -72,7 +72,8 @@ def find(connection: apsw.Connection, query: QueueQuery) -> tuple[QueuedRequest,
         bound += last
     bound.append(-1 if query.limit is None else query.limit)
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM queue WHERE {' AND '.join(parts)} ORDER BY time, number LIMIT ?{len(bound)}", bound
+        f"SELECT {_COLUMNS} FROM queue WHERE {' AND '.join(parts)} ORDER BY time, number LIMIT ?{len(bound)}",
+        bound,
     )
     return tuple(_request(row) for row in rows)
 
