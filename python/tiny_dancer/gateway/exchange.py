@@ -15,6 +15,7 @@ from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
+from tiny_dancer.gateway.chains import withdraw
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
@@ -27,13 +28,18 @@ from tiny_dancer.gateway.http import (
     stream_error,
     with_limits,
 )
+from tiny_dancer.gateway.upstream import telling
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.proxy import Streaming, Whole, forwarded, settle_stream
 from tiny_dancer.resilience import Category
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.choosing.plan import Plan
+    from collections.abc import Iterable
+
+    from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.choosing.incoming import Incoming
+    from tiny_dancer.gateway.choosing.plan import Choice, Plan
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
     from tiny_dancer.gateway.services import Services
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Events
@@ -142,7 +148,13 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
-        plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
+        choice = None
+        if self.serving.chains and (chain := services.chooser.chain(self.serving, incoming)) is not None:
+            choice = await self._choose(chain, incoming, caller, given)
+        plan = self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
+        if plan.answer is not None:
+            await self._tell(plan.answer, plan, incoming)
+            return
         models = plan.models()
         if caller.budgets:
             funding = Funding(self, services.accounting)
@@ -153,6 +165,41 @@ class Exchange(Progress):
         else:
             assert type(found) is Streaming
             await self._answer_stream(found, token, plan)
+
+    async def _choose(
+        self, chain: str, incoming: Incoming, caller: Caller, given: Iterable[tuple[bytes, bytes]]
+    ) -> Choice:
+        """What a chain decides. Who leaves while a person is asked is asked for no longer."""
+        services = self._services
+        try:
+            return await services.chains.choose(
+                services, self.serving, chain, incoming, caller, tuple(given), self
+            )
+        except asyncio.CancelledError:
+            if self._gone and self.queued:
+                await asyncio.shield(asyncio.to_thread(withdraw, services.storage, self.queued))
+            raise
+
+    async def _tell(self, text: str, plan: Plan, incoming: Incoming) -> None:
+        """An answer that no model gives."""
+        self.answer_id, self.status = f"chatcmpl-{self.id}", 200
+        if not incoming.stream:
+            answer = telling.whole(self.endpoint, text, model=incoming.asked, id=self.answer_id)
+            self.answer_id = answer.id
+            headers = self._describe([(b"x-td-cost", b"0")], plan)
+            self._started = True
+            self.first = time.perf_counter()
+            await send_json(self._send, 200, headers, answer.body)
+            return
+        said = telling.stream(self.endpoint, incoming.fields, text, model=incoming.asked, id=self.answer_id)
+        if self._begun_early is None:
+            end = asyncio.get_running_loop().time() + self.serving.config.limits.write_timeout
+            await self._begin_stream(200, self._describe([], plan), end)
+        else:
+            await self._begun_early
+        self.first = time.perf_counter()
+        await self._send({"type": "http.response.body", "body": said, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
@@ -281,7 +328,7 @@ class Exchange(Progress):
         self._silence = None
         if self._started or (self.incoming is not None and not self.incoming.stream):
             return
-        if self.plan is None:
+        if self.plan is None and not self.queued:
             self._wait_for_silence()
         else:
             self._begun_early = asyncio.get_running_loop().create_task(self._speak())
@@ -293,6 +340,8 @@ class Exchange(Progress):
         if self.plan is not None:
             decision = self.plan.decision
             headers.append((b"x-td-decision", (self.id if decision is None else decision.id).encode()))
+        if self.queued:
+            headers.append((b"x-td-queue-id", self.queued.encode()))
         await self._begin_stream(200, headers, asyncio.get_running_loop().time() + total)
         await self._send({"type": "http.response.body", "body": self._ping(), "more_body": True})
 
@@ -336,7 +385,7 @@ class Exchange(Progress):
                 headers.append((b"x-td-model", header_value(done.model.name)))
             headers.append((b"x-td-decision", self.id.encode() if decision is None else decision.id.encode()))
             headers.append((b"x-td-reason", header_value(done.reason or plan.reason)))
-            headers.append((b"x-td-routed-by", plan.routed_by.encode()))
+            headers.append((b"x-td-routed-by", header_value(plan.route)))
             if done.fallbacks:
                 headers.append((b"x-td-fallbacks", b"%d" % done.fallbacks))
             if adapted := done.adapted if self.incoming is None else self.incoming.mended + done.adapted:
@@ -345,6 +394,8 @@ class Exchange(Progress):
                 headers.append((b"x-td-level", b"%d" % decision.level))
             if (covered := plan.covered(done.model)) is not None:
                 headers.append((b"x-td-guarantee", header_value(covered)))
+        if self.queued:
+            headers.append((b"x-td-queue-id", self.queued.encode()))
         return with_limits(headers, self.caller)
 
     def watch(self) -> None:

@@ -229,6 +229,7 @@ class Asked:
         language: of the text, where the caller knows.
         headers: by name in lower case.
         queued: its id, once it is in a queue.
+        hops: so far.
     """
 
     text: str
@@ -237,6 +238,7 @@ class Asked:
     language: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     queued: str | None = None
+    hops: list[Hop] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -389,7 +391,7 @@ class ChainRouter:
             hop = Hop(self._first, "override", True, f"pinned by the caller -> {asked.pin}")
             return ChainDecision(asked.pin, "override", (hop,), None, None, None, _since(start))
         first = self._first if asked.pin is None else asked.pin.removeprefix(CHAIN)
-        target, hops, details = await walk(self._links, first, asked, self._unknown)
+        target, hops, details = await walk(self._links, first, asked, self._unknown, asked.hops)
         return ChainDecision(
             target,
             next(hop.step for hop in reversed(hops) if hop.chose),
@@ -639,6 +641,7 @@ def _ask_people(step: HumanStep, chain: str, asked: _Request) -> Outcome | Await
             said=asked.text[:1000].replace("\0", ""),
             chain=chain,
             key="" if asked.user is None or asked.user.id is None else asked.user.id,
+            hops=in_words(asked.hops),
         )
         if not step.queue.enqueue(queued, most=step.most):
             return Outcome(None, f"{step.most:,} wait already")

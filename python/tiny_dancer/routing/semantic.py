@@ -189,6 +189,7 @@ class _State:
     routes: Mapping[str, Route]
     windows: Mapping[str, _Window]
     zones: Mapping[str, ZoneInfo]
+    depends_on: frozenset[str]
 
 
 class SemanticRoutes:
@@ -267,8 +268,10 @@ class SemanticRoutes:
             routes = {each["name"]: _route_of(each) for each in header["routes"]}
         zones: set[str] = set()
         windows: dict[str, _Window] = {}
+        kinds: set[str] = set()
         for name, route in routes.items():
             for kind, value in _conditions(route.conditions):
+                kinds.add(kind)
                 if kind == "time":
                     zones.add(value.get("zone", "UTC"))
                 if kind == "rate":
@@ -276,7 +279,7 @@ class SemanticRoutes:
                     windows[name] = _Window(seconds)
         offsets = {zone: _zone(zone) for zone in sorted(zones) if _is_named(zone)}
         names = tuple(each["name"] for each in header["routes"])
-        self._state = _State(artifact, header, engine, names, dict(routes), windows, offsets)
+        self._state = _State(artifact, header, engine, names, dict(routes), windows, offsets, frozenset(kinds))
 
     @property
     def header(self) -> dict[str, Any]:
@@ -298,6 +301,11 @@ class SemanticRoutes:
     def calibrated(self) -> bool:
         """Whether confidences were fitted on rows the scores had not seen, and still hold."""
         return bool(self.header.get("calibrated"))
+
+    @property
+    def depends_on(self) -> frozenset[str]:
+        """Kinds of conditions that routes have: ``time``, ``tier``, ``language`` and so on."""
+        return self._state.depends_on
 
     def __call__(
         self,

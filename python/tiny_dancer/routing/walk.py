@@ -109,6 +109,7 @@ async def walk(
     start: str,
     request: T,
     refuses: Callable[[str | CannedAnswer], str | None],
+    hops: list[Hop] | None = None,
 ) -> Walked:
     """Asks step by step; a target that is a chain is walked on into.
 
@@ -118,8 +119,9 @@ async def walk(
         request: handed to every step.
         refuses: why a step's target cannot be, in words; None where it can. Such a step passes on. It is not asked
             about defaults, behind which nothing comes.
+        hops: filled in as they happen, for steps that want to know.
     """
-    hops: list[Hop] = []
+    hops = [] if hops is None else hops
     details: dict[str, Any] = {}
     link, seen = links[start], {start}
     while True:

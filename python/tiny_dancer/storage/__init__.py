@@ -2,8 +2,8 @@
 
 :class:`Storage` says what every backend does; it is :class:`CandidateStorage`, :class:`HistoryStorage`,
 :class:`RequestStorage`, :class:`KeyStorage` and :class:`QueueStorage` in one database.
-:class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra ``sqlite``
-and is imported when first asked for.
+:class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra
+``sqlite`` and is imported when first asked for.
 """
 
 from typing import TYPE_CHECKING, Any

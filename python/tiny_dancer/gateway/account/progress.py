@@ -43,6 +43,7 @@ class Progress:
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
         hold: what is reserved of the key's budgets; None where nothing is.
+        queued: id of the request in the queue for people; empty where it is not there.
         trace: None where nothing is traced.
     """
 
@@ -61,6 +62,7 @@ class Progress:
         "incoming",
         "plan",
         "prompt",
+        "queued",
         "serving",
         "start",
         "status",
@@ -87,4 +89,5 @@ class Progress:
         self.guess: Guess | None = None
         self.prompt: Prompt | None = None
         self.hold: Hold | None = None
+        self.queued = ""
         self.id = new_id()

@@ -40,6 +40,8 @@ def settle(
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    if plan is not None and plan.answer is not None and progress.first is not None:
+        cost = baseline = 0.0  # known: no model was asked
     guessed_cost = cost or 0.0 if guessed else 0.0
     paid = {} if model is None or cost is None else {model.name: cost}
     if done.lost or done.given_up:
@@ -92,6 +94,7 @@ def settle(
         variant="" if plan is None else plan.variant,
         guessed=guessed,
         guessed_cost=guessed_cost,
+        hops="" if plan is None or not plan.hops else plan.route,
     )
     if kept:
         accounting.put(record)

@@ -15,11 +15,13 @@ from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.incoming import Incoming
 from tiny_dancer.gateway.choosing.selection import Selection
-from tiny_dancer.gateway.choosing.serving import RouterTarget, ServedRouter, Serving, Variant
+from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget, ServedRouter, Serving, Variant
+from tiny_dancer.gateway.configuration.settings import Role
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.arguments import engine_options
 from tiny_dancer.routing.requests import conversation
+from tiny_dancer.routing.walk import CannedAnswer, Hop, in_words
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
@@ -49,13 +51,31 @@ class Asked(Struct):
     serving: Serving
     incoming: Incoming
     caller: Caller
-    role: str
+    role: Role
     variant: Variant | None = None
     policy: str | None = None
     usable: Sequence[str] = ()
     options: Mapping[str, Any] = {}
     selection: Selection | None = None
     by: Mapping[str, float] | None = None
+
+
+class Choice(Struct):
+    """What a chain has decided about a request.
+
+    Attributes:
+        target: a model's name, a router's as clients write it, or an answer.
+        step: of the chain, that decided.
+        hops: every step asked, in order.
+        plan: what the learned step's router decided, where that is the target.
+        queued: id of the request in the queue; empty where it is not there.
+    """
+
+    target: str | CannedAnswer
+    step: str
+    hops: tuple[Hop, ...]
+    plan: Plan | None = None
+    queued: str = ""
 
 
 class Plan(Struct):
@@ -73,6 +93,8 @@ class Plan(Struct):
         reason: as of ``Decision``, or why this model all the same.
         session: key of the conversation; None where it has none.
         said: what the user said last, where something was routed.
+        hops: of the chain that decided, and of the router it led to; empty where no chain did.
+        answer: that is given as it is, and no model is asked; None where one is.
     """
 
     model: ServedModel
@@ -85,6 +107,13 @@ class Plan(Struct):
     reason: str = "named"
     session: Hashable | None = None
     said: str = ""
+    hops: tuple[Hop, ...] = ()
+    answer: str | None = None
+
+    @property
+    def route(self) -> str:
+        """Who chose, in one word or, where a chain did, with every step it asked."""
+        return in_words(self.hops) if self.hops else self.routed_by
 
     def models(self) -> Iterator[ServedModel]:
         """The choice, then what follows, which is looked up where the choice has failed."""
@@ -114,8 +143,25 @@ class Chooser:
         self._sessions = table
         self.last_decision: float | None = None
 
-    def plan(self, serving: Serving, incoming: Incoming, caller: Caller) -> Plan:
+    def chain(self, serving: Serving, incoming: Incoming) -> str | None:
+        """The chain that has to be asked about a request before :meth:`plan`; None where none has."""
+        options = incoming.options
+        if options.pin is not None:
+            return None
+        name = incoming.asked
+        if name == "auto" and (default := serving.config.roles.get(_role(incoming))) is not None:
+            name = default.model
+        found = serving.names.get(name)
+        return found.chain if isinstance(found, ChainTarget) else None
+
+    def plan(self, serving: Serving, incoming: Incoming, caller: Caller, choice: Choice | None = None) -> Plan:
         """What to do with a request.
+
+        Args:
+            serving: the configuration in force.
+            incoming: the request.
+            caller: who asks.
+            choice: what a chain has decided, where :meth:`chain` names one.
 
         Raises:
             GatewayError: 400, 403 or 404; nothing may or can serve it as it stands.
@@ -123,17 +169,19 @@ class Chooser:
         options = incoming.options
         for name in incoming.fallbacks:
             _model(serving, name, "models")  # an unknown one is said now, not when it is needed
-        role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+        role = _role(incoming)
         asked = Asked(serving, incoming, caller, role)
         if incoming.provider is not None:
             asked.selection = Selection(incoming.provider, serving, incoming)
         if options.pin is not None:
             return _named(asked, options.pin, "pinned")
         name, policy = incoming.asked, options.policy
+        if choice is not None:
+            return self._chosen(asked, choice)
         if name == "auto" and (default := serving.config.roles.get(role)) is not None:
             name, policy = default.model, policy or default.policy
         target = serving.resolve(name)
-        if not isinstance(target, RouterTarget):
+        if isinstance(target, ServedModel):
             return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
         if incoming.endpoint == "embeddings":
             raise GatewayError(
@@ -143,8 +191,43 @@ class Chooser:
                 param="model",
                 code="not_routable",
             )
+        if isinstance(target, ChainTarget):
+            raise GatewayError(
+                400, f"The chain '{target.chain}' cannot be asked here.", param="model", code="not_routable"
+            )
         asked.policy = policy or target.policy
         return self._routed(asked, target)
+
+    def by_router(self, serving: Serving, incoming: Incoming, caller: Caller, router: str) -> Plan:
+        """What a router decides about a request, for a chain that asks it.
+
+        Raises:
+            GatewayError: as :meth:`plan`.
+        """
+        asked = Asked(serving, incoming, caller, _role(incoming), policy=incoming.options.policy)
+        if incoming.provider is not None:
+            asked.selection = Selection(incoming.provider, serving, incoming)
+        return self._routed(asked, RouterTarget(router))
+
+    def _chosen(self, asked: Asked, choice: Choice) -> Plan:
+        """The plan of what a chain has decided: constraints, sessions and what follows are as of any request."""
+        target, hops = choice.target, choice.hops
+        if isinstance(target, CannedAnswer):
+            said = _said(asked.incoming) if asked.serving.config.log.prompts else ""
+            strongest = asked.serving.strongest or next(iter(asked.serving.models.values()))
+            plan = Plan(strongest, asked, strongest, reason="answered", said=said, answer=target.text)
+        elif choice.plan is not None:
+            plan = choice.plan
+        elif isinstance(found := asked.serving.resolve(target), ServedModel):
+            plan = _named(asked, found.name, "chain")
+        else:
+            assert isinstance(found, RouterTarget), "chains are walked to their end"
+            asked.policy = asked.incoming.options.policy or found.policy
+            plan = self._routed(asked, found)
+            why = f"{plan.routed_by}, {plan.reason} -> {plan.model.name}"
+            hops = (*hops, Hop(hops[0].chain, target, chose=True, why=why))
+        plan.routed_by, plan.hops = choice.step, hops
+        return plan
 
     def answered(self, plan: Plan, model: str, tokens: int) -> None:
         """Remembers that a conversation's prefix of so many tokens is now in this model's cache."""
@@ -260,6 +343,38 @@ class Chooser:
         )
 
 
+def refused(asked: Asked, target: str) -> str | None:
+    """Why a chain's step may not lead a request there, in words; None where it may.
+
+    Of a model: it does not serve the endpoint or role, is not for the key, is excluded, or ``provider`` leaves no
+    deployment of it. Of a router: it is left no model.
+    """
+    found = asked.serving.resolve(target)
+    if isinstance(found, RouterTarget):
+        try:
+            _usable(asked, asked.serving.routers[found.router].deciding())
+        except GatewayError:
+            return "none of its models may serve this request"
+        return None
+    if not isinstance(found, ServedModel) or _may_serve(asked, found):
+        return None
+    if not asked.caller.allows(found.name):
+        return "not for this key"
+    return "excluded" if found.name in _excluded(asked) else "it may not serve this request"
+
+
+def asked_for(serving: Serving, incoming: Incoming, caller: Caller) -> Asked:
+    """What :func:`refused` is asked about."""
+    asked = Asked(serving, incoming, caller, _role(incoming))
+    if incoming.provider is not None:
+        asked.selection = Selection(incoming.provider, serving, incoming)
+    return asked
+
+
+def _role(incoming: Incoming) -> Role:
+    return incoming.options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+
+
 def _options(asked: Asked, target: RouterTarget, served: ServedRouter, variant: Variant) -> dict[str, Any]:
     """What the router is asked beside the request: the client's word, or else the configuration's."""
     given, bounds = asked.incoming.options, served.settings
@@ -330,8 +445,8 @@ def _next_names(plan: Plan) -> list[str]:
         return [*names, *_in_order(asked, asked.usable)]
     follow: list[str] = []
     # A role's list is for what the role or a router chose, not for a model the client named.
-    if (decision is not None or plan.reason == "role_default") and (
-        default := config.roles.get(asked.role)  # type: ignore[call-overload]
+    if (decision is not None or plan.reason in ("role_default", "chain")) and (
+        default := config.roles.get(asked.role)
     ) is not None:
         follow += default.fallbacks
     if decision is not None:
@@ -376,7 +491,7 @@ def named(asked: Asked) -> Plan:
         GatewayError: 400, 403, 404 or 429; there is no such model, or not for this key.
     """
     serving, name, reason = asked.serving, asked.incoming.asked, "named"
-    if name == "auto" and (default := serving.config.roles.get(asked.role)) is not None:  # type: ignore[call-overload]
+    if name == "auto" and (default := serving.config.roles.get(asked.role)) is not None:
         name, reason = default.model, "role_default"
     model = _model(serving, name, "model")
     _permit(asked, model)
@@ -385,8 +500,9 @@ def named(asked: Asked) -> Plan:
 
 def _model(serving: Serving, name: str, param: str) -> ServedModel:
     found = serving.resolve(name)
-    if isinstance(found, RouterTarget):
-        raise GatewayError(400, f"'{name}' is a router; name a model here.", param=param, code="invalid_value")
+    if not isinstance(found, ServedModel):
+        what = "router" if isinstance(found, RouterTarget) else "chain"
+        raise GatewayError(400, f"'{name}' is a {what}; name a model here.", param=param, code="invalid_value")
     return found
 
 
