@@ -54,6 +54,8 @@ _STREAM_HEADERS: Final = (
     (b"x-accel-buffering", b"no"),  # nginx holds back what is not marked so
 )
 _SHUTTING_DOWN: Final = GatewayError(503, "The gateway is shutting down.", code="shutting_down")
+# What ids of answers begin with.
+_ANSWERS: Final = {"messages": "msg_", "completions": "cmpl-"}
 _PING: Final = b": ping\n\n"
 _ANTHROPIC_PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
@@ -182,9 +184,9 @@ class Exchange(Progress):
 
     async def _tell(self, text: str, plan: Plan, incoming: Incoming) -> None:
         """An answer that no model gives."""
-        self.answer_id, self.status = f"chatcmpl-{self.id}", 200
+        self.answer_id, self.status = f"{_ANSWERS.get(self.endpoint, 'chatcmpl-')}{self.id}", 200
         if not incoming.stream:
-            answer = telling.whole(self.endpoint, text, model=incoming.asked, id=self.answer_id)
+            answer = telling.whole(self.endpoint, incoming.fields, text, model=incoming.asked, id=self.answer_id)
             self.answer_id = answer.id
             headers = self._describe([(b"x-td-cost", b"0")], plan)
             self._started = True

@@ -667,8 +667,8 @@ def answered(found: QueuedRequest | None, id: str, wait: float) -> Outcome:
     if found is None:
         return Outcome(None, f"no answer in {wait:g} s ({id})")
     if found.answer is None:
-        return Outcome(None, f"cancelled by {found.ended_by} ({id})")
-    return Outcome(CannedAnswer(found.answer), f"answered by {found.ended_by} ({id})", found)
+        return Outcome(None, f"cancelled ({id})")
+    return Outcome(CannedAnswer(found.answer), f"answered ({id})", found)
 
 
 def _withdraw(queue: QueueStorage, id: str) -> None:

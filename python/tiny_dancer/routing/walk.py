@@ -170,7 +170,7 @@ def in_words(hops: Sequence[Hop]) -> str:
 
 def shown(target: str | CannedAnswer) -> str:
     """A target in words."""
-    return target if isinstance(target, str) else "a canned answer"
+    return target if isinstance(target, str) else "an answer"
 
 
 def chain_of(target: object) -> str | None:
