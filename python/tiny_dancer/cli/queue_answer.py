@@ -11,8 +11,8 @@ from tiny_dancer.cli.keys_database import DEFAULT, Database
 from tiny_dancer.cli.output import say
 from tiny_dancer.cli.queue_database import By, Id, who
 
-HELP = """Answer a request of the queue. A client that still waits gets the text as its answer; another can ask for it
-by the request's id.
+HELP = """Answer a request of the queue. A client that still waits gets the text as its answer; another can ask for
+it by the request's id.
 
 Example: tiny-dancer queue answer q_8e7a2a42fd8155f2 "Your parcel arrives tomorrow." --database gateway.db"""
 

@@ -6,8 +6,8 @@ from tiny_dancer.cli.keys_database import DEFAULT, Database
 from tiny_dancer.cli.output import say
 from tiny_dancer.cli.queue_database import By, Id, who
 
-HELP = """Take a request out of the queue unanswered, whoever has claimed it. A client that still waits is served by
-the chain's next step.
+HELP = """Take a request out of the queue unanswered, whoever has claimed it. A client that still waits is served
+by the chain's next step.
 
 Example: tiny-dancer queue cancel q_8e7a2a42fd8155f2 --database gateway.db"""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Id = Annotated[str, typer.Argument(help="Id of the request, as `queue list` shows it.")]
 By = Annotated[
     str | None,
-    typer.Option("--by", help="Who does it, for the others to see; else the name you are logged in by."),
+    typer.Option("--by", help="Who does it, for others to see; else the name you are logged in by."),
 ]
 
 

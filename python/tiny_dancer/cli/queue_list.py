@@ -16,8 +16,8 @@ from tiny_dancer.evaluation.terminal import FittedTable
 if TYPE_CHECKING:
     from tiny_dancer.storage import QueuedRequest
 
-HELP = """List the requests that wait for a person, the oldest first: what the user said last, who has claimed them,
-and how long they can still be answered.
+HELP = """List the requests that wait for a person, the oldest first: what the user said last, who has claimed
+them, and how long they can still be answered.
 
 Example: tiny-dancer queue list --database gateway.db --state waiting"""
 _SAID = 60

@@ -43,6 +43,7 @@ from tiny_dancer.routing.walk import (
     walk,
 )
 from tiny_dancer.storage import QueuedRequest
+from tiny_dancer.storage.queue import check_most
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -153,6 +154,7 @@ class HumanStep:
             raise OptionError("wait", self.wait, "give seconds, 0 or more")
         if not self.expires > 0 or self.expires < self.wait:
             raise OptionError("expires", self.expires, "give seconds above 0, and no fewer than wait")
+        check_most(self.most)
 
 
 @dataclass(frozen=True, slots=True)
