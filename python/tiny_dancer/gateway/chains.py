@@ -279,8 +279,7 @@ class _Judge:
         except ModelError as error:
             cause = error.__cause__
             if isinstance(cause, GatewayError) and cause.code == "model_timeout":
-                late = f"timed out after {self._timeout:g} s"
-                raise ModelError(error.field, late, error.remedy) from None
+                raise TimeoutError(f"timed out after {self._timeout:g} s") from None
             raise
 
 

@@ -573,8 +573,8 @@ async def judged(ask: Ask, choices: Mapping[str, str], text: str, timeout: float
     try:
         async with asyncio.timeout(timeout):
             answer = await ask(messages, schema)
-    except TimeoutError:
-        return None, f"timed out after {timeout:g} s"
+    except TimeoutError as error:
+        return None, str(error) or f"timed out after {timeout:g} s"
     except ModelError as error:
         return None, f"failed: {error.value}"
     except Exception as error:  # noqa: BLE001 - of the caller's own: whatever it raises, the chain goes on
