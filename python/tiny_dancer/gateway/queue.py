@@ -216,6 +216,19 @@ def _described(found: QueuedRequest, caller: Caller) -> dict[str, Any]:
     return told
 
 
+CLAIM: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "seconds": {"type": "number", "exclusiveMinimum": 0, "maximum": 86_400, "description": "It lasts so long."}
+    },
+    "additionalProperties": False,
+}
+SAID: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "minLength": 1, "maxLength": 1_000_000}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
 SCHEMA: Final[dict[str, Any]] = {
     "object": {"const": "queued_request"},
     "id": {"type": "string"},

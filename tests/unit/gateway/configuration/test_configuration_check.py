@@ -76,7 +76,7 @@ def test_a_good_one_passes() -> None:
         ("{a: small}", "{a: large}", "routers.own-v2.max_cost: 0.1; give prices for large"),
         ("  small: {", "  auto: {", "models.auto: 'auto'; auto, router-… and chain-… ask for routing"),
         ("  small: {", "  router-x: {", "models.router-x: 'router-x'; auto, router-… and chain-… ask for routing"),
-        ("aliases: [mini]", "aliases: [router-x]", "models.small.aliases.0: 'router-x'; auto and router-…"),
+        ("aliases: [mini]", "aliases: [router-x]", "models.small.aliases.0: 'router-x'; auto, router-…"),
         ("aliases: [mini]", "aliases: [mini, large]", "models.small.aliases.1: 'large'; it is a model already"),
         (
             "aliases: [mini]",
