@@ -537,7 +537,9 @@ def learned(decision: Decision) -> Outcome:
     """The learned step: a trained router's choice, where its prediction set has no other model."""
     if decision.level:
         return Outcome(None, f"{decision.model}, by fallback level {decision.level}", decision)
-    if decision.prediction_set != (decision.model,):
+    if decision.model not in decision.prediction_set:
+        return Outcome(None, f"{decision.model}, which is not among those that may be best", decision)
+    if len(decision.prediction_set) > 1:
         return Outcome(None, f"{decision.model}, but {len(decision.prediction_set)} may be best", decision)
     return Outcome(decision.model, f"{share(decision.confidence)}", decision)
 

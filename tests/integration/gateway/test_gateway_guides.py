@@ -141,6 +141,18 @@ def test_its_configuration_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(found.models) == {"gpt-4o-mini", "gpt-4o"}
 
 
+@pytest.mark.parametrize("name", ["gateway", "support-triage"])
+def test_its_chains_are_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    base = re.findall(r"```yaml\n(upstreams:.*?)```", GATEWAY, re.DOTALL)[0]
+    text = (GUIDES / f"{name}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(routes:.*?)```", text, re.DOTALL)
+    agent = "  orders-agent: {deployments: [{upstream: openai}], cost_per_request: 0}\nrouters:"
+    found = parse(base.replace("routers:", agent) + block, config.GatewayConfig, f"{name}.md")
+    check(found)
+    assert set(found.chains) == {"triage"}
+
+
 def test_endpoints_options_and_headers_are_those_there_are() -> None:
     document = json.loads(openapi_document())
     endpoints = GATEWAY.split("## Endpoints")[1].split("\n## ")[0]
