@@ -71,7 +71,9 @@ if TYPE_CHECKING:
         LearnedStep,
         SemanticStep,
     )
+    from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
+    from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.rules import Rule
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
@@ -92,6 +94,7 @@ __all__ = [
     "AccessError",
     "AdaptiveConformal",
     "Added",
+    "Answer",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -117,6 +120,7 @@ __all__ = [
     "ConfigError",
     "ConformalRelevance",
     "DataError",
+    "Decider",
     "Decision",
     "DecisionBatch",
     "EncoderMissingError",
@@ -140,6 +144,7 @@ __all__ = [
     "OptionError",
     "Outcomes",
     "PriceTier",
+    "Question",
     "QueueError",
     "QueuedRequest",
     "Registry",
@@ -181,6 +186,7 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "Answer": "tiny_dancer.routing.questions",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -197,6 +203,7 @@ _LAZY = {
     "ChainRouter": "tiny_dancer.routing.chain",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
+    "Decider": "tiny_dancer.routing.decider",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
     "EndpointModel": "tiny_dancer.routing.ask",
     "Evaluation": "tiny_dancer.evaluation.results",
@@ -208,6 +215,7 @@ _LAZY = {
     "LearnedStep": "tiny_dancer.routing.chain",
     "MemoryStorage": "tiny_dancer.storage",
     "QueuedRequest": "tiny_dancer.storage",
+    "Question": "tiny_dancer.routing.questions",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
     "Route": "tiny_dancer.routing.semantic",

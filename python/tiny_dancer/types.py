@@ -396,9 +396,10 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     Attributes:
         id: the gateway's own, sent as ``x-request-id``.
         time: UTC seconds when it arrived.
-        endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings``, ``messages``, ``route``; of
-            what is passed on ``moderations``, ``rerank``, ``audio.*``, ``images.*``, ``files``, ``batches``,
-            ``responses.stored`` or ``messages.count_tokens``; ``judge`` of what the gateway itself asked a model.
+        endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings``, ``messages``, ``route``,
+            ``decide``; ``judge`` of what the gateway itself asked a model; of what is passed on ``moderations``,
+            ``rerank``, ``audio.*``, ``images.*``, ``files``, ``batches``, ``responses.stored`` or
+            ``messages.count_tokens``.
         key: id of the API key, empty without one.
         asked: model the client named.
         status: of HTTP, as the client saw it; 499 where the client went away.

@@ -119,13 +119,18 @@ async def _ask(
                 raise ModelError(name, answer.error.message, "ask again")
             return read_answer(read_completion(answer.body, name), schema, name)
         except ModelError as error:
-            raise GatewayError(
-                502,
-                f"The model '{name}' did not answer as asked: {error.value}; {error.remedy}.",
-                type="server_error",
-                code="bad_model_answer",
-            ) from error
+            raise bad_answer(error) from error
     raise AssertionError("the last form returns or raises")
+
+
+def bad_answer(error: ModelError) -> GatewayError:
+    """An answer that is not as asked, as clients see it."""
+    return GatewayError(
+        502,
+        f"The model '{error.field}' did not answer as asked: {error.value}; {error.remedy}.",
+        type="server_error",
+        code="bad_model_answer",
+    )
 
 
 class GatewayModel:

@@ -37,6 +37,8 @@ _METHODS: Final[Mapping[str, str]] = {
     "/openapi.json": "GET",
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
+    "/v1/decide": "POST",
+    "/v1/decisions": "POST",
     "/v1/embeddings": "POST",
     "/v1/feedback": "POST",
     "/v1/messages": "POST",

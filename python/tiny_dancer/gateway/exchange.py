@@ -184,6 +184,7 @@ class Exchange(Progress):
 
     async def _tell(self, text: str, plan: Plan, incoming: Incoming) -> None:
         """An answer that no model gives."""
+        self.free = True
         self.answer_id, self.status = f"{_ANSWERS.get(self.endpoint, 'chatcmpl-')}{self.id}", 200
         if not incoming.stream:
             answer = telling.whole(self.endpoint, incoming.fields, text, model=incoming.asked, id=self.answer_id)

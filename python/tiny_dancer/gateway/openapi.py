@@ -141,6 +141,8 @@ def _document() -> dict[str, Any]:
             ),
             **_passed_on(messages),
             "/v1/route": {"post": _route({"messages": messages, "input": items, "prompt": prompt})},
+            "/v1/decide": {"post": _decide()},
+            "/v1/decisions": {"post": _decide()},
             "/v1/feedback": {"post": _feedback()},
             "/v1/models": {
                 "get": _operation("What clients may name", _json("Models"), ("400", "401", "429", "431", "503"))
@@ -424,6 +426,75 @@ def _queue() -> dict[str, Any]:
     return found
 
 
+def _decide() -> dict[str, Any]:
+    """Questions about a text, in the shape of OpenAI's Decisions API."""
+    answered = {
+        "description": "An answer a question, in their order.",
+        "content": {"application/json": _json("Decisions")},
+        "headers": {
+            name: {"$ref": f"#/components/headers/{name}"}
+            for name in ("x-request-id", "x-td-model", "x-td-cost", "x-td-routed-by", "x-td-soft-budget")
+        },
+    }
+    statuses = sorted({*_EVERYWHERE, "403", "404", "415", "502", "504", "4XX", "5XX"})
+    operation = _operation("Questions about a text, answered by the engine or by a model", {}, statuses)
+    operation["responses"]["200"] = answered
+    described = {
+        "type": "object",
+        "properties": {"value": {"type": ["string", "boolean"]}, "description": _TEXT},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+    level = {
+        "type": "object",
+        "properties": {"label": {"type": "string", "minLength": 1}, "description": _TEXT},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    criteria = {
+        "type": ["object", "null"],
+        "properties": {"true": _TEXT, "false": _TEXT},
+        "required": ["true", "false"],
+        "additionalProperties": False,
+        "description": "What makes a predicate true and what false, to be compared with the input.",
+    }
+    question = {
+        "type": "object",
+        "properties": {
+            "type": {"enum": ["predicate", "choice", "score"]},
+            "name": {"type": ["string", "null"], "description": "A head of this name answers the question."},
+            "instructions": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}]},
+            "choices": {"type": "array", "maxItems": 255, "items": {"anyOf": [_TEXT, described]}},
+            "levels": {"type": "array", "maxItems": 10, "items": {"anyOf": [_TEXT, level]}},
+            "criteria": criteria,
+            "head": {**_TEXT_OR_NULL, "description": "What answers it, whatever its name."},
+            "min_confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        },
+        "required": ["type"],
+        "additionalProperties": False,
+    }
+    messages = {"type": "array", "minItems": 1, "items": {"type": "object"}}
+    operation["requestBody"] = _body(
+        {
+            "type": "object",
+            "properties": {
+                "model": {
+                    "type": ["string", "null"],
+                    "maxLength": 200,
+                    "description": "Answers what the engine does not: a model or router; auto: as configured; "
+                    "engine: nobody.",
+                },
+                "input": {"anyOf": [{"type": "string", "minLength": 1}, messages]},
+                "messages": messages,
+                "questions": {"type": "array", "minItems": 1, "maxItems": 400, "items": question},
+            },
+            "required": ["questions"],
+            "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
+        }
+    )
+    return operation
+
+
 def _by_id(name: str, summary: str, schema: str) -> dict[str, Any]:
     operation = _operation(summary, _json(schema), ("400", "401", "404", "429", "431", "503"))
     operation["parameters"] = [
@@ -557,6 +628,40 @@ def _schemas() -> dict[str, Any]:
                 "has_more": {"type": "boolean"},
             }
         ),
+        "Decisions": _object(
+            {
+                "object": {"const": "decisions"},
+                "id": _TEXT,
+                "model": {**_TEXT, "description": "That answered; engine where none was asked."},
+                "answers": {"type": "array", "items": {"$ref": "#/components/schemas/Answer"}},
+                "usage": {"type": "object"},
+            }
+        ),
+        "Answer": {
+            "type": "object",
+            "properties": {
+                "type": {"enum": ["predicate", "choice", "score", "refusal"]},
+                "name": _TEXT_OR_NULL,
+                "probability": {**_OR_NULL, "description": "Of true, of a predicate."},
+                "value": {
+                    "type": ["boolean", "null"],
+                    "description": "Of a predicate; null where it is left open.",
+                },
+                "choice": {"type": ["string", "boolean", "null"], "description": "Null where it is left open."},
+                "score": {**_OR_NULL, "description": "Expected position among the levels, from 0; a head's own."},
+                "range": {"type": ["array", "null"], "items": _NUMBER},
+                "level": {**_TEXT_OR_NULL, "description": "The most probable one."},
+                "probabilities": {"type": "array", "items": {"type": "object"}},
+                "confidence": {**_OR_NULL, "description": "Probability that the answer is right."},
+                "calibrated": {"type": "boolean", "description": "Whether that was fitted on rows held out."},
+                "decided_by": {"enum": ["head", "zero_shot", "model"]},
+                "by": {**_TEXT, "description": "The head, the encoder or the model."},
+                "version": _TEXT,
+                "reason": {**_TEXT, "description": "Why it is left open or refused."},
+                "latency_us": _NUMBER,
+            },
+            "required": ["type", "name", "latency_us"],
+        },
         "Feedback": _object({"object": {"const": "feedback"}, "id": _TEXT, "score": _NUMBER}),
     }
 

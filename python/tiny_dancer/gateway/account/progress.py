@@ -44,6 +44,7 @@ class Progress:
         prompt: what is known of it; None where nobody has asked yet.
         hold: what is reserved of the key's budgets; None where nothing is.
         queued: id of the request in the queue for people; empty where it is not there.
+        free: no model was called, and it is known to have cost nothing.
         trace: None where nothing is traced.
     """
 
@@ -56,6 +57,7 @@ class Progress:
         "endpoint",
         "error",
         "first",
+        "free",
         "guess",
         "hold",
         "id",
@@ -90,4 +92,5 @@ class Progress:
         self.prompt: Prompt | None = None
         self.hold: Hold | None = None
         self.queued = ""
+        self.free = False
         self.id = new_id()

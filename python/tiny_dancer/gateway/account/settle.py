@@ -40,8 +40,8 @@ def settle(
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
-    if plan is not None and plan.answer is not None and progress.first is not None:
-        cost = baseline = 0.0  # known: no model was asked
+    elif progress.free:
+        cost = baseline = 0.0
     guessed_cost = cost or 0.0 if guessed else 0.0
     paid = {} if model is None or cost is None else {model.name: cost}
     if done.lost or done.given_up:

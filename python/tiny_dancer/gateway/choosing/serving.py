@@ -23,6 +23,7 @@ from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
 from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
 from tiny_dancer.registry.reload import Sourced
+from tiny_dancer.routing.decider import Decider
 from tiny_dancer.routing.resilient import ResilientRouter
 from tiny_dancer.routing.router import Router
 from tiny_dancer.routing.semantic import SemanticRoutes
@@ -269,6 +270,7 @@ class Serving:
         names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies, chains.
         default_router: of ``auto``; None without routers.
         strongest: the model savings are counted against.
+        decider: answers questions.
     """
 
     def __init__(self, settings: config.GatewayConfig, folder: Path, before: Serving | None = None) -> None:
@@ -285,6 +287,7 @@ class Serving:
         self.bare = {name: self._bare(name, server, before) for name, server in self.servers.items()}
         self.models = {name: self._model(name, model, before) for name, model in settings.models.items()}
         self.strongest = self._strongest()
+        self.decider = _decider(settings.decide, folder, before)
         self.routers: dict[str, ServedRouter] = {}
         with ExitStack() as undo:
             for name, router in settings.routers.items():
@@ -543,6 +546,17 @@ def _kept_routes(name: str, settings: config.GatewayConfig, before: Serving | No
     if before is None or before.config.routes.get(name) != settings.routes[name]:
         return None
     return before.routes[name]
+
+
+def _decider(settings: config.Decide, folder: Path, before: Serving | None) -> Decider:
+    """With the heads of the configuration, read anew where it has changed."""
+    if before is not None and before.config.decide == settings and not settings.heads:
+        return before.decider
+    heads = {name: SemanticRoutes.from_file(folder / path) for name, path in settings.heads.items()}
+    try:
+        return Decider(heads, enough=settings.confidence)
+    except OptionError as error:
+        raise ConfigError(f"decide.{error.field}", error.value, error.remedy) from error
 
 
 def _kept_server(name: str, settings: config.Upstream, before: Serving | None) -> UpstreamServer | None:

@@ -360,6 +360,23 @@ class RoleDefault(_Section, frozen=True, kw_only=True):
     fallbacks: list[Name] = field(default_factory=list)
 
 
+class Decide(_Section, frozen=True, kw_only=True):
+    """Who answers the questions of ``/v1/decide``.
+
+    Attributes:
+        heads: artifacts of routes, by the name under which questions find them.
+        model: a model's name, or a router's as clients write it, that answers what the engine does not; None:
+            only one that the request names.
+        confidence: from which on likeness decides where a model could, and a question says nothing else.
+        timeout: seconds for the model's answer.
+    """
+
+    heads: dict[Name, Name] = field(default_factory=dict)
+    model: Name | None = None
+    confidence: Share = 0.8
+    timeout: Positive = 30.0
+
+
 class Retries(_Section, frozen=True, kw_only=True):
     """Trying again: full jitter over an exponential bound, as long as the budget lasts.
 
@@ -498,6 +515,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         strongest: the model savings are counted against; None: the dearest.
         roles: defaults by role.
         prices: a LiteLLM price map (JSON file) that fills in what models leave out.
+        decide: who answers questions.
         max_fallbacks: models tried after the first one.
         fallback_on: what else leads to the next model: ``content_filter``, an upstream's refusal of what is said.
     """
@@ -515,6 +533,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     strongest: Name | None = None
     roles: dict[Role, RoleDefault] = field(default_factory=dict)
     prices: str | None = None
+    decide: Decide = field(default_factory=Decide)
     max_fallbacks: Annotated[int, Meta(ge=0)] = 3
     fallback_on: list[FallbackCause] = field(default_factory=list)
     retries: Retries = field(default_factory=Retries)
