@@ -140,7 +140,12 @@ class Chains:
         able = asked_for(serving, incoming, caller)
 
         def refuses(target: str | CannedAnswer) -> str | None:
-            if isinstance(target, CannedAnswer) or target.startswith(CHAIN):
+            if isinstance(target, CannedAnswer):
+                return None
+            # An artifact that came later may lead to what is not there.
+            if (unknown := serving.unknown(target)) is not None:
+                return unknown
+            if target.startswith(CHAIN):
                 return None
             return refused(able, target) or _too_dear(serving, incoming, target)
 

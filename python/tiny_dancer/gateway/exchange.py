@@ -7,6 +7,7 @@ than an instant, and cancels what is under way.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -338,7 +339,10 @@ class Exchange(Progress):
 
     async def _speak(self) -> None:
         deployment = self.attempts.deployment
-        total = 0.0 if deployment is None else deployment.server.settings.timeouts.total
+        # While people are waited for, nobody knows yet how long the answer may take.
+        total = math.inf if self.queued else 0.0
+        if deployment is not None:
+            total = deployment.server.settings.timeouts.total
         headers = with_limits([(b"x-request-id", self.id.encode())], self.caller)
         if self.plan is not None:
             decision = self.plan.decision

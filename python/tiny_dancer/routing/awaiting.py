@@ -27,7 +27,7 @@ class Awaiting:
         """The request once it has ended, answered or cancelled; None where it has not after so many seconds."""
         future: asyncio.Future[QueuedRequest] = asyncio.get_running_loop().create_future()
         self._waiting[id] = future
-        if self._looking is None:
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         try:
             async with asyncio.timeout(seconds):

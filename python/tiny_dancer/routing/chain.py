@@ -498,11 +498,17 @@ def ask_routes(
     if choice.name is None:
         return Outcome(None, _why_none(routes, choice, found, confidence), choice)
     target = choice.target if targets is None or choice.name not in targets else targets[choice.name]
+    return _lead(target, found, choice)
+
+
+def _lead(target: object, why: str, detail: Any = None) -> Outcome:
+    """Where a route leads; routes change while they serve, and may have come to lead nowhere."""
     if target is None:
-        return Outcome(None, f"{found}, which leads nowhere", choice)
-    return Outcome(
-        as_target(target, f"routes[{choice.name}].target"), f"{choice.name} {share(choice.confidence)}", choice
-    )
+        return Outcome(None, f"{why}, which leads nowhere", detail)
+    try:
+        return Outcome(as_target(target, "target"), why, detail)
+    except OptionError:
+        return Outcome(None, f"{why}, whose target is neither a name nor an answer", detail)
 
 
 def _why_none(routes: SemanticRoutes, choice: RouteChoice, found: str, confidence: float) -> str:
@@ -609,7 +615,7 @@ async def judge_routes(
     if not routes.may_give(name, asked.text, now=asked.now, user=asked.user, language=asked.language):
         return Outcome(None, f"{name}, which may not be given now")
     own = targets or {}
-    return Outcome(as_target(own.get(name, routes.route(name).target), f"routes[{name}].target"), why)
+    return _lead(own.get(name, routes.route(name).target), why)
 
 
 async def judge_choices(ask: Ask, choices: Mapping[str, str], asked: Asked, timeout: float | None) -> Outcome:

@@ -480,10 +480,24 @@ def test_routes_are_followed_when_they_change(start: Callable[..., Serving], tmp
     while said() != "new":
         assert time.monotonic() < end
         time.sleep(0.2)
+    # One that leads nowhere is passed over.
+    for target, why in (
+        ("nobody", "does not exist"),
+        ("chain-x", "does not exist"),
+        ({"url": "x"}, "neither a name"),
+    ):
+        SemanticRoutes([Route("a", ["opening hours"], target=target)]).save(file)
+        while why not in (hops := serving.chat("opening hours", model="chain-c").headers["x-td-routed-by"]):
+            assert time.monotonic() < end + 20, hops
+            time.sleep(0.2)
+    SemanticRoutes([Route("a", ["opening hours"], target={"answer": "new"})]).save(file)
+    while said() != "new":
+        assert time.monotonic() < end + 40
+        time.sleep(0.2)
     # What cannot be read is said, and the old routes go on.
     file.write_bytes(b"no artifact")
     while not serving.gateway.status().reload_error:
-        assert time.monotonic() < end + 20
+        assert time.monotonic() < end + 60
         time.sleep(0.2)
     assert said() == "new"
 

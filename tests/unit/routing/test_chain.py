@@ -417,5 +417,7 @@ def test_a_route_that_is_added_later_and_leads_nowhere_is_passed_over() -> None:
     assert "-> nobody: no such target" in router.route("refund my order").reason
     step.routes.update(Route("refund", REFUND.utterances, target="chain-c"))
     assert "-> chain-c: it leads back" in router.route("refund my order").reason
+    step.routes.update(Route("refund", REFUND.utterances, target={"url": "x"}))
+    assert "whose target is neither" in router.route("refund my order").reason
     step.routes.update(Route("refund", REFUND.utterances))
     assert "which leads nowhere" in router.route("refund my order").reason

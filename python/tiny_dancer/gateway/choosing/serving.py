@@ -442,21 +442,24 @@ class Serving:
             if name not in known:
                 raise ConfigError(f"{at}.targets.{name}", name, did_you_mean(name, known, "routes"))
         for route in routes.serving.routes:
-            if (why := self.unknown(routes.target(route))) is not None:
-                raise ConfigError(f"{at}.{route.name}.target", str(routes.target(route)), why)
+            field, target = f"{at}.{route.name}.target", routes.target(route)
+            if target is None:
+                continue
+            try:
+                found = as_target(target, field)
+            except OptionError as error:
+                raise ConfigError(field, error.value, error.remedy) from error
+            if isinstance(found, str) and self.unknown(found) is not None:
+                raise ConfigError(field, found, f"nothing has this name; give it a target under {at}.targets")
 
-    def unknown(self, target: object) -> str | None:
-        """What to do about a target that leads nowhere; None where it is one, or there is none."""
-        if target is None:
+    def unknown(self, target: str) -> str | None:
+        """Why a name leads nowhere; None where it leads somewhere."""
+        if target in self.names:
             return None
         try:
-            found = as_target(target, "target")
-            if isinstance(found, str):
-                self.resolve(found)
+            self.resolve(target)
         except GatewayError as error:
-            return f"{error.message.rstrip('.')}; give it a target under routes.<name>.targets"
-        except OptionError as error:
-            return error.remedy
+            return error.message.rstrip(".")
         return None
 
     def _check_chains(self) -> None:

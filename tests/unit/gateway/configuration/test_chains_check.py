@@ -132,7 +132,7 @@ def test_targets_come_from_the_artifact_and_from_the_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("routes", "targets", "said"),
     [
-        ([Route("a", ["a"], target="nobody")], {}, "routes.r.a.target: nobody; .*routes.<name>.targets"),
+        ([Route("a", ["a"], target="nobody")], {}, "routes.r.a.target: nobody; .*under routes.r.targets"),
         ([Route("a", ["a"], target={"url": "x"})], {}, r"routes.r.a.target: .*answer: text"),
         ([Route("a", ["a"])], {"b": "small"}, "routes.r.targets.b: b; "),
         ([Route("a", ["a"], target="chain-c")], {}, "chains.c: c -> c; let one of them"),
