@@ -17,7 +17,7 @@ from tiny_dancer.errors import ModelError, QueueError, RequestError, StorageErro
 from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.account.guess import prompt_tokens
 from tiny_dancer.gateway.asking import GatewayModel
-from tiny_dancer.gateway.choosing.plan import Choice, asked_for, refused
+from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused
 from tiny_dancer.gateway.choosing.serving import as_answer
 from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS
 from tiny_dancer.gateway.errors import GatewayError
@@ -137,7 +137,7 @@ class Chains:
         asked = Walking(services, serving, progress, incoming, caller, _text(incoming), given)
         if asked.text.strip() and _depends_on_language(serving):
             asked.language = self._language(asked.text)
-        able = asked_for(serving, incoming, caller)
+        able = asked_by(serving, incoming, caller)
 
         def refuses(target: str | CannedAnswer) -> str | None:
             if isinstance(target, CannedAnswer):

@@ -12,7 +12,9 @@ from msgspec import Meta
 
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway import queue
+from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
+from tiny_dancer.gateway.choosing.offering import select_tools
 from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget
 from tiny_dancer.gateway.errors import GatewayError
@@ -205,6 +207,7 @@ async def _route(
     serving, choice = services.serving, None
     if serving.chains and (chain := services.chooser.chain(serving, incoming)) is not None:
         choice = await services.chains.choose(services, serving, chain, incoming, caller, tuple(headers), None)
+    tools = await select_tools(serving, incoming, services.kept, choice)
     plan = services.chooser.plan(serving, incoming, caller, choice)
     decision, chosen = plan.decision, None if plan.answer is not None else plan.model
     record = RequestRecord(
@@ -231,6 +234,10 @@ async def _route(
         artifact_version="" if decision is None else decision.artifact_version,
         variant=plan.variant,
         hops=plan.route if plan.hops else "",
+        tool_selection="" if tools is None else tools.how,
+        tools_before=0 if tools is None else tools.before,
+        tools_sent=0 if tools is None else tools.sent,
+        tool_tokens_saved=0 if tools is None else tokens_saved(tools),
     )
     services.accounting.put(record)
     found = _decided(plan)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tiny_dancer.gateway.access.limits import TokenBucket
 from tiny_dancer.gateway.edge.bodies import Bodies
+from tiny_dancer.gateway.tools.kept import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,7 @@ class Services:
         metrics: counts them.
         tracer: None where traces are not configured.
         bodies: of the requests under way.
+        kept: what was made of lists of tools.
         refusals: how many of those without a key may still become rows, of what could not be read.
         forms: how JSON was last asked of models the gateway itself asks, by name: the place in
             :data:`tiny_dancer.routing.ask.FORMS`.
@@ -90,6 +92,7 @@ class Services:
     metrics: Metrics
     tracer: Tracer | None
     bodies: Bodies = field(default_factory=Bodies)
+    kept: Kept = field(default_factory=Kept)
     refusals: TokenBucket = field(default_factory=lambda: TokenBucket(_REFUSALS_A_MINUTE))
     forms: dict[str, int] = field(default_factory=dict)
     in_flight: int = 0

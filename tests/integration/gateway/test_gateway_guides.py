@@ -36,6 +36,7 @@ SECTIONS: dict[str, Any] = {
     "`models.NAME.tiers`": config.PriceTier,
     "`routers.NAME`": config.Router,
     "`routers.NAME.artifact`": config.RegistryVersion,
+    "`routers.NAME.tool_selection`": config.ToolSelection,
     "`routes.NAME`": config.Routes,
     "`chains.NAME`": config.Chain,
     "`chains.NAME.override`": config.OverrideRule,
@@ -151,6 +152,17 @@ def test_its_chains_are_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     found = parse(base.replace("routers:", agent) + block, config.GatewayConfig, f"{name}.md")
     check(found)
     assert set(found.chains) == {"triage"}
+
+
+def test_its_selections_of_tools_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    file, tools = (
+        re.findall(rf"```yaml\n({first}:.*?)```", GATEWAY, re.DOTALL)[0] for first in ("upstreams", "routers")
+    )
+    text = file.split("routers:")[0] + tools
+    found = parse(text, config.GatewayConfig, "gateway.md")
+    check(found)
+    assert all(each.tool_selection is not None for each in found.routers.values())
 
 
 def test_endpoints_options_and_headers_are_those_there_are() -> None:

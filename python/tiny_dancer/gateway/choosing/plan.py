@@ -148,9 +148,7 @@ class Chooser:
         options = incoming.options
         if options.pin is not None:
             return None
-        name = incoming.asked
-        if name == "auto" and (default := serving.config.roles.get(_role(incoming))) is not None:
-            name = default.model
+        name, _ = _asked_for(serving, incoming, _role(incoming))
         found = serving.names.get(name)
         return found.chain if isinstance(found, ChainTarget) else None
 
@@ -175,11 +173,9 @@ class Chooser:
             asked.selection = Selection(incoming.provider, serving, incoming)
         if options.pin is not None:
             return _named(asked, options.pin, "pinned")
-        name, policy = incoming.asked, options.policy
         if choice is not None:
             return self._chosen(asked, choice)
-        if name == "auto" and (default := serving.config.roles.get(role)) is not None:
-            name, policy = default.model, policy or default.policy
+        name, policy = _asked_for(serving, incoming, role)
         target = serving.resolve(name)
         if isinstance(target, ServedModel):
             return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
@@ -363,7 +359,7 @@ def refused(asked: Asked, target: str) -> str | None:
     return "excluded" if found.name in _excluded(asked) else "it may not serve this request"
 
 
-def asked_for(serving: Serving, incoming: Incoming, caller: Caller) -> Asked:
+def asked_by(serving: Serving, incoming: Incoming, caller: Caller) -> Asked:
     """What :func:`refused` is asked about."""
     asked = Asked(serving, incoming, caller, _role(incoming))
     if incoming.provider is not None:
@@ -371,8 +367,38 @@ def asked_for(serving: Serving, incoming: Incoming, caller: Caller) -> Asked:
     return asked
 
 
+def router_of(serving: Serving, incoming: Incoming, choice: Choice | None = None) -> ServedRouter | None:
+    """The router that a plan will ask; None where it asks none, or finds fault with the request.
+
+    ``choice`` is what a chain has decided, where one has.
+    """
+    if incoming.options.pin is not None:
+        return None
+    if choice is None:
+        name, _ = _asked_for(serving, incoming, _role(incoming))
+    elif choice.plan is not None:
+        return serving.routers[choice.plan.router]
+    elif isinstance(choice.target, CannedAnswer):
+        return None
+    else:
+        name = choice.target
+    try:
+        target = serving.resolve(name)
+    except GatewayError:
+        return None
+    return serving.routers[target.router] if isinstance(target, RouterTarget) else None
+
+
 def _role(incoming: Incoming) -> Role:
     return incoming.options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+
+
+def _asked_for(serving: Serving, incoming: Incoming, role: Role) -> tuple[str, str | None]:
+    """The model or router that is asked for, and the policy: by the request, or by its role."""
+    name, policy = incoming.asked, incoming.options.policy
+    if name == "auto" and (default := serving.config.roles.get(role)) is not None:
+        return default.model, policy or default.policy
+    return name, policy
 
 
 def _options(asked: Asked, target: RouterTarget, served: ServedRouter, variant: Variant) -> dict[str, Any]:

@@ -148,9 +148,7 @@ def test_an_artifact_whose_routes_lead_nowhere_cannot_serve(
 
 def test_nothing_uncalibrated_is_believed_unasked(tmp_path: Path) -> None:
     write(tmp_path, Route("a", ["a"], target="small"))
-    with pytest.raises(
-        ConfigError, match=r"routes: r is not calibrated; .*uncalibrated: true"
-    ):
+    with pytest.raises(ConfigError, match=r"routes: r is not calibrated; .*uncalibrated: true"):
         served(tmp_path, **chain(semantic={"routes": "r"}))
 
 
