@@ -529,3 +529,27 @@ def test_a_stream_that_waits_for_a_person_gets_signs_of_life(start: Callable[...
         said = "".join(answer.iter_text())
     assert said.count(": ping") >= 2
     assert json.loads(events(said)[0])["choices"][0]["delta"]["content"] == "Nobody."
+
+
+def test_a_router_that_a_chain_chose_selects_tools(start: Callable[..., Serving], cheap: Upstream) -> None:
+    router = {"models": {"weak": "small", "strong": "large"}, "tool_selection": {"mode": "filter", "top_k": 1}}
+    chains = {
+        "routed": {"default": "router-default"},
+        "named": {"default": "small"},
+        "told": {"default": {"answer": "No."}},
+    }
+    serving = start(routers={"default": router}, chains=chains)
+    tools = [
+        {"type": "function", "function": {"name": name, "description": about, "parameters": {"type": "object"}}}
+        for name, about in (
+            ("get_weather", "The weather in a city."),
+            ("send_mail", "Sends an e-mail."),
+            ("list_files", "Files of a folder."),
+        )
+    ]
+    for model, sent in (("chain-routed", 1), ("chain-named", 3)):
+        serving.chat("What is the weather in Oslo?", model=model, tools=tools, td={"exclude": ["large"]})
+        asked = cheap.arrived().json
+        assert len(asked["tools"]) == sent
+        cheap.forget()
+    assert serving.chat("What is the weather in Oslo?", model="chain-told", tools=tools).json()["usage"] is not None
