@@ -444,41 +444,65 @@ def _decide() -> dict[str, Any]:
     statuses = sorted({*_EVERYWHERE, "403", "404", "415", "502", "504", "4XX", "5XX"})
     operation = _operation("Questions about a text, answered by the engine or by a model", {}, statuses)
     operation["responses"]["200"] = answered
-    described = {
-        "type": "object",
-        "properties": {"value": {"type": ["string", "boolean"]}, "description": _TEXT},
-        "required": ["value"],
-        "additionalProperties": False,
-    }
-    level = {
-        "type": "object",
-        "properties": {"label": {"type": "string", "minLength": 1}, "description": _TEXT},
-        "required": ["label"],
-        "additionalProperties": False,
+    word = {"type": "string", "minLength": 1, "pattern": r"\S"}
+
+    def of(key: str, value: dict[str, Any]) -> dict[str, Any]:
+        """A value alone, or with what it means."""
+        described = {"properties": {key: value, "description": _TEXT}, "required": [key]}
+        return {"anyOf": [value, {"type": "object", **described, "additionalProperties": False}]}
+
+    common = {
+        "name": {
+            "type": ["string", "null"],
+            "minLength": 1,
+            "maxLength": 200,
+            "description": "A head of this name answers the question.",
+        },
+        "instructions": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}]},
+        "head": {**_TEXT_OR_NULL, "description": "What answers it, whatever its name."},
+        "min_confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
     }
     criteria = {
         "type": ["object", "null"],
-        "properties": {"true": _TEXT, "false": _TEXT},
+        "properties": {"true": word, "false": word},
         "required": ["true", "false"],
         "additionalProperties": False,
         "description": "What makes a predicate true and what false, to be compared with the input.",
     }
+    many = {"type": "array", "minItems": 2, "uniqueItems": True, "description": "May be left out for a head."}
+    choices = {**many, "maxItems": 255, "items": of("value", {"anyOf": [word, {"type": "boolean"}]})}
+    levels = {**many, "maxItems": 10, "items": of("label", word)}
     question = {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {"type": {"const": kind}, **common, word: values},
+                "required": ["type"],
+                "additionalProperties": False,
+            }
+            for kind, word, values in (
+                ("predicate", "criteria", criteria),
+                ("choice", "choices", choices),
+                ("score", "levels", levels),
+            )
+        ]
+    }
+    part = {
+        "anyOf": [
+            {"type": "object", "properties": {"type": {"const": kind}, field: _TEXT}, "required": ["type", field]}
+            for kind, field in (("input_text", "text"), ("text", "text"), ("input_image", "image_url"))
+        ]
+    }
+    message = {
         "type": "object",
         "properties": {
-            "type": {"enum": ["predicate", "choice", "score"]},
-            "name": {"type": ["string", "null"], "description": "A head of this name answers the question."},
-            "instructions": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}]},
-            "choices": {"type": "array", "maxItems": 255, "items": {"anyOf": [_TEXT, described]}},
-            "levels": {"type": "array", "maxItems": 10, "items": {"anyOf": [_TEXT, level]}},
-            "criteria": criteria,
-            "head": {**_TEXT_OR_NULL, "description": "What answers it, whatever its name."},
-            "min_confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            "type": {"const": "message"},
+            "role": {"enum": _ROLES},
+            "content": {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": part}]},
         },
-        "required": ["type"],
-        "additionalProperties": False,
+        "required": ["role", "content"],
     }
-    messages = {"type": "array", "minItems": 1, "items": {"type": "object"}}
+    messages = {"type": "array", "minItems": 1, "items": message}
     operation["requestBody"] = _body(
         {
             "type": "object",
@@ -489,11 +513,13 @@ def _decide() -> dict[str, Any]:
                     "description": "Answers what the engine does not: a model or router; auto: as configured; "
                     "engine: nobody.",
                 },
-                "input": {"anyOf": [{"type": "string", "minLength": 1}, messages]},
+                "input": {"anyOf": [word, messages]},
                 "messages": messages,
+                "safety_identifier": _TEXT_OR_NULL,
                 "questions": {"type": "array", "minItems": 1, "maxItems": 400, "items": question},
             },
             "required": ["questions"],
+            "additionalProperties": False,
             "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
         }
     )

