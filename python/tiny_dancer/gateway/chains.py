@@ -18,7 +18,7 @@ from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.account.guess import prompt_tokens
 from tiny_dancer.gateway.asking import GatewayModel
 from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused
-from tiny_dancer.gateway.choosing.serving import as_answer
+from tiny_dancer.gateway.configuration.check import as_answer, as_rule
 from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -34,7 +34,6 @@ from tiny_dancer.routing.chain import (
     learned,
 )
 from tiny_dancer.routing.requests import conversation
-from tiny_dancer.routing.rules import Rule
 from tiny_dancer.routing.semantic import User
 from tiny_dancer.routing.tasks import TaskClassifier
 from tiny_dancer.routing.walk import CHAIN, CannedAnswer, Link, Outcome, in_words, walk
@@ -151,7 +150,7 @@ class Chains:
 
         target, hops, _ = await walk(links, chain, asked, refuses, asked.hops)
         step = next(hop.step for hop in reversed(hops) if hop.chose)
-        return Choice(target, step, hops, asked.plan if step == "learned" else None, asked.queued or "")
+        return Choice(target, step, hops, asked.plan if step == "learned" else None)
 
     def _of(self, serving: Serving) -> Mapping[str, Link[Walking]]:
         """The chains of a configuration, made when it is first asked."""
@@ -163,7 +162,7 @@ class Chains:
     def _link(self, name: str, chain: config.Chain, serving: Serving) -> Link[Walking]:
         steps: list[tuple[str, Callable[[Walking], Outcome | Awaitable[Outcome]]]] = []
         if chain.override:
-            steps.append(("override", partial(ask_rules, tuple(map(_rule, chain.override)))))
+            steps.append(("override", partial(ask_rules, tuple(map(as_rule, chain.override)))))
         routes = None if chain.semantic is None else serving.routes[chain.semantic.routes]
         if chain.semantic is not None and routes is not None:
             steps.append(("semantic", partial(_ask_routes, chain.semantic, routes)))
@@ -316,14 +315,3 @@ def _too_dear(serving: Serving, incoming: Incoming, target: str) -> str | None:
     if cost is None:
         return "it has no price, and max_cost is asked for"
     return f"about {cost:.3g} USD, above max_cost" if cost > most else None
-
-
-def _rule(settings: config.OverrideRule) -> Rule:
-    return Rule(
-        as_answer(settings.target),
-        tuple(settings.users),
-        tuple(settings.tiers),
-        tuple(settings.tags),
-        tuple(settings.keywords),
-        settings.headers,
-    )

@@ -469,7 +469,6 @@ def ask_routes(
     *,
     uncalibrated: bool,
     targets: Mapping[str, Any] | None = None,
-    vector: Any = None,
 ) -> Outcome:
     """The semantic step: a route that is confident enough.
 
@@ -479,7 +478,6 @@ def ask_routes(
         asked: the request.
         uncalibrated: whether to believe what was not fitted.
         targets: by the route's name, in place of its own.
-        vector: of the text, where it is known.
     """
     if not asked.text.strip():
         return Outcome(None, "no text")
@@ -492,7 +490,6 @@ def ask_routes(
         now=asked.now,
         user=asked.user,
         language=asked.language,
-        vector=vector,
     )
     found = f"{choice.best} {share(choice.confidence)}"
     if choice.name is None:

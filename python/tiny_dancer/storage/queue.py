@@ -24,7 +24,7 @@ CLAIM_SECONDS = 900.0
 
 
 def _new_id() -> str:
-    return f"q_{secrets.token_hex(8)}"
+    return f"q_{secrets.token_hex(16)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

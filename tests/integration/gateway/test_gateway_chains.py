@@ -13,9 +13,10 @@ import anthropic
 import httpx
 import openai
 import pytest
+from tests.commands import done, fails
 from tests.gateway_answers import Behaviour
 from tests.integration.gateway.processes import Running
-from tests.integration.gateway.serving import EASY, events, settings
+from tests.integration.gateway.serving import EASY, events, settings, written
 
 from tiny_dancer import Route, SemanticRoutes, SqliteStorage
 from tiny_dancer.gateway.access.keys import make_key
@@ -553,3 +554,19 @@ def test_a_router_that_a_chain_chose_selects_tools(start: Callable[..., Serving]
         assert len(asked["tools"]) == sent
         cheap.forget()
     assert serving.chat("What is the weather in Oslo?", model="chain-told", tools=tools).status_code == 200
+
+
+def test_check_lists_routes_and_chains(
+    tmp_path: Path, routes_file: Path, cheap: Upstream, strong: Upstream
+) -> None:
+    content = settings(cheap, strong, **CONFIG)
+    content["routes"] = {"support": {**CONFIG["routes"]["support"], "file": str(routes_file)}}
+    file = written(content, tmp_path)
+    said = done("gateway", "check", "--config", file, "--no-upstreams")
+    assert "routes support: 4, not calibrated; lead nowhere: lost; give them targets" in said
+    assert "chain triage: override, semantic, default" in said
+    listed = json.loads(done("gateway", "check", "--config", file, "--no-upstreams", "--json"))
+    assert listed["chains"][2] == {"chain": "people", "steps": ["human", "default"]}
+    assert listed["routes"][0]["count"] == 4
+    content["routes"]["support"]["file"] = "none.yaml"
+    assert "none.yaml" in fails(2, "gateway", "check", "--config", written(content, tmp_path), "--no-upstreams")

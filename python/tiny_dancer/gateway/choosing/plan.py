@@ -68,14 +68,12 @@ class Choice(Struct):
         step: of the chain, that decided.
         hops: every step asked, in order.
         plan: what the learned step's router decided, where that is the target.
-        queued: id of the request in the queue; empty where it is not there.
     """
 
     target: str | CannedAnswer
     step: str
     hops: tuple[Hop, ...]
     plan: Plan | None = None
-    queued: str = ""
 
 
 class Plan(Struct):

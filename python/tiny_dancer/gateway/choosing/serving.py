@@ -17,7 +17,7 @@ from tiny_dancer.config import did_you_mean
 from tiny_dancer.errors import ArtifactError, ConfigError, OptionError
 from tiny_dancer.gateway.choosing.drift import Drift
 from tiny_dancer.gateway.configuration import settings as config
-from tiny_dancer.gateway.configuration.check import chains_led_to
+from tiny_dancer.gateway.configuration.check import as_answer, chains_led_to
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.tools.selecting import RouterTools
 from tiny_dancer.gateway.upstream.clients.connect import connect
@@ -506,11 +506,6 @@ class Serving:
         for name in self.chains:
             names[f"{CHAIN}{name}"] = ChainTarget(name)
         return names
-
-
-def as_answer(target: config.Target) -> str | CannedAnswer:
-    """A target of the configuration as chains have it."""
-    return target if isinstance(target, str) else CannedAnswer(target.answer)
 
 
 class _RouteFile:

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from tiny_dancer.config import did_you_mean, load, raise_all
-from tiny_dancer.errors import ConfigError
+from tiny_dancer.errors import ConfigError, OptionError
 from tiny_dancer.gateway.configuration import prices
 from tiny_dancer.gateway.configuration.address import parse_address
 from tiny_dancer.gateway.configuration.settings import Canned, GatewayConfig
-from tiny_dancer.routing.walk import CHAIN, chain_of, find_cycle
+from tiny_dancer.routing.rules import Rule
+from tiny_dancer.routing.walk import CHAIN, CannedAnswer, chain_of, find_cycle
 
 if TYPE_CHECKING:
     import os
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import (
         Chain,
+        OverrideRule,
         RoleDefault,
         Router,
         Routes,
@@ -110,6 +112,25 @@ def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     checks.limits()
     checks.origins()
     raise_all(checks.problems, hidden)
+
+
+def as_answer(target: Target) -> str | CannedAnswer:
+    """A target of the configuration as chains have it.
+
+    Raises:
+        OptionError: an answer without a text.
+    """
+    return target if isinstance(target, str) else CannedAnswer(target.answer)
+
+
+def as_rule(rule: OverrideRule) -> Rule:
+    """A rule of the configuration as chains have it.
+
+    Raises:
+        OptionError: a text of it is blank.
+    """
+    users, tiers, tags, keywords = map(tuple, (rule.users, rule.tiers, rule.tags, rule.keywords))
+    return Rule(as_answer(rule.target), users, tiers, tags, keywords, rule.headers)
 
 
 def chains_led_to(chain: Chain, config: GatewayConfig) -> list[str]:
@@ -288,6 +309,11 @@ class _Checks:
         self.name(at, name)
         for place, rule in enumerate(chain.override):
             self.target(f"{at}.override.{place}.target", rule.target)
+            try:
+                as_rule(rule)
+            except OptionError as error:
+                if error.field != "answer":
+                    self.refuse(f"{at}.override.{place}.{error.field}", error.value, error.remedy)
         if chain.semantic is not None:
             self.known(f"{at}.semantic.routes", chain.semantic.routes, config.routes, "routes")
         if chain.learned is not None:
@@ -316,6 +342,8 @@ class _Checks:
 
     def target(self, field: str, target: Target) -> None:
         if isinstance(target, Canned):
+            if not target.answer.strip():
+                self.refuse(f"{field}.answer", repr(target.answer), "give the text of the answer")
             return
         config = self.config
         aliases = [alias for model in config.models.values() for alias in model.aliases]

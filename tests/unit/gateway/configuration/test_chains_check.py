@@ -37,6 +37,9 @@ def chain(**steps: Any) -> dict[str, Any]:
         (chain(default="chain-x"), "chains.c.default: 'chain-x'; did you mean chain-c?"),
         (chain(default="router-defaul"), "chains.c.default: 'router-defaul'; did you mean router-default?"),
         (chain(override=[{"target": "x", "tags": ["a"]}]), "chains.c.override.0.target: 'x'"),
+        (chain(override=[{"target": "small", "tags": [" "]}]), "chains.c.override.0.tags: ' '; give a text"),
+        (chain(override=[{"target": {"answer": " "}, "tags": ["a"]}]), "chains.c.override.0.target.answer: ' '"),
+        (chain(default={"answer": " "}), "chains.c.default.answer: ' '; give the text"),
         (chain(semantic={"routes": "s"}), "chains.c.semantic.routes: 's'"),
         (chain(learned={"router": "other"}), "chains.c.learned.router: 'other'; routers: default"),
         (
