@@ -238,7 +238,7 @@ def _ask_router(router: str, asked: Walking) -> Outcome:
     found = learned(plan.decision)
     if found.target is None:
         return found
-    asked.plan = plan
+    asked.plan, plan.decision = plan, found.detail
     return Outcome(plan.model.name, found.why, plan.decision)
 
 

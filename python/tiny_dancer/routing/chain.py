@@ -15,6 +15,8 @@ from functools import partial
 from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from tiny_dancer import _core
 from tiny_dancer.errors import (
     ModelError,
@@ -74,6 +76,7 @@ LONGEST_JUDGED = 8_000
 MOST_OPEN = 1_000
 """Requests that may be open in a queue where nobody says otherwise."""
 DAY = 86_400.0
+_SELECTED = "a chain keeps only what the router is sure of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +204,7 @@ class ChainDecision:
         step: that decided: ``override``, ``semantic``, ``learned``, ``judge``, ``human`` or ``default``.
         routed_by: every step asked, in order; ``str`` of one is ``semantic: refund 0.412 < 0.7``.
         route: what the semantic step found; None where it was not asked.
-        decision: the trained router's; None where it was not asked.
+        decision: the trained router's, without a certificate; None where it was not asked.
         queued: id of the request in the queue; None where it is not there.
         elapsed_us: microseconds from call to decision.
     """
@@ -537,7 +540,13 @@ def _ask_router(router: Router | ResilientRouter, asked: _Request) -> Outcome:
 
 
 def learned(decision: Decision) -> Outcome:
-    """The learned step: a trained router's choice, where its prediction set has no other model."""
+    """The learned step: a trained router's choice, where its prediction set has no other model.
+
+    What it leaves of the decision has no certificate: that bounds a mean over all requests of the router, and the
+    step keeps those alone that the router is sure of.
+    """
+    if decision.guarantee is not None:
+        decision = replace(decision, guarantee=None, guarantee_note=_SELECTED)
     if decision.level:
         return Outcome(None, f"{decision.model}, by fallback level {decision.level}", decision)
     if decision.model not in decision.prediction_set:

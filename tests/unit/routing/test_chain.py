@@ -159,6 +159,10 @@ def test_the_learned_step_decides_within_a_set_of_one() -> None:
             assert (found.target, found.step) == ("clerk", "default")
             assert found.routed_by[0].why == f"{decision.model}, but {len(decision.prediction_set)} may be best"
         seen.add(found.step)
+    assert router.guarantee is None or all(
+        decided(text, learned=LearnedStep(router)).decision.guarantee is None  # type: ignore[union-attr]
+        for text in texts
+    )
     pinned = decided("Hi!", learned=LearnedStep(router), ask={"exclude": ["strong"]})
     assert pinned.decision is not None and pinned.decision.model == "weak"
     nothing = decided("Hi!", learned=LearnedStep(router), ask={"exclude": ["strong", "weak"]})
