@@ -20,6 +20,7 @@ from tests.integration.gateway.serving import EASY, events, settings, written
 
 from tiny_dancer import Route, SemanticRoutes, SqliteStorage
 from tiny_dancer.gateway.access.keys import make_key
+from tiny_dancer.gateway.choosing import serving as choosing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -358,6 +359,25 @@ def test_a_person_answers_while_the_client_waits(chains: Serving, cheap: Upstrea
     assert told["ended_by"] == told["claimed_by"]
 
 
+def test_the_command_line_answers_a_client_that_waits(chains: Serving) -> None:
+    database = ("--database", chains.folder / "gateway.db")
+
+    def answer() -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            listed = json.loads(done("queue", "list", "--json", *database))
+            if found := [each["id"] for each in listed if each["said"] == "from the terminal"]:
+                done("queue", "answer", found[0], "From the terminal, too.", "--by", "ann", *database)
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    told = chains.chat("from the terminal", model="chain-people")
+    thread.join()
+    assert told.json()["choices"][0]["message"]["content"] == "From the terminal, too."
+
+
 def test_a_client_that_does_not_wait_asks_for_the_answer_later(chains: Serving) -> None:
     owner, other = key(chains, "owner"), key(chains, "other")
     told = chains.chat("later, please", model="chain-later", headers=bearer(owner))
@@ -466,7 +486,10 @@ def test_auto_may_mean_a_chain(start: Callable[..., Serving]) -> None:
     assert serving.chat(model="auto").json()["choices"][0]["message"]["content"] == "Hello."
 
 
-def test_routes_are_followed_when_they_change(start: Callable[..., Serving], tmp_path: Path) -> None:
+def test_routes_are_followed_when_they_change(
+    start: Callable[..., Serving], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choosing, "WATCH_SECONDS", 0.05)
     file = tmp_path / "routes.safetensors"
     SemanticRoutes([Route("a", ["opening hours"], target={"answer": "old"})]).save(file)
     step = {"routes": "r", "confidence": 0, "uncalibrated": True}
