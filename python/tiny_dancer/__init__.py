@@ -73,12 +73,14 @@ if TYPE_CHECKING:
     )
     from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
+    from tiny_dancer.routing.functions import FunctionCall
     from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.rules import Rule
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
-    from tiny_dancer.routing.tools import ToolSelection, ToolSelector
+    from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
+    from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.routing.walk import CannedAnswer, Hop
     from tiny_dancer.storage import MemoryStorage, QueuedRequest, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
@@ -123,6 +125,7 @@ __all__ = [
     "Decider",
     "Decision",
     "DecisionBatch",
+    "DeferredTools",
     "EncoderMissingError",
     "EndpointEncoder",
     "EndpointModel",
@@ -130,6 +133,7 @@ __all__ = [
     "FeatureTable",
     "FitReport",
     "Fitted",
+    "FunctionCall",
     "Guarantee",
     "Hop",
     "HumanStep",
@@ -157,6 +161,7 @@ __all__ = [
     "RouterEstimator",
     "RoutesEvaluation",
     "Rule",
+    "SelectedTool",
     "SemanticRouter",
     "SemanticRoutes",
     "SemanticStep",
@@ -168,6 +173,7 @@ __all__ = [
     "TaskClassification",
     "TaskClassifier",
     "TinyDancerError",
+    "ToolSearch",
     "ToolSelection",
     "ToolSelector",
     "TrainingError",
@@ -180,6 +186,7 @@ __all__ = [
     "evaluate",
     "fit",
     "read_outcomes",
+    "search_tool_kind",
     "split_outcomes",
 ]
 
@@ -209,6 +216,7 @@ _LAZY = {
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
+    "FunctionCall": "tiny_dancer.routing.functions",
     "Hop": "tiny_dancer.routing.walk",
     "HumanStep": "tiny_dancer.routing.chain",
     "JudgeStep": "tiny_dancer.routing.chain",
@@ -230,6 +238,10 @@ _LAZY = {
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "DeferredTools": "tiny_dancer.routing.tool_search",
+    "SelectedTool": "tiny_dancer.routing.tools",
+    "ToolSearch": "tiny_dancer.routing.tool_search",
+    "search_tool_kind": "tiny_dancer.routing.tool_search",
     "TaskClassification": "tiny_dancer.routing.tasks",
     "TaskClassifier": "tiny_dancer.routing.tasks",
     "ToolSelection": "tiny_dancer.routing.tools",

@@ -439,6 +439,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         tools_before: how many the client sent; 0 where nobody selected any.
         tools_sent: how many of them, and of those added, its model got.
         tool_tokens_saved: tokens of the prompt that this saved, guessed by bytes; below 0 where tools were added.
+        tool_searches: how often its model has searched for tools that the gateway found.
         hops: of a chain: every step asked, in order, and why it passed on or chose; empty where no chain decided.
     """
 
@@ -481,4 +482,5 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tools_before: int = 0
     tools_sent: int = 0
     tool_tokens_saved: int = 0
+    tool_searches: int = 0
     hops: str = ""

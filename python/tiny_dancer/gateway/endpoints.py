@@ -14,7 +14,7 @@ from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway import queue
 from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
-from tiny_dancer.gateway.choosing.offering import select_tools
+from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget
 from tiny_dancer.gateway.errors import GatewayError
@@ -207,7 +207,12 @@ async def _route(
     serving, choice = services.serving, None
     if serving.chains and (chain := services.chooser.chain(serving, incoming)) is not None:
         choice = await services.chains.choose(services, serving, chain, incoming, caller, tuple(headers), None)
-    tools = await select_tools(serving, incoming, services.kept, choice)
+    # Anthropic's requests have messages, too.
+    anthropic = b'"input_schema"' in bytes(incoming.fields.get("tools", b""))
+    tools = None
+    if choice is None or choice.answer is None:
+        protocol: Endpoint | None = "messages" if anthropic else None
+        tools, _ = await offer_tools(serving, incoming, body, services.kept, protocol, choice)
     plan = services.chooser.plan(serving, incoming, caller, choice)
     decision, chosen = plan.decision, None if plan.answer is not None else plan.model
     record = RequestRecord(

@@ -86,6 +86,7 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-tools-before": "Tools that the client sent.",
     "x-td-tools-sent": "Tools that the model got.",
     "x-td-tool-tokens-saved": "Tokens of the prompt that this saved, guessed; below 0 where tools were added.",
+    "x-td-tool-searches": "Searches for tools that the model made and the gateway answered; so far, on streams.",
     "x-td-guarantee": "Whether the router's certificate covers this answer: yes, or no and why.",
     "x-td-soft-budget": "spent: the key has spent its soft budget.",
     "x-td-upstream": "Name of the upstream, where none of its models is named.",

@@ -75,6 +75,11 @@ class Choice(Struct):
     hops: tuple[Hop, ...]
     plan: Plan | None = None
 
+    @property
+    def answer(self) -> str | None:
+        """The answer, where the target is one."""
+        return self.target.text if isinstance(self.target, CannedAnswer) else None
+
 
 class Plan(Struct):
     """What will be tried, and why. :func:`following` says what comes after the choice.
@@ -91,6 +96,8 @@ class Plan(Struct):
         reason: as of ``Decision``, or why this model all the same.
         session: key of the conversation; None where it has none.
         said: what the user said last, where something was routed.
+        tools: hash of the tools that are sent, where a router selects them: a prompt that is cached begins with
+            its own, and is no longer where they change. Else 0.
         hops: of the chain that decided, and of the router it led to; empty where no chain did.
         answer: that is given as it is, and no model is asked; None where one is.
     """
@@ -105,6 +112,7 @@ class Plan(Struct):
     reason: str = "named"
     session: Hashable | None = None
     said: str = ""
+    tools: int = 0
     hops: tuple[Hop, ...] = ()
     answer: str | None = None
 
@@ -226,7 +234,7 @@ class Chooser:
     def answered(self, plan: Plan, model: str, tokens: int) -> None:
         """Remembers that a conversation's prefix of so many tokens is now in this model's cache."""
         if plan.session is not None:
-            self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic())
+            self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic(), plan.tools)
 
     def _routed(self, asked: Asked, target: RouterTarget) -> Plan:
         served = asked.serving.routers[target.router]
@@ -259,9 +267,10 @@ class Chooser:
             words, tools, system = incoming.words(), incoming.tools(), incoming.system()
             outline = conversation(words, tools)
             key, found = self._conversation(asked, system, outline.begun)
-            options = (
-                asked.options if found is None else {**asked.options, **self._caches(asked, found, router.models)}
-            )
+            sent = hash(tools) if key is not None and _selects(incoming, served) else 0
+            options = asked.options
+            if found is not None:
+                options = {**options, **self._caches(asked, found, router.models, sent)}
             decision = router.decide(
                 words,
                 tools,
@@ -291,6 +300,7 @@ class Chooser:
             decision.reason,
             key,
             outline.said,
+            tools=sent,
         )
         before = "" if found is None else found.said
         if self._escalates(plan, decision, before):
@@ -312,7 +322,7 @@ class Chooser:
         key = sessions.key_of(asked.caller.id, asked.incoming.options.session, system, begun)
         return key, self._sessions.find(key)
 
-    def _caches(self, asked: Asked, found: sessions.Session, models: Sequence[str]) -> dict[str, Any]:
+    def _caches(self, asked: Asked, found: sessions.Session, models: Sequence[str], tools: int) -> dict[str, Any]:
         """What a router is told of a conversation: the model it is with, and what is in whose prompt cache."""
         settings = asked.serving.config.sessions
         oldest = time.monotonic() - settings.cache_seconds
@@ -321,7 +331,7 @@ class Chooser:
         caches = {
             model: cached.tokens
             for model, cached in found.caches.items()
-            if cached.time >= oldest and model in models
+            if cached.time >= oldest and cached.tools == tools and model in models
         }
         return {"current": found.model, "cached_tokens": caches}
 
@@ -385,6 +395,11 @@ def router_of(serving: Serving, incoming: Incoming, choice: Choice | None = None
     except GatewayError:
         return None
     return serving.routers[target.router] if isinstance(target, RouterTarget) else None
+
+
+def _selects(incoming: Incoming, served: ServedRouter) -> bool:
+    """Whether a request's tools are selected, so that they may be others at the conversation's next turn."""
+    return served.tools is not None or incoming.options.tool_selection is not None
 
 
 def _role(incoming: Incoming) -> Role:

@@ -68,6 +68,8 @@ class Upstream(_Section, frozen=True, kw_only=True):
         timeouts: of each attempt.
         responses: how ``/v1/responses`` is served: ``native`` by its own, ``chat`` by translating to chat
             completions; ``auto`` tries its own first and remembers where there is none. Anthropic's have none.
+        tool_search: who answers tool searches (``defer_loading``): ``local``, the gateway; ``native``, the
+            upstream, where it is asked in the client's own protocol (Anthropic's messages, OpenAI's responses).
         http2: ask over HTTP/2 (``https`` only, extra ``http2``); many calls share a connection. Without it
             HTTP/1.1 is spoken, which costs less.
         stream_options: whether streams are asked what they cost, by the field of that name; ``auto``: until the
@@ -85,6 +87,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     responses: Literal["auto", "native", "chat"] = "auto"
+    tool_search: Literal["local", "native"] = "local"
     http2: bool = False
     stream_options: bool | Literal["auto"] = "auto"
     max_concurrency: Count | None = None
