@@ -22,6 +22,7 @@ from tiny_dancer.errors import (
     EncoderMissingError,
     MissingExtraError,
     NoFeasibleModelError,
+    NoSuitableAgentError,
     NotCertifiedError,
     OptionError,
     RegistryError,
@@ -44,7 +45,7 @@ from tiny_dancer.types import (
 )
 
 if TYPE_CHECKING:
-    from tiny_dancer._core import CandidateDecision, CandidateFilter
+    from tiny_dancer._core import AgentChoice, CandidateDecision, CandidateFilter
     from tiny_dancer.evaluation.conformal import (
         AdaptiveConformal,
         SplitConformalClassifier,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.agents import AgentAssignment, AgentPlan, AgentRegistry, AgentRouter
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
     from tiny_dancer.routing.tools import ToolSelection, ToolSelector
-    from tiny_dancer.storage import MemoryStorage, SqliteStorage
+    from tiny_dancer.storage import Agent, AgentOutcome, MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
@@ -78,6 +80,13 @@ __all__ = [
     "AccessError",
     "AdaptiveConformal",
     "Added",
+    "Agent",
+    "AgentAssignment",
+    "AgentChoice",
+    "AgentOutcome",
+    "AgentPlan",
+    "AgentRegistry",
+    "AgentRouter",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -112,6 +121,7 @@ __all__ = [
     "MissingExtraError",
     "ModelInfo",
     "NoFeasibleModelError",
+    "NoSuitableAgentError",
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
@@ -153,6 +163,13 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "Agent": "tiny_dancer.storage",
+    "AgentAssignment": "tiny_dancer.routing.agents",
+    "AgentChoice": "tiny_dancer._core",
+    "AgentOutcome": "tiny_dancer.storage",
+    "AgentPlan": "tiny_dancer.routing.agents",
+    "AgentRegistry": "tiny_dancer.routing.agents",
+    "AgentRouter": "tiny_dancer.routing.agents",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
