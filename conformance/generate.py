@@ -198,7 +198,9 @@ def generate() -> dict[str, bytes]:
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
         "vectors/candidates.json": document(candidate_vectors(), format=2, tolerance=candidates),
         "vectors/routes.json": route_document(sentences),
-        "vectors/agents.json": document(agent_vectors(), format=2, tolerance={**exact, "numbers": {"relative": 1e-8}}),
+        "vectors/agents.json": document(
+            agent_vectors(), format=2, tolerance={**exact, "numbers": {"relative": 1e-8}}
+        ),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
         "vectors/tools.json": document(tool_vectors(sentences), **sentences_head, tolerance=tools),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),

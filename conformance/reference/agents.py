@@ -41,14 +41,14 @@ def counted(tally: Numbers, value: float, weight: float) -> Numbers:
 
 
 def fading(seconds: float, half_life: float | None) -> float:
-    return 1.0 if half_life is None else 2.0 ** (-max(seconds, 0.0) / half_life)
+    return 1.0 if half_life is None else math.pow(2.0, -max(seconds, 0.0) / half_life)
 
 
 def fading_by_steps(seconds: float, half_life: float | None) -> float:
     """The same with the age in whole thousandths of the half-life."""
     if half_life is None:
         return 1.0
-    return 2.0 ** (-math.floor(1000.0 * max(seconds, 0.0) / half_life) / 1000.0)
+    return math.pow(2.0, -math.floor(1000.0 * max(seconds, 0.0) / half_life) / 1000.0)
 
 
 def state_after(state: dict[str, Any], outcome: dict[str, Any], half_life: float | None) -> dict[str, Any]:
@@ -241,7 +241,9 @@ class Agent:
             total = UNKNOWN if listed is None else listed
         if by_second:
             total += by_second * seconds
-        has_output = any(each.get("price_output", each.get("output")) for each in (prices, *prices.get("price_tiers", [])))
+        has_output = any(
+            each.get("price_output", each.get("output")) for each in (prices, *prices.get("price_tiers", []))
+        )
         exact = not by_second and not (has_output and query.get("output_tokens") is None)
         variation = 0.0 if exact else USUAL_VARIATION
         ratio = amount(1.0, self.weight, variation, faded(self.seen["cost_ratio"], factor))
@@ -282,7 +284,9 @@ def choose(agents: list[dict[str, Any]], half_life: float | None, query: dict[st
     policy = query.get("optimize_for", "balanced")
     given = {"quality": 1.0, "cost": 10.0, "latency": 0.01, **query.get("weights", {})}
     own = (given["quality"], given["cost"], given["latency"])
-    weights = (1.0, *own[1:]) if policy == "balanced" else own if policy == "weights" else POLICIES.get(policy, own)
+    weights = (
+        (1.0, *own[1:]) if policy == "balanced" else own if policy == "weights" else POLICIES.get(policy, own)
+    )
     check(listed, query, own)
     level = query.get("level", 0.9)
     tail = (1 - level) / 2
@@ -421,9 +425,7 @@ def front(expected: dict[str, dict[str, Any]]) -> list[str]:
             for other in points.values()
         )
 
-    return sorted(
-        (name for name in points if not beaten(name)), key=lambda name: (points[name][1], name.encode())
-    )
+    return sorted((name for name in points if not beaten(name)), key=lambda name: (points[name][1], name.encode()))
 
 
 def check(agents: list[Agent], query: dict[str, Any], weights: tuple[float, float, float]) -> None:

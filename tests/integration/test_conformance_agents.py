@@ -99,7 +99,7 @@ outcomes = st.fixed_dictionaries(
         "output_tokens": st.sampled_from([50.0, 400.0]),
     },
 )
-prices = st.one_of(
+prices: st.SearchStrategy[dict[str, float]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"price_request": amounts}),
     st.fixed_dictionaries({"price_input": amounts.map(lambda usd: usd / 100), "price_output": amounts}),
@@ -118,9 +118,14 @@ declared = st.fixed_dictionaries(
     },
 )
 queries = st.fixed_dictionaries(
-    {"now": st.integers(-5, 60).map(lambda days: NOW + days * DAY + 0.5), "input_tokens": st.sampled_from([0.0, 300.0])},
+    {
+        "now": st.integers(-5, 60).map(lambda days: NOW + days * DAY + 0.5),
+        "input_tokens": st.sampled_from([0.0, 300.0]),
+    },
     optional={
-        "optimize_for": st.sampled_from(["cost", "latency", "quality", "balanced", "quality_per_dollar", "weights"]),
+        "optimize_for": st.sampled_from(
+            ["cost", "latency", "quality", "balanced", "quality_per_dollar", "weights"]
+        ),
         "required_capabilities": st.lists(st.sampled_from(["code", "chat"]), max_size=2, unique=True),
         "max_cost": amounts,
         "budget_remaining": amounts,

@@ -8,18 +8,20 @@ use pyo3::sync::RwLockExt;
 use pyo3::types::{PyBytes, PyDict};
 use tiny_dancer::agents::assign::{Assigned, Batch, Goal};
 use tiny_dancer::agents::{
-    AgentSet as Engine, Choice, Choices, Combined, Expected, Kind, Named, Plan, Query, Removal, State,
-    state_after_json,
+    AgentSet as Engine, Cards, Choice, Choices, Combined, Expected, Kind, Named, Plan, Query, Removal,
+    SearchScratch, State, state_after_json,
 };
 use tiny_dancer::{Error, ErrorKind, Pool, Result};
 
-use crate::convert::to_exception;
+use crate::Encoder;
+use crate::convert::{text, to_exception};
 
 /// Adds this room's names to the compiled module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<AgentSet>()?;
     module.add_class::<AgentQuery>()?;
     module.add_class::<AgentChoice>()?;
+    module.add_class::<AgentCards>()?;
     module.add("AGENT_POLICIES", Named::ALL.map(Named::as_str).to_vec())?;
     module.add("AGENT_TYPES", Kind::ALL.map(Kind::as_str).to_vec())?;
     module.add("AGENT_REMOVALS", Removal::ALL.map(Removal::as_str).to_vec())?;
@@ -82,7 +84,7 @@ impl AgentQuery {
             let remedy = format!("use one of {}", words.join(", "));
             to_exception(py, Error::new(ErrorKind::OptionInvalid, field, format!("'{value}'"), remedy))
         };
-        let named = Named::named(policy)
+        let named = Named::of_word(policy)
             .ok_or_else(|| refused("optimize_for", policy, &Named::ALL.map(Named::as_str)))?;
         let kind = |word: &PyBackedStr| {
             Kind::ALL
@@ -524,4 +526,36 @@ fn assign_batch<'py>(
         py.detach(solve).map_err(|error| to_exception(py, error))?;
     let bytes: Vec<u8> = agents.into_iter().flat_map(u32::to_le_bytes).collect();
     Ok((PyBytes::new(py, &bytes), cost, quality, bound, gap, multiplier))
+}
+
+/// Cards of agents, to search.
+#[pyclass(frozen, module = "tiny_dancer._core._native")]
+struct AgentCards {
+    cards: Cards,
+    pool: Pool<SearchScratch>,
+}
+
+#[pymethods]
+impl AgentCards {
+    /// `cards` is a JSON list.
+    #[new]
+    fn new(py: Python<'_>, encoder: &Encoder, cards: &str) -> PyResult<Self> {
+        let read = || Cards::from_json(Arc::clone(&encoder.inner), cards);
+        let cards = py.detach(read).map_err(|error| to_exception(py, error))?;
+        Ok(Self { cards, pool: Pool::default() })
+    }
+
+    fn __len__(&self) -> usize {
+        self.cards.len()
+    }
+
+    /// (Name, score, relevance) of the k cards a text is about, best first.
+    fn search(&self, py: Python<'_>, request: Bound<'_, PyAny>, k: usize) -> PyResult<Vec<(&str, f32, f32)>> {
+        let request = text(&request, "text")?;
+        let found = self.pool.with(|scratch| {
+            let found = self.cards.search(&request, k, scratch)?;
+            Ok(found.iter().map(|each| (self.cards.name(each.card), each.score, each.relevance)).collect())
+        });
+        found.map_err(|error: Error| to_exception(py, error))
+    }
 }

@@ -22,6 +22,7 @@ pub mod belief;
 mod choose;
 mod door;
 mod policy;
+mod search;
 mod set;
 mod several;
 
@@ -29,5 +30,6 @@ pub use agent::{Agent, Kind, LARGEST, Outcome, State};
 pub use choose::{Choice, Choices, Expected, Query, Removal};
 pub use door::state_after_json;
 pub use policy::{Named, Policy};
+pub use search::{Card, Cards, Found, SearchScratch, WORDS};
 pub use set::{AgentSet, MOST_AGENTS};
 pub use several::{Combined, MOST_CAPABILITIES, Plan, Step, Strategy};

@@ -442,7 +442,10 @@ class AgentSet:
     ) -> tuple[list[tuple[str, list[int], float, float, float]], float, float, float, float]: ...
 
 class AgentQuery:
-    """What is asked of a choice, without what changes from request to request; bounds are USD, USD left, seconds."""
+    """What is asked of a choice, without what changes from request to request.
+
+    Bounds are USD, USD that are left, and seconds.
+    """
 
     def __init__(
         self,
@@ -511,6 +514,13 @@ class AgentChoice:
     def removed(self) -> dict[str, str]: ...
     @property
     def front(self) -> list[str] | None: ...
+
+class AgentCards:
+    """Cards of agents, to search; see ``search.rs``."""
+
+    def __init__(self, encoder: Encoder, cards: str) -> None: ...
+    def __len__(self) -> int: ...
+    def search(self, request: str, k: int) -> list[tuple[str, float, float]]: ...
 
 def agent_state_after(state: str, outcome: str, half_life: float | None = None) -> str:
     """The sums over an agent's outcomes with one more, JSON."""

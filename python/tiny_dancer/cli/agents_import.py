@@ -15,7 +15,7 @@ configuration (model_list) or price map, the answer of OpenAI's or OpenRouter's 
 
 Keys, addresses and how to call an agent are not read.
 
-Example: tiny-dancer agents import litellm.yaml --prices model_prices_and_context_window.json --database agents.db"""
+Example: tiny-dancer agents import litellm.yaml --prices model_prices.json --database agents.db"""
 
 
 def import_agents(

@@ -46,9 +46,7 @@ def try_policy(
 
     choices: dict[str, AgentChoice | NoSuitableAgentError] = {}
     with registry(database, read_only=True) as agents:
-        router = AgentRouter(
-            agents, quality_per_usd=quality_per_usd, quality_per_second=quality_per_second
-        )
+        router = AgentRouter(agents, quality_per_usd=quality_per_usd, quality_per_second=quality_per_second)
         for policy in _POLICIES if optimize_for is None else (optimize_for,):
             try:
                 choices[policy] = router.route(

@@ -1,4 +1,4 @@
-"""Agents as others write them: A2A agent cards, tools of MCP servers, LiteLLM's models and prices, OpenAI's models.
+"""Agents as others write them: A2A agent cards, tools of MCP servers, models of LiteLLM and OpenAI.
 
 Secrets, addresses and anything else that says how to call an agent are not read: this is about whom to choose.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -21,6 +20,7 @@ from tiny_dancer.types import PriceTier
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["AgentFormat", "ImportedAgents", "export_agents", "read_agents"]
 
@@ -52,9 +52,7 @@ class ImportedAgents:
     notes: tuple[str, ...]
 
 
-def read_agents(
-    path: str | os.PathLike[str], *, prices: str | os.PathLike[str] | None = None
-) -> ImportedAgents:
+def read_agents(path: str | os.PathLike[str], *, prices: str | os.PathLike[str] | None = None) -> ImportedAgents:
     """Reads a file of agents.
 
     Args:
@@ -212,7 +210,9 @@ def _priced(found: Mapping[str, Any], where: str) -> dict[str, Any]:
     if isinstance(window, int) and not isinstance(window, bool) and window > 0:
         values["context"] = window
     values["capabilities"] = tuple(
-        name.removeprefix(_SUPPORTS) for name, value in found.items() if name.startswith(_SUPPORTS) and value is True
+        name.removeprefix(_SUPPORTS)
+        for name, value in found.items()
+        if name.startswith(_SUPPORTS) and value is True
     )
     return values
 
@@ -228,7 +228,7 @@ def _litellm(found: list[Any], known: Mapping[str, Any]) -> ImportedAgents:
         info = _object(entry.get("model_info") or {}, f"{where}.model_info")
         name = _text(entry.get("model_name"))
         model = _text(params.get("model"))
-        listed = next((known[key] for key in (model, model.split("/", 1)[-1]) if key in known), {})
+        listed: Any = next((known[key] for key in (model, model.split("/", 1)[-1]) if key in known), {})
         values = _priced({**_object(listed, f"prices.{model}"), **info, **params}, where)
         for theirs, ours in (("rpm", "requests_per_minute"), ("tpm", "tokens_per_minute")):
             if isinstance(params.get(theirs), int) and params[theirs] > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,7 +72,8 @@ class AgentFound:
     Attributes:
         name: of the agent.
         score: how far it stands out among all; comparable within one search only.
-        relevance: how much of the request it is about, in [0, 1]; no probability.
+        relevance: cosine of the request and what is nearest to it of the agent's description and examples, in
+            [0, 1]; no probability.
     """
 
     name: str
@@ -91,8 +93,8 @@ class AgentRegistry:
         'large'
 
     A declared value is a prior worth ``prior_weight`` outcomes; what :meth:`observe` is told moves it, and counts
-    half after ``half_life_s``. The methods are those of ``belief.rs`` in the engine: Beta posteriors of quality and
-    success, log-normal ones of cost and time.
+    half after ``half_life_s``. The methods are those of ``belief.rs`` in the engine: Beta posteriors of quality
+    and success, log-normal ones of cost and time.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class AgentRegistry:
         self._lock = threading.RLock()
         self._records: dict[str, AgentRecord] = {}
         self._seen = -1
-        self._search: Any = None
+        self._search: _core.AgentCards | None = None
         self.refresh()
         listed = check_agents(agents)
         if listed:
@@ -161,8 +163,8 @@ class AgentRegistry:
             replace: put them in place of those of their names, which keep what was observed of them.
 
         Raises:
-            CandidateError: two of one name, one that is there already, or an ensemble whose members are not there or
-                ask each other in a circle.
+            CandidateError: two of one name, one that is there already, or an ensemble whose members are not
+                there or ask each other in a circle.
         """
         listed = check_agents(agents)
         with self._lock:
@@ -240,7 +242,7 @@ class AgentRegistry:
         return found
 
     def statistics(self, name: str) -> Mapping[str, Any]:
-        """What was observed of an agent: ``outcomes`` in all, and means as of the last one, None where there is none.
+        """What was observed of an agent: ``outcomes`` in all, and means as of the last one, None where none is.
 
         Raises:
             CandidateError: there is none of this name.
@@ -279,9 +281,7 @@ class AgentRegistry:
         """
         seconds = None if latency_ms is None else number("latency_ms", latency_ms, error=OptionError) / 1000.0
         moment = self.clock() if at is None else at
-        outcome = AgentOutcome(
-            agent, moment, quality, success, task, cost, expected_cost, seconds, output_tokens
-        )
+        outcome = AgentOutcome(agent, moment, quality, success, task, cost, expected_cost, seconds, output_tokens)
         record = self.storage.record_agent_outcome(outcome, half_life_s=self.half_life_s)
         with self._lock:
             known = self._records.get(agent)
@@ -313,43 +313,35 @@ class AgentRegistry:
     def search(self, text: Request, k: int = 10) -> tuple[AgentFound, ...]:
         """The agents a request is about, best first: by names, descriptions, capabilities and examples.
 
-        By words, parts of words and the shipped encoder (see ``tools.rs``): no call to anybody. Inactive agents are
-        left out.
+        By the shipped encoder, each example by itself, and by words and parts of words (see ``search.rs``): no
+        call to anybody. Inactive agents are left out.
 
         Raises:
             RequestError: nothing is said.
             OptionError: ``k`` below 1.
         """
-        selector = self._search
-        if selector is None:
-            from tiny_dancer.routing.tools import ToolSelector
-
+        cards = self._search
+        if cards is None:
             with self._lock:
-                selector = ToolSelector()
                 active = [agent for agent in self.agents if agent.active]
-                selector.add([_card(agent) for agent in active], ids=[agent.name for agent in active])
-                self._search = selector
-        if not len(selector):
-            return ()
-        found = selector.select(text, k)
-        return tuple(AgentFound(each.id, each.score, each.relevance) for each in found.tools)
+                cards = _core.AgentCards(_core.sentence_encoder(), json.dumps([_card(agent) for agent in active]))
+                self._search = cards
+        said = as_engine(text)
+        if not isinstance(said, str):
+            said = _core.conversation_outline(said)[0]
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise OptionError("k", k, "ask for one agent or more")
+        return tuple(AgentFound(*each) for each in cards.search(said, k))
 
 
 def _card(agent: Agent) -> dict[str, Any]:
     """What searches read of an agent."""
-    said = [agent.description, *agent.examples]
     return {
-        "name": " ".join([agent.name, *agent.capabilities])[:512] if _short(agent) else agent.name[:512],
-        "description": "\n".join(each for each in said if each),
-        "parameters": {
-            "type": "object",
-            "properties": {each: {"type": "string"} for each in (*agent.capabilities, *agent.tags)},
-        },
+        "name": agent.name,
+        "description": agent.description,
+        "capabilities": agent.capabilities,
+        "examples": agent.examples,
     }
-
-
-def _short(agent: Agent) -> bool:
-    return sum(map(len, agent.capabilities)) <= 128
 
 
 def _check_members(agents: Iterable[Agent]) -> None:
@@ -670,9 +662,9 @@ class AgentRouter:
                     raise OptionError(name, bound, "give a time above 0: nothing takes none")
                 value /= 1000.0
             bounds.append(value)
-        for name, value in (("task", task), ("region", region)):
-            if value is not None and not isinstance(value, str):
-                raise OptionError(name, value, "give a text")
+        for name, said in (("task", task), ("region", region)):
+            if said is not None and not isinstance(said, str):
+                raise OptionError(name, said, "give a text")
         query = _core.AgentQuery(
             policy,
             self._weighed(policy, weights),
@@ -718,8 +710,8 @@ class AgentRouter:
     def learn_errors(self, outcomes: Iterable[Outcome]) -> None:
         """Learns from what agents scored on the same requests whose errors go together, for ensembles.
 
-        Correlations of the scores on the requests two agents have in common, drawn towards the mean of all pairs as
-        if that had been seen on 20 requests.
+        Correlations of the scores on the requests two agents have in common, drawn towards the mean of all pairs
+        as if that had been seen on 20 requests.
 
         Args:
             outcomes: of :meth:`~tiny_dancer.storage.HistoryStorage.outcome_history`; ``model`` is the agent.
@@ -763,9 +755,10 @@ class AgentRouter:
         """Several agents for a request.
 
         ``pipeline``: the required capabilities, in their order, cut into at most ``num_agents`` steps; of all cuts
-        the best by the policy. ``parallel``: each required capability goes to one of at most ``num_agents`` agents,
-        side by side. ``ensemble``: ``num_agents`` are asked the same, chosen so that what comes of a vote or a judge
-        is best; whose errors go together is learned by :meth:`learn_errors`, else taken to be independent.
+        the best by the policy. ``parallel``: each required capability goes to one of at most ``num_agents``
+        agents, side by side. ``ensemble``: ``num_agents`` are asked the same, chosen so that what comes of a vote
+        or a judge is best; whose errors go together is learned by :meth:`learn_errors`, else taken to be
+        independent.
 
         Args:
             request: a text, or chat messages.
@@ -816,9 +809,7 @@ class AgentRouter:
             raise NoSuitableAgentError(error.field, error.value, error.remedy, removed) from None
         names = list(required_capabilities)
         found = tuple(
-            AgentStep(
-                agent, tuple(names[place] for place in covers), good, _known(dear), _known(slow * 1000.0)
-            )
+            AgentStep(agent, tuple(names[place] for place in covers), good, _known(dear), _known(slow * 1000.0))
             for agent, covers, good, dear, slow in steps
         )
         return AgentPlan(
@@ -866,7 +857,7 @@ class AgentRouter:
         level: float = 0.9,
         now: float | None = None,
     ) -> AgentAssignment:
-        """Agents for a whole batch, so that all together cost least at a mean quality, or answer best for a budget.
+        """Agents for a batch, so that all together cost least at a mean quality, or answer best for a budget.
 
         Never dearer than the best that one by one can do at the same mean quality, as that is one of the
         assignments; the gap to what is possible at all is stated.

@@ -1,9 +1,9 @@
 """What must outlive the process: candidates, decisions, outcomes, feedback, a gateway's requests. The only SQL.
 
 :class:`Storage` says what every backend does; it is :class:`CandidateStorage`, :class:`HistoryStorage`,
-:class:`RequestStorage`, :class:`KeyStorage` and :class:`AgentStorage` in one database. :class:`MemoryStorage` needs nothing;
-``SqliteStorage``, the default for what shall last, needs the extra ``sqlite`` and is imported when first asked
-for.
+:class:`RequestStorage`, :class:`KeyStorage` and :class:`AgentStorage` in one database. :class:`MemoryStorage`
+needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra ``sqlite`` and is imported when
+first asked for.
 """
 
 from typing import TYPE_CHECKING, Any

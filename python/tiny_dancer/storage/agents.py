@@ -221,7 +221,7 @@ class Agent:
                 near = get_close_matches(str(name), known, 1)
                 remedy = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
                 raise CandidateError(f"{where}.{name}", "unknown", remedy)
-        values = {
+        values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) and name != "price_tiers" else value
             for name, value in found.items()
         }
@@ -239,9 +239,7 @@ def _names(field: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
         raise CandidateError(field, value, "give a tuple of texts")
     listed = sorted(value) if isinstance(value, set | frozenset) else value
-    found = [
-        stored_text(f"{field}[{place}]", each, error=CandidateError) for place, each in enumerate(listed)
-    ]
+    found = [stored_text(f"{field}[{place}]", each, error=CandidateError) for place, each in enumerate(listed)]
     return tuple(dict.fromkeys(found))
 
 
@@ -403,7 +401,7 @@ def with_active(agent: Agent, *, active: bool) -> Agent:
 
 
 def observed(state: str) -> Mapping[str, Any]:
-    """What was observed of an agent, by name: ``outcomes`` in all, and the means of the rest as of the last outcome."""
+    """What was observed of an agent, by name: ``outcomes`` in all, and means as of the last one."""
     found = json.loads(state) if state else {}
 
     def mean(name: str) -> float | None:

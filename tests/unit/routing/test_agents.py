@@ -97,7 +97,10 @@ def test_a_declared_99th_percentile_is_that_of_the_interval(router: AgentRouter)
 @pytest.mark.parametrize(
     ("asked", "removed"),
     [
-        ({"required_capabilities": ["code"]}, {"small": "required_capabilities", "person": "required_capabilities"}),
+        (
+            {"required_capabilities": ["code"]},
+            {"small": "required_capabilities", "person": "required_capabilities"},
+        ),
         ({"excluded": ["large"]}, {"large": "excluded"}),
         ({"tags": ["gdpr"]}, {"small": "tags", "person": "tags"}),
         ({"region": "eu"}, {"small": "region", "person": "region"}),
@@ -131,7 +134,9 @@ def test_a_budget_is_held_by_the_upper_end(router: AgentRouter) -> None:
 
 
 def test_nobody_left_is_an_error_that_lists_who_was_removed_by_what(router: AgentRouter) -> None:
-    with pytest.raises(NoSuitableAgentError, match="required_capabilities removed person, small; max_cost removed") as caught:
+    with pytest.raises(
+        NoSuitableAgentError, match="required_capabilities removed person, small; max_cost removed"
+    ) as caught:
         router.route("x", required_capabilities=["code"], max_cost=1e-9)
     assert caught.value.removed == {
         "small": "required_capabilities",
@@ -332,12 +337,10 @@ def test_ensembles_need_members_and_no_circle() -> None:
     agents = registry(SMALL, LARGE, pair)
     with pytest.raises(CandidateError, match="members"):
         agents.remove("small")
-    with pytest.raises(CandidateError, match="'smal'.*small"):
+    with pytest.raises(CandidateError, match=r"'smal'.*small"):
         agents.add(Agent("other", type="ensemble", members=("smal",)))
     with pytest.raises(CandidateError, match="a asks b"):
-        registry(
-            Agent("a", type="ensemble", members=("b",)), Agent("b", type="ensemble", members=("a",)), SMALL
-        )
+        registry(Agent("a", type="ensemble", members=("b",)), Agent("b", type="ensemble", members=("a",)), SMALL)
     with pytest.raises(CandidateError, match="replace=True"):
         agents.add(SMALL)
     with pytest.raises(CandidateError, match="'large'"):
@@ -487,7 +490,8 @@ def test_an_assignment_is_within_a_thousandth_of_the_linear_programme(case: dict
         limits += [capacity] * columns
     goal = cost.ravel() if total else -quality.ravel() / rows
     best = optimize.linprog(
-        goal, A_ub=sparse.vstack(uppers), b_ub=limits, A_eq=one_each, b_eq=np.ones(rows), bounds=(0, 1), method="highs"
+        goal, A_ub=sparse.vstack(uppers), b_ub=limits, A_eq=one_each, b_eq=np.ones(rows),
+        bounds=(0, 1), method="highs",
     ).fun  # fmt: skip
     taken = np.arange(rows), found.columns
     assert found.cost == pytest.approx(cost[taken].sum()) and found.quality == pytest.approx(quality[taken].mean())

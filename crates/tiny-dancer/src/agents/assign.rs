@@ -15,13 +15,13 @@
 use crate::error::{Error, ErrorKind, Result};
 
 /// Turns of the coordinate ascent before the first assignment.
-const FIRST_SWEEPS: usize = 3;
+const ROUGH_SWEEPS: usize = 6;
 /// Improvements of one assignment, or as many as there are requests.
 const MOST_CYCLES: usize = 1000;
 /// λ tried.
 const MOST_STEPS: usize = 40;
 /// Gap that is good enough.
-const ENOUGH: f64 = 2e-4;
+const ENOUGH: f64 = 4e-4;
 /// Up to this many requests, pairs of them are tried in each other's place.
 const FEW: usize = 400;
 
@@ -415,10 +415,8 @@ impl<'a> Solver<'a> {
     fn settle(&mut self, room: &mut Vec<f64>) -> f64 {
         if self.choice.is_empty() {
             self.refresh();
-            for _ in 0..FIRST_SWEEPS {
-                for agent in 0..self.agents {
-                    self.find_price(agent, room);
-                }
+            for agent in 0..self.agents {
+                self.find_price(agent, room);
             }
             self.choice = self.round();
         }
@@ -432,114 +430,18 @@ impl<'a> Solver<'a> {
     }
 
     /// Makes an assignment the best at the present λ, and finds its prices.
-    ///
-    /// Agents are the nodes of a graph; the edge from one to another is what moving the request costs that can be moved
-    /// for least, and one more node has what capacities leave free. A cycle of negative length is an improvement; where
-    /// there is none, the assignment is optimal and distances are prices (Klein 1967).
     fn cancel(&mut self, choice: &mut [u32]) {
-        let (agents, free) = (self.agents, self.agents);
-        let largest = |values: &[f64]| {
-            values
-                .iter()
-                .filter(|value| value.is_finite())
-                .fold(0.0, |most: f64, value| most.max(value.abs()))
-        };
-        let scale = largest(self.a) + self.lambda * largest(self.b);
-        let (never, noise) = (1e4 * scale, 1e-13 * scale);
-        let lambda = self.lambda;
-        let cost = |row: usize, agent: usize| {
-            let at = row * agents + agent;
-            if self.forbidden[at].is_nan() { never } else { self.a[at] + lambda * self.b[at] }
-        };
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); agents];
-        for (row, &agent) in choice.iter().enumerate() {
-            rows[agent as usize].push(row as u32);
-        }
-        // The length of each edge and the request it moves.
-        let mut edges = vec![(f64::INFINITY, 0_u32); agents * agents];
-        let measure = |from: usize, rows: &[u32], edges: &mut [(f64, u32)]| {
-            let edges = &mut edges[from * agents..(from + 1) * agents];
-            edges.fill((f64::INFINITY, 0));
-            for &row in rows {
-                let here = cost(row as usize, from);
-                for (to, edge) in edges.iter_mut().enumerate() {
-                    let length = cost(row as usize, to) - here;
-                    if length < edge.0 && to != from && self.capacities[to] > 0 {
-                        *edge = (length, row);
-                    }
-                }
-            }
-        };
-        for (from, rows) in rows.iter().enumerate() {
-            measure(from, rows, &mut edges);
-        }
-        let mut distances = vec![0.0; agents + 1];
-        let mut before = vec![free; agents + 1];
+        let mut graph = Graph::new(self, choice);
         for _ in 0..MOST_CYCLES.max(self.rows) {
-            distances.fill(0.0);
-            before.fill(free);
-            let mut last = None;
-            for _ in 0..=agents + 1 {
-                last = None;
-                for from in 0..agents {
-                    for to in 0..agents {
-                        let length = distances[from] + edges[from * agents + to].0;
-                        if length < distances[to] - noise {
-                            distances[to] = length;
-                            before[to] = from;
-                            last = Some(to);
-                        }
-                    }
-                    if rows[from].len() < self.capacities[from] && distances[from] < distances[free] - noise {
-                        distances[free] = distances[from];
-                        before[free] = from;
-                        last = Some(free);
-                    }
-                }
-                // What is free may be taken from anybody.
-                for to in 0..agents {
-                    if distances[free] < distances[to] - noise {
-                        distances[to] = distances[free];
-                        before[to] = free;
-                        last = Some(to);
-                    }
-                }
-                if last.is_none() {
-                    break;
-                }
-            }
-            let Some(mut node) = last else { break };
-            // So many steps back, it is on the cycle.
-            for _ in 0..=agents {
-                node = before[node];
-            }
-            let mut cycle = vec![node];
-            let mut at = before[node];
-            while at != node && cycle.len() <= agents + 1 {
-                cycle.push(at);
-                at = before[at];
-            }
-            let moves: Vec<(usize, usize, u32)> = (0..cycle.len())
-                .map(|place| (cycle[(place + 1) % cycle.len()], cycle[place]))
-                .filter(|&(from, to)| from != free && to != free)
-                .map(|(from, to)| (from, to, edges[from * agents + to].1))
-                .collect();
+            let moves = graph.cycle(self);
             if moves.is_empty() {
                 break;
             }
-            for &(from, to, row) in &moves {
-                choice[row as usize] = to as u32;
-                rows[from].retain(|&each| each != row);
-                rows[to].push(row);
-            }
-            for &(from, to, _) in &moves {
-                measure(from, &rows[from], &mut edges);
-                measure(to, &rows[to], &mut edges);
-            }
+            graph.apply(self, &moves, choice);
         }
-        for (price, distance) in self.prices.iter_mut().zip(&distances) {
-            *price = (distances[free] - distance).max(0.0);
-        }
+        let free = graph.distances[self.agents];
+        self.prices =
+            graph.distances[..self.agents].iter().map(|distance| (free - distance).max(0.0)).collect();
     }
 
     fn solve(&mut self) -> Option<Vec<u32>> {
@@ -549,18 +451,18 @@ impl<'a> Solver<'a> {
         if !self.find_lambda() {
             return None;
         }
-        if !limited {
-            self.refresh();
-            self.bound = self.dual();
-            self.keep(self.first.clone(), &mut best);
-        } else {
-            let start = self.lambda;
+        if limited {
+            let start = self.rough(&mut room);
             self.lambda = 0.0;
-            if self.settle(&mut room) <= self.limit {
+            if start <= 0.0 && self.settle(&mut room) <= self.limit {
                 self.keep(self.choice.clone(), &mut best);
             } else {
                 self.search(start, &mut best, &mut room);
             }
+        } else {
+            self.refresh();
+            self.bound = self.dual();
+            self.keep(self.first.clone(), &mut best);
         }
         let (value, choice) = best?;
         let gap = (value - self.bound).max(0.0);
@@ -568,17 +470,28 @@ impl<'a> Solver<'a> {
         Some(choice)
     }
 
+    /// Sets prices and λ turn by turn; gives λ, near the one sought for.
+    fn rough(&mut self, room: &mut Vec<f64>) -> f64 {
+        for _ in 0..ROUGH_SWEEPS {
+            if !self.find_lambda() {
+                break;
+            }
+            self.refresh();
+            for agent in 0..self.agents {
+                self.find_price(agent, room);
+            }
+            self.bound = self.bound.max(self.dual());
+        }
+        self.lambda
+    }
+
     /// λ between one that is within the limit and one that is not, prices settled at each.
     fn search(&mut self, start: f64, best: &mut Option<(f64, Vec<u32>)>, room: &mut Vec<f64>) {
-        let spread = |values: &[f64]| {
-            values
-                .iter()
-                .filter(|value| value.is_finite())
-                .fold(0.0, |most: f64, value| most.max(value.abs()))
-        };
-        let most = 1e9 * (spread(self.a) / spread(self.b).max(1e-300)).max(1e-300);
+        let most = 1e9 * (largest(self.a) / largest(self.b).max(1e-300)).max(1e-300);
         let (mut low, mut high) = ((0.0, f64::INFINITY), (f64::INFINITY, f64::NAN));
         let mut at = if start > 0.0 { start } else { most * 1e-11 };
+        // It is near: wider and wider steps find both ends.
+        let mut step = 1.02;
         for _ in 0..MOST_STEPS {
             self.lambda = at;
             let sum = self.settle(room);
@@ -600,9 +513,11 @@ impl<'a> Solver<'a> {
                 if at > most {
                     break;
                 }
-                at * 2.0
+                step *= step;
+                at * step
             } else if low.0 <= 0.0 {
-                high.0 / 2.0
+                step *= step;
+                high.0 / step
             } else {
                 // Where a line through both ends meets the limit, kept away from the ends.
                 let share = (low.1 - self.limit) / (low.1 - high.1);
@@ -645,8 +560,8 @@ impl<'a> Solver<'a> {
                 return choice;
             }
             let mut moves: Vec<(f64, u32, u32)> = Vec::new();
-            for row in 0..self.rows {
-                let agent = choice[row] as usize;
+            for (row, &agent) in choice.iter().enumerate() {
+                let agent = agent as usize;
                 if loads[agent] <= self.capacities[agent] {
                     continue;
                 }
@@ -680,13 +595,13 @@ impl<'a> Solver<'a> {
         let mut loads = self.loads(choice);
         while sum > self.limit {
             let mut moves: Vec<(f64, u32, u32)> = Vec::new();
-            for row in 0..self.rows {
-                let here = row * self.agents + choice[row] as usize;
+            for (row, &chosen) in choice.iter().enumerate() {
+                let here = row * self.agents + chosen as usize;
                 let mut least: Option<(f64, usize)> = None;
-                for agent in 0..self.agents {
+                for (agent, &load) in loads.iter().enumerate() {
                     let at = row * self.agents + agent;
                     let less = self.b[here] - self.b[at];
-                    if loads[agent] >= self.capacities[agent] || !self.allowed(row, agent) || less <= 0.0 {
+                    if load >= self.capacities[agent] || !self.allowed(row, agent) || less <= 0.0 {
                         continue;
                     }
                     let price = (self.a[at] - self.a[here]) / less;
@@ -727,12 +642,12 @@ impl<'a> Solver<'a> {
         for _ in 0..8 {
             let mut left = self.limit - self.sum(self.b, choice);
             let mut moves: Vec<(f64, u32, u32)> = Vec::new();
-            for row in 0..self.rows {
-                let here = row * self.agents + choice[row] as usize;
-                for agent in 0..self.agents {
+            for (row, &chosen) in choice.iter().enumerate() {
+                let here = row * self.agents + chosen as usize;
+                for (agent, &load) in loads.iter().enumerate() {
                     let at = row * self.agents + agent;
                     let (gained, more) = (self.a[here] - self.a[at], self.b[at] - self.b[here]);
-                    let possible = loads[agent] < self.capacities[agent] && self.allowed(row, agent);
+                    let possible = load < self.capacities[agent] && self.allowed(row, agent);
                     if possible && gained > 1e-15 && more <= left {
                         // What costs nothing of the sum comes first, then what gains most for a unit of it.
                         let rate = if more > 0.0 { gained / more } else { f64::INFINITY };
@@ -741,7 +656,7 @@ impl<'a> Solver<'a> {
                 }
             }
             moves.sort_by(|one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
-            let mut moved = false;
+            let mut any = false;
             let mut done = vec![false; self.rows];
             for (_, row, agent) in moves {
                 let (place, to) = (row as usize, agent as usize);
@@ -753,11 +668,11 @@ impl<'a> Solver<'a> {
                     loads[from] -= 1;
                     loads[to] += 1;
                     done[place] = true;
-                    moved = true;
+                    any = true;
                 }
             }
             let swapped = self.rows <= FEW && self.swap(choice);
-            if !moved && !swapped {
+            if !any && !swapped {
                 break;
             }
         }
@@ -786,6 +701,150 @@ impl<'a> Solver<'a> {
             }
         }
         moved
+    }
+}
+
+/// A request that moves from one agent to another.
+type Move = (usize, usize, u32);
+
+/// What moving requests between agents costs.
+///
+/// Agents are the nodes; the edge from one to another is what moving the request costs that can be moved for least, and
+/// one more node, the last, has what capacities leave free. A cycle of negative length is an improvement; where there is
+/// none, the assignment is optimal and distances are prices (Klein 1967).
+struct Graph {
+    /// Cost of an agent that must not answer.
+    never: f64,
+    /// Shorter by less than this is not shorter.
+    noise: f64,
+    /// Requests of each agent.
+    rows: Vec<Vec<u32>>,
+    /// Length of each edge and the request it moves, \[agents, agents\].
+    edges: Vec<(f64, u32)>,
+    distances: Vec<f64>,
+    before: Vec<usize>,
+}
+
+fn largest(values: &[f64]) -> f64 {
+    let finite = values.iter().filter(|value| value.is_finite());
+    finite.fold(0.0, |most, value| f64::max(most, value.abs()))
+}
+
+impl Graph {
+    fn new(solver: &Solver, choice: &[u32]) -> Self {
+        let agents = solver.agents;
+        let scale = largest(solver.a) + solver.lambda * largest(solver.b);
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); agents];
+        for (row, &agent) in choice.iter().enumerate() {
+            rows[agent as usize].push(row as u32);
+        }
+        let mut graph = Self {
+            never: 1e4 * scale,
+            noise: 1e-13 * scale,
+            rows,
+            edges: Vec::with_capacity(agents * agents),
+            distances: vec![0.0; agents + 1],
+            before: vec![agents; agents + 1],
+        };
+        for from in 0..agents {
+            for to in 0..agents {
+                graph.edges.push(graph.shortest(solver, from, to));
+            }
+        }
+        graph
+    }
+
+    fn cost(&self, solver: &Solver, row: u32, agent: usize) -> f64 {
+        let at = row as usize * solver.agents + agent;
+        if solver.forbidden[at].is_nan() { self.never } else { solver.a[at] + solver.lambda * solver.b[at] }
+    }
+
+    fn shortest(&self, solver: &Solver, from: usize, to: usize) -> (f64, u32) {
+        let mut edge = (f64::INFINITY, u32::MAX);
+        if to != from && solver.capacities[to] > 0 {
+            for &row in &self.rows[from] {
+                let length = self.cost(solver, row, to) - self.cost(solver, row, from);
+                if length < edge.0 {
+                    edge = (length, row);
+                }
+            }
+        }
+        edge
+    }
+
+    /// Makes a distance shorter where it can be.
+    fn relax(&mut self, from: usize, to: usize, length: f64, last: &mut Option<usize>) {
+        let distance = self.distances[from] + length;
+        if distance < self.distances[to] - self.noise {
+            self.distances[to] = distance;
+            self.before[to] = from;
+            *last = Some(to);
+        }
+    }
+
+    /// Moves along a cycle of negative length (Bellman and Ford); none where there is no such cycle, and the distances
+    /// are final then.
+    fn cycle(&mut self, solver: &Solver) -> Vec<Move> {
+        let (agents, free) = (solver.agents, solver.agents);
+        self.distances.fill(0.0);
+        self.before.fill(free);
+        let mut last = None;
+        for _ in 0..=agents + 1 {
+            last = None;
+            for from in 0..agents {
+                for to in 0..agents {
+                    self.relax(from, to, self.edges[from * agents + to].0, &mut last);
+                }
+                if self.rows[from].len() < solver.capacities[from] {
+                    self.relax(from, free, 0.0, &mut last);
+                }
+            }
+            // What is free may be taken from anybody.
+            for to in 0..agents {
+                self.relax(free, to, 0.0, &mut last);
+            }
+            if last.is_none() {
+                break;
+            }
+        }
+        let Some(mut node) = last else { return Vec::new() };
+        // So many steps back, it is on the cycle.
+        for _ in 0..=agents {
+            node = self.before[node];
+        }
+        let mut cycle = vec![node];
+        let mut at = self.before[node];
+        while at != node && cycle.len() <= agents + 1 {
+            cycle.push(at);
+            at = self.before[at];
+        }
+        (0..cycle.len())
+            .map(|place| (cycle[(place + 1) % cycle.len()], cycle[place]))
+            .filter(|&(from, to)| from != free && to != free)
+            .map(|(from, to)| (from, to, self.edges[from * agents + to].1))
+            .collect()
+    }
+
+    fn apply(&mut self, solver: &Solver, moves: &[Move], choice: &mut [u32]) {
+        let agents = solver.agents;
+        for &(from, to, row) in moves {
+            choice[row as usize] = to as u32;
+            self.rows[from].retain(|&each| each != row);
+            self.rows[to].push(row);
+        }
+        for &(from, to, row) in moves {
+            // Edges of the one who has gone are measured anew; those of the one who has come may be shorter.
+            for other in 0..agents {
+                if self.edges[from * agents + other].1 == row {
+                    self.edges[from * agents + other] = self.shortest(solver, from, other);
+                }
+                let length = self.cost(solver, row, other) - self.cost(solver, row, to);
+                let edge = &mut self.edges[to * agents + other];
+                if length < edge.0 && other != to && solver.capacities[other] > 0 {
+                    *edge = (length, row);
+                }
+            }
+        }
     }
 }
 

@@ -215,6 +215,7 @@ impl Beta {
 }
 
 /// The continued fraction of the incomplete beta function.
+#[allow(clippy::many_single_char_names)] // as the formula has them
 fn fraction(a: f64, b: f64, x: f64) -> f64 {
     const TINY: f64 = 1e-300;
     let away = |value: f64| if value.abs() < TINY { TINY } else { value };

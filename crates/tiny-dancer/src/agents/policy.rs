@@ -57,7 +57,7 @@ impl Named {
 
     /// What a word means.
     #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
+    pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.as_str() == word)
     }
 

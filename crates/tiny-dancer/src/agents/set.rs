@@ -191,12 +191,11 @@ impl AgentSet {
             return Err(refused("agents", MOST_AGENTS, "split them into several registries"));
         }
         let row = self.read(agent);
-        match self.row(&agent.name) {
-            Some(place) => self.rows[place] = row,
-            None => {
-                self.places.insert(agent.name.as_str().into(), self.rows.len() as u32);
-                self.rows.push(row);
-            }
+        if let Some(place) = self.row(&agent.name) {
+            self.rows[place] = row;
+        } else {
+            self.places.insert(agent.name.as_str().into(), self.rows.len() as u32);
+            self.rows.push(row);
         }
         Ok(())
     }

@@ -409,7 +409,9 @@ class MemoryStorage:
         with self._open_lock():
             for agent in listed:
                 if agent.name in self._agents and not replace:
-                    raise CandidateError("name", agent.name, "it is stored already: replace it, or name it otherwise")
+                    raise CandidateError(
+                        "name", agent.name, "it is stored already: replace it, or name it otherwise"
+                    )
             for agent in listed:
                 before = self._agents.get(agent.name)
                 self._agents[agent.name] = AgentRecord(agent, before.state if before else "", moment)

@@ -56,16 +56,12 @@ def set_agent_active(connection: apsw.Connection, name: str, at: float, *, activ
     if found is None:
         return False
     agent = with_active(found.agent, active=active)
-    connection.execute(
-        "UPDATE agent SET declared = ?, updated_at = ? WHERE name = ?", (agent.to_json(), at, name)
-    )
+    connection.execute("UPDATE agent SET declared = ?, updated_at = ? WHERE name = ?", (agent.to_json(), at, name))
     _count(connection)
     return True
 
 
-def record_outcome(
-    connection: apsw.Connection, outcome: AgentOutcome, half_life_s: float | None
-) -> AgentRecord:
+def record_outcome(connection: apsw.Connection, outcome: AgentOutcome, half_life_s: float | None) -> AgentRecord:
     """Adds an outcome to the sums of its agent.
 
     Raises:
