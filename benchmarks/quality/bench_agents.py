@@ -9,8 +9,8 @@ better; the bootstrap (1,000 draws of rows) says how often that is so. One by on
 expected quality reaches a number, on each request (the best where none does). The batch has to reach the same mean
 expected quality.
 
-Of llmrouter nobody has logged costs. There a request costs as many tokens as it has and 256 more, times a price by size: 0.02
-USD a million tokens for every billion parameters, about what open models cost to have served.
+Of llmrouter nobody has logged costs. There a request costs as many tokens as it has and 256 more, times a price by
+size: 0.02 USD a million tokens for every billion parameters, about what open models cost to have served.
 """
 
 from __future__ import annotations
