@@ -431,6 +431,12 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         variant: name of the router's variant that decided; empty where none did.
         guessed: tokens or cost, in part or as a whole, are guessed: no upstream has said them.
         guessed_cost: USD of ``cost`` that is guessed.
+        tool_selection: what was done about its tools: ``filter`` or ``add`` as its router is configured,
+            ``search`` where the model searched them; or why nothing was, ``no_text`` or ``unreadable``. Empty
+            where nobody selected any.
+        tools_before: how many the client sent; 0 where nobody selected any.
+        tools_sent: how many of them, and of those added, its model got.
+        tool_tokens_saved: tokens of the prompt that this saved, guessed by bytes; below 0 where tools were added.
     """
 
     id: str
@@ -468,3 +474,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     variant: str = ""
     guessed: bool = False
     guessed_cost: float = 0.0
+    tool_selection: str = ""
+    tools_before: int = 0
+    tools_sent: int = 0
+    tool_tokens_saved: int = 0

@@ -55,6 +55,10 @@ FULL = RequestRecord(
     variant="challenger",
     guessed=True,
     guessed_cost=1e-6,
+    tool_selection="filter",
+    tools_before=4000,
+    tools_sent=10,
+    tool_tokens_saved=399_000,
 )
 
 
@@ -129,6 +133,9 @@ def test_what_no_database_holds_is_replaced_and_spoils_nothing_beside_it(storage
         "confidence": (math.nan, None),
         "latency": (math.nan, 0.0),
         "guessed_cost": (math.inf, 0.0),
+        "tool_selection": ("\0", "\ufffd"),
+        "tools_before": (10**30, 2**63 - 1),
+        "tool_tokens_saved": (-3.0, -3),
     }
     for number, (field, (given_, _)) in enumerate(bad.items()):
         good = request(f"good {number}", MIDNIGHT + 2 * number)
@@ -344,6 +351,9 @@ requests = st.fixed_dictionaries(
         "variant": texts,
         "guessed": st.booleans(),
         "guessed_cost": st.floats(0, 10) | st.sampled_from([-1.0, math.nan]),
+        "tool_selection": texts,
+        "tools_sent": st.integers(0, 10**4),
+        "tool_tokens_saved": st.integers(-(10**6), 10**6),
     }
 ).map(lambda fields: RequestRecord(**fields))
 

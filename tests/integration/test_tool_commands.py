@@ -11,6 +11,8 @@ import pytest
 from tests.commands import done, fails
 
 from tiny_dancer.routing.loading import load_any
+from tiny_dancer.routing.tools import ToolSelector
+from tiny_dancer.storage import SqliteStorage
 
 SERVICES = json.loads(
     (Path(__file__).parents[2] / "benchmarks" / "data" / "everyday_tools.json").read_text(encoding="utf-8")
@@ -126,4 +128,53 @@ def test_bad_input_is_one_line(place: Path, tmp_path: Path) -> None:
         ("tools", "eval", tools, queries, "--artifact", tools),
     ):
         assert fails(2, *words).startswith("error: ")
+    assert not out.exists()
+
+
+def kept(path: Path, *calls: tuple[str, list[str]], text: bool = True) -> Path:
+    """A database of calls."""
+    with SqliteStorage(path) as storage:
+        selector = ToolSelector(SERVICES["tools"], storage=storage)
+        for said, used in calls:
+            selector.observe(said, used, keep_text=text)
+        storage.flush()
+    return path
+
+
+def test_use_is_learned_from_a_database(place: Path) -> None:
+    calls = [(each["request"], each["right"]) for each in SERVICES["requests"]]
+    database = kept(place / "calls.db", *calls, *calls[:5])
+    first = set(calls[0][1])
+    table = pq.read_table(place / "tools.parquet")
+    without = place / "without.parquet"
+    pq.write_table(table.filter([name not in first for name in table["tool_id"].to_pylist()]), without)
+    out = place / "from-calls.safetensors"
+    for tools in (place / "tools.json", place / "tools.parquet"):
+        said = done("tools", "train", tools, "--storage", database, "--out", out)
+        assert f"{len(calls)} requests" in said and "left out" not in said
+    load_any(out.read_bytes())
+    said = done("tools", "train", without, "--storage", database, "--out", out)
+    assert "left out: 2 records: no tool of the table was called" in said
+
+
+def test_what_cannot_be_learned_from_is_said(place: Path) -> None:
+    calls = [(each["request"], each["right"]) for each in SERVICES["requests"]]
+    out = place / "none.safetensors"
+    few = kept(place / "few.db", *calls[:9], *calls[:9])
+    said = fails(2, "tools", "train", place / "tools.json", "--storage", few, "--out", out)
+    assert "9 requests to learn from, of 18 records" in said and "10 are needed" in said
+    bare = kept(place / "bare.db", *calls, text=False)
+    said = fails(2, "tools", "train", place / "tools.json", "--storage", bare, "--out", out)
+    assert f"0 requests to learn from, of {len(calls)} records" in said and "what was asked is not kept" in said
+    other = place / "other.json"
+    other.write_text('[{"name": "other"}]', encoding="utf-8")
+    said = fails(2, "tools", "train", other, "--storage", few, "--out", out)
+    assert "no tool of the table was called" in said
+    for wrong in ("[]", "{", "7", '[{"description": "x"}]'):
+        other.write_text(wrong, encoding="utf-8")
+        fails(2, "tools", "train", other, "--storage", few, "--out", out)
+    fails(2, "tools", "train", place / "tools.json", "--storage", place / "absent.db", "--out", out)
+    both = (place / "tools.json", place / "queries.parquet", "--storage", few)
+    assert "give one of them" in fails(2, "tools", "train", *both, "--out", out)
+    assert "give one of them" in fails(2, "tools", "train", place / "tools.json", "--out", out)
     assert not out.exists()

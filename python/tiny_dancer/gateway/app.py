@@ -163,6 +163,7 @@ class Gateway:
         await asyncio.to_thread(self.services.accounting.close)
         if self.services.tracer is not None:
             await asyncio.to_thread(self.services.tracer.shutdown)
+        self.services.kept.close()
         self.services.serving.close()
         await self.services.serving.disconnect()
         self._log.close()

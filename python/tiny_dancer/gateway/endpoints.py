@@ -11,7 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from tiny_dancer.errors import StorageError, TinyDancerError
+from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
+from tiny_dancer.gateway.choosing.offering import select_tools
 from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.choosing.serving import RouterTarget
 from tiny_dancer.gateway.errors import GatewayError
@@ -103,7 +105,7 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
         if path == "/v1/feedback":
             return _encode(await _give_feedback(services, caller, body))
         options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
-        return _encode(_route(services, caller, body, options))
+        return _encode(await _route(services, caller, body, options))
     finally:
         services.bodies.held -= len(body)
 
@@ -173,7 +175,7 @@ def _describe(serving: Serving, caller: Caller, name: str, target: object) -> di
     return found
 
 
-def _route(services: Services, caller: Caller, body: bytes, options: dict[bytes, bytes]) -> dict[str, Any]:
+async def _route(services: Services, caller: Caller, body: bytes, options: dict[bytes, bytes]) -> dict[str, Any]:
     """``/v1/route``: the decision, without a call."""
     start, arrived = time.perf_counter(), time.time()
     fields = parse_fields(body)
@@ -183,7 +185,9 @@ def _route(services: Services, caller: Caller, body: bytes, options: dict[bytes,
     if "model" not in fields and "models" not in fields:
         body = msgspec.json.encode({**fields, "model": "auto"})
     incoming = parse(endpoint, body, options)
-    plan = services.chooser.plan(services.serving, incoming, caller)
+    serving = services.serving
+    tools = await select_tools(serving, incoming, services.kept)
+    plan = services.chooser.plan(serving, incoming, caller)
     decision, chosen = plan.decision, plan.model
     record = RequestRecord(
         id=new_id(),
@@ -205,9 +209,13 @@ def _route(services: Services, caller: Caller, body: bytes, options: dict[bytes,
         baseline_cost=0.0,
         latency=time.perf_counter() - start,
         query_hash=hash_query(plan.said) if plan.said else None,
-        query_text=plan.said if services.serving.config.log.prompts else None,
+        query_text=plan.said if serving.config.log.prompts else None,
         artifact_version="" if decision is None else decision.artifact_version,
         variant=plan.variant,
+        tool_selection="" if tools is None else tools.how,
+        tools_before=0 if tools is None else tools.before,
+        tools_sent=0 if tools is None else tools.sent,
+        tool_tokens_saved=0 if tools is None else tokens_saved(tools),
     )
     services.accounting.put(record)
     found = _decided(plan)

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.guess import Guess
+from tiny_dancer.gateway.account.learning import keep_calls
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
+from tiny_dancer.gateway.choosing.offering import select_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
     header_value,
+    of_tools,
     passed_on,
     read_headers,
     secrets_of,
@@ -27,6 +30,7 @@ from tiny_dancer.gateway.http import (
     stream_error,
     with_limits,
 )
+from tiny_dancer.gateway.tools.called import Called
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.proxy import Streaming, Whole, forwarded, settle_stream
@@ -120,6 +124,8 @@ class Exchange(Progress):
             services.bodies.held -= self._held
             try:
                 settle(self, services.accounting, services.metrics, services.chooser, kept=self._kept())
+                if self.called is not None:
+                    keep_calls(self, services.storage)
             finally:
                 # Whatever went wrong: nothing stays reserved.
                 if self.hold is not None and self.hold.parts and self.caller is not None:
@@ -142,6 +148,9 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
+        tools = self.tools = await select_tools(self.serving, incoming, services.kept)
+        if tools is not None and tools.names is not None:
+            self.called = Called(tools.names)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
         models = plan.models()
         if caller.budgets:
@@ -160,6 +169,8 @@ class Exchange(Progress):
         if answer.error is not None:
             self.error = answer.error.code or f"status_{answer.error.status}"
         self.guess = Guess(answer.body)
+        if self.called is not None:
+            self.called.add(answer.body)
         self.status = found.status
         headers = self._describe(forwarded(found.headers), plan)
         self.billed = completed(answer.usage, self)
@@ -178,6 +189,8 @@ class Exchange(Progress):
         try:
             self.status = found.status
             self.guess = Guess(found.first)
+            if self.called is not None:
+                self.called.add_events(found.first)
             if self._begun_early is None:
                 headers = self._describe(forwarded(found.headers), plan)
                 await self._begin_stream(found.status, headers, found.end)
@@ -215,6 +228,7 @@ class Exchange(Progress):
         """Chunk by chunk: what is not taken by the client is not read from the upstream. An upstream that has said
         its last word need not end for the client to be done, nor end well."""
         events, splitter, send, guess = found.events, found.splitter, self._send, self.guess
+        called = self.called
         assert guess is not None
         assert self.attempts.deployment is not None
         server = self.attempts.deployment.server
@@ -235,12 +249,16 @@ class Exchange(Progress):
                 if b'"error"' in out:
                     out = server.struck(out)
                 guess.add(out)
+                if called is not None:
+                    called.add_events(out)
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if events.finished:
             return
         for each in splitter.end():
             if out := events.feed(each):
                 guess.add(out)
+                if called is not None:
+                    called.add_events(out)
                 await send({"type": "http.response.body", "body": out, "more_body": True})
         if out := events.end():
             await send({"type": "http.response.body", "body": out, "more_body": True})
@@ -341,6 +359,8 @@ class Exchange(Progress):
                 headers.append((b"x-td-fallbacks", b"%d" % done.fallbacks))
             if adapted := done.adapted if self.incoming is None else self.incoming.mended + done.adapted:
                 headers.append((b"x-td-adapted", ",".join(adapted).encode()))
+            if self.tools is not None:
+                headers += of_tools(self.tools)
             if decision is not None and decision.level:
                 headers.append((b"x-td-level", b"%d" % decision.level))
             if (covered := plan.covered(done.model)) is not None:

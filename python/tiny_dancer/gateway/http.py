@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream import sse
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
     from tiny_dancer.gateway.access.admission import Caller
+    from tiny_dancer.gateway.tools.offered import Offered
     from tiny_dancer.gateway.upstream.dialect import Endpoint
 
     Scope = MutableMapping[str, Any]
@@ -93,6 +95,16 @@ def with_limits(headers: Headers, caller: Caller | None) -> Headers:
     if not own:
         return headers
     return [pair for pair in headers if not pair[0].startswith(b"x-ratelimit-")] + list(own)
+
+
+def of_tools(tools: Offered) -> Headers:
+    """What became of a request's tools."""
+    return [
+        (b"x-td-tool-selection", tools.how.encode()),
+        (b"x-td-tools-before", b"%d" % tools.before),
+        (b"x-td-tools-sent", b"%d" % tools.sent),
+        (b"x-td-tool-tokens-saved", b"%d" % tokens_saved(tools)),
+    ]
 
 
 def header_value(text: str) -> bytes:

@@ -47,6 +47,7 @@ _RANGES: Final[dict[str, dict[str, Any]]] = {
     "role": {"enum": ["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]},
     "policy": {"enum": ["quality", "balanced", "cheapest", "cost"]},
     "fallback_on": {"type": "array", "maxItems": 100, "items": {"enum": ["content_filter"]}},
+    "tool_selection": {"anyOf": [{"const": "off"}, {"type": "integer", "minimum": 1, "maximum": 65_536}]},
 }
 _LISTS: Final = ("exclude", "fallback_on")
 _ROLES: Final = ["system", "developer", "user", "assistant", "tool", "function"]
@@ -78,6 +79,10 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-adapted": "What of the request was said otherwise, because the upstream would refuse it; by commas.",
     "x-td-fallbacks": "Models that failed before it.",
     "x-td-level": "Fallback level of the decision, where it is not 0.",
+    "x-td-tool-selection": "What was done about its tools: filter, add, search; or why nothing was.",
+    "x-td-tools-before": "Tools that the client sent.",
+    "x-td-tools-sent": "Tools that the model got.",
+    "x-td-tool-tokens-saved": "Tokens of the prompt that this saved, guessed; below 0 where tools were added.",
     "x-td-guarantee": "Whether the router's certificate covers this answer: yes, or no and why.",
     "x-td-soft-budget": "spent: the key has spent its soft budget.",
     "x-td-upstream": "Name of the upstream, where none of its models is named.",

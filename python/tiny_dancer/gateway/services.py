@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tiny_dancer.gateway.access.limits import TokenBucket
 from tiny_dancer.gateway.edge.bodies import Bodies
+from tiny_dancer.gateway.tools.kept import Kept
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.access.admission import Access
@@ -51,6 +52,7 @@ class Services:
         metrics: counts them.
         tracer: None where traces are not configured.
         bodies: of the requests under way.
+        kept: what was made of lists of tools.
         refusals: how many of those without a key may still become rows, of what could not be read.
         in_flight: requests to models under way.
         unwatched: those just begun, the oldest first; nobody looks yet whether their clients are still there.
@@ -65,6 +67,7 @@ class Services:
     metrics: Metrics
     tracer: Tracer | None
     bodies: Bodies = field(default_factory=Bodies)
+    kept: Kept = field(default_factory=Kept)
     refusals: TokenBucket = field(default_factory=lambda: TokenBucket(_REFUSALS_A_MINUTE))
     in_flight: int = 0
     unwatched: dict[Watched, None] = field(default_factory=dict)

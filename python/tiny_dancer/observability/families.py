@@ -84,6 +84,14 @@ BASELINE = Family(
     "USD that the strongest model would have cost for the requests counted as spend, by the model that served.",
     ("model",),
 )
+TOOLS = Family(
+    "tiny_dancer_tools_total",
+    "Tools of requests some were selected for: that the client sent, that the model got.",
+    ("router", "stage"),
+)
+TOOL_TOKENS_SAVED = Family(
+    "tiny_dancer_tool_tokens_saved_total", "Input tokens saved by leaving out tools, guessed.", ("router",)
+)
 LINES_LOST = Family("tiny_dancer_log_lines_lost_total", "Lines of the request log that could not be written.", ())
 
 FAMILIES = (
@@ -99,5 +107,7 @@ FAMILIES = (
     CACHED,
     SPEND,
     BASELINE,
+    TOOLS,
+    TOOL_TOKENS_SAVED,
     LINES_LOST,
 )

@@ -44,6 +44,8 @@ from tiny_dancer.observability.families import (
     ROUTED,
     SPEND,
     TOKENS,
+    TOOL_TOKENS_SAVED,
+    TOOLS,
 )
 
 if TYPE_CHECKING:
@@ -257,6 +259,8 @@ class Metrics:
                         series.baseline.value += baseline
                 if fallbacks := record.fallbacks:
                     series.fallbacks.value += fallbacks
+                if record.tool_selection:
+                    self._count_tools(record)
                 attempts += record.attempts
             self._attempts.value += attempts
 
@@ -274,6 +278,13 @@ class Metrics:
                     for name, series in self._families.items()
                 }
             )
+
+    def _count_tools(self, record: RequestRecord) -> None:
+        router = self._router(record.router)
+        self._find(TOOLS, router, "before").value += record.tools_before
+        self._find(TOOLS, router, "sent").value += record.tools_sent
+        # What was added is in the counts; a counter does not go back.
+        self._find(TOOL_TOKENS_SAVED, router).value += max(record.tool_tokens_saved, 0)
 
     def _resolve(self, record: RequestRecord, asked: str) -> _Resolved:
         find = self._find

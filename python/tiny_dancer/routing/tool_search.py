@@ -24,7 +24,7 @@ from tiny_dancer.routing.tools import ToolSelector
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["DeferredTools", "ToolSearch", "search_tool_kind"]
+__all__ = ["DeferredTools", "ToolSearch", "is_deferred", "is_namespace", "search_tool_kind"]
 
 LIMIT = 5
 """Tools one search finds: the vendors give three to five."""
@@ -75,14 +75,14 @@ class DeferredTools:
                         f"tools[{place}].defer_loading", True, "what searches tools cannot be deferred"
                     )
                 search.append(tool)
-            elif _is_namespace(tool):
+            elif is_namespace(tool):
                 parts: dict[bool, list[Any]] = {False: [], True: []}
                 for inner in tool["tools"]:
-                    parts[_is_deferred(inner) or _is_deferred(tool)].append(inner)
-                for is_deferred, inside in parts.items():
+                    parts[is_deferred(inner) or is_deferred(tool)].append(inner)
+                for hidden, inside in parts.items():
                     if inside:
-                        (deferred if is_deferred else loaded).append({**tool, "tools": inside})
-            elif _is_deferred(tool):
+                        (deferred if hidden else loaded).append({**tool, "tools": inside})
+            elif is_deferred(tool):
                 deferred.append(tool)
             else:
                 loaded.append(tool)
@@ -92,14 +92,16 @@ class DeferredTools:
         return cls(tuple(search), tuple(loaded), tuple(deferred))
 
 
-def _is_deferred(tool: object) -> bool:
+def is_deferred(tool: object) -> bool:
+    """Whether a model is not to see a tool from the start (``defer_loading``)."""
     if not isinstance(tool, Mapping):
         return False
     inner = tool.get("function")
     return bool(tool.get("defer_loading") or (isinstance(inner, Mapping) and inner.get("defer_loading")))
 
 
-def _is_namespace(tool: object) -> bool:
+def is_namespace(tool: object) -> bool:
+    """Whether it is a namespace of the Responses API: tools in a tool."""
     return isinstance(tool, Mapping) and tool.get("type") == "namespace" and isinstance(tool.get("tools"), list)
 
 
@@ -129,7 +131,7 @@ class ToolSearch:
             for word in {tool_id, tool.name, tool.namespace} - {""}:
                 self._by_name.setdefault(word, []).append(tool_id)
         self._namespaces = {
-            str(tool["name"]): tool for tool in deferred if _is_namespace(tool) and tool.get("name")
+            str(tool["name"]): tool for tool in deferred if is_namespace(tool) and tool.get("name")
         }
 
     def find(self, kind: str, given: object, *, limit: int = LIMIT) -> tuple[str, ...]:

@@ -231,11 +231,32 @@ class ToolSelector:
             RequestError: nothing is said.
             OptionError: ``k`` below 1, or a threshold outside [0, 1].
         """
+        return self.select_said(
+            as_engine(messages),
+            k,
+            tool_choice=tool_choice,
+            keep=keep,
+            namespaces=namespaces,
+            relevance_threshold=relevance_threshold,
+            preserve_count=preserve_count,
+        )
+
+    def select_said(
+        self,
+        said: _core.Said,
+        k: int = 10,
+        *,
+        tool_choice: object = None,
+        keep: Iterable[str] = (),
+        namespaces: Iterable[str] = (),
+        relevance_threshold: float = 0.0,
+        preserve_count: int = 0,
+    ) -> ToolSelection:
+        """As :meth:`select`, of a request as the engine takes it: a text, or messages as JSON."""
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise OptionError("k", k, "ask for one tool or more")
         if isinstance(preserve_count, bool) or not isinstance(preserve_count, int) or preserve_count < 0:
             raise OptionError("preserve_count", preserve_count, "give a whole number, 0 or more")
-        said = as_engine(messages)
         rest = {
             "k": k,
             "tool_choice": tool_choice,

@@ -32,10 +32,11 @@ MOST_TOKENS = 2**40
 _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
     "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
+    "tool_selection",
 )  # fmt: skip
 _MAY_BE_NONE = frozenset({"response_id", "decision_id", "query_hash", "query_text"})
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
-_WHOLE = ("status", "level", "attempts", "fallbacks")
+_WHOLE = ("status", "level", "attempts", "fallbacks", "tools_before", "tools_sent", "tool_tokens_saved")
 _AMOUNTS = ("cost", "baseline_cost")
 _NUMBERS = ("confidence", "ttft")
 _NO_END = 10**9  # days since 1970

@@ -36,6 +36,7 @@ SECTIONS: dict[str, Any] = {
     "`models.NAME.tiers`": config.PriceTier,
     "`routers.NAME`": config.Router,
     "`routers.NAME.artifact`": config.RegistryVersion,
+    "`routers.NAME.tool_selection`": config.ToolSelection,
     "`roles.ROLE`": config.RoleDefault,
     "`retries`": config.Retries,
     "`breaker`": config.Breaker,
@@ -131,6 +132,17 @@ def test_its_configuration_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse(block[0], config.GatewayConfig, "gateway.md")
     check(found)
     assert set(found.models) == {"gpt-4o-mini", "gpt-4o"}
+
+
+def test_its_selections_of_tools_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    file, tools = (
+        re.findall(rf"```yaml\n({first}:.*?)```", GATEWAY, re.DOTALL)[0] for first in ("upstreams", "routers")
+    )
+    text = file.split("routers:")[0] + tools
+    found = parse(text, config.GatewayConfig, "gateway.md")
+    check(found)
+    assert all(each.tool_selection is not None for each in found.routers.values())
 
 
 def test_endpoints_options_and_headers_are_those_there_are() -> None:

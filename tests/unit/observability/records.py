@@ -75,6 +75,10 @@ RECORDS = st.fixed_dictionaries(
         "error": st.sampled_from(["", "cut"]),
         "artifact_version": st.sampled_from(["", "1.2.3"]),
         "variant": st.sampled_from(["", "challenger"]),
+        "tool_selection": st.sampled_from(["", "filter"]),
+        "tools_before": st.integers(0, 5000),
+        "tools_sent": st.integers(0, 20),
+        "tool_tokens_saved": st.integers(-100, 1000),
     }
 ).map(lambda fields: RequestRecord(**fields))
 

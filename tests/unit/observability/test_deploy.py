@@ -129,6 +129,7 @@ def scrape() -> Scrape:
                 routed_by="learned",
                 level=level,
                 confidence=0.75,
+                tool_selection="filter",
                 input_tokens=7,
                 output_tokens=5,
                 cached_tokens=2,

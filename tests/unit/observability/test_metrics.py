@@ -41,6 +41,7 @@ def test_a_scrape_says_what_was_observed(records: list[RequestRecord]) -> None:
     priced = [one for one in records if one.cost is not None]
     decided = [one for one in records if one.decision_id is not None and one.router]
     streamed = [one for one in records if one.stream and one.status < 400 and not one.error]
+    selected = [one for one in records if one.tool_selection]
     sure = [one.confidence for one in decided if one.confidence is not None and not math.isnan(one.confidence)]
     expected = {
         "tiny_dancer_requests_total": len(records),
@@ -59,6 +60,8 @@ def test_a_scrape_says_what_was_observed(records: list[RequestRecord]) -> None:
         "tiny_dancer_fallbacks_total": sum(one.fallbacks for one in records),
         "tiny_dancer_spend_usd_total": sum(one.cost or 0 for one in priced),
         "tiny_dancer_baseline_usd_total": sum(one.baseline_cost or 0 for one in priced),
+        "tiny_dancer_tools_total": sum(one.tools_before + one.tools_sent for one in selected),
+        "tiny_dancer_tool_tokens_saved_total": sum(max(one.tool_tokens_saved, 0) for one in selected),
     }
     assert {name: total(found, name) for name in expected} == expected
     for model in MODELS:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.choosing.incoming import Incoming
     from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.choosing.serving import Serving
+    from tiny_dancer.gateway.tools.called import Called
+    from tiny_dancer.gateway.tools.offered import Offered
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
     from tiny_dancer.observability.traces import RequestTrace
 
@@ -32,6 +34,8 @@ class Progress:
         start: the same moment by the clock that measures.
         caller: who asked; None until admitted.
         incoming: what was asked; None until read.
+        tools: what became of the request's tools; None where nobody has selected any.
+        called: the tools its answer calls; None where nobody learns from that.
         plan: what to do; None until made.
         attempts: what was done.
         usage: as the upstream said; None where it has not.
@@ -51,6 +55,7 @@ class Progress:
         "arrived",
         "attempts",
         "billed",
+        "called",
         "caller",
         "endpoint",
         "error",
@@ -64,6 +69,7 @@ class Progress:
         "serving",
         "start",
         "status",
+        "tools",
         "trace",
         "usage",
     )
@@ -76,6 +82,8 @@ class Progress:
         self.attempts = Attempts()
         self.caller: Caller | None = None
         self.incoming: Incoming | None = None
+        self.tools: Offered | None = None
+        self.called: Called | None = None
         self.plan: Plan | None = None
         self.trace: RequestTrace | None = None
         self.usage: Usage | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import beside
+from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
 from tiny_dancer.types import RequestRecord
@@ -55,6 +56,7 @@ def settle(
     decision = None if plan is None else plan.decision
     counted = usage or _NO_USAGE
     first = progress.first
+    tools = progress.tools
     session = None if incoming is None else incoming.options.session
     record = RequestRecord(
         id=progress.id,
@@ -92,6 +94,10 @@ def settle(
         variant="" if plan is None else plan.variant,
         guessed=guessed,
         guessed_cost=guessed_cost,
+        tool_selection="" if tools is None else tools.how,
+        tools_before=0 if tools is None else tools.before,
+        tools_sent=0 if tools is None else tools.sent,
+        tool_tokens_saved=0 if tools is None else tokens_saved(tools),
     )
     if kept:
         accounting.put(record)

@@ -22,6 +22,7 @@ from tiny_dancer.gateway.upstream.dialect import Usage
 if TYPE_CHECKING:
     from tiny_dancer.gateway.choosing.incoming import Incoming
     from tiny_dancer.gateway.choosing.plan import Plan
+    from tiny_dancer.gateway.tools.offered import Offered
     from tiny_dancer.gateway.upstream.deployments import ServedModel
 
 LONGEST_ANSWER: Final = 8_192
@@ -163,6 +164,11 @@ class Prompt:
         if self._body is None:
             self._body = b"".join(map(bytes, self._incoming.fields.values()))
         return self._body
+
+
+def tokens_saved(tools: Offered) -> int:
+    """Of a prompt, by what became of its tools; below 0 where some were added."""
+    return round(tools.bytes_saved / BYTES_PER_TOKEN)
 
 
 def asked_tier(incoming: Incoming) -> str:

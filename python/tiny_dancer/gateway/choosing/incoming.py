@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,10 +34,12 @@ OPTION_HEADERS: Final[dict[bytes, str]] = {
     b"x-td-policy": "policy",
     b"x-td-threshold": "threshold",
     b"x-td-fallback-on": "fallback_on",
+    b"x-td-tool-selection": "tool_selection",
 }
 T = TypeVar("T")
 # Each name is looked up: more would keep all other requests waiting.
 Names = Annotated[tuple[str, ...], Meta(max_length=100)]
+TopK = Annotated[int, Meta(ge=1, le=65_536)]
 _ROLES: Final = ("chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize")
 _POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
 
@@ -56,6 +58,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         policy: of the router.
         threshold: least gain worth the dearer of two models.
         fallback_on: what else leads to the next model, in place of the configuration's.
+        tool_selection: ``off``: all tools are sent as they came; a number: the most that a router leaves, or adds.
     """
 
     max_cost: float | None = None
@@ -68,6 +71,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     policy: Policy | None = None
     threshold: float | None = None
     fallback_on: tuple[FallbackCause, ...] | None = None
+    tool_selection: Literal["off"] | TopK | None = None
 
 
 NO_OPTIONS: Final = Options()
@@ -374,6 +378,16 @@ def _of_header(name: bytes, value: bytes) -> object:
             param=name.decode(),
             code=f"unknown_{option}",
         )
+    if option == "tool_selection" and text != "off":
+        try:
+            return int(text)
+        except ValueError as error:
+            raise GatewayError(
+                400,
+                f"Invalid {name.decode()}: {text[:100]!r}; give off, or the most tools as a number.",
+                param=name.decode(),
+                code="invalid_type",
+            ) from error
     if option in ("max_cost", "min_quality", "max_latency", "threshold"):
         try:
             return float(text)

@@ -25,6 +25,7 @@ from tiny_dancer.types import Decision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tiny_dancer.gateway.configuration.settings import Role
     from tiny_dancer.routing.arguments import Asked as AskedOfRouter
 
 
@@ -123,15 +124,13 @@ class Chooser:
         options = incoming.options
         for name in incoming.fallbacks:
             _model(serving, name, "models")  # an unknown one is said now, not when it is needed
-        role = options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+        role = _role(incoming)
         asked = Asked(serving, incoming, caller, role)
         if incoming.provider is not None:
             asked.selection = Selection(incoming.provider, serving, incoming)
         if options.pin is not None:
             return _named(asked, options.pin, "pinned")
-        name, policy = incoming.asked, options.policy
-        if name == "auto" and (default := serving.config.roles.get(role)) is not None:
-            name, policy = default.model, policy or default.policy
+        name, policy = _asked_for(serving, incoming, role)
         target = serving.resolve(name)
         if not isinstance(target, RouterTarget):
             return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
@@ -258,6 +257,30 @@ class Chooser:
             and not decision.level
             and strongest not in decision.removed
         )
+
+
+def router_of(serving: Serving, incoming: Incoming) -> ServedRouter | None:
+    """The router that a plan will ask; None where it asks none, or finds fault with the request."""
+    if incoming.options.pin is not None:
+        return None
+    name, _ = _asked_for(serving, incoming, _role(incoming))
+    try:
+        target = serving.resolve(name)
+    except GatewayError:
+        return None
+    return serving.routers[target.router] if isinstance(target, RouterTarget) else None
+
+
+def _role(incoming: Incoming) -> Role:
+    return incoming.options.role or ("embed" if incoming.endpoint == "embeddings" else "chat")
+
+
+def _asked_for(serving: Serving, incoming: Incoming, role: Role) -> tuple[str, str | None]:
+    """The model or router that is asked for, and the policy: by the request, or by its role."""
+    name, policy = incoming.asked, incoming.options.policy
+    if name == "auto" and (default := serving.config.roles.get(role)) is not None:
+        return default.model, policy or default.policy
+    return name, policy
 
 
 def _options(asked: Asked, target: RouterTarget, served: ServedRouter, variant: Variant) -> dict[str, Any]:

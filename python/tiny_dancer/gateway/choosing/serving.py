@@ -16,6 +16,7 @@ from tiny_dancer.errors import ConfigError
 from tiny_dancer.gateway.choosing.drift import Drift
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.tools.selecting import RouterTools
 from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
 from tiny_dancer.registry import ArtifactFile, Registry, ServingVersion
@@ -187,12 +188,16 @@ class ServedRouter:
         name: in the configuration.
         settings: of the configuration.
         variants: at least one.
+        tools: which tools of a request its model gets; None: those the client sends.
     """
 
-    def __init__(self, name: str, settings: config.Router, variants: Sequence[Variant]) -> None:
+    def __init__(
+        self, name: str, settings: config.Router, variants: Sequence[Variant], tools: RouterTools | None = None
+    ) -> None:
         self.name = name
         self.settings = settings
         self.variants = variants
+        self.tools = tools
         self._weights = [each.weight for each in variants]
 
     def deciding(self) -> Variant:
@@ -212,6 +217,7 @@ class Serving:
         bare: upstreams by name, as deployments of no model: for what is passed on and names none.
         names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies.
         default_router: of ``auto``; None without routers.
+        selects_tools: whether any router does.
         strongest: the model savings are counted against.
     """
 
@@ -244,9 +250,11 @@ class Serving:
                     DEFAULT_VARIANT, name, router, loaded, gains=gains, drift=_kept_drift(name, settings, before)
                 )
                 self._check_variant(variant)
-                self.routers[name] = ServedRouter(name, router, [variant])
+                tools = _tools(name, router, folder, before)
+                self.routers[name] = ServedRouter(name, router, [variant], tools)
             undo.pop_all()
         self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
+        self.selects_tools = any(each.tools is not None for each in self.routers.values())
         self.names = self._names()
 
     def resolve(self, name: str) -> ServedModel | RouterTarget:
@@ -401,6 +409,13 @@ def _kept_drift(name: str, settings: config.GatewayConfig, before: Serving | Non
     if before is not None and name in before.routers:
         return before.routers[name].variants[0].drift
     return Drift(name, settings.workers)
+
+
+def _tools(name: str, settings: config.Router, folder: Path, before: Serving | None) -> RouterTools | None:
+    if settings.tool_selection is None:
+        return None
+    last = before.routers[name].tools if before is not None and name in before.routers else None
+    return RouterTools(settings.tool_selection, f"routers.{name}.tool_selection", folder, last)
 
 
 def _kept_router(name: str, settings: config.GatewayConfig, before: Serving | None) -> ResilientRouter | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-    from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, Upstream
+    from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, ToolSelection, Upstream
 
 POLICIES = ("quality", "balanced", "cheapest", "cost")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -237,6 +237,8 @@ class _Checks:
             self.refuse(at, repr(name), "router-… would be read as a policy or threshold; call it something else")
         if router.share is not None and (router.threshold, router.policy) != (None, None):
             self.refuse(f"{at}.share", router.share, "a share sets the threshold; remove threshold and policy")
+        if router.tool_selection is not None:
+            self.tool_selection(f"{at}.tool_selection", router.tool_selection)
         for part, model in router.models.items():
             self.known(f"{at}.models.{part}", model, self.config.models, "models")
         if router.max_cost is not None:
@@ -248,6 +250,17 @@ class _Checks:
             if without:
                 remedy = f"give prices for {', '.join(without)}, under models or by prices"
                 self.refuse(f"{at}.max_cost", router.max_cost, remedy)
+
+    def tool_selection(self, at: str, tools: ToolSelection) -> None:
+        if tools.mode == "add" and tools.catalogue is None:
+            self.refuse(f"{at}.catalogue", "missing", "give the JSON file of the tools to add")
+        if tools.mode == "filter" and tools.catalogue is not None:
+            self.refuse(f"{at}.catalogue", repr(tools.catalogue), "filter adds no tools: write add, or remove it")
+        if tools.learn and not self.config.log.prompts:
+            remedy = "what was asked has to be kept for that: set log.prompts, or remove it"
+            self.refuse(f"{at}.learn", "true", remedy)
+        if tools.preserve_count > tools.top_k:
+            self.refuse(f"{at}.preserve_count", tools.preserve_count, f"give at most top_k, {tools.top_k}")
 
     def defaults(self) -> None:
         config = self.config

@@ -190,6 +190,31 @@ class RegistryVersion(_Section, frozen=True, kw_only=True):
     name: Name
 
 
+class ToolSelection(_Section, frozen=True, kw_only=True):
+    """Which tools of a request its model gets.
+
+    Attributes:
+        mode: ``filter``: of the tools the client sends, those the request needs; ``add``: those of ``catalogue``
+            that it needs, after the client's own.
+        top_k: most tools that are left, or added. What is no function or custom tool of the client's is neither
+            left out nor counted; a tool that was called before, or that ``tool_choice`` names, always stays.
+        preserve_count: how many of the best stay whatever their relevance; of a client's own one always does.
+        relevance_threshold: how much of the request a tool has to be about, in [0, 1]; no probability.
+        catalogue: of ``add``: a JSON file of tools, read at the start and by a reload.
+        artifact: a file: what was learned from which tools requests used (``tiny-dancer tools train``).
+        learn: keep in the database which tools answers called, for ``tools train --storage``; needs
+            ``log.prompts``, for what was asked is kept with it.
+    """
+
+    mode: Literal["filter", "add"]
+    top_k: Annotated[int, Meta(ge=1, le=65_536)] = 10
+    preserve_count: Annotated[int, Meta(ge=0)] = 0
+    relevance_threshold: Share = 0.0
+    catalogue: Name | None = None
+    artifact: Name | None = None
+    learn: bool = False
+
+
 class Router(_Section, frozen=True, kw_only=True):
     """An artifact that decides between models.
 
@@ -203,6 +228,7 @@ class Router(_Section, frozen=True, kw_only=True):
         share: of the requests for the stronger of two models, in [0, 1], whatever the traffic; in place of a
             threshold or policy, where the request names none.
         share_window: requests that the share is measured on; each worker has its own.
+        tool_selection: which tools of a request its model gets; None: those the client sends.
     """
 
     artifact: Name | RegistryVersion = "default"
@@ -213,6 +239,7 @@ class Router(_Section, frozen=True, kw_only=True):
     threshold: Annotated[float, Meta(ge=-1, le=1)] | None = None
     share: Share | None = None
     share_window: Annotated[int, Meta(ge=20, le=100_000)] = 500
+    tool_selection: ToolSelection | None = None
 
 
 class RoleDefault(_Section, frozen=True, kw_only=True):

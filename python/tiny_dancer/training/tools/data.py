@@ -6,15 +6,13 @@ import hashlib
 import json
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from tiny_dancer import files
 from tiny_dancer.errors import CandidateError, DataError
 from tiny_dancer.routing.tools import ToolSelector
 from tiny_dancer.training.data.columns import open_table
 from tiny_dancer.training.data.raw import DataWarning
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +71,20 @@ class ToolQueries:
         return len(self.ids)
 
 
-def _digest(*columns: object) -> str:
+def digest(*columns: object) -> str:
+    """SHA-256 of columns, in hexadecimal."""
     return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
 
 
 def read_tools(path: Path | str) -> ToolTable:
-    """Reads a table of tools (Parquet, CSV or JSONL): `tool_id`, unique, and `schema`, its JSON in any dialect.
+    """Reads tools: a table (Parquet, CSV or JSONL) of `tool_id`, unique, and `schema`, JSON in any dialect; or a
+    JSON document of tools, which go by the ids that :class:`ToolSelector` gives them.
 
     Raises:
         DataError: no such table, a column that is missing, or a row that cannot be used.
     """
+    if Path(path).suffix.lower() == ".json":
+        return _read_document(Path(path))
     checker = open_table(path, lambda name: name in ("tool_id", "schema"), ("tool_id", "schema"))
     ids = checker.filled("tool_id", "give every tool an id")
     seen: dict[str, int] = {}
@@ -95,7 +97,29 @@ def read_tools(path: Path | str) -> ToolTable:
         if schema is None or not schema.strip():
             raise checker.fault("schema", row, schema, "give the tool's JSON")
         schemas.append(schema)
-    return ToolTable(tuple(ids), tuple(schemas), _digest(ids, schemas), checker.table.name)
+    return ToolTable(tuple(ids), tuple(schemas), digest(ids, schemas), checker.table.name)
+
+
+def _read_document(path: Path) -> ToolTable:
+    remedy = "give tools as JSON: a list, or a mapping from servers to lists"
+    try:
+        document = json.loads(files.read(path))
+    except OSError as error:
+        raise DataError(str(path), error.strerror or str(error), "give a file that can be read") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(str(path), str(error), remedy) from error
+    try:
+        selector = ToolSelector(document)
+    except CandidateError as error:
+        raise DataError(error.field, f"{error.value} ({path.name})", error.remedy) from error
+    if not len(selector):
+        raise DataError(str(path), "no tools", remedy)
+    found = [selector.tool(tool_id) for tool_id in selector.ids]
+    schemas = tuple(
+        json.dumps({"name": each.namespace, "tools": [each.tool]} if each.namespace else each.tool)
+        for each in found
+    )
+    return ToolTable(selector.ids, schemas, digest(selector.ids, schemas), path.name)
 
 
 def read_tool_queries(path: Path | str, tools: ToolTable | None = None) -> ToolQueries:
@@ -115,7 +139,7 @@ def read_tool_queries(path: Path | str, tools: ToolTable | None = None) -> ToolQ
     ids = checker.filled("query_id", "give every request an id")
     texts = checker.filled("query", "ask something, or drop the row")
     if tools is None:
-        return ToolQueries(tuple(ids), tuple(texts), ((),) * len(ids), 0, _digest(texts))
+        return ToolQueries(tuple(ids), tuple(texts), ((),) * len(ids), 0, digest(texts))
     known = set(tools.ids)
     named = checker.listed_texts("tool_ids", "give a list of tool ids")
     found = tuple(tuple(dict.fromkeys(each for each in row if each in known)) for row in named)
@@ -123,4 +147,4 @@ def read_tool_queries(path: Path | str, tools: ToolTable | None = None) -> ToolQ
     if unknown:
         message = f"tool_ids of {checker.table.name} name {unknown:,} tools that {tools.name} lacks: left out"
         warnings.warn(DataWarning(message), stacklevel=2)
-    return ToolQueries(tuple(ids), tuple(texts), found, unknown, _digest(texts, found))
+    return ToolQueries(tuple(ids), tuple(texts), found, unknown, digest(texts, found))

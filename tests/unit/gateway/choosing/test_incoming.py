@@ -224,6 +224,7 @@ OPTIONS = {
     "policy": "cost",
     "threshold": -0.5,
     "fallback_on": ["content_filter"],
+    "tool_selection": 5,
 }
 
 
@@ -248,6 +249,7 @@ def test_the_body_and_the_headers_can_say_the_same() -> None:
 def test_the_body_wins_over_a_header(in_body: set[str], in_headers: set[str]) -> None:
     other = {**OPTIONS, "max_cost": 9.0, "min_quality": 0.75, "max_latency": 9.0, "pin": "b", "exclude": ["c"]}
     other |= {"session": "d", "role": "apply", "policy": "quality", "threshold": 0.75, "fallback_on": []}
+    other |= {"tool_selection": "off"}
     content = body(td={name: OPTIONS[name] for name in in_body})
     found = parse("chat.completions", content, as_headers({name: other[name] for name in in_headers})).options
     wanted = {name: other[name] for name in in_headers} | {name: OPTIONS[name] for name in in_body}
@@ -272,6 +274,10 @@ def test_the_body_wins_over_a_header(in_body: set[str], in_headers: set[str]) ->
         (b"x-td-role", b""),
         (b"x-td-policy", b"Cost"),
         (b"x-td-exclude", b"a," * 200),
+        (b"x-td-tool-selection", b"on"),
+        (b"x-td-tool-selection", b"0"),
+        (b"x-td-tool-selection", b"2.5"),
+        (b"x-td-tool-selection", b"9" * 5000),
     ],
 )
 def test_a_wrong_header_is_named(header: bytes, value: bytes) -> None:

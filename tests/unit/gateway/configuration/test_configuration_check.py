@@ -71,6 +71,21 @@ def test_a_good_one_passes() -> None:
         ("fallbacks: [large]", "fallbacks: [large, large]", "roles.chat.fallbacks.1: 'large'; it is tried before"),
         ("model: mini", "model: mini, fallbacks: [small]", "roles.apply.fallbacks.0: 'small'; it is tried before"),
         ("  default: {", "  other: {", "routers: other, own-v2; call one default"),
+        (
+            "max_cost: 0.1",
+            "tool_selection: {mode: add}",
+            "routers.own-v2.tool_selection.catalogue: missing",
+        ),
+        (
+            "max_cost: 0.1",
+            "tool_selection: {mode: filter, catalogue: tools.json}",
+            "routers.own-v2.tool_selection.catalogue: 'tools.json'; filter adds no tools",
+        ),
+        (
+            "max_cost: 0.1",
+            "tool_selection: {mode: filter, top_k: 3, preserve_count: 4}",
+            "routers.own-v2.tool_selection.preserve_count: 4; give at most top_k, 3",
+        ),
         ("  own-v2:", "  cost:", "routers.cost: 'cost'; router-… would be read as a policy"),
         ("  own-v2:", "  own-0.5:", "routers.own-0.5: 'own-0.5'; router-… would be read as a policy or threshold"),
         ("{a: small}", "{a: large}", "routers.own-v2.max_cost: 0.1; give prices for large"),
