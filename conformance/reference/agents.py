@@ -259,7 +259,7 @@ def utility(policy: str, weights: tuple[float, float, float], good: float, usd: 
             return 0.0
         return good / usd if usd > 0 else math.inf if usd == 0 else UNKNOWN
     parts = zip(weights, (good, -usd, -seconds), strict=True)
-    return math.fsum(weight * value for weight, value in parts if weight > 0)
+    return math.fsum(weight * value for weight, value in parts if weight > 0 and not math.isnan(value))
 
 
 def utility_variance(
@@ -295,8 +295,8 @@ def choose(agents: list[dict[str, Any]], half_life: float | None, query: dict[st
     tasks = [query["task"]] if query.get("task") is not None else list(required)
     ratio = policy == "quality_per_dollar"
     bounds = {name: query.get(name) for name in ("max_cost", "budget_remaining", "max_latency")}
-    costs = ratio or weights[1] > 0 or bounds["max_cost"] is not None or bounds["budget_remaining"] is not None
-    times_count = (not ratio and weights[2] > 0) or bounds["max_latency"] is not None
+    costs = bounds["max_cost"] is not None or bounds["budget_remaining"] is not None
+    times_count = bounds["max_latency"] is not None
     removed: dict[str, str] = {}
     expected: dict[str, dict[str, Any]] = {}
     for agent in listed:
@@ -356,6 +356,13 @@ def choose(agents: list[dict[str, Any]], half_life: float | None, query: dict[st
             "plain": utility(policy, weights, quality, cost[0], latency[0]),
             "variance": utility_variance(policy, weights, quality, cost[0], doubts),
         }
+    for name, weighs in (("cost", ratio or weights[1] > 0), ("latency", not ratio and weights[2] > 0)):
+        unknown = [called for called, each in expected.items() if math.isnan(each[name][0])]
+        # What is known of nobody tells nobody apart: balanced leaves it out of account.
+        if weighs and not (policy == "balanced" and len(unknown) == len(expected)):
+            for called in unknown:
+                removed[called] = f"{name}_unknown"
+                del expected[called]
     if not expected:
         raise Refusal("NoFeasibleModel", "agents")
 

@@ -273,7 +273,7 @@ fn doubles(bytes: &[u8]) -> Vec<f64> {
     bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
 }
 
-fn bytes_of<'py>(py: Python<'py>, values: impl Iterator<Item = f64>) -> Bound<'py, PyBytes> {
+fn bytes_of(py: Python<'_>, values: impl Iterator<Item = f64>) -> Bound<'_, PyBytes> {
     PyBytes::new(py, &values.flat_map(f64::to_le_bytes).collect::<Vec<_>>())
 }
 

@@ -52,10 +52,14 @@ AgentPolicy: TypeAlias = Literal["cost", "latency", "quality", "balanced", "qual
 ``cost``                  -USD: the cheapest of the agents that meet ``min_quality``
 ``latency``               -seconds: the fastest of them
 ``quality``               expected quality, from 0 to 1
-``balanced``              quality - ``quality_per_usd`` * USD - ``quality_per_second`` * seconds
+``balanced``              quality - ``quality_per_usd`` * USD - ``quality_per_second`` * seconds; what is known of
+                          nobody that is left does not tell them apart, and is left out
 ``quality_per_dollar``    quality / USD: wholly good answers a dollar; what costs nothing gives infinitely many
 ``weights``               the caller's: ``quality`` * quality - ``cost`` * USD - ``latency`` * seconds
 ========================  ====================================================================================
+
+Else, an agent of which nobody knows what the policy weighs is removed, with ``cost_unknown`` or
+``latency_unknown``.
 """
 
 BYTES_PER_TOKEN = 4

@@ -189,6 +189,11 @@ def test_what_costs_or_takes_nobody_knows_what_is_left_out_only_where_that_count
     assert router.route("x", "quality").agent == "dark"
     assert router.route("x", "quality").estimated_cost is None
     assert router.route("x", "balanced").removed == {"dark": "cost_unknown"}
+    nobodys = AgentRouter(registry(Agent("dark", quality=0.95), Agent("darker", quality=0.9)))
+    alone = nobodys.route("x", "balanced")
+    assert alone.agent == "dark" and alone.reason == "balanced: quality 0.9500; next is darker; 0 of 2 removed"
+    with pytest.raises(NoSuitableAgentError, match="cost_unknown removed dark, darker"):
+        nobodys.route("x", "cost")
     assert router.route("x", "latency").removed == {"dark": "latency_unknown"}
     assert router.route("x", "quality", max_cost=1.0).removed == {"dark": "cost_unknown"}
 

@@ -78,7 +78,7 @@ impl Default for Query<'_> {
     }
 }
 
-/// The constraint that removed an agent: the first in this order that did.
+/// The constraint that removed an agent: the first in this order that did. What only the policy needs to know comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// It is not active.
@@ -95,13 +95,13 @@ pub enum Removal {
     Region,
     /// The request is too long for it.
     Context,
-    /// Nobody knows what it costs, and that counts.
+    /// Nobody knows what it costs, and a bound or the policy needs it.
     CostUnknown,
     /// It costs too much.
     MaxCost,
     /// It may cost more than is left.
     Budget,
-    /// Nobody knows how long it takes, and that counts.
+    /// Nobody knows how long it takes, and a bound or the policy needs it.
     LatencyUnknown,
     /// It takes too long.
     MaxLatency,
@@ -213,6 +213,23 @@ pub struct Choices {
     excluded: Vec<bool>,
     /// Lower ends that were worked out lately, by place: beliefs change rarely.
     bounds: Vec<(Beta, f64, f64)>,
+}
+
+impl Choices {
+    /// Removes those that are left of whom nobody knows what the policy weighs. `balanced` leaves it out of account where
+    /// nobody knows it of anyone that is left: it does not tell them apart.
+    fn remove_unknown(&mut self, policy: Named, amount: impl Fn(&Expected) -> f64, removal: Removal) {
+        let Self { removed, expected, .. } = self;
+        let left = || removed.iter().zip(expected.iter()).filter(|(by, _)| by.is_none());
+        if policy == Named::Balanced && left().all(|(_, expected)| amount(expected).is_nan()) {
+            return;
+        }
+        for (by, expected) in removed.iter_mut().zip(expected.iter()) {
+            if by.is_none() && amount(expected).is_nan() {
+                *by = Some(removal);
+            }
+        }
+    }
 }
 
 /// Places of [`Choices::bounds`] for each row: one agent may be asked about several tasks in turn.
@@ -401,8 +418,8 @@ impl AgentSet {
             None => None,
         };
         let policy = query.policy.policy(query.weights);
-        let costs = policy.weighs_cost() || query.max_cost.is_finite() || query.budget.is_finite();
-        let times = policy.weighs_latency() || query.max_latency.is_finite();
+        let costs = query.max_cost.is_finite() || query.budget.is_finite();
+        let times = query.max_latency.is_finite();
         let tail = (1.0 - query.level) / 2.0;
         let far = -libm::log(tail);
         let z = if query.budget.is_finite() { normal_quantile(1.0 - tail) } else { 0.0 };
@@ -439,6 +456,12 @@ impl AgentSet {
             };
             choices.removed.push(removed);
             choices.expected.push(expected);
+        }
+        if policy.weighs_cost() {
+            choices.remove_unknown(query.policy, |expected| expected.cost.mean, Removal::CostUnknown);
+        }
+        if policy.weighs_latency() {
+            choices.remove_unknown(query.policy, |expected| expected.latency.mean, Removal::LatencyUnknown);
         }
         Ok(())
     }

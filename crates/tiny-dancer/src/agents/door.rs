@@ -226,13 +226,14 @@ impl Choice {
                 } else {
                     write!(sum, "{quality} * quality {:.4}", expected.quality)
                 };
-                if cost > 0.0 {
+                let (usd, seconds) = (!expected.cost.mean.is_nan(), !expected.latency.mean.is_nan());
+                if cost > 0.0 && usd {
                     let _ = write!(sum, " - {cost} * {:.6} USD", expected.cost.mean);
                 }
-                if latency > 0.0 {
+                if latency > 0.0 && seconds {
                     let _ = write!(sum, " - {latency} * {:.3} s", expected.latency.mean);
                 }
-                if cost > 0.0 || latency > 0.0 {
+                if cost > 0.0 && usd || latency > 0.0 && seconds {
                     let _ = write!(sum, " = {:.4}", expected.utility);
                 }
                 sum

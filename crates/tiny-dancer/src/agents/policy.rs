@@ -29,7 +29,7 @@ pub enum Named {
     Latency,
     /// Quality, whatever it costs.
     Quality,
-    /// Quality − λ · USD − μ · seconds.
+    /// Quality − λ · USD − μ · seconds; what is known of nobody that is left is left out.
     Balanced,
     /// Quality / USD.
     QualityPerDollar,
@@ -92,10 +92,11 @@ impl Policy {
         matches!(*self, Self::Weighted { latency, .. } if latency > 0.0)
     }
 
-    /// What is maximised; expectations that have no weight may be NaN.
+    /// What is maximised; expectations that have no weight, or that nobody knows of anyone, may be NaN.
     #[must_use]
     pub fn utility(&self, quality: f64, cost: f64, latency: f64) -> f64 {
-        let part = |weight: f64, value: f64| if weight > 0.0 { weight * value } else { 0.0 };
+        let part =
+            |weight: f64, value: f64| if weight > 0.0 && !value.is_nan() { weight * value } else { 0.0 };
         match *self {
             Self::Weighted { quality: good, cost: usd, latency: second } => {
                 part(good, quality) - part(usd, cost) - part(second, latency)
