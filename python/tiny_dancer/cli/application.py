@@ -129,8 +129,6 @@ application.add_typer(agents, name="agents")
 policy = typer.Typer(
     help="Which agent a policy would choose, and why.", no_args_is_help=True, rich_markup_mode=None
 )
-# With a callback, a single command keeps its name.
-policy.callback()(lambda: None)
 application.add_typer(policy, name="policy")
 models = typer.Typer(
     help="Versions of artifacts: add, promote, roll back, retire.", no_args_is_help=True, rich_markup_mode=None
