@@ -136,7 +136,7 @@ fn ensembles_that_ask_themselves_are_refused() {
         {"name": "a", "type": "ensemble", "members": ["b"]},
         {"name": "b", "type": "ensemble", "members": ["a"]},
     ]));
-    assert_eq!(circle.check_members().expect_err("a circle").value, "a asks b");
+    assert_eq!(circle.check_members().expect_err("a circle").value, "a asks b asks a");
     let unknown = set(&json!([{"name": "a", "type": "ensemble", "members": ["x"]}]));
     assert!(unknown.check_members().is_err());
     let sound = set(&json!([{"name": "a", "type": "ensemble", "members": ["b"]}, {"name": "b"}]));
