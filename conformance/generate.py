@@ -31,6 +31,7 @@ from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
 from reference.artifact import FEATURE_SPEC  # noqa: E402
 from reference.text import bounded, character_ngrams, normalise, tokenise, word_ngrams  # noqa: E402
 from route_cases import route_vectors  # noqa: E402
+from task_cases import task_vectors  # noqa: E402
 from tool_cases import tool_vectors  # noqa: E402
 from weights import make_all  # noqa: E402
 
@@ -169,7 +170,7 @@ def route_document(encoder: Encoder) -> bytes:
     """Vectors of routes, with the artifacts they ask written out."""
     made = route_vectors(encoder)
     numbers = {"integers, strings and choices": 0, "probabilities, scores": {"absolute": 1e-5}}
-    head = {"format": 2, "encoder": encoder.checksum, "tolerance": numbers, "artifacts": made["artifacts"]}
+    head = {"format": 3, "encoder": encoder.checksum, "tolerance": numbers, "artifacts": made["artifacts"]}
     return document(made["vectors"], **head)
 
 
@@ -202,6 +203,12 @@ def generate() -> dict[str, bytes]:
             agent_vectors(), format=2, tolerance={**exact, "numbers": {"relative": 1e-8}}
         ),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
+        "vectors/tasks.json": document(
+            task_vectors(encoder),
+            format=2,
+            encoder=encoder.checksum,
+            tolerance={**exact, "numbers": {"absolute": 1e-5}},
+        ),
         "vectors/tools.json": document(tool_vectors(sentences), **sentences_head, tolerance=tools),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }

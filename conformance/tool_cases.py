@@ -31,6 +31,15 @@ SMALL = [
     {"name": "same_a", "description": "one and the same"},
     {"name": "same_b", "description": "one and the same"},
 ]
+HOURS = [
+    {
+        "name": "addShop",
+        "description": "Add a shop",
+        "parameters": {"properties": {"hours": {"description": "Saturday's hours, for example 9-13, or Mondays"}}},
+    },
+    {"name": "forecast", "description": "Chance of rain"},
+    {"name": "monday_board", "description": "Read a board"},
+]
 
 
 def read(tools: Any) -> list[Tool]:
@@ -66,6 +75,8 @@ CASES: list[tuple[str, Any, str]] = [
     ("marks alone", SMALL, "?!"),
     ("servers' names count", MAIL, "send a letter with outlook"),
     ("a tool alone", SMALL[:1], "wind"),
+    ("a time among an argument's values is no reason", HOURS, "will it rain on Saturday"),
+    ("a time in a name is one", HOURS, "what was said on Monday"),
     *((f"a plain request: {each['request']}", "services", each["request"]) for each in SERVICES["requests"]),
 ]
 

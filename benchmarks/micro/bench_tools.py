@@ -27,15 +27,29 @@ if TYPE_CHECKING:
 TEXTS, RUNS = 200, 15
 
 
-def microseconds(work: Callable[[str], object], texts: Sequence[str]) -> dict[str, float]:
-    """Best time of each text; over the texts median and 90th percentile."""
+LENGTHS = (100, 200, 400, 800)
+
+
+def microseconds(
+    work: Callable[[str], object], texts: Sequence[str], *, by_length: bool = False
+) -> dict[str, float]:
+    """Best time of each text; over the texts median and 90th percentile, and medians by length in characters."""
     best = np.full(len(texts), np.inf)
     for _ in range(RUNS):
         for place, text in enumerate(texts):
             start = time.perf_counter()
             work(text)
             best[place] = min(best[place], time.perf_counter() - start)
-    return {"median": round(float(np.median(best)) * 1e6, 1), "p90": round(float(np.quantile(best, 0.9)) * 1e6, 1)}
+    found = {
+        "median": round(float(np.median(best)) * 1e6, 1),
+        "p90": round(float(np.quantile(best, 0.9)) * 1e6, 1),
+    }
+    lengths = np.array([len(text) for text in texts])
+    for low, high in zip((0, *LENGTHS), LENGTHS, strict=False):
+        inside = (lengths >= low) & (lengths < high)
+        if by_length and inside.any():
+            found[f"{low} to {high} characters"] = round(float(np.median(best[inside])) * 1e6, 1)
+    return found
 
 
 def main() -> None:
@@ -51,7 +65,9 @@ def main() -> None:
     result: dict[str, Any] = {
         "tools": len(tools),
         "characters of a text, median": float(np.median([len(text) for text in texts])),
-        "text to five, engine, us": microseconds(lambda text: engine.select_texts([text], 5), texts),
+        "text to five, engine, us": microseconds(
+            lambda text: engine.select_texts([text], 5), texts, by_length=True
+        ),
         "text to five, selector, us": microseconds(lambda text: selector.select(text, 5), texts),
         "bm25s, us": microseconds(
             lambda text: index.retrieve(bm25s.tokenize(text, show_progress=False), k=5, show_progress=False), texts

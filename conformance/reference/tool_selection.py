@@ -34,6 +34,14 @@ MOST_CLAUSES = 6
 FEWEST_WORDS = 2
 CONTENDS = 3.0
 FEW_TOOLS = 64
+TIMES = frozenset(
+    re.findall(
+        r"\w+",
+        "monday tuesday wednesday thursday friday saturday sunday today tomorrow tonight yesterday weekend "
+        "weekday week month morning afternoon evening night noon midnight january february march april june july "
+        "august september october november december",
+    )
+)
 JOINTS = ("and", "then", "also", "plus")
 PARTS = 65_536
 
@@ -79,6 +87,16 @@ def clauses(text: str) -> list[str]:
     return [part for part in cut.split(text) if part]
 
 
+def without_times(text: str) -> str:
+    """A text without words for times: in what is said about an argument they are examples of its values."""
+    kept = []
+    for word, rest in re.findall(r"([\w']*)([^\w']?)", text):
+        bare = word.rstrip("'").lower()
+        bare = bare.removesuffix("'s") if bare.endswith("'s") else bare.removesuffix("s")
+        kept.append("" if bare in TIMES else word + rest)
+    return "".join(kept)
+
+
 def counted(tool: Tool) -> dict[str, Counter[Any]]:
     """Each kind of term with how often it counts by the fields it stands in."""
     fields = [
@@ -86,7 +104,7 @@ def counted(tool: Tool) -> dict[str, Counter[Any]]:
         (joined(tool.name), 1.0),
         (tool.description, 1.0),
         *((apart(name), 1.0) for name in tool.arguments),
-        *((text, 0.5) for text in tool.argument_texts),
+        *((without_times(text), 0.5) for text in tool.argument_texts),
         (apart(tool.namespace), 0.5),
         (joined(tool.namespace), 0.5),
         (tool.namespace_description, 0.5),
@@ -159,7 +177,7 @@ def rank(tools: Sequence[Tool], text: str, encoder: Encoder | None) -> list[tupl
             total, known = [a + b for a, b in zip(total, sums, strict=True)], known + len(pieces)
             if len(embeddings) < MOST_CLAUSES and len(asked.words) - before >= FEWEST_WORDS:
                 embeddings.append(unit(sums))
-    few = max(FEW_TOOLS, len(tools) // 4)
+    few = max(FEW_TOOLS, len(tools) // 16)
     scores, relevant = [0.0] * len(tools), []
     for kind, (k1, b) in SATURATION.items():
         terms = set(getattr(asked, kind))

@@ -21,6 +21,7 @@ from tiny_dancer.errors import (
     DataError,
     EncoderMissingError,
     MissingExtraError,
+    ModelError,
     NoFeasibleModelError,
     NoSuitableAgentError,
     NotCertifiedError,
@@ -58,14 +59,19 @@ if TYPE_CHECKING:
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
     from tiny_dancer.routing.agents import AgentAssignment, AgentPlan, AgentRegistry, AgentRouter
+    from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
+    from tiny_dancer.routing.functions import FunctionCall
+    from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
-    from tiny_dancer.routing.tools import ToolSelection, ToolSelector
+    from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
+    from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.storage import Agent, AgentOutcome, MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
@@ -87,6 +93,7 @@ __all__ = [
     "AgentPlan",
     "AgentRegistry",
     "AgentRouter",
+    "Answer",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -108,17 +115,22 @@ __all__ = [
     "ConfigError",
     "ConformalRelevance",
     "DataError",
+    "Decider",
     "Decision",
     "DecisionBatch",
+    "DeferredTools",
     "EncoderMissingError",
     "EndpointEncoder",
+    "EndpointModel",
     "Evaluation",
     "FeatureTable",
     "FitReport",
     "Fitted",
+    "FunctionCall",
     "Guarantee",
     "MemoryStorage",
     "MissingExtraError",
+    "ModelError",
     "ModelInfo",
     "NoFeasibleModelError",
     "NoSuitableAgentError",
@@ -126,6 +138,7 @@ __all__ = [
     "OptionError",
     "Outcomes",
     "PriceTier",
+    "Question",
     "Registry",
     "RegistryError",
     "RequestError",
@@ -135,6 +148,7 @@ __all__ = [
     "Router",
     "RouterEstimator",
     "RoutesEvaluation",
+    "SelectedTool",
     "SemanticRouter",
     "SemanticRoutes",
     "SplitConformalClassifier",
@@ -145,6 +159,7 @@ __all__ = [
     "TaskClassification",
     "TaskClassifier",
     "TinyDancerError",
+    "ToolSearch",
     "ToolSelection",
     "ToolSelector",
     "TrainingError",
@@ -157,6 +172,7 @@ __all__ = [
     "evaluate",
     "fit",
     "read_outcomes",
+    "search_tool_kind",
     "split_outcomes",
 ]
 
@@ -170,6 +186,7 @@ _LAZY = {
     "AgentPlan": "tiny_dancer.routing.agents",
     "AgentRegistry": "tiny_dancer.routing.agents",
     "AgentRouter": "tiny_dancer.routing.agents",
+    "Answer": "tiny_dancer.routing.questions",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -182,11 +199,15 @@ _LAZY = {
     "CandidateSet": "tiny_dancer.routing.candidate_set",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
+    "Decider": "tiny_dancer.routing.decider",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
+    "EndpointModel": "tiny_dancer.routing.ask",
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
+    "FunctionCall": "tiny_dancer.routing.functions",
     "MemoryStorage": "tiny_dancer.storage",
+    "Question": "tiny_dancer.routing.questions",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
     "Route": "tiny_dancer.routing.semantic",
@@ -199,6 +220,10 @@ _LAZY = {
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "DeferredTools": "tiny_dancer.routing.tool_search",
+    "SelectedTool": "tiny_dancer.routing.tools",
+    "ToolSearch": "tiny_dancer.routing.tool_search",
+    "search_tool_kind": "tiny_dancer.routing.tool_search",
     "ToolSelection": "tiny_dancer.routing.tools",
     "ToolSelector": "tiny_dancer.routing.tools",
     "TaskClassification": "tiny_dancer.routing.tasks",

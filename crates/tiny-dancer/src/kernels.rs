@@ -48,6 +48,13 @@ pub(crate) fn has_avx512() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
+/// Whether the processor has that and multiplies bytes and adds them up in one instruction.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn has_avx512_vnni() -> bool {
+    has_avx512() && std::arch::is_x86_feature_detected!("avx512vnni")
+}
+
 /// Whether the processor has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[inline]
@@ -95,6 +102,24 @@ fn exponentials_scalar(scores: &[f32], highest: f32, slope: f32, out: &mut Vec<f
         *lane += value;
     }
     sum_lanes(lanes)
+}
+
+/// Calls `visit` with the place and value of each value above a bound, in order; the bound is what `visit` gave last.
+/// Runs of values that are all below it cost a comparison each and no branch.
+#[inline]
+pub fn visit_above(values: &[f32], mut bound: f32, mut visit: impl FnMut(usize, f32) -> f32) {
+    const RUN: usize = 32;
+    for (run, part) in values.chunks(RUN).enumerate() {
+        let above = part.iter().fold(false, |above, &value| above | (value > bound));
+        if !above {
+            continue;
+        }
+        for (place, &value) in part.iter().enumerate() {
+            if value > bound {
+                bound = visit(run * RUN + place, value);
+            }
+        }
+    }
 }
 
 #[inline(always)]
@@ -191,12 +216,78 @@ fn sum_lanes(lanes: [f32; 8]) -> f32 {
 pub fn dot_rows_i8(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
     out.clear();
     #[cfg(target_arch = "x86_64")]
+    if query.len().is_multiple_of(64) && has_avx512_vnni() {
+        // SAFETY: the processor has these parts of AVX-512, and rows and query are whole blocks of 64.
+        unsafe { dot_rows_vnni(rows, query, out) };
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
     if query.len().is_multiple_of(32) && has_avx2() {
         // SAFETY: the processor has AVX2, and rows and query are whole blocks of 32.
         unsafe { dot_rows_avx2(rows, query, out) };
         return;
     }
     out.extend(rows.chunks_exact(query.len()).map(|row| dot_i8_scalar(row, query)));
+}
+
+/// One instruction multiplies unsigned by signed bytes and adds four products to a lane. A row is made unsigned by
+/// adding 128 to every value, which adds 128 times the sum of the query to every result: it starts that much lower.
+/// Four rows at a time share their last additions.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn dot_rows_vnni(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
+    use std::arch::x86_64::{
+        __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
+        _mm256_extracti128_si256, _mm256_hadd_epi32, _mm512_castsi512_si256, _mm512_dpbusd_epi32,
+        _mm512_extracti64x4_epi64, _mm512_loadu_si512, _mm512_set1_epi8, _mm512_setzero_si512,
+        _mm512_xor_si512,
+    };
+    let width = query.len();
+    let excess = 128 * query.iter().map(|&value| i32::from(value)).sum::<i32>();
+    let sign = _mm512_set1_epi8(i8::MIN);
+    let query = query.as_chunks::<64>().0;
+    // SAFETY: the block is 64 readable bytes; the load needs no alignment.
+    let load = |block: &[i8; 64]| unsafe { _mm512_loadu_si512(block.as_ptr().cast()) };
+    // The sixteen lanes of four sums → four numbers.
+    let finish = |sums: [__m512i; 4]| {
+        let [a, b, c, d] = sums;
+        let a = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64::<1>(a));
+        let b = _mm256_add_epi32(_mm512_castsi512_si256(b), _mm512_extracti64x4_epi64::<1>(b));
+        let c = _mm256_add_epi32(_mm512_castsi512_si256(c), _mm512_extracti64x4_epi64::<1>(c));
+        let d = _mm256_add_epi32(_mm512_castsi512_si256(d), _mm512_extracti64x4_epi64::<1>(d));
+        let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+        let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+        let mut found = [0i32; 4];
+        // SAFETY: 16 bytes are writeable there; the store needs no alignment.
+        unsafe { _mm_storeu_si128(found.as_mut_ptr().cast(), four) };
+        [found[0] - excess, found[1] - excess, found[2] - excess, found[3] - excess]
+    };
+    let zero = _mm512_setzero_si512();
+    let (fours, rest) = rows.split_at(rows.len() / (4 * width) * 4 * width);
+    out.reserve(rows.len() / width);
+    for block in fours.chunks_exact(4 * width) {
+        let (first, others) = block.split_at(width);
+        let (second, others) = others.split_at(width);
+        let (third, fourth) = others.split_at(width);
+        let each = first.as_chunks::<64>().0.iter().zip(second.as_chunks::<64>().0);
+        let each = each.zip(third.as_chunks::<64>().0).zip(fourth.as_chunks::<64>().0).zip(query);
+        let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+        for ((((first, second), third), fourth), part) in each {
+            let part = load(part);
+            a = _mm512_dpbusd_epi32(a, _mm512_xor_si512(load(first), sign), part);
+            b = _mm512_dpbusd_epi32(b, _mm512_xor_si512(load(second), sign), part);
+            c = _mm512_dpbusd_epi32(c, _mm512_xor_si512(load(third), sign), part);
+            d = _mm512_dpbusd_epi32(d, _mm512_xor_si512(load(fourth), sign), part);
+        }
+        out.extend_from_slice(&finish([a, b, c, d]));
+    }
+    let mut sums = [zero; 4];
+    for (sum, row) in sums.iter_mut().zip(rest.chunks_exact(width)) {
+        for (block, part) in row.as_chunks::<64>().0.iter().zip(query) {
+            *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(load(block), sign), load(part));
+        }
+    }
+    out.extend_from_slice(&finish(sums)[..rest.len() / width]);
 }
 
 /// |q| · sign(r, q) multiplies unsigned by signed bytes: pairs sum to at most 2 · 127², which i16 holds. Four rows at a
@@ -237,12 +328,10 @@ fn dot_rows_avx2(rows: &[i8], query: &[i8], out: &mut Vec<i32>) {
         let (first, rest) = block.split_at(width);
         let (second, rest) = rest.split_at(width);
         let (third, fourth) = rest.split_at(width);
-        let [first, second, third, fourth] =
-            [first, second, third, fourth].map(|row| row.as_chunks::<32>().0);
+        let each = first.as_chunks::<32>().0.iter().zip(second.as_chunks::<32>().0);
+        let each = each.zip(third.as_chunks::<32>().0).zip(fourth.as_chunks::<32>().0).zip(query_blocks);
         let mut sums = [_mm256_setzero_si256(); 4];
-        for ((((first, second), third), fourth), part) in
-            first.iter().zip(second).zip(third).zip(fourth).zip(query_blocks)
-        {
+        for ((((first, second), third), fourth), part) in each {
             let part = load(part);
             for (sum, row) in sums.iter_mut().zip([first, second, third, fourth]) {
                 *sum = _mm256_add_epi32(*sum, products(row, part));
@@ -381,6 +470,23 @@ mod tests {
                 dot_rows_f32(rows, stride, query, &mut out);
                 assert_eq!(bits(&out), bits(&expected), "{path:?}");
             });
+        }
+
+        #[test]
+        fn the_best_few_are_those_of_a_sorted_list(
+            values in prop::collection::vec((0u8..20).prop_map(f32::from), 0..150), most in 1usize..5
+        ) {
+            let mut found: Vec<(usize, f32)> = Vec::new();
+            visit_above(&values, f32::NEG_INFINITY, |place, value| {
+                let at = found.partition_point(|&(_, other)| other >= value);
+                found.insert(at, (place, value));
+                found.truncate(most);
+                if found.len() == most { found[most - 1].1 } else { f32::NEG_INFINITY }
+            });
+            let mut sorted: Vec<(usize, f32)> = values.iter().copied().enumerate().collect();
+            sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            sorted.truncate(most);
+            prop_assert_eq!(found, sorted);
         }
 
         #[test]

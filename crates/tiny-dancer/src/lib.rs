@@ -35,6 +35,7 @@ mod router;
 pub mod routes;
 mod select;
 mod shape;
+pub mod spelling;
 pub mod tasks;
 mod text;
 pub mod tools;

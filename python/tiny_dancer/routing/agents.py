@@ -877,7 +877,7 @@ class AgentRouter:
             types: as for :meth:`route`.
             max_cost: as for :meth:`route`.
             max_latency_ms: as for :meth:`route`.
-            min_quality: as for :meth:`route`.
+            min_quality: as for :meth:`route`, of what the registry believes.
             excluded: as for :meth:`route`.
             tags: as for :meth:`route`.
             region: as for :meth:`route`.

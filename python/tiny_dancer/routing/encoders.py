@@ -6,8 +6,10 @@ artifact and checked with every call.
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import OrderedDict
@@ -37,6 +39,12 @@ __all__ = [
 ]
 
 _BATCH = 256
+_ATTEMPTS = 3
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 5.0
+"""Seconds before an endpoint is asked a second time, twice that before the third; and the longest a server may ask
+for."""
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers after which asking again may help."""
 
 
 @runtime_checkable
@@ -67,11 +75,17 @@ class CallableEncoder:
 
     def encode(self, texts: list[str]) -> Vectors:
         """See :class:`Encoder`."""
+        if not texts:  # few libraries say what shape nothing has
+            return np.empty((0, self.dimension), np.float32)
         return np.asarray(self.function(texts), np.float32)
 
 
 class EndpointEncoder:
-    """A server that speaks OpenAI's `/embeddings`. Requests go in batches, each with a time limit."""
+    """A server that speaks OpenAI's `/embeddings`. Requests go in batches, each with a time limit.
+
+    What may pass (no connection, too many requests, a server's own fault) is asked up to three times; the server's
+    ``Retry-After`` is heeded up to five seconds. A time limit that has passed is not tried again.
+    """
 
     def __init__(
         self,
@@ -90,14 +104,19 @@ class EndpointEncoder:
             model: that encodes.
             dimension: values of its vectors.
             api_key: sent as a bearer token.
-            timeout: seconds for one request.
+            timeout: seconds a connection or the server may be silent.
             batch: most texts of one request.
 
         Raises:
-            OptionError: an address that is neither http nor https.
+            OptionError: an address that is neither http nor https, or a number out of range.
         """
         if not base_url.startswith(("http://", "https://")):
             raise OptionError("base_url", base_url, "give an address that begins with http:// or https://")
+        for field, value in (("dimension", dimension), ("batch", batch)):
+            if value < 1:
+                raise OptionError(field, value, "give a whole number from 1 on")
+        if not 0 < timeout < float("inf"):
+            raise OptionError("timeout", timeout, "give seconds above 0")
         self.url, self.model, self.dimension = f"{base_url.rstrip('/')}/embeddings", model, dimension
         self.name = model
         self._key, self._timeout, self._batch = api_key, timeout, batch
@@ -118,17 +137,42 @@ class EndpointEncoder:
             headers["authorization"] = f"Bearer {self._key}"
         request = urllib.request.Request(self.url, body, headers)
         remedy = "check the encoder's address, key and model"
-        try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
-                rows = json.load(answer)["data"]
-            ordered = sorted(rows, key=lambda row: row["index"])
-            return np.asarray([row["embedding"] for row in ordered], np.float32)
-        except urllib.error.HTTPError as error:
-            raise RequestError("encoder", f"{self.url} answered {error.code}", remedy) from error
-        except OSError as error:
-            raise RequestError("encoder", f"{self.url}: {error}", remedy) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise RequestError("encoder", f"{self.url} did not answer with embeddings", remedy) from error
+        wait = _FIRST_WAIT
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+                    return self._read(json.load(answer), len(texts))
+            except urllib.error.HTTPError as error:
+                with error:
+                    if error.code not in _PASSING or attempt == _ATTEMPTS:
+                        raise RequestError("encoder", f"{self.url} answered {error.code}", remedy) from error
+                    asked = error.headers.get("retry-after", "")
+                wait = max(wait, min(float(asked), _LONGEST_WAIT)) if asked.isdecimal() else wait
+            except (OSError, http.client.HTTPException) as error:
+                silent = isinstance(error, TimeoutError) or isinstance(
+                    getattr(error, "reason", None), TimeoutError
+                )
+                if silent or attempt == _ATTEMPTS:
+                    raise RequestError("encoder", f"{self.url}: {error}", remedy) from error
+            except (KeyError, TypeError, ValueError) as error:
+                raise RequestError("encoder", f"{self.url} did not answer with embeddings", remedy) from error
+            time.sleep(wait)
+            wait *= 2
+        raise AssertionError("unreachable")
+
+    def _read(self, answer: Any, count: int) -> Vectors:
+        """The vectors in the order they were asked for.
+
+        Raises:
+            KeyError, TypeError, ValueError: no embeddings.
+            RequestError: others than were asked for.
+        """
+        rows = sorted(answer["data"], key=lambda row: row["index"])
+        found = np.asarray([row["embedding"] for row in rows], np.float32)
+        if [row["index"] for row in rows] != list(range(count)) or found.shape != (count, self.dimension):
+            remedy = f"{self.model} has to give one vector of {self.dimension} values for each of {count} texts"
+            raise RequestError("encoder", f"{self.url}: {len(rows)} vectors, shape {found.shape}", remedy)
+        return found
 
 
 class CachedEncoder:
@@ -181,8 +225,12 @@ def sentence_transformers_encoder(model: str) -> CallableEncoder:
     with needed():
         from sentence_transformers import SentenceTransformer
     found = SentenceTransformer(model)
-    dimension = found.get_sentence_embedding_dimension()
-    return CallableEncoder(lambda texts: found.encode(texts, show_progress_bar=False), model, int(dimension))
+
+    def encode(texts: list[str]) -> Any:
+        return found.encode(texts, show_progress_bar=False)
+
+    # Asked of a text: the method that says it has another name in newer versions.
+    return CallableEncoder(encode, model, int(encode(["dimension"]).shape[1]))
 
 
 def fastembed_encoder(model: str) -> CallableEncoder:

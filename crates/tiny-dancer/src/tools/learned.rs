@@ -5,14 +5,17 @@
 //! one number a tool, near 1 where the request used it and near 0 where not: a ridge regression, many labels at once, on
 //! hashed n-grams (the features of the request router, see [`crate::features`]) and on how near the request's embedding
 //! is to each of the landmarks: the mean vectors of the tools' requests, and some of the requests (Gaussian kernel by
-//! Nyström's method, Williams and Seeger 2001). Weights are int8 with one scale a tool. Standardised over the tools and times the header's `weight` it is added to what the
-//! schemas say; a tool the artifact does not know stands at the mean, so it is judged by its schema.
+//! Nyström's method, Williams and Seeger 2001). Weights are int8 with one scale a tool. Beside it stands how near the
+//! request's embedding is to the mean vector of each tool's requests (Rocchio 1971). Both, standardised over the tools
+//! and times the header's `weight` and `mean_weight`, are added to what the schemas say; a tool the artifact does not
+//! know stands at the mean, so it is judged by its schema.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::set::MOST_TOOLS;
+use super::standard::cosines;
 use crate::artifact::{Kind, LARGEST_NUMBER, MOST_SELF_CHECKS, Tensors, invalid};
 use crate::encoder::{DIM, Encoder};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,6 +57,9 @@ pub struct Header {
     pub width: f32,
     /// How much what is expected counts beside what the schemas say.
     pub weight: f32,
+    /// How much nearness to the mean vector of a tool's requests counts beside that; 0 in artifacts without `means`.
+    #[serde(default)]
+    pub mean_weight: f32,
     /// Requests with what must be expected of them.
     #[serde(default)]
     pub self_check: Vec<SelfCheck>,
@@ -75,8 +81,10 @@ impl Kind for Header {
         if sorted[0].is_empty() || sorted.windows(2).any(|pair| pair[0] == pair[1]) {
             return bad("tools", "an id is empty or given twice".to_owned());
         }
-        if !(0.0..=1e6).contains(&self.weight) {
-            return bad("weight", self.weight.to_string());
+        for (name, weight) in [("weight", self.weight), ("mean_weight", self.mean_weight)] {
+            if !(0.0..=1e6).contains(&weight) {
+                return bad(name, weight.to_string());
+            }
         }
         if !(0.0..=1e3).contains(&self.width) {
             return bad("width", self.width.to_string());
@@ -111,6 +119,9 @@ pub struct Learned {
     inverse_norms: Vec<f32>,
     /// \[landmarks, tools\]
     nearness: Vec<i8>,
+    /// \[tools, 256\], and 1 / length of each; empty where they do not count.
+    means: Vec<i8>,
+    mean_norms: Vec<f32>,
     word_scale: Vec<f32>,
     character_scale: Vec<f32>,
     nearness_scale: Vec<f32>,
@@ -122,6 +133,8 @@ pub struct Learned {
 pub struct LearnedScratch {
     /// One number a tool of the artifact.
     pub expected: Vec<f32>,
+    /// Cosine with the mean vector of each tool's requests; empty where the artifact has none.
+    pub(super) near_means: Vec<f32>,
     features: Features,
     scratch: FeatureScratch,
     sums: Vec<i32>,
@@ -147,6 +160,19 @@ impl Learned {
             let found = format!("{found} rows");
             return Err(invalid("nearness", found, &format!("expected {count}; train again")));
         }
+        let means = if header.mean_weight > 0.0 {
+            let (means, count) = tensors.i8_rows("means", DIM)?;
+            if count != tools {
+                return Err(invalid(
+                    "means",
+                    format!("{count} rows"),
+                    &format!("expected {tools}; train again"),
+                ));
+            }
+            means
+        } else {
+            Vec::new()
+        };
         let learned = Self {
             spec,
             columns: columns.collect(),
@@ -155,6 +181,8 @@ impl Learned {
             inverse_norms: landmarks.chunks_exact(DIM).map(inverse_norm).collect(),
             landmarks,
             nearness,
+            mean_norms: means.chunks_exact(DIM).map(inverse_norm).collect(),
+            means,
             word_scale: tensors.f32("word_scale", &[tools])?,
             character_scale: tensors.f32("character_scale", &[tools])?,
             nearness_scale: tensors.f32("nearness_scale", &[tools])?,
@@ -181,7 +209,7 @@ impl Learned {
     /// # Errors
     /// `RequestInvalid` for white space alone.
     pub fn expect(&self, text: &str, encoder: &Encoder, scratch: &mut LearnedScratch) -> Result<()> {
-        let LearnedScratch { expected, features, scratch, sums, products, near } = scratch;
+        let LearnedScratch { expected, near_means, features, scratch, sums, products, near } = scratch;
         featurise(&Request::text(text), self.spec, Some(encoder), scratch, features)?;
         expected.clear();
         expected.extend_from_slice(&self.intercept);
@@ -214,6 +242,10 @@ impl Learned {
         for ((expected, sum), scale) in expected.iter_mut().zip(&*near).zip(&self.nearness_scale) {
             *expected += sum * scale;
         }
+        dot_rows_i8(&self.means, &features.embedding, products);
+        near_means.clear();
+        near_means.resize(products.len(), 0.0);
+        cosines(products, &self.mean_norms, features.inverse_norm, near_means);
         Ok(())
     }
 

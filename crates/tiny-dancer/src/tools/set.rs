@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::conversation::Turn;
 use super::learned::{Learned, LearnedScratch};
 use super::schema::{Definition, refused};
-use super::standard::Standard;
+use super::standard::{Standard, add_shares, cosines};
 use crate::candidates::postings::{Count, Family, Saturation};
 use crate::candidates::terms::{Reader, Terms};
 use crate::candidates::top::{contenders, first_k};
@@ -24,7 +24,8 @@ const FEWEST_WORDS: usize = 2;
 /// Tools whose other scores sum to less are compared with the request as a whole alone: one clause in common does not
 /// bring them among the first. A ninth of the tools of Seal-Tools are compared, and no recall is lost.
 const CONTENDS: f32 = 3.0;
-/// Grams that more tools hold than this and than a quarter of all weigh nothing.
+/// Grams that more tools hold than this and than a sixteenth of all weigh nothing: they take most of the time and tell
+/// nothing (a quarter, an eighth and a sixteenth find the same share of Seal-Tools' tools; a sixty-fourth loses some).
 const FEW_TOOLS: usize = 64;
 /// Up to this many, the first are found without looking at every tool by itself.
 const MOST_SCANNED: usize = 64;
@@ -58,6 +59,8 @@ const NAMESPACE: u32 = 5;
 
 /// Usual deviation of what is expected of the tools.
 const USUAL_EXPECTATION: f32 = 0.05;
+/// Usual deviation of cosines with the mean vectors of the tools' requests.
+const USUAL_NEARNESS: f32 = 0.1;
 
 const KINDS: usize = 3;
 
@@ -207,6 +210,54 @@ fn cut_name(name: &str) -> (String, String) {
     (apart, joined)
 }
 
+/// Words for times. In what is said about an argument they are examples of its values ("opening hours on Saturday"), and
+/// would make whatever is wanted on a Saturday look like that tool; in names and descriptions they count.
+const TIMES: [&str; 32] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "today",
+    "tomorrow",
+    "tonight",
+    "yesterday",
+    "weekend",
+    "weekday",
+    "week",
+    "month",
+    "morning",
+    "afternoon",
+    "evening",
+    "night",
+    "noon",
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "midnight",
+];
+
+/// A text without words for times, their plural and their genitive.
+fn without_times(text: &str) -> String {
+    let separates = |character: char| !character.is_alphanumeric() && character != '\'';
+    let says_when = |part: &&str| {
+        let word = part.trim_end_matches(|character: char| !character.is_alphanumeric());
+        let word = word.strip_suffix("'s").or(word.strip_suffix(['s', 'S'])).unwrap_or(word);
+        TIMES.iter().any(|time| word.eq_ignore_ascii_case(time))
+    };
+    text.split_inclusive(separates).filter(|part| !says_when(part)).collect()
+}
+
 /// Counts of one kind of term, collected field by field.
 #[derive(Default)]
 struct Counts {
@@ -343,7 +394,7 @@ impl ToolSet {
             counts.add(name, ARGUMENT, reader, &mut terms);
         }
         for text in &definition.argument_texts {
-            counts.add(text, ABOUT_ARGUMENT, reader, &mut terms);
+            counts.add(&without_times(text), ABOUT_ARGUMENT, reader, &mut terms);
         }
         for text in [&server, &server_joined, &definition.namespace_description] {
             counts.add(text, NAMESPACE, reader, &mut terms);
@@ -476,12 +527,8 @@ impl ToolSet {
             column.clear();
             column.resize(rows, 0.0);
         }
-        let mut add_relevance = |column: &[f32]| {
-            for (sum, share) in relevance.iter_mut().zip(column) {
-                *sum += share.clamp(0.0, 1.0) * (turn.weight / 3.0);
-            }
-        };
-        let most = FEW_TOOLS.max(rows / 4) as u32;
+        let mut add_relevance = |column: &[f32]| add_shares(column, turn.weight / 3.0, relevance);
+        let most = FEW_TOOLS.max(rows / 16) as u32;
         for (signal, found) in
             [(WORDS, &mut terms.words), (GRAMS, &mut terms.grams), (PAIRS, &mut terms.pairs)]
         {
@@ -501,9 +548,7 @@ impl ToolSet {
             quantise(&sums, &mut direction);
             let inverse = inverse_norm(&direction);
             dot_rows_i8(&self.meaning, &direction, products);
-            for ((cosine, &product), norm) in column.iter_mut().zip(&*products).zip(&self.inverse_norms) {
-                *cosine = product as f32 * (norm * inverse);
-            }
+            cosines(products, &self.inverse_norms, inverse, column);
             let (_, weight, usual) = SIGNALS[WHOLE];
             let standard = Standard::of(column, usual);
             standard.add(column, weight, own);
@@ -564,14 +609,22 @@ impl ToolSet {
         if learned.expect(&turn.text, encoder, inner).is_err() {
             return;
         }
-        // Over all that the artifact knows, in its order: whatever order the tools came in.
-        let sum: f64 = inner.expected.iter().map(|&expected| f64::from(expected)).sum();
-        let mean = (sum / inner.expected.len().max(1) as f64) as f32;
-        column.clear();
-        column
-            .extend(self.tools.iter().map(|tool| tool.column.map_or(mean, |at| inner.expected[at as usize])));
-        Standard::of(column, USUAL_EXPECTATION).add(column, learned.header().weight * turn.weight, scores);
-        if learned.header().weight > 0.0 {
+        let header = learned.header();
+        for (values, weight, usual) in [
+            (&inner.near_means, header.mean_weight, USUAL_NEARNESS),
+            (&inner.expected, header.weight, USUAL_EXPECTATION),
+        ] {
+            if values.is_empty() {
+                continue;
+            }
+            // Over all that the artifact knows, in its order: whatever order the tools came in.
+            let sum: f64 = values.iter().map(|&value| f64::from(value)).sum();
+            let mean = (sum / values.len() as f64) as f32;
+            column.clear();
+            column.extend(self.tools.iter().map(|tool| tool.column.map_or(mean, |at| values[at as usize])));
+            Standard::of(column, usual).add(column, weight * turn.weight, scores);
+        }
+        if header.weight > 0.0 {
             for ((relevance, expected), tool) in relevance.iter_mut().zip(&*column).zip(&self.tools) {
                 if tool.column.is_some() {
                     *relevance = relevance.max(expected.clamp(0.0, 1.0) * turn.weight);
@@ -700,6 +753,18 @@ mod tests {
         ] {
             let (found, found_joined) = cut_name(name);
             assert_eq!((&*found, found_joined.trim()), (apart, joined), "{name}");
+        }
+    }
+
+    #[test]
+    fn words_for_times_are_left_out_and_no_others() {
+        for (text, expected) in [
+            ("Opening hours on Saturday, Sundays and Monday's", "Opening hours on  and "),
+            ("The WEEK's month (e.g. May)", "The (e.g. May)"),
+            ("weekly; Todayish", "weekly; Todayish"),
+            ("", ""),
+        ] {
+            assert_eq!(without_times(text), expected, "{text}");
         }
     }
 

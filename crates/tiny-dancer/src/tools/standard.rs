@@ -10,26 +10,38 @@ const MOST: f32 = 4.0;
 /// evidence.
 const PRIOR_ROWS: f64 = 30.0;
 
-dispatch!(count, count_scalar, (column: &[f32]) -> (i64, i64));
+dispatch!(count, count_scalar, (column: &[f32]) -> (f64, f64));
 
+/// Sums of whole numbers below 2^53, which f64 holds exactly in whatever order they are added.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn count_scalar(column: &[f32]) -> (i64, i64) {
-    let (mut sum, mut squares) = (0i64, 0i64);
-    for &score in column {
-        let parts = i64::from(whole(score));
-        sum += parts;
-        squares += parts * parts;
+fn count_scalar(column: &[f32]) -> (f64, f64) {
+    let (mut sums, mut squares) = ([0f64; LANES], [0f64; LANES]);
+    let (blocks, rest) = column.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            let parts = f64::from(whole(block[lane]));
+            sums[lane] += parts;
+            squares[lane] += parts * parts;
+        }
     }
-    (sum, squares)
+    for (lane, &score) in rest.iter().enumerate() {
+        let parts = f64::from(whole(score));
+        sums[lane] += parts;
+        squares[lane] += parts * parts;
+    }
+    (sums.iter().sum(), squares.iter().sum())
 }
 
+/// Rows that are counted beside each other.
+const LANES: usize = 16;
+
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn whole(score: f32) -> i32 {
-    // Half away from zero, without a call.
+fn whole(score: f32) -> f32 {
+    // Half away from zero. A conversion to i32 would go one by one, as Rust's saturates.
     let scaled = score.clamp(-MOST, MOST) * PARTS;
-    (scaled + 0.5f32.copysign(scaled)) as i32
+    (scaled + 0.5f32.copysign(scaled)).trunc()
 }
 
 dispatch!(add_scaled, add_scaled_scalar, (column: &[f32], mean: f32, factor: f32, out: &mut [f32]) -> ());
@@ -39,6 +51,32 @@ dispatch!(add_scaled, add_scaled_scalar, (column: &[f32], mean: f32, factor: f32
 fn add_scaled_scalar(column: &[f32], mean: f32, factor: f32, out: &mut [f32]) {
     for (out, &score) in out.iter_mut().zip(column) {
         *out += (score - mean) * factor;
+    }
+}
+
+dispatch!(
+    /// Adds to `out` `weight` times every share of a column, cut to [0, 1].
+    add_shares, add_shares_scalar, (column: &[f32], weight: f32, out: &mut [f32]) -> ()
+);
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn add_shares_scalar(column: &[f32], weight: f32, out: &mut [f32]) {
+    for (out, share) in out.iter_mut().zip(column) {
+        *out += share.clamp(0.0, 1.0) * weight;
+    }
+}
+
+dispatch!(
+    /// Cosines of rows with a query: `out[i] = products[i] · (norms[i] · norm)`.
+    cosines, cosines_scalar, (products: &[i32], norms: &[f32], norm: f32, out: &mut [f32]) -> ()
+);
+
+#[inline(always)]
+#[allow(clippy::inline_always)]
+fn cosines_scalar(products: &[i32], norms: &[f32], norm: f32, out: &mut [f32]) {
+    for ((out, &product), inverse) in out.iter_mut().zip(products).zip(norms) {
+        *out = product as f32 * (inverse * norm);
     }
 }
 
@@ -55,9 +93,8 @@ impl Standard {
         let rows = column.len() as f64;
         let (sum, squares) = count(column);
         let parts = f64::from(PARTS);
-        let mean = sum as f64 / parts / rows.max(1.0);
-        // Exact in i64; the division is rounded once.
-        let spread = (squares as f64 / (parts * parts) - rows * mean * mean).max(0.0);
+        let mean = sum / parts / rows.max(1.0);
+        let spread = (squares / (parts * parts) - rows * mean * mean).max(0.0);
         let variance = (spread + PRIOR_ROWS * f64::from(usual) * f64::from(usual)) / (rows + PRIOR_ROWS);
         Self { mean, deviation: variance.sqrt() }
     }

@@ -4,7 +4,8 @@ Ridge regression of many labels at once (Hoerl and Kennard 1970) in its dual for
 the used tools in Y (0 or 1), the weights are ``Xᵀ (X Xᵀ + λI)⁻¹ Y``. Features are hashed n-grams of words and of
 characters, each sort of length 1, and how near the embedding is to each landmark, ``exp(−2γ(1 − cosine))``: the
 mean vectors of the tools' requests, and some of the requests (a radial basis function network, Broomhead and Lowe
-1988). How much it counts beside the schemas is chosen on rows that were not learned from.
+1988). Beside that stands the cosine with the mean vector of each tool's requests (Rocchio 1971). How much both
+count beside the schemas is chosen on rows that were not learned from.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ PENALTY = 0.5
 FOLDS = 4
 WEIGHTS = (0.0, 2.5, 5.0, 10.0, 20.0)
 """How much what is expected may count beside what the schemas say; 0 is not at all."""
+MEAN_SHARES = (0.0, 1.0, 3.0)
+"""How much nearness to a tool's mean vector may count for every one of that."""
 
 SELF_CHECK_TEXTS = (
     "What will the weather be like in Porto tomorrow?",
@@ -65,7 +68,8 @@ class LearnedTools:
         artifact: its bytes.
         rows: requests that it was learned from.
         tools: how many tools they used.
-        weight: how much it counts beside the schemas; 0 where use told nothing that they do not.
+        weight: how much what is expected counts beside the schemas; 0 where use told nothing that they do not.
+        mean_weight: how much nearness to the mean vector of a tool's requests does.
         metrics: `untrained` and `learned` → `top-1` and `recall@5` with intervals; each row is judged by a fit
             without it.
     """
@@ -74,6 +78,7 @@ class LearnedTools:
     rows: int
     tools: int
     weight: float
+    mean_weight: float
     metrics: dict[str, dict[str, Interval]]
 
 
@@ -106,21 +111,26 @@ def learn_tools(
     right = np.zeros(untrained.shape, bool)
     right[:, columns] = labels > 0
 
-    learned = np.zeros_like(untrained)
+    learned, near = np.zeros_like(untrained), np.zeros_like(untrained)
     fold = np.random.default_rng(seed).permutation(len(rows)) % FOLDS
     for number in range(FOLDS):
         outside = fold == number
         features = _Features(table, labels, ~outside, seed)
-        expected = features.expect(outside)
-        learned[outside] = _standing_out(expected, columns, untrained.shape[1])
-    figures = {weight: _figures(untrained + weight * learned, right) for weight in WEIGHTS}
+        learned[outside] = _standing_out(features.expect(outside), columns, untrained.shape[1], USUAL)
+        near[outside] = _standing_out(features.near_means(outside), columns, untrained.shape[1], USUAL_NEARNESS)
+    figures = {
+        (weight, weight * share): _figures(untrained + weight * (learned + share * near), right)
+        for weight in WEIGHTS
+        for share in MEAN_SHARES
+    }
     # Of equals the one that changes least.
-    weight = max(WEIGHTS, key=lambda each: (round(float(figures[each].mean()), 9), -each))
+    weights = max(figures, key=lambda each: (round(float(figures[each].mean()), 9), -each[0], -each[1]))
+    weight, mean_weight = weights
     features = _Features(table, labels, np.ones(len(rows), bool), seed)
-    tensors = features.tensors()
+    tensors = features.tensors(with_means=mean_weight > 0)
     metrics = {
         name: dict(zip(("top-1", "recall@5"), _intervals(values, seed), strict=True))
-        for name, values in (("untrained", figures[0.0]), ("learned", figures[weight]))
+        for name, values in (("untrained", figures[0.0, 0.0]), ("learned", figures[weights]))
     }
     header: dict[str, Any] = {
         "format": _core.FORMAT,
@@ -132,6 +142,7 @@ def learn_tools(
         "encoder": _core.sentence_encoder().checksum,
         "width": WIDTH,
         "weight": weight,
+        "mean_weight": mean_weight,
         "seed": seed,
         "training": {"queries": queries.digest, "tools": tools.digest, "rows": len(rows)},
         "metrics": {
@@ -146,7 +157,7 @@ def learn_tools(
         {"text": text, "expected": [float(value) for value in np.frombuffer(values, "<f4")]}
         for text, values in zip(SELF_CHECK_TEXTS, checks, strict=True)
     ]
-    return LearnedTools(_core.with_header(bare, header), len(rows), len(known), weight, metrics)
+    return LearnedTools(_core.with_header(bare, header), len(rows), len(known), weight, mean_weight, metrics)
 
 
 def _rows(queries: ToolQueries, seed: int) -> list[int]:
@@ -179,6 +190,8 @@ class _Features:
         embedding /= np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
         most = min(MOST_LANDMARKS, max(MOST_NEARNESS // tools, 1))
         self._landmarks = _landmarks(embedding[inside], labels[inside], most, seed)
+        self._embedding = embedding
+        self._means = _int8_directions(labels[inside].T @ embedding[inside])
         # As the engine sees them: int8 directions.
         directions = self._landmarks / np.linalg.norm(self._landmarks, axis=1, keepdims=True)
         near = np.exp(2 * WIDTH * (np.minimum(embedding @ directions.T, 1.0) - 1.0))
@@ -202,12 +215,20 @@ class _Features:
         parts = (self._tables[0][rows], self._tables[1][rows], self._near[rows])
         return np.array(sum(part @ weights for part, weights in zip(parts, self._weights.values(), strict=True)))
 
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def near_means(self, rows: npt.NDArray[np.bool_]) -> Floats:
+        """Cosine of some rows with the mean vector of each tool's requests, float64 [rows, tools]."""
+        lengths = np.linalg.norm(self._means, axis=1, keepdims=True)
+        found: Floats = self._embedding[rows] @ (self._means / np.maximum(lengths, 1e-12)).T
+        return found
+
+    def tensors(self, *, with_means: bool) -> dict[str, npt.NDArray[Any]]:
         """The engine's tensors."""
         found: dict[str, npt.NDArray[Any]] = {
             "landmarks": self._landmarks.astype(np.int8),
             "intercept": np.zeros(self._weights["words"].shape[1], np.float32),
         }
+        if with_means:
+            found["means"] = self._means.astype(np.int8)
         scales = {"words": "word_scale", "characters": "character_scale", "nearness": "nearness_scale"}
         for name, table in self._weights.items():
             found[name], found[scales[name]] = quantise(table)
@@ -225,22 +246,28 @@ def _landmarks(embedding: Floats, labels: Floats, most: int, seed: int) -> Float
     both = np.concatenate([kept, more])
     if not len(both):  # no request has a known word: one that is near nothing
         both = np.eye(1, embedding.shape[1])
-    rounded: Floats = np.rint(127 * both / np.abs(both).max(1, keepdims=True))
+    return _int8_directions(both)
+
+
+def _int8_directions(vectors: Floats) -> Floats:
+    """Vectors as long as int8 allows, rounded; one without a length stays."""
+    largest = np.maximum(np.abs(vectors).max(1, keepdims=True), 1e-12)
+    rounded: Floats = np.rint(127 * vectors / largest)
     return rounded
 
 
-def _standing_out(expected: Floats, columns: npt.NDArray[np.int64], tools: int) -> Floats:
+def _standing_out(expected: Floats, columns: npt.NDArray[np.int64], tools: int, usual: float) -> Floats:
     """As the engine adds it: standardised over all tools, those that were never used at the mean."""
     full = np.repeat(expected.mean(1, keepdims=True), tools, axis=1)
     full[:, columns] = expected
     centred = full - full.mean(1, keepdims=True)
-    prior = PRIOR_ROWS * USUAL**2
+    prior = PRIOR_ROWS * usual**2
     deviation = np.sqrt(((centred**2).sum(1, keepdims=True) + prior) / (tools + PRIOR_ROWS))
     found: Floats = centred / deviation
     return found
 
 
-PRIOR_ROWS, USUAL = 30, 0.05
+PRIOR_ROWS, USUAL, USUAL_NEARNESS = 30, 0.05, 0.1
 """As in ``tools/standard.rs`` and ``tools/set.rs``."""
 
 

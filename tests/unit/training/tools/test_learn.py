@@ -80,6 +80,37 @@ def test_the_engine_expects_what_was_fitted(tables: tuple[Path, Path]) -> None:
     assert found[np.arange(len(right)), right].min() > 0.5 > np.delete(found, [], 1)[right != 0, 0].max()
 
 
+def test_nearness_to_a_tool_s_requests_counts_beside_it(tables: tuple[Path, Path]) -> None:
+    tools = read_tools(tables[0])
+    queries = read_tool_queries(tables[1], tools)
+    artifact = learn_tools(tools, queries).artifact
+    header, tensors = _core.read_header(artifact), _core.read_tensors(artifact)
+    table = _core.featurise(list(queries.texts), by=_core.sentence_encoder())
+    embedding = table.embedding.astype(np.float64)
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    right = np.array([TOOLS.index(names[0]) for names in queries.tool_ids])
+    means = np.stack([embedding[right == tool].sum(0) for tool in range(len(TOOLS))])
+    means = np.rint(127 * means / np.abs(means).max(1, keepdims=True)).astype(np.int8)
+    alone = _core.artifact_bytes(
+        {**header, "weight": 0.0, "mean_weight": 5.0, "self_check": []}, {**tensors, "means": means}
+    )
+    text = "would you dim every lamp right away"
+    asked = np.frombuffer(_core.sentence_encoder().encode([text]), "<f4").astype(np.float64)
+    lengths = np.linalg.norm(means.astype(np.float64), axis=1) * np.linalg.norm(asked)
+    cosines = means.astype(np.float64) @ asked / lengths
+    # "echo" was never used and stands at their mean.
+    column = np.append(cosines, cosines.mean())
+    deviation = np.sqrt((((column - column.mean()) ** 2).sum() + 30 * 0.1**2) / (5 + 30))
+    expected = 5.0 * (column - column.mean()) / deviation
+    (with_means,), (without,) = (tools.selector(each).score_many([text]) for each in (alone, None))
+    np.testing.assert_allclose(with_means - without, expected, atol=0.05)  # embeddings are rounded to int8
+    with pytest.raises(ArtifactError, match="means"):
+        tools.selector(_core.artifact_bytes({**header, "mean_weight": 5.0}, {**tensors, "means": means[:3]}))
+    missing = {name: tensor for name, tensor in tensors.items() if name != "means"}
+    with pytest.raises(ArtifactError, match="means"):
+        tools.selector(_core.artifact_bytes({**header, "mean_weight": 5.0}, missing))
+
+
 def test_use_that_tells_nothing_counts_nothing(tmp_path: Path) -> None:
     names = ["weather", "mail", "alarm"]
     tools = read_tools(
@@ -114,6 +145,7 @@ def test_too_few_requests_and_damaged_artifacts_are_refused(tables: tuple[Path, 
         {"tools": ["a", "a", "b", "c"]},
         {"tools": []},
         {"weight": -1},
+        {"mean_weight": -1},
         {"width": 1e9},
         {"features": "99"},
         {"self_check": [{"text": "x", "expected": [0.0]}]},
