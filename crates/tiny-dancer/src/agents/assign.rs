@@ -302,8 +302,8 @@ impl<'a> Solver<'a> {
         sum
     }
 
-    /// The multiplier that is best given the prices; false where none brings the sum within its limit.
-    fn find_lambda(&mut self) -> bool {
+    /// The multiplier that is best given the prices, to a precision; false where none brings the sum within its limit.
+    fn find_lambda(&mut self, precision: f64) -> bool {
         if self.limit.is_infinite() || self.sum_at(0.0) <= self.limit {
             self.lambda = 0.0;
             return true;
@@ -338,7 +338,7 @@ impl<'a> Solver<'a> {
             }
             width *= width;
         }
-        while high - low > 1e-7 * high {
+        while high - low > precision * high {
             let middle = f64::midpoint(low, high);
             if self.sum_at(middle) <= self.limit {
                 high = middle;
@@ -448,7 +448,7 @@ impl<'a> Solver<'a> {
         let limited = (0..self.agents).any(|agent| self.capacities[agent] < self.rows);
         let mut best: Option<(f64, Vec<u32>)> = None;
         let mut room = Vec::with_capacity(self.rows);
-        if !self.find_lambda() {
+        if !self.find_lambda(1e-7) {
             return None;
         }
         if limited {
@@ -473,7 +473,7 @@ impl<'a> Solver<'a> {
     /// Sets prices and λ turn by turn; gives λ, near the one sought for.
     fn rough(&mut self, room: &mut Vec<f64>) -> f64 {
         for _ in 0..ROUGH_SWEEPS {
-            if !self.find_lambda() {
+            if !self.find_lambda(1e-3) {
                 break;
             }
             self.refresh();
