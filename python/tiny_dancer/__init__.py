@@ -23,6 +23,7 @@ from tiny_dancer.errors import (
     MissingExtraError,
     ModelError,
     NoFeasibleModelError,
+    NoSuitableAgentError,
     NotCertifiedError,
     OptionError,
     QueueError,
@@ -46,7 +47,7 @@ from tiny_dancer.types import (
 )
 
 if TYPE_CHECKING:
-    from tiny_dancer._core import CandidateDecision, CandidateFilter
+    from tiny_dancer._core import AgentChoice, CandidateDecision, CandidateFilter
     from tiny_dancer.evaluation.conformal import (
         AdaptiveConformal,
         SplitConformalClassifier,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.agents import AgentAssignment, AgentPlan, AgentRegistry, AgentRouter
     from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
@@ -82,7 +84,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
     from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.routing.walk import CannedAnswer, Hop
-    from tiny_dancer.storage import MemoryStorage, QueuedRequest, SqliteStorage
+    from tiny_dancer.storage import Agent, AgentOutcome, MemoryStorage, QueuedRequest, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
@@ -96,6 +98,13 @@ __all__ = [
     "AccessError",
     "AdaptiveConformal",
     "Added",
+    "Agent",
+    "AgentAssignment",
+    "AgentChoice",
+    "AgentOutcome",
+    "AgentPlan",
+    "AgentRegistry",
+    "AgentRouter",
     "Answer",
     "ArtifactChecksumError",
     "ArtifactError",
@@ -144,6 +153,7 @@ __all__ = [
     "ModelError",
     "ModelInfo",
     "NoFeasibleModelError",
+    "NoSuitableAgentError",
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
@@ -193,6 +203,13 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "Agent": "tiny_dancer.storage",
+    "AgentAssignment": "tiny_dancer.routing.agents",
+    "AgentChoice": "tiny_dancer._core",
+    "AgentOutcome": "tiny_dancer.storage",
+    "AgentPlan": "tiny_dancer.routing.agents",
+    "AgentRegistry": "tiny_dancer.routing.agents",
+    "AgentRouter": "tiny_dancer.routing.agents",
     "Answer": "tiny_dancer.routing.questions",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",

@@ -10,6 +10,12 @@ import typer
 
 from tiny_dancer._core import __version__
 from tiny_dancer.cli import (
+    agents_add,
+    agents_deactivate,
+    agents_import,
+    agents_list,
+    agents_search,
+    agents_stats,
     bench,
     calibrate,
     candidates_eval,
@@ -47,6 +53,7 @@ from tiny_dancer.cli import (
     models_reprice,
     models_retire,
     models_rollback,
+    policy_try,
     predict,
     queue_answer,
     queue_cancel,
@@ -118,6 +125,16 @@ routes = typer.Typer(
     rich_markup_mode=None,
 )
 application.add_typer(routes, name="routes")
+agents = typer.Typer(
+    help="Who can answer requests: models, tools, services, people. Add, import, list, search them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+application.add_typer(agents, name="agents")
+policy = typer.Typer(
+    help="Which agent a policy would choose, and why.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(policy, name="policy")
 models = typer.Typer(
     help="Versions of artifacts: add, promote, roll back, retire.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -172,6 +189,13 @@ routes.command("list", help=routes_list.HELP)(routes_list.list_routes)
 routes.command("add", help=routes_add.HELP)(routes_add.add)
 routes.command("import", help=routes_import.HELP)(routes_import.import_routes)
 routes.command("lint", help=routes_lint.HELP)(routes_lint.lint)
+agents.command("add", help=agents_add.HELP)(agents_add.add)
+agents.command("import", help=agents_import.HELP)(agents_import.import_agents)
+agents.command("list", help=agents_list.HELP)(agents_list.list_agents)
+agents.command("search", help=agents_search.HELP)(agents_search.search)
+agents.command("stats", help=agents_stats.HELP)(agents_stats.stats)
+agents.command("deactivate", help=agents_deactivate.HELP)(agents_deactivate.deactivate)
+policy.command("try", help=policy_try.HELP)(policy_try.try_policy)
 database.command("stats", help=db_stats.HELP)(db_stats.stats)
 database.command("backup", help=db_backup.HELP)(db_backup.backup)
 database.command("restore", help=db_restore.HELP)(db_restore.restore)

@@ -1,13 +1,14 @@
 """What must outlive the process: candidates, decisions, outcomes, feedback, a gateway's requests. The only SQL.
 
 :class:`Storage` says what every backend does; it is :class:`CandidateStorage`, :class:`HistoryStorage`,
-:class:`RequestStorage`, :class:`KeyStorage` and :class:`QueueStorage` in one database.
+:class:`RequestStorage`, :class:`KeyStorage`, :class:`QueueStorage` and :class:`AgentStorage` in one database.
 :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra
 ``sqlite`` and is imported when first asked for.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from tiny_dancer.storage.agents import Agent, AgentOutcome, AgentRecord, AgentStorage
 from tiny_dancer.storage.candidates import (
     CandidateChange,
     CandidateRecord,
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from tiny_dancer.storage.sqlite import SqliteStorage
 
 __all__ = [
+    "Agent",
+    "AgentOutcome",
+    "AgentRecord",
+    "AgentStorage",
     "ApiKey",
     "CandidateChange",
     "CandidateRecord",

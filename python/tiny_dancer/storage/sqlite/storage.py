@@ -14,12 +14,14 @@ import apsw
 
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import queue, values
+from tiny_dancer.storage.agents import AgentOutcome, check_agents
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
 from tiny_dancer.storage.candidates import compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.queue import QueuedRequest
+from tiny_dancer.storage.sqlite import agents as agent_table
 from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.storage.agents import Agent, AgentRecord
     from tiny_dancer.storage.candidates import (
         CandidateChange,
         CandidateRecord,
@@ -442,6 +445,47 @@ class SqliteStorage:
     def _move(self, move: queue.Move) -> QueuedRequest:
         self._check_open()
         return self._writer.submit(lambda connection: queue_rows.move(connection, move))
+
+    def insert_agents(self, agents: Iterable[Agent], *, at: float, replace: bool = False) -> None:
+        """Adds agents, all or none."""
+        listed = check_agents(agents)
+        moment = values.utc_seconds("at", at, error=OptionError)
+        self._check_open()
+        if listed:
+            self._writer.submit(
+                lambda connection: agent_table.insert_agents(connection, listed, moment, replace=replace)
+            )
+
+    def agents(self) -> tuple[AgentRecord, ...]:
+        """All agents, by name."""
+        with self._reading() as connection:
+            return agent_table.agents(connection)
+
+    def delete_agent(self, name: str) -> bool:
+        """Removes an agent; false where there is none."""
+        self._check_open()
+        asked = values.stored_text("name", name, empty=True, error=OptionError)
+        return self._writer.submit(lambda connection: agent_table.delete_agent(connection, asked))
+
+    def set_agent_active(self, name: str, active: bool, *, at: float) -> bool:
+        """Says whether an agent may be chosen; false where there is none."""
+        asked = values.stored_text("name", name, empty=True, error=OptionError)
+        moment = values.utc_seconds("at", at, error=OptionError)
+        self._check_open()
+        return self._writer.submit(
+            lambda connection: agent_table.set_agent_active(connection, asked, moment, active=active)
+        )
+
+    def record_agent_outcome(self, outcome: AgentOutcome, *, half_life_s: float | None) -> AgentRecord:
+        """Adds an outcome to the sums of its agent, within one transaction."""
+        check_record("outcome", outcome, AgentOutcome)
+        self._check_open()
+        return self._writer.submit(lambda connection: agent_table.record_outcome(connection, outcome, half_life_s))
+
+    def agent_changes(self) -> int:
+        """A number that every write about agents raises."""
+        with self._reading() as connection:
+            return agent_table.agent_changes(connection)
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time; what is still queued is not among them."""
