@@ -169,7 +169,7 @@ def route_document(encoder: Encoder) -> bytes:
     """Vectors of routes, with the artifacts they ask written out."""
     made = route_vectors(encoder)
     numbers = {"integers, strings and choices": 0, "probabilities, scores": {"absolute": 1e-5}}
-    head = {"format": 2, "encoder": encoder.checksum, "tolerance": numbers, "artifacts": made["artifacts"]}
+    head = {"format": 3, "encoder": encoder.checksum, "tolerance": numbers, "artifacts": made["artifacts"]}
     return document(made["vectors"], **head)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from reference.errors import Refusal
 from reference.routes import Head, Routes
+from reference.spelling import Speller
 from reference.text import character_ngrams, normalise, tokenise, word_ngrams
 from reference.word_pieces import DIMENSIONS, Encoder
 
@@ -102,6 +103,48 @@ def headed(checksum: str) -> Vector:
             "ngram_scale": [0.01, 0.005],
         },
     }
+
+
+WORDS = {
+    "money": 20,
+    "back": 24,
+    "order": 16,
+    "parcel": 18,
+    "parcels": 18,
+    "please": 12,
+    "person": 22,
+    "überweise": 30,
+    "isn't": 30,
+    "zqxordish": 30,
+    "zqxordisk": 30,
+}
+"""With levels. The two that nobody knows elsewhere are as frequent as each other."""
+
+
+def spelled(checksum: str) -> Vector:
+    """The same, which reads unknown words as known ones."""
+    made = headed(checksum)
+    made["header"]["spelling"] = {"letters": "abcdefghijklmnopqrstuvwxyz'ü"}
+    return {**made, "words": WORDS}
+
+
+SLIPS = [
+    ("letters swapped", "I want my mnoey bakc for odrer 12"),
+    ("a letter left out, one too many, another one", "where is my parcl? pleasse talk to a persom"),
+    ("a pair that the head knows", "where is my partel"),
+    ("level: the first one", "zqxordis zqxordich"),
+    ("two edits are one too many", "prsoon mnyoe"),
+    ("words of the encoder are known, and read as", "the custmer bougth a parcel"),
+    ("two letters are too few", "mx odrer"),
+    (
+        "next to digits and symbols nothing is read",
+        "odrer12 my_odrer odrer.txt /odrer odrer@ but (odrer), odrer. Odrer",
+    ),
+    ("other letters", "Uberweise 3,50 € an Anna"),
+    ("apostrophes", "isnt it anna's odrer? isn't'"),
+    ("case and width", "ＯＤＲＥＲ Odrer ODRER"),
+    ("sixty-four and no more", "odrer " * 64 + "mnoey " * 2),
+]
 
 
 CASES: list[tuple[str, str, Vector, Vector]] = [
@@ -207,6 +250,7 @@ CASES: list[tuple[str, str, Vector, Vector]] = [
     ("no false alarms: in scope", "headed", {"text": TEXTS[3]}, {"false_alarms": 0.0}),
     ("many false alarms: out of scope", "headed", {"text": TEXTS[3]}, {"false_alarms": 1.0}),
     ("between two points of the curve", "headed", {"text": TEXTS[1]}, {"false_alarms": 0.1}),
+    *((explain, "spelled", {"text": text}, {}) for explain, text in SLIPS),
     ("white space", "headed", {"text": " \n"}, {}),
     ("a vector where the engine encodes", "headed", {"text": "x", "vector": [1.0]}, {}),
 ]
@@ -224,7 +268,11 @@ def loaded(artifact: Vector, encoder: Encoder) -> Routes:
         head = Head(
             given["bias"], given["embedding"], given["embedding_scale"], ngrams, tuple(given["ngram_scale"])
         )
-    return Routes(artifact["header"], artifact["prototypes"], head, encoder)
+    words = artifact.get("words")
+    speller = None
+    if words is not None and head is not None:
+        speller = Speller(artifact["header"]["spelling"]["letters"], words, encoder, head.ngrams.keys())
+    return Routes(artifact["header"], artifact["prototypes"], head, encoder, speller)
 
 
 def rounded(value: Any) -> Any:
@@ -240,7 +288,7 @@ def rounded(value: Any) -> Any:
 
 def route_vectors(encoder: Encoder) -> Vector:
     """All vectors, with the artifacts they ask."""
-    artifacts = {"toy": toy(), "headed": headed(encoder.checksum)}
+    artifacts = {"toy": toy(), "headed": headed(encoder.checksum), "spelled": spelled(encoder.checksum)}
     found = []
     for explain, name, request, options in CASES:
         if "vector" in request and name == "toy":

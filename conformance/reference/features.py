@@ -16,6 +16,7 @@ from .text import bounded, character_ngrams, normalise, normalise_marked, tokeni
 from .word_pieces import DIMENSIONS, quantise
 
 if TYPE_CHECKING:
+    from .spelling import Speller
     from .word_pieces import Encoder
 
 MOST_TOKENS = 2**32 - 1
@@ -30,6 +31,7 @@ class Features:
     cues: dict[str, float]
     embedding: list[int]
     tokens: int
+    read_as: str | None = None
 
     @property
     def inverse_norm(self) -> float:
@@ -43,7 +45,9 @@ class Features:
         return [single(value * scale) for value in self.embedding]
 
 
-def featurise(request: Request, encoder: Encoder | None, spec: str = "3") -> Features:
+def featurise(
+    request: Request, encoder: Encoder | None, spec: str = "3", speller: Speller | None = None
+) -> Features:
     """The features of a request; without an encoder, embedding and similarity are 0."""
     reading = read(request, spec)
     around = reading.around
@@ -55,6 +59,9 @@ def featurise(request: Request, encoder: Encoder | None, spec: str = "3") -> Fea
     written = len(tokenise(characters))
     if spec == "3":
         characters = make_plain(characters)
+    read_as = characters if speller is None else speller.correct(characters)
+    corrected = read_as != characters
+    characters = read_as
     tokens = tokenise(characters)
     question = Question(characters, chain(markers(characters, tokens)))
 
@@ -80,6 +87,7 @@ def featurise(request: Request, encoder: Encoder | None, spec: str = "3") -> Fea
         cues(characters, tokens, question, similarity, around),
         embedding,
         int(min(text_tokens + surrounding, MOST_TOKENS)),
+        characters if corrected else None,
     )
 
 

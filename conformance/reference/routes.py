@@ -16,6 +16,7 @@ from .request import Request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .spelling import Speller
     from .word_pieces import Encoder
 
 OVERLAP = 0.5
@@ -78,27 +79,32 @@ class Routes:
     prototypes: list[list[list[int]]]
     head: Head | None
     encoder: Encoder | None
+    speller: Speller | None = None
 
     def answer(self, request: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         """The whole answer, as the engine's JSON has it."""
-        scores, measures, tokens = self.scored(request)
+        scores, measures, tokens, read_as = self.scored(request)
         highest = max(scores)
         shifted = [math.exp((score - highest) / self.header.get("temperature", 1.0)) for score in scores]
         probabilities = [value / sum(shifted) for value in shifted]
-        return self.chosen(probabilities, measures, request.get("text", ""), tokens, options)
+        return {
+            **self.chosen(probabilities, measures, request.get("text", ""), tokens, options),
+            "read_as": read_as,
+        }
 
-    def scored(self, request: dict[str, Any]) -> tuple[list[float], list[float], int]:
-        """Scores, measures, and tokens of the request."""
+    def scored(self, request: dict[str, Any]) -> tuple[list[float], list[float], int, str | None]:
+        """Scores, measures, and tokens of the request, and how it was read where that is not as it was written."""
         text, vector, spec = request.get("text", ""), request.get("vector"), self.header["encoder"]
         own = spec.get("checksum") is not None
         words: set[int] = set()
         characters: set[int] = set()
-        tokens = 0
+        tokens, read_as = 0, None
         embedding: list[float] = []
         if own or self.head is not None or text.strip():
             if not text.strip():
                 raise Refusal("RequestInvalid", "text")
-            features = featurise(Request(text), self.encoder if own else None, self.header["spec"])
+            features = featurise(Request(text), self.encoder if own else None, self.header["spec"], self.speller)
+            read_as = features.read_as
             words, characters, tokens = features.word_ngrams, features.character_ngrams, features.tokens
             embedding = [value * features.inverse_norm for value in features.embedding]
         if own:
@@ -129,7 +135,7 @@ class Routes:
         energy = ordered[0] + math.log(sum(math.exp(score - ordered[0]) for score in scores))
         lead = ordered[0] - ordered[1] if len(ordered) > 1 else 0.0
         over_none = 0.0 if none is None else ordered[0] - none
-        return scores, [energy, ordered[0], lead, nearest, *known, over_none], tokens
+        return scores, [energy, ordered[0], lead, nearest, *known, over_none], tokens, read_as
 
     def chosen(
         self,

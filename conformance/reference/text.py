@@ -216,12 +216,17 @@ def _index(hashed: int) -> int:
     return hashed >> (64 - NGRAM_BITS)
 
 
+def pair_index(first: str, second: str) -> int:
+    """Index of the n-gram of two adjacent tokens of these identities."""
+    return _index(mix(mix(hash_characters(first), hash_characters(second)), 2))
+
+
 def word_ngrams(tokens: list[Token]) -> set[int]:
     """Indices of single tokens and of pairs of adjacent ones, below 2¹⁷."""
     hashes = [hash_characters(token.identity) for token in tokens]
     found = {_index(mix(hashed, 1)) for hashed in hashes}
-    pairs = pairwise(hashes)
-    return found | {_index(mix(mix(first, second), 2)) for first, second in pairs}
+    identities = [token.identity for token in tokens]
+    return found | {pair_index(first, second) for first, second in pairwise(identities)}
 
 
 def character_ngrams(characters: str) -> set[int]:

@@ -41,6 +41,10 @@ def artifact(given: dict[str, Any]) -> bytes:
             "head.ngram_weights": np.array([weight for _, weight in entries], np.int8),
             "head.ngram_scale": np.array(head["ngram_scale"], "<f4"),
         }
+    if "words" in given:
+        hashes = [_core.count_words([word])[0] for word in given["words"]]
+        tensors["spelling.words"] = np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 5)
+        tensors["spelling.levels"] = np.array([*given["words"].values()], np.uint8)
     return _core.artifact_bytes(given["header"], tensors)
 
 

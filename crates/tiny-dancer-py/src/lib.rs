@@ -13,6 +13,7 @@ mod options;
 mod price;
 mod router;
 mod routes;
+mod spelling;
 mod tasks;
 mod tools;
 mod vectors;
@@ -23,7 +24,7 @@ use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tiny_dancer::encoder::{DIM, WordCache, pool};
-use tiny_dancer::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise};
+use tiny_dancer::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise_corrected};
 
 use tiny_dancer::{Outline, Spec, in_chunks, in_row, outline};
 
@@ -77,21 +78,22 @@ type FeatureBytes<'py> =
     (Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 /// Features of n requests: texts as `str`, messages as JSON in `bytes`; `tools` one JSON a request, or None; `spec` the
-/// specification they are made to.
+/// specification they are made to. Unknown words are read as `speller` does, where one is given.
 #[pyfunction]
-#[pyo3(signature = (encoder, given, tools=None, spec=tiny_dancer::features::SPEC))]
+#[pyo3(signature = (encoder, given, tools=None, spec=tiny_dancer::features::SPEC, speller=None))]
 fn featurise_batch<'py>(
     py: Python<'py>,
     encoder: &Encoder,
     given: Vec<Bound<'py, PyAny>>,
     tools: Option<Vec<Option<Bound<'py, PyAny>>>>,
     spec: &str,
+    speller: Option<&spelling::Speller>,
 ) -> PyResult<FeatureBytes<'py>> {
     let Some(spec) = Spec::of(spec) else {
         return Err(pyo3::exceptions::PyValueError::new_err("spec"));
     };
     let requests = convert::requests(&given, tools.as_deref())?;
-    let encoder = &encoder.inner;
+    let (encoder, speller) = (&encoder.inner, speller.map(|speller| &speller.inner));
     let rows = py
         .detach(|| {
             in_chunks(requests.len(), |range| {
@@ -100,8 +102,15 @@ fn featurise_batch<'py>(
                     .map(|row| {
                         let mut features = Features::default();
                         let request = requests[row].request();
-                        featurise(&request, spec, Some(encoder), &mut scratch, &mut features)
-                            .map_err(|error| in_row(error, row))?;
+                        featurise_corrected(
+                            &request,
+                            spec,
+                            Some(encoder),
+                            speller,
+                            &mut scratch,
+                            &mut features,
+                        )
+                        .map_err(|error| in_row(error, row))?;
                         let mut ngrams = [features.word_ngrams(), features.character_ngrams()].concat();
                         ngrams.sort_unstable();
                         Ok((features, ngrams))
@@ -175,6 +184,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     conformal::register(module)?;
     tools::register(module)?;
     routes::register(module)?;
+    spelling::register(module)?;
     tasks::register(module)?;
     module.add_function(wrap_pyfunction!(featurise_batch, module)?)?;
     module.add_function(wrap_pyfunction!(conversation_outline, module)?)?;

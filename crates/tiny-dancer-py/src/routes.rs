@@ -40,8 +40,9 @@ pub(crate) struct Routes {
 }
 
 /// (route or None, best, confidence, in-scope score or None, reason, the most probable with probabilities, prediction
-/// set), routes by their positions.
-type ChoiceTuple = (Option<usize>, usize, f32, Option<f32>, &'static str, Vec<(u32, f32)>, Vec<u32>);
+/// set, the text as it was read where that is otherwise than written), routes by their positions.
+type ChoiceTuple =
+    (Option<usize>, usize, f32, Option<f32>, &'static str, Vec<(u32, f32)>, Vec<u32>, Option<String>);
 /// route i32 (−1: none), best i32, confidence f32, in-scope score f32 (NaN: none), reason u8 (position in
 /// `ROUTE_REASONS`); one a row each, little-endian.
 type ChoiceBytes<'py> =
@@ -124,6 +125,7 @@ impl Routes {
                 decision.reason.as_str(),
                 top,
                 scratch.set.clone(),
+                scratch.read_as(),
             )
         };
         self.inner.decide(&words, vector, options, read).map_err(|error| to_exception(py, error))

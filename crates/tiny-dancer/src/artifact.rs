@@ -290,6 +290,11 @@ impl<'a> Tensors<'a> {
         Ok(self.shaped(name, Dtype::U8, shape)?.data().to_vec())
     }
 
+    /// All bytes, whatever their shape.
+    pub(crate) fn u8_vector(&self, name: &str) -> Result<Vec<u8>> {
+        Ok(self.view(name, Dtype::U8)?.data().to_vec())
+    }
+
     /// int8 values of exactly this shape.
     pub(crate) fn i8(&self, name: &str, shape: &[usize]) -> Result<Vec<i8>> {
         let view = self.shaped(name, Dtype::I8, shape)?;

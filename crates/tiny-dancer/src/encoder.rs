@@ -246,6 +246,17 @@ impl Encoder {
         self.scan(text, &mut cache.words, &mut cache.scratch, &mut Visitor(visit));
     }
 
+    /// Pieces that are words of two letters or more, in the order of their ids, which roughly is that of how frequent
+    /// they are.
+    pub fn whole_words(&self) -> impl Iterator<Item = &str> {
+        self.vocabulary.starts().filter(|word| {
+            let mut letters = word.chars();
+            letters.next().is_some_and(char::is_alphabetic)
+                && letters.next().is_some_and(char::is_alphabetic)
+                && letters.all(char::is_alphabetic)
+        })
+    }
+
     /// The embedding of a piece, int8 \[256\].
     ///
     /// # Panics

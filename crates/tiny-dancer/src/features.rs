@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_i8, inverse_norm};
 use crate::request::{self, Around, ReadScratch, Reading, Request, Spec};
 use crate::shape::Shape;
+use crate::spelling::{Speller, SpellingScratch};
 use crate::text::{NGRAM_BITS, Seen, Token, bounded, ngrams, normalise, normalise_marked, tokenise};
 
 pub use crate::cues::{CUES, NAMES as CUE_NAMES};
@@ -121,10 +122,21 @@ pub struct FeatureScratch {
     tokens: Vec<Token>,
     segment: String,
     seen: Seen,
+    spelling: SpellingScratch,
+    /// Whether words of the last request were read as others.
+    corrected: bool,
     cues: CueScratch,
     cache: WordCache,
     /// Pooled embeddings of the stem and of each option.
     parts: Vec<[i32; DIM]>,
+}
+
+impl FeatureScratch {
+    /// The last request as it was read, in normal form, where words of it were read as others.
+    #[must_use]
+    pub fn read_as(&self) -> Option<String> {
+        self.corrected.then(|| self.characters.iter().collect())
+    }
 }
 
 /// Computes the features of `request` into `out`.
@@ -138,8 +150,35 @@ pub fn featurise(
     scratch: &mut FeatureScratch,
     out: &mut Features,
 ) -> Result<()> {
-    let FeatureScratch { read, composer, shape, characters, tokens, segment, seen, cues, cache, parts } =
-        scratch;
+    featurise_corrected(request, spec, encoder, None, scratch, out)
+}
+
+/// As [`featurise`], of the request as `speller` reads it.
+///
+/// # Errors
+/// As [`featurise`].
+pub fn featurise_corrected(
+    request: &Request,
+    spec: Spec,
+    encoder: Option<&Encoder>,
+    speller: Option<&Speller>,
+    scratch: &mut FeatureScratch,
+    out: &mut Features,
+) -> Result<()> {
+    let FeatureScratch {
+        read,
+        composer,
+        shape,
+        characters,
+        tokens,
+        segment,
+        seen,
+        spelling,
+        corrected,
+        cues,
+        cache,
+        parts,
+    } = scratch;
     let Reading { text, text_bytes, around } = request::read(request, spec, read)?;
     let (head, tail) = bounded(text);
     characters.clear();
@@ -159,6 +198,7 @@ pub fn featurise(
     if spec == Spec::Three {
         shape.make_plain(characters, tokens);
     }
+    *corrected = speller.is_some_and(|speller| speller.correct(characters, tokens, spelling));
     out.words = ngrams(characters, tokens, seen, &mut out.ngrams);
 
     cues.find_options(characters, tokens);

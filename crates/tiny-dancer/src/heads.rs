@@ -176,6 +176,12 @@ impl Head {
         self.ngrams.is_some()
     }
 
+    /// Bit i: the word n-gram of index i has weights; empty where it reads no n-grams.
+    #[must_use]
+    pub fn known_words(&self) -> &[u64] {
+        self.ngrams.as_ref().map_or(&[], |ngrams| &ngrams.present[..CHAR_BASE as usize / 64])
+    }
+
     /// One number an output into `out`; gives the shares of the word and of the character n-grams that it knows (0
     /// where there are none).
     pub fn scores(&self, input: &Input, scratch: &mut HeadScratch, out: &mut Vec<f32>) -> [f32; 2] {

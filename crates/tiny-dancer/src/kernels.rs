@@ -104,6 +104,24 @@ fn exponentials_scalar(scores: &[f32], highest: f32, slope: f32, out: &mut Vec<f
     sum_lanes(lanes)
 }
 
+/// Calls `visit` with the place and value of each value above a bound, in order; the bound is what `visit` gave last.
+/// Runs of values that are all below it cost a comparison each and no branch.
+#[inline]
+pub fn visit_above(values: &[f32], mut bound: f32, mut visit: impl FnMut(usize, f32) -> f32) {
+    const RUN: usize = 32;
+    for (run, part) in values.chunks(RUN).enumerate() {
+        let above = part.iter().fold(false, |above, &value| above | (value > bound));
+        if !above {
+            continue;
+        }
+        for (place, &value) in part.iter().enumerate() {
+            if value > bound {
+                bound = visit(run * RUN + place, value);
+            }
+        }
+    }
+}
+
 #[inline(always)]
 #[allow(clippy::inline_always)]
 fn dot_i8_scalar(a: &[i8], b: &[i8]) -> i32 {
@@ -452,6 +470,23 @@ mod tests {
                 dot_rows_f32(rows, stride, query, &mut out);
                 assert_eq!(bits(&out), bits(&expected), "{path:?}");
             });
+        }
+
+        #[test]
+        fn the_best_few_are_those_of_a_sorted_list(
+            values in prop::collection::vec((0u8..20).prop_map(f32::from), 0..150), most in 1usize..5
+        ) {
+            let mut found: Vec<(usize, f32)> = Vec::new();
+            visit_above(&values, f32::NEG_INFINITY, |place, value| {
+                let at = found.partition_point(|&(_, other)| other >= value);
+                found.insert(at, (place, value));
+                found.truncate(most);
+                if found.len() == most { found[most - 1].1 } else { f32::NEG_INFINITY }
+            });
+            let mut sorted: Vec<(usize, f32)> = values.iter().copied().enumerate().collect();
+            sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            sorted.truncate(most);
+            prop_assert_eq!(found, sorted);
         }
 
         #[test]

@@ -34,6 +34,7 @@ mod router;
 pub mod routes;
 mod select;
 mod shape;
+pub mod spelling;
 pub mod tasks;
 mod text;
 pub mod tools;

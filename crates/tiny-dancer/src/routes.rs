@@ -5,6 +5,8 @@
 //!                            └─▶ measures ─▶ in-scope score ─▶ below the threshold: none
 //! ```
 //!
+//! Where the artifact knows words, a word that is unknown is read as the known one next to it (`spelling.rs`).
+//!
 //! **The choice.** Routes may be given whose conditions hold, which the caller allows, and whose confidence reaches
 //! their threshold. Of these a route overlaps with the most probable one where it is at least half as probable. Among
 //! routes that overlap the order is total: higher priority, then higher probability, then declared earlier. The first
@@ -22,10 +24,11 @@ use crate::artifact::{Tensors, invalid};
 use crate::conformal::LabelScratch;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::features::{FeatureScratch, Features, featurise};
+use crate::features::{FeatureScratch, Features, featurise_corrected};
 use crate::heads::{Head, HeadScratch, Input, direction};
-use crate::kernels::{exp_nonpositive, exponentials, inverse_norm};
+use crate::kernels::{exp_nonpositive, exponentials, inverse_norm, visit_above};
 use crate::request::{Request, Spec};
+use crate::spelling::Speller;
 use conditions::Asked;
 use prototypes::Prototypes;
 
@@ -55,6 +58,7 @@ pub struct Routes {
     spec: Spec,
     head: Option<Head>,
     prototypes: Option<Prototypes>,
+    speller: Option<Speller>,
     /// Routes by name.
     by_name: Vec<u32>,
     /// Whether any route has conditions.
@@ -175,6 +179,14 @@ pub struct Scratch {
     labels: LabelScratch,
 }
 
+impl Scratch {
+    /// The last text as it was read, in normal form, where words of it were read as others; see [`crate::spelling`].
+    #[must_use]
+    pub fn read_as(&self) -> Option<String> {
+        self.featuriser.read_as()
+    }
+}
+
 fn refused(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str) -> Error {
     Error::new(ErrorKind::RequestInvalid, field, value, remedy)
 }
@@ -206,9 +218,13 @@ impl Routes {
         by_name.sort_unstable_by_key(|&route| &header.routes[route as usize].name);
         let spec = Spec::of(&header.spec).unwrap_or(Spec::NEWEST);
         let conditional = header.routes.iter().any(|route| route.conditions.is_some());
-        let routes = Self { header, spec, head, prototypes, by_name, conditional };
+        let mut routes = Self { header, spec, head, prototypes, speller: None, by_name, conditional };
         if routes.header.encoder.checksum.is_some() {
-            routes.encoder(encoder)?;
+            let encoder = routes.encoder(encoder)?;
+            let pairs = routes.head.as_ref().map_or(&[][..], Head::known_words);
+            if let Some(header) = &routes.header.spelling {
+                routes.speller = Some(Speller::load(header, &tensors, Some(encoder), pairs)?);
+            }
         }
         routes.self_check(encoder)?;
         Ok(routes)
@@ -262,7 +278,8 @@ impl Routes {
         let has_text = !text.trim().is_empty();
         if wants_text || has_text {
             let encoder = if own { Some(self.encoder(encoder)?) } else { None };
-            featurise(&Request::text(text), self.spec, encoder, featuriser, features)?;
+            let speller = self.speller.as_ref();
+            featurise_corrected(&Request::text(text), self.spec, encoder, speller, featuriser, features)?;
         } else {
             *features = Features::default();
         }
@@ -312,20 +329,23 @@ impl Routes {
             }
         }
         let (mut highest, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-        for &score in scores.iter() {
+        visit_above(scores, f32::NEG_INFINITY, |_, score| {
             if score > highest {
                 (highest, second) = (score, highest);
-            } else if score > second {
+            } else {
                 second = score;
             }
-        }
+            second
+        });
         let Scratch { scores, probabilities, .. } = scratch;
-        let sum = exponentials(scores, highest, 1.0, probabilities);
+        let mut sum = exponentials(scores, highest, 1.0, probabilities);
         let lead = if second.is_finite() { highest - second } else { 0.0 };
         let over_none = none.map_or(0.0, |none| highest - none);
         let energy = highest + libm::logf(sum);
         scratch.measures = [energy, highest, lead, nearest, known[0], known[1], over_none];
-        let sum = exponentials(scores, highest, 1.0 / self.header.temperature, probabilities);
+        if self.header.temperature.to_bits() != 1f32.to_bits() {
+            sum = exponentials(scores, highest, 1.0 / self.header.temperature, probabilities);
+        }
         for probability in probabilities.iter_mut() {
             *probability /= sum;
         }
@@ -372,11 +392,10 @@ impl Routes {
         self.mark_open(text, features.tokens, options, open)?;
 
         let mut best = 0;
-        for (route, probability) in probabilities.iter().enumerate() {
-            if *probability > probabilities[best] {
-                best = route;
-            }
-        }
+        visit_above(probabilities, f32::NEG_INFINITY, |route, probability| {
+            best = route;
+            probability
+        });
         list_top(probabilities, options.limit, top);
         set.clear();
         if let Some(calibration) = self.header.conformal.as_ref().filter(|_| options.prediction_set) {
@@ -402,25 +421,24 @@ impl Routes {
             let threshold = self.header.routes[route].threshold.unwrap_or(self.header.threshold);
             open[route] && probabilities[route] >= threshold.max(least)
         };
-        let mut likeliest: Option<usize> = None;
-        for route in 0..probabilities.len() {
-            if likeliest.is_none_or(|found| probabilities[route] > probabilities[found]) && reaches(route) {
-                likeliest = Some(route);
+        let (mut likeliest, mut highest) = (None, f32::NEG_INFINITY);
+        visit_above(probabilities, highest, |route, probability| {
+            if reaches(route) {
+                (likeliest, highest) = (Some(route), probability);
             }
-        }
+            highest
+        });
         let Some(likeliest) = likeliest else { return Ok(decided(None, Reason::BelowThreshold)) };
         let mut chosen = likeliest;
-        let floor = probabilities[likeliest] * OVERLAP;
-        for (route, &probability) in probabilities.iter().enumerate() {
-            // Most are far below: what is known of them is not looked at.
-            if probability < floor {
-                continue;
-            }
+        // Most are far below: what is known of them is not looked at.
+        let below = (probabilities[likeliest] * OVERLAP).next_down();
+        visit_above(probabilities, below, |route, probability| {
             let (own, other) = (self.header.routes[route].priority, self.header.routes[chosen].priority);
             if (own > other || own == other && probability > probabilities[chosen]) && reaches(route) {
                 chosen = route;
             }
-        }
+            below
+        });
         let reason = if chosen == likeliest { Reason::MostProbable } else { Reason::Priority };
         Ok(decided(Some(chosen), reason))
     }
@@ -512,15 +530,12 @@ fn list_top(probabilities: &[f32], limit: usize, top: &mut Vec<u32>) {
     if limit == 0 {
         return;
     }
-    for route in 0..probabilities.len() as u32 {
-        let probability = probabilities[route as usize];
-        if top.len() == limit && probability <= probabilities[top[limit - 1] as usize] {
-            continue;
-        }
+    visit_above(probabilities, f32::NEG_INFINITY, |route, probability| {
         let place = top.partition_point(|&other| probabilities[other as usize] >= probability);
         if top.len() == limit {
             top.pop();
         }
-        top.insert(place, route);
-    }
+        top.insert(place, route as u32);
+        if top.len() == limit { probabilities[top[limit - 1] as usize] } else { f32::NEG_INFINITY }
+    });
 }

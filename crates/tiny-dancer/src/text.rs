@@ -284,6 +284,12 @@ impl Seen {
     }
 }
 
+/// Index of the n-gram of two adjacent tokens of these hashes.
+#[inline]
+pub(crate) fn pair_index(first: u64, second: u64) -> u32 {
+    (mix(mix(first, second), 2) >> (64 - NGRAM_BITS)) as u32
+}
+
 /// Hashed n-grams, each once: words first, then characters (from index 2^17 on). Gives the number of words'.
 pub fn ngrams(characters: &[char], tokens: &[Token], seen: &mut Seen, out: &mut Vec<u32>) -> usize {
     const SHIFT: u32 = 64 - NGRAM_BITS;
@@ -292,7 +298,7 @@ pub fn ngrams(characters: &[char], tokens: &[Token], seen: &mut Seen, out: &mut 
     for token in tokens {
         seen.insert((mix(token.hash, 1) >> SHIFT) as u32, out);
         if let Some(previous) = previous {
-            seen.insert((mix(mix(previous, token.hash), 2) >> SHIFT) as u32, out);
+            seen.insert(pair_index(previous, token.hash), out);
         }
         previous = Some(token.hash);
     }

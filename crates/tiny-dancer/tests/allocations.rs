@@ -369,14 +369,15 @@ fn the_count_counts() {
 fn routes_decide_without_allocating() {
     let mut random = Random(11);
     let encoder = shipped_encoder();
-    let draft = RoutesDraft::head(&mut random, 150, encoder.checksum());
+    let mut draft = RoutesDraft::head(&mut random, 150, encoder.checksum());
+    draft.spell(&[("order", 20), ("password", 30)]);
     let routes = Routes::from_bytes(&draft.bytes(), Some(encoder)).unwrap();
     let options = routes::Options { limit: 5, prediction_set: true, ..routes::Options::default() };
     let mut scratch = routes::Scratch::default();
     for text in extremes(&mut random) {
         routes.decide(&text, None, Some(encoder), &options, &mut scratch).unwrap();
     }
-    for text in ["where is my order", "reset my password please", "Überweise 3,50 € an Anna"] {
+    for text in ["where is my odrer", "rseet my pasword please", "Überweise 3,50 € an Anna"] {
         let (found, allocations) =
             counted(|| routes.decide(text, None, Some(encoder), &options, &mut scratch));
         found.unwrap();

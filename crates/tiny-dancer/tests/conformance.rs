@@ -1,5 +1,5 @@
-//! The shared vectors (`conformance/vectors`): of the cell, of candidates, of tools, of tasks, of features, decisions
-//! and damages.
+//! The shared vectors (`conformance/vectors`): of the cell, of candidates, of routes, of tools, of tasks, of features,
+//! decisions and damages.
 
 mod support;
 
@@ -16,6 +16,8 @@ use tiny_dancer::classifier::Header;
 use tiny_dancer::fastgrnn::{Cell, CellScratch};
 use tiny_dancer::features::{CUE_NAMES, FeatureScratch, Features, featurise};
 use tiny_dancer::kinds::write;
+use tiny_dancer::routes::Routing;
+use tiny_dancer::spelling::{HASH_BYTES, word_hash};
 use tiny_dancer::tasks::Tasking;
 use tiny_dancer::tools::{SelectOptions, ToolScratch, ToolSet, Turn};
 use tiny_dancer::{Error, Handle, Request, Spec};
@@ -381,5 +383,111 @@ fn damaged_artifacts_are_refused_as_the_vectors_say() {
         let error = Handle::new(&damaged(artifact(vector), &vector["damage"]), encoder, "")
             .expect_err(vector["explain"].as_str().expect("text"));
         assert_eq!(refused(&error)["error"], vector["error"], "{}", vector["explain"]);
+    }
+}
+
+/// An artifact of routes as the vectors write it.
+fn routes_of(given: &Value) -> Vec<u8> {
+    let list = |value: &Value| value.as_array().expect("a list").clone();
+    let raw = |name: &str, dtype: &str, shape: &[usize], bytes: Vec<u8>| TensorData {
+        name: name.to_owned(),
+        dtype: dtype.to_owned(),
+        shape: shape.to_vec(),
+        bytes,
+    };
+    let i8s =
+        |value: &Value| -> Vec<u8> { numbers(value).map(|value| (value as i8).cast_unsigned()).collect() };
+    let f32s = |value: &Value| -> Vec<u8> { singles(value).into_iter().flat_map(f32::to_le_bytes).collect() };
+    let (mut owners, mut rows) = (Vec::new(), Vec::new());
+    for (route, own) in list(&given["prototypes"]).iter().enumerate() {
+        for row in list(own) {
+            owners.extend((route as u16).to_le_bytes());
+            rows.push(i8s(&row));
+        }
+    }
+    let mut tensors = vec![
+        raw("prototypes", "i8", &[rows.len(), rows[0].len()], rows.concat()),
+        raw("prototype_routes", "u16", &[rows.len()], owners),
+    ];
+    if let Some(head) = given.get("head") {
+        let outputs = list(&head["bias"]).len();
+        let ngrams = head["ngrams"].as_object().expect("an object");
+        let mut sorted: Vec<(usize, &Value)> =
+            ngrams.iter().map(|(key, each)| (key.parse().expect("an index"), each)).collect();
+        sorted.sort_by_key(|(key, _)| *key);
+        let (mut present, mut counts, mut of, mut weights) = (vec![0u8; 1 << 15], vec![], vec![], vec![]);
+        for (key, each) in sorted {
+            let each = each.as_object().expect("an object");
+            present[key / 8] |= 1 << (key % 8);
+            counts.extend((each.len() as u16).to_le_bytes());
+            for (output, weight) in each {
+                of.push(output.parse::<u8>().expect("an output"));
+                weights.push((weight.as_i64().expect("a weight") as i8).cast_unsigned());
+            }
+        }
+        let embedding: Vec<u8> = list(&head["embedding"]).iter().flat_map(i8s).collect();
+        tensors.extend([
+            raw("head.bias", "f32", &[outputs], f32s(&head["bias"])),
+            raw("head.embedding", "i8", &[outputs, embedding.len() / outputs], embedding),
+            raw("head.embedding_scale", "f32", &[outputs], f32s(&head["embedding_scale"])),
+            raw("head.ngrams", "u8", &[1 << 15], present),
+            raw("head.ngram_counts", "u16", &[counts.len() / 2], counts),
+            raw("head.ngram_outputs", "u8", &[of.len()], of),
+            raw("head.ngram_weights", "i8", &[weights.len()], weights),
+            raw("head.ngram_scale", "f32", &[2], f32s(&head["ngram_scale"])),
+        ]);
+    }
+    if let Some(words) = given.get("words").and_then(Value::as_object) {
+        let hashes =
+            words.keys().flat_map(|word| word_hash(word.chars()).to_le_bytes().into_iter().take(HASH_BYTES));
+        let levels = words.values().map(|level| level.as_u64().expect("a level") as u8);
+        tensors.extend([
+            raw("spelling.words", "u8", &[words.len(), HASH_BYTES], hashes.collect()),
+            raw("spelling.levels", "u8", &[words.len()], levels.collect()),
+        ]);
+    }
+    write(&given["header"].to_string(), tensors).expect("a file")
+}
+
+/// Equal, numbers to 1e-5.
+fn same(found: &Value, expected: &Value) -> bool {
+    match (found, expected) {
+        (Value::Number(a), Value::Number(b)) => {
+            (a.as_f64().expect("a number") - b.as_f64().expect("a number")).abs() <= 1e-5
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        _ => found == expected,
+    }
+}
+
+#[test]
+fn routes_answer_as_the_vectors_say() {
+    let text = std::fs::read_to_string(conformance("vectors/routes.json")).expect("written by generate.py");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let artifacts = document["artifacts"].as_object().expect("an object");
+    let engines: Vec<(&String, Routing)> = artifacts
+        .iter()
+        .map(|(name, given)| {
+            let encoder = Some(Arc::clone(sentence_encoder()));
+            (name, Routing::new(&routes_of(given), encoder).expect("sound routes"))
+        })
+        .collect();
+    let vectors = document["vectors"].as_array().expect("a list");
+    assert!(vectors.len() >= 40);
+    for vector in vectors {
+        let explain = &vector["explain"];
+        let (_, engine) =
+            engines.iter().find(|(name, _)| vector["artifact"] == **name).expect("an artifact of this name");
+        match engine.decide_json(&vector["request"].to_string(), &vector["options"].to_string()) {
+            Ok(answer) => {
+                let answer: Value = serde_json::from_str(&answer).expect("JSON");
+                let expected = vector["expect"].as_object().unwrap_or_else(|| panic!("{explain}: {answer}"));
+                assert_eq!(answer.as_object().expect("an object").len(), expected.len(), "{explain}");
+                for (name, value) in expected {
+                    assert!(same(&answer[name], value), "{explain}: {name} {} for {value}", answer[name]);
+                }
+            }
+            Err(error) => assert_eq!(format!("{:?}", error.kind), vector["error"], "{explain}: {error}"),
+        }
     }
 }

@@ -147,3 +147,33 @@ fn json_says_the_same_as_the_decision() {
     assert_eq!(answer["top"], json!([["a", answer["confidence"]]]));
     assert!(routing.decide_json("{", "").is_err() && routing.decide_json("{}", r#"{"k": 1}"#).is_err());
 }
+
+#[test]
+fn a_slip_of_the_fingers_changes_nothing_where_words_are_known() {
+    let encoder = shipped_encoder();
+    let mut draft = RoutesDraft::head(&mut Random(6), 20, encoder.checksum());
+    let load = |draft: &RoutesDraft| Routes::from_bytes(&draft.bytes(), Some(encoder)).unwrap();
+    let ask = |routes: &Routes, text: &str| {
+        let mut scratch = Scratch::default();
+        routes.decide(text, None, Some(encoder), &Options::default(), &mut scratch).unwrap();
+        (scratch.scores.clone(), scratch.read_as())
+    };
+    let plain = load(&draft);
+    draft.spell(&[("qwyzzle", 20)]);
+    let spelled = load(&draft);
+    let (right, slipped) = ("where is my qwyzzle", "wheer is my qwyzle");
+    assert_eq!(ask(&spelled, right), ask(&plain, right));
+    assert_eq!(ask(&spelled, slipped), (ask(&plain, right).0, Some(right.to_owned())));
+    assert_ne!(ask(&plain, slipped).0, ask(&plain, right).0);
+    draft.header["encoder"] = json!({"name": "toy", "dimension": 256});
+    assert_eq!(
+        Routes::from_bytes(
+            &tiny_dancer::kinds::write(&draft.header.to_string(), draft.tensors.clone()).unwrap_or_default(),
+            None,
+        )
+        .map(|_| ())
+        .unwrap_err()
+        .kind,
+        ErrorKind::ArtifactInvalid
+    );
+}

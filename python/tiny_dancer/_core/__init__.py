@@ -43,6 +43,7 @@ from tiny_dancer._core._native import (
     RouteOptions,
     Router,
     Routes,
+    Speller,
     Tasks,
     ToolSet,
     __version__,
@@ -55,6 +56,7 @@ from tiny_dancer._core._native import (
     conformal_residuals,
     conformal_rows_needed,
     conversation_outline,
+    count_words,
     encode_json,
     featurise_batch,
     metadata_pairs,
@@ -125,6 +127,7 @@ __all__ = [
     "Router",
     "Routes",
     "Said",
+    "Speller",
     "Tasks",
     "ToolSet",
     "__version__",
@@ -138,6 +141,7 @@ __all__ = [
     "conformal_residuals",
     "conformal_rows_needed",
     "conversation_outline",
+    "count_words",
     "data_file",
     "data_path",
     "decide_features",
@@ -243,6 +247,7 @@ def featurise(
     tools: Sequence[Json | None] | None = None,
     spec: str = FEATURE_SPEC,
     by: Encoder | None = None,
+    speller: Speller | None = None,
 ) -> FeatureTable:
     """Features of n requests, computed on all processors.
 
@@ -251,11 +256,12 @@ def featurise(
         tools: per row None or the JSON of the functions offered.
         spec: the feature specification, of an artifact's header.
         by: the encoder, where it is not :func:`encoder`.
+        speller: reads unknown words as known ones first.
 
     Raises:
         RequestError: a row holds nothing but white space, no valid Unicode, or JSON that is none.
     """
-    offsets, ngrams, cues, embedding, tokens = featurise_batch(by or encoder(), requests, tools, spec)
+    offsets, ngrams, cues, embedding, tokens = featurise_batch(by or encoder(), requests, tools, spec, speller)
     return FeatureTable(
         ngram_offsets=np.frombuffer(offsets, "<i8"),
         ngrams=np.frombuffer(ngrams, "<u4"),

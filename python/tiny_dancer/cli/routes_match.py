@@ -43,4 +43,6 @@ def match(
     sure = "" if found.calibrated else ", not calibrated"
     scope = "" if found.in_scope_score is None else f", in-scope score {found.in_scope_score:.3f}"
     say(f"{found.name or 'none'} ({found.reason}): confidence {found.confidence:.3f}{sure}{scope}")
+    if found.read_as is not None:
+        say(f"  read as: {found.read_as}")
     say(*(f"  {probability:.3f} {name}" for name, probability in found.top))

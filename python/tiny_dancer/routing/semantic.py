@@ -17,6 +17,7 @@ from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError, OptionError, RequestError
 from tiny_dancer.routing.encoders import check_vectors
 from tiny_dancer.routing.router import read_artifact
+from tiny_dancer.routing.spelling import Words
 
 if TYPE_CHECKING:
     import os
@@ -107,6 +108,8 @@ class RouteChoice:
         prediction_set: routes that hold the right one in nine of ten requests in scope, or None where not asked
             for or not calibrated.
         artifact_version: of what answered.
+        read_as: the text as it was read, in normal form, where an unknown word was read as a known one; else None,
+            and always where many texts are routed at once.
     """
 
     name: str | None
@@ -119,6 +122,7 @@ class RouteChoice:
     target: Any
     prediction_set: tuple[str, ...] | None
     artifact_version: str
+    read_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,7 +489,8 @@ class SemanticRoutes:
             if route.name in kept and state.routes[route.name].utterances == route.utterances
         }
         _check_routes(routes, same)
-        self._set(_from_utterances(routes, self.encoder, same), {route.name: route for route in routes})
+        before = (state.header, tensors)
+        self._set(_from_utterances(routes, self.encoder, same, before), {route.name: route for route in routes})
 
     def _encode(self, texts: list[str]) -> npt.NDArray[np.float32]:
         assert self.encoder is not None
@@ -552,7 +557,7 @@ def _context(state: _State, now: float | None, user: User | None, language: str 
 
 
 def _choice(state: _State, found: _core.RouteChoiceTuple, asked_for_set: bool) -> RouteChoice:
-    route, best, confidence, score, reason, top, members = found
+    route, best, confidence, score, reason, top, members, read_as = found
     names = state.names
     return RouteChoice(
         name=None if route is None else names[route],
@@ -567,6 +572,7 @@ def _choice(state: _State, found: _core.RouteChoiceTuple, asked_for_set: bool) -
         if asked_for_set and state.header.get("conformal")
         else None,
         artifact_version=state.header["version"],
+        read_as=read_as,
     )
 
 
@@ -587,9 +593,13 @@ def _check_routes(routes: Sequence[Route], kept: Mapping[str, Any]) -> None:
 
 
 def _from_utterances(
-    routes: Sequence[Route], encoder: Encoder | None, kept: Mapping[str, npt.NDArray[np.float32]]
+    routes: Sequence[Route],
+    encoder: Encoder | None,
+    kept: Mapping[str, npt.NDArray[np.float32]],
+    before: tuple[Mapping[str, Any], Mapping[str, npt.NDArray[Any]]] | None = None,
 ) -> bytes:
-    """An artifact of prototypes: those ``kept`` by a route's name, else its utterances'."""
+    """An artifact of prototypes: those ``kept`` by a route's name, else its utterances'. It knows the words of all
+    utterances, and those of the artifact ``before`` it."""
     new = [utterance for route in routes if route.name not in kept for utterance in route.utterances]
     encoded: npt.NDArray[np.float32] | None = None
     if new:
@@ -621,6 +631,12 @@ def _from_utterances(
         "prototypes": np.rint(rows / np.where(largest == 0, 1, largest) * 127).astype(np.int8),
         "prototype_routes": np.repeat(np.arange(len(routes)), [len(part) for part in parts]).astype("<u2"),
     }
+    if encoder is None:
+        words = Words.of([utterance for route in routes for utterance in route.utterances])
+        if before is not None:
+            words = words.with_those_of(*before)
+        header["spelling"] = words.header()
+        tensors |= words.tensors()
     return _core.artifact_bytes(header, tensors)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tiny_dancer import CachedEncoder, CallableEncoder, EndpointEncoder, Route, SemanticRoutes, User
+from tiny_dancer import CachedEncoder, CallableEncoder, EndpointEncoder, Route, SemanticRoutes, User, _core
 from tiny_dancer.errors import ArtifactError, OptionError, RequestError
+from tiny_dancer.routing.spelling import Words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,3 +179,28 @@ def test_an_endpoint_that_cannot_be_reached_says_so() -> None:
         EndpointEncoder("ftp://x", "m", 3)
     with pytest.raises(RequestError, match="encoder"):
         EndpointEncoder("http://127.0.0.1:9", "m", 3, timeout=1).encode(["x"])
+
+
+def test_utterances_are_known_words(routes: SemanticRoutes) -> None:
+    right, slipped = routes("track my delivery"), routes("trakc my delivery")
+    assert slipped.read_as == "track my delivery" and right.read_as is None
+    assert slipped.top == right.top
+    assert routes.route_many(["trakc my delivery"])[0].read_as is None, "many at once do not say it"
+
+
+def test_words_stay_known_when_routes_change(routes: SemanticRoutes) -> None:
+    routes.add(Route("tarot", ["read my qwizzlecards", "what do the qwizzlecards say", "qwizzlecards please"]))
+    assert routes("read my qwizlecards").read_as == "read my qwizzlecards"
+    routes.remove("tarot")
+    assert routes("read my qwizlecards").read_as == "read my qwizzlecards"
+    again = SemanticRoutes.from_bytes(routes.artifact)
+    again.add(Route("weather", ["will it rain", "is it sunny", "the forecast"]))
+    assert again("read my qwizlecards").read_as == "read my qwizzlecards"
+
+
+def test_words_of_two_texts_and_levels() -> None:
+    words = Words.of(["the ordre of the orders", "orders über alles"])
+    (orders,) = np.flatnonzero((words.hashes == np.frombuffer(_core.count_words(["orders"])[0], "u1")).all(axis=1))
+    assert words.levels[orders] == 0 and sorted(words.levels.tolist()) == [0, *[6] * 4]
+    assert words.letters.startswith("abc") and words.letters.endswith("'ü")
+    assert len(words.hashes) == 5

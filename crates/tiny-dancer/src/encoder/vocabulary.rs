@@ -86,6 +86,15 @@ impl Vocabulary {
         Ok(vocabulary)
     }
 
+    /// The pieces that may begin a word, in the order of their ids.
+    pub(super) fn starts(&self) -> impl Iterator<Item = &str> {
+        let starts = self.spans.iter().filter(|span| span.place == Place::Start);
+        starts.filter_map(|span| {
+            let bytes = &self.listing[span.start as usize..][..span.length as usize];
+            std::str::from_utf8(bytes).ok()
+        })
+    }
+
     /// False for a piece that is already there or, which no vocabulary meets by chance, finds no slot.
     pub(super) fn insert(&mut self, id: u32) -> bool {
         let Span { start, length, place } = self.spans[id as usize];

@@ -48,6 +48,7 @@ impl Serialize for Answer<'_> {
         map.serialize_entry("reason", decision.reason.as_str())?;
         map.serialize_entry("top", &listed)?;
         map.serialize_entry("prediction_set", &set)?;
+        map.serialize_entry("read_as", &scratch.read_as())?;
         map.serialize_entry("artifact_version", &header.version)?;
         map.end()
     }

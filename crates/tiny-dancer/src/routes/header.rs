@@ -10,6 +10,7 @@ use crate::conformal::{Calibration, ScoreKind};
 use crate::encoder::DIM;
 use crate::error::Result;
 use crate::request::Spec;
+use crate::spelling::Spelling;
 
 /// Most routes one artifact may tell apart.
 pub const MOST_ROUTES: usize = 65_536;
@@ -148,6 +149,9 @@ pub struct Header {
     /// Calibration of prediction sets, where there is one.
     #[serde(default)]
     pub conformal: Option<Calibration>,
+    /// How unknown words are read as known ones, see [`crate::spelling`]; absent: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spelling: Option<Spelling>,
     /// Requests with their answers.
     #[serde(default)]
     pub self_check: Vec<SelfCheck>,
@@ -239,6 +243,9 @@ impl Kind for Header {
         }
         if self.encoder.checksum.is_some() && dimension != DIM {
             return bad("encoder.dimension", dimension.to_string());
+        }
+        if self.spelling.is_some() && self.encoder.checksum.is_none() {
+            return bad("spelling", "with another encoder's vectors".to_owned());
         }
         let usable = |number: f32| number > 0.0 && f64::from(number) <= LARGEST_NUMBER && number.is_normal();
         if let Model::Prototypes { scale } = self.model

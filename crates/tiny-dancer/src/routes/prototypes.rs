@@ -2,7 +2,7 @@
 
 use crate::artifact::{Tensors, invalid};
 use crate::error::Result;
-use crate::kernels::{dot_rows_i8, inverse_norm};
+use crate::kernels::{dot_rows_i8, inverse_norm, visit_above};
 
 /// Prototypes, those of a route in a row.
 #[derive(Debug)]
@@ -54,11 +54,23 @@ impl Prototypes {
         if cosines.is_empty() {
             return 0.0;
         }
-        cosines.iter().fold(f32::NEG_INFINITY, |highest, &cosine| highest.max(cosine))
+        let mut highest = f32::NEG_INFINITY;
+        visit_above(cosines, highest, |_, cosine| {
+            highest = cosine;
+            cosine
+        });
+        highest
     }
 
     /// Adds `scale` × (highest + mean) ÷ 2 of each route's cosines to `scores`.
     pub(super) fn add_scores(&self, cosines: &[f32], scale: f32, scores: &mut [f32]) {
+        if cosines.len() == scores.len() {
+            // One each, which is the highest and the mean.
+            for (score, &cosine) in scores.iter_mut().zip(cosines) {
+                *score += scale * 0.5 * (cosine + cosine);
+            }
+            return;
+        }
         for (score, pair) in scores.iter_mut().zip(self.starts.windows(2)) {
             let own = &cosines[pair[0] as usize..pair[1] as usize];
             let (mut highest, mut sum) = (f32::NEG_INFINITY, 0f32);

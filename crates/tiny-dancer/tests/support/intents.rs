@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tiny_dancer::artifact::{FORMAT, TensorData};
 use tiny_dancer::kinds;
+use tiny_dancer::spelling::{HASH_BYTES, word_hash};
 
 use super::cell::u8_tensor;
 use super::{Random, f32_tensor, i8_tensor, u16_tensor};
@@ -70,6 +71,20 @@ impl RoutesDraft {
         });
         draft.header["conformal"] = json!({"score": "lac", "alpha": 0.1, "rows": 100, "threshold": 0.8});
         draft
+    }
+
+    /// Makes it know words, of these levels.
+    pub fn spell(&mut self, words: &[(&str, u8)]) {
+        let hashes = words
+            .iter()
+            .flat_map(|(word, _)| word_hash(word.chars()).to_le_bytes().into_iter().take(HASH_BYTES))
+            .collect();
+        let levels = words.iter().map(|&(_, level)| level).collect();
+        self.header["spelling"] = json!({"letters": "abcdefghijklmnopqrstuvwxyz'"});
+        self.tensors.extend([
+            u8_tensor("spelling.words", &[words.len(), HASH_BYTES], hashes),
+            u8_tensor("spelling.levels", &[words.len()], levels),
+        ]);
     }
 
     pub fn bytes(&self) -> Vec<u8> {

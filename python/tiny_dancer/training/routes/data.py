@@ -78,15 +78,16 @@ def read_texts(
     return LabelledTexts(tuple(map(str, texts)), tuple(labels), table.name)
 
 
-def features_of(texts: Sequence[str], vectors: Any = None) -> TextFeatures:
-    """What heads read of texts; ``vectors`` [n, D] of another encoder take the place of the engine's embedding.
+def features_of(texts: Sequence[str], vectors: Any = None, speller: _core.Speller | None = None) -> TextFeatures:
+    """What heads read of texts; ``vectors`` [n, D] of another encoder take the place of the engine's embedding,
+    and unknown words are read as ``speller`` does.
 
     Raises:
         RequestError: a text of white space alone, or no valid Unicode.
     """
     from scipy import sparse
 
-    table = _core.featurise(texts, by=_core.sentence_encoder())
+    table = _core.featurise(texts, by=_core.sentence_encoder(), speller=speller)
     ones = np.ones(len(table.ngrams), np.float32)
     ngrams = sparse.csr_matrix(
         (ones, table.ngrams.astype(np.int32), table.ngram_offsets), shape=(len(table.tokens), NGRAMS)

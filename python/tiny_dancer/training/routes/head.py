@@ -104,18 +104,25 @@ class Head:
         ]
         return shares[0].astype(np.float32), shares[1].astype(np.float32)
 
+    def pairs(self) -> npt.NDArray[np.uint8]:
+        """A bit for every word n-gram, set where it has weights, as artifacts pack them."""
+        return self._present()[: _core.CHAR_BASE // 8]
+
+    def _present(self) -> npt.NDArray[np.uint8]:
+        present = np.zeros(NGRAMS, np.uint8)
+        present[self.keys[self.weights.any(axis=1)]] = 1
+        return np.packbits(present, bitorder="little")
+
     def tensors(self, name: str) -> dict[str, npt.NDArray[Any]]:
         """By the engine's names (``heads.rs``)."""
         has = self.weights.any(axis=1)
-        keys, weights = self.keys[has], self.weights[has]
-        present = np.zeros(NGRAMS, np.uint8)
-        present[keys] = 1
+        weights = self.weights[has]
         _, output = np.nonzero(weights)
         return {
             f"{name}.bias": self.bias,
             f"{name}.embedding": self.embedding,
             f"{name}.embedding_scale": self.embedding_scale,
-            f"{name}.ngrams": np.packbits(present, bitorder="little"),
+            f"{name}.ngrams": self._present(),
             f"{name}.ngram_counts": (weights != 0).sum(axis=1).astype("<u2"),
             f"{name}.ngram_outputs": output.astype("u1" if weights.shape[1] <= 256 else "<u2"),
             f"{name}.ngram_weights": weights[weights != 0],

@@ -10,6 +10,9 @@ from tests.unit.training.routes.intents import intents
 
 from tiny_dancer import Route, SemanticRouter, SemanticRoutes, _core
 from tiny_dancer.errors import OptionError, TrainingError
+from tiny_dancer.evaluation.robustness import perturb
+from tiny_dancer.routing.spelling import Words
+from tiny_dancer.training.likeness import background_texts
 from tiny_dancer.training.routes import head
 from tiny_dancer.training.routes.data import features_of
 from tiny_dancer.training.routes.fit import STEPS, FittedRoutes, fit_routes
@@ -66,6 +69,7 @@ def test_the_engine_scores_as_training_does(fitted: FittedRoutes) -> None:
     examples = Prototypes.of(features.embedding, y, len(names), means=False)
     header = json.loads(_core.Routes(fitted.artifact, _core.sentence_encoder()).header())
     header |= {"self_check": [], "model": {"kind": "head", "prototypes": 3.0}}
+    del header["spelling"]
     artifact = _core.artifact_bytes(header, examples.tensors() | found.tensors("head"))
     scores, measures = _core.Routes(artifact, _core.sentence_encoder()).scores([*texts, *FAR])
     other = features_of([*texts, *FAR])
@@ -136,3 +140,45 @@ def test_precision_sets_a_threshold_a_route() -> None:
     assert all(
         spec["threshold"] == pytest.approx(found.report.thresholds[spec["name"]], abs=1e-6) for spec in specs
     )
+
+
+def test_slips_of_the_fingers_change_no_route(fitted: FittedRoutes, router: SemanticRoutes) -> None:
+    texts, _ = intents(40, seed=4)
+    slipped = [perturb(text, "typos", 1) for text in texts]
+    header = {name: value for name, value in router.header.items() if name not in ("spelling", "self_check")}
+    as_written = SemanticRoutes.from_bytes(_core.artifact_bytes(header, _core.read_tensors(fitted.artifact)))
+
+    def changed(routes: SemanticRoutes) -> tuple[float, float]:
+        pairs = [*zip(routes.route_many(texts), routes.route_many(slipped), strict=True)]
+        return (
+            float(np.mean([first.best != second.best for first, second in pairs])),
+            float(np.mean([abs(first.confidence - second.confidence) for first, second in pairs])),
+        )
+
+    (flips, by), (_, by_as_written) = changed(router), changed(as_written)
+    assert flips <= 0.035 and by < by_as_written / 3
+    assert fitted.report.flips_under_typos <= 0.06
+    assert router("i forgot my pasword").read_as == "i forgot my password"
+    assert router("i forgot my password").read_as is None
+
+
+def test_training_reads_texts_as_the_engine_does(fitted: FittedRoutes, router: SemanticRoutes) -> None:
+    texts, _ = intents()
+    words = Words.of([*texts, *background_texts()])
+    tensors = _core.read_tensors(fitted.artifact)
+    np.testing.assert_array_equal(words.hashes, tensors["spelling.words"])
+    np.testing.assert_array_equal(words.levels, tensors["spelling.levels"])
+    speller = words.speller(tensors["head.ngrams"][: _core.CHAR_BASE // 8])
+    slipped = [perturb(text, "typos", 2) for text in texts[:50]]
+    read = [router(text).read_as or text for text in slipped]
+    first, second = features_of(slipped, speller=speller), features_of(read)
+    assert (first.ngrams != second.ngrams).nnz == 0
+    np.testing.assert_array_equal(first.embedding, second.embedding)
+
+
+def test_words_are_left_as_they_are_where_other_vectors_are_compared() -> None:
+    texts, labels = intents(12)
+    vectors = features_of(texts).embedding
+    spec = {"name": "toy", "dimension": vectors.shape[1]}
+    found = fit_routes(texts, labels, vectors=vectors, encoder=spec, self_check_vectors=vectors)
+    assert "spelling" not in _core.read_header(found.artifact)
