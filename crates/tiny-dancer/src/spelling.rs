@@ -522,7 +522,7 @@ mod tests {
             tokenise(&characters, &mut tokens);
             let all_known = tokens.iter().all(|token| {
                 let word = &characters[token.start as usize..token.end as usize];
-                token.kind != TokenKind::Word || token.length() < SHORTEST || known.knows(word)
+                token.kind != TokenKind::Word || token.length() < SHORTEST || known.knows(word, &|_| None)
             });
             let normal: String = characters.iter().collect();
             let found = read(&known, &normal);
