@@ -21,6 +21,7 @@ from tiny_dancer.errors import (
     DataError,
     EncoderMissingError,
     MissingExtraError,
+    ModelError,
     NoFeasibleModelError,
     NotCertifiedError,
     OptionError,
@@ -56,14 +57,19 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
+    from tiny_dancer.routing.functions import FunctionCall
+    from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
-    from tiny_dancer.routing.tools import ToolSelection, ToolSelector
+    from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
+    from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.storage import MemoryStorage, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
@@ -78,6 +84,7 @@ __all__ = [
     "AccessError",
     "AdaptiveConformal",
     "Added",
+    "Answer",
     "ArtifactChecksumError",
     "ArtifactError",
     "ArtifactSelfCheckError",
@@ -99,23 +106,29 @@ __all__ = [
     "ConfigError",
     "ConformalRelevance",
     "DataError",
+    "Decider",
     "Decision",
     "DecisionBatch",
+    "DeferredTools",
     "EncoderMissingError",
     "EndpointEncoder",
+    "EndpointModel",
     "Evaluation",
     "FeatureTable",
     "FitReport",
     "Fitted",
+    "FunctionCall",
     "Guarantee",
     "MemoryStorage",
     "MissingExtraError",
+    "ModelError",
     "ModelInfo",
     "NoFeasibleModelError",
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
     "PriceTier",
+    "Question",
     "Registry",
     "RegistryError",
     "RequestError",
@@ -125,6 +138,7 @@ __all__ = [
     "Router",
     "RouterEstimator",
     "RoutesEvaluation",
+    "SelectedTool",
     "SemanticRouter",
     "SemanticRoutes",
     "SplitConformalClassifier",
@@ -135,6 +149,7 @@ __all__ = [
     "TaskClassification",
     "TaskClassifier",
     "TinyDancerError",
+    "ToolSearch",
     "ToolSelection",
     "ToolSelector",
     "TrainingError",
@@ -147,12 +162,14 @@ __all__ = [
     "evaluate",
     "fit",
     "read_outcomes",
+    "search_tool_kind",
     "split_outcomes",
 ]
 
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "Answer": "tiny_dancer.routing.questions",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -165,11 +182,15 @@ _LAZY = {
     "CandidateSet": "tiny_dancer.routing.candidate_set",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
+    "Decider": "tiny_dancer.routing.decider",
     "EndpointEncoder": "tiny_dancer.routing.encoders",
+    "EndpointModel": "tiny_dancer.routing.ask",
     "Evaluation": "tiny_dancer.evaluation.results",
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
+    "FunctionCall": "tiny_dancer.routing.functions",
     "MemoryStorage": "tiny_dancer.storage",
+    "Question": "tiny_dancer.routing.questions",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
     "Route": "tiny_dancer.routing.semantic",
@@ -182,6 +203,10 @@ _LAZY = {
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
     "SqliteStorage": "tiny_dancer.storage",
+    "DeferredTools": "tiny_dancer.routing.tool_search",
+    "SelectedTool": "tiny_dancer.routing.tools",
+    "ToolSearch": "tiny_dancer.routing.tool_search",
+    "search_tool_kind": "tiny_dancer.routing.tool_search",
     "ToolSelection": "tiny_dancer.routing.tools",
     "ToolSelector": "tiny_dancer.routing.tools",
     "TaskClassification": "tiny_dancer.routing.tasks",

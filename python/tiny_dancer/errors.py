@@ -19,6 +19,7 @@ Every error names the field at fault, the value found there and the remedy::
     ├── RegistryError            a version that cannot be added, promoted or removed
     ├── ConfigError              a configuration file that cannot be used
     ├── AccessError              an API key that cannot be made, found or changed
+    ├── ModelError               a model that was asked did not answer as asked
     └── MissingExtraError        an optional dependency is not installed
 """
 
@@ -114,6 +115,11 @@ class ConfigError(TinyDancerError):
 
 class AccessError(TinyDancerError):
     """An API key that cannot be made, found or changed."""
+
+
+class ModelError(TinyDancerError):
+    """A model that was asked cannot be reached, refuses, takes too long, or does not answer as asked; ``field`` is
+    its name."""
 
 
 class MissingExtraError(TinyDancerError):

@@ -396,9 +396,10 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     Attributes:
         id: the gateway's own, sent as ``x-request-id``.
         time: UTC seconds when it arrived.
-        endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings``, ``messages``, ``route``; of
-            what is passed on ``moderations``, ``rerank``, ``audio.*``, ``images.*``, ``files``, ``batches``,
-            ``responses.stored`` or ``messages.count_tokens``.
+        endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings``, ``messages``, ``route``,
+            ``decide``; ``judge`` of what the gateway itself asked a model; of what is passed on ``moderations``,
+            ``rerank``, ``audio.*``, ``images.*``, ``files``, ``batches``, ``responses.stored`` or
+            ``messages.count_tokens``.
         key: id of the API key, empty without one.
         asked: model the client named.
         status: of HTTP, as the client saw it; 499 where the client went away.
@@ -437,6 +438,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         tools_before: how many the client sent; 0 where nobody selected any.
         tools_sent: how many of them, and of those added, its model got.
         tool_tokens_saved: tokens of the prompt that this saved, guessed by bytes; below 0 where tools were added.
+        tool_searches: how often its model has searched for tools that the gateway found.
     """
 
     id: str
@@ -478,3 +480,4 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tools_before: int = 0
     tools_sent: int = 0
     tool_tokens_saved: int = 0
+    tool_searches: int = 0

@@ -59,6 +59,7 @@ FULL = RequestRecord(
     tools_before=4000,
     tools_sent=10,
     tool_tokens_saved=399_000,
+    tool_searches=2,
 )
 
 

@@ -185,9 +185,13 @@ impl ToolSet {
 
     /// Ids of the first `limit` tools whose words a regular expression matches.
     fn search_pattern(&self, py: Python<'_>, pattern: &str, limit: usize) -> PyResult<Vec<String>> {
-        let set = self.read(py);
-        let found = set.search_pattern(pattern, limit).map_err(|error| to_exception(py, error))?;
-        Ok(found.into_iter().map(str::to_owned).collect())
+        // A pattern may take a second over ten thousand tools, in which other threads go on.
+        py.detach(|| {
+            let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
+            let found = set.search_pattern(pattern, limit)?;
+            Ok(found.into_iter().map(str::to_owned).collect())
+        })
+        .map_err(|error| to_exception(py, error))
     }
 }
 

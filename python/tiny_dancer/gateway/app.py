@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer._core import __version__
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
-from tiny_dancer.gateway import endpoints, origins
+from tiny_dancer.gateway import deciding, endpoints, origins
 from tiny_dancer.gateway.access.admission import Access
 from tiny_dancer.gateway.access.money import SEATS, MoneyTable
 from tiny_dancer.gateway.access.shared_limits import SharedLimits
@@ -132,6 +132,8 @@ class Gateway:
                 endpoint = _MODEL_CALLS.get(scope["path"])
             if endpoint is not None and scope["method"] == "POST":
                 await Exchange(self.services, endpoint, receive, send, model).run(scope)
+            elif scope["path"] in deciding.PATHS and scope["method"] == "POST":
+                await deciding.DecideExchange(self.services, receive, send).run(scope)
             elif (passage := find(scope["path"])) is not None:
                 await pass_on(self.services, passage, scope, receive, send, model)
             else:

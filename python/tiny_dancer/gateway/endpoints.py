@@ -13,7 +13,7 @@ from msgspec import Meta
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
-from tiny_dancer.gateway.choosing.offering import select_tools
+from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.choosing.serving import RouterTarget
 from tiny_dancer.gateway.errors import GatewayError
@@ -38,6 +38,8 @@ _METHODS: Final[Mapping[str, str]] = {
     "/openapi.json": "GET",
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
+    "/v1/decide": "POST",
+    "/v1/decisions": "POST",
     "/v1/embeddings": "POST",
     "/v1/feedback": "POST",
     "/v1/messages": "POST",
@@ -186,7 +188,9 @@ async def _route(services: Services, caller: Caller, body: bytes, options: dict[
         body = msgspec.json.encode({**fields, "model": "auto"})
     incoming = parse(endpoint, body, options)
     serving = services.serving
-    tools = await select_tools(serving, incoming, services.kept)
+    # Anthropic's requests have messages, too.
+    anthropic = b'"input_schema"' in bytes(incoming.fields.get("tools", b""))
+    tools, _ = await offer_tools(serving, incoming, body, services.kept, "messages" if anthropic else None)
     plan = services.chooser.plan(serving, incoming, caller)
     decision, chosen = plan.decision, plan.model
     record = RequestRecord(

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tiny_dancer.gateway.account.billed import completed
-from tiny_dancer.gateway.account.funding import Funding, beside
+from tiny_dancer.gateway.account.funding import Funding, begin, beside
 from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.learning import keep_calls
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
-from tiny_dancer.gateway.choosing.offering import select_tools
+from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
@@ -31,17 +33,25 @@ from tiny_dancer.gateway.http import (
     with_limits,
 )
 from tiny_dancer.gateway.tools.called import Called
+from tiny_dancer.gateway.tools.kept import AT_ONCE
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
-from tiny_dancer.gateway.upstream.proxy import Streaming, Whole, forwarded, settle_stream
+from tiny_dancer.gateway.upstream.dialect import Answer
+from tiny_dancer.gateway.upstream.proxy import Paid, Streaming, Whole, forwarded, settle_stream
 from tiny_dancer.resilience import Category
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tiny_dancer.gateway.choosing.plan import Plan
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
     from tiny_dancer.gateway.services import Services
+    from tiny_dancer.gateway.tools.search import Search, Voice
+    from tiny_dancer.gateway.upstream.deployments import ServedModel
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Events
 
+
+T = TypeVar("T")
 
 INSTANT: Final = 0.05
 """Seconds until which nobody looks whether the client is still there: most of what ends sooner ends well."""
@@ -61,10 +71,15 @@ class Exchange(Progress):
 
     __slots__ = (
         "_begun_early",
+        "_end",
+        "_extra",
+        "_funding",
         "_gone",
         "_held",
         "_model",
+        "_models",
         "_receive",
+        "_search",
         "_send",
         "_services",
         "_silence",
@@ -84,6 +99,11 @@ class Exchange(Progress):
         self._send = send
         self._model = model
         self._held = 0
+        self._search: Search | None = None
+        self._models: Iterator[ServedModel] = iter(())
+        self._funding: Funding | None = None
+        self._extra: list[tuple[str, str]] = []
+        self._end: float | None = None  # of a request whose tools are searched for, by the loop's clock
         self._started = False
         self._silence: asyncio.TimerHandle | None = None
         self._begun_early: asyncio.Task[None] | None = None
@@ -148,15 +168,19 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
-        tools = self.tools = await select_tools(self.serving, incoming, services.kept)
-        if tools is not None and tools.names is not None:
-            self.called = Called(tools.names)
+        self.tools, self._search = await offer_tools(self.serving, incoming, body, services.kept)
+        if self.tools is not None and self.tools.names is not None:
+            self.called = Called(self.tools.names)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
-        models = plan.models()
+        self._models = models = plan.models()
         if caller.budgets:
-            funding = Funding(self, services.accounting)
-            models, self.attempts.fund = funding.models(), funding.again
-        found, token = await services.proxy.send(models, incoming, passed_on(headers), self.attempts, self.trace)
+            funding = self._funding = Funding(self, services.accounting)
+            self._models = models = funding.models()
+            self.attempts.fund = funding.again
+        self._extra = passed_on(headers)
+        found, token = await services.proxy.send(models, incoming, self._extra, self.attempts, self.trace)
+        if self._search is not None and self.attempts.searches_itself:
+            self._search = self.tools = None
         if type(found) is Whole:
             await self._answer_whole(found, plan)
         else:
@@ -165,10 +189,15 @@ class Exchange(Progress):
 
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
-        self.usage, self.answer_id = answer.usage, answer.id
-        if answer.error is not None:
-            self.error = answer.error.code or f"status_{answer.error.status}"
-        self.guess = Guess(answer.body)
+        self._heard(answer)
+        if self._search is not None:
+            while await self._searching(partial(self._search.take, answer.body)) and answer.error is None:
+                following, _ = await self._ask_again(self._search)
+                assert type(following) is Whole
+                found, answer = following, following.answer
+                self._heard(answer)
+            answer = Answer(self._search.whole(), answer.usage, self._search.answer_id, answer.error)
+            self.answer_id, self.tools = answer.id, self._search.offered
         if self.called is not None:
             self.called.add(answer.body)
         self.status = found.status
@@ -181,65 +210,154 @@ class Exchange(Progress):
         self.first = time.perf_counter()
         await send_json(self._send, found.status, headers, answer.body)
 
+    def _heard(self, answer: Answer) -> None:
+        self.usage, self.answer_id = answer.usage, answer.id
+        if answer.error is not None:
+            self.error = answer.error.code or f"status_{answer.error.status}"
+        self.guess = Guess(answer.body)
+
+    async def _searching(self, step: Callable[[], T]) -> T:
+        """Makes the searches of one answer; others do not wait for one of thousands of tools."""
+        assert self._search is not None
+        if self._search.searchable.size <= AT_ONCE:
+            return step()
+        return await asyncio.to_thread(step)
+
+    async def _ask_again(self, search: Search) -> tuple[Whole | Streaming, int]:
+        """The next answer of the model that has searched for tools. What it took until now is paid; another model
+        may take over where nothing has been said.
+
+        Raises:
+            GatewayError: it cannot be asked, or paid for.
+        """
+        incoming, done = self.incoming, self.attempts
+        model, deployment = done.model, done.deployment
+        assert incoming is not None
+        assert model is not None
+        assert deployment is not None
+        done.before.append(Paid(model, *completed(self.usage, self)))
+        # What is known of the next call: nothing. Its prompt is another one.
+        self.usage = self.guess = self.prompt = None
+        incoming.fields, incoming.searched = search.fields, None
+        # Nothing was done twice: it is another request.
+        self._extra = [pair for pair in self._extra if pair[0] != "idempotency-key"]
+        self.tools = search.offered
+        loop = asyncio.get_running_loop()
+        if self._end is None:
+            total = deployment.server.settings.timeouts.total
+            self._end = loop.time() - (time.perf_counter() - self.start) + total
+        if self._funding is not None:
+            self._funding.onward(model)
+        else:
+            begin(self, self._services.accounting, model)  # that something was paid is known now
+        others = () if self._started else self._models
+        try:
+            async with asyncio.timeout_at(self._end):
+                return await self._services.proxy.send(
+                    chain([model], others), incoming, self._extra, done, self.trace
+                )
+        except TimeoutError as error:
+            raise GatewayError(
+                504,
+                "The time for this request was over before the model had found its tools.",
+                type="server_error",
+                code="upstream_timeout",
+            ) from error
+
     async def _answer_stream(self, found: Streaming, token: int, plan: Plan) -> None:
+        search = self._search
+        if search is None:
+            await self._answer_one(found, token, plan, None)
+        else:
+            voice = search.voice()
+            self._end = found.end
+            while await self._answer_one(found, token, plan, voice):
+                try:
+                    following, token = await self._ask_again(search)
+                except GatewayError as error:
+                    await self._give_up(error, voice)
+                    break
+                except asyncio.CancelledError:
+                    if not self._gone:
+                        await self._give_up(_SHUTTING_DOWN, voice)
+                    raise
+                assert type(following) is Streaming
+                found = following
+            self.answer_id, self.tools = search.answer_id or self.answer_id, search.offered
+
+    async def _give_up(self, error: GatewayError, voice: Voice) -> None:
+        """Ends a stream between two calls of a model that searches for tools."""
+        self.error = error.code or error.type
+        await self._say(stream_error(self.endpoint, error), voice)
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _answer_one(self, found: Streaming, token: int, plan: Plan, voice: Voice | None) -> bool:
+        """Tells the client what comes of one upstream stream; whether the model has searched for tools, and is to
+        be asked again."""
         events, deployment = found.events, self.attempts.deployment
         assert deployment is not None
         category: Category | None = None
-        cancelled = False
+        cancelled = again = False
+        over = voice is None  # what follows the upstream's last word has been said
         try:
             self.status = found.status
             self.guess = Guess(found.first)
-            if self.called is not None:
-                self.called.add_events(found.first)
-            if self._begun_early is None:
+            if self._begun_early is not None:
+                await self._begun_early
+            elif not self._started:
                 headers = self._describe(forwarded(found.headers), plan)
                 await self._begin_stream(found.status, headers, found.end)
-            else:
-                await self._begun_early
-            self.first = time.perf_counter()
-            await self._send({"type": "http.response.body", "body": found.first, "more_body": True})
+            self.first = self.first or time.perf_counter()
+            await self._say(found.first, voice)
             try:
-                await self._relay(found)
+                await self._relay(found, voice)
+                if voice is not None and events.error is None:
+                    last, again = await self._searching(voice.end)
+                    over = not again
+                    await self._send({"type": "http.response.body", "body": last, "more_body": True})
             except CallError as error:
                 category = Category.TIMEOUT if error.phase is Phase.TIMEOUT else Category.UPSTREAM
-                await self._cut(events, sentence(error.message), "stream_cut")
+                await self._cut(events, sentence(error.message), "stream_cut", voice)
             except (ValueError, RecursionError) as error:
                 category = Category.UPSTREAM
-                await self._cut(events, f"The stream cannot be read: {error}.", "bad_upstream_answer")
+                message = f"The stream cannot be read: {error}."
+                await self._cut(events, message, "bad_upstream_answer", voice)
             if events.error is not None:
                 self.error = events.error.code or f"status_{events.error.status}"
                 category = of_status(events.error, ()).category
-            await self._send({"type": "http.response.body", "body": b""})
+            if not again:
+                await self._send({"type": "http.response.body", "body": b""})
+            return again
         except asyncio.CancelledError:
             # A client that leaves with the last word has had all of it.
-            cancelled = not events.finished
+            cancelled = not (events.finished and over)
             if cancelled and not self._gone:
                 # Shutting down: the client is told, in the instant that is left.
-                await self._cut(events, "The gateway is shutting down.", "shutting_down")
+                await self._cut(events, _SHUTTING_DOWN.message, "shutting_down", voice)
                 await self._send({"type": "http.response.body", "body": b""})
             if cancelled:
                 raise
+            return False
         finally:
             self.usage, self.answer_id = events.usage, events.id
             settle_stream(deployment, self.endpoint, token, category)
             await found.reply.close(said_all=events.finished)
 
-    async def _relay(self, found: Streaming) -> None:
+    async def _relay(self, found: Streaming, voice: Voice | None) -> None:
         """Chunk by chunk: what is not taken by the client is not read from the upstream. An upstream that has said
         its last word need not end for the client to be done, nor end well."""
-        events, splitter, send, guess = found.events, found.splitter, self._send, self.guess
-        called = self.called
+        events, splitter, guess = found.events, found.splitter, self.guess
         assert guess is not None
         assert self.attempts.deployment is not None
         server = self.attempts.deployment.server
         while not events.finished:
             try:
-                chunk = await found.reply.chunk()
+                chunk = await (found.reply.chunk() if voice is None else self._chunk(found))
             except CallError:
                 last = events.end()
                 if not events.finished:
                     raise
-                await send({"type": "http.response.body", "body": last, "more_body": True})
+                await self._say(last, voice)
                 return
             if chunk is None:
                 break
@@ -249,28 +367,39 @@ class Exchange(Progress):
                 if b'"error"' in out:
                     out = server.struck(out)
                 guess.add(out)
-                if called is not None:
-                    called.add_events(out)
-                await send({"type": "http.response.body", "body": out, "more_body": True})
+                await self._say(out, voice)
         if events.finished:
             return
         for each in splitter.end():
             if out := events.feed(each):
                 guess.add(out)
-                if called is not None:
-                    called.add_events(out)
-                await send({"type": "http.response.body", "body": out, "more_body": True})
+                await self._say(out, voice)
         if out := events.end():
-            await send({"type": "http.response.body", "body": out, "more_body": True})
+            await self._say(out, voice)
         if not events.finished:
             raise CallError(Phase.BROKEN, "the model's server ended the stream before it was finished")
 
-    async def _cut(self, events: Events, message: str, code: str) -> None:
+    async def _say(self, events: bytes, voice: Voice | None) -> None:
+        said = events if voice is None else voice.feed(events)
+        if said:
+            if self.called is not None:
+                self.called.add_events(said)
+            await self._send({"type": "http.response.body", "body": said, "more_body": True})
+
+    async def _chunk(self, found: Streaming) -> bytes | None:
+        """The next piece, in the time that all calls have together."""
+        try:
+            async with asyncio.timeout_at(self._end):
+                return await found.reply.chunk()
+        except TimeoutError as error:
+            raise CallError(Phase.TIMEOUT, "the time for this request was over") from error
+
+    async def _cut(self, events: Events, message: str, code: str, voice: Voice | None) -> None:
         self.error = code
         error = GatewayError(502, message, type="server_error", code=code)
         if self.attempts.deployment is not None:
             error.strike(self.attempts.deployment.server.secrets)
-        await self._send({"type": "http.response.body", "body": events.cut(error), "more_body": True})
+        await self._say(events.cut(error), voice)
 
     async def _begin_stream(self, status: int, headers: Headers, end: float) -> None:
         """The head of a streamed answer. Beside what ASGI knows it says what the edge sends in a silence, and how

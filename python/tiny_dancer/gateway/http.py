@@ -104,6 +104,7 @@ def of_tools(tools: Offered) -> Headers:
         (b"x-td-tools-before", b"%d" % tools.before),
         (b"x-td-tools-sent", b"%d" % tools.sent),
         (b"x-td-tool-tokens-saved", b"%d" % tokens_saved(tools)),
+        *(((b"x-td-tool-searches", b"%d" % tools.searches),) if tools.how == "search" else ()),
     ]
 
 

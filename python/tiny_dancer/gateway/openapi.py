@@ -83,6 +83,7 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-tools-before": "Tools that the client sent.",
     "x-td-tools-sent": "Tools that the model got.",
     "x-td-tool-tokens-saved": "Tokens of the prompt that this saved, guessed; below 0 where tools were added.",
+    "x-td-tool-searches": "Searches for tools that the model made and the gateway answered; so far, on streams.",
     "x-td-guarantee": "Whether the router's certificate covers this answer: yes, or no and why.",
     "x-td-soft-budget": "spent: the key has spent its soft budget.",
     "x-td-upstream": "Name of the upstream, where none of its models is named.",
@@ -143,6 +144,8 @@ def _document() -> dict[str, Any]:
             ),
             **_passed_on(messages),
             "/v1/route": {"post": _route({"messages": messages, "input": items, "prompt": prompt})},
+            "/v1/decide": {"post": _decide()},
+            "/v1/decisions": {"post": _decide()},
             "/v1/feedback": {"post": _feedback()},
             "/v1/models": {
                 "get": _operation("What clients may name", _json("Models"), ("400", "401", "429", "431", "503"))
@@ -390,6 +393,101 @@ def _feedback() -> dict[str, Any]:
     return operation
 
 
+def _decide() -> dict[str, Any]:
+    """Questions about a text, in the shape of OpenAI's Decisions API."""
+    answered = {
+        "description": "An answer a question, in their order.",
+        "content": {"application/json": _json("Decisions")},
+        "headers": {
+            name: {"$ref": f"#/components/headers/{name}"}
+            for name in ("x-request-id", "x-td-model", "x-td-cost", "x-td-routed-by", "x-td-soft-budget")
+        },
+    }
+    statuses = sorted({*_EVERYWHERE, "403", "404", "415", "502", "504", "4XX", "5XX"})
+    operation = _operation("Questions about a text, answered by the engine or by a model", {}, statuses)
+    operation["responses"]["200"] = answered
+    word = {"type": "string", "minLength": 1, "pattern": r"\S"}
+
+    def of(key: str, value: dict[str, Any]) -> dict[str, Any]:
+        """A value alone, or with what it means."""
+        described = {"properties": {key: value, "description": _TEXT}, "required": [key]}
+        return {"anyOf": [value, {"type": "object", **described, "additionalProperties": False}]}
+
+    common = {
+        "name": {
+            "type": ["string", "null"],
+            "minLength": 1,
+            "maxLength": 200,
+            "description": "A head of this name answers the question.",
+        },
+        "instructions": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}]},
+        "head": {**_TEXT_OR_NULL, "description": "What answers it, whatever its name."},
+        "min_confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+    }
+    criteria = {
+        "type": ["object", "null"],
+        "properties": {"true": word, "false": word},
+        "required": ["true", "false"],
+        "additionalProperties": False,
+        "description": "What makes a predicate true and what false, to be compared with the input.",
+    }
+    many = {"type": "array", "minItems": 2, "uniqueItems": True, "description": "May be left out for a head."}
+    choices = {**many, "maxItems": 255, "items": of("value", {"anyOf": [word, {"type": "boolean"}]})}
+    levels = {**many, "maxItems": 10, "items": of("label", word)}
+    question = {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {"type": {"const": kind}, **common, word: values},
+                "required": ["type"],
+                "additionalProperties": False,
+            }
+            for kind, word, values in (
+                ("predicate", "criteria", criteria),
+                ("choice", "choices", choices),
+                ("score", "levels", levels),
+            )
+        ]
+    }
+    part = {
+        "anyOf": [
+            {"type": "object", "properties": {"type": {"const": kind}, field: _TEXT}, "required": ["type", field]}
+            for kind, field in (("input_text", "text"), ("text", "text"), ("input_image", "image_url"))
+        ]
+    }
+    message = {
+        "type": "object",
+        "properties": {
+            "type": {"const": "message"},
+            "role": {"enum": _ROLES},
+            "content": {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": part}]},
+        },
+        "required": ["role", "content"],
+    }
+    messages = {"type": "array", "minItems": 1, "items": message}
+    operation["requestBody"] = _body(
+        {
+            "type": "object",
+            "properties": {
+                "model": {
+                    "type": ["string", "null"],
+                    "maxLength": 200,
+                    "description": "Answers what the engine does not: a model or router; auto: as configured; "
+                    "engine: nobody.",
+                },
+                "input": {"anyOf": [word, messages]},
+                "messages": messages,
+                "safety_identifier": _TEXT_OR_NULL,
+                "questions": {"type": "array", "minItems": 1, "maxItems": 400, "items": question},
+            },
+            "required": ["questions"],
+            "additionalProperties": False,
+            "oneOf": [{"required": ["input"]}, {"required": ["messages"]}],
+        }
+    )
+    return operation
+
+
 def _by_id(name: str, summary: str, schema: str) -> dict[str, Any]:
     operation = _operation(summary, _json(schema), ("400", "401", "404", "429", "431", "503"))
     operation["parameters"] = [
@@ -505,6 +603,40 @@ def _schemas() -> dict[str, Any]:
                 "feedback": {"type": "array", "items": _object(told)},
             }
         ),
+        "Decisions": _object(
+            {
+                "object": {"const": "decisions"},
+                "id": _TEXT,
+                "model": {**_TEXT, "description": "That answered; engine where none was asked."},
+                "answers": {"type": "array", "items": {"$ref": "#/components/schemas/Answer"}},
+                "usage": {"type": "object"},
+            }
+        ),
+        "Answer": {
+            "type": "object",
+            "properties": {
+                "type": {"enum": ["predicate", "choice", "score", "refusal"]},
+                "name": _TEXT_OR_NULL,
+                "probability": {**_OR_NULL, "description": "Of true, of a predicate."},
+                "value": {
+                    "type": ["boolean", "null"],
+                    "description": "Of a predicate; null where it is left open.",
+                },
+                "choice": {"type": ["string", "boolean", "null"], "description": "Null where it is left open."},
+                "score": {**_OR_NULL, "description": "Expected position among the levels, from 0; a head's own."},
+                "range": {"type": ["array", "null"], "items": _NUMBER},
+                "level": {**_TEXT_OR_NULL, "description": "The most probable one."},
+                "probabilities": {"type": "array", "items": {"type": "object"}},
+                "confidence": {**_OR_NULL, "description": "Probability that the answer is right."},
+                "calibrated": {"type": "boolean", "description": "Whether that was fitted on rows held out."},
+                "decided_by": {"enum": ["head", "zero_shot", "model"]},
+                "by": {**_TEXT, "description": "The head, the encoder or the model."},
+                "version": _TEXT,
+                "reason": {**_TEXT, "description": "Why it is left open or refused."},
+                "latency_us": _NUMBER,
+            },
+            "required": ["type", "name", "latency_us"],
+        },
         "Feedback": _object({"object": {"const": "feedback"}, "id": _TEXT, "score": _NUMBER}),
     }
 

@@ -54,6 +54,8 @@ class Services:
         bodies: of the requests under way.
         kept: what was made of lists of tools.
         refusals: how many of those without a key may still become rows, of what could not be read.
+        forms: how JSON was last asked of models the gateway itself asks, by name: the place in
+            :data:`tiny_dancer.routing.ask.FORMS`.
         in_flight: requests to models under way.
         unwatched: those just begun, the oldest first; nobody looks yet whether their clients are still there.
     """
@@ -69,5 +71,6 @@ class Services:
     bodies: Bodies = field(default_factory=Bodies)
     kept: Kept = field(default_factory=Kept)
     refusals: TokenBucket = field(default_factory=lambda: TokenBucket(_REFUSALS_A_MINUTE))
+    forms: dict[str, int] = field(default_factory=dict)
     in_flight: int = 0
     unwatched: dict[Watched, None] = field(default_factory=dict)

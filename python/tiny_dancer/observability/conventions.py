@@ -18,6 +18,9 @@ OPERATIONS = {
     "messages": "chat",
     "completions": "text_completion",
     "embeddings": "embeddings",
+    # What the gateway itself asks a model; questions, with or without one.
+    "judge": "chat",
+    "decide": "decide",
     # What is passed on; the convention has no word for these, and leaves custom ones free.
     "moderations": "moderation",
     "rerank": "rerank",

@@ -1,29 +1,43 @@
 """Routes as other routers write them: semantic-router's YAML or JSON, and the decisions of vLLM's semantic router.
 
 What has no counterpart here is refused by name or, where an answer does not depend on it, named in the notes.
-Thresholds in units of an encoder mean nothing to another one and are left out: fit the routes instead.
+Thresholds in units of an encoder mean nothing to another one and are left out: fit the routes instead. Of a
+router made of routers (``chain``, ``merge``) the routes are read, which all of its parts have to agree on; how
+the parts take turns is named in the notes.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tiny_dancer import files
-from tiny_dancer.errors import ConfigError
+from tiny_dancer.errors import ConfigError, OptionError
 from tiny_dancer.routing.semantic import Route
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
 __all__ = ["ImportedRoutes", "read_routes"]
 
 _LARGEST = 4 << 20
-_KINDS = ("semantic", "indexed")
+_DEEPEST = 16
+# Version 1 refuses keys that it does not know, so a file of its own has no others; what each kind has beside them.
+_ROUTER_KEYS = ("router_type", "confidence_threshold", "calibrator")
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "indexed": (
+        *("encoder", "sparse_encoder", "alpha", "top_k", "aggregation", "index", "refresh_interval", "routes"),
+    ),
+    "decision": ("model", "instructions", "routes", "base_url", "timeout", "retries", "concurrency"),
+    "chain": ("routers",),
+    "merge": ("routers", "weights"),
+}
+_ROUTE_KEYS = ("name", "utterances", "description", "confidence_threshold", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ def read_routes(path: str | os.PathLike[str]) -> ImportedRoutes:
         found = {"routes": found}
     if isinstance(found, dict) and isinstance(found.get("routing"), dict):
         found = {**found, **found["routing"]}
+    if isinstance(found, dict) and "router_type" in found:
+        return _described(_router(found, ""))
     if isinstance(found, dict) and "decisions" in found:
         return _decisions(found)
     if isinstance(found, dict) and "routes" in found:
@@ -75,10 +91,113 @@ def read_routes(path: str | os.PathLike[str]) -> ImportedRoutes:
     raise ConfigError(name, "neither routes nor decisions", "give a file of semantic-router or of vLLM's")
 
 
-def _semantic_router(found: dict[str, Any]) -> ImportedRoutes:
+def _router(found: dict[str, Any], place: str, depth: int = 0) -> ImportedRoutes:
+    """A router of semantic-router 1.x, by its ``router_type``."""
+    at = f"{place}." if place else ""
     kind = found.get("router_type")
-    if kind is not None and kind not in _KINDS:
-        raise ConfigError("router_type", kind, f"read are {', '.join(_KINDS)}; export the routes alone")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ConfigError(f"{at}router_type", kind, f"read are {', '.join(_KINDS)}; export the routes alone")
+    if depth > _DEEPEST:
+        raise ConfigError(
+            f"{at}router_type", f"routers nested more than {_DEEPEST} deep", "export the routes alone"
+        )
+    unknown = next((key for key in found if key not in (*_ROUTER_KEYS, *_KINDS[kind])), None)
+    if unknown is not None:
+        known = ", ".join((*_ROUTER_KEYS, *_KINDS[kind]))
+        raise ConfigError(f"{at}{unknown}", f"no key of {kind}", f"there are {known}")
+    notes = [
+        f"{at}{key}: left out, fit the routes on labelled texts instead"
+        for key in ("confidence_threshold", "calibrator")
+        if found.get(key) is not None
+    ]
+    if kind in ("chain", "merge"):
+        return _routers(found, kind, place, notes, depth)
+    if found.get("routes") is None:
+        remedy = "the file names an index that has the routes: export the routes from it"
+        raise ConfigError(f"{at}routes", "absent", remedy)
+    if kind == "indexed":
+        encoder = found.get("encoder")
+        name = encoder.get("name") or encoder.get("type") if isinstance(encoder, dict) else encoder
+        notes.append(f"{at}encoder {name}: left out, the engine's own encodes")
+        left = [key for key in ("sparse_encoder", "alpha", "top_k", "aggregation", "index") if found.get(key)]
+        if left:
+            notes.append(f"{at or 'the router: '}{', '.join(left)}: left out, they are of its own comparison")
+    else:
+        model = found.get("model")
+        name = model.get("name") or model.get("type") if isinstance(model, dict) else model
+        notes.append(f"{at}model {name}: left out, the routes are compared and no model is asked")
+    routes = []
+    for number, each in enumerate(_list(found["routes"], f"{at}routes")):
+        where = f"{at}routes[{number}]"
+        route = _object(each, where)
+        unknown = next((key for key in route if key not in _ROUTE_KEYS), None)
+        if unknown is not None:
+            raise ConfigError(f"{where}.{unknown}", "no key of a route", f"there are {', '.join(_ROUTE_KEYS)}")
+        name = str(route.get("name") or "")
+        utterances = [
+            _text(text, f"{where}.utterances")
+            for text in _list(route.get("utterances") or [], f"{where}.utterances")
+        ]
+        description = str(route.get("description") or "")
+        if route.get("confidence_threshold") is not None:
+            notes.append(f"{name}: confidence_threshold is of its router's confidence and left out")
+        if not utterances and (kind == "indexed" or not description.strip()):
+            raise ConfigError(f"{where}.utterances", "none", "give at least one, better three")
+        metadata = route.get("metadata") or None
+        routes.append(Route(name=name, utterances=tuple(utterances), description=description, metadata=metadata))
+    if len({route.name for route in routes}) < len(routes):
+        raise ConfigError(f"{at}routes", "a name twice", "give every route a name of its own")
+    return ImportedRoutes(tuple(routes), tuple(notes))
+
+
+def _described(found: ImportedRoutes) -> ImportedRoutes:
+    """Routes that only a decision model was told of are compared by what it was told."""
+    notes = [
+        f"{route.name}: has no utterances, its description is compared in their place"
+        for route in found.routes
+        if not route.utterances
+    ]
+    routes = [
+        route if route.utterances else replace(route, utterances=(route.description,)) for route in found.routes
+    ]
+    return ImportedRoutes(tuple(routes), (*found.notes, *notes))
+
+
+def _routers(found: dict[str, Any], kind: str, place: str, notes: list[str], depth: int) -> ImportedRoutes:
+    """Routers that take turns over the same routes, or are averaged: their routes."""
+    at = f"{place}." if place else ""
+    listed = _list(found.get("routers"), f"{at}routers")
+    if not listed:
+        raise ConfigError(f"{at}routers", "none", "give at least one router")
+    weights = found.get("weights")
+    if weights is not None and len(_list(weights, f"{at}weights")) != len(listed):
+        raise ConfigError(f"{at}weights", f"{len(weights)} for {len(listed)} routers", "give each router a weight")
+    routes: dict[str, Route] = {}
+    for number, each in enumerate(listed):
+        where = f"{at}routers[{number}]"
+        part = _router(_object(each, where), where, depth + 1)
+        notes += part.notes
+        if number and {route.name for route in part.routes} != set(routes):
+            raise ConfigError(
+                f"{where}.routes", "other routes than the routers before", "give all the same routes"
+            )
+        for route in part.routes:
+            before = routes.get(route.name, route)
+            utterances = dict.fromkeys((*before.utterances, *route.utterances))
+            routes[route.name] = replace(
+                before,
+                utterances=tuple(utterances),
+                description=before.description or route.description,
+                metadata=before.metadata or route.metadata,
+            )
+    if kind == "chain":
+        notes.append(f"{at}chain of {len(listed)}: read are the routes; one router decides, and asks no next one")
+    else:
+        notes.append(f"{at}merge of {len(listed)}: read are the routes; one router decides, nothing is averaged")
+    return ImportedRoutes(tuple(routes.values()), tuple(notes))
+
+
+def _semantic_router(found: dict[str, Any]) -> ImportedRoutes:
     notes, routes = [], []
     if found.get("encoder_name"):
         notes.append(f"encoder {found['encoder_name']}: left out, the engine's own encodes")
@@ -88,17 +207,27 @@ def _semantic_router(found: dict[str, Any]) -> ImportedRoutes:
         utterances = _list(route.get("utterances") or [], f"{place}.utterances")
         if route.get("score_threshold") is not None:
             notes.append(f"{route.get('name')}: score_threshold is in units of its encoder and left out")
-        metadata = {
-            key: route[key] for key in ("metadata", "function_schema", "function_schemas", "llm") if route.get(key)
-        }
-        routes.append(
-            Route(
-                name=str(route.get("name") or ""),
+        name = str(route.get("name") or "")
+        metadata = {key: route[key] for key in ("metadata", "function_schema") if route.get(key)}
+        if route.get("function_schema"):
+            notes.append(f"{name}: function_schema is of a signature in Python, and kept as metadata alone")
+        if route.get("llm"):
+            notes.append(f"{name}: llm is left out; name a model where the route is asked")
+        schemas = _list(route.get("function_schemas") or [], f"{place}.function_schemas")
+        try:
+            made = Route(
+                name=name,
                 utterances=tuple(_text(text, f"{place}.utterances") for text in utterances),
                 description=str(route.get("description") or ""),
                 metadata=metadata or None,
+                function_schemas=tuple(schemas),
             )
-        )
+        except OptionError as error:
+            if "function_schemas" not in error.field:
+                raise
+            field = f"{place}.function_schemas{error.field.partition('function_schemas')[2]}"
+            raise ConfigError(field, error.value, error.remedy) from error
+        routes.append(made)
     return ImportedRoutes(tuple(routes), tuple(notes))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,6 +16,7 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError, OptionError, RequestError
 from tiny_dancer.routing.encoders import check_vectors
+from tiny_dancer.routing.functions import FunctionCall, fill, fill_now, read_functions
 from tiny_dancer.routing.router import read_artifact
 from tiny_dancer.routing.spelling import Words
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.routing.ask import Ask
     from tiny_dancer.routing.encoders import Encoder
+    from tiny_dancer.routing.functions import Function
 
 __all__ = ["Route", "RouteChoice", "RoutesEvaluation", "SemanticRoutes", "User"]
 
@@ -33,6 +36,7 @@ LIKENESS_SCALE = 20.0
 """Scores per unit of cosine, of routes that nothing was fitted for."""
 _VERSION = "1.0.0"
 _LONGEST_UTTERANCE = 100_000
+_FUNCTIONS = "function_schemas"
 _FIXED_ZONES = frozenset({"UTC", "Z", "Etc/UTC", "GMT"})
 
 
@@ -51,7 +55,9 @@ class Route:
             ``zone``, ``days``), ``period`` (``after``, ``before``), ``tier``, ``tags``, ``language``, ``keywords``
             (lists), ``rate`` (``requests``, ``seconds``), ``tokens`` (``at_least``, ``at_most``).
         threshold: least confidence at which it is given, in [0, 1].
-        metadata: any JSON value.
+        metadata: any JSON value; an object where there are function schemas, for artifacts keep them in it.
+        function_schemas: functions in OpenAI's form, one of which the route calls: with a ``model``, asking the
+            routes gives its arguments too.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Route:
     conditions: Mapping[str, Any] | None = None
     threshold: float | None = None
     metadata: Any = None
+    function_schemas: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -79,6 +86,13 @@ class Route:
         if isinstance(self.priority, bool) or not isinstance(self.priority, int):
             raise OptionError(f"routes[{self.name}].priority", repr(self.priority), "give a whole number")
         object.__setattr__(self, "utterances", utterances)
+        schemas: Any = self.function_schemas
+        if isinstance(schemas, str | Mapping) or not isinstance(schemas, Iterable):
+            raise OptionError(f"routes[{self.name}].function_schemas", repr(schemas), "give a list of schemas")
+        object.__setattr__(self, "function_schemas", tuple(schemas))
+        read_functions(self.function_schemas, f"routes[{self.name}].function_schemas")
+        if self.function_schemas and not isinstance(self.metadata, Mapping | None):
+            raise OptionError(f"routes[{self.name}].metadata", repr(self.metadata), "give an object, or none")
 
     def spec(self) -> dict[str, Any]:
         """What an artifact says of it."""
@@ -88,6 +102,8 @@ class Route:
                 found[key] = value
         if self.description:
             found["description"] = self.description
+        if self.function_schemas:
+            found["metadata"] = {**(self.metadata or {}), _FUNCTIONS: list(self.function_schemas)}
         return found
 
 
@@ -110,6 +126,8 @@ class RouteChoice:
         artifact_version: of what answered.
         read_as: the text as it was read, in normal form, where an unknown word was read as a known one; else None,
             and always where many texts are routed at once.
+        function_call: of the route, its arguments filled in by the model that was named; None without one, or
+            where the route calls no function.
     """
 
     name: str | None
@@ -123,6 +141,7 @@ class RouteChoice:
     prediction_set: tuple[str, ...] | None
     artifact_version: str
     read_as: str | None = None
+    function_call: FunctionCall | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +336,7 @@ class SemanticRoutes:
         user: User | None = None,
         language: str | None = None,
         vector: npt.NDArray[np.floating[Any]] | None = None,
+        model: Ask | None = None,
     ) -> RouteChoice:
         """Decides where a text belongs.
 
@@ -332,10 +352,14 @@ class SemanticRoutes:
             user: who asks.
             language: the request's, where routes depend on it.
             vector: the text's by the router's encoder, where it is known already.
+            model: fills in the arguments of the route's function, where it has one:
+                :class:`EndpointModel`, or any function of its shape.
 
         Raises:
             RequestError: nothing to route, a vector that does not fit, ``now`` missing where a route needs it.
-            OptionError: an unknown route, a number out of range.
+            OptionError: an unknown route, a number out of range, or a model within an event loop (see
+                :meth:`acall`).
+            ModelError: the model does not answer, or not with arguments that fit the function's schema.
         """
         state = self._state
         found = self._vector(text, vector)
@@ -347,14 +371,23 @@ class SemanticRoutes:
         if choice.name is not None and choice.name in state.windows and seconds is not None:
             who = None if user is None else user.id
             state.windows[choice.name].times.setdefault(who, deque()).append(seconds)
+        if model is not None and (functions := self._functions(state, choice)):
+            return replace(choice, function_call=fill_now(functions, text, model))
         return choice
 
-    async def acall(self, text: str, **options: Any) -> RouteChoice:
+    def _functions(self, state: _State, choice: RouteChoice) -> tuple[Function, ...]:
+        route = None if choice.name is None else state.routes.get(choice.name)
+        return () if route is None else read_functions(route.function_schemas, "function_schemas")
+
+    async def acall(self, text: str, *, model: Ask | None = None, **options: Any) -> RouteChoice:
         """As :meth:`__call__`; where another encoder makes the vector, in a thread."""
-        if self.encoder is None or options.get("vector") is not None:
-            return self(text, **options)
-        options["vector"] = (await asyncio.to_thread(self._encode, [text]))[0]
-        return self(text, **options)
+        if self.encoder is not None and options.get("vector") is None:
+            options["vector"] = (await asyncio.to_thread(self._encode, [text]))[0]
+        state = self._state
+        choice = self(text, **options)
+        if model is not None and (functions := self._functions(state, choice)):
+            return replace(choice, function_call=await fill(functions, text, model))
+        return choice
 
     def route_many(
         self, texts: Sequence[str], *, false_alarms: float | None = None, least_confidence: float = 0.0
@@ -649,6 +682,15 @@ def encoder_spec(encoder: Encoder | None) -> dict[str, Any]:
 
 
 def _route_of(spec: Mapping[str, Any]) -> Route:
+    metadata = spec.get("metadata")
+    schemas: Any = ()
+    if isinstance(metadata, Mapping) and isinstance(metadata.get(_FUNCTIONS), list):
+        schemas = metadata[_FUNCTIONS]
+        try:
+            read_functions(schemas, _FUNCTIONS)
+            metadata = {key: value for key, value in metadata.items() if key != _FUNCTIONS} or None
+        except OptionError:
+            schemas = ()  # of an artifact from before routes had functions: it stays as it was given
     return Route(
         name=spec["name"],
         description=spec.get("description", ""),
@@ -656,7 +698,8 @@ def _route_of(spec: Mapping[str, Any]) -> Route:
         priority=spec.get("priority", 0),
         conditions=spec.get("conditions"),
         threshold=spec.get("threshold"),
-        metadata=spec.get("metadata"),
+        metadata=metadata,
+        function_schemas=tuple(schemas),
     )
 
 

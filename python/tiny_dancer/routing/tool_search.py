@@ -59,8 +59,13 @@ class DeferredTools:
     deferred: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def of(cls, tools: Iterable[Any]) -> DeferredTools:
+    def of(cls, tools: Iterable[Any], *, needs_search: bool = True) -> DeferredTools:
         """Tells apart the tools of a request.
+
+        Args:
+            tools: of the request.
+            needs_search: whether deferred tools need a vendor's search among them. Anthropic's do not where the
+                client searches with a tool of its own, whose results refer to them (``tool_reference``).
 
         Raises:
             RequestError: a tool search that is deferred itself, or deferred tools with nothing to find them.
@@ -86,7 +91,7 @@ class DeferredTools:
                 deferred.append(tool)
             else:
                 loaded.append(tool)
-        if deferred and not search:
+        if deferred and not search and needs_search:
             remedy = "add a tool that searches (tool_search_tool_bm25_20251119, tool_search), or do not defer"
             raise RequestError("tools", f"{len(deferred)} deferred and nothing to find them", remedy)
         return cls(tuple(search), tuple(loaded), tuple(deferred))

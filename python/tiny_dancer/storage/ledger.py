@@ -36,7 +36,9 @@ _TEXTS = (
 )  # fmt: skip
 _MAY_BE_NONE = frozenset({"response_id", "decision_id", "query_hash", "query_text"})
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
-_WHOLE = ("status", "level", "attempts", "fallbacks", "tools_before", "tools_sent", "tool_tokens_saved")
+_WHOLE = (
+    "status", "level", "attempts", "fallbacks", "tools_before", "tools_sent", "tool_tokens_saved", "tool_searches",
+)  # fmt: skip
 _AMOUNTS = ("cost", "baseline_cost")
 _NUMBERS = ("confidence", "ttft")
 _NO_END = 10**9  # days since 1970

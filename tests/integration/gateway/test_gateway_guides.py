@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from tests.integration.gateway.serving import Serving
+from tests.gateway_upstream import Behaviour
+from tests.integration.gateway.serving import SMALL, Serving
 
 from tiny_dancer.config import parse
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
@@ -22,7 +23,9 @@ from tiny_dancer.gateway.openapi import openapi_document
 from tiny_dancer.gateway.operate.demo import demo_config, stand_ins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.gateway_upstream import Upstream
 
 ROOT = Path(__file__).parents[3]
 GUIDES = ROOT / "docs" / "guides"
@@ -143,6 +146,27 @@ def test_its_selections_of_tools_can_be_configured(monkeypatch: pytest.MonkeyPat
     found = parse(text, config.GatewayConfig, "gateway.md")
     check(found)
     assert all(each.tool_selection is not None for each in found.routers.values())
+
+
+def test_its_tool_search_runs(start: Callable[..., Serving], cheap: Upstream) -> None:
+    upstreams = {"cheap": {"base_url": cheap.url, "api_key": "sk-of-cheap", "responses": "chat"}}
+    models = {"gpt-4o-mini": {**SMALL, "deployments": [{"upstream": "cheap"}]}}
+    serving = start(upstreams=upstreams, models=models, routers={})
+    cheap.script(
+        Behaviour(tool=("tool_search_tool_bm25", '{"query": "weather forecast"}')),
+        Behaviour(tool=("get_weather", '{"city": "Oslo"}')),
+        Behaviour(pieces=("Yes, from nine.",)),
+        Behaviour(tool=("tool_search", '{"paths": ["crm"]}')),
+        Behaviour(tool=("crm__list_orders", "{}")),
+    )
+    section = GATEWAY.split("### Tool search")[1].split("\n## ")[0]
+    section = section.replace("http://127.0.0.1:8080", serving.url.removesuffix("/v1")).replace("td-...", "none")
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 2
+    namespace: dict[str, Any] = {}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"gateway.md, tool search, block {number}", "exec"), namespace)
+    assert len(cheap.received) == 5
 
 
 def test_endpoints_options_and_headers_are_those_there_are() -> None:

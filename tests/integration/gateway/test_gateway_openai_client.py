@@ -185,3 +185,35 @@ def test_async_stream_that_is_left_early(gateway: Serving, cheap: Upstream) -> N
 
     asyncio.run(leave())
     assert cheap.arrived().gone.wait(30)
+
+
+def test_decisions(client: openai.OpenAI, cheap: Upstream) -> None:
+    cheap.script(Behaviour(pieces=('{"q1": {"answer": true, "confidence": 0.75}}',), input_tokens=90))
+    found = client.decisions.create(
+        model="small",
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "Why was I charged twice?"}]}],
+        questions=[
+            {"type": "predicate", "name": "angry", "instructions": "Is the customer angry?"},
+            {
+                "type": "choice",
+                "name": "team",
+                "instructions": "Which team?",
+                "choices": [
+                    {"value": "billing", "description": "charges, invoices, refunds"},
+                    {"value": "shipping", "description": "parcels and delivery"},
+                ],
+            },
+        ],
+    )
+    angry, team = found.answers
+    assert angry.type == "predicate"
+    assert angry.probability == 0.75
+    assert team.type == "choice"
+    assert team.choice == "billing"
+    assert team.confidence == team.probabilities[0].probability > 0.8
+    assert found.usage.input_tokens == 90
+    (received,) = cheap.received
+    assert "Is the customer angry?" in received.body.decode()
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.decisions.create(model="small", input="a", questions=[])
+    assert caught.value.param == "questions"

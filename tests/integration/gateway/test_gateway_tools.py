@@ -346,6 +346,15 @@ def test_tools_of_a_catalogue_are_added_in_each_protocol(
         assert "tools" not in arrived(cheap, strong).json
 
 
+def test_added_tools_come_in_the_order_of_their_file(
+    start: Callable[..., Serving], cheap: Upstream, strong: Upstream, catalogue: Path
+) -> None:
+    gateway = start(routers=routers(mode="add", top_k=2, catalogue=str(catalogue)))
+    for words in ("The forecast, by e-mail", "an e-mail with the forecast of rain"):
+        posted(gateway, messages=[{"role": "user", "content": words}])
+        assert arrived(cheap, strong).json["tools"] == [chat("get_weather"), chat("send_mail")]
+
+
 def test_what_is_not_relevant_is_not_added(
     start: Callable[..., Serving], cheap: Upstream, strong: Upstream, catalogue: Path
 ) -> None:

@@ -27,6 +27,7 @@ from tests.gateway_upstream import Behaviour, Upstream
 from tests.integration.gateway.serving import Serving
 
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
+from tiny_dancer.gateway.deciding import PATHS as DECIDE
 from tiny_dancer.gateway.openapi import openapi_document
 from tiny_dancer.gateway.operate.demo import LARGE, SMALL, demo_config, stand_ins
 from tiny_dancer.gateway.passing.table import TABLE, Means
@@ -97,7 +98,13 @@ def document(served: Serving) -> dict[str, Any]:
         if path in TABLE:
             continue
         content = operations.get("post", {}).get("requestBody", {}).get("content", {})
-        if content and path != "/v1/feedback":
+        if path in DECIDE:
+            # The stand-ins answer no questions: what the engine cannot is refused.
+            schema = content["application/json"]["schema"]["properties"]
+            schema["model"] = {"enum": [None, "auto", "engine", "no-such-model"]}
+            for question in schema["questions"]["items"]["anyOf"]:
+                question["properties"]["head"] = {"enum": [None, "tasks.category", "no-such-head"]}
+        elif content and path != "/v1/feedback":
             fields = content["application/json"]["schema"]["properties"]
             routed = [] if path == "/v1/embeddings" else NAMES
             fields["model"] = {"enum": [SMALL, LARGE, *routed, "no-such-model"]}

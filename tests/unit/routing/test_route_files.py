@@ -78,7 +78,28 @@ def test_decisions_become_routes_with_conditions(tmp_path: Path) -> None:
         ("routes: 3", "routes"),
         ("routes: [{name: a, utterances: x}]", "routes[0].utterances"),
         ("routes: [{name: a, utterances: [3]}]", "routes[0].utterances"),
-        ("router_type: chain\nroutes: []", "router_type"),
+        ("router_type: tree\nroutes: []", "router_type"),
+        ("router_type: 3", "router_type"),
+        ("router_type: chain\nroutes: []", "routes"),
+        ("router_type: chain\nrouters: []", "routers"),
+        ("router_type: chain", "routers"),
+        ("router_type: chain\nrouters: [3]", "routers[0]"),
+        ("router_type: chain\nrouters: [{routes: []}]", "routers[0].router_type"),
+        # A chain that is a part of itself: there is no other way to write one.
+        ("&a\nrouter_type: chain\nrouters: [*a]", "r.yaml"),
+        ("router_type: indexed\nencoder: {type: openai}\nindex: {type: pinecone}", "routes"),
+        ("router_type: indexed\nencoder: {type: openai}\nroutes: [{name: a}]", "routes[0].utterances"),
+        ("router_type: indexed\nencodr: {type: openai}\nroutes: []", "encodr"),
+        (
+            "router_type: indexed\nroutes: [{name: a, utterances: [x], score_threshold: 1}]",
+            "routes[0].score_threshold",
+        ),
+        ("router_type: indexed\nroutes: [{name: a, utterances: [x]}, {name: a, utterances: [y]}]", "routes"),
+        ("router_type: decision\nmodel: {type: gliner2}\nroutes: [{name: a}]", "routes[0].utterances"),
+        (
+            "routes: [{name: a, utterances: [x], function_schemas: [{name: f}]}]",
+            "routes[0].function_schemas[0].parameters",
+        ),
         ("decisions: [{name: a, rules: {type: weather, name: b}}]", "decisions[0].rules"),
         ("decisions: [{name: a, rules: {type: keyword, name: b}}]", "decisions[0].rules"),
     ],
@@ -89,6 +110,101 @@ def test_what_cannot_be_read_is_refused_with_its_place(text: str, field: str, tm
     with pytest.raises(ConfigError) as caught:
         read_routes(path)
     assert caught.value.field == field
+
+
+INDEXED = {
+    "router_type": "indexed",
+    "encoder": {"type": "fastembed", "name": "small"},
+    "alpha": 0.7,
+    "top_k": 5,
+    "aggregation": "mean",
+    "index": {"type": "local"},
+    "confidence_threshold": 0.8,
+    "calibrator": {"method": "platt", "params": {"a": [1.0]}},
+    "routes": [
+        {"name": "bills", "utterances": ["pay my bill", "an invoice"], "confidence_threshold": 0.9},
+        {
+            "name": "faults",
+            "utterances": ["it crashed"],
+            "description": "what is broken",
+            "metadata": {"team": "b"},
+        },
+    ],
+}
+DECISION = {
+    "router_type": "decision",
+    "model": {"type": "typesafe", "name": "latest"},
+    "instructions": "Which one?",
+    "routes": [
+        {"name": "faults", "description": "something does not work"},
+        {"name": "bills", "description": "money, invoices, payments"},
+    ],
+}
+
+
+def written(content: object, folder: Path) -> Path:
+    path = folder / "router.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_an_indexed_router_is_read(tmp_path: Path) -> None:
+    found = read_routes(written(INDEXED, tmp_path))
+    bills, faults = found.routes
+    assert (bills.name, bills.utterances, bills.threshold) == ("bills", ("pay my bill", "an invoice"), None)
+    assert (faults.description, faults.metadata) == ("what is broken", {"team": "b"})
+    notes = "\n".join(found.notes)
+    for left_out in ("confidence_threshold", "calibrator", "encoder small", "alpha, top_k, aggregation, index"):
+        assert left_out in notes
+    assert SemanticRoutes(found.routes)("my invoice").name == "bills"
+
+
+def test_a_decision_router_is_compared_by_its_descriptions(tmp_path: Path) -> None:
+    found = read_routes(written(DECISION, tmp_path))
+    assert [route.utterances for route in found.routes] == [
+        ("something does not work",),
+        ("money, invoices, payments",),
+    ]
+    notes = "\n".join(found.notes)
+    assert "model latest" in notes and "faults: has no utterances" in notes
+
+
+@pytest.mark.parametrize("kind", ["chain", "merge"])
+def test_routers_of_routers_give_the_routes_they_agree_on(kind: str, tmp_path: Path) -> None:
+    nested = {"router_type": kind, "routers": [INDEXED, {"router_type": "chain", "routers": [DECISION]}]}
+    if kind == "merge":
+        nested["weights"] = [0.5, 0.5]
+    found = read_routes(written(nested, tmp_path))
+    assert [route.name for route in found.routes] == ["bills", "faults"]
+    # Utterances where any part has some: a description stands in only where none has.
+    assert found.routes[1].utterances == ("it crashed",)
+    assert found.routes[0].description == "money, invoices, payments"
+    assert any(note.startswith(f"{kind} of 2") for note in found.notes)
+    assert any(note.startswith("routers[1].routers[0].model") for note in found.notes)
+
+
+def test_routers_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+    other = {**DECISION, "routes": DECISION["routes"][:1]}
+    for content, field in (
+        ({"router_type": "chain", "routers": [INDEXED, other]}, "routers[1].routes"),
+        ({"router_type": "merge", "routers": [INDEXED], "weights": [1, 2]}, "weights"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            read_routes(written(content, tmp_path))
+        assert caught.value.field == field
+    deep: dict[str, object] = dict(INDEXED)
+    for _ in range(20):
+        deep = {"router_type": "chain", "routers": [deep]}
+    with pytest.raises(ConfigError, match="deep"):
+        read_routes(written(deep, tmp_path))
+
+
+def test_functions_of_routes_are_read(tmp_path: Path) -> None:
+    schema = {"type": "function", "function": {"name": "pay", "parameters": {"type": "object", "properties": {}}}}
+    routes = [{"name": "a", "utterances": ["x"], "function_schemas": [schema], "llm": {"module": "m"}}]
+    found = read_routes(written({"routes": routes}, tmp_path))
+    assert found.routes[0].function_schemas == (schema,)
+    assert "llm" in found.notes[0]
 
 
 def test_a_route_without_a_name_is_refused(tmp_path: Path) -> None:

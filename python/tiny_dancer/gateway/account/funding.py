@@ -41,13 +41,15 @@ _NOTHING: Final = Beside({}, 0.0)
 
 
 def beside(progress: Progress) -> Beside:
-    """Calls that failed when the upstream may have worked, by a guess, of the prompt alone; answers given up."""
+    """Calls that failed when the upstream may have worked, by a guess, of the prompt alone; answers given up;
+    those that only searched for tools."""
     done = progress.attempts
-    if not (done.lost or done.given_up) or (prompt := prompt_of(progress)) is None:
+    if not (done.lost or done.given_up or done.before) or (prompt := prompt_of(progress)) is None:
         return _NOTHING
     paid: dict[str, float] = {}
     guessed = 0.0
     used = [(model, Usage(prompt.tokens(model), 0), True) for model in done.lost]
+    used += [(each.model, each.usage, each.guessed) for each in done.before if each.usage is not None]
     for each in done.given_up:
         answer = each.found.answer
         usage = answer.usage or Usage(prompt.tokens(each.model), Guess(answer.body).tokens())
@@ -57,6 +59,17 @@ def beside(progress: Progress) -> Beside:
             paid[model.name] = paid.get(model.name, 0.0) + cost
             guessed += cost if is_guess else 0.0
     return Beside(paid, guessed)
+
+
+def searched(progress: Progress) -> Usage:
+    """Tokens of the calls that only searched for tools, all together."""
+    total = [0, 0, 0]
+    for each in progress.attempts.before:
+        if (used := each.usage) is not None:
+            total[0] += used.input_tokens
+            total[1] += used.output_tokens
+            total[2] += used.cached_tokens
+    return Usage(total[0], total[1], cached_tokens=total[2])
 
 
 class Funding:
@@ -84,9 +97,6 @@ class Funding:
             )
         self._progress = progress
         self._accounting = accounting
-        prompt = prompt_of(progress)
-        assert prompt is not None
-        self._prompt = prompt
 
     def models(self) -> Iterator[ServedModel]:
         """Those of the plan that the key can pay for, each once that is reserved; what was for another is let go.
@@ -113,6 +123,17 @@ class Funding:
         if refused is not None and not served:
             raise refused
 
+    def onward(self, model: ServedModel) -> None:
+        """Reserves one more call at the model that has searched for tools, beside what it has cost so far.
+
+        Raises:
+            GatewayError: 429, that does not fit.
+        """
+        progress = self._progress
+        if progress.hold is not None:
+            progress.hold.shrink(beside(progress).paid)
+        self.reserve(model)
+
     def again(self, model: ServedModel) -> bool:
         """Whether one more call can be paid for, beside one that failed and may have cost something."""
         try:
@@ -127,40 +148,50 @@ class Funding:
         Raises:
             GatewayError: 429, that does not fit.
         """
-        progress, plan = self._progress, self._progress.plan
-        cost = self._prompt.most_cost(model)
+        progress = self._progress
+        prompt = prompt_of(progress)
+        assert prompt is not None
+        cost = prompt.most_cost(model)
         if cost is None:
             return  # a model without a price costs nothing, as far as budgets know
-        caller, incoming = progress.caller, progress.incoming
+        caller = progress.caller
         assert caller is not None
-        assert plan is not None
-        assert incoming is not None
         progress.hold = caller.reserve(model.name, cost, progress.hold)
-        likely = self._prompt.likely(model)
-        guessed = sum(beside(progress).paid.values()) + (model.cost(likely) or 0.0)
-        self._accounting.begin(
-            RequestRecord(
-                id=progress.id,
-                time=progress.arrived,
-                endpoint=progress.endpoint,
-                key=caller.id,
-                asked=incoming.asked,
-                status=500,
-                model=model.name,
-                router=plan.router,
-                routed_by=plan.routed_by,
-                reason=plan.reason,
-                role=plan.asked.role,
-                stream=incoming.stream,
-                attempts=progress.attempts.calls + 1,
-                fallbacks=progress.attempts.fallbacks,
-                input_tokens=likely.input_tokens,
-                output_tokens=likely.output_tokens,
-                cost=guessed,
-                baseline_cost=guessed,
-                error="process_killed",
-                variant=plan.variant,
-                guessed=True,
-                guessed_cost=guessed,
-            )
+        begin(progress, self._accounting, model)
+
+
+def begin(progress: Progress, accounting: Accounting, model: ServedModel) -> None:
+    """Says what a request comes to where nobody sees the end of a call of this model that is about to be made."""
+    caller, incoming, plan, prompt = progress.caller, progress.incoming, progress.plan, prompt_of(progress)
+    assert caller is not None
+    assert incoming is not None
+    assert plan is not None
+    assert prompt is not None
+    likely, before = prompt.likely(model), searched(progress)
+    guessed = sum(beside(progress).paid.values()) + (model.cost(likely) or 0.0)
+    accounting.begin(
+        RequestRecord(
+            id=progress.id,
+            time=progress.arrived,
+            endpoint=progress.endpoint,
+            key=caller.id,
+            asked=incoming.asked,
+            status=500,
+            model=model.name,
+            router=plan.router,
+            routed_by=plan.routed_by,
+            reason=plan.reason,
+            role=plan.asked.role,
+            stream=incoming.stream,
+            attempts=progress.attempts.calls + 1,
+            fallbacks=progress.attempts.fallbacks,
+            input_tokens=likely.input_tokens + before.input_tokens,
+            output_tokens=likely.output_tokens + before.output_tokens,
+            cost=guessed,
+            baseline_cost=guessed,
+            error="process_killed",
+            variant=plan.variant,
+            guessed=True,
+            guessed_cost=guessed,
         )
+    )

@@ -47,6 +47,7 @@ class Progress:
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
         hold: what is reserved of the key's budgets; None where nothing is.
+        free: no model was called, and it is known to have cost nothing.
         trace: None where nothing is traced.
     """
 
@@ -60,6 +61,7 @@ class Progress:
         "endpoint",
         "error",
         "first",
+        "free",
         "guess",
         "hold",
         "id",
@@ -95,4 +97,5 @@ class Progress:
         self.guess: Guess | None = None
         self.prompt: Prompt | None = None
         self.hold: Hold | None = None
+        self.free = False
         self.id = new_id()

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tiny_dancer.gateway.account.billed import completed
-from tiny_dancer.gateway.account.funding import beside
+from tiny_dancer.gateway.account.funding import beside, searched
 from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.storage import hash_query
@@ -41,9 +41,11 @@ def settle(
     if plan is not None and model is not None and usage is not None:
         cost = model.cost(usage)
         baseline = cost if plan.baseline is model or not plan.router else plan.baseline.cost(usage)
+    elif progress.free:
+        cost = baseline = 0.0
     guessed_cost = cost or 0.0 if guessed else 0.0
     paid = {} if model is None or cost is None else {model.name: cost}
-    if done.lost or done.given_up:
+    if done.lost or done.given_up or done.before:
         # Paid beside the answer that took their place, whatever model that is of: no other would have saved it.
         others = beside(progress)
         for name, amount in others.paid.items():
@@ -52,9 +54,16 @@ def settle(
             baseline = cost if usage is None or baseline is None else baseline + amount
         guessed_cost += others.guessed
         guessed = guessed or bool(done.lost) or others.guessed > 0
-    paid_for = answered or usage is not None or bool(done.lost)
+    paid_for = answered or usage is not None or bool(done.lost) or bool(done.before)
     decision = None if plan is None else plan.decision
     counted = usage or _NO_USAGE
+    if done.before:
+        more = searched(progress)
+        counted = Usage(
+            counted.input_tokens + more.input_tokens,
+            counted.output_tokens + more.output_tokens,
+            counted.cached_tokens + more.cached_tokens,
+        )
     first = progress.first
     tools = progress.tools
     session = None if incoming is None else incoming.options.session
@@ -98,6 +107,7 @@ def settle(
         tools_before=0 if tools is None else tools.before,
         tools_sent=0 if tools is None else tools.sent,
         tool_tokens_saved=0 if tools is None else tokens_saved(tools),
+        tool_searches=0 if tools is None else tools.searches,
     )
     if kept:
         accounting.put(record)
@@ -105,11 +115,13 @@ def settle(
         metrics.observe((record,))
     if caller is not None and caller.limited:
         caller.charge(counted.input_tokens + counted.output_tokens, paid, progress.hold)
-    if usage is not None and plan is not None and model is not None:
-        tokens = usage.input_tokens + usage.output_tokens
+    if (usage is not None or done.before) and plan is not None and model is not None:
+        tokens = counted.input_tokens + counted.output_tokens
         if deployment is not None:
             deployment.charge(tokens)
         if plan.session is not None and answered:
-            chooser.answered(plan, model.name, tokens)
+            # In the cache is the last prompt, and not all of them.
+            last = counted if usage is None else usage
+            chooser.answered(plan, model.name, last.input_tokens + last.output_tokens)
     if progress.trace is not None:
         progress.trace.end(record)

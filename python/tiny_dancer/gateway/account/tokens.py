@@ -74,7 +74,10 @@ class Prompt:
 
     def most_tokens(self, model: ServedModel) -> int:
         """At most; no more than the model takes."""
-        text = self._text_bytes() // _FEWEST_BYTES_A_TOKEN + self._images * _LARGEST_IMAGE
+        text = self._text_bytes()
+        if (whole := self._incoming.searched) is not None and model.searches_itself:
+            text = max(text, sum(map(len, whole.values())))
+        text = text // _FEWEST_BYTES_A_TOKEN + self._images * _LARGEST_IMAGE
         most = max(self.tokens(model), self._pieces(), text)
         if self._incoming.endpoint != "embeddings":
             most = max(most, _LEAST_PROMPT)

@@ -86,6 +86,8 @@ class Incoming(Call):
         options: what the client asks of routing.
         provider: which upstreams and models it allows; the field stays, for an upstream that understands it.
         mended: what of it could not be read as it came, and stands otherwise now.
+        searched: the fields as the client sent them, where tools are searched for here: then ``fields`` have only
+            tools that are loaded, and a function that searches. None once that has been called.
     """
 
     asked: str
@@ -93,6 +95,11 @@ class Incoming(Call):
     options: Options
     provider: Provider | None = None
     mended: tuple[str, ...] = ()
+    searched: dict[str, msgspec.Raw] | None = None
+
+    def as_sent(self, *, searches: bool) -> dict[str, msgspec.Raw]:
+        """As of :class:`Call`."""
+        return self.fields if self.searched is None or not searches else self.searched
 
     @property
     def leaves_filters(self) -> bool | None:

@@ -74,6 +74,8 @@ class Plan(Struct):
         reason: as of ``Decision``, or why this model all the same.
         session: key of the conversation; None where it has none.
         said: what the user said last, where something was routed.
+        tools: hash of the tools that are sent, where a router selects them: a prompt that is cached begins with
+            its own, and is no longer where they change. Else 0.
     """
 
     model: ServedModel
@@ -86,6 +88,7 @@ class Plan(Struct):
     reason: str = "named"
     session: Hashable | None = None
     said: str = ""
+    tools: int = 0
 
     def models(self) -> Iterator[ServedModel]:
         """The choice, then what follows, which is looked up where the choice has failed."""
@@ -148,7 +151,7 @@ class Chooser:
     def answered(self, plan: Plan, model: str, tokens: int) -> None:
         """Remembers that a conversation's prefix of so many tokens is now in this model's cache."""
         if plan.session is not None:
-            self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic())
+            self._sessions.answered(plan.session, model, tokens, plan.said, time.monotonic(), plan.tools)
 
     def _routed(self, asked: Asked, target: RouterTarget) -> Plan:
         served = asked.serving.routers[target.router]
@@ -181,9 +184,10 @@ class Chooser:
             words, tools, system = incoming.words(), incoming.tools(), incoming.system()
             outline = conversation(words, tools)
             key, found = self._conversation(asked, system, outline.begun)
-            options = (
-                asked.options if found is None else {**asked.options, **self._caches(asked, found, router.models)}
-            )
+            sent = hash(tools) if key is not None and _selects(incoming, served) else 0
+            options = asked.options
+            if found is not None:
+                options = {**options, **self._caches(asked, found, router.models, sent)}
             decision = router.decide(
                 words,
                 tools,
@@ -213,6 +217,7 @@ class Chooser:
             decision.reason,
             key,
             outline.said,
+            tools=sent,
         )
         before = "" if found is None else found.said
         if self._escalates(plan, decision, before):
@@ -234,7 +239,7 @@ class Chooser:
         key = sessions.key_of(asked.caller.id, asked.incoming.options.session, system, begun)
         return key, self._sessions.find(key)
 
-    def _caches(self, asked: Asked, found: sessions.Session, models: Sequence[str]) -> dict[str, Any]:
+    def _caches(self, asked: Asked, found: sessions.Session, models: Sequence[str], tools: int) -> dict[str, Any]:
         """What a router is told of a conversation: the model it is with, and what is in whose prompt cache."""
         settings = asked.serving.config.sessions
         oldest = time.monotonic() - settings.cache_seconds
@@ -243,7 +248,7 @@ class Chooser:
         caches = {
             model: cached.tokens
             for model, cached in found.caches.items()
-            if cached.time >= oldest and model in models
+            if cached.time >= oldest and cached.tools == tools and model in models
         }
         return {"current": found.model, "cached_tokens": caches}
 
@@ -269,6 +274,11 @@ def router_of(serving: Serving, incoming: Incoming) -> ServedRouter | None:
     except GatewayError:
         return None
     return serving.routers[target.router] if isinstance(target, RouterTarget) else None
+
+
+def _selects(incoming: Incoming, served: ServedRouter) -> bool:
+    """Whether a request's tools are selected, so that they may be others at the conversation's next turn."""
+    return served.tools is not None or incoming.options.tool_selection is not None
 
 
 def _role(incoming: Incoming) -> Role:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from tiny_dancer import _core
-from tiny_dancer.errors import ConfigError
+from tiny_dancer.errors import ConfigError, OptionError
 from tiny_dancer.gateway.choosing.drift import Drift
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.errors import GatewayError
@@ -20,8 +20,10 @@ from tiny_dancer.gateway.tools.selecting import RouterTools
 from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
 from tiny_dancer.registry import ArtifactFile, Registry, ServingVersion
+from tiny_dancer.routing.decider import Decider
 from tiny_dancer.routing.resilient import ResilientRouter
 from tiny_dancer.routing.router import Router
+from tiny_dancer.routing.semantic import SemanticRoutes
 from tiny_dancer.routing.share import ShareWindow, two_models
 
 if TYPE_CHECKING:
@@ -219,6 +221,7 @@ class Serving:
         default_router: of ``auto``; None without routers.
         selects_tools: whether any router does.
         strongest: the model savings are counted against.
+        decider: answers questions.
     """
 
     def __init__(self, settings: config.GatewayConfig, folder: Path, before: Serving | None = None) -> None:
@@ -235,6 +238,7 @@ class Serving:
         self.bare = {name: self._bare(name, server, before) for name, server in self.servers.items()}
         self.models = {name: self._model(name, model, before) for name, model in settings.models.items()}
         self.strongest = self._strongest()
+        self.decider = _decider(settings.decide, folder, before)
         self.routers: dict[str, ServedRouter] = {}
         with ExitStack() as undo:
             for name, router in settings.routers.items():
@@ -381,6 +385,17 @@ class Serving:
         for name in self.routers:
             names[f"router-{name}"] = RouterTarget(name)
         return names
+
+
+def _decider(settings: config.Decide, folder: Path, before: Serving | None) -> Decider:
+    """With the heads of the configuration, read anew where it has changed."""
+    if before is not None and before.config.decide == settings and not settings.heads:
+        return before.decider
+    heads = {name: SemanticRoutes.from_file(folder / path) for name, path in settings.heads.items()}
+    try:
+        return Decider(heads, enough=settings.confidence)
+    except OptionError as error:
+        raise ConfigError(f"decide.{error.field}", error.value, error.remedy) from error
 
 
 def _kept_server(name: str, settings: config.Upstream, before: Serving | None) -> UpstreamServer | None:

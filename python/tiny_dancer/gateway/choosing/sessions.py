@@ -28,10 +28,12 @@ class Cached(Struct, frozen=True):
     Attributes:
         tokens: of prompt and answer, with which the next prompt usually begins.
         time: seconds of the monotonic clock when it was last read.
+        tools: hash of the tools it begins with, where they were selected; else 0.
     """
 
     tokens: int
     time: float
+    tools: int = 0
 
 
 class Session(Struct):
@@ -59,7 +61,7 @@ class SessionTable:
         """The conversation of this key, if it is remembered."""
         return self._sessions.get(key)
 
-    def answered(self, key: Hashable, model: str, tokens: int, said: str, now: float) -> None:
+    def answered(self, key: Hashable, model: str, tokens: int, said: str, now: float, tools: int = 0) -> None:
         """Remembers which model answered, and how long the prefix is now."""
         session = self._sessions.get(key)
         if session is None:
@@ -70,7 +72,7 @@ class SessionTable:
             self._sessions.move_to_end(key)
         session.model = model
         session.said = _hashed(said) if self.settings.escalate else ""
-        session.caches[model] = Cached(tokens, now)
+        session.caches[model] = Cached(tokens, now, tools)
 
     def __len__(self) -> int:
         return len(self._sessions)

@@ -92,6 +92,7 @@ def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     checks.defaults()
     for role, default in config.roles.items():
         checks.role(role, default)
+    checks.decide()
     checks.limits()
     checks.origins()
     raise_all(checks.problems, hidden)
@@ -272,15 +273,9 @@ class _Checks:
 
     def role(self, role: str, default: RoleDefault) -> None:
         at = f"roles.{role}"
-        models, routers = self.config.models, self.config.routers
+        models = self.config.models
         aliases = {alias: name for name, model in models.items() for alias in model.aliases}
-        if default.model == "auto" or default.model.startswith("router-"):
-            named = [f"router-{name}" for name in (*routers, *POLICIES)]
-            if not routers:
-                self.refuse(f"{at}.model", default.model, "there are no routers; name a model, or add one")
-            elif default.model != "auto" and _THRESHOLD.sub("", default.model) not in named:
-                self.refuse(f"{at}.model", repr(default.model), did_you_mean(default.model, named, "routers"))
-        else:
+        if not self.router_named(f"{at}.model", default.model):
             if default.policy is not None:
                 self.refuse(f"{at}.policy", default.policy, "only a router has one; remove it")
             if self.known(f"{at}.model", default.model, [*models, *aliases], "models and aliases"):
@@ -291,6 +286,24 @@ class _Checks:
                 self.usable(where, name, role)
                 if name == aliases.get(default.model, default.model) or name in default.fallbacks[:place]:
                     self.refuse(where, repr(name), "it is tried before already; remove it")
+
+    def router_named(self, field: str, name: str) -> bool:
+        """Whether a name is meant for a router; refuses one that none has."""
+        if name != "auto" and not name.startswith("router-"):
+            return False
+        routers = self.config.routers
+        named = [f"router-{each}" for each in (*routers, *POLICIES)]
+        if not routers:
+            self.refuse(field, name, "there are no routers; name a model, or add one")
+        elif name != "auto" and _THRESHOLD.sub("", name) not in named:
+            self.refuse(field, repr(name), did_you_mean(name, named, "routers"))
+        return True
+
+    def decide(self) -> None:
+        settings, models = self.config.decide, self.config.models
+        if settings.model is not None and not self.router_named("decide.model", settings.model):
+            aliases = [alias for model in models.values() for alias in model.aliases]
+            self.known("decide.model", settings.model, [*models, *aliases], "models and aliases")
 
     def usable(self, field: str, name: str, role: str) -> None:
         roles = self.config.models[name].roles

@@ -68,6 +68,8 @@ class Upstream(_Section, frozen=True, kw_only=True):
         timeouts: of each attempt.
         responses: how ``/v1/responses`` is served: ``native`` by its own, ``chat`` by translating to chat
             completions; ``auto`` tries its own first and remembers where there is none. Anthropic's have none.
+        tool_search: who answers tool searches (``defer_loading``): ``local``, the gateway; ``native``, the
+            upstream, where it is asked in the client's own protocol (Anthropic's messages, OpenAI's responses).
         http2: ask over HTTP/2 (``https`` only, extra ``http2``); many calls share a connection. Without it
             HTTP/1.1 is spoken, which costs less.
         stream_options: whether streams are asked what they cost, by the field of that name; ``auto``: until the
@@ -85,6 +87,7 @@ class Upstream(_Section, frozen=True, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     responses: Literal["auto", "native", "chat"] = "auto"
+    tool_search: Literal["local", "native"] = "local"
     http2: bool = False
     stream_options: bool | Literal["auto"] = "auto"
     max_concurrency: Count | None = None
@@ -256,6 +259,23 @@ class RoleDefault(_Section, frozen=True, kw_only=True):
     fallbacks: list[Name] = field(default_factory=list)
 
 
+class Decide(_Section, frozen=True, kw_only=True):
+    """Who answers the questions of ``/v1/decide``.
+
+    Attributes:
+        heads: artifacts of routes, by the name under which questions find them.
+        model: a model's name, or a router's as clients write it, that answers what the engine does not; None:
+            only one that the request names.
+        confidence: from which on likeness decides where a model could, and a question says nothing else.
+        timeout: seconds for the model's answer.
+    """
+
+    heads: dict[Name, Name] = field(default_factory=dict)
+    model: Name | None = None
+    confidence: Share = 0.8
+    timeout: Positive = 30.0
+
+
 class Retries(_Section, frozen=True, kw_only=True):
     """Trying again: full jitter over an exponential bound, as long as the budget lasts.
 
@@ -392,6 +412,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         strongest: the model savings are counted against; None: the dearest.
         roles: defaults by role.
         prices: a LiteLLM price map (JSON file) that fills in what models leave out.
+        decide: who answers questions.
         max_fallbacks: models tried after the first one.
         fallback_on: what else leads to the next model: ``content_filter``, an upstream's refusal of what is said.
     """
@@ -407,6 +428,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     strongest: Name | None = None
     roles: dict[Role, RoleDefault] = field(default_factory=dict)
     prices: str | None = None
+    decide: Decide = field(default_factory=Decide)
     max_fallbacks: Annotated[int, Meta(ge=0)] = 3
     fallback_on: list[FallbackCause] = field(default_factory=list)
     retries: Retries = field(default_factory=Retries)

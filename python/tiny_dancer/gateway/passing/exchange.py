@@ -27,6 +27,7 @@ from tiny_dancer.gateway.choosing.incoming import (
     parse_fields,
     read_model,
 )
+from tiny_dancer.gateway.choosing.offering import search_in
 from tiny_dancer.gateway.choosing.plan import Asked, named
 from tiny_dancer.gateway.choosing.serving import RouterTarget
 from tiny_dancer.gateway.endpoints import not_allowed
@@ -122,7 +123,7 @@ class PassedExchange(Exchange):
         query = scope.get("query_string") or b""
         if passed.means is Means.COUNT:
             options = {name: headers[name] for name in OPTION_HEADERS if name in headers}
-            deployments, sent = self._counting(body, options)
+            deployments, sent = await self._counting(body, options)
             if not deployments:
                 await self._estimated()
                 return
@@ -292,10 +293,12 @@ class PassedExchange(Exchange):
             404, f"Response with id '{id[:200]}' not found: {why}.", param="response_id", code="response_not_found"
         )
 
-    def _counting(self, body: bytes, options: dict[bytes, bytes]) -> tuple[list[Deployment], _Sent]:
+    async def _counting(self, body: bytes, options: dict[bytes, bytes]) -> tuple[list[Deployment], _Sent]:
         """The deployments that count tokens for the model named; none where the gateway has to."""
         incoming = self.incoming = parse("messages", body, options)
         incoming.stream = False
+        # What a search may find is no part of the prompt before it has.
+        await search_in(incoming, body, self._services.kept)
         serving, caller = self.serving, self.caller
         assert caller is not None
         deployments: list[Deployment] = []
@@ -306,7 +309,10 @@ class PassedExchange(Exchange):
             deployments = [each for each in model.deployments if each.server.settings.kind == "anthropic"]
 
         def make(deployment: Deployment) -> bytes:
-            asked = deployment.routes["messages"].dialect.request(incoming.fields, deployment.upstream_model)
+            asked = deployment.routes["messages"].dialect.request(
+                incoming.as_sent(searches=deployment.server.settings.tool_search == "native"),
+                deployment.upstream_model,
+            )
             return asked.body if isinstance(asked, Adapted) else asked
 
         return _by_weight(deployments), _Sent("application/json", make)

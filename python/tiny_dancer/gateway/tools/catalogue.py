@@ -89,6 +89,7 @@ class Catalogue:
             raise ConfigError(field, "empty", "give one tool or more")
         self.ids: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self._places = {tool_id: place for place, tool_id in enumerate(self._selector.ids)}
         self._json: dict[str, dict[str, bytes]] = {protocol: {} for protocol in _WRITTEN}
         for tool_id in self._selector.ids:
             name, description, schema = self._read(tool_id, field)
@@ -138,10 +139,11 @@ class Catalogue:
     def add(
         self, own: Own, protocol: str, said: _core.Said, tool_choice: object, wanted: Wanted
     ) -> tuple[bytes | None, Offered]:
-        """A request's list with the tools it needs after its own, best first; None where nothing is added.
+        """A request's list with the tools it needs after its own; None where nothing is added.
 
-        Tools that were called already are added again. Of a tool whose name the client's list has, the client's
-        stays.
+        They come in the file's order: the same tools are the same beginning of a prompt, which an upstream may
+        have cached. Tools that were called already are added again. Of a tool whose name the client's list has,
+        the client's stays.
 
         Args:
             own: the client's list.
@@ -160,7 +162,9 @@ class Catalogue:
             relevance_threshold=wanted.relevance_threshold,
             preserve_count=wanted.preserve_count,
         )
-        added = [self._json[protocol][each] for each in found.ids if self._names[each] not in own.names]
+        written = self._json[protocol]
+        chosen = sorted(found.ids, key=self._places.__getitem__)
+        added = [written[each] for each in chosen if self._names[each] not in own.names]
         if not added:
             return None, Offered("add", own.count, own.count, 0)
         json = b"[" + b",".join([own.inside, *added] if own.inside else added) + b"]"

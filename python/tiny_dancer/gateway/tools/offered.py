@@ -17,6 +17,7 @@ class Offered(Struct, frozen=True):
         sent: how many went to the model's server.
         bytes_saved: of their JSON; below 0 where tools were added.
         names: ids of the tools that were chosen from, by what a model calls them, where calls are learned from.
+        searches: made by the model, as far as it has come.
     """
 
     how: str
@@ -24,3 +25,4 @@ class Offered(Struct, frozen=True):
     sent: int
     bytes_saved: int
     names: Mapping[str, str] | None = None
+    searches: int = 0

@@ -279,6 +279,7 @@ class ServedModel:
         deployments: where it can be reached.
         endpoints: those at least one deployment serves.
         expected_cost: USD of a usual answer to a prompt of a thousand tokens; None without prices.
+        searches_itself: whether one of its deployments may be left to answer tool searches.
         in_order: whether its deployments are tried in their order, not drawn by weight.
     """
 
@@ -289,6 +290,7 @@ class ServedModel:
         self.settings = settings
         self.deployments = deployments
         self.endpoints = frozenset(endpoint for each in deployments for endpoint in each.routes)
+        self.searches_itself = any(each.server.settings.tool_search == "native" for each in deployments)
         self._tariff = Tariff(settings)
         self.cost = self._tariff.cost
         """USD of an answer, by its :class:`Usage`; None without prices."""

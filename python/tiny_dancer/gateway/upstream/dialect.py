@@ -39,6 +39,11 @@ class Call(Struct):
         """Whether another model may be asked where a content filter has refused; None: as configured."""
         return None
 
+    def as_sent(self, *, searches: bool) -> dict[str, msgspec.Raw]:
+        """The fields for an upstream. ``searches``: it answers tool searches itself, in the client's protocol."""
+        del searches
+        return self.fields
+
 
 class Usage(Struct, frozen=True, gc=False):
     """Tokens an answer was billed for. A count of 0 may be one nobody has said.

@@ -20,7 +20,7 @@ from tiny_dancer.gateway.upstream.attempts import Failure
 from tiny_dancer.gateway.upstream.clients.base import LARGEST_ANSWER, CallError, Reply, read_error
 from tiny_dancer.gateway.upstream.clients.decoding import encoding_of
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel
-from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Call, Events, Reported
+from tiny_dancer.gateway.upstream.dialect import Adapted, Answer, Call, Events, Reported, Usage
 from tiny_dancer.gateway.upstream.kinds.openai import only_asks_usage, without_stream_options
 from tiny_dancer.gateway.upstream.translate import roll
 
@@ -83,6 +83,20 @@ class GivenUp(Struct, frozen=True):
     reason: str
 
 
+class Paid(Struct, frozen=True):
+    """A call that is done, of a request that goes on.
+
+    Attributes:
+        model: that was called.
+        usage: tokens; None where nothing is known of them.
+        guessed: whether a part of that is a guess.
+    """
+
+    model: ServedModel
+    usage: Usage | None
+    guessed: bool
+
+
 class Attempts(Struct):
     """What was done for one request; filled in as it happens.
 
@@ -97,6 +111,8 @@ class Attempts(Struct):
         fund: asked before a call that follows such a one at the same model, whether the key can pay for it; None
             where nobody needs to know.
         adapted: what of the request was said otherwise, because the upstream called last would refuse it.
+        searches_itself: whether the upstream called last was left to answer tool searches.
+        before: calls whose answers only searched for tools, which cost, too.
         given_up: answers that a content filter had cut, in whose place another was sought: they cost, too.
     """
 
@@ -109,6 +125,8 @@ class Attempts(Struct):
     lost: list[ServedModel] = []
     fund: Callable[[ServedModel], bool] | None = None
     adapted: tuple[str, ...] = ()
+    searches_itself: bool = False
+    before: list[Paid] = []
     given_up: list[GivenUp] = []
 
 
@@ -323,7 +341,11 @@ async def _ask(
     deployment: Deployment, route: Route, call: Call, headers: Sequence[tuple[str, str]], done: Attempts
 ) -> Whole | Streaming:
     headers = route.headers(headers)
-    fields = call.fields
+    # The client's protocol is spoken there, and no other.
+    done.searches_itself = (
+        deployment.server.settings.tool_search == "native" and route.dialect.path == _NATIVE.get(call.endpoint)
+    )
+    fields = call.as_sent(searches=done.searches_itself)
     if "provider" in fields and not deployment.server.openrouter:
         fields = {name: value for name, value in fields.items() if name != "provider"}  # kept by the plan
     asked = route.dialect.request(fields, deployment.upstream_model)
@@ -506,6 +528,7 @@ def nobody(name: str, deployments: Iterable[Deployment], endpoint: str) -> Failu
     return Failure(error, None, wait=wait, asked=False)
 
 
+_NATIVE: Final = {"messages": "/messages", "responses": "/responses"}
 _JSON: Final = (b"{", b"[")
 _SPACE: Final = b" \t\r\n\xef\xbb\xbf"
 _FORWARDED = ("retry-after", "retry-after-ms", "x-request-id", "request-id")

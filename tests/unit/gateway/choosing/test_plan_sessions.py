@@ -128,3 +128,22 @@ def test_the_default_model_need_not_be_one_of_the_router_s() -> None:
     assert plan(serving, images, td={"exclude": ["safe"]}).model.name == "large"
     assert plan(serving, images, td={"role": "edit"}).model.name == "safe"
     serving.close()
+
+
+def test_other_tools_hold_no_conversation() -> None:
+    """Tools stand at the beginning of a prompt: where they change, nothing behind them is cached any more."""
+    router = {"models": {"weak": "small", "strong": "large"}, "tool_selection": {"mode": "filter", "top_k": 1}}
+    serving = opened(routers={"default": router})
+    tools = [{"type": "function", "function": {"name": name}} for name in ("pump", "valve")]
+
+    def second(sent: list[Any], **more: Any) -> Plan:
+        by = Chooser(SessionTable(serving.config.sessions))
+        td = {"session": "mine", "threshold": -1.0, **more}
+        first = plan(serving, f"{MANUAL} (1)", by=by, td=td, tools=tools[:1])
+        by.answered(first, first.model.name, 3000)
+        return plan(serving, f"{MANUAL} (2)", by=by, td={**td, "threshold": 0.3}, tools=sent)
+
+    assert second(tools[:1]).reason == "prompt_cached"
+    left = second(tools[1:])
+    assert (left.model.name, left.reason) != ("large", "prompt_cached")
+    serving.close()

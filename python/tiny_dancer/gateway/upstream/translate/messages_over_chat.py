@@ -26,7 +26,8 @@ Adapted, and named:
 - ids of tool calls that are too long or not unique (``tool_ids``, see :mod:`.history`);
 - blocks OpenAI has no word for become text: ``search_result``, ``tool_reference``, ``server_tool_use``,
   ``web_search_tool_result``, ``container_upload`` by their own names, all others as their JSON (``content``);
-- a tool that searches for tools (``tools``) is left out: a chat completion gets all tools;
+- a tool that searches for tools (``tools``) is left out where its vendor alone could search
+  (:mod:`tiny_dancer.gateway.tools.searches`): a chat completion gets all tools;
 - OpenAI's own models, known by their names, take four stop sequences (``stop_sequences``), no ``top_k``; those
   that reason take no stop sequences, ``temperature`` and ``top_p``, and those before GPT-5 that do not reason
   take no effort (``output_config``).
