@@ -41,6 +41,7 @@ SECTIONS: dict[str, Any] = {
     "`routers.NAME.artifact`": config.RegistryVersion,
     "`routers.NAME.tool_selection`": config.ToolSelection,
     "`roles.ROLE`": config.RoleDefault,
+    "`decide`": config.Decide,
     "`retries`": config.Retries,
     "`breaker`": config.Breaker,
     "`sessions`": config.Sessions,
