@@ -50,6 +50,18 @@ def test_a_judgement_says_accuracy_and_confusions(folder: Path) -> None:
     assert json.loads(done(*asked, "--json"))["n"] == 51
 
 
+def test_what_went_wrong_is_a_page(folder: Path) -> None:
+    asked = ("routes", "eval", folder / "a.safetensors", folder / "test.csv", "--text", "words", "--label", "what")
+    assert "nearly missed" in done(*asked, "--html", folder / "eval.html")
+    page = (folder / "eval.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "Nearly missed" in page and "accuracy" in page
+    assert json.loads(done(*asked, "--json", "--html", folder / "eval.html"))["n"] == 51
+    table = ("routes", "lint", folder / "train.csv", "--text", "words", "--label", "what")
+    done(*table, "--html", folder / "lint.html")
+    assert "Overlapping routes" in (folder / "lint.html").read_text(encoding="utf-8")
+    assert "folder that exists" in fails(2, *asked, "--html", folder / "nowhere" / "a.html")
+
+
 def test_one_text_and_the_list(folder: Path) -> None:
     artifact = folder / "a.safetensors"
     assert "password" in done("routes", "match", artifact, "reset my password please")

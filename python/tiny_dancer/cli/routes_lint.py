@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Json, LabelledTable, LabelOf, TextOf
-from tiny_dancer.cli.output import console, print_json, say
+from tiny_dancer.cli.output import check_target, console, print_json, say, write_file
 
 HELP = """Find what is wrong with routes: texts nearer to another route, routes that overlap, holes, dead
 thresholds.
@@ -26,13 +26,17 @@ def lint(
     artifact: Annotated[Path | None, typer.Option(help="Artifact to try on the log.")] = None,
     log: Annotated[Path | None, typer.Option(help="Table of requests, its texts in the same column.")] = None,
     most: Annotated[int, typer.Option(help="Findings to print of each kind.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Where to write all findings as a page.")] = None,
     json: Json = False,
 ) -> None:
     from tiny_dancer.errors import OptionError
     from tiny_dancer.routing.semantic import SemanticRoutes
     from tiny_dancer.training.routes.data import read_texts
     from tiny_dancer.training.routes.lint import lint_routes, lint_tables
+    from tiny_dancer.training.routes.page import lint_page
 
+    if html is not None:
+        check_target(html)
     if (artifact is None) != (log is None):
         missing = "artifact" if artifact is None else "log"
         raise OptionError(missing, "absent", "give --artifact and --log together")
@@ -40,6 +44,8 @@ def lint(
     requests = () if log is None else read_texts(log, text).text
     router = None if artifact is None else SemanticRoutes.from_file(artifact)
     found = lint_routes(rows.text, rows.label, router, requests)
+    if html is not None:
+        write_file(html, lint_page(Path(table).name, found).encode())
     if json:
         print_json(found)
         return

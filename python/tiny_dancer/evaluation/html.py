@@ -1,13 +1,15 @@
-"""The report as one HTML file: no script, no request, every name escaped, dark and light."""
+"""Reports as one HTML file each: no script, no request, every name escaped, dark and light."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
 
-from tiny_dancer.evaluation import plots, wording
+from tiny_dancer.evaluation import wording
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tiny_dancer.evaluation.results import Evaluation
 
 STYLE = """
@@ -49,7 +51,7 @@ dt{font-weight:600}dd{margin:0}
 TONES = {"route": "route", "do not route": "stop", "not enough data": "wait"}
 
 
-def _table(caption: str, content: wording.Content, *, own: int | None = None) -> str:
+def table(caption: str, content: wording.Content, *, own: int | None = None) -> str:
     """A table with row and column headers; row ``own`` is the router's."""
     header, rows = content
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
@@ -65,9 +67,19 @@ def _table(caption: str, content: wording.Content, *, own: int | None = None) ->
     )
 
 
+def page(title: str, parts: Sequence[str], style: str = "") -> str:
+    """A whole page of parts that are HTML already; ``style`` is added to the usual one."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>"
+    )
+
+
 def _folded(title: str, caption: str, content: wording.Content) -> str:
     """A long table behind its title, which opens it."""
-    return f"<details><summary>{escape(title)}</summary>{_table(caption, content)}</details>"
+    return f"<details><summary>{escape(title)}</summary>{table(caption, content)}</details>"
 
 
 def _figure(caption: str, svg: str) -> str:
@@ -75,6 +87,8 @@ def _figure(caption: str, svg: str) -> str:
 
 
 def _plots(evaluation: Evaluation) -> str:
+    from tiny_dancer.evaluation import plots
+
     router = evaluation.policies[0]
     constants = [(m.name, m.cost, m.quality) for m in evaluation.models]
     figures = []
@@ -125,7 +139,7 @@ def html_report(evaluation: Evaluation) -> str:
         f'<section class="verdict {TONES[verdict.choice]}" aria-label="Verdict">'
         f"<p>{escape(verdict.headline)}</p><ul>{reasons}</ul></section>",
         "<h2>The figures</h2>",
-        _table(f"{means}{f'; {few}' if few else ''}", wording.policy_table(evaluation, main), own=0),
+        table(f"{means}{f'; {few}' if few else ''}", wording.policy_table(evaluation, main), own=0),
     ]
     if few:
         parts.append(_folded(f"All {len(evaluation.models)} models", means, wording.policy_table(evaluation)))
@@ -136,27 +150,22 @@ def html_report(evaluation: Evaluation) -> str:
             f"({wording.number(pair.quality_strong)}); {pair.rows:,} requests, {pair.dropped:,} left out"
         )
         parts += ["<h2>As a weak and a strong model</h2>"]
-        parts.append(_table(caption, wording.pair_table(evaluation), own=0))
+        parts.append(table(caption, wording.pair_table(evaluation), own=0))
     certificate = evaluation.guarantee
     words = certificate.text() if certificate else "None. Calibrate for a certified bound on the quality lost."
     parts += ["<h2>The guarantee</h2>", f"<p>{escape(words)}</p>"]
     parts += ["<h2>Plots</h2>", _plots(evaluation), "<h2>Models</h2>"]
     means = f"Means over observed requests; cost in {evaluation.cost_unit}"
-    parts.append(_table(f"{means}{f'; {few}' if few else ''}", wording.model_table(evaluation, main)))
+    parts.append(table(f"{means}{f'; {few}' if few else ''}", wording.model_table(evaluation, main)))
     if few:
         parts.append(_folded(f"All {len(evaluation.models)} models", means, wording.model_table(evaluation)))
     if evaluation.tasks:
-        parts += ["<h2>Tasks</h2>", _table("By number of requests", wording.task_table(evaluation))]
+        parts += ["<h2>Tasks</h2>", table("By number of requests", wording.task_table(evaluation))]
     if evaluation.robustness:
         parts += ["<h2>Robustness</h2>"]
-        parts.append(_table("Decisions that change with the text", wording.robustness_table(evaluation)))
+        parts.append(table("Decisions that change with the text", wording.robustness_table(evaluation)))
     reading = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in wording.READING)
     parts += ["<h2>How to read</h2>", f"<dl>{reading}</dl>"]
     parts += [f'<p class="small">{escape(note)}</p>' for note in evaluation.notes]
     parts.append(f'<p class="small">{escape(wording.basis(evaluation))}</p>')
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(verdict.headline)}</title><style>{STYLE}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>"
-    )
+    return page(verdict.headline, parts)

@@ -49,6 +49,7 @@ SECTIONS: dict[str, Any] = {
     "`chains.NAME.human`": config.HumanStep,
     "A target that answers": config.Canned,
     "`roles.ROLE`": config.RoleDefault,
+    "`decide`": config.Decide,
     "`retries`": config.Retries,
     "`breaker`": config.Breaker,
     "`sessions`": config.Sessions,

@@ -85,7 +85,7 @@ class Searchable:
 
     Attributes:
         searchers: by the name the model calls them.
-        loaded: what the model sees from the start, as the upstream is told.
+        loaded: what the model sees from the start, as the upstream is told: names and definitions.
         names: what the model calls each deferred tool, by the tool's id.
         spaces: namespace and name of what stands in one, by the name the model calls it.
         anthropic: whether they are in Anthropic's words.
@@ -110,14 +110,14 @@ class Searchable:
         self.anthropic = endpoint == "messages"
         self.size = len(tools)
         self.spaces: dict[str, tuple[str, str]] = {}
-        self.loaded: list[Raw] = []
+        self.loaded: list[tuple[str, Raw]] = []
         used: set[str] = set()
         for tool in parts.loaded:
             for name, plain in self._flat(tool):
                 if name in used:
                     raise _invalid("tools", f"two tools of the name '{name[:100]}'")
                 used.update({name} - {""})
-                self.loaded.append(Raw(encode(plain)))
+                self.loaded.append((name, Raw(encode(plain))))
         self._deferred: dict[str, Any] = {}
         self._encoded: dict[str, Raw] = {}
         for tool in parts.deferred:
@@ -149,14 +149,14 @@ class Searchable:
             found = self._encoded[name] = Raw(encode(self._deferred[name]))
         return found
 
-    def loaded_of(self, tools: Raw) -> list[Raw]:
+    def loaded_of(self, tools: Raw) -> list[tuple[str, Raw]]:
         """As :attr:`loaded`, of a selection of them, or of more."""
         kept: list[tuple[str, Any]] = []
         for tool in _tools.decode(tools):
             if search_tool_kind(tool) is None and not is_deferred(tool):
                 inner = [each for each in tool["tools"] if not is_deferred(each)] if is_namespace(tool) else []
                 kept += flat({**tool, "tools": inner} if inner else tool, {})
-        return [Raw(encode(plain)) for _, plain in kept]
+        return [(name, Raw(encode(plain))) for name, plain in kept]
 
     def _flat(self, tool: Any) -> Iterator[tuple[str, Any]]:
         if is_namespace(tool) and self._form is not _RESPONSES:
@@ -187,6 +187,8 @@ class Searchable:
             description = tool.get("description") or description
             parameters = tool.get("parameters") or parameters
         definition = self._form(name, description, parameters)
+        if self.anthropic and "cache_control" in tool:
+            definition["cache_control"] = tool["cache_control"]
         return Searcher(kind, name, shown, client, Raw(encode(definition)))
 
 
@@ -440,14 +442,18 @@ class Search(ABC):
         said, named = self._plain()
         searchable = self.searchable
         found = list(dict.fromkeys([*named, *self._forced]))
-        tools = list(self._loaded)
+        tools = [definition for _, definition in self._loaded]
         if self.searches and self._forces_search():
             self._choice = None  # it has searched; what it does with that is its own choice
         self.offers = self.searches < MOST_SEARCHES and bool(searchable.searchers)
         if self.offers:
             tools += [each.definition for each in searchable.searchers.values()]
-        tools += [self._beside[name] for name in found if name in self._beside and name not in searchable]
-        tools += [searchable.definition(name) for name in found if name in searchable]
+        own = {name for name, _ in self._loaded}
+        for name in found:
+            if name in searchable:
+                tools.append(searchable.definition(name))
+            elif name in self._beside and name not in own:
+                tools.append(self._beside[name])
         fields = {**self._given, self.history: said}
         choice = self._choice
         if not tools and searchable.searchers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,6 +77,12 @@ def read_texts(
             for each in checker.texts(label)
         ]
     return LabelledTexts(tuple(map(str, texts)), tuple(labels), table.name)
+
+
+@cache
+def everyday_requests() -> tuple[str, ...]:
+    """Requests that belong to none of anybody's routes, in no order (``recipes/everyday_requests.py``)."""
+    return tuple(_core.data_file("requests.txt").decode().splitlines())
 
 
 def features_of(texts: Sequence[str], vectors: Any = None, speller: _core.Speller | None = None) -> TextFeatures:

@@ -4,7 +4,8 @@ Four heads are fitted, each on three quarters of every route's rows, and score t
 these scores everything is chosen: whether the head, likeness to prototypes or their sum is likeliest, the
 temperature, the prediction sets, the thresholds, and whether unknown words are read as known ones
 (``routing/spelling.py``). Then the head is fitted on all rows. Two more heads, each without
-a quarter of the routes, teach the in-scope score (``scope.py``).
+a quarter of the routes, teach the in-scope score (``scope.py``). Beside the routes every head learns what is none
+of them: rows out of scope, the package's background texts and everyday requests.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tiny_dancer.training.export import SELF_CHECK_TEXTS
 from tiny_dancer.training.fastgrnn.export import fit_temperature
 from tiny_dancer.training.likeness import background_texts
 from tiny_dancer.training.routes import prototypes, scope
-from tiny_dancer.training.routes.data import features_of
+from tiny_dancer.training.routes.data import everyday_requests, features_of
 from tiny_dancer.training.routes.head import MOST_BYTES, Head, TextFeatures, fit_head
 from tiny_dancer.training.routes.prototypes import Prototypes
 
@@ -215,7 +216,9 @@ def fit_routes(
     bytes_left = MOST_BYTES - (len(names) if means else len(known)) * known.embedding.shape[1]
     aside = outside
     if vectors is None:
-        aside, said_aside = _stacked(outside, features_of(background_texts())), [*said_aside, *background_texts()]
+        # Of the everyday requests as many as there are rows: what belongs to none shall not outweigh the routes.
+        apart_from_all = [*background_texts(), *everyday_requests()[: len(known)]]
+        aside, said_aside = _stacked(outside, features_of(apart_from_all)), [*said_aside, *apart_from_all]
 
     def fitted(rows: Ints, label: Ints, outputs: int, others: Ints) -> _Fitted:
         part = known.rows(rows)

@@ -167,6 +167,31 @@ def test_the_upstream_gets_what_is_loaded_and_a_function_that_searches() -> None
     assert names(clash) == ["tool_search", "tool_search_2"]
 
 
+def test_a_breakpoint_of_a_cache_on_a_search_stays_there() -> None:
+    mark = {"type": "ephemeral"}
+    assert asked(made(tools=[{**BM25, "cache_control": mark}, WEATHER]), "tools")[0]["cache_control"] == mark
+
+
+def test_what_a_client_found_is_loaded_once_in_its_order() -> None:
+    def found(*tools: dict[str, Any]) -> list[dict[str, Any]]:
+        call = {"type": "tool_search_call", "call_id": "c", "execution": "client", "arguments": {}}
+        return [call, {"type": "tool_search_output", "call_id": "c", "execution": "client", "tools": list(tools)}]
+
+    client = {**OPENAI, "execution": "client", "description": "Finds"}
+    own = function("own", deferred=False)
+    given = [*HELLO, *found(function("new"), own, function("a"), function("new"))]
+    search = made("responses", tools=[own, client, function("a"), function("b")], input=given)
+    assert names(search) == ["own", "tool_search", "new", "a"]
+
+
+def test_calls_of_what_was_found_can_be_learned_from() -> None:
+    space = {"type": "namespace", "name": "crm", "tools": [function("list_orders")]}
+    search = made("responses", tools=[OPENAI, space, function("a"), function("b", deferred=False)])
+    assert search.offered.names is None
+    search.learns_from({"b": "b"})
+    assert search.offered.names == {"list_orders": "crm/list_orders", "a": "a", "b": "b"}
+
+
 def test_a_tool_that_is_named_is_loaded() -> None:
     search = made(tools=[BM25, WEATHER, MAIL], tool_choice={"type": "tool", "name": "send_mail"})
     assert names(search) == ["tool_search_tool_bm25", "send_mail"]

@@ -14,7 +14,7 @@ from tiny_dancer.evaluation.robustness import perturb
 from tiny_dancer.routing.spelling import Words
 from tiny_dancer.training.likeness import background_texts
 from tiny_dancer.training.routes import head
-from tiny_dancer.training.routes.data import features_of
+from tiny_dancer.training.routes.data import everyday_requests, features_of
 from tiny_dancer.training.routes.fit import STEPS, FittedRoutes, fit_routes
 from tiny_dancer.training.routes.prototypes import Prototypes
 
@@ -164,7 +164,7 @@ def test_slips_of_the_fingers_change_no_route(fitted: FittedRoutes, router: Sema
 
 def test_training_reads_texts_as_the_engine_does(fitted: FittedRoutes, router: SemanticRoutes) -> None:
     texts, _ = intents()
-    words = Words.of([*texts, *background_texts()])
+    words = Words.of([*texts, *background_texts(), *everyday_requests()[: len(texts)]])
     tensors = _core.read_tensors(fitted.artifact)
     np.testing.assert_array_equal(words.hashes, tensors["spelling.words"])
     np.testing.assert_array_equal(words.levels, tensors["spelling.levels"])
