@@ -13,6 +13,7 @@ from tiny_dancer.storage import QueuedRequest, SqliteStorage
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
+    from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -26,11 +27,11 @@ def put(storage: SqliteStorage, place: int) -> str:
     return request.id
 
 
-def claim_all(path: Path, name: str, start: float, won: Queue[list[str]]) -> None:
-    """Claims whatever it can, from the moment ``start`` on."""
+def claim_all(path: Path, name: str, ready: Barrier, won: Queue[list[str]]) -> None:
+    """Claims whatever it can, once all are ready."""
     found = []
     with SqliteStorage(path, create=False, mirror=False) as storage:
-        time.sleep(max(0.0, start - time.time()))
+        ready.wait(60)
         while left := storage.queued_requests(states=("waiting",), limit=5):
             for request in left:
                 try:
