@@ -190,7 +190,7 @@ async def _route(services: Services, caller: Caller, body: bytes, options: dict[
     serving = services.serving
     # Anthropic's requests have messages, too.
     anthropic = b'"input_schema"' in bytes(incoming.fields.get("tools", b""))
-    tools, _ = await offer_tools(serving, incoming, body, services.kept, "messages" if anthropic else None)
+    tools, _ = await offer_tools(serving, incoming, services.kept, "messages" if anthropic else None)
     plan = services.chooser.plan(serving, incoming, caller)
     decision, chosen = plan.decision, plan.model
     record = RequestRecord(

@@ -168,7 +168,7 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
-        self.tools, self._search = await offer_tools(self.serving, incoming, body, services.kept)
+        self.tools, self._search = await offer_tools(self.serving, incoming, services.kept)
         if self.tools is not None and self.tools.names is not None:
             self.called = Called(self.tools.names)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
