@@ -19,6 +19,7 @@ Every error names the field at fault, the value found there and the remedy::
     ├── RegistryError            a version that cannot be added, promoted or removed
     ├── ConfigError              a configuration file that cannot be used
     ├── AccessError              an API key that cannot be made, found or changed
+    ├── QueueError               a queued request that cannot be put, claimed or answered
     ├── ModelError               a model that was asked did not answer as asked
     └── MissingExtraError        an optional dependency is not installed
 """
@@ -115,6 +116,10 @@ class ConfigError(TinyDancerError):
 
 class AccessError(TinyDancerError):
     """An API key that cannot be made, found or changed."""
+
+
+class QueueError(TinyDancerError):
+    """A queued request that cannot be put, claimed or answered; ``field`` is ``id`` where there is none."""
 
 
 class ModelError(TinyDancerError):

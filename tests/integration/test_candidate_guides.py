@@ -12,7 +12,15 @@ GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 
 
 @pytest.mark.parametrize(
-    "name", ["route-an-agents-memories", "learn-from-feedback", "semantic-routes", "tool-selection", "classify"]
+    "name",
+    [
+        "route-an-agents-memories",
+        "learn-from-feedback",
+        "semantic-routes",
+        "tool-selection",
+        "classify",
+        "support-triage",
+    ],
 )
 def test_guide_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (GUIDES / f"{name}.md").read_text(), re.DOTALL)

@@ -48,6 +48,11 @@ from tiny_dancer.cli import (
     models_retire,
     models_rollback,
     predict,
+    queue_answer,
+    queue_cancel,
+    queue_claim,
+    queue_list,
+    queue_show,
     report,
     route,
     routes_add,
@@ -125,6 +130,12 @@ keys = typer.Typer(
     help="API keys of a gateway: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(keys, name="keys")
+queue = typer.Typer(
+    help="Requests that wait for a person: list, show, claim, answer, cancel.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+application.add_typer(queue, name="queue")
 gateway = typer.Typer(help=gateway_run.HELP, rich_markup_mode=None)
 gateway.callback(invoke_without_command=True)(gateway_run.run)
 application.add_typer(gateway, name="gateway")
@@ -168,6 +179,11 @@ database.command("vacuum", help=db_vacuum.HELP)(db_vacuum.vacuum)
 keys.command("create", help=keys_create.HELP)(keys_create.create)
 keys.command("list", help=keys_list.HELP)(keys_list.list_keys)
 keys.command("revoke", help=keys_revoke.HELP)(keys_revoke.revoke)
+queue.command("list", help=queue_list.HELP)(queue_list.list_requests)
+queue.command("show", help=queue_show.HELP)(queue_show.show)
+queue.command("claim", help=queue_claim.HELP)(queue_claim.claim)
+queue.command("answer", help=queue_answer.HELP)(queue_answer.answer)
+queue.command("cancel", help=queue_cancel.HELP)(queue_cancel.cancel)
 gateway.command("check", help=gateway_check.HELP)(gateway_check.check)
 gateway.command("init", help=gateway_init.HELP)(gateway_init.init)
 data.command("check", help=data_check.HELP)(data_check.check)

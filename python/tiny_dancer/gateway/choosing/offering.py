@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from tiny_dancer.gateway.choosing.incoming import Incoming
+    from tiny_dancer.gateway.choosing.plan import Choice
     from tiny_dancer.gateway.choosing.serving import Serving
     from tiny_dancer.gateway.tools.kept import Kept
     from tiny_dancer.gateway.tools.offered import Offered
@@ -25,7 +26,11 @@ _AS_ASKED: Final = RouterTools(ToolSelection(mode="filter"), "tool_selection", P
 
 
 async def offer_tools(
-    serving: Serving, incoming: Incoming, kept: Kept, endpoint: Endpoint | None = None
+    serving: Serving,
+    incoming: Incoming,
+    kept: Kept,
+    endpoint: Endpoint | None = None,
+    choice: Choice | None = None,
 ) -> tuple[Offered | None, Search | None]:
     """Leaves a request the tools that its model gets: a selection, and of what is deferred what was found.
 
@@ -34,6 +39,7 @@ async def offer_tools(
         incoming: the request; its fields are changed.
         kept: what was made of lists of tools.
         endpoint: in whose protocol its tools are written; None for its own.
+        choice: what a chain has decided about it; None where none has.
 
     Returns:
         what became of them, None where nothing did; and what answers the model's searches, where it may make some.
@@ -42,7 +48,7 @@ async def offer_tools(
         GatewayError: 400; its tools cannot be searched for.
     """
     given = incoming.fields.get("tools")
-    offered = await select_tools(serving, incoming, kept)
+    offered = await select_tools(serving, incoming, kept, choice)
     search = await search_in(incoming, kept, given, endpoint)
     if search is None:
         return offered, None
@@ -72,11 +78,14 @@ async def search_in(
     return search
 
 
-async def select_tools(serving: Serving, incoming: Incoming, kept: Kept) -> Offered | None:
+async def select_tools(
+    serving: Serving, incoming: Incoming, kept: Kept, choice: Choice | None = None
+) -> Offered | None:
     """Leaves a request the tools it needs, as its router is configured, or the request asks.
 
     The router is then asked about the request as the model will get it: what a context window has to hold, what it
-    costs and how many tools there are to choose from.
+    costs and how many tools there are to choose from. The router of a chain's learned step has decided before, by
+    the request as it came; ``choice`` is what the chain has decided, where one has.
 
     Returns:
         what became of them; None where nothing was selected.
@@ -84,7 +93,7 @@ async def select_tools(serving: Serving, incoming: Incoming, kept: Kept) -> Offe
     asked = incoming.options.tool_selection
     if not (serving.selects_tools or asked is not None) or asked == "off" or incoming.endpoint not in PROTOCOLS:
         return None
-    router = router_of(serving, incoming)
+    router = router_of(serving, incoming, choice)
     if router is None:
         return None
     tools = router.tools

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Self
 import apsw
 
 from tiny_dancer.errors import OptionError, StorageError
-from tiny_dancer.storage import values
+from tiny_dancer.storage import queue, values
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
 from tiny_dancer.storage.candidates import compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
-from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts
+from tiny_dancer.storage.queue import QueuedRequest
+from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from tiny_dancer.storage.history import Statistics
     from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
+    from tiny_dancer.storage.queue import QueueState
     from tiny_dancer.types import RequestRecord
 
 # For so long retention removes rows in one transaction: others write in between.
@@ -401,6 +403,46 @@ class SqliteStorage:
         self._check_open()
         return self._writer.submit(lambda connection: keys.revoke_api_key(connection, name, moment))
 
+    def enqueue(self, request: QueuedRequest, *, most: int | None = None) -> bool:
+        """Puts a request into the queue; false where ``most`` are open."""
+        self._check_open()
+        check_record("request", request, QueuedRequest)
+        limit = queue.check_most(most)
+        return self._writer.submit(lambda connection: queue_rows.put(connection, request, limit))
+
+    def queued_requests(
+        self,
+        *,
+        states: Iterable[QueueState] | None = queue.OPEN,
+        ids: Iterable[str] | None = None,
+        key: str | None = None,
+        after: str | None = None,
+        limit: int | None = 100,
+        now: float | None = None,
+    ) -> tuple[QueuedRequest, ...]:
+        """Requests in one of the states, the oldest first."""
+        query = queue.check_queue(states, ids, key, after, limit, now)
+        with self._reading() as connection:
+            return queue_rows.find(connection, query)
+
+    def claim_request(
+        self, id: str, by: str, *, seconds: float = queue.CLAIM_SECONDS, now: float | None = None
+    ) -> QueuedRequest:
+        """Says that ``by`` is answering it."""
+        return self._move(queue.claim(id, by, seconds, now))
+
+    def answer_request(self, id: str, by: str, answer: str, *, now: float | None = None) -> QueuedRequest:
+        """Answers it, for good."""
+        return self._move(queue.answer(id, by, answer, now))
+
+    def cancel_request(self, id: str, by: str, *, now: float | None = None) -> QueuedRequest:
+        """Takes it out of the queue unanswered."""
+        return self._move(queue.cancel(id, by, now))
+
+    def _move(self, move: queue.Move) -> QueuedRequest:
+        self._check_open()
+        return self._writer.submit(lambda connection: queue_rows.move(connection, move))
+
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time; what is still queued is not among them."""
         since, until = values.span(since, until)
@@ -422,6 +464,8 @@ class SqliteStorage:
                 step, more = self._remove_history(table, first)
                 removed[table] += step
         self._writer.submit(ledger.forget_ids)
+        ended = queue.present(now)
+        queued = self._writer.submit(lambda connection: queue_rows.remove(connection, oldest, most, ended))
         return RowCounts(
             0,
             removed["routing"],
@@ -429,6 +473,7 @@ class SqliteStorage:
             removed["feedback"],
             removed["request"],
             changes=removed["candidate_history"],
+            queued=queued,
         )
 
     def _remove_history(self, table: str, first: tuple[float, int]) -> tuple[int, bool]:
