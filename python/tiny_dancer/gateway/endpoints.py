@@ -212,7 +212,7 @@ async def _route(
     tools = None
     if choice is None or choice.answer is None:
         protocol: Endpoint | None = "messages" if anthropic else None
-        tools, _ = await offer_tools(serving, incoming, body, services.kept, protocol, choice)
+        tools, _ = await offer_tools(serving, incoming, services.kept, protocol, choice)
     plan = services.chooser.plan(serving, incoming, caller, choice)
     decision, chosen = plan.decision, None if plan.answer is not None else plan.model
     record = RequestRecord(

@@ -182,7 +182,7 @@ class Exchange(Progress):
                 self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
                 await self._tell(choice.answer, self.plan, incoming)
                 return
-        offered = await offer_tools(self.serving, incoming, body, services.kept, choice=choice)
+        offered = await offer_tools(self.serving, incoming, services.kept, choice=choice)
         self.tools, self._search = offered
         if self.tools is not None and self.tools.names is not None:
             self.called = Called(self.tools.names)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from tiny_dancer.gateway.choosing.plan import router_of
 from tiny_dancer.gateway.configuration.settings import ToolSelection
-from tiny_dancer.gateway.tools.search import may_search
 from tiny_dancer.gateway.tools.searches import search_of
 from tiny_dancer.gateway.tools.selecting import PROTOCOLS, RouterTools
 
@@ -29,7 +28,6 @@ _AS_ASKED: Final = RouterTools(ToolSelection(mode="filter"), "tool_selection", P
 async def offer_tools(
     serving: Serving,
     incoming: Incoming,
-    body: bytes,
     kept: Kept,
     endpoint: Endpoint | None = None,
     choice: Choice | None = None,
@@ -39,7 +37,6 @@ async def offer_tools(
     Args:
         serving: the configuration.
         incoming: the request; its fields are changed.
-        body: the whole of it.
         kept: what was made of lists of tools.
         endpoint: in whose protocol its tools are written; None for its own.
         choice: what a chain has decided about it; None where none has.
@@ -52,7 +49,7 @@ async def offer_tools(
     """
     given = incoming.fields.get("tools")
     offered = await select_tools(serving, incoming, kept, choice)
-    search = await search_in(incoming, body, kept, given, endpoint)
+    search = await search_in(incoming, kept, given, endpoint)
     if search is None:
         return offered, None
     if offered is not None and offered.names is not None:
@@ -61,13 +58,12 @@ async def offer_tools(
 
 
 async def search_in(
-    incoming: Incoming, body: bytes, kept: Kept, given: Raw | None = None, endpoint: Endpoint | None = None
+    incoming: Incoming, kept: Kept, given: Raw | None = None, endpoint: Endpoint | None = None
 ) -> Search | None:
     """The tool search of a request, whose fields then have only tools that are loaded; None where it has none.
 
     Args:
         incoming: the request.
-        body: the whole of it.
         kept: what was made of lists of tools.
         given: its tools as the client sent them; None: as they are.
         endpoint: in whose protocol they are written; None for its own.
@@ -75,8 +71,6 @@ async def search_in(
     Raises:
         GatewayError: 400; its tools cannot be searched for.
     """
-    if not may_search(body):
-        return None
     fields = incoming.fields
     search = await search_of(endpoint or incoming.endpoint, fields, given or fields.get("tools"), kept)
     if search is not None:
