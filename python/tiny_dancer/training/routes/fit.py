@@ -286,7 +286,7 @@ def fit_routes(
     of_no_route = [scope.in_scope(each, weights, bias) for each in apart]
     # Who gives rows out of scope has an idea of what comes, and is refused no more than the usual share for it.
     false_alarms = (
-        scope.FALSE_ALARMS if len(outside) else scope.balanced(curve, [_one(unknown_routes), _one(of_no_route)])
+        scope.FALSE_ALARMS if len(outside) else scope.best_share(curve, [_one(unknown_routes), _one(of_no_route)])
     )
     cut = float(np.interp(false_alarms, [share for share, _ in curve], [score for _, score in curve]))
 
