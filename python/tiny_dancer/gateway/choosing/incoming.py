@@ -206,8 +206,9 @@ def parse_fields(body: bytes, counted: Sequence[bytes] = _COUNTED) -> dict[str, 
 def mended_fields(
     body: bytes, counted: Sequence[bytes] = _COUNTED
 ) -> tuple[dict[str, msgspec.Raw], tuple[str, ...]]:
-    """The top-level fields of a JSON object whose texts a model may get, and what had to be mended in them: half an
-    emoji is no reason to refuse what was said around it.
+    """The top-level fields of a JSON object whose texts a model may get, and what had to be mended in them.
+
+    Half an emoji is no reason to refuse what was said around it.
 
     Raises:
         GatewayError: as of :func:`parse_fields`.

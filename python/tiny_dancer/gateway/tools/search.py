@@ -16,9 +16,10 @@ All of it is pure: bytes in, bytes out. The protocols have a module each.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -51,6 +52,8 @@ _LONGEST_NAME: Final = 64  # of a function, at OpenAI and Anthropic
 _NAMESPACES_SHOWN: Final = 50
 _DESCRIPTION_SHOWN: Final = 200
 _MARKS: Final = (b"defer_loading", b"tool_search")
+_PLACE: Final = re.compile(r"tools\[(\d+)\](.*)")
+_CALLS: Final = (b'"tool_use"', b'"function_call"')
 _tools: Final = msgspec.json.Decoder(list[Any])
 _any: Final = msgspec.json.Decoder()
 _object: Final = msgspec.json.Decoder(dict[str, Any])
@@ -89,6 +92,7 @@ class Searchable:
         names: what the model calls each deferred tool, by the tool's id.
         spaces: namespace and name of what stands in one, by the name the model calls it.
         anthropic: whether they are in Anthropic's words.
+        spare: a search, for a history with calls whose client sends no tools any more.
         count: number of tools, those that search among them, functions of a namespace one by one.
         size: bytes of the client's list.
     """
@@ -104,7 +108,9 @@ class Searchable:
         try:
             parts = DeferredTools.of(given, needs_search=not own_search)
             self.finder = ToolSearch(parts.deferred) if parts.deferred else None
-        except (RequestError, CandidateError) as error:
+        except CandidateError as error:
+            raise _invalid(*_at_fault(error, given)) from error
+        except RequestError as error:
             raise _invalid(error.field, f"{error.value}; {error.remedy}") from error
         self._form = _FORMS[endpoint]
         self.anthropic = endpoint == "messages"
@@ -137,6 +143,7 @@ class Searchable:
             searcher = self._searcher(tool, used, parts.deferred)
             used.add(searcher.name)
             self.searchers[searcher.name] = searcher
+        self.spare = Raw(encode(self._form("tool_search", *_explained("bm25", 0, ()))))
 
     def __contains__(self, name: object) -> bool:
         """Whether the model would call a deferred tool by this name."""
@@ -275,6 +282,25 @@ _FORMS: Final[dict[str, Any]] = {
 
 def _invalid(param: str, message: str) -> GatewayError:
     return GatewayError(400, f"Invalid {param}: {message}.", param=param, code="invalid_value")
+
+
+def _at_fault(error: CandidateError, given: list[Any]) -> tuple[str, str]:
+    """Where in the client's list a tool is wrong, and how: the error counts those that are deferred."""
+    said = f"{error.value}; {error.remedy}"
+    found = _PLACE.fullmatch(error.field)
+    if found is None:
+        return error.field, said
+    places = [
+        place for place, tool in enumerate(given) if search_tool_kind(tool) is None and _holds_deferred(tool)
+    ]
+    place = places[int(found[1])]
+    if found[2] == ".id":  # which clients do not give: it is the name
+        return f"tools[{place}].name", f"two tools of the name '{str(error.value)[:100]}'"
+    return f"tools[{place}]{found[2]}", said
+
+
+def _holds_deferred(tool: object) -> bool:
+    return is_deferred(tool) or (is_namespace(tool) and any(map(is_deferred, cast("Any", tool)["tools"])))
 
 
 def _name(tool: Mapping[str, Any]) -> str:
@@ -456,9 +482,9 @@ class Search(ABC):
                 tools.append(self._beside[name])
         fields = {**self._given, self.history: said}
         choice = self._choice
-        if not tools and searchable.searchers:
+        if not tools and (searchable.searchers or any(mark in bytes(said) for mark in _CALLS)):
             # Servers refuse a history of calls without any tools.
-            tools += [each.definition for each in searchable.searchers.values()]
+            tools += [each.definition for each in searchable.searchers.values()] or [searchable.spare]
             choice = {"type": "none"} if searchable.anthropic else "none"
         fields.pop("tool_choice", None)
         if tools:

@@ -116,7 +116,9 @@ def test_most_requests_have_none() -> None:
         ("responses", [function("a"), function("b", deferred=False)], "nothing to find them"),
         ("chat.completions", [{"type": "function", "function": {"name": "a"}, "defer_loading": True}], "nothing"),
         ("messages", [{**BM25, "defer_loading": True}, WEATHER], "cannot be deferred"),
-        ("messages", [BM25, WEATHER, WEATHER], "get_weather"),
+        ("messages", [BM25, WEATHER, WEATHER], "tools[2].name: two tools of the name 'get_weather'"),
+        ("messages", [BM25, ALARM, {**WEATHER, "name": 5}], "tools[2].name: 5"),
+        ("responses", [OPENAI, function("x", deferred=False), function("a"), function("a")], "tools[3].name: two"),
         ("messages", [BM25, WEATHER, {**WEATHER, "defer_loading": False}], "two tools of the name 'get_weather'"),
         ("messages", [BM25, anthropic("tool_search_tool_bm25")], "two tools of the name 'tool_search_tool_bm25'"),
         ("messages", [BM25, {"description": "x", "defer_loading": True}], "tools"),
@@ -403,7 +405,16 @@ def test_a_history_without_its_tools_is_still_read() -> None:
     ]
     history = [*HELLO, {"role": "assistant", "content": blocks}, {"role": "user", "content": "And?"}]
     search = made(messages=history)
-    assert asked(search, "tools") is None
+    # Servers refuse a history of calls without any tools, as a client sends that has it summed up.
+    assert names(search) == ["tool_search"]
+    assert asked(search, "tool_choice") == {"type": "none"}
+    answer = message(text("a"), stop="end_turn")
+    assert not search.take(answer)
+    assert names(made(messages=history, tools=[ALARM])) == ["set_alarm"]
+    calls = [{"type": "tool_search_call"}, {"type": "tool_search_output", "tools": []}]
+    search = made("responses", input=[*HELLO, *calls])
+    assert (names(search), asked(search, "tool_choice")) == (["tool_search"], "none")
+    search = made(messages=history)
     said = asked(search, "messages")
     assert [turn["role"] for turn in said] == ["user", "assistant", "user", "assistant", "user"]
     assert [block["type"] for block in said[1]["content"]] == ["tool_use"]
