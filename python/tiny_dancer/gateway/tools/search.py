@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -29,6 +28,7 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.tools.offered import Offered
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse, present, read
+from tiny_dancer.gateway.upstream.translate.responses_tools import flat_name
 from tiny_dancer.routing.tool_search import (
     DeferredTools,
     ToolSearch,
@@ -48,7 +48,6 @@ MOST_SEARCHES: Final = 10
 NO_MORE: Final = "no more searches in this turn; answer with the tools there are"
 NOTHING: Final = "No tool was found. Search with other words, or answer without."
 
-_LONGEST_NAME: Final = 64  # of a function, at OpenAI and Anthropic
 _NAMESPACES_SHOWN: Final = 50
 _DESCRIPTION_SHOWN: Final = 200
 _MARKS: Final = (b"defer_loading", b"tool_search")
@@ -216,15 +215,6 @@ def flat(tool: Any, spaces: dict[str, tuple[str, str]]) -> Iterator[tuple[str, A
             name = flat_name(space, own)
             spaces[name] = (space, own)
             yield name, {**_without(inner), "name": name}
-
-
-def flat_name(namespace: str, name: str) -> str:
-    """What the model calls a tool of a namespace."""
-    joined = f"{namespace}__{name}"
-    if len(joined) <= _LONGEST_NAME:
-        return joined
-    digest = sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{joined[: _LONGEST_NAME - 9]}_{digest[:8]}"
 
 
 def _explained(kind: str, count: int, deferred: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
