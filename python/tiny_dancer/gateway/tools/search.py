@@ -454,13 +454,45 @@ class Search(ABC):
         inner = choice.get("function")
         return (inner.get("name") if isinstance(inner, dict) else choice.get("name")) in self.searchable.searchers
 
+    def _allowing(self, found: list[str]) -> Any:
+        """The choice in plain words. Where ``allowed_tools`` has a search, what it finds is allowed, too, and the
+        search no longer when it is not offered."""
+        choice = self._choice
+        if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+            return choice
+        inner = choice.get("allowed_tools")
+        listed = (inner if isinstance(inner, dict) else choice).get("tools")
+        if not isinstance(listed, list):
+            return choice
+        names = [_name(each) if isinstance(each, dict) else "" for each in listed]
+        searchers = self.searchable.searchers
+        if searchers.keys().isdisjoint(names):
+            return choice
+        allowed = [each for each, name in zip(listed, names, strict=True) if self.offers or name not in searchers]
+        for name in found:
+            if name not in names and (name in self.searchable or name in self._beside):
+                allowed.append(self._reference(name))
+        if not allowed:
+            return "none"
+        if isinstance(inner, dict):
+            return {**choice, "allowed_tools": {**inner, "tools": allowed}}
+        return {**choice, "tools": allowed}
+
+    def _reference(self, name: str) -> dict[str, Any]:
+        """What a choice calls a tool that was found."""
+        tool = self.searchable.definition(name) if name in self.searchable else self._beside[name]
+        kind = "custom" if _any.decode(tool).get("type") == "custom" else "function"
+        return {"type": kind, kind: {"name": name}} if self.history == "messages" else {"type": kind, "name": name}
+
     def _fields(self) -> dict[str, Raw]:
         said, named = self._plain()
         searchable = self.searchable
         found = list(dict.fromkeys([*named, *self._forced]))
         tools = [definition for _, definition in self._loaded]
         if self.searches and self._forces_search():
-            self._choice = None  # it has searched; what it does with that is its own choice
+            # It has searched; what it does with that is its own choice, one call at a time where that was asked.
+            one = self._choice.get("disable_parallel_tool_use")
+            self._choice = {"type": "auto", "disable_parallel_tool_use": True} if one is True else None
         self.offers = self.searches < MOST_SEARCHES and bool(searchable.searchers)
         if self.offers:
             tools += [each.definition for each in searchable.searchers.values()]
@@ -471,7 +503,7 @@ class Search(ABC):
             elif name in self._beside and name not in own:
                 tools.append(self._beside[name])
         fields = {**self._given, self.history: said}
-        choice = self._choice
+        choice = self._allowing(found)
         if not tools and (searchable.searchers or any(mark in bytes(said) for mark in _CALLS)):
             # Servers refuse a history of calls without any tools.
             tools += [each.definition for each in searchable.searchers.values()] or [searchable.spare]

@@ -212,6 +212,42 @@ def test_a_tool_that_is_named_is_loaded() -> None:
     ]
 
 
+@pytest.mark.parametrize("endpoint", ["responses", "chat.completions"])
+def test_what_an_allowed_search_finds_is_allowed(endpoint: Endpoint) -> None:
+    """Else a model that may only search would search for ever, and at the last call may do nothing at all."""
+    chat = endpoint == "chat.completions"
+    weather: dict[str, Any] = function("get_weather", "The weather forecast of a city")
+    alarm = function("set_alarm", deferred=False)
+    allowed: dict[str, Any] = {"mode": "required", "tools": [OPENAI]}
+    if chat:
+        weather = {"type": "function", "function": weather, "defer_loading": True}
+        alarm = {"type": "function", "function": alarm}
+    choice = {"type": "allowed_tools", **({"allowed_tools": allowed} if chat else allowed)}
+
+    def may(search: Search) -> Any:
+        given = asked(search, "tool_choice")
+        assert given == "none" or given["type"] == "allowed_tools"
+        return given if given == "none" else named_by(given.get("allowed_tools", given)["tools"])
+
+    call = {"name": "tool_search", "arguments": '{"query": "weather forecast"}'}
+    found = {"id": "r", "output": [{"type": "function_call", "call_id": "c", **call}], "status": "completed"}
+    if chat:
+        said = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": call}]}
+        found = {"id": "r", "choices": [{"index": 0, "message": said, "finish_reason": "tool_calls"}]}
+    for tools, after in (([alarm, OPENAI, weather], ["tool_search", "get_weather"]), ([alarm, OPENAI], None)):
+        search = made(endpoint, tools=tools, tool_choice=choice)
+        assert may(search) == ["tool_search"]
+        assert search.take(json.dumps(found).encode())
+        assert may(search) == (after or ["tool_search"])
+        for _ in range(MOST_SEARCHES - 1):
+            assert search.take(json.dumps(found).encode())
+        assert may(search) == (after[1:] if after else "none")
+
+
+def named_by(tools: list[Any]) -> list[str]:
+    return [(tool.get("function") or tool)["name"] for tool in tools]
+
+
 def test_a_search_that_is_forced_is_made_once() -> None:
     search = made(tools=[BM25, WEATHER], tool_choice={"type": "tool", "name": "tool_search_tool_bm25"})
     assert asked(search, "tool_choice") == {"type": "tool", "name": "tool_search_tool_bm25"}
