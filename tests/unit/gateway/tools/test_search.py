@@ -253,6 +253,10 @@ def test_a_search_that_is_forced_is_made_once() -> None:
     assert asked(search, "tool_choice") == {"type": "tool", "name": "tool_search_tool_bm25"}
     assert search.take(message(FIND))
     assert asked(search, "tool_choice") is None
+    one = {"type": "tool", "name": "tool_search_tool_bm25", "disable_parallel_tool_use": True}
+    search = made(tools=[BM25, WEATHER], tool_choice=one)
+    assert search.take(message(FIND))
+    assert asked(search, "tool_choice") == {"type": "auto", "disable_parallel_tool_use": True}
 
 
 def test_all_tools_may_be_deferred_and_a_client_may_search_itself() -> None:
