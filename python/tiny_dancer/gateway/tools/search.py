@@ -454,6 +454,14 @@ class Search(ABC):
         inner = choice.get("function")
         return (inner.get("name") if isinstance(inner, dict) else choice.get("name")) in self.searchable.searchers
 
+    def _loading(self, names: list[str]) -> str:
+        """What the model is told of tools that were found: those that are gone by now it cannot call."""
+        own = {name for name, _ in self._loaded}
+        there = [name for name in names if name in own or name in self.searchable or name in self._beside]
+        gone = [name for name in names if name not in there]
+        said = [f"Found, and loaded: {', '.join(there)}."] if there else []
+        return " ".join([*said, *([f"Found, but gone since: {', '.join(gone)}."] if gone else [])])
+
     def _allowing(self, found: list[str]) -> Any:
         """The choice in plain words. Where ``allowed_tools`` has a search, what it finds is allowed, too, and the
         search no longer when it is not offered."""

@@ -85,7 +85,7 @@ class ResponsesSearch(Search):
                     continue  # of no call
                 names = self._read_found(item.get("tools"))
                 named += names
-                found = f"Found, and loaded: {', '.join(names)}." if names else NOTHING
+                found = self._loading(names) if names else NOTHING
                 items.append({"type": "function_call_output", "call_id": id, "output": found})
             elif kind in _CALLS:
                 name, space = item.get("name"), item.get("namespace")

@@ -462,6 +462,29 @@ def test_a_history_without_its_tools_is_still_read() -> None:
     assert said[4] == {"role": "user", "content": "And?"}
 
 
+def test_a_model_is_not_told_that_what_is_gone_was_loaded() -> None:
+    found = [{"type": "tool_reference", "tool_name": name} for name in ("get_weather", "gone")]
+    own = [*HELLO, {"role": "assistant", "content": [use("find", {})]}]
+    own.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": found}]})
+    search = made(messages=own, tools=[ALARM, WEATHER])
+    assert names(search) == ["set_alarm", "get_weather"]
+    (result,) = asked(search, "messages")[-1]["content"]
+    told = "Found, and loaded: get_weather.", "Found, but gone since: gone."
+    assert [each["text"] for each in result["content"]] == [*told]
+    result = {"type": "tool_search_tool_search_result", "tool_references": found}
+    vendor: list[Any] = [
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "tool_search_tool_bm25", "input": {"query": "x"}},
+        {"type": "tool_search_tool_result", "tool_use_id": "srvtoolu_1", "content": result},
+    ]
+    one = made(messages=[*HELLO, {"role": "assistant", "content": vendor}, *HELLO], tools=[BM25, WEATHER])
+    assert asked(one, "messages")[2]["content"][0]["content"] == " ".join(told)
+    # Some libraries write each block in a turn of its own, which Anthropic reads as one.
+    apart = [{"role": "assistant", "content": [block]} for block in vendor]
+    two = made(messages=[*HELLO, *apart, *HELLO], tools=[BM25, WEATHER])
+    assert asked(two, "messages") == asked(one, "messages")
+    assert names(two) == names(one) == ["tool_search_tool_bm25", "get_weather"]
+
+
 # Responses and chat completions.
 
 
