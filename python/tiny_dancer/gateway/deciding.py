@@ -10,7 +10,7 @@ import msgspec
 
 from tiny_dancer.errors import ModelError, RequestError
 from tiny_dancer.gateway import asking
-from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse_fields, read_model
+from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, mended_fields, read_model
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.exchange import Exchange
 from tiny_dancer.gateway.http import read_headers, secrets_of, send_json
@@ -137,7 +137,7 @@ class _Asked:
 
 def _read(body: bytes) -> tuple[str | None, str, Any, Any]:
     """The model named, which field has the input, the input, and the questions."""
-    fields = parse_fields(body)
+    fields, _ = mended_fields(body)
     unknown = next((name for name in fields if name not in _KNOWN), None)
     if unknown is not None:
         raise GatewayError(

@@ -13,7 +13,7 @@ from msgspec import Meta
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway import queue
 from tiny_dancer.gateway.account.tokens import tokens_saved
-from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
+from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, mended_fields, parse, parse_fields
 from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget
@@ -197,7 +197,7 @@ async def _route(
 ) -> dict[str, Any]:
     """``/v1/route``: the decision, without a call."""
     start, arrived = time.perf_counter(), time.time()
-    fields = parse_fields(body)
+    fields, _ = mended_fields(body)
     endpoint: Endpoint = "chat.completions"
     if "messages" not in fields:
         endpoint = "responses" if "input" in fields else "completions" if "prompt" in fields else endpoint

@@ -272,7 +272,7 @@ def read_input(given: Any, field: str = "input") -> tuple[str, ChatMessages]:
 
     Args:
         given: a text; or a list of messages, in the words of chat completions or of the Decisions API
-            (``input_text``, ``input_image``).
+            (``input_text``, ``input_image``). An answer that only calls tools counts for nothing.
         field: whose it is, for the error.
 
     Returns:
@@ -296,6 +296,8 @@ def read_input(given: Any, field: str = "input") -> tuple[str, ChatMessages]:
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or not role:
             raise RequestError(f"{place}.role", repr(role), "give user, assistant, system or developer")
+        if content is None and isinstance(message.get("tool_calls"), list):
+            continue  # it says nothing: it only calls tools
         if isinstance(content, str):
             texts.append(content)
             messages.append({"role": role, "content": content})
@@ -305,6 +307,8 @@ def read_input(given: Any, field: str = "input") -> tuple[str, ChatMessages]:
         parts = [_part(each, f"{place}.content[{number}]") for number, each in enumerate(content)]
         texts += [each["text"] for each in parts if each["type"] == "text"]
         messages.append({"role": role, "content": parts})
+    if not messages:
+        raise RequestError(field, "only calls of tools", "give the text that the questions are about")
     return "\n".join(text for text in texts if text.strip()), messages
 
 

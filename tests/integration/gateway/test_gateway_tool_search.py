@@ -242,6 +242,45 @@ def test_a_function_of_a_namespace_keeps_its_names(
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["small", "large"])
+def test_namespaces_are_known_without_a_search(
+    gpt: openai.OpenAI, cheap: Upstream, strong: Upstream, model: str, stream: bool
+) -> None:
+    upstream = at(model, cheap, strong)
+    upstream.script(Behaviour(tool=("mcp__crm__list_orders", '{"city":"x"}')), Behaviour())
+    inner = [of_responses(*ORDERS, deferred=False), {"type": "custom", "name": "sql", "description": "Asks"}]
+    space: dict[str, Any] = {"type": "namespace", "name": "mcp__crm", "description": "Customers", "tools": inner}
+    tools: Any = [{"type": "custom", "name": "sql"}, space]
+    given: list[Any] = [{"role": "user", "content": "Which orders are there?"}]
+    asked: dict[str, Any] = {"model": model, "input": given, "tools": tools}
+    if stream:
+        with gpt.responses.stream(**asked) as events:
+            for event in events:
+                if event.type == "response.function_call_arguments.done":
+                    assert event.to_dict()["name"] == "list_orders"
+            answer = events.get_final_response()
+    else:
+        answer = gpt.responses.create(**asked)
+    (use,) = answer.output
+    assert use.type == "function_call"
+    assert (use.name, use.to_dict()["namespace"]) == ("list_orders", "mcp__crm")
+    assert [tool.type for tool in answer.tools] == ["custom", "namespace"]
+    assert names(upstream) == ["sql", "mcp__crm__list_orders", "mcp__crm__sql"]
+    given += [use.to_dict(), {"type": "function_call_output", "call_id": use.call_id, "output": "None"}]
+    choice: Any = {"type": "function", "name": "list_orders", "namespace": "mcp__crm"}
+    gpt.responses.create(model=model, input=given, tools=tools, tool_choice=choice)
+    assert upstream.received[-1].body.count(b"mcp__crm__list_orders") == 3  # offered, called and chosen
+    # A custom tool's call comes back as one, with its namespace.
+    upstream.script(Behaviour(tool=("mcp__crm__sql", '{"input":"select 1"}')))
+    (call,) = gpt.responses.create(model=model, input=given, tools=tools).output
+    assert call.type == "custom_tool_call"
+    assert (call.name, call.input, call.to_dict()["namespace"]) == ("sql", "select 1", "mcp__crm")
+    for odd in ([space, of_responses("mcp__crm__sql", "x", deferred=False)], [{**space, "tools": [BM25]}]):
+        with pytest.raises(openai.BadRequestError):
+            gpt.responses.create(model=model, input=given, tools=odd)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["small", "large"])
 def test_a_client_may_search_itself(
     gpt: openai.OpenAI, cheap: Upstream, strong: Upstream, model: str, stream: bool
 ) -> None:

@@ -182,6 +182,35 @@ def test_openais_path_and_client_words(tmp_path: Path) -> None:
 IMAGE = [{"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,aGk="}]}]
 
 
+def test_a_conversation_with_calls_of_tools_is_read_by_its_words(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "refund", "arguments": "{}"}}
+    conversation = [
+        {"role": "user", "content": CHARGED},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "refunded"},
+    ]
+
+    async def test(gateway: InProcess) -> None:
+        answer = await gateway.ask("POST", "/v1/decide", {"messages": conversation, "questions": [TEAM]})
+        assert answer.status == 200, answer.body
+        assert answer.json["answers"][0]["choice"] == "billing"
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("path", ["/v1/decide", "/v1/route"])
+def test_half_an_emoji_is_no_reason_to_refuse(tmp_path: Path, path: str) -> None:
+    said = json.dumps({"input": f"{CHARGED} \ud83d", "questions": [TEAM]}).encode()
+    if path == "/v1/route":
+        said = json.dumps({"messages": [{"role": "user", "content": f"{CHARGED} \ud83d"}]}).encode()
+
+    async def test(gateway: InProcess) -> None:
+        answer = await gateway.ask("POST", path, said)
+        assert answer.status == 200, answer.body
+
+    run(tmp_path, test)
+
+
 def test_images_go_to_a_model_and_not_to_the_engine(upstream: Upstream, tmp_path: Path) -> None:
     upstream.script(says({"q1": {"answer": "billing", "confidence": 0.5}}))
 
@@ -215,6 +244,12 @@ def choices(count: int) -> list[Any]:
         ({"input": 3, "questions": [TEAM]}, 400, "invalid_value", "input"),
         ({"input": [{"type": "function_call"}], "questions": [TEAM]}, 400, "invalid_value", "input[0]"),
         ({"messages": [{"content": "a"}], "questions": [TEAM]}, 400, "invalid_value", "messages[0].role"),
+        (
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": []}], "questions": [TEAM]},
+            400,
+            "invalid_value",
+            "messages",
+        ),
         (
             {"input": [{"role": "user", "content": [{"type": "input_audio"}]}], "questions": [TEAM]},
             400,

@@ -203,6 +203,27 @@ def parse_fields(body: bytes, counted: Sequence[bytes] = _COUNTED) -> dict[str, 
     return fields
 
 
+def mended_fields(
+    body: bytes, counted: Sequence[bytes] = _COUNTED
+) -> tuple[dict[str, msgspec.Raw], tuple[str, ...]]:
+    """The top-level fields of a JSON object whose texts a model may get, and what had to be mended in them.
+
+    Half an emoji is no reason to refuse what was said around it.
+
+    Raises:
+        GatewayError: as of :func:`parse_fields`.
+    """
+    try:
+        return parse_fields(body, counted), ()
+    except GatewayError as error:
+        if error.code != "invalid_json":
+            raise
+        body, halves = _HALVES.subn(rb"\1\\ufffd", body, _MOST_HALVES)
+        if not halves:
+            raise
+        return parse_fields(body, counted), ("lone_surrogates",)
+
+
 def _bound_values(body: bytes, counted: Sequence[bytes]) -> None:
     """Refuses a body of more values than may be read while others wait."""
     # Texts have commas too, so this is the most there can be.
@@ -261,18 +282,7 @@ def parse(endpoint: Endpoint, body: bytes, headers: Mapping[bytes, bytes], named
     Raises:
         GatewayError: 400, naming the field at fault.
     """
-    counted = _COUNTED if endpoint != "embeddings" else _COUNTED_OF_EMBEDDINGS
-    mended: tuple[str, ...] = ()
-    try:
-        fields = parse_fields(body, counted)
-    except GatewayError as error:
-        if error.code != "invalid_json":
-            raise
-        body, halves = _HALVES.subn(rb"\1\\ufffd", body, _MOST_HALVES)
-        if not halves:
-            raise
-        fields = parse_fields(body, counted)
-        mended = ("lone_surrogates",)
+    fields, mended = mended_fields(body, _COUNTED if endpoint != "embeddings" else _COUNTED_OF_EMBEDDINGS)
     if named is not None:
         fields["model"] = msgspec.Raw(msgspec.json.encode(named))
     model = fields.get("model")

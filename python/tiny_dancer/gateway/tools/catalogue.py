@@ -14,7 +14,7 @@ import msgspec
 
 from tiny_dancer import files
 from tiny_dancer.errors import CandidateError, ConfigError
-from tiny_dancer.gateway.tools.listed import called, decoded
+from tiny_dancer.gateway.tools.listed import called, decoded, needed
 from tiny_dancer.gateway.tools.offered import Offered
 from tiny_dancer.routing.tool_search import is_namespace
 from tiny_dancer.routing.tools import ToolSelector
@@ -155,15 +155,9 @@ class Catalogue:
         Raises:
             RequestError: the request says nothing to select by.
         """
-        found = self._selector.select_said(
-            said,
-            wanted.top_k,
-            tool_choice=tool_choice,
-            relevance_threshold=wanted.relevance_threshold,
-            preserve_count=wanted.preserve_count,
-        )
+        found = needed(self._selector, said, tool_choice, wanted, wanted.preserve_count)
         written = self._json[protocol]
-        chosen = sorted(found.ids, key=self._places.__getitem__)
+        chosen = sorted(found, key=self._places.__getitem__)
         added = [written[each] for each in chosen if self._names[each] not in own.names]
         if not added:
             return None, Offered("add", own.count, own.count, 0)

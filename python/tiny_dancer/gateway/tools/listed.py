@@ -8,6 +8,7 @@ of which the model's server will say what is wrong with it.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,19 +23,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tiny_dancer import _core
+    from tiny_dancer.routing.tools import SelectedTool
 
 _CALLED: Final = (None, "function", "custom")
 _values: Final = msgspec.json.Decoder(list[Any]).decode
 _list: Final = msgspec.json.Decoder(list[Raw]).decode
 _object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
+_text: Final = msgspec.json.Decoder(str).decode
+_REFERENCES: Final = re.compile(rb'"tool_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class Wanted(Struct, frozen=True):
     """How many tools, and which.
 
     Attributes:
-        top_k: most of those that may be left out.
+        top_k: most of those that may be left out, beside those the conversation cannot do without.
         preserve_count: how many of the best stay whatever their relevance.
         relevance_threshold: tools of lower relevance are left out.
     """
@@ -105,20 +109,50 @@ class Listed:
         """
         if len(self._selector) <= 1 or (len(self._selector) <= wanted.top_k and not wanted.relevance_threshold):
             return None, Offered("filter", self.count, self.count, 0)
-        found = self._selector.select_said(
-            said,
-            wanted.top_k,
-            tool_choice=tool_choice,
-            relevance_threshold=wanted.relevance_threshold,
-            preserve_count=max(wanted.preserve_count, 1),
-        )
-        chosen = set(found.ids)
+        chosen = needed(self._selector, said, tool_choice, wanted, max(wanted.preserve_count, 1))
         if len(chosen) == len(self._selector):
             return None, Offered("filter", self.count, self.count, 0)
         left = _left(self._tools, chosen)
         json = b"[" + b",".join(each.json for each in left) + b"]"
         sent = self.count - len(self._selector) + len(chosen)
         return json, Offered("filter", self.count, sent, self._size - len(json))
+
+
+def needed(
+    selector: ToolSelector, said: _core.Said, tool_choice: object, wanted: Wanted, preserve_count: int
+) -> set[str]:
+    """Ids of the tools a request needs: the best, and those that its conversation cannot do without.
+
+    These do not take the place of others: an agent that has called ``top_k`` tools will need another one. While
+    one turn calls tools, nothing changes, for what it calls is of the best.
+
+    Raises:
+        RequestError: the request says nothing to select by.
+    """
+
+    def best(k: int) -> tuple[SelectedTool, ...]:
+        return selector.select_said(
+            said,
+            k,
+            tool_choice=tool_choice,
+            keep=referred,
+            relevance_threshold=wanted.relevance_threshold,
+            preserve_count=preserve_count,
+        ).tools
+
+    referred = _referred(said)
+    found = best(wanted.top_k)
+    if kept := sum(each.kept for each in found):
+        found = best(wanted.top_k + kept)
+    return {each.id for place, each in enumerate(found) if each.kept or place < wanted.top_k}
+
+
+def _referred(said: _core.Said) -> list[str]:
+    """Names of tools that a conversation refers to (``tool_reference``), as after a search: Anthropic refuses a
+    reference to a tool that is not there."""
+    if isinstance(said, str) or b'"tool_reference"' not in bytes(said):
+        return []
+    return list(dict.fromkeys(_text(name) for name in _REFERENCES.findall(bytes(said))))
 
 
 def decoded(tools: bytes) -> list[Any]:

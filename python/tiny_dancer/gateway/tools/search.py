@@ -16,9 +16,9 @@ All of it is pure: bytes in, bytes out. The protocols have a module each.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -28,6 +28,7 @@ from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.tools.offered import Offered
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse, present, read
+from tiny_dancer.gateway.upstream.translate.responses_tools import flat_name
 from tiny_dancer.routing.tool_search import (
     DeferredTools,
     ToolSearch,
@@ -47,10 +48,11 @@ MOST_SEARCHES: Final = 10
 NO_MORE: Final = "no more searches in this turn; answer with the tools there are"
 NOTHING: Final = "No tool was found. Search with other words, or answer without."
 
-_LONGEST_NAME: Final = 64  # of a function, at OpenAI and Anthropic
 _NAMESPACES_SHOWN: Final = 50
 _DESCRIPTION_SHOWN: Final = 200
 _MARKS: Final = (b"defer_loading", b"tool_search")
+_PLACE: Final = re.compile(r"tools\[(\d+)\](.*)")
+_CALLS: Final = (b'"tool_use"', b'"function_call"')
 _tools: Final = msgspec.json.Decoder(list[Any])
 _any: Final = msgspec.json.Decoder()
 _object: Final = msgspec.json.Decoder(dict[str, Any])
@@ -90,6 +92,7 @@ class Searchable:
         names: what the model calls each deferred tool, by the tool's id.
         spaces: namespace and name of what stands in one, by the name the model calls it.
         anthropic: whether they are in Anthropic's words.
+        spare: a search, for a history with calls whose client sends no tools any more.
         count: number of tools, those that search among them, functions of a namespace one by one.
         size: bytes of the client's list.
     """
@@ -105,7 +108,9 @@ class Searchable:
         try:
             parts = DeferredTools.of(given, needs_search=not own_search)
             self.finder = ToolSearch(parts.deferred) if parts.deferred else None
-        except (RequestError, CandidateError) as error:
+        except CandidateError as error:
+            raise _invalid(*_at_fault(error, given)) from error
+        except RequestError as error:
             raise _invalid(error.field, f"{error.value}; {error.remedy}") from error
         self._form = _FORMS[endpoint]
         self.anthropic = endpoint == "messages"
@@ -138,6 +143,7 @@ class Searchable:
             searcher = self._searcher(tool, used, parts.deferred)
             used.add(searcher.name)
             self.searchers[searcher.name] = searcher
+        self.spare = Raw(encode(self._form("tool_search", *_explained("bm25", 0, ()))))
 
     def __contains__(self, name: object) -> bool:
         """Whether the model would call a deferred tool by this name."""
@@ -212,15 +218,6 @@ def flat(tool: Any, spaces: dict[str, tuple[str, str]]) -> Iterator[tuple[str, A
             yield name, {**_without(inner), "name": name}
 
 
-def flat_name(namespace: str, name: str) -> str:
-    """What the model calls a tool of a namespace."""
-    joined = f"{namespace}__{name}"
-    if len(joined) <= _LONGEST_NAME:
-        return joined
-    digest = sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{joined[: _LONGEST_NAME - 9]}_{digest[:8]}"
-
-
 def _explained(kind: str, count: int, deferred: Sequence[Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
     """What the model is told of a search, and its parameters."""
     what = f"Finds tools that are not loaded yet, and loads them: {count} can be found."
@@ -276,6 +273,25 @@ _FORMS: Final[dict[str, Any]] = {
 
 def _invalid(param: str, message: str) -> GatewayError:
     return GatewayError(400, f"Invalid {param}: {message}.", param=param, code="invalid_value")
+
+
+def _at_fault(error: CandidateError, given: list[Any]) -> tuple[str, str]:
+    """Where in the client's list a tool is wrong, and how: the error counts those that are deferred."""
+    said = f"{error.value}; {error.remedy}"
+    found = _PLACE.fullmatch(error.field)
+    if found is None:
+        return error.field, said
+    places = [
+        place for place, tool in enumerate(given) if search_tool_kind(tool) is None and _holds_deferred(tool)
+    ]
+    place = places[int(found[1])]
+    if found[2] == ".id":  # which clients do not give: it is the name
+        return f"tools[{place}].name", f"two tools of the name '{str(error.value)[:100]}'"
+    return f"tools[{place}]{found[2]}", said
+
+
+def _holds_deferred(tool: object) -> bool:
+    return is_deferred(tool) or (is_namespace(tool) and any(map(is_deferred, cast("Any", tool)["tools"])))
 
 
 def _name(tool: Mapping[str, Any]) -> str:
@@ -439,13 +455,53 @@ class Search(ABC):
         inner = choice.get("function")
         return (inner.get("name") if isinstance(inner, dict) else choice.get("name")) in self.searchable.searchers
 
+    def _loading(self, names: list[str]) -> str:
+        """What the model is told of tools that were found: those that are gone by now it cannot call."""
+        own = {name for name, _ in self._loaded}
+        there = [name for name in names if name in own or name in self.searchable or name in self._beside]
+        gone = [name for name in names if name not in there]
+        said = [f"Found, and loaded: {', '.join(there)}."] if there else []
+        return " ".join([*said, *([f"Found, but gone since: {', '.join(gone)}."] if gone else [])])
+
+    def _allowing(self, found: list[str]) -> Any:
+        """The choice in plain words. Where ``allowed_tools`` has a search, what it finds is allowed, too, and the
+        search no longer when it is not offered."""
+        choice = self._choice
+        if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+            return choice
+        inner = choice.get("allowed_tools")
+        listed = (inner if isinstance(inner, dict) else choice).get("tools")
+        if not isinstance(listed, list):
+            return choice
+        names = [_name(each) if isinstance(each, dict) else "" for each in listed]
+        searchers = self.searchable.searchers
+        if searchers.keys().isdisjoint(names):
+            return choice
+        allowed = [each for each, name in zip(listed, names, strict=True) if self.offers or name not in searchers]
+        for name in found:
+            if name not in names and (name in self.searchable or name in self._beside):
+                allowed.append(self._reference(name))
+        if not allowed:
+            return "none"
+        if isinstance(inner, dict):
+            return {**choice, "allowed_tools": {**inner, "tools": allowed}}
+        return {**choice, "tools": allowed}
+
+    def _reference(self, name: str) -> dict[str, Any]:
+        """What a choice calls a tool that was found."""
+        tool = self.searchable.definition(name) if name in self.searchable else self._beside[name]
+        kind = "custom" if _any.decode(tool).get("type") == "custom" else "function"
+        return {"type": kind, kind: {"name": name}} if self.history == "messages" else {"type": kind, "name": name}
+
     def _fields(self) -> dict[str, Raw]:
         said, named = self._plain()
         searchable = self.searchable
         found = list(dict.fromkeys([*named, *self._forced]))
         tools = [definition for _, definition in self._loaded]
         if self.searches and self._forces_search():
-            self._choice = None  # it has searched; what it does with that is its own choice
+            # It has searched; what it does with that is its own choice, one call at a time where that was asked.
+            one = self._choice.get("disable_parallel_tool_use")
+            self._choice = {"type": "auto", "disable_parallel_tool_use": True} if one is True else None
         self.offers = self.searches < MOST_SEARCHES and bool(searchable.searchers)
         if self.offers:
             tools += [each.definition for each in searchable.searchers.values()]
@@ -456,10 +512,10 @@ class Search(ABC):
             elif name in self._beside and name not in own:
                 tools.append(self._beside[name])
         fields = {**self._given, self.history: said}
-        choice = self._choice
-        if not tools and searchable.searchers:
+        choice = self._allowing(found)
+        if not tools and (searchable.searchers or any(mark in bytes(said) for mark in _CALLS)):
             # Servers refuse a history of calls without any tools.
-            tools += [each.definition for each in searchable.searchers.values()]
+            tools += [each.definition for each in searchable.searchers.values()] or [searchable.spare]
             choice = {"type": "none"} if searchable.anthropic else "none"
         fields.pop("tool_choice", None)
         if tools:

@@ -46,13 +46,19 @@ class MessagesSearch(Search):
         given: list[Any] = read(self._given["messages"], raws, "messages")
         if self._said:
             given.append({"role": "assistant", "content": self._said})
-        for place, raw in enumerate(given):
+        place = 0
+        while place < len(given):
+            raw, place = given[place], place + 1
             if not results and isinstance(raw, Raw) and not any(mark in bytes(raw) for mark in _MARKS):
                 turns.append(raw)
                 continue
-            turn = read(raw, _object, f"messages[{place}]") if isinstance(raw, Raw) else raw
+            turn = _turn(raw, place - 1)
             role, content = turn.get("role"), turn.get("content")
             if role == "assistant" and isinstance(content, list):
+                # Turns that follow each other are one, so that what a search found may stand in the next.
+                while place < len(given) and (more := _blocks(given[place], place)) is not None:
+                    raw = turn = {**turn, "content": [*turn["content"], *more]}
+                    place += 1
                 if results:
                     turns.append({"role": "user", "content": results})
                 before = len(turns)
@@ -132,7 +138,7 @@ class MessagesSearch(Search):
             return {**plain, "content": str(why), "is_error": True}
         names = list(_references(content.get("tool_references")))
         named += names
-        return {**plain, "content": f"Found, and loaded: {', '.join(names)}." if names else NOTHING}
+        return {**plain, "content": self._loading(names) if names else NOTHING}
 
     def _referred(self, block: Any, named: list[str]) -> Any:
         """A block of the user's without references to tools, which mean something at Anthropic's alone."""
@@ -144,7 +150,7 @@ class MessagesSearch(Search):
             if isinstance(each, dict) and each.get("type") == "tool_reference":
                 name = str(each.get("tool_name"))
                 named.append(name)
-                content.append({"type": "text", "text": f"Found, and loaded: {name}."})
+                content.append({"type": "text", "text": self._loading([name])})
             else:
                 content.append(each)
         return {**block, "content": content}
@@ -232,6 +238,19 @@ class MessagesSearch(Search):
     def voice(self) -> Voice:
         """As of :class:`Search`."""
         return _Voice(self)
+
+
+def _turn(raw: Any, place: int) -> dict[str, Any]:
+    return read(raw, _object, f"messages[{place}]") if isinstance(raw, Raw) else raw
+
+
+def _blocks(raw: Any, place: int) -> list[Any] | None:
+    """The blocks of an answer; None of any other turn."""
+    if isinstance(raw, Raw) and b'"assistant"' not in bytes(raw):
+        return None
+    turn = _turn(raw, place)
+    content = turn.get("content")
+    return content if turn.get("role") == "assistant" and isinstance(content, list) else None
 
 
 def _references(given: object) -> Iterator[str]:

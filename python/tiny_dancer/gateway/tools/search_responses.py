@@ -16,10 +16,11 @@ from uuid import uuid4
 import msgspec
 from msgspec import Raw
 
-from tiny_dancer.gateway.tools.search import NOTHING, Search, Voice, flat, flat_name, raws
+from tiny_dancer.gateway.tools.search import NOTHING, Search, Voice, flat, raws
 from tiny_dancer.gateway.upstream import sse
 from tiny_dancer.gateway.upstream.translate import arguments, roll
 from tiny_dancer.gateway.upstream.translate.fields import encode, parse, read
+from tiny_dancer.gateway.upstream.translate.responses_tools import flat_name
 
 if TYPE_CHECKING:
     from tiny_dancer.gateway.tools.search import Searcher
@@ -84,7 +85,7 @@ class ResponsesSearch(Search):
                     continue  # of no call
                 names = self._read_found(item.get("tools"))
                 named += names
-                found = f"Found, and loaded: {', '.join(names)}." if names else NOTHING
+                found = self._loading(names) if names else NOTHING
                 items.append({"type": "function_call_output", "call_id": id, "output": found})
             elif kind in _CALLS:
                 name, space = item.get("name"), item.get("namespace")

@@ -144,7 +144,7 @@ def test_two_of_one_name_are_two() -> None:
         {"role": "user", "content": "send an e-mail"},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "1", "name": "get_weather", "input": {}}]},
     ]
-    assert left(tools, json.dumps(said).encode())[0] == tools[:2]
+    assert left(tools, json.dumps(said).encode())[0] == [*tools[:2], claude("send_mail")]
 
 
 def test_what_was_called_or_is_chosen_stays_beyond_k() -> None:
@@ -156,12 +156,28 @@ def test_what_was_called_or_is_chosen_stays_beyond_k() -> None:
         {"role": "user", "content": "will it rain? the forecast, please"},
     ]
     text = json.dumps(said).encode()
-    assert left(tools, text)[0] == [chat("play_music")]
-    assert left(tools, text, k=2)[0] == [chat("get_weather"), chat("play_music")]
+    # It does not take the place of what is needed now: an agent that has called k tools will need another.
+    weather_music = [chat("get_weather"), chat("play_music")]
+    assert left(tools, text)[0] == weather_music
     chosen = {"type": "function", "function": {"name": "translate"}}
-    assert left(tools, text, chosen)[0] == [chat("translate"), chat("play_music")]
+    assert left(tools, text, chosen)[0] == [chat("get_weather"), chat("translate"), chat("play_music")]
     assert left(tools, text, "required", k=2)[0] == left(tools, text, k=2)[0]
-    assert left(tools, text, {"name": ["odd"]})[0] == [chat("play_music")]
+    assert left(tools, text, {"name": ["odd"]})[0] == weather_music
+    assert left(tools, text, k=2, relevance_threshold=0.5)[0] == weather_music
+
+
+def test_what_is_referred_to_stays() -> None:
+    tools = [claude(name) for name in ABOUT]
+    found = [{"type": "tool_reference", "tool_name": name} for name in ("translate", "gone")]
+    search = {"type": "tool_use", "id": "t1", "name": "find_tools", "input": {}}
+    said: list[Any] = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": [search]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": found}]},
+        *json.loads(RAIN),
+    ]
+    # Anthropic refuses a reference to a tool that is not there.
+    assert left(tools, json.dumps(said).encode())[0] == [claude("get_weather"), claude("translate")]
 
 
 def test_a_turn_that_calls_tools_keeps_its_tools() -> None:

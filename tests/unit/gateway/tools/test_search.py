@@ -116,7 +116,9 @@ def test_most_requests_have_none() -> None:
         ("responses", [function("a"), function("b", deferred=False)], "nothing to find them"),
         ("chat.completions", [{"type": "function", "function": {"name": "a"}, "defer_loading": True}], "nothing"),
         ("messages", [{**BM25, "defer_loading": True}, WEATHER], "cannot be deferred"),
-        ("messages", [BM25, WEATHER, WEATHER], "get_weather"),
+        ("messages", [BM25, WEATHER, WEATHER], "tools[2].name: two tools of the name 'get_weather'"),
+        ("messages", [BM25, ALARM, {**WEATHER, "name": 5}], "tools[2].name: 5"),
+        ("responses", [OPENAI, function("x", deferred=False), function("a"), function("a")], "tools[3].name: two"),
         ("messages", [BM25, WEATHER, {**WEATHER, "defer_loading": False}], "two tools of the name 'get_weather'"),
         ("messages", [BM25, anthropic("tool_search_tool_bm25")], "two tools of the name 'tool_search_tool_bm25'"),
         ("messages", [BM25, {"description": "x", "defer_loading": True}], "tools"),
@@ -210,11 +212,51 @@ def test_a_tool_that_is_named_is_loaded() -> None:
     ]
 
 
+@pytest.mark.parametrize("endpoint", ["responses", "chat.completions"])
+def test_what_an_allowed_search_finds_is_allowed(endpoint: Endpoint) -> None:
+    """Else a model that may only search would search for ever, and at the last call may do nothing at all."""
+    chat = endpoint == "chat.completions"
+    weather: dict[str, Any] = function("get_weather", "The weather forecast of a city")
+    alarm = function("set_alarm", deferred=False)
+    allowed: dict[str, Any] = {"mode": "required", "tools": [OPENAI]}
+    if chat:
+        weather = {"type": "function", "function": weather, "defer_loading": True}
+        alarm = {"type": "function", "function": alarm}
+    choice = {"type": "allowed_tools", **({"allowed_tools": allowed} if chat else allowed)}
+
+    def may(search: Search) -> Any:
+        given = asked(search, "tool_choice")
+        assert given == "none" or given["type"] == "allowed_tools"
+        return given if given == "none" else named_by(given.get("allowed_tools", given)["tools"])
+
+    call = {"name": "tool_search", "arguments": '{"query": "weather forecast"}'}
+    found = {"id": "r", "output": [{"type": "function_call", "call_id": "c", **call}], "status": "completed"}
+    if chat:
+        said = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": call}]}
+        found = {"id": "r", "choices": [{"index": 0, "message": said, "finish_reason": "tool_calls"}]}
+    for tools, after in (([alarm, OPENAI, weather], ["tool_search", "get_weather"]), ([alarm, OPENAI], None)):
+        search = made(endpoint, tools=tools, tool_choice=choice)
+        assert may(search) == ["tool_search"]
+        assert search.take(json.dumps(found).encode())
+        assert may(search) == (after or ["tool_search"])
+        for _ in range(MOST_SEARCHES - 1):
+            assert search.take(json.dumps(found).encode())
+        assert may(search) == (after[1:] if after else "none")
+
+
+def named_by(tools: list[Any]) -> list[str]:
+    return [(tool.get("function") or tool)["name"] for tool in tools]
+
+
 def test_a_search_that_is_forced_is_made_once() -> None:
     search = made(tools=[BM25, WEATHER], tool_choice={"type": "tool", "name": "tool_search_tool_bm25"})
     assert asked(search, "tool_choice") == {"type": "tool", "name": "tool_search_tool_bm25"}
     assert search.take(message(FIND))
     assert asked(search, "tool_choice") is None
+    one = {"type": "tool", "name": "tool_search_tool_bm25", "disable_parallel_tool_use": True}
+    search = made(tools=[BM25, WEATHER], tool_choice=one)
+    assert search.take(message(FIND))
+    assert asked(search, "tool_choice") == {"type": "auto", "disable_parallel_tool_use": True}
 
 
 def test_all_tools_may_be_deferred_and_a_client_may_search_itself() -> None:
@@ -403,12 +445,44 @@ def test_a_history_without_its_tools_is_still_read() -> None:
     ]
     history = [*HELLO, {"role": "assistant", "content": blocks}, {"role": "user", "content": "And?"}]
     search = made(messages=history)
-    assert asked(search, "tools") is None
+    # Servers refuse a history of calls without any tools, as a client sends that has it summed up.
+    assert names(search) == ["tool_search"]
+    assert asked(search, "tool_choice") == {"type": "none"}
+    answer = message(text("a"), stop="end_turn")
+    assert not search.take(answer)
+    assert names(made(messages=history, tools=[ALARM])) == ["set_alarm"]
+    calls = [{"type": "tool_search_call"}, {"type": "tool_search_output", "tools": []}]
+    search = made("responses", input=[*HELLO, *calls])
+    assert (names(search), asked(search, "tool_choice")) == (["tool_search"], "none")
+    search = made(messages=history)
     said = asked(search, "messages")
     assert [turn["role"] for turn in said] == ["user", "assistant", "user", "assistant", "user"]
     assert [block["type"] for block in said[1]["content"]] == ["tool_use"]
     assert [block["name"] for block in said[3]["content"]] == ["web_search"]
     assert said[4] == {"role": "user", "content": "And?"}
+
+
+def test_a_model_is_not_told_that_what_is_gone_was_loaded() -> None:
+    found = [{"type": "tool_reference", "tool_name": name} for name in ("get_weather", "gone")]
+    own = [*HELLO, {"role": "assistant", "content": [use("find", {})]}]
+    own.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": found}]})
+    search = made(messages=own, tools=[ALARM, WEATHER])
+    assert names(search) == ["set_alarm", "get_weather"]
+    (result,) = asked(search, "messages")[-1]["content"]
+    told = "Found, and loaded: get_weather.", "Found, but gone since: gone."
+    assert [each["text"] for each in result["content"]] == [*told]
+    result = {"type": "tool_search_tool_search_result", "tool_references": found}
+    vendor: list[Any] = [
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "tool_search_tool_bm25", "input": {"query": "x"}},
+        {"type": "tool_search_tool_result", "tool_use_id": "srvtoolu_1", "content": result},
+    ]
+    one = made(messages=[*HELLO, {"role": "assistant", "content": vendor}, *HELLO], tools=[BM25, WEATHER])
+    assert asked(one, "messages")[2]["content"][0]["content"] == " ".join(told)
+    # Some libraries write each block in a turn of its own, which Anthropic reads as one.
+    apart = [{"role": "assistant", "content": [block]} for block in vendor]
+    two = made(messages=[*HELLO, *apart, *HELLO], tools=[BM25, WEATHER])
+    assert asked(two, "messages") == asked(one, "messages")
+    assert names(two) == names(one) == ["tool_search_tool_bm25", "get_weather"]
 
 
 # Responses and chat completions.

@@ -4,7 +4,8 @@
 OpenAI takes :data:`LONGEST_CHAT_ID` characters. Kimi's are ``functions.NAME:0``, some servers begin with
 ``call_0`` in each answer, and some are longer. An id that is refused, or was used before, gets another one, that
 follows from the id and how often it was used: the same in every turn, so that prompts stay in caches. A result
-belongs to the first call with its id that has none yet.
+belongs to the first call with its id that has none yet. Calls that another vendor's server has made
+(``server_tool_use`` with ids that are not Anthropic's) are left out before Anthropic, with what they gave.
 
 **Thinking.** Anthropic takes back what it has signed and nothing else. Some models want back what they thought
 themselves; their servers' names do not show in the request, but the models' do. All others take back none of it.
@@ -145,6 +146,8 @@ _thinking: Final = msgspec.json.Decoder(_Thinking)
 _list: Final = msgspec.json.Decoder(list[Raw])
 _object: Final = msgspec.json.Decoder(dict[str, Raw])
 _calls: Final = msgspec.json.Decoder(list[dict[str, Any]] | None)
+# Of calls that Anthropic's servers make; it refuses a conversation with others.
+_OF_SERVER: Final = re.compile(r"srvtoolu_[a-zA-Z0-9_]+")
 _NULL: Final = Raw(b"null")
 _EMPTY: Final = Raw(b'""')
 _Edit = Literal["out"] | tuple[str, str]  # a block's end, or a field and its new value
@@ -161,7 +164,7 @@ def to_anthropic(fields: Mapping[str, Raw]) -> tuple[dict[str, Any], list[str]]:
     if messages is None:
         return {}, []
     raw = bytes(messages)
-    if b'"tool_use' not in raw and b'"thinking"' not in raw:
+    if b"tool_use" not in raw and b'"thinking"' not in raw:
         return {}, []
     try:
         turns = parse(raw, _turns)
@@ -203,12 +206,18 @@ def _edits(turns: list[_Turn]) -> tuple[dict[int, dict[int, _Edit]], list[str]]:
     ids = anthropic_ids()
     edits: dict[int, dict[int, _Edit]] = {}
     unsigned = False
+    elsewhere: set[str] = set()  # calls that another vendor's server made
     for number, turn in enumerate(turns):
         if isinstance(turn.content, str):
             continue
         for place, block in enumerate(turn.content):
             edit: _Edit | None = None
-            if block.type == "thinking" and not block.signature:
+            if block.type == "server_tool_use" and block.id and not _OF_SERVER.fullmatch(block.id):
+                edit = "out"
+                elsewhere.add(block.id)
+            elif block.type.endswith("tool_result") and block.tool_use_id in elsewhere:
+                edit = "out"
+            elif block.type == "thinking" and not block.signature:
                 edit = "out"
                 unsigned = True
             elif block.type == "tool_use" and block.id is not None:
@@ -217,7 +226,8 @@ def _edits(turns: list[_Turn]) -> tuple[dict[int, dict[int, _Edit]], list[str]]:
                 edit = _renamed("tool_use_id", block.tool_use_id, ids.result(block.tool_use_id))
             if edit is not None:
                 edits.setdefault(number, {})[place] = edit
-    return edits, ["thinking_blocks"] * unsigned + ["tool_ids"] * ids.changed
+    names = ["thinking_blocks"] * unsigned + ["tool_ids"] * ids.changed + ["server_tool_use"] * bool(elsewhere)
+    return edits, names
 
 
 def _renamed(field: str, before: str, after: str) -> _Edit | None:

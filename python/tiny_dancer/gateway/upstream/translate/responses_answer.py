@@ -395,7 +395,7 @@ class Writer:
             "status": "in_progress",
             field: "",
             "call_id": call_id,
-            "name": name,
+            **self._tools.named(name),
         }
         begun = _Begun(type, id, self._add(item), item)
         return given + self._event("response.output_item.added", output_index=begun.index, item=item), begun

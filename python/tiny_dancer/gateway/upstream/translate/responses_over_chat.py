@@ -51,7 +51,7 @@ from tiny_dancer.gateway.upstream.translate.fields import (
 from tiny_dancer.gateway.upstream.translate.messages_over_chat import limit_name
 from tiny_dancer.gateway.upstream.translate.responses_answer import ResponseEvents, Writer
 from tiny_dancer.gateway.upstream.translate.responses_reasoning import Thought, read_thought
-from tiny_dancer.gateway.upstream.translate.responses_tools import LOCAL_SHELL, Tools, custom_arguments
+from tiny_dancer.gateway.upstream.translate.responses_tools import LOCAL_SHELL, Tools, custom_arguments, flat_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -287,6 +287,10 @@ def _text(raw: Raw) -> dict[str, Any]:
     return found
 
 
+def _called(call: wire.FunctionCall | wire.CustomCall) -> str:
+    return call.name if call.namespace is None else flat_name(call.namespace, call.name)
+
+
 class _Conversation:
     """Items as messages: see the module.
 
@@ -378,10 +382,10 @@ class _Conversation:
     def _call(self, kind: str, raw: Raw, place: str) -> None:
         if kind == "function_call":
             call = read(raw, wire.function_call, place)
-            found = call.call_id, call.name, call.arguments
+            found = call.call_id, _called(call), call.arguments
         elif kind == "custom_tool_call":
             custom = read(raw, wire.custom_call, place)
-            found = custom.call_id, custom.name, custom_arguments(custom.input)
+            found = custom.call_id, _called(custom), custom_arguments(custom.input)
         else:
             shell = read(raw, wire.shell_call, place)
             action = read(shell.action, wire.json_object, f"{place}.action")

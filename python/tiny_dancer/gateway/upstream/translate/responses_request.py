@@ -77,6 +77,7 @@ class FunctionCall(Struct):
     call_id: str
     name: str
     arguments: str = ""
+    namespace: str | None = None
 
 
 class CustomCall(Struct):
@@ -85,6 +86,7 @@ class CustomCall(Struct):
     call_id: str
     name: str
     input: str = ""
+    namespace: str | None = None
 
 
 class ShellCall(Struct):
@@ -119,6 +121,7 @@ class Tool(Struct):
     parameters: Raw = ABSENT
     strict: bool | None = None
     format: Raw = ABSENT
+    tools: list[Raw] = []
 
 
 class Grammar(Struct):
@@ -134,6 +137,7 @@ class Choice(Struct):
 
     type: str
     name: str | None = None
+    namespace: str | None = None
     mode: Literal["auto", "required"] = "auto"
     tools: list[Choice] = []
 

@@ -5,15 +5,20 @@ description. OpenAI's ``local_shell``, a command run by the client, becomes a fu
 ``web_search`` runs at OpenAI's: beside other tools it is an offer a model can do without, and it is left out,
 which the answer's ``tools`` show. All other tools that run at a server are refused, and so is a search that is
 asked for alone or by ``tool_choice``.
+
+A namespace holds tools of its own: each becomes a function by both names, joined by ``__``, and its calls come
+back with namespace and name.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from tiny_dancer.gateway.upstream.translate import responses_request as wire
 from tiny_dancer.gateway.upstream.translate.fields import encode, present, read, refusal
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCAL_SHELL: Final = "local_shell"
+_LONGEST_NAME: Final = 64  # of a function, at OpenAI and Anthropic
 _SEARCHES: Final = ("web_search", "web_search_preview")
 _HOSTED: Final = "it runs at OpenAI's, and this model's server has only functions and custom tools; leave it out"
 
@@ -66,6 +72,7 @@ class Tools:
         self.choice: str | dict[str, Any] | None = None
         self.adapted: list[str] = []
         self._types: dict[str, str] = {}  # by name; functions are not in it
+        self._spaces: dict[str, tuple[str, str]] = {}  # namespace and name, by what the model calls it
         given = [] if tools is None else read(tools, wire.tools, "tools")
         searches: list[str] = []
         for index, raw in enumerate(given):
@@ -75,7 +82,12 @@ class Tools:
                 searches.append(place)
                 continue
             self.offered.append(raw)
+            if tool.type == "namespace":
+                self._namespace(tool, place)
+                continue
             self.definitions.append({"type": "function", "function": self._function(tool, place)})
+        if self._spaces:
+            self._tell_apart()
         if searches and not self.definitions:
             raise refusal(searches[0], f"web_search is no function: {_HOSTED}")
         if searches:
@@ -86,6 +98,33 @@ class Tools:
     def type_of(self, name: str) -> str:
         """``function``, ``custom`` or ``local_shell``."""
         return self._types.get(name, "function")
+
+    def named(self, name: str) -> dict[str, str]:
+        """What the client calls a tool, by what the model does: ``name``, and ``namespace`` where it has one."""
+        space = self._spaces.get(name)
+        return {"name": name} if space is None else {"namespace": space[0], "name": space[1]}
+
+    def _namespace(self, space: wire.Tool, place: str) -> None:
+        for index, raw in enumerate(space.tools):
+            inner = f"{place}.tools[{index}]"
+            tool = read(raw, wire.tool, inner)
+            if tool.type not in ("function", "custom"):
+                raise refusal(f"{inner}.type", f"{tool.type[:100]} is no function: {_HOSTED}")
+            if not tool.name:
+                raise refusal(f"{inner}.name", "a function has a name")
+            name = flat_name(space.name, tool.name)
+            self._spaces[name] = space.name, tool.name
+            function = self._function(replace(tool, name=name), inner)
+            self.definitions.append({"type": "function", "function": function})
+
+    def _tell_apart(self) -> None:
+        """Refuses names that joining has made the same, for nothing could tell whose call it is."""
+        seen: set[str] = set()
+        for each in self.definitions:
+            name = each["function"]["name"]
+            if name in seen and name in self._spaces:
+                raise refusal("tools", f"two of them are '{name[:100]}' to a model; rename one")
+            seen.add(name)
 
     def _function(self, tool: wire.Tool, place: str) -> dict[str, Any]:
         if tool.type == LOCAL_SHELL:
@@ -150,7 +189,17 @@ def _name(choice: wire.Choice, place: str) -> str:
         return LOCAL_SHELL
     if choice.type not in ("function", "custom"):
         raise refusal(place, f"{choice.type[:100]} is no function: {_HOSTED}")
-    return choice.name or ""
+    name = choice.name or ""
+    return name if choice.namespace is None else flat_name(choice.namespace, name)
+
+
+def flat_name(namespace: str, name: str) -> str:
+    """What a model calls a tool of a namespace."""
+    joined = f"{namespace}__{name}"
+    if len(joined) <= _LONGEST_NAME:
+        return joined
+    digest = sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{joined[: _LONGEST_NAME - 9]}_{digest[:8]}"
 
 
 def custom_arguments(input: str) -> str:

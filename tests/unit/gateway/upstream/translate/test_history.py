@@ -96,6 +96,24 @@ def test_ids_that_anthropic_refuses_do_not_reach_it() -> None:
     assert [block["tool_use_id"] for turn in back[2::2] for block in turn["content"]] == calls
 
 
+def test_calls_of_another_vendors_server_do_not_reach_anthropic() -> None:
+    mine: list[Any] = [
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+    ]
+    others: list[Any] = [
+        {"type": "server_tool_use", "id": "call_50b8", "name": "analyze_image", "input": {}},
+        {"type": "tool_result", "tool_use_id": "call_50b8", "content": "a cat"},
+    ]
+    answer = {"type": "text", "text": "A cat."}
+    history_of = [{"role": "user", "content": "What is it?"}, {"role": "assistant", "content": [*mine, answer]}]
+    asked, adapted = passed(history_of)
+    assert (asked["messages"], adapted) == (history_of, ())
+    mixed = [history_of[0], {"role": "assistant", "content": [others[0], *mine, others[1], answer]}]
+    asked, adapted = passed(mixed)
+    assert (asked["messages"], adapted) == (history_of, ("server_tool_use",))
+
+
 def test_long_ids_do_not_reach_openai() -> None:
     turns = [{"role": "assistant", "content": [used("x" * 65)]}, {"role": "user", "content": [result("x" * 65)]}]
     asked = messages_over_chat.request(fields({"max_tokens": 9, "messages": turns}), "m")
