@@ -62,32 +62,35 @@ class SemanticRouter(SemanticRoutes):
             from tiny_dancer.training.export import SELF_CHECK_TEXTS
             from tiny_dancer.training.routes.fit import fit_routes
 
+        if isinstance(texts, str):
+            raise OptionError("texts", "one text", "give a list of texts")
         given, names = list(texts or ()), list(labels or ())
         if len(given) != len(names):
             raise OptionError("labels", f"{len(names)} for {len(given)} texts", "give one label a text")
-        seen = {*zip(given, names, strict=True)}
-        for route in self.routes:
-            for utterance in route.utterances:
-                if (utterance, route.name) not in seen:
-                    given.append(utterance)
-                    names.append(route.name)
-        encoder = self.encoder
-        vectors = checks = None
-        if encoder is not None:
-            vectors = check_vectors(encoder, encoder.encode(given), len(given))
-            checks = check_vectors(encoder, encoder.encode(list(SELF_CHECK_TEXTS)), len(SELF_CHECK_TEXTS))
-        routes = self.routes
-        found = fit_routes(
-            given,
-            names,
-            routes=[route.spec() for route in routes],
-            vectors=vectors,
-            encoder=None if encoder is None else encoder_spec(encoder),
-            self_check_vectors=checks,
-            precision=precision,
-            seed=seed,
-            created=created,
-            progress=progress,
-        )
-        self._set(found.artifact, {route.name: route for route in routes})
-        return found.report
+        with self._changing:
+            routes = self.routes
+            seen = {*zip(given, names, strict=True)}
+            for route in routes:
+                for utterance in route.utterances:
+                    if (utterance, route.name) not in seen:
+                        given.append(utterance)
+                        names.append(route.name)
+            encoder = self.encoder
+            vectors = checks = None
+            if encoder is not None:
+                vectors = check_vectors(encoder, encoder.encode(given), len(given))
+                checks = check_vectors(encoder, encoder.encode(list(SELF_CHECK_TEXTS)), len(SELF_CHECK_TEXTS))
+            found = fit_routes(
+                given,
+                names,
+                routes=[route.spec() for route in routes],
+                vectors=vectors,
+                encoder=None if encoder is None else encoder_spec(encoder),
+                self_check_vectors=checks,
+                precision=precision,
+                seed=seed,
+                created=created,
+                progress=progress,
+            )
+            self._set(found.artifact, {route.name: route for route in routes})
+            return found.report
