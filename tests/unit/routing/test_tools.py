@@ -245,6 +245,8 @@ def test_a_tool_that_goes_while_it_is_selected_is_selected_no_more() -> None:
     engine = selector._engine
 
     class Slow:
+        remove = engine.remove
+
         def select(self, query: str) -> str:
             answer = engine.select(query)
             if "forecast" in selector:
@@ -252,7 +254,6 @@ def test_a_tool_that_goes_while_it_is_selected_is_selected_no_more() -> None:
             return answer
 
     selector._engine = Slow()  # type: ignore[assignment]
-    selector._engine.remove = engine.remove
     assert selector.select("the weather forecast", k=2).ids == ("weather_map",)
 
 
