@@ -360,7 +360,7 @@ class ToolSelector:
         """
         if self._storage is None:
             raise StorageError("storage", "none", "make the selector with storage=SqliteStorage(…)")
-        names = list(called)
+        names = [called] if isinstance(called, str) else list(called)
         if not names:
             raise StorageError("called", "no tool", "observe only requests that called one")
         for name in names:
