@@ -593,7 +593,10 @@ class SemanticRoutes:
             if not isinstance(text, str) or not text.strip():
                 raise RequestError("text", repr(text), "give a text to route")
             vector = self._encode([text])[0]
-        return np.ascontiguousarray(vector, "<f4").tobytes()
+        try:
+            return np.ascontiguousarray(vector, "<f4").tobytes()
+        except (TypeError, ValueError) as error:
+            raise RequestError("vector", str(error), f"give {self.encoder.dimension} numbers") from error
 
 
 def _options(

@@ -52,7 +52,8 @@ class SemanticRouter(SemanticRoutes):
             progress: called with the name of each step.
 
         Raises:
-            OptionError: texts without labels or the other way round, or not as many.
+            OptionError: texts without labels or the other way round, or not as many; a seed below 0, or a
+                precision that is no share.
             TrainingError: fewer than two routes, a route without rows, a label that is no route.
             MissingExtraError: the `train` extra is not installed.
         """
@@ -62,9 +63,15 @@ class SemanticRouter(SemanticRoutes):
             from tiny_dancer.training.export import SELF_CHECK_TEXTS
             from tiny_dancer.training.routes.fit import fit_routes
 
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise OptionError("seed", repr(seed), "give a whole number from 0 on")
+        if precision is not None and not 0 < precision <= 1:
+            raise OptionError("precision", repr(precision), "give a share above 0, at most 1")
         if isinstance(texts, str):
             raise OptionError("texts", "one text", "give a list of texts")
-        given, names = list(texts or ()), list(labels or ())
+        # No truth value: arrays and columns of pandas have none.
+        given = [] if texts is None else list(texts)
+        names = [] if labels is None else list(labels)
         if len(given) != len(names):
             raise OptionError("labels", f"{len(names)} for {len(given)} texts", "give one label a text")
         with self._changing:
