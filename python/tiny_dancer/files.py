@@ -1,9 +1,11 @@
-"""Reading files that somebody names, which may be no files: a pipe, a device or a socket is not waited for."""
+"""Reading and writing files that somebody names, which may be no files: a pipe, a device or a socket is not waited
+for when it is read, and stays what it is when it is written to."""
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import IO
@@ -49,6 +51,25 @@ def read(path: str | os.PathLike[str], *, most: int | None = None) -> bytes:
     if most is not None and len(data) > most:
         raise OSError(errno.EFBIG, f"larger than {most >> 20:,} MiB", os.fspath(path))
     return data
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a whole file or nothing: beside the target first, then in its place. Two that write at once each have
+    their own file beside the target, and the later one's stays. What a link names is written, not the link.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():  # such as /dev/stdout: nothing is to take its place
+        target.write_bytes(data)
+        return
+    beside = target.with_name(f".{target.name[:32]}.{secrets.token_hex(4)}.part")
+    try:
+        beside.write_bytes(data)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def check(path: str | os.PathLike[str]) -> None:

@@ -115,3 +115,30 @@ def test_tables_that_cannot_be_used_are_refused(folder: Path, tmp_path: Path) ->
     one.write_text("text,intent\na,x\nb,x\n")
     assert "two routes" in fails(2, "routes", "fit", one, "--out", out)
     assert not out.exists()
+
+
+def test_texts_and_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    table, artifact = tmp_path / "hostile.csv", tmp_path / "hostile.safetensors"
+    rows = [
+        ("I want my money back", "[/red]"),
+        ("refund my [bold]order[/bold]", "[/red]"),
+        ("return [/] this please", "[/red]"),
+        ("where is my \x1b[31morder", "deliver <script>"),
+        ("money back for the parcel", "deliver <script>"),
+        ("track my parcel", "deliver <script>"),
+    ]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "intent"), *rows])
+    done("routes", "fit", table, "--out", artifact)
+    html = tmp_path / "page.html"
+    for command in (
+        ("lint", table),
+        ("lint", table, "--html", html),
+        ("list", artifact),
+        ("eval", artifact, table, "--html", html),
+        ("match", artifact, "refund \x1b[31mmy order"),
+    ):
+        shown = done("routes", *command)
+        assert "\x1b" not in shown and "[/red]" in shown
+    page = html.read_text(encoding="utf-8")
+    assert "deliver &lt;script&gt;" in page and "<script>" not in page and "\x1b" not in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,3 +141,39 @@ def test_names_no_file_can_have_are_oserrors(path: str) -> None:
         Router.load(path)
     with pytest.raises(TinyDancerError):
         CandidateRouter(CandidateRouterConfig(model_path=path))
+
+
+def test_writers_at_once_each_leave_a_whole_file(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    contents = [bytes([at]) * 300_000 for at in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: files.write(target, content), contents * 4))
+    assert target.read_bytes() in contents
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_link_names_is_written_and_what_is_no_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("kept")
+    files.write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "kept").read_bytes() == b"new"
+    files.write("/dev/null", b"gone")
+    assert Path("/dev/null").is_char_device()
+    long = tmp_path / ("é" * 127)
+    files.write(long, b"x")
+    assert long.read_bytes() == b"x"
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out"
+    target.write_bytes(b"old")
+
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write(target, b"whole")
+    assert target.read_text() == "old" and [each.name for each in tmp_path.iterdir()] == ["out"]

@@ -38,7 +38,7 @@ Examples = Annotated[
     Path, typer.Argument(help="`text` and `label` as Parquet, CSV or JSONL; or .npz with x and y.")
 ]
 Label = Annotated[str | None, typer.Option(help="Column of the labels; else label, intent or category.")]
-Seed = Annotated[int, typer.Option(help="Of every random choice: the same seed gives the same result.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of every random choice: the same seed gives the same result.")]
 Map = Annotated[
     list[str] | None,
     typer.Option("--map", help="NAME=MODEL: the table's model for a name of the artifact; repeatable."),

@@ -14,6 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tiny_dancer import files
 from tiny_dancer.errors import OptionError
 
 if TYPE_CHECKING:
@@ -91,14 +92,9 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes the whole file or nothing: beside the target first, then in its place."""
+    """Writes the whole file or nothing; see :func:`tiny_dancer.files.write`."""
     check_target(path)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    files.write(path, content)
 
 
 @contextmanager

@@ -28,7 +28,9 @@ def fit(
     out_of_scope: OutOfScope = "oos",
     precision: Annotated[
         float | None,
-        typer.Option(help="Give every route the least confidence at which this share of its texts is right."),
+        typer.Option(
+            min=0, max=1, help="Give every route the least confidence at which this share of its texts is right."
+        ),
     ] = None,
     seed: Seed = 0,
     created: Annotated[str, typer.Option(help="Date to record; the tool reads no clock.")] = "",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Json, LabelledTable, LabelOf, TextOf
-from tiny_dancer.cli.output import check_target, console, print_json, say, write_file
+from tiny_dancer.cli.output import check_target, console, print_json, printable, say, write_file
 
 HELP = """Find what is wrong with routes: texts nearer to another route, routes that overlap, holes, dead
 thresholds.
@@ -51,4 +51,4 @@ def lint(
         return
     for each in lint_tables(found, most):
         console().print(each)
-    say(*found.summary())
+    say(*map(printable, found.summary()))

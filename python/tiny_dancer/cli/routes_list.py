@@ -15,6 +15,7 @@ Example: tiny-dancer routes list intents.safetensors"""
 def list_routes(artifact: RoutesArtifact, json: Json = False) -> None:
     from rich.table import Table
 
+    from tiny_dancer.evaluation.terminal import cell
     from tiny_dancer.routing.semantic import SemanticRoutes
 
     router = SemanticRoutes.from_file(artifact)
@@ -27,7 +28,7 @@ def list_routes(artifact: RoutesArtifact, json: Json = False) -> None:
     for route in router.routes:
         shown = [route.target, route.priority, route.threshold, route.conditions]
         plain = ["" if each is None else each if isinstance(each, str) else _json.dumps(each) for each in shown]
-        table.add_row(route.name, *plain)
+        table.add_row(*map(cell, (route.name, *plain)))
     console().print(table)
     fitted = "calibrated on rows left out" if router.calibrated else "not calibrated"
     say(f"{len(router.routes):,} routes by {router.header['model']['kind']}, {fitted}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import FalseAlarms, Json, RoutesArtifact
-from tiny_dancer.cli.output import print_json, say
+from tiny_dancer.cli.output import print_json, printable, say
 
 HELP = """Say where one text belongs, and why.
 
@@ -42,7 +42,8 @@ def match(
         return
     sure = "" if found.calibrated else ", not calibrated"
     scope = "" if found.in_scope_score is None else f", in-scope score {found.in_scope_score:.3f}"
-    say(f"{found.name or 'none'} ({found.reason}): confidence {found.confidence:.3f}{sure}{scope}")
+    lines = [f"{found.name or 'none'} ({found.reason}): confidence {found.confidence:.3f}{sure}{scope}"]
     if found.read_as is not None:
-        say(f"  read as: {found.read_as}")
-    say(*(f"  {probability:.3f} {name}" for name, probability in found.top))
+        lines.append(f"  read as: {found.read_as}")
+    lines += [f"  {probability:.3f} {name}" for name, probability in found.top]
+    say(*map(printable, lines))

@@ -80,6 +80,12 @@ class FittedTable:
         return list(widths)
 
 
+def cell(value: object) -> Text:
+    """A cell of a table on one line, as it is: what looks like markup is none, and terminal codes are left out."""
+    shown = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return Text(_visible(shown).replace("\n", " "))
+
+
 def _visible(text: str) -> str:
     """A cell without terminal codes; its line breaks stay."""
     return "".join(each if each.isprintable() or each == "\n" else " " for each in text)

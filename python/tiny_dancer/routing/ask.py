@@ -8,6 +8,7 @@ stands in the instructions too, and the answer is read strictly: one JSON object
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import urllib.error
@@ -27,6 +28,7 @@ __all__ = [
     "Ask",
     "EndpointModel",
     "Form",
+    "checked",
     "read_answer",
     "read_completion",
     "refuses_form",
@@ -187,6 +189,27 @@ def read_completion(body: bytes, name: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise ModelError(name, "empty", "ask another model")
     return text
+
+
+async def checked(model: Ask, messages: Messages, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model answers, whoever wrote it: an answer that does not fit the schema is an error.
+
+    Raises:
+        ModelError: as the model says, or it does not answer so.
+        OptionError: no model.
+    """
+    name = str(getattr(model, "name", "") or type(model).__name__)
+    remedy = "give an EndpointModel, or an async function of its shape"
+    if not callable(model):
+        raise OptionError("model", repr(model), remedy)
+    asked: Any = model(messages, schema)
+    if not inspect.isawaitable(asked):
+        raise OptionError("model", f"{name} gives no awaitable", remedy)
+    found: Any = await asked
+    fault = misfit(found, schema)
+    if fault is None and isinstance(found, dict):
+        return found
+    raise ModelError(name, fault or type(found).__name__, "ask a model that keeps to JSON schemas")
 
 
 def read_answer(text: str, schema: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import msgspec
 from tiny_dancer import _core
 from tiny_dancer.errors import ModelError, OptionError, RequestError
 from tiny_dancer.routing import zero_shot
+from tiny_dancer.routing.ask import checked
 from tiny_dancer.routing.heads import check_fits, heads_of
 from tiny_dancer.routing.questions import Answer, Choice, Question, read_input, read_questions
 from tiny_dancer.routing.tasks import TaskClassifier
@@ -241,7 +242,7 @@ async def _by_model(model: Ask, messages: ChatMessages, questions: Sequence[Ques
     }
     asked = "\n\n".join(_written(key, each) for key, each in named.items())
     told = {"role": "system", "content": f"{_TOLD}\n\n{asked}"}
-    found = await model([told, _evidence(messages)], schema)
+    found = await checked(model, [told, _evidence(messages)], schema)
     name = getattr(model, "name", "") or type(model).__name__
     return [_read_answer(found[key], each, name) for key, each in named.items()]
 

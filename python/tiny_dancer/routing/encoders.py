@@ -77,7 +77,7 @@ class CallableEncoder:
         """See :class:`Encoder`."""
         if not texts:  # few libraries say what shape nothing has
             return np.empty((0, self.dimension), np.float32)
-        return np.asarray(self.function(texts), np.float32)
+        return check_vectors(self, self.function(texts), len(texts))
 
 
 class EndpointEncoder:
@@ -253,9 +253,13 @@ def check_vectors(encoder: Encoder, found: Any, rows: int) -> Vectors:
     """What an encoder gave, as float32 [rows, dimension].
 
     Raises:
-        RequestError: another shape, or values that are not finite.
+        RequestError: no numbers, another shape, or values that are not finite.
     """
-    vectors = np.ascontiguousarray(found, "<f4")
+    try:
+        with np.errstate(over="ignore"):  # what is too large is not finite, and refused below
+            vectors = np.ascontiguousarray(found, "<f4")
+    except (TypeError, ValueError) as error:
+        raise RequestError("encoder", str(error), f"{encoder.name} has to give numbers") from error
     if vectors.shape != (rows, encoder.dimension):
         expected = f"{encoder.name} has to give [{rows}, {encoder.dimension}]"
         raise RequestError("encoder", f"shape {vectors.shape}", expected)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tiny_dancer.errors import OptionError
+from tiny_dancer.routing.ask import checked
 from tiny_dancer.routing.schemas import check_schema
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ async def fill(functions: Sequence[Function], text: str, model: Ask) -> Function
             "required": ["function"],
             "additionalProperties": False,
         }
-        chosen = (await model([told, said], schema))["function"]
+        chosen = (await checked(model, [told, said], schema))["function"]
         function = functions[names.index(chosen)]
     what = f"{function.name}: {function.description}" if function.description else function.name
     told = {"role": "system", "content": f"{_TOLD}\n\n{what}"}
-    return FunctionCall(function.name, await model([told, said], function.parameters))
+    return FunctionCall(function.name, await checked(model, [told, said], function.parameters))
 
 
 def fill_now(functions: Sequence[Function], text: str, model: Ask) -> FunctionCall:

@@ -133,7 +133,7 @@ def _router(found: dict[str, Any], place: str, depth: int = 0) -> ImportedRoutes
         unknown = next((key for key in route if key not in _ROUTE_KEYS), None)
         if unknown is not None:
             raise ConfigError(f"{where}.{unknown}", "no key of a route", f"there are {', '.join(_ROUTE_KEYS)}")
-        name = str(route.get("name") or "")
+        name = _name(route.get("name"), f"{where}.name")
         utterances = [
             _text(text, f"{where}.utterances")
             for text in _list(route.get("utterances") or [], f"{where}.utterances")
@@ -207,13 +207,16 @@ def _semantic_router(found: dict[str, Any]) -> ImportedRoutes:
         utterances = _list(route.get("utterances") or [], f"{place}.utterances")
         if route.get("score_threshold") is not None:
             notes.append(f"{route.get('name')}: score_threshold is in units of its encoder and left out")
-        name = str(route.get("name") or "")
+        name = _name(route.get("name"), f"{place}.name")
         metadata = {key: route[key] for key in ("metadata", "function_schema") if route.get(key)}
         if route.get("function_schema"):
             notes.append(f"{name}: function_schema is of a signature in Python, and kept as metadata alone")
         if route.get("llm"):
             notes.append(f"{name}: llm is left out; name a model where the route is asked")
         schemas = _list(route.get("function_schemas") or [], f"{place}.function_schemas")
+        if any(isinstance(schema, dict) and "signature" in schema for schema in schemas):
+            notes.append(f"{name}: function_schemas are of signatures in Python, and kept as metadata alone")
+            metadata["function_schemas"], schemas = schemas, []
         try:
             made = Route(
                 name=name,
@@ -237,7 +240,13 @@ def _decisions(found: dict[str, Any]) -> ImportedRoutes:
 
     def named(*keys: str) -> dict[str, dict[str, Any]]:
         lists = [_list(signals[key], key) for key in keys if signals.get(key)]
-        return {str(_object(each, keys[0]).get("name")): each for every in lists for each in every}
+        found: dict[str, dict[str, Any]] = {}
+        for each in (each for every in lists for each in every):
+            name = _name(_object(each, keys[0]).get("name"), f"{keys[0]}.name")
+            if name in found:
+                raise ConfigError(f"{keys[0]}.name", name, "two signals have this name: give each its own")
+            found[name] = each
+        return found
 
     known = {
         "keyword": named("keywords", "keyword_rules"),
@@ -251,11 +260,16 @@ def _decisions(found: dict[str, Any]) -> ImportedRoutes:
     for at, each in enumerate(_list(found["decisions"], "decisions")):
         place = f"decisions[{at}]"
         decision = _object(each, place)
-        name = str(decision.get("name") or "")
+        name = _name(decision.get("name"), f"{place}.name")
         utterances: list[str] = []
         condition = _rule(decision.get("rules") or {}, place, known, utterances, notes, name)
-        models = decision.get("modelRefs") or decision.get("model_refs") or []
-        target = _object(models[0], f"{place}.modelRefs[0]").get("model") if models else None
+        models = _list(decision.get("modelRefs") or decision.get("model_refs") or [], f"{place}.modelRefs")
+        targets = [_object(each, f"{place}.modelRefs[{at}]").get("model") for at, each in enumerate(models)]
+        if len(targets) > 1:
+            notes.append(f"{name}: of {len(targets)} models the first is the target; the others are left out")
+        priority = decision.get("priority") or 0
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise ConfigError(f"{place}.priority", repr(priority), "give a whole number")
         if not utterances:
             raise ConfigError(
                 f"{place}.rules", name, "it has neither embedding, domain nor keyword to compare with"
@@ -265,8 +279,8 @@ def _decisions(found: dict[str, Any]) -> ImportedRoutes:
                 name=name,
                 utterances=tuple(dict.fromkeys(utterances)),
                 description=str(decision.get("description") or ""),
-                target=target,
-                priority=int(decision.get("priority") or 0),
+                target=targets[0] if targets else None,
+                priority=priority,
                 conditions=condition,
             )
         )
@@ -279,7 +293,9 @@ def _rule(
     """The condition that a rule amounts to, None for none; what it compares with goes into ``utterances``."""
     rule = _object(rule, f"{place}.rules")
     if "type" in rule:
-        return _signal(rule, place, known, utterances)
+        if "operator" in rule or "conditions" in rule:
+            raise ConfigError(f"{place}.rules", "type beside operator or conditions", "give one or the other")
+        return _signal(rule, place, known, utterances, notes, name)
     operator = str(rule.get("operator") or "AND").upper()
     if operator not in ("AND", "OR", "NOT"):
         raise ConfigError(f"{place}.rules.operator", operator, "read are AND, OR and NOT")
@@ -287,8 +303,13 @@ def _rule(
         _rule(each, place, known, [] if operator == "NOT" else utterances, notes, name)
         for each in _list(rule.get("conditions") or [], f"{place}.rules.conditions")
     ]
+    if not parts:
+        raise ConfigError(f"{place}.rules.conditions", "none", "give at least one, each with its type and name")
     conditions = [each for each in parts if each is not None]
     if operator == "NOT":
+        if len(parts) > 1:
+            remedy = "NOT is of one condition: put several into an OR or an AND"
+            raise ConfigError(f"{place}.rules.conditions", f"NOT of {len(parts)}", remedy)
         if len(conditions) < len(parts):
             raise ConfigError(
                 f"{place}.rules", "NOT of an embedding or a domain", "leave it out, or add a route for it"
@@ -303,7 +324,12 @@ def _rule(
 
 
 def _signal(
-    signal: dict[str, Any], place: str, known: dict[str, dict[str, Any]], utterances: list[str]
+    signal: dict[str, Any],
+    place: str,
+    known: dict[str, dict[str, Any]],
+    utterances: list[str],
+    notes: list[str],
+    decision: str,
 ) -> dict[str, Any] | None:
     kind, name = str(signal["type"]), str(signal.get("name") or "")
     field = f"{place}.rules"
@@ -316,11 +342,17 @@ def _signal(
         raise ConfigError(field, f"{kind} {name}", "no signal of this name is defined")
     if kind == "keyword":
         words = [_text(each, field) for each in _list(defined.get("keywords") or [], field)]
-        utterances += words
         operator = str(defined.get("operator") or "OR").upper()
-        if operator == "AND":
-            return {"all": [{"keywords": [word]} for word in words]}
-        return {"not": {"keywords": words}} if operator in ("NOR", "NOT") else {"keywords": words}
+        if operator not in ("AND", "OR", "NOR", "NOT"):
+            raise ConfigError(f"keywords.{name}.operator", operator, "read are AND, OR and NOR")
+        if defined.get("case_sensitive"):
+            notes.append(f"{decision}: keywords {name} are case_sensitive; letters' case is not told apart here")
+        if defined.get("method", "regex") != "regex" or defined.get("fuzzy_match"):
+            notes.append(f"{decision}: keywords {name} are matched as whole words, not by likeness")
+        if operator in ("NOR", "NOT"):
+            return {"not": {"keywords": words}}
+        utterances += words
+        return {"all": [{"keywords": [word]} for word in words]} if operator == "AND" else {"keywords": words}
     if kind == "embedding":
         utterances += [_text(each, field) for each in _list(defined.get("candidates") or [], field)]
         return None
@@ -332,6 +364,8 @@ def _signal(
     for key, other in (("at_least", "min_tokens"), ("at_most", "max_tokens")):
         if defined.get(other) is not None:
             bounds[key] = _tokens(defined[other], field)
+    if not bounds:
+        raise ConfigError(field, f"context {name}", "give min_tokens or max_tokens")
     return {"tokens": bounds}
 
 
@@ -340,9 +374,12 @@ def _tokens(value: Any, field: str) -> int:
     text = str(value).strip().upper()
     factor = {"K": 1000, "M": 1_000_000}.get(text[-1:], 1)
     try:
-        return int(float(text.rstrip("KM")) * factor)
-    except ValueError:
-        raise ConfigError(field, value, "give a number of tokens, such as 32K") from None
+        tokens = int(float(text.removesuffix("K").removesuffix("M")) * factor)
+    except (ValueError, OverflowError):
+        tokens = -1
+    if not 0 <= tokens < 1 << 32:
+        raise ConfigError(field, value, "give a number of tokens, such as 32K")
+    return tokens
 
 
 def _list(value: Any, place: str) -> list[Any]:
@@ -354,6 +391,13 @@ def _list(value: Any, place: str) -> list[Any]:
 def _object(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(place, type(value).__name__, "give an object")
+    return value
+
+
+def _name(value: Any, place: str) -> str:
+    """A name as it is written: YAML reads ``yes``, ``5`` and dates as other things than texts."""
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(place, repr(value), "give a name, in quotes where it could be something else")
     return value
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from tiny_dancer import _core
+from tiny_dancer import _core, files
 from tiny_dancer.errors import ArtifactError, OptionError, RequestError
 from tiny_dancer.routing.encoders import check_vectors
 from tiny_dancer.routing.functions import FunctionCall, fill, fill_now, read_functions
@@ -38,6 +42,14 @@ _VERSION = "1.0.0"
 _LONGEST_UTTERANCE = 100_000
 _FUNCTIONS = "function_schemas"
 _FIXED_ZONES = frozenset({"UTC", "Z", "Etc/UTC", "GMT"})
+_OFFSET = re.compile(r"[+-](?:[01]\d|2[0-3]):[0-5]\d")
+_NESTED = ("all", "any")
+_NAMES = ("tier", "tags", "language", "keywords")
+_OBJECTS = ("time", "period", "rate", "tokens")
+# Moments that a calendar knows in every zone: the years 1 to 9999, but for a day at either end.
+_EARLIEST, _LATEST = -62_135_510_400, 253_402_214_400
+_FEWEST_SWEPT = 1024
+_DEEPEST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +95,16 @@ class Route:
                 raise OptionError(field_name, repr(utterance), "give a text, or leave it out")
             if len(utterance) > _LONGEST_UTTERANCE:
                 raise OptionError(field_name, f"{len(utterance):,} characters", "give what a user would say")
-        if isinstance(self.priority, bool) or not isinstance(self.priority, int):
+        if isinstance(self.priority, bool) or not isinstance(self.priority, int) or abs(self.priority) >> 63:
             raise OptionError(f"routes[{self.name}].priority", repr(self.priority), "give a whole number")
+        if self.threshold is not None and not (_is_number(self.threshold) and 0 <= self.threshold <= 1):
+            raise OptionError(
+                f"routes[{self.name}].threshold", repr(self.threshold), "give a probability, in [0, 1]"
+            )
+        if not isinstance(self.description, str):
+            raise OptionError(f"routes[{self.name}].description", repr(self.description), "give a text")
+        if self.conditions is not None:
+            _check_condition(self.conditions, f"routes[{self.name}].conditions")
         object.__setattr__(self, "utterances", utterances)
         schemas: Any = self.function_schemas
         if isinstance(schemas, str | Mapping) or not isinstance(schemas, Iterable):
@@ -93,6 +113,8 @@ class Route:
         read_functions(self.function_schemas, f"routes[{self.name}].function_schemas")
         if self.function_schemas and not isinstance(self.metadata, Mapping | None):
             raise OptionError(f"routes[{self.name}].metadata", repr(self.metadata), "give an object, or none")
+        for part in ("name", "utterances", "description", "target", "conditions", "metadata", "function_schemas"):
+            _check_json(getattr(self, part), f"routes[{self.name}].{part}")
 
     def spec(self) -> dict[str, Any]:
         """What an artifact says of it."""
@@ -158,6 +180,14 @@ class User:
     tier: str | None = None
     tags: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for part in ("id", "tier"):
+            if not isinstance(getattr(self, part), str | None):
+                raise OptionError(f"user.{part}", repr(getattr(self, part)), "give a text, or None")
+        tags: Any = self.tags
+        if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+            raise OptionError("user.tags", repr(tags), "give a list of texts")
+
 
 @dataclass(frozen=True, slots=True)
 class RoutesEvaluation:
@@ -184,10 +214,18 @@ class RoutesEvaluation:
 
 @dataclass(slots=True)
 class _Window:
-    """When requests went to a route that is limited, by user."""
+    """When requests went to a route that is limited, by user; one thread at a time."""
 
     seconds: float
     times: dict[str | None, deque[float]] = field(default_factory=dict)
+    swept_at: int = _FEWEST_SWEPT
+
+    def count(self, user: str | None, now: float) -> None:
+        self.times.setdefault(user, deque()).append(now)
+        if len(self.times) > self.swept_at:  # users who never came again
+            for each in [each for each, times in self.times.items() if times[-1] <= now - self.seconds]:
+                del self.times[each]
+            self.swept_at = max(_FEWEST_SWEPT, 2 * len(self.times))
 
     def used(self, user: str | None, now: float) -> int:
         times = self.times.get(user)
@@ -217,7 +255,7 @@ class _State:
 
 class SemanticRoutes:
     """Routes that answer. Share it between threads; ``add``, ``update`` and ``remove`` replace what answers at
-    once.
+    once, one after the other. What was counted for rates stays.
 
     From utterances alone a request goes to the route whose utterances are most like it, and nothing is calibrated:
     ``calibrated`` is False, and no request is out of scope. An artifact fitted on rows brings both.
@@ -240,7 +278,7 @@ class SemanticRoutes:
             OptionError: no routes, two of one name, one without utterances.
             ArtifactError: conditions that mean nothing.
         """
-        self.encoder = encoder
+        self._start(encoder)
         _check_routes(routes, {})
         self._set(_from_utterances(routes, encoder, {}), {route.name: route for route in routes})
 
@@ -248,7 +286,7 @@ class SemanticRoutes:
     def from_bytes(cls, artifact: bytes, encoder: Encoder | None = None) -> Self:
         """Loads an artifact's bytes; see :meth:`from_file`."""
         made = cls.__new__(cls)
-        made.encoder = encoder
+        made._start(encoder)
         made._set(artifact, None)
         return made
 
@@ -269,9 +307,13 @@ class SemanticRoutes:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the artifact: :meth:`from_file` gives the same answers."""
-        from pathlib import Path
+        files.write(path, self._state.artifact)
 
-        Path(path).write_bytes(self._state.artifact)
+    def _start(self, encoder: Encoder | None) -> None:
+        self.encoder = encoder
+        self._changing = threading.RLock()
+        self._counting = threading.Lock()
+        self._windows: dict[str, _Window] = {}
 
     def _set(self, artifact: bytes, routes: Mapping[str, Route] | None) -> None:
         header = _core.read_header(artifact)
@@ -302,7 +344,12 @@ class SemanticRoutes:
                     windows[name] = _Window(seconds)
         offsets = {zone: _zone(zone) for zone in sorted(zones) if _is_named(zone)}
         names = tuple(each["name"] for each in header["routes"])
-        self._state = _State(artifact, header, engine, names, dict(routes), windows, offsets, frozenset(kinds))
+        with self._counting:
+            for name, window in windows.items():
+                if name in self._windows:
+                    window.times = self._windows[name].times
+            self._windows = windows
+            self._state = _State(artifact, header, engine, names, dict(routes), windows, offsets, frozenset(kinds))
 
     @property
     def header(self) -> dict[str, Any]:
@@ -372,12 +419,16 @@ class SemanticRoutes:
         state = self._state
         found = self._vector(text, vector)
         seconds = as_seconds(now)
-        context = _context(state, seconds, user, language)
-        options = _options(limit, allowed, exclude, false_alarms, least_confidence, prediction_set, context)
-        answer = state.engine.decide(text, found, state.header["encoder"]["name"], options)
-        choice = _choice(state, answer, prediction_set)
-        if choice.name is not None:
-            self._count(state, choice.name, user, seconds)
+        if not isinstance(user, User | None):
+            raise RequestError("user", repr(user), "give a tiny_dancer.User")
+        # Looking and counting are one, or two threads would both be given the last request of a rate.
+        with self._counting if state.windows else nullcontext():
+            context = _context(state, seconds, user, language)
+            options = _options(limit, allowed, exclude, false_alarms, least_confidence, prediction_set, context)
+            answer = state.engine.decide(text, found, state.header["encoder"]["name"], options)
+            choice = _choice(state, answer, prediction_set)
+            if choice.name is not None:
+                self._count(state, choice.name, user, seconds)
         if model is not None and (functions := self._functions(state, choice)):
             return replace(choice, function_call=fill_now(functions, text, model))
         return choice
@@ -385,7 +436,7 @@ class SemanticRoutes:
     @staticmethod
     def _count(state: _State, name: str, user: User | None, now: float | None) -> None:
         if name in state.windows and now is not None:
-            state.windows[name].times.setdefault(None if user is None else user.id, deque()).append(now)
+            state.windows[name].count(None if user is None else user.id, now)
 
     def _functions(self, state: _State, choice: RouteChoice) -> tuple[Function, ...]:
         route = None if choice.name is None else state.routes.get(choice.name)
@@ -463,14 +514,15 @@ class SemanticRoutes:
         state, seconds = self._state, as_seconds(now)
         if self._known(name).conditions is None:
             return True
-        context = _context(state, seconds, user, language)
-        # Of one route the probability is 1, so that nothing but its conditions can forbid it.
-        options = _options(1, (name,), (), 0.0, 0.0, False, context)
         vector = self._vector(text, None)
-        choice = _choice(state, state.engine.decide(text, vector, state.header["encoder"]["name"], options), False)
-        if choice.reason == "none_allowed":
-            return False
-        self._count(state, name, user, seconds)
+        with self._counting if state.windows else nullcontext():
+            context = _context(state, seconds, user, language)
+            # Of one route the probability is 1, so that nothing but its conditions can forbid it.
+            options = _options(1, (name,), (), 0.0, 0.0, False, context)
+            answer = state.engine.decide(text, vector, state.header["encoder"]["name"], options)
+            if _choice(state, answer, False).reason == "none_allowed":
+                return False
+            self._count(state, name, user, seconds)
         return True
 
     def evaluate(self, texts: Sequence[str], labels: Sequence[str | None]) -> RoutesEvaluation:
@@ -517,9 +569,10 @@ class SemanticRoutes:
         Raises:
             OptionError: its name is taken, or it has no utterances.
         """
-        if route.name in self._state.routes:
-            raise OptionError("name", route.name, "a route has this name: update it")
-        self._rebuild([*self.routes, route])
+        with self._changing:
+            if route.name in self._state.routes:
+                raise OptionError("name", route.name, "a route has this name: update it")
+            self._rebuild([*self.routes, route])
 
     def update(self, route: Route) -> None:
         """Replaces the route of the same name. Where its utterances stay the same, what was fitted still holds.
@@ -527,13 +580,14 @@ class SemanticRoutes:
         Raises:
             OptionError: no route has its name, or it has no utterances.
         """
-        before = self._known(route.name)
-        routes = [route if each.name == route.name else each for each in self.routes]
-        if route.utterances == before.utterances:
-            header = {**self.header, "routes": [each.spec() for each in routes]}
-            self._set(_core.with_header(self._state.artifact, header), {each.name: each for each in routes})
-            return
-        self._rebuild(routes)
+        with self._changing:
+            before = self._known(route.name)
+            routes = [route if each.name == route.name else each for each in self.routes]
+            if route.utterances == before.utterances:
+                header = {**self.header, "routes": [each.spec() for each in routes]}
+                self._set(_core.with_header(self._state.artifact, header), {each.name: each for each in routes})
+                return
+            self._rebuild(routes)
 
     def remove(self, name: str) -> None:
         """Takes a route out. Nothing is calibrated afterwards.
@@ -541,11 +595,12 @@ class SemanticRoutes:
         Raises:
             OptionError: no route has this name, or it is the only one.
         """
-        self._known(name)
-        routes = [each for each in self.routes if each.name != name]
-        if not routes:
-            raise OptionError("name", name, "this is the only route: a router needs one")
-        self._rebuild(routes)
+        with self._changing:
+            self._known(name)
+            routes = [each for each in self.routes if each.name != name]
+            if not routes:
+                raise OptionError("name", name, "this is the only route: a router needs one")
+            self._rebuild(routes)
 
     def _known(self, name: str) -> Route:
         routes = self._state.routes
@@ -587,7 +642,10 @@ class SemanticRoutes:
             if not isinstance(text, str) or not text.strip():
                 raise RequestError("text", repr(text), "give a text to route")
             vector = self._encode([text])[0]
-        return np.ascontiguousarray(vector, "<f4").tobytes()
+        try:
+            return np.ascontiguousarray(vector, "<f4").tobytes()
+        except (TypeError, ValueError) as error:
+            raise RequestError("vector", str(error), f"give {self.encoder.dimension} numbers") from error
 
 
 def _options(
@@ -601,12 +659,18 @@ def _options(
 ) -> _core.RouteOptions:
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise OptionError("limit", repr(limit), "give a whole number from 0 on")
+    for name, names in (("allowed", allowed), ("exclude", exclude)):
+        if isinstance(names, str):
+            raise OptionError(name, repr(names), "give a list of routes' names")
+    for name, share in (("false_alarms", false_alarms), ("least_confidence", least_confidence)):
+        if share is not None and not (_is_number(share) and 0 <= share <= 1):
+            raise OptionError(name, repr(share), "give a share between 0 and 1")
     given = {
         "limit": limit,
         "allowed": list(allowed),
         "exclude": list(exclude),
-        "false_alarms": false_alarms,
-        "least_confidence": least_confidence,
+        "false_alarms": None if false_alarms is None else float(false_alarms),
+        "least_confidence": float(least_confidence),
         "prediction_set": prediction_set,
         "context": context,
     }
@@ -668,8 +732,6 @@ def _check_routes(routes: Sequence[Route], kept: Mapping[str, Any]) -> None:
         seen.add(route.name)
         if not route.utterances and route.name not in kept:
             raise OptionError(f"routes[{route.name}].utterances", "none", "give at least one, better three")
-        if route.threshold is not None and not 0 <= route.threshold <= 1:
-            raise OptionError(f"routes[{route.name}].threshold", route.threshold, "give a probability, in [0, 1]")
 
 
 def _from_utterances(
@@ -764,6 +826,47 @@ def _conditions(condition: Any) -> Iterable[tuple[str, Any]]:
             yield kind, value
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_json(value: Any, place: str) -> None:
+    """Refuses what an artifact's header cannot hold."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionError(place, str(error), "give JSON values and valid Unicode alone") from error
+
+
+def _check_condition(condition: Any, place: str, depth: int = 0) -> None:
+    """Refuses what is no condition by its form; what is in it is checked by the engine."""
+    kind, value = next(iter(condition.items())) if isinstance(condition, Mapping) and condition else (None, None)
+    if kind not in ("not", *_NESTED, *_NAMES, *_OBJECTS) or len(condition) > 1:
+        kinds = ", ".join((*_NESTED, "not", *_OBJECTS, *_NAMES))
+        raise ArtifactError(
+            place, repr(condition), f"give an object of one of {kinds}; several go into all or any"
+        )
+    place = f"{place}.{kind}"
+    if depth > _DEEPEST:
+        raise ArtifactError(place, f"nested more than {_DEEPEST} deep", "give a flatter condition")
+    if kind == "not":
+        _check_condition(value, place, depth + 1)
+    elif kind in _OBJECTS:
+        if not isinstance(value, Mapping):
+            raise ArtifactError(place, repr(value), "give an object")
+        zone = value.get("zone", "UTC")
+        if not isinstance(zone, str) or (zone.startswith(("+", "-")) and not _OFFSET.fullmatch(zone)):
+            remedy = "give UTC, an offset such as +02:00, or a name such as Europe/Berlin"
+            raise ArtifactError(f"{place}.zone", repr(zone), remedy)
+    elif not isinstance(value, list | tuple):
+        raise ArtifactError(place, repr(value), "give a list")
+    elif kind in _NESTED:
+        for at, each in enumerate(value):
+            _check_condition(each, f"{place}[{at}]", depth + 1)
+    elif not all(isinstance(each, str) for each in value):
+        raise ArtifactError(place, repr(value), "give a list of texts")
+
+
 def _is_named(zone: str) -> bool:
     return zone not in _FIXED_ZONES and not zone.startswith(("+", "-"))
 
@@ -777,11 +880,21 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def as_seconds(now: float | datetime | None) -> float | None:
+    """UTC seconds.
+
+    Raises:
+        RequestError: no time, or one without its zone.
+    """
+    if now is None:
+        return None
+    remedy = "give a datetime with its zone, or seconds since 1970"
     if isinstance(now, datetime):
         if now.tzinfo is None:
-            raise RequestError("now", now, "give a datetime with its zone, or seconds since 1970")
-        return now.timestamp()
-    return now
+            raise RequestError("now", now, remedy)
+        now = now.timestamp()
+    if not _is_number(now) or not _EARLIEST <= now <= _LATEST:
+        raise RequestError("now", repr(now), remedy)
+    return float(now)
 
 
 def _calibration_error(confidence: npt.NDArray[Any], right: npt.NDArray[Any], bins: int = 15) -> float:

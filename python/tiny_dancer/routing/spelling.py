@@ -20,6 +20,14 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 _MOST_LETTERS = 64
 _RAREST_LETTER = 1e-3
 _LEVELS_PER_NAT = 8
+_RAREST = 255
+_CHAT = (
+    "afaik aka asap atm brb bruh btw cya dunno faq fomo fwiw fyi haha hahaha hmm icymi idc idk "
+    "iirc ikr imho imo irl jfyi kinda lmao lmk lol meh nah nope nvm omg omw ooo pls plz rip rofl "
+    "sec smh tba tbd tbh thks thnx thx til tldr tmi tmrw tnx tysm tyvm ugh umm wdym wip wtf wth "
+    "xoxo yay yeah yep yolo yup"
+)
+"""What people write in chats on purpose, an edit away from other words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +46,11 @@ class Words:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Self:
-        """The most frequent words of texts."""
+        """The most frequent words of texts, and what is written in chats on purpose."""
         raw, counts, written = _core.count_words(list(texts))
+        chat = np.frombuffer(_core.count_words([_CHAT])[0], np.uint8).reshape(-1, 5)
         hashes, count = np.frombuffer(raw, np.uint8).reshape(-1, 5), np.array(counts, np.int64)
-        kept = np.sort(np.argsort(-count, kind="stable")[:MOST_WORDS])
+        kept = np.sort(np.argsort(-count, kind="stable")[: MOST_WORDS - len(chat)])
         share = count[kept] / max(len(texts), 1)
         levels = np.clip(np.rint(-_LEVELS_PER_NAT * np.log(share)), 0, 255).astype(np.uint8)
         total = sum(number for _, number in written)
@@ -50,7 +59,10 @@ class Words:
             key=dict(written).__getitem__,
             reverse=True,
         )
-        return cls(_LETTERS + "".join(others)[: _MOST_LETTERS - len(_LETTERS)], hashes[kept], levels)
+        letters = _LETTERS + "".join(others)[: _MOST_LETTERS - len(_LETTERS)]
+        # A word that is there twice is there at the lower of its levels.
+        rarest = np.full(len(chat), _RAREST, np.uint8)
+        return cls(letters, np.concatenate([hashes[kept], chat]), np.concatenate([levels, rarest]))
 
     def with_those_of(self, header: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Words:
         """These and those of an artifact, each at the lower of its levels."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import numpy as np
 
-from tiny_dancer import _core
-from tiny_dancer.errors import CandidateError, OptionError, StorageError
+from tiny_dancer import _core, files
+from tiny_dancer.errors import CandidateError, OptionError, RequestError, StorageError
 from tiny_dancer.routing.requests import as_engine
 from tiny_dancer.routing.router import read_artifact
 from tiny_dancer.storage import RoutingRecord, ShownCandidate, hash_query
@@ -30,6 +32,7 @@ __all__ = ["SelectedTool", "ToolSelection", "ToolSelector"]
 
 Tools: TypeAlias = "Mapping[str, Any] | Iterable[Mapping[str, Any] | str]"
 
+_MOST = (1 << 32) - 1
 FORMAT = 1
 """Of the files :meth:`ToolSelector.save` writes."""
 
@@ -134,6 +137,7 @@ class ToolSelector:
         self._given: list[_Given] = []
         self._tools: dict[str, _Tool] = {}
         self._storage = storage
+        self._changing = threading.RLock()
         self.add(tools)
 
     def __len__(self) -> int:
@@ -178,16 +182,20 @@ class ToolSelector:
             raise CandidateError("ids", f"{len(ids)} for {len(given)} tools", "give one id a tool")
         texts = [_as_text(each, place) for place, each in enumerate(given)]
         names: list[str | None] = [None] * len(given) if ids is None else list(ids)
-        parts = self._engine.add(texts, names)
+        wrong = next((at for at, name in enumerate(names) if ids is not None and not isinstance(name, str)), None)
+        if wrong is not None:
+            raise CandidateError(f"ids[{wrong}]", repr(names[wrong]), "give a text")
         added = []
-        for each, text, name, found in zip(given, texts, names, parts, strict=True):
-            piece = _Given(text, name, {part[0] for part in found})
-            self._given.append(piece)
-            for tool_id, namespace, called, source in found:
-                # Alone it is the caller's own object; out of a document or a list, what stood there.
-                tool = each if source == text.strip() and not isinstance(each, str) else json.loads(source)
-                self._tools[tool_id] = _Tool(called, namespace, tool, piece)
-                added.append(tool_id)
+        with self._changing:
+            parts = self._engine.add(texts, names)
+            for each, text, name, found in zip(given, texts, names, parts, strict=True):
+                piece = _Given(text, name, {part[0] for part in found})
+                self._given.append(piece)
+                for tool_id, namespace, called, source in found:
+                    # Alone it is the caller's own object; out of a document or a list, what stood there.
+                    tool = each if source == text.strip() and not isinstance(each, str) else json.loads(source)
+                    self._tools[tool_id] = _Tool(called, namespace, tool, piece)
+                    added.append(tool_id)
         return tuple(added)
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -197,10 +205,11 @@ class ToolSelector:
             CandidateError: an id that no tool has.
         """
         gone = [ids] if isinstance(ids, str) else list(ids)
-        self._engine.remove(gone)
-        for tool_id in gone:
-            self._tools.pop(tool_id).piece.live.discard(tool_id)
-        self._given = [piece for piece in self._given if piece.live]
+        with self._changing:
+            self._engine.remove(gone)
+            for tool_id in gone:
+                self._tools.pop(tool_id).piece.live.discard(tool_id)
+            self._given = [piece for piece in self._given if piece.live]
 
     def select(
         self,
@@ -257,20 +266,33 @@ class ToolSelector:
             raise OptionError("k", k, "ask for one tool or more")
         if isinstance(preserve_count, bool) or not isinstance(preserve_count, int) or preserve_count < 0:
             raise OptionError("preserve_count", preserve_count, "give a whole number, 0 or more")
+        if not isinstance(relevance_threshold, Real) or not 0 <= relevance_threshold <= 1:
+            raise OptionError("relevance_threshold", relevance_threshold, "give a number between 0 and 1")
+        for name, names in (("keep", keep), ("namespaces", namespaces)):
+            if isinstance(names, str):
+                raise OptionError(name, repr(names), "give a list of names")
         rest = {
-            "k": k,
+            "k": min(k, _MOST),
             "tool_choice": tool_choice,
             "keep": list(keep),
             "namespaces": list(namespaces),
-            "relevance_threshold": relevance_threshold,
-            "preserve_count": preserve_count,
+            "relevance_threshold": float(relevance_threshold),
+            "preserve_count": min(preserve_count, _MOST),
         }
-        if isinstance(said, str):
-            query = _core.encode_json({"text": said, **rest})
-        else:
-            # Messages are JSON already.
-            query = b'{"messages":' + said + b"," + _core.encode_json(rest)[1:]
-        answer = json.loads(self._engine.select(query.decode()))
+        try:
+            encoded = _core.encode_json({"text": said, **rest} if isinstance(said, str) else rest)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RequestError("request", str(error), "give JSON values and valid Unicode alone") from error
+        # Messages are JSON already.
+        query = encoded if isinstance(said, str) else b'{"messages":' + said + b"," + encoded[1:]
+        try:
+            return self._selection(query.decode())
+        except KeyError:  # tools came or went between the engine's answer and its reading
+            with self._changing:
+                return self._selection(query.decode())
+
+    def _selection(self, query: str) -> ToolSelection:
+        answer = json.loads(self._engine.select(query))
         found = []
         for each in answer["tools"]:
             tool = self._tools[each["id"]]
@@ -296,7 +318,7 @@ class ToolSelector:
         """
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise OptionError("k", k, "ask for one tool or more")
-        found = self._engine.select_texts(list(texts), k)
+        found = self._engine.select_texts(_texts(texts), min(k, _MOST))
         return [(tuple(ids), tuple(scores)) for ids, scores in found]
 
     def score_many(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -307,7 +329,7 @@ class ToolSelector:
         Raises:
             RequestError: a text that says nothing, by its row.
         """
-        flat = np.frombuffer(self._engine.score_texts(list(texts)), "<f4")
+        flat = np.frombuffer(self._engine.score_texts(_texts(texts)), "<f4")
         return flat.reshape(len(texts), len(self._engine))
 
     def search_pattern(self, pattern: str, limit: int = 5) -> tuple[str, ...]:
@@ -338,7 +360,7 @@ class ToolSelector:
         """
         if self._storage is None:
             raise StorageError("storage", "none", "make the selector with storage=SqliteStorage(…)")
-        names = list(called)
+        names = [called] if isinstance(called, str) else list(called)
         if not names:
             raise StorageError("called", "no tool", "observe only requests that called one")
         for name in names:
@@ -364,11 +386,9 @@ class ToolSelector:
         Raises:
             OSError: it cannot be written.
         """
-        pieces = [{"text": piece.text, "id": piece.id, "live": sorted(piece.live)} for piece in self._given]
-        target = Path(path)
-        beside = target.with_name(f".{target.name}.part")
-        beside.write_text(json.dumps({"format": FORMAT, "tools": pieces}), encoding="utf-8")
-        beside.replace(target)
+        with self._changing:
+            pieces = [{"text": piece.text, "id": piece.id, "live": sorted(piece.live)} for piece in self._given]
+        files.write(path, json.dumps({"format": FORMAT, "tools": pieces}).encode())
 
     @classmethod
     def load(
@@ -409,6 +429,12 @@ def read_tool_artifact(artifact: str | os.PathLike[str]) -> bytes | None:
         ArtifactError: the file cannot be read.
     """
     return None if artifact == "default" else read_artifact(artifact)
+
+
+def _texts(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise RequestError("texts", "one text", "give a list of texts")
+    return list(texts)
 
 
 _CONTAINERS = ("name", "type", "tools", "function", "paths", "openapi", "swagger")

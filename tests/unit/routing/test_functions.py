@@ -143,3 +143,24 @@ def test_what_is_no_function_is_refused_by_its_place(schemas: Any, field: str) -
 def test_metadata_beside_functions_is_an_object() -> None:
     with pytest.raises(OptionError, match="metadata"):
         Route("a", ["x"], metadata="b", function_schemas=(ALARM,))
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, None, "{}", [], {"city": 5}, {"city": "Oslo", "extra": 1}, {"city": "a", "days": 0}]
+)
+def test_what_any_model_says_is_held_to_the_schema(answer: Any) -> None:
+    routes = SemanticRoutes([FORECAST, CHAT])
+    with pytest.raises(ModelError, match="Told"):
+        routes("what is the weather in Oslo", model=Told(answer))
+    both = SemanticRoutes([Route("forecast", FORECAST.utterances, function_schemas=(WEATHER, ALARM)), CHAT])
+    for chosen in (answer, {"function": "none of them"}):
+        with pytest.raises(ModelError, match="Told"):
+            both("what is the weather in Oslo", model=Told(chosen))
+
+
+def test_what_is_no_model_is_refused() -> None:
+    routes = SemanticRoutes([FORECAST, CHAT])
+    wrong: list[Any] = ["gpt-5-mini", lambda messages, schema: {"city": "Oslo"}]
+    for model in wrong:
+        with pytest.raises(OptionError, match="model"):
+            routes("what is the weather in Oslo", model=model)

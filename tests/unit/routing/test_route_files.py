@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tiny_dancer import SemanticRoutes
-from tiny_dancer.errors import ConfigError, OptionError
+from tiny_dancer.errors import ConfigError
 from tiny_dancer.routing.route_files import read_routes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tiny_dancer.routing.route_files import ImportedRoutes
 
 LAYER = {
     "encoder_type": "openai",
@@ -210,5 +212,91 @@ def test_functions_of_routes_are_read(tmp_path: Path) -> None:
 def test_a_route_without_a_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("routes: [{utterances: [x]}]")
-    with pytest.raises(OptionError, match="name"):
+    with pytest.raises(ConfigError, match="name"):
         read_routes(path)
+
+
+SIGNALS: dict[str, Any] = {
+    "keywords": [{"name": "code", "operator": "OR", "keywords": ["implement", "algorithm"]}],
+    "embeddings": [{"name": "debug", "candidates": ["how to debug the code", "fix my bug"]}],
+    "context": [{"name": "long", "min_tokens": "32K"}],
+}
+CODE, DEBUG, LONG = (
+    {"type": kind, "name": name}
+    for kind, name in (("keyword", "code"), ("embedding", "debug"), ("context", "long"))
+)
+
+
+def read_decision(folder: Path, rules: Any, signals: dict[str, Any] = SIGNALS, **rest: Any) -> ImportedRoutes:
+    path = folder / "decisions.json"
+    decision = {"name": "d", "rules": rules, "modelRefs": [{"model": "m"}], **rest}
+    path.write_text(json.dumps({"signals": signals, "decisions": [decision]}))
+    return read_routes(path)
+
+
+@pytest.mark.parametrize(
+    ("rules", "rest", "field"),
+    [
+        ({**CODE, "operator": "AND", "conditions": [DEBUG]}, {}, "rules"),
+        ({"name": "code"}, {}, "conditions"),
+        ({"operator": "AND", "conditions": [DEBUG, {"operator": "OR", "conditions": []}]}, {}, "conditions"),
+        ({"operator": "AND", "conditions": [DEBUG, {"operator": "NOT", "conditions": []}]}, {}, "conditions"),
+        ({"operator": "AND", "conditions": [DEBUG, {"operator": "NOT", "conditions": [CODE, LONG]}]}, {}, "cond"),
+        (CODE, {"priority": "high"}, "priority"),
+        (CODE, {"priority": 1.5}, "priority"),
+        (CODE, {"modelRefs": {"model": "m"}}, "modelRefs"),
+        (CODE, {"name": 5}, "name"),
+        (CODE, {"signals": {"keywords": [{**SIGNALS["keywords"][0], "operator": "XNOR"}]}}, "operator"),
+        (CODE, {"signals": {"keywords": SIGNALS["keywords"] * 2}}, "name"),
+        (LONG, {"signals": {"context": [{"name": "long", "min_tokens": "inf"}]}}, "rules"),
+        (LONG, {"signals": {"context": [{"name": "long", "min_tokens": -5}]}}, "rules"),
+        (LONG, {"signals": {"context": [{"name": "long"}]}}, "rules"),
+    ],
+)
+def test_decisions_that_would_be_read_otherwise_than_written_are_refused(
+    tmp_path: Path, rules: Any, rest: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ConfigError) as found:
+        read_decision(tmp_path, rules, **{"signals": SIGNALS, **rest})
+    assert field in found.value.field
+
+
+def test_what_a_decision_says_and_is_not_read_is_noted(tmp_path: Path) -> None:
+    signals = {"keywords": [{**SIGNALS["keywords"][0], "case_sensitive": True, "method": "bm25"}]}
+    models = [{"model": "m"}, {"model": "other"}]
+    found = read_decision(tmp_path, CODE, signals, modelRefs=models)
+    assert found.routes[0].target == "m"
+    assert [
+        word for word in ("case", "whole words", "2 models") if not any(word in note for note in found.notes)
+    ] == []
+
+
+def test_keywords_that_must_be_absent_are_no_examples(tmp_path: Path) -> None:
+    signals = {**SIGNALS, "keywords": [{**SIGNALS["keywords"][0], "operator": "NOR"}]}
+    found = read_decision(tmp_path, {"operator": "AND", "conditions": [DEBUG, CODE]}, signals)
+    assert found.routes[0].utterances == ("how to debug the code", "fix my bug")
+    assert found.routes[0].conditions == {"not": {"keywords": ["implement", "algorithm"]}}
+
+
+def test_functions_by_their_signatures_in_python_are_kept_as_metadata(tmp_path: Path) -> None:
+    schema = {
+        "name": "get_time",
+        "description": "time",
+        "signature": "(zone: str) -> str",
+        "output": "<class 'str'>",
+    }
+    path = tmp_path / "layer.json"
+    path.write_text(json.dumps({"routes": [{"name": "time", "utterances": ["x"], "function_schemas": [schema]}]}))
+    found = read_routes(path)
+    assert found.routes[0].metadata == {"function_schemas": [schema]} and not found.routes[0].function_schemas
+    assert any("metadata" in note for note in found.notes)
+    kept = SemanticRoutes.from_bytes(SemanticRoutes(found.routes).artifact)
+    assert kept.routes[0].metadata == {"function_schemas": [schema]}
+
+
+def test_names_that_yaml_reads_as_something_else_are_refused(tmp_path: Path) -> None:
+    for name in ("yes", "5", "2024-01-01"):
+        path = tmp_path / "layer.yaml"
+        path.write_text(f"routes: [{{name: {name}, utterances: [x]}}]")
+        with pytest.raises(ConfigError, match="name"):
+            read_routes(path)

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
-from tiny_dancer import CachedEncoder, CallableEncoder, EndpointEncoder, OptionError, RequestError, _core
+from tiny_dancer import (
+    CachedEncoder,
+    CallableEncoder,
+    EndpointEncoder,
+    OptionError,
+    RequestError,
+    Route,
+    SemanticRoutes,
+    _core,
+)
 from tiny_dancer.routing import encoders
 from tiny_dancer.routing.encoders import fastembed_encoder, model2vec_encoder, sentence_transformers_encoder
 
@@ -209,3 +218,12 @@ def test_sentence_transformers_are_asked_for_no_more_than_vectors(monkeypatch: p
     monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Model))
     encoder = sentence_transformers_encoder("any")
     assert encoder.dimension == 5 and encoder.encode(["a", "b"]).shape == (2, 5)
+
+
+@pytest.mark.parametrize("found", [[["a", "b"]], None, [[1.0]], [[float("nan"), 0.0]], [[1e300, 0.0]]])
+def test_a_function_that_gives_no_vectors_is_named(found: Any) -> None:
+    with pytest.raises(RequestError, match="toy"):
+        CallableEncoder(lambda texts: found, "toy", 2).encode(["x"])
+    routes = SemanticRoutes([Route("a", ["x"])], CallableEncoder(lambda texts: [[1.0, 2.0]], "toy", 2))
+    with pytest.raises(RequestError, match="vector"):
+        routes("x", vector="no vector")  # type: ignore[arg-type]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,6 +204,118 @@ def test_words_stay_known_when_routes_change(routes: SemanticRoutes) -> None:
 def test_words_of_two_texts_and_levels() -> None:
     words = Words.of(["the ordre of the orders", "orders über alles"])
     (orders,) = np.flatnonzero((words.hashes == np.frombuffer(_core.count_words(["orders"])[0], "u1")).all(axis=1))
-    assert words.levels[orders] == 0 and sorted(words.levels.tolist()) == [0, *[6] * 4]
+    own = words.levels[words.levels < 255]
+    assert words.levels[orders] == 0 and sorted(own.tolist()) == [0, *[6] * 4]
     assert words.letters.startswith("abc") and words.letters.endswith("'ü")
-    assert len(words.hashes) == 5
+    assert len(words.hashes) == len(words.levels) > len(own)
+
+
+def test_what_is_written_in_chats_on_purpose_is_read_as_it_is(routes: SemanticRoutes) -> None:
+    for text in ("lol", "thx a lot", "pls help", "btw idk", "brb", "asap"):
+        assert routes(text).read_as is None, text
+    assert routes("teh pasword").read_as == "the password"
+
+
+def test_changes_from_many_threads_are_all_made() -> None:
+    def slow(texts: list[str]) -> np.ndarray:
+        sleep(0.02)
+        return np.array([[len(text), text.count("a"), 1.0] for text in texts])
+
+    routes = SemanticRoutes([Route("first", ["a banana"])], CallableEncoder(slow, "slow", 3))
+    names = [f"route {at}" for at in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: routes.add(Route(name, [name * 3])), names))
+    assert sorted(route.name for route in routes.routes) == ["first", *names]
+
+
+def test_what_was_counted_for_a_rate_stays_when_routes_change() -> None:
+    limited = Route("limited", ["help me"], conditions={"rate": {"requests": 1, "seconds": 60}})
+    routes = SemanticRoutes([limited, Route("other", ["something else"])])
+    assert routes("help me", now=0.0).name == "limited"
+    routes.add(Route("third", ["will it rain"]))
+    assert routes("help me", now=1.0).name != "limited"
+    routes.update(replace(limited, priority=3))
+    assert routes("help me", now=2.0).name != "limited"
+    assert routes("help me", now=61.0).name == "limited"
+
+
+def test_users_who_never_come_again_are_forgotten() -> None:
+    limited = Route("limited", ["help me"], conditions={"rate": {"requests": 1, "seconds": 60}})
+    routes = SemanticRoutes([limited, Route("other", ["something else"])])
+    for at in range(3000):
+        assert routes("help me", now=at * 10.0, user=User(str(at))).name == "limited"
+    assert len(routes._state.windows["limited"].times) < 1500
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("threshold", "0.5"),
+        ("threshold", float("nan")),
+        ("threshold", True),
+        ("priority", 2**70),
+        ("description", 5),
+        ("target", object()),
+        ("target", {"cost": float("inf")}),
+        ("metadata", {1, 2}),
+        ("utterances", ["\ud800"]),
+        ("conditions", {}),
+        ("conditions", []),
+        ("conditions", {"tier": ["a"], "language": ["de"]}),
+        ("conditions", {"tier": "free"}),
+        ("conditions", {"any": [{"keywords": [5]}]}),
+        ("conditions", {"not": {"time": "noon"}}),
+        ("conditions", {"time": {"from": "09:00", "to": "17:00", "zone": 5}}),
+        ("conditions", {"time": {"from": "09:00", "to": "17:00", "zone": "+99:00"}}),
+        ("conditions", {"rate": {"requests": 1, "seconds": float("nan")}}),
+    ],
+)
+def test_a_route_s_field_that_no_artifact_can_hold_is_named(field: str, wrong: Any) -> None:
+    with pytest.raises((OptionError, ArtifactError)) as found:
+        Route("a", **{"utterances": ["x"], field: wrong})
+    assert found.value.field.startswith(f"routes[a].{field}")
+
+
+@pytest.mark.parametrize(
+    "now", [float("nan"), float("inf"), 1e20, -1e12, "2026-01-01", True, datetime(2026, 1, 1)]
+)
+def test_what_is_no_moment_is_refused(now: Any) -> None:
+    routes = SemanticRoutes([Route("a", ["x"], conditions={"rate": {"requests": 2, "seconds": 60}})])
+    with pytest.raises(RequestError, match="now"):
+        routes("x", now=now)
+
+
+def test_options_of_the_wrong_kind_are_named(routes: SemanticRoutes) -> None:
+    wrong: list[tuple[str, Any]] = [
+        ("false_alarms", float("nan")),
+        ("least_confidence", "0.5"),
+        ("allowed", "refund"),
+        ("exclude", "refund"),
+    ]
+    for name, value in wrong:
+        with pytest.raises(OptionError, match=name):
+            routes("refund my order", **{name: value})
+    with pytest.raises(RequestError, match="user"):
+        routes("refund my order", user="me")  # type: ignore[arg-type]
+    for part in ({"tags": "beta"}, {"tier": 5}, {"id": ["x"]}):
+        with pytest.raises(OptionError, match="user"):
+            User(**part)  # type: ignore[arg-type]
+    assert routes("refund my order", least_confidence=np.float32(0.5)).name == "refund"
+
+
+def test_night_hours_belong_to_the_day_they_begin_on_and_follow_the_clock_of_their_zone() -> None:
+    zone = "America/New_York"
+    night = {"time": {"from": "22:00", "to": "06:00", "zone": zone, "days": ["fri"]}}
+    early = {"time": {"from": "01:30", "to": "02:30", "zone": zone}}
+
+    def given(hours: dict[str, Any], *moment: int) -> bool:
+        routes = SemanticRoutes([Route("a", ["reset my password"], conditions=hours), Route("b", ["order"])])
+        return routes("reset my password", now=datetime(*moment, tzinfo=UTC)).name == "a"  # type: ignore[misc]
+
+    # Friday 23:00 and Saturday 01:00 by New York's clock, then Saturday 23:00 and Friday 01:00.
+    assert given(night, 2026, 3, 7, 4) and given(night, 2026, 3, 7, 6)
+    assert not given(night, 2026, 3, 8, 4) and not given(night, 2026, 3, 6, 6)
+    # On 8 March 2026 the clock jumps from 02:00 to 03:00; on 1 November it shows 01:00 to 02:00 twice.
+    assert given(early, 2026, 3, 8, 6, 45) and not given(early, 2026, 3, 8, 7, 15)
+    assert given(early, 2026, 11, 1, 5, 45) and given(early, 2026, 11, 1, 6, 45)
+    assert given(early, 2026, 11, 1, 7, 15) and not given(early, 2026, 11, 1, 7, 45)

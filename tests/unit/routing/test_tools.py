@@ -238,3 +238,36 @@ def test_patterns_find_tools_and_bad_ones_are_refused(selector: ToolSelector) ->
     for pattern in ("", "(", "(?=x)", "x" * 201):
         with pytest.raises(RequestError):
             selector.search_pattern(pattern)
+
+
+def test_a_tool_that_goes_while_it_is_selected_is_selected_no_more() -> None:
+    selector = ToolSelector([{"name": "forecast", "description": "weather"}, {"name": "weather_map"}])
+    engine = selector._engine
+
+    class Slow:
+        remove = engine.remove
+
+        def select(self, query: str) -> str:
+            answer = engine.select(query)
+            if "forecast" in selector:
+                selector.remove(["forecast"])
+            return answer
+
+    selector._engine = Slow()  # type: ignore[assignment]
+    assert selector.select("the weather forecast", k=2).ids == ("weather_map",)
+
+
+def test_arguments_of_the_wrong_kind_are_named(selector: ToolSelector) -> None:
+    for options in ({"keep": "get_weather"}, {"namespaces": "mail"}, {"relevance_threshold": float("nan")}):
+        with pytest.raises(OptionError, match=next(iter(options))):
+            selector.select("send a letter", **options)  # type: ignore[arg-type]
+    for request, choice in (("\ud800", None), ("send a letter", {"type": {1}})):
+        with pytest.raises(RequestError):
+            selector.select(request, tool_choice=choice)
+    with pytest.raises(RequestError, match="texts"):
+        selector.select_many("send a letter")
+    with pytest.raises(RequestError, match="texts"):
+        selector.score_many("send a letter")
+    with pytest.raises(CandidateError, match=r"ids\[0\]"):
+        selector.add([{"name": "new"}], ids=[5])  # type: ignore[list-item]
+    assert selector.select("send a letter", k=10**30).considered == len(selector)

@@ -126,6 +126,8 @@ def lint_tables(found: LintReport, most: int) -> list[Table]:
     """The worst findings of each kind."""
     from rich.table import Table
 
+    from tiny_dancer.evaluation.terminal import cell
+
     def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Table]:
         if not rows:
             return []
@@ -133,7 +135,7 @@ def lint_tables(found: LintReport, most: int) -> list[Table]:
         for column in columns:
             made.add_column(column)
         for row in rows[:most]:
-            made.add_row(*(f"{each:.2f}" if isinstance(each, float) else str(each) for each in row))
+            made.add_row(*map(cell, row))
         return [made]
 
     return [

@@ -83,7 +83,8 @@ def find_misses(
 def miss_tables(found: Misses, most: int) -> list[Table]:
     """The worst of each kind, for a terminal."""
     from rich.table import Table
-    from rich.text import Text
+
+    from tiny_dancer.evaluation.terminal import cell
 
     listed: list[tuple[str, tuple[str, ...], Sequence[Sequence[str | float]]]] = [
         ("nearly missed", ("text", "route", "next", "lead"), found.close),
@@ -95,6 +96,6 @@ def miss_tables(found: Misses, most: int) -> list[Table]:
         if rows:
             made = Table(*columns, title=title)
             for row in rows[:most]:
-                made.add_row(*(f"{each:.2f}" if isinstance(each, float) else Text(each) for each in row))
+                made.add_row(*map(cell, row))
             tables.append(made)
     return tables

@@ -58,9 +58,11 @@ def confusion_table(found: RoutesEvaluation, most: int) -> Table:
     """The pairs of routes that are taken for each other most often."""
     from rich.table import Table
 
+    from tiny_dancer.evaluation.terminal import cell
+
     table = Table(title="taken for each other")
     for name in ("right", "best", "texts"):
         table.add_column(name, justify="right" if name == "texts" else "left")
     for own, best, count in found.confusions[:most]:
-        table.add_row(own, best, str(count))
+        table.add_row(*map(cell, (own, best, count)))
     return table

@@ -52,7 +52,8 @@ class SemanticRouter(SemanticRoutes):
             progress: called with the name of each step.
 
         Raises:
-            OptionError: texts without labels or the other way round, or not as many.
+            OptionError: texts without labels or the other way round, or not as many; a seed below 0, or a
+                precision that is no share.
             TrainingError: fewer than two routes, a route without rows, a label that is no route.
             MissingExtraError: the `train` extra is not installed.
         """
@@ -62,32 +63,41 @@ class SemanticRouter(SemanticRoutes):
             from tiny_dancer.training.export import SELF_CHECK_TEXTS
             from tiny_dancer.training.routes.fit import fit_routes
 
-        given, names = list(texts or ()), list(labels or ())
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise OptionError("seed", repr(seed), "give a whole number from 0 on")
+        if precision is not None and not 0 < precision <= 1:
+            raise OptionError("precision", repr(precision), "give a share above 0, at most 1")
+        if isinstance(texts, str):
+            raise OptionError("texts", "one text", "give a list of texts")
+        # No truth value: arrays and columns of pandas have none.
+        given = [] if texts is None else list(texts)
+        names = [] if labels is None else list(labels)
         if len(given) != len(names):
             raise OptionError("labels", f"{len(names)} for {len(given)} texts", "give one label a text")
-        seen = {*zip(given, names, strict=True)}
-        for route in self.routes:
-            for utterance in route.utterances:
-                if (utterance, route.name) not in seen:
-                    given.append(utterance)
-                    names.append(route.name)
-        encoder = self.encoder
-        vectors = checks = None
-        if encoder is not None:
-            vectors = check_vectors(encoder, encoder.encode(given), len(given))
-            checks = check_vectors(encoder, encoder.encode(list(SELF_CHECK_TEXTS)), len(SELF_CHECK_TEXTS))
-        routes = self.routes
-        found = fit_routes(
-            given,
-            names,
-            routes=[route.spec() for route in routes],
-            vectors=vectors,
-            encoder=None if encoder is None else encoder_spec(encoder),
-            self_check_vectors=checks,
-            precision=precision,
-            seed=seed,
-            created=created,
-            progress=progress,
-        )
-        self._set(found.artifact, {route.name: route for route in routes})
-        return found.report
+        with self._changing:
+            routes = self.routes
+            seen = {*zip(given, names, strict=True)}
+            for route in routes:
+                for utterance in route.utterances:
+                    if (utterance, route.name) not in seen:
+                        given.append(utterance)
+                        names.append(route.name)
+            encoder = self.encoder
+            vectors = checks = None
+            if encoder is not None:
+                vectors = check_vectors(encoder, encoder.encode(given), len(given))
+                checks = check_vectors(encoder, encoder.encode(list(SELF_CHECK_TEXTS)), len(SELF_CHECK_TEXTS))
+            found = fit_routes(
+                given,
+                names,
+                routes=[route.spec() for route in routes],
+                vectors=vectors,
+                encoder=None if encoder is None else encoder_spec(encoder),
+                self_check_vectors=checks,
+                precision=precision,
+                seed=seed,
+                created=created,
+                progress=progress,
+            )
+            self._set(found.artifact, {route.name: route for route in routes})
+            return found.report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,3 +183,26 @@ def test_words_are_left_as_they_are_where_other_vectors_are_compared() -> None:
     spec = {"name": "toy", "dimension": vectors.shape[1]}
     found = fit_routes(texts, labels, vectors=vectors, encoder=spec, self_check_vectors=vectors)
     assert "spelling" not in _core.read_header(found.artifact)
+
+
+def test_columns_and_arrays_are_fitted_as_lists_are() -> None:
+    pandas = pytest.importorskip("pandas")
+    texts, labels = intents(6, 0)
+    routes = [Route(name, [name.replace("_", " ")]) for name in sorted(set(labels))]
+    found = []
+    for given in (list, np.array, pandas.Series):
+        router = SemanticRouter(routes)
+        router.fit(given(texts), given(labels))
+        found.append(router.artifact)
+    assert found[0] == found[1] == found[2]
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    router = SemanticRouter([Route("a", ["reset my password"]), Route("b", ["where is my order"])])
+    wrong: list[dict[str, Any]] = [
+        *({"precision": each} for each in (2.0, 0.0, float("nan"))),
+        *({"seed": each} for each in (-1, 1.5, True)),
+    ]
+    for options in wrong:
+        with pytest.raises(OptionError, match=next(iter(options))):
+            router.fit(["log me in"], ["a"], **options)
