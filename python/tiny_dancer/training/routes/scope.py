@@ -114,7 +114,7 @@ def best_share(curve: Sequence[Sequence[float]], outside: Sequence[Floats]) -> f
         outside: in-scope scores of rows out of scope, by kind; the kinds count the same, empty ones do not.
 
     Returns:
-        a share of the curve, at most :data:`MOST_FALSE_ALARMS`; without anything out of scope :data:`FALSE_ALARMS`.
+        a share of the curve, at most :data:`MOST_FALSE_ALARMS`; :data:`FALSE_ALARMS` where there are no such rows.
     """
     kinds = [each for each in outside if len(each)]
     fit = [(share, cut) for share, cut in curve if share <= MOST_FALSE_ALARMS]
