@@ -20,6 +20,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+from agent_cases import agent_vectors  # noqa: E402
 from candidate_cases import candidate_vectors  # noqa: E402
 from cells import cell_vectors  # noqa: E402
 from conformal_cases import conformal_vectors  # noqa: E402
@@ -198,6 +199,9 @@ def generate() -> dict[str, bytes]:
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
         "vectors/candidates.json": document(candidate_vectors(), format=2, tolerance=candidates),
         "vectors/routes.json": route_document(sentences),
+        "vectors/agents.json": document(
+            agent_vectors(), format=2, tolerance={**exact, "numbers": {"relative": 1e-8}}
+        ),
         "vectors/fastgrnn.json": document(cell_vectors(), tolerance={"hidden": {"absolute": 1e-6}}),
         "vectors/tasks.json": document(
             task_vectors(encoder),

@@ -75,6 +75,11 @@ CASES: list[tuple[str, Any, str]] = [
     ("marks alone", SMALL, "?!"),
     ("servers' names count", MAIL, "send a letter with outlook"),
     ("a tool alone", SMALL[:1], "wind"),
+    (
+        "slips of the fingers, one of them in a word that only a tool has",
+        SMALL,
+        "Opne an isue on githbu, then raed the pgae.",
+    ),
     ("a time among an argument's values is no reason", HOURS, "will it rain on Saturday"),
     ("a time in a name is one", HOURS, "what was said on Monday"),
     *((f"a plain request: {each['request']}", "services", each["request"]) for each in SERVICES["requests"]),

@@ -57,7 +57,7 @@ def per_cent(value: float) -> str:
 def table() -> str:
     """The table of "What is measured": a row is of one file, which it names with the day it was measured."""
     lines = ["| what | measured | target | file, date |", "| - | - | - | - |"]
-    for name, *row in [*speed(), *quality(), *candidates(), *kept()]:
+    for name, *row in [*speed(), *quality(), *intents(), *tools(), *candidates(), *kept()]:
         file = f"[{name}](benchmarks/results/{name}.json) {result(name)['origin']['date'][:10]}"
         lines.append(f"| {' | '.join([*row, file])} |".replace("|  |", "| |"))
     return "\n".join(lines)
@@ -219,6 +219,121 @@ def quality() -> list[Row]:
                 ]
             ),
             "≤ 3.5; 5; 10 %",
+        ),
+    ]
+
+
+def intents() -> list[Row]:
+    """Semantic routes, kinds of tasks, and choices nobody trained for."""
+    routes, times, peer = result("routes"), result("routes_speed"), result("semantic_router")
+    tables = ("clinc150", "clinc150, ten utterances", "banking77, five folds", "banking77, ten utterances")
+
+    def each(of: str, names: tuple[str, ...] = tables) -> str:
+        return " / ".join(three(routes[name][of]) for name in names)
+
+    sources, families = (result("tasks")["splits"][each] for each in ("sources", "families"))
+    ten = peer["clinc150, ten utterances"]
+    theirs = ten["semantic-router"]["as it comes"], ten["semantic-router"]["calibrated"]
+    sets = result("zero_shot")["sets"]
+    return [
+        (
+            "routes",
+            "semantic routes, accuracy: clinc150 / ten utterances an intent / banking77 / ten",
+            f"{each('accuracy')} (TF-IDF {each('TF-IDF accuracy')})",
+            "≥ .955 / .86 / .93 / .80",
+        ),
+        (
+            "routes",
+            "the same: calibration error; best route changed by a typo",
+            f"{each('calibration error')}; {each('flips under typos')}",
+            "≤ .02; ≤ .035",
+        ),
+        (
+            "routes",
+            "out of scope, clinc150 / ten utterances: AUROC, F1 at the fitted threshold",
+            f"{each('out-of-scope AUROC', tables[:2])}, {each('out-of-scope F1', tables[:2])} "
+            f"(TF-IDF's AUROC {each('TF-IDF out-of-scope AUROC', tables[:2])})",
+            "≥ .965, ≥ .82",
+        ),
+        (
+            "semantic_router",
+            "beside semantic-router 1.1.1, same encoder, clinc150, ten utterances: accuracy, out-of-scope F1",
+            f"{three(ten['ours']['accuracy'])}, {three(ten['ours']['out-of-scope F1'])} (as it comes "
+            f"{three(theirs[0]['accuracy'])}, {three(theirs[0]['out-of-scope F1'])}; its thresholds fitted "
+            f"{three(theirs[1]['accuracy'])}, {three(theirs[1]['out-of-scope F1'])})",
+            "",
+        ),
+        (
+            "routes_speed",
+            "text → route of 150; vector → 1,000 routes; 10,000 over 1,000 (one prototype a route / three)",
+            f"{rounded(times['text, 150 routes']['median'])} µs; "
+            f"{rounded(times['vector, 1,000 routes of 1 prototype']['median'])} / "
+            f"{rounded(times['vector, 1,000 routes of 3 prototypes']['median'])} µs; "
+            f"{times['10,000 over 1,000 routes of 1 prototype']:.1f} / "
+            f"{times['10,000 over 1,000 routes of 3 prototypes']:.1f} ×",
+            "≤ 30; ≤ 40 µs; ≤ 8 ×",
+        ),
+        (
+            "tasks",
+            "kinds of tasks, macro-F1 on sources left out; on whole families of sources",
+            " / ".join(
+                f"{three(found['macro_f1'][0])} [{three(found['macro_f1'][1])}, {three(found['macro_f1'][2])}] "
+                f"(TF-IDF {three(found['tfidf_lr'][0])})"
+                for found in (sources, families)
+            ),
+            "≥ .70",
+        ),
+        (
+            "zero_shot",
+            "a choice nobody trained for, label set left out: accuracy (guessing), calibration error: "
+            + " / ".join(sets),
+            " / ".join(
+                f"{three(found['at_random']['accuracy'])} ({three(found['at_random']['guessing'])}), "
+                f"{three(found['at_random']['calibration_error'][0])}"
+                for found in sets.values()
+            ),
+            "",
+        ),
+    ]
+
+
+def tools() -> list[Row]:
+    """Tool selection."""
+    found, times = result("tools"), result("tools_speed")
+    seal, meta = found["tools_seal, untrained"], found["tools_meta, untrained"]
+    learned, plain = found["tools_meta, learned from half"], found["25 plain requests"]
+    more = found["50 more plain requests"]
+
+    def both(of: dict[str, Any], metric: str) -> str:
+        return f"{three(of['ours'][metric][0])} (bm25s {three(of['bm25s'][metric][0])})"
+
+    return [
+        (
+            "tools",
+            "tools untrained: Seal-Tools (4,076) recall@5, all right ones in ten; MetaTool (199) recall@5",
+            f"{both(seal, 'recall@5')}, {both(seal, 'all@10')}; {both(meta, 'recall@5')}",
+            "≥ .91, .89; .68",
+        ),
+        (
+            "tools",
+            "learned from half of MetaTool's requests, top-1, by split",
+            " / ".join(three(each["ours"]["top-1"][0]) for each in learned),
+            "≥ .80",
+        ),
+        (
+            "tools",
+            "plain requests answered in the first five of 4,140 tools; 50 more, written before looking",
+            f"{plain['ours']['found in five']} of {plain['requests']} (bm25s {plain['bm25s']['found in five']}); "
+            f"{more['ours']['found in five']} (bm25s {more['bm25s']['found in five']})",
+            "25 of 25",
+        ),
+        (
+            "tools_speed",
+            "text of 328 characters → 5 of 4,076 tools, engine; of 10,000",
+            f"{rounded(times['text to five, engine, us']['median'])} µs "
+            f"(bm25s {rounded(times['bm25s, us']['median'])}); "
+            f"{rounded(times['10,000 tools, text to five, engine, us']['median'])} µs",
+            "≤ 100 µs",
         ),
     ]
 

@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from .candidates import Terms, add_terms, dot, unit
-from .text import bounded
+from .spelling import LONGEST, SHORTEST, Speller
+from .text import WORD, bounded, normalise, tokenise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,6 +120,29 @@ def counted(tool: Tool) -> dict[str, Counter[Any]]:
     return found
 
 
+def speller_of(tools: Sequence[Tool], encoder: Encoder) -> Speller:
+    """What reads the words of a request: by the words of the tools, and the encoder's."""
+    count: Counter[str] = Counter()
+    for tool in tools:
+        texts = [
+            apart(tool.name),
+            joined(tool.name),
+            tool.description,
+            *(apart(name) for name in tool.arguments),
+            *map(without_times, tool.argument_texts),
+            apart(tool.namespace),
+            joined(tool.namespace),
+            tool.namespace_description,
+        ]
+        found = (token for text in texts for token in tokenise(normalise(text)) if token.kind == WORD)
+        count.update({token.text for token in found if SHORTEST <= token.length <= LONGEST})
+    levels = {
+        word: min(255, max(0, math.floor(-8 * math.log(number / len(tools)) + 0.5)))
+        for word, number in count.items()
+    }
+    return Speller("abcdefghijklmnopqrstuvwxyz'", levels, encoder, frozenset())
+
+
 def shares(
     documents: Sequence[Counter[Any]], asked: set[Any], k1: float, b: float, most: float = math.inf
 ) -> list[float]:
@@ -166,9 +190,14 @@ def rank(tools: Sequence[Tool], text: str, encoder: Encoder | None) -> list[tupl
     asked = Terms()
     embeddings: list[list[float]] = []
     total, known = [0] * 256, 0
+    speller = speller_of(tools, encoder) if encoder is not None else None
     for part in bounded(text):
         for clause in clauses(part):
             before = len(asked.words)
+            if speller is not None:
+                normal = normalise(clause)
+                read = speller.correct(normal)
+                clause = clause if read == normal else read
             add_terms(clause, asked)
             if encoder is None:
                 continue

@@ -23,8 +23,10 @@ from tiny_dancer.errors import (
     MissingExtraError,
     ModelError,
     NoFeasibleModelError,
+    NoSuitableAgentError,
     NotCertifiedError,
     OptionError,
+    QueueError,
     RegistryError,
     RequestError,
     StorageError,
@@ -45,7 +47,7 @@ from tiny_dancer.types import (
 )
 
 if TYPE_CHECKING:
-    from tiny_dancer._core import CandidateDecision, CandidateFilter
+    from tiny_dancer._core import AgentChoice, CandidateDecision, CandidateFilter
     from tiny_dancer.evaluation.conformal import (
         AdaptiveConformal,
         SplitConformalClassifier,
@@ -57,20 +59,32 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
+    from tiny_dancer.routing.agents import AgentAssignment, AgentPlan, AgentRegistry, AgentRouter
     from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
     from tiny_dancer.routing.candidates import CandidateRouter
+    from tiny_dancer.routing.chain import (
+        Chain,
+        ChainDecision,
+        ChainRouter,
+        HumanStep,
+        JudgeStep,
+        LearnedStep,
+        SemanticStep,
+    )
     from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
     from tiny_dancer.routing.functions import FunctionCall
     from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
+    from tiny_dancer.routing.rules import Rule
     from tiny_dancer.routing.semantic import Route, RouteChoice, RoutesEvaluation, SemanticRoutes, User
     from tiny_dancer.routing.tasks import TaskClassification, TaskClassifier
     from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
     from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
-    from tiny_dancer.storage import MemoryStorage, SqliteStorage
+    from tiny_dancer.routing.walk import CannedAnswer, Hop
+    from tiny_dancer.storage import Agent, AgentOutcome, MemoryStorage, QueuedRequest, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
@@ -84,6 +98,13 @@ __all__ = [
     "AccessError",
     "AdaptiveConformal",
     "Added",
+    "Agent",
+    "AgentAssignment",
+    "AgentChoice",
+    "AgentOutcome",
+    "AgentPlan",
+    "AgentRegistry",
+    "AgentRouter",
     "Answer",
     "ArtifactChecksumError",
     "ArtifactError",
@@ -100,6 +121,10 @@ __all__ = [
     "CandidateRouter",
     "CandidateRouterConfig",
     "CandidateSet",
+    "CannedAnswer",
+    "Chain",
+    "ChainDecision",
+    "ChainRouter",
     "CircuitBreaker",
     "Classification",
     "Classifier",
@@ -119,16 +144,23 @@ __all__ = [
     "Fitted",
     "FunctionCall",
     "Guarantee",
+    "Hop",
+    "HumanStep",
+    "JudgeStep",
+    "LearnedStep",
     "MemoryStorage",
     "MissingExtraError",
     "ModelError",
     "ModelInfo",
     "NoFeasibleModelError",
+    "NoSuitableAgentError",
     "NotCertifiedError",
     "OptionError",
     "Outcomes",
     "PriceTier",
     "Question",
+    "QueueError",
+    "QueuedRequest",
     "Registry",
     "RegistryError",
     "RequestError",
@@ -138,9 +170,11 @@ __all__ = [
     "Router",
     "RouterEstimator",
     "RoutesEvaluation",
+    "Rule",
     "SelectedTool",
     "SemanticRouter",
     "SemanticRoutes",
+    "SemanticStep",
     "SplitConformalClassifier",
     "SplitConformalRanker",
     "SplitConformalRegressor",
@@ -169,6 +203,13 @@ __all__ = [
 _LAZY = {
     "AdaptiveConformal": "tiny_dancer.evaluation.conformal",
     "Added": "tiny_dancer.training.change",
+    "Agent": "tiny_dancer.storage",
+    "AgentAssignment": "tiny_dancer.routing.agents",
+    "AgentChoice": "tiny_dancer._core",
+    "AgentOutcome": "tiny_dancer.storage",
+    "AgentPlan": "tiny_dancer.routing.agents",
+    "AgentRegistry": "tiny_dancer.routing.agents",
+    "AgentRouter": "tiny_dancer.routing.agents",
     "Answer": "tiny_dancer.routing.questions",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
@@ -180,6 +221,10 @@ _LAZY = {
     "CandidateRouter": "tiny_dancer.routing.candidates",
     "CandidateRouterConfig": "tiny_dancer.routing.candidate_answer",
     "CandidateSet": "tiny_dancer.routing.candidate_set",
+    "CannedAnswer": "tiny_dancer.routing.walk",
+    "Chain": "tiny_dancer.routing.chain",
+    "ChainDecision": "tiny_dancer.routing.chain",
+    "ChainRouter": "tiny_dancer.routing.chain",
     "CircuitBreaker": "tiny_dancer.resilience",
     "ConformalRelevance": "tiny_dancer.evaluation.relevance",
     "Decider": "tiny_dancer.routing.decider",
@@ -189,7 +234,12 @@ _LAZY = {
     "FitReport": "tiny_dancer.training.routes.fit",
     "Fitted": "tiny_dancer.training.fit",
     "FunctionCall": "tiny_dancer.routing.functions",
+    "Hop": "tiny_dancer.routing.walk",
+    "HumanStep": "tiny_dancer.routing.chain",
+    "JudgeStep": "tiny_dancer.routing.chain",
+    "LearnedStep": "tiny_dancer.routing.chain",
     "MemoryStorage": "tiny_dancer.storage",
+    "QueuedRequest": "tiny_dancer.storage",
     "Question": "tiny_dancer.routing.questions",
     "Registry": "tiny_dancer.registry",
     "ResilientRouter": "tiny_dancer.routing.resilient",
@@ -197,8 +247,10 @@ _LAZY = {
     "RouteChoice": "tiny_dancer.routing.semantic",
     "RouterEstimator": "tiny_dancer.training.estimator",
     "RoutesEvaluation": "tiny_dancer.routing.semantic",
+    "Rule": "tiny_dancer.routing.rules",
     "SemanticRouter": "tiny_dancer.training.routes.router",
     "SemanticRoutes": "tiny_dancer.routing.semantic",
+    "SemanticStep": "tiny_dancer.routing.chain",
     "SplitConformalClassifier": "tiny_dancer.evaluation.conformal",
     "SplitConformalRanker": "tiny_dancer.evaluation.conformal",
     "SplitConformalRegressor": "tiny_dancer.evaluation.conformal",
@@ -207,10 +259,10 @@ _LAZY = {
     "SelectedTool": "tiny_dancer.routing.tools",
     "ToolSearch": "tiny_dancer.routing.tool_search",
     "search_tool_kind": "tiny_dancer.routing.tool_search",
-    "ToolSelection": "tiny_dancer.routing.tools",
-    "ToolSelector": "tiny_dancer.routing.tools",
     "TaskClassification": "tiny_dancer.routing.tasks",
     "TaskClassifier": "tiny_dancer.routing.tasks",
+    "ToolSelection": "tiny_dancer.routing.tools",
+    "ToolSelector": "tiny_dancer.routing.tools",
     "User": "tiny_dancer.routing.semantic",
     "add_model": "tiny_dancer.training.api",
     "calibrate": "tiny_dancer.training.api",

@@ -11,6 +11,7 @@ Every error names the field at fault, the value found there and the remedy::
     ├── RequestError             a request that cannot be routed as it stands
     ├── OptionError              an option or constraint outside its range
     ├── NoFeasibleModelError     the constraints removed every model
+    │   └── NoSuitableAgentError     the constraints removed every agent
     ├── DataError                an outcomes table that cannot be used
     ├── TrainingError            training cannot proceed on these rows
     ├── NotCertifiedError        no policy meets the asked guarantee
@@ -19,9 +20,17 @@ Every error names the field at fault, the value found there and the remedy::
     ├── RegistryError            a version that cannot be added, promoted or removed
     ├── ConfigError              a configuration file that cannot be used
     ├── AccessError              an API key that cannot be made, found or changed
+    ├── QueueError               a queued request that cannot be put, claimed or answered
     ├── ModelError               a model that was asked did not answer as asked
     └── MissingExtraError        an optional dependency is not installed
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class TinyDancerError(Exception):
@@ -85,6 +94,18 @@ class NoFeasibleModelError(TinyDancerError):
     """The constraints removed every model; ``value`` lists which removed which."""
 
 
+class NoSuitableAgentError(NoFeasibleModelError):
+    """The constraints removed every agent; ``value`` lists which removed which.
+
+    Attributes:
+        removed: by agent, the constraint that removed it.
+    """
+
+    def __init__(self, field: str, value: object, remedy: str, removed: Mapping[str, str] | None = None) -> None:
+        super().__init__(field, value, remedy)
+        self.removed = dict(removed or {})
+
+
 class DataError(TinyDancerError):
     """An outcomes table that cannot be used."""
 
@@ -115,6 +136,10 @@ class ConfigError(TinyDancerError):
 
 class AccessError(TinyDancerError):
     """An API key that cannot be made, found or changed."""
+
+
+class QueueError(TinyDancerError):
+    """A queued request that cannot be put, claimed or answered; ``field`` is ``id`` where there is none."""
 
 
 class ModelError(TinyDancerError):

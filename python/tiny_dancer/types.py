@@ -408,7 +408,8 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         response_id: the upstream's id of the answer, which clients give feedback about.
         decision_id: of the routing decision; None where nothing was routed.
         router: name of the router that decided; empty where none did.
-        routed_by: as of :class:`Decision`; ``client`` where the client named the model.
+        routed_by: as of :class:`Decision`; ``client`` where the client named the model; the step of a chain that
+            decided: ``override``, ``semantic``, ``learned``, ``judge``, ``human`` or ``default``.
         reason: as of :class:`Decision`, or why another model than the decided one served.
         level: fallback level of the decision, 0 as learned.
         confidence: of the decision, or None.
@@ -439,6 +440,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         tools_sent: how many of them, and of those added, its model got.
         tool_tokens_saved: tokens of the prompt that this saved, guessed by bytes; below 0 where tools were added.
         tool_searches: how often its model has searched for tools that the gateway found.
+        hops: of a chain: every step asked, in order, and why it passed on or chose; empty where no chain decided.
     """
 
     id: str
@@ -479,5 +481,6 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tool_selection: str = ""
     tools_before: int = 0
     tools_sent: int = 0
-    tool_tokens_saved: int = 0
     tool_searches: int = 0
+    tool_tokens_saved: int = 0
+    hops: str = ""

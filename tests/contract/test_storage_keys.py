@@ -30,6 +30,9 @@ FULL = api_key(
     budget_duration="30d",
     soft_budget=30.5,
     model_max_budget=(ModelBudget("large, π", 2.5, "1mo"), ModelBudget("small", 0.0)),
+    tier="gold",
+    tags=("beta", "π"),
+    operator=True,
 )
 
 
@@ -89,6 +92,11 @@ def test_a_key_is_revoked_once(storage: Storage) -> None:
         ({"max_budget": 1.0, "budget_duration": "30"}, "budget_duration"),
         ({"max_budget": 1.0, "budget_duration": "0d"}, "budget_duration"),
         ({"max_budget": 1.0, "budget_duration": 30}, "budget_duration"),
+        ({"tier": ""}, "tier"),
+        ({"tier": 3}, "tier"),
+        ({"tags": "beta"}, "tags"),
+        ({"tags": ("",)}, r"tags\[0\]"),
+        ({"operator": 1}, "operator"),
         ({"model_max_budget": {"m": 1.0}}, "model_max_budget"),
         ({"model_max_budget": (ModelBudget("", 1.0),)}, r"model_max_budget\[0\].model"),
         ({"model_max_budget": (ModelBudget("m", float("nan")),)}, r"model_max_budget\[0\].max_budget"),

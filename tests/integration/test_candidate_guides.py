@@ -1,4 +1,4 @@
-"""Guides of candidates, routes, tools and tasks: their Python runs as it stands, in one namespace a guide."""
+"""Guides of candidates, routes, tools, tasks and agents: their Python runs as it stands, one namespace a guide."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 
 
 @pytest.mark.parametrize(
-    "name", ["route-an-agents-memories", "learn-from-feedback", "semantic-routes", "tool-selection", "classify"]
+    "name",
+    [
+        "route-an-agents-memories",
+        "learn-from-feedback",
+        "semantic-routes",
+        "tool-selection",
+        "classify",
+        "support-triage",
+        "agents",
+    ],
 )
 def test_guide_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (GUIDES / f"{name}.md").read_text(), re.DOTALL)

@@ -1,6 +1,7 @@
 //! Python binding: converts arguments, forwards to the engine, converts results. No logic of its own.
 #![allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // PyO3 passes arguments by value, one each
 
+mod agents;
 mod candidate_decision;
 mod candidate_filter;
 mod candidates;
@@ -178,6 +179,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<router::Router>()?;
     module.add_class::<router::Martingale>()?;
     module.add_class::<options::Options>()?;
+    agents::register(module)?;
     price::register(module)?;
     candidates::register(module)?;
     classifier::register(module)?;

@@ -110,6 +110,7 @@ fn exponentials_scalar(scores: &[f32], highest: f32, slope: f32, out: &mut Vec<f
 pub fn visit_above(values: &[f32], mut bound: f32, mut visit: impl FnMut(usize, f32) -> f32) {
     const RUN: usize = 32;
     for (run, part) in values.chunks(RUN).enumerate() {
+        #[expect(clippy::needless_bitwise_bool, reason = "a branch a value is what this does without")]
         let above = part.iter().fold(false, |above, &value| above | (value > bound));
         if !above {
             continue;

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate self as tiny_dancer;
 
+pub mod agents;
 pub mod artifact;
 mod backends;
 pub mod candidates;

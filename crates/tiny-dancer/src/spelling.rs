@@ -135,6 +135,11 @@ pub fn word_hash(letters: impl IntoIterator<Item = char>) -> u64 {
     finished(letters.into_iter().fold(0, add))
 }
 
+/// Level of a word that `count` of `all` have.
+pub(crate) fn level_of(count: u32, all: usize) -> i32 {
+    (-8.0 * libm::log(f64::from(count) / all.max(1) as f64)).round().clamp(0.0, 255.0) as i32
+}
+
 /// Level of the encoder's whole word of this rank.
 fn general_level(rank: usize) -> u8 {
     let (share, offset) = GENERAL;
@@ -142,6 +147,13 @@ fn general_level(rank: usize) -> u8 {
 }
 
 impl Speller {
+    /// The whole words of an encoder alone, and the letters of English.
+    pub(crate) fn of_encoder(encoder: &Encoder) -> Self {
+        let header = Spelling { letters: "abcdefghijklmnopqrstuvwxyz'".to_owned() };
+        Self::new(&header, &[], &[], Some(encoder), &[])
+            .unwrap_or_else(|_| unreachable!("few letters, no words"))
+    }
+
     /// Reads `spelling.words` and `spelling.levels`. `pairs` are the word pairs that the head has weights for.
     pub(crate) fn load(
         header: &Spelling,
@@ -238,11 +250,20 @@ impl Speller {
         }
     }
 
-    fn knows(&self, word: &[char]) -> bool {
-        let known = |part: &[char]| self.level(word_hash(part.iter().copied())).is_some();
+    fn knows(&self, word: &[char], more: &impl Fn(u64) -> Option<i32>) -> bool {
+        let known = |part: &[char]| self.level_beside(word_hash(part.iter().copied()), more).is_some();
         known(word)
             || (word.contains(&'\'')
                 && word.split(|&letter| letter == '\'').all(|part| part.len() < SHORTEST || known(part)))
+    }
+
+    /// The level of a word that is known here or by `more`; the lower of both.
+    #[inline]
+    fn level_beside(&self, hash: u64, more: &impl Fn(u64) -> Option<i32>) -> Option<i32> {
+        match (self.level(hash), more(hash)) {
+            (Some(own), Some(other)) => Some(own.min(other)),
+            (own, other) => own.or(other),
+        }
     }
 
     /// Whether a pair of words is one that the head has weights for.
@@ -258,6 +279,17 @@ impl Speller {
         tokens: &mut [Token],
         scratch: &mut SpellingScratch,
     ) -> bool {
+        self.correct_beside(characters, tokens, scratch, &|_| None)
+    }
+
+    /// As [`Self::correct`], with words that `more` knows beside those of this: hash → level.
+    pub(crate) fn correct_beside(
+        &self,
+        characters: &mut Vec<char>,
+        tokens: &mut [Token],
+        scratch: &mut SpellingScratch,
+        more: &impl Fn(u64) -> Option<i32>,
+    ) -> bool {
         scratch.letters.clear();
         scratch.corrected.clear();
         let mut unknown = 0;
@@ -268,7 +300,7 @@ impl Speller {
             }
             let (start, end) = (token.start as usize, token.end as usize);
             let word = &characters[start..end];
-            if self.knows(word) || !stands_free(characters, start, end) {
+            if self.knows(word, more) || !stands_free(characters, start, end) {
                 continue;
             }
             unknown += 1;
@@ -277,7 +309,7 @@ impl Speller {
             }
             let before = at.checked_sub(1).map(|before| tokens[before].hash);
             let after = tokens.get(at + 1).map(|after| after.hash);
-            let Some(edit) = self.likeliest(word, before, after) else { continue };
+            let Some(edit) = self.likeliest(word, before, after, more) else { continue };
             let from = scratch.letters.len();
             let mut letters = ['\0'; LONGEST_WORD + 1];
             scratch.letters.extend_from_slice(edit.letters(word, &mut letters));
@@ -311,7 +343,13 @@ impl Speller {
 
     /// The edit to the likeliest known word: of the lowest level, the first of them where several are level. Swaps come
     /// first, then letters left out, other letters, letters put in, each from the front.
-    fn likeliest(&self, word: &[char], before: Option<u64>, after: Option<u64>) -> Option<Edit> {
+    fn likeliest(
+        &self,
+        word: &[char],
+        before: Option<u64>,
+        after: Option<u64>,
+        more: &impl Fn(u64) -> Option<i32>,
+    ) -> Option<Edit> {
         let length = word.len();
         let (mut starts, mut ends) = ([0u64; LONGEST_WORD + 1], [0u64; LONGEST_WORD + 1]);
         let value = |letter: char| u64::from(u32::from(letter));
@@ -323,7 +361,7 @@ impl Speller {
         }
         let mut best: Option<(i32, Edit)> = None;
         let mut consider = |sum: u64, edit: Edit| {
-            let Some(mut level) = self.level(finished(sum)) else { return };
+            let Some(mut level) = self.level_beside(finished(sum), more) else { return };
             if !self.pairs.is_empty() {
                 let mut letters = ['\0'; LONGEST_WORD + 1];
                 let changed = edit.letters(word, &mut letters);
@@ -484,7 +522,7 @@ mod tests {
             tokenise(&characters, &mut tokens);
             let all_known = tokens.iter().all(|token| {
                 let word = &characters[token.start as usize..token.end as usize];
-                token.kind != TokenKind::Word || token.length() < SHORTEST || known.knows(word)
+                token.kind != TokenKind::Word || token.length() < SHORTEST || known.knows(word, &|_| None)
             });
             let normal: String = characters.iter().collect();
             let found = read(&known, &normal);

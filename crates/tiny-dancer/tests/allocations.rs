@@ -10,6 +10,7 @@ use support::intents::RoutesDraft;
 use support::scorers::ScorerDraft;
 use support::textbook::{Asked, Sample, any_samples, any_words, set_of};
 use support::{Draft, Plan, Random, filter_of, messages_json, shipped_encoder};
+use tiny_dancer::agents::{AgentSet, Card, Cards, Choices, Named, Query, SearchScratch};
 use tiny_dancer::candidates::{CandidateScorer, FEATURES, Precision, RankOptions, RankScratch};
 use tiny_dancer::classifier::{self, Classifier};
 use tiny_dancer::conformal::{Calibration, LabelScratch, Relevance, ScoreKind};
@@ -356,6 +357,65 @@ fn selecting_tools_allocates_nothing_after_the_first_requests() {
         let turns = [Turn::whole(&text)];
         let (found, allocations) = counted(|| set.select(&turns, &options, &mut scratch).map(<[_]>::len));
         assert_eq!((found, allocations), (Ok(5), 0), "{class}");
+    }
+}
+
+#[test]
+fn agents_are_chosen_and_found_without_allocating() {
+    let mut random = Random(83);
+    let mut set = AgentSet::new(Some(1e6)).expect("a half-life");
+    for number in 0..500 {
+        let tally = |mean: f64| format!(r#"{{"weight":20,"sum":{},"squares":{}}}"#, 20.0 * mean, 20.0 * mean);
+        let (quality, code) = (tally(random.below(100) as f64 / 100.0), tally(0.5));
+        let agent = format!(
+            r#"{{"name":"agent {number}","capabilities":["code","chat {}"],"tags":["t"],"region":"eu","quality":0.8,
+            "prices":{{"price_input":1e-6,"price_output":{}}},"latency":{},"output_tokens":100,
+            "state":{{"at":1000,"outcomes":20,"quality":{quality},"tasks":{{"code":{code}}}}}}}"#,
+            number % 90,
+            1e-6 * (1 + random.below(100)) as f64,
+            0.1 + number as f64 / 100.0
+        );
+        set.put_json(&agent).expect("an agent");
+    }
+    let mut choices = Choices::default();
+    for policy in Named::ALL {
+        let query = Query {
+            policy,
+            required: &["code"],
+            tags: &["t"],
+            region: Some("eu"),
+            excluded: &["agent 3"],
+            max_cost: 5e-3,
+            budget: 1e-2,
+            max_latency: 4.0,
+            min_quality: Some(0.3),
+            ..Query::default()
+        };
+        set.choose(&query, &mut choices).expect("an agent");
+        for now in [0.0, 5e5, 3e6] {
+            let query = Query { now, input_tokens: now / 1e4, ..query };
+            let (found, allocations) =
+                counted(|| set.choose(&query, &mut choices).map(|choice| choice.suitable));
+            assert!(found.expect("an agent") > 0);
+            assert_eq!(allocations, 0, "{policy:?} at {now}");
+        }
+    }
+    let cards: Vec<Card> = (0..300)
+        .map(|number| Card {
+            name: format!("agent {number}"),
+            description: words(&mut random, 12),
+            capabilities: vec![word(&mut random)],
+            examples: vec![words(&mut random, 5); number % 3],
+        })
+        .collect();
+    let cards = Cards::new(std::sync::Arc::clone(support::shared_encoder()), &cards).expect("cards");
+    let mut scratch = SearchScratch::default();
+    for text in extremes(&mut random).iter().chain(&["k".repeat(8192)]) {
+        cards.search(text, 3, &mut scratch).expect("cards");
+    }
+    for (class, text) in texts(&mut random) {
+        let (found, allocations) = counted(|| cards.search(&text, 3, &mut scratch).map(<[_]>::len));
+        assert_eq!((found, allocations), (Ok(3), 0), "{class}");
     }
 }
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer._core._native import (
+    AGENT_POLICIES,
+    AGENT_REMOVALS,
+    AGENT_TYPES,
     CANDIDATE_FEATURE_SPEC,
     CANDIDATE_FEATURES,
     CANDIDATE_WEIGHTS,
@@ -29,6 +32,10 @@ from tiny_dancer._core._native import (
     ROUTED_BY,
     TASK_EDGE,
     UNCOVERED,
+    AgentCards,
+    AgentChoice,
+    AgentQuery,
+    AgentSet,
     CandidateDecision,
     CandidateFilter,
     CandidateScorer,
@@ -47,7 +54,9 @@ from tiny_dancer._core._native import (
     Tasks,
     ToolSet,
     __version__,
+    agent_state_after,
     artifact_header,
+    assign_batch,
     conformal_intervals,
     conformal_label_scores,
     conformal_next_level,
@@ -87,6 +96,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AGENT_POLICIES",
+    "AGENT_REMOVALS",
+    "AGENT_TYPES",
     "CANDIDATE_FEATURES",
     "CANDIDATE_FEATURE_SPEC",
     "CANDIDATE_WEIGHTS",
@@ -107,6 +119,10 @@ __all__ = [
     "ROUTE_REASONS",
     "TASK_EDGE",
     "UNCOVERED",
+    "AgentCards",
+    "AgentChoice",
+    "AgentQuery",
+    "AgentSet",
     "BatchBytes",
     "CandidateColumns",
     "CandidateDecision",
@@ -131,7 +147,9 @@ __all__ = [
     "Tasks",
     "ToolSet",
     "__version__",
+    "agent_state_after",
     "artifact_bytes",
+    "assign_batch",
     "components",
     "conformal_intervals",
     "conformal_label_scores",

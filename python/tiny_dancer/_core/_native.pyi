@@ -404,6 +404,148 @@ def write_artifact(header: str, tensors: Sequence[tuple[str, str, Sequence[int],
 def rewrite_artifact(data: bytes, header: str) -> bytes: ...
 def artifact_header(data: bytes) -> str: ...
 
+AGENT_POLICIES: list[str]
+AGENT_TYPES: list[str]
+AGENT_REMOVALS: list[str]
+
+class AgentSet:
+    """Agents that requests may go to; see ``agents.rs``."""
+
+    def __init__(self, half_life: float | None = None) -> None: ...
+    def __len__(self) -> int: ...
+    def names(self) -> list[str]: ...
+    def put(self, agents: str) -> None: ...
+    def remove(self, name: str) -> None: ...
+    def check_members(self) -> None: ...
+    def set_state(self, name: str, state: str) -> None: ...
+    def choose_json(self, query: str) -> str: ...
+    def choose(
+        self,
+        query: AgentQuery,
+        input_tokens: float,
+        now: float,
+        output_tokens: float | None = None,
+        cached_tokens: float = 0.0,
+        qualities: Sequence[tuple[str, float]] | None = None,
+        front: bool = False,
+    ) -> AgentChoice: ...
+    def removed(
+        self,
+        query: AgentQuery,
+        input_tokens: float,
+        now: float,
+        output_tokens: float | None = None,
+        cached_tokens: float = 0.0,
+    ) -> dict[str, str]: ...
+    def expect(
+        self, query: AgentQuery, input_tokens: bytes, now: float, output_tokens: bytes | None = None
+    ) -> tuple[bytes, bytes, bytes]: ...
+    def several(
+        self,
+        query: AgentQuery,
+        strategy: str,
+        number: int,
+        input_tokens: float,
+        now: float,
+        output_tokens: float | None = None,
+        correlation: bytes | None = None,
+    ) -> tuple[list[tuple[str, list[int], float, float, float]], float, float, float, float]: ...
+
+class AgentQuery:
+    """What is asked of a choice, without what changes from request to request.
+
+    Bounds are USD, USD that are left, and seconds.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        weights: tuple[float, float, float],
+        required: Sequence[str],
+        task: str | None,
+        types: Sequence[str],
+        excluded: Sequence[str],
+        tags: Sequence[str],
+        region: str | None,
+        bounds: tuple[float | None, float | None, float | None],
+        min_quality: float | None,
+        level: float,
+        explore: float | None,
+    ) -> None: ...
+
+class AgentChoice:
+    """The agent that was chosen, and why.
+
+    Attributes:
+        agent: its name.
+        quality: expected of the answer, from 0 to 1; 0 where the call fails.
+        quality_interval: both ends of what is believed of it; None where a trained router said it.
+        estimated_cost: USD, or None where nobody knows.
+        cost_interval: both ends, or None.
+        estimated_latency_ms: or None where nobody knows.
+        latency_interval_ms: both ends, or None.
+        utility: what the policy maximises.
+        confidence: probability that its true utility is no less than the runner-up's.
+        runner_up: the next agent, or None where nothing else was left.
+        suitable: how many agents no constraint removed.
+        policy: its name.
+        reason: in words.
+        removed: by agent, the constraint that removed it.
+        front: agents that no other beats in quality, cost and time at once, by cost; None where not asked for.
+    """
+
+    @property
+    def agent(self) -> str: ...
+    @property
+    def quality(self) -> float: ...
+    @property
+    def quality_interval(self) -> tuple[float, float] | None: ...
+    @property
+    def estimated_cost(self) -> float | None: ...
+    @property
+    def cost_interval(self) -> tuple[float, float] | None: ...
+    @property
+    def estimated_latency_ms(self) -> float | None: ...
+    @property
+    def latency_interval_ms(self) -> tuple[float, float] | None: ...
+    @property
+    def utility(self) -> float: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def runner_up(self) -> str | None: ...
+    @property
+    def suitable(self) -> int: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def removed(self) -> dict[str, str]: ...
+    @property
+    def front(self) -> list[str] | None: ...
+
+class AgentCards:
+    """Cards of agents, to search; see ``search.rs``."""
+
+    def __init__(self, encoder: Encoder, cards: str) -> None: ...
+    def __len__(self) -> int: ...
+    def search(self, request: str, k: int) -> list[tuple[str, float, float]]: ...
+
+def agent_state_after(state: str, outcome: str, half_life: float | None = None) -> str:
+    """The sums over an agent's outcomes with one more, JSON."""
+
+def assign_batch(
+    agents: int,
+    quality: bytes,
+    cost: bytes,
+    capacities: Sequence[int | None],
+    minimise_cost: bool,
+    min_mean_quality: float | None = None,
+    budget: float | None = None,
+) -> tuple[bytes, float, float, float, float, float]:
+    """Agents of n requests, uint32 as bytes; total USD, mean quality, bound, gap, multiplier."""
+
 class ToolSet:
     """Tools that requests are compared with; see ``tools.rs``."""
 

@@ -10,6 +10,12 @@ import typer
 
 from tiny_dancer._core import __version__
 from tiny_dancer.cli import (
+    agents_add,
+    agents_deactivate,
+    agents_import,
+    agents_list,
+    agents_search,
+    agents_stats,
     bench,
     calibrate,
     candidates_eval,
@@ -47,7 +53,13 @@ from tiny_dancer.cli import (
     models_reprice,
     models_retire,
     models_rollback,
+    policy_try,
     predict,
+    queue_answer,
+    queue_cancel,
+    queue_claim,
+    queue_list,
+    queue_show,
     report,
     route,
     routes_add,
@@ -113,6 +125,16 @@ routes = typer.Typer(
     rich_markup_mode=None,
 )
 application.add_typer(routes, name="routes")
+agents = typer.Typer(
+    help="Who can answer requests: models, tools, services, people. Add, import, list, search them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+application.add_typer(agents, name="agents")
+policy = typer.Typer(
+    help="Which agent a policy would choose, and why.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(policy, name="policy")
 models = typer.Typer(
     help="Versions of artifacts: add, promote, roll back, retire.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -125,6 +147,12 @@ keys = typer.Typer(
     help="API keys of a gateway: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(keys, name="keys")
+queue = typer.Typer(
+    help="Requests that wait for a person: list, show, claim, answer, cancel.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+application.add_typer(queue, name="queue")
 gateway = typer.Typer(help=gateway_run.HELP, rich_markup_mode=None)
 gateway.callback(invoke_without_command=True)(gateway_run.run)
 application.add_typer(gateway, name="gateway")
@@ -161,6 +189,13 @@ routes.command("list", help=routes_list.HELP)(routes_list.list_routes)
 routes.command("add", help=routes_add.HELP)(routes_add.add)
 routes.command("import", help=routes_import.HELP)(routes_import.import_routes)
 routes.command("lint", help=routes_lint.HELP)(routes_lint.lint)
+agents.command("add", help=agents_add.HELP)(agents_add.add)
+agents.command("import", help=agents_import.HELP)(agents_import.import_agents)
+agents.command("list", help=agents_list.HELP)(agents_list.list_agents)
+agents.command("search", help=agents_search.HELP)(agents_search.search)
+agents.command("stats", help=agents_stats.HELP)(agents_stats.stats)
+agents.command("deactivate", help=agents_deactivate.HELP)(agents_deactivate.deactivate)
+policy.command("try", help=policy_try.HELP)(policy_try.try_policy)
 database.command("stats", help=db_stats.HELP)(db_stats.stats)
 database.command("backup", help=db_backup.HELP)(db_backup.backup)
 database.command("restore", help=db_restore.HELP)(db_restore.restore)
@@ -168,6 +203,11 @@ database.command("vacuum", help=db_vacuum.HELP)(db_vacuum.vacuum)
 keys.command("create", help=keys_create.HELP)(keys_create.create)
 keys.command("list", help=keys_list.HELP)(keys_list.list_keys)
 keys.command("revoke", help=keys_revoke.HELP)(keys_revoke.revoke)
+queue.command("list", help=queue_list.HELP)(queue_list.list_requests)
+queue.command("show", help=queue_show.HELP)(queue_show.show)
+queue.command("claim", help=queue_claim.HELP)(queue_claim.claim)
+queue.command("answer", help=queue_answer.HELP)(queue_answer.answer)
+queue.command("cancel", help=queue_cancel.HELP)(queue_cancel.cancel)
 gateway.command("check", help=gateway_check.HELP)(gateway_check.check)
 gateway.command("init", help=gateway_init.HELP)(gateway_init.init)
 data.command("check", help=data_check.HELP)(data_check.check)

@@ -16,7 +16,8 @@ Database = Annotated[Path, typer.Argument(help="Database file.")]
 def counted(counts: RowCounts) -> str:
     """Rows in words."""
     gateway = f", {counts.requests:,} requests, {counts.api_keys:,} API keys"
+    queued = f", {counts.queued:,} queued" if counts.queued else ""
     return (
         f"{counts.candidates:,} candidates, {counts.routing:,} decisions, {counts.outcomes:,} outcomes, "
-        f"{counts.feedback:,} feedback{gateway if counts.requests or counts.api_keys else ''}"
+        f"{counts.feedback:,} feedback{gateway if counts.requests or counts.api_keys else ''}{queued}"
     )

@@ -16,7 +16,7 @@ from tiny_dancer.evaluation.terminal import FittedTable
 from tiny_dancer.extras import needed
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.configuration.settings import GatewayConfig
+    from tiny_dancer.gateway.configuration.settings import Chain, GatewayConfig
     from tiny_dancer.gateway.operate.probes import Probe
 
 HELP = """Check a gateway's configuration, and try each of its upstreams. Exit code 1 where one cannot be used.
@@ -35,25 +35,27 @@ def check(
     with needed("gateway"):
         from tiny_dancer.gateway.operate.probes import probe
     try:
-        routers = asyncio.run(_routers(found, config.parent))
+        routers, routes = asyncio.run(_loaded(found, config.parent))
     except TinyDancerError as error:
         raise without_environment(error, config) from None
     probes = [] if no_upstreams else probe(found)
     if json:
-        print_json({"models": _models(found), "routers": routers, "upstreams": probes})
+        chains = [{"chain": name, "steps": _steps(chain)} for name, chain in found.chains.items()]
+        listed = {"models": _models(found), "routers": routers, "routes": routes, "chains": chains}
+        print_json({**listed, "upstreams": probes})
     else:
-        _show(config, found, routers, probes)
+        _show(config, found, routers, routes, probes)
     if not all(each.works for each in probes):
         raise typer.Exit(1)
 
 
-async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
-    """Loads the routers as the gateway would, with their artifacts' own checks."""
+async def _loaded(config: GatewayConfig, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Loads routers and routes as the gateway would, with their artifacts' own checks."""
     from tiny_dancer.gateway.choosing.serving import Serving
 
     serving = Serving(config, folder)
     try:
-        return [
+        routers = [
             {
                 "router": name,
                 "policy": variant.policy,
@@ -63,9 +65,25 @@ async def _routers(config: GatewayConfig, folder: Path) -> list[dict[str, Any]]:
             }
             for name, variant in serving.variants().items()
         ]
+        routes = [
+            {
+                "routes": name,
+                "count": len(found.serving.routes),
+                "calibrated": found.serving.calibrated,
+                "notes": found.notes(),
+            }
+            for name, found in serving.routes.items()
+        ]
+        return routers, routes
     finally:
         serving.close()
         await serving.disconnect()
+
+
+def _steps(chain: Chain) -> list[str]:
+    """The steps a chain has, in order."""
+    steps = ("override", "semantic", "learned", "judge", "human")
+    return [*(step for step in steps if getattr(chain, step)), "default"]
 
 
 def _models(config: GatewayConfig) -> list[dict[str, Any]]:
@@ -83,7 +101,13 @@ def _models(config: GatewayConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _show(path: Path, config: GatewayConfig, routers: list[dict[str, Any]], probes: list[Probe]) -> None:
+def _show(
+    path: Path,
+    config: GatewayConfig,
+    routers: list[dict[str, Any]],
+    routes: list[dict[str, Any]],
+    probes: list[Probe],
+) -> None:
     rows = [
         (
             each["model"],
@@ -102,6 +126,11 @@ def _show(path: Path, config: GatewayConfig, routers: list[dict[str, Any]], prob
         said = ["", *each["notes"]]
         models = ", ".join(each["models"])
         say(f"router {each['router']}: {models}; policy {each['policy']}; {version}{'; '.join(said)}")
+    for each in routes:
+        sure = "calibrated" if each["calibrated"] else "not calibrated"
+        say(f"routes {each['routes']}: {each['count']}, {sure}{'; '.join(['', *each['notes']])}")
+    for name, chain in config.chains.items():
+        say(f"chain {name}: {', '.join(_steps(chain))}")
     from tiny_dancer.gateway.configuration.prices import unpriced
 
     if without := unpriced(config):

@@ -64,6 +64,13 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="After a span (30d, 12h, 2w), or at a date or time (ISO, UTC).")
     ] = None,
+    tier: Annotated[
+        str | None, typer.Option(help="Of its owner, such as free; routes and chains may depend on it.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Of its owner, likewise; repeatable.")] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="It may see, claim and answer what waits for a person.")
+    ] = False,
     json: Json = False,
 ) -> None:
     from tiny_dancer.gateway.access.keys import expiry, make_key, model_budget, state_of
@@ -83,6 +90,9 @@ def create(
         budget_duration=budget_duration,
         soft_budget=soft_budget,
         model_max_budget=[model_budget(each) for each in model_max_budget or ()],
+        tier=tier,
+        tags=tag or (),
+        operator=operator,
         now=now,
     )
     database, known = _gateway(database, config)

@@ -45,4 +45,7 @@ def described(key: ApiKey) -> dict[str, Any]:
         }
         or None,
         "cheaper_when_spent": key.cheaper_when_spent,
+        "tier": key.tier,
+        "tags": list(key.tags),
+        "operator": key.operator,
     }

@@ -68,7 +68,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         (
             row["id"],
             row["name"],
-            row["state"],
+            row["state"] + (", operator" if row["operator"] else ""),
             (row["expires"] or "never")[:10],
             ", ".join(row["models"] or ["all"]),
             _limit(row["requests_per_minute"]),

@@ -19,6 +19,7 @@ from tiny_dancer.gateway.access.shared_limits import SharedLimits
 from tiny_dancer.gateway.account.background import Accounting
 from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat
 from tiny_dancer.gateway.addresses import plain
+from tiny_dancer.gateway.chains import Chains
 from tiny_dancer.gateway.choosing.plan import Chooser
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
@@ -103,6 +104,7 @@ class Gateway:
             access=Access(storage, required=keys_required(config), shared=self._shared, money=self._money),
             chooser=Chooser(SessionTable(config.sessions)),
             proxy=_proxy(config),
+            chains=Chains(storage),
             accounting=accounting,
             metrics=metrics,
             tracer=tracer,
@@ -224,6 +226,11 @@ class Gateway:
         serving = self.services.serving
         routers = {name: each.router.status() for name, each in serving.variants().items()}
         problems = [f"{name}: {found.reload_error}" for name, found in routers.items() if found.reload_error]
+        problems += [
+            f"routes {name}: {error}"
+            for name, each in serving.routes.items()
+            if (error := each.reloading.last_error) is not None
+        ]
         if self._reload_error is not None:
             problems.append(self._reload_error)
         failed = self.services.accounting.last_error
@@ -319,7 +326,10 @@ def _proxy(config: GatewayConfig) -> Proxy:
 def _names(config: GatewayConfig) -> Names:
     return Names(
         models=tuple(config.models),
-        aliases=tuple(alias for model in config.models.values() for alias in model.aliases),
+        aliases=(
+            *(alias for model in config.models.values() for alias in model.aliases),
+            *(f"chain-{name}" for name in config.chains),
+        ),
         upstreams={name: upstream.kind for name, upstream in config.upstreams.items()},
         routers=tuple(config.routers),
     )

@@ -11,11 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from tiny_dancer.errors import StorageError, TinyDancerError
+from tiny_dancer.gateway import queue
 from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse, parse_fields
 from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.choosing.plan import following
-from tiny_dancer.gateway.choosing.serving import RouterTarget
+from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import read_headers, secrets_of, send_json, with_limits
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -24,7 +25,7 @@ from tiny_dancer.storage import Feedback, hash_query
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tiny_dancer.gateway.access.admission import Caller
     from tiny_dancer.gateway.choosing.plan import Plan
@@ -78,8 +79,11 @@ async def serve(services: Services, scope: Scope, receive: Receive, send: Send) 
 async def _answer(services: Services, scope: Scope, receive: Receive, answered: Headers) -> bytes:
     """The body of the answer; its headers are put into ``answered``."""
     path, method = scope["path"], scope["method"]
+    queued = queue.split(path)
     by_id = next((each for each in _BY_ID if path.startswith(each) and len(path) > len(each)), None)
     expected = "GET" if by_id else _METHODS.get(path)
+    if queued is not None:
+        expected = "POST" if queued[1] else "GET"
     if expected is None:
         raise GatewayError(404, f"Unknown address {method} {path[:200]}; {_hint(path)}", code="unknown_url")
     if method != expected and not (method == "HEAD" and expected == "GET"):
@@ -94,6 +98,9 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
         services.access.enter(caller)
     answered += with_limits([], caller)
     headers = read_headers(given)
+    if queued is not None and method != "POST":
+        query = scope.get("query_string", b"")
+        return _encode(await queue.answer(services.storage, caller, *queued, query, b""))
     if by_id is not None:
         name = path[len(by_id) :]  # all of it: names may hold slashes
         found = (
@@ -104,10 +111,12 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
         return _encode(_models(services, caller))
     body = await services.bodies.read(receive, services.serving.config.limits, headers.get(b"content-encoding"))
     try:
+        if queued is not None:
+            return _encode(await queue.answer(services.storage, caller, *queued, b"", body))
         if path == "/v1/feedback":
             return _encode(await _give_feedback(services, caller, body))
         options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
-        return _encode(await _route(services, caller, body, options))
+        return _encode(await _route(services, caller, body, options, given))
     finally:
         services.bodies.held -= len(body)
 
@@ -166,6 +175,8 @@ def _describe(serving: Serving, caller: Caller, name: str, target: object) -> di
             "cost_per_request",
         ):
             found[price] = getattr(settings, price)
+    elif isinstance(target, ChainTarget):
+        found["chain"] = target.chain
     elif isinstance(target, RouterTarget):
         found["router"] = target.router
         found["notes"] = [
@@ -177,7 +188,13 @@ def _describe(serving: Serving, caller: Caller, name: str, target: object) -> di
     return found
 
 
-async def _route(services: Services, caller: Caller, body: bytes, options: dict[bytes, bytes]) -> dict[str, Any]:
+async def _route(
+    services: Services,
+    caller: Caller,
+    body: bytes,
+    options: dict[bytes, bytes],
+    headers: Sequence[tuple[bytes, bytes]],
+) -> dict[str, Any]:
     """``/v1/route``: the decision, without a call."""
     start, arrived = time.perf_counter(), time.time()
     fields = parse_fields(body)
@@ -187,12 +204,17 @@ async def _route(services: Services, caller: Caller, body: bytes, options: dict[
     if "model" not in fields and "models" not in fields:
         body = msgspec.json.encode({**fields, "model": "auto"})
     incoming = parse(endpoint, body, options)
-    serving = services.serving
+    serving, choice = services.serving, None
+    if serving.chains and (chain := services.chooser.chain(serving, incoming)) is not None:
+        choice = await services.chains.choose(services, serving, chain, incoming, caller, tuple(headers), None)
     # Anthropic's requests have messages, too.
     anthropic = b'"input_schema"' in bytes(incoming.fields.get("tools", b""))
-    tools, _ = await offer_tools(serving, incoming, body, services.kept, "messages" if anthropic else None)
-    plan = services.chooser.plan(serving, incoming, caller)
-    decision, chosen = plan.decision, plan.model
+    tools = None
+    if choice is None or choice.answer is None:
+        protocol: Endpoint | None = "messages" if anthropic else None
+        tools, _ = await offer_tools(serving, incoming, services.kept, protocol, choice)
+    plan = services.chooser.plan(serving, incoming, caller, choice)
+    decision, chosen = plan.decision, None if plan.answer is not None else plan.model
     record = RequestRecord(
         id=new_id(),
         time=arrived,
@@ -200,7 +222,7 @@ async def _route(services: Services, caller: Caller, body: bytes, options: dict[
         key=caller.id,
         asked=incoming.asked,
         status=200,
-        model=chosen.name,
+        model="" if chosen is None else chosen.name,
         decision_id=None if decision is None else decision.id,
         router=plan.router,
         routed_by=plan.routed_by,
@@ -216,6 +238,7 @@ async def _route(services: Services, caller: Caller, body: bytes, options: dict[
         query_text=plan.said if serving.config.log.prompts else None,
         artifact_version="" if decision is None else decision.artifact_version,
         variant=plan.variant,
+        hops=plan.route if plan.hops else "",
         tool_selection="" if tools is None else tools.how,
         tools_before=0 if tools is None else tools.before,
         tools_sent=0 if tools is None else tools.sent,
@@ -224,7 +247,7 @@ async def _route(services: Services, caller: Caller, body: bytes, options: dict[
     services.accounting.put(record)
     found = _decided(plan)
     found["id"] = record.id if decision is None else decision.id
-    found["models"] = [chosen.name, *(each.name for each in following(plan))]
+    found["models"] = [] if chosen is None else [chosen.name, *(each.name for each in following(plan))]
     return found
 
 
@@ -232,7 +255,11 @@ def _decided(plan: Plan) -> dict[str, Any]:
     decision = plan.decision
     found: dict[str, Any] = {} if decision is None else _plain(msgspec.to_builtins(decision))
     found["object"] = "decision"
-    found["model"] = plan.model.name
+    found["model"] = plan.model.name if plan.answer is None else None
+    if plan.hops:
+        found["hops"] = [hop._asdict() for hop in plan.hops]
+    if plan.answer is not None:
+        found["answer"] = plan.answer
     found["routed_by"], found["reason"] = plan.routed_by, plan.reason
     found["router"], found["role"] = plan.router or None, plan.asked.role
     return found

@@ -7,6 +7,7 @@ than an instant, and cancels what is under way.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from functools import partial
 from itertools import chain
@@ -18,6 +19,7 @@ from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.learning import keep_calls
 from tiny_dancer.gateway.account.progress import Progress
 from tiny_dancer.gateway.account.settle import settle
+from tiny_dancer.gateway.chains import withdraw
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
 from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
@@ -34,6 +36,7 @@ from tiny_dancer.gateway.http import (
 )
 from tiny_dancer.gateway.tools.called import Called
 from tiny_dancer.gateway.tools.kept import AT_ONCE
+from tiny_dancer.gateway.upstream import telling
 from tiny_dancer.gateway.upstream.attempts import of_status, sentence
 from tiny_dancer.gateway.upstream.clients.base import CallError, Phase
 from tiny_dancer.gateway.upstream.dialect import Answer
@@ -41,9 +44,11 @@ from tiny_dancer.gateway.upstream.proxy import Paid, Streaming, Whole, forwarded
 from tiny_dancer.resilience import Category
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from tiny_dancer.gateway.choosing.plan import Plan
+    from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.choosing.incoming import Incoming
+    from tiny_dancer.gateway.choosing.plan import Choice, Plan
     from tiny_dancer.gateway.http import Headers, Receive, Scope, Send
     from tiny_dancer.gateway.services import Services
     from tiny_dancer.gateway.tools.search import Search, Voice
@@ -62,6 +67,8 @@ _STREAM_HEADERS: Final = (
     (b"x-accel-buffering", b"no"),  # nginx holds back what is not marked so
 )
 _SHUTTING_DOWN: Final = GatewayError(503, "The gateway is shutting down.", code="shutting_down")
+# What ids of answers begin with.
+_ANSWERS: Final = {"messages": "msg_", "completions": "cmpl-"}
 _PING: Final = b": ping\n\n"
 _ANTHROPIC_PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
@@ -168,10 +175,18 @@ class Exchange(Progress):
         self._held = len(body)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
-        self.tools, self._search = await offer_tools(self.serving, incoming, body, services.kept)
+        choice = None
+        if self.serving.chains and (name := services.chooser.chain(self.serving, incoming)) is not None:
+            choice = await self._choose(name, incoming, caller, given)
+            if choice.answer is not None:
+                self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
+                await self._tell(choice.answer, self.plan, incoming)
+                return
+        offered = await offer_tools(self.serving, incoming, services.kept, choice=choice)
+        self.tools, self._search = offered
         if self.tools is not None and self.tools.names is not None:
             self.called = Called(self.tools.names)
-        plan = self.plan = services.chooser.plan(self.serving, incoming, caller)
+        plan = self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
         self._models = models = plan.models()
         if caller.budgets:
             funding = self._funding = Funding(self, services.accounting)
@@ -186,6 +201,42 @@ class Exchange(Progress):
         else:
             assert type(found) is Streaming
             await self._answer_stream(found, token, plan)
+
+    async def _choose(
+        self, chain: str, incoming: Incoming, caller: Caller, given: Iterable[tuple[bytes, bytes]]
+    ) -> Choice:
+        """What a chain decides. Who leaves while a person is asked is asked for no longer."""
+        services = self._services
+        try:
+            return await services.chains.choose(
+                services, self.serving, chain, incoming, caller, tuple(given), self
+            )
+        except asyncio.CancelledError:
+            if self._gone and self.queued:
+                await asyncio.shield(asyncio.to_thread(withdraw, services.storage, self.queued))
+            raise
+
+    async def _tell(self, text: str, plan: Plan, incoming: Incoming) -> None:
+        """An answer that no model gives."""
+        self.free = True
+        self.answer_id, self.status = f"{_ANSWERS.get(self.endpoint, 'chatcmpl-')}{self.id}", 200
+        if not incoming.stream:
+            answer = telling.whole(self.endpoint, incoming.fields, text, model=incoming.asked, id=self.answer_id)
+            self.answer_id = answer.id
+            headers = self._describe([(b"x-td-cost", b"0")], plan)
+            self._started = True
+            self.first = time.perf_counter()
+            await send_json(self._send, 200, headers, answer.body)
+            return
+        said = telling.stream(self.endpoint, incoming.fields, text, model=incoming.asked, id=self.answer_id)
+        if self._begun_early is None:
+            end = asyncio.get_running_loop().time() + self.serving.config.limits.write_timeout
+            await self._begin_stream(200, self._describe([], plan), end)
+        else:
+            await self._begun_early
+        self.first = time.perf_counter()
+        await self._send({"type": "http.response.body", "body": said, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def _answer_whole(self, found: Whole, plan: Plan) -> None:
         answer = found.answer
@@ -428,18 +479,23 @@ class Exchange(Progress):
         self._silence = None
         if self._started or (self.incoming is not None and not self.incoming.stream):
             return
-        if self.plan is None:
+        if self.plan is None and not self.queued:
             self._wait_for_silence()
         else:
             self._begun_early = asyncio.get_running_loop().create_task(self._speak())
 
     async def _speak(self) -> None:
         deployment = self.attempts.deployment
-        total = 0.0 if deployment is None else deployment.server.settings.timeouts.total
+        # While people are waited for, nobody knows yet how long the answer may take.
+        total = math.inf if self.queued else 0.0
+        if deployment is not None:
+            total = deployment.server.settings.timeouts.total
         headers = with_limits([(b"x-request-id", self.id.encode())], self.caller)
         if self.plan is not None:
             decision = self.plan.decision
             headers.append((b"x-td-decision", (self.id if decision is None else decision.id).encode()))
+        if self.queued:
+            headers.append((b"x-td-queue-id", self.queued.encode()))
         await self._begin_stream(200, headers, asyncio.get_running_loop().time() + total)
         await self._send({"type": "http.response.body", "body": self._ping(), "more_body": True})
 
@@ -483,7 +539,7 @@ class Exchange(Progress):
                 headers.append((b"x-td-model", header_value(done.model.name)))
             headers.append((b"x-td-decision", self.id.encode() if decision is None else decision.id.encode()))
             headers.append((b"x-td-reason", header_value(done.reason or plan.reason)))
-            headers.append((b"x-td-routed-by", plan.routed_by.encode()))
+            headers.append((b"x-td-routed-by", header_value(plan.route)))
             if done.fallbacks:
                 headers.append((b"x-td-fallbacks", b"%d" % done.fallbacks))
             if adapted := done.adapted if self.incoming is None else self.incoming.mended + done.adapted:
@@ -494,6 +550,8 @@ class Exchange(Progress):
                 headers.append((b"x-td-level", b"%d" % decision.level))
             if (covered := plan.covered(done.model)) is not None:
                 headers.append((b"x-td-guarantee", header_value(covered)))
+        if self.queued:
+            headers.append((b"x-td-queue-id", self.queued.encode()))
         return with_limits(headers, self.caller)
 
     def watch(self) -> None:

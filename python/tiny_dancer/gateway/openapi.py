@@ -13,6 +13,7 @@ import msgspec
 
 from tiny_dancer._core import __version__
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
+from tiny_dancer.gateway.queue import CLAIM, PAGE, SAID, SCHEMA
 from tiny_dancer.types import Decision, Guarantee, RequestRecord
 
 _NUMBER: Final = {"type": "number"}
@@ -55,9 +56,10 @@ _STATUSES: Final[dict[str, str]] = {
     "400": "The request cannot be served as it stands: broken JSON, a field missing or of another type, "
     "constraints that no model meets. `param` names the field.",
     "401": "No API key, or one that is unknown, revoked or expired.",
-    "403": "The key may not use this model.",
+    "403": "The key may not use this model, or is no operator's.",
     "404": "There is no such model, or nothing has this id.",
     "408": "The request arrived too slowly.",
+    "409": "Another has claimed it, or it has ended.",
     "413": "The body is too large.",
     "415": "The body is compressed in a way that is not known here.",
     "429": "A limit of the key or a budget is reached; `retry-after` says when to come back.",
@@ -74,7 +76,8 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-model": "Name of the model that served.",
     "x-td-decision": "Id to ask /v1/decisions/{id} about, and to give feedback on.",
     "x-td-reason": "Why this model.",
-    "x-td-routed-by": "Who chose it: learned, client, override, session, default …",
+    "x-td-routed-by": "Who chose it: learned, client, override, session, default …; of a chain every step asked.",
+    "x-td-queue-id": "Id of the request among those that wait for people: /v1/queue/{id}.",
     "x-td-cost": "USD, where the model has a price; not on streams, whose cost is known at their end.",
     "x-td-adapted": "What of the request was said otherwise, because the upstream would refuse it; by commas.",
     "x-td-fallbacks": "Models that failed before it.",
@@ -154,6 +157,7 @@ def _document() -> dict[str, Any]:
             "/v1/decisions/{id}": _by_id(
                 "id", "What was decided, what it cost, and the feedback on it", "Decided"
             ),
+            **_queue(),
             "/openapi.json": {"get": _operation("This document", {"schema": {"type": "object"}}, ("431",))},
         },
         "components": {
@@ -331,8 +335,8 @@ def _request(contents: dict[str, Any], required: list[str]) -> dict[str, Any]:
         "properties": {
             "model": {
                 **_NAMED,
-                "description": "A model's name or alias, auto, router-<name>, router-<name>-<threshold>, "
-                "router-quality, router-balanced or router-cheapest.",
+                "description": "A model's name or alias, auto, chain-<name>, router-<name>, "
+                "router-<name>-<threshold>, router-quality, router-balanced or router-cheapest.",
                 "examples": ["auto"],
             },
             "models": {
@@ -391,6 +395,41 @@ def _feedback() -> dict[str, Any]:
         }
     )
     return operation
+
+
+def _queue() -> dict[str, Any]:
+    """What waits for people."""
+    statuses = sorted({"400", "401", "403", "404", "429", "431", "503"})
+    acting = sorted({*_EVERYWHERE, "403", "404", "409"})
+    listed = _operation(
+        "What waits for people, the oldest first: a key's own, or all for operators", _json("Queue"), statuses
+    )
+    listed["parameters"] = [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": described}
+        for name, schema, described in (
+            (
+                "state",
+                _TEXT,
+                "Of waiting, claimed, answered, expired, cancelled, by commas; or all. Else the first two.",
+            ),
+            ("limit", {"type": "integer", "minimum": 1, "maximum": PAGE}, "Of a page."),
+            ("after", {"type": "string", "minLength": 1}, "Id of the last one of the page before."),
+        )
+    ]
+    found: dict[str, Any] = {"/v1/queue": {"get": listed}}
+    one = _operation("One of them: a client's own, or any for operators", _json("Queued"), statuses)
+    found["/v1/queue/{id}"] = {"get": {**one, "parameters": [_ID]}}
+    for action, summary, body in (
+        ("claim", "An operator is answering it: nobody else can meanwhile", CLAIM),
+        ("answer", "An operator answers it, for good", SAID),
+        ("cancel", "Takes it out of the queue unanswered: its client, or an operator", None),
+    ):
+        operation = _operation(summary, _json("Queued"), acting)
+        operation["parameters"] = [_ID]
+        if body is not None:
+            operation["requestBody"] = {**_body(body), "required": body is SAID}
+        found[f"/v1/queue/{{id}}/{action}"] = {"post": operation}
+    return found
 
 
 def _decide() -> dict[str, Any]:
@@ -590,7 +629,14 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 **decision,
                 **common,
-                "models": {**_TEXTS, "description": "To be tried in this order."},
+                "models": {**_TEXTS, "description": "To be tried in this order; none where no model is asked."},
+                "model": {**_TEXT_OR_NULL, "description": "The choice; null where an answer is given as it is."},
+                "answer": {**_TEXT, "description": "That is given as it is, where a chain leads to one."},
+                "hops": {
+                    "type": "array",
+                    "items": _object({"chain": _TEXT, "step": _TEXT, "chose": {"type": "boolean"}, "why": _TEXT}),
+                    "description": "Of a chain: every step asked, in order.",
+                },
             },
             "required": ["id", "model", "models", "object", "reason", "role", "routed_by", "router"],
             "description": "Scores, costs, confidence and so on only where a router decided.",
@@ -601,6 +647,17 @@ def _schemas() -> dict[str, Any]:
                 "object": {"const": "decision"},
                 "request_id": _TEXT,
                 "feedback": {"type": "array", "items": _object(told)},
+            }
+        ),
+        "Queued": {
+            **_object(SCHEMA),
+            "description": "Operators see more: what was said, who claimed it.",
+        },
+        "Queue": _object(
+            {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": {"$ref": "#/components/schemas/Queued"}},
+                "has_more": {"type": "boolean"},
             }
         ),
         "Decisions": _object(

@@ -10,9 +10,14 @@ from tiny_dancer.gateway.edge.bodies import Bodies
 from tiny_dancer.gateway.tools.kept import Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tiny_dancer.gateway.access.admission import Access
+    from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.account.background import Accounting
-    from tiny_dancer.gateway.choosing.plan import Chooser
+    from tiny_dancer.gateway.account.progress import Progress
+    from tiny_dancer.gateway.choosing.incoming import Incoming
+    from tiny_dancer.gateway.choosing.plan import Choice, Chooser
     from tiny_dancer.gateway.choosing.serving import Serving
     from tiny_dancer.gateway.upstream.proxy import Proxy
     from tiny_dancer.observability.metrics import Metrics
@@ -23,6 +28,22 @@ if TYPE_CHECKING:
 # Of requests nobody's key let in and that were refused before anything was decided, so many a minute become rows:
 # at most some 15 MB a day, whoever sends them.
 _REFUSALS_A_MINUTE: Final = 60
+
+
+class Walks(Protocol):
+    """What chains decide about requests; :class:`tiny_dancer.gateway.chains.Chains`."""
+
+    async def choose(
+        self,
+        services: Services,
+        serving: Serving,
+        chain: str,
+        incoming: Incoming,
+        caller: Caller,
+        headers: Sequence[tuple[bytes, bytes]],
+        progress: Progress | None,
+    ) -> Choice:
+        """What a chain decides."""
 
 
 class Watched(Protocol):
@@ -48,6 +69,7 @@ class Services:
         access: who may call.
         chooser: decides.
         proxy: calls upstreams.
+        chains: ask the steps of chains.
         accounting: takes the records.
         metrics: counts them.
         tracer: None where traces are not configured.
@@ -65,6 +87,7 @@ class Services:
     access: Access
     chooser: Chooser
     proxy: Proxy
+    chains: Walks
     accounting: Accounting
     metrics: Metrics
     tracer: Tracer | None

@@ -69,6 +69,8 @@ _ROUTED_BY = (
     "constraint",
     "client",
     "session",
+    "judge",
+    "human",
 )
 _POLICIES = ("quality", "balanced", "cheapest", "cost")
 

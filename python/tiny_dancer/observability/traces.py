@@ -204,6 +204,7 @@ def _attributes(record: RequestRecord) -> dict[str, str | int | float | bool]:
         "tiny_dancer.decision.id": record.decision_id,
         "tiny_dancer.router": record.router or None,
         "tiny_dancer.routed_by": record.routed_by or None,
+        "tiny_dancer.hops": record.hops or None,
         "tiny_dancer.reason": record.reason or None,
         "tiny_dancer.fallback.level": record.level,
         "tiny_dancer.confidence": record.confidence,

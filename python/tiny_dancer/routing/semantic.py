@@ -250,6 +250,7 @@ class _State:
     routes: Mapping[str, Route]
     windows: Mapping[str, _Window]
     zones: Mapping[str, ZoneInfo]
+    depends_on: frozenset[str]
 
 
 class SemanticRoutes:
@@ -332,8 +333,10 @@ class SemanticRoutes:
             routes = {each["name"]: _route_of(each) for each in header["routes"]}
         zones: set[str] = set()
         windows: dict[str, _Window] = {}
+        kinds: set[str] = set()
         for name, route in routes.items():
             for kind, value in _conditions(route.conditions):
+                kinds.add(kind)
                 if kind == "time":
                     zones.add(value.get("zone", "UTC"))
                 if kind == "rate":
@@ -346,7 +349,7 @@ class SemanticRoutes:
                 if name in self._windows:
                     window.times = self._windows[name].times
             self._windows = windows
-            self._state = _State(artifact, header, engine, names, dict(routes), windows, offsets)
+            self._state = _State(artifact, header, engine, names, dict(routes), windows, offsets, frozenset(kinds))
 
     @property
     def header(self) -> dict[str, Any]:
@@ -368,6 +371,11 @@ class SemanticRoutes:
     def calibrated(self) -> bool:
         """Whether confidences were fitted on rows the scores had not seen, and still hold."""
         return bool(self.header.get("calibrated"))
+
+    @property
+    def depends_on(self) -> frozenset[str]:
+        """Kinds of conditions that routes have: ``time``, ``tier``, ``language`` and so on."""
+        return self._state.depends_on
 
     def __call__(
         self,
@@ -410,20 +418,23 @@ class SemanticRoutes:
         """
         state = self._state
         found = self._vector(text, vector)
-        seconds = _seconds(now)
-        if not isinstance(user, User | None):
-            raise RequestError("user", repr(user), "give a tiny_dancer.User")
+        seconds = as_seconds(now)
         # Looking and counting are one, or two threads would both be given the last request of a rate.
         with self._counting if state.windows else nullcontext():
             context = _context(state, seconds, user, language)
             options = _options(limit, allowed, exclude, false_alarms, least_confidence, prediction_set, context)
             answer = state.engine.decide(text, found, state.header["encoder"]["name"], options)
             choice = _choice(state, answer, prediction_set)
-            if choice.name is not None and choice.name in state.windows and seconds is not None:
-                state.windows[choice.name].count(None if user is None else user.id, seconds)
+            if choice.name is not None:
+                self._count(state, choice.name, user, seconds)
         if model is not None and (functions := self._functions(state, choice)):
             return replace(choice, function_call=fill_now(functions, text, model))
         return choice
+
+    @staticmethod
+    def _count(state: _State, name: str, user: User | None, now: float | None) -> None:
+        if name in state.windows and now is not None:
+            state.windows[name].count(None if user is None else user.id, now)
 
     def _functions(self, state: _State, choice: RouteChoice) -> tuple[Function, ...]:
         route = None if choice.name is None else state.routes.get(choice.name)
@@ -475,6 +486,42 @@ class SemanticRoutes:
         route, best, confidence, score, reason = found
         both = np.stack([np.frombuffer(route, "<i4"), np.frombuffer(best, "<i4")], axis=1)
         return both, np.frombuffer(confidence, "<f4"), np.frombuffer(score, "<f4"), np.frombuffer(reason, "u1")
+
+    def route(self, name: str) -> Route:
+        """The route of this name.
+
+        Raises:
+            OptionError: there is none.
+        """
+        return self._known(name)
+
+    def may_give(
+        self,
+        name: str,
+        text: str,
+        *,
+        now: float | datetime | None = None,
+        user: User | None = None,
+        language: str | None = None,
+    ) -> bool:
+        """Whether a route's conditions hold, however likely it is; where they do, it counts against its rate.
+
+        Raises:
+            RequestError, OptionError: as :meth:`__call__`.
+        """
+        state, seconds = self._state, as_seconds(now)
+        if self._known(name).conditions is None:
+            return True
+        vector, encoder = self._vector(text, None), state.header["encoder"]["name"]
+        with self._counting if state.windows else nullcontext():
+            context = _context(state, seconds, user, language)
+            # Of one route the probability is 1, so that nothing but its conditions can forbid it.
+            options = _options(1, (name,), (), 0.0, 0.0, False, context)
+            choice = _choice(state, state.engine.decide(text, vector, encoder, options), False)
+            if choice.reason == "none_allowed":
+                return False
+            self._count(state, name, user, seconds)
+        return True
 
     def evaluate(self, texts: Sequence[str], labels: Sequence[str | None]) -> RoutesEvaluation:
         """Judges the routes on labelled texts; None labels what belongs to no route.
@@ -629,6 +676,8 @@ def _options(
 
 
 def _context(state: _State, now: float | None, user: User | None, language: str | None) -> dict[str, Any]:
+    if not isinstance(user, User | None):
+        raise RequestError("user", repr(user), "give a tiny_dancer.User")
     used = {}
     if state.windows:
         if now is None:
@@ -830,7 +879,7 @@ def _zone(name: str) -> ZoneInfo:
         raise OptionError("zone", name, remedy) from error
 
 
-def _seconds(now: float | datetime | None) -> float | None:
+def as_seconds(now: float | datetime | None) -> float | None:
     if now is None:
         return None
     remedy = "give a datetime with its zone, or seconds since 1970"

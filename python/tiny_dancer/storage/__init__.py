@@ -1,13 +1,14 @@
 """What must outlive the process: candidates, decisions, outcomes, feedback, a gateway's requests. The only SQL.
 
 :class:`Storage` says what every backend does; it is :class:`CandidateStorage`, :class:`HistoryStorage`,
-:class:`RequestStorage` and :class:`KeyStorage` in one database. :class:`MemoryStorage` needs nothing;
-``SqliteStorage``, the default for what shall last, needs the extra ``sqlite`` and is imported when first asked
-for.
+:class:`RequestStorage`, :class:`KeyStorage`, :class:`QueueStorage` and :class:`AgentStorage` in one database.
+:class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra
+``sqlite`` and is imported when first asked for.
 """
 
 from typing import TYPE_CHECKING, Any
 
+from tiny_dancer.storage.agents import Agent, AgentOutcome, AgentRecord, AgentStorage
 from tiny_dancer.storage.candidates import (
     CandidateChange,
     CandidateRecord,
@@ -28,12 +29,17 @@ from tiny_dancer.storage.history import (
 from tiny_dancer.storage.keys import ApiKey, KeyStorage, ModelBudget, Spend
 from tiny_dancer.storage.ledger import RequestStorage, RequestSummary, SummaryBy
 from tiny_dancer.storage.memory import MemoryStorage
+from tiny_dancer.storage.queue import QueuedRequest, QueueState, QueueStorage
 from tiny_dancer.storage.storage import RowCounts, Storage
 
 if TYPE_CHECKING:
     from tiny_dancer.storage.sqlite import SqliteStorage
 
 __all__ = [
+    "Agent",
+    "AgentOutcome",
+    "AgentRecord",
+    "AgentStorage",
     "ApiKey",
     "CandidateChange",
     "CandidateRecord",
@@ -47,6 +53,9 @@ __all__ = [
     "ModelBudget",
     "Neighbour",
     "Outcome",
+    "QueueState",
+    "QueueStorage",
+    "QueuedRequest",
     "RequestStorage",
     "RequestSummary",
     "RoutingRecord",

@@ -61,6 +61,9 @@ class ApiKey:
         budget_duration: how long such a period is, see :mod:`tiny_dancer.storage.periods`; None: for ever.
         soft_budget: USD in such a period from which on a warning is due, or None.
         model_max_budget: what it may spend on single models, beside the budgets of the key.
+        tier: of its owner, such as ``free``: what routes and chains may depend on.
+        tags: of its owner, likewise.
+        operator: whether it may see, claim and answer what waits for a person.
 
     Raises:
         AccessError: a field is not what it should be.
@@ -82,6 +85,9 @@ class ApiKey:
     budget_duration: str | None = None
     soft_budget: float | None = None
     model_max_budget: tuple[ModelBudget, ...] = ()
+    tier: str | None = None
+    tags: tuple[str, ...] = ()
+    operator: bool = False
 
     def __post_init__(self) -> None:
         settle(self, "id", stored_text("id", self.id, error=AccessError))
@@ -96,10 +102,13 @@ class ApiKey:
             settle(self, field, given(utc_seconds, field, getattr(self, field), error=AccessError))
         if not isinstance(self.models, tuple):
             raise AccessError("models", self.models, "give a tuple of names; empty for all models")
-        models = [
-            stored_text(f"models[{place}]", each, error=AccessError) for place, each in enumerate(self.models)
-        ]
-        settle(self, "models", tuple(models))
+        if not isinstance(self.tags, tuple):
+            raise AccessError("tags", self.tags, "give a tuple of words")
+        for field, named in (("models", self.models), ("tags", self.tags)):
+            texts = [stored_text(f"{field}[{at}]", each, error=AccessError) for at, each in enumerate(named)]
+            settle(self, field, tuple(texts))
+        settle(self, "tier", given(stored_text, "tier", self.tier, error=AccessError))
+        settle(self, "operator", flag("operator", self.operator, error=AccessError))
         for field in ("requests_per_minute", "tokens_per_minute"):
             most = given(integer, field, getattr(self, field), error=AccessError)
             if most == 0:
@@ -118,9 +127,9 @@ class ApiKey:
             raise AccessError("model_max_budget", type(self.model_max_budget).__name__, "give a tuple of budgets")
         budgets = [_budget(f"model_max_budget[{place}]", each) for place, each in enumerate(self.model_max_budget)]
         settle(self, "model_max_budget", tuple(budgets))
-        named = [budget.model for budget in budgets]
-        if len(set(named)) != len(named):
-            raise AccessError("model_max_budget", ", ".join(named), "give one budget a model")
+        limited = [budget.model for budget in budgets]
+        if len(set(limited)) != len(limited):
+            raise AccessError("model_max_budget", ", ".join(limited), "give one budget a model")
 
 
 def _budget(where: str, budget: object) -> ModelBudget:

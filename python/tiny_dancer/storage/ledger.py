@@ -32,7 +32,7 @@ MOST_TOKENS = 2**40
 _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
     "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
-    "tool_selection",
+    "tool_selection", "hops",
 )  # fmt: skip
 _MAY_BE_NONE = frozenset({"response_id", "decision_id", "query_hash", "query_text"})
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
@@ -119,7 +119,7 @@ def _text(value: object, *, optional: bool) -> str | None:
     value = plain(value)
     if value is None:
         return None if optional else ""
-    return _storable(value if isinstance(value, str) else repr(value))
+    return values.storable(value if isinstance(value, str) else repr(value))
 
 
 def _whole(value: object, least: int, most: int) -> int:
@@ -139,7 +139,7 @@ def _scores(scores: object) -> dict[str, float] | None:
     """NaN stays: it says that a model has no score."""
     if not isinstance(scores, Mapping):
         return None
-    found = {_storable(str(plain(name))): _finite(score) for name, score in scores.items()}
+    found = {values.storable(str(plain(name))): _finite(score) for name, score in scores.items()}
     return {name: math.nan if score is None else score for name, score in found.items()}
 
 
@@ -308,7 +308,7 @@ def check_request_history(
         if not isinstance(text, str):
             raise OptionError(field, type(value).__name__, "give text")
         # As it would be stored.
-        texts[field] = _storable(text)
+        texts[field] = values.storable(text)
     return RequestQuery(*values.span(since, until), texts, values.limit(limit))
 
 
@@ -332,11 +332,3 @@ def by_key(rows: Iterable[tuple[str, str, float, int, int]]) -> dict[str, Spend]
             models[model] = models.get(model, 0.0) + cost
         found[key] = (before[0] + cost, before[1] + tokens, before[2] + requests, models)
     return {key: Spend(*sums) for key, sums in found.items()}
-
-
-def _storable(text: str) -> str:
-    if text.isprintable():
-        return text
-    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    # By way of UTF-16, where only a surrogate that stands alone is an error.
-    return clean.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

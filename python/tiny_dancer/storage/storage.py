@@ -1,4 +1,4 @@
-"""Storage: candidates, history, requests and keys in one database, and the life of that database."""
+"""Storage: candidates, history, requests, keys, the queue and agents in one database, and its life."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from tiny_dancer.errors import OptionError
+from tiny_dancer.storage.agents import AgentStorage
 from tiny_dancer.storage.candidates import CandidateStorage
 from tiny_dancer.storage.history import HistoryStorage
 from tiny_dancer.storage.keys import KeyStorage
 from tiny_dancer.storage.ledger import RequestStorage
+from tiny_dancer.storage.queue import QueueStorage
 from tiny_dancer.storage.values import amount, given, integer, utc_seconds
 
 if TYPE_CHECKING:
@@ -30,9 +32,11 @@ class RowCounts:
     requests: int = 0
     api_keys: int = 0
     changes: int = 0
+    queued: int = 0
+    agents: int = 0
 
 
-class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Protocol):
+class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, QueueStorage, AgentStorage, Protocol):
     """All of it in one database: what every backend does. Safe to use from many threads.
 
     Who needs only a part asks for that part's protocol.
@@ -43,8 +47,8 @@ class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Prot
     def apply_retention(
         self, *, max_age_s: float | None = None, max_rows: int | None = None, now: float | None = None
     ) -> RowCounts:
-        """Removes history: decisions, outcomes, feedback, requests and what was done to candidates, where it is
-        older or beyond the newest rows.
+        """Removes history: decisions, outcomes, feedback, requests, what was done to candidates, and what was
+        queued and has ended, where it is older or beyond the newest rows.
 
         Args:
             max_age_s: seconds to keep.
@@ -52,7 +56,7 @@ class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Prot
             now: UTC seconds to count the age from; the present by default.
 
         Returns:
-            How many rows were removed; candidates and API keys are never removed.
+            How many rows were removed; candidates, agents and API keys are never removed.
 
         Raises:
             OptionError: neither limit is given, or one is negative.

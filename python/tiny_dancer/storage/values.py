@@ -111,6 +111,15 @@ def stored_text(
     return value
 
 
+def storable(text: str) -> str:
+    """Text as every database can hold it: NUL and lone surrogates become U+FFFD."""
+    if text.isprintable():
+        return text
+    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    # By way of UTF-16, where only a surrogate that stands alone is an error.
+    return clean.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def as_number(value: object) -> float:
     """A number as Python's own; NaN where it is none, or beyond every float."""
     if type(value) is float:

@@ -40,6 +40,14 @@ SECTIONS: dict[str, Any] = {
     "`routers.NAME`": config.Router,
     "`routers.NAME.artifact`": config.RegistryVersion,
     "`routers.NAME.tool_selection`": config.ToolSelection,
+    "`routes.NAME`": config.Routes,
+    "`chains.NAME`": config.Chain,
+    "`chains.NAME.override`": config.OverrideRule,
+    "`chains.NAME.semantic`": config.SemanticStep,
+    "`chains.NAME.learned`": config.LearnedStep,
+    "`chains.NAME.judge`": config.JudgeStep,
+    "`chains.NAME.human`": config.HumanStep,
+    "A target that answers": config.Canned,
     "`roles.ROLE`": config.RoleDefault,
     "`decide`": config.Decide,
     "`retries`": config.Retries,
@@ -136,6 +144,18 @@ def test_its_configuration_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     found = parse(block[0], config.GatewayConfig, "gateway.md")
     check(found)
     assert set(found.models) == {"gpt-4o-mini", "gpt-4o"}
+
+
+@pytest.mark.parametrize("name", ["gateway", "support-triage"])
+def test_its_chains_are_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    base = re.findall(r"```yaml\n(upstreams:.*?)```", GATEWAY, re.DOTALL)[0]
+    text = (GUIDES / f"{name}.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(routes:.*?)```", text, re.DOTALL)
+    agent = "  orders-agent: {deployments: [{upstream: openai}], cost_per_request: 0}\nrouters:"
+    found = parse(base.replace("routers:", agent) + block, config.GatewayConfig, f"{name}.md")
+    check(found)
+    assert set(found.chains) == {"triage"}
 
 
 def test_its_selections_of_tools_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ Never a 500. Schemathesis makes the requests; two stand-ins answer behind the ga
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -26,11 +27,14 @@ from schemathesis.specs.openapi.checks import (
 from tests.gateway_upstream import Behaviour, Upstream
 from tests.integration.gateway.serving import Serving
 
+from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.gateway.deciding import PATHS as DECIDE
 from tiny_dancer.gateway.openapi import openapi_document
 from tiny_dancer.gateway.operate.demo import LARGE, SMALL, demo_config, stand_ins
 from tiny_dancer.gateway.passing.table import TABLE, Means
+from tiny_dancer.gateway.queue import ACTIONS
+from tiny_dancer.storage import QueuedRequest
 from tiny_dancer.types import Decision, RequestRecord
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ CHECKS: list[Any] = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+QUEUE = ("/v1/queue", "/v1/queue/{id}", *(f"/v1/queue/{{id}}/{action}" for action in ACTIONS))
 DOCUMENT: dict[str, Any] = json.loads(openapi_document())
 # What is only read has next to nothing that could be malformed.
 OPERATIONS = [
@@ -70,6 +75,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         content["breaker"] = {"threshold": 1_000_000}
         with Serving(content, tmp_path_factory.mktemp("openapi")) as serving:
             yield serving
+
+
+@pytest.fixture(scope="module")
+def operator(served: Serving) -> str:
+    """The secret of a key that may see and answer what waits for people."""
+    made = make_key("operator", operator=True)
+    served.gateway.services.storage.insert_api_key(made.key)
+    deadline = time.monotonic() + 30
+    while served.http.get("/queue", headers={"authorization": f"Bearer {made.secret}"}).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return made.secret
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +121,7 @@ def document(served: Serving) -> dict[str, Any]:
             schema["model"] = {"enum": [None, "auto", "engine", "no-such-model"]}
             for question in schema["questions"]["items"]["anyOf"]:
                 question["properties"]["head"] = {"enum": [None, "tasks.category", "no-such-head"]}
-        elif content and path != "/v1/feedback":
+        elif content and path != "/v1/feedback" and not path.startswith("/v1/queue"):
             fields = content["application/json"]["schema"]["properties"]
             routed = [] if path == "/v1/embeddings" else NAMES
             fields["model"] = {"enum": [SMALL, LARGE, *routed, "no-such-model"]}
@@ -117,6 +134,17 @@ def document(served: Serving) -> dict[str, Any]:
     options["exclude"] = {"type": "array", "items": {"enum": [SMALL, LARGE]}, "maxItems": 1}
     feedback = paths["/v1/feedback"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
     feedback["id"] = {"enum": [*ids, "no-such-id"]}
+    queue = served.gateway.services.storage
+    for number in range(20):
+        now = time.time()
+        queue.enqueue(QueuedRequest(id=f"q{number}", time=now, expires_at=now + 3600, context="{}"))
+    for path in QUEUE:
+        for operation in paths[path].values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] in ("id", "after"):
+                    parameter["schema"] = {"enum": [*(f"q{number}" for number in range(20)), "no-such-id"]}
+                elif parameter["name"] == "state":
+                    parameter["schema"] = {"enum": ["waiting", "claimed,answered", "all"]}
     paths["/v1/decisions/{id}"]["get"]["parameters"][0]["schema"] = {"enum": [*ids, "no-such-id"]}
     paths["/v1/models/{model}"]["get"]["parameters"][0]["schema"] = {"enum": [*NAMES, "a/b", "%", "é", "no"]}
     return found
@@ -124,7 +152,7 @@ def document(served: Serving) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("path", "method", "mode"), OPERATIONS, ids=str)
 def test_every_answer_is_described(
-    path: str, method: str, mode: GenerationMode, document: dict[str, Any], served: Serving
+    path: str, method: str, mode: GenerationMode, document: dict[str, Any], served: Serving, operator: str
 ) -> None:
     operation = schemathesis.openapi.from_dict(document)[path][method]
     statuses: Counter[int] = Counter()
@@ -138,12 +166,15 @@ def test_every_answer_is_described(
     )
     @given(operation.as_strategy(generation_mode=mode))
     def every(case: schemathesis.Case) -> None:
-        response = case.call(base_url=served.url.removesuffix("/v1"))
+        headers = {"authorization": f"Bearer {operator}"} if path in QUEUE else {}
+        response = case.call(base_url=served.url.removesuffix("/v1"), headers=headers)
         statuses[response.status_code] += 1
         case.validate_response(response, checks=CHECKS)
 
     every()
-    if mode is GenerationMode.NEGATIVE:
+    if path in QUEUE and method == "post":
+        assert statuses[200] or mode is GenerationMode.NEGATIVE  # each can be claimed and answered once
+    elif mode is GenerationMode.NEGATIVE:
         assert statuses[400] >= EXAMPLES // 2, f"hardly anything was refused: {statuses}"
     else:
         assert statuses[200] >= min(sum(statuses.values()), EXAMPLES) // 10, f"hardly anything passed: {statuses}"
@@ -163,6 +194,8 @@ def test_other_addresses_and_methods_are_refused(served: Serving, tail: str, met
         "method_not_allowed",
         "model_not_found",
         "decision_not_found",
+        "queued_request_not_found",
+        "operator_required",
     )
     for path, right in known.items():
         if method not in right:

@@ -63,7 +63,7 @@ struct Term {
 
 /// Terms are hashes already: one multiplication spreads them over all bits.
 #[derive(Default)]
-struct Spread(u64);
+pub(crate) struct Spread(u64);
 
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
@@ -73,7 +73,11 @@ impl Hasher for Spread {
     }
 
     fn write_u32(&mut self, term: u32) {
-        self.0 = u64::from(term).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.write_u64(u64::from(term));
+    }
+
+    fn write_u64(&mut self, term: u64) {
+        self.0 = term.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 
     fn finish(&self) -> u64 {

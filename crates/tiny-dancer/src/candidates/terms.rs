@@ -168,11 +168,23 @@ impl Reader {
 
     /// Adds the terms of `text` to `out`; no pair reaches over from what was there.
     pub fn add(&mut self, text: &str, out: &mut Terms) {
+        self.add_corrected(text, out, |_, _| false);
+    }
+
+    /// As [`Self::add`], of the text as `correct` reads it: it may change the characters and tokens it is given, and
+    /// says whether it did.
+    pub(crate) fn add_corrected(
+        &mut self,
+        text: &str,
+        out: &mut Terms,
+        correct: impl FnOnce(&mut Vec<char>, &mut [Token]) -> bool,
+    ) -> bool {
         self.characters.clear();
         let (head, tail) = bounded(text);
         normalise(head, &mut self.composer, &mut self.characters);
         normalise(tail, &mut self.composer, &mut self.characters);
         tokenise(&self.characters, &mut self.tokens);
+        let corrected = correct(&mut self.characters, &mut self.tokens);
         let mut previous: Option<u32> = None;
         for token in self.tokens.iter().filter(|token| token.kind != TokenKind::Symbol).take(MOST_WORDS) {
             let word = without_clitic(&self.characters[token.start as usize..token.end as usize]);
@@ -194,6 +206,12 @@ impl Reader {
             let grams = self.word.windows(GRAM.min(self.word.len()));
             out.grams.extend(grams.map(|gram| fold(mix(hash_characters(gram), 4))));
         }
+        corrected
+    }
+
+    /// The text read last, in normal form.
+    pub(crate) fn characters(&self) -> &[char] {
+        &self.characters
     }
 
     /// The normalised words of the text read last, with whether they are numbers.

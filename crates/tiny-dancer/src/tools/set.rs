@@ -1,19 +1,21 @@
 //! The tools, in columns, and the selection of k of them.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use super::conversation::Turn;
 use super::learned::{Learned, LearnedScratch};
 use super::schema::{Definition, refused};
 use super::standard::{Standard, add_shares, cosines};
-use crate::candidates::postings::{Count, Family, Saturation};
+use crate::candidates::postings::{Count, Family, Saturation, Spread};
 use crate::candidates::terms::{Reader, Terms};
 use crate::candidates::top::{contenders, first_k};
 use crate::encoder::{DIM, Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_rows_i8, inverse_norm};
-use crate::text::bounded;
+use crate::spelling::{LONGEST_WORD, SHORTEST, Speller, SpellingScratch, level_of, word_hash};
+use crate::text::{TokenKind, bounded};
 
 /// Most tools in one set.
 pub const MOST_TOOLS: usize = 65_536;
@@ -70,6 +72,8 @@ struct Held {
     of: [Box<[Count]>; KINDS],
     /// In tenths.
     lengths: [u32; KINDS],
+    /// Hashes of its words as they are written, each once.
+    written: Box<[u64]>,
 }
 
 #[derive(Debug)]
@@ -97,6 +101,10 @@ pub struct ToolSet {
     inverse_norms: Vec<f32>,
     reader: Reader,
     cache: WordCache,
+    /// The encoder's words; without one, no word of a request is read as another.
+    speller: Option<Speller>,
+    /// How many tools have a word, by its hash.
+    written: HashMap<u64, u32, BuildHasherDefault<Spread>>,
 }
 
 /// What is asked of a selection.
@@ -166,6 +174,11 @@ pub struct ToolScratch {
     products: Vec<i32>,
     terms: Terms,
     reader: Reader,
+    spelling: SpellingScratch,
+    /// The turn as it was read, where a word of it was read as another; else empty.
+    read_as: String,
+    /// A clause as it was read.
+    clause: String,
     cache: WordCache,
     learned: LearnedScratch,
 }
@@ -263,18 +276,25 @@ fn without_times(text: &str) -> String {
 struct Counts {
     of: [Vec<Count>; KINDS],
     lengths: [u32; KINDS],
+    written: Vec<u64>,
 }
 
 impl Counts {
     fn add(&mut self, text: &str, tenths: u32, reader: &mut Reader, terms: &mut Terms) {
         reader.read(text, terms);
+        let words = reader.tokens().filter(|(word, kind)| {
+            *kind == TokenKind::Word && (SHORTEST..=LONGEST_WORD).contains(&word.len())
+        });
+        self.written.extend(words.map(|(word, _)| word_hash(word.iter().copied())));
         for (kind, found) in [&terms.words, &terms.grams, &terms.pairs].into_iter().enumerate() {
             self.lengths[kind] = self.lengths[kind].saturating_add(tenths * found.len() as u32);
             self.of[kind].extend(found.iter().map(|&term| Count { term, count: tenths }));
         }
     }
 
-    fn held(self) -> Held {
+    fn held(mut self) -> Held {
+        self.written.sort_unstable();
+        self.written.dedup();
         let of = self.of.map(|mut counts| {
             counts.sort_unstable_by_key(|count| count.term);
             counts.dedup_by(|next, sum| {
@@ -289,7 +309,7 @@ impl Counts {
             }
             counts.into_boxed_slice()
         });
-        Held { of, lengths: self.lengths }
+        Held { of, lengths: self.lengths, written: self.written.into_boxed_slice() }
     }
 }
 
@@ -300,6 +320,8 @@ impl ToolSet {
         let words = Saturation { k1: 1.5, b: 0.75 };
         let grams = Saturation { k1: 2.5, b: 0.9 };
         Self {
+            speller: encoder.as_deref().map(Speller::of_encoder),
+            written: HashMap::default(),
             encoder,
             learned: None,
             tools: Vec::new(),
@@ -424,6 +446,9 @@ impl ToolSet {
             list.resize(row as usize + 1);
             list.replace(row, &[], &held.of[kind], held.lengths[kind]);
         }
+        for &word in &held.written {
+            *self.written.entry(word).or_default() += 1;
+        }
         self.rows.insert(id.into(), row);
         self.tools.push(Tool {
             id: id.into(),
@@ -461,6 +486,14 @@ impl ToolSet {
         let Some(row) = self.rows.remove(id) else { return };
         let last = self.tools.len() as u32 - 1;
         let gone = self.tools.swap_remove(row as usize);
+        for word in &gone.held.written {
+            if let Some(count) = self.written.get_mut(word) {
+                *count -= 1;
+                if *count == 0 {
+                    self.written.remove(word);
+                }
+            }
+        }
         for (kind, list) in self.lists.iter_mut().enumerate() {
             list.replace(row, &gone.held.of[kind], &[], 0);
             if let Some(moved) = self.tools.get(row as usize) {
@@ -573,18 +606,44 @@ impl ToolSet {
 
     /// Reads terms and clauses of a text into the scratch; gives the sum of its embeddings and of how many pieces.
     fn read_turn(&self, text: &str, scratch: &mut ToolScratch) -> ([i32; DIM], u32) {
-        let ToolScratch { clauses, clause_norms, terms, reader, cache, .. } = scratch;
+        let ToolScratch {
+            clauses,
+            clause_norms,
+            terms,
+            reader,
+            cache,
+            spelling,
+            read_as,
+            clause: own_clause,
+            ..
+        } = scratch;
+        let known_here = |word: u64| self.written.get(&word).map(|&count| level_of(count, self.tools.len()));
         let (mut sums, mut known) = ([0i32; DIM], 0);
         terms.words.clear();
         terms.grams.clear();
         terms.pairs.clear();
         clauses.clear();
         clause_norms.clear();
+        read_as.clear();
         let (head, tail) = bounded(text);
+        let mut any = false;
         for part in [head, tail] {
             for_each_clause(part, |clause| {
                 let before = terms.words.len();
-                reader.add(clause, terms);
+                let corrected = reader.add_corrected(clause, terms, |characters, tokens| {
+                    let Some(speller) = &self.speller else { return false };
+                    speller.correct_beside(characters, tokens, spelling, &known_here)
+                });
+                let clause = if corrected {
+                    own_clause.clear();
+                    own_clause.extend(reader.characters());
+                    own_clause.push(' ');
+                    &**own_clause
+                } else {
+                    clause
+                };
+                read_as.push_str(clause);
+                any |= corrected;
                 let Some(encoder) = &self.encoder else { return };
                 let mut own = [0; DIM];
                 known += encoder.encode(clause, cache, &mut own).known;
@@ -599,14 +658,18 @@ impl ToolSet {
                 }
             });
         }
+        if !any {
+            read_as.clear();
+        }
         (sums, known)
     }
 
     /// Adds what use says of one turn to scores and relevance. A turn that says nothing has nothing to add.
     fn add_learned(&self, turn: &Turn, scratch: &mut ToolScratch) {
         let (Some(learned), Some(encoder)) = (&self.learned, &self.encoder) else { return };
-        let ToolScratch { scores, relevance, column, learned: inner, .. } = scratch;
-        if learned.expect(&turn.text, encoder, inner).is_err() {
+        let ToolScratch { scores, relevance, column, learned: inner, read_as, .. } = scratch;
+        let text = if read_as.is_empty() { &*turn.text } else { &**read_as };
+        if learned.expect(text, encoder, inner).is_err() {
             return;
         }
         let header = learned.header();

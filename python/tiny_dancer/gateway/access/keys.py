@@ -53,6 +53,9 @@ def make_key(
     budget_duration: str | None = None,
     soft_budget: float | None = None,
     model_max_budget: Iterable[ModelBudget] = (),
+    tier: str | None = None,
+    tags: Iterable[str] = (),
+    operator: bool = False,
     now: float | None = None,
 ) -> NewKey:
     """A new key; storing it is the caller's.
@@ -70,6 +73,9 @@ def make_key(
         budget_duration: ``30m``, ``12h``, ``30d``, ``1mo``; None: for ever.
         soft_budget: USD in such a period from which on a warning is due.
         model_max_budget: what it may spend on single models.
+        tier: of its owner.
+        tags: of its owner.
+        operator: whether it may see, claim and answer what waits for a person.
         now: UTC seconds; the present by default.
 
     Raises:
@@ -100,6 +106,9 @@ def make_key(
         budget_duration=budget_duration,
         soft_budget=soft_budget,
         model_max_budget=tuple(model_max_budget),
+        tier=tier,
+        tags=tuple(dict.fromkeys(tags)),
+        operator=operator,
     )
     return NewKey(key, secret)
 

@@ -47,6 +47,7 @@ class Progress:
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
         hold: what is reserved of the key's budgets; None where nothing is.
+        queued: id of the request in the queue for people; empty where it is not there.
         free: no model was called, and it is known to have cost nothing.
         trace: None where nothing is traced.
     """
@@ -68,6 +69,7 @@ class Progress:
         "incoming",
         "plan",
         "prompt",
+        "queued",
         "serving",
         "start",
         "status",
@@ -97,5 +99,6 @@ class Progress:
         self.guess: Guess | None = None
         self.prompt: Prompt | None = None
         self.hold: Hold | None = None
+        self.queued = ""
         self.free = False
         self.id = new_id()

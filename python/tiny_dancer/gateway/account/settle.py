@@ -103,6 +103,7 @@ def settle(
         variant="" if plan is None else plan.variant,
         guessed=guessed,
         guessed_cost=guessed_cost,
+        hops="" if plan is None or not plan.hops else plan.route,
         tool_selection="" if tools is None else tools.how,
         tools_before=0 if tools is None else tools.before,
         tools_sent=0 if tools is None else tools.sent,

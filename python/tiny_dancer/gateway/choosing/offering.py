@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from tiny_dancer.gateway.choosing.plan import router_of
 from tiny_dancer.gateway.configuration.settings import ToolSelection
-from tiny_dancer.gateway.tools.search import may_search
 from tiny_dancer.gateway.tools.searches import search_of
 from tiny_dancer.gateway.tools.selecting import PROTOCOLS, RouterTools
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from tiny_dancer.gateway.choosing.incoming import Incoming
+    from tiny_dancer.gateway.choosing.plan import Choice
     from tiny_dancer.gateway.choosing.serving import Serving
     from tiny_dancer.gateway.tools.kept import Kept
     from tiny_dancer.gateway.tools.offered import Offered
@@ -26,16 +26,20 @@ _AS_ASKED: Final = RouterTools(ToolSelection(mode="filter"), "tool_selection", P
 
 
 async def offer_tools(
-    serving: Serving, incoming: Incoming, body: bytes, kept: Kept, endpoint: Endpoint | None = None
+    serving: Serving,
+    incoming: Incoming,
+    kept: Kept,
+    endpoint: Endpoint | None = None,
+    choice: Choice | None = None,
 ) -> tuple[Offered | None, Search | None]:
     """Leaves a request the tools that its model gets: a selection, and of what is deferred what was found.
 
     Args:
         serving: the configuration.
         incoming: the request; its fields are changed.
-        body: the whole of it.
         kept: what was made of lists of tools.
         endpoint: in whose protocol its tools are written; None for its own.
+        choice: what a chain has decided about it; None where none has.
 
     Returns:
         what became of them, None where nothing did; and what answers the model's searches, where it may make some.
@@ -44,8 +48,8 @@ async def offer_tools(
         GatewayError: 400; its tools cannot be searched for.
     """
     given = incoming.fields.get("tools")
-    offered = await select_tools(serving, incoming, kept)
-    search = await search_in(incoming, body, kept, given, endpoint)
+    offered = await select_tools(serving, incoming, kept, choice)
+    search = await search_in(incoming, kept, given, endpoint)
     if search is None:
         return offered, None
     if offered is not None and offered.names is not None:
@@ -54,13 +58,12 @@ async def offer_tools(
 
 
 async def search_in(
-    incoming: Incoming, body: bytes, kept: Kept, given: Raw | None = None, endpoint: Endpoint | None = None
+    incoming: Incoming, kept: Kept, given: Raw | None = None, endpoint: Endpoint | None = None
 ) -> Search | None:
     """The tool search of a request, whose fields then have only tools that are loaded; None where it has none.
 
     Args:
         incoming: the request.
-        body: the whole of it.
         kept: what was made of lists of tools.
         given: its tools as the client sent them; None: as they are.
         endpoint: in whose protocol they are written; None for its own.
@@ -68,8 +71,6 @@ async def search_in(
     Raises:
         GatewayError: 400; its tools cannot be searched for.
     """
-    if not may_search(body):
-        return None
     fields = incoming.fields
     search = await search_of(endpoint or incoming.endpoint, fields, given or fields.get("tools"), kept)
     if search is not None:
@@ -77,11 +78,14 @@ async def search_in(
     return search
 
 
-async def select_tools(serving: Serving, incoming: Incoming, kept: Kept) -> Offered | None:
+async def select_tools(
+    serving: Serving, incoming: Incoming, kept: Kept, choice: Choice | None = None
+) -> Offered | None:
     """Leaves a request the tools it needs, as its router is configured, or the request asks.
 
     The router is then asked about the request as the model will get it: what a context window has to hold, what it
-    costs and how many tools there are to choose from.
+    costs and how many tools there are to choose from. The router of a chain's learned step has decided before, by
+    the request as it came; ``choice`` is what the chain has decided, where one has.
 
     Returns:
         what became of them; None where nothing was selected.
@@ -89,7 +93,7 @@ async def select_tools(serving: Serving, incoming: Incoming, kept: Kept) -> Offe
     asked = incoming.options.tool_selection
     if not (serving.selects_tools or asked is not None) or asked == "off" or incoming.endpoint not in PROTOCOLS:
         return None
-    router = router_of(serving, incoming)
+    router = router_of(serving, incoming, choice)
     if router is None:
         return None
     tools = router.tools

@@ -15,17 +15,18 @@ from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.incoming import Incoming
 from tiny_dancer.gateway.choosing.selection import Selection
-from tiny_dancer.gateway.choosing.serving import RouterTarget, ServedRouter, Serving, Variant
+from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget, ServedRouter, Serving, Variant
+from tiny_dancer.gateway.configuration.settings import Role
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.arguments import engine_options
 from tiny_dancer.routing.requests import conversation
+from tiny_dancer.routing.walk import CannedAnswer, Hop, in_words
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tiny_dancer.gateway.configuration.settings import Role
     from tiny_dancer.routing.arguments import Asked as AskedOfRouter
 
 
@@ -50,13 +51,34 @@ class Asked(Struct):
     serving: Serving
     incoming: Incoming
     caller: Caller
-    role: str
+    role: Role
     variant: Variant | None = None
     policy: str | None = None
     usable: Sequence[str] = ()
     options: Mapping[str, Any] = {}
     selection: Selection | None = None
     by: Mapping[str, float] | None = None
+
+
+class Choice(Struct):
+    """What a chain has decided about a request.
+
+    Attributes:
+        target: a model's name, a router's as clients write it, or an answer.
+        step: of the chain, that decided.
+        hops: every step asked, in order.
+        plan: what the learned step's router decided, where that is the target.
+    """
+
+    target: str | CannedAnswer
+    step: str
+    hops: tuple[Hop, ...]
+    plan: Plan | None = None
+
+    @property
+    def answer(self) -> str | None:
+        """The answer, where the target is one."""
+        return self.target.text if isinstance(self.target, CannedAnswer) else None
 
 
 class Plan(Struct):
@@ -76,6 +98,8 @@ class Plan(Struct):
         said: what the user said last, where something was routed.
         tools: hash of the tools that are sent, where a router selects them: a prompt that is cached begins with
             its own, and is no longer where they change. Else 0.
+        hops: of the chain that decided, and of the router it led to; empty where no chain did.
+        answer: that is given as it is, and no model is asked; None where one is.
     """
 
     model: ServedModel
@@ -89,6 +113,13 @@ class Plan(Struct):
     session: Hashable | None = None
     said: str = ""
     tools: int = 0
+    hops: tuple[Hop, ...] = ()
+    answer: str | None = None
+
+    @property
+    def route(self) -> str:
+        """Who chose, in one word or, where a chain did, with every step it asked."""
+        return in_words(self.hops) if self.hops else self.routed_by
 
     def models(self) -> Iterator[ServedModel]:
         """The choice, then what follows, which is looked up where the choice has failed."""
@@ -118,8 +149,23 @@ class Chooser:
         self._sessions = table
         self.last_decision: float | None = None
 
-    def plan(self, serving: Serving, incoming: Incoming, caller: Caller) -> Plan:
+    def chain(self, serving: Serving, incoming: Incoming) -> str | None:
+        """The chain that has to be asked about a request before :meth:`plan`; None where none has."""
+        options = incoming.options
+        if options.pin is not None:
+            return None
+        name, _ = _asked_for(serving, incoming, _role(incoming))
+        found = serving.names.get(name)
+        return found.chain if isinstance(found, ChainTarget) else None
+
+    def plan(self, serving: Serving, incoming: Incoming, caller: Caller, choice: Choice | None = None) -> Plan:
         """What to do with a request.
+
+        Args:
+            serving: the configuration in force.
+            incoming: the request.
+            caller: who asks.
+            choice: what a chain has decided, where :meth:`chain` names one.
 
         Raises:
             GatewayError: 400, 403 or 404; nothing may or can serve it as it stands.
@@ -133,9 +179,11 @@ class Chooser:
             asked.selection = Selection(incoming.provider, serving, incoming)
         if options.pin is not None:
             return _named(asked, options.pin, "pinned")
+        if choice is not None:
+            return self._chosen(asked, choice)
         name, policy = _asked_for(serving, incoming, role)
         target = serving.resolve(name)
-        if not isinstance(target, RouterTarget):
+        if isinstance(target, ServedModel):
             return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
         if incoming.endpoint == "embeddings":
             raise GatewayError(
@@ -145,8 +193,43 @@ class Chooser:
                 param="model",
                 code="not_routable",
             )
+        if isinstance(target, ChainTarget):
+            raise GatewayError(
+                400, f"The chain '{target.chain}' cannot be asked here.", param="model", code="not_routable"
+            )
         asked.policy = policy or target.policy
         return self._routed(asked, target)
+
+    def by_router(self, serving: Serving, incoming: Incoming, caller: Caller, router: str) -> Plan:
+        """What a router decides about a request, for a chain that asks it.
+
+        Raises:
+            GatewayError: as :meth:`plan`.
+        """
+        asked = Asked(serving, incoming, caller, _role(incoming), policy=incoming.options.policy)
+        if incoming.provider is not None:
+            asked.selection = Selection(incoming.provider, serving, incoming)
+        return self._routed(asked, RouterTarget(router))
+
+    def _chosen(self, asked: Asked, choice: Choice) -> Plan:
+        """The plan of what a chain has decided: constraints, sessions and what follows are as of any request."""
+        target, hops = choice.target, choice.hops
+        if isinstance(target, CannedAnswer):
+            said = _said(asked.incoming) if asked.serving.config.log.prompts else ""
+            strongest = asked.serving.strongest or next(iter(asked.serving.models.values()))
+            plan = Plan(strongest, asked, strongest, reason="answered", said=said, answer=target.text)
+        elif choice.plan is not None:
+            plan = choice.plan
+        elif isinstance(found := asked.serving.resolve(target), ServedModel):
+            plan = _named(asked, found.name, "chain")
+        else:
+            assert isinstance(found, RouterTarget), "chains are walked to their end"
+            asked.policy = asked.incoming.options.policy or found.policy
+            plan = self._routed(asked, found)
+            why = f"{plan.routed_by}, {plan.reason} -> {plan.model.name}"
+            hops = (*hops, Hop(hops[0].chain, target, chose=True, why=why))
+        plan.routed_by, plan.hops = choice.step, hops
+        return plan
 
     def answered(self, plan: Plan, model: str, tokens: int) -> None:
         """Remembers that a conversation's prefix of so many tokens is now in this model's cache."""
@@ -264,11 +347,49 @@ class Chooser:
         )
 
 
-def router_of(serving: Serving, incoming: Incoming) -> ServedRouter | None:
-    """The router that a plan will ask; None where it asks none, or finds fault with the request."""
+def refused(asked: Asked, target: str) -> str | None:
+    """Why a chain's step may not lead a request there, in words; None where it may.
+
+    Of a model: it does not serve the endpoint or role, is not for the key, is excluded, or ``provider`` leaves no
+    deployment of it. Of a router: it is left no model.
+    """
+    found = asked.serving.resolve(target)
+    if isinstance(found, RouterTarget):
+        try:
+            _usable(asked, asked.serving.routers[found.router].deciding())
+        except GatewayError:
+            return "none of its models may serve this request"
+        return None
+    if not isinstance(found, ServedModel) or _may_serve(asked, found):
+        return None
+    if not asked.caller.allows(found.name):
+        return "not for this key"
+    return "excluded" if found.name in _excluded(asked) else "it may not serve this request"
+
+
+def asked_by(serving: Serving, incoming: Incoming, caller: Caller) -> Asked:
+    """What :func:`refused` is asked about."""
+    asked = Asked(serving, incoming, caller, _role(incoming))
+    if incoming.provider is not None:
+        asked.selection = Selection(incoming.provider, serving, incoming)
+    return asked
+
+
+def router_of(serving: Serving, incoming: Incoming, choice: Choice | None = None) -> ServedRouter | None:
+    """The router that a plan will ask; None where it asks none, or finds fault with the request.
+
+    ``choice`` is what a chain has decided, where one has.
+    """
     if incoming.options.pin is not None:
         return None
-    name, _ = _asked_for(serving, incoming, _role(incoming))
+    if choice is None:
+        name, _ = _asked_for(serving, incoming, _role(incoming))
+    elif choice.plan is not None:
+        return serving.routers[choice.plan.router]
+    elif isinstance(choice.target, CannedAnswer):
+        return None
+    else:
+        name = choice.target
     try:
         target = serving.resolve(name)
     except GatewayError:
@@ -363,8 +484,8 @@ def _next_names(plan: Plan) -> list[str]:
         return [*names, *_in_order(asked, asked.usable)]
     follow: list[str] = []
     # A role's list is for what the role or a router chose, not for a model the client named.
-    if (decision is not None or plan.reason == "role_default") and (
-        default := config.roles.get(asked.role)  # type: ignore[call-overload]
+    if (decision is not None or plan.reason in ("role_default", "chain")) and (
+        default := config.roles.get(asked.role)
     ) is not None:
         follow += default.fallbacks
     if decision is not None:
@@ -409,7 +530,7 @@ def named(asked: Asked) -> Plan:
         GatewayError: 400, 403, 404 or 429; there is no such model, or not for this key.
     """
     serving, name, reason = asked.serving, asked.incoming.asked, "named"
-    if name == "auto" and (default := serving.config.roles.get(asked.role)) is not None:  # type: ignore[call-overload]
+    if name == "auto" and (default := serving.config.roles.get(asked.role)) is not None:
         name, reason = default.model, "role_default"
     model = _model(serving, name, "model")
     _permit(asked, model)
@@ -418,8 +539,9 @@ def named(asked: Asked) -> Plan:
 
 def _model(serving: Serving, name: str, param: str) -> ServedModel:
     found = serving.resolve(name)
-    if isinstance(found, RouterTarget):
-        raise GatewayError(400, f"'{name}' is a router; name a model here.", param=param, code="invalid_value")
+    if not isinstance(found, ServedModel):
+        what = "router" if isinstance(found, RouterTarget) else "chain"
+        raise GatewayError(400, f"'{name}' is a {what}; name a model here.", param=param, code="invalid_value")
     return found
 
 

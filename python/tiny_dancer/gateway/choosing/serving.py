@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,32 +13,38 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from tiny_dancer import _core
-from tiny_dancer.errors import ConfigError, OptionError
+from tiny_dancer.config import did_you_mean
+from tiny_dancer.errors import ArtifactError, ConfigError, OptionError
 from tiny_dancer.gateway.choosing.drift import Drift
 from tiny_dancer.gateway.configuration import settings as config
+from tiny_dancer.gateway.configuration.check import as_answer, chains_led_to
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.tools.selecting import RouterTools
 from tiny_dancer.gateway.upstream.clients.connect import connect
 from tiny_dancer.gateway.upstream.deployments import Deployment, ServedModel, UpstreamServer
-from tiny_dancer.registry import ArtifactFile, Registry, ServingVersion
+from tiny_dancer.registry import ArtifactFile, Registry, Reloading, ServingVersion
+from tiny_dancer.registry.reload import Sourced
 from tiny_dancer.routing.decider import Decider
 from tiny_dancer.routing.resilient import ResilientRouter
 from tiny_dancer.routing.router import Router
 from tiny_dancer.routing.semantic import SemanticRoutes
 from tiny_dancer.routing.share import ShareWindow, two_models
+from tiny_dancer.routing.walk import CHAIN, CannedAnswer, as_target, chain_of, find_cycle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
     from pathlib import Path
 
     from tiny_dancer.gateway.upstream.dialect import Endpoint
     from tiny_dancer.registry import Source
+    from tiny_dancer.routing.semantic import Route
     from tiny_dancer.types import Decision, ModelInfo
 
 POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
 """Each names the default router under the artifact's policy of this name; `cost` is `cheapest`, formerly."""
 
 WATCH_SECONDS: Final = 2.0
+_SHOWN: Final = 5
 
 DEFAULT_VARIANT: Final = "default"
 """The only variant a router has so far: the configuration names one artifact for each."""
@@ -55,6 +62,52 @@ class RouterTarget(Struct, frozen=True):
     router: str
     policy: config.Policy | None = None
     threshold: float | None = None
+
+
+class ChainTarget(Struct, frozen=True):
+    """A name that stands for a chain.
+
+    Attributes:
+        chain: its name.
+    """
+
+    chain: str
+
+
+class ServedRoutes:
+    """Semantic routes of the configuration, loaded; what serves is followed when it changes.
+
+    Attributes:
+        name: in the configuration.
+        settings: of the configuration.
+        reloading: holds what serves.
+        targets: by a route's name, those of the configuration.
+    """
+
+    def __init__(self, name: str, settings: config.Routes, reloading: Reloading[SemanticRoutes]) -> None:
+        self.name = name
+        self.settings = settings
+        self.reloading = reloading
+        self.targets: dict[str, str | CannedAnswer] = {
+            route: as_answer(target) for route, target in settings.targets.items()
+        }
+
+    @property
+    def serving(self) -> SemanticRoutes:
+        """What serves now."""
+        return self.reloading.current.value
+
+    def target(self, route: Route) -> object:
+        """Where a route leads; None where nothing says."""
+        return self.targets.get(route.name, route.target)
+
+    def notes(self) -> list[str]:
+        """What its operator should know: routes that lead nowhere."""
+        lost = [route.name for route in self.serving.routes if self.target(route) is None]
+        if not lost:
+            return []
+        more = "" if len(lost) <= _SHOWN else f" and {len(lost) - _SHOWN} more"
+        return [f"lead nowhere: {', '.join(lost[:_SHOWN])}{more}; give them targets"]
 
 
 class Variant:
@@ -217,7 +270,9 @@ class Serving:
         routers: by name.
         servers: upstreams by name.
         bare: upstreams by name, as deployments of no model: for what is passed on and names none.
-        names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies.
+        routes: semantic routes by name.
+        chains: settings by name.
+        names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies, chains.
         default_router: of ``auto``; None without routers.
         selects_tools: whether any router does.
         strongest: the model savings are counted against.
@@ -256,12 +311,23 @@ class Serving:
                 self._check_variant(variant)
                 tools = _tools(name, router, folder, before)
                 self.routers[name] = ServedRouter(name, router, [variant], tools)
+            self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
+            self.selects_tools = any(each.tools is not None for each in self.routers.values())
+            self.chains = settings.chains
+            self.names = self._names()
+            self.routes: dict[str, ServedRoutes] = {}
+            for name, found in settings.routes.items():
+                routes = _kept_routes(name, settings, before)
+                if routes is None:
+                    routes = ServedRoutes(name, found, Reloading(_routes_source(found, folder), _semantic))
+                    undo.callback(routes.reloading.close)
+                    routes.reloading.watch(WATCH_SECONDS)
+                self._check_routes(routes)
+                self.routes[name] = routes
+            self._check_chains()
             undo.pop_all()
-        self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
-        self.selects_tools = any(each.tools is not None for each in self.routers.values())
-        self.names = self._names()
 
-    def resolve(self, name: str) -> ServedModel | RouterTarget:
+    def resolve(self, name: str) -> ServedModel | RouterTarget | ChainTarget:
         """What a client's name stands for.
 
         Raises:
@@ -292,6 +358,10 @@ class Serving:
         for each in self.variants().values():
             if id(each.router) not in kept:
                 each.router.close()
+        watched = set() if after is None else {id(each.reloading) for each in after.routes.values()}
+        for routes in self.routes.values():
+            if id(routes.reloading) not in watched:
+                routes.reloading.close()
 
     def variants(self) -> dict[str, Variant]:
         """Those of all its routers, by the router's name; with their own behind it where a router has several."""
@@ -307,7 +377,7 @@ class Serving:
             f"router {name}: {note}"
             for name, variant in self.variants().items()
             for note in variant.notes(self.models)
-        ]
+        ] + [f"routes {name}: {note}" for name, routes in self.routes.items() for note in routes.notes()]
 
     async def disconnect(self) -> None:
         """Closes all connections to upstreams."""
@@ -373,8 +443,57 @@ class Serving:
                 f"map every model of the artifact to one of {', '.join(self.models)}",
             )
 
-    def _names(self) -> dict[str, ServedModel | RouterTarget]:
-        names: dict[str, ServedModel | RouterTarget] = dict(self.models)
+    def _check_routes(self, routes: ServedRoutes) -> None:
+        at = f"routes.{routes.name}"
+        known = [route.name for route in routes.serving.routes]
+        for name in routes.targets:
+            if name not in known:
+                raise ConfigError(f"{at}.targets.{name}", name, did_you_mean(name, known, "routes"))
+        for route in routes.serving.routes:
+            field, target = f"{at}.{route.name}.target", routes.target(route)
+            if target is None:
+                continue
+            try:
+                found = as_target(target, field)
+            except OptionError as error:
+                raise ConfigError(field, error.value, error.remedy) from error
+            if isinstance(found, str) and self.unknown(found) is not None:
+                raise ConfigError(field, found, f"nothing has this name; give it a target under {at}.targets")
+
+    def unknown(self, target: str) -> str | None:
+        """Why a name leads nowhere; None where it leads somewhere."""
+        if target in self.names:
+            return None
+        try:
+            self.resolve(target)
+        except GatewayError as error:
+            return error.message.rstrip(".")
+        return None
+
+    def _check_chains(self) -> None:
+        leads: dict[str, list[str]] = {}
+        for name, chain in self.chains.items():
+            leads[name] = chains_led_to(chain, self.config)
+            step = chain.semantic
+            if step is None:
+                continue
+            routes = self.routes[step.routes]
+            leads[name] += [
+                found for route in routes.serving.routes if (found := chain_of(routes.target(route))) is not None
+            ]
+            if not step.uncalibrated and not routes.serving.calibrated:
+                raise ConfigError(
+                    f"chains.{name}.semantic.routes",
+                    f"{step.routes} is not calibrated",
+                    "fit them on labelled texts (tiny-dancer routes fit), or write uncalibrated: true to believe "
+                    "likeness alone",
+                )
+        if (cycle := find_cycle(leads)) is not None:
+            remedy = "let one of them lead elsewhere: they lead in a circle"
+            raise ConfigError(f"chains.{cycle[0]}", " -> ".join(cycle), remedy)
+
+    def _names(self) -> dict[str, ServedModel | RouterTarget | ChainTarget]:
+        names: dict[str, ServedModel | RouterTarget | ChainTarget] = dict(self.models)
         for model in self.models.values():
             names.update(dict.fromkeys(model.settings.aliases, model))
         if self.default_router is not None:
@@ -384,7 +503,55 @@ class Serving:
                 names[f"router-{policy}"] = RouterTarget(default, policy)
         for name in self.routers:
             names[f"router-{name}"] = RouterTarget(name)
+        for name in self.chains:
+            names[f"{CHAIN}{name}"] = ChainTarget(name)
         return names
+
+
+class _RouteFile:
+    """A file of utterances as a source of artifacts; see :class:`tiny_dancer.registry.reload.Source`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = ArtifactFile(path)
+
+    def __str__(self) -> str:
+        return str(self._file)
+
+    def stamp(self) -> Hashable | None:
+        """As of the file."""
+        return self._file.stamp()
+
+    def read(self) -> Sourced:
+        """An artifact of the utterances, made anew."""
+        from tiny_dancer.routing.route_files import read_routes  # which needs yaml
+
+        data = SemanticRoutes(read_routes(self._file.path).routes).artifact
+        return Sourced("", hashlib.sha256(data).hexdigest(), data)
+
+
+def _routes_source(settings: config.Routes, folder: Path) -> Source:
+    if settings.file is not None:
+        return _RouteFile(folder / settings.file)
+    if isinstance(settings.artifact, config.RegistryVersion):
+        registry = Registry(folder / settings.artifact.folder, load=_semantic)
+        return ServingVersion(registry, settings.artifact.name)
+    assert settings.artifact is not None
+    return ArtifactFile(folder / settings.artifact)
+
+
+def _semantic(artifact: bytes) -> SemanticRoutes:
+    try:
+        return SemanticRoutes.from_bytes(artifact)
+    except OptionError as error:
+        remedy = "the gateway has the engine's own encoder alone: fit the routes with that"
+        raise ArtifactError(error.field, error.value, remedy) from error
+
+
+def _kept_routes(name: str, settings: config.GatewayConfig, before: Serving | None) -> ServedRoutes | None:
+    """The same routes, with what was counted of their rates."""
+    if before is None or before.config.routes.get(name) != settings.routes[name]:
+        return None
+    return before.routes[name]
 
 
 def _decider(settings: config.Decide, folder: Path, before: Serving | None) -> Decider:

@@ -10,16 +10,27 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from tiny_dancer.config import did_you_mean, load, raise_all
-from tiny_dancer.errors import ConfigError
+from tiny_dancer.errors import ConfigError, OptionError
 from tiny_dancer.gateway.configuration import prices
 from tiny_dancer.gateway.configuration.address import parse_address
-from tiny_dancer.gateway.configuration.settings import GatewayConfig
+from tiny_dancer.gateway.configuration.settings import Canned, GatewayConfig
+from tiny_dancer.routing.rules import Rule
+from tiny_dancer.routing.walk import CHAIN, CannedAnswer, chain_of, find_cycle
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection
 
-    from tiny_dancer.gateway.configuration.settings import RoleDefault, Router, ToolSelection, Upstream
+    from tiny_dancer.gateway.configuration.settings import (
+        Chain,
+        OverrideRule,
+        RoleDefault,
+        Router,
+        Routes,
+        Target,
+        ToolSelection,
+        Upstream,
+    )
 
 POLICIES = ("quality", "balanced", "cheapest", "cost")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -89,6 +100,11 @@ def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     checks.models()
     for name, router in config.routers.items():
         checks.router(name, router)
+    for name, routes in config.routes.items():
+        checks.routes(name, routes)
+    for name, chain in config.chains.items():
+        checks.chain(name, chain)
+    checks.cycles()
     checks.defaults()
     for role, default in config.roles.items():
         checks.role(role, default)
@@ -96,6 +112,35 @@ def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     checks.limits()
     checks.origins()
     raise_all(checks.problems, hidden)
+
+
+def as_answer(target: Target) -> str | CannedAnswer:
+    """A target of the configuration as chains have it.
+
+    Raises:
+        OptionError: an answer without a text.
+    """
+    return target if isinstance(target, str) else CannedAnswer(target.answer)
+
+
+def as_rule(rule: OverrideRule) -> Rule:
+    """A rule of the configuration as chains have it.
+
+    Raises:
+        OptionError: a text of it is blank.
+    """
+    users, tiers, tags, keywords = map(tuple, (rule.users, rule.tiers, rule.tags, rule.keywords))
+    return Rule(as_answer(rule.target), users, tiers, tags, keywords, rule.headers)
+
+
+def chains_led_to(chain: Chain, config: GatewayConfig) -> list[str]:
+    """Names of the chains that a chain's targets name, as far as the configuration says."""
+    targets: list[object] = [chain.default, *(rule.target for rule in chain.override)]
+    if chain.judge is not None:
+        targets += chain.judge.choices or ()
+    if chain.semantic is not None and (routes := config.routes.get(chain.semantic.routes)) is not None:
+        targets += routes.targets.values()
+    return [name for each in targets if (name := chain_of(each)) is not None]
 
 
 class _Checks:
@@ -218,8 +263,9 @@ class _Checks:
                 self.refuse(f"{at}.{name}", f"{value:g}", remedy)
 
     def reserved(self, field: str, name: str) -> None:
-        if name == "auto" or name.startswith("router-"):
-            self.refuse(field, repr(name), "auto and router-… ask for routing; call the model something else")
+        if name == "auto" or name.startswith(("router-", CHAIN)):
+            remedy = "auto, router-… and chain-… ask for routing; call the model something else"
+            self.refuse(field, repr(name), remedy)
 
     def known(self, field: str, name: str, names: Collection[str], what: str) -> bool:
         if name in names:
@@ -252,6 +298,70 @@ class _Checks:
                 remedy = f"give prices for {', '.join(without)}, under models or by prices"
                 self.refuse(f"{at}.max_cost", router.max_cost, remedy)
 
+    def routes(self, name: str, routes: Routes) -> None:
+        at = f"routes.{name}"
+        self.name(at, name)
+        for route, target in routes.targets.items():
+            self.target(f"{at}.targets.{route}", target)
+
+    def chain(self, name: str, chain: Chain) -> None:
+        at, config = f"chains.{name}", self.config
+        self.name(at, name)
+        for place, rule in enumerate(chain.override):
+            self.target(f"{at}.override.{place}.target", rule.target)
+            try:
+                as_rule(rule)
+            except OptionError as error:
+                if error.field != "answer":
+                    self.refuse(f"{at}.override.{place}.{error.field}", error.value, error.remedy)
+        if chain.semantic is not None:
+            self.known(f"{at}.semantic.routes", chain.semantic.routes, config.routes, "routes")
+        if chain.learned is not None:
+            self.known(f"{at}.learned.router", chain.learned.router, config.routers, "routers")
+        if (judge := chain.judge) is not None:
+            if judge.model.startswith(CHAIN):
+                self.refuse(f"{at}.judge.model", judge.model, "a chain cannot be asked; name a model or a router")
+            else:
+                self.target(f"{at}.judge.model", judge.model)
+            if judge.choices is None and chain.semantic is None:
+                self.refuse(f"{at}.judge.choices", "missing", "give them: there are no routes to choose from")
+            elif judge.choices is not None and not judge.choices:
+                self.refuse(f"{at}.judge.choices", "empty", "give targets with what each is for, or leave it out")
+            for choice in judge.choices or ():
+                self.target(f"{at}.judge.choices.{choice}", choice)
+        if (human := chain.human) is not None:
+            if not human.keep_prompts:
+                remedy = (
+                    "people answer what they can read: write keep_prompts: true to keep the messages of these "
+                    "requests in the database, or remove the step"
+                )
+                self.refuse(f"{at}.human.keep_prompts", "false", remedy)
+            if human.expires < human.wait:
+                self.refuse(f"{at}.human.expires", human.expires, f"give at least wait, {human.wait:g}")
+        self.target(f"{at}.default", chain.default)
+
+    def target(self, field: str, target: Target) -> None:
+        if isinstance(target, Canned):
+            if not target.answer.strip():
+                self.refuse(f"{field}.answer", repr(target.answer), "give the text of the answer")
+            return
+        config = self.config
+        aliases = [alias for model in config.models.values() for alias in model.aliases]
+        routers = [f"router-{name}" for name in (*config.routers, *POLICIES)] if config.routers else []
+        known = [*config.models, *aliases, *routers, *(["auto"] if routers else [])]
+        known += [f"{CHAIN}{name}" for name in config.chains]
+        if target in known or (target.startswith("router-") and _THRESHOLD.sub("", target) in routers):
+            return
+        self.refuse(field, repr(target), did_you_mean(target, known, "models, routers and chains"))
+
+    def cycles(self) -> None:
+        """Chains that lead in a circle, as far as this file says; artifacts' own targets are known when loaded."""
+        config = self.config
+        leads = {name: chains_led_to(chain, config) for name, chain in config.chains.items()}
+        if (cycle := find_cycle(leads)) is not None:
+            remedy = "let one of them lead elsewhere: they lead in a circle"
+            self.refuse(f"chains.{cycle[0]}", " -> ".join(cycle), remedy)
+
     def tool_selection(self, at: str, tools: ToolSelection) -> None:
         if tools.mode == "add" and tools.catalogue is None:
             self.refuse(f"{at}.catalogue", "missing", "give the JSON file of the tools to add")
@@ -275,7 +385,13 @@ class _Checks:
         at = f"roles.{role}"
         models = self.config.models
         aliases = {alias: name for name, model in models.items() for alias in model.aliases}
-        if not self.router_named(f"{at}.model", default.model):
+        if default.model.startswith(CHAIN):
+            self.target(f"{at}.model", default.model)
+            if default.policy is not None:
+                self.refuse(f"{at}.policy", default.policy, "only a router has one; remove it")
+            if role == "embed":
+                self.refuse(f"{at}.model", default.model, "embeddings are not routed; name a model")
+        elif not self.router_named(f"{at}.model", default.model):
             if default.policy is not None:
                 self.refuse(f"{at}.policy", default.policy, "only a router has one; remove it")
             if self.known(f"{at}.model", default.model, [*models, *aliases], "models and aliases"):

@@ -245,11 +245,142 @@ class Router(_Section, frozen=True, kw_only=True):
     tool_selection: ToolSelection | None = None
 
 
+class Canned(_Section, frozen=True, kw_only=True):
+    """A target that is the answer itself: no model is called, and it costs nothing.
+
+    Attributes:
+        answer: its text.
+    """
+
+    answer: Annotated[str, Meta(min_length=1)]
+
+
+# A model, an alias, a router or chain as clients write it, or an answer.
+Target = Name | Canned
+
+
+class Routes(_Section, frozen=True, kw_only=True):
+    """Semantic routes, by an artifact or by a file of utterances. Both are followed when they change.
+
+    Attributes:
+        artifact: a file of kind ``routes``, or a registry's version.
+        file: YAML or JSON of semantic-router or of vLLM's: utterances, to which nothing is fitted.
+        targets: by a route's name, where it leads; in place of what artifact or file say.
+    """
+
+    artifact: Name | RegistryVersion | None = None
+    file: Name | None = None
+    targets: dict[Name, Target] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.artifact is None) == (self.file is None):
+            raise ValueError("routes need artifact or file, one of the two")
+
+
+class OverrideRule(_Section, frozen=True, kw_only=True):
+    """An exact rule of a chain: what is named must all hold; of a list, one is enough.
+
+    Attributes:
+        target: where it leads.
+        users: names of API keys.
+        tiers: of API keys.
+        tags: of API keys.
+        keywords: words or phrases in what the user said last, in any case.
+        headers: by name, the value; ``*`` for any.
+    """
+
+    target: Target
+    users: list[Name] = field(default_factory=list)
+    tiers: list[Name] = field(default_factory=list)
+    tags: list[Name] = field(default_factory=list)
+    keywords: list[Name] = field(default_factory=list)
+    headers: dict[Name, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.users or self.tiers or self.tags or self.keywords or self.headers):
+            raise ValueError("a rule without a condition takes every request: make its target the default")
+
+
+class SemanticStep(_Section, frozen=True, kw_only=True):
+    """Decides where a route is confident enough.
+
+    Attributes:
+        routes: by their name in ``routes``.
+        confidence: least probability, in [0, 1]; a route's own threshold holds beside it.
+        uncalibrated: whether to believe likeness alone, where nothing was fitted.
+    """
+
+    routes: Name
+    confidence: Share = 0.7
+    uncalibrated: bool = False
+
+
+class LearnedStep(_Section, frozen=True, kw_only=True):
+    """Decides where a router's prediction set has no model but its choice.
+
+    Attributes:
+        router: by its name in ``routers``.
+    """
+
+    router: Name
+
+
+class JudgeStep(_Section, frozen=True, kw_only=True):
+    """Asks a model which of the choices is meant, or none. Its calls are the client's, paid by its key.
+
+    Attributes:
+        model: a model, or a router as clients write it.
+        choices: by target, what it is for; None: the routes of the chain's semantic step.
+        timeout: seconds it has.
+    """
+
+    model: Name
+    choices: dict[Name, str] | None = None
+    timeout: Positive = 5.0
+
+
+class HumanStep(_Section, frozen=True, kw_only=True):
+    """Puts the request into the queue for people.
+
+    Attributes:
+        keep_prompts: has to be true: people answer what they can read, so its messages are kept in the database.
+        wait: seconds to wait for the answer, which is then the client's; 0: the next step serves at once.
+        expires: seconds until nobody can answer any more.
+        most: requests that may be open; beyond, the chain goes on without.
+    """
+
+    keep_prompts: bool = False
+    wait: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    expires: Positive = 86_400.0
+    most: Count = 1_000
+
+
+class Chain(_Section, frozen=True, kw_only=True):
+    """Deciders, each asked where all before it were not sure; clients name it ``chain-<name>``.
+
+    Attributes:
+        override: exact rules; the first that matches decides.
+        semantic: an intent.
+        learned: a trained router.
+        judge: a model that is asked.
+        human: a person.
+        default: where what none of them decides goes.
+    """
+
+    override: list[OverrideRule] = field(default_factory=list)
+    semantic: SemanticStep | None = None
+    learned: LearnedStep | None = None
+    judge: JudgeStep | None = None
+    human: HumanStep | None = None
+    default: Target
+
+
 class RoleDefault(_Section, frozen=True, kw_only=True):
     """What a role uses where the request names nothing better than ``auto``.
 
     Attributes:
-        model: a model's name, or a router's as clients write it (``auto``, ``router-<name>``).
+        model: a model's name, or a router's or chain's as clients write it (``auto``, ``router-<name>``,
+            ``chain-<name>``).
         policy: of the router.
         fallbacks: models to try next, in order.
     """
@@ -408,6 +539,8 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         upstreams: by name.
         models: by the name clients use.
         routers: by name; ``auto`` is the one named ``default``, or the only one.
+        routes: semantic routes by name, for chains.
+        chains: by name; ``chain-<name>`` to clients.
         default_model: serves when routing fails; None: the strongest of the router (its default).
         strongest: the model savings are counted against; None: the dearest.
         roles: defaults by role.
@@ -424,6 +557,8 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     upstreams: dict[Name, Upstream]
     models: dict[Name, Model]
     routers: dict[Name, Router] = field(default_factory=dict)
+    routes: dict[Name, Routes] = field(default_factory=dict)
+    chains: dict[Name, Chain] = field(default_factory=dict)
     default_model: Name | None = None
     strongest: Name | None = None
     roles: dict[Role, RoleDefault] = field(default_factory=dict)

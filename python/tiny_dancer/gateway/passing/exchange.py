@@ -298,7 +298,7 @@ class PassedExchange(Exchange):
         incoming = self.incoming = parse("messages", body, options)
         incoming.stream = False
         # What a search may find is no part of the prompt before it has.
-        await search_in(incoming, body, self._services.kept)
+        await search_in(incoming, self._services.kept)
         serving, caller = self.serving, self.caller
         assert caller is not None
         deployments: list[Deployment] = []

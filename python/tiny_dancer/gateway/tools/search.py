@@ -57,9 +57,10 @@ _object: Final = msgspec.json.Decoder(dict[str, Any])
 raws: Final[msgspec.json.Decoder[list[Any]]] = msgspec.json.Decoder(list[Raw])
 
 
-def may_search(body: bytes) -> bool:
-    """Whether a request may have to do with tool search: one look at its bytes, which all others pass."""
-    return _MARKS[0] in body or _MARKS[1] in body
+def may_search(tools: Raw) -> bool:
+    """Whether a list of tools may have to do with tool search: a look at its bytes, as every request's has."""
+    said = bytes(tools)
+    return _MARKS[0] in said or _MARKS[1] in said
 
 
 class Searcher(Struct, frozen=True):

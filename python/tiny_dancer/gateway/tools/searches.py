@@ -26,7 +26,9 @@ _SEARCHES: Final[dict[str, type[Search]]] = {
 # What the upstream keeps of a response made in parts would be the parts: it goes on as it came.
 _KEPT_THERE: Final = ("conversation", "background")
 _NOTHING: Final = (b"null", b"false")
-# Types that say in a history that there was a search. Within a text the quotes would be escaped.
+# Types that say in a history that there was a search, and how they begin: one look suffices where there was none.
+# Within a text the last quote would be escaped.
+_BEGIN: Final = b'"tool_search_'
 _IN_HISTORY: Final = (b'"tool_search_tool_result"', b'"tool_search_call"', b'"tool_search_output"')
 
 
@@ -47,10 +49,10 @@ async def search_of(
     made = _SEARCHES.get(endpoint)
     if made is None:
         return None
-    said = bytes(fields.get(made.history, b""))
-    found = any(mark in said for mark in _IN_HISTORY)
-    offered = tools is not None and may_search(bytes(tools))
-    if not (found or offered) or listed_elsewhere(tools):
+    # Chat completions have no words for it.
+    said = b"" if endpoint == "chat.completions" else bytes(fields.get(made.history, b""))
+    found = _BEGIN in said and any(mark in said for mark in _IN_HISTORY)
+    if not (found or (tools is not None and may_search(tools))) or listed_elsewhere(tools):
         return None
     if endpoint == "responses" and any(bytes(fields.get(name, b"null")) not in _NOTHING for name in _KEPT_THERE):
         return None

@@ -8,15 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
-from tiny_dancer.storage import values
+from tiny_dancer.storage import queue, values
+from tiny_dancer.storage.agents import AgentOutcome, AgentRecord, check_agents, state_after, with_active
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path, with_use
 from tiny_dancer.storage.candidates import CandidateChange, compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.memory.ledger import RequestRows
+from tiny_dancer.storage.memory.queue import QueueRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
 from tiny_dancer.storage.mirror import Mirror, given
+from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.statistics import summarise
 from tiny_dancer.storage.storage import RowCounts, retention_limits
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.storage.agents import Agent
     from tiny_dancer.storage.candidates import (
         CandidateRecord,
         ChangeAction,
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from tiny_dancer.storage.history import HistoryQuery, Statistics
     from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
+    from tiny_dancer.storage.queue import QueueState
     from tiny_dancer.types import RequestRecord
 
     Row = TypeVar("Row", RoutingRecord, Feedback, Outcome)
@@ -59,6 +64,9 @@ class MemoryStorage:
         self._outcomes: dict[tuple[str, str], Outcome] = {}
         self._requests = RequestRows()
         self._keys: dict[str, ApiKey] = {}
+        self._queue = QueueRows()
+        self._agents: dict[str, AgentRecord] = {}
+        self._agent_changes = 0
 
     def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:
         """Adds one candidate."""
@@ -398,6 +406,104 @@ class MemoryStorage:
             self._keys[name] = replace(key, revoked_at=moment)
             return True
 
+    def enqueue(self, request: QueuedRequest, *, most: int | None = None) -> bool:
+        """Puts a request into the queue; false where ``most`` are open."""
+        check_record("request", request, QueuedRequest)
+        limit = queue.check_most(most)
+        with self._open_lock():
+            return self._queue.put(request, limit)
+
+    def queued_requests(
+        self,
+        *,
+        states: Iterable[QueueState] | None = queue.OPEN,
+        ids: Iterable[str] | None = None,
+        key: str | None = None,
+        after: str | None = None,
+        limit: int | None = 100,
+        now: float | None = None,
+    ) -> tuple[QueuedRequest, ...]:
+        """Requests in one of the states, the oldest first."""
+        query = queue.check_queue(states, ids, key, after, limit, now)
+        with self._open_lock():
+            return self._queue.find(query)
+
+    def claim_request(
+        self, id: str, by: str, *, seconds: float = queue.CLAIM_SECONDS, now: float | None = None
+    ) -> QueuedRequest:
+        """Says that ``by`` is answering it."""
+        move = queue.claim(id, by, seconds, now)
+        with self._open_lock():
+            return self._queue.move(move)
+
+    def answer_request(self, id: str, by: str, answer: str, *, now: float | None = None) -> QueuedRequest:
+        """Answers it, for good."""
+        move = queue.answer(id, by, answer, now)
+        with self._open_lock():
+            return self._queue.move(move)
+
+    def cancel_request(self, id: str, by: str, *, now: float | None = None) -> QueuedRequest:
+        """Takes it out of the queue unanswered."""
+        move = queue.cancel(id, by, now)
+        with self._open_lock():
+            return self._queue.move(move)
+
+    def insert_agents(self, agents: Iterable[Agent], *, at: float, replace: bool = False) -> None:
+        """Adds agents, all or none."""
+        listed = check_agents(agents)
+        moment = values.utc_seconds("at", at, error=OptionError)
+        with self._open_lock():
+            for agent in listed:
+                if agent.name in self._agents and not replace:
+                    raise CandidateError(
+                        "name", agent.name, "it is stored already: replace it, or name it otherwise"
+                    )
+            for agent in listed:
+                before = self._agents.get(agent.name)
+                self._agents[agent.name] = AgentRecord(agent, before.state if before else "", moment)
+                self._agent_changes += 1
+
+    def agents(self) -> tuple[AgentRecord, ...]:
+        """All agents, by name."""
+        with self._open_lock():
+            return tuple(record for _, record in sorted(self._agents.items()))
+
+    def delete_agent(self, name: str) -> bool:
+        """Removes an agent; false where there is none."""
+        with self._open_lock():
+            found = self._agents.pop(name, None)
+            self._agent_changes += found is not None
+            return found is not None
+
+    def set_agent_active(self, name: str, active: bool, *, at: float) -> bool:
+        """Says whether an agent may be chosen; false where there is none."""
+        moment = values.utc_seconds("at", at, error=OptionError)
+        with self._open_lock():
+            found = self._agents.get(name)
+            if found is None:
+                return False
+            agent = with_active(found.agent, active=active)
+            self._agents[name] = AgentRecord(agent, found.state, moment)
+            self._agent_changes += 1
+            return True
+
+    def record_agent_outcome(self, outcome: AgentOutcome, *, half_life_s: float | None) -> AgentRecord:
+        """Adds an outcome to the sums of its agent."""
+        check_record("outcome", outcome, AgentOutcome)
+        with self._open_lock():
+            found = self._agents.get(outcome.agent)
+            if found is None:
+                raise CandidateError("agent", outcome.agent, "add it first")
+            record = replace(found, state=state_after(found.state, outcome, half_life_s))
+            self._agents[outcome.agent] = record
+            self._agent_changes += 1
+            return record
+
+    def agent_changes(self) -> int:
+        """A number that every write about agents raises."""
+        with self._open_lock():
+            return self._agent_changes
+
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time."""
         since, until = values.span(since, until)
@@ -423,6 +529,7 @@ class MemoryStorage:
                 retain(self._feedback, oldest, most),
                 self._requests.retain(oldest, most),
                 changes=retain(self._changes, oldest, most),
+                queued=self._queue.retain(oldest, most, queue.present(now)),
             )
 
     def backup(self, path: str | Path) -> NoReturn:
@@ -456,6 +563,8 @@ class MemoryStorage:
                 self._requests,
                 self._keys,
                 self._changes,
+                self._queue,
+                self._agents,
             )
             return RowCounts(*[len(each) for each in rows])
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 _FIELDS = (
     "id, name, secret_hash, created_at, expires_at, revoked_at, models, requests_per_minute, tokens_per_minute, "
-    "daily_budget, monthly_budget, cheaper_when_spent, max_budget, budget_duration, soft_budget, model_max_budget"
+    "daily_budget, monthly_budget, cheaper_when_spent, max_budget, budget_duration, soft_budget, "
+    "model_max_budget, tier, tags, operator"
 )
 _PLACES = ", ".join("?" * len(_FIELDS.split(",")))
-_decode_models = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_budgets = msgspec.json.Decoder(tuple[ModelBudget, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -53,6 +54,9 @@ def insert_api_key(connection: apsw.Connection, key: ApiKey) -> None:
             key.budget_duration,
             key.soft_budget,
             _encode(key.model_max_budget).decode(),
+            key.tier,
+            as_json(key.tags),
+            key.operator,
         ),
     )
 
@@ -70,7 +74,7 @@ def api_keys(connection: apsw.Connection) -> tuple[ApiKey, ...]:
             created_at=created_at,
             expires_at=expires_at,
             revoked_at=revoked_at,
-            models=_decode_models(models),
+            models=_decode_texts(models),
             requests_per_minute=requests,
             tokens_per_minute=tokens,
             daily_budget=daily,
@@ -80,10 +84,14 @@ def api_keys(connection: apsw.Connection) -> tuple[ApiKey, ...]:
             budget_duration=duration,
             soft_budget=soft,
             model_max_budget=_decode_budgets(by_model),
+            tier=tier,
+            tags=_decode_texts(tags),
+            operator=bool(operator),
         )
         for (
             id, name, secret_hash, created_at, expires_at, revoked_at, models,
             requests, tokens, daily, monthly, cheaper, most, duration, soft, by_model,
+            tier, tags, operator,
         ) in rows
     )  # fmt: skip
 

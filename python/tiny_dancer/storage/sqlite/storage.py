@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Self
 import apsw
 
 from tiny_dancer.errors import OptionError, StorageError
-from tiny_dancer.storage import values
+from tiny_dancer.storage import queue, values
+from tiny_dancer.storage.agents import AgentOutcome, check_agents
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
 from tiny_dancer.storage.candidates import compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
-from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts
+from tiny_dancer.storage.queue import QueuedRequest
+from tiny_dancer.storage.sqlite import agents as agent_table
+from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from tiny_dancer.storage.agents import Agent, AgentRecord
     from tiny_dancer.storage.candidates import (
         CandidateChange,
         CandidateRecord,
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from tiny_dancer.storage.history import Statistics
     from tiny_dancer.storage.keys import Spend
     from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
+    from tiny_dancer.storage.queue import QueueState
     from tiny_dancer.types import RequestRecord
 
 # For so long retention removes rows in one transaction: others write in between.
@@ -401,6 +406,87 @@ class SqliteStorage:
         self._check_open()
         return self._writer.submit(lambda connection: keys.revoke_api_key(connection, name, moment))
 
+    def enqueue(self, request: QueuedRequest, *, most: int | None = None) -> bool:
+        """Puts a request into the queue; false where ``most`` are open."""
+        self._check_open()
+        check_record("request", request, QueuedRequest)
+        limit = queue.check_most(most)
+        return self._writer.submit(lambda connection: queue_rows.put(connection, request, limit))
+
+    def queued_requests(
+        self,
+        *,
+        states: Iterable[QueueState] | None = queue.OPEN,
+        ids: Iterable[str] | None = None,
+        key: str | None = None,
+        after: str | None = None,
+        limit: int | None = 100,
+        now: float | None = None,
+    ) -> tuple[QueuedRequest, ...]:
+        """Requests in one of the states, the oldest first."""
+        query = queue.check_queue(states, ids, key, after, limit, now)
+        with self._reading() as connection:
+            return queue_rows.find(connection, query)
+
+    def claim_request(
+        self, id: str, by: str, *, seconds: float = queue.CLAIM_SECONDS, now: float | None = None
+    ) -> QueuedRequest:
+        """Says that ``by`` is answering it."""
+        return self._move(queue.claim(id, by, seconds, now))
+
+    def answer_request(self, id: str, by: str, answer: str, *, now: float | None = None) -> QueuedRequest:
+        """Answers it, for good."""
+        return self._move(queue.answer(id, by, answer, now))
+
+    def cancel_request(self, id: str, by: str, *, now: float | None = None) -> QueuedRequest:
+        """Takes it out of the queue unanswered."""
+        return self._move(queue.cancel(id, by, now))
+
+    def _move(self, move: queue.Move) -> QueuedRequest:
+        self._check_open()
+        return self._writer.submit(lambda connection: queue_rows.move(connection, move))
+
+    def insert_agents(self, agents: Iterable[Agent], *, at: float, replace: bool = False) -> None:
+        """Adds agents, all or none."""
+        listed = check_agents(agents)
+        moment = values.utc_seconds("at", at, error=OptionError)
+        self._check_open()
+        if listed:
+            self._writer.submit(
+                lambda connection: agent_table.insert_agents(connection, listed, moment, replace=replace)
+            )
+
+    def agents(self) -> tuple[AgentRecord, ...]:
+        """All agents, by name."""
+        with self._reading() as connection:
+            return agent_table.agents(connection)
+
+    def delete_agent(self, name: str) -> bool:
+        """Removes an agent; false where there is none."""
+        self._check_open()
+        asked = values.stored_text("name", name, empty=True, error=OptionError)
+        return self._writer.submit(lambda connection: agent_table.delete_agent(connection, asked))
+
+    def set_agent_active(self, name: str, active: bool, *, at: float) -> bool:
+        """Says whether an agent may be chosen; false where there is none."""
+        asked = values.stored_text("name", name, empty=True, error=OptionError)
+        moment = values.utc_seconds("at", at, error=OptionError)
+        self._check_open()
+        return self._writer.submit(
+            lambda connection: agent_table.set_agent_active(connection, asked, moment, active=active)
+        )
+
+    def record_agent_outcome(self, outcome: AgentOutcome, *, half_life_s: float | None) -> AgentRecord:
+        """Adds an outcome to the sums of its agent, within one transaction."""
+        check_record("outcome", outcome, AgentOutcome)
+        self._check_open()
+        return self._writer.submit(lambda connection: agent_table.record_outcome(connection, outcome, half_life_s))
+
+    def agent_changes(self) -> int:
+        """A number that every write about agents raises."""
+        with self._reading() as connection:
+            return agent_table.agent_changes(connection)
+
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time; what is still queued is not among them."""
         since, until = values.span(since, until)
@@ -422,6 +508,8 @@ class SqliteStorage:
                 step, more = self._remove_history(table, first)
                 removed[table] += step
         self._writer.submit(ledger.forget_ids)
+        ended = queue.present(now)
+        queued = self._writer.submit(lambda connection: queue_rows.remove(connection, oldest, most, ended))
         return RowCounts(
             0,
             removed["routing"],
@@ -429,6 +517,7 @@ class SqliteStorage:
             removed["feedback"],
             removed["request"],
             changes=removed["candidate_history"],
+            queued=queued,
         )
 
     def _remove_history(self, table: str, first: tuple[float, int]) -> tuple[int, bool]:

@@ -32,7 +32,10 @@ _JSON: dict[tuple[str, str], Callable[[str], Any]] = {
         ("routing", "shown", tuple[ShownCandidate, ...]),
         ("api_key", "models", tuple[str, ...]),
         ("api_key", "model_max_budget", tuple[ModelBudget, ...]),
+        ("api_key", "tags", tuple[str, ...]),
         ("request", "scores", dict[str, float | None]),
+        ("agent", "declared", dict[str, Any]),
+        ("agent", "state", dict[str, Any]),
     )
 }
 # What users call a row by.
@@ -47,7 +50,7 @@ def row_counts(connection: apsw.Connection) -> RowCounts:
         "SELECT (SELECT count(*) FROM candidate), (SELECT count(*) FROM routing), "
         "(SELECT count(*) FROM outcome), (SELECT count(*) FROM feedback), "
         "(SELECT count(*) FROM request), (SELECT count(*) FROM api_key), "
-        "(SELECT count(*) FROM candidate_history)"
+        "(SELECT count(*) FROM candidate_history), (SELECT count(*) FROM queue), (SELECT count(*) FROM agent)"
     ).get
     assert isinstance(counts, tuple)
     return RowCounts(*counts)

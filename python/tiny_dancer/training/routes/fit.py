@@ -282,14 +282,19 @@ def fit_routes(
         weights, bias = scope.fit_scope(np.concatenate([measured, *inside_near]), rows_out, weight)
     scores = scope.in_scope(measured, weights, bias)
     curve = scope.thresholds(scores[judged] if enough else scores)
-    cut = float(np.interp(scope.FALSE_ALARMS, [share for share, _ in curve], [score for _, score in curve]))
+    unknown_routes = [scope.in_scope(each.measured(method, blend), weights, bias) for _, each in near]
+    of_no_route = [scope.in_scope(each, weights, bias) for each in apart]
+    # Who gives rows out of scope has an idea of what comes, and is refused no more than the usual share for it.
+    false_alarms = (
+        scope.FALSE_ALARMS if len(outside) else scope.balanced(curve, [_one(unknown_routes), _one(of_no_route)])
+    )
+    cut = float(np.interp(false_alarms, [share for share, _ in curve], [score for _, score in curve]))
 
     probability = _softmax(totals / temperature)
     right = (totals.argmax(axis=1) == y)[judged]
     thresholds = {} if precision is None else _thresholds(probability, y, names, precision)
     caught = auroc = None
     if near:
-        unknown_routes = [scope.in_scope(each, weights, bias) for each in outside_near]
         auroc = float(
             np.mean(
                 [
@@ -298,7 +303,7 @@ def fit_routes(
                 ]
             )
         )
-        caught = float(np.mean(np.concatenate(unknown_routes) < cut))
+        caught = float(np.mean(_one(unknown_routes) < cut))
     report = FitReport(
         method=method if method == "prototypes" or not blend else "head and prototypes",
         n=len(y),
@@ -309,10 +314,8 @@ def fit_routes(
         log_loss=float(-np.log(np.maximum(probability[rows, y], 1e-12))[judged].mean()) if enough else None,
         temperature=temperature,
         near_miss_auroc=auroc,
-        far_auroc=scope.area(scores, scope.in_scope(np.concatenate(apart), weights, bias))
-        if apart
-        else float("nan"),
-        false_alarms=scope.FALSE_ALARMS,
+        far_auroc=scope.area(scores, _one(of_no_route)) if apart else float("nan"),
+        false_alarms=false_alarms,
         near_misses_caught=caught,
         flips_under_typos=_flipped(flips[way], totals, method, blend),
         thresholds=thresholds,
@@ -348,7 +351,7 @@ def fit_routes(
         "scope": {
             "weights": weights.tolist(),
             "bias": bias,
-            "false_alarms": scope.FALSE_ALARMS,
+            "false_alarms": false_alarms,
             "thresholds": curve,
         },
         "conformal": _conformal(probability[judged], y[judged]) if enough else None,
@@ -428,6 +431,11 @@ def _stacked(first: TextFeatures, second: TextFeatures) -> TextFeatures:
 
     ngrams = sparse.vstack([first.ngrams, second.ngrams]).tocsr()
     return TextFeatures(ngrams, np.concatenate([first.embedding, second.embedding]))
+
+
+def _one(parts: Sequence[Floats]) -> Floats:
+    """All of them in one; empty without any."""
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _joined(parts: Sequence[tuple[Ints, _LeftOut]], n: int) -> _LeftOut:

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5)
 FALSE_ALARMS = 0.02
-"""Share of in-scope requests called out of scope, unless asked otherwise."""
+"""Share of in-scope rows called out of scope, unless asked otherwise, where the table has rows out of scope."""
+MOST_FALSE_ALARMS = 0.1
+"""The same, at most, where it has none and :func:`balanced` finds the share."""
 _STRENGTH = 1.0
 _ROUNDS = 50
 
@@ -96,6 +100,28 @@ def thresholds(scores: Floats) -> list[list[float]]:
     ordered, n = np.sort(scores), len(scores)
     shares = [1 / (n + 1), *(share for share in SHARES if share * (n + 1) > 1)]
     return [[share, float(ordered[min(n, int(share * (n + 1) + 1e-9)) - 1])] for share in shares]
+
+
+def balanced(curve: Sequence[Sequence[float]], outside: Sequence[Floats]) -> float:
+    """The share of false alarms at which as few errors as possible are made, both kinds counting the same.
+
+    Youden's index (Cancer 3, 1950), of the shares in the curve up to :data:`MOST_FALSE_ALARMS`. Nobody has said
+    how often requests are out of scope here, and one share for all tables lets most unknown intents in where the
+    score is weak.
+
+    Args:
+        curve: of :func:`thresholds`.
+        outside: in-scope scores of rows out of scope, by kind; the kinds count the same, empty ones do not.
+
+    Returns:
+        the share; :data:`FALSE_ALARMS` where nothing is out of scope.
+    """
+    kinds = [each for each in outside if len(each)]
+    fit = [(share, cut) for share, cut in curve if share <= MOST_FALSE_ALARMS]
+    if not kinds or not fit:
+        return FALSE_ALARMS
+    errors = [share + float(np.mean([np.mean(each >= cut) for each in kinds])) for share, cut in fit]
+    return fit[int(np.argmin(errors))][0]
 
 
 def area(inside: Floats, outside: Floats) -> float:

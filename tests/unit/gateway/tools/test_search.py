@@ -86,7 +86,7 @@ FIND = use("tool_search_tool_bm25", {"query": "weather forecast"})
 
 
 def test_most_requests_have_none() -> None:
-    assert not may_search(b'{"tools": [{"name": "a"}]}')
+    assert not may_search(msgspec.Raw(b'[{"name": "a"}]'))
     assert of(tools=[ALARM]) is None
     assert (
         of(messages=[{"role": "user", "content": 'What is "tool_search_tool_result" and defer_loading?'}]) is None

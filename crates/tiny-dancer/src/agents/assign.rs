@@ -1,0 +1,901 @@
+//! A whole batch at once: which agent answers which request, so that all together cost least or answer best.
+//!
+//! The problem is to minimise Σ a over the assignments where Σ b ≤ B and no agent has more requests than its capacity: a
+//! is the cost and b = −quality where cost is minimised, the other way round where quality is maximised. Its Lagrangian
+//! relaxation has one multiplier λ for the sum and one price ν a capacity; whatever they are,
+//! Σ min (a + λ b + ν) − λ B − Σ ν K is no more than the optimum of the linear programme, so that the gap can be stated.
+//!
+//! λ is found by interpolation between one that is within the limit and one that is not. Without capacities each request
+//! takes what is least at λ. With them, the best assignment at each λ is found from a first one, made by prices that are
+//! set turn by turn (so many requests prefer the agent as it can take: coordinate ascent on the dual, Bertsekas,
+//! Nonlinear Programming, 6.3), by cancelling negative cycles among the agents (Klein 1967). The answer is then repaired:
+//! requests move where the sum is not yet met, or where it leaves something over. With one sum and many requests the linear programme splits
+//! one request only (Dantzig 1957), so the gap is of the size of one request.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Turns of the coordinate ascent before the first assignment.
+const ROUGH_SWEEPS: usize = 6;
+/// Improvements of one assignment, or as many as there are requests.
+const MOST_CYCLES: usize = 1000;
+/// λ tried.
+const MOST_STEPS: usize = 40;
+/// Gap that is good enough.
+const ENOUGH: f64 = 4e-4;
+/// Up to this many requests, pairs of them are tried in each other's place.
+const FEW: usize = 400;
+
+/// What is wanted of the batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// Least total cost.
+    Cost {
+        /// Mean quality that must be reached; `None` for any.
+        min_mean_quality: Option<f64>,
+    },
+    /// Highest mean quality.
+    Quality,
+}
+
+/// Requests and agents.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Number of agents, m.
+    pub agents: usize,
+    /// Expected quality, \[n, m\].
+    pub quality: &'a [f64],
+    /// Expected USD, \[n, m\]; NaN where an agent must not answer a request.
+    pub cost: &'a [f64],
+    /// Most requests of each agent; `None` for any number.
+    pub capacities: &'a [Option<usize>],
+    /// USD of all; infinity for no bound.
+    pub budget: f64,
+}
+
+/// Which agent answers which request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assigned {
+    /// The agent of each request.
+    pub agents: Vec<u32>,
+    /// USD of all.
+    pub cost: f64,
+    /// Mean quality.
+    pub quality: f64,
+    /// What no assignment can beat: total USD, or mean quality.
+    pub bound: f64,
+    /// Difference to it as a share of it.
+    pub gap: f64,
+    /// λ: USD that one more unit of summed quality costs, or quality that one more USD brings.
+    pub multiplier: f64,
+}
+
+fn impossible(field: &str, value: impl Into<String>, remedy: &str) -> Error {
+    let (field, remedy) = (field.to_owned(), remedy.to_owned());
+    Error { kind: ErrorKind::NoFeasibleModel, field, value: value.into(), remedy }
+}
+
+fn invalid(field: &str, value: impl std::fmt::Display, remedy: &str) -> Error {
+    Error::new(ErrorKind::OptionInvalid, field, value, remedy)
+}
+
+impl Batch<'_> {
+    fn rows(&self) -> usize {
+        self.quality.len().checked_div(self.agents).unwrap_or(0)
+    }
+
+    fn check(&self) -> Result<()> {
+        let sound = self.agents > 0
+            && self.quality.len() == self.cost.len()
+            && self.quality.len().is_multiple_of(self.agents)
+            && self.capacities.len() == self.agents;
+        if !sound {
+            return Err(invalid(
+                "quality",
+                self.quality.len(),
+                "give one quality and one cost a request and agent",
+            ));
+        }
+        let allowed = |at: &usize| !self.cost[*at].is_nan();
+        let all = || (0..self.cost.len()).filter(allowed);
+        if let Some(at) = all().find(|&at| !(0.0..=1e12).contains(&self.cost[at])) {
+            return Err(invalid("cost", self.cost[at], "give finite USD, 0 or more"));
+        }
+        if let Some(at) = all().find(|&at| !(0.0..=1.0).contains(&self.quality[at])) {
+            return Err(invalid("quality", self.quality[at], "give numbers from 0 to 1"));
+        }
+        if self.budget.is_nan() || self.budget < 0.0 {
+            return Err(invalid("budget", self.budget, "give USD, 0 or more"));
+        }
+        let rows = self.rows();
+        for row in 0..rows {
+            if !(row * self.agents..(row + 1) * self.agents).any(|at| allowed(&at)) {
+                let value = format!("request {row}: every agent was removed");
+                return Err(impossible("agents", value, "relax its constraints, or leave it out"));
+            }
+        }
+        if self.capacities.iter().all(Option::is_some) {
+            let room: usize = self.capacities.iter().flatten().fold(0, |sum, each| sum.saturating_add(*each));
+            if room < rows {
+                let value = format!("{room} for {rows} requests");
+                return Err(impossible("capacities", value, "raise them, or send fewer requests"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Solves it.
+    ///
+    /// # Errors
+    /// `OptionInvalid`: numbers that cannot be. `NoFeasibleModel`: no assignment meets quality, budget and capacities;
+    /// it says what can be reached.
+    pub fn assign(&self, goal: Goal) -> Result<Assigned> {
+        self.check()?;
+        let rows = self.rows();
+        if rows == 0 {
+            let (cost, quality, bound) = (0.0, f64::NAN, 0.0);
+            return Ok(Assigned { agents: Vec::new(), cost, quality, bound, gap: 0.0, multiplier: 0.0 });
+        }
+        match goal {
+            Goal::Quality => self.best(self.budget),
+            Goal::Cost { min_mean_quality } => {
+                if let Some(least) = min_mean_quality.filter(|least| !(0.0..=1.0).contains(least)) {
+                    return Err(invalid("min_mean_quality", least, "give a number from 0 to 1"));
+                }
+                let negative: Vec<f64> = self.quality.iter().map(|quality| -quality).collect();
+                let limit = min_mean_quality.map_or(f64::INFINITY, |least| -least * rows as f64 + 1e-9);
+                let mut solver = Solver::new(self, self.cost, &negative, limit);
+                let Some(choice) = solver.solve() else {
+                    let best = self.best(f64::INFINITY)?;
+                    let least = min_mean_quality.unwrap_or_default();
+                    let value = format!("{least} of at most {:.6} within the capacities", best.quality);
+                    return Err(impossible("min_mean_quality", value, "ask for less, or raise capacities"));
+                };
+                let found = self.answer(choice, &solver, solver.bound);
+                if found.cost > self.budget {
+                    let value =
+                        format!("{} USD, and what was asked for costs {:.6}", self.budget, found.cost);
+                    return Err(impossible("budget", value, "raise it, or ask for less quality"));
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// The highest quality within a budget.
+    fn best(&self, budget: f64) -> Result<Assigned> {
+        let negative: Vec<f64> = self.quality.iter().map(|quality| -quality).collect();
+        let mut solver = Solver::new(self, &negative, self.cost, budget);
+        let Some(choice) = solver.solve() else {
+            let least = self.assign_cheapest()?;
+            let value = format!("{budget} USD, and the cheapest assignment costs {least:.6}");
+            return Err(impossible("budget", value, "raise it, or send fewer requests"));
+        };
+        let bound = -solver.bound / self.rows() as f64;
+        Ok(self.answer(choice, &solver, bound))
+    }
+
+    fn assign_cheapest(&self) -> Result<f64> {
+        let anything = Batch { budget: f64::INFINITY, ..*self };
+        anything.assign(Goal::Cost { min_mean_quality: None }).map(|found| found.cost)
+    }
+
+    fn answer(&self, agents: Vec<u32>, solver: &Solver, bound: f64) -> Assigned {
+        let at = |values: &[f64]| {
+            agents
+                .iter()
+                .enumerate()
+                .map(|(row, &agent)| values[row * self.agents + agent as usize])
+                .sum::<f64>()
+        };
+        let (cost, quality) = (at(self.cost), at(self.quality) / self.rows() as f64);
+        let multiplier = solver.lambda;
+        Assigned { cost, quality, bound, gap: solver.gap, multiplier, agents }
+    }
+}
+
+/// min Σ a, Σ b ≤ limit.
+struct Solver<'a> {
+    rows: usize,
+    agents: usize,
+    a: &'a [f64],
+    b: &'a [f64],
+    forbidden: &'a [f64],
+    limit: f64,
+    capacities: Vec<usize>,
+    lambda: f64,
+    prices: Vec<f64>,
+    /// a + λ b + ν, \[rows, agents\]; infinite where forbidden.
+    worth: Vec<f64>,
+    /// The least and the next of each row.
+    first: Vec<u32>,
+    next: Vec<u32>,
+    /// The best at the present λ; empty before the first.
+    choice: Vec<u32>,
+    bound: f64,
+    gap: f64,
+}
+
+impl<'a> Solver<'a> {
+    fn new(batch: &Batch<'a>, a: &'a [f64], b: &'a [f64], limit: f64) -> Self {
+        let (rows, agents) = (batch.rows(), batch.agents);
+        Self {
+            rows,
+            agents,
+            a,
+            b,
+            forbidden: batch.cost,
+            limit,
+            capacities: batch.capacities.iter().map(|most| most.unwrap_or(rows).min(rows)).collect(),
+            lambda: 0.0,
+            prices: vec![0.0; agents],
+            worth: vec![0.0; rows * agents],
+            first: vec![0; rows],
+            next: vec![0; rows],
+            choice: Vec::new(),
+            bound: f64::NEG_INFINITY,
+            gap: f64::INFINITY,
+        }
+    }
+
+    fn allowed(&self, row: usize, agent: usize) -> bool {
+        !self.forbidden[row * self.agents + agent].is_nan() && self.capacities[agent] > 0
+    }
+
+    fn refresh(&mut self) {
+        for row in 0..self.rows {
+            for agent in 0..self.agents {
+                let at = row * self.agents + agent;
+                self.worth[at] = if self.allowed(row, agent) {
+                    self.a[at] + self.lambda * self.b[at] + self.prices[agent]
+                } else {
+                    f64::INFINITY
+                };
+            }
+            self.rank(row);
+        }
+    }
+
+    fn rank(&mut self, row: usize) {
+        let worth = &self.worth[row * self.agents..(row + 1) * self.agents];
+        let (mut first, mut low) = (0, f64::INFINITY);
+        let (mut next, mut second) = (0, f64::INFINITY);
+        for (agent, &value) in worth.iter().enumerate() {
+            if value < low {
+                (next, second) = (first, low);
+                (first, low) = (agent, value);
+            } else if value < second {
+                (next, second) = (agent, value);
+            }
+        }
+        // With one agent left, the next is itself at an infinite price.
+        self.first[row] = first as u32;
+        self.next[row] = if second.is_finite() { next as u32 } else { u32::MAX };
+    }
+
+    fn low(&self, row: usize) -> f64 {
+        self.worth[row * self.agents + self.first[row] as usize]
+    }
+
+    fn second(&self, row: usize) -> f64 {
+        let next = self.next[row];
+        if next == u32::MAX { f64::INFINITY } else { self.worth[row * self.agents + next as usize] }
+    }
+
+    /// Σ b of what each request prefers at a multiplier.
+    fn sum_at(&self, lambda: f64) -> f64 {
+        let mut sum = 0.0;
+        for row in 0..self.rows {
+            let (mut low, mut taken) = (f64::INFINITY, 0.0);
+            let from = row * self.agents;
+            for agent in 0..self.agents {
+                let at = from + agent;
+                if self.forbidden[at].is_nan() || self.capacities[agent] == 0 {
+                    continue;
+                }
+                let value = self.a[at] + lambda * self.b[at] + self.prices[agent];
+                if value < low {
+                    (low, taken) = (value, self.b[at]);
+                }
+            }
+            sum += taken;
+        }
+        sum
+    }
+
+    /// The multiplier that is best given the prices, to a precision; false where none brings the sum within its limit.
+    fn find_lambda(&mut self, precision: f64) -> bool {
+        if self.limit.is_infinite() || self.sum_at(0.0) <= self.limit {
+            self.lambda = 0.0;
+            return true;
+        }
+        let size = |values: &[f64]| {
+            let finite = values.iter().filter(|value| value.is_finite());
+            let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| {
+                (low.min(value), high.max(value))
+            });
+            (high - low).max(1e-300)
+        };
+        let usual = size(self.a) / size(self.b);
+        let (mut low, mut high) = (0.0, f64::INFINITY);
+        let mut at = if self.lambda > 0.0 { self.lambda } else { usual / 16.0 };
+        let mut width = if self.lambda > 0.0 { 1.02 } else { 4.0 };
+        for _ in 0..200 {
+            if self.sum_at(at) <= self.limit {
+                high = at;
+                if low > 0.0 || at < usual * 1e-12 {
+                    break;
+                }
+                at /= width;
+            } else {
+                low = at;
+                if high.is_finite() {
+                    break;
+                }
+                if at > usual * 1e12 {
+                    return false;
+                }
+                at *= width;
+            }
+            width *= width;
+        }
+        while high - low > precision * high {
+            let middle = f64::midpoint(low, high);
+            if self.sum_at(middle) <= self.limit {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        self.lambda = high;
+        true
+    }
+
+    /// Sets an agent's price so that as many requests prefer it as it can take.
+    fn find_price(&mut self, agent: usize, room: &mut Vec<f64>) {
+        let capacity = self.capacities[agent];
+        if capacity == 0 || capacity >= self.rows {
+            return;
+        }
+        room.clear();
+        for row in 0..self.rows {
+            let own = self.worth[row * self.agents + agent] - self.prices[agent];
+            let other = if self.first[row] as usize == agent { self.second(row) } else { self.low(row) };
+            // How dear it may be and still be preferred.
+            let most = if own.is_infinite() { f64::NEG_INFINITY } else { other - own };
+            room.push(most);
+        }
+        let (above, next, _) = room.select_nth_unstable_by(capacity, |one, two| two.total_cmp(one));
+        let last = above.iter().copied().fold(f64::INFINITY, f64::min);
+        let next = *next;
+        let price = if next <= 0.0 {
+            0.0
+        } else if last.is_finite() {
+            f64::midpoint(last, next)
+        } else {
+            next
+        };
+        if !price.is_finite() {
+            return;
+        }
+        let by = price - self.prices[agent];
+        if by.abs() <= 0.0 {
+            return;
+        }
+        self.prices[agent] = price;
+        for row in 0..self.rows {
+            let at = row * self.agents + agent;
+            if self.worth[at].is_infinite() {
+                continue;
+            }
+            self.worth[at] += by;
+            let (worth, was_first) = (self.worth[at], self.first[row] as usize == agent);
+            let was_next = self.next[row] as usize == agent;
+            if was_first {
+                if worth > self.second(row) {
+                    self.rank(row);
+                }
+            } else if worth < self.low(row) {
+                self.next[row] = self.first[row];
+                self.first[row] = agent as u32;
+            } else if (was_next && by > 0.0) || (!was_next && worth < self.second(row)) {
+                self.rank(row);
+            }
+        }
+    }
+
+    fn dual(&self) -> f64 {
+        let least: f64 = (0..self.rows).map(|row| self.low(row)).sum();
+        let prices: f64 =
+            self.prices.iter().zip(&self.capacities).map(|(price, &room)| price * room as f64).sum();
+        let limit = if self.lambda > 0.0 { self.lambda * self.limit } else { 0.0 };
+        least - limit - prices
+    }
+
+    /// The best assignment within the capacities at the present λ, with its prices; gives Σ b of it.
+    fn settle(&mut self, room: &mut Vec<f64>) -> f64 {
+        if self.choice.is_empty() {
+            self.refresh();
+            for agent in 0..self.agents {
+                self.find_price(agent, room);
+            }
+            self.choice = self.round();
+        }
+        let mut choice = std::mem::take(&mut self.choice);
+        self.cancel(&mut choice);
+        self.refresh();
+        self.bound = self.bound.max(self.dual());
+        let sum = self.sum(self.b, &choice);
+        self.choice = choice;
+        sum
+    }
+
+    /// Makes an assignment the best at the present λ, and finds its prices.
+    fn cancel(&mut self, choice: &mut [u32]) {
+        let mut graph = Graph::new(self, choice);
+        for _ in 0..MOST_CYCLES.max(self.rows) {
+            let moves = graph.cycle(self);
+            if moves.is_empty() {
+                break;
+            }
+            graph.apply(self, &moves, choice);
+        }
+        let free = graph.distances[self.agents];
+        self.prices =
+            graph.distances[..self.agents].iter().map(|distance| (free - distance).max(0.0)).collect();
+    }
+
+    fn solve(&mut self) -> Option<Vec<u32>> {
+        let limited = (0..self.agents).any(|agent| self.capacities[agent] < self.rows);
+        let mut best: Option<(f64, Vec<u32>)> = None;
+        let mut room = Vec::with_capacity(self.rows);
+        if !self.find_lambda(1e-7) {
+            return None;
+        }
+        if limited {
+            let start = self.rough(&mut room);
+            self.lambda = 0.0;
+            if start <= 0.0 && self.settle(&mut room) <= self.limit {
+                self.keep(self.choice.clone(), &mut best);
+            } else {
+                self.search(start, &mut best, &mut room);
+            }
+        } else {
+            self.refresh();
+            self.bound = self.dual();
+            self.keep(self.first.clone(), &mut best);
+        }
+        let (value, choice) = best?;
+        let gap = (value - self.bound).max(0.0);
+        self.gap = if gap > 0.0 { gap / self.bound.abs().max(1e-300) } else { 0.0 };
+        Some(choice)
+    }
+
+    /// Sets prices and λ turn by turn; gives λ, near the one sought for.
+    fn rough(&mut self, room: &mut Vec<f64>) -> f64 {
+        for _ in 0..ROUGH_SWEEPS {
+            if !self.find_lambda(1e-3) {
+                break;
+            }
+            self.refresh();
+            for agent in 0..self.agents {
+                self.find_price(agent, room);
+            }
+            self.bound = self.bound.max(self.dual());
+        }
+        self.lambda
+    }
+
+    /// λ between one that is within the limit and one that is not, prices settled at each.
+    fn search(&mut self, start: f64, best: &mut Option<(f64, Vec<u32>)>, room: &mut Vec<f64>) {
+        let most = 1e9 * (largest(self.a) / largest(self.b).max(1e-300)).max(1e-300);
+        let (mut low, mut high) = ((0.0, f64::INFINITY), (f64::INFINITY, f64::NAN));
+        let mut at = if start > 0.0 { start } else { most * 1e-11 };
+        // It is near: wider and wider steps find both ends.
+        let mut step = 1.02;
+        for _ in 0..MOST_STEPS {
+            self.lambda = at;
+            let sum = self.settle(room);
+            if sum <= self.limit {
+                high = (at, sum);
+            } else {
+                low = (at, sum);
+            }
+            self.keep(self.choice.clone(), best);
+            if let Some((value, _)) = best.as_ref()
+                && *value - self.bound <= ENOUGH * self.bound.abs()
+            {
+                return;
+            }
+            if high.0.is_finite() && high.0 - low.0 <= 1e-6 * high.0 {
+                break;
+            }
+            at = if high.0.is_infinite() {
+                if at > most {
+                    break;
+                }
+                step *= step;
+                at * step
+            } else if low.0 <= 0.0 {
+                step *= step;
+                high.0 / step
+            } else {
+                // Where a line through both ends meets the limit, kept away from the ends.
+                let share = (low.1 - self.limit) / (low.1 - high.1);
+                low.0 + (high.0 - low.0) * share.clamp(0.1, 0.9)
+            };
+        }
+    }
+
+    /// Keeps an assignment where it is, or can be made, the best so far that is within the limit.
+    fn keep(&self, mut choice: Vec<u32>, best: &mut Option<(f64, Vec<u32>)>) {
+        let allowed = choice.iter().enumerate().all(|(row, &agent)| self.allowed(row, agent as usize));
+        if !allowed || !self.repair(&mut choice) {
+            return;
+        }
+        self.improve(&mut choice);
+        let value = self.sum(self.a, &choice);
+        if best.as_ref().is_none_or(|(least, _)| value < *least) {
+            *best = Some((value, choice));
+        }
+    }
+
+    fn sum(&self, values: &[f64], choice: &[u32]) -> f64 {
+        choice.iter().enumerate().map(|(row, &agent)| values[row * self.agents + agent as usize]).sum()
+    }
+
+    fn loads(&self, choice: &[u32]) -> Vec<usize> {
+        let mut loads = vec![0; self.agents];
+        for &agent in choice {
+            loads[agent as usize] += 1;
+        }
+        loads
+    }
+
+    /// What requests prefer, within the capacities; where nothing else has room, with an agent that must not answer.
+    fn round(&self) -> Vec<u32> {
+        let mut choice = self.first.clone();
+        let mut loads = self.loads(&choice);
+        loop {
+            if (0..self.agents).all(|agent| loads[agent] <= self.capacities[agent]) {
+                return choice;
+            }
+            let mut moves: Vec<(f64, u32, u32)> = Vec::new();
+            for (row, &agent) in choice.iter().enumerate() {
+                let agent = agent as usize;
+                if loads[agent] <= self.capacities[agent] {
+                    continue;
+                }
+                let worth = &self.worth[row * self.agents..(row + 1) * self.agents];
+                let mut least: Option<(f64, usize)> = None;
+                for (other, &value) in worth.iter().enumerate() {
+                    let free = other != agent && loads[other] < self.capacities[other];
+                    if free && least.is_none_or(|(low, _)| value < low) {
+                        least = Some((value, other));
+                    }
+                }
+                if let Some((value, other)) = least {
+                    moves.push((value - worth[agent], row as u32, other as u32));
+                }
+            }
+            moves.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
+            for (_, row, other) in moves {
+                let (from, to) = (choice[row as usize] as usize, other as usize);
+                if loads[from] > self.capacities[from] && loads[to] < self.capacities[to] {
+                    choice[row as usize] = other;
+                    loads[from] -= 1;
+                    loads[to] += 1;
+                }
+            }
+        }
+    }
+
+    /// Moves requests until the sum is within its limit, those first of which a unit of it costs least.
+    fn repair(&self, choice: &mut [u32]) -> bool {
+        let mut sum = self.sum(self.b, choice);
+        let mut loads = self.loads(choice);
+        while sum > self.limit {
+            let mut moves: Vec<(f64, u32, u32)> = Vec::new();
+            for (row, &chosen) in choice.iter().enumerate() {
+                let here = row * self.agents + chosen as usize;
+                let mut least: Option<(f64, usize)> = None;
+                for (agent, &load) in loads.iter().enumerate() {
+                    let at = row * self.agents + agent;
+                    let less = self.b[here] - self.b[at];
+                    if load >= self.capacities[agent] || !self.allowed(row, agent) || less <= 0.0 {
+                        continue;
+                    }
+                    let price = (self.a[at] - self.a[here]) / less;
+                    if least.is_none_or(|(low, _)| price < low) {
+                        least = Some((price, agent));
+                    }
+                }
+                if let Some((price, agent)) = least {
+                    moves.push((price, row as u32, agent as u32));
+                }
+            }
+            moves.sort_by(|one, two| one.0.total_cmp(&two.0).then(one.1.cmp(&two.1)));
+            let before = sum;
+            for (_, row, agent) in moves {
+                if sum <= self.limit {
+                    break;
+                }
+                let (from, to) = (choice[row as usize] as usize, agent as usize);
+                if loads[to] < self.capacities[to] {
+                    let at = row as usize * self.agents;
+                    sum += self.b[at + to] - self.b[at + from];
+                    choice[row as usize] = agent;
+                    loads[from] -= 1;
+                    loads[to] += 1;
+                }
+            }
+            if sum >= before {
+                return false;
+            }
+        }
+        // What was added up bit by bit.
+        self.sum(self.b, choice) <= self.limit
+    }
+
+    /// Spends what the sum leaves over, while something gets better by it.
+    fn improve(&self, choice: &mut [u32]) {
+        let mut loads = self.loads(choice);
+        for _ in 0..8 {
+            let mut left = self.limit - self.sum(self.b, choice);
+            let mut moves: Vec<(f64, u32, u32)> = Vec::new();
+            for (row, &chosen) in choice.iter().enumerate() {
+                let here = row * self.agents + chosen as usize;
+                for (agent, &load) in loads.iter().enumerate() {
+                    let at = row * self.agents + agent;
+                    let (gained, more) = (self.a[here] - self.a[at], self.b[at] - self.b[here]);
+                    let possible = load < self.capacities[agent] && self.allowed(row, agent);
+                    if possible && gained > 1e-15 && more <= left {
+                        // What costs nothing of the sum comes first, then what gains most for a unit of it.
+                        let rate = if more > 0.0 { gained / more } else { f64::INFINITY };
+                        moves.push((rate, row as u32, agent as u32));
+                    }
+                }
+            }
+            moves.sort_by(|one, two| two.0.total_cmp(&one.0).then(one.1.cmp(&two.1)));
+            let mut any = false;
+            let mut done = vec![false; self.rows];
+            for (_, row, agent) in moves {
+                let (place, to) = (row as usize, agent as usize);
+                let from = choice[place] as usize;
+                let more = self.b[place * self.agents + to] - self.b[place * self.agents + from];
+                if !done[place] && loads[to] < self.capacities[to] && more <= left {
+                    left -= more;
+                    choice[place] = agent;
+                    loads[from] -= 1;
+                    loads[to] += 1;
+                    done[place] = true;
+                    any = true;
+                }
+            }
+            let swapped = self.rows <= FEW && self.swap(choice);
+            if !any && !swapped {
+                break;
+            }
+        }
+    }
+
+    /// Puts pairs of requests in each other's place, and pairs of them on other agents, where that is better.
+    fn swap(&self, choice: &mut [u32]) -> bool {
+        let mut left = self.limit - self.sum(self.b, choice);
+        let mut moved = false;
+        for one in 0..self.rows {
+            for two in 0..one {
+                let (from, to) = (choice[one] as usize, choice[two] as usize);
+                if from == to || !self.allowed(one, to) || !self.allowed(two, from) {
+                    continue;
+                }
+                let change = |values: &[f64]| {
+                    let at = |row: usize, agent: usize| values[row * self.agents + agent];
+                    at(one, to) + at(two, from) - at(one, from) - at(two, to)
+                };
+                let more = change(self.b);
+                if change(self.a) < -1e-15 && more <= left {
+                    left -= more;
+                    choice.swap(one, two);
+                    moved = true;
+                }
+            }
+        }
+        moved
+    }
+}
+
+/// A request that moves from one agent to another.
+type Move = (usize, usize, u32);
+
+/// What moving requests between agents costs.
+///
+/// Agents are the nodes; the edge from one to another is what moving the request costs that can be moved for least, and
+/// one more node, the last, has what capacities leave free. A cycle of negative length is an improvement; where there is
+/// none, the assignment is optimal and distances are prices (Klein 1967).
+struct Graph {
+    /// Cost of an agent that must not answer.
+    never: f64,
+    /// Shorter by less than this is not shorter.
+    noise: f64,
+    /// Requests of each agent.
+    rows: Vec<Vec<u32>>,
+    /// Length of each edge and the request it moves, \[agents, agents\].
+    edges: Vec<(f64, u32)>,
+    distances: Vec<f64>,
+    before: Vec<usize>,
+}
+
+fn largest(values: &[f64]) -> f64 {
+    let finite = values.iter().filter(|value| value.is_finite());
+    finite.fold(0.0, |most, value| f64::max(most, value.abs()))
+}
+
+impl Graph {
+    fn new(solver: &Solver, choice: &[u32]) -> Self {
+        let agents = solver.agents;
+        let scale = largest(solver.a) + solver.lambda * largest(solver.b);
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); agents];
+        for (row, &agent) in choice.iter().enumerate() {
+            rows[agent as usize].push(row as u32);
+        }
+        let mut graph = Self {
+            never: 1e4 * scale,
+            noise: 1e-13 * scale,
+            rows,
+            edges: Vec::with_capacity(agents * agents),
+            distances: vec![0.0; agents + 1],
+            before: vec![agents; agents + 1],
+        };
+        for from in 0..agents {
+            for to in 0..agents {
+                graph.edges.push(graph.shortest(solver, from, to));
+            }
+        }
+        graph
+    }
+
+    fn cost(&self, solver: &Solver, row: u32, agent: usize) -> f64 {
+        let at = row as usize * solver.agents + agent;
+        if solver.forbidden[at].is_nan() { self.never } else { solver.a[at] + solver.lambda * solver.b[at] }
+    }
+
+    fn shortest(&self, solver: &Solver, from: usize, to: usize) -> (f64, u32) {
+        let mut edge = (f64::INFINITY, u32::MAX);
+        if to != from && solver.capacities[to] > 0 {
+            for &row in &self.rows[from] {
+                let length = self.cost(solver, row, to) - self.cost(solver, row, from);
+                if length < edge.0 {
+                    edge = (length, row);
+                }
+            }
+        }
+        edge
+    }
+
+    /// Makes a distance shorter where it can be.
+    fn relax(&mut self, from: usize, to: usize, length: f64, last: &mut Option<usize>) {
+        let distance = self.distances[from] + length;
+        if distance < self.distances[to] - self.noise {
+            self.distances[to] = distance;
+            self.before[to] = from;
+            *last = Some(to);
+        }
+    }
+
+    /// Moves along a cycle of negative length (Bellman and Ford); none where there is no such cycle, and the distances
+    /// are final then.
+    fn cycle(&mut self, solver: &Solver) -> Vec<Move> {
+        let (agents, free) = (solver.agents, solver.agents);
+        self.distances.fill(0.0);
+        self.before.fill(free);
+        let mut last = None;
+        for _ in 0..=agents + 1 {
+            last = None;
+            for from in 0..agents {
+                for to in 0..agents {
+                    self.relax(from, to, self.edges[from * agents + to].0, &mut last);
+                }
+                if self.rows[from].len() < solver.capacities[from] {
+                    self.relax(from, free, 0.0, &mut last);
+                }
+            }
+            // What is free may be taken from anybody.
+            for to in 0..agents {
+                self.relax(free, to, 0.0, &mut last);
+            }
+            if last.is_none() {
+                break;
+            }
+        }
+        let Some(mut node) = last else { return Vec::new() };
+        // So many steps back, it is on the cycle.
+        for _ in 0..=agents {
+            node = self.before[node];
+        }
+        let mut cycle = vec![node];
+        let mut at = self.before[node];
+        while at != node && cycle.len() <= agents + 1 {
+            cycle.push(at);
+            at = self.before[at];
+        }
+        (0..cycle.len())
+            .map(|place| (cycle[(place + 1) % cycle.len()], cycle[place]))
+            .filter(|&(from, to)| from != free && to != free)
+            .map(|(from, to)| (from, to, self.edges[from * agents + to].1))
+            .collect()
+    }
+
+    fn apply(&mut self, solver: &Solver, moves: &[Move], choice: &mut [u32]) {
+        let agents = solver.agents;
+        for &(from, to, row) in moves {
+            choice[row as usize] = to as u32;
+            self.rows[from].retain(|&each| each != row);
+            self.rows[to].push(row);
+        }
+        for &(from, to, row) in moves {
+            // Edges of the one who has gone are measured anew; those of the one who has come may be shorter.
+            for other in 0..agents {
+                if self.edges[from * agents + other].1 == row {
+                    self.edges[from * agents + other] = self.shortest(solver, from, other);
+                }
+                let length = self.cost(solver, row, other) - self.cost(solver, row, to);
+                let edge = &mut self.edges[to * agents + other];
+                if length < edge.0 && other != to && solver.capacities[other] > 0 {
+                    *edge = (length, row);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch<'a>(
+        quality: &'a [f64],
+        cost: &'a [f64],
+        agents: usize,
+        capacities: &'a [Option<usize>],
+    ) -> Batch<'a> {
+        Batch { agents, quality, cost, capacities, budget: f64::INFINITY }
+    }
+
+    #[test]
+    fn the_cheapest_that_reaches_the_quality() {
+        let quality = [0.5, 0.9, 0.5, 0.9, 0.8, 0.9];
+        let cost = [1.0, 2.0, 1.0, 4.0, 1.0, 9.0];
+        let found = batch(&quality, &cost, 2, &[None, None])
+            .assign(Goal::Cost { min_mean_quality: Some(0.73) })
+            .unwrap();
+        assert_eq!(found.agents, [1, 0, 0]);
+        assert!((found.cost - 4.0).abs() < 1e-12 && found.bound <= 4.0);
+    }
+
+    #[test]
+    fn capacities_hold_where_all_requests_are_alike() {
+        let quality = [0.9, 0.5, 0.4].repeat(10);
+        let cost = [3.0, 2.0, 1.0].repeat(10);
+        let capacities = [Some(4), Some(3), Some(3)];
+        let found = batch(&quality, &cost, 3, &capacities).assign(Goal::Quality).unwrap();
+        let loads: Vec<usize> =
+            (0..3).map(|agent| found.agents.iter().filter(|&&each| each == agent).count()).collect();
+        assert_eq!(loads, [4, 3, 3]);
+        let few = [Some(4), Some(3), Some(2)];
+        let error = batch(&quality, &cost, 3, &few).assign(Goal::Quality).unwrap_err();
+        assert_eq!((error.kind, error.field.as_str()), (ErrorKind::NoFeasibleModel, "capacities"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_said() {
+        let (quality, cost) = ([0.5, 0.9], [1.0, 2.0]);
+        let asked = batch(&quality, &cost, 2, &[None, None]);
+        let error = asked.assign(Goal::Cost { min_mean_quality: Some(0.95) }).unwrap_err();
+        assert!(error.value.contains("0.900000"), "{}", error.value);
+        let poor = Batch { budget: 0.5, ..asked };
+        assert!(poor.assign(Goal::Quality).unwrap_err().value.contains("1.000000"));
+        assert!(poor.assign(Goal::Cost { min_mean_quality: None }).is_err());
+        let nobody = [f64::NAN, f64::NAN];
+        assert!(batch(&quality, &nobody, 2, &[None, None]).assign(Goal::Quality).is_err());
+    }
+}
