@@ -142,3 +142,12 @@ def test_texts_and_names_are_shown_as_they_are(tmp_path: Path) -> None:
         assert "\x1b" not in shown and "[/red]" in shown
     page = html.read_text(encoding="utf-8")
     assert "deliver &lt;script&gt;" in page and "<script>" not in page and "\x1b" not in page
+
+
+def test_a_row_that_says_nothing_is_named_by_its_place_in_the_table(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.jsonl"
+    table.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("hello", "good bye", "\0\x01 ")))
+    out = tmp_path / "out.parquet"
+    for command in (("routes", "predict", folder / "a.safetensors", table), ("classify", table)):
+        assert "row number 3 of table.jsonl" in fails(2, *command, "--out", out)
+    assert not out.exists()

@@ -419,8 +419,6 @@ class SemanticRoutes:
         state = self._state
         found = self._vector(text, vector)
         seconds = as_seconds(now)
-        if not isinstance(user, User | None):
-            raise RequestError("user", repr(user), "give a tiny_dancer.User")
         # Looking and counting are one, or two threads would both be given the last request of a rate.
         with self._counting if state.windows else nullcontext():
             context = _context(state, seconds, user, language)
@@ -514,13 +512,13 @@ class SemanticRoutes:
         state, seconds = self._state, as_seconds(now)
         if self._known(name).conditions is None:
             return True
-        vector = self._vector(text, None)
+        vector, encoder = self._vector(text, None), state.header["encoder"]["name"]
         with self._counting if state.windows else nullcontext():
             context = _context(state, seconds, user, language)
             # Of one route the probability is 1, so that nothing but its conditions can forbid it.
             options = _options(1, (name,), (), 0.0, 0.0, False, context)
-            answer = state.engine.decide(text, vector, state.header["encoder"]["name"], options)
-            if _choice(state, answer, False).reason == "none_allowed":
+            choice = _choice(state, state.engine.decide(text, vector, encoder, options), False)
+            if choice.reason == "none_allowed":
                 return False
             self._count(state, name, user, seconds)
         return True
@@ -678,6 +676,8 @@ def _options(
 
 
 def _context(state: _State, now: float | None, user: User | None, language: str | None) -> dict[str, Any]:
+    if not isinstance(user, User | None):
+        raise RequestError("user", repr(user), "give a tiny_dancer.User")
     used = {}
     if state.windows:
         if now is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,11 @@ MISSING = frozenset({"", "nan", "null", "none", "na", "n/a", "<na>"})
 # What judges grade on, narrowest first.
 SCALES = ((-1, 1), (1, 5), (0, 5), (1, 7), (1, 10), (0, 10), (0, 20), (0, 100))
 TRUTH = {"true": 1.0, "false": 0.0}
+
+
+def says_something(text: str) -> bool:
+    """Whether a text is more than white space and control characters, as the engine asks of it."""
+    return any(not (each.isspace() or unicodedata.category(each) == "Cc") for each in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ class Checker:
         """
         texts: list[str] = []
         for row, text in enumerate(self.texts(name)):
-            if text is None or not text.strip():
+            if text is None or not says_something(text):
                 raise self.fault(name, row, text, remedy)
             texts.append(text)
         return texts

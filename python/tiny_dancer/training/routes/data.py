@@ -11,7 +11,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.errors import DataError
-from tiny_dancer.training.data.columns import Checker
+from tiny_dancer.training.data.columns import Checker, says_something
 from tiny_dancer.training.data.raw import read_raw
 from tiny_dancer.training.routes.head import NGRAMS, TextFeatures
 
@@ -66,7 +66,7 @@ def read_texts(
     checker = Checker(table)
     texts = checker.texts(text)
     for row, value in enumerate(texts):
-        if value is None or not value.strip():
+        if value is None or not says_something(value):
             raise checker.fault(text, row, value, "give the row a text, or drop it")
     if not texts:
         raise DataError("table", f"{table.name} has no rows", "add rows")
