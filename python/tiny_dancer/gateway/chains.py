@@ -20,7 +20,7 @@ from tiny_dancer.gateway.asking import GatewayModel
 from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused
 from tiny_dancer.gateway.configuration.check import as_answer, as_rule
 from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS
-from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.routing.awaiting import Awaiting
@@ -124,13 +124,7 @@ class Chains:
             GatewayError: 400; it cannot be read, or is one that is not routed.
         """
         if incoming.endpoint == "embeddings":
-            raise GatewayError(
-                400,
-                "Embeddings of different models cannot be compared, so they are not routed; name a model, or set "
-                "roles.embed.model.",
-                param="model",
-                code="not_routable",
-            )
+            raise embeddings_not_routed()
         links = self._of(serving)
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
         asked = Walking(services, serving, progress, incoming, caller, _text(incoming), given)

@@ -17,7 +17,7 @@ from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, mended_fields,
 from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.choosing.plan import following
 from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget
-from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.errors import GatewayError, storage_unavailable
 from tiny_dancer.gateway.http import read_headers, secrets_of, send_json, with_limits
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.router import new_id
@@ -312,7 +312,7 @@ async def _give_feedback(services: Services, caller: Caller, body: bytes) -> dic
     except StorageError as error:
         if error.field in ("text", "score", "decision_id"):
             raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
-        raise _not_stored() from error
+        raise storage_unavailable() from error
     return {"object": "feedback", "id": id, "score": score}
 
 
@@ -332,7 +332,7 @@ async def _find(services: Services, caller: Caller, id: str) -> RequestRecord:
     try:
         record = await asyncio.to_thread(find) if id.isprintable() and len(id) <= 200 else None
     except TinyDancerError as error:
-        raise _not_stored() from error
+        raise storage_unavailable() from error
     if record is None:
         raise GatewayError(
             404,
@@ -341,16 +341,6 @@ async def _find(services: Services, caller: Caller, id: str) -> RequestRecord:
             code="decision_not_found",
         )
     return record
-
-
-def _not_stored() -> GatewayError:
-    return GatewayError(
-        503,
-        "The database does not answer; try again.",
-        type="server_error",
-        code="storage_unavailable",
-        headers=((b"retry-after", b"1"),),
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -78,6 +78,28 @@ class AnswerCut(Exception):  # noqa: N818
     """An answer that has begun cannot be completed: its connection ends, so that the client sees that."""
 
 
+def storage_unavailable() -> GatewayError:
+    """503: what was asked for is in the database, which does not answer."""
+    return GatewayError(
+        503,
+        "The database does not answer; try again.",
+        type="server_error",
+        code="storage_unavailable",
+        headers=((b"retry-after", b"1"),),
+    )
+
+
+def embeddings_not_routed() -> GatewayError:
+    """400: a router or chain was named for embeddings."""
+    return GatewayError(
+        400,
+        "Embeddings of different models cannot be compared, so they are not routed; name a model, or set "
+        "roles.embed.model.",
+        param="model",
+        code="not_routable",
+    )
+
+
 def struck(value: Any, secret: str) -> Any:
     """The value without the secret, wherever in it that stands."""
     if isinstance(value, str):

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from tiny_dancer.errors import OptionError, QueueError, StorageError
 from tiny_dancer.gateway.access.clock import steady
-from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.errors import GatewayError, storage_unavailable
 from tiny_dancer.storage.queue import CLAIM_SECONDS, STATES
 
 if TYPE_CHECKING:
@@ -94,13 +94,7 @@ async def answer(
             400, f"Invalid {error.field}: {error.value}; {error.remedy}.", param=error.field, code="invalid_value"
         ) from error
     except StorageError as error:
-        raise GatewayError(
-            503,
-            "The database does not answer; try again.",
-            type="server_error",
-            code="storage_unavailable",
-            headers=((b"retry-after", b"1"),),
-        ) from error
+        raise storage_unavailable() from error
 
 
 async def _listed(storage: QueueStorage, caller: Caller, asked: Mapping[str, str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tiny_dancer.gateway.choosing.incoming import Incoming
 from tiny_dancer.gateway.choosing.selection import Selection
 from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget, ServedRouter, Serving, Variant
 from tiny_dancer.gateway.configuration.settings import Role
-from tiny_dancer.gateway.errors import GatewayError
+from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.arguments import engine_options
 from tiny_dancer.routing.requests import conversation
@@ -186,13 +186,7 @@ class Chooser:
         if isinstance(target, ServedModel):
             return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
         if incoming.endpoint == "embeddings":
-            raise GatewayError(
-                400,
-                "Embeddings of different models cannot be compared, so they are not routed; name a model, or set "
-                "roles.embed.model.",
-                param="model",
-                code="not_routable",
-            )
+            raise embeddings_not_routed()
         if isinstance(target, ChainTarget):
             raise GatewayError(
                 400, f"The chain '{target.chain}' cannot be asked here.", param="model", code="not_routable"

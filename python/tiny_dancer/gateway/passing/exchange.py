@@ -31,7 +31,7 @@ from tiny_dancer.gateway.choosing.offering import search_in
 from tiny_dancer.gateway.choosing.plan import Asked, named
 from tiny_dancer.gateway.choosing.serving import RouterTarget
 from tiny_dancer.gateway.endpoints import not_allowed
-from tiny_dancer.gateway.errors import AnswerCut, GatewayError
+from tiny_dancer.gateway.errors import AnswerCut, GatewayError, storage_unavailable
 from tiny_dancer.gateway.exchange import Exchange
 from tiny_dancer.gateway.http import passed_on, read_headers, secrets_of, send_json
 from tiny_dancer.gateway.passing import account
@@ -273,13 +273,7 @@ class PassedExchange(Exchange):
         try:
             made = await asyncio.to_thread(look) if id.isprintable() else None
         except TinyDancerError as error:
-            raise GatewayError(
-                503,
-                "The database does not answer; try again.",
-                type="server_error",
-                code="storage_unavailable",
-                headers=((b"retry-after", b"1"),),
-            ) from error
+            raise storage_unavailable() from error
         server = None if made is None else self.serving.servers.get(made.upstream)
         if made is None:
             why = "this key has made no such response here"
