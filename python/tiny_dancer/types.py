@@ -481,6 +481,6 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tool_selection: str = ""
     tools_before: int = 0
     tools_sent: int = 0
-    tool_searches: int = 0
     tool_tokens_saved: int = 0
+    tool_searches: int = 0
     hops: str = ""

@@ -77,6 +77,18 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys create": ("anna", "sqlite", WORKS),
     "keys list": ("", "sqlite", WORKS),
     "keys revoke": ("nobody", "sqlite", WORKS),
+    "queue list": ("", "sqlite", WORKS),
+    "queue show": ("q_1", "sqlite", WORKS),
+    "queue claim": ("q_1", "sqlite", WORKS),
+    "queue answer": ("q_1 yes", "sqlite", WORKS),
+    "queue cancel": ("q_1", "sqlite", WORKS),
+    "agents add": ("writer", "sqlite", WORKS),
+    "agents import": ("none.json", WORKS, WORKS),
+    "agents list": ("", "sqlite", WORKS),
+    "agents search": ("hello", "sqlite", WORKS),
+    "agents stats": ("", "sqlite", WORKS),
+    "agents deactivate": ("nobody", "sqlite", WORKS),
+    "policy try": ("hello", "sqlite", WORKS),
     "mcp": ("--database d.db", "mcp", "mcp"),
 }
 # Commands of theirs that need more than the command does.
