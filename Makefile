@@ -25,7 +25,7 @@ demo: set-up ## train on the bundled sample, report, certify, route
 
 test: set-up ## every test, or make test TESTS=tests/unit; the last line printed is pytest's summary
 	cargo test --quiet --locked --package tiny-dancer
-	$(BIN)/python -m pytest -rs $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -rs $(TESTS)
 
 # Other processors than this one, by qemu-user. In release: only then does the compiler use their registers.
 # KERNELS names every test that takes each path in turn; the rest of the engine is the same code everywhere.

@@ -111,7 +111,7 @@ USUAL: dict[str, Any] = {"metadata": {"n": 1}, "k": 3, "where": {"user": "anna"}
         {"diversity": 0.5},
         {"candidates": CandidateSet(memory("anna", number) for number in range(9))},
     ],
-    ids=str,
+    ids=lambda changed: next(iter(changed)),
 )
 def test_an_answer_is_remembered_for_how_it_was_asked(tmp_path: Path, changed: dict[str, Any]) -> None:
     router = served(tmp_path / "s", scorer({"words": 1.0}))

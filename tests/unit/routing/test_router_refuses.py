@@ -79,7 +79,11 @@ def test_a_batch_must_be_a_list(router: Router, requests: Any) -> None:
         router.route_batch(requests)
 
 
-@pytest.mark.parametrize("tools", [object(), {1, object()}, "a\ud800", [{"name": "\ud800"}]], ids=ascii)
+@pytest.mark.parametrize(
+    "tools",
+    [object(), {1, object()}, "a\ud800", [{"name": "\ud800"}]],
+    ids=["object", "set", "surrogate", "surrogate within"],
+)
 def test_tools_must_be_json(router: Router, tools: object) -> None:
     with pytest.raises(RequestError, match="tools"):
         router.route("x", tools=tools)

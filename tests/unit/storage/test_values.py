@@ -94,7 +94,7 @@ class Loud(str):
         (values.utc_seconds, pd.Timestamp("1970-01-02"), 86_400.0),
         (values.utc_seconds, pd.Timestamp("1970-01-01", tz="America/New_York"), 18_000.0),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_what_can_be_stored_becomes_pythons_own(
     check: Callable[[str, object], object], value: object, expected: object
