@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 # A machine with other work is slow: no test fails for how long something takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+# A process that reads lines may leave a terminal's size here; what has none prints as wide as it likes.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")
