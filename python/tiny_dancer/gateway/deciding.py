@@ -13,7 +13,7 @@ from tiny_dancer.gateway import asking
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, mended_fields, read_model
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.exchange import Exchange
-from tiny_dancer.gateway.http import read_headers, secrets_of, send_json
+from tiny_dancer.gateway.http import send_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,15 +44,7 @@ class DecideExchange(Exchange):
         super().__init__(services, cast("Endpoint", "decide"), receive, send)
 
     async def _serve(self, scope: Scope) -> None:
-        services = self._services
-        given = scope["headers"]
-        caller = self.caller = services.access.identify(*secrets_of(given))
-        services.access.enter(caller)
-        headers = read_headers(given)
-        if services.tracer is not None:
-            parents = [headers.get(name) for name in (b"traceparent", b"tracestate")]
-            told = [None if each is None else each.decode("latin-1") for each in parents]
-            self.trace = services.tracer.start(self.endpoint, told[0], told[1])
+        headers = self._admit(scope)
         for header in OPTION_HEADERS:
             if header in headers:
                 raise GatewayError(
@@ -61,11 +53,7 @@ class DecideExchange(Exchange):
                     param=header.decode(),
                     code="unsupported_parameter",
                 )
-        body = await services.bodies.read(
-            self._receive, self.serving.config.limits, headers.get(b"content-encoding")
-        )
-        self._held = len(body)
-        name, source, about, questions = _read(body)
+        name, source, about, questions = _read(await self._body(headers))
         model = self._model_named(name)
         try:
             answers = await self.serving.decider.adecide(about, questions, model=model)

@@ -158,7 +158,8 @@ class Exchange(Progress):
                 if self.hold is not None and self.hold.parts and self.caller is not None:
                     self.caller.charge(0, None, self.hold)
 
-    async def _serve(self, scope: Scope) -> None:
+    def _admit(self, scope: Scope) -> dict[bytes, bytes]:
+        """Lets its caller in, or not, and begins its trace; the headers that the gateway understands."""
         services = self._services
         given = scope["headers"]
         # First, and before anything is read: what a stranger sends costs next to nothing, and leaves nothing.
@@ -169,15 +170,27 @@ class Exchange(Progress):
             self.trace = services.tracer.start(
                 self.endpoint, _text(headers.get(b"traceparent")), _text(headers.get(b"tracestate"))
             )
-        body = await services.bodies.read(
+        return headers
+
+    async def _body(self, headers: dict[bytes, bytes]) -> bytes:
+        """All of it, held until the request ends."""
+        body = await self._services.bodies.read(
             self._receive, self.serving.config.limits, headers.get(b"content-encoding")
         )
         self._held = len(body)
+        return body
+
+    async def _serve(self, scope: Scope) -> None:
+        services = self._services
+        headers = self._admit(scope)
+        caller = self.caller
+        assert caller is not None
+        body = await self._body(headers)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
         choice = None
         if self.serving.chains and (name := services.chooser.chain(self.serving, incoming)) is not None:
-            choice = await self._choose(name, incoming, caller, given)
+            choice = await self._choose(name, incoming, caller, scope["headers"])
             if choice.answer is not None:
                 self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
                 await self._tell(choice.answer, self.plan, incoming)

@@ -115,10 +115,7 @@ class PassedExchange(Exchange):
         caller = self.caller = services.access.identify(*secrets_of(scope["headers"]))
         services.access.enter(caller)
         headers = read_headers(scope["headers"])
-        body = await services.bodies.read(
-            self._receive, self.serving.config.limits, headers.get(b"content-encoding")
-        )
-        self._held = len(body)
+        body = await self._body(headers)
         content_type = given.get(b"content-type", b"").decode("latin-1")
         query = scope.get("query_string") or b""
         if passed.means is Means.COUNT:

@@ -272,17 +272,17 @@ def fit_routes(
             near.append(_without(fitted, said, known, len(aside), y, len(names), dice, way))
     measured = left_out.measured(method, blend)
     apart = [each.measured(method, blend) for each in far[way]]
+    outside_near = [each.measured(method, blend) for _, each in near]
+    inside_near = [each.measured(method, blend) for each, _ in near]
     weights, bias = np.array([0.0, 1.0, *[0.0] * 5]), 0.0
     if apart or near:
-        outside_near = [each.measured(method, blend) for _, each in near]
-        inside_near = [each.measured(method, blend) for each, _ in near]
         rows_out = np.concatenate([*outside_near, *apart])
         sizes = [sum(map(len, outside_near)), sum(map(len, apart))]
         weight = np.concatenate([np.full(size, 1 / size) for size in sizes if size])
         weights, bias = scope.fit_scope(np.concatenate([measured, *inside_near]), rows_out, weight)
     scores = scope.in_scope(measured, weights, bias)
     curve = scope.thresholds(scores[judged] if enough else scores)
-    unknown_routes = [scope.in_scope(each.measured(method, blend), weights, bias) for _, each in near]
+    unknown_routes = [scope.in_scope(each, weights, bias) for each in outside_near]
     of_no_route = [scope.in_scope(each, weights, bias) for each in apart]
     # Who gives rows out of scope has an idea of what comes, and is refused no more than the usual share for it.
     false_alarms = (
