@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from tiny_dancer.budgets.clock import steady
+from tiny_dancer.budgets.money import MoneyTable
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway.access.budgets import Budget, terms_of
 from tiny_dancer.gateway.access.caller import Caller, retry_after
-from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.access.keys import PREFIX, written
 from tiny_dancer.gateway.access.limits import TokenBucket
-from tiny_dancer.gateway.access.money import MoneyTable
 from tiny_dancer.gateway.access.payers import Owned
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.storage.periods import period
