@@ -25,7 +25,7 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="SCOPE[=SUBJECT]",
-        help="What it is for: all, or one key, user, team, agent, model, route, project or tag, as in team=research.",
+        help="What it is for: all, or a key, user, team, agent, model, route, project or tag: team=research.",
     ),
 ]
 Period = Annotated[

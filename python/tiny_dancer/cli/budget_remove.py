@@ -5,8 +5,8 @@ from __future__ import annotations
 from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, Soft, Target, find_budget, shown, target_of
 from tiny_dancer.cli.output import say
 
-HELP = """Remove a budget: nothing is refused for it any more. A gateway that is running knows within seconds. What was
-spent of it stays on record, and counts where it is set again within the period.
+HELP = """Remove a budget: nothing is refused for it any more. A gateway that is running knows within seconds. What
+was spent of it stays on record, and counts where it is set again within the period.
 
 Example: tiny-dancer budget remove team=research --period month"""
 

@@ -13,8 +13,9 @@ from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, Soft, Tar
 from tiny_dancer.cli.keys_database import check_database, check_models, gateway_of
 from tiny_dancer.cli.output import print_json, say, warn
 
-HELP = """Set what may be spent on a key, user, team, agent, model, route, project or tag, or on everything. A gateway
-that is running keeps to it within seconds. One of the same period is replaced, and what was spent of it stays spent.
+HELP = """Set what may be spent on a key, user, team, agent, model, route, project or tag, or on everything. A
+gateway that is running keeps to it within seconds. One of the same period is replaced; what was spent of it stays
+spent.
 
 Example: tiny-dancer budget set team=research 500 --period month"""
 
@@ -25,9 +26,7 @@ def set_budget(
     period: Period = None,
     soft: Soft = False,
     starts: Annotated[str | None, typer.Option(help="Nothing counts before this date or time (ISO, UTC).")] = None,
-    ends: Annotated[
-        str | None, typer.Option(help="Not in force from this date or time on, or after 30d, 2w.")
-    ] = None,
+    ends: Annotated[str | None, typer.Option(help="Not in force from this date or time on, or after 30d.")] = None,
     database: Database = DEFAULT,
     config: Annotated[
         Path | None,

@@ -14,8 +14,8 @@ from tiny_dancer.evaluation.terminal import FittedTable
 if TYPE_CHECKING:
     from tiny_dancer.budgets import Standing
 
-HELP = """Show what of each budget is spent, reserved for requests under way, and left, in USD; and when it starts anew.
-Budgets that are made with a key (keys create --max-budget) are in keys list.
+HELP = """Show what of each budget is spent, reserved for requests under way, and left, in USD; and when it starts
+anew. Budgets that are made with a key (keys create --max-budget) are in keys list.
 
 Example: tiny-dancer budget status --database gateway.db --json"""
 

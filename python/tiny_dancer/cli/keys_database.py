@@ -95,8 +95,8 @@ def check_models(named: tuple[str, ...], known: Collection[str] | None) -> None:
 
 
 def check_database(database: Path, known: Collection[str] | None, make: bool) -> None:
-    """Refuses a database that is not there, unless it is to be made, or belongs to a configuration that is there: a
-    gateway would make it itself.
+    """Refuses a database that is not there, unless it is to be made, or belongs to a configuration that is
+    there: a gateway would make it itself.
 
     Raises:
         AccessError: it is not there.

@@ -84,7 +84,7 @@ class Purse:
                 hold.release()
                 raise
         self._held.setdefault(model, []).append([hold, cost])
-        self.warnings.update(dict.fromkeys(budget.id for budget in hold.soft))
+        self.warnings.update(dict.fromkeys(hold.soft))
 
     def shrink(self, paid: Mapping[str, float]) -> None:
         """Lets go of all but what has been paid already: USD by model."""
