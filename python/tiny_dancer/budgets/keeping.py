@@ -273,6 +273,7 @@ class Budgets:
         self._accounts: dict[str, Account] = {}
         self._by_subject: dict[tuple[str, str], tuple[Account, ...]] = {}
         self._known: dict[object, tuple[Account, ...]] = {}
+        self._by_choice = False
         self._changes = -1
         self._holds: set[Hold] = set()
         self._wanted: set[Account] = set()
@@ -377,6 +378,13 @@ class Budgets:
         """Whether a soft budget that a call falls under is spent."""
         return any(not each.left for each in self.standing(tags=tags, **who) if each.budget.kind == "soft")
 
+    def concerns(self, *, tags: Iterable[str] = (), **who: str | None) -> bool:
+        """Whether a call may fall under any budget, whatever model, agent and route it takes; ``who`` as
+        :meth:`reserve`. Asks nobody."""
+        if not self._by_subject:
+            return False
+        return self._by_choice or bool(self._of(_named(who), tags))
+
     def standing(self, *, tags: Iterable[str] = (), **who: str | None) -> tuple[Standing, ...]:
         """How the budgets stand that a call falls under; ``who`` as :meth:`reserve`."""
         now = self._clock()
@@ -415,6 +423,7 @@ class Budgets:
                 by_subject[place] = (*by_subject.get(place, ()), account)
             # Those that have gone are settled still by who holds them.
             self._accounts, self._by_subject, self._known = accounts, by_subject, {}
+            self._by_choice = any(scope in ("model", "agent", "route") for scope, _ in by_subject)
             self._changes = changes
 
     def close(self) -> None:
