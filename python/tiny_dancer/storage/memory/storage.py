@@ -519,7 +519,7 @@ class MemoryStorage:
             return self._agent_changes
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         checked = check_budget(budget)
         with self._open_lock():
             before = self._budgets.get(checked.id)
