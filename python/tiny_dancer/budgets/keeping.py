@@ -591,7 +591,7 @@ class Budgets:
         self._check()
         key = account.key(now)
         if wait:
-            account.learn(key)
+            account.know(key)
         table = self._table
         table.lock((account.row,))
         try:

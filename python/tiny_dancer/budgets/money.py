@@ -79,7 +79,7 @@ def create(path: Path) -> None:
         StorageError: the file cannot be written.
     """
     try:
-        part = _empty(path, (0, 0))
+        part = _empty(path, (0, 0), set())
         part.replace(path)
     except OSError as error:
         raise _unusable(path, error) from None
@@ -93,28 +93,29 @@ def shared(path: Path, content: str) -> MoneyTable:
         StorageError: the file cannot be written.
     """
     told = (_number(_boot()), _number(content))
+    made: set[int] = set()
     try:
         while True:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
-                _place(_empty(path, told), path)
+                _place(_empty(path, told, made), path)
                 continue
-            if _matches(descriptor, told):
+            if _matches(descriptor, told, made):
                 return MoneyTable(path, descriptor)
-            _replace_other(descriptor, path, told)
+            _replace_other(descriptor, path, told, made)
     except OSError as error:
         raise _unusable(path, error) from None
 
 
-def _matches(descriptor: int, told: tuple[int, int]) -> bool:
+def _matches(descriptor: int, told: tuple[int, int], made: set[int]) -> bool:
     if os.fstat(descriptor).st_size != _size(SEATS):
         return False
     head = memoryview(os.pread(descriptor, 8 * _TAKEN, 0)).cast("q")
     if head[_KIND] != _OURS or (head[_BOOT], head[_CONTENT]) != told:
         return False
     # Where the system does not tell one start from the next, somebody who lives since vouches for it.
-    return told[0] != _number("") or _is_used(descriptor)
+    return told[0] != _number("") or head[_HOLDER] in made or _is_used(descriptor)
 
 
 def _is_used(descriptor: int) -> bool:
@@ -125,14 +126,14 @@ def _is_used(descriptor: int) -> bool:
     return False
 
 
-def _replace_other(descriptor: int, path: Path, told: tuple[int, int]) -> None:
+def _replace_other(descriptor: int, path: Path, told: tuple[int, int], made: set[int]) -> None:
     """Puts an empty table in the place of one that is another's, once, whoever does."""
     try:
         _wait(descriptor, 8 * _COUNT)
         with suppress(FileNotFoundError):
             found, own = path.stat(), os.fstat(descriptor)
             if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-                _empty(path, told).replace(path)
+                _empty(path, told, made).replace(path)
     finally:
         os.close(descriptor)
 
@@ -150,7 +151,8 @@ def _place(part: Path, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _empty(path: Path, told: tuple[int, int]) -> Path:
+def _empty(path: Path, told: tuple[int, int], made: set[int]) -> Path:
+    """A table that nobody has, to be named; ``made`` gets its holder."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -158,6 +160,7 @@ def _empty(path: Path, told: tuple[int, int]) -> Path:
         head = [0] * _TAKEN
         head[_KIND], head[_BOOT], head[_CONTENT] = _OURS, *told
         head[_HOLDER] = secrets.randbits(62) + 1
+        made.add(head[_HOLDER])
         os.pwrite(descriptor, b"".join(each.to_bytes(8, sys.byteorder, signed=True) for each in head), 0)
         os.truncate(descriptor, _size(SEATS))
     except BaseException:
