@@ -3,9 +3,10 @@
 A way is made of whole seasons (weeks of days, days of hours) of the past, drawn as from Pólya's urn: each that is
 drawn goes back with a copy of itself. That is how the Bayesian bootstrap predicts (Rubin 1981), and keeps what few
 seasons leave unknown. A season counts relative to what was usual about it, every step keeps its weekday or hour,
-and the whole is set on what is usual now. On top, the usual grows or shrinks: its rate is Student-distributed about
-what past changes were, with a prior, and damped (Gardner and McKenzie 1985). One huge day does not move what
-is usual, as that is a mean of values cut off at five times the median; it stays one of the days that may come again.
+and the whole is set on what is usual now. On top, the usual grows or shrinks: its rate is Student-distributed
+about what past changes were, with a prior, and damped (Gardner and McKenzie 1985). One huge day does not move what
+is usual, as that is a mean of values cut off at five times the median; it stays one of the days that may come
+again.
 
 How well the intervals hold, beside straight lines and plain resampling: ``benchmarks/results/forecast.json``.
 """
