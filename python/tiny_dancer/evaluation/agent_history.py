@@ -112,6 +112,8 @@ def expected_quality(history: AgentHistory, learn: npt.NDArray[np.bool_] | None 
     if learn is not None:
         seen = seen & learn[:, None]
     found = np.full(history.cost.shape, np.nan)
+    known = np.isfinite(history.scores)
+    usual = np.where(known, history.scores, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     chance = np.ones(len(history)) if history.dealt is None else 1.0 / history.dealt
     for column in range(len(history.agents)):
         scores, there = history.scores[:, column], seen[:, column]
@@ -120,12 +122,41 @@ def expected_quality(history: AgentHistory, learn: npt.NDArray[np.bool_] | None 
         weights = chance[there] * (count / chance[there].sum()) if count else np.zeros(0)
         outcomes, worth = history.observed[there, column], history.weight[column]
         if np.isfinite(scores).any():
-            base = np.where(np.isfinite(scores), scores, np.nanmean(scores))
-            off = float(weights @ (outcomes - base[there])) / (count + worth) if count else 0.0
-            found[:, column] = np.clip(base + off, 0.0, 1.0)
+            mean = float(np.nanmean(scores))
+            base = np.where(np.isfinite(scores), scores, mean)
+            found[:, column] = np.clip(_moved(base, usual, there, outcomes, weights, worth), 0.0, 1.0)
         elif np.isfinite(history.declared[column]):
             total = worth * history.declared[column] + float(weights @ outcomes)
             found[:, column] = total / (worth + count) if worth + count > 0 else np.nan
         elif count:
             found[:, column] = (0.5 + float(weights @ outcomes)) / (1.0 + count)
+    return found
+
+
+def _moved(
+    scores: Floats,
+    usual: Floats,
+    there: npt.NDArray[np.bool_],
+    outcomes: Floats,
+    weights: Floats,
+    worth: float,
+) -> Floats:
+    """Scores moved to where outcomes lie, as if they had been right ``worth`` times: ridge regression.
+
+    Of scores that are off by chance the highest is off upwards, and what is chosen disappoints: a slope below 1
+    takes that back. What all agents are expected to reach on a request (``usual``) tells how hard it is with less
+    noise than the score of one.
+    """
+    if not len(outcomes):
+        return scores
+    means = np.array([weights @ scores[there], weights @ usual[there]]) / len(outcomes)
+    around = np.stack([scores, usual], axis=1) - means
+    level = (float(weights @ outcomes) + worth * means[0]) / (len(outcomes) + worth)
+    left = outcomes - weights @ outcomes / len(outcomes)
+    # As many pretended requests on which the score is right, of the spread that all have.
+    prior = worth * np.cov(around, rowvar=False, bias=True)
+    seen = around[there]
+    gram = seen.T @ (weights[:, None] * seen) + prior
+    slopes = np.linalg.lstsq(gram, seen.T @ (weights * left) + prior[:, 0], rcond=1e-9)[0]
+    found: Floats = level + around @ slopes
     return found

@@ -17,7 +17,7 @@ import numpy as np
 from tiny_dancer.errors import DataError, NoFeasibleModelError, OptionError
 from tiny_dancer.evaluation.agent_history import FEW_DAYS, expected_quality
 from tiny_dancer.evaluation.bootstrap import Interval, mean_statistics, paired_bootstrap
-from tiny_dancer.evaluation.replay import FEWEST_ROWS, Replay, Table, replay
+from tiny_dancer.evaluation.replay import Dealing, Replay, replay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,21 +154,15 @@ def allocate(
     able = np.atleast_1d(np.isfinite(cost).any(axis=1))
     if not able.any():
         raise DataError("cost", "no request has an agent with a price", "give agents prices")
-    repeats = -(-FEWEST_ROWS // int(able.sum()))
-    table = Table(
-        np.tile(np.nan_to_num(quality[able]), (repeats, 1)),
-        np.tile(cost[able], (repeats, 1)),
-        volume.estimate / (repeats * int(able.sum())),
-    )
-    highest = table.best(None)
-    least = table.least(None)
-    if monthly_budget < least.cost * table.scale * (1 - 1e-9):
+    dealing = Dealing(quality[able], cost[able], volume.estimate)
+    highest, least = dealing.best(None), dealing.least()
+    suffices = dealing.usd(least)
+    if monthly_budget < suffices * (1 - 1e-9):
         raise NoFeasibleModelError(
             "monthly_budget",
             f"{monthly_budget:.6g} USD for about {volume.estimate:,.0f} requests",
-            f"the cheapest agents alone cost {least.cost * table.scale:.6g} USD: raise it, or answer fewer",
+            f"the cheapest agents alone cost {suffices:.6g} USD: raise it, or answer fewer",
         )
-    suffices = least.cost * table.scale
     if quality_threshold is not None:
         if quality_threshold > highest.quality + 1e-9:
             raise NoFeasibleModelError(
@@ -176,14 +170,14 @@ def allocate(
                 f"{quality_threshold:.6g}",
                 f"these agents reach {highest.quality:.6f} at most: ask for less, or add better ones",
             )
-        suffices = table.least(min(quality_threshold, highest.quality)).cost * table.scale
-    found = table.best(max(monthly_budget, least.cost * table.scale) / table.scale)
+        suffices = dealing.usd(dealing.least(min(quality_threshold, highest.quality)))
+    found = dealing.best(max(monthly_budget, dealing.usd(least) * (1 + 1e-9)))
     chances = np.zeros((len(history), len(history.agents)))
-    shares = np.zeros((int(able.sum()), len(history.agents)))
-    np.add.at(shares, (np.arange(len(found.columns)) % len(shares), found.columns), 1.0 / repeats)
-    chances[able] = shares
+    chances[able] = dealing.chances(found)
     parts = _Parts(history, quality, chances, able, history.units, volume, level, replicates, seed)
-    replayed = replay(history, left, monthly_budget, table.scale * repeats, able, level, replicates, seed)
+    replayed = replay(
+        history, left, monthly_budget, volume.estimate, level=level, replicates=replicates, seed=seed
+    )
     return Allocation(
         budget=float(monthly_budget),
         volume=volume,
@@ -195,19 +189,19 @@ def allocate(
         sufficient=quality_threshold is None or found.quality >= quality_threshold - 1e-6,
         least_budget=suffices,
         best_quality=highest.quality,
-        curve=_curve(table, least, highest),
+        curve=_curve(dealing, least, highest),
         replay=replayed,
         unknown=_unknown(history, removed, int((~able).sum())),
     )
 
 
-def _curve(table: Table, least: Assignment, highest: Assignment) -> tuple[CurvePoint, ...]:
+def _curve(dealing: Dealing, least: Assignment, highest: Assignment) -> tuple[CurvePoint, ...]:
     # Of those that are best, the cheapest says from which budget on more is of no use.
-    enough = table.least(highest.quality - 1e-9)
+    low, enough = dealing.usd(least), dealing.usd(dealing.least(highest.quality - 1e-9))
     points = []
-    for budget in np.linspace(least.cost, enough.cost, _POINTS if enough.cost > least.cost else 1):
-        found = table.best(float(budget) * (1 + 1e-9) + 1e-12)
-        points.append(CurvePoint(float(budget) * table.scale, found.quality, _more(found, highest)))
+    for budget in np.linspace(low, enough, _POINTS if enough > low else 1).tolist():
+        found = dealing.best(budget * (1 + 1e-9) + 1e-12)
+        points.append(CurvePoint(budget, found.quality, _more(found, highest)))
     return tuple(points)
 
 

@@ -78,7 +78,7 @@ def forecast_spend(
     history: npt.ArrayLike,
     *,
     horizon: float,
-    remaining: float,
+    remaining: npt.ArrayLike,
     season: int = WEEK,
     level: float = 0.9,
     ways: int = 2000,
@@ -90,7 +90,8 @@ def forecast_spend(
         history: float [n], spent in each step up to now, oldest first; 0 where nothing was, below 0 where more
             was given back than spent.
         horizon: steps until the period ends, a fraction too.
-        remaining: USD that may still be spent; 0 or less: it has run out.
+        remaining: USD that may still be spent; 0 or less: it has run out. Of a window that moves, float
+            [steps + 1], what may be spent from now until each step, as what was spent before leaves it.
         season: steps after which spending repeats itself: 7 days, 24 hours.
         level: of the intervals.
         ways: simulated.
@@ -105,7 +106,8 @@ def forecast_spend(
         raise DataError("history", f"{spent.shape}", "give one finite number a step, 0 where nothing was spent")
     if not (math.isfinite(horizon) and horizon > 0):
         raise OptionError("horizon", horizon, "give steps above 0 until the end of the period")
-    if math.isnan(remaining):
+    allowed = np.broadcast_to(np.asarray(remaining, np.float64), math.ceil(horizon) + 1)
+    if np.isnan(allowed).any():
         raise OptionError("remaining", remaining, "give USD")
     if isinstance(season, bool) or season < 2:
         raise OptionError("season", season, "give 7 for days, 24 for hours")
@@ -121,7 +123,7 @@ def forecast_spend(
     before = np.concatenate([np.zeros((ways, 1)), total], axis=1)
     whole = math.floor(horizon)
     ends = before[:, whole] + (horizon - whole) * (paths[:, whole] if whole < paths.shape[1] else 0.0)
-    when = _crossings(before, remaining, horizon)
+    when = _crossings(before - allowed, horizon)
     tail = (1 - level) / 2
     low, middle, high = np.quantile(ends, (tail, 0.5, 1 - tail))
     # Moments may be infinite: between a number and infinity there is nothing to interpolate.
@@ -139,18 +141,20 @@ def forecast_spend(
     )
 
 
-def _crossings(before: Floats, remaining: float, horizon: float) -> Floats:
-    """Steps after which each way has spent what remains; infinite where it has not within the horizon."""
-    if remaining <= 0:
-        return np.zeros(len(before))
-    reached = before >= remaining
-    there = reached.any(axis=1)
-    step = np.where(there, reached.argmax(axis=1), 1)
-    rows = np.arange(len(before))
-    start, end = before[rows, step - 1], before[rows, step]
+def _crossings(over: Floats, horizon: float) -> Floats:
+    """Steps after which each way has spent what it may, float64 [ways]; infinite where not within the horizon.
+
+    Args:
+        over: float64 [ways, steps + 1], what is spent beyond what may be.
+        horizon: steps.
+    """
+    there = over >= 0
+    step = there.argmax(axis=1)
+    rows = np.arange(len(over))
+    before, after = over[rows, np.maximum(step - 1, 0)], over[rows, step]
     with np.errstate(invalid="ignore", divide="ignore"):
-        moment = step - 1 + (remaining - start) / (end - start)
-    return np.where(there & (moment <= horizon), moment, np.inf)
+        moment = np.where(step > 0, step - 1 - before / (after - before), 0.0)
+    return np.where(there.any(axis=1) & (moment <= horizon), moment, np.inf)
 
 
 def _ways(spent: Floats, steps: int, season: int, ways: int, seed: int) -> tuple[Floats, float, float]:

@@ -99,21 +99,47 @@ def policy_value(history: AgentHistory, quality: Floats, chances: Floats) -> tup
     return value, costs
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Requests to be given to agents; ``scale`` turns sums over them into a month's."""
+class Dealing:
+    """Requests to be given to agents, which stand for those of a month."""
 
-    quality: Floats
-    cost: Floats
-    scale: float
+    def __init__(self, quality: Floats, cost: Floats, volume: float) -> None:
+        """Requests that at least one agent may answer.
+
+        Args:
+            quality: float64 [n, m], expected.
+            cost: float64 [n, m], USD; NaN where an agent must not answer.
+            volume: requests of a month.
+        """
+        self._repeats = -(-FEWEST_ROWS // len(quality))
+        self._quality = np.tile(np.nan_to_num(quality), (self._repeats, 1))
+        self._cost = np.tile(cost, (self._repeats, 1))
+        self._shape = quality.shape
+        self.scale = volume / len(self._quality)
 
     def best(self, budget: float | None) -> Assignment:
-        """The highest mean quality within a budget."""
-        return assign(self.quality, self.cost, optimize_for="quality", budget=budget)
+        """The highest mean quality within USD a month."""
+        money = None if budget is None else budget / self.scale
+        return assign(self._quality, self._cost, optimize_for="quality", budget=money)
 
-    def least(self, quality: float | None) -> Assignment:
+    def least(self, quality: float | None = None) -> Assignment:
         """The least cost, at a mean quality."""
-        return assign(self.quality, self.cost, min_mean_quality=quality)
+        return assign(self._quality, self._cost, min_mean_quality=quality)
+
+    def usd(self, found: Assignment) -> float:
+        """What it costs in a month."""
+        return found.cost * self.scale
+
+    def chances(self, found: Assignment) -> Floats:
+        """Share of each request that each agent gets, float64 [n, m]."""
+        shares = np.zeros(self._shape)
+        np.add.at(shares, (np.arange(len(found.columns)) % len(shares), found.columns), 1.0 / self._repeats)
+        return shares
+
+
+def plan(quality: Floats, cost: Floats, budget: float, volume: float) -> Floats:
+    """Share of each request that each agent gets, float64 [n, m], within USD a month; at least the cheapest."""
+    dealing = Dealing(quality, cost, volume)
+    return dealing.chances(dealing.best(max(budget, dealing.usd(dealing.least()) * (1 + 1e-9))))
 
 
 def _folds(history: AgentHistory) -> Ints:
@@ -128,13 +154,23 @@ def replay(
     history: AgentHistory,
     left: npt.NDArray[np.bool_],
     budget: float,
-    scale: float,
-    able: npt.NDArray[np.bool_],
+    volume: float,
+    *,
     level: float,
     replicates: int,
     seed: int,
 ) -> Replay:
-    """The plan, made for each part of the log by what was learned on the others, and judged there."""
+    """The plan, made for each part of the log by what was learned on the others, and judged there.
+
+    Args:
+        history: the log.
+        left: bool [m], agents that may answer.
+        budget: USD a month.
+        volume: requests of a month.
+        level: of the intervals.
+        replicates: of the bootstrap.
+        seed: of the numpy Generator.
+    """
     folds, units = _folds(history), history.units
     chances = np.zeros((len(history), len(history.agents)))
     quality = np.zeros_like(chances)
@@ -142,20 +178,11 @@ def replay(
         here = folds == fold
         learned = expected_quality(history, ~here)
         quality[here] = learned[here]
-        rows = np.flatnonzero(here & able)
-        cost = np.where(left & np.isfinite(learned[rows]), history.cost[rows], np.nan)
-        usable = np.isfinite(cost).any(axis=1)
-        rows, cost = rows[usable], cost[usable]
-        if not len(rows):
-            continue
-        repeats = -(-FEWEST_ROWS // len(rows))
-        table = Table(
-            np.tile(np.nan_to_num(learned[rows]), (repeats, 1)), np.tile(cost, (repeats, 1)), scale / repeats
-        )
-        money = budget / scale * (len(rows) / int(able.sum())) * repeats
-        # By chance a part may be dearer than the budget's part: it then gets the cheapest.
-        found = table.best(max(money, table.least(None).cost * (1 + 1e-9)))
-        np.add.at(chances, (rows[np.arange(len(found.columns)) % len(rows)], found.columns), 1.0 / repeats)
+        cost = np.where(left & np.isfinite(learned), history.cost, np.nan)
+        rows = np.flatnonzero(here & np.isfinite(cost).any(axis=1))
+        if len(rows):
+            # Of the budget as much as the part has requests; at least what the cheapest cost.
+            chances[rows] = plan(learned[rows], cost[rows], budget, volume)
     there = (chances.sum(axis=1) > 0.5) & (history.served >= 0)
     value, costs = policy_value(history, quality, chances)
     rows = np.arange(len(history))
