@@ -39,6 +39,7 @@ class AgentHistory:
         day: int64 [n], days since 1970.
         declared: float64 [m], quality an agent's owner has declared; NaN where nobody has.
         weight: float64 [m], outcomes that a declaration, or an expected quality, is worth.
+        timing: float64 [m], seconds that its owner has declared, for those never timed; NaN where nobody has.
         dealt: float64 [n], chance that the agent that answered was given the request, where agents were drawn at
             random; None where they were chosen.
         removed: by agent, what removes it before anything is weighed.
@@ -54,6 +55,7 @@ class AgentHistory:
     day: Ints
     declared: Floats
     weight: Floats
+    timing: Floats
     dealt: Floats | None = None
     removed: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,7 +75,7 @@ class AgentHistory:
             values = getattr(self, name)
             if values is not None and values.shape != (rows,):
                 raise DataError(name, values.shape, f"give {rows}, one a request")
-        for name in ("declared", "weight"):
+        for name in ("declared", "weight", "timing"):
             if getattr(self, name).shape != (agents,):
                 raise DataError(name, getattr(self, name).shape, f"give {agents}, one an agent")
         if np.nanmin(self.cost, initial=0.0) < 0 or np.isinf(self.cost).any():

@@ -233,8 +233,8 @@ def _check(
 
 
 def _latencies(history: AgentHistory) -> Floats:
-    """Mean seconds of each agent, float64 [m]; NaN of those never timed."""
-    found = np.full(len(history.agents), np.nan)
+    """Mean seconds of each agent, float64 [m], as seen, else as declared; NaN where nobody knows."""
+    found = history.timing.copy()
     timed = np.isfinite(history.latency)
     for agent in range(len(found)):
         mine = timed & (history.served == agent)

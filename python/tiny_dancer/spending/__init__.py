@@ -4,5 +4,6 @@ The mathematics is in ``evaluation/``; here the store is read and questions are 
 """
 
 from tiny_dancer.spending.forecast import BudgetForecast, forecast_budget
+from tiny_dancer.spending.optimize import BudgetPlan, optimize_budget
 
-__all__ = ["BudgetForecast", "forecast_budget"]
+__all__ = ["BudgetForecast", "BudgetPlan", "forecast_budget", "optimize_budget"]
