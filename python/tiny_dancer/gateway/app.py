@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer._core import __version__
+from tiny_dancer.budgets import Budgets
+from tiny_dancer.budgets.clock import steady
 from tiny_dancer.budgets.money import SEATS, MoneyTable
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import deciding, endpoints, origins
@@ -102,6 +104,7 @@ class Gateway:
             serving=serving,
             storage=storage,
             access=Access(storage, required=keys_required(config), shared=self._shared, money=self._money),
+            budgets=Budgets(storage, clock=steady),
             chooser=Chooser(SessionTable(config.sessions)),
             proxy=_proxy(config),
             chains=Chains(storage),
@@ -173,6 +176,7 @@ class Gateway:
         self._log.close()
         if self._shared is not None:
             self._shared.close()
+        await asyncio.to_thread(self.services.budgets.close)
         self._money.close()
         self._seat.leave()
         await asyncio.to_thread(self.services.storage.close)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from tiny_dancer.errors import ModelError
+from tiny_dancer.gateway.access.purse import purse_of
 from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import Funding
 from tiny_dancer.gateway.account.guess import Guess
@@ -96,15 +97,16 @@ async def _ask(
         incoming = progress.incoming = Incoming("chat.completions", raw, False, name, (), NO_OPTIONS)
         # Another form asks for as much: what is reserved is, and what is planned stays.
         if progress.plan is None:
+            purse = progress.purse = progress.purse or purse_of(caller, progress.payers, services.budgets)
+            strongest = progress.serving.strongest
+            incoming.cheaper = purse is not None and purse.cheaper(None if strongest is None else strongest.name)
             plan = progress.plan = services.chooser.plan(progress.serving, incoming, caller)
             if reason:
                 plan.routed_by, plan.reason = "default", reason
-        models = progress.plan.models()
-        if caller.budgets:
-            funding = Funding(progress, services.accounting)
-            models, progress.attempts.fund = funding.models(), funding.again
+        if progress.purse is not None:
+            progress.attempts.funds = Funding(progress, progress.purse, services.accounting)
         try:
-            found, _ = await services.proxy.send(models, incoming, (), progress.attempts, trace)
+            found, _ = await services.proxy.send(progress.plan.models(), incoming, (), progress.attempts, trace)
         except GatewayError as error:
             if at + 1 < len(FORMS) and refuses_form(error.status, f"{error.message} {error.param}"):
                 continue
@@ -189,5 +191,5 @@ class GatewayModel:
             try:
                 settle(progress, services.accounting, services.metrics, services.chooser)
             finally:
-                if progress.hold is not None and progress.hold.parts:
-                    self._caller.charge(0, None, progress.hold)
+                if progress.purse is not None:
+                    progress.purse.settle(0, {})

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tiny_dancer.gateway.access.purse import purse_of
 from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import Funding, begin, beside
 from tiny_dancer.gateway.account.guess import Guess
@@ -155,8 +156,8 @@ class Exchange(Progress):
                     keep_calls(self, services.storage)
             finally:
                 # Whatever went wrong: nothing stays reserved.
-                if self.hold is not None and self.hold.parts and self.caller is not None:
-                    self.caller.charge(0, None, self.hold)
+                if self.purse is not None:
+                    self.purse.settle(0, {})
 
     def _admit(self, scope: Scope) -> dict[bytes, bytes]:
         """Lets its caller in, or not, and begins its trace; the headers that the gateway understands."""
@@ -190,9 +191,14 @@ class Exchange(Progress):
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
         self.payers = services.access.owned.by_fields(self.payers, incoming.fields)
+        self.purse = purse_of(caller, self.payers, services.budgets)
+        incoming.cheaper = self._cheaper()
         choice = None
         if self.serving.chains and (name := services.chooser.chain(self.serving, incoming)) is not None:
             choice = await self._choose(name, incoming, caller, scope["headers"])
+            if self.purse is not None and choice.intent:
+                self.purse.route = choice.intent
+                incoming.cheaper = self._cheaper()
             if choice.answer is not None:
                 self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
                 await self._tell(choice.answer, self.plan, incoming)
@@ -203,10 +209,8 @@ class Exchange(Progress):
             self.called = Called(self.tools.names)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
         self._models = models = plan.models()
-        if caller.budgets:
-            funding = self._funding = Funding(self, services.accounting)
-            self._models = models = funding.models()
-            self.attempts.fund = funding.again
+        if self.purse is not None:
+            self._funding = self.attempts.funds = Funding(self, self.purse, services.accounting)
         self._extra = passed_on(headers)
         found, token = await services.proxy.send(models, incoming, self._extra, self.attempts, self.trace)
         if self._search is not None and self.attempts.searches_itself:
@@ -216,6 +220,10 @@ class Exchange(Progress):
         else:
             assert type(found) is Streaming
             await self._answer_stream(found, token, plan)
+
+    def _cheaper(self) -> bool:
+        strongest = self.serving.strongest
+        return self.purse is not None and self.purse.cheaper(None if strongest is None else strongest.name)
 
     async def _choose(
         self, chain: str, incoming: Incoming, caller: Caller, given: Iterable[tuple[bytes, bytes]]
@@ -313,7 +321,7 @@ class Exchange(Progress):
             total = deployment.server.settings.timeouts.total
             self._end = loop.time() - (time.perf_counter() - self.start) + total
         if self._funding is not None:
-            self._funding.onward(model)
+            await self._funding.onward(model)
         else:
             begin(self, self._services.accounting, model)  # that something was paid is known now
         others = () if self._started else self._models
@@ -505,7 +513,7 @@ class Exchange(Progress):
         total = math.inf if self.queued else 0.0
         if deployment is not None:
             total = deployment.server.settings.timeouts.total
-        headers = with_limits([(b"x-request-id", self.id.encode())], self.caller)
+        headers = with_limits([(b"x-request-id", self.id.encode())], self.caller, self.purse)
         if self.plan is not None:
             decision = self.plan.decision
             headers.append((b"x-td-decision", (self.id if decision is None else decision.id).encode()))
@@ -567,7 +575,7 @@ class Exchange(Progress):
                 headers.append((b"x-td-guarantee", header_value(covered)))
         if self.queued:
             headers.append((b"x-td-queue-id", self.queued.encode()))
-        return with_limits(headers, self.caller)
+        return with_limits(headers, self.caller, self.purse)
 
     def watch(self) -> None:
         """Begins to look whether the client is still there."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
     from tiny_dancer.gateway.access.admission import Caller
+    from tiny_dancer.gateway.access.purse import Purse
     from tiny_dancer.gateway.tools.offered import Offered
     from tiny_dancer.gateway.upstream.dialect import Endpoint
 
@@ -90,12 +91,15 @@ async def send_json(send: Send, status: int, headers: Headers, body: bytes) -> N
     await send({"type": "http.response.body", "body": body})
 
 
-def with_limits(headers: Headers, caller: Caller | None) -> Headers:
-    """The headers with the limits of the client's own key, in place of those of the gateway's at an upstream."""
+def with_limits(headers: Headers, caller: Caller | None, purse: Purse | None = None) -> Headers:
+    """The headers with the limits of the client's own key, in place of those of the gateway's at an upstream, and
+    with the soft budgets that are spent."""
     own = caller.ratelimit_headers() if caller is not None and caller.limited else ()
-    if not own:
-        return headers
-    return [pair for pair in headers if not pair[0].startswith(b"x-ratelimit-")] + list(own)
+    if own:
+        headers = [pair for pair in headers if not pair[0].startswith(b"x-ratelimit-")] + list(own)
+    if purse is not None and purse.warnings:
+        headers = [*headers, (b"x-td-soft-budget", header_value(", ".join(("spent", *purse.warnings))))]
+    return headers
 
 
 def of_tools(tools: Offered) -> Headers:

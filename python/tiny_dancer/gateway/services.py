@@ -12,6 +12,7 @@ from tiny_dancer.gateway.tools.kept import Kept
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tiny_dancer.budgets import Budgets
     from tiny_dancer.gateway.access.admission import Access
     from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.account.background import Accounting
@@ -67,6 +68,7 @@ class Services:
         serving: the configuration in force.
         storage: of keys, records and feedback.
         access: who may call.
+        budgets: of any scope.
         chooser: decides.
         proxy: calls upstreams.
         chains: ask the steps of chains.
@@ -85,6 +87,7 @@ class Services:
     serving: Serving
     storage: Storage
     access: Access
+    budgets: Budgets
     chooser: Chooser
     proxy: Proxy
     chains: Walks

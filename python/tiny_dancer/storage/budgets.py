@@ -2,8 +2,8 @@
 
 Times are UTC seconds since 1970. Money is USD in records and units of 10⁻¹² USD in the ledger, so that sums are
 exact. The ledger knows *holders*: tables of reservations that stand beside a database
-(:mod:`tiny_dancer.budgets.money`). A holder draws from the ledger before it hands out, so what is drawn of a budget
-is never less than what is spent, whoever is killed.
+(:mod:`tiny_dancer.budgets.money`). A holder draws from the ledger before it hands out, so what is drawn of a
+budget is never less than what is spent, whoever is killed.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Budget:
     """What may be spent, on whose account, in which period. Checked when it is made.
 
     Attributes:
-        scope: what it is for: ``key``, ``user``, ``team``, ``agent``, ``model``, ``route``, ``project``, ``tag`` or
-            ``all``.
+        scope: what it is for: ``key``, ``user``, ``team``, ``agent``, ``model``, ``route``, ``project``, ``tag``
+            or ``all``.
         subject: which of them, by its name; empty for ``all``.
         limit: USD in a period; given as a number or as text such as ``"12.50 USD"``.
-        period: ``day``, ``week``, ``month``, ``year``, a length as LiteLLM's ``budget_duration`` (``30d``, ``12h``,
-            ``1mo``), or a window that moves with the clock (``rolling 30d``); None: once, for ever. Kept as ``1d``,
-            ``1mo``, ``rolling 30d``. See :mod:`tiny_dancer.storage.periods`.
+        period: ``day``, ``week``, ``month``, ``year``, a length as LiteLLM's ``budget_duration`` (``30d``,
+            ``12h``, ``1mo``), or a window that moves with the clock (``rolling 30d``); None: once, for ever. Kept
+            as ``1d``, ``1mo``, ``rolling 30d``. See :mod:`tiny_dancer.storage.periods`.
         kind: ``hard`` refuses what would exceed it; ``soft`` refuses nothing, and says that it is spent.
         starts_at: nothing counts before; None: from now on.
         ends_at: not in force from then on; None: for ever.
@@ -95,7 +95,7 @@ class Budget:
     @property
     def id(self) -> str:
         """Its name among budgets: scope, subject and period, of which there is one."""
-        return "/".join((self.scope, self.subject, self.period or "ever"))
+        return "/".join(part for part in (self.scope, self.subject, self.period or "ever") if part)
 
     def in_force(self, now: float) -> bool:
         """Whether it counts at ``now``, UTC seconds."""
@@ -218,8 +218,8 @@ class BudgetStorage(Protocol):
         ...
 
     def delete_budget(self, id: str) -> bool:
-        """Removes a budget; false where there is none. What was spent of it stays in the ledger, and counts where it
-        is added again within the period."""
+        """Removes a budget; false where there is none. What was spent of it stays in the ledger, and counts where
+        it is added again within the period."""
         ...
 
     def budget_changes(self) -> int:
@@ -227,8 +227,8 @@ class BudgetStorage(Protocol):
         ...
 
     def draw_budget(self, draw: Draw) -> Drawn:
-        """Lets a holder have more of a budget, as far as the limit goes: where less than ``need`` is left, what there
-        is; never less than it has drawn before."""
+        """Lets a holder have more of a budget, as far as the limit goes: where less than ``need`` is left, what
+        there is; never less than it has drawn before."""
         ...
 
     def tell_budgets(self, told: Sequence[Entry], *, shrink: bool = False) -> None:

@@ -119,10 +119,12 @@ def settle(
         accounting.put(record)
     else:
         metrics.observe((record,))
-    if caller is not None and caller.limited:
-        caller.charge(counted.input_tokens + counted.output_tokens, paid, progress.hold)
+    tokens = counted.input_tokens + counted.output_tokens
+    if progress.purse is not None:
+        progress.purse.settle(tokens, paid)
+    elif caller is not None and caller.limited:
+        caller.charge(tokens, paid)
     if (usage is not None or done.before) and plan is not None and model is not None:
-        tokens = counted.input_tokens + counted.output_tokens
         if deployment is not None:
             deployment.charge(tokens)
         if plan.session is not None and answered:

@@ -88,6 +88,7 @@ class Incoming(Call):
         mended: what of it could not be read as it came, and stands otherwise now.
         searched: the fields as the client sent them, where tools are searched for here: then ``fields`` have only
             tools that are loaded, and a function that searches. None once that has been called.
+        cheaper: only models cheaper than the strongest may serve it: a soft budget is spent.
     """
 
     asked: str
@@ -96,6 +97,7 @@ class Incoming(Call):
     provider: Provider | None = None
     mended: tuple[str, ...] = ()
     searched: dict[str, msgspec.Raw] | None = None
+    cheaper: bool = False
 
     def as_sent(self, *, searches: bool) -> dict[str, msgspec.Raw]:
         """As of :class:`Call`."""

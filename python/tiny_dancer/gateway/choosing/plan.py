@@ -548,10 +548,10 @@ def _permit(asked: Asked, model: ServedModel) -> None:
         raise GatewayError(
             403, f"This API key may not use the model '{model.name}'.", param="model", code="model_not_allowed"
         )
-    if asked.caller.soft_budget_spent and model is asked.serving.strongest:
+    if _cheaper(asked) and model is asked.serving.strongest:
         raise GatewayError(
             429,
-            f"This API key's budget is spent: '{model.name}' is not available until the next period; use auto "
+            f"A budget is spent: '{model.name}' is not available until the next period; use auto "
             "or a cheaper model.",
             type="budget_exceeded",
             param="model",
@@ -559,11 +559,16 @@ def _permit(asked: Asked, model: ServedModel) -> None:
         )
 
 
+def _cheaper(asked: Asked) -> bool:
+    """Whether a budget leaves only models cheaper than the strongest."""
+    return asked.caller.soft_budget_spent or asked.incoming.cheaper
+
+
 def _may(asked: Asked, model: ServedModel) -> bool:
     caller = asked.caller
     return (
         caller.allows(model.name)
-        and not (caller.soft_budget_spent and model is asked.serving.strongest)
+        and not (_cheaper(asked) and model is asked.serving.strongest)
         and (asked.selection is None or asked.selection.of(model) is not None)
     )
 
@@ -637,7 +642,7 @@ def _usable(asked: Asked, variant: Variant) -> tuple[str, ...]:
     """The router's models this request may go to."""
     models, caller, incoming = asked.serving.models, asked.caller, asked.incoming
     usable = variant.usable(incoming.endpoint, asked.role, models)
-    if incoming.options.exclude or caller.models is not None or caller.soft_budget_spent or asked.selection:
+    if incoming.options.exclude or caller.models is not None or _cheaper(asked) or asked.selection:
         excluded = _excluded(asked)
         before = [models[name] for name in usable if name not in excluded and caller.allows(name)]
         usable = tuple(name for name in usable if name not in excluded and _may(asked, models[name]))
