@@ -189,7 +189,9 @@ class Exchange(Progress):
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
         choice = None
-        if self.serving.chains and (name := services.chooser.chain(self.serving, incoming)) is not None:
+        if (self.serving.chains or self.serving.agents.names) and (
+            name := services.chooser.chain(self.serving, incoming)
+        ) is not None:
             choice = await self._choose(name, incoming, caller, scope["headers"])
             if choice.answer is not None:
                 self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
@@ -550,6 +552,8 @@ class Exchange(Progress):
             done = self.attempts
             if done.model is not None:
                 headers.append((b"x-td-model", header_value(done.model.name)))
+            if agent := plan.agent_of(done.model):
+                headers.append((b"x-td-agent", header_value(agent)))
             headers.append((b"x-td-decision", self.id.encode() if decision is None else decision.id.encode()))
             headers.append((b"x-td-reason", header_value(done.reason or plan.reason)))
             headers.append((b"x-td-routed-by", header_value(plan.route)))

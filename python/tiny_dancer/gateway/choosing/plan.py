@@ -15,7 +15,8 @@ from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.incoming import Incoming
 from tiny_dancer.gateway.choosing.selection import Selection
-from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget, ServedRouter, Serving, Variant
+from tiny_dancer.gateway.choosing.serving import ServedRouter, Serving, Variant
+from tiny_dancer.gateway.choosing.targets import ChainTarget, EnsembleTarget, RouterTarget, agent_of
 from tiny_dancer.gateway.configuration.settings import Role
 from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -27,6 +28,7 @@ from tiny_dancer.types import Decision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tiny_dancer.gateway.choosing.targets import Target
     from tiny_dancer.routing.arguments import Asked as AskedOfRouter
 
 
@@ -68,12 +70,14 @@ class Choice(Struct):
         step: of the chain, that decided.
         hops: every step asked, in order.
         plan: what the learned step's router decided, where that is the target.
+        agent: of the registry, that led to the chain which has decided; empty where none did.
     """
 
     target: str | CannedAnswer
     step: str
     hops: tuple[Hop, ...]
     plan: Plan | None = None
+    agent: str = ""
 
     @property
     def answer(self) -> str | None:
@@ -100,6 +104,8 @@ class Plan(Struct):
             its own, and is no longer where they change. Else 0.
         hops: of the chain that decided, and of the router it led to; empty where no chain did.
         answer: that is given as it is, and no model is asked; None where one is.
+        agent: of the registry, that was asked for and leads to more than one model; empty where none was.
+        agents: of the registry, by the model that each leads to.
     """
 
     model: ServedModel
@@ -115,6 +121,12 @@ class Plan(Struct):
     tools: int = 0
     hops: tuple[Hop, ...] = ()
     answer: str | None = None
+    agent: str = ""
+    agents: dict[str, str] = {}
+
+    def agent_of(self, answered: ServedModel | None) -> str:
+        """The agent that has answered, as the registry calls it; empty where none has."""
+        return self.agent if answered is None else self.agents.get(answered.name, self.agent)
 
     @property
     def route(self) -> str:
@@ -184,15 +196,20 @@ class Chooser:
         name, policy = _asked_for(serving, incoming, role)
         target = serving.resolve(name)
         if isinstance(target, ServedModel):
-            return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
+            return _named(asked, name, "named" if incoming.asked != "auto" else "role_default")
         if incoming.endpoint == "embeddings":
             raise embeddings_not_routed()
-        if isinstance(target, ChainTarget):
+        if not isinstance(target, RouterTarget):
             raise GatewayError(
-                400, f"The chain '{target.chain}' cannot be asked here.", param="model", code="not_routable"
+                400,
+                f"'{name}' is {_kind(target)}, which cannot be asked here.",
+                param="model",
+                code="not_routable",
             )
         asked.policy = policy or target.policy
-        return self._routed(asked, target)
+        plan = self._routed(asked, target)
+        plan.agent = agent_of(name) or ""
+        return plan
 
     def by_router(self, serving: Serving, incoming: Incoming, caller: Caller, router: str) -> Plan:
         """What a router decides about a request, for a chain that asks it.
@@ -215,14 +232,16 @@ class Chooser:
         elif choice.plan is not None:
             plan = choice.plan
         elif isinstance(found := asked.serving.resolve(target), ServedModel):
-            plan = _named(asked, found.name, "chain")
+            plan = _named(asked, target, "chain")
         else:
             assert isinstance(found, RouterTarget), "chains are walked to their end"
             asked.policy = asked.incoming.options.policy or found.policy
             plan = self._routed(asked, found)
+            plan.agent = agent_of(target) or ""
             why = f"{plan.routed_by}, {plan.reason} -> {plan.model.name}"
             hops = (*hops, Hop(hops[0].chain, target, chose=True, why=why))
         plan.routed_by, plan.hops = choice.step, hops
+        plan.agent = plan.agent or choice.agent
         return plan
 
     def answered(self, plan: Plan, model: str, tokens: int) -> None:
@@ -459,6 +478,8 @@ def following(plan: Plan) -> list[ServedModel]:
         if len(found) > config.max_fallbacks:
             break
         model = _model(asked.serving, name, "models")
+        if (agent := agent_of(name)) is not None:
+            plan.agents.setdefault(model.name, agent)
         if (
             model not in found
             and model.name not in excluded
@@ -498,6 +519,7 @@ def _named(asked: Asked, name: str, reason: str) -> Plan:
     """The client's own choice: it stands, and is only followed by what the client or its role lists."""
     serving, incoming = asked.serving, asked.incoming
     model = _model(serving, name, "td.pin" if reason == "pinned" else "model")
+    agents = {} if (agent := agent_of(name)) is None else {model.name: agent}
     if asked.selection is not None:
         model = _selected(asked, asked.selection, model, alone=reason == "pinned")
     _permit(asked, model)
@@ -514,7 +536,7 @@ def _named(asked: Asked, name: str, reason: str) -> Plan:
         )
     routed_by = {"pinned": "override", "named": "client"}.get(reason, "default")
     said = _said(incoming) if serving.config.log.prompts else ""
-    return Plan(model, asked, model, routed_by=routed_by, reason=reason, said=said)
+    return Plan(model, asked, model, routed_by=routed_by, reason=reason, said=said, agents=agents)
 
 
 def named(asked: Asked) -> Plan:
@@ -534,9 +556,18 @@ def named(asked: Asked) -> Plan:
 def _model(serving: Serving, name: str, param: str) -> ServedModel:
     found = serving.resolve(name)
     if not isinstance(found, ServedModel):
-        what = "router" if isinstance(found, RouterTarget) else "chain"
-        raise GatewayError(400, f"'{name}' is a {what}; name a model here.", param=param, code="invalid_value")
+        what = _kind(found)
+        raise GatewayError(400, f"'{name}' is {what}; name a model here.", param=param, code="invalid_value")
     return found
+
+
+def _kind(target: Target) -> str:
+    """What a name stands for, in words."""
+    if isinstance(target, RouterTarget):
+        return "a router"
+    if isinstance(target, ChainTarget):
+        return "a chain"
+    return "an ensemble" if isinstance(target, EnsembleTarget) else "a group of agents"
 
 
 def _permit(asked: Asked, model: ServedModel) -> None:
@@ -626,7 +657,13 @@ def _excluded(asked: Asked) -> frozenset[str]:
     excluded = asked.incoming.options.exclude
     if not excluded:
         return frozenset()
-    return frozenset(_model(asked.serving, name, "td.exclude").name for name in excluded)
+    found = {name: asked.serving.resolve(name) for name in excluded}
+    # An agent that leads to no single model is one that a group is not to choose.
+    return frozenset(
+        _model(asked.serving, name, "td.exclude").name
+        for name, target in found.items()
+        if isinstance(target, ServedModel) or agent_of(name) is None
+    )
 
 
 def _usable(asked: Asked, variant: Variant) -> tuple[str, ...]:
