@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer._core import __version__
+from tiny_dancer.budgets import Budgets
+from tiny_dancer.budgets.clock import steady
+from tiny_dancer.budgets.money import SEATS, MoneyTable
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import deciding, endpoints, origins
 from tiny_dancer.gateway.access.admission import REFRESH_S, Access
-from tiny_dancer.gateway.access.money import SEATS, MoneyTable
 from tiny_dancer.gateway.access.shared_limits import SharedLimits
 from tiny_dancer.gateway.account.background import Accounting
 from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat
@@ -25,6 +27,7 @@ from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.settings import budgets_path, keys_required, limits_path, unwritten_path
 from tiny_dancer.gateway.exchange import INSTANT, Exchange
+from tiny_dancer.gateway.leading import Leading
 from tiny_dancer.gateway.passing.exchange import pass_on
 from tiny_dancer.gateway.passing.table import find
 from tiny_dancer.gateway.services import Services
@@ -105,9 +108,10 @@ class Gateway:
             serving=serving,
             storage=storage,
             access=Access(storage, required=keys_required(config), shared=self._shared, money=self._money),
+            budgets=Budgets(storage, clock=steady),
             chooser=Chooser(SessionTable(config.sessions)),
             proxy=_proxy(config),
-            chains=Chains(storage),
+            leads=Leading(Chains(storage)),
             accounting=accounting,
             metrics=metrics,
             tracer=tracer,
@@ -179,6 +183,7 @@ class Gateway:
         self._log.close()
         if self._shared is not None:
             self._shared.close()
+        await asyncio.to_thread(self.services.budgets.close)
         self._money.close()
         self._seat.leave()
         await asyncio.to_thread(self.services.storage.close)

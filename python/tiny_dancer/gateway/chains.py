@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tiny_dancer.budgets.clock import steady
 from tiny_dancer.errors import ModelError, QueueError, RequestError, StorageError
-from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.account.guess import prompt_tokens
 from tiny_dancer.gateway.asking import GatewayModel
 from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused
@@ -154,10 +154,13 @@ class Chains:
                     return stands.chain
             return found
 
-        target, hops, _ = await walk(links, chain, asked, refuses, asked.hops, leads)
+        target, hops, _, intent = await walk(links, chain, asked, refuses, asked.hops, leads)
         step = next(hop.step for hop in reversed(hops) if hop.chose)
+        plan = asked.plan if step == "learned" else None
         agent = through.get(hops[-1].chain, "")
-        return Choice(target, step, hops, asked.plan if step == "learned" else None, agent)
+        if agent and step != "human" and serving.agents.records[agent].agent.type == "human":
+            agent = ""  # nobody has answered: whoever does is another
+        return Choice(target, step, hops, plan, intent, agent)
 
     def _of(self, serving: Serving) -> Mapping[str, Link[Walking]]:
         """The chains of a configuration, made when it is first asked."""
@@ -281,6 +284,7 @@ class _Judge:
             timeout=step.timeout,
             purpose="judge",
             trace=asked.progress.trace,
+            payers=asked.progress.payers,
         )
 
     async def __call__(self, messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,11 +47,14 @@ _RANGES: Final[dict[str, dict[str, Any]]] = {
     "session": {"type": "string", "minLength": 1},
     "exclude": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
     "role": {"enum": ["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]},
-    "policy": {"enum": ["quality", "balanced", "cheapest", "cost"]},
+    "policy": {"enum": ["quality", "balanced", "cheapest", "cost", "latency", "quality_per_dollar"]},
     "fallback_on": {"type": "array", "maxItems": 100, "items": {"enum": ["content_filter"]}},
     "tool_selection": {"anyOf": [{"const": "off"}, {"type": "integer", "minimum": 1, "maximum": 65_536}]},
+    "capabilities": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
+    "agent_tags": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
+    "region": {"type": "string", "minLength": 1},
 }
-_LISTS: Final = ("exclude", "fallback_on")
+_LISTS: Final = ("exclude", "fallback_on", "capabilities", "agent_tags")
 _ROLES: Final = ["system", "developer", "user", "assistant", "tool", "function"]
 _STATUSES: Final[dict[str, str]] = {
     "400": "The request cannot be served as it stands: broken JSON, a field missing or of another type, "
@@ -605,7 +608,7 @@ def _schemas() -> dict[str, Any]:
     described = _descriptions(Options)
     options = {
         name: {"anyOf": [schema, {"type": "null"}], "description": described[name]}
-        if name != "exclude"
+        if name not in ("exclude", "capabilities", "agent_tags")
         else schema
         for name, schema in _RANGES.items()
     }

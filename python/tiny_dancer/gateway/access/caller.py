@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from tiny_dancer.budgets.money import UNITS, units
 from tiny_dancer.gateway.access.budgets import Budget, Hold, Terms, terms_of, usd
 from tiny_dancer.gateway.access.keys import written
-from tiny_dancer.gateway.access.money import units
+from tiny_dancer.gateway.access.payers import NOBODY, payers_of
 from tiny_dancer.gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 log = logging.getLogger("tiny_dancer.gateway")
 # Until what was spent before is read.
 _READ_S = 2.0
-# Until a request under way may have ended, which holds what another needs.
-_SOON_S = 1.0
+SOON_S: Final = 1.0
+"""Seconds until a request under way may have ended, which holds what another needs."""
 
 
 class Caller:
@@ -44,6 +45,7 @@ class Caller:
         valid_until: UTC seconds.
         limited: whether it has a rate limit or a budget.
         budgets: in the order in which they are asked.
+        payers: whose the key is.
     """
 
     __slots__ = (
@@ -59,6 +61,7 @@ class Caller:
         "limited",
         "models",
         "name",
+        "payers",
         "soft_budget_spent",
         "valid_until",
         "warned",
@@ -75,6 +78,7 @@ class Caller:
         self.valid_until = math.inf
         self.limited = False
         self.budgets: tuple[Budget, ...] = ()
+        self.payers = NOBODY
         self._requests: Bucket | None = None
         self._tokens: Bucket | None = None
         self._cheaper = False
@@ -83,6 +87,22 @@ class Caller:
     def allows(self, model: str) -> bool:
         """Whether it may use this model, by its name in the configuration."""
         return self.models is None or model in self.models
+
+    def now(self) -> float:
+        """UTC seconds by the clock that its limits go by."""
+        return self._clock()
+
+    def left(self) -> float | None:
+        """USD of the tightest of its budgets that hold whatever model is asked; None where it has none."""
+        if self._cheaper:
+            return None
+        now = self._clock()
+        left = []
+        for budget in self.budgets:
+            if budget.terms.model is None and not budget.terms.warns:
+                spent, reserved = budget.standing(now)
+                left.append(max(budget.limit - (spent or 0) - reserved, 0) / UNITS)
+        return min(left, default=None)
 
     def reserve(self, model: str, cost: float, hold: Hold | None = None) -> Hold:
         """Reserves the most that a call can cost, of every budget it falls under.
@@ -206,7 +226,7 @@ class Caller:
                 f"{budget.terms.word}budget of key {self.name!r} ({used} spent{held}). Set a lower max_tokens, or "
                 f"name a cheaper model. {anew}"
             )
-        headers: Headers = () if math.isinf(end) and not soon else retry_after(_SOON_S if soon else end - now)
+        headers: Headers = () if math.isinf(end) and not soon else retry_after(SOON_S if soon else end - now)
         if not soon:
             # Clients' libraries try again after a 429 unless told that it is no use.
             headers = (*headers, (b"x-should-retry", b"false"))
@@ -238,6 +258,7 @@ class Caller:
         self._requests, self._tokens = requests, tokens
         self.key, self.id, self.name = key, key.id, key.name
         self.models = frozenset(key.models) or None
+        self.payers = payers_of(key)
         self.digest = bytes.fromhex(key.secret_hash)
         self.valid_until = min(
             math.inf if key.expires_at is None else key.expires_at,

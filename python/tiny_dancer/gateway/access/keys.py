@@ -56,6 +56,9 @@ def make_key(
     tier: str | None = None,
     tags: Iterable[str] = (),
     operator: bool = False,
+    user: str | None = None,
+    team: str | None = None,
+    project: str | None = None,
     now: float | None = None,
 ) -> NewKey:
     """A new key; storing it is the caller's.
@@ -76,6 +79,9 @@ def make_key(
         tier: of its owner.
         tags: of its owner.
         operator: whether it may see, claim and answer what waits for a person.
+        user: whose it is.
+        team: likewise.
+        project: likewise.
         now: UTC seconds; the present by default.
 
     Raises:
@@ -109,6 +115,9 @@ def make_key(
         tier=tier,
         tags=tuple(dict.fromkeys(tags)),
         operator=operator,
+        user=user,
+        team=team,
+        project=project,
     )
     return NewKey(key, secret)
 
@@ -160,7 +169,7 @@ def state_of(key: ApiKey, now: float) -> str:
     return "expired" if key.expires_at is not None and key.expires_at <= now else "active"
 
 
-def expiry(text: str, now: float) -> float:
+def expiry(text: str, now: float, *, field: str = "expires") -> float:
     """UTC seconds of ``30d``, ``12h`` or ``2w`` from ``now``, or of an ISO date or time.
 
     A date is its first moment; without a zone, UTC is meant.
@@ -179,7 +188,7 @@ def expiry(text: str, now: float) -> float:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except ValueError:
         pass
-    raise AccessError("expires", text, "give a span such as 30d or 12h, or a date such as 2027-01-31")
+    raise AccessError(field, text, "give a span such as 30d or 12h, or a date such as 2027-01-31")
 
 
 def written(seconds: float) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tiny_dancer.gateway.access.clock import steady
+from tiny_dancer.budgets.clock import steady
+from tiny_dancer.gateway.access.payers import NOBODY
 from tiny_dancer.gateway.upstream.proxy import Attempts
 from tiny_dancer.routing.router import new_id
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.access.budgets import Hold
     from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.access.purse import Purse
     from tiny_dancer.gateway.account.guess import Guess
     from tiny_dancer.gateway.account.tokens import Prompt
     from tiny_dancer.gateway.choosing.incoming import Incoming
@@ -33,6 +34,7 @@ class Progress:
         arrived: UTC seconds.
         start: the same moment by the clock that measures.
         caller: who asked; None until admitted.
+        payers: who pays for it.
         incoming: what was asked; None until read.
         tools: what became of the request's tools; None where nobody has selected any.
         called: the tools its answer calls; None where nobody learns from that.
@@ -46,7 +48,8 @@ class Progress:
         first: when the first byte of the answer's body left, by the clock that measures.
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
-        hold: what is reserved of the key's budgets; None where nothing is.
+        purse: of the budgets it falls under; None where there are none.
+        depth: agents that have led to the request, one calling the other.
         queued: id of the request in the queue for people; empty where it is not there.
         free: no model was called, and it is known to have cost nothing.
         trace: None where nothing is traced.
@@ -59,16 +62,18 @@ class Progress:
         "billed",
         "called",
         "caller",
+        "depth",
         "endpoint",
         "error",
         "first",
         "free",
         "guess",
-        "hold",
         "id",
         "incoming",
+        "payers",
         "plan",
         "prompt",
+        "purse",
         "queued",
         "serving",
         "start",
@@ -85,6 +90,7 @@ class Progress:
         self.arrived = steady()
         self.attempts = Attempts()
         self.caller: Caller | None = None
+        self.payers = NOBODY
         self.incoming: Incoming | None = None
         self.tools: Offered | None = None
         self.called: Called | None = None
@@ -98,7 +104,8 @@ class Progress:
         self.first: float | None = None
         self.guess: Guess | None = None
         self.prompt: Prompt | None = None
-        self.hold: Hold | None = None
+        self.purse: Purse | None = None
+        self.depth = 0
         self.queued = ""
         self.free = False
         self.id = new_id()

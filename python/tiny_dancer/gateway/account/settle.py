@@ -109,15 +109,25 @@ def settle(
         tools_sent=0 if tools is None else tools.sent,
         tool_tokens_saved=0 if tools is None else tokens_saved(tools),
         tool_searches=0 if tools is None else tools.searches,
+        user=progress.payers.user,
+        team=progress.payers.team,
+        project=progress.payers.project,
+        tags=progress.payers.tags,
+        route="" if plan is None else plan.intent,
+        agent="" if plan is None else plan.agent_of(model),
     )
     if kept:
         accounting.put(record)
     else:
         metrics.observe((record,))
-    if caller is not None and caller.limited:
-        caller.charge(counted.input_tokens + counted.output_tokens, paid, progress.hold)
+    tokens = counted.input_tokens + counted.output_tokens
+    if plan is not None:
+        plan.release(tokens)
+    if progress.purse is not None:
+        progress.purse.settle(tokens, paid)
+    elif caller is not None and caller.limited:
+        caller.charge(tokens, paid)
     if (usage is not None or done.before) and plan is not None and model is not None:
-        tokens = counted.input_tokens + counted.output_tokens
         if deployment is not None:
             deployment.charge(tokens)
         if plan.session is not None and answered:

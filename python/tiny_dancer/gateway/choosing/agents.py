@@ -1,8 +1,8 @@
 """The agents of the registry as a gateway serves them: where each leads, and groups that policies choose from.
 
-Who there is and what is believed of them stands in the registry; how anybody is called stands in the configuration.
-So an agent leads to a name of the configuration, and never to an address: whoever may write into the registry cannot
-have the gateway call what its configuration does not have.
+Who there is and what is believed of them stands in the registry; how anybody is called stands in the
+configuration. So an agent leads to a name of the configuration, and never to an address: whoever may write into
+the registry cannot have the gateway call what its configuration does not have.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer.errors import CandidateError
+from tiny_dancer.gateway.access.limits import Gate, TokenBucket
 from tiny_dancer.gateway.choosing.targets import AgentsTarget, ChainTarget, EnsembleTarget, agent_of
 from tiny_dancer.gateway.configuration.check import AGENT, leads_of
 from tiny_dancer.gateway.configuration.settings import AGENT_POLICIES, EVERYBODY, AgentGroup
@@ -20,7 +21,7 @@ from tiny_dancer.routing.walk import CHAIN, find_cycle
 from tiny_dancer.storage.memory import MemoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
     from tiny_dancer.gateway.choosing.targets import Target
     from tiny_dancer.gateway.configuration import settings as config
@@ -28,6 +29,48 @@ if TYPE_CHECKING:
     from tiny_dancer.types import ModelInfo
 
 _SHOWN: Final = 5
+
+
+class Limited:
+    """How much an agent may have to do, and has in this process.
+
+    Attributes:
+        limits: as of the agent: requests at a time, requests and tokens a minute.
+        gate: counts requests under way.
+    """
+
+    def __init__(self, limits: tuple[int | None, int | None, int | None]) -> None:
+        self.limits = limits
+        self.gate = Gate(limits[0])
+        self._requests, self._tokens = (None if rate is None else TokenBucket(rate) for rate in limits[1:])
+
+    def reached(self) -> str | None:
+        """The limit it is at; None where it may have one more request."""
+        most = self.limits[0]
+        if most is not None and self.gate.inside >= most:
+            return "max_concurrency"
+        if self._requests is not None and self._requests.wait():
+            return "requests_per_minute"
+        return "tokens_per_minute" if self._tokens is not None and self._tokens.wait() else None
+
+    def wait(self) -> float:
+        """Seconds until its rates allow a request."""
+        return max(each.wait() for each in (self._requests, self._tokens, _NEVER) if each is not None)
+
+    def enter(self) -> None:
+        """A request begins, whether it may or not: :meth:`reached` says that."""
+        self.gate.inside += 1
+        if self._requests is not None:
+            self._requests.charge(1.0)
+
+    def leave(self, tokens: int = 0) -> None:
+        """A request has ended, and took so many tokens."""
+        self.gate.leave()
+        if self._tokens is not None and tokens > 0:
+            self._tokens.charge(tokens)
+
+
+_NEVER: Final = TokenBucket(1.0)
 
 
 class ServedGroup:
@@ -39,6 +82,7 @@ class ServedGroup:
         router: chooses.
         members: names of the agents that can be asked, in order.
         others: names of those the group leaves out.
+        unfit: by what a request is by, who may not be chosen for it and why; filled in as requests come.
     """
 
     def __init__(self, name: str, settings: config.AgentGroup, agents: ServedAgents) -> None:
@@ -54,6 +98,8 @@ class ServedGroup:
         self.members = tuple(each for each in known if each in agents.targets and (not wanted or each in wanted))
         self.others = tuple(each for each in known if each not in self.members)
 
+        self.unfit: dict[Hashable, Mapping[str, str]] = {}
+
     @property
     def policy(self) -> str:
         """What it is chosen by where no request says."""
@@ -61,8 +107,8 @@ class ServedGroup:
 
 
 class ServedAgents:
-    """The agents of the registry, as one configuration serves them. What is declared of them stays; what was observed
-    is replaced by :meth:`learn`.
+    """The agents of the registry, as one configuration serves them. What is declared of them stays; what was
+    observed is replaced by :meth:`learn`.
 
     Attributes:
         records: by name; as the registry has them.
@@ -71,12 +117,17 @@ class ServedAgents:
         groups: by name.
         names: what clients may name: ``agent-<name>``, ``router-<group>``, ``router-<group>-<policy>``.
         registry: the agents as they are chosen among: what one does not say of its prices is its model's.
+        limited: those with limits, by name.
     """
 
     def __init__(
-        self, records: Iterable[AgentRecord], settings: config.GatewayConfig, own: Mapping[str, Target]
+        self,
+        records: Iterable[AgentRecord],
+        settings: config.GatewayConfig,
+        own: Mapping[str, Target],
+        before: ServedAgents | None = None,
     ) -> None:
-        """``own``: what the names of the configuration stand for."""
+        """``own``: what the names of the configuration stand for; ``before``: whose counts go on."""
         self.records: dict[str, AgentRecord] = {each.agent.name: each for each in records}
         self._settings = settings
         self.targets: dict[str, Target] = {}
@@ -89,6 +140,13 @@ class ServedAgents:
                 self.targets[name] = found
         self._leave_circles()
         self._leave_incomplete()
+        self.limited: dict[str, Limited] = {}
+        for name in self.targets:
+            agent = self.records[name].agent
+            limits = (agent.max_concurrency, agent.requests_per_minute, agent.tokens_per_minute)
+            if limits != (None, None, None):
+                known = None if before is None else before.limited.get(name)
+                self.limited[name] = known if known is not None and known.limits == limits else Limited(limits)
         self.registry = self._registry()
         self.names: dict[str, Target] = {f"{AGENT}{name}": target for name, target in self.targets.items()}
         self.groups: dict[str, ServedGroup] = {}
@@ -133,7 +191,7 @@ class ServedAgents:
             return f"the configuration has a model called {AGENT}{agent.name}"
         named = self._settings.agents.targets.get(agent.name)
         if named is not None:
-            return own[named] if named in own else f"{named} is not there"
+            return own.get(named, f"{named} is not there")
         if agent.members:
             return EnsembleTarget(agent.name, agent.members)
         said = agent.metadata.get("model")

@@ -254,6 +254,7 @@ class Serving:
         agents: of the registry, as they were when this was made.
         names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies, chains,
             agents.
+        leads: whether any name has to be led on before it is known which model it means: chains, agents.
         default_router: of ``auto``; None without routers.
         selects_tools: whether any router does.
         strongest: the model savings are counted against.
@@ -296,7 +297,8 @@ class Serving:
             self.selects_tools = any(each.tools is not None for each in self.routers.values())
             self.chains = settings.chains
             self._own = self._names()
-            self._know(() if before is None else before.agents.records.values())
+            agents = None if before is None else before.agents
+            self._know(() if agents is None else agents.records.values(), agents)
             self.routes: dict[str, ServedRoutes] = {}
             for name, found in settings.routes.items():
                 routes = _kept_routes(name, settings, before)
@@ -312,12 +314,13 @@ class Serving:
     def with_agents(self, records: Iterable[AgentRecord]) -> Serving:
         """The same configuration with other agents. Whoever holds this one keeps those it has."""
         found = copy.copy(self)
-        found._know(records)
+        found._know(records, self.agents)
         return found
 
-    def _know(self, records: Iterable[AgentRecord]) -> None:
-        self.agents = ServedAgents(records, self.config, self._own)
+    def _know(self, records: Iterable[AgentRecord], before: ServedAgents | None) -> None:
+        self.agents = ServedAgents(records, self.config, self._own, before)
         self.names: Mapping[str, Target] = {**self._own, **self.agents.names}
+        self.leads = bool(self.chains or self.agents.names)
 
     def resolve(self, name: str) -> Target:
         """What a client's name stands for.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 
 from tiny_dancer.gateway.configuration.check import AGENT
+from tiny_dancer.gateway.configuration.settings import AgentPolicy, Policy
 
 __all__ = ["AGENT", "AgentsTarget", "ChainTarget", "EnsembleTarget", "RouterTarget", "Target", "agent_of"]
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.configuration import settings as config
     from tiny_dancer.gateway.upstream.deployments import ServedModel
 
 
@@ -25,7 +25,7 @@ class RouterTarget(Struct, frozen=True):
     """
 
     router: str
-    policy: config.Policy | None = None
+    policy: Policy | None = None
     threshold: float | None = None
 
 
@@ -60,7 +60,7 @@ class AgentsTarget(Struct, frozen=True):
     """
 
     group: str
-    policy: config.AgentPolicy | None = None
+    policy: AgentPolicy | None = None
 
 
 Target: TypeAlias = "ServedModel | RouterTarget | ChainTarget | EnsembleTarget | AgentsTarget"
