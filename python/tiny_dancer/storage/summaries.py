@@ -169,6 +169,50 @@ class RequestSummary:
         return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
+def figures(summary: RequestSummary) -> dict[str, float | None]:
+    """Every figure of a summary by its name, in one fixed order: what is written as JSON, CSV and Parquet.
+
+    Percentiles are ``latency_p50`` to ``ttft_p99``, the interval is ``score_low`` and ``score_high``.
+    """
+    low, high = summary.score_interval or (None, None)
+    return {
+        "requests": summary.requests,
+        "errors": summary.errors,
+        "success_rate": summary.success_rate,
+        "fallbacks": summary.fallbacks,
+        "attempts": summary.attempts,
+        "input_tokens": summary.input_tokens,
+        "output_tokens": summary.output_tokens,
+        "cached_tokens": summary.cached_tokens,
+        "spent": summary.spent,
+        "cost": summary.cost,
+        "baseline_cost": summary.baseline_cost,
+        "saved": summary.saved,
+        "saved_share": summary.saved_share,
+        "compared": summary.compared,
+        "other_cost": summary.other_cost,
+        "unpriced": summary.unpriced,
+        "guessed": summary.guessed,
+        "guessed_cost": summary.guessed_cost,
+        "latency": summary.latency,
+        **_of_percentiles("latency", summary.latency_percentiles),
+        "ttft": summary.ttft,
+        **_of_percentiles("ttft", summary.ttft_percentiles),
+        "timed": summary.timed,
+        "confidence": summary.confidence,
+        "decided": summary.decided,
+        "feedback": summary.feedback,
+        "score": summary.score,
+        "score_low": low,
+        "score_high": high,
+    }
+
+
+def _of_percentiles(name: str, found: Percentiles | None) -> dict[str, float | None]:
+    values = (None,) * len(PERCENTS) if found is None else (found.p50, found.p90, found.p95, found.p99)
+    return {f"{name}_p{percent}": value for percent, value in zip(PERCENTS, values, strict=True)}
+
+
 @dataclass(frozen=True, slots=True)
 class SummaryQuery:
     """What is to be summed up, checked.
@@ -285,3 +329,7 @@ def summed(
         ttft_percentiles=first_bytes,
         **fields,
     )
+
+
+# What no requests come to.
+EMPTY = summed(SummaryQuery((), None, None, {}, percentiles=False), (), [0] * len(SUMS), None, None)
