@@ -60,6 +60,13 @@ FULL = RequestRecord(
     tools_sent=10,
     tool_tokens_saved=399_000,
     tool_searches=2,
+    hops="semantic: refund 0.9 -> small",
+    user="ada",
+    team="research",
+    project="π",
+    tags=("eu", "batch, nightly"),
+    agent="sorter",
+    route="refund",
 )
 
 
@@ -137,6 +144,10 @@ def test_what_no_database_holds_is_replaced_and_spoils_nothing_beside_it(storage
         "tool_selection": ("\0", "\ufffd"),
         "tools_before": (10**30, 2**63 - 1),
         "tool_tokens_saved": (-3.0, -3),
+        "user": ("a\0", "a\ufffd"),
+        "route": (None, ""),
+        "tags": (("\ud800", "a\0b", 3, "ok"), ("\ufffd", "a\ufffdb", "3", "ok")),
+        "project": ("\udc00", "\ufffd"),
     }
     for number, (field, (given_, _)) in enumerate(bad.items()):
         good = request(f"good {number}", MIDNIGHT + 2 * number)
@@ -355,6 +366,10 @@ requests = st.fixed_dictionaries(
         "tool_selection": texts,
         "tools_sent": st.integers(0, 10**4),
         "tool_tokens_saved": st.integers(-(10**6), 10**6),
+        "user": outside,
+        "team": texts,
+        "tags": st.lists(outside, max_size=3).map(tuple),
+        "agent": texts,
     }
 ).map(lambda fields: RequestRecord(**fields))
 

@@ -243,6 +243,11 @@ async def _route(
         tools_before=0 if tools is None else tools.before,
         tools_sent=0 if tools is None else tools.sent,
         tool_tokens_saved=0 if tools is None else tokens_saved(tools),
+        user=caller.payers.user,
+        team=caller.payers.team,
+        project=caller.payers.project,
+        tags=caller.payers.tags,
+        route=plan.intent,
     )
     services.accounting.put(record)
     found = _decided(plan)

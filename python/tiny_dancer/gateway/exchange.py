@@ -165,6 +165,7 @@ class Exchange(Progress):
         # First, and before anything is read: what a stranger sends costs next to nothing, and leaves nothing.
         caller = self.caller = services.access.identify(*secrets_of(given))
         services.access.enter(caller)
+        self.payers = caller.payers
         headers = read_headers(given)
         if services.tracer is not None:
             self.trace = services.tracer.start(

@@ -31,7 +31,7 @@ MOST_TOKENS = 2**40
 _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
     "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
-    "tool_selection", "hops",
+    "tool_selection", "hops", "user", "team", "project", "agent", "route",
 )  # fmt: skip
 _MAY_BE_NONE = frozenset({"response_id", "decision_id", "query_hash", "query_text"})
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
@@ -68,6 +68,7 @@ def fitting(record: RequestRecord) -> RequestRecord:
     changes["time"] = min(max(_finite(record.time) or 0.0, 0.0), LATEST)
     if record.scores is not None:
         changes["scores"] = _scores(record.scores)
+    changes["tags"] = _tags(record.tags)
     return msgspec.structs.replace(record, **changes)
 
 
@@ -90,6 +91,7 @@ def fits(record: RequestRecord) -> bool:
             record.scores is None
             or ({float}.issuperset(map(type, record.scores.values())) and "\0" not in "".join(record.scores))
         )
+        and (not record.tags or ({str}.issuperset(map(type, record.tags)) and "\0" not in "".join(record.tags)))
     )
 
 
@@ -101,6 +103,7 @@ _TYPES: dict[str, set[type]] = {
     **{field: {int, float} for field in ("time", "latency", "guessed_cost")},
     **{field: {bool} for field in ("stream", "guessed")},
     "scores": {dict, _NONE},
+    "tags": {tuple},
 }
 # By the types of a record's fields: what takes the texts out of its values.
 _KNOWN_TYPES: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[str, ...]]] = {}
@@ -140,6 +143,12 @@ def _scores(scores: object) -> dict[str, float] | None:
         return None
     found = {values.storable(str(plain(name))): _finite(score) for name, score in scores.items()}
     return {name: math.nan if score is None else score for name, score in found.items()}
+
+
+def _tags(tags: object) -> tuple[str, ...]:
+    if not isinstance(tags, (tuple, list)):
+        return ()
+    return tuple(values.storable(found if isinstance(found := plain(each), str) else repr(found)) for each in tags)
 
 
 def check_requests(records: Iterable[RequestRecord]) -> tuple[RequestRecord, ...]:

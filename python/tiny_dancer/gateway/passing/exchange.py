@@ -114,6 +114,7 @@ class PassedExchange(Exchange):
         # Before anything else is said about the request: of strangers nothing is kept.
         caller = self.caller = services.access.identify(*secrets_of(scope["headers"]))
         services.access.enter(caller)
+        self.payers = caller.payers
         headers = read_headers(scope["headers"])
         body = await self._body(headers)
         content_type = given.get(b"content-type", b"").decode("latin-1")

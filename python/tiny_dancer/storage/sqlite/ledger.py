@@ -27,13 +27,14 @@ _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
 # Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
 # than a row does where the event loop is busy.
 _TOGETHER = 64
-_SCORES = _FIELDS.index("scores")
+_SCORES, _TAGS = _FIELDS.index("scores"), _FIELDS.index("tags")
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
 # What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
 _UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
 _encode = msgspec.json.Encoder().encode
 _decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _as_tuple = msgspec.structs.astuple
 
 
@@ -100,11 +101,12 @@ def _insert_all(connection: apsw.Connection, records: Sequence[RequestRecord]) -
     connection.executemany(_INSERT_ONE, rows[whole:])
 
 
-def _row(record: RequestRecord) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = _as_tuple(record)[: len(_FIELDS)]
-    if record.scores is None:
-        return row
-    return (*row[:_SCORES], _encode(record.scores).decode(), *row[_SCORES + 1 :])
+def _row(record: RequestRecord) -> list[Any]:
+    row = list(_as_tuple(record))
+    if record.scores is not None:
+        row[_SCORES] = _encode(record.scores).decode()
+    row[_TAGS] = _encode(record.tags).decode() if record.tags else "[]"
+    return row
 
 
 def forget_ids(connection: apsw.Connection) -> None:
@@ -146,6 +148,7 @@ def _record(row: tuple[Any, ...]) -> RequestRecord:
     fields = dict(zip(_FIELDS, row, strict=True))
     fields["stream"] = bool(fields["stream"])
     fields["guessed"] = bool(fields["guessed"])
+    fields["tags"] = _decode_tags(fields["tags"])
     if fields["scores"] is not None:
         # JSON has no NaN.
         scores = _decode_scores(fields["scores"])
