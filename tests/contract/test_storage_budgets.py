@@ -163,8 +163,14 @@ def test_closed_storage_says_so(storage: Storage) -> None:
         ({"limit": 1, "period": "0d"}, "period"),
         ({"limit": 1, "period": 30}, "period"),
         ({"limit": 1, "kind": "firm"}, "The kinds are hard, soft"),
-        ({"limit": 1, "starts_at": NOW + 5, "ends_at": NOW + 5}, "ends_at: 2027-01-15 08:00:05 UTC, not after starts_at"),
-        ({"limit": 1, "ends_at": NOW}, "ends_at: 2027-01-15 08:00:00 UTC, in the past; give an end that is to come"),
+        (
+            {"limit": 1, "starts_at": NOW + 5, "ends_at": NOW + 5},
+            "ends_at: 2027-01-15 08:00:05 UTC, not after starts_at",
+        ),
+        (
+            {"limit": 1, "ends_at": NOW},
+            "ends_at: 2027-01-15 08:00:00 UTC, in the past; give an end that is to come",
+        ),
         ({"limit": 1, "ends_at": math.nan}, "ends_at"),
         ({"limit": 1, "starts_at": "soon"}, "starts_at"),
     ],
