@@ -177,7 +177,7 @@ def test_a_hold_is_extended_shrunk_and_charged_in_parts(budgets: Budgets, clock:
     put(budgets, team())
     hold = budgets.reserve(3.0, team="a")
     hold.extend(2.0)
-    assert refused(lambda: hold.extend(6.0)).left == 5 and hold.reserved == 5  # type: ignore[func-returns-value, arg-type]
+    assert refused(lambda: hold.extend(6.0)).left == 5 and hold.reserved == 5  # type: ignore[func-returns-value, return-value, arg-type]
     hold.shrink(4.0)
     hold.shrink(9.0)
     assert hold.reserved == 4 and budgets.remaining(team="a") == 6
@@ -622,12 +622,12 @@ def test_a_cheaper_tier_of_long_prompts_is_not_the_most() -> None:
 
 
 def test_processes_killed_at_random_overspend_nothing_and_forget_nothing(tmp_path: Path) -> None:
-    found = kill_at_random(tmp_path, processes=2, calls=6_000, scale=900.0, pause_s=1.5, seed=4)
+    found = kill_at_random(tmp_path, processes=2, calls=5_000, scale=900.0, pause_s=1.5, seed=4)
     assert found.calls > 500 and found.kills >= 2
     assert set(found.overspent.values()) == {0.0} and set(found.forgotten.values()) == {0.0}, found
 
 
 def test_processes_killed_at_any_step_overspend_nothing_and_forget_nothing(tmp_path: Path) -> None:
-    found = kill_at_steps(tmp_path, 211)
+    found = kill_at_steps(tmp_path, 331)
     assert found.kills > 5
     assert set(found.overspent.values()) == {0.0} and set(found.forgotten.values()) == {0.0}, found
