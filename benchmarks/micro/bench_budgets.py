@@ -31,7 +31,7 @@ from common import write
 from tiny_dancer import Budget, Budgets, SqliteStorage
 
 PROCESSES = 2
-SECONDS = 3.0
+SECONDS = 4.0
 ROUNDS = 3
 WHO: dict[str, dict[str, Any]] = {
     "one budget": {"team": "a"},
