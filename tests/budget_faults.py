@@ -205,9 +205,30 @@ def kill_at_random(folder: Path, *, processes: int, calls: int, scale: float, pa
 
 
 def _started(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(**_command(*arguments))
+
+
+def talking(*arguments: str) -> subprocess.Popen[str]:
+    """One that is told what to do."""
+    process = subprocess.Popen(
+        **_command(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def told(process: subprocess.Popen[str], line: str) -> str:
+    """What it says to that."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def _command(*arguments: str) -> dict[str, Any]:
     path = os.pathsep.join((str(ROOT / "python"), str(ROOT), os.environ.get("PYTHONPATH", "")))
     command = [sys.executable, "-m", "tests.budget_faults", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
+    return {"args": command, "cwd": ROOT, "env": {**os.environ, "PYTHONPATH": path}}
 
 
 def kill_at_steps(folder: Path, every: int) -> Found:
@@ -259,8 +280,29 @@ def _spend_until(folder: Path, step: int) -> None:
         os._exit(code)
 
 
+def wait_or_block(folder: Path, *, block: bool) -> None:
+    """Reserves 5 USD of team ``a``, and does what it is told line by line; or keeps its row locked."""
+    with SqliteStorage(folder / "agent.db") as storage, Budgets(storage) as budgets:
+        hold = budgets.reserve(5.0, team="a")
+        if block:
+            budgets._table.lock([each.row for each in budgets._accounts.values()])
+        print("ready", flush=True)
+        for line in sys.stdin:
+            try:
+                match line.split():
+                    case ["settle", cost]:
+                        hold.settle(float(cost))
+                    case ["reserve", cost]:
+                        hold = budgets.reserve(float(cost), team="a")
+                print("done", flush=True)
+            except BudgetExceededError as error:
+                print(error.left, flush=True)
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "spend":
+    if sys.argv[1] in ("wait", "block"):
+        wait_or_block(Path(sys.argv[2]), block=sys.argv[1] == "block")
+    elif sys.argv[1] == "spend":
         spend(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     else:
         _step(Path(sys.argv[2]), int(sys.argv[3]))

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("tiny_dancer.budgets")
 LEASE_S: Final = 600.0
 """Seconds after which what nobody settled is spent."""
-SILENCE_S: Final = 60.0
-"""Seconds after which a process that is not heard of has stopped: what it reserved is spent."""
+SILENCE_S: Final = 120.0
+"""Seconds after which a process that is not heard of has stopped: what it reserved is spent. More than a database
+may be locked for, which who keeps the budgets waits for."""
 
 _KEEP_S: Final = 1.0
 # Who is asked about, by the names of the arguments.

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.budget_faults import MODELS, kill_at_random, kill_at_steps
+from tests.budget_faults import MODELS, kill_at_random, kill_at_steps, talking, told
 
 from tiny_dancer import BudgetExceededError, Budgets, ModelInfo, PriceTier, most_cost
 from tiny_dancer.budgets import Hold, keeping, money
@@ -619,6 +620,52 @@ def test_a_cheaper_tier_of_long_prompts_is_not_the_most() -> None:
         most_cost(ModelInfo(), prompt_tokens=1, output_tokens=1)
     with pytest.raises(OptionError, match="prompt_tokens"):
         most_cost(model, prompt_tokens=-1, output_tokens=1)
+
+
+def test_a_process_that_has_stopped_gets_nothing_back_when_it_goes_on(tmp_path: Path) -> None:
+    with SqliteStorage(tmp_path / "agent.db") as storage:
+        storage.insert_budget(team(10, None))
+        with Budgets(storage) as budgets:
+            with talking("wait", str(tmp_path)) as other:
+                assert budgets.remaining(team="a") == 5
+                other.send_signal(signal.SIGSTOP)
+                try:
+                    until = time.monotonic() + 20
+                    while not budgets._table.end_lost(2.0) and time.monotonic() < until:
+                        time.sleep(0.1)
+                    (standing,) = budgets.standings()
+                    assert (standing.spent, standing.reserved) == (5, 0)
+                finally:
+                    other.send_signal(signal.SIGCONT)
+                assert told(other, "settle 1") == "done"
+                assert budgets.remaining(team="a") == 5
+                assert told(other, "reserve 6") == "5.0"
+                assert told(other, "reserve 3") == "done"
+                assert budgets.remaining(team="a") == 2
+                assert told(other, "settle 1") == "done"
+                assert budgets.remaining(team="a") == 4
+                assert told(other, "reserve 2") == "done"
+                other.kill()
+                other.wait()
+                budgets._table.end_lost(60.0)
+                (standing,) = budgets.standings()
+                assert (standing.spent, standing.reserved) == (8, 0), "a killed one has spent what it reserved"
+
+
+def test_a_process_that_has_stopped_while_it_wrote_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(money, "_PATIENCE_S", 0.2)
+    with SqliteStorage(tmp_path / "agent.db") as storage:
+        storage.insert_budget(team(10, None))
+        with Budgets(storage) as budgets:
+            budgets.charge(1.0, team="a")
+            with talking("block", str(tmp_path)) as other:
+                with pytest.raises(StorageError, match="stopped while it wrote"):
+                    budgets.reserve(1.0, team="a")
+                other.kill()
+                other.wait()
+                assert budgets.reserve(1.0, team="a").reserved == 1
 
 
 def test_processes_killed_at_random_overspend_nothing_and_forget_nothing(tmp_path: Path) -> None:
