@@ -29,15 +29,17 @@ from tiny_dancer.storage.history import (
     hash_query,
 )
 from tiny_dancer.storage.keys import ApiKey, KeyStorage, ModelBudget, Spend
-from tiny_dancer.storage.ledger import RequestStorage, RequestSummary, SummaryBy
+from tiny_dancer.storage.ledger import RequestStorage
 from tiny_dancer.storage.memory import MemoryStorage
 from tiny_dancer.storage.queue import QueuedRequest, QueueState, QueueStorage
 from tiny_dancer.storage.storage import RowCounts, Storage
+from tiny_dancer.storage.summaries import DIMENSIONS, Percentiles, RequestSummary
 
 if TYPE_CHECKING:
     from tiny_dancer.storage.sqlite import SqliteStorage
 
 __all__ = [
+    "DIMENSIONS",
     "Agent",
     "AgentOutcome",
     "AgentRecord",
@@ -57,6 +59,7 @@ __all__ = [
     "ModelBudget",
     "Neighbour",
     "Outcome",
+    "Percentiles",
     "QueueState",
     "QueueStorage",
     "QueuedRequest",
@@ -69,7 +72,6 @@ __all__ = [
     "SqliteStorage",
     "Statistics",
     "Storage",
-    "SummaryBy",
     "hash_query",
 ]
 

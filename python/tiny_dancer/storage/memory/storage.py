@@ -16,7 +16,7 @@ from tiny_dancer.storage.candidate_checks import check_by, check_candidates, che
 from tiny_dancer.storage.candidates import CandidateChange, compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
-from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
+from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span
 from tiny_dancer.storage.memory.ledger import RequestRows
 from tiny_dancer.storage.memory.queue import QueueRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
@@ -24,9 +24,10 @@ from tiny_dancer.storage.mirror import Mirror, given
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.statistics import summarise
 from tiny_dancer.storage.storage import RowCounts, retention_limits
+from tiny_dancer.storage.summaries import check_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import NoReturn
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     )
     from tiny_dancer.storage.history import HistoryQuery, Statistics
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.storage.queue import QueueState
+    from tiny_dancer.storage.summaries import RequestSummary
     from tiny_dancer.types import RequestRecord
 
     Row = TypeVar("Row", RoutingRecord, Feedback, Outcome)
@@ -377,15 +378,21 @@ class MemoryStorage:
             return self._requests.spend(since, until)
 
     def request_summary(
-        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+        self,
+        *,
+        by: str | Iterable[str] = (),
+        since: float | None = None,
+        until: float | None = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        percentiles: bool = True,
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        by, since, until = check_summary(by, since, until)
+        query = check_summary(by, since, until, where, percentiles)
         with self._open_lock():
             scores = {
                 decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
             }
-            return self._requests.summary(by, since, until, scores)
+            return self._requests.summary(query, scores)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
@@ -512,7 +519,7 @@ class MemoryStorage:
             return self._agent_changes
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         checked = check_budget(budget)
         with self._open_lock():
             before = self._budgets.get(checked.id)

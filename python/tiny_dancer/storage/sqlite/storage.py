@@ -20,10 +20,10 @@ from tiny_dancer.storage.candidate_checks import check_by, check_candidates, che
 from tiny_dancer.storage.candidates import compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
-from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
+from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.sqlite import agents as agent_table
-from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows
+from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows, summaries
 from tiny_dancer.storage.sqlite import budgets as budget_table
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
@@ -44,9 +44,10 @@ from tiny_dancer.storage.sqlite.read_only import NoWriter, Reading, refuse_unrea
 from tiny_dancer.storage.sqlite.verify import explain, row_counts, verify
 from tiny_dancer.storage.sqlite.writer import Writer
 from tiny_dancer.storage.storage import RowCounts, retention_limits
+from tiny_dancer.storage.summaries import check_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     import numpy.typing as npt
@@ -62,8 +63,8 @@ if TYPE_CHECKING:
     )
     from tiny_dancer.storage.history import Statistics
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.storage.queue import QueueState
+    from tiny_dancer.storage.summaries import RequestSummary
     from tiny_dancer.types import RequestRecord
 
 # For so long retention removes rows in one transaction: others write in between.
@@ -384,12 +385,18 @@ class SqliteStorage:
             return ledger.spend(connection, since, until)
 
     def request_summary(
-        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+        self,
+        *,
+        by: str | Iterable[str] = (),
+        since: float | None = None,
+        until: float | None = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        percentiles: bool = True,
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        by, since, until = check_summary(by, since, until)
+        query = check_summary(by, since, until, where, percentiles)
         with self._reading() as connection:
-            return ledger.request_summary(connection, by, since, until)
+            return summaries.request_summary(connection, query)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
@@ -491,7 +498,7 @@ class SqliteStorage:
             return agent_table.agent_changes(connection)
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         self._check_open()
         checked = check_budget(budget)
         return self._writer.submit(
