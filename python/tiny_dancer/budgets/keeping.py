@@ -377,6 +377,32 @@ class Budgets:
         part, _ = self._take(self._of(_named(who), tags), 0, wait=True, limited=False)
         self._put(part, 0, -back)
 
+    def catch_up(self, id: str, spent: float) -> float:
+        """Counts what was spent in the present period of a budget before there was one: ``spent`` USD at least are
+        counted then.
+
+        Args:
+            id: of the budget.
+            spent: USD in the present period, or in the window, by the log.
+
+        Returns:
+            USD that were added.
+
+        Raises:
+            BudgetError: there is none of this id, or it is no amount.
+            StorageError: the ledger cannot be written.
+        """
+        least = _units("spent", spent)
+        account = self._accounts.get(id)
+        if account is None:
+            raise BudgetError("budget", id, "there is none; see Budgets.standings")
+        missing = max(least - units(self._stands(account, self._clock(), wait=True).spent), 0)
+        if missing:
+            hold = self._reserve((account,), missing, wait=True, limited=False)
+            assert hold is not None
+            hold.settle(missing / UNITS)
+        return missing / UNITS
+
     def remaining(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> float | None:
         """USD that may still be reserved of the tightest hard budget that a call falls under; None where it falls
         under none. What :meth:`~tiny_dancer.routing.AgentRouter.route` takes as ``budget_remaining``. Arguments as

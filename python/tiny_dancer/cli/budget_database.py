@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tiny_dancer.budgets import Standing
-    from tiny_dancer.storage import ApiKey, Budget
+    from tiny_dancer.storage import ApiKey, Budget, SqliteStorage
 
 Database = Annotated[
     Path, typer.Option("--database", help="The gateway's database: `storage` of its configuration.")
@@ -53,6 +53,21 @@ def target_of(text: str, keys: Iterable[ApiKey]) -> tuple[str, str]:
     return scope, find_key(keys, subject).id if scope == "key" and subject else subject
 
 
+def spent_before(storage: SqliteStorage, budget: Budget, now: float) -> float:
+    """USD that the log has of a budget's present period, or of its window."""
+    from tiny_dancer.storage.periods import PARTS, period, rolling
+
+    part = rolling(budget.period)
+    since = now - part * PARTS / 1000 if part else period(budget.period, budget.created_at, now)[0]
+    if budget.starts_at is not None:
+        since = max(since, budget.starts_at)
+    if not budget.in_force(now):
+        return 0.0
+    where = {} if budget.scope == "all" else {budget.scope: budget.subject}
+    found = storage.request_summary(since=since, where=where, percentiles=False)
+    return sum(each.spent for each in found)
+
+
 def find_budget(budgets: Iterable[Budget], scope: str, subject: str, period: str | None, soft: bool) -> Budget:
     """The budget meant: of several of one subject that of the period and kind given.
 
@@ -73,16 +88,15 @@ def find_budget(budgets: Iterable[Budget], scope: str, subject: str, period: str
     if period is not None:
         wanted = check_period("period", period)
         found = [each for each in found if each.period == wanted]
-    if soft:
-        found = [each for each in found if each.kind == "soft"]
+    # A soft one may stand beside a hard one of the same period: that is meant where nothing is said.
+    if soft or any(each.kind == "hard" for each in found):
+        found = [each for each in found if each.kind == ("soft" if soft else "hard")]
     if len(found) == 1:
         return found[0]
     if not found:
         raise BudgetError("budget", named(scope, subject), "it has none of this period and kind")
     listed = ", ".join(f"{each.period or 'for ever'} ({each.kind})" for each in found)
-    raise BudgetError(
-        "budget", named(scope, subject), f"it has {len(found)}, say which by --period or --soft: {listed}"
-    )
+    raise BudgetError("budget", named(scope, subject), f"it has {len(found)}, say which by --period: {listed}")
 
 
 def find_target(standings: list[Standing], target: str, keys: Iterable[ApiKey]) -> list[Standing]:
