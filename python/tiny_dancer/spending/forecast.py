@@ -217,6 +217,32 @@ def _ledger(storage: Storage, budget: Budget, start: float, *, window: bool) -> 
     return sum(each.spent for each in storage.budget_entries(budget.id, since=first)) / _UNITS
 
 
+def in_words(forecast: BudgetForecast) -> str:
+    """What the forecast says, as one sentence without the budget's name."""
+    limit, spent = f"{forecast.budget.limit:,.6g} USD", f"{forecast.spent:,.6g}"
+    if forecast.unknown:
+        return f"{spent} of {limit} spent; {forecast.unknown}"
+    if forecast.has_run_out:
+        anew = "" if forecast.end is None else f", until {day(forecast.end)}"
+        return f"has run out: {spent} of {limit} spent{anew}"
+    assert forecast.until is not None and forecast.probability is not None
+    by = f"by {day(forecast.until)}"
+    short = "" if forecast.whole or forecast.end is None else ", as far as the history allows to look"
+    chance = f"runs out {by} with probability {_percent(forecast.probability)}{short}"
+    if forecast.earliest is None:
+        return f"will not run out: {chance}"
+    middle = "" if forecast.runs_out is None else f" about {day(forecast.runs_out)}"
+    latest = "later than that" if forecast.latest is None else day(forecast.latest)
+    between = f"{forecast.level:.0%} interval {day(forecast.earliest)} to {latest}"
+    likely = "runs out" if forecast.runs_out is not None else "may run out"
+    return f"{likely}{middle} ({between}); {chance}"
+
+
+def _percent(share: float) -> str:
+    """Simulated shares near the ends are no certainties."""
+    return "below 1 %" if share < 0.01 else "above 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+
+
 def day(moment: float) -> str:
     """A moment as UTC date and time, to the minute."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -74,9 +74,9 @@ def optimize_budget(
     """Gives a month's budget to those who answer, so that the mean expected quality is the highest it pays for.
 
     The logged requests of the last ``days`` stand for those of a month, of which there are as many as
-    :func:`~tiny_dancer.evaluation.forecast.forecast_spend` expects. What an agent is worth on a request is what the
-    log says was expected of it, moved to where feedback and outcomes lie; else the mean of these; else what was
-    declared. What it costs on a request that another answered is reckoned by the prices its own requests show.
+    :func:`~tiny_dancer.evaluation.forecast.forecast_spend` expects. What an agent is worth on a request is what
+    the log says was expected of it, moved to where feedback and outcomes lie; else the mean of these; else what was
+    declared. What it costs on a request that another answered is reckoned by the prices that its own show.
 
     Args:
         storage: where requests, feedback and outcomes are.
@@ -96,8 +96,8 @@ def optimize_budget(
     Raises:
         DataError: no requests that could be planned by.
         OptionError: an argument that cannot be.
-        NoFeasibleModelError: no agent is left; the budget does not pay the cheapest agents; or no budget reaches the
-            quality. It says what would do.
+        NoFeasibleModelError: no agent is left; the budget does not pay the cheapest agents; or no budget reaches
+            the quality. It says what would do.
     """
     moment = time.time() if now is None else utc_seconds("now", now, error=OptionError)
     if by not in ("model", "agent"):
