@@ -75,8 +75,8 @@ def optimize_budget(
 
     The logged requests of the last ``days`` stand for those of a month, of which there are as many as
     :func:`~tiny_dancer.evaluation.forecast.forecast_spend` expects. What an agent is worth on a request is what
-    the log says was expected of it, moved to where feedback and outcomes lie; else the mean of these; else what was
-    declared. What it costs on a request that another answered is reckoned by the prices that its own show.
+    the log says was expected of it, moved to where feedback and outcomes lie; else the mean of these; else what it
+    declares. What it costs on a request that another answered is reckoned by the prices that its own show.
 
     Args:
         storage: where requests, feedback and outcomes are.
