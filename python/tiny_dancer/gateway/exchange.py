@@ -26,6 +26,8 @@ from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
+    deeper,
+    depth_of,
     header_value,
     of_tools,
     passed_on,
@@ -193,15 +195,18 @@ class Exchange(Progress):
         self.payers = services.access.owned.by_fields(self.payers, incoming.fields)
         self.purse = purse_of(caller, self.payers, services.budgets)
         incoming.cheaper = self._cheaper()
+        self.depth = depth_of(headers)
         choice = None
-        if self.serving.chains and (name := services.chooser.chain(self.serving, incoming)) is not None:
-            choice = await self._choose(name, incoming, caller, scope["headers"])
+        if self.serving.leads and services.chooser.leader(self.serving, incoming) is not None:
+            if self.purse is not None:
+                incoming.left = self.purse.left()
+            choice = await self._lead(incoming, caller, scope["headers"])
             if self.purse is not None and choice.intent:
                 self.purse.route = choice.intent
                 incoming.cheaper = self._cheaper()
             if choice.answer is not None:
                 self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
-                await self._tell(choice.answer, self.plan, incoming)
+                await self._tell(choice.answer, self.plan, incoming, choice.cost)
                 return
         offered = await offer_tools(self.serving, incoming, services.kept, choice=choice)
         self.tools, self._search = offered
@@ -212,6 +217,8 @@ class Exchange(Progress):
         if self.purse is not None:
             self._funding = self.attempts.funds = Funding(self, self.purse, services.accounting)
         self._extra = passed_on(headers)
+        if plan.agents or plan.agent:
+            self._extra.append(deeper(self.depth))
         found, token = await services.proxy.send(models, incoming, self._extra, self.attempts, self.trace)
         if self._search is not None and self.attempts.searches_itself:
             self._search = self.tools = None
@@ -225,28 +232,24 @@ class Exchange(Progress):
         strongest = self.serving.strongest
         return self.purse is not None and self.purse.cheaper(None if strongest is None else strongest.name)
 
-    async def _choose(
-        self, chain: str, incoming: Incoming, caller: Caller, given: Iterable[tuple[bytes, bytes]]
-    ) -> Choice:
-        """What a chain decides. Who leaves while a person is asked is asked for no longer."""
+    async def _lead(self, incoming: Incoming, caller: Caller, given: Iterable[tuple[bytes, bytes]]) -> Choice:
+        """What chains and groups decide. Who leaves while a person is asked is asked for no longer."""
         services = self._services
         try:
-            return await services.chains.choose(
-                services, self.serving, chain, incoming, caller, tuple(given), self
-            )
+            return await services.leads.lead(services, self.serving, incoming, caller, tuple(given), self)
         except asyncio.CancelledError:
             if self._gone and self.queued:
                 await asyncio.shield(asyncio.to_thread(withdraw, services.storage, self.queued))
             raise
 
-    async def _tell(self, text: str, plan: Plan, incoming: Incoming) -> None:
-        """An answer that no model gives."""
+    async def _tell(self, text: str, plan: Plan, incoming: Incoming, cost: float) -> None:
+        """An answer that no model gives, or several have given, who were paid ``cost``."""
         self.free = True
         self.answer_id, self.status = f"{_ANSWERS.get(self.endpoint, 'chatcmpl-')}{self.id}", 200
         if not incoming.stream:
             answer = telling.whole(self.endpoint, incoming.fields, text, model=incoming.asked, id=self.answer_id)
             self.answer_id = answer.id
-            headers = self._describe([(b"x-td-cost", b"0")], plan)
+            headers = self._describe([(b"x-td-cost", b"%.9g" % cost)], plan)
             self._started = True
             self.first = time.perf_counter()
             await send_json(self._send, 200, headers, answer.body)
@@ -560,6 +563,8 @@ class Exchange(Progress):
             done = self.attempts
             if done.model is not None:
                 headers.append((b"x-td-model", header_value(done.model.name)))
+            if agent := plan.agent_of(done.model):
+                headers.append((b"x-td-agent", header_value(agent)))
             headers.append((b"x-td-decision", self.id.encode() if decision is None else decision.id.encode()))
             headers.append((b"x-td-reason", header_value(done.reason or plan.reason)))
             headers.append((b"x-td-routed-by", header_value(plan.route)))

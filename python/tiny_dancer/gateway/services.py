@@ -31,20 +31,19 @@ if TYPE_CHECKING:
 _REFUSALS_A_MINUTE: Final = 60
 
 
-class Walks(Protocol):
-    """What chains decide about requests; :class:`tiny_dancer.gateway.chains.Chains`."""
+class Leads(Protocol):
+    """What chains and groups of agents decide about requests; :class:`tiny_dancer.gateway.leading.Leading`."""
 
-    async def choose(
+    async def lead(
         self,
         services: Services,
         serving: Serving,
-        chain: str,
         incoming: Incoming,
         caller: Caller,
         headers: Sequence[tuple[bytes, bytes]],
         progress: Progress | None,
     ) -> Choice:
-        """What a chain decides."""
+        """What they decide about a request that names one."""
 
 
 class Watched(Protocol):
@@ -71,7 +70,7 @@ class Services:
         budgets: of any scope.
         chooser: decides.
         proxy: calls upstreams.
-        chains: ask the steps of chains.
+        leads: decides where a request names a chain, a group of agents or an ensemble.
         accounting: takes the records.
         metrics: counts them.
         tracer: None where traces are not configured.
@@ -90,7 +89,7 @@ class Services:
     budgets: Budgets
     chooser: Chooser
     proxy: Proxy
-    chains: Walks
+    leads: Leads
     accounting: Accounting
     metrics: Metrics
     tracer: Tracer | None

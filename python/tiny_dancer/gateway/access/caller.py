@@ -6,7 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from tiny_dancer.budgets.money import units
+from tiny_dancer.budgets.money import UNITS, units
 from tiny_dancer.gateway.access.budgets import Budget, Hold, Terms, terms_of, usd
 from tiny_dancer.gateway.access.keys import written
 from tiny_dancer.gateway.access.payers import NOBODY, payers_of
@@ -91,6 +91,18 @@ class Caller:
     def now(self) -> float:
         """UTC seconds by the clock that its limits go by."""
         return self._clock()
+
+    def left(self) -> float | None:
+        """USD of the tightest of its budgets that hold whatever model is asked; None where it has none."""
+        if self._cheaper:
+            return None
+        now = self._clock()
+        left = []
+        for budget in self.budgets:
+            if budget.terms.model is None and not budget.terms.warns:
+                spent, reserved = budget.standing(now)
+                left.append(max(budget.limit - (spent or 0) - reserved, 0) / UNITS)
+        return min(left, default=None)
 
     def reserve(self, model: str, cost: float, hold: Hold | None = None) -> Hold:
         """Reserves the most that a call can cost, of every budget it falls under.

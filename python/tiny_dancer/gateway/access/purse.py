@@ -53,6 +53,11 @@ class Purse:
         """Whether a soft budget is spent that the strongest model would be paid from."""
         return self._budgets.cheaper_only(**self._who, model=strongest or "", route=self.route)
 
+    def left(self) -> float | None:
+        """USD of the tightest hard budget it falls under, whatever model is asked; None where there is none."""
+        found = (self._caller.left(), self._budgets.remaining(**self._who, route=self.route))
+        return min((each for each in found if each is not None), default=None)
+
     async def reserve(self, model: str, cost: float | None, agent: str = "") -> None:
         """Reserves the most a call can cost of all budgets it falls under, in addition to what is held.
 

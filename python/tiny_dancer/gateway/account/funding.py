@@ -136,7 +136,8 @@ class Funding:
         prompt = prompt_of(progress)
         assert prompt is not None
         cost = prompt.most_cost(model)
-        await self._purse.reserve(model.name, cost)
+        assert progress.plan is not None
+        await self._purse.reserve(model.name, cost, progress.plan.agent_of(model))
         if cost is not None:  # a model without a price costs nothing, as far as budgets know
             begin(progress, self._accounting, model)
 
@@ -179,5 +180,6 @@ def begin(progress: Progress, accounting: Accounting, model: ServedModel) -> Non
             project=progress.payers.project,
             tags=progress.payers.tags,
             route=plan.intent,
+            agent=plan.agent_of(model),
         )
     )

@@ -49,6 +49,7 @@ class Progress:
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
         purse: of the budgets it falls under; None where there are none.
+        depth: agents that have led to the request, one calling the other.
         queued: id of the request in the queue for people; empty where it is not there.
         free: no model was called, and it is known to have cost nothing.
         trace: None where nothing is traced.
@@ -61,6 +62,7 @@ class Progress:
         "billed",
         "called",
         "caller",
+        "depth",
         "endpoint",
         "error",
         "first",
@@ -103,6 +105,7 @@ class Progress:
         self.guess: Guess | None = None
         self.prompt: Prompt | None = None
         self.purse: Purse | None = None
+        self.depth = 0
         self.queued = ""
         self.free = False
         self.id = new_id()

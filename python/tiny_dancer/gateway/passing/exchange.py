@@ -30,7 +30,7 @@ from tiny_dancer.gateway.choosing.incoming import (
 )
 from tiny_dancer.gateway.choosing.offering import search_in
 from tiny_dancer.gateway.choosing.plan import Asked, named
-from tiny_dancer.gateway.choosing.serving import RouterTarget
+from tiny_dancer.gateway.choosing.targets import AgentsTarget, RouterTarget
 from tiny_dancer.gateway.endpoints import not_allowed
 from tiny_dancer.gateway.errors import AnswerCut, GatewayError, storage_unavailable
 from tiny_dancer.gateway.exchange import Exchange
@@ -300,7 +300,7 @@ class PassedExchange(Exchange):
         deployments: list[Deployment] = []
         default = serving.config.roles.get("chat")
         name = default.model if incoming.asked == "auto" and default is not None else incoming.asked
-        if not isinstance(serving.resolve(name), RouterTarget):
+        if not isinstance(serving.resolve(name), RouterTarget | AgentsTarget):
             model = named(Asked(serving, incoming, caller, "chat")).model
             deployments = [each for each in model.deployments if each.server.settings.kind == "anthropic"]
 
