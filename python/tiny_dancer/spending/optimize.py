@@ -15,7 +15,7 @@ from tiny_dancer.evaluation.agent_history import PRIOR_WEIGHT, AgentHistory
 from tiny_dancer.evaluation.allocation import Allocation, allocate
 from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, forecast_spend
-from tiny_dancer.spending.past import DAY, read_past
+from tiny_dancer.spending.past import DAY, falls_under, read_past
 from tiny_dancer.storage.values import number, utc_seconds
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _kept(
     """Requests somebody answered, oldest first, and how many others there are."""
     kept, others = [], Counter[str]()
     for record in reversed(records):
-        if not all(_says(record, field, value) for field, value in where.items()):
+        if not falls_under(record, where):
             continue
         if record.endpoint not in _ANSWERED:
             others["of another kind"] += 1
@@ -156,14 +156,6 @@ def _kept(
         else:
             kept.append(record)
     return kept, dict(others)
-
-
-def _says(record: RequestRecord, field: str, value: str) -> bool:
-    if field == "tag":
-        return value in record.tags
-    if field not in record.__struct_fields__:
-        raise OptionError("where", field, "name a field of a request, such as key, user, team, project or tag")
-    return bool(getattr(record, field) == value)
 
 
 def _history(

@@ -146,6 +146,7 @@ def test_agents_and_parts_of_the_log() -> None:
         fill(storage, seed=1, agent="other", key="ben")
         ann = optimize_budget(storage, 5.0, by="agent", where={"key": "ann"}, now=NOW)
         assert [each.agent for each in ann.allocation.agents] == ["writer"] and ann.requests == 600
+        assert optimize_budget(storage, 5.0, where={"tag": "b"}, now=NOW).requests == 600
         with pytest.raises(OptionError, match="name a field"):
             optimize_budget(storage, 5.0, where={"colour": "b"}, now=NOW)
 
