@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
     from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.routing.walk import CannedAnswer, Hop
+    from tiny_dancer.spending import BudgetForecast, BudgetPlan, forecast_budget, optimize_budget
     from tiny_dancer.storage import Agent, AgentOutcome, MemoryStorage, QueuedRequest, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
@@ -110,6 +111,8 @@ __all__ = [
     "ArtifactError",
     "ArtifactSelfCheckError",
     "ArtifactVersionError",
+    "BudgetForecast",
+    "BudgetPlan",
     "CachedEncoder",
     "Calibrated",
     "CallableEncoder",
@@ -195,6 +198,8 @@ __all__ = [
     "conformal_quantile",
     "evaluate",
     "fit",
+    "forecast_budget",
+    "optimize_budget",
     "read_outcomes",
     "search_tool_kind",
     "split_outcomes",
@@ -211,6 +216,8 @@ _LAZY = {
     "AgentRegistry": "tiny_dancer.routing.agents",
     "AgentRouter": "tiny_dancer.routing.agents",
     "Answer": "tiny_dancer.routing.questions",
+    "BudgetForecast": "tiny_dancer.spending",
+    "BudgetPlan": "tiny_dancer.spending",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -269,6 +276,8 @@ _LAZY = {
     "conformal_quantile": "tiny_dancer.evaluation.conformal",
     "evaluate": "tiny_dancer.training.api",
     "fit": "tiny_dancer.training.api",
+    "forecast_budget": "tiny_dancer.spending",
+    "optimize_budget": "tiny_dancer.spending",
     "read_outcomes": "tiny_dancer.training.api",
     "split_outcomes": "tiny_dancer.training.api",
 }
