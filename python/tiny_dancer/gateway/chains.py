@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tiny_dancer.budgets.clock import steady
 from tiny_dancer.errors import ModelError, QueueError, RequestError, StorageError
-from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.account.guess import prompt_tokens
 from tiny_dancer.gateway.asking import GatewayModel
 from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused

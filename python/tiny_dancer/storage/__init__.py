@@ -1,7 +1,8 @@
 """What must outlive the process: candidates, decisions, outcomes, feedback, a gateway's requests. The only SQL.
 
 :class:`Storage` says what every backend does; it is :class:`CandidateStorage`, :class:`HistoryStorage`,
-:class:`RequestStorage`, :class:`KeyStorage`, :class:`QueueStorage` and :class:`AgentStorage` in one database.
+:class:`RequestStorage`, :class:`KeyStorage`, :class:`QueueStorage`, :class:`AgentStorage` and
+:class:`BudgetStorage` in one database.
 :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra
 ``sqlite`` and is imported when first asked for.
 """
@@ -9,6 +10,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.storage.agents import Agent, AgentOutcome, AgentRecord, AgentStorage
+from tiny_dancer.storage.budgets import Budget, BudgetStorage
 from tiny_dancer.storage.candidates import (
     CandidateChange,
     CandidateRecord,
@@ -43,6 +45,8 @@ __all__ = [
     "AgentRecord",
     "AgentStorage",
     "ApiKey",
+    "Budget",
+    "BudgetStorage",
     "CandidateChange",
     "CandidateRecord",
     "CandidateStorage",

@@ -17,7 +17,7 @@ from tests.integration.gateway.test_gateway_keys import bearer, known, locked
 from tests.integration.gateway.test_gateway_records import records
 from tests.multipart import parts_of
 
-from tiny_dancer.gateway.access.money import UNITS
+from tiny_dancer.budgets.money import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

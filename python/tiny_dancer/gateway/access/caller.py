@@ -6,9 +6,9 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from tiny_dancer.budgets.money import units
 from tiny_dancer.gateway.access.budgets import Budget, Hold, Terms, terms_of, usd
 from tiny_dancer.gateway.access.keys import written
-from tiny_dancer.gateway.access.money import units
 from tiny_dancer.gateway.access.payers import NOBODY, payers_of
 from tiny_dancer.gateway.errors import GatewayError
 

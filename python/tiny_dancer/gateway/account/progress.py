@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tiny_dancer.gateway.access.clock import steady
+from tiny_dancer.budgets.clock import steady
 from tiny_dancer.gateway.access.payers import NOBODY
 from tiny_dancer.gateway.upstream.proxy import Attempts
 from tiny_dancer.routing.router import new_id
