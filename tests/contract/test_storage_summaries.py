@@ -43,6 +43,7 @@ BY_HAND = {
     "other_cost": "SELECT coalesce(sum(cost), 0) FROM r WHERE baseline_cost IS NULL",
     "unpriced": "SELECT count(*) FROM r WHERE (cost IS NULL OR baseline_cost IS NULL) AND model != '' "
     "AND (status < 400 OR status = 499)",
+    "uncosted": "SELECT count(*) FROM r WHERE cost IS NULL AND model != '' AND (status < 400 OR status = 499)",
     "guessed": "SELECT count(*) FROM r WHERE guessed",
     "guessed_cost": "SELECT sum(guessed_cost) FROM r",
     "latency": "SELECT avg(latency) FROM r",
