@@ -22,6 +22,8 @@ from tiny_dancer.types import RequestRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tiny_dancer.storage.calibration import Calibration
+
 SummaryBy = Literal["day", "model", "key", "route", "all"]
 # Seconds.
 DAY = 86_400
@@ -255,6 +257,12 @@ class RequestStorage(Protocol):
 
         Raises:
             OptionError: ``by`` is none of ``day``, ``model``, ``key``, ``route``, ``all``.
+        """
+        ...
+
+    def request_calibration(self, *, since: float | None = None, until: float | None = None) -> Calibration:
+        """Requests with ``since <= time < until`` by the quality expected of their model and by confidence, beside
+        the scores of the feedback about them.
         """
         ...
 

@@ -22,7 +22,7 @@ from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.sqlite import agents as agent_table
-from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows
+from tiny_dancer.storage.sqlite import backup, calibration, candidates, history, keys, ledger, parts, queue_rows
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.storage.agents import Agent, AgentRecord
+    from tiny_dancer.storage.calibration import Calibration
     from tiny_dancer.storage.candidates import (
         CandidateChange,
         CandidateRecord,
@@ -387,6 +388,12 @@ class SqliteStorage:
         by, since, until = check_summary(by, since, until)
         with self._reading() as connection:
             return ledger.request_summary(connection, by, since, until)
+
+    def request_calibration(self, *, since: float | None = None, until: float | None = None) -> Calibration:
+        """Requests by what was expected of them, beside what came of it."""
+        since, until = values.span(since, until)
+        with self._reading() as connection:
+            return calibration.request_calibration(connection, since, until)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
