@@ -114,6 +114,7 @@ def settle(
         project=progress.payers.project,
         tags=progress.payers.tags,
         route="" if plan is None else plan.intent,
+        guarantee="" if plan is None else plan.covered(model if answered else None) or "",
     )
     if kept:
         accounting.put(record)
