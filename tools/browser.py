@@ -189,7 +189,12 @@ class Browser:
         """A key, down and up."""
         text = {"Enter": "\r", " ": " "}.get(key)
         more = {"key": key, "windowsVirtualKeyCode": _KEYS[key], "code": "Space" if key == " " else key}
-        self.do("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **more, **({"text": text} if text else {}))
+        self.do(
+            "Input.dispatchKeyEvent",
+            type="keyDown" if text else "rawKeyDown",
+            **more,
+            **({"text": text} if text else {}),
+        )
         self.do("Input.dispatchKeyEvent", type="keyUp", **more)
 
     def type(self, text: str) -> None:

@@ -63,7 +63,9 @@ def keys() -> list[NewKey]:
     ]
 
 
-def records(clients: list[str], *, days: float = 30.0, count: int = 20_000, seed: int = 7) -> Iterator[RequestRecord]:
+def records(
+    clients: list[str], *, days: float = 30.0, count: int = 20_000, seed: int = 7
+) -> Iterator[RequestRecord]:
     """Requests of so many days before :data:`NOW`, more by day than by night and on workdays."""
     rng = random.Random(seed)
     tariffs = {name: Tariff(model) for name, model in config().models.items()}
@@ -71,7 +73,9 @@ def records(clients: list[str], *, days: float = 30.0, count: int = 20_000, seed
     while number < count:
         time = NOW - rng.random() * days * DAY
         hour, weekday = time / 3600 % 24, int(time // DAY + 4) % 7
-        if rng.random() > (0.25 + 0.75 * math.exp(-((hour - 13.5) ** 2) / 22)) * (0.45 if weekday in (0, 6) else 1):
+        if rng.random() > (0.25 + 0.75 * math.exp(-((hour - 13.5) ** 2) / 22)) * (
+            0.45 if weekday in (0, 6) else 1
+        ):
             continue
         number += 1
         name = rng.choices(list(MODELS), [each[0] for each in MODELS.values()])[0]

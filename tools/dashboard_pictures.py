@@ -1,7 +1,7 @@
 """Takes the pictures of the dashboard that the guide shows: over the demo's data, in a headless Chromium.
 
-    python tools/dashboard_pictures.py            writes docs/guides/dashboard/*.webp
-    python tools/dashboard_pictures.py FOLDER     writes there
+python tools/dashboard_pictures.py            writes docs/guides/dashboard/*.webp
+python tools/dashboard_pictures.py FOLDER     writes there
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def sign_in(browser: Browser, url: str, secret: str) -> None:
     browser.go(f"{url}/login")
     browser.type(secret)
     browser.press("Enter")
-    browser.until("document.querySelectorAll('#total dd').length > 0 && !!document.querySelector('#decisions > *')")
+    browser.until(
+        "document.querySelectorAll('#total dd').length > 0 && !!document.querySelector('#decisions > *')"
+    )
     browser.until("document.getElementById('agents').textContent.length > 10")
 
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from tiny_dancer.storage.summaries import wilson
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -46,16 +48,6 @@ class Calibration:
 
     bins: tuple[ReliabilityBin, ...]
     confidence: tuple[int, ...]
-
-
-def wilson(mean: float, count: int) -> tuple[float, float]:
-    """Wilson's interval of a mean of ``count`` >= 1 values in [0, 1], at 95 %; wider than needed where they are
-    not 0 or 1.
-    """
-    z2 = 1.959963984540054**2
-    centre = (mean + z2 / (2 * count)) / (1 + z2 / count)
-    half = math.sqrt(z2 * (mean * (1 - mean) / count + z2 / (4 * count**2))) / (1 + z2 / count)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def bin_of(value: float) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from tiny_dancer._core import __version__
+from tiny_dancer.gateway.dashboard.figures import GROUPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,7 @@ def standing(workers: Sequence[Standing], config: GatewayConfig, now: float) -> 
     return {
         "now": now,
         "version": __version__,
+        "groupings": GROUPINGS,
         "expected_workers": config.workers,
         "workers": [
             {

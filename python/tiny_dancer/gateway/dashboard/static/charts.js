@@ -11,7 +11,7 @@ function axes(time, write) {
   const line = { stroke: colour("grid"), width: 1 };
   const common = { stroke: colour("quiet"), font: FONT, ticks: { show: false } };
   return [
-    { ...common, grid: { show: false }, space: 60, ...(time ? {} : { values: (_, at) => at.map((x) => x.toFixed(1)) }) },
+    { ...common, grid: { show: false }, size: 28, space: 56, values: (_, at, _axis, _space, every) => at.map((x) => (time ? tick(x, every) : x.toFixed(1))) },
     { ...common, grid: line, space: 36, size: 62, values: (_, at) => at.map((y) => write(y)) },
   ];
 }
@@ -98,6 +98,12 @@ export class Chart {
   }
 }
 
+// Of a time axis: days by their date, within a day the hour; midnight says which day begins.
+function tick(t, every) {
+  const [day, hour] = [format.day(t), format.clock(t)];
+  return every >= 86400 || hour === "00:00:00" ? day : every >= 60 ? hour.slice(0, 5) : hour;
+}
+
 const short = (name) => (name.length > 22 ? `${name.slice(0, 21)}…` : name);
 
 // What is stacked is drawn from the top down, each bar over the one before it.
@@ -120,7 +126,7 @@ function options(chart) {
     height: HEIGHT,
     tzDate: (t) => uPlot.tzDate(new Date(1000 * t), "UTC"),
     legend: { show: false },
-    padding: [10, 6, 0, 0],
+    padding: [10, 14, 0, 0],
     cursor: { y: false, points: { show: !model.stacked, size: 7 }, drag: { x: false, y: false } },
     scales: {
       x: { time: model.time, range: () => [model.from, model.to] },

@@ -46,7 +46,10 @@ async function look() {
     try {
       const { text, data } = await ask(asked);
       if (mine !== round) return;
-      if (name === "standing") standing = data;
+      if (name === "standing") {
+        standing = data;
+        offer(data.groupings);
+      }
       if (shown.get(name) !== asked + text) {
         show(data);
         shown.set(name, asked + text);
@@ -89,6 +92,13 @@ function tell(gone, problems, standing) {
   if (shown.get("notices") !== text) put(byId("notices"), notices.map((each) => el("p", { class: "notice" }, each)));
   shown.set("notices", text);
   asOf();
+}
+
+function offer(groupings) {
+  const choice = byId("by");
+  if (choice.options.length !== groupings.length) {
+    put(choice, groupings.map((each) => el("option", { value: each, selected: each === choice.value }, each.replace("_", " "))));
+  }
 }
 
 // Said once, when it changes: a screen reader is not told the same every five seconds.
@@ -136,6 +146,4 @@ byId("custom").addEventListener("submit", (event) => {
 });
 byId("by").addEventListener("change", look);
 
-const { groupings } = document.body.dataset;
-put(byId("by"), groupings.split(" ").map((each) => el("option", { value: each }, each)));
 look();

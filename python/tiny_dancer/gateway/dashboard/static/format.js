@@ -34,6 +34,7 @@ export function decimal(x, digits = 2) {
 
 export function seconds(x) {
   if (!known(x)) return NOTHING;
+  if (x === 0) return "0 s";
   if (x < 1e-3) return `${(1e6 * x).toFixed(0)} µs`;
   if (x < 1) return `${(1e3 * x).toFixed(x < 0.01 ? 1 : 0)} ms`;
   if (x < 120) return `${x.toFixed(x < 10 ? 2 : 1)} s`;
@@ -59,6 +60,12 @@ export function clock(t) {
 export function date(t) {
   const d = parts(t);
   return d ? `${d.getUTCFullYear()}-${two(d.getUTCMonth() + 1)}-${two(d.getUTCDate())}` : NOTHING;
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+export function day(t) {
+  const d = parts(t);
+  return d ? `${d.getUTCDate()} ${MONTHS[d.getUTCMonth()]}` : NOTHING;
 }
 
 export function moment(t, step = 1) {

@@ -14,28 +14,31 @@ const failures = new Chart(byId("failures"), "No errors and no fallbacks in this
 const calibration = new Chart(byId("calibration"), "No feedback about routed requests in this range. Clients give it by /v1/feedback.");
 const confidence = new Chart(byId("confidence"), "No routed requests in this range.");
 
-const WORDS = {
-  none: { model: "no model served", route: "not routed", key: "no key", agent: "no agent", user: "no user", team: "no team", project: "no project", tag: "no tag", router: "not routed", upstream: "no upstream", endpoint: "none", error: "no error" },
-};
-export const named = (by, group) => (group.group === null ? `${count(group.of)} others` : group.name || WORDS.none[by] || "none");
+const NONE = { model: "no model served", router: "not routed", routed_by: "not routed" };
+const word = (by) => by.replace("_", " ");
+const shown = (by, group) =>
+  (group.rest ? plural(group.of, "other") : group.group === null ? "removed" : group.name || NONE[by] || `no ${word(by)}`);
 
 export function total(data) {
   const t = data.total;
-  const place = byId("total");
   if (!t) {
-    put(place, figure("Requests", "0", "None in this range yet."));
+    put(byId("total"), figure("Requests", "0", "None in this range yet."));
     return;
   }
-  const wide = t.saved_low === undefined || t.saved_low === null ? null : `${money(t.saved_low)} to ${money(t.saved_high)} at 95 %`;
-  put(place,
-    figure("Spent", money(t.cost), t.guessed_cost ? `${money(t.guessed_cost)} of it guessed` : t.unpriced ? `${count(t.unpriced)} requests without a price` : "all priced"),
+  const spent = t.guessed_cost ? `${money(t.guessed_cost)} of it guessed` : t.unpriced ? `${plural(t.unpriced, "request")} without a price` : "every request has a price";
+  const gone = t.unknown ? `; ${count(t.unknown)} removed since, not counted` : "";
+  put(byId("total"),
+    figure("Spent", money(t.spent), spent),
     figure(t.saved < 0 ? "Lost by routing" : "Saved", t.compared ? money(Math.abs(t.saved)) : "–",
-      t.compared ? `${wide ?? `${share(t.saved_share)} of ${money(t.baseline_cost)}`}` : "nothing to compare"),
-    figure("Requests", count(t.requests), `${count(t.input_tokens)} tokens in, ${count(t.output_tokens)} out`),
-    figure("Failed", share(t.requests ? t.errors / t.requests : 0), `${count(t.errors)} errors, ${count(t.fallbacks)} fallbacks`),
-    figure("Latency", seconds(t.latency?.p50), `p90 ${seconds(t.latency?.p90)}, p99 ${seconds(t.latency?.p99)}`),
-    figure("Feedback", t.feedback ? decimal(t.score) : "–", t.feedback ? `${t.score_interval ? `${decimal(t.score_interval[0])} to ${decimal(t.score_interval[1])}, ` : ""}of ${count(t.feedback)}` : "none given"));
+      t.compared ? `${share(t.saved_share)} of ${money(t.baseline_cost)}, the strongest model’s` : "nothing to compare"),
+    figure("Requests", count(t.requests), `${count(t.input_tokens)} tokens in, ${count(t.output_tokens)} out${gone}`),
+    figure("Failed", share(t.requests ? t.errors / t.requests : 0), `${plural(t.errors, "error")}, ${plural(t.fallbacks, "fallback")}`),
+    figure("Median latency", seconds(t.latency_p50), t.latency_p50 === null ? "not known of removed requests" : `p90 ${seconds(t.latency_p90)}, p99 ${seconds(t.latency_p99)}`),
+    figure("Feedback", t.feedback ? decimal(t.score) : "–", t.feedback ? `${decimal(t.score_low)} to ${decimal(t.score_high)}, from ${count(t.feedback)}` : "none given"),
+    figure("Guaranteed", share(t.guarded_share), t.guarded ? `${plural(t.guarded, "request")} under a certificate` : "no certificate covers these"));
 }
+
+const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
 const figure = (title, value, note) =>
   el("div", {}, el("dt", {}, title), el("dd", { class: "value" }, value), el("dd", { class: "note" }, note));
@@ -47,15 +50,15 @@ export function traffic(data) {
     axis: "From", at: (place) => moment(starts[place], step),
   };
   const stacked = (field, write) => groups.map((group) => ({
-    name: named(by, group), colour: slot(by, group.group), values: group[field], amount: write(sum(group[field])),
+    name: shown(by, group), colour: slot(by, group.rest ? null : group.group ?? "removed"), values: group[field], amount: write(sum(group[field])),
   })).filter((each) => each.values.some((value) => value));
-  const spent = sum(groups.map((group) => sum(group.cost)));
+  const spent = sum(groups.map((group) => sum(group.spent)));
   const asked = sum(groups.map((group) => sum(group.requests)));
-  const per = `per ${seconds(step)}`;
-  spend.show({ ...common, stacked: true, series: stacked("cost", money), write: money, unit: `USD ${per}`, whole: `${money(spent)} in all`,
-    sentence: `Spend by ${by} over time: ${money(spent)} in all. ${first(groups, by, "cost", money)}` });
+  const per = `per ${seconds(step).replace(/^1 d$/, "day").replace(/^60\.0 s$/, "minute")}`;
+  spend.show({ ...common, stacked: true, series: stacked("spent", money), write: money, unit: `USD ${per}`, whole: `${money(spent)} in all`,
+    sentence: `Spend by ${word(by)} over time: ${money(spent)} in all. ${first(groups, by, "spent", money)}` });
   requests.show({ ...common, stacked: true, series: stacked("requests", count), write: count, unit: `requests ${per}`, whole: `${count(asked)} in all`,
-    sentence: `Requests by ${by} over time: ${count(asked)} in all. ${first(groups, by, "requests", count)}` });
+    sentence: `Requests by ${word(by)} over time: ${count(asked)} in all. ${first(groups, by, "requests", count)}` });
   const { p50, p90, p99 } = data.latency;
   latency.show({ ...common, write: seconds, unit: "median, 90th and 99th percentile", whole: "",
     series: [["p99", p99, "p99"], ["p90", p90, "p90"], ["p50", p50, "p50"]].map(([name, values, colour]) => ({ name, values, colour, line: true })),
@@ -70,27 +73,27 @@ export function traffic(data) {
 
 function first(groups, by, field, write) {
   const best = [...groups].sort((a, b) => sum(b[field]) - sum(a[field]))[0];
-  return best ? `Most: ${named(by, best)}, ${write(sum(best[field]))}.` : "";
+  return best ? `Most: ${shown(by, best)}, ${write(sum(best[field]))}.` : "";
 }
 
 function breakdown({ by, groups }) {
-  put(byId("h-groups"), `By ${by}`);
+  put(byId("h-groups"), `By ${word(by)}`);
   if (!groups.length) {
     put(byId("groups"), el("p", { class: "quiet" }, EMPTY));
     return;
   }
   put(byId("groups"), table([
-    [by[0].toUpperCase() + by.slice(1), (g) => named(by, g), false],
+    [word(by)[0].toUpperCase() + word(by).slice(1), (g) => shown(by, g), false],
     ["Requests", (g) => count(g.sums.requests), true],
     ["Failed", (g) => (g.sums.errors ? `${count(g.sums.errors)} (${share(g.sums.errors / g.sums.requests)})` : "0"), true],
     ["Tokens in", (g) => count(g.sums.input_tokens), true],
-    ["out", (g) => count(g.sums.output_tokens), true],
-    ["Spent", (g) => money(g.sums.cost), true],
+    ["Tokens out", (g) => count(g.sums.output_tokens), true],
+    ["Spent", (g) => money(g.sums.spent), true],
     ["Saved", (g) => (g.sums.compared ? money(g.sums.saved) : "–"), true],
-    ["p50", (g) => seconds(g.sums.latency?.p50), true],
-    ["p99", (g) => seconds(g.sums.latency?.p99), true],
+    ["p50", (g) => seconds(g.sums.latency_p50), true],
+    ["p99", (g) => seconds(g.sums.latency_p99), true],
     ["Score", (g) => (g.sums.feedback ? `${decimal(g.sums.score)} of ${count(g.sums.feedback)}` : "–"), true],
-  ], groups, { caption: `Sums of the range by ${by}` }));
+  ], groups, { caption: `Sums of the range by ${word(by)}` }));
 }
 
 export function calibrated(data) {
@@ -160,14 +163,30 @@ export function budgets(data) {
 export function standing(data) {
   list(byId("drift"), data.drift, "No router has counted decisions yet, or none watches its requests.", (each) => {
     const rung = each.since !== null;
-    const far = Math.min(Math.max(Math.log(Math.max(each.capital ?? 0, 1)) / Math.log(each.threshold), 0), 1);
+    const far = way(each.capital, each.threshold);
+    const alarms = each.alarms ?? [];
+    const name = data.expected_workers > 1 ? `${each.router}, worker ${each.worker}` : each.router;
     return el("li", {},
-      el("div", { class: "top" }, el("strong", {}, data.expected_workers > 1 ? `${each.router}, worker ${each.worker}` : each.router),
+      el("div", { class: "top" }, el("strong", {}, name),
         rung ? pill("bad", each.withdrawn ? "rung: guarantee withdrawn" : "rung") : pill("good", "quiet")),
       el("div", { class: rung ? "meter bad" : "meter", role: "img", "aria-label": `${share(far)} of the way to an alarm, on a logarithmic scale` }, el("i", { width: `${100 * far}%` })),
       el("p", { class: "quiet" }, rung
-        ? `Since its decision ${count(each.since)} its requests are unlike those it was calibrated on.`
-        : `Betting against “nothing has changed” has made ${decimal(each.capital, each.capital < 10 ? 2 : 0)} of 1 over ${count(each.observed)} decisions; it rings at ${count(each.threshold)}.`));
+        ? `Since decision ${count(each.since)} of this watch its requests are unlike those it was calibrated on.`
+        : `Betting against “nothing has changed” has made ${decimal(each.capital, each.capital < 10 ? 2 : 0)} of 1 over ${count(each.observed)} decisions; it rings at ${count(each.threshold)}.`),
+      alarms.length ? keep(`drift/${name}`, el("details", {}, el("summary", {}, "Alarms and distances"),
+        el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Alarms of ${name}` }, table([
+          ["Alarm", (a) => a.name, false],
+          ["", (a) => (a.since === null ? pill("good", "quiet") : pill("bad", `rung at ${count(a.since)}`)), false],
+          ["Seen", (a) => count(a.observed), true],
+          ["Capital", (a) => decimal(a.capital), true],
+          ["Note", (a) => a.note || a.watches || "", false],
+        ], alarms, { caption: `Alarms of ${name}` }), table([
+          ["Measure", (m) => m.name, false],
+          ["PSI", (m) => decimal(m.psi, 3), true],
+          ["KS", (m) => decimal(m.ks, 3), true],
+          ["p", (m) => decimal(m.ks_p, 3), true],
+          ["Of", (m) => count(m.window), true],
+        ], each.measures ?? [], { caption: `Distances of ${name}, to look at: they are no alarms` })))) : null);
   });
   const states = { closed: ["good", "closed"], half_open: ["warn", "half-open"], open: ["bad", "open"] };
   const place = byId("deployments").querySelector(".content");
@@ -196,6 +215,17 @@ export function agents(data) {
   ], data, { caption: "Agents of the registry" })) : el("p", {}, "The registry has no agents. tiny-dancer agents add makes one."));
 }
 
+// How far a watch is on its way to an alarm, on a logarithmic scale.
+const way = (capital, threshold) => Math.min(Math.max(Math.log(Math.max(capital ?? 0, 1)) / Math.log(threshold), 0), 1);
+
+// What somebody has opened stays open when it is drawn anew.
+const opened = new Set();
+function keep(name, details) {
+  details.open = opened.has(name);
+  details.addEventListener("toggle", () => (details.open ? opened.add(name) : opened.delete(name)));
+  return details;
+}
+
 function list(section, items, empty, item) {
   const place = section.querySelector(".content");
   put(place, items.length ? el("ul", { class: "items" }, items.map(item)) : el("p", {}, empty));
@@ -222,9 +252,11 @@ export function decisions(data) {
   }
   const focused = document.activeElement?.dataset?.request;
   for (const id of open) if (!data.some((each) => each.id === id)) open.delete(id);
+  const newest = data[0].time;
   const rows = data.flatMap((each) => {
     const button = el("button", { class: "why", type: "button", "aria-expanded": open.has(each.id), "data-request": each.id,
-      onclick: () => { open.has(each.id) ? open.delete(each.id) : open.add(each.id); decisions(data); } }, clock(each.time));
+      onclick: () => { open.has(each.id) ? open.delete(each.id) : open.add(each.id); decisions(data); } },
+      newest - each.time > 43200 ? moment(each.time, 60) : clock(each.time));
     const failed = each.error || each.status >= 400;
     const row = el("tr", {}, el("th", { scope: "row" }, button), el("td", {}, each.model || "–"),
       el("td", {}, each.router ? `${each.router}: ${each.routed_by}` : each.routed_by || "–"),
