@@ -6,15 +6,19 @@ Nothing is installed for it but the browser. https://chromedevtools.github.io/de
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import tempfile
 import time
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 _FLAGS = (
@@ -49,20 +53,18 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="tiny-dancer-browser-", ignore_cleanup_errors=True)
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        # The protocol is on descriptors 3 and 4, whatever ours are called.
-        command = [
-            "sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}', executable, *_FLAGS,
-            f"--user-data-dir={self._profile.name}", "about:blank",
-        ]  # fmt: skip
-        self._process = subprocess.Popen(
-            command,
-            pass_fds=(to_browser, from_browser),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        # The protocol is on descriptors 3 and 4: moved up first, so that neither stands where the other goes.
+        theirs = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 10) for each in (to_browser, from_browser)]
+        quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+        moved = [(os.POSIX_SPAWN_DUP2, each, number) for number, each in enumerate(theirs, 3)]
+        self._process = os.posix_spawn(
+            executable,
+            [executable, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            os.environ,
+            file_actions=[*quiet, *moved],
         )
-        os.close(to_browser)
-        os.close(from_browser)
+        for each in (to_browser, from_browser, *theirs):
+            os.close(each)
         self._buffer = b""
         self._number = 0
         self._session: str | None = None
@@ -79,12 +81,13 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         self._session = None
-        try:
+        with contextlib.suppress(PageError):
             self.do("Browser.close")
-            self._process.wait(PATIENCE)
-        except (PageError, subprocess.TimeoutExpired):
-            self._process.kill()
-            self._process.wait()
+        end = time.monotonic() + PATIENCE
+        while not os.waitpid(self._process, os.WNOHANG)[0]:
+            if time.monotonic() > end:
+                os.kill(self._process, signal.SIGKILL)
+            time.sleep(0.02)
         os.close(self._write)
         os.close(self._read)
         self._profile.cleanup()

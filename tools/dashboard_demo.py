@@ -79,10 +79,10 @@ def records(
             continue
         number += 1
         name = rng.choices(list(MODELS), [each[0] for each in MODELS.values()])[0]
-        _, _, _, seconds, quality = MODELS[name]
+        _, _, _, seconds, _quality = MODELS[name]
         routed = name != "embedder" and rng.random() < 0.86
         bad = name == "swift-large" and 3.1 * DAY < NOW - time < 3.4 * DAY and rng.random() < 0.5
-        failed = bad and rng.random() < 0.35 or rng.random() < 0.004
+        failed = (bad and rng.random() < 0.35) or rng.random() < 0.004
         served = "reasoner" if bad and not failed else name
         prompt = int(rng.lognormvariate(6.4, 0.9))
         answer = 0 if name == "embedder" or failed else int(rng.lognormvariate(5.3, 0.8))

@@ -20,13 +20,14 @@ import uvicorn
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools import dashboard_demo as demo
+from tools.browser import Browser, find_browser
+from tools.browser import write as write_picture
+
 from tiny_dancer.gateway.dashboard.app import Dashboard
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus, GatewayStatus
 from tiny_dancer.observability.metrics import MetricsSnapshot
-from tools import dashboard_demo as demo
-from tools.browser import Browser, find_browser
-from tools.browser import write as write_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

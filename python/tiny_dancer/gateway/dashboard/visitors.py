@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 import time
 from collections import OrderedDict
@@ -122,4 +123,8 @@ def named_locally(host: str) -> bool:
         return False
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    return name.replace(".", "").isdigit() or ":" in name
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

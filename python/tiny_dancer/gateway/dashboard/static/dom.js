@@ -1,7 +1,8 @@
 // Elements. Text is always text: nothing that comes from the gateway is ever read as markup.
 export function el(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
+  for (let [name, value] of Object.entries(properties)) {
+    if (name.startsWith("aria-")) value = value === null || value === undefined ? value : String(value);
     if (value === undefined || value === null || value === false) continue;
     if (name === "class") made.className = value;
     else if (name === "width") made.style.width = value;

@@ -54,7 +54,7 @@ export function traffic(data) {
   })).filter((each) => each.values.some((value) => value));
   const spent = sum(groups.map((group) => sum(group.spent)));
   const asked = sum(groups.map((group) => sum(group.requests)));
-  const per = `per ${seconds(step).replace(/^1 d$/, "day").replace(/^60\.0 s$/, "minute")}`;
+  const per = `per ${seconds(step).replace(/^24 h$/, "day").replace(/^60\.0 s$/, "minute")}`;
   spend.show({ ...common, stacked: true, series: stacked("spent", money), write: money, unit: `USD ${per}`, whole: `${money(spent)} in all`,
     sentence: `Spend by ${word(by)} over time: ${money(spent)} in all. ${first(groups, by, "spent", money)}` });
   requests.show({ ...common, stacked: true, series: stacked("requests", count), write: count, unit: `requests ${per}`, whole: `${count(asked)} in all`,
