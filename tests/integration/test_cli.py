@@ -88,6 +88,9 @@ COMMANDS = (
     "keys create",
     "keys list",
     "keys revoke",
+    "budget set",
+    "budget status",
+    "budget remove",
     "mcp",
 )
 

@@ -18,6 +18,9 @@ from tiny_dancer.cli import (
     agents_stats,
     analytics,
     bench,
+    budget_remove,
+    budget_set,
+    budget_status,
     calibrate,
     candidates_eval,
     candidates_import,
@@ -148,6 +151,10 @@ keys = typer.Typer(
     help="API keys of a gateway: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(keys, name="keys")
+budget = typer.Typer(
+    help="Budgets: set, status, remove, forecast, optimize.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(budget, name="budget")
 queue = typer.Typer(
     help="Requests that wait for a person: list, show, claim, answer, cancel.",
     no_args_is_help=True,
@@ -205,6 +212,9 @@ database.command("vacuum", help=db_vacuum.HELP)(db_vacuum.vacuum)
 keys.command("create", help=keys_create.HELP)(keys_create.create)
 keys.command("list", help=keys_list.HELP)(keys_list.list_keys)
 keys.command("revoke", help=keys_revoke.HELP)(keys_revoke.revoke)
+budget.command("set", help=budget_set.HELP)(budget_set.set_budget)
+budget.command("status", help=budget_status.HELP)(budget_status.status)
+budget.command("remove", help=budget_remove.HELP)(budget_remove.remove)
 queue.command("list", help=queue_list.HELP)(queue_list.list_requests)
 queue.command("show", help=queue_show.HELP)(queue_show.show)
 queue.command("claim", help=queue_claim.HELP)(queue_claim.claim)
