@@ -20,6 +20,8 @@ Every error names the field at fault, the value found there and the remedy::
     ├── RegistryError            a version that cannot be added, promoted or removed
     ├── ConfigError              a configuration file that cannot be used
     ├── AccessError              an API key that cannot be made, found or changed
+    ├── BudgetError              a budget, or an amount charged to one, that cannot be
+    │   └── BudgetExceededError      a budget has less left than was asked for
     ├── QueueError               a queued request that cannot be put, claimed or answered
     ├── ModelError               a model that was asked did not answer as asked
     └── MissingExtraError        an optional dependency is not installed
@@ -27,7 +29,7 @@ Every error names the field at fault, the value found there and the remedy::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,6 +138,56 @@ class ConfigError(TinyDancerError):
 
 class AccessError(TinyDancerError):
     """An API key that cannot be made, found or changed."""
+
+
+class BudgetError(TinyDancerError):
+    """A budget that cannot be kept as it stands, or an amount that cannot be charged to one."""
+
+
+class BudgetExceededError(BudgetError):
+    """A budget has less left than was asked for; nothing is reserved, of none.
+
+    Attributes:
+        budget: its id, such as ``team/research/1mo``.
+        limit: USD.
+        spent: USD of the period.
+        reserved: USD, by calls under way.
+        wanted: USD.
+        left: USD that may still be reserved.
+        starts_anew: UTC seconds, when the period ends, or the first part of a rolling window does; None: never.
+    """
+
+    def __init__(
+        self,
+        budget: str,
+        *,
+        limit: float,
+        spent: float,
+        reserved: float,
+        wanted: float,
+        left: float,
+        starts_anew: float | None,
+    ) -> None:
+        self.budget, self.limit, self.spent, self.reserved = budget, limit, spent, reserved
+        self.wanted, self.left, self.starts_anew = wanted, left, starts_anew
+        anew = "it does not start anew" if starts_anew is None else f"wait until {starts_anew:.0f} (UTC seconds)"
+        held = f", {reserved:.6g} reserved" if reserved else ""
+        super().__init__(
+            budget,
+            f"{wanted:.6g} USD asked for, {left:.6g} left ({spent:.6g} of {limit:.6g} spent{held})",
+            f"ask for less, raise the budget, or {anew}"
+            if starts_anew is not None
+            else f"ask for less, or raise the budget: {anew}",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are made again from their arguments, which here are words.
+        names = ("limit", "spent", "reserved", "wanted", "left", "starts_anew")
+        return _exceeded, (type(self), self.budget, {name: getattr(self, name) for name in names})
+
+
+def _exceeded(kind: type[BudgetExceededError], budget: str, numbers: Mapping[str, Any]) -> BudgetExceededError:
+    return kind(budget, **numbers)
 
 
 class QueueError(TinyDancerError):

@@ -441,6 +441,12 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         tool_tokens_saved: tokens of the prompt that this saved, guessed by bytes; below 0 where tools were added.
         tool_searches: how often its model has searched for tools that the gateway found.
         hops: of a chain: every step asked, in order, and why it passed on or chose; empty where no chain decided.
+        user: who is behind the request, as its key says, or else the request itself; empty where neither does.
+        team: of its key; empty where it has none.
+        project: as ``user``.
+        tags: of its key, then those of the request itself.
+        agent: name of the agent that served; empty where none did.
+        route: the intent that a chain's step found and followed; empty where none did.
     """
 
     id: str
@@ -484,3 +490,9 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tool_tokens_saved: int = 0
     tool_searches: int = 0
     hops: str = ""
+    user: str = ""
+    team: str = ""
+    project: str = ""
+    tags: tuple[str, ...] = ()
+    agent: str = ""
+    route: str = ""

@@ -33,6 +33,9 @@ FULL = api_key(
     tier="gold",
     tags=("beta", "π"),
     operator=True,
+    user="ada",
+    team="research",
+    project="π",
 )
 
 
@@ -97,6 +100,9 @@ def test_a_key_is_revoked_once(storage: Storage) -> None:
         ({"tags": "beta"}, "tags"),
         ({"tags": ("",)}, r"tags\[0\]"),
         ({"operator": 1}, "operator"),
+        ({"user": ""}, "user"),
+        ({"team": "a\0"}, "team"),
+        ({"project": 3}, "project"),
         ({"model_max_budget": {"m": 1.0}}, "model_max_budget"),
         ({"model_max_budget": (ModelBudget("", 1.0),)}, r"model_max_budget\[0\].model"),
         ({"model_max_budget": (ModelBudget("m", float("nan")),)}, r"model_max_budget\[0\].max_budget"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.contract.requests import DAY, MIDNIGHT, request
 
 from tiny_dancer.errors import OptionError, StorageError
-from tiny_dancer.storage import Feedback, MemoryStorage, RowCounts, Spend, SqliteStorage
+from tiny_dancer.storage import DIMENSIONS, Feedback, MemoryStorage, RowCounts, Spend, SqliteStorage
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
@@ -60,6 +60,13 @@ FULL = RequestRecord(
     tools_sent=10,
     tool_tokens_saved=399_000,
     tool_searches=2,
+    hops="semantic: refund 0.9 -> small",
+    user="ada",
+    team="research",
+    project="π",
+    tags=("eu", "batch, nightly"),
+    agent="sorter",
+    route="refund",
 )
 
 
@@ -137,6 +144,10 @@ def test_what_no_database_holds_is_replaced_and_spoils_nothing_beside_it(storage
         "tool_selection": ("\0", "\ufffd"),
         "tools_before": (10**30, 2**63 - 1),
         "tool_tokens_saved": (-3.0, -3),
+        "user": ("a\0", "a\ufffd"),
+        "route": (None, ""),
+        "tags": (("\ud800", "a\0b", 3, "ok"), ("\ufffd", "a\ufffdb", "3", "ok")),
+        "project": ("\udc00", "\ufffd"),
     }
     for number, (field, (given_, _)) in enumerate(bad.items()):
         good = request(f"good {number}", MIDNIGHT + 2 * number)
@@ -266,12 +277,12 @@ def summed(storage: Storage) -> Storage:
 
 def test_requests_are_summed_up_by_day(summed: Storage) -> None:
     first, second = summed.request_summary(by="day")
-    assert first.group == "2025-07-31"
+    assert first.group == ("2025-07-31",)
     assert (first.requests, first.errors, first.unpriced, first.compared) == (1, 0, 0, 1)
     assert (first.input_tokens, first.output_tokens, first.cached_tokens) == (10, 2, 0)
     assert (first.cost, first.baseline_cost, first.other_cost) == (1.0, 4.0, 0.0)
     assert (first.latency, first.ttft, first.feedback, first.score) == (1.0, 0.5, 1, 0.25)
-    assert second.group == "2025-08-01"
+    assert second.group == ("2025-08-01",)
     # A cost without a baseline is no saving; a failure has no price because it costs nothing.
     assert (second.requests, second.errors, second.unpriced, second.compared) == (3, 3, 2, 0)
     assert (second.cost, second.baseline_cost, second.other_cost) == (0.0, 0.0, 3.0)
@@ -281,14 +292,14 @@ def test_requests_are_summed_up_by_day(summed: Storage) -> None:
 
 
 def test_requests_are_summed_up_by_model_key_and_route(summed: Storage) -> None:
-    def groups(by: Any, **span: float) -> dict[str, int]:
-        return {each.group: each.requests for each in summed.request_summary(by=by, **span)}
+    def groups(by: Any = (), **span: float) -> dict[str, int]:
+        return {"/".join(map(str, each.group)): each.requests for each in summed.request_summary(by=by, **span)}
 
     assert groups("model") == {"": 1, "free": 1, "large": 1, "small": 1}
     assert groups("key") == {"": 1, "k": 3}
-    assert groups("route") == {"": 1, "client": 2, "default/learned": 1}
-    assert groups("all") == {"": 4}
-    assert groups("all", since=MIDNIGHT + 2 * DAY) == {}
+    assert groups(("router", "routed_by")) == {"/": 1, "/client": 2, "default/learned": 1}
+    assert groups() == {"": 4}
+    assert groups(since=MIDNIGHT + 2 * DAY) == {}
     assert groups("key", since=MIDNIGHT + 1, until=MIDNIGHT + DAY + 1) == {"k": 2}
     assert groups("model", since=MIDNIGHT + 2 * DAY) == {}
 
@@ -355,6 +366,10 @@ requests = st.fixed_dictionaries(
         "tool_selection": texts,
         "tools_sent": st.integers(0, 10**4),
         "tool_tokens_saved": st.integers(-(10**6), 10**6),
+        "user": outside,
+        "team": texts,
+        "tags": st.lists(outside, max_size=3).map(tuple),
+        "agent": texts,
     }
 ).map(lambda fields: RequestRecord(**fields))
 
@@ -387,7 +402,7 @@ def test_both_backends_remember_the_same(
                 asked: Any = {field: word, "since": since}
                 assert sqlite.request_history(**asked) == memory.request_history(**asked)
         assert close(sqlite.spend(since=since)) == close(memory.spend(since=since))
-        for by in ("day", "model", "key", "route", "all"):
+        for by in (*DIMENSIONS, ("model", "day"), ()):
             ours, theirs = sqlite.request_summary(by=by), memory.request_summary(by=by)
             assert list(map(close, ours)) == list(map(close, theirs))
 
@@ -412,5 +427,5 @@ def test_many_requests_may_be_recorded_again(storage: Storage) -> None:
     assert len(storage.request_history()) == 3001
     for id in ("0-0", "1-1499", "new"):
         assert [each.id for each in storage.request_history(request_id=id)] == [id]
-    (summed,) = storage.request_summary(by="all")
+    (summed,) = storage.request_summary()
     assert summed.requests == 3001

@@ -423,7 +423,7 @@ def test_numpys_scalars_reach_every_call(storage: Storage) -> None:
     assert len(read) == 11
     for each in read:
         assert_plain(each)
-    assert storage.request_summary(by=np.str_("all"))[0].input_tokens == 5
+    assert storage.request_summary(by=np.str_("model"))[0].input_tokens == 5
     assert storage.spend(since=np.float64(0))["k"].tokens == 5
     assert storage.revoke_api_key(np.str_("k"), np.float64(NOW))
     wanted = Filter(ids=names[:2], groups=np.array(["g"]), min_trials=np.int64(1), min_confidence=np.float16(0.5))
@@ -468,7 +468,7 @@ def test_numpys_scalars_reach_every_call(storage: Storage) -> None:
         lambda storage: storage.outcome_history(until=10**400),
         lambda storage: storage.request_history(key=5),
         lambda storage: storage.request_summary(by=None),
-        lambda storage: storage.request_summary(by=["day"]),
+        lambda storage: storage.request_summary(by=["day", 3]),
         lambda storage: storage.spend(since=None),
         lambda storage: storage.get_statistics(since=math.nan),
         lambda storage: storage.apply_retention(max_rows=True),

@@ -43,7 +43,7 @@ CALLS: dict[str, Callable[[SqliteStorage], Any]] = {
     "outcome history": lambda storage: storage.outcome_history(),
     "request history": lambda storage: storage.request_history(),
     "spend": lambda storage: storage.spend(since=0.0),
-    "summary": lambda storage: storage.request_summary(by="all"),
+    "summary": lambda storage: storage.request_summary(),
     "keys": lambda storage: storage.api_keys(),
     "revoke": lambda storage: storage.revoke_api_key("key", 1.0),
     "statistics": lambda storage: storage.get_statistics(),

@@ -71,6 +71,11 @@ def create(
     operator: Annotated[
         bool, typer.Option("--operator", help="It may see, claim and answer what waits for a person.")
     ] = False,
+    user: Annotated[
+        str | None, typer.Option(help="Whose it is: budgets of users are charged with what it spends.")
+    ] = None,
+    team: Annotated[str | None, typer.Option(help="Whose it is: budgets of teams, likewise.")] = None,
+    project: Annotated[str | None, typer.Option(help="What it is for: budgets of projects, likewise.")] = None,
     json: Json = False,
 ) -> None:
     from tiny_dancer.gateway.access.keys import expiry, make_key, model_budget, state_of
@@ -93,6 +98,9 @@ def create(
         tier=tier,
         tags=tag or (),
         operator=operator,
+        user=user,
+        team=team,
+        project=project,
         now=now,
     )
     database, known = _gateway(database, config)

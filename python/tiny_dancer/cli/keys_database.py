@@ -48,4 +48,7 @@ def described(key: ApiKey) -> dict[str, Any]:
         "tier": key.tier,
         "tags": list(key.tags),
         "operator": key.operator,
+        "user": key.user,
+        "team": key.team,
+        "project": key.project,
     }

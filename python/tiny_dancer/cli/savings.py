@@ -58,9 +58,9 @@ def savings(
         if plot.suffix.lower() not in FORMATS:
             raise OptionError("plot", plot, f"give a file that ends in {', '.join(FORMATS)}")
     with SqliteStorage(database, read_only=True, mirror=False) as storage:
-        whole = storage.request_summary(by="all", since=start)
-        groups = storage.request_summary(by=by.value, since=start)
-        by_day = storage.request_summary(by="day", since=start)
+        whole = storage.request_summary(since=start, percentiles=False)
+        groups = storage.request_summary(by=_DIMENSIONS[by], since=start, percentiles=False)
+        by_day = storage.request_summary(by="day", since=start, percentiles=False)
         names = _key_names(storage) if by is By.KEY else {}
     if json:
         print_json(
@@ -140,8 +140,15 @@ def _key_names(storage: SqliteStorage) -> dict[str, str]:
 def _plain(summaries: tuple[RequestSummary, ...]) -> dict[str, Any] | None:
     """The first of them as JSON values, or None."""
     for each in summaries:
-        return {**msgspec.to_builtins(each), "saved": each.saved, "saved_share": each.saved_share}
+        figures = msgspec.to_builtins(each)
+        del figures["latency_percentiles"], figures["ttft_percentiles"]  # not asked for
+        return {**figures, "group": _name(each), "saved": each.saved, "saved_share": each.saved_share}
     return None
+
+
+def _name(summary: RequestSummary) -> str:
+    """Of its group, in one text: a route is what decided, after its router's name."""
+    return "/".join(each for each in summary.group if each)
 
 
 def _table(
@@ -149,7 +156,7 @@ def _table(
 ) -> FittedTable:
     decimals = _decimals(max(total.cost, total.baseline_cost))
     shown = [place for place, title in enumerate(_HEADERS) if total.feedback > 0 or title != "score"]
-    rows = [(names.get(each.group, each.group) or _NOBODY[by], _cells(each, decimals)) for each in groups]
+    rows = [(names.get(_name(each), _name(each)) or _NOBODY[by], _cells(each, decimals)) for each in groups]
     rows.append(("all", _cells(total, decimals)))
     return FittedTable(
         (by.value, *(_HEADERS[place] for place in shown)),
@@ -159,6 +166,7 @@ def _table(
 
 
 _HEADERS = ("requests", "failed", "tokens in", "out", "spent", "strongest", "saved", "", "unpriced", "score")
+_DIMENSIONS = {By.DAY: "day", By.MODEL: "model", By.KEY: "key", By.ROUTE: ("router", "routed_by")}
 _NOBODY = {By.DAY: "", By.MODEL: "(none served)", By.KEY: "(no key)", By.ROUTE: "(not routed)"}
 
 

@@ -53,7 +53,7 @@ def draw(suffix: str, by_day: Sequence[RequestSummary], lines: Sequence[str]) ->
     header = ("day", "requests", "spent (USD)", "strongest (USD)", "saved (USD)", "no price")
     rows = [
         (
-            each.group,
+            each.group[0] or "",
             f"{each.requests:,}",
             *(f"{x:.6g}" for x in (each.cost, each.baseline_cost, each.saved)),
             f"{each.unpriced:,}",
@@ -129,7 +129,7 @@ def _figure(format: str, by_day: Sequence[RequestSummary], title: str | None) ->
 
 def _periods(by_day: Sequence[RequestSummary]) -> tuple[int, list[date], list[float], list[float]]:
     """Days in a period, and of each period its first day, spend and baseline; those without requests too."""
-    sums = {date.fromisoformat(each.group): each for each in by_day}
+    sums = {date.fromisoformat(each.group[0] or ""): each for each in by_day}
     first, last = min(sums), max(sums)
     step = 1 if (last - first).days < MOST_DAYS else 7
     starts = [first + timedelta(days=day) for day in range(0, (last - first).days + 1, step)]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer._core import __version__
+from tiny_dancer.budgets.money import SEATS, MoneyTable
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import deciding, endpoints, origins
 from tiny_dancer.gateway.access.admission import Access
-from tiny_dancer.gateway.access.money import SEATS, MoneyTable
 from tiny_dancer.gateway.access.shared_limits import SharedLimits
 from tiny_dancer.gateway.account.background import Accounting
 from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat

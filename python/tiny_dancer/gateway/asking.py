@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.access.payers import Payers
     from tiny_dancer.gateway.choosing.serving import Serving
     from tiny_dancer.gateway.services import Services
     from tiny_dancer.gateway.upstream.dialect import Endpoint
@@ -149,8 +150,11 @@ class GatewayModel:
         timeout: float,
         purpose: str,
         trace: RequestTrace | None = None,
+        payers: Payers | None = None,
     ) -> None:
-        """``purpose``: the endpoint and reason of its rows, such as ``judge``; the rest as of :func:`ask`."""
+        """``purpose``: endpoint and reason of its rows, such as ``judge``; ``payers``: of the client's request,
+        its caller's where None; the rest as of :func:`ask`."""
+        self._payers = caller.payers if payers is None else payers
         self._services, self._serving, self._caller = services, serving, caller
         self._timeout, self._purpose, self._trace = timeout, purpose, trace
         self.name = name
@@ -160,7 +164,7 @@ class GatewayModel:
         services = self._services
         # Its name is for the account alone, as that of what is passed on.
         progress = Progress(self._serving, cast("Endpoint", self._purpose))
-        progress.caller = self._caller
+        progress.caller, progress.payers = self._caller, self._payers
         try:
             found = await ask(
                 services,

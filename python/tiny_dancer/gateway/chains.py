@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tiny_dancer.budgets.clock import steady
 from tiny_dancer.errors import ModelError, QueueError, RequestError, StorageError
-from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.account.guess import prompt_tokens
 from tiny_dancer.gateway.asking import GatewayModel
 from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused
@@ -142,9 +142,9 @@ class Chains:
                 return None
             return refused(able, target) or _too_dear(serving, incoming, target)
 
-        target, hops, _ = await walk(links, chain, asked, refuses, asked.hops)
+        target, hops, _, intent = await walk(links, chain, asked, refuses, asked.hops)
         step = next(hop.step for hop in reversed(hops) if hop.chose)
-        return Choice(target, step, hops, asked.plan if step == "learned" else None)
+        return Choice(target, step, hops, asked.plan if step == "learned" else None, intent)
 
     def _of(self, serving: Serving) -> Mapping[str, Link[Walking]]:
         """The chains of a configuration, made when it is first asked."""
@@ -268,6 +268,7 @@ class _Judge:
             timeout=step.timeout,
             purpose="judge",
             trace=asked.progress.trace,
+            payers=asked.progress.payers,
         )
 
     async def __call__(self, messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any]) -> dict[str, Any]:

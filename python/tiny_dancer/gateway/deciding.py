@@ -53,7 +53,9 @@ class DecideExchange(Exchange):
                     param=header.decode(),
                     code="unsupported_parameter",
                 )
-        name, source, about, questions = _read(await self._body(headers))
+        fields, _ = mended_fields(await self._body(headers))
+        self.payers = self._services.access.owned.by_fields(self.payers, fields)
+        name, source, about, questions = _read(fields)
         model = self._model_named(name)
         try:
             answers = await self.serving.decider.adecide(about, questions, model=model)
@@ -123,9 +125,8 @@ class _Asked:
         return found
 
 
-def _read(body: bytes) -> tuple[str | None, str, Any, Any]:
+def _read(fields: dict[str, msgspec.Raw]) -> tuple[str | None, str, Any, Any]:
     """The model named, which field has the input, the input, and the questions."""
-    fields, _ = mended_fields(body)
     unknown = next((name for name in fields if name not in _KNOWN), None)
     if unknown is not None:
         raise GatewayError(

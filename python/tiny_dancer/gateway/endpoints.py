@@ -115,8 +115,7 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
             return _encode(await queue.answer(services.storage, caller, *queued, b"", body))
         if path == "/v1/feedback":
             return _encode(await _give_feedback(services, caller, body))
-        options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
-        return _encode(await _route(services, caller, body, options, given))
+        return _encode(await _route(services, caller, body, headers, given))
     finally:
         services.bodies.held -= len(body)
 
@@ -192,11 +191,12 @@ async def _route(
     services: Services,
     caller: Caller,
     body: bytes,
-    options: dict[bytes, bytes],
-    headers: Sequence[tuple[bytes, bytes]],
+    headers: dict[bytes, bytes],
+    given: Sequence[tuple[bytes, bytes]],
 ) -> dict[str, Any]:
     """``/v1/route``: the decision, without a call."""
     start, arrived = time.perf_counter(), time.time()
+    options = {name: value for name, value in headers.items() if name in OPTION_HEADERS}
     fields, _ = mended_fields(body)
     endpoint: Endpoint = "chat.completions"
     if "messages" not in fields:
@@ -204,9 +204,11 @@ async def _route(
     if "model" not in fields and "models" not in fields:
         body = msgspec.json.encode({**fields, "model": "auto"})
     incoming = parse(endpoint, body, options)
+    owned = services.access.owned
+    payers = owned.by_fields(owned.by_headers(caller.payers, headers), incoming.fields)
     serving, choice = services.serving, None
     if serving.chains and (chain := services.chooser.chain(serving, incoming)) is not None:
-        choice = await services.chains.choose(services, serving, chain, incoming, caller, tuple(headers), None)
+        choice = await services.chains.choose(services, serving, chain, incoming, caller, tuple(given), None)
     # Anthropic's requests have messages, too.
     anthropic = b'"input_schema"' in bytes(incoming.fields.get("tools", b""))
     tools = None
@@ -243,6 +245,11 @@ async def _route(
         tools_before=0 if tools is None else tools.before,
         tools_sent=0 if tools is None else tools.sent,
         tool_tokens_saved=0 if tools is None else tokens_saved(tools),
+        user=payers.user,
+        team=payers.team,
+        project=payers.project,
+        tags=payers.tags,
+        route=plan.intent,
     )
     services.accounting.put(record)
     found = _decided(plan)

@@ -166,6 +166,7 @@ class Exchange(Progress):
         caller = self.caller = services.access.identify(*secrets_of(given))
         services.access.enter(caller)
         headers = read_headers(given)
+        self.payers = services.access.owned.by_headers(caller.payers, headers)
         if services.tracer is not None:
             self.trace = services.tracer.start(
                 self.endpoint, _text(headers.get(b"traceparent")), _text(headers.get(b"tracestate"))
@@ -188,6 +189,7 @@ class Exchange(Progress):
         body = await self._body(headers)
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
+        self.payers = services.access.owned.by_fields(self.payers, incoming.fields)
         choice = None
         if self.serving.chains and (name := services.chooser.chain(self.serving, incoming)) is not None:
             choice = await self._choose(name, incoming, caller, scope["headers"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tiny_dancer.gateway.access import payers
 from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS
 from tiny_dancer.gateway.errors import GatewayError
@@ -27,8 +28,8 @@ Headers = list[tuple[bytes, bytes]]
 _SECRETS: Final = frozenset((b"authorization", b"x-api-key", b"api-key"))
 _PASSED_ON: Final = {name.encode(): name for name in PASSED_ON}
 # Two lines of these say what one with a comma says (RFC 9110, 5.3).
-_LISTS: Final = frozenset((*(name.encode() for name in LISTS), b"x-td-exclude", b"content-encoding"))
-_WANTED: Final = frozenset((*_PASSED_ON, *OPTION_HEADERS, b"content-encoding"))
+_LISTS: Final = frozenset((*(name.encode() for name in LISTS), b"x-td-exclude", payers.TAGS, b"content-encoding"))
+_WANTED: Final = frozenset((*_PASSED_ON, *OPTION_HEADERS, *payers.HEADERS, b"content-encoding"))
 
 
 def secrets_of(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:

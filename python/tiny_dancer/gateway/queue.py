@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta
 
+from tiny_dancer.budgets.clock import steady
 from tiny_dancer.errors import OptionError, QueueError, StorageError
-from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.errors import GatewayError, storage_unavailable
 from tiny_dancer.storage.queue import CLAIM_SECONDS, STATES
 

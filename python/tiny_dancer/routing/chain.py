@@ -396,7 +396,7 @@ class ChainRouter:
             hop = Hop(self._first, "override", True, f"pinned by the caller -> {asked.pin}")
             return ChainDecision(asked.pin, "override", (hop,), None, None, None, _since(start))
         first = self._first if asked.pin is None else asked.pin.removeprefix(CHAIN)
-        target, hops, details = await walk(self._links, first, asked, self._unknown, asked.hops)
+        target, hops, details, _ = await walk(self._links, first, asked, self._unknown, asked.hops)
         return ChainDecision(
             target,
             next(hop.step for hop in reversed(hops) if hop.chose),
@@ -498,15 +498,15 @@ def ask_routes(
     if choice.name is None:
         return Outcome(None, _why_none(routes, choice, found, confidence), choice)
     target = choice.target if targets is None or choice.name not in targets else targets[choice.name]
-    return _lead(target, found, choice)
+    return _lead(target, found, choice.name, choice)
 
 
-def _lead(target: object, why: str, detail: Any = None) -> Outcome:
+def _lead(target: object, why: str, route: str, detail: Any = None) -> Outcome:
     """Where a route leads; routes change while they serve, and may have come to lead nowhere."""
     if target is None:
         return Outcome(None, f"{why}, which leads nowhere", detail)
     try:
-        return Outcome(as_target(target, "target"), why, detail)
+        return Outcome(as_target(target, "target"), why, detail, route)
     except OptionError:
         return Outcome(None, f"{why}, whose target is neither a name nor an answer", detail)
 
@@ -621,7 +621,7 @@ async def judge_routes(
     if not routes.may_give(name, asked.text, now=asked.now, user=asked.user, language=asked.language):
         return Outcome(None, f"{name}, which may not be given now")
     own = targets or {}
-    return _lead(own.get(name, routes.route(name).target), why)
+    return _lead(own.get(name, routes.route(name).target), why, name)
 
 
 async def judge_choices(ask: Ask, choices: Mapping[str, str], asked: Asked, timeout: float | None) -> Outcome:

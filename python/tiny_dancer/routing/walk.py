@@ -65,11 +65,13 @@ class Outcome(NamedTuple):
         target: a name, a canned answer, or None: it passes on.
         why: in words.
         detail: what it is known by, for whoever walks.
+        intent: the route that leads to the target; empty where none does.
     """
 
     target: str | CannedAnswer | None
     why: str
     detail: Any = None
+    intent: str = ""
 
 
 Step = tuple[str, "Callable[[T], Outcome | Awaitable[Outcome]]"]
@@ -97,11 +99,13 @@ class Walked(NamedTuple):
         target: a name that is no chain's, or a canned answer.
         hops: every step asked, in order.
         details: what the steps asked have left, by step; of a step asked in several chains the last.
+        intent: the last route that was followed; empty where none was.
     """
 
     target: str | CannedAnswer
     hops: tuple[Hop, ...]
     details: Mapping[str, Any]
+    intent: str = ""
 
 
 async def walk(
@@ -124,6 +128,7 @@ async def walk(
     hops = [] if hops is None else hops
     details: dict[str, Any] = {}
     link, seen = links[start], {start}
+    intent = ""
     while True:
         target, decided = link.default, "default"
         for step, ask in link.steps:
@@ -140,13 +145,14 @@ async def walk(
                 hops.append(Hop(link.name, step, False, f"{found.why} -> {shown(found.target)}: {refused}"))
                 continue
             target, decided = found.target, step
+            intent = found.intent or intent
             hops.append(Hop(link.name, step, True, f"{found.why} -> {shown(target)}"))
             break
         if decided == "default":
             hops.append(Hop(link.name, "default", True, shown(target)))
         name = chain_of(target)
         if name is None:
-            return Walked(target, tuple(hops), details)
+            return Walked(target, tuple(hops), details, intent)
         link = links[name]
         seen.add(name)
 

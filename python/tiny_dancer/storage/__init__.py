@@ -1,7 +1,8 @@
 """What must outlive the process: candidates, decisions, outcomes, feedback, a gateway's requests. The only SQL.
 
 :class:`Storage` says what every backend does; it is :class:`CandidateStorage`, :class:`HistoryStorage`,
-:class:`RequestStorage`, :class:`KeyStorage`, :class:`QueueStorage` and :class:`AgentStorage` in one database.
+:class:`RequestStorage`, :class:`KeyStorage`, :class:`QueueStorage`, :class:`AgentStorage` and
+:class:`BudgetStorage` in one database.
 :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra
 ``sqlite`` and is imported when first asked for.
 """
@@ -9,6 +10,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.storage.agents import Agent, AgentOutcome, AgentRecord, AgentStorage
+from tiny_dancer.storage.budgets import Budget, BudgetStorage
 from tiny_dancer.storage.candidates import (
     CandidateChange,
     CandidateRecord,
@@ -27,20 +29,24 @@ from tiny_dancer.storage.history import (
     hash_query,
 )
 from tiny_dancer.storage.keys import ApiKey, KeyStorage, ModelBudget, Spend
-from tiny_dancer.storage.ledger import RequestStorage, RequestSummary, SummaryBy
+from tiny_dancer.storage.ledger import RequestStorage
 from tiny_dancer.storage.memory import MemoryStorage
 from tiny_dancer.storage.queue import QueuedRequest, QueueState, QueueStorage
 from tiny_dancer.storage.storage import RowCounts, Storage
+from tiny_dancer.storage.summaries import DIMENSIONS, Percentiles, RequestSummary
 
 if TYPE_CHECKING:
     from tiny_dancer.storage.sqlite import SqliteStorage
 
 __all__ = [
+    "DIMENSIONS",
     "Agent",
     "AgentOutcome",
     "AgentRecord",
     "AgentStorage",
     "ApiKey",
+    "Budget",
+    "BudgetStorage",
     "CandidateChange",
     "CandidateRecord",
     "CandidateStorage",
@@ -53,6 +59,7 @@ __all__ = [
     "ModelBudget",
     "Neighbour",
     "Outcome",
+    "Percentiles",
     "QueueState",
     "QueueStorage",
     "QueuedRequest",
@@ -65,7 +72,6 @@ __all__ = [
     "SqliteStorage",
     "Statistics",
     "Storage",
-    "SummaryBy",
     "hash_query",
 ]
 

@@ -64,6 +64,9 @@ class ApiKey:
         tier: of its owner, such as ``free``: what routes and chains may depend on.
         tags: of its owner, likewise.
         operator: whether it may see, claim and answer what waits for a person.
+        user: whose it is; their budgets are charged with what it spends.
+        team: likewise.
+        project: likewise.
 
     Raises:
         AccessError: a field is not what it should be.
@@ -88,6 +91,9 @@ class ApiKey:
     tier: str | None = None
     tags: tuple[str, ...] = ()
     operator: bool = False
+    user: str | None = None
+    team: str | None = None
+    project: str | None = None
 
     def __post_init__(self) -> None:
         settle(self, "id", stored_text("id", self.id, error=AccessError))
@@ -107,7 +113,8 @@ class ApiKey:
         for field, named in (("models", self.models), ("tags", self.tags)):
             texts = [stored_text(f"{field}[{at}]", each, error=AccessError) for at, each in enumerate(named)]
             settle(self, field, tuple(texts))
-        settle(self, "tier", given(stored_text, "tier", self.tier, error=AccessError))
+        for field in ("tier", "user", "team", "project"):
+            settle(self, field, given(stored_text, field, getattr(self, field), error=AccessError))
         settle(self, "operator", flag("operator", self.operator, error=AccessError))
         for field in ("requests_per_minute", "tokens_per_minute"):
             most = given(integer, field, getattr(self, field), error=AccessError)

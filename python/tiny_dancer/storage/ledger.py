@@ -9,30 +9,29 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import values
 from tiny_dancer.storage.keys import Spend
+from tiny_dancer.storage.summaries import DAY
 from tiny_dancer.storage.values import INTEGERS, LATEST, plain
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-SummaryBy = Literal["day", "model", "key", "route", "all"]
-# Seconds.
-DAY = 86_400
-GROUPS: tuple[str, ...] = get_args(SummaryBy)
+    from tiny_dancer.storage.summaries import RequestSummary
+
 # Tokens of one request: no model takes so many, and sums of millions of them stay within 64 bits.
 MOST_TOKENS = 2**40
 
 _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
     "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
-    "tool_selection", "hops",
+    "tool_selection", "hops", "user", "team", "project", "agent", "route",
 )  # fmt: skip
 _MAY_BE_NONE = frozenset({"response_id", "decision_id", "query_hash", "query_text"})
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
@@ -69,6 +68,7 @@ def fitting(record: RequestRecord) -> RequestRecord:
     changes["time"] = min(max(_finite(record.time) or 0.0, 0.0), LATEST)
     if record.scores is not None:
         changes["scores"] = _scores(record.scores)
+    changes["tags"] = _tags(record.tags)
     return msgspec.structs.replace(record, **changes)
 
 
@@ -91,6 +91,7 @@ def fits(record: RequestRecord) -> bool:
             record.scores is None
             or ({float}.issuperset(map(type, record.scores.values())) and "\0" not in "".join(record.scores))
         )
+        and (not record.tags or ({str}.issuperset(map(type, record.tags)) and "\0" not in "".join(record.tags)))
     )
 
 
@@ -102,6 +103,7 @@ _TYPES: dict[str, set[type]] = {
     **{field: {int, float} for field in ("time", "latency", "guessed_cost")},
     **{field: {bool} for field in ("stream", "guessed")},
     "scores": {dict, _NONE},
+    "tags": {tuple},
 }
 # By the types of a record's fields: what takes the texts out of its values.
 _KNOWN_TYPES: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[str, ...]]] = {}
@@ -143,6 +145,12 @@ def _scores(scores: object) -> dict[str, float] | None:
     return {name: math.nan if score is None else score for name, score in found.items()}
 
 
+def _tags(tags: object) -> tuple[str, ...]:
+    if not isinstance(tags, (tuple, list)):
+        return ()
+    return tuple(values.storable(found if isinstance(found := plain(each), str) else repr(found)) for each in tags)
+
+
 def check_requests(records: Iterable[RequestRecord]) -> tuple[RequestRecord, ...]:
     """Requests to be kept.
 
@@ -157,64 +165,6 @@ def check_requests(records: Iterable[RequestRecord]) -> tuple[RequestRecord, ...
         if not isinstance(record, RequestRecord):
             raise StorageError(f"records[{place}]", type(record).__name__, "give a RequestRecord")
     return listed
-
-
-@dataclass(frozen=True, slots=True)
-class RequestSummary:
-    """Sums over the requests of one day, model, key or route, or over all.
-
-    Spend and baseline can only be compared over the same requests: ``cost`` and ``baseline_cost`` are both over
-    those that have both, which ``compared`` counts.
-
-    Attributes:
-        group: the UTC day (``2026-11-21``), the model that served, the key's id, or ``router/routed_by``; empty
-            where no model served, no key was used, and for all.
-        requests: all of them.
-        errors: those of status 400 or above, and answers that ended in an error.
-        input_tokens: of prompts, those cached included.
-        output_tokens: of answers.
-        cached_tokens: of prompts, read from an upstream's cache.
-        cost: USD spent on the requests compared.
-        baseline_cost: USD the strongest model would have cost for the same requests.
-        compared: requests with a cost and a baseline.
-        other_cost: USD spent on requests that have a cost and no baseline.
-        guessed: requests whose tokens or cost are guessed, in part or as a whole.
-        guessed_cost: USD of ``cost`` and ``other_cost`` that are guessed.
-        unpriced: requests a model served that have no cost, or no baseline.
-        latency: mean seconds from arrival to the last byte.
-        ttft: mean seconds to the first byte, over the requests that have it; None where none has.
-        feedback: requests there is feedback about, as a whole: under the id of their decision, or under their own
-            where nothing was routed.
-        score: its mean, or None without feedback.
-    """
-
-    group: str
-    requests: int
-    errors: int
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    cost: float
-    baseline_cost: float
-    compared: int
-    other_cost: float
-    guessed: int
-    guessed_cost: float
-    unpriced: int
-    latency: float
-    ttft: float | None
-    feedback: int
-    score: float | None
-
-    @property
-    def saved(self) -> float:
-        """USD less than the strongest model would have cost; below 0 where routing cost more."""
-        return self.baseline_cost - self.cost
-
-    @property
-    def saved_share(self) -> float | None:
-        """:attr:`saved` as a share of the baseline; None where that is 0."""
-        return self.saved / self.baseline_cost if self.baseline_cost else None
 
 
 class RequestStorage(Protocol):
@@ -249,28 +199,32 @@ class RequestStorage(Protocol):
         ...
 
     def request_summary(
-        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+        self,
+        *,
+        by: str | Iterable[str] = (),
+        since: float | None = None,
+        until: float | None = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        percentiles: bool = True,
     ) -> tuple[RequestSummary, ...]:
         """Requests with ``since <= time < until`` summed up, in the order of the groups.
 
+        Args:
+            by: dimensions, of :data:`DIMENSIONS`, each group having one value of each; none: all requests are one
+                group.
+            since: UTC seconds, or a time in another form; None: from the first on.
+            until: the same; None: to the last.
+            where: by dimension, the value that a request must have, or several of which it must have one.
+            percentiles: they take longer than all the rest: leave them out where nobody looks at them.
+
+        Returns:
+            A summary a group that has requests, so none where there are no requests at all.
+
         Raises:
-            OptionError: ``by`` is none of ``day``, ``model``, ``key``, ``route``, ``all``.
+            OptionError: a dimension that there is not (the nearest is named), or named twice; a value that a
+                dimension cannot have; ``since`` after ``until``.
         """
         ...
-
-
-def check_summary(
-    by: SummaryBy, since: float | None, until: float | None
-) -> tuple[SummaryBy, float | None, float | None]:
-    """What to sum up by, and over which span of time.
-
-    Raises:
-        OptionError: one of them is not what it should be.
-    """
-    group = values.stored_text("by", by, empty=True, error=OptionError)
-    if group not in GROUPS:
-        raise OptionError("by", by, f"use one of {', '.join(GROUPS)}")
-    return (group, *values.span(since, until))  # type: ignore[return-value]
 
 
 def check_span(since: float, until: float | None) -> tuple[float, float | None]:

@@ -1,6 +1,7 @@
-"""Periods over which money is counted: a span from the day a key was made on, again and again, or calendar months.
+"""Periods over which money is counted: a span from the day a key was made on, again and again, calendar months, or
+a window that moves with the clock.
 
-Times are UTC seconds since 1970.
+Times are UTC seconds since 1970, so no day has 23 or 25 hours.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ import math
 import re
 from datetime import UTC, datetime
 
-from tiny_dancer.errors import AccessError
+from tiny_dancer.errors import AccessError, BudgetError, TinyDancerError
 
 _WRITTEN = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d|w|mo)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _MONTH = "mo"
+_WORDS = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo", "year": "12mo"}
+_ROLLING = "rolling "
+PARTS = 30
+"""Of a rolling window: money comes back when the whole part it was spent in has left the window, so up to a thirtieth
+of the window late, and never early."""
 
 
 def check_duration(field: str, text: object) -> None:
@@ -24,6 +30,43 @@ def check_duration(field: str, text: object) -> None:
     """
     if not isinstance(text, str) or _WRITTEN.fullmatch(text) is None:
         raise AccessError(field, repr(text), "give a length such as 30m, 12h, 1d, 30d or 1mo")
+
+
+def check_period(field: str, text: object, *, error: type[TinyDancerError] = BudgetError) -> str:
+    """A period in its one spelling: ``1d`` of ``day``, ``1mo`` of ``month``, ``rolling 30d``.
+
+    Raises:
+        BudgetError: it is none (or ``error``).
+    """
+    if isinstance(text, str):
+        words = text.strip().lower()
+        rolls = words.startswith(_ROLLING)
+        length = words.removeprefix(_ROLLING).strip() if rolls else words
+        length = _WORDS.get(length, length)
+        match = _WRITTEN.fullmatch(length)
+        if match is not None and not rolls:
+            return length
+        if match is not None and match[2] != _MONTH and _span(match) >= PARTS:
+            return _ROLLING + length
+        if match is not None:
+            raise error(
+                field, repr(text), "give a rolling window of 30s or more, in days instead of months: 'rolling 30d'"
+            )
+    raise error(field, repr(text), "give day, week, month, year, a length such as 12h or 30d, or 'rolling 30d'")
+
+
+def rolling(duration: str | None) -> int | None:
+    """Milliseconds of a part of a rolling window, :data:`PARTS` of which are no less than the window; None where the
+    period is none."""
+    if duration is None or not duration.startswith(_ROLLING):
+        return None
+    match = _WRITTEN.fullmatch(duration.removeprefix(_ROLLING))
+    assert match is not None
+    return -(-_span(match) * 1000 // PARTS)
+
+
+def _span(match: re.Match[str]) -> int:
+    return int(match[1]) * _SECONDS[match[2]]
 
 
 def period(duration: str | None, created: float, now: float) -> tuple[float, float]:

@@ -7,18 +7,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tiny_dancer.storage.history import Statistics
+from tiny_dancer.storage.summaries import nearest_rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord
 
-PERCENTILES = (0.5, 0.9, 0.99)
-
-
-def nearest_rank(count: int, share: float) -> int:
-    """Place, from 0, of a percentile in ``count`` >= 1 sorted values: the first that ``share`` of them reach."""
-    return max(math.ceil(share * count) - 1, 0)
+PERCENTILES = (50, 90, 99)
 
 
 def summarise(
@@ -31,7 +27,7 @@ def summarise(
     """Figures of the rows given."""
     latencies = sorted(row.latency_us for row in routing if row.latency_us is not None)
     p50, p90, p99 = (
-        latencies[nearest_rank(len(latencies), share)] if latencies else None for share in PERCENTILES
+        latencies[nearest_rank(len(latencies), percent)] if latencies else None for percent in PERCENTILES
     )
     return Statistics(
         candidates=candidates,

@@ -1,4 +1,4 @@
-"""Storage: candidates, history, requests, keys, the queue and agents in one database, and its life."""
+"""Storage: candidates, history, requests, keys, the queue, agents and budgets in one database, and its life."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from tiny_dancer.errors import OptionError
 from tiny_dancer.storage.agents import AgentStorage
+from tiny_dancer.storage.budgets import BudgetStorage
 from tiny_dancer.storage.candidates import CandidateStorage
 from tiny_dancer.storage.history import HistoryStorage
 from tiny_dancer.storage.keys import KeyStorage
@@ -34,9 +35,19 @@ class RowCounts:
     changes: int = 0
     queued: int = 0
     agents: int = 0
+    budgets: int = 0
 
 
-class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, QueueStorage, AgentStorage, Protocol):
+class Storage(
+    CandidateStorage,
+    HistoryStorage,
+    RequestStorage,
+    KeyStorage,
+    QueueStorage,
+    AgentStorage,
+    BudgetStorage,
+    Protocol,
+):
     """All of it in one database: what every backend does. Safe to use from many threads.
 
     Who needs only a part asks for that part's protocol.
@@ -56,7 +67,7 @@ class Storage(CandidateStorage, HistoryStorage, RequestStorage, KeyStorage, Queu
             now: UTC seconds to count the age from; the present by default.
 
         Returns:
-            How many rows were removed; candidates, agents and API keys are never removed.
+            How many rows were removed; candidates, agents, budgets and API keys are never removed.
 
         Raises:
             OptionError: neither limit is given, or one is negative.

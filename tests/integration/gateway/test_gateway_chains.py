@@ -215,6 +215,9 @@ def test_a_step_leads_to_a_model(chains: Serving, text: str, served: str, step: 
     record = last(chains)
     assert (record.model, record.routed_by, record.reason) == (served, step, "chain")
     assert record.hops == answer.headers["x-td-routed-by"]
+    # The route that was followed, where a step found one.
+    followed = hops.removeprefix("semantic: ").split()[0] if step == "semantic" else ""
+    assert record.route == followed
     assert record.cost > 0
 
 

@@ -15,9 +15,9 @@ from tests.commands import done
 from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.serving import HARD, TIMEOUT
 
+from tiny_dancer.budgets.money import UNITS
 from tiny_dancer.gateway.access import admission as access
 from tiny_dancer.gateway.access.keys import NewKey, make_key
-from tiny_dancer.gateway.access.money import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

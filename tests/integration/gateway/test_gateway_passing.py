@@ -17,7 +17,7 @@ from tests.integration.gateway.test_gateway_keys import bearer, known, locked
 from tests.integration.gateway.test_gateway_records import records
 from tests.multipart import parts_of
 
-from tiny_dancer.gateway.access.money import UNITS
+from tiny_dancer.budgets.money import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -311,7 +311,7 @@ def test_files_and_batches(at_cheap: openai.OpenAI, asked: Serving, cheap: Upstr
     rows = records(asked)[-9:]
     assert [row.endpoint for row in rows] == ["files"] * 5 + ["batches"] * 4
     assert {(row.upstream, row.model, row.input_tokens, row.cost) for row in rows} == {("cheap", "", 0, None)}
-    summary = asked.gateway.services.storage.request_summary(by="all", since=rows[0].time)
+    summary = asked.gateway.services.storage.request_summary(since=rows[0].time)
     assert summary[0].unpriced == 0, "no model has served, so none has no price"
 
 

@@ -15,8 +15,8 @@ from tests.integration.gateway.test_gateway_keys import bearer, known, until
 from tests.integration.gateway.test_gateway_tool_search import BM25, MAIL, QUESTION, SEARCH, WEATHER, of_anthropic
 from tests.integration.gateway.test_processes_money import content, key_of, kill, rows
 
+from tiny_dancer.budgets.money import UNITS
 from tiny_dancer.gateway.access import admission as access
-from tiny_dancer.gateway.access.money import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

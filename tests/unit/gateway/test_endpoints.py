@@ -131,7 +131,7 @@ def test_route_decides_without_a_call(
         assert not upstream.received
         (record,) = gateway.records()
         assert (record.endpoint, record.model, record.decision_id) == ("route", "large", found["id"])
-        (summary,) = gateway.gateway.services.storage.request_summary(by="all")
+        (summary,) = gateway.gateway.services.storage.request_summary()
         assert (summary.requests, summary.unpriced, summary.cost) == (1, 0, 0.0)
         assert record.query_hash
         assert record.query_text is None

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from tiny_dancer.budgets.clock import steady
+from tiny_dancer.budgets.money import MoneyTable
 from tiny_dancer.errors import StorageError, TinyDancerError
 from tiny_dancer.gateway.access.budgets import Budget, terms_of
 from tiny_dancer.gateway.access.caller import Caller, retry_after
-from tiny_dancer.gateway.access.clock import steady
 from tiny_dancer.gateway.access.keys import PREFIX, written
 from tiny_dancer.gateway.access.limits import TokenBucket
-from tiny_dancer.gateway.access.money import MoneyTable
+from tiny_dancer.gateway.access.payers import Owned
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.storage.periods import period
 
@@ -69,6 +70,7 @@ class Access:
 
     Attributes:
         required: whether a key is needed; else it is honoured where one of ours is presented.
+        owned: names of payers that keys carry.
         last_error: why the last reading of storage failed, or None. Meanwhile the keys known stay in force.
 
     Example:
@@ -99,6 +101,7 @@ class Access:
             monotonic: seconds that never go back; the same in all workers where limits are shared.
         """
         self.required = required
+        self.owned = Owned()
         self.last_error: str | None = None
         self._storage = storage
         self._shared = shared
@@ -220,6 +223,8 @@ class Access:
             self._by_digest[caller.digest[:16]] = caller
         for gone in (self._keys or {}).keys() - reading.keys.keys():
             self._by_digest.pop(self._callers.pop(gone).digest[:16], None)
+        if reading.changed or keys.keys() != (self._keys or {}).keys():
+            self.owned = Owned(keys.values())
         self._keys = keys
         for caller in self._callers.values():
             for budget in caller.budgets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tiny_dancer.gateway.access.money import UNITS, MoneyTable, units
+from tiny_dancer.budgets.money import UNITS, MoneyTable, units
 from tiny_dancer.storage.periods import period
 
 if TYPE_CHECKING:

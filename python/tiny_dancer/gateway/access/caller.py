@@ -6,9 +6,10 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from tiny_dancer.budgets.money import units
 from tiny_dancer.gateway.access.budgets import Budget, Hold, Terms, terms_of, usd
 from tiny_dancer.gateway.access.keys import written
-from tiny_dancer.gateway.access.money import units
+from tiny_dancer.gateway.access.payers import NOBODY, payers_of
 from tiny_dancer.gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Caller:
         valid_until: UTC seconds.
         limited: whether it has a rate limit or a budget.
         budgets: in the order in which they are asked.
+        payers: whose the key is.
     """
 
     __slots__ = (
@@ -59,6 +61,7 @@ class Caller:
         "limited",
         "models",
         "name",
+        "payers",
         "soft_budget_spent",
         "valid_until",
         "warned",
@@ -75,6 +78,7 @@ class Caller:
         self.valid_until = math.inf
         self.limited = False
         self.budgets: tuple[Budget, ...] = ()
+        self.payers = NOBODY
         self._requests: Bucket | None = None
         self._tokens: Bucket | None = None
         self._cheaper = False
@@ -238,6 +242,7 @@ class Caller:
         self._requests, self._tokens = requests, tokens
         self.key, self.id, self.name = key, key.id, key.name
         self.models = frozenset(key.models) or None
+        self.payers = payers_of(key)
         self.digest = bytes.fromhex(key.secret_hash)
         self.valid_until = min(
             math.inf if key.expires_at is None else key.expires_at,

@@ -56,6 +56,9 @@ def make_key(
     tier: str | None = None,
     tags: Iterable[str] = (),
     operator: bool = False,
+    user: str | None = None,
+    team: str | None = None,
+    project: str | None = None,
     now: float | None = None,
 ) -> NewKey:
     """A new key; storing it is the caller's.
@@ -76,6 +79,9 @@ def make_key(
         tier: of its owner.
         tags: of its owner.
         operator: whether it may see, claim and answer what waits for a person.
+        user: whose it is.
+        team: likewise.
+        project: likewise.
         now: UTC seconds; the present by default.
 
     Raises:
@@ -109,6 +115,9 @@ def make_key(
         tier=tier,
         tags=tuple(dict.fromkeys(tags)),
         operator=operator,
+        user=user,
+        team=team,
+        project=project,
     )
     return NewKey(key, secret)
 

@@ -193,5 +193,10 @@ def begin(progress: Progress, accounting: Accounting, model: ServedModel) -> Non
             variant=plan.variant,
             guessed=True,
             guessed_cost=guessed,
+            user=progress.payers.user,
+            team=progress.payers.team,
+            project=progress.payers.project,
+            tags=progress.payers.tags,
+            route=plan.intent,
         )
     )

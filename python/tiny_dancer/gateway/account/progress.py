@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tiny_dancer.gateway.access.clock import steady
+from tiny_dancer.budgets.clock import steady
+from tiny_dancer.gateway.access.payers import NOBODY
 from tiny_dancer.gateway.upstream.proxy import Attempts
 from tiny_dancer.routing.router import new_id
 
@@ -33,6 +34,7 @@ class Progress:
         arrived: UTC seconds.
         start: the same moment by the clock that measures.
         caller: who asked; None until admitted.
+        payers: who pays for it.
         incoming: what was asked; None until read.
         tools: what became of the request's tools; None where nobody has selected any.
         called: the tools its answer calls; None where nobody learns from that.
@@ -67,6 +69,7 @@ class Progress:
         "hold",
         "id",
         "incoming",
+        "payers",
         "plan",
         "prompt",
         "queued",
@@ -85,6 +88,7 @@ class Progress:
         self.arrived = steady()
         self.attempts = Attempts()
         self.caller: Caller | None = None
+        self.payers = NOBODY
         self.incoming: Incoming | None = None
         self.tools: Offered | None = None
         self.called: Called | None = None

@@ -109,6 +109,11 @@ def settle(
         tools_sent=0 if tools is None else tools.sent,
         tool_tokens_saved=0 if tools is None else tokens_saved(tools),
         tool_searches=0 if tools is None else tools.searches,
+        user=progress.payers.user,
+        team=progress.payers.team,
+        project=progress.payers.project,
+        tags=progress.payers.tags,
+        route="" if plan is None else plan.intent,
     )
     if kept:
         accounting.put(record)

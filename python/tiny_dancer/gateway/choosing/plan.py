@@ -68,12 +68,14 @@ class Choice(Struct):
         step: of the chain, that decided.
         hops: every step asked, in order.
         plan: what the learned step's router decided, where that is the target.
+        intent: the route that was found and followed; empty where none was.
     """
 
     target: str | CannedAnswer
     step: str
     hops: tuple[Hop, ...]
     plan: Plan | None = None
+    intent: str = ""
 
     @property
     def answer(self) -> str | None:
@@ -100,6 +102,7 @@ class Plan(Struct):
             its own, and is no longer where they change. Else 0.
         hops: of the chain that decided, and of the router it led to; empty where no chain did.
         answer: that is given as it is, and no model is asked; None where one is.
+        intent: the route that a chain has found and followed; empty where none was.
     """
 
     model: ServedModel
@@ -115,6 +118,7 @@ class Plan(Struct):
     tools: int = 0
     hops: tuple[Hop, ...] = ()
     answer: str | None = None
+    intent: str = ""
 
     @property
     def route(self) -> str:
@@ -222,7 +226,7 @@ class Chooser:
             plan = self._routed(asked, found)
             why = f"{plan.routed_by}, {plan.reason} -> {plan.model.name}"
             hops = (*hops, Hop(hops[0].chain, target, chose=True, why=why))
-        plan.routed_by, plan.hops = choice.step, hops
+        plan.routed_by, plan.hops, plan.intent = choice.step, hops, choice.intent
         return plan
 
     def answered(self, plan: Plan, model: str, tokens: int) -> None:

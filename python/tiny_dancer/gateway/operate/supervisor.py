@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tiny_dancer.budgets import money
 from tiny_dancer.errors import ConfigError, TinyDancerError
-from tiny_dancer.gateway.access import money, shared_limits
+from tiny_dancer.gateway.access import shared_limits
 from tiny_dancer.gateway.configuration.settings import budgets_path, limits_path
 from tiny_dancer.gateway.operate.health import WorkerSnapshot
 from tiny_dancer.gateway.operate.worker import Done, Drain, Reload, Report, Start, receive, write

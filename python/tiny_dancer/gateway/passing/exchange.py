@@ -115,6 +115,7 @@ class PassedExchange(Exchange):
         caller = self.caller = services.access.identify(*secrets_of(scope["headers"]))
         services.access.enter(caller)
         headers = read_headers(scope["headers"])
+        self.payers = services.access.owned.by_headers(caller.payers, headers)
         body = await self._body(headers)
         content_type = given.get(b"content-type", b"").decode("latin-1")
         query = scope.get("query_string") or b""
@@ -166,6 +167,7 @@ class PassedExchange(Exchange):
         else:
             fields = parse_fields(body)
             fields.pop("td", None)
+            self.payers = self._services.access.owned.by_fields(self.payers, fields)
             filters = "provider" in fields
             asked = read_model(fields["model"]) if "model" in fields else None
             content_type = "application/json"
@@ -287,6 +289,7 @@ class PassedExchange(Exchange):
     async def _counting(self, body: bytes, options: dict[bytes, bytes]) -> tuple[list[Deployment], _Sent]:
         """The deployments that count tokens for the model named; none where the gateway has to."""
         incoming = self.incoming = parse("messages", body, options)
+        self.payers = self._services.access.owned.by_fields(self.payers, incoming.fields)
         incoming.stream = False
         # What a search may find is no part of the prompt before it has.
         await search_in(incoming, self._services.kept)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tiny_dancer.storage.ledger import DAY, RequestSummary, by_key, days_and_parts, fitting
+from tiny_dancer.storage.ledger import by_key, days_and_parts, fitting
 from tiny_dancer.storage.memory.rows import newest, retain, within
+from tiny_dancer.storage.memory.summaries import request_summary
+from tiny_dancer.storage.summaries import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import RequestQuery, SummaryBy
+    from tiny_dancer.storage.ledger import RequestQuery
+    from tiny_dancer.storage.summaries import RequestSummary, SummaryQuery
     from tiny_dancer.types import RequestRecord
 
 
@@ -62,57 +62,10 @@ class RequestRows:
         ]
         return by_key(rows)
 
-    def summary(
-        self,
-        by: SummaryBy,
-        since: float | None,
-        until: float | None,
-        scores: Mapping[str, float],
-    ) -> tuple[RequestSummary, ...]:
+    def summary(self, query: SummaryQuery, scores: Mapping[str, float]) -> tuple[RequestSummary, ...]:
         """Sums by group, in its order; ``scores``: of the feedback, by decision."""
-        groups: defaultdict[str, list[RequestRecord]] = defaultdict(list)
-        for row in self._rows.values():
-            if within(row, since, until):
-                groups[_group(row, by)].append(row)
-        return tuple(_summed(group, groups[group], scores) for group in sorted(groups))
+        return request_summary(self._rows.values(), query, scores)
 
     def retain(self, oldest: float | None, most: int | None) -> int:
         """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
         return retain(self._rows, oldest, most)
-
-
-def _group(record: RequestRecord, by: SummaryBy) -> str:
-    if by == "day":
-        return datetime.fromtimestamp(record.time, UTC).strftime("%Y-%m-%d")
-    if by == "route":
-        return f"{record.router}/{record.routed_by}" if record.router else record.routed_by
-    if by == "all":
-        return ""
-    return record.model if by == "model" else record.key
-
-
-def _summed(group: str, rows: Sequence[RequestRecord], scores: Mapping[str, float]) -> RequestSummary:
-    costs = [(row.cost, row.baseline_cost) for row in rows if row.cost is not None]
-    both = [(cost, baseline) for cost, baseline in costs if baseline is not None]
-    served = [row for row in rows if row.model and (row.status < 400 or row.status == 499)]
-    first_bytes = [row.ttft for row in rows if row.ttft is not None]
-    told = [scores[id] for row in rows if (id := row.id if row.decision_id is None else row.decision_id) in scores]
-    return RequestSummary(
-        group=group,
-        requests=len(rows),
-        errors=sum(row.status >= 400 or row.error != "" for row in rows),
-        input_tokens=sum(row.input_tokens for row in rows),
-        output_tokens=sum(row.output_tokens for row in rows),
-        cached_tokens=sum(row.cached_tokens for row in rows),
-        cost=math.fsum(cost for cost, _ in both),
-        baseline_cost=math.fsum(baseline for _, baseline in both),
-        compared=len(both),
-        other_cost=math.fsum(cost for cost, baseline in costs if baseline is None),
-        guessed=sum(row.guessed for row in rows),
-        guessed_cost=math.fsum(row.guessed_cost for row in rows),
-        unpriced=sum(row.cost is None or row.baseline_cost is None for row in served),
-        latency=math.fsum(row.latency for row in rows) / len(rows),
-        ttft=math.fsum(first_bytes) / len(first_bytes) if first_bytes else None,
-        feedback=len(told),
-        score=math.fsum(told) / len(told) if told else None,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from dataclasses import replace
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
 from tiny_dancer.storage import queue, values
 from tiny_dancer.storage.agents import AgentOutcome, AgentRecord, check_agents, state_after, with_active
+from tiny_dancer.storage.budgets import Drawn, Entry, check_budget, drawn, exists
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path, with_use
 from tiny_dancer.storage.candidates import CandidateChange, compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
-from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
+from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span
 from tiny_dancer.storage.memory.ledger import RequestRows
 from tiny_dancer.storage.memory.queue import QueueRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
@@ -22,9 +24,10 @@ from tiny_dancer.storage.mirror import Mirror, given
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.statistics import summarise
 from tiny_dancer.storage.storage import RowCounts, retention_limits
+from tiny_dancer.storage.summaries import check_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import NoReturn
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer.storage.agents import Agent
+    from tiny_dancer.storage.budgets import Budget, Draw
     from tiny_dancer.storage.candidates import (
         CandidateRecord,
         ChangeAction,
@@ -41,8 +45,8 @@ if TYPE_CHECKING:
     )
     from tiny_dancer.storage.history import HistoryQuery, Statistics
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.storage.queue import QueueState
+    from tiny_dancer.storage.summaries import RequestSummary
     from tiny_dancer.types import RequestRecord
 
     Row = TypeVar("Row", RoutingRecord, Feedback, Outcome)
@@ -67,6 +71,10 @@ class MemoryStorage:
         self._queue = QueueRows()
         self._agents: dict[str, AgentRecord] = {}
         self._agent_changes = 0
+        self._budgets: dict[str, Budget] = {}
+        self._budget_changes = 0
+        # By budget, start and holder: drawn and spent.
+        self._spending: dict[tuple[str, int, int], tuple[int, int]] = {}
 
     def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:
         """Adds one candidate."""
@@ -370,15 +378,21 @@ class MemoryStorage:
             return self._requests.spend(since, until)
 
     def request_summary(
-        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+        self,
+        *,
+        by: str | Iterable[str] = (),
+        since: float | None = None,
+        until: float | None = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        percentiles: bool = True,
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        by, since, until = check_summary(by, since, until)
+        query = check_summary(by, since, until, where, percentiles)
         with self._open_lock():
             scores = {
                 decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
             }
-            return self._requests.summary(by, since, until, scores)
+            return self._requests.summary(query, scores)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
@@ -504,6 +518,82 @@ class MemoryStorage:
         with self._open_lock():
             return self._agent_changes
 
+    def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
+        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        checked = check_budget(budget)
+        with self._open_lock():
+            before = self._budgets.get(checked.id)
+            if before is not None:
+                if not replace:
+                    raise exists(checked.id)
+                checked = dataclasses.replace(checked, created_at=before.created_at)
+            self._budgets[checked.id] = checked
+            self._budget_changes += 1
+            return checked
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """All budgets, by id."""
+        with self._open_lock():
+            return tuple(budget for _, budget in sorted(self._budgets.items()))
+
+    def delete_budget(self, id: str) -> bool:
+        """Removes a budget; false where there is none."""
+        with self._open_lock():
+            found = self._budgets.pop(values.stored_text("id", id, empty=True, error=OptionError), None)
+            self._budget_changes += found is not None
+            return found is not None
+
+    def budget_changes(self) -> int:
+        """A number that every write about budgets raises."""
+        with self._open_lock():
+            return self._budget_changes
+
+    def draw_budget(self, draw: Draw) -> Drawn:
+        """Lets a holder have more of a budget."""
+        with self._open_lock():
+            rolls = draw.since < draw.start
+            others = sum(
+                row[0]
+                for (budget, start, holder), row in self._spending.items()
+                if budget == draw.budget
+                and holder != draw.holder
+                and (start == draw.start or (rolls and start >= draw.since))
+            )
+            place = (draw.budget, draw.start, draw.holder)
+            have, spent = self._spending.get(place, (0, 0))
+            now = drawn(draw, have, others)
+            if now > have:
+                self._spending[place] = (now, spent)
+                for old in [each for each in self._spending if each[0] == draw.budget and each[1] < draw.forget]:
+                    del self._spending[old]
+            return Drawn(now, others)
+
+    def tell_budgets(self, told: Sequence[Entry], *, shrink: bool = False) -> None:
+        """Notes what holders have spent."""
+        with self._open_lock():
+            for each in told:
+                place = (each.budget, each.start, each.holder)
+                have, _ = self._spending.get(place, (0, 0))
+                self._spending[place] = (each.drawn if shrink else max(have, each.drawn), each.spent)
+
+    def budget_entries(
+        self, budget: str | None = None, *, holder: int | None = None, since: int | None = None
+    ) -> tuple[Entry, ...]:
+        """The ledger, by budget, start and holder."""
+        with self._open_lock():
+            rows = sorted(Entry(*place, *row) for place, row in self._spending.items())
+        return tuple(
+            row
+            for row in rows
+            if (budget is None or row.budget == budget)
+            and (holder is None or row.holder == holder)
+            and (since is None or row.start >= since)
+        )
+
+    def budget_table(self) -> tuple[Path | None, str]:
+        """Nowhere: it is of this process alone."""
+        return None, ""
+
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time."""
         since, until = values.span(since, until)
@@ -565,6 +655,7 @@ class MemoryStorage:
                 self._changes,
                 self._queue,
                 self._agents,
+                self._budgets,
             )
             return RowCounts(*[len(each) for each in rows])
 

@@ -11,7 +11,8 @@ from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownC
 from tiny_dancer.storage.sqlite.candidates import next_change
 from tiny_dancer.storage.sqlite.conditions import of_history, of_time
 from tiny_dancer.storage.sqlite.connection import snapshot
-from tiny_dancer.storage.statistics import PERCENTILES, nearest_rank
+from tiny_dancer.storage.statistics import PERCENTILES
+from tiny_dancer.storage.summaries import nearest_rank
 from tiny_dancer.storage.values import MOST
 
 if TYPE_CHECKING:
@@ -170,11 +171,11 @@ def statistics(connection: apsw.Connection, since: float | None, until: float | 
             one(
                 f"SELECT latency_us FROM routing WHERE {condition} AND latency_us IS NOT NULL "
                 "ORDER BY latency_us LIMIT 1 OFFSET ?",
-                nearest_rank(timed, share),
+                nearest_rank(timed, percent),
             )
             if timed
             else None
-            for share in PERCENTILES
+            for percent in PERCENTILES
         )
         feedback, success_rate = one(f"SELECT count(*), avg(score) FROM feedback WHERE {condition}")
         outcomes, mean_quality = one(f"SELECT count(*), avg(quality) FROM outcome WHERE {condition}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FIELDS = (
     "id, name, secret_hash, created_at, expires_at, revoked_at, models, requests_per_minute, tokens_per_minute, "
     "daily_budget, monthly_budget, cheaper_when_spent, max_budget, budget_duration, soft_budget, "
-    "model_max_budget, tier, tags, operator"
+    "model_max_budget, tier, tags, operator, user, team, project"
 )
 _PLACES = ", ".join("?" * len(_FIELDS.split(",")))
 _decode_texts = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -57,6 +57,9 @@ def insert_api_key(connection: apsw.Connection, key: ApiKey) -> None:
             key.tier,
             as_json(key.tags),
             key.operator,
+            key.user,
+            key.team,
+            key.project,
         ),
     )
 
@@ -87,11 +90,14 @@ def api_keys(connection: apsw.Connection) -> tuple[ApiKey, ...]:
             tier=tier,
             tags=_decode_texts(tags),
             operator=bool(operator),
+            user=user,
+            team=team,
+            project=project,
         )
         for (
             id, name, secret_hash, created_at, expires_at, revoked_at, models,
             requests, tokens, daily, monthly, cheaper, most, duration, soft, by_model,
-            tier, tags, operator,
+            tier, tags, operator, user, team, project,
         ) in rows
     )  # fmt: skip
 

@@ -11,35 +11,30 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from tiny_dancer.storage.ledger import DAY, RequestSummary, by_key, days_and_parts, fits, fitting
+from tiny_dancer.storage.ledger import by_key, days_and_parts, fits, fitting
 from tiny_dancer.storage.sqlite.conditions import of_time
+from tiny_dancer.storage.summaries import DAY
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import RequestQuery, SummaryBy
+    from tiny_dancer.storage.ledger import RequestQuery
 
 _FIELDS = RequestRecord.__struct_fields__
 _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
 # Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
 # than a row does where the event loop is busy.
 _TOGETHER = 64
-_SCORES = _FIELDS.index("scores")
+_SCORES, _TAGS = _FIELDS.index("scores"), _FIELDS.index("tags")
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
 # What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
 _UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
-_GROUPS: Mapping[str, str] = {
-    "all": "''",
-    "day": "strftime('%Y-%m-%d', request.time, 'unixepoch')",
-    "model": "request.model",
-    "key": "request.key",
-    "route": "iif(request.router = '', request.routed_by, request.router || '/' || request.routed_by)",
-}
 _encode = msgspec.json.Encoder().encode
 _decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 _as_tuple = msgspec.structs.astuple
 
 
@@ -71,7 +66,7 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
     if connection.execute("SELECT coalesce(max(number), 0) FROM request").get == before:
         return  # all of them were there: what a process that was killed has left may be written a second time
     connection.execute(
-        f"INSERT INTO spend SELECT CAST(time / {DAY} AS INTEGER), key, model, total(cost), "
+        f"INSERT INTO spend SELECT CAST(time AS INTEGER) / {DAY}, key, model, total(cost), "
         "sum(input_tokens + output_tokens), count(*) FROM request WHERE number > ? GROUP BY 1, 2, 3 "
         "ON CONFLICT (day, key, model) DO UPDATE SET cost = cost + excluded.cost, "
         "tokens = tokens + excluded.tokens, requests = requests + excluded.requests",
@@ -106,11 +101,12 @@ def _insert_all(connection: apsw.Connection, records: Sequence[RequestRecord]) -
     connection.executemany(_INSERT_ONE, rows[whole:])
 
 
-def _row(record: RequestRecord) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = _as_tuple(record)[: len(_FIELDS)]
-    if record.scores is None:
-        return row
-    return (*row[:_SCORES], _encode(record.scores).decode(), *row[_SCORES + 1 :])
+def _row(record: RequestRecord) -> list[Any]:
+    row = list(_as_tuple(record))
+    if record.scores is not None:
+        row[_SCORES] = _encode(record.scores).decode()
+    row[_TAGS] = _encode(record.tags).decode() if record.tags else "[]"
+    return row
 
 
 def forget_ids(connection: apsw.Connection) -> None:
@@ -152,6 +148,7 @@ def _record(row: tuple[Any, ...]) -> RequestRecord:
     fields = dict(zip(_FIELDS, row, strict=True))
     fields["stream"] = bool(fields["stream"])
     fields["guessed"] = bool(fields["guessed"])
+    fields["tags"] = _decode_tags(fields["tags"])
     if fields["scores"] is not None:
         # JSON has no NaN.
         scores = _decode_scores(fields["scores"])
@@ -173,48 +170,3 @@ def spend(connection: apsw.Connection, since: float, until: float | None) -> dic
         (*whole, *chain.from_iterable(parts)),
     )
     return by_key(rows)
-
-
-def request_summary(
-    connection: apsw.Connection, by: SummaryBy, since: float | None, until: float | None
-) -> tuple[RequestSummary, ...]:
-    """Sums by group, in its order."""
-    condition, values = of_time(since, until, "request.time")
-    both = "request.cost IS NOT NULL AND request.baseline_cost IS NOT NULL"
-    rows = connection.execute(
-        f"SELECT {_GROUPS[by]}, count(*), total(status >= 400 OR error <> ''), total(input_tokens), "
-        f"total(output_tokens), total(cached_tokens), total(iif({both}, cost, 0)), "
-        f"total(iif({both}, baseline_cost, 0)), total({both}), "
-        "total(iif(baseline_cost IS NULL, cost, 0)), total(guessed), total(guessed_cost), "
-        f"total(model <> '' AND (status < 400 OR status = 499) AND NOT ({both})), avg(latency), avg(ttft), "
-        "count(feedback.score), avg(feedback.score) "
-        # Feedback about a request that was not routed is kept under the request's own id.
-        "FROM request LEFT JOIN feedback ON feedback.decision_id = coalesce(request.decision_id, request.id) "
-        f"AND feedback.candidate_id = '' WHERE {condition} GROUP BY 1 ORDER BY 1",
-        values,
-    )
-    return tuple(
-        RequestSummary(
-            group=group,
-            requests=requests,
-            errors=int(errors),
-            input_tokens=int(input_tokens),
-            output_tokens=int(output_tokens),
-            cached_tokens=int(cached_tokens),
-            cost=cost,
-            baseline_cost=baseline_cost,
-            compared=int(compared),
-            other_cost=other_cost,
-            guessed=int(guessed),
-            guessed_cost=guessed_cost,
-            unpriced=int(unpriced),
-            latency=latency,
-            ttft=ttft,
-            feedback=feedback,
-            score=score,
-        )
-        for (
-            group, requests, errors, input_tokens, output_tokens, cached_tokens, cost, baseline_cost,
-            compared, other_cost, guessed, guessed_cost, unpriced, latency, ttft, feedback, score,
-        ) in rows
-    )  # fmt: skip

@@ -15,14 +15,16 @@ import apsw
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import queue, values
 from tiny_dancer.storage.agents import AgentOutcome, check_agents
+from tiny_dancer.storage.budgets import check_budget
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path
 from tiny_dancer.storage.candidates import compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
-from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span, check_summary
+from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.sqlite import agents as agent_table
-from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows
+from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows, summaries
+from tiny_dancer.storage.sqlite import budgets as budget_table
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
@@ -42,14 +44,16 @@ from tiny_dancer.storage.sqlite.read_only import NoWriter, Reading, refuse_unrea
 from tiny_dancer.storage.sqlite.verify import explain, row_counts, verify
 from tiny_dancer.storage.sqlite.writer import Writer
 from tiny_dancer.storage.storage import RowCounts, retention_limits
+from tiny_dancer.storage.summaries import check_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     import numpy.typing as npt
 
     from tiny_dancer.storage.agents import Agent, AgentRecord
+    from tiny_dancer.storage.budgets import Budget, Draw, Drawn, Entry
     from tiny_dancer.storage.candidates import (
         CandidateChange,
         CandidateRecord,
@@ -59,8 +63,8 @@ if TYPE_CHECKING:
     )
     from tiny_dancer.storage.history import Statistics
     from tiny_dancer.storage.keys import Spend
-    from tiny_dancer.storage.ledger import RequestSummary, SummaryBy
     from tiny_dancer.storage.queue import QueueState
+    from tiny_dancer.storage.summaries import RequestSummary
     from tiny_dancer.types import RequestRecord
 
 # For so long retention removes rows in one transaction: others write in between.
@@ -381,12 +385,18 @@ class SqliteStorage:
             return ledger.spend(connection, since, until)
 
     def request_summary(
-        self, *, by: SummaryBy, since: float | None = None, until: float | None = None
+        self,
+        *,
+        by: str | Iterable[str] = (),
+        since: float | None = None,
+        until: float | None = None,
+        where: Mapping[str, str | Iterable[str]] | None = None,
+        percentiles: bool = True,
     ) -> tuple[RequestSummary, ...]:
         """Requests summed up, in the order of the groups."""
-        by, since, until = check_summary(by, since, until)
+        query = check_summary(by, since, until, where, percentiles)
         with self._reading() as connection:
-            return ledger.request_summary(connection, by, since, until)
+            return summaries.request_summary(connection, query)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
@@ -486,6 +496,57 @@ class SqliteStorage:
         """A number that every write about agents raises."""
         with self._reading() as connection:
             return agent_table.agent_changes(connection)
+
+    def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
+        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        self._check_open()
+        checked = check_budget(budget)
+        return self._writer.submit(
+            lambda connection: budget_table.insert_budget(connection, checked, replace=replace)
+        )
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """All budgets, by id."""
+        with self._reading() as connection:
+            return budget_table.budgets(connection)
+
+    def delete_budget(self, id: str) -> bool:
+        """Removes a budget; false where there is none."""
+        self._check_open()
+        asked = values.stored_text("id", id, empty=True, error=OptionError)
+        return self._writer.submit(lambda connection: budget_table.delete_budget(connection, asked))
+
+    def budget_changes(self) -> int:
+        """A number that every write about budgets raises."""
+        with self._reading() as connection:
+            return budget_table.budget_changes(connection)
+
+    def draw_budget(self, draw: Draw) -> Drawn:
+        """Lets a holder have more of a budget, within one transaction."""
+        self._check_open()
+        return self._writer.submit(lambda connection: budget_table.draw_budget(connection, draw))
+
+    def tell_budgets(self, told: Sequence[Entry], *, shrink: bool = False) -> None:
+        """Notes what holders have spent, within one transaction."""
+        self._check_open()
+        rows = tuple(told)
+        if rows:
+            self._writer.submit(lambda connection: budget_table.tell_budgets(connection, rows, shrink=shrink))
+
+    def budget_entries(
+        self, budget: str | None = None, *, holder: int | None = None, since: int | None = None
+    ) -> tuple[Entry, ...]:
+        """The ledger, by budget, start and holder."""
+        with self._reading() as connection:
+            return budget_table.budget_entries(connection, budget, holder, since)
+
+    def budget_table(self) -> tuple[Path | None, str]:
+        """Beside the database, by its name and ``-budgets``; and the database's epoch."""
+        self._check_writable()
+        with self._reading() as connection:
+            epoch = budget_table.epoch(connection)
+        real = Path(os.path.realpath(self.path))
+        return real.with_name(f"{real.name}-budgets"), epoch
 
     def get_statistics(self, *, since: float | None = None, until: float | None = None) -> Statistics:
         """Figures of a span of time; what is still queued is not among them."""

@@ -50,7 +50,8 @@ def row_counts(connection: apsw.Connection) -> RowCounts:
         "SELECT (SELECT count(*) FROM candidate), (SELECT count(*) FROM routing), "
         "(SELECT count(*) FROM outcome), (SELECT count(*) FROM feedback), "
         "(SELECT count(*) FROM request), (SELECT count(*) FROM api_key), "
-        "(SELECT count(*) FROM candidate_history), (SELECT count(*) FROM queue), (SELECT count(*) FROM agent)"
+        "(SELECT count(*) FROM candidate_history), (SELECT count(*) FROM queue), (SELECT count(*) FROM agent), "
+        "(SELECT count(*) FROM budget)"
     ).get
     assert isinstance(counts, tuple)
     return RowCounts(*counts)

@@ -14,12 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tiny_dancer.budgets import money
+from tiny_dancer.budgets.clock import BELIEVED_S, SteadyClock
+from tiny_dancer.budgets.money import UNITS, MoneyTable, create
 from tiny_dancer.errors import StorageError
-from tiny_dancer.gateway.access import money
 from tiny_dancer.gateway.access.admission import Access
-from tiny_dancer.gateway.access.clock import BELIEVED_S, SteadyClock
 from tiny_dancer.gateway.access.keys import make_key
-from tiny_dancer.gateway.access.money import UNITS, MoneyTable, create
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.storage import MemoryStorage, ModelBudget
 from tiny_dancer.types import RequestRecord

@@ -23,8 +23,8 @@ from tests.unit.gateway.gateways import (
     serving,
 )
 
+from tiny_dancer.budgets.money import UNITS
 from tiny_dancer.gateway.access.keys import make_key
-from tiny_dancer.gateway.access.money import UNITS
 from tiny_dancer.gateway.account.guess import MEDIA_TOKENS
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.upstream.deployments import ServedModel
