@@ -489,8 +489,8 @@ def main() -> None:
         "drift",
         figures,
         "Target: at most 1 alarm in 100,000 decisions where nothing has changed, and a change told within N. "
-        "Delays are in decisions (in outcomes for feedback, calibration, risk); null: so many streams have not rung "
-        "within 3,000 decisions or 2,000 outcomes.",
+        "Delays are in decisions (in outcomes for feedback, calibration, risk); null: so many streams have not "
+        "rung within 3,000 decisions or 2,000 outcomes.",
     )
 
 
