@@ -480,7 +480,7 @@ def main() -> None:
                 streams[other] = real.of(them.outcomes.features)
         typed = [mistyped(text, generator) for text in real.prompts[:300]]
         tools = None if real.outcomes.tools is None else list(real.outcomes.tools[:300])
-        streams["typing errors"] = real.of(_core.featurise(typed, None, tools))
+        streams["typing errors"] = real.of(_core.featurise(typed, tools))
         entry["decisions until it rings"] = changed(real, streams)
         entry["outcomes until it rings"] = outcomes_alike(real)
         figures[name] = entry
