@@ -447,6 +447,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         tags: of its key, then those of the request itself.
         agent: name of the agent that served; empty where none did.
         route: the intent that a chain's step found and followed; empty where none did.
+        agents_failed: agents of the registry that were asked and did not answer.
     """
 
     id: str
@@ -496,3 +497,4 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tags: tuple[str, ...] = ()
     agent: str = ""
     route: str = ""
+    agents_failed: tuple[str, ...] = ()

@@ -115,6 +115,7 @@ def settle(
         tags=progress.payers.tags,
         route="" if plan is None else plan.intent,
         agent="" if plan is None else plan.agent_of(model),
+        agents_failed=_failed(progress),
     )
     if kept:
         accounting.put(record)
@@ -136,3 +137,12 @@ def settle(
             chooser.answered(plan, model.name, last.input_tokens + last.output_tokens)
     if progress.trace is not None:
         progress.trace.end(record)
+
+
+def _failed(progress: Progress) -> tuple[str, ...]:
+    """Agents that were asked and did not answer, or not to the end."""
+    plan, done = progress.plan, progress.attempts
+    found = list(progress.failed)
+    if plan is not None:
+        found += map(plan.agent_of, done.failed)
+    return tuple(dict.fromkeys(filter(None, found)))
