@@ -32,6 +32,7 @@ COMMANDS = (
     "inspect",
     "bench",
     "savings",
+    "analytics",
     "data check",
     "data featurise",
     "data split",

@@ -16,6 +16,7 @@ from tiny_dancer.cli import (
     agents_list,
     agents_search,
     agents_stats,
+    analytics,
     bench,
     budget_remove,
     budget_set,
@@ -174,6 +175,7 @@ application.command("report", help=report.HELP)(report.report)
 application.command("inspect", help=inspect.HELP)(inspect.inspect)
 application.command("bench", help=bench.HELP)(bench.bench)
 application.command("mcp", help=mcp.HELP)(mcp.serve)
+application.command("analytics", help=analytics.HELP)(analytics.analytics)
 application.command("savings", help=savings.HELP)(savings.savings)
 candidates.command("train", help=candidates_train.HELP)(candidates_train.train)
 candidates.command("eval", help=candidates_eval.HELP)(candidates_eval.evaluate)

@@ -335,6 +335,7 @@ async def _give_feedback(services: Services, caller: Caller, body: bytes) -> dic
         if error.field in ("text", "score", "decision_id"):
             raise GatewayError(400, f"Invalid {error}.", param=error.field, code="invalid_value") from error
         raise storage_unavailable() from error
+    services.serving.learn(record, score)
     return {"object": "feedback", "id": id, "score": score}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, get_args
 
@@ -88,9 +89,13 @@ class Budget:
             settle(self, name, given(utc_seconds, name, getattr(self, name), error=error))
         if self.ends_at is not None:
             if self.starts_at is not None and self.ends_at <= self.starts_at:
-                raise error("ends_at", f"{self.ends_at:g}, not after starts_at", "give an end after the start")
+                raise error(
+                    "ends_at", f"{_moment(self.ends_at)}, not after starts_at", "give an end after the start"
+                )
             if self.ends_at <= self.created_at:
-                raise error("ends_at", f"{self.ends_at:g}, in the past", "give an end that is to come, or none")
+                raise error(
+                    "ends_at", f"{_moment(self.ends_at)}, in the past", "give an end that is to come, or none"
+                )
 
     @property
     def id(self) -> str:
@@ -100,6 +105,10 @@ class Budget:
     def in_force(self, now: float) -> bool:
         """Whether it counts at ``now``, UTC seconds."""
         return (self.starts_at is None or self.starts_at <= now) and (self.ends_at is None or now < self.ends_at)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:

@@ -115,6 +115,7 @@ def settle(
         tags=progress.payers.tags,
         route="" if plan is None else plan.intent,
         agent="" if plan is None else plan.agent_of(model),
+        guarantee="" if plan is None else plan.covered(model if answered else None) or "",
         agents_failed=_failed(progress),
     )
     if kept:

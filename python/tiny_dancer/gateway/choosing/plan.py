@@ -353,7 +353,10 @@ class Chooser:
             raise GatewayError(
                 400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
             ) from error
-        decision = variant.decided(decision)
+        source = key
+        if source is None:
+            source = sessions.key_of(asked.caller.id, incoming.options.session, system, outline.begun)
+        decision = variant.decided(decision, source)
         self.last_decision = time.time()
         strongest = _strongest(asked, variant)
         plan = Plan(

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tiny_dancer.registry import Source
     from tiny_dancer.routing.semantic import Route
     from tiny_dancer.storage import AgentRecord
-    from tiny_dancer.types import Decision, ModelInfo
+    from tiny_dancer.types import Decision, ModelInfo, RequestRecord
 
 POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
 """Each names the default router under the artifact's policy of this name; `cost` is `cheapest`, formerly."""
@@ -204,15 +204,17 @@ class Variant:
             options["threshold"] = self.settings.threshold
         return options
 
-    def decided(self, decision: Decision) -> Decision:
+    def decided(self, decision: Decision, source: Hashable = None) -> Decision:
         """Takes in a decision and gives it back; without a guarantee where requests have changed.
+
+        ``source`` is the conversation it belongs to.
 
         The next threshold of a share follows what was expected, and chosen.
         """
         if self.gains is not None:
             strong, weak = two_models(self.router.header, decision.scores)
             self.gains.saw(decision.scores[strong] - decision.scores[weak], decision.model == strong)
-        return self.drift.observe(decision, self.router)
+        return self.drift.observe(decision, self.router, source)
 
 
 class ServedRouter:
@@ -383,6 +385,13 @@ class Serving:
             *(f"routes {name}: {note}" for name, routes in self.routes.items() for note in routes.notes()),
             *self.agents.notes(),
         ]
+
+    def learn(self, record: RequestRecord, score: float) -> None:
+        """Has the watch of the router that decided a request count feedback on it."""
+        router = self.routers.get(record.router)
+        for found in () if router is None else router.variants:
+            if found.name == record.variant:
+                found.drift.learn(record, score, in_units=found.settings.feedback == "quality")
 
     async def disconnect(self) -> None:
         """Closes all connections to upstreams."""

@@ -238,6 +238,8 @@ class Router(_Section, frozen=True, kw_only=True):
             threshold or policy, where the request names none.
         share_window: requests that the share is measured on; each worker has its own.
         tool_selection: which tools of a request its model gets; None: those the client sends.
+        feedback: what a score of ``/v1/feedback`` is: a ``grade``, compared with earlier ones only; or ``quality``
+            as the artifact's table has it, by which its expectations and its certificate are tested as well.
     """
 
     artifact: Name | RegistryVersion = "default"
@@ -249,6 +251,7 @@ class Router(_Section, frozen=True, kw_only=True):
     share: Share | None = None
     share_window: Annotated[int, Meta(ge=20, le=100_000)] = 500
     tool_selection: ToolSelection | None = None
+    feedback: Literal["grade", "quality"] = "grade"
 
 
 class Canned(_Section, frozen=True, kw_only=True):
