@@ -81,9 +81,7 @@ def find_budget(budgets: Iterable[Budget], scope: str, subject: str, period: str
     if not found:
         raise BudgetError("budget", named(scope, subject), "it has none of this period and kind")
     listed = ", ".join(f"{each.period or 'for ever'} ({each.kind})" for each in found)
-    raise BudgetError(
-        "budget", named(scope, subject), f"it has {len(found)}, say which by --period: {listed}"
-    )
+    raise BudgetError("budget", named(scope, subject), f"it has {len(found)}, say which by --period: {listed}")
 
 
 def find_target(standings: list[Standing], target: str, keys: Iterable[ApiKey]) -> list[Standing]:

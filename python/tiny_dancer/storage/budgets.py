@@ -94,9 +94,7 @@ class Budget:
                     "ends_at", f"{_moment(self.ends_at)}, not after starts_at", "give an end after the start"
                 )
             if self.ends_at <= self.created_at:
-                raise error(
-                    "ends_at", f"{_moment(self.ends_at)}, in the past", "give an end to come, or none"
-                )
+                raise error("ends_at", f"{_moment(self.ends_at)}, in the past", "give an end to come, or none")
 
     @property
     def id(self) -> str:
