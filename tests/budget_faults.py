@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,6 +277,9 @@ def _spend_until(folder: Path, step: int) -> None:
         spend(folder, 8, 3)
         sys.settrace(None)
         code = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(code)
 

@@ -63,6 +63,8 @@ def main() -> None:
         print(best)
         return
     with tempfile.TemporaryDirectory() as name:
+        stepped = kill_at_steps(Path(name), 7)
+    with tempfile.TemporaryDirectory() as name:
         began = time.monotonic()
         killed = kill_at_random(
             Path(name),
@@ -73,8 +75,6 @@ def main() -> None:
             seed=0,
         )
         seconds = time.monotonic() - began
-    with tempfile.TemporaryDirectory() as name:
-        stepped = kill_at_steps(Path(name), 7)
     results = {
         "processes": PROCESSES,
         "target_per_s": 20_000,

@@ -625,31 +625,30 @@ def test_a_cheaper_tier_of_long_prompts_is_not_the_most() -> None:
 def test_a_process_that_has_stopped_gets_nothing_back_when_it_goes_on(tmp_path: Path) -> None:
     with SqliteStorage(tmp_path / "agent.db") as storage:
         storage.insert_budget(team(10, None))
-        with Budgets(storage) as budgets:
-            with talking("wait", str(tmp_path)) as other:
-                assert budgets.remaining(team="a") == 5
-                other.send_signal(signal.SIGSTOP)
-                try:
-                    until = time.monotonic() + 20
-                    while not budgets._table.end_lost(2.0) and time.monotonic() < until:
-                        time.sleep(0.1)
-                    (standing,) = budgets.standings()
-                    assert (standing.spent, standing.reserved) == (5, 0)
-                finally:
-                    other.send_signal(signal.SIGCONT)
-                assert told(other, "settle 1") == "done"
-                assert budgets.remaining(team="a") == 5
-                assert told(other, "reserve 6") == "5.0"
-                assert told(other, "reserve 3") == "done"
-                assert budgets.remaining(team="a") == 2
-                assert told(other, "settle 1") == "done"
-                assert budgets.remaining(team="a") == 4
-                assert told(other, "reserve 2") == "done"
-                other.kill()
-                other.wait()
-                budgets._table.end_lost(60.0)
+        with Budgets(storage) as budgets, talking("wait", str(tmp_path)) as other:
+            assert budgets.remaining(team="a") == 5
+            other.send_signal(signal.SIGSTOP)
+            try:
+                until = time.monotonic() + 20
+                while not budgets._table.end_lost(2.0) and time.monotonic() < until:
+                    time.sleep(0.1)
                 (standing,) = budgets.standings()
-                assert (standing.spent, standing.reserved) == (8, 0), "a killed one has spent what it reserved"
+                assert (standing.spent, standing.reserved) == (5, 0)
+            finally:
+                other.send_signal(signal.SIGCONT)
+            assert told(other, "settle 1") == "done"
+            assert budgets.remaining(team="a") == 5
+            assert told(other, "reserve 6") == "5.0"
+            assert told(other, "reserve 3") == "done"
+            assert budgets.remaining(team="a") == 2
+            assert told(other, "settle 1") == "done"
+            assert budgets.remaining(team="a") == 4
+            assert told(other, "reserve 2") == "done"
+            other.kill()
+            other.wait()
+            budgets._table.end_lost(60.0)
+            (standing,) = budgets.standings()
+            assert (standing.spent, standing.reserved) == (8, 0), "a killed one has spent what it reserved"
 
 
 def test_a_process_that_has_stopped_while_it_wrote_is_not_waited_for_for_ever(
