@@ -20,6 +20,7 @@ Money is in units of 10⁻¹² USD here, so that sums are exact and what was res
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import mmap
 import os
@@ -65,6 +66,8 @@ _ENDING: Final = _KIND
 _OURS: Final = 0x7464_6D6F_6E65_7902
 # Another process holds a lock for microseconds. Who waits so long waits for one that has stopped.
 _PATIENCE_S: Final = 10.0
+# Making a table takes milliseconds.
+_ABANDONED_S: Final = 600.0
 
 
 def units(usd: float) -> int:
@@ -102,10 +105,19 @@ def shared(path: Path, content: str) -> MoneyTable:
                 _place(_empty(path, told, made), path)
                 continue
             if _matches(descriptor, told, made):
+                _clear(path)
                 return MoneyTable(path, descriptor)
             _replace_other(descriptor, path, told, made)
     except OSError as error:
         raise _unusable(path, error) from None
+
+
+def _clear(path: Path) -> None:
+    """Removes what was to be a table, and whose maker was killed."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _ABANDONED_S:
+                part.unlink()
 
 
 def _matches(descriptor: int, told: tuple[int, int], made: set[int]) -> bool:

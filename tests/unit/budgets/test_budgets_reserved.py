@@ -458,6 +458,18 @@ def test_a_table_of_another_start_of_the_machine_is_not_believed(
         budgets._wake.set()
 
 
+def test_what_a_killed_maker_of_a_table_left_is_removed(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".agent.db-budgets.{each}.new" for each in (1, 2))
+    for each in (old, new):
+        each.touch()
+    os.utime(old, (NOON, NOON))
+    with SqliteStorage(tmp_path / "agent.db") as storage, Budgets(storage):
+        assert not old.exists() and new.exists()
+    (tmp_path / "agent.db-budgets").write_bytes(b"something else")
+    with SqliteStorage(tmp_path / "agent.db") as storage, Budgets(storage) as budgets:
+        budgets.reserve(1.0, team="a").settle(1.0)
+
+
 def test_two_databases_in_one_folder_know_nothing_of_each_other(tmp_path: Path, clock: Clock) -> None:
     with SqliteStorage(tmp_path / "a.db") as one, SqliteStorage(tmp_path / "b.db") as two:
         for each in (one, two):
