@@ -96,8 +96,9 @@ def main() -> None:
         results,
         "Two processes over one database. Wanted: 0 in overspent (USD paid beyond a budget in any period or "
         "window) and in forgotten (USD paid and not counted). too_much is what killed processes had reserved, "
-        "USD. used: the largest share of a limit that was paid. Prices have tiers, cached and written prompts; budgets are of a user, a team, a model, a tag and "
-        "all, in months, days, 30 s and rolling 30 s. calls: made, of those asked for.",
+        "USD. used: the largest share of a limit that was paid. Prices have tiers, cached and written prompts; "
+        "budgets are of a user, a team, a model, a tag and all, in months, days, 30 s and rolling 30 s. calls: "
+        "made, of those asked for.",
     )
     wrong = [*killed.overspent.values(), *killed.forgotten.values()]
     wrong += [*stepped.overspent.values(), *stepped.forgotten.values()]
