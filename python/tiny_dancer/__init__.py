@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
     from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.routing.walk import CannedAnswer, Hop
+    from tiny_dancer.spending import BudgetForecast, BudgetPlan, forecast_budget, optimize_budget
     from tiny_dancer.storage import Agent, AgentOutcome, Budget, MemoryStorage, QueuedRequest, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
@@ -117,6 +118,8 @@ __all__ = [
     "Budget",
     "BudgetError",
     "BudgetExceededError",
+    "BudgetForecast",
+    "BudgetPlan",
     "Budgets",
     "CachedEncoder",
     "Calibrated",
@@ -203,7 +206,9 @@ __all__ = [
     "conformal_quantile",
     "evaluate",
     "fit",
+    "forecast_budget",
     "most_cost",
+    "optimize_budget",
     "read_outcomes",
     "search_tool_kind",
     "split_outcomes",
@@ -222,6 +227,8 @@ _LAZY = {
     "Answer": "tiny_dancer.routing.questions",
     "Budget": "tiny_dancer.storage",
     "Budgets": "tiny_dancer.budgets",
+    "BudgetForecast": "tiny_dancer.spending",
+    "BudgetPlan": "tiny_dancer.spending",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -281,6 +288,8 @@ _LAZY = {
     "evaluate": "tiny_dancer.training.api",
     "fit": "tiny_dancer.training.api",
     "most_cost": "tiny_dancer.routing.pricing",
+    "forecast_budget": "tiny_dancer.spending",
+    "optimize_budget": "tiny_dancer.spending",
     "read_outcomes": "tiny_dancer.training.api",
     "split_outcomes": "tiny_dancer.training.api",
 }
