@@ -36,8 +36,8 @@ def savings(cost: npt.ArrayLike, baseline: npt.ArrayLike, *, level: float = 0.95
 
     Args:
         cost: float [days], USD spent.
-        baseline: float [days], USD that the baseline would have cost for the same requests: the strongest model, or
-            any one.
+        baseline: float [days], USD that the baseline would have cost for the same requests: the strongest model,
+            or any one.
         level: of the intervals.
         seed: of the numpy Generator.
 
