@@ -23,6 +23,7 @@ from tiny_dancer.types import RequestRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tiny_dancer.storage.calibration import Calibration
     from tiny_dancer.storage.summaries import RequestSummary
 
 # Tokens of one request: no model takes so many, and sums of millions of them stay within 64 bits.
@@ -234,6 +235,12 @@ class RequestStorage(Protocol):
         Raises:
             OptionError: a dimension that there is not (the nearest is named), or named twice; a value that a
                 dimension cannot have; ``since`` after ``until``.
+        """
+        ...
+
+    def request_calibration(self, *, since: float | None = None, until: float | None = None) -> Calibration:
+        """Requests with ``since <= time < until`` by the quality expected of their model and by confidence, beside
+        the scores of the feedback about them.
         """
         ...
 

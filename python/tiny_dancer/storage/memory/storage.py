@@ -26,6 +26,7 @@ from tiny_dancer.storage.candidates import CandidateChange, compiled, latest_fir
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span
+from tiny_dancer.storage.memory.calibration import calibrated
 from tiny_dancer.storage.memory.ledger import RequestRows
 from tiny_dancer.storage.memory.queue import QueueRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.agents import Agent
     from tiny_dancer.storage.budgets import Budget, Draw
+    from tiny_dancer.storage.calibration import Calibration
     from tiny_dancer.storage.candidates import (
         CandidateRecord,
         ChangeAction,
@@ -410,6 +412,15 @@ class MemoryStorage:
             decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
         }
 
+    def request_calibration(self, *, since: float | None = None, until: float | None = None) -> Calibration:
+        """Requests by what was expected of them, beside what came of it."""
+        since, until = values.span(since, until)
+        with self._open_lock():
+            scores = {
+                decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
+            }
+            return calibrated(self._requests.history(check_request_history(since, until, {}, None)), scores)
+
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
         check_record("key", key, ApiKey)
@@ -551,7 +562,7 @@ class MemoryStorage:
             return self._agent_changes
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         checked = check_budget(budget)
         with self._open_lock():
             before = self._budgets.get(checked.id)
