@@ -84,6 +84,23 @@ class Percentiles:
     p99: float
 
 
+def wilson(mean: float, count: int) -> tuple[float, float]:
+    """Where the mean of values in [0, 1] lies, by Wilson's score interval (1927) at 95 %.
+
+    Of values between 0 and 1 too: the variance of a value in [0, 1] is at most that of 0 and 1 with the same mean,
+    so the interval is too wide rather than too narrow.
+
+    Args:
+        mean: of those seen.
+        count: of those seen, 1 or more.
+    """
+    n, p = count, min(max(mean, 0.0), 1.0)
+    scale = 1 + _Z**2 / n
+    middle = (p + _Z**2 / (2 * n)) / scale
+    half = _Z / scale * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestSummary:
     """What the requests of one group come to, or all of them.
@@ -184,18 +201,10 @@ class RequestSummary:
 
     @property
     def score_interval(self) -> tuple[float, float] | None:
-        """Where the mean of the feedback lies, by Wilson's score interval (1927) at 95 %; None without feedback.
-
-        Of scores between 0 and 1 too: the variance of a value in [0, 1] is at most that of 0 and 1 with the same
-        mean, so the interval is too wide rather than too narrow.
-        """
+        """Where the mean of the feedback lies, by :func:`wilson`; None without feedback."""
         if self.score is None:
             return None
-        n, p = self.feedback, min(max(self.score, 0.0), 1.0)
-        scale = 1 + _Z**2 / n
-        middle = (p + _Z**2 / (2 * n)) / scale
-        half = _Z / scale * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-        return max(middle - half, 0.0), min(middle + half, 1.0)
+        return wilson(self.score, self.feedback)
 
 
 def figures(summary: RequestSummary) -> dict[str, float | None]:
