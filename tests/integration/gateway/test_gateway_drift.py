@@ -91,6 +91,14 @@ def test_the_certificate_is_withdrawn_and_all_are_told(
     assert gateway.gateway.status().notes == [f"router default: {withdrawn}"]
     listed = {each["id"]: each for each in gateway.http.get("/models").json()["data"]}
     assert listed["auto"]["notes"] == [withdrawn]
+    # What was said is in the records, and counted.
+    services = gateway.gateway.services
+    assert services.accounting.flush(20)
+    told = {each.group[0]: each for each in services.storage.request_summary(by="guarantee")}
+    assert told["yes"].requests == told["yes"].guarded >= like.count("yes")
+    assert told["no: overridden by the caller"].guarded == 0
+    assert told[f"no: {note}"].requests > 0
+    assert told[""].requests >= 1, "of the model that was named, there is nothing to say"
 
 
 def test_it_stays_at_a_reload_of_the_configuration_and_begins_anew_with_another_artifact(
