@@ -156,8 +156,17 @@ export function budgets(data) {
       el("p", { class: "quiet" }, [
         each.left > 0 ? `${money(each.left)} left` : "nothing left",
         each.reserved ? `${money(each.reserved)} reserved` : null, each.period, each.soft ? "soft: cheaper models when spent" : null,
-        each.ends ? `starts anew ${moment(each.ends, 60)}` : null, each.forecast].filter(Boolean).join(" · ")));
+        each.ends ? `starts anew ${moment(each.ends, 60)}` : null].filter(Boolean).join(" · ")),
+      each.forecast && each.left > 0 ? el("p", { class: "quiet" }, ahead(each.forecast)) : null);
   });
+}
+
+// When it runs out, as far as that can be told.
+function ahead({ unknown, probability, runs_out, earliest, latest, until, level }) {
+  if (unknown || probability === null) return `No forecast: ${unknown || "nothing to go by"}.`;
+  if (runs_out === null) return `Lasts until ${format.date(until)}, by all likelihood: it runs out before with a chance of ${share(probability)}.`;
+  const later = latest === null ? "the end of the period or later" : moment(latest, 3600);
+  return `Likely to run out ${moment(runs_out, 3600)}; between ${moment(earliest, 3600)} and ${later} at ${share(level)}.`;
 }
 
 export function standing(data) {
