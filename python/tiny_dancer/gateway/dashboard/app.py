@@ -224,9 +224,9 @@ class Dashboard:
         now = self._clock()
         found = await self._reader.read(("budgets",), lambda storage: budgets(storage, now))
         try:
-            ahead = await self._reader.read(("forecasts",), lambda storage: forecasts(storage, now))
+            ahead = await self._reader.read(("forecasts",), lambda storage: forecasts(storage, now), patience=0.2)
         except GatewayError:
-            ahead = {}  # how they stand is shown without waiting for how they will
+            ahead = {}  # how they stand does not wait for how they will: that is there the next time
         return [{**each, "forecast": ahead.get(each["id"])} for each in found]
 
     async def _agents(self, query: Mapping[str, str]) -> Any:
