@@ -45,6 +45,10 @@ _NUMBERS = ("confidence", "ttft")
 _NO_END = 10**9  # days since 1970
 
 
+LISTS = ("tags", "agents_failed")
+"""Fields that are lists of texts."""
+
+
 def fitting(record: RequestRecord) -> RequestRecord:
     """The record as every database can hold it: the account of a request must not fail for what a client sent.
 
@@ -70,7 +74,8 @@ def fitting(record: RequestRecord) -> RequestRecord:
     changes["time"] = min(max(_finite(record.time) or 0.0, 0.0), LATEST)
     if record.scores is not None:
         changes["scores"] = _scores(record.scores)
-    changes["tags"] = _tags(record.tags)
+    for field in LISTS:
+        changes[field] = _list(getattr(record, field))
     return msgspec.structs.replace(record, **changes)
 
 
@@ -93,7 +98,8 @@ def fits(record: RequestRecord) -> bool:
             record.scores is None
             or ({float}.issuperset(map(type, record.scores.values())) and "\0" not in "".join(record.scores))
         )
-        and (not record.tags or ({str}.issuperset(map(type, record.tags)) and "\0" not in "".join(record.tags)))
+        and (not record.tags or _is_list(record.tags))
+        and (not record.agents_failed or _is_list(record.agents_failed))
     )
 
 
@@ -105,7 +111,7 @@ _TYPES: dict[str, set[type]] = {
     **{field: {int, float} for field in ("time", "latency", "guessed_cost")},
     **{field: {bool} for field in ("stream", "guessed")},
     "scores": {dict, _NONE},
-    "tags": {tuple},
+    **{field: {tuple} for field in LISTS},
 }
 # By the types of a record's fields: what takes the texts out of its values.
 _KNOWN_TYPES: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[str, ...]]] = {}
@@ -147,7 +153,11 @@ def _scores(scores: object) -> dict[str, float] | None:
     return {name: math.nan if score is None else score for name, score in found.items()}
 
 
-def _tags(tags: object) -> tuple[str, ...]:
+def _is_list(texts: tuple[str, ...]) -> bool:
+    return {str}.issuperset(map(type, texts)) and "\0" not in "".join(texts)
+
+
+def _list(tags: object) -> tuple[str, ...]:
     if not isinstance(tags, (tuple, list)):
         return ()
     return tuple(values.storable(found if isinstance(found := plain(each), str) else repr(found)) for each in tags)

@@ -54,8 +54,8 @@ PERCENTS = (50, 90, 95, 99)
 # What is summed up of the requests of a group, in this order: means and shares follow from it.
 SUMS = (
     "requests", "errors", "fallbacks", "attempts", "input_tokens", "output_tokens", "cached_tokens", "cost",
-    "baseline_cost", "compared", "other_cost", "guessed", "guessed_cost", "unpriced", "latency", "ttft", "timed",
-    "confidence", "decided", "feedback", "score", "guarded",
+    "baseline_cost", "compared", "other_cost", "guessed", "guessed_cost", "unpriced", "uncosted", "latency",
+    "ttft", "timed", "confidence", "decided", "feedback", "score", "guarded",
 )  # fmt: skip
 _AMOUNTS = frozenset({"cost", "baseline_cost", "other_cost", "guessed_cost"})
 _MEANS = {"latency": "requests", "ttft": "timed", "confidence": "decided", "score": "feedback"}
@@ -126,6 +126,7 @@ class RequestSummary:
         guessed: requests whose tokens or cost are guessed, in part or as a whole.
         guessed_cost: USD of ``cost`` and ``other_cost`` that are guessed.
         unpriced: requests a model served that have no cost, or no baseline.
+        uncosted: requests a model served that have no cost.
         latency: mean seconds from arrival to the last byte, failed requests included; None without requests.
         latency_percentiles: of the same; None without requests, or where they were not asked for.
         ttft: mean seconds to the first byte, over the requests that have it; None where none has.
@@ -159,6 +160,7 @@ class RequestSummary:
     guessed: int
     guessed_cost: float
     unpriced: int
+    uncosted: int
     latency: float | None
     latency_percentiles: Percentiles | None
     ttft: float | None
@@ -228,6 +230,7 @@ def figures(summary: RequestSummary) -> dict[str, float | None]:
         "compared": summary.compared,
         "other_cost": summary.other_cost,
         "unpriced": summary.unpriced,
+        "uncosted": summary.uncosted,
         "guessed": summary.guessed,
         "guessed_cost": summary.guessed_cost,
         "latency": summary.latency,

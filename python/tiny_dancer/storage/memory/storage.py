@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
 from tiny_dancer.storage import queue, values
-from tiny_dancer.storage.agents import AgentOutcome, AgentRecord, check_agents, state_after, with_active
+from tiny_dancer.storage.agents import (
+    DEFAULT_HALF_LIFE_S,
+    AgentOutcome,
+    AgentRecord,
+    check_agents,
+    outcome_of_feedback,
+    outcomes_of,
+    state_after,
+    with_active,
+)
 from tiny_dancer.storage.budgets import Drawn, Entry, check_budget, drawn, exists
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path, with_use
 from tiny_dancer.storage.candidates import CandidateChange, compiled, latest_first
@@ -285,6 +294,8 @@ class MemoryStorage:
             key = (feedback.decision_id, feedback.candidate_id)
             before = self._feedback.pop(key, None)
             self._feedback[key] = feedback
+            if before is None and feedback.candidate_id is None:
+                self._count_feedback(feedback)
             record = self._candidates.get(feedback.candidate_id or "")
             if record is None:
                 return
@@ -354,7 +365,9 @@ class MemoryStorage:
         """Keeps requests of a gateway."""
         rows = check_requests(records)
         with self._open_lock():
-            self._requests.add(rows)
+            for record in self._requests.add(rows):
+                for outcome in outcomes_of(record):
+                    self._count_agent(outcome, DEFAULT_HALF_LIFE_S)
 
     def request_history(
         self,
@@ -519,13 +532,29 @@ class MemoryStorage:
         """Adds an outcome to the sums of its agent."""
         check_record("outcome", outcome, AgentOutcome)
         with self._open_lock():
-            found = self._agents.get(outcome.agent)
-            if found is None:
+            record = self._count_agent(outcome, half_life_s)
+            if record is None:
                 raise CandidateError("agent", outcome.agent, "add it first")
-            record = replace(found, state=state_after(found.state, outcome, half_life_s))
-            self._agents[outcome.agent] = record
-            self._agent_changes += 1
             return record
+
+    def _count_agent(self, outcome: AgentOutcome, half_life_s: float | None) -> AgentRecord | None:
+        found = self._agents.get(outcome.agent)
+        if found is None:
+            return None
+        record = replace(found, state=state_after(found.state, outcome, half_life_s))
+        self._agents[outcome.agent] = record
+        self._agent_changes += 1
+        return record
+
+    def _count_feedback(self, feedback: Feedback) -> None:
+        """Counts the first feedback on a request for the agent that answered it."""
+        for field in ("decision_id", "id"):
+            query = check_request_history(None, None, {field: feedback.decision_id}, 1)
+            for record in self._requests.history(query):
+                outcome = outcome_of_feedback(record, feedback.score, feedback.time)
+                if outcome is not None:
+                    self._count_agent(outcome, DEFAULT_HALF_LIFE_S)
+                return
 
     def agent_changes(self) -> int:
         """A number that every write about agents raises."""
@@ -533,7 +562,7 @@ class MemoryStorage:
             return self._agent_changes
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         checked = check_budget(budget)
         with self._open_lock():
             before = self._budgets.get(checked.id)

@@ -515,7 +515,7 @@ class SqliteStorage:
             return agent_table.agent_changes(connection)
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         self._check_open()
         checked = check_budget(budget)
         return self._writer.submit(
