@@ -20,7 +20,7 @@ from tiny_dancer.gateway.access.keys import NewKey, make_key
 from tiny_dancer.gateway.configuration.settings import GatewayConfig
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.gateway.upstream.tariff import Tariff
-from tiny_dancer.storage import Agent, Budget, Feedback, SqliteStorage
+from tiny_dancer.storage import Agent, AgentOutcome, Budget, Feedback, SqliteStorage
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
@@ -161,6 +161,18 @@ def write(path: Path, *, count: int = 20_000) -> str:
             Agent("billing-api", type="api", description="Looks up invoices.", success_rate=0.99, latency_s=0.2),
         )
         storage.insert_agents(agents, at=NOW)
+        rng = random.Random(13)
+        for place in range(60 if count else 0):
+            name, good, seconds = (("writer", 0.82, 2.1), ("billing-api", 0.97, 0.24))[place % 2]
+            done = rng.random() < good + 0.1
+            outcome = AgentOutcome(
+                name,
+                NOW - 600 * place,
+                quality=good if done else None,
+                success=done,
+                latency_s=seconds * rng.uniform(0.7, 1.5),
+            )
+            storage.record_agent_outcome(outcome, half_life_s=None)
     return made[0].secret
 
 

@@ -102,7 +102,7 @@ export function calibrated(data) {
   const place = (bin) => `${decimal(bin.low, 1)} to ${decimal(bin.high, 1)}: of ${count(bin.feedback)}`;
   calibration.show({
     x: bins.map((bin) => bin.expected), step: 0, time: false, from: 0, to: 1, fixed: [0, 1], axis: "Expected quality", at: (at) => place(bins[at]),
-    write: (x) => decimal(x, 2), axisWrite: (x) => decimal(x, 1), unit: "score given, by quality expected", whole: `${count(all)} with feedback`, points: true,
+    write: (x) => decimal(x, 2), axisWrite: (x) => decimal(x, 2), unit: "score given, by quality expected", whole: `${count(all)} with feedback`, points: true,
     series: [
       { name: "mean score, with its 95 % interval", colour: "c1", line: true, values: bins.map((bin) => bin.score) },
     ],
@@ -144,6 +144,8 @@ function reliability(plot, bins, colour) {
   ctx.restore();
 }
 
+const PERIODS = { "1d": "daily", "1w": "weekly", "1mo": "monthly" };
+
 export function budgets(data) {
   list(byId("budgets"), data, "No budgets are set. tiny-dancer budget set makes one.", (each) => {
     const used = each.limit > 0 ? each.spent / each.limit : 1;
@@ -155,8 +157,9 @@ export function budgets(data) {
         el("i", { width: `${100 * Math.min(used, 1)}%` }), el("i", { class: "held", width: `${100 * Math.min(held, Math.max(1 - used, 0))}%` })),
       el("p", { class: "quiet" }, [
         each.left > 0 ? `${money(each.left)} left` : "nothing left",
-        each.reserved ? `${money(each.reserved)} reserved` : null, each.period, each.soft ? "soft: cheaper models when spent" : null,
-        each.ends ? `starts anew ${moment(each.ends, 60)}` : null].filter(Boolean).join(" · ")),
+        each.reserved ? `${money(each.reserved)} reserved` : null, PERIODS[each.period] ?? each.period,
+        each.soft ? "soft: it refuses nothing" : null,
+        each.ends ? `${each.period.startsWith("rolling") ? "money comes back" : "starts anew"} ${moment(each.ends, 60)}` : null].filter(Boolean).join(" · ")),
       each.forecast && each.left > 0 ? el("p", { class: "quiet" }, ahead(each.forecast)) : null);
   });
 }
@@ -192,6 +195,7 @@ export function standing(data) {
         ], alarms, { caption: `Alarms of ${name}` }), table([
           ["Measure", (m) => m.name, false],
           ["PSI", (m) => decimal(m.psi, 3), true],
+          ["usual", (m) => decimal(m.psi_alike, 3), true],
           ["KS", (m) => decimal(m.ks, 3), true],
           ["p", (m) => decimal(m.ks_p, 3), true],
           ["Of", (m) => count(m.window), true],
