@@ -143,6 +143,7 @@ def main(folder: Path) -> None:
                 browser.value("document.querySelector('#ranges input[value=\"7d\"]').click()")
                 browser.until("document.getElementById('spend').textContent.includes('per 3 h')")
                 browser.value("document.querySelector('#decisions .why').click()")
+                browser.until("document.getElementById('budgets').textContent.includes('ikel')")  # the forecasts
                 _take(browser, folder / "dashboard.webp")
                 browser.media(prefers_color_scheme="dark")
                 _take(browser, folder / "dashboard-dark.webp", whole=False)

@@ -183,7 +183,7 @@ export function standing(data) {
         rung ? pill("bad", each.withdrawn ? "rung: guarantee withdrawn" : "rung") : pill("good", "quiet")),
       el("div", { class: rung ? "meter bad" : "meter", role: "img", "aria-label": `${share(far)} of the way to an alarm, on a logarithmic scale` }, el("i", { width: `${100 * far}%` })),
       el("p", { class: "quiet" }, rung
-        ? `Since decision ${count(each.since)} of this watch its requests are unlike those it was calibrated on.`
+        ? `${told(alarms)}Since decision ${count(each.since)} of this watch its requests are unlike those it was calibrated on.`
         : `Betting against “nothing has changed” has made ${decimal(each.capital, each.capital < 10 ? 2 : 0)} of 1 over ${count(each.observed)} decisions; it rings at ${count(each.threshold)}.`),
       alarms.length ? keep(`drift/${name}`, el("details", {}, el("summary", {}, "Alarms and distances"),
         el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Alarms of ${name}` }, table([
@@ -226,6 +226,12 @@ export function agents(data) {
     ["Quality", (a) => decimal(a.quality), true],
     ["Latency", (a) => seconds(a.latency), true],
   ], data, { caption: "Agents of the registry" })) : el("p", {}, "The registry has no agents. tiny-dancer agents add makes one."));
+}
+
+// Which alarms have rung; nothing where the watch does not tell them apart.
+function told(alarms) {
+  const rung = alarms.filter((each) => each.since !== null).map((each) => each.name);
+  return rung.length ? `Rung: ${rung.join(", ")}. ` : "";
 }
 
 // How far a watch is on its way to an alarm, on a logarithmic scale.
