@@ -19,6 +19,7 @@ mod tasks;
 mod tools;
 mod vectors;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyUnicodeDecodeError;
@@ -178,6 +179,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Encoder>()?;
     module.add_class::<router::Router>()?;
     module.add_class::<router::Martingale>()?;
+    module.add_class::<router::Drift>()?;
     module.add_class::<options::Options>()?;
     agents::register(module)?;
     price::register(module)?;
@@ -205,7 +207,13 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("REASONS", tiny_dancer::Reason::ALL.map(tiny_dancer::Reason::as_str).to_vec())?;
     module.add("ROUTED_BY", tiny_dancer::RoutedBy::ALL.map(tiny_dancer::RoutedBy::as_str).to_vec())?;
     module.add("REMOVALS", tiny_dancer::Removal::ALL.map(tiny_dancer::Removal::as_str).to_vec())?;
-    module.add("DRIFTED", tiny_dancer::DRIFTED)?;
+    let by_alarm = |words: [&'static str; 6]| tiny_dancer::ALARMS.into_iter().zip(words).collect();
+    let (watched, withdrawn): (HashMap<_, _>, HashMap<_, _>) =
+        (by_alarm(tiny_dancer::WATCHED), by_alarm(tiny_dancer::WITHDRAWN));
+    module.add("WATCHED", watched)?;
+    module.add("WITHDRAWN", withdrawn)?;
+    module.add("LEARNED", tiny_dancer::LEARNED)?;
+    module.add("MOST_KNOTS", tiny_dancer::MOST_KNOTS)?;
     module.add("UNCOVERED", tiny_dancer::Uncovered::ALL.map(tiny_dancer::Uncovered::as_str).to_vec())?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use tiny_dancer::features::{CUES, DIM};
-use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Scratch, Uncovered};
+use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Scratch, Side, Uncovered};
 
 use crate::Encoder;
 use crate::convert::{HeldRequest, requests, to_exception};
@@ -119,6 +119,16 @@ impl Router {
     /// requests are like.
     fn martingale(&self) -> Option<Martingale> {
         self.handle.router().martingale().map(|inner| Martingale { inner })
+    }
+
+    /// The watch over a stream of decisions, before the first.
+    fn drift(&self, threshold: f64, seed: u64) -> Drift {
+        Drift { inner: self.handle.router().drift(threshold, seed) }
+    }
+
+    /// Rising knots, and rows up to each and beyond the last, of a measure of decisions; None where none are known.
+    fn usual(&self, name: &str) -> Option<(Vec<f32>, Vec<f64>)> {
+        self.handle.router().usual(name)
     }
 
     /// Decides one request: a text as `str`, or messages as JSON in `bytes`.
@@ -312,6 +322,65 @@ impl Martingale {
     #[getter]
     fn steps(&self) -> u64 {
         self.inner.steps()
+    }
+}
+
+/// The state of a watch; changed in place, as one is stepped per decision.
+#[pyclass(module = "tiny_dancer._core._native")]
+pub(crate) struct Drift {
+    inner: tiny_dancer::Drift,
+}
+
+/// Name, steps, capital, since, side, model and whether it knows what is usual.
+type AlarmTuple = (&'static str, u64, f64, Option<u64>, &'static str, Option<usize>, bool);
+
+#[pymethods]
+impl Drift {
+    /// A decision; gives the highest quality expected, and the gain over the best constant.
+    fn decided(&mut self, likeness: Option<f32>, scores: Vec<f32>) -> (f32, f32) {
+        self.inner.decided(likeness, &scores)
+    }
+
+    /// Decisions in a row, each its likeness (NaN: unknown) and row of scores; stops at the one an alarm rings at, and
+    /// gives how many were counted.
+    fn decided_all(&mut self, likeness: Vec<f32>, scores: Vec<f32>) -> usize {
+        let models = scores.len() / likeness.len().max(1);
+        for (row, &each) in likeness.iter().enumerate() {
+            self.inner.decided((!each.is_nan()).then_some(each), &scores[row * models..][..models]);
+            if self.inner.rings() {
+                return row + 1;
+            }
+        }
+        likeness.len()
+    }
+
+    fn graded(&mut self, residual: f64) {
+        self.inner.graded(residual);
+    }
+
+    #[pyo3(signature = (model, quality, scores, reference=None))]
+    fn measured(&mut self, model: usize, quality: f64, scores: Vec<f32>, reference: Option<f64>) {
+        self.inner.measured(model, quality, &scores, reference);
+    }
+
+    fn alarms(&self) -> Vec<AlarmTuple> {
+        let side = |side| match side {
+            Side::Neither => "",
+            Side::Higher => "higher",
+            Side::Lower => "lower",
+            Side::Alike => "more alike",
+        };
+        let alarms = self.inner.alarms().into_iter();
+        alarms
+            .map(|each| {
+                (each.name, each.steps, each.capital, each.since, side(each.side), each.model, each.known)
+            })
+            .collect()
+    }
+
+    #[getter]
+    fn rings(&self) -> bool {
+        self.inner.rings()
     }
 }
 

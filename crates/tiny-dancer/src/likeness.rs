@@ -1,12 +1,17 @@
 //! What a request is like: how far it is from the rows an artifact was calibrated on, as a conformal p-value, and a
-//! martingale that rings when a stream of requests has changed.
+//! martingale that rings when a stream of requests has changed; and whatever else is watched over a stream: scores,
+//! and what became of the decisions ([`Drift`]).
 //!
 //! The score is a discriminant between those rows and requests of every kind: linear in the embedding, linear and
 //! quadratic in standardised cues. Its p-value is the share of calibration rows, the request counted among them, that
 //! are at least as unlike (Vovk, Gammerman and Shafer 2005): for a request exchangeable with them it is at most α with
 //! probability at most α, whatever the score.
 
+mod accounts;
+mod drift;
 mod martingale;
+mod shift;
+mod wager;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +20,11 @@ use crate::error::Result;
 use crate::features::{CUES, DIM, Features};
 use crate::kernels::dot_f32;
 
+pub(crate) use drift::UsualDecisions;
+pub use drift::{ALARMS, Alarm, Drift, DriftSpec, TOLERANCE, WATCHED, WITHDRAWN, measures};
 pub use martingale::Martingale;
+pub use shift::{LEARNED, MOST_KNOTS, Shift, Side, Usual};
+pub use wager::Wager;
 
 /// Why a decision stands under no certificate once a watch over a stream has rung; see [`Martingale`].
 pub const DRIFTED: &str = "requests have become unlike those the certificate was earned on";

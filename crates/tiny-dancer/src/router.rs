@@ -7,7 +7,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::{CUES, FeatureScratch, Features, SPEC, featurise};
 use crate::kernels::{dot_f32, interpolate};
-use crate::likeness::{LikenessTest, Martingale};
+use crate::likeness::{Drift, LikenessTest, Martingale, UsualDecisions};
 use crate::options::Options;
 use crate::policy::Policy;
 use crate::price::{Tokens, expected_cost};
@@ -42,6 +42,8 @@ pub struct Router {
     verbosity: Vec<f32>,
     /// What tells requests from those the artifact was calibrated on.
     likeness: Option<LikenessTest>,
+    /// What is usual of decisions on the rows it was calibrated on.
+    usual: Option<UsualDecisions>,
 }
 
 /// Buffers of one thread; after the first requests, deciding allocates nothing.
@@ -105,6 +107,7 @@ impl Router {
             basis: tensors.f32("basis", &[models, components])?,
             verbosity: tensors.f32("verbosity", &[CUES + 1])?,
             likeness: header.likeness.as_ref().map(|spec| LikenessTest::read(&tensors, spec)).transpose()?,
+            usual: header.drift.as_ref().map(|_| UsualDecisions::read(&tensors)).transpose()?,
             backends: loaded,
             calibration_knots,
             calibration_values,
@@ -184,6 +187,23 @@ impl Router {
     pub fn martingale(&self) -> Option<Martingale> {
         let (test, spec) = self.likeness.as_ref().zip(self.header.likeness.as_ref())?;
         Some(test.martingale(spec.rows))
+    }
+
+    /// The watch over a stream of this artifact's decisions, before the first of them: see [`Drift`].
+    #[must_use]
+    pub fn drift(&self, threshold: f64, seed: u64) -> Drift {
+        Drift::new(&self.header, self.martingale(), self.usual.as_ref(), threshold, seed)
+    }
+
+    /// Knots, rising, and how many rows had a number up to the first, up to the second, …, beyond the last: of
+    /// `likeness`, `quality`, `gain` or `confidence`, where the artifact says.
+    #[must_use]
+    pub fn usual(&self, name: &str) -> Option<(Vec<f32>, Vec<f64>)> {
+        if name != "likeness" {
+            return self.usual.as_ref()?.of(name).map(|found| (found.knots.clone(), found.counts.clone()));
+        }
+        let (p_values, counts) = self.martingale()?.counted();
+        Some((p_values.into_iter().skip(1).rev().collect(), counts.into_iter().rev().collect()))
     }
 
     /// Decides one request.

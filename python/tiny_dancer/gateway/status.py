@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from tiny_dancer.routing.watch import Alarm
+from tiny_dancer.routing.window import Measure
+
 
 class DeploymentStatus(Struct, frozen=True):
     """One deployment of a model.
@@ -27,15 +30,17 @@ class DeploymentStatus(Struct, frozen=True):
 
 
 class DriftStatus(Struct, frozen=True, kw_only=True):
-    """A router's watch over the requests of one worker.
+    """A router's watch over what one worker decides, and what became of it.
 
     Attributes:
         artifact: whose decisions it counts, by version and checksum.
         observed: decisions counted since that artifact serves here.
-        capital: what betting against "nothing has changed" has made of 1 by now.
-        threshold: capital at which it rings.
-        since: the decision at which it rang; None where it has not. It does not stop ringing.
+        capital: the largest that betting against "nothing has changed" has made of any alarm's share of 1 by now.
+        threshold: capital at which an alarm rings.
+        since: the decision at which the first rang; None where none has. It does not stop ringing.
         withdrawn: whether that has cost the artifact a certificate.
+        alarms: all of them, in a fixed order.
+        measures: how far the last decisions are from usual, in a fixed order; no alarms.
     """
 
     artifact: str
@@ -44,6 +49,8 @@ class DriftStatus(Struct, frozen=True, kw_only=True):
     threshold: float
     since: int | None
     withdrawn: bool
+    alarms: tuple[Alarm, ...] = ()
+    measures: tuple[Measure, ...] = ()
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from tiny_dancer.errors import ArtifactError, DataError, NoFeasibleModelError, R
 from tiny_dancer.routing.arguments import engine_options, model_changes, with_options
 from tiny_dancer.routing.requests import as_batch, as_engine, as_json, featurise, listed_requests, listed_tools
 from tiny_dancer.routing.share import WINDOW, ShareFollower
-from tiny_dancer.routing.watch import ArtifactName, Watch
+from tiny_dancer.routing.watch import Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
@@ -325,13 +325,35 @@ class Router:
         """A watch over one stream of requests, which the caller keeps; the router itself has no state.
 
         Args:
-            threshold: one over the chance that it rings though nothing has changed.
+            threshold: one over the chance that any of its alarms ever rings though nothing has changed.
 
         Raises:
-            OptionError: a threshold that is not above 1, or an artifact that cannot say what requests are like.
+            OptionError: a threshold that is not above 1.
+
+        Example:
+            >>> watch = Router.load().watch()
+            >>> watch.route("What is 2 + 2?").guarantee_note
+            ''
+            >>> watch.status().ringing
+            ()
         """
-        artifact = ArtifactName(self._version, self.artifact)
-        return Watch.over(self.route, self._engine.martingale(), threshold, artifact)
+        return Watch.over(self, threshold)
+
+    def drift_state(self, threshold: float) -> _core.Drift:
+        """The state of a :meth:`watch` in the engine, before the first; ties are broken by the artifact."""
+        return self._engine.drift(threshold, int(self.artifact, 16))
+
+    def usual(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        """What is usual of ``likeness``, ``quality``, ``gain`` or ``confidence`` where a certificate was earned.
+
+        Knots, rising [k], and how many rows had a number up to the first, ..., beyond the last [k + 1]. None where
+        the artifact does not say. In ``likeness`` it is the rows' own p-values.
+        """
+        found = self._engine.usual(name)
+        if found is None:
+            return None
+        knots, counts = found
+        return np.array(knots, dtype=np.float64), np.array(counts, dtype=np.float64)
 
     def follow_share(self, model: str | None, share: float, *, window: int = WINDOW) -> ShareFollower:
         """A state that the caller keeps, and routes by, so that ``model`` answers a share of whatever comes.

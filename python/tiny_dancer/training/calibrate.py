@@ -15,6 +15,7 @@ from tiny_dancer.evaluation.guarantee import QUALITY_RISKS, RISK_BOUNDS, budget_
 from tiny_dancer.evaluation.overlap import held_out, training_rows
 from tiny_dancer.routing import Router
 from tiny_dancer.training import confidence as confidence_room
+from tiny_dancer.training.drift import with_drift, without_drift
 from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import digest
 from tiny_dancer.training.likeness import with_likeness
@@ -423,6 +424,8 @@ def _under(
     tensors = {} if rows is None else confidence_room.refitted(artifact, expected.quality, rows)
     data = _core.artifact_bytes(header, _core.read_tensors(artifact) | tensors)
     if guarantee is not None and rows is not None and rows.features is not None:
-        data = with_likeness(data, rows.features, rows.group)
+        data = with_drift(with_likeness(data, rows.features, rows.group), rows.features, rows.group)
+    else:
+        data = without_drift(data)
     data = with_self_checks(data)
     return Calibrated(data, policy, expected.share(policy), expected.relative_cost(policy, reference), None)

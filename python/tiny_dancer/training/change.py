@@ -346,6 +346,7 @@ def _end_certificate(header: dict[str, Any], why: str) -> None:
     if header["guarantee"] is not None or why == "declared":
         header["certificate_ended"] = why
     header["guarantee"] = None
+    header.pop("drift", None)  # of what was certified
 
 
 def _rows_of(outcomes: Outcomes, name: str) -> Outcomes:

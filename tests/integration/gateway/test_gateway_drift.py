@@ -82,12 +82,12 @@ def test_the_certificate_is_withdrawn_and_all_are_told(
     (said,) = [each.getMessage() for each in caplog.records if CHANGED in each.getMessage()]
     assert said.startswith(f"router default: the certificate of {drift.artifact} is withdrawn: {CHANGED}")
     # From now on no request has it, however like it is.
-    note = f"{CHANGED}: since decision {drift.since} of this watch"
+    note = f"{CHANGED}: alarm likeness since decision {drift.since} of this watch"
     assert {covered(gateway, text) for text in LIKE[:9]} <= {f"no: {note}", *like} - {"yes"}
     messages = [{"role": "user", "content": LIKE[like.index("yes")]}]
     decided = gateway.http.post("/route", json={"messages": messages}).json()
     assert (decided["guarantee"], decided["guarantee_note"]) == (None, note)
-    withdrawn = f"certificate withdrawn: {CHANGED}: since decision {drift.since} of this worker"
+    withdrawn = f"certificate withdrawn: {note} (in one worker)"
     assert gateway.gateway.status().notes == [f"router default: {withdrawn}"]
     listed = {each["id"]: each for each in gateway.http.get("/models").json()["data"]}
     assert listed["auto"]["notes"] == [withdrawn]
@@ -148,7 +148,7 @@ def test_every_worker_has_a_watch_of_its_own(cheap: Upstream, artifact: Path, tm
     rang = 0
     with Running(content, tmp_path / "run") as gateway:
         # A new connection each time, so that both get some.
-        for text in OTHER * 2:
+        for text in (*OTHER, *(f"Please. {text}" for text in OTHER)):
             gateway.chat(model="auto", messages=[{"role": "user", "content": text}])
         workers = gateway.ready()[1]["workers"]
         drifts = {each["worker"]: each["drift"]["default"] for each in workers if each["drift"]}

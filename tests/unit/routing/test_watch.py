@@ -9,7 +9,6 @@ import pytest
 from tests.synthetic import fitted_pair, pair, requests
 
 from tiny_dancer import OptionError, Router, calibrate
-from tiny_dancer.routing.watch import ArtifactName, Watch
 
 OTHER = [
     f"Translate into French, please: the {word} is {n} years old." for n in range(9) for word in ("oak", "cat")
@@ -35,7 +34,7 @@ def test_requests_like_the_certificates_keep_it_silent_and_others_make_it_ring(r
     after = watch.route(requests(1, 202)[0][0])
     assert after.guarantee is None
     note = "requests have become unlike those the certificate was earned on"
-    assert after.guarantee_note == f"{note}: since decision {watch.since} of this watch"
+    assert after.guarantee_note == f"{note}: alarm likeness since decision {watch.since} of this watch"
     assert router.route(requests(1, 202)[0][0]).guarantee is not None, "the router itself knows nothing of it"
 
 
@@ -67,11 +66,11 @@ def test_threads_share_one_watch(router: Router) -> None:
     watch = router.watch()
     decisions = [router.route(text) for text in requests(100, 204)[0]]
 
-    def observe() -> None:
-        for decision in decisions:
-            watch.observe(decision)
+    def observe(thread: int) -> None:
+        for number, decision in enumerate(decisions):
+            watch.observe(decision, source=(thread, number))
 
-    threads = [Thread(target=observe) for _ in range(8)]
+    threads = [Thread(target=observe, args=[thread]) for thread in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -86,8 +85,6 @@ def test_what_cannot_be_watched_is_said(router: Router) -> None:
     for wrong in ("100", None, True, [100.0]):
         with pytest.raises(OptionError, match="threshold"):
             router.watch(wrong)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="train or calibrate"):
-        Watch.over(router.route, None, 100.0, ArtifactName("1.0.0", "00"))
 
 
 def test_a_decision_of_another_artifact_is_refused_by_both_names(router: Router) -> None:
@@ -102,7 +99,7 @@ def test_a_decision_of_another_artifact_is_refused_by_both_names(router: Router)
         for each in (router, other):
             assert f"artifact {each.header['version']} ({each.artifact})" in str(caught.value)
     assert watch.observed == 0
-    watch.observe(router.route(text))
-    watch.observe(router.route_batch([text])[0])
-    watch.observe(Router(router._source[0], models={"strong": "other"}).route(text))
+    watch.observe(router.route(text), source=1)
+    watch.observe(router.route_batch([text])[0], source=2)
+    watch.observe(Router(router._source[0], models={"strong": "other"}).route(text), source=3)
     assert watch.observed == 3, "the same artifact, whoever has loaded it"

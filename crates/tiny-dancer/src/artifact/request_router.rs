@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, LARGEST_NUMBER, MOST_BACKENDS, MOST_COMPONENTS, MOST_MODELS, MOST_SELF_CHECKS, invalid};
 use crate::error::Result;
-use crate::likeness::LikenessSpec;
+use crate::likeness::{DriftSpec, LikenessSpec};
 use crate::policy::{Policies, Policy, Scale};
 use crate::price::{CostSeen, MOST_TIERS, Prices, same};
 use crate::select::Uncovered;
@@ -164,6 +164,9 @@ pub struct Header {
     /// How requests are told from those the artifact was calibrated on, if it can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub likeness: Option<LikenessSpec>,
+    /// What rows a stream of decisions is compared with, where a certificate was earned on some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftSpec>,
     /// Certificate, if one was earned.
     #[serde(default)]
     pub guarantee: Option<Guarantee>,
@@ -230,6 +233,11 @@ impl Kind for Header {
             && !(likeness.level > 0.0 && likeness.level < 1.0 && likeness.rows > 0)
         {
             return bad("likeness", format!("{likeness:?}"));
+        }
+        if let Some(drift) = &self.drift
+            && (drift.rows == 0 || drift.mix.len() != self.models.len())
+        {
+            return bad("drift", format!("{drift:?}"));
         }
         let finite = [self.guard_margin, self.set_width, self.set_coverage];
         if finite.iter().any(|number| !number.is_finite() || *number < 0.0) || self.set_coverage > 1.0 {

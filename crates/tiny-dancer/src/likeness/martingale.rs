@@ -1,12 +1,10 @@
 //! A conformal test martingale over a stream of p-values (Vovk, Nouretdinov and Gammerman 2003; Vovk 2021).
 
-/// Bets are the densities εp^(ε − 1), the first of which (ε = 1) bets nothing. All fall in p, so that p-values which
-/// are too large, as those of tied scores, only lose money.
-const EXPONENTS: [f64; 4] = [1.0, 0.7, 0.4, 0.15];
-/// Share of the capital that is dealt out anew before each bet, so that a change is noticed however late it comes.
-const JUMP: f64 = 0.01;
-/// Capital beyond this is not told apart, so that it stays finite.
-const MOST_CAPITAL: f64 = 1e100;
+use super::accounts::Accounts;
+
+/// Bets are the densities εp^(ε − 1). All fall in p, so that p-values which are too large, as those of tied scores, only
+/// lose money.
+const EXPONENTS: [f64; 3] = [0.7, 0.4, 0.15];
 
 /// How much a gambler who starts with 1 would have won by betting that requests have become less like the calibration
 /// rows. A pure value: a step makes the next one.
@@ -21,9 +19,7 @@ pub struct Martingale {
     p_values: Vec<f32>,
     /// Calibration rows and requests by p-value.
     counts: Vec<f64>,
-    /// Of each bet; together the gambler's.
-    capital: [f64; EXPONENTS.len()],
-    highest: f64,
+    accounts: Accounts<{ EXPONENTS.len() }>,
     steps: u64,
 }
 
@@ -35,18 +31,18 @@ impl Martingale {
         // The last place, beyond every calibration row, is the request's own.
         let last = p_values.len() - 1;
         let counts = (0..=last).map(|place| if place == last { 0.0 } else { count(place).round() }).collect();
-        Self {
-            p_values: p_values.to_vec(),
-            counts,
-            capital: [1.0 / EXPONENTS.len() as f64; EXPONENTS.len()],
-            highest: 1.0,
-            steps: 0,
-        }
+        Self { p_values: p_values.to_vec(), counts, accounts: Accounts::new(), steps: 0 }
     }
 
     /// After one more request, whose decision had this p-value.
     #[must_use]
     pub fn step(mut self, p_value: f32) -> Self {
+        self.observe(p_value);
+        self
+    }
+
+    /// [`Self::step`] in place.
+    pub(super) fn observe(&mut self, p_value: f32) {
         let last = self.p_values.len() - 1;
         let place = self.p_values.partition_point(|&each| each > p_value).min(last);
         self.counts[place] += 1.0;
@@ -54,26 +50,25 @@ impl Martingale {
         let all: f64 = self.counts.iter().sum();
         let unlike: f64 = self.counts[place..].iter().sum();
         let p = (unlike / all).min(1.0);
-        let together: f64 = self.capital.iter().sum();
-        for (capital, exponent) in self.capital.iter_mut().zip(EXPONENTS) {
-            let kept = (1.0 - JUMP) * *capital + JUMP * together / EXPONENTS.len() as f64;
-            *capital = (kept * exponent * libm::pow(p, exponent - 1.0)).min(MOST_CAPITAL);
-        }
+        self.accounts.bet(|at| EXPONENTS[at] * libm::pow(p, EXPONENTS[at] - 1.0));
         self.steps += 1;
-        self.highest = self.highest.max(self.capital());
-        self
+    }
+
+    /// The p-values that decisions have, falling, and how many calibration rows and requests had them.
+    pub(crate) fn counted(self) -> (Vec<f32>, Vec<f64>) {
+        (self.p_values, self.counts)
     }
 
     /// What the gambler has now.
     #[must_use]
     pub fn capital(&self) -> f64 {
-        self.capital.iter().sum()
+        self.accounts.capital()
     }
 
     /// The most the gambler ever had: c with probability at most 1 / c, where nothing has changed.
     #[must_use]
     pub fn highest(&self) -> f64 {
-        self.highest
+        self.accounts.highest()
     }
 
     /// Requests seen.

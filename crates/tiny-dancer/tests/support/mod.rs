@@ -296,6 +296,7 @@ fn header(random: &mut Random, plan: &Plan, backends: Vec<BackendSpec>) -> Heade
         set_coverage: 0.9,
         certificate_ended: None,
         likeness: None,
+        drift: None,
         guarantee: None,
         self_check: Vec::new(),
         rest: [("metrics".to_owned(), json!({"rows": 1500}))].into(),

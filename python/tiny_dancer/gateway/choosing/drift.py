@@ -1,30 +1,31 @@
-"""Whether the requests of a worker are still like those a router's certificate was earned on."""
+"""Whether what a worker's router decides is still like what its certificate was earned on, and comes true."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
 
-from tiny_dancer import _core
 from tiny_dancer.gateway.status import DriftStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.watch import Watch
-    from tiny_dancer.types import Decision
+    from tiny_dancer.types import Decision, RequestRecord
 
 log = logging.getLogger("tiny_dancer.gateway")
 
 _ONE_WORKER: Final = 100.0
-"""One over the chance of a false alarm: 1 % for all workers of a gateway together."""
+"""One over the chance of a false alarm: 1 % for all alarms of all workers of a gateway together."""
 
 
 class Drift:
-    """A watch over the requests that one router decides in one worker; begun anew with another artifact.
+    """A watch over what one router decides in one worker; begun anew with another artifact.
 
     Workers see different requests, and each has a watch of its own. Each rings falsely, over an endless stream,
-    with probability at most 1 / (100 · workers): all of them together with at most 1 %. Belongs to the event
-    loop's thread.
+    with probability at most 1 / (100 · workers), whichever of its alarms it is: all of them together with at most
+    1 %. Belongs to the event loop's thread.
     """
 
     def __init__(self, name: str, workers: int) -> None:
@@ -40,9 +41,15 @@ class Drift:
         self._artifact = ""
         self._certified = False
 
-    def observe(self, decision: Decision, router: ResilientRouter) -> Decision:
-        """Counts a decision and gives it back: without a guarantee once the watch has rung."""
-        if decision.likeness is None:
+    def observe(self, decision: Decision, router: ResilientRouter, source: Hashable = None) -> Decision:
+        """Counts a decision and gives it back: without a guarantee once an alarm has rung.
+
+        Args:
+            decision: of the router.
+            router: that decided.
+            source: conversation that it belongs to, which counts once.
+        """
+        if decision.level != 0:
             return decision
         if decision.artifact != self._artifact:
             serving = router.serving
@@ -51,32 +58,62 @@ class Drift:
             self._artifact, self._watch = decision.artifact, serving.watch(self._threshold)
             self._certified = serving.guarantee is not None and not serving.uncertified
         watch = self._watch
-        assert watch is not None, "an artifact whose decisions have a likeness can be watched"
+        assert watch is not None, "there is one for every artifact that decides"
         before = watch.since
-        found = watch.observe(decision)
-        if before is None and watch.since is not None and self._certified:
-            log.warning(
-                "router %s: the certificate of %s is withdrawn: %s (decision %s of this worker). Calibrate it on "
-                "requests as they come now",
-                self._name,
-                watch.artifact,
-                _core.DRIFTED,
-                f"{watch.since:,}",
-            )
+        found = watch.observe(decision, source=source)
+        if before is None and watch.since is not None:
+            self._say()
         return found
+
+    def learn(self, record: RequestRecord, score: float, *, in_units: bool) -> None:
+        """Counts feedback on a request that the router decided.
+
+        Args:
+            record: of the request.
+            score: in [0, 1].
+            in_units: whether that is what the table calls quality.
+        """
+        watch = self._watch
+        # The record does not name the artifact's bytes; requests from before the watch may be of others.
+        if watch is None or record.level != 0 or record.artifact_version != watch.artifact.version:
+            return
+        if record.scores is None or record.time < watch.began:
+            return
+        before = watch.since
+        id = record.decision_id or record.id
+        watch.learn(id, record.model, record.scores, score, in_units=False)
+        if in_units:
+            watch.learn(id, record.model, record.scores, score, in_units=True)
+        if before is None and watch.since is not None:
+            self._say()
+
+    def _say(self) -> None:
+        """Tells the operator, once."""
+        watch = self._watch
+        if watch is None or not self._certified:
+            return
+        log.warning(
+            "router %s: the certificate of %s is withdrawn: %s. Calibrate it on requests as they come now",
+            self._name,
+            watch.artifact,
+            watch.note,
+        )
 
     def status(self) -> DriftStatus | None:
         """How it stands; None before the first decision that it counts."""
         watch = self._watch
         if watch is None:
             return None
+        found = watch.status()
         return DriftStatus(
-            artifact=str(watch.artifact),
-            observed=watch.observed,
-            capital=watch.capital,
-            threshold=watch.threshold,
-            since=watch.since,
-            withdrawn=self._certified and watch.since is not None,
+            artifact=found.artifact,
+            observed=found.observed,
+            capital=found.capital,
+            threshold=found.threshold,
+            since=found.since,
+            withdrawn=self._certified and found.since is not None,
+            alarms=found.alarms,
+            measures=found.measures,
         )
 
     def note(self, artifact: str) -> str | None:
@@ -84,4 +121,4 @@ class Drift:
         watch = self._watch
         if watch is None or watch.since is None or not self._certified or artifact != self._artifact:
             return None
-        return f"certificate withdrawn: {_core.DRIFTED}: since decision {watch.since:,} of this worker"
+        return f"certificate withdrawn: {watch.note} (in one worker)"

@@ -20,7 +20,8 @@ from tiny_dancer.observability.prometheus import CONTENT_TYPE, render
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from tiny_dancer.gateway.status import DeploymentStatus
+    from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus
+    from tiny_dancer.routing.window import Measure
 
 _PATIENCE = 5.0  # seconds that workers have to answer
 _REMEMBERED = 32  # workers that are gone and whose counts are still kept apart
@@ -170,12 +171,27 @@ _BUGS = Family(
 )
 _CAPITAL = Family(
     "tiny_dancer_drift_capital",
-    "What betting that a router's requests have become unlike those its artifact was calibrated on has made of 1.",
+    "What betting that something has changed for a router has made of any alarm's share of 1, at most.",
     ("router", "worker"),
+)
+_ALARM = Family(
+    "tiny_dancer_drift_alarm_capital",
+    "What betting has made of an alarm's share of 1.",
+    ("router", "alarm", "worker"),
+)
+_PSI = Family(
+    "tiny_dancer_drift_psi",
+    "Population stability index of a router's last decisions beside its artifact's rows; no alarm.",
+    ("router", "measure", "worker"),
+)
+_KS = Family(
+    "tiny_dancer_drift_ks",
+    "Kolmogorov-Smirnov distance of a router's last decisions from its artifact's rows; no alarm.",
+    ("router", "measure", "worker"),
 )
 _WITHDRAWN = Family(
     "tiny_dancer_certificate_withdrawn",
-    "1 where a router's requests have become unlike those its certificate was earned on.",
+    "1 where a router's certificate is withdrawn because an alarm of its watch has rung.",
     ("router", "worker"),
 )
 _BREAKER = Family(
@@ -250,6 +266,16 @@ def status_series(workers: Sequence[WorkerSnapshot]) -> list[tuple[Family, list[
         (_ARTIFACT, artifacts),
         (_BUGS, bugs),
         (_CAPITAL, [Series(labels, drift.capital) for labels, drift in drifts]),
+        (
+            _ALARM,
+            [
+                Series((router, one.name, worker), one.capital)
+                for (router, worker), drift in drifts
+                for one in drift.alarms
+            ],
+        ),
+        (_PSI, _measured(drifts, lambda measure: measure.psi)),
+        (_KS, _measured(drifts, lambda measure: measure.ks)),
         (_WITHDRAWN, [Series(labels, int(drift.withdrawn)) for labels, drift in drifts]),
         (_BREAKER, []),
         (_OPENINGS, []),
@@ -269,6 +295,18 @@ def status_series(workers: Sequence[WorkerSnapshot]) -> list[tuple[Family, list[
         values_of_workers = ((worker, read(status)) for worker, status in each)
         found.append((family, [Series((w,), value) for w, value in values_of_workers if value is not None]))
     return found
+
+
+def _measured(
+    drifts: Sequence[tuple[tuple[str, str], DriftStatus]], read: Callable[[Measure], float | None]
+) -> list[Series]:
+    """A series for each measure that has this number."""
+    return [
+        Series((router, measure.name, worker), value)
+        for (router, worker), drift in drifts
+        for measure in drift.measures
+        if (value := read(measure)) is not None
+    ]
 
 
 def _by_labels(deployments: Iterable[DeploymentStatus]) -> Iterable[list[DeploymentStatus]]:
