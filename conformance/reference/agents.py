@@ -216,7 +216,7 @@ class Agent:
         return times(answered, after((self.weight * share, self.weight * (1 - share)), calls))
 
     def latency(self, answer: float | None, factor: float) -> tuple[float, float, float]:
-        """Seconds; of a language model for an answer of so many tokens, where both it and its usual number are known."""
+        """Seconds; of a language model, for an answer of so many tokens where its usual number is known."""
         seconds = self.given.get("latency")
         p99 = self.given.get("latency_p99")
         variation = USUAL_VARIATION

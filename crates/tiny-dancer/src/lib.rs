@@ -44,8 +44,8 @@ pub use decision::{Answer, Decision};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{Handle, Pool, in_chunks, in_row};
 pub use likeness::{
-    ALARMS, Alarm, DRIFTED, Drift, DriftSpec, LEARNED, LikenessSpec, MOST_KNOTS, Martingale, Shift, Side, TOLERANCE,
-    Usual, WATCHED, WITHDRAWN, Wager, measures,
+    ALARMS, Alarm, DRIFTED, Drift, DriftSpec, LEARNED, LikenessSpec, MOST_KNOTS, Martingale, Shift, Side,
+    TOLERANCE, Usual, WATCHED, WITHDRAWN, Wager, measures,
 };
 pub use options::Options;
 pub use policy::{Policies, Reason, Scale};

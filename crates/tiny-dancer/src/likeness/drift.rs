@@ -180,7 +180,8 @@ impl Drift {
         threshold: f64,
         seed: u64,
     ) -> Self {
-        let shift = |of: Option<&Usual>, number: u64| Shift::new(of.cloned(), seed.wrapping_add(number << 32));
+        let shift =
+            |of: Option<&Usual>, number: u64| Shift::new(of.cloned(), seed.wrapping_add(number << 32));
         Self {
             threshold,
             best_constant: header.best_constant,
