@@ -122,7 +122,9 @@ def bm25(agents: list[dict[str, Any]], requests: Requests) -> list[int]:
     for text, right in requests:
         tokens = bm25s.tokenize(text, stopwords="en", show_progress=False, return_ids=False)[0]
         scores = index.get_scores(tokens) if tokens else np.zeros(len(names))
-        ranks.append(int((scores > scores[names.index(right)]).sum()))
+        # Equal ones by name, as ours.
+        order = sorted(range(len(names)), key=lambda at: (-scores[at], names[at]))
+        ranks.append(order.index(names.index(right)))
     return ranks
 
 
