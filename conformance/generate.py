@@ -26,6 +26,7 @@ from cells import cell_vectors  # noqa: E402
 from conformal_cases import conformal_vectors  # noqa: E402
 from conversations import ALONE, GROUPS  # noqa: E402
 from decisions import DAMAGES, DECISIONS, damaged  # noqa: E402
+from drift_cases import shift_vectors, stream_vectors  # noqa: E402
 from examples import REFUSED, REQUESTS, SHAPED, TEXTS, Raw, as_json, described, expand  # noqa: E402
 from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
 from reference.artifact import FEATURE_SPEC  # noqa: E402
@@ -158,6 +159,16 @@ def damage_vectors(encoder: Encoder, artifacts: dict[str, bytes]) -> list[Vector
     return found
 
 
+def drift_vectors(encoder: Encoder, artifacts: dict[str, bytes]) -> list[Vector]:
+    """Streams watched: one alarm alone, and all of them over an artifact with a certificate and one without."""
+    watched = {}
+    for name in ("pair", "older"):
+        router = Router(artifacts[name], encoder)
+        test = router.likeness
+        watched[name] = (router.header, None if test is None else list(test.p_values))
+    return shift_vectors() + stream_vectors(watched)
+
+
 def document(vectors: list[Vector], **head: Any) -> bytes:
     """JSON with one vector a line."""
     lines = ",\n".join("  " + json.dumps(vector, allow_nan=False) for vector in vectors)
@@ -197,6 +208,9 @@ def generate() -> dict[str, bytes]:
         "vectors/features.json": document(feature_vectors(encoder), **encoder_head, tolerance=cues),
         "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
+        "vectors/drift.json": document(
+            drift_vectors(encoder, made), format=2, tolerance={**exact, "capital": {"relative": 1e-9}}
+        ),
         "vectors/candidates.json": document(candidate_vectors(), format=2, tolerance=candidates),
         "vectors/routes.json": route_document(sentences),
         "vectors/agents.json": document(

@@ -19,12 +19,11 @@ mod tasks;
 mod tools;
 mod vectors;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyUnicodeDecodeError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{IntoPyDict, PyBytes};
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::features::{CUE_NAMES, CUES, FeatureScratch, Features, featurise_corrected};
 
@@ -207,11 +206,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("REASONS", tiny_dancer::Reason::ALL.map(tiny_dancer::Reason::as_str).to_vec())?;
     module.add("ROUTED_BY", tiny_dancer::RoutedBy::ALL.map(tiny_dancer::RoutedBy::as_str).to_vec())?;
     module.add("REMOVALS", tiny_dancer::Removal::ALL.map(tiny_dancer::Removal::as_str).to_vec())?;
-    let by_alarm = |words: [&'static str; 6]| tiny_dancer::ALARMS.into_iter().zip(words).collect();
-    let (watched, withdrawn): (HashMap<_, _>, HashMap<_, _>) =
-        (by_alarm(tiny_dancer::WATCHED), by_alarm(tiny_dancer::WITHDRAWN));
-    module.add("WATCHED", watched)?;
-    module.add("WITHDRAWN", withdrawn)?;
+    let by_alarm =
+        |words: [&'static str; 6]| tiny_dancer::ALARMS.into_iter().zip(words).into_py_dict(module.py());
+    module.add("WATCHED", by_alarm(tiny_dancer::WATCHED)?)?;
+    module.add("WITHDRAWN", by_alarm(tiny_dancer::WITHDRAWN)?)?;
     module.add("LEARNED", tiny_dancer::LEARNED)?;
     module.add("MOST_KNOTS", tiny_dancer::MOST_KNOTS)?;
     module.add("UNCOVERED", tiny_dancer::Uncovered::ALL.map(tiny_dancer::Uncovered::as_str).to_vec())?;

@@ -420,6 +420,27 @@ fn agents_are_chosen_and_found_without_allocating() {
 }
 
 #[test]
+fn watching_a_stream_allocates_nothing() {
+    let mut random = Random(17);
+    let mut draft = Draft::new(&mut random, &Plan::all_backends(3, None));
+    draft.tensors.retain(|tensor| !tensor.name.starts_with("likeness."));
+    draft.add_likeness(&mut random);
+    let router = Router::from_bytes(&draft.bytes(), None).expect("sound");
+    let mut state = router.drift(100.0, 1);
+    let ((), count) = counted(|| {
+        // Over the 128 from which usual scores are learned, too.
+        for _ in 0..400 {
+            let scores = [0, 1, 2].map(|_| random.between(0.2, 0.9) as f32);
+            state.decided(Some(random.between(0.01, 1.0) as f32), &scores);
+            state.measured(1, random.between(0.0, 1.0), &scores, None);
+            state.graded(random.between(-1.0, 1.0));
+            assert!(state.alarms()[0].capital > 0.0);
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
 fn the_count_counts() {
     assert_eq!(counted(|| vec![1u8; 10]).1, 1);
     assert_eq!(counted(|| 1 + 1).1, 0);

@@ -20,7 +20,7 @@ use tiny_dancer::routes::Routing;
 use tiny_dancer::spelling::{HASH_BYTES, word_hash};
 use tiny_dancer::tasks::Tasking;
 use tiny_dancer::tools::{SelectOptions, ToolScratch, ToolSet, Turn};
-use tiny_dancer::{Error, Handle, Request, Spec};
+use tiny_dancer::{Drift, Error, Handle, Request, Shift, Side, Spec, Usual};
 
 fn numbers(values: &Value) -> impl Iterator<Item = f64> {
     values.as_array().expect("a list").iter().map(|value| value.as_f64().expect("a number"))
@@ -348,6 +348,72 @@ fn features_are_those_of_the_vectors() {
                 agree(&json!(f64::from(cue)), &expected, true),
                 "{explain}: {name} is {cue}, not {expected}"
             );
+        }
+    }
+}
+
+#[test]
+fn watches_ring_as_in_the_vectors() {
+    let path = conformance("vectors/drift.json");
+    let text = std::fs::read_to_string(path).expect("written by conformance/generate.py");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let tolerance = document["tolerance"]["capital"]["relative"].as_f64().expect("a number");
+    let close = |found: f64, expected: &Value, explain: &Value| {
+        let expected = expected.as_f64().expect("a number");
+        assert!((found - expected).abs() <= tolerance * expected.abs(), "{explain}: {found} for {expected}");
+    };
+    let mut kinds = [0, 0];
+    for vector in document["vectors"].as_array().expect("a list") {
+        let (explain, seed) = (&vector["explain"], vector["seed"].as_u64().expect("an integer"));
+        if vector["what"] == "shift" {
+            kinds[0] += 1;
+            let usual = vector["usual"].as_object().map(|found| Usual {
+                knots: singles(&found["knots"]),
+                counts: numbers(&found["counts"]).collect(),
+            });
+            let mut state = Shift::new(usual, seed);
+            let capital = vector["capital"].as_array().expect("a list");
+            for (value, expected) in numbers(&vector["values"]).zip(capital) {
+                state.observe(value as f32);
+                close(state.capital(), expected, explain);
+            }
+            let side = match state.side() {
+                Side::Neither => "",
+                Side::Higher => "higher",
+                Side::Lower => "lower",
+                Side::Alike => "more alike",
+            };
+            assert_eq!(vector["side"], side, "{explain}");
+            continue;
+        }
+        kinds[1] += 1;
+        let encoder = Some(Arc::clone(shared_encoder()));
+        let handle = Handle::new(&artifact(vector), encoder, "").expect("a sound artifact");
+        let mut state = handle.router().drift(vector["threshold"].as_f64().expect("a number"), seed);
+        for event in vector["events"].as_array().expect("a list") {
+            replay(&mut state, event);
+        }
+        for alarm in state.alarms() {
+            let expected = &vector["expect"][alarm.name];
+            close(alarm.capital, &expected["capital"], explain);
+            assert_eq!(expected["steps"], alarm.steps, "{explain}: {}", alarm.name);
+            assert_eq!(expected["since"], json!(alarm.since), "{explain}: {}", alarm.name);
+        }
+    }
+    assert!(kinds[0] >= 8 && kinds[1] >= 8, "{kinds:?}");
+}
+
+/// One thing that happens in a stream.
+fn replay(state: &mut Drift, event: &Value) {
+    let model = || event[1].as_u64().expect("an integer") as usize;
+    match event[0].as_str().expect("a name") {
+        "decided" => {
+            state.decided(event[1].as_f64().map(|value| value as f32), &singles(&event[2]));
+        }
+        "graded" => state.graded(event[1].as_f64().expect("a number")),
+        _ => {
+            let quality = event[2].as_f64().expect("a number");
+            state.measured(model(), quality, &singles(&event[3]), event[4].as_f64());
         }
     }
 }

@@ -4,7 +4,10 @@ mod support;
 
 use proptest::prelude::*;
 use support::{Draft, Plan, Random, guarantee};
-use tiny_dancer::{ErrorKind, Martingale, Options, Request, Router, Scratch, Uncovered};
+use tiny_dancer::{
+    DriftSpec, ErrorKind, Martingale, Options, Request, Router, Scratch, Shift, Side, Uncovered, Usual,
+    Wager, measures,
+};
 
 const TEXT: &str = "How many apples are left if 3 of 12 are eaten?";
 
@@ -174,6 +177,157 @@ fn a_stream_that_changes_rings_soon_and_late_changes_ring_too() {
             assert!(steps < 25, "{before}: still {}", state.capital());
         }
     }
+}
+
+#[test]
+fn a_change_is_told_however_many_requests_came_before_it() {
+    let mut random = Random(7);
+    let (mut state, p_values) = watch(60);
+    for _ in 0..200_000 {
+        state = state.step(p_values[random.below(p_values.len())]);
+    }
+    assert!(state.highest() < 100.0 && state.capital() > 0.0);
+    let mut steps = 0;
+    while state.highest() < 100.0 {
+        state = state.step(p_values[p_values.len() - 1]);
+        steps += 1;
+        assert!(steps < 60, "still {}", state.capital());
+    }
+}
+
+/// What is usual of numbers between 0 and 1.
+fn usual(random: &mut Random, rows: usize) -> Usual {
+    let knots: Vec<f32> = (1..20).map(|knot| knot as f32 / 20.0).collect();
+    let mut counts = vec![0.0; 20];
+    for _ in 0..rows {
+        counts[random.below(20)] += 1.0;
+    }
+    Usual { knots, counts }
+}
+
+#[test]
+fn numbers_as_usual_ring_no_oftener_than_ville_allows_and_others_ring_on_their_side() {
+    let mut random = Random(8);
+    let (mut rang, streams) = (0, 400);
+    for seed in 0..streams {
+        let known = seed % 2 == 0;
+        let mut state = Shift::new(known.then(|| usual(&mut random, 80)), seed);
+        for _ in 0..500 {
+            state.observe(random.between(0.0, 1.0) as f32);
+        }
+        assert!(state.known());
+        rang += usize::from(state.highest() >= 20.0);
+    }
+    let expected = 0.05 * streams as f64;
+    assert!(rang as f64 <= expected + 4.0 * (0.95 * expected).sqrt(), "{rang}");
+    for (low, high, side) in [(0.6, 1.0, Side::Higher), (0.0, 0.4, Side::Lower), (0.45, 0.55, Side::Alike)] {
+        let mut state = Shift::new(Some(usual(&mut random, 200)), 3);
+        for _ in 0..200 {
+            state.observe(random.between(0.0, 1.0) as f32);
+        }
+        assert!(state.highest() < 100.0);
+        let mut steps = 0;
+        while state.highest() < 100.0 {
+            state.observe(random.between(low, high) as f32);
+            steps += 1;
+            assert!(steps < 80, "{side:?}");
+        }
+        assert_eq!(state.side(), side);
+    }
+}
+
+#[test]
+fn a_constant_and_what_is_no_number_ring_nothing() {
+    let mut state = Shift::new(None, 1);
+    for _ in 0..5000 {
+        state.observe(0.5);
+        state.observe(f32::NAN);
+        state.observe(f32::INFINITY);
+    }
+    assert_eq!((state.steps(), state.known()), (5000, true));
+    assert!(state.highest() < 100.0);
+    let mut wager = Wager::default();
+    for _ in 0..5000 {
+        wager.observe(0.0);
+        wager.observe(f64::NAN);
+    }
+    assert_eq!(wager.steps(), 5000);
+    assert!((wager.capital() - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn outcomes_as_expected_ring_no_oftener_than_ville_allows_and_worse_ones_ring() {
+    let mut random = Random(9);
+    let (mut rang, streams) = (0, 400);
+    for _ in 0..streams {
+        let mut wager = Wager::default();
+        for _ in 0..500 {
+            let expected = random.between(0.3, 0.9);
+            wager.observe(expected - f64::from(u8::from(random.chance(expected))));
+        }
+        rang += usize::from(wager.highest() >= 20.0);
+    }
+    assert!(rang as f64 <= 20.0 + 4.0 * 19.0_f64.sqrt(), "{rang}");
+    let mut wager = Wager::default();
+    let mut steps = 0;
+    while wager.highest() < 600.0 {
+        wager.observe(0.75 - f64::from(u8::from(random.chance(0.5))));
+        steps += 1;
+        assert!(steps < 400);
+    }
+}
+
+#[test]
+fn measures_do_not_depend_on_what_is_chosen() {
+    assert_eq!(measures(&[0.25, 0.75], 1), (0.75, -0.5));
+    assert_eq!(measures(&[0.25, 0.75, 0.5], 0), (0.75, 0.5));
+    let (quality, gain) = measures(&[0.25], 0);
+    assert!(quality.to_bits() == 0.25_f32.to_bits() && gain.is_nan());
+    assert!(measures(&[], 0).0.is_nan());
+}
+
+#[test]
+fn what_is_usual_and_cannot_be_is_refused_and_older_artifacts_have_none() {
+    let numbers: &[(&[f32], &[f32])] = &[
+        (&[0.2, 0.2], &[1.0, 1.0, 1.0]),
+        (&[0.4, 0.2], &[1.0, 1.0, 1.0]),
+        (&[0.2, 0.4], &[1.0, 1.0]),
+        (&[0.2, 0.4], &[1.0, -1.0, 1.0]),
+        (&[0.2, 0.4], &[1.0, 0.5, 1.0]),
+    ];
+    let with = |knots: &[f32], counts: &[f32], mix: Vec<u64>| {
+        let mut draft = certified(6);
+        draft.header.drift = Some(DriftSpec { rows: 3, mix });
+        for name in ["quality", "gain", "confidence"] {
+            for (part, values) in [("knots", knots), ("counts", counts)] {
+                let mut tensor = draft.tensor("likeness.scores").clone();
+                tensor.name = format!("drift.{name}.{part}");
+                tensor.shape = vec![values.len()];
+                tensor.bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                draft.tensors.push(tensor);
+            }
+        }
+        tiny_dancer::kinds::write(&draft.json(), draft.tensors.clone())
+            .and_then(|bytes| Router::from_bytes(&bytes, None))
+    };
+    for (knots, counts) in numbers {
+        let error = with(knots, counts, vec![1, 2]).expect_err("nothing usual");
+        assert!(error.field.starts_with("drift."), "{}", error.field);
+    }
+    for mix in [vec![], vec![1], vec![1, 2, 3]] {
+        assert_eq!(with(&[0.2], &[1.0, 2.0], mix).expect_err("other models").field, "drift");
+    }
+    let router = with(&[0.25, 0.5], &[1.0, 2.0, 3.0], vec![1, 2]).expect("sound");
+    assert_eq!(router.usual("gain"), Some((vec![0.25, 0.5], vec![1.0, 2.0, 3.0])));
+    assert_eq!(router.usual("colour"), None);
+    let bare = Router::from_bytes(&certified(6).bytes(), None).expect("sound");
+    assert_eq!(bare.usual("gain"), None);
+    assert!(bare.usual("likeness").is_some());
+    let mut state = bare.drift(100.0, 1);
+    for _ in 0..200 {
+        state.decided(Some(0.5), &[0.4, 0.6]);
+    }
+    assert!(state.alarms().iter().all(|alarm| alarm.since.is_none()) && !state.rings());
 }
 
 proptest! {

@@ -49,8 +49,8 @@ class DriftStatus(Struct, frozen=True, kw_only=True):
     threshold: float
     since: int | None
     withdrawn: bool
-    alarms: tuple[Alarm, ...] = ()
-    measures: tuple[Measure, ...] = ()
+    alarms: list[Alarm] = field(default_factory=list)
+    measures: list[Measure] = field(default_factory=list)
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True):

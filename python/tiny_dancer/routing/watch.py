@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Unpack
 
 import msgspec
 import numpy as np
@@ -19,10 +19,11 @@ from tiny_dancer.routing.window import Measure, compare, compare_mix
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    import numpy.typing as npt
+
     from tiny_dancer.routing.arguments import Asked
     from tiny_dancer.routing.requests import Request
-    from tiny_dancer.routing.router import Router
-    from tiny_dancer.types import Decision
+    from tiny_dancer.types import Decision, Guarantee
 
 WINDOW: Final = 1000
 """Decisions that :class:`Measure` looks back at."""
@@ -47,6 +48,36 @@ class ArtifactName(NamedTuple):
 
     def __str__(self) -> str:
         return f"artifact {self.version} ({self.checksum})"
+
+
+class Watched(Protocol):
+    """What a watch asks of its router; see :class:`Router`.
+
+    Attributes:
+        header: of the artifact.
+        artifact: which one, by checksum.
+        models: by name.
+        guarantee: the certificate, or None.
+    """
+
+    header: dict[str, Any]
+    artifact: str
+    models: tuple[str, ...]
+    guarantee: Guarantee | None
+
+    def route(
+        self, request: Request, *, tools: object = None, response_format: object = None, **options: Unpack[Asked]
+    ) -> Decision:
+        """Decides one request."""
+        ...
+
+    def drift_state(self, threshold: float) -> _core.Drift:
+        """The engine's state, before the first decision."""
+        ...
+
+    def usual(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+        """Knots and counts of what is usual."""
+        ...
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +157,7 @@ class Watch:
         began: UTC seconds when it was made.
     """
 
-    def __init__(self, router: Router, state: _core.Drift, threshold: float) -> None:
+    def __init__(self, router: Watched, state: _core.Drift, threshold: float) -> None:
         """See :meth:`Router.watch`."""
         self._router = router
         self._state = state
@@ -142,7 +173,7 @@ class Watch:
         self.artifact = ArtifactName(router.header["version"], router.artifact)
 
     @classmethod
-    def over(cls, router: Router, threshold: float) -> Watch:
+    def over(cls, router: Watched, threshold: float) -> Watch:
         """A watch from its beginning.
 
         Raises:

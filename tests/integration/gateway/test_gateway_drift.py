@@ -162,3 +162,35 @@ def test_every_worker_has_a_watch_of_its_own(cheap: Upstream, artifact: Path, tm
             assert f"tiny_dancer_drift_capital{labels} " in metrics
         assert rang
         gateway.line(CHANGED, rang)
+
+
+def test_feedback_that_says_quality_withdraws_the_certificate_and_a_grade_does_not(
+    start: Callable[..., Serving], artifact: Path
+) -> None:
+    """The same scores: where they are quality, nothing was as good as expected; as grades, nothing has changed."""
+    content = settings(artifact)
+    router = content["routers"]["default"]
+    content["routers"] = {"default": router, "judged": {**router, "feedback": "quality"}}
+    gateway = start(**content)
+    for name in ("default", "judged"):
+        for number, text in enumerate(requests(60, 302)[0]):
+            answer = gateway.chat(text, model=f"router-{name}")
+            given = gateway.http.post("/feedback", json={"id": answer.json()["id"], "score": 0.0})
+            assert given.status_code == 200, given.text
+            if not number:  # a second one about the same counts nothing
+                gateway.http.post("/feedback", json={"id": answer.json()["id"], "score": 0.1})
+    found = {name: gateway.gateway.status().drift[name] for name in ("default", "judged")}
+    by_name = {name: {each.name: each for each in drift.alarms} for name, drift in found.items()}
+    assert {name: alarms["feedback"].observed for name, alarms in by_name.items()} == {"default": 60, "judged": 60}
+    assert {name: alarms["calibration"].observed for name, alarms in by_name.items()} == {
+        "default": 0,
+        "judged": 60,
+    }
+    assert found["default"].since is None
+    assert found["judged"].withdrawn
+    assert by_name["judged"]["calibration"].since is not None
+    assert "lower" in by_name["judged"]["calibration"].note
+    assert covered(gateway, LIKE[0], router="judged") is not None
+    notes = gateway.gateway.status().notes
+    assert [note.startswith("router judged: certificate withdrawn: outcomes") for note in notes] == [True], notes
+    assert {each.name: each.window for each in found["judged"].measures}["quality"] == found["judged"].observed

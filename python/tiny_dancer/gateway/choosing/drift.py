@@ -112,8 +112,8 @@ class Drift:
             threshold=found.threshold,
             since=found.since,
             withdrawn=self._certified and found.since is not None,
-            alarms=found.alarms,
-            measures=found.measures,
+            alarms=list(found.alarms),
+            measures=list(found.measures),
         )
 
     def note(self, artifact: str) -> str | None:
