@@ -29,6 +29,7 @@ Every error names the field at fault, the value found there and the remedy::
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class BudgetExceededError(BudgetError):
     ) -> None:
         self.budget, self.limit, self.spent, self.reserved = budget, limit, spent, reserved
         self.wanted, self.left, self.starts_anew = wanted, left, starts_anew
-        anew = "it does not start anew" if starts_anew is None else f"wait until {starts_anew:.0f} (UTC seconds)"
+        anew = "it does not start anew" if starts_anew is None else f"wait until {_moment(starts_anew)}"
         held = f", {reserved:.6g} reserved" if reserved else ""
         super().__init__(
             budget,
@@ -184,6 +185,12 @@ class BudgetExceededError(BudgetError):
         # Exceptions are made again from their arguments, which here are words.
         names = ("limit", "spent", "reserved", "wanted", "left", "starts_anew")
         return _exceeded, (type(self), self.budget, {name: getattr(self, name) for name in names})
+
+
+def _moment(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(math.ceil(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _exceeded(kind: type[BudgetExceededError], budget: str, numbers: Mapping[str, Any]) -> BudgetExceededError:

@@ -447,6 +447,8 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         tags: of its key, then those of the request itself.
         agent: name of the agent that served; empty where none did.
         route: the intent that a chain's step found and followed; empty where none did.
+        guarantee: whether the certificate of its router's artifact covers the answer: ``yes``, or ``no: `` and
+            why; empty where nothing answered, or there is no certificate.
     """
 
     id: str
@@ -496,3 +498,4 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     tags: tuple[str, ...] = ()
     agent: str = ""
     route: str = ""
+    guarantee: str = ""

@@ -67,6 +67,7 @@ FULL = RequestRecord(
     tags=("eu", "batch, nightly"),
     agent="sorter",
     route="refund",
+    guarantee="no: overridden by the caller",
 )
 
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "inspect",
     "bench",
     "savings",
+    "analytics",
     "data check",
     "data featurise",
     "data split",
@@ -87,6 +88,9 @@ COMMANDS = (
     "keys create",
     "keys list",
     "keys revoke",
+    "budget set",
+    "budget status",
+    "budget remove",
     "mcp",
 )
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "inspect": ("default", WORKS, WORKS),
     "bench": ("--artifact none.safetensors", WORKS, WORKS),
     "savings": ("none.db", "sqlite", WORKS),
+    "analytics": ("none.db", "sqlite", WORKS),
     "data check": ("t.csv", "train", "train"),
     "data featurise": ("t.csv --out f.parquet", "train", "train"),
     "data split": ("t.csv --out-train a.csv --out-test b.csv", "train", "train"),
@@ -77,6 +78,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys create": ("anna", "sqlite", WORKS),
     "keys list": ("", "sqlite", WORKS),
     "keys revoke": ("nobody", "sqlite", WORKS),
+    "budget set": ("all 5", "sqlite", WORKS),
+    "budget status": ("", "sqlite", WORKS),
+    "budget remove": ("all", "sqlite", WORKS),
     "queue list": ("", "sqlite", WORKS),
     "queue show": ("q_1", "sqlite", WORKS),
     "queue claim": ("q_1", "sqlite", WORKS),
@@ -94,6 +98,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 # Commands of theirs that need more than the command does.
 FURTHER = (
     ("savings none.db --plot x.svg", "sqlite,report", "report"),
+    ("analytics none.db --out x.parquet", "sqlite,train", "train"),
     ("gateway --demo", "gateway", None),  # with the extra it would serve
 )
 RUN = """

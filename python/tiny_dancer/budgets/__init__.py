@@ -1,1 +1,5 @@
 """Budgets: what may be spent, reserved before it is spent, by any number of threads and processes together."""
+
+from tiny_dancer.budgets.keeping import Budgets, Hold, Standing
+
+__all__ = ["Budgets", "Hold", "Standing"]

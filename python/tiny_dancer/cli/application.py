@@ -16,7 +16,11 @@ from tiny_dancer.cli import (
     agents_list,
     agents_search,
     agents_stats,
+    analytics,
     bench,
+    budget_remove,
+    budget_set,
+    budget_status,
     calibrate,
     candidates_eval,
     candidates_import,
@@ -147,6 +151,10 @@ keys = typer.Typer(
     help="API keys of a gateway: create, list, revoke.", no_args_is_help=True, rich_markup_mode=None
 )
 application.add_typer(keys, name="keys")
+budget = typer.Typer(
+    help="Budgets: set, status, remove, forecast, optimize.", no_args_is_help=True, rich_markup_mode=None
+)
+application.add_typer(budget, name="budget")
 queue = typer.Typer(
     help="Requests that wait for a person: list, show, claim, answer, cancel.",
     no_args_is_help=True,
@@ -167,6 +175,7 @@ application.command("report", help=report.HELP)(report.report)
 application.command("inspect", help=inspect.HELP)(inspect.inspect)
 application.command("bench", help=bench.HELP)(bench.bench)
 application.command("mcp", help=mcp.HELP)(mcp.serve)
+application.command("analytics", help=analytics.HELP)(analytics.analytics)
 application.command("savings", help=savings.HELP)(savings.savings)
 candidates.command("train", help=candidates_train.HELP)(candidates_train.train)
 candidates.command("eval", help=candidates_eval.HELP)(candidates_eval.evaluate)
@@ -203,6 +212,9 @@ database.command("vacuum", help=db_vacuum.HELP)(db_vacuum.vacuum)
 keys.command("create", help=keys_create.HELP)(keys_create.create)
 keys.command("list", help=keys_list.HELP)(keys_list.list_keys)
 keys.command("revoke", help=keys_revoke.HELP)(keys_revoke.revoke)
+budget.command("set", help=budget_set.HELP)(budget_set.set_budget)
+budget.command("status", help=budget_status.HELP)(budget_status.status)
+budget.command("remove", help=budget_remove.HELP)(budget_remove.remove)
 queue.command("list", help=queue_list.HELP)(queue_list.list_requests)
 queue.command("show", help=queue_show.HELP)(queue_show.show)
 queue.command("claim", help=queue_claim.HELP)(queue_claim.claim)

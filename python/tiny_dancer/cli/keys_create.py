@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.keys_database import DEFAULT, Database, described
+from tiny_dancer.cli.keys_database import DEFAULT, Database, check_database, check_models, described, gateway_of
 from tiny_dancer.cli.output import print_json, say, warn
-from tiny_dancer.errors import AccessError, TinyDancerError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from tiny_dancer.errors import AccessError
 
 HELP = """Make an API key for a client of the gateway. Its secret is printed once, alone on standard output, and
 kept nowhere: only its SHA-256 is stored. A gateway that is running knows the key within seconds.
@@ -103,15 +99,9 @@ def create(
         project=project,
         now=now,
     )
-    database, known = _gateway(database, config)
-    _check_models((*made.key.models, *(each.model for each in made.key.model_max_budget)), known)
-    # A gateway whose configuration is there would make its database itself.
-    if not (database.exists() or make_database or known is not None):
-        raise AccessError(
-            "database",
-            str(database.absolute()),
-            "no such file: give the `storage` of a gateway's configuration, its --config, or --create to make it",
-        )
+    database, known = gateway_of(database, config)
+    check_models((*made.key.models, *(each.model for each in made.key.model_max_budget)), known)
+    check_database(database, known, make_database)
     with SqliteStorage(database, mirror=False) as storage:
         for other in storage.api_keys():
             if other.name == name and state_of(other, now) == "active":
@@ -124,37 +114,3 @@ def create(
         return
     say(made.secret)
     warn(f"key {made.key.id} ({name}) is in {database}; the secret above will not be shown again")
-
-
-def _gateway(database: Path, config: Path | None) -> tuple[Path, Collection[str] | None]:
-    """The database, and the models of the gateway it belongs to; None where no configuration says."""
-    from tiny_dancer.gateway.configuration.check import load_gateway
-
-    beside = database.parent / "gateway.yaml"
-    try:
-        if config is not None:
-            found = load_gateway(config)
-            storage = config.parent / found.storage
-            return storage if database == DEFAULT else database, found.models
-        if not beside.exists():
-            return database, None
-        found = load_gateway(beside)
-    except TinyDancerError as error:
-        if config is not None:
-            raise
-        warn(f"{beside} cannot be read, so nothing is compared with it: {error}")
-        return database, None
-    same = (beside.parent / found.storage).resolve() == database.resolve()
-    return database, found.models if same else None
-
-
-def _check_models(named: tuple[str, ...], known: Collection[str] | None) -> None:
-    """Raises AccessError for a model the gateway does not have; says so where nobody knows what it has."""
-    if known is None:
-        if named:
-            warn("no configuration is beside the database, so nobody has checked the models' names; give --config")
-        return
-    for each in named:
-        if each not in known:
-            near = get_close_matches(each, known, n=3, cutoff=0.5) or sorted(known)
-            raise AccessError("model", each, f"the gateway has no such model; it has {', '.join(near)}")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tiny_dancer.cli.output import warn
+from tiny_dancer.errors import AccessError, TinyDancerError
+
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tiny_dancer.storage import ApiKey
 
 Database = Annotated[
@@ -52,3 +58,52 @@ def described(key: ApiKey) -> dict[str, Any]:
         "team": key.team,
         "project": key.project,
     }
+
+
+def gateway_of(database: Path, config: Path | None) -> tuple[Path, Collection[str] | None]:
+    """The database, and the models of the gateway it belongs to; None where no configuration says."""
+    from tiny_dancer.gateway.configuration.check import load_gateway
+
+    beside = database.parent / "gateway.yaml"
+    try:
+        if config is not None:
+            found = load_gateway(config)
+            storage = config.parent / found.storage
+            return storage if database == DEFAULT else database, found.models
+        if not beside.exists():
+            return database, None
+        found = load_gateway(beside)
+    except TinyDancerError as error:
+        if config is not None:
+            raise
+        warn(f"{beside} cannot be read, so nothing is compared with it: {error}")
+        return database, None
+    same = (beside.parent / found.storage).resolve() == database.resolve()
+    return database, found.models if same else None
+
+
+def check_models(named: tuple[str, ...], known: Collection[str] | None) -> None:
+    """Raises AccessError for a model the gateway does not have; says so where nobody knows what it has."""
+    if known is None:
+        if named:
+            warn("no configuration is beside the database, so nobody has checked the models' names; give --config")
+        return
+    for each in named:
+        if each not in known:
+            near = get_close_matches(each, known, n=3, cutoff=0.5) or sorted(known)
+            raise AccessError("model", each, f"the gateway has no such model; it has {', '.join(near)}")
+
+
+def check_database(database: Path, known: Collection[str] | None, make: bool) -> None:
+    """Refuses a database that is not there, unless it is to be made, or belongs to a configuration that is
+    there: a gateway would make it itself.
+
+    Raises:
+        AccessError: it is not there.
+    """
+    if not (database.exists() or make or known is not None):
+        raise AccessError(
+            "database",
+            str(database.absolute()),
+            "no such file: give the `storage` of a gateway's configuration, its --config, or --create to make it",
+        )

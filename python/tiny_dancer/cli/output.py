@@ -57,7 +57,12 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """``value`` as indented JSON on standard output."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode() + "\n")
+    sys.stdout.write(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """``value`` as indented JSON, with a line break at its end."""
+    return msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode() + "\n"
 
 
 def check_target(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,12 +14,13 @@ import typer
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.db_database import Database
 from tiny_dancer.cli.output import check_target, console, print_json, say, write_file
+from tiny_dancer.cli.requests import decimals_of, key_names, moment, short, verdict
 from tiny_dancer.errors import OptionError
 from tiny_dancer.evaluation.terminal import FittedTable
 from tiny_dancer.extras import require
 
 if TYPE_CHECKING:
-    from tiny_dancer.storage import RequestSummary, SqliteStorage
+    from tiny_dancer.storage import RequestSummary
 
 HELP = """What a gateway spent, and what the strongest model alone would have cost.
 
@@ -42,7 +42,9 @@ def savings(
     database: Database,
     by: Annotated[By, typer.Option(help="Sum up by UTC day, model that served, API key, or route.")] = By.DAY,
     days: Annotated[float | None, typer.Option(help="Only requests of the last so many days.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only requests from this UTC date on, 2026-11-01.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only requests from this UTC date on, 2026-11-01, or of the last 7d.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw spend, baseline and savings by day: .svg, .png or .html.")
     ] = None,
@@ -61,7 +63,7 @@ def savings(
         whole = storage.request_summary(since=start, percentiles=False)
         groups = storage.request_summary(by=_DIMENSIONS[by], since=start, percentiles=False)
         by_day = storage.request_summary(by="day", since=start, percentiles=False)
-        names = _key_names(storage) if by is By.KEY else {}
+        names = key_names(storage) if by is By.KEY else {}
     if json:
         print_json(
             {"by": by.value, "since": start, "total": _plain(whole), "groups": [_plain((g,)) for g in groups]}
@@ -77,64 +79,15 @@ def savings(
             say(f"{plot}: written")
 
 
-def verdict(total: RequestSummary) -> list[str]:
-    """What was saved or lost, and what could not be compared, in sentences."""
-    lines = []
-    if total.compared:
-        baseline = f"the strongest model alone would have cost {money(total.baseline_cost)}"
-        spent = f"spent {money(total.cost)} where {baseline}"
-        share = "" if total.saved_share is None else f" ({abs(total.saved_share):.1%})"
-        if money(total.cost) == money(total.baseline_cost):
-            lines.append(f"saved nothing: {spent}, over {total.compared:,} requests")
-        elif total.saved > 0:
-            lines.append(f"saved {money(total.saved)}{share}: {spent}, over {total.compared:,} requests")
-        else:
-            lines.append(f"LOST {money(-total.saved)}{share}: {spent}, over {total.compared:,} requests")
-    else:
-        lines.append("no request has both a price and a baseline: nothing can be compared")
-    if total.unpriced:
-        also = f"; {money(total.other_cost)} of known spend is among them" if total.other_cost else ""
-        lines.append(f"{total.unpriced:,} requests have no price or no baseline and are left out{also}")
-    if total.guessed:
-        requests = f"{total.guessed:,} request{'' if total.guessed == 1 else 's'}"
-        lines.append(
-            f"{money(total.guessed_cost)} of what was spent is guessed, for {requests} whose upstream did not say"
-        )
-    return lines
-
-
-def money(value: float) -> str:
-    """USD with four figures at least."""
-    return f"{value:,.{_decimals(abs(value))}f} USD"
-
-
-def _decimals(size: float) -> int:
-    """So many that an amount of this size shows four figures; two at least."""
-    return min(max(3 - math.floor(math.log10(size)), 2), 12) if size else 2
-
-
 def _start(days: float | None, since: str | None) -> float | None:
     """UTC seconds from which on requests count."""
-    if days is not None and since is not None:
+    if days is None:
+        return moment("since", since, time.time())
+    if since is not None:
         raise OptionError("since", since, "give --since or --days, not both")
-    if days is not None:
-        if not 0 < days < math.inf:
-            raise OptionError("days", days, "give a number of days above 0")
-        return max(time.time() - 86_400 * days, 0.0)
-    if since is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(since)
-    except ValueError:
-        raise OptionError("since", since, "give a date, 2026-11-01, or a time, 2026-11-01T12:00") from None
-    found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if found < 0:
-        raise OptionError("since", since, "give a date from 1970 on")
-    return found
-
-
-def _key_names(storage: SqliteStorage) -> dict[str, str]:
-    return {key.id: f"{key.name} ({key.id})" for key in storage.api_keys()}
+    if not 0 < days < math.inf:
+        raise OptionError("days", days, "give a number of days above 0")
+    return max(time.time() - 86_400 * days, 0.0)
 
 
 def _plain(summaries: tuple[RequestSummary, ...]) -> dict[str, Any] | None:
@@ -154,7 +107,7 @@ def _name(summary: RequestSummary) -> str:
 def _table(
     by: By, groups: tuple[RequestSummary, ...], total: RequestSummary, names: dict[str, str]
 ) -> FittedTable:
-    decimals = _decimals(max(total.cost, total.baseline_cost))
+    decimals = decimals_of(max(total.cost, total.baseline_cost))
     shown = [place for place, title in enumerate(_HEADERS) if total.feedback > 0 or title != "score"]
     rows = [(names.get(_name(each), _name(each)) or _NOBODY[by], _cells(each, decimals)) for each in groups]
     rows.append(("all", _cells(total, decimals)))
@@ -177,17 +130,10 @@ def _cells(summary: RequestSummary, decimals: int) -> list[str]:
     return [
         f"{summary.requests:,}",
         f"{summary.errors:,}",
-        _short(summary.input_tokens),
-        _short(summary.output_tokens),
+        short(summary.input_tokens),
+        short(summary.output_tokens),
         *(f"{amount:,.{decimals}f}" if summary.compared else "" for amount in amounts),
         f"{share:.1%}" if summary.compared and share is not None else "",
         f"{summary.unpriced:,}",
         "" if summary.score is None else f"{summary.score:.2f}",
     ]
-
-
-def _short(count: int) -> str:
-    """A number of tokens, in millions or thousands where it is large."""
-    if count >= 1_000_000:
-        return f"{count / 1e6:,.2f} M"
-    return f"{count / 1e3:,.1f} k" if count >= 10_000 else f"{count:,}"

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tiny_dancer._core import __version__
+from tiny_dancer.budgets import Budgets
+from tiny_dancer.budgets.clock import steady
 from tiny_dancer.budgets.money import SEATS, MoneyTable
 from tiny_dancer.errors import ConfigError, StorageError, TinyDancerError
 from tiny_dancer.gateway import deciding, endpoints, origins
-from tiny_dancer.gateway.access.admission import Access
+from tiny_dancer.gateway.access.admission import REFRESH_S, Access
 from tiny_dancer.gateway.access.shared_limits import SharedLimits
 from tiny_dancer.gateway.account.background import Accounting
 from tiny_dancer.gateway.account.spool import Spool, free_seats, recover, take_seat
@@ -25,6 +27,7 @@ from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
 from tiny_dancer.gateway.configuration.settings import budgets_path, keys_required, limits_path, unwritten_path
 from tiny_dancer.gateway.exchange import INSTANT, Exchange
+from tiny_dancer.gateway.leading import Leading
 from tiny_dancer.gateway.passing.exchange import pass_on
 from tiny_dancer.gateway.passing.table import find
 from tiny_dancer.gateway.services import Services
@@ -40,10 +43,13 @@ if TYPE_CHECKING:
 
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
     from tiny_dancer.gateway.upstream.dialect import Endpoint
+    from tiny_dancer.storage import AgentRecord
 
 log = logging.getLogger("tiny_dancer.gateway")
 # Seconds between two looks for processes that were killed.
 _RECOVER_S: Final = 2.0
+# Reading agents takes at most a twentieth of the time, however many there are.
+_REST: Final = 19.0
 _MODEL_CALLS: Final[dict[str, Endpoint]] = {
     "/v1/chat/completions": "chat.completions",
     "/v1/completions": "completions",
@@ -102,9 +108,10 @@ class Gateway:
             serving=serving,
             storage=storage,
             access=Access(storage, required=keys_required(config), shared=self._shared, money=self._money),
+            budgets=Budgets(storage, clock=steady),
             chooser=Chooser(SessionTable(config.sessions)),
             proxy=_proxy(config),
-            chains=Chains(storage),
+            leads=Leading(Chains(storage)),
             accounting=accounting,
             metrics=metrics,
             tracer=tracer,
@@ -113,6 +120,8 @@ class Gateway:
         self._closing: set[asyncio.Task[None]] = set()
         self._draining = False
         self._reload_error: str | None = None
+        self._agents_error: str | None = None
+        self._agents_seen = 0
         self._beside: list[asyncio.Task[None]] = []
 
     async def __call__(
@@ -152,7 +161,8 @@ class Gateway:
         """Reads the keys and begins to serve, in the running loop."""
         self.loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.services.access.refresh)
-        works = (self.services.access.run(), self._recover(), self._forget())
+        await self._follow_agents()
+        works = (self.services.access.run(), self._recover(), self._forget(), self._watch_agents())
         self._beside = [self.loop.create_task(each) for each in works]
         self._look()
 
@@ -173,6 +183,7 @@ class Gateway:
         self._log.close()
         if self._shared is not None:
             self._shared.close()
+        await asyncio.to_thread(self.services.budgets.close)
         self._money.close()
         self._seat.leave()
         await asyncio.to_thread(self.services.storage.close)
@@ -234,7 +245,7 @@ class Gateway:
         if self._reload_error is not None:
             problems.append(self._reload_error)
         failed = self.services.accounting.last_error
-        storage_error = self.services.access.last_error if failed is None else str(failed)
+        storage_error = (self.services.access.last_error or self._agents_error) if failed is None else str(failed)
         reasons = ["draining"] if self._draining else []
         if storage_error is not None:
             reasons.append(f"storage: {storage_error}")
@@ -273,6 +284,44 @@ class Gateway:
             del self.services.unwatched[oldest]
             oldest.watch()
         self._looking = self.loop.call_later(INSTANT, self._look)
+
+    async def _watch_agents(self) -> None:
+        """Follows the registry, beside the event loop, as keys are followed."""
+        while True:
+            began = time.monotonic()
+            try:
+                await self._follow_agents()
+                self._agents_error = None
+            except TinyDancerError as error:
+                self._agents_error = str(error)
+            await asyncio.sleep(max(REFRESH_S, (time.monotonic() - began) * _REST))
+
+    async def _follow_agents(self) -> None:
+        """Takes over what has changed in the registry. Agents that are declared otherwise serve from the next
+        request on; those under way end with the old ones.
+
+        Raises:
+            StorageError: it cannot be read; those known stay.
+        """
+        found = await asyncio.to_thread(self._read_agents)
+        if found is None:
+            return
+        changes, records = found
+        serving = self.services.serving
+        if serving.agents.same(records):
+            serving.agents.learn(records)
+        else:
+            after = await asyncio.to_thread(serving.with_agents, records)
+            if self.services.serving is not serving:
+                return  # there was a reload meanwhile: the next time
+            self.services.serving = after
+        self._agents_seen = changes
+
+    def _read_agents(self) -> tuple[int, tuple[AgentRecord, ...]] | None:
+        """How often the registry was written, and what is there; None where nothing was since."""
+        storage = self.services.storage
+        changes = storage.agent_changes()
+        return None if changes == self._agents_seen else (changes, storage.agents())
 
     async def _forget(self) -> None:
         """Removes what is older than the configuration keeps, now and then. What fails is tried the next time."""

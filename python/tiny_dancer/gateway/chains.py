@@ -18,6 +18,7 @@ from tiny_dancer.errors import ModelError, QueueError, RequestError, StorageErro
 from tiny_dancer.gateway.account.guess import prompt_tokens
 from tiny_dancer.gateway.asking import GatewayModel
 from tiny_dancer.gateway.choosing.plan import Choice, asked_by, refused
+from tiny_dancer.gateway.choosing.targets import ChainTarget, agent_of
 from tiny_dancer.gateway.configuration.check import as_answer, as_rule
 from tiny_dancer.gateway.configuration.settings import USUAL_OUTPUT_TOKENS
 from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
@@ -36,7 +37,7 @@ from tiny_dancer.routing.chain import (
 from tiny_dancer.routing.requests import conversation
 from tiny_dancer.routing.semantic import User
 from tiny_dancer.routing.tasks import TaskClassifier
-from tiny_dancer.routing.walk import CHAIN, CannedAnswer, Link, Outcome, in_words, walk
+from tiny_dancer.routing.walk import CannedAnswer, Link, Outcome, chain_of, in_words, walk
 from tiny_dancer.storage import QueuedRequest
 from tiny_dancer.storage.values import storable
 
@@ -138,13 +139,28 @@ class Chains:
             # An artifact that came later may lead to what is not there.
             if (unknown := serving.unknown(target)) is not None:
                 return unknown
-            if target.startswith(CHAIN):
+            if leads(target) is not None:
                 return None
             return refused(able, target) or _too_dear(serving, incoming, target)
 
-        target, hops, _, intent = await walk(links, chain, asked, refuses, asked.hops)
+        through: dict[str, str] = {}
+
+        def leads(target: object) -> str | None:
+            found = chain_of(target)
+            if found is None and isinstance(target, str) and (agent := agent_of(target)) is not None:
+                stands = serving.names.get(target)
+                if isinstance(stands, ChainTarget):
+                    through[stands.chain] = agent
+                    return stands.chain
+            return found
+
+        target, hops, _, intent = await walk(links, chain, asked, refuses, asked.hops, leads)
         step = next(hop.step for hop in reversed(hops) if hop.chose)
-        return Choice(target, step, hops, asked.plan if step == "learned" else None, intent)
+        plan = asked.plan if step == "learned" else None
+        agent = through.get(hops[-1].chain, "")
+        if agent and step != "human" and serving.agents.records[agent].agent.type == "human":
+            agent = ""  # nobody has answered: whoever does is another
+        return Choice(target, step, hops, plan, intent, agent)
 
     def _of(self, serving: Serving) -> Mapping[str, Link[Walking]]:
         """The chains of a configuration, made when it is first asked."""

@@ -11,12 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from tiny_dancer.errors import StorageError, TinyDancerError
-from tiny_dancer.gateway import queue
+from tiny_dancer.gateway import queue, registered
 from tiny_dancer.gateway.account.tokens import tokens_saved
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, mended_fields, parse, parse_fields
 from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.choosing.plan import following
-from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget
+from tiny_dancer.gateway.choosing.targets import AgentsTarget, ChainTarget, RouterTarget, agent_of
 from tiny_dancer.gateway.errors import GatewayError, storage_unavailable
 from tiny_dancer.gateway.http import read_headers, secrets_of, send_json, with_limits
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _METHODS: Final[Mapping[str, str]] = {
     "/openapi.json": "GET",
+    "/v1/agents": "GET",
+    "/v1/agents/search": "POST",
     "/v1/chat/completions": "POST",
     "/v1/completions": "POST",
     "/v1/decide": "POST",
@@ -48,7 +50,7 @@ _METHODS: Final[Mapping[str, str]] = {
     "/v1/responses": "POST",
     "/v1/route": "POST",
 }
-_BY_ID: Final = ("/v1/decisions/", "/v1/models/")
+_BY_ID: Final = ("/v1/agents/", "/v1/decisions/", "/v1/models/")
 # What may have to be written first, for a client that asks about what it has just got.
 _PATIENCE: Final = 2.0
 
@@ -81,6 +83,7 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
     path, method = scope["path"], scope["method"]
     queued = queue.split(path)
     by_id = next((each for each in _BY_ID if path.startswith(each) and len(path) > len(each)), None)
+    by_id = None if path in _METHODS else by_id
     expected = "GET" if by_id else _METHODS.get(path)
     if queued is not None:
         expected = "POST" if queued[1] else "GET"
@@ -103,16 +106,22 @@ async def _answer(services: Services, scope: Scope, receive: Receive, answered: 
         return _encode(await queue.answer(services.storage, caller, *queued, query, b""))
     if by_id is not None:
         name = path[len(by_id) :]  # all of it: names may hold slashes
+        if by_id == "/v1/agents/":
+            return _encode(registered.agent(services.serving, caller, name))
         found = (
             _model(services, caller, name) if by_id == "/v1/models/" else await _decision(services, caller, name)
         )
         return _encode(found)
+    if path == "/v1/agents":
+        return _encode(registered.agents(services.serving, caller, scope.get("query_string", b"")))
     if path == "/v1/models":
         return _encode(_models(services, caller))
     body = await services.bodies.read(receive, services.serving.config.limits, headers.get(b"content-encoding"))
     try:
         if queued is not None:
             return _encode(await queue.answer(services.storage, caller, *queued, b"", body))
+        if path == "/v1/agents/search":
+            return _encode(await registered.search(services.serving, caller, body))
         if path == "/v1/feedback":
             return _encode(await _give_feedback(services, caller, body))
         return _encode(await _route(services, caller, body, headers, given))
@@ -143,24 +152,28 @@ def _models(services: Services, caller: Caller) -> dict[str, Any]:
     """``/v1/models``: what a client may name, as OpenAI lists it, with what routing knows beside it."""
     serving = services.serving
     names = serving.names.items()
-    data = [_describe(serving, caller, name, target) for name, target in names if _visible(target, caller)]
+    data = [
+        _describe(serving, caller, name, target)
+        for name, target in names
+        if registered.visible(serving, caller, target)
+    ]
     return {"object": "list", "data": data}
 
 
 def _model(services: Services, caller: Caller, name: str) -> dict[str, Any]:
     target = services.serving.resolve(name)
-    if not _visible(target, caller):
+    if not registered.visible(services.serving, caller, target):
         raise GatewayError(404, f"The model '{name[:200]}' does not exist.", param="model", code="model_not_found")
     return _describe(services.serving, caller, name, target)
 
 
-def _visible(target: object, caller: Caller) -> bool:
-    return not isinstance(target, ServedModel) or caller.allows(target.name)
-
-
 def _describe(serving: Serving, caller: Caller, name: str, target: object) -> dict[str, Any]:
     found: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "tiny-dancer"}
-    if isinstance(target, ServedModel):
+    agent = agent_of(name)
+    if agent is not None and target is serving.agents.targets.get(agent):
+        found |= registered.described(serving, agent)
+        found["object"] = "model"
+    elif isinstance(target, ServedModel):
         settings = target.settings
         found["owned_by"] = target.deployments[0].server.name
         found["context_window"] = settings.context_window
@@ -174,6 +187,8 @@ def _describe(serving: Serving, caller: Caller, name: str, target: object) -> di
             "cost_per_request",
         ):
             found[price] = getattr(settings, price)
+    elif isinstance(target, AgentsTarget):
+        found["group"], found["policy"] = target.group, target.policy or serving.agents.groups[target.group].policy
     elif isinstance(target, ChainTarget):
         found["chain"] = target.chain
     elif isinstance(target, RouterTarget):
@@ -207,8 +222,8 @@ async def _route(
     owned = services.access.owned
     payers = owned.by_fields(owned.by_headers(caller.payers, headers), incoming.fields)
     serving, choice = services.serving, None
-    if serving.chains and (chain := services.chooser.chain(serving, incoming)) is not None:
-        choice = await services.chains.choose(services, serving, chain, incoming, caller, tuple(given), None)
+    if serving.leads and services.chooser.leader(serving, incoming) is not None:
+        choice = await services.leads.lead(services, serving, incoming, caller, tuple(given), None)
     # Anthropic's requests have messages, too.
     anthropic = b'"input_schema"' in bytes(incoming.fields.get("tools", b""))
     tools = None

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tiny_dancer.gateway.access.purse import purse_of
 from tiny_dancer.gateway.account.billed import completed
 from tiny_dancer.gateway.account.funding import Funding, begin, beside
 from tiny_dancer.gateway.account.guess import Guess
@@ -25,6 +26,8 @@ from tiny_dancer.gateway.choosing.offering import offer_tools
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
+    deeper,
+    depth_of,
     header_value,
     of_tools,
     passed_on,
@@ -155,8 +158,8 @@ class Exchange(Progress):
                     keep_calls(self, services.storage)
             finally:
                 # Whatever went wrong: nothing stays reserved.
-                if self.hold is not None and self.hold.parts and self.caller is not None:
-                    self.caller.charge(0, None, self.hold)
+                if self.purse is not None:
+                    self.purse.settle(0, {})
 
     def _admit(self, scope: Scope) -> dict[bytes, bytes]:
         """Lets its caller in, or not, and begins its trace; the headers that the gateway understands."""
@@ -190,12 +193,20 @@ class Exchange(Progress):
         options = {name: headers[name] for name in OPTION_HEADERS if name in headers} if headers else headers
         incoming = self.incoming = parse(self.endpoint, body, options, self._model)
         self.payers = services.access.owned.by_fields(self.payers, incoming.fields)
+        self.purse = purse_of(caller, self.payers, services.budgets)
+        incoming.cheaper = self._cheaper()
+        self.depth = depth_of(headers)
         choice = None
-        if self.serving.chains and (name := services.chooser.chain(self.serving, incoming)) is not None:
-            choice = await self._choose(name, incoming, caller, scope["headers"])
+        if self.serving.leads and services.chooser.leader(self.serving, incoming) is not None:
+            if self.purse is not None:
+                incoming.left = self.purse.left()
+            choice = await self._lead(incoming, caller, scope["headers"])
+            if self.purse is not None and choice.intent:
+                self.purse.route = choice.intent
+                incoming.cheaper = self._cheaper()
             if choice.answer is not None:
                 self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
-                await self._tell(choice.answer, self.plan, incoming)
+                await self._tell(choice.answer, self.plan, incoming, choice.cost)
                 return
         offered = await offer_tools(self.serving, incoming, services.kept, choice=choice)
         self.tools, self._search = offered
@@ -203,11 +214,11 @@ class Exchange(Progress):
             self.called = Called(self.tools.names)
         plan = self.plan = services.chooser.plan(self.serving, incoming, caller, choice)
         self._models = models = plan.models()
-        if caller.budgets:
-            funding = self._funding = Funding(self, services.accounting)
-            self._models = models = funding.models()
-            self.attempts.fund = funding.again
+        if self.purse is not None:
+            self._funding = self.attempts.funds = Funding(self, self.purse, services.accounting)
         self._extra = passed_on(headers)
+        if plan.agents or plan.agent:
+            self._extra.append(deeper(self.depth))
         found, token = await services.proxy.send(models, incoming, self._extra, self.attempts, self.trace)
         if self._search is not None and self.attempts.searches_itself:
             self._search = self.tools = None
@@ -217,28 +228,28 @@ class Exchange(Progress):
             assert type(found) is Streaming
             await self._answer_stream(found, token, plan)
 
-    async def _choose(
-        self, chain: str, incoming: Incoming, caller: Caller, given: Iterable[tuple[bytes, bytes]]
-    ) -> Choice:
-        """What a chain decides. Who leaves while a person is asked is asked for no longer."""
+    def _cheaper(self) -> bool:
+        strongest = self.serving.strongest
+        return self.purse is not None and self.purse.cheaper(None if strongest is None else strongest.name)
+
+    async def _lead(self, incoming: Incoming, caller: Caller, given: Iterable[tuple[bytes, bytes]]) -> Choice:
+        """What chains and groups decide. Who leaves while a person is asked is asked for no longer."""
         services = self._services
         try:
-            return await services.chains.choose(
-                services, self.serving, chain, incoming, caller, tuple(given), self
-            )
+            return await services.leads.lead(services, self.serving, incoming, caller, tuple(given), self)
         except asyncio.CancelledError:
             if self._gone and self.queued:
                 await asyncio.shield(asyncio.to_thread(withdraw, services.storage, self.queued))
             raise
 
-    async def _tell(self, text: str, plan: Plan, incoming: Incoming) -> None:
-        """An answer that no model gives."""
+    async def _tell(self, text: str, plan: Plan, incoming: Incoming, cost: float) -> None:
+        """An answer that no model gives, or several have given, who were paid ``cost``."""
         self.free = True
         self.answer_id, self.status = f"{_ANSWERS.get(self.endpoint, 'chatcmpl-')}{self.id}", 200
         if not incoming.stream:
             answer = telling.whole(self.endpoint, incoming.fields, text, model=incoming.asked, id=self.answer_id)
             self.answer_id = answer.id
-            headers = self._describe([(b"x-td-cost", b"0")], plan)
+            headers = self._describe([(b"x-td-cost", b"%.9g" % cost)], plan)
             self._started = True
             self.first = time.perf_counter()
             await send_json(self._send, 200, headers, answer.body)
@@ -313,7 +324,7 @@ class Exchange(Progress):
             total = deployment.server.settings.timeouts.total
             self._end = loop.time() - (time.perf_counter() - self.start) + total
         if self._funding is not None:
-            self._funding.onward(model)
+            await self._funding.onward(model)
         else:
             begin(self, self._services.accounting, model)  # that something was paid is known now
         others = () if self._started else self._models
@@ -505,7 +516,7 @@ class Exchange(Progress):
         total = math.inf if self.queued else 0.0
         if deployment is not None:
             total = deployment.server.settings.timeouts.total
-        headers = with_limits([(b"x-request-id", self.id.encode())], self.caller)
+        headers = with_limits([(b"x-request-id", self.id.encode())], self.caller, self.purse)
         if self.plan is not None:
             decision = self.plan.decision
             headers.append((b"x-td-decision", (self.id if decision is None else decision.id).encode()))
@@ -552,6 +563,8 @@ class Exchange(Progress):
             done = self.attempts
             if done.model is not None:
                 headers.append((b"x-td-model", header_value(done.model.name)))
+            if agent := plan.agent_of(done.model):
+                headers.append((b"x-td-agent", header_value(agent)))
             headers.append((b"x-td-decision", self.id.encode() if decision is None else decision.id.encode()))
             headers.append((b"x-td-reason", header_value(done.reason or plan.reason)))
             headers.append((b"x-td-routed-by", header_value(plan.route)))
@@ -567,7 +580,7 @@ class Exchange(Progress):
                 headers.append((b"x-td-guarantee", header_value(covered)))
         if self.queued:
             headers.append((b"x-td-queue-id", self.queued.encode()))
-        return with_limits(headers, self.caller)
+        return with_limits(headers, self.caller, self.purse)
 
     def watch(self) -> None:
         """Begins to look whether the client is still there."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 
     from tiny_dancer.gateway.access.admission import Caller
+    from tiny_dancer.gateway.access.purse import Purse
     from tiny_dancer.gateway.tools.offered import Offered
     from tiny_dancer.gateway.upstream.dialect import Endpoint
 
@@ -28,8 +29,12 @@ Headers = list[tuple[bytes, bytes]]
 _SECRETS: Final = frozenset((b"authorization", b"x-api-key", b"api-key"))
 _PASSED_ON: Final = {name.encode(): name for name in PASSED_ON}
 # Two lines of these say what one with a comma says (RFC 9110, 5.3).
-_LISTS: Final = frozenset((*(name.encode() for name in LISTS), b"x-td-exclude", payers.TAGS, b"content-encoding"))
-_WANTED: Final = frozenset((*_PASSED_ON, *OPTION_HEADERS, *payers.HEADERS, b"content-encoding"))
+_OWN_LISTS: Final = (b"x-td-exclude", b"x-td-capabilities", b"x-td-agent-tags", payers.TAGS, b"content-encoding")
+_LISTS: Final = frozenset((*(name.encode() for name in LISTS), *_OWN_LISTS))
+DEPTH: Final = b"x-td-depth"
+DEEPEST: Final = 8
+"""Agents that may call each other, one on behalf of the other."""
+_WANTED: Final = frozenset((*_PASSED_ON, *OPTION_HEADERS, *payers.HEADERS, DEPTH, b"content-encoding"))
 
 
 def secrets_of(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
@@ -73,6 +78,28 @@ def passed_on(headers: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
     return [(text, headers[name].decode("latin-1")) for name, text in _PASSED_ON.items() if name in headers]
 
 
+def depth_of(headers: Mapping[bytes, bytes]) -> int:
+    """How many agents have led to a request, one calling the other, as far as they pass on what they are told.
+
+    Raises:
+        GatewayError: 508, too many: they call each other in a circle.
+    """
+    given = headers.get(DEPTH, b"")
+    depth = int(given) if given.isdigit() and len(given) < 10 else 0
+    if depth >= DEEPEST:
+        raise GatewayError(
+            508,
+            f"{depth} agents have called each other to make this request; they may lead in a circle.",
+            code="agent_loop",
+        )
+    return depth
+
+
+def deeper(depth: int) -> tuple[str, str]:
+    """What the server of an agent is told."""
+    return DEPTH.decode(), str(depth + 1)
+
+
 def stream_error(endpoint: Endpoint, error: GatewayError) -> bytes:
     """An error as the event that ends a stream."""
     if endpoint == "messages":
@@ -90,12 +117,15 @@ async def send_json(send: Send, status: int, headers: Headers, body: bytes) -> N
     await send({"type": "http.response.body", "body": body})
 
 
-def with_limits(headers: Headers, caller: Caller | None) -> Headers:
-    """The headers with the limits of the client's own key, in place of those of the gateway's at an upstream."""
+def with_limits(headers: Headers, caller: Caller | None, purse: Purse | None = None) -> Headers:
+    """The headers with the limits of the client's own key, in place of those of the gateway's at an upstream, and
+    with the soft budgets that are spent."""
     own = caller.ratelimit_headers() if caller is not None and caller.limited else ()
-    if not own:
-        return headers
-    return [pair for pair in headers if not pair[0].startswith(b"x-ratelimit-")] + list(own)
+    if own:
+        headers = [pair for pair in headers if not pair[0].startswith(b"x-ratelimit-")] + list(own)
+    if purse is not None and purse.warnings:
+        headers = [*headers, (b"x-td-soft-budget", header_value(", ".join(("spent", *purse.warnings))))]
+    return headers
 
 
 def of_tools(tools: Offered) -> Headers:

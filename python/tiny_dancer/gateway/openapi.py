@@ -14,6 +14,7 @@ import msgspec
 from tiny_dancer._core import __version__
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.gateway.queue import CLAIM, PAGE, SAID, SCHEMA
+from tiny_dancer.gateway.registered import SEARCH
 from tiny_dancer.types import Decision, Guarantee, RequestRecord
 
 _NUMBER: Final = {"type": "number"}
@@ -46,11 +47,14 @@ _RANGES: Final[dict[str, dict[str, Any]]] = {
     "session": {"type": "string", "minLength": 1},
     "exclude": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
     "role": {"enum": ["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]},
-    "policy": {"enum": ["quality", "balanced", "cheapest", "cost"]},
+    "policy": {"enum": ["quality", "balanced", "cheapest", "cost", "latency", "quality_per_dollar"]},
     "fallback_on": {"type": "array", "maxItems": 100, "items": {"enum": ["content_filter"]}},
     "tool_selection": {"anyOf": [{"const": "off"}, {"type": "integer", "minimum": 1, "maximum": 65_536}]},
+    "capabilities": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
+    "agent_tags": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}},
+    "region": {"type": "string", "minLength": 1},
 }
-_LISTS: Final = ("exclude", "fallback_on")
+_LISTS: Final = ("exclude", "fallback_on", "capabilities", "agent_tags")
 _ROLES: Final = ["system", "developer", "user", "assistant", "tool", "function"]
 _STATUSES: Final[dict[str, str]] = {
     "400": "The request cannot be served as it stands: broken JSON, a field missing or of another type, "
@@ -74,6 +78,7 @@ _EVERYWHERE: Final = ("400", "401", "408", "413", "429", "431", "503")
 _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-request-id": "The upstream's id of the request, or the gateway's own.",
     "x-td-model": "Name of the model that served.",
+    "x-td-agent": "Name of the agent of the registry that served.",
     "x-td-decision": "Id to ask /v1/decisions/{id} about, and to give feedback on.",
     "x-td-reason": "Why this model.",
     "x-td-routed-by": "Who chose it: learned, client, override, session, default …; of a chain every step asked.",
@@ -154,6 +159,7 @@ def _document() -> dict[str, Any]:
                 "get": _operation("What clients may name", _json("Models"), ("400", "401", "429", "431", "503"))
             },
             "/v1/models/{model}": _by_id("model", "One of them", "Model"),
+            **_agents(),
             "/v1/decisions/{id}": _by_id(
                 "id", "What was decided, what it cost, and the feedback on it", "Decided"
             ),
@@ -432,6 +438,36 @@ def _queue() -> dict[str, Any]:
     return found
 
 
+def _agents() -> dict[str, Any]:
+    """Agents of the registry."""
+    listed = _operation(
+        "Agents of the registry that the client may ask: those that have all of these",
+        _json("Agents"),
+        ("400", "401", "429", "431", "503"),
+    )
+    listed["parameters"] = [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": described}
+        for name, schema, described in (
+            ("capability", _TEXTS, "What they can do; repeatable."),
+            ("tag", _TEXTS, "Repeatable."),
+            ("type", _TEXTS, "llm, tool, api, human or ensemble; of several any."),
+            ("region", _TEXT, "Where they serve."),
+        )
+    ]
+    searched = _operation(
+        "The agents that a request is about, best first: by descriptions, capabilities and examples",
+        _json("Agents"),
+        _EVERYWHERE,
+    )
+    searched["requestBody"] = _body(SEARCH)
+    one = _by_id("agent", "One of them, with or without `agent-` before its name", "Agent")
+    return {
+        "/v1/agents": {"get": listed},
+        "/v1/agents/search": {"post": searched},
+        "/v1/agents/{agent}": one,
+    }
+
+
 def _decide() -> dict[str, Any]:
     """Questions about a text, in the shape of OpenAI's Decisions API."""
     answered = {
@@ -572,7 +608,7 @@ def _schemas() -> dict[str, Any]:
     described = _descriptions(Options)
     options = {
         name: {"anyOf": [schema, {"type": "null"}], "description": described[name]}
-        if name != "exclude"
+        if name not in ("exclude", "capabilities", "agent_tags")
         else schema
         for name, schema in _RANGES.items()
     }
@@ -623,6 +659,29 @@ def _schemas() -> dict[str, Any]:
             "router: router (its name) and notes (constant: it never chooses; no certificate: why).",
         },
         "Models": _object(listed),
+        "Agent": {
+            **_object(
+                {
+                    "id": {**_TEXT, "description": "What requests name: agent-<name>."},
+                    "object": {"const": "agent"},
+                    "created": {"type": "integer"},
+                    "owned_by": _TEXT,
+                    "name": _TEXT,
+                    "type": _TEXT,
+                    "description": _TEXT,
+                    "capabilities": _TEXTS,
+                    "observed": {"type": "object", "description": "What came of its calls, faded with age."},
+                }
+            ),
+            "description": "Also what is declared of its prices, quality, latency and limits; of a search, score "
+            "and relevance.",
+        },
+        "Agents": _object(
+            {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": {"$ref": "#/components/schemas/Agent"}},
+            }
+        ),
         "Guarantee": _object(_of(Guarantee)),
         "Route": {
             "type": "object",

@@ -12,6 +12,7 @@ from tiny_dancer.gateway.tools.kept import Kept
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tiny_dancer.budgets import Budgets
     from tiny_dancer.gateway.access.admission import Access
     from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.account.background import Accounting
@@ -30,20 +31,19 @@ if TYPE_CHECKING:
 _REFUSALS_A_MINUTE: Final = 60
 
 
-class Walks(Protocol):
-    """What chains decide about requests; :class:`tiny_dancer.gateway.chains.Chains`."""
+class Leads(Protocol):
+    """What chains and groups of agents decide about requests; :class:`tiny_dancer.gateway.leading.Leading`."""
 
-    async def choose(
+    async def lead(
         self,
         services: Services,
         serving: Serving,
-        chain: str,
         incoming: Incoming,
         caller: Caller,
         headers: Sequence[tuple[bytes, bytes]],
         progress: Progress | None,
     ) -> Choice:
-        """What a chain decides."""
+        """What they decide about a request that names one."""
 
 
 class Watched(Protocol):
@@ -67,9 +67,10 @@ class Services:
         serving: the configuration in force.
         storage: of keys, records and feedback.
         access: who may call.
+        budgets: of any scope.
         chooser: decides.
         proxy: calls upstreams.
-        chains: ask the steps of chains.
+        leads: decides where a request names a chain, a group of agents or an ensemble.
         accounting: takes the records.
         metrics: counts them.
         tracer: None where traces are not configured.
@@ -85,9 +86,10 @@ class Services:
     serving: Serving
     storage: Storage
     access: Access
+    budgets: Budgets
     chooser: Chooser
     proxy: Proxy
-    chains: Walks
+    leads: Leads
     accounting: Accounting
     metrics: Metrics
     tracer: Tracer | None

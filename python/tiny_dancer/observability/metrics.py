@@ -71,6 +71,8 @@ _ROUTED_BY = (
     "session",
     "judge",
     "human",
+    "agents",
+    "ensemble",
 )
 _POLICIES = ("quality", "balanced", "cheapest", "cost")
 

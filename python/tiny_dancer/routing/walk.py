@@ -114,6 +114,7 @@ async def walk(
     request: T,
     refuses: Callable[[str | CannedAnswer], str | None],
     hops: list[Hop] | None = None,
+    leads: Callable[[object], str | None] | None = None,
 ) -> Walked:
     """Asks step by step; a target that is a chain is walked on into.
 
@@ -124,8 +125,10 @@ async def walk(
         refuses: why a step's target cannot be, in words; None where it can. Such a step passes on. It is not asked
             about defaults, behind which nothing comes.
         hops: filled in as they happen, for steps that want to know.
+        leads: the chain that a target leads to, None where it leads to none; by default as :func:`chain_of`.
     """
     hops = [] if hops is None else hops
+    leads = leads or chain_of
     details: dict[str, Any] = {}
     link, seen = links[start], {start}
     intent = ""
@@ -140,7 +143,7 @@ async def walk(
             if found.target is None:
                 hops.append(Hop(link.name, step, False, found.why))
                 continue
-            refused = _leads_back(found.target, seen) or refuses(found.target)
+            refused = _leads_back(leads(found.target), seen) or refuses(found.target)
             if refused is not None:
                 hops.append(Hop(link.name, step, False, f"{found.why} -> {shown(found.target)}: {refused}"))
                 continue
@@ -150,7 +153,7 @@ async def walk(
             break
         if decided == "default":
             hops.append(Hop(link.name, "default", True, shown(target)))
-        name = chain_of(target)
+        name = leads(target)
         if name is None:
             return Walked(target, tuple(hops), details, intent)
         link = links[name]
@@ -217,5 +220,5 @@ def find_cycle(leads: Mapping[str, Sequence[str]]) -> list[str] | None:
     return None
 
 
-def _leads_back(target: str | CannedAnswer, seen: set[str]) -> str | None:
-    return "it leads back" if chain_of(target) in seen else None
+def _leads_back(chain: str | None, seen: set[str]) -> str | None:
+    return "it leads back" if chain in seen else None

@@ -2,8 +2,8 @@
 
 Times are UTC seconds since 1970. Money is USD in records and units of 10⁻¹² USD in the ledger, so that sums are
 exact. The ledger knows *holders*: tables of reservations that stand beside a database
-(:mod:`tiny_dancer.budgets.money`). A holder draws from the ledger before it hands out, so what is drawn of a budget
-is never less than what is spent, whoever is killed.
+(:mod:`tiny_dancer.budgets.money`). A holder draws from the ledger before it hands out, so what is drawn of a
+budget is never less than what is spent, whoever is killed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, get_args
 
@@ -41,13 +42,13 @@ class Budget:
     """What may be spent, on whose account, in which period. Checked when it is made.
 
     Attributes:
-        scope: what it is for: ``key``, ``user``, ``team``, ``agent``, ``model``, ``route``, ``project``, ``tag`` or
-            ``all``.
+        scope: what it is for: ``key``, ``user``, ``team``, ``agent``, ``model``, ``route``, ``project``, ``tag``
+            or ``all``.
         subject: which of them, by its name; empty for ``all``.
         limit: USD in a period; given as a number or as text such as ``"12.50 USD"``.
-        period: ``day``, ``week``, ``month``, ``year``, a length as LiteLLM's ``budget_duration`` (``30d``, ``12h``,
-            ``1mo``), or a window that moves with the clock (``rolling 30d``); None: once, for ever. Kept as ``1d``,
-            ``1mo``, ``rolling 30d``. See :mod:`tiny_dancer.storage.periods`.
+        period: ``day``, ``week``, ``month``, ``year``, a length as LiteLLM's ``budget_duration`` (``30d``,
+            ``12h``, ``1mo``), or a window that moves with the clock (``rolling 30d``); None: once, for ever. Kept
+            as ``1d``, ``1mo``, ``rolling 30d``. See :mod:`tiny_dancer.storage.periods`.
         kind: ``hard`` refuses what would exceed it; ``soft`` refuses nothing, and says that it is spent.
         starts_at: nothing counts before; None: from now on.
         ends_at: not in force from then on; None: for ever.
@@ -88,18 +89,26 @@ class Budget:
             settle(self, name, given(utc_seconds, name, getattr(self, name), error=error))
         if self.ends_at is not None:
             if self.starts_at is not None and self.ends_at <= self.starts_at:
-                raise error("ends_at", f"{self.ends_at:g}, not after starts_at", "give an end after the start")
+                raise error(
+                    "ends_at", f"{_moment(self.ends_at)}, not after starts_at", "give an end after the start"
+                )
             if self.ends_at <= self.created_at:
-                raise error("ends_at", f"{self.ends_at:g}, in the past", "give an end that is to come, or none")
+                raise error(
+                    "ends_at", f"{_moment(self.ends_at)}, in the past", "give an end that is to come, or none"
+                )
 
     @property
     def id(self) -> str:
         """Its name among budgets: scope, subject and period, of which there is one."""
-        return "/".join((self.scope, self.subject, self.period or "ever"))
+        return "/".join(part for part in (self.scope, self.subject, self.period or "ever") if part)
 
     def in_force(self, now: float) -> bool:
         """Whether it counts at ``now``, UTC seconds."""
         return (self.starts_at is None or self.starts_at <= now) and (self.ends_at is None or now < self.ends_at)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> str:
@@ -218,8 +227,8 @@ class BudgetStorage(Protocol):
         ...
 
     def delete_budget(self, id: str) -> bool:
-        """Removes a budget; false where there is none. What was spent of it stays in the ledger, and counts where it
-        is added again within the period."""
+        """Removes a budget; false where there is none. What was spent of it stays in the ledger, and counts where
+        it is added again within the period."""
         ...
 
     def budget_changes(self) -> int:
@@ -227,8 +236,8 @@ class BudgetStorage(Protocol):
         ...
 
     def draw_budget(self, draw: Draw) -> Drawn:
-        """Lets a holder have more of a budget, as far as the limit goes: where less than ``need`` is left, what there
-        is; never less than it has drawn before."""
+        """Lets a holder have more of a budget, as far as the limit goes: where less than ``need`` is left, what
+        there is; never less than it has drawn before."""
         ...
 
     def tell_budgets(self, told: Sequence[Entry], *, shrink: bool = False) -> None:

@@ -32,6 +32,7 @@ _TEXTS = (
     "id", "endpoint", "key", "asked", "model", "upstream", "response_id", "decision_id", "router", "routed_by",
     "reason", "role", "session", "error", "query_hash", "query_text", "artifact_version", "variant",
     "tool_selection", "hops", "user", "team", "project", "agent", "route",
+    "guarantee",
 )  # fmt: skip
 _MAY_BE_NONE = frozenset({"response_id", "decision_id", "query_hash", "query_text"})
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")

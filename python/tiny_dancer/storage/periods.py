@@ -18,8 +18,8 @@ _MONTH = "mo"
 _WORDS = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo", "year": "12mo"}
 _ROLLING = "rolling "
 PARTS = 30
-"""Of a rolling window: money comes back when the whole part it was spent in has left the window, so up to a thirtieth
-of the window late, and never early."""
+"""Of a rolling window: money comes back when the whole part it was spent in has left the window, so up to a
+thirtieth of the window late, and never early."""
 
 
 def check_duration(field: str, text: object) -> None:
@@ -56,8 +56,8 @@ def check_period(field: str, text: object, *, error: type[TinyDancerError] = Bud
 
 
 def rolling(duration: str | None) -> int | None:
-    """Milliseconds of a part of a rolling window, :data:`PARTS` of which are no less than the window; None where the
-    period is none."""
+    """Milliseconds of a part of a rolling window, :data:`PARTS` of which are no less than the window; None where
+    the period is none."""
     if duration is None or not duration.startswith(_ROLLING):
         return None
     match = _WRITTEN.fullmatch(duration.removeprefix(_ROLLING))

@@ -37,13 +37,25 @@ DIMENSIONS: Mapping[str, str] = {
     "role": "role",
     "status": "status",
     "error": "error",
+    "agent": "agent",
+    "route": "route",
+    "user": "user",
+    "team": "team",
+    "project": "project",
+    "tag": "tags",
+    "guarantee": "guarantee",
 }
+# Those that sums of removed requests are kept by: what has few values, as its operator sets them.
+KEPT = (
+    "day", "key", "model", "upstream", "endpoint", "router", "routed_by", "variant", "role", "status", "agent",
+    "route", "team", "project",
+)  # fmt: skip
 PERCENTS = (50, 90, 95, 99)
 # What is summed up of the requests of a group, in this order: means and shares follow from it.
 SUMS = (
     "requests", "errors", "fallbacks", "attempts", "input_tokens", "output_tokens", "cached_tokens", "cost",
     "baseline_cost", "compared", "other_cost", "guessed", "guessed_cost", "unpriced", "latency", "ttft", "timed",
-    "confidence", "decided", "feedback", "score",
+    "confidence", "decided", "feedback", "score", "guarded",
 )  # fmt: skip
 _AMOUNTS = frozenset({"cost", "baseline_cost", "other_cost", "guessed_cost"})
 _MEANS = {"latency": "requests", "ttft": "timed", "confidence": "decided", "score": "feedback"}
@@ -81,7 +93,8 @@ class RequestSummary:
 
     Attributes:
         group: one text a dimension, in the order asked: the UTC day (``2026-11-21``) or hour
-            (``2026-11-21T13:00Z``), the field of the record; empty where it has none.
+            (``2026-11-21T13:00Z``), the field of the record; empty where it has none. None: retention has removed
+            these requests, and what they were by this dimension is not kept.
         requests: all of them, each once, however often upstreams were tried.
         errors: those of status 400 or above, and answers that ended in an error.
         fallbacks: those that another model than the first tried served, or failed to.
@@ -106,6 +119,12 @@ class RequestSummary:
         feedback: requests there is feedback about, as a whole: under the id of their decision, or under their own
             where nothing was routed.
         score: its mean, or None without feedback.
+        guarded: requests whose answer the certificate of their router covers.
+        removed: of ``requests``, those whose rows retention has removed. What they came to is kept, by UTC day,
+            and is in every figure; which values they had is not, so percentiles are None.
+        unknown: requests that retention has removed and no figure counts, for nobody knows any more whether they
+            belong here: the span begins or ends within their day, they had to pass a dimension that is not kept,
+            or sums were not kept yet. Percentiles are None where there are any.
     """
 
     group: Group
@@ -132,11 +151,19 @@ class RequestSummary:
     decided: int
     feedback: int
     score: float | None
+    guarded: int
+    removed: int
+    unknown: int
 
     @property
     def success_rate(self) -> float | None:
         """Share of the requests without an error; None without requests."""
         return 1.0 - self.errors / self.requests if self.requests else None
+
+    @property
+    def guarded_share(self) -> float | None:
+        """:attr:`guarded` as a share of the requests; None without requests."""
+        return self.guarded / self.requests if self.requests else None
 
     @property
     def spent(self) -> float:
@@ -169,6 +196,54 @@ class RequestSummary:
         return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
+def figures(summary: RequestSummary) -> dict[str, float | None]:
+    """Every figure of a summary by its name, in one fixed order: what is written as JSON, CSV and Parquet.
+
+    Percentiles are ``latency_p50`` to ``ttft_p99``, the interval is ``score_low`` and ``score_high``.
+    """
+    low, high = summary.score_interval or (None, None)
+    return {
+        "requests": summary.requests,
+        "errors": summary.errors,
+        "success_rate": summary.success_rate,
+        "fallbacks": summary.fallbacks,
+        "attempts": summary.attempts,
+        "input_tokens": summary.input_tokens,
+        "output_tokens": summary.output_tokens,
+        "cached_tokens": summary.cached_tokens,
+        "spent": summary.spent,
+        "cost": summary.cost,
+        "baseline_cost": summary.baseline_cost,
+        "saved": summary.saved,
+        "saved_share": summary.saved_share,
+        "compared": summary.compared,
+        "other_cost": summary.other_cost,
+        "unpriced": summary.unpriced,
+        "guessed": summary.guessed,
+        "guessed_cost": summary.guessed_cost,
+        "latency": summary.latency,
+        **_of_percentiles("latency", summary.latency_percentiles),
+        "ttft": summary.ttft,
+        **_of_percentiles("ttft", summary.ttft_percentiles),
+        "timed": summary.timed,
+        "confidence": summary.confidence,
+        "decided": summary.decided,
+        "feedback": summary.feedback,
+        "score": summary.score,
+        "score_low": low,
+        "score_high": high,
+        "guarded": summary.guarded,
+        "guarded_share": summary.guarded_share,
+        "removed": summary.removed,
+        "unknown": summary.unknown,
+    }
+
+
+def _of_percentiles(name: str, found: Percentiles | None) -> dict[str, float | None]:
+    values = (None,) * len(PERCENTS) if found is None else (found.p50, found.p90, found.p95, found.p99)
+    return {f"{name}_p{percent}": value for percent, value in zip(PERCENTS, values, strict=True)}
+
+
 @dataclass(frozen=True, slots=True)
 class SummaryQuery:
     """What is to be summed up, checked.
@@ -186,6 +261,20 @@ class SummaryQuery:
     until: float | None
     where: Mapping[str, tuple[str | int, ...]]
     percentiles: bool
+
+    @property
+    def kept_where(self) -> dict[str, tuple[str | int, ...]]:
+        """What removed requests can be asked for: of an hour its day."""
+        found = {name: values for name, values in self.where.items() if name in KEPT}
+        if "hour" in self.where:
+            days = {int(hour) * HOUR // DAY for hour in self.where["hour"]}
+            found["day"] = tuple(sorted(days.intersection(found["day"]) if "day" in found else days))
+        return found
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether it asks for what is not known any more of removed requests."""
+        return not set(KEPT).issuperset(self.where)
 
 
 def check_summary(
@@ -263,25 +352,69 @@ def shown_value(dimension: str, value: str | int | None) -> str | None:
     return moment.strftime("%Y-%m-%d" if dimension == "day" else "%Y-%m-%dT%H:00Z")
 
 
-def summed(
+@dataclass(slots=True)
+class Sums:
+    """What one group comes to: of rows that are there, and of removed ones.
+
+    Attributes:
+        values: in the order of :data:`SUMS`, over both.
+        removed: how many of its requests are gone.
+        unknown: as :attr:`RequestSummary.unknown`.
+    """
+
+    values: list[float]
+    removed: int = 0
+    unknown: int = 0
+
+
+Value = str | int | None
+
+
+def of_removed(groups: dict[tuple[Value, ...], Sums], group: tuple[Value, ...], sums: Sequence[float]) -> None:
+    """Adds to a group what removed requests came to."""
+    found = groups.setdefault(group, Sums([0.0] * len(SUMS)))
+    found.values = [before + more for before, more in zip(found.values, sums, strict=True)]
+    found.removed += int(sums[0])
+
+
+def summaries(
     query: SummaryQuery,
-    group: Sequence[str | int | None],
-    sums: Sequence[float],
+    groups: Mapping[tuple[Value, ...], Sums],
+    latencies: Mapping[tuple[Value, ...], Percentiles],
+    first_bytes: Mapping[tuple[Value, ...], Percentiles],
+) -> tuple[RequestSummary, ...]:
+    """Of sums and percentiles by group, in the order of the groups; what is None comes first."""
+    ordered = sorted(groups, key=lambda group: [(value is not None, value) for value in group])
+    return tuple(
+        _summed(query, group, groups[group], latencies.get(group), first_bytes.get(group)) for group in ordered
+    )
+
+
+def _summed(
+    query: SummaryQuery,
+    group: Sequence[Value],
+    sums: Sums,
     latencies: Percentiles | None,
     first_bytes: Percentiles | None,
 ) -> RequestSummary:
-    """A summary of sums, which are in the order of :data:`SUMS`."""
     fields: dict[str, Any] = {}
-    by_name = dict(zip(SUMS, sums, strict=True))
+    by_name = dict(zip(SUMS, sums.values, strict=True))
     for name, value in by_name.items():
         if name in _MEANS:
             count = by_name[_MEANS[name]]
             fields[name] = value / count if count else None
         else:
             fields[name] = float(value) if name in _AMOUNTS else int(value)
+    whole = not sums.removed and not sums.unknown
     return RequestSummary(
         group=tuple(shown_value(name, value) for name, value in zip(query.by, group, strict=True)),
-        latency_percentiles=latencies,
-        ttft_percentiles=first_bytes,
+        latency_percentiles=latencies if whole else None,
+        ttft_percentiles=first_bytes if whole else None,
+        removed=sums.removed,
+        unknown=sums.unknown,
         **fields,
     )
+
+
+# What no requests come to.
+EMPTY = _summed(SummaryQuery((), None, None, {}, percentiles=False), (), Sums([0.0] * len(SUMS)), None, None)

@@ -6,11 +6,13 @@
 //! Σ min (a + λ b + ν) − λ B − Σ ν K is no more than the optimum of the linear programme, so that the gap can be stated.
 //!
 //! λ is found by interpolation between one that is within the limit and one that is not. Without capacities each request
-//! takes what is least at λ. With them, the best assignment at each λ is found from a first one, made by prices that are
-//! set turn by turn (so many requests prefer the agent as it can take: coordinate ascent on the dual, Bertsekas,
-//! Nonlinear Programming, 6.3), by cancelling negative cycles among the agents (Klein 1967). The answer is then repaired:
-//! requests move where the sum is not yet met, or where it leaves something over. With one sum and many requests the linear programme splits
-//! one request only (Dantzig 1957), so the gap is of the size of one request.
+//! takes what is least at λ. With them, the best assignment at each λ is found from a first one by cancelling negative
+//! cycles among the agents (Klein 1967). The first one is what requests prefer at the λ and the prices of a quarter of
+//! them, spread evenly, with a quarter of all capacities: those are solved in the same way, the smallest lot from prices
+//! that are set turn by turn (so many requests prefer the agent as it can take: coordinate ascent on the dual, Bertsekas,
+//! Nonlinear Programming, 6.3). The answer is then repaired: requests move where the sum is not yet met, or where it
+//! leaves something over. With one sum and many requests the linear programme splits one request only (Dantzig 1957), so
+//! the gap is of the size of one request.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -18,8 +20,19 @@ use crate::error::{Error, ErrorKind, Result};
 const ROUGH_SWEEPS: usize = 6;
 /// Improvements of one assignment, or as many as there are requests.
 const MOST_CYCLES: usize = 1000;
-/// λ tried.
+/// λ tried; of parts of the requests.
 const MOST_STEPS: usize = 40;
+const PART_STEPS: usize = 14;
+/// Beyond this ratio of two λ, the assignment at one is no help with the other.
+const FAR: f64 = 2.0;
+/// Lots of no more requests are solved without a smaller one before.
+const SMALL_LOT: usize = 600;
+/// How near λ of a part of the requests has to be to its best.
+const PART_PRECISION: f64 = 0.01;
+/// Cost of an agent that must not answer, in the largest cost of all.
+const NEVER: f64 = 1e4;
+/// The same of all of them.
+const PRECISION: f64 = 1e-6;
 /// Gap that is good enough.
 const ENOUGH: f64 = 4e-4;
 /// Up to this many requests, pairs of them are tried in each other's place.
@@ -144,7 +157,7 @@ impl Batch<'_> {
                 let negative: Vec<f64> = self.quality.iter().map(|quality| -quality).collect();
                 let limit = min_mean_quality.map_or(f64::INFINITY, |least| -least * rows as f64 + 1e-9);
                 let mut solver = Solver::new(self, self.cost, &negative, limit);
-                let Some(choice) = solver.solve() else {
+                let Some(choice) = solver.solve()? else {
                     let best = self.best(f64::INFINITY)?;
                     let least = min_mean_quality.unwrap_or_default();
                     let value = format!("{least} of at most {:.6} within the capacities", best.quality);
@@ -165,7 +178,7 @@ impl Batch<'_> {
     fn best(&self, budget: f64) -> Result<Assigned> {
         let negative: Vec<f64> = self.quality.iter().map(|quality| -quality).collect();
         let mut solver = Solver::new(self, &negative, self.cost, budget);
-        let Some(choice) = solver.solve() else {
+        let Some(choice) = solver.solve()? else {
             let least = self.assign_cheapest()?;
             let value = format!("{budget} USD, and the cheapest assignment costs {least:.6}");
             return Err(impossible("budget", value, "raise it, or send fewer requests"));
@@ -191,6 +204,14 @@ impl Batch<'_> {
         let multiplier = solver.lambda;
         Assigned { cost, quality, bound, gap: solver.gap, multiplier, agents }
     }
+}
+
+/// Numbers of a part of the requests.
+#[derive(Default)]
+struct Tables {
+    a: Vec<f64>,
+    b: Vec<f64>,
+    forbidden: Vec<f64>,
 }
 
 /// min Σ a, Σ b ≤ limit.
@@ -444,34 +465,40 @@ impl<'a> Solver<'a> {
             graph.distances[..self.agents].iter().map(|distance| (free - distance).max(0.0)).collect();
     }
 
-    fn solve(&mut self) -> Option<Vec<u32>> {
+    /// The best assignment that was found; none where none is within the limit.
+    ///
+    /// # Errors
+    /// `NoFeasibleModel` where capacities leave requests without an agent that may answer them.
+    fn solve(&mut self) -> Result<Option<Vec<u32>>> {
         let limited = (0..self.agents).any(|agent| self.capacities[agent] < self.rows);
         let mut best: Option<(f64, Vec<u32>)> = None;
-        let mut room = Vec::with_capacity(self.rows);
-        if !self.find_lambda(1e-7) {
-            return None;
-        }
         if limited {
-            let start = self.rough(&mut room);
-            self.lambda = 0.0;
-            if start <= 0.0 && self.settle(&mut room) <= self.limit {
-                self.keep(self.choice.clone(), &mut best);
-            } else {
-                self.search(start, &mut best, &mut room);
+            let mut room = Vec::with_capacity(self.rows);
+            let start = self.start(&mut room);
+            self.search(start, PRECISION, &mut best, &mut room);
+            let left = self.choice.iter().enumerate();
+            let left = left.filter(|&(row, &agent)| !self.allowed(row, agent as usize)).count();
+            if left > 0 {
+                let value = format!("{left} of {} requests are left without an agent", self.rows);
+                let remedy = "raise those of agents that may answer them, or send fewer requests";
+                return Err(impossible("capacities", value, remedy));
             }
-        } else {
+        } else if self.find_lambda(1e-7) {
             self.refresh();
             self.bound = self.dual();
             self.keep(self.first.clone(), &mut best);
         }
-        let (value, choice) = best?;
+        let Some((value, choice)) = best else { return Ok(None) };
         let gap = (value - self.bound).max(0.0);
         self.gap = if gap > 0.0 { gap / self.bound.abs().max(1e-300) } else { 0.0 };
-        Some(choice)
+        Ok(Some(choice))
     }
 
-    /// Sets prices and λ turn by turn; gives λ, near the one sought for.
-    fn rough(&mut self, room: &mut Vec<f64>) -> f64 {
+    /// Sets prices and gives λ, near those sought for: of a quarter of the requests, or turn by turn.
+    fn start(&mut self, room: &mut Vec<f64>) -> f64 {
+        if self.rows > SMALL_LOT {
+            return self.start_by_part(room);
+        }
         for _ in 0..ROUGH_SWEEPS {
             if !self.find_lambda(1e-3) {
                 break;
@@ -480,48 +507,124 @@ impl<'a> Solver<'a> {
             for agent in 0..self.agents {
                 self.find_price(agent, room);
             }
-            self.bound = self.bound.max(self.dual());
         }
-        self.lambda
+        // Whether the limit binds at all is cheap to see among so few.
+        let near = std::mem::take(&mut self.lambda);
+        if self.settle(room) <= self.limit { 0.0 } else { near }
     }
 
-    /// λ between one that is within the limit and one that is not, prices settled at each.
-    fn search(&mut self, start: f64, best: &mut Option<(f64, Vec<u32>)>, room: &mut Vec<f64>) {
-        let most = 1e9 * (largest(self.a) / largest(self.b).max(1e-300)).max(1e-300);
-        let (mut low, mut high) = ((0.0, f64::INFINITY), (f64::INFINITY, f64::NAN));
-        let mut at = if start > 0.0 { start } else { most * 1e-11 };
+    fn start_by_part(&mut self, room: &mut Vec<f64>) -> f64 {
+        let mut held = Tables::default();
+        let mut part = self.part(&mut held);
+        let start = part.start(room);
+        part.search(start, PART_PRECISION, &mut None, room);
+        let Solver { prices, lambda, .. } = part;
+        self.prices = prices;
+        lambda
+    }
+
+    /// [`Self::settle`] at a λ that is far from the one before.
+    fn settle_anew(&mut self, room: &mut Vec<f64>) -> f64 {
+        if self.rows > SMALL_LOT {
+            let mut held = Tables::default();
+            let mut part = self.part(&mut held);
+            part.settle_anew(room);
+            let prices = part.prices;
+            self.prices = prices;
+        }
+        self.choice.clear();
+        self.settle(room)
+    }
+
+    /// A quarter of the requests with a quarter of all capacities.
+    fn part<'b>(&self, held: &'b mut Tables) -> Solver<'b> {
+        let rows = self.rows / 4;
+        // Steps of the golden ratio of all: evenly spread whatever order the requests come in.
+        let mut step = (self.rows as f64 * 0.618_033_988_749_895) as usize;
+        while common_divisor(step, self.rows) > 1 {
+            step += 1;
+        }
+        let mut at = 0;
+        for _ in 0..rows {
+            let row = at * self.agents..(at + 1) * self.agents;
+            held.a.extend_from_slice(&self.a[row.clone()]);
+            held.b.extend_from_slice(&self.b[row.clone()]);
+            held.forbidden.extend_from_slice(&self.forbidden[row]);
+            at = (at + step) % self.rows;
+        }
+        Solver {
+            rows,
+            agents: self.agents,
+            a: &held.a,
+            b: &held.b,
+            forbidden: &held.forbidden,
+            limit: self.limit * (rows as f64 / self.rows as f64),
+            capacities: self.capacities.iter().map(|most| (most * rows).div_ceil(self.rows)).collect(),
+            lambda: self.lambda,
+            prices: vec![0.0; self.agents],
+            worth: vec![0.0; rows * self.agents],
+            first: vec![0; rows],
+            next: vec![0; rows],
+            choice: Vec::new(),
+            bound: f64::NEG_INFINITY,
+            gap: f64::INFINITY,
+        }
+    }
+
+    /// λ between one that is within the limit and one that is not, prices settled at each; all of the requests where
+    /// `precision` is that of all, and their assignments kept.
+    fn search(
+        &mut self,
+        start: f64,
+        precision: f64,
+        best: &mut Option<(f64, Vec<u32>)>,
+        room: &mut Vec<f64>,
+    ) {
+        let usual = (largest(self.a) / largest(self.b).max(1e-300)).max(1e-300);
+        let all = precision <= PRECISION;
+        let (mut low, mut high) = (None::<(f64, f64)>, None::<(f64, f64)>);
+        let mut at = start;
         // It is near: wider and wider steps find both ends.
         let mut step = 1.02;
-        for _ in 0..MOST_STEPS {
+        for _ in 0..if all { MOST_STEPS } else { PART_STEPS } {
+            let far = !(at <= self.lambda * FAR && self.lambda <= at * FAR);
             self.lambda = at;
-            let sum = self.settle(room);
+            let sum = if far { self.settle_anew(room) } else { self.settle(room) };
             if sum <= self.limit {
-                high = (at, sum);
+                high = Some((at, sum));
             } else {
-                low = (at, sum);
+                low = Some((at, sum));
             }
-            self.keep(self.choice.clone(), best);
-            if let Some((value, _)) = best.as_ref()
-                && *value - self.bound <= ENOUGH * self.bound.abs()
-            {
-                return;
-            }
-            if high.0.is_finite() && high.0 - low.0 <= 1e-6 * high.0 {
-                break;
-            }
-            at = if high.0.is_infinite() {
-                if at > most {
-                    break;
+            if all {
+                self.keep(self.choice.clone(), best);
+                if let Some((value, _)) = best.as_ref()
+                    && *value - self.bound <= ENOUGH * self.bound.abs()
+                {
+                    return;
                 }
-                step *= step;
-                at * step
-            } else if low.0 <= 0.0 {
-                step *= step;
-                high.0 / step
-            } else {
-                // Where a line through both ends meets the limit, kept away from the ends.
-                let share = (low.1 - self.limit) / (low.1 - high.1);
-                low.0 + (high.0 - low.0) * share.clamp(0.1, 0.9)
+            }
+            at = match (low, high) {
+                (_, Some((high, _))) if high <= 0.0 => return,
+                (Some((low, above)), Some((high, below))) => {
+                    if high - low <= precision * high {
+                        return;
+                    }
+                    // Where a line through both ends meets the limit, kept away from the ends.
+                    let share = (above - self.limit) / (above - below);
+                    low + (high - low) * share.clamp(0.1, 0.9)
+                }
+                (Some((low, _)), None) => {
+                    if low > 1e9 * usual {
+                        return;
+                    }
+                    step *= step;
+                    if low > 0.0 { low * step } else { usual * 1e-3 }
+                }
+                (None, Some((high, _))) => {
+                    step *= step;
+                    if step > 1e3 { 0.0 } else { high / step }
+                }
+                (None, None) => return,
             };
         }
     }
@@ -713,16 +816,24 @@ type Move = (usize, usize, u32);
 /// one more node, the last, has what capacities leave free. A cycle of negative length is an improvement; where there is
 /// none, the assignment is optimal and distances are prices (Klein 1967).
 struct Graph {
-    /// Cost of an agent that must not answer.
-    never: f64,
+    /// Of each request and agent.
+    costs: Vec<f64>,
     /// Shorter by less than this is not shorter.
     noise: f64,
-    /// Requests of each agent.
+    /// Requests of each agent, and the place of each request among them.
     rows: Vec<Vec<u32>>,
+    places: Vec<u32>,
     /// Length of each edge and the request it moves, \[agents, agents\].
     edges: Vec<(f64, u32)>,
     distances: Vec<f64>,
     before: Vec<usize>,
+}
+
+fn common_divisor(mut one: usize, mut other: usize) -> usize {
+    while other > 0 {
+        (one, other) = (other, one % other);
+    }
+    one
 }
 
 fn largest(values: &[f64]) -> f64 {
@@ -734,42 +845,51 @@ impl Graph {
     fn new(solver: &Solver, choice: &[u32]) -> Self {
         let agents = solver.agents;
         let scale = largest(solver.a) + solver.lambda * largest(solver.b);
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); agents];
-        for (row, &agent) in choice.iter().enumerate() {
-            rows[agent as usize].push(row as u32);
-        }
+        let never = NEVER * scale;
+        let both = solver.a.iter().zip(solver.b).zip(solver.forbidden);
+        let costs = both.map(|((a, b), said)| if said.is_nan() { never } else { a + solver.lambda * b });
         let mut graph = Self {
-            never: 1e4 * scale,
+            costs: costs.collect(),
             noise: 1e-13 * scale,
-            rows,
-            edges: Vec::with_capacity(agents * agents),
+            rows: vec![Vec::new(); agents],
+            places: vec![0; choice.len()],
+            edges: vec![(f64::INFINITY, u32::MAX); agents * agents],
             distances: vec![0.0; agents + 1],
             before: vec![agents; agents + 1],
         };
-        for from in 0..agents {
-            for to in 0..agents {
-                graph.edges.push(graph.shortest(solver, from, to));
-            }
+        for (row, &agent) in choice.iter().enumerate() {
+            graph.enter(solver, row as u32, agent as usize);
         }
         graph
     }
 
-    fn cost(&self, solver: &Solver, row: u32, agent: usize) -> f64 {
-        let at = row as usize * solver.agents + agent;
-        if solver.forbidden[at].is_nan() { self.never } else { solver.a[at] + solver.lambda * solver.b[at] }
+    /// Gives a request to an agent; edges from it may be shorter then.
+    fn enter(&mut self, solver: &Solver, row: u32, agent: usize) {
+        self.places[row as usize] = self.rows[agent].len() as u32;
+        self.rows[agent].push(row);
+        self.offer(solver, row, agent, |_| true);
     }
 
-    fn shortest(&self, solver: &Solver, from: usize, to: usize) -> (f64, u32) {
-        let mut edge = (f64::INFINITY, u32::MAX);
-        if to != from && solver.capacities[to] > 0 {
-            for &row in &self.rows[from] {
-                let length = self.cost(solver, row, to) - self.cost(solver, row, from);
-                if length < edge.0 {
-                    edge = (length, row);
-                }
+    /// Makes edges from an agent as short as a request of it can.
+    fn offer(&mut self, solver: &Solver, row: u32, agent: usize, which: impl Fn(usize) -> bool) {
+        let agents = self.rows.len();
+        let costs = &self.costs[row as usize * agents..][..agents];
+        let edges = &mut self.edges[agent * agents..][..agents];
+        for (other, (edge, cost)) in edges.iter_mut().zip(costs).enumerate() {
+            let length = cost - costs[agent];
+            if length < edge.0 && other != agent && solver.capacities[other] > 0 && which(other) {
+                *edge = (length, row);
             }
         }
-        edge
+    }
+
+    /// Takes a request from an agent; edges are left as they are.
+    fn leave(&mut self, row: u32, agent: usize) {
+        let place = self.places[row as usize];
+        self.rows[agent].swap_remove(place as usize);
+        if let Some(&moved) = self.rows[agent].get(place as usize) {
+            self.places[moved as usize] = place;
+        }
     }
 
     /// Makes a distance shorter where it can be.
@@ -829,21 +949,29 @@ impl Graph {
         let agents = solver.agents;
         for &(from, to, row) in moves {
             choice[row as usize] = to as u32;
-            self.rows[from].retain(|&each| each != row);
-            self.rows[to].push(row);
+            self.leave(row, from);
         }
-        for &(from, to, row) in moves {
-            // Edges of the one who has gone are measured anew; those of the one who has come may be shorter.
-            for other in 0..agents {
-                if self.edges[from * agents + other].1 == row {
-                    self.edges[from * agents + other] = self.shortest(solver, from, other);
-                }
-                let length = self.cost(solver, row, other) - self.cost(solver, row, to);
-                let edge = &mut self.edges[to * agents + other];
-                if length < edge.0 && other != to && solver.capacities[other] > 0 {
-                    *edge = (length, row);
+        for &(from, _, row) in moves {
+            // Edges of the one who has gone are measured anew.
+            let gone = |edges: &[(f64, u32)], other: usize| edges[from * agents + other].1 == u32::MAX;
+            let mut any = false;
+            for edge in &mut self.edges[from * agents..][..agents] {
+                if edge.1 == row {
+                    *edge = (f64::INFINITY, u32::MAX);
+                    any = true;
                 }
             }
+            if any {
+                let lost: Vec<bool> = (0..agents).map(|other| gone(&self.edges, other)).collect();
+                let rows = std::mem::take(&mut self.rows[from]);
+                for &each in &rows {
+                    self.offer(solver, each, from, |other| lost[other]);
+                }
+                self.rows[from] = rows;
+            }
+        }
+        for &(_, to, row) in moves {
+            self.enter(solver, row, to);
         }
     }
 }
@@ -884,6 +1012,48 @@ mod tests {
         let few = [Some(4), Some(3), Some(2)];
         let error = batch(&quality, &cost, 3, &few).assign(Goal::Quality).unwrap_err();
         assert_eq!((error.kind, error.field.as_str()), (ErrorKind::NoFeasibleModel, "capacities"));
+    }
+
+    #[test]
+    fn requests_that_only_a_full_agent_may_answer_are_counted() {
+        let quality = [0.5; 8];
+        let nobody = f64::NAN;
+        let cost = [1.0, nobody, 1.0, nobody, 1.0, nobody, 1.0, 1.0];
+        let capacities = [Some(1), Some(9)];
+        for goal in [Goal::Quality, Goal::Cost { min_mean_quality: None }] {
+            let error = batch(&quality, &cost, 2, &capacities).assign(goal).unwrap_err();
+            assert_eq!((error.kind, error.field.as_str()), (ErrorKind::NoFeasibleModel, "capacities"));
+            assert!(error.value.starts_with("2 of 4"), "{}", error.value);
+        }
+        let enough = [Some(3), Some(9)];
+        let found = batch(&quality, &cost, 2, &enough).assign(Goal::Quality).unwrap();
+        assert_eq!(found.agents, [0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn capacities_that_are_just_enough_leave_nothing_to_the_bound() {
+        // Lots of several sizes, so that parts are solved first.
+        for rows in [1, 7, 640, 3001] {
+            let agents = 4;
+            let part = |row: usize, by: usize| (row * by % 1009) as f64 / 1009.0;
+            let quality: Vec<f64> = (0..rows * agents)
+                .map(|at| (0.4 + 0.12 * (at % agents) as f64 + 0.2 * part(at, 389)).min(1.0))
+                .collect();
+            let cost: Vec<f64> = (0..rows * agents)
+                .map(|at| 0.001 * (1 + at % agents) as f64 * (1.0 + part(at / agents, 211)))
+                .collect();
+            let capacities = vec![Some(rows.div_ceil(agents)); agents];
+            let free = batch(&quality, &cost, agents, &capacities);
+            let best = free.assign(Goal::Quality).unwrap();
+            let cheapest = free.assign(Goal::Cost { min_mean_quality: None }).unwrap();
+            let least = f64::midpoint(best.quality, cheapest.quality);
+            let found = free.assign(Goal::Cost { min_mean_quality: Some(least) }).unwrap();
+            let loads =
+                (0..agents).map(|agent| found.agents.iter().filter(|&&each| each as usize == agent).count());
+            assert!(loads.max() <= capacities[0]);
+            assert!(found.quality >= least - 1e-9 && found.cost >= found.bound * (1.0 - 1e-12));
+            assert!(rows < 500 || found.gap <= 1e-3, "{rows}: {}", found.gap);
+        }
     }
 
     #[test]

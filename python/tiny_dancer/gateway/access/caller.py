@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from tiny_dancer.budgets.money import units
+from tiny_dancer.budgets.money import UNITS, units
 from tiny_dancer.gateway.access.budgets import Budget, Hold, Terms, terms_of, usd
 from tiny_dancer.gateway.access.keys import written
 from tiny_dancer.gateway.access.payers import NOBODY, payers_of
@@ -23,8 +23,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 log = logging.getLogger("tiny_dancer.gateway")
 # Until what was spent before is read.
 _READ_S = 2.0
-# Until a request under way may have ended, which holds what another needs.
-_SOON_S = 1.0
+SOON_S: Final = 1.0
+"""Seconds until a request under way may have ended, which holds what another needs."""
 
 
 class Caller:
@@ -87,6 +87,22 @@ class Caller:
     def allows(self, model: str) -> bool:
         """Whether it may use this model, by its name in the configuration."""
         return self.models is None or model in self.models
+
+    def now(self) -> float:
+        """UTC seconds by the clock that its limits go by."""
+        return self._clock()
+
+    def left(self) -> float | None:
+        """USD of the tightest of its budgets that hold whatever model is asked; None where it has none."""
+        if self._cheaper:
+            return None
+        now = self._clock()
+        left = []
+        for budget in self.budgets:
+            if budget.terms.model is None and not budget.terms.warns:
+                spent, reserved = budget.standing(now)
+                left.append(max(budget.limit - (spent or 0) - reserved, 0) / UNITS)
+        return min(left, default=None)
 
     def reserve(self, model: str, cost: float, hold: Hold | None = None) -> Hold:
         """Reserves the most that a call can cost, of every budget it falls under.
@@ -210,7 +226,7 @@ class Caller:
                 f"{budget.terms.word}budget of key {self.name!r} ({used} spent{held}). Set a lower max_tokens, or "
                 f"name a cheaper model. {anew}"
             )
-        headers: Headers = () if math.isinf(end) and not soon else retry_after(_SOON_S if soon else end - now)
+        headers: Headers = () if math.isinf(end) and not soon else retry_after(SOON_S if soon else end - now)
         if not soon:
             # Clients' libraries try again after a 429 unless told that it is no use.
             headers = (*headers, (b"x-should-retry", b"false"))

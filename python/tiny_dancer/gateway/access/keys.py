@@ -169,7 +169,7 @@ def state_of(key: ApiKey, now: float) -> str:
     return "expired" if key.expires_at is not None and key.expires_at <= now else "active"
 
 
-def expiry(text: str, now: float) -> float:
+def expiry(text: str, now: float, *, field: str = "expires") -> float:
     """UTC seconds of ``30d``, ``12h`` or ``2w`` from ``now``, or of an ISO date or time.
 
     A date is its first moment; without a zone, UTC is meant.
@@ -188,7 +188,7 @@ def expiry(text: str, now: float) -> float:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except ValueError:
         pass
-    raise AccessError("expires", text, "give a span such as 30d or 12h, or a date such as 2027-01-31")
+    raise AccessError(field, text, "give a span such as 30d or 12h, or a date such as 2027-01-31")
 
 
 def written(seconds: float) -> str:

@@ -11,8 +11,9 @@ from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from tiny_dancer.gateway.access.purse import Purse
     from tiny_dancer.gateway.account.background import Accounting
     from tiny_dancer.gateway.account.progress import Progress
     from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -73,13 +74,14 @@ def searched(progress: Progress) -> Usage:
 
 
 class Funding:
-    """The money of one request whose key has a budget."""
+    """Has a request's purse pay for its calls; see :class:`tiny_dancer.gateway.upstream.proxy.Attempts`."""
 
-    def __init__(self, progress: Progress, accounting: Accounting) -> None:
+    def __init__(self, progress: Progress, purse: Purse, accounting: Accounting) -> None:
         """Reserves nothing yet.
 
         Args:
             progress: of the request; there is a plan.
+            purse: its own.
             accounting: is told what the request comes to where nobody sees its end.
 
         Raises:
@@ -90,59 +92,41 @@ class Funding:
         if background is not None and bytes(background) == b"true":
             raise GatewayError(
                 403,
-                "The gateway does not see what a response made in the background costs: a key with a budget may "
-                "make none.",
+                "The gateway does not see what a response made in the background costs: who has a budget may make "
+                "none.",
                 param="background",
                 code="background_not_allowed",
             )
-        self._progress = progress
+        self._progress, self._purse = progress, purse
         self._accounting = accounting
 
-    def models(self) -> Iterator[ServedModel]:
-        """Those of the plan that the key can pay for, each once that is reserved; what was for another is let go.
+    async def opens(self, model: ServedModel) -> GatewayError | None:
+        """Reserves what a first call of this model needs, and lets go of what was for another. Why not, where it
+        does not fit."""
+        try:
+            await self.onward(model)
+        except GatewayError as error:
+            return error
+        return None
 
-        Raises:
-            GatewayError: 429, when asked for the first: no model can be paid for.
-        """
-        progress = self._progress
-        assert progress.plan is not None
-        refused: GatewayError | None = None
-        served = False
-        for model in progress.plan.models():
-            if progress.hold is not None:
-                progress.hold.shrink(beside(progress).paid)
-            try:
-                self.reserve(model)
-            except GatewayError as error:
-                refused = refused or error
-                continue
-            if refused is not None and not served:
-                progress.attempts.reason = refused.code or ""
-            served = True
-            yield model
-        if refused is not None and not served:
-            raise refused
-
-    def onward(self, model: ServedModel) -> None:
-        """Reserves one more call at the model that has searched for tools, beside what it has cost so far.
+    async def onward(self, model: ServedModel) -> None:
+        """Reserves one more call, beside what the request has cost so far.
 
         Raises:
             GatewayError: 429, that does not fit.
         """
-        progress = self._progress
-        if progress.hold is not None:
-            progress.hold.shrink(beside(progress).paid)
-        self.reserve(model)
+        self._purse.shrink(beside(self._progress).paid)
+        await self.reserve(model)
 
-    def again(self, model: ServedModel) -> bool:
+    async def again(self, model: ServedModel) -> bool:
         """Whether one more call can be paid for, beside one that failed and may have cost something."""
         try:
-            self.reserve(model)
+            await self.reserve(model)
         except GatewayError:
             return False
         return True
 
-    def reserve(self, model: ServedModel) -> None:
+    async def reserve(self, model: ServedModel) -> None:
         """Reserves the most a call of this model can cost, in addition to what is held.
 
         Raises:
@@ -152,12 +136,10 @@ class Funding:
         prompt = prompt_of(progress)
         assert prompt is not None
         cost = prompt.most_cost(model)
-        if cost is None:
-            return  # a model without a price costs nothing, as far as budgets know
-        caller = progress.caller
-        assert caller is not None
-        progress.hold = caller.reserve(model.name, cost, progress.hold)
-        begin(progress, self._accounting, model)
+        assert progress.plan is not None
+        await self._purse.reserve(model.name, cost, progress.plan.agent_of(model))
+        if cost is not None:  # a model without a price costs nothing, as far as budgets know
+            begin(progress, self._accounting, model)
 
 
 def begin(progress: Progress, accounting: Accounting, model: ServedModel) -> None:
@@ -198,5 +180,6 @@ def begin(progress: Progress, accounting: Accounting, model: ServedModel) -> Non
             project=progress.payers.project,
             tags=progress.payers.tags,
             route=plan.intent,
+            agent=plan.agent_of(model),
         )
     )

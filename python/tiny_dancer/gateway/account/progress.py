@@ -11,8 +11,8 @@ from tiny_dancer.gateway.upstream.proxy import Attempts
 from tiny_dancer.routing.router import new_id
 
 if TYPE_CHECKING:
-    from tiny_dancer.gateway.access.budgets import Hold
     from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.access.purse import Purse
     from tiny_dancer.gateway.account.guess import Guess
     from tiny_dancer.gateway.account.tokens import Prompt
     from tiny_dancer.gateway.choosing.incoming import Incoming
@@ -48,7 +48,8 @@ class Progress:
         first: when the first byte of the answer's body left, by the clock that measures.
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
-        hold: what is reserved of the key's budgets; None where nothing is.
+        purse: of the budgets it falls under; None where there are none.
+        depth: agents that have led to the request, one calling the other.
         queued: id of the request in the queue for people; empty where it is not there.
         free: no model was called, and it is known to have cost nothing.
         trace: None where nothing is traced.
@@ -61,17 +62,18 @@ class Progress:
         "billed",
         "called",
         "caller",
+        "depth",
         "endpoint",
         "error",
         "first",
         "free",
         "guess",
-        "hold",
         "id",
         "incoming",
         "payers",
         "plan",
         "prompt",
+        "purse",
         "queued",
         "serving",
         "start",
@@ -102,7 +104,8 @@ class Progress:
         self.first: float | None = None
         self.guess: Guess | None = None
         self.prompt: Prompt | None = None
-        self.hold: Hold | None = None
+        self.purse: Purse | None = None
+        self.depth = 0
         self.queued = ""
         self.free = False
         self.id = new_id()

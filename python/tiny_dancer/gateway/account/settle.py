@@ -114,15 +114,21 @@ def settle(
         project=progress.payers.project,
         tags=progress.payers.tags,
         route="" if plan is None else plan.intent,
+        agent="" if plan is None else plan.agent_of(model),
+        guarantee="" if plan is None else plan.covered(model if answered else None) or "",
     )
     if kept:
         accounting.put(record)
     else:
         metrics.observe((record,))
-    if caller is not None and caller.limited:
-        caller.charge(counted.input_tokens + counted.output_tokens, paid, progress.hold)
+    tokens = counted.input_tokens + counted.output_tokens
+    if plan is not None:
+        plan.release(tokens)
+    if progress.purse is not None:
+        progress.purse.settle(tokens, paid)
+    elif caller is not None and caller.limited:
+        caller.charge(tokens, paid)
     if (usage is not None or done.before) and plan is not None and model is not None:
-        tokens = counted.input_tokens + counted.output_tokens
         if deployment is not None:
             deployment.charge(tokens)
         if plan.session is not None and answered:

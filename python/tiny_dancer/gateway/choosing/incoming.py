@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tiny_dancer.gateway.choosing.provider import Provider, parse_provider
-from tiny_dancer.gateway.configuration.settings import FallbackCause, Policy, Role
+from tiny_dancer.gateway.configuration.settings import AgentPolicy, FallbackCause, Policy, Role
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.upstream.dialect import Call, Endpoint
 
@@ -35,13 +35,16 @@ OPTION_HEADERS: Final[dict[bytes, str]] = {
     b"x-td-threshold": "threshold",
     b"x-td-fallback-on": "fallback_on",
     b"x-td-tool-selection": "tool_selection",
+    b"x-td-capabilities": "capabilities",
+    b"x-td-agent-tags": "agent_tags",
+    b"x-td-region": "region",
 }
 T = TypeVar("T")
 # Each name is looked up: more would keep all other requests waiting.
 Names = Annotated[tuple[str, ...], Meta(max_length=100)]
 TopK = Annotated[int, Meta(ge=1, le=65_536)]
 _ROLES: Final = ("chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize")
-_POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
+_POLICIES: Final = ("quality", "balanced", "cheapest", "cost", "latency", "quality_per_dollar")
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,13 +55,16 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
         min_quality: least quality to expect, in [0, 1].
         max_latency: most seconds to expect.
         pin: this model, whatever routing says.
-        exclude: not these models.
+        exclude: not these models, nor agents (``agent-<name>``).
         session: the conversation's name.
         role: what the answer is for.
-        policy: of the router.
+        policy: of the router; of a group of agents also ``latency`` and ``quality_per_dollar``.
         threshold: least gain worth the dearer of two models.
         fallback_on: what else leads to the next model, in place of the configuration's.
         tool_selection: ``off``: all tools are sent as they came; a number: the most that a router leaves, or adds.
+        capabilities: that an agent of a group must have.
+        agent_tags: that an agent of a group must have.
+        region: where an agent of a group must serve.
     """
 
     max_cost: float | None = None
@@ -68,10 +74,13 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     exclude: Names = ()
     session: str | None = None
     role: Role | None = None
-    policy: Policy | None = None
+    policy: Policy | AgentPolicy | None = None
     threshold: float | None = None
     fallback_on: tuple[FallbackCause, ...] | None = None
     tool_selection: Literal["off"] | TopK | None = None
+    capabilities: Names = ()
+    agent_tags: Names = ()
+    region: str | None = None
 
 
 NO_OPTIONS: Final = Options()
@@ -88,6 +97,8 @@ class Incoming(Call):
         mended: what of it could not be read as it came, and stands otherwise now.
         searched: the fields as the client sent them, where tools are searched for here: then ``fields`` have only
             tools that are loaded, and a function that searches. None once that has been called.
+        cheaper: only models cheaper than the strongest may serve it: a soft budget is spent.
+        left: USD of the tightest budget it falls under; None where it falls under none.
     """
 
     asked: str
@@ -96,6 +107,8 @@ class Incoming(Call):
     provider: Provider | None = None
     mended: tuple[str, ...] = ()
     searched: dict[str, msgspec.Raw] | None = None
+    cheaper: bool = False
+    left: float | None = None
 
     def as_sent(self, *, searches: bool) -> dict[str, msgspec.Raw]:
         """As of :class:`Call`."""
@@ -385,7 +398,7 @@ def _set(options: Options) -> dict[str, Any]:
 def _of_header(name: bytes, value: bytes) -> object:
     text = value.decode("latin-1").strip()
     option = OPTION_HEADERS[name]
-    if option in ("exclude", "fallback_on"):
+    if option in ("exclude", "fallback_on", "capabilities", "agent_tags"):
         return tuple(each.strip() for each in text.split(",") if each.strip())
     known = {"role": _ROLES, "policy": _POLICIES}.get(option)
     if known is not None and text not in known:

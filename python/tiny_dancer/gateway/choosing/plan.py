@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
@@ -13,9 +14,12 @@ from msgspec.structs import replace
 from tiny_dancer.errors import NoFeasibleModelError, OptionError, RequestError
 from tiny_dancer.gateway.access.caller import Caller
 from tiny_dancer.gateway.choosing import sessions
+from tiny_dancer.gateway.choosing.agents import Limited
 from tiny_dancer.gateway.choosing.incoming import Incoming
+from tiny_dancer.gateway.choosing.picking import AGENTS, Picked, at_limit, pick
 from tiny_dancer.gateway.choosing.selection import Selection
-from tiny_dancer.gateway.choosing.serving import ChainTarget, RouterTarget, ServedRouter, Serving, Variant
+from tiny_dancer.gateway.choosing.serving import ServedRouter, Serving, Variant
+from tiny_dancer.gateway.choosing.targets import AgentsTarget, ChainTarget, EnsembleTarget, RouterTarget, agent_of
 from tiny_dancer.gateway.configuration.settings import Role
 from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -27,6 +31,7 @@ from tiny_dancer.types import Decision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tiny_dancer.gateway.choosing.targets import Target
     from tiny_dancer.routing.arguments import Asked as AskedOfRouter
 
 
@@ -69,6 +74,9 @@ class Choice(Struct):
         hops: every step asked, in order.
         plan: what the learned step's router decided, where that is the target.
         intent: the route that was found and followed; empty where none was.
+        agent: of the registry, that led to what has decided or answered; empty where none did.
+        picked: which agent of a group was chosen; None where none was.
+        cost: USD that an answer has cost that is given as it is.
     """
 
     target: str | CannedAnswer
@@ -76,6 +84,9 @@ class Choice(Struct):
     hops: tuple[Hop, ...]
     plan: Plan | None = None
     intent: str = ""
+    agent: str = ""
+    picked: Picked | None = None
+    cost: float = 0.0
 
     @property
     def answer(self) -> str | None:
@@ -103,6 +114,10 @@ class Plan(Struct):
         hops: of the chain that decided, and of the router it led to; empty where no chain did.
         answer: that is given as it is, and no model is asked; None where one is.
         intent: the route that a chain has found and followed; empty where none was.
+        agent: of the registry, that was asked for and leads to more than one model; empty where none was.
+        agents: of the registry, by the model that each leads to.
+        picked: which agent of a group was chosen; None where none was.
+        busy: the agent the request is counted at; None where it has no limits, or is not asked now.
     """
 
     model: ServedModel
@@ -119,6 +134,14 @@ class Plan(Struct):
     hops: tuple[Hop, ...] = ()
     answer: str | None = None
     intent: str = ""
+    agent: str = ""
+    agents: dict[str, str] = {}
+    picked: Picked | None = None
+    busy: Limited | None = None
+
+    def agent_of(self, answered: ServedModel | None) -> str:
+        """The agent that has answered, as the registry calls it; empty where none has."""
+        return self.agent if answered is None else self.agents.get(answered.name, self.agent)
 
     @property
     def route(self) -> str:
@@ -126,10 +149,25 @@ class Plan(Struct):
         return in_words(self.hops) if self.hops else self.routed_by
 
     def models(self) -> Iterator[ServedModel]:
-        """The choice, then what follows, which is looked up where the choice has failed."""
+        """The choice, then what follows, which is looked up where the choice has failed. Each counts as under way
+        at its agent until the next is asked for, or :meth:`release`."""
+        self._enter(self.agent_of(self.model))
         yield _left(self.asked, self.model)
         for model in following(self):
+            self._enter(self.agent_of(model))
             yield _left(self.asked, model)
+
+    def release(self, tokens: int = 0) -> None:
+        """The request has ended at its agent, and took so many tokens."""
+        if self.busy is not None:
+            busy, self.busy = self.busy, None
+            busy.leave(tokens)
+
+    def _enter(self, agent: str) -> None:
+        self.release()
+        if (limited := self.asked.serving.agents.limited.get(agent)) is not None:
+            limited.enter()
+            self.busy = limited
 
     def covered(self, answered: ServedModel | None) -> str | None:
         """Whether the certificate of the router's artifact covers what this model answered: ``yes``, or ``no`` and
@@ -153,14 +191,29 @@ class Chooser:
         self._sessions = table
         self.last_decision: float | None = None
 
-    def chain(self, serving: Serving, incoming: Incoming) -> str | None:
-        """The chain that has to be asked about a request before :meth:`plan`; None where none has."""
-        options = incoming.options
-        if options.pin is not None:
+    def leader(self, serving: Serving, incoming: Incoming) -> str | None:
+        """The name that has to be led on before :meth:`plan`: a chain's, a group's or an ensemble's; None where
+        the request names nothing of the kind."""
+        if incoming.options.pin is not None:
             return None
         name, _ = _asked_for(serving, incoming, _role(incoming))
         found = serving.names.get(name)
-        return found.chain if isinstance(found, ChainTarget) else None
+        return name if isinstance(found, ChainTarget | AgentsTarget | EnsembleTarget) else None
+
+    def pick(
+        self,
+        serving: Serving,
+        incoming: Incoming,
+        caller: Caller,
+        target: AgentsTarget,
+        without: frozenset[str] = frozenset(),
+    ) -> Picked:
+        """Which agent of a group a request goes to.
+
+        Raises:
+            GatewayError: 400, none is suitable; 429, those that are have as much to do as they may.
+        """
+        return pick(asked_by(serving, incoming, caller), target, _unfit, without=without)
 
     def plan(self, serving: Serving, incoming: Incoming, caller: Caller, choice: Choice | None = None) -> Plan:
         """What to do with a request.
@@ -169,7 +222,7 @@ class Chooser:
             serving: the configuration in force.
             incoming: the request.
             caller: who asks.
-            choice: what a chain has decided, where :meth:`chain` names one.
+            choice: what was decided before, where :meth:`leader` names something.
 
         Raises:
             GatewayError: 400, 403 or 404; nothing may or can serve it as it stands.
@@ -188,15 +241,25 @@ class Chooser:
         name, policy = _asked_for(serving, incoming, role)
         target = serving.resolve(name)
         if isinstance(target, ServedModel):
-            return _named(asked, target.name, "named" if incoming.asked != "auto" else "role_default")
+            return _named(asked, name, "named" if incoming.asked != "auto" else "role_default")
         if incoming.endpoint == "embeddings":
             raise embeddings_not_routed()
-        if isinstance(target, ChainTarget):
+        if isinstance(target, AgentsTarget):
+            picked = pick(asked, target, _unfit, kinds=(ServedModel, RouterTarget))
+            return self._chosen(asked, Choice(picked.name, AGENTS, (picked.hop,), picked=picked))
+        if not isinstance(target, RouterTarget):
             raise GatewayError(
-                400, f"The chain '{target.chain}' cannot be asked here.", param="model", code="not_routable"
+                400,
+                f"'{name}' is {_kind(target)}, which cannot be asked here.",
+                param="model",
+                code="not_routable",
             )
         asked.policy = policy or target.policy
-        return self._routed(asked, target)
+        plan = self._routed(asked, target)
+        if (agent := agent_of(name)) is not None:
+            _check_free(asked, agent)
+            plan.agent = agent
+        return plan
 
     def by_router(self, serving: Serving, incoming: Incoming, caller: Caller, router: str) -> Plan:
         """What a router decides about a request, for a chain that asks it.
@@ -219,14 +282,20 @@ class Chooser:
         elif choice.plan is not None:
             plan = choice.plan
         elif isinstance(found := asked.serving.resolve(target), ServedModel):
-            plan = _named(asked, found.name, "chain")
+            plan = _named(asked, target, "chain")
         else:
             assert isinstance(found, RouterTarget), "chains are walked to their end"
             asked.policy = asked.incoming.options.policy or found.policy
             plan = self._routed(asked, found)
+            if (agent := agent_of(target)) is not None:
+                _check_free(asked, agent)
+                plan.agent = agent
             why = f"{plan.routed_by}, {plan.reason} -> {plan.model.name}"
             hops = (*hops, Hop(hops[0].chain, target, chose=True, why=why))
         plan.routed_by, plan.hops, plan.intent = choice.step, hops, choice.intent
+        plan.agent = plan.agent or choice.agent
+        if choice.picked is not None and choice.step == AGENTS:
+            _of_group(plan, choice.picked)
         return plan
 
     def answered(self, plan: Plan, model: str, tokens: int) -> None:
@@ -355,6 +424,18 @@ def refused(asked: Asked, target: str) -> str | None:
     deployment of it. Of a router: it is left no model.
     """
     found = asked.serving.resolve(target)
+    if (agent := agent_of(target)) is not None and (limit := _reached(asked, agent)) is not None:
+        return f"it is at its limit ({limit})"
+    if isinstance(found, EnsembleTarget):
+        members = [asked.serving.agents.targets[each] for each in found.members]
+        asks = [each for each in members if isinstance(each, ServedModel)]
+        return next((f"its member may not: {why}" for each in asks if (why := _unfit(asked, each))), None)
+    if isinstance(found, AgentsTarget):
+        try:
+            pick(asked, found, _unfit)
+        except GatewayError as error:
+            return error.message.rstrip(".")
+        return None
     if isinstance(found, RouterTarget):
         try:
             _usable(asked, asked.serving.routers[found.router].deciding())
@@ -418,6 +499,13 @@ def _asked_for(serving: Serving, incoming: Incoming, role: Role) -> tuple[str, s
 def _options(asked: Asked, target: RouterTarget, served: ServedRouter, variant: Variant) -> dict[str, Any]:
     """What the router is asked beside the request: the client's word, or else the configuration's."""
     given, bounds = asked.incoming.options, served.settings
+    if asked.policy in _OF_AGENTS:
+        raise GatewayError(
+            400,
+            f"The router '{served.name}' has no policy '{asked.policy}': groups of agents have.",
+            param="td.policy",
+            code="invalid_value",
+        )
     threshold = target.threshold if given.threshold is None else given.threshold
     options: dict[str, Any] = variant.options(asked.policy, threshold)
     if len(asked.usable) != len(variant.router.models):
@@ -450,6 +538,8 @@ def _unjudged(asked: Asked, served: ServedRouter, variant: Variant) -> Plan:
     return Plan(default, asked, strongest, served.name, routed_by="default", reason="no_text")
 
 
+# Policies that only groups of agents have.
+_OF_AGENTS: Final = ("latency", "quality_per_dollar")
 # What removes a model for the request's sake, as no failure of another model can mend.
 _LIMITS: Final = ("context_window", "max_cost", "max_latency", "min_quality")
 
@@ -462,10 +552,14 @@ def following(plan: Plan) -> list[ServedModel]:
         return []
     excluded = _excluded(asked)
     found = [plan.model]
-    for name in _next_names(plan):
+    for name in chain(_next_names(plan), _runners_up(plan)):
         if len(found) > config.max_fallbacks:
             break
         model = _model(asked.serving, name, "models")
+        if (agent := agent_of(name)) is not None:
+            if _reached(asked, agent) is not None:
+                continue
+            plan.agents.setdefault(model.name, agent)
         if (
             model not in found
             and model.name not in excluded
@@ -474,6 +568,48 @@ def following(plan: Plan) -> list[ServedModel]:
         ):
             found.append(model)
     return found[1:]
+
+
+def _runners_up(plan: Plan) -> Iterator[str]:
+    """The agents of a group that would have been chosen next, one after the other."""
+    picked = plan.picked
+    if picked is None:
+        return
+    tried = picked.without | {picked.agent}
+    while True:
+        try:
+            following = pick(plan.asked, picked.target, _unfit, without=tried, kinds=(ServedModel,))
+        except GatewayError:
+            return
+        tried |= {following.agent}
+        yield following.name
+
+
+def _of_group(plan: Plan, picked: Picked) -> None:
+    """Says in a plan which group has chosen, and what savings are counted against: its strongest model."""
+    serving = plan.asked.serving
+    group = serving.agents.groups[picked.target.group]
+    plan.picked, plan.router, plan.reason = picked, plan.router or group.name, picked.policy
+    models = [target for each in group.members if isinstance(target := serving.agents.targets[each], ServedModel)]
+    if serving.strongest in models:
+        plan.baseline = serving.strongest
+    elif models:
+        plan.baseline = max(models, key=lambda each: each.expected_cost or 0.0)
+
+
+def _unfit(asked: Asked, model: ServedModel) -> str | None:
+    """Why an agent whose model this is may not be chosen, in a word; None where it may."""
+    if not asked.caller.allows(model.name):
+        return "not_for_this_key"
+    if not model.serves(asked.incoming.endpoint, asked.role):
+        return "endpoint"
+    if _cheaper(asked) and model is asked.serving.strongest:
+        return "budget_remaining"
+    if model.name in _excluded(asked):
+        return "excluded"
+    if asked.selection is not None and asked.selection.of(model) is None:
+        return "provider"
+    return None
 
 
 def _next_names(plan: Plan) -> list[str]:
@@ -505,6 +641,10 @@ def _named(asked: Asked, name: str, reason: str) -> Plan:
     """The client's own choice: it stands, and is only followed by what the client or its role lists."""
     serving, incoming = asked.serving, asked.incoming
     model = _model(serving, name, "td.pin" if reason == "pinned" else "model")
+    agents: dict[str, str] = {}
+    if (agent := agent_of(name)) is not None:
+        agents[model.name] = agent
+        _check_free(asked, agent)
     if asked.selection is not None:
         model = _selected(asked, asked.selection, model, alone=reason == "pinned")
     _permit(asked, model)
@@ -521,7 +661,19 @@ def _named(asked: Asked, name: str, reason: str) -> Plan:
         )
     routed_by = {"pinned": "override", "named": "client"}.get(reason, "default")
     said = _said(incoming) if serving.config.log.prompts else ""
-    return Plan(model, asked, model, routed_by=routed_by, reason=reason, said=said)
+    return Plan(model, asked, model, routed_by=routed_by, reason=reason, said=said, agents=agents)
+
+
+def _reached(asked: Asked, agent: str) -> str | None:
+    """The limit an agent is at; None where it may have one more request."""
+    limited = asked.serving.agents.limited.get(agent)
+    return None if limited is None else limited.reached()
+
+
+def _check_free(asked: Asked, agent: str) -> None:
+    """Refuses a request to an agent that has as much to do as it may."""
+    if (limit := _reached(asked, agent)) is not None:
+        raise at_limit(f"The agent '{agent}' ({limit})", asked.serving.agents.limited[agent].wait())
 
 
 def named(asked: Asked) -> Plan:
@@ -541,9 +693,18 @@ def named(asked: Asked) -> Plan:
 def _model(serving: Serving, name: str, param: str) -> ServedModel:
     found = serving.resolve(name)
     if not isinstance(found, ServedModel):
-        what = "router" if isinstance(found, RouterTarget) else "chain"
-        raise GatewayError(400, f"'{name}' is a {what}; name a model here.", param=param, code="invalid_value")
+        what = _kind(found)
+        raise GatewayError(400, f"'{name}' is {what}; name a model here.", param=param, code="invalid_value")
     return found
+
+
+def _kind(target: Target) -> str:
+    """What a name stands for, in words."""
+    if isinstance(target, RouterTarget):
+        return "a router"
+    if isinstance(target, ChainTarget):
+        return "a chain"
+    return "an ensemble" if isinstance(target, EnsembleTarget) else "a group of agents"
 
 
 def _permit(asked: Asked, model: ServedModel) -> None:
@@ -551,10 +712,10 @@ def _permit(asked: Asked, model: ServedModel) -> None:
         raise GatewayError(
             403, f"This API key may not use the model '{model.name}'.", param="model", code="model_not_allowed"
         )
-    if asked.caller.soft_budget_spent and model is asked.serving.strongest:
+    if _cheaper(asked) and model is asked.serving.strongest:
         raise GatewayError(
             429,
-            f"This API key's budget is spent: '{model.name}' is not available until the next period; use auto "
+            f"A budget is spent: '{model.name}' is not available until the next period; use auto "
             "or a cheaper model.",
             type="budget_exceeded",
             param="model",
@@ -562,11 +723,16 @@ def _permit(asked: Asked, model: ServedModel) -> None:
         )
 
 
+def _cheaper(asked: Asked) -> bool:
+    """Whether a budget leaves only models cheaper than the strongest."""
+    return asked.caller.soft_budget_spent or asked.incoming.cheaper
+
+
 def _may(asked: Asked, model: ServedModel) -> bool:
     caller = asked.caller
     return (
         caller.allows(model.name)
-        and not (caller.soft_budget_spent and model is asked.serving.strongest)
+        and not (_cheaper(asked) and model is asked.serving.strongest)
         and (asked.selection is None or asked.selection.of(model) is not None)
     )
 
@@ -633,14 +799,20 @@ def _excluded(asked: Asked) -> frozenset[str]:
     excluded = asked.incoming.options.exclude
     if not excluded:
         return frozenset()
-    return frozenset(_model(asked.serving, name, "td.exclude").name for name in excluded)
+    found = {name: asked.serving.resolve(name) for name in excluded}
+    # An agent that leads to no single model is one that a group is not to choose.
+    return frozenset(
+        _model(asked.serving, name, "td.exclude").name
+        for name, target in found.items()
+        if isinstance(target, ServedModel) or agent_of(name) is None
+    )
 
 
 def _usable(asked: Asked, variant: Variant) -> tuple[str, ...]:
     """The router's models this request may go to."""
     models, caller, incoming = asked.serving.models, asked.caller, asked.incoming
     usable = variant.usable(incoming.endpoint, asked.role, models)
-    if incoming.options.exclude or caller.models is not None or caller.soft_budget_spent or asked.selection:
+    if incoming.options.exclude or caller.models is not None or _cheaper(asked) or asked.selection:
         excluded = _excluded(asked)
         before = [models[name] for name in usable if name not in excluded and caller.allows(name)]
         usable = tuple(name for name in usable if name not in excluded and _may(asked, models[name]))

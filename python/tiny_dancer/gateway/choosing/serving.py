@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
 from contextlib import ExitStack
@@ -10,12 +11,12 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
-
 from tiny_dancer import _core
 from tiny_dancer.config import did_you_mean
 from tiny_dancer.errors import ArtifactError, ConfigError, OptionError
+from tiny_dancer.gateway.choosing.agents import ServedAgents
 from tiny_dancer.gateway.choosing.drift import Drift
+from tiny_dancer.gateway.choosing.targets import ChainTarget, RouterTarget, agent_of
 from tiny_dancer.gateway.configuration import settings as config
 from tiny_dancer.gateway.configuration.check import as_answer, chains_led_to
 from tiny_dancer.gateway.errors import GatewayError
@@ -32,12 +33,14 @@ from tiny_dancer.routing.share import ShareWindow, two_models
 from tiny_dancer.routing.walk import CHAIN, CannedAnswer, as_target, chain_of, find_cycle
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from tiny_dancer.gateway.choosing.targets import Target
     from tiny_dancer.gateway.upstream.dialect import Endpoint
     from tiny_dancer.registry import Source
     from tiny_dancer.routing.semantic import Route
+    from tiny_dancer.storage import AgentRecord
     from tiny_dancer.types import Decision, ModelInfo, RequestRecord
 
 POLICIES: Final = ("quality", "balanced", "cheapest", "cost")
@@ -48,30 +51,6 @@ _SHOWN: Final = 5
 
 DEFAULT_VARIANT: Final = "default"
 """The only variant a router has so far: the configuration names one artifact for each."""
-
-
-class RouterTarget(Struct, frozen=True):
-    """A name that stands for a router.
-
-    Attributes:
-        router: its name.
-        policy: or None for the router's own.
-        threshold: or None.
-    """
-
-    router: str
-    policy: config.Policy | None = None
-    threshold: float | None = None
-
-
-class ChainTarget(Struct, frozen=True):
-    """A name that stands for a chain.
-
-    Attributes:
-        chain: its name.
-    """
-
-    chain: str
 
 
 class ServedRoutes:
@@ -274,7 +253,10 @@ class Serving:
         bare: upstreams by name, as deployments of no model: for what is passed on and names none.
         routes: semantic routes by name.
         chains: settings by name.
-        names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies, chains.
+        agents: of the registry, as they were when this was made.
+        names: everything a client may name but thresholds: models, aliases, ``auto``, routers, policies, chains,
+            agents.
+        leads: whether any name has to be led on before it is known which model it means: chains, agents.
         default_router: of ``auto``; None without routers.
         selects_tools: whether any router does.
         strongest: the model savings are counted against.
@@ -316,7 +298,9 @@ class Serving:
             self.default_router = self.routers.get("default") or next(iter(self.routers.values()), None)
             self.selects_tools = any(each.tools is not None for each in self.routers.values())
             self.chains = settings.chains
-            self.names = self._names()
+            self._own = self._names()
+            agents = None if before is None else before.agents
+            self._know(() if agents is None else agents.records.values(), agents)
             self.routes: dict[str, ServedRoutes] = {}
             for name, found in settings.routes.items():
                 routes = _kept_routes(name, settings, before)
@@ -329,7 +313,18 @@ class Serving:
             self._check_chains()
             undo.pop_all()
 
-    def resolve(self, name: str) -> ServedModel | RouterTarget | ChainTarget:
+    def with_agents(self, records: Iterable[AgentRecord]) -> Serving:
+        """The same configuration with other agents. Whoever holds this one keeps those it has."""
+        found = copy.copy(self)
+        found._know(records, self.agents)
+        return found
+
+    def _know(self, records: Iterable[AgentRecord], before: ServedAgents | None) -> None:
+        self.agents = ServedAgents(records, self.config, self._own, before)
+        self.names: Mapping[str, Target] = {**self._own, **self.agents.names}
+        self.leads = bool(self.chains or self.agents.names)
+
+    def resolve(self, name: str) -> Target:
         """What a client's name stands for.
 
         Raises:
@@ -338,6 +333,13 @@ class Serving:
         found = self.names.get(name)
         if found is not None:
             return found
+        if (agent := agent_of(name)) is not None and (why := self.agents.lost.get(agent)) is not None:
+            raise GatewayError(
+                404,
+                f"The agent '{agent[:200]}' cannot be asked: {why}.",
+                param="model",
+                code="agent_not_available",
+            )
         if name.startswith("router-"):
             # As RouteLLM: router-<name>-<threshold>. Names and numbers have dashes of their own.
             for known, target in self.names.items():
@@ -379,7 +381,10 @@ class Serving:
             f"router {name}: {note}"
             for name, variant in self.variants().items()
             for note in variant.notes(self.models)
-        ] + [f"routes {name}: {note}" for name, routes in self.routes.items() for note in routes.notes()]
+        ] + [
+            *(f"routes {name}: {note}" for name, routes in self.routes.items() for note in routes.notes()),
+            *self.agents.notes(),
+        ]
 
     def learn(self, record: RequestRecord, score: float) -> None:
         """Has the watch of the router that decided a request count feedback on it."""
@@ -466,7 +471,8 @@ class Serving:
                 found = as_target(target, field)
             except OptionError as error:
                 raise ConfigError(field, error.value, error.remedy) from error
-            if isinstance(found, str) and self.unknown(found) is not None:
+            # Agents come and go: where one is not there, the step passes on.
+            if isinstance(found, str) and agent_of(found) is None and self.unknown(found) is not None:
                 raise ConfigError(field, found, f"nothing has this name; give it a target under {at}.targets")
 
     def unknown(self, target: str) -> str | None:
@@ -501,8 +507,8 @@ class Serving:
             remedy = "let one of them lead elsewhere: they lead in a circle"
             raise ConfigError(f"chains.{cycle[0]}", " -> ".join(cycle), remedy)
 
-    def _names(self) -> dict[str, ServedModel | RouterTarget | ChainTarget]:
-        names: dict[str, ServedModel | RouterTarget | ChainTarget] = dict(self.models)
+    def _names(self) -> dict[str, Target]:
+        names: dict[str, Target] = dict(self.models)
         for model in self.models.values():
             names.update(dict.fromkeys(model.settings.aliases, model))
         if self.default_router is not None:

@@ -13,7 +13,7 @@ from tiny_dancer.config import did_you_mean, load, raise_all
 from tiny_dancer.errors import ConfigError, OptionError
 from tiny_dancer.gateway.configuration import prices
 from tiny_dancer.gateway.configuration.address import parse_address
-from tiny_dancer.gateway.configuration.settings import Canned, GatewayConfig
+from tiny_dancer.gateway.configuration.settings import AGENT_POLICIES, EVERYBODY, Canned, GatewayConfig
 from tiny_dancer.routing.rules import Rule
 from tiny_dancer.routing.walk import CHAIN, CannedAnswer, chain_of, find_cycle
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         Upstream,
     )
 
+AGENT = "agent-"
+"""What the name of an agent begins with where it is a target, and to clients."""
 POLICIES = ("quality", "balanced", "cheapest", "cost")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _THRESHOLD = re.compile(r"-[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
@@ -105,6 +107,7 @@ def check(config: GatewayConfig, hidden: Collection[str] = ()) -> None:
     for name, chain in config.chains.items():
         checks.chain(name, chain)
     checks.cycles()
+    checks.agents()
     checks.defaults()
     for role, default in config.roles.items():
         checks.role(role, default)
@@ -135,12 +138,17 @@ def as_rule(rule: OverrideRule) -> Rule:
 
 def chains_led_to(chain: Chain, config: GatewayConfig) -> list[str]:
     """Names of the chains that a chain's targets name, as far as the configuration says."""
+    return [name for each in leads_of(chain, config) if (name := chain_of(each)) is not None]
+
+
+def leads_of(chain: Chain, config: GatewayConfig) -> list[str]:
+    """The names that are a chain's targets, as far as the configuration says."""
     targets: list[object] = [chain.default, *(rule.target for rule in chain.override)]
     if chain.judge is not None:
         targets += chain.judge.choices or ()
     if chain.semantic is not None and (routes := config.routes.get(chain.semantic.routes)) is not None:
         targets += routes.targets.values()
-    return [name for each in targets if (name := chain_of(each)) is not None]
+    return [each for each in targets if isinstance(each, str)]
 
 
 class _Checks:
@@ -263,8 +271,8 @@ class _Checks:
                 self.refuse(f"{at}.{name}", f"{value:g}", remedy)
 
     def reserved(self, field: str, name: str) -> None:
-        if name == "auto" or name.startswith(("router-", CHAIN)):
-            remedy = "auto, router-… and chain-… ask for routing; call the model something else"
+        if name == "auto" or name.startswith(("router-", CHAIN, AGENT)):
+            remedy = "auto, router-…, chain-… and agent-… ask for routing; call the model something else"
             self.refuse(field, repr(name), remedy)
 
     def known(self, field: str, name: str, names: Collection[str], what: str) -> bool:
@@ -350,9 +358,49 @@ class _Checks:
         routers = [f"router-{name}" for name in (*config.routers, *POLICIES)] if config.routers else []
         known = [*config.models, *aliases, *routers, *(["auto"] if routers else [])]
         known += [f"{CHAIN}{name}" for name in config.chains]
-        if target in known or (target.startswith("router-") and _THRESHOLD.sub("", target) in routers):
+        known += self.groups()
+        # Agents are in the registry, and change while the gateway runs.
+        if (
+            target.startswith(AGENT)
+            or target in known
+            or (target.startswith("router-") and _THRESHOLD.sub("", target) in routers)
+        ):
             return
         self.refuse(field, repr(target), did_you_mean(target, known, "models, routers and chains"))
+
+    def groups(self) -> list[str]:
+        """The names that ask for a group of agents."""
+        return [
+            f"router-{name}{policy}"
+            for name in (*self.config.agents.groups, EVERYBODY)
+            for policy in ("", *(f"-{each}" for each in AGENT_POLICIES))
+        ]
+
+    def agents(self) -> None:
+        config, agents = self.config, self.config.agents
+        for name, target in agents.targets.items():
+            at = f"agents.targets.{name}"
+            if target.startswith(AGENT) or target in self.groups():
+                self.refuse(at, repr(target), "name a model, a router or a chain: agents lead to no other agents")
+            else:
+                self.target(at, target)
+        for name in agents.groups:
+            at = f"agents.groups.{name}"
+            self.name(at, name)
+            if name in config.routers:
+                self.refuse(at, repr(name), f"routers.{name} is called so, and router-{name} is one of the two")
+            elif name in POLICIES or _THRESHOLD.search(name):
+                self.refuse(at, repr(name), "router-… would be read as a policy or threshold; call it otherwise")
+        for name, ensemble in agents.ensembles.items():
+            at = f"agents.ensembles.{name}.judge"
+            if ensemble.combine == "judge" and ensemble.judge is None:
+                self.refuse(at, "missing", "name the model that judges")
+            elif ensemble.combine == "vote" and ensemble.judge is not None:
+                self.refuse(at, repr(ensemble.judge), "a vote needs none: write combine: judge, or remove it")
+            elif ensemble.judge is not None and ensemble.judge.startswith((CHAIN, AGENT)):
+                self.refuse(at, repr(ensemble.judge), "name a model or a router")
+            elif ensemble.judge is not None:
+                self.target(at, ensemble.judge)
 
     def cycles(self) -> None:
         """Chains that lead in a circle, as far as this file says; artifacts' own targets are known when loaded."""
@@ -385,7 +433,7 @@ class _Checks:
         at = f"roles.{role}"
         models = self.config.models
         aliases = {alias: name for name, model in models.items() for alias in model.aliases}
-        if default.model.startswith(CHAIN):
+        if default.model.startswith((CHAIN, AGENT)):
             self.target(f"{at}.model", default.model)
             if default.policy is not None:
                 self.refuse(f"{at}.policy", default.policy, "only a router has one; remove it")
@@ -408,6 +456,8 @@ class _Checks:
         if name != "auto" and not name.startswith("router-"):
             return False
         routers = self.config.routers
+        if name in self.groups():
+            return True
         named = [f"router-{each}" for each in (*routers, *POLICIES)]
         if not routers:
             self.refuse(field, name, "there are no routers; name a model, or add one")

@@ -31,6 +31,12 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Role = Literal["chat", "autocomplete", "edit", "apply", "embed", "rerank", "summarize"]
 # `cost` is the former name of `cheapest`.
 Policy = Literal["quality", "balanced", "cheapest", "cost"]
+AgentPolicy = Literal["cost", "latency", "quality", "balanced", "quality_per_dollar"]
+AGENT_POLICIES: Final[tuple[AgentPolicy, ...]] = ("cost", "latency", "quality", "balanced", "quality_per_dollar")
+EVERYBODY: Final = "agents"
+"""The group that is there without being configured: all agents of the registry."""
+
+AgentType = Literal["llm", "tool", "api", "human", "ensemble"]
 FallbackCause = Literal["content_filter"]
 UpstreamKind = Literal["openai", "azure", "anthropic"]
 
@@ -378,6 +384,67 @@ class Chain(_Section, frozen=True, kw_only=True):
     default: Target
 
 
+class AgentGroup(_Section, frozen=True, kw_only=True):
+    """Agents of the registry that one name asks for: ``router-<name>``, or ``router-<name>-<policy>``.
+
+    Attributes:
+        agents: their names; empty: all there are.
+        types: only those of these types.
+        tags: they must have all of these.
+        required_capabilities: they must have all of these.
+        region: where they must serve.
+        policy: of ``router-<name>``, where the request names none.
+        max_cost: most USD an answer may be expected to cost.
+        max_latency: most seconds to expect.
+        min_quality: what the lower end of the quality's interval must reach, in [0, 1].
+        quality_per_usd: of ``balanced``, quality that one USD is worth.
+        quality_per_second: the same of one second.
+    """
+
+    agents: list[Name] = field(default_factory=list)
+    types: list[AgentType] = field(default_factory=list)
+    tags: list[Name] = field(default_factory=list)
+    required_capabilities: list[Name] = field(default_factory=list)
+    region: Name | None = None
+    policy: AgentPolicy = "balanced"
+    max_cost: NotNegative | None = None
+    max_latency: Positive | None = None
+    min_quality: Share | None = None
+    quality_per_usd: NotNegative = 10.0
+    quality_per_second: NotNegative = 0.01
+
+
+class Ensemble(_Section, frozen=True, kw_only=True):
+    """How the answers of an ensemble's members become one.
+
+    Attributes:
+        combine: ``vote``: what most say; ``judge``: what a model takes for best.
+        judge: a model, or a router as clients write it.
+        timeout: seconds the members have, and then the judge.
+    """
+
+    combine: Literal["vote", "judge"] = "vote"
+    judge: Name | None = None
+    timeout: Positive = 60.0
+
+
+class Agents(_Section, frozen=True, kw_only=True):
+    """How agents of the registry are reached: those in the database of the gateway, followed as they change.
+
+    An agent that is named here leads where this says; any other to the model that is called as it is, or as its
+    metadata says under ``model``.
+
+    Attributes:
+        targets: by agent, a model, an alias, a router or a chain as clients write them.
+        groups: by name; ``agents``, all of them, is always there.
+        ensembles: by agent; others are decided by a vote.
+    """
+
+    targets: dict[Name, Name] = field(default_factory=dict)
+    groups: dict[Name, AgentGroup] = field(default_factory=dict)
+    ensembles: dict[Name, Ensemble] = field(default_factory=dict)
+
+
 class RoleDefault(_Section, frozen=True, kw_only=True):
     """What a role uses where the request names nothing better than ``auto``.
 
@@ -544,6 +611,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         routers: by name; ``auto`` is the one named ``default``, or the only one.
         routes: semantic routes by name, for chains.
         chains: by name; ``chain-<name>`` to clients.
+        agents: how agents of the registry are reached.
         default_model: serves when routing fails; None: the strongest of the router (its default).
         strongest: the model savings are counted against; None: the dearest.
         roles: defaults by role.
@@ -562,6 +630,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
     routers: dict[Name, Router] = field(default_factory=dict)
     routes: dict[Name, Routes] = field(default_factory=dict)
     chains: dict[Name, Chain] = field(default_factory=dict)
+    agents: Agents = field(default_factory=Agents)
     default_model: Name | None = None
     strongest: Name | None = None
     roles: dict[Role, RoleDefault] = field(default_factory=dict)

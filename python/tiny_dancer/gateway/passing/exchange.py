@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from msgspec import Struct
 
 from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.gateway.access.purse import purse_of
 from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.tokens import Prompt
 from tiny_dancer.gateway.choosing.incoming import (
@@ -29,7 +30,7 @@ from tiny_dancer.gateway.choosing.incoming import (
 )
 from tiny_dancer.gateway.choosing.offering import search_in
 from tiny_dancer.gateway.choosing.plan import Asked, named
-from tiny_dancer.gateway.choosing.serving import RouterTarget
+from tiny_dancer.gateway.choosing.targets import AgentsTarget, RouterTarget
 from tiny_dancer.gateway.endpoints import not_allowed
 from tiny_dancer.gateway.errors import AnswerCut, GatewayError, storage_unavailable
 from tiny_dancer.gateway.exchange import Exchange
@@ -134,14 +135,13 @@ class PassedExchange(Exchange):
             else:
                 deployments = [await self._maker()]
             sent = _Sent(content_type if body else "", lambda _: body, _passed_query(query))
-        if caller.budgets and self.plan is not None:
+        if self.purse is not None and self.plan is not None:
             # The bytes of sound and pictures are no text.
             text = 0 if content_type.lower().lstrip().startswith("multipart/form-data") else len(body)
             assert self.incoming is not None
             self.prompt = Prompt(self.incoming, self.plan, text)
-            funding = Funding(self, services.accounting)
-            funding.reserve(self.plan.model)
-            self.attempts.fund = funding.again
+            funding = self.attempts.funds = Funding(self, self.purse, services.accounting)
+            await funding.reserve(self.plan.model)
         try:
             reply, deployment, token = await self._ask(deployments, scope["method"], sent, passed_on(headers))
         except Failure as failure:
@@ -155,7 +155,7 @@ class PassedExchange(Exchange):
 
     def _for_model(self, body: bytes, content_type: str) -> tuple[list[Deployment], _Sent]:
         """The deployments of the model that a body names, and the body with each one's word for it."""
-        passed = self._passage.passed
+        passed, services = self._passage.passed, self._services
         make: Callable[[Deployment], bytes]
         if content_type.lower().lstrip().startswith("multipart/form-data"):
             filters = False
@@ -167,7 +167,7 @@ class PassedExchange(Exchange):
         else:
             fields = parse_fields(body)
             fields.pop("td", None)
-            self.payers = self._services.access.owned.by_fields(self.payers, fields)
+            self.payers = services.access.owned.by_fields(self.payers, fields)
             filters = "provider" in fields
             asked = read_model(fields["model"]) if "model" in fields else None
             content_type = "application/json"
@@ -175,6 +175,8 @@ class PassedExchange(Exchange):
         asked = self._model or asked or self._unnamed()
         incoming = self.incoming = Incoming(self.endpoint, {}, False, asked, (), NO_OPTIONS)
         assert self.caller is not None
+        self.purse = purse_of(self.caller, self.payers, services.budgets)
+        incoming.cheaper = self._cheaper()
         plan = self.plan = named(Asked(self.serving, incoming, self.caller, passed.role))
         self.attempts.model = plan.model
         able = [each for each in plan.model.deployments if each.server.settings.kind != "anthropic"]
@@ -213,12 +215,12 @@ class PassedExchange(Exchange):
             self._passage.passed.endpoint == "batches"
             and method == "POST"
             and not self._passage.id
-            and (caller.models is not None or caller.budgets)
+            and (caller.models is not None or purse_of(caller, self.payers, self._services.budgets) is not None)
         ):
             raise GatewayError(
                 403,
-                "The gateway sees neither a batch's models nor its costs: a key with a list of models, or with a "
-                "budget, may not make one.",
+                "The gateway sees neither a batch's models nor its costs: a key with a list of models, or that a "
+                "budget falls on, may not make one.",
                 code="batches_not_allowed",
             )
         allowed = set(serving.bare)
@@ -298,7 +300,7 @@ class PassedExchange(Exchange):
         deployments: list[Deployment] = []
         default = serving.config.roles.get("chat")
         name = default.model if incoming.asked == "auto" and default is not None else incoming.asked
-        if not isinstance(serving.resolve(name), RouterTarget):
+        if not isinstance(serving.resolve(name), RouterTarget | AgentsTarget):
             model = named(Asked(serving, incoming, caller, "chat")).model
             deployments = [each for each in model.deployments if each.server.settings.kind == "anthropic"]
 
@@ -327,8 +329,9 @@ class PassedExchange(Exchange):
         for deployment in deployments:
             if (token := deployment.admit(self.endpoint)) is None:
                 continue
-            fund = self.attempts.fund
-            if last is not None and last.worked and fund is not None and model is not None and not fund(model):
+            funds = self.attempts.funds
+            again = last is not None and last.worked
+            if again and funds is not None and model is not None and not await funds.again(model):
                 deployment.withdraw(self.endpoint, token)
                 break
             self.attempts.deployment = deployment

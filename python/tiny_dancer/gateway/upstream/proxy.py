@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 
@@ -97,6 +97,16 @@ class Paid(Struct, frozen=True):
     guessed: bool
 
 
+class Funds(Protocol):
+    """What pays for a request's calls; :class:`tiny_dancer.gateway.account.funding.Funding`."""
+
+    async def opens(self, model: ServedModel) -> GatewayError | None:
+        """Why the first call of a model cannot be paid for; None where it can."""
+
+    async def again(self, model: ServedModel) -> bool:
+        """Whether one more call can be, at the same model, after one that failed when it may have worked."""
+
+
 class Attempts(Struct):
     """What was done for one request; filled in as it happens.
 
@@ -108,8 +118,7 @@ class Attempts(Struct):
         reason: why another than the first model serves; empty where none does.
         calling: model of the call under way; None between calls, and once an answer has come.
         lost: models of calls that failed after the upstream may have worked, one for each.
-        fund: asked before a call that follows such a one at the same model, whether the key can pay for it; None
-            where nobody needs to know.
+        funds: asked before calls that somebody has to pay for; None where nobody needs to know.
         adapted: what of the request was said otherwise, because the upstream called last would refuse it.
         searches_itself: whether the upstream called last was left to answer tool searches.
         before: calls whose answers only searched for tools, which cost, too.
@@ -123,7 +132,7 @@ class Attempts(Struct):
     reason: str = ""
     calling: ServedModel | None = None
     lost: list[ServedModel] = []
-    fund: Callable[[ServedModel], bool] | None = None
+    funds: Funds | None = None
     adapted: tuple[str, ...] = ()
     searches_itself: bool = False
     before: list[Paid] = []
@@ -165,6 +174,7 @@ class Proxy:
         self._budget.request()
         leaves_filters = self._leaves_filters if call.leaves_filters is None else call.leaves_filters
         last: Failure | None = None
+        refused: GatewayError | None = None
         too_small = 0  # the largest context window that was not enough
         for model in models:
             if last is not None:
@@ -173,8 +183,14 @@ class Proxy:
                 known = model.settings.context_window
                 if known is not None and known <= too_small:
                     continue
+            if done.funds is not None and (unpaid := await done.funds.opens(model)) is not None:
+                refused = refused or unpaid
+                continue
+            if last is not None:
                 done.fallbacks += 1
                 done.reason = last.error.code or f"status_{last.error.status}"
+            elif refused is not None:
+                done.reason = refused.code or ""
             done.model = model
             try:
                 found, token = await self._at_model(model, call, extra, done, trace)
@@ -191,7 +207,9 @@ class Proxy:
                     last = failure
                 if failure.larger:
                     too_small = max(too_small, model.settings.context_window or 0)
-        assert last is not None
+        if last is None:
+            assert refused is not None, "there is a model to ask"
+            raise refused
         if done.given_up:
             # Nothing better came: what a filter has left of an answer is an answer.
             kept = done.given_up.pop()
@@ -223,7 +241,7 @@ class Proxy:
             if picked is None:
                 break
             deployment, token = picked
-            if last is not None and last.worked and done.fund is not None and not done.fund(model):
+            if last is not None and last.worked and done.funds is not None and not await done.funds.again(model):
                 deployment.withdraw(call.endpoint, token)
                 break
             done.deployment = deployment

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tiny_dancer.storage.ledger import by_key, days_and_parts, fitting
 from tiny_dancer.storage.memory.rows import newest, retain, within
-from tiny_dancer.storage.memory.summaries import request_summary
+from tiny_dancer.storage.memory.summaries import Removed, request_summary
 from tiny_dancer.storage.summaries import DAY
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class RequestRows:
     def __init__(self) -> None:
         self._rows: dict[tuple[float, str], RequestRecord] = {}
         self._spend: dict[tuple[int, str, str], tuple[float, int, int]] = {}
+        self._removed = Removed()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -64,8 +65,10 @@ class RequestRows:
 
     def summary(self, query: SummaryQuery, scores: Mapping[str, float]) -> tuple[RequestSummary, ...]:
         """Sums by group, in its order; ``scores``: of the feedback, by decision."""
-        return request_summary(self._rows.values(), query, scores)
+        return request_summary(self._rows.values(), self._removed, query, scores)
 
-    def retain(self, oldest: float | None, most: int | None) -> int:
+    def retain(self, oldest: float | None, most: int | None, scores: Mapping[str, float]) -> int:
         """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
-        return retain(self._rows, oldest, most)
+        gone = retain(self._rows, oldest, most)
+        self._removed.add(gone, scores)
+        return len(gone)

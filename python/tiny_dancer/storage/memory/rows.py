@@ -35,8 +35,8 @@ def newest(
     return tuple(sorted(found, key=lambda row: row.time, reverse=True)[:limit])
 
 
-def retain(rows: dict[Key, Row], oldest: float | None, most: int | None) -> int:
-    """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns how many."""
+def retain(rows: dict[Key, Row], oldest: float | None, most: int | None) -> list[Row]:
+    """Removes rows before ``oldest`` and those beyond the ``most`` newest; returns them."""
     later_first = reversed(rows.items())
     newest = sorted(later_first, key=lambda item: item[1].time, reverse=True)
     gone = [
@@ -44,6 +44,4 @@ def retain(rows: dict[Key, Row], oldest: float | None, most: int | None) -> int:
         for place, (key, row) in enumerate(newest)
         if (most is not None and place >= most) or (oldest is not None and row.time < oldest)
     ]
-    for key in gone:
-        del rows[key]
-    return len(gone)
+    return [rows.pop(key) for key in gone]

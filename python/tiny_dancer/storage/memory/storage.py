@@ -389,10 +389,13 @@ class MemoryStorage:
         """Requests summed up, in the order of the groups."""
         query = check_summary(by, since, until, where, percentiles)
         with self._open_lock():
-            scores = {
-                decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
-            }
-            return self._requests.summary(query, scores)
+            return self._requests.summary(query, self._scores())
+
+    def _scores(self) -> dict[str, float]:
+        """Of the feedback about requests as a whole, by decision."""
+        return {
+            decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
+        }
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
@@ -612,13 +615,15 @@ class MemoryStorage:
         """Removes history that is older, or beyond the newest rows."""
         oldest, most = retention_limits(max_age_s, max_rows, now)
         with self._open_lock():
+            # Requests before the feedback about them: it is summed up with them.
+            requests = self._requests.retain(oldest, most, self._scores())
             return RowCounts(
                 0,
-                retain(self._routing, oldest, most),
-                retain(self._outcomes, oldest, most),
-                retain(self._feedback, oldest, most),
-                self._requests.retain(oldest, most),
-                changes=retain(self._changes, oldest, most),
+                len(retain(self._routing, oldest, most)),
+                len(retain(self._outcomes, oldest, most)),
+                len(retain(self._feedback, oldest, most)),
+                requests,
+                changes=len(retain(self._changes, oldest, most)),
                 queued=self._queue.retain(oldest, most, queue.present(now)),
             )
 

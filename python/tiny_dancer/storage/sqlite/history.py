@@ -11,6 +11,7 @@ from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownC
 from tiny_dancer.storage.sqlite.candidates import next_change
 from tiny_dancer.storage.sqlite.conditions import of_history, of_time
 from tiny_dancer.storage.sqlite.connection import snapshot
+from tiny_dancer.storage.sqlite.summaries import keep_sums
 from tiny_dancer.storage.statistics import PERCENTILES
 from tiny_dancer.storage.summaries import nearest_rank
 from tiny_dancer.storage.values import MOST
@@ -233,11 +234,14 @@ def remove_history(
     end = monotonic() + seconds
     removed = 0
     while True:
-        connection.execute(
-            f"DELETE FROM {table} WHERE number IN (SELECT number FROM {table} WHERE (time, number) < (?, ?) "
-            "ORDER BY time LIMIT ?)",
-            (*before, REMOVED_AT_ONCE),
+        rows = (
+            f"{table}.number IN (SELECT number FROM {table} WHERE (time, number) < (?, ?) "
+            "ORDER BY time, number LIMIT ?)"
         )
+        bound = [*before, REMOVED_AT_ONCE]
+        if table == "request":
+            keep_sums(connection, rows, bound)
+        connection.execute(f"DELETE FROM {table} WHERE {rows}", bound)
         removed += connection.changes()
         if connection.changes() < REMOVED_AT_ONCE:
             return removed, False

@@ -560,7 +560,8 @@ class SqliteStorage:
         """Removes history that is older, or beyond the newest rows."""
         oldest, most = retention_limits(max_age_s, max_rows, now)
         self._check_open()
-        removed = {"routing": 0, "outcome": 0, "feedback": 0, "request": 0, "candidate_history": 0}
+        # Requests before the feedback about them: it is summed up with them.
+        removed = {"routing": 0, "outcome": 0, "request": 0, "feedback": 0, "candidate_history": 0}
         for table in removed:
             with self._reading() as connection:
                 first = history.oldest_kept(connection, table, oldest, most)

@@ -225,6 +225,9 @@ OPTIONS = {
     "threshold": -0.5,
     "fallback_on": ["content_filter"],
     "tool_selection": 5,
+    "capabilities": ["summarise"],
+    "agent_tags": ["fast", "eu"],
+    "region": "eu",
 }
 
 

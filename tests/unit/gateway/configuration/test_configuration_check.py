@@ -89,8 +89,8 @@ def test_a_good_one_passes() -> None:
         ("  own-v2:", "  cost:", "routers.cost: 'cost'; router-… would be read as a policy"),
         ("  own-v2:", "  own-0.5:", "routers.own-0.5: 'own-0.5'; router-… would be read as a policy or threshold"),
         ("{a: small}", "{a: large}", "routers.own-v2.max_cost: 0.1; give prices for large"),
-        ("  small: {", "  auto: {", "models.auto: 'auto'; auto, router-… and chain-… ask for routing"),
-        ("  small: {", "  router-x: {", "models.router-x: 'router-x'; auto, router-… and chain-… ask for routing"),
+        ("  small: {", "  auto: {", "models.auto: 'auto'; auto, router-…, chain-… and agent-… ask for routing"),
+        ("  small: {", "  router-x: {", "models.router-x: 'router-x'; auto, router-…, chain-…"),
         ("aliases: [mini]", "aliases: [router-x]", "models.small.aliases.0: 'router-x'; auto, router-…"),
         ("aliases: [mini]", "aliases: [mini, large]", "models.small.aliases.1: 'large'; it is a model already"),
         (
