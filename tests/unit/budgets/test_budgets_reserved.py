@@ -686,6 +686,6 @@ def test_processes_killed_at_random_overspend_nothing_and_forget_nothing(tmp_pat
 
 
 def test_processes_killed_at_any_step_overspend_nothing_and_forget_nothing(tmp_path: Path) -> None:
-    found = kill_at_steps(tmp_path, 331)
+    found = kill_at_steps(tmp_path, 499)
     assert found.kills > 5
     assert set(found.overspent.values()) == {0.0} and set(found.forgotten.values()) == {0.0}, found
