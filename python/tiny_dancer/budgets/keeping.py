@@ -624,8 +624,7 @@ class Budgets:
         table = self._table
         table.lock((account.row,))
         try:
-            known = account.place(key) is not None
-            spent, reserved, _, before = account.standing(key) if known else (0, 0, 0, 0)
+            spent, reserved, _, before = account.glance(key)
         finally:
             table.unlock()
         others = account.others(key)

@@ -312,6 +312,15 @@ def test_a_window_gives_back_what_has_left_it_whole_and_nothing_before(budgets: 
     assert "UTC" in str(error)
 
 
+def test_a_window_is_known_without_the_disk_when_its_next_part_begins(budgets: Budgets, clock: Clock) -> None:
+    put(budgets, team(10, "rolling 24h", kind="soft"), Budget("user", "u", limit=10, period="rolling 24h"))
+    budgets.charge(10.0, team="a", user="u")
+    clock.now += 3 * 3600
+    assert budgets.cheaper_only(team="a", wait=False) and budgets.remaining(user="u", wait=False) == 0
+    clock.now += 2 * DAY
+    assert not budgets.cheaper_only(team="a", wait=False) and budgets.remaining(user="u", wait=False) == 10
+
+
 def test_a_window_counts_what_is_open_however_long_ago_it_was_reserved(budgets: Budgets, clock: Clock) -> None:
     put(budgets, team(10, "rolling 24h"))
     old = budgets.reserve(6.0, team="a")
