@@ -436,9 +436,8 @@ def test_a_database_that_is_locked_does_not_stop_the_loop(keyed: Serving) -> Non
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(ask, keyed, made)  # has to draw from the ledger
             for _ in range(5):
-                begun = time.monotonic()
+                # Were the loop to wait for the lock, this would wait for ever.
                 assert ask(keyed, other).status_code == 200
-                assert time.monotonic() - begun < 5
             lock.execute("ROLLBACK")
             assert waiting.result(30).status_code in (200, 503)
     finally:
