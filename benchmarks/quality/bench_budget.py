@@ -47,7 +47,8 @@ SEEDS = 20
 
 def log_of(scores: Floats, cost: Floats, truth: Floats, seed: int) -> AgentHistory:
     """A log dealt at random, half of it judged; ``truth`` is the quality that is seen."""
-    rng = np.random.default_rng(seed)
+    # Of a stream of its own: with that of the world, who is asked would depend on how hard the request is.
+    rng = np.random.default_rng([seed, 1])
     n, agents = cost.shape
     served = rng.integers(0, agents, n)
     rows = np.arange(n)
