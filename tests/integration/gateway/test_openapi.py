@@ -27,8 +27,8 @@ from schemathesis.specs.openapi.checks import (
 from tests.gateway_upstream import Behaviour, Upstream
 from tests.integration.gateway.serving import Serving
 
-from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.access import payers
+from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.gateway.deciding import PATHS as DECIDE
 from tiny_dancer.gateway.openapi import openapi_document
