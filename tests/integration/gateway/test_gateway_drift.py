@@ -194,7 +194,7 @@ def test_feedback_that_says_quality_withdraws_the_certificate_and_a_grade_does_n
         "default": 0,
         "judged": 60,
     }
-    assert found["default"].since is None
+    assert found["default"].since is None, by_name["default"]
     assert found["judged"].withdrawn
     assert by_name["judged"]["calibration"].since is not None
     assert "lower" in by_name["judged"]["calibration"].note
