@@ -113,7 +113,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, SqliteStorage(Path(folder) / "a.db", mirror=False) as storage:
         for first in range(0, count, 5000):
             storage.record_requests(records(first, min(5000, count - first), count, draw))
-        for number in range(0, count, max(count // 10_000, 1)):
+        for number in range(0, count, max(count // 500, 1)):
             storage.record_feedback(Feedback(f"8c1f09a2-{number:x}", draw.random(), time=START))
         plain = apsw.Connection(str(storage.path), flags=apsw.SQLITE_OPEN_READONLY)
         day = START + SPAN - 86_400
