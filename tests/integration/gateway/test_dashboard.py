@@ -316,6 +316,28 @@ def test_it_can_be_read_aloud(browser: Browser, shown: Port) -> None:
     assert browser.value("window.said") == 0
 
 
+def test_it_is_the_same_wherever_its_reader_lives(browser: Browser, shown: Port) -> None:
+    """Times are UTC, numbers written one way, whatever zone and language the browser has."""
+    words = "[document.querySelector('#total').textContent, document.querySelector('#decisions').textContent]"
+    here = browser.value(words)
+    try:
+        browser.do("Emulation.setTimezoneOverride", timezoneId="Asia/Kathmandu")
+        browser.do("Emulation.setLocaleOverride", locale="de-DE")
+        browser.go(shown.url)
+        browser.until("document.querySelectorAll('#decisions .why').length === 50")
+        browser.until("document.querySelectorAll('#total dd').length > 0")
+        assert browser.value(words) == here
+        browser.value("document.querySelector('#ranges input[value=custom]').click()")
+        fill(browser, since="2026-11-20T00:00", until="2026-11-21T00:00")
+        browser.until("document.getElementById('spend').textContent.includes('per 15 min')")
+        browser.value("document.querySelector('#spend details').open = true")
+        browser.until("document.querySelectorAll('#spend details tbody tr').length === 96")
+        assert rows(browser, "#spend details")[0][0] == "2026-11-20 00:00"
+    finally:
+        browser.do("Emulation.setTimezoneOverride", timezoneId="")
+        browser.do("Emulation.setLocaleOverride")
+
+
 def test_hostile_words_are_words(browser: Browser, tmp_path: Path) -> None:
     """A model, key, route, user, reason, error or feedback named like markup is shown, and does nothing."""
     hostile = {
