@@ -96,7 +96,7 @@ def port(database: Path, workers: Sequence[WorkerSnapshot], now: float | None = 
     async def found() -> Sequence[WorkerSnapshot]:
         return workers
 
-    clock = {} if now is None else {"clock": lambda: now}
+    clock: dict[str, Any] = {} if now is None else {"clock": lambda: now}
     dashboard = Dashboard(database, lambda: config, found, loopback=True, **clock)
     settings = uvicorn.Config(
         HealthApp(found, dashboard=dashboard), lifespan="off", log_config=None, access_log=False, ws="none"

@@ -304,6 +304,7 @@ def test_it_can_be_read_aloud(browser: Browser, shown: Port) -> None:
     assert browser.value("[...document.querySelectorAll('table')].every((each) => each.caption?.textContent)")
     assert browser.value("[...document.querySelectorAll('input, select')].every((each) => each.labels.length)")
     # One place speaks by itself, and it does not say the same again.
+    browser.until("document.getElementById('state').textContent === 'Serving.'")
     assert browser.value(
         "[...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((each) => each.id)"
     ) == ["state", "refusal"]

@@ -259,7 +259,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def _file(name: str) -> _File:
-    content = resources.files(__package__).joinpath("static", *name.split("/")).read_bytes()
+    content = resources.files("tiny_dancer.gateway.dashboard").joinpath("static", *name.split("/")).read_bytes()
     return _File(content, _TYPES[name.rpartition(".")[2]], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
