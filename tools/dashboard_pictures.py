@@ -115,7 +115,10 @@ def port(database: Path, workers: Sequence[WorkerSnapshot], now: float | None = 
 def sign_in(browser: Browser, url: str, secret: str) -> None:
     """By the form, as people do; returns when the first figures are shown."""
     browser.go(f"{url}/login")
+    # The page asks for the focus itself, when the browser comes to it.
+    browser.until("document.activeElement.id === 'key'")
     browser.type(secret)
+    browser.until(f"document.activeElement.value.length === {len(secret)}")
     browser.press("Enter")
     browser.until(
         "document.querySelectorAll('#total dd').length > 0 && !!document.querySelector('#decisions > *')"

@@ -470,6 +470,7 @@ def test_a_gateway_is_watched_while_it_serves(
         url = f"{gateway.health}/dashboard"
         assert httpx.get(f"{url}/data/summary", trust_env=False).status_code == 401
         browser.go(f"{url}/login")
+        browser.until("document.activeElement.id === 'key'")
         browser.type("td-wrong")
         browser.press("Enter")
         browser.until("document.querySelector('.notice')?.textContent.includes('not the key of an operator')")
