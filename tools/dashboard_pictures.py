@@ -58,14 +58,14 @@ def snapshot(artifact: str = "3+d41d8cd9") -> WorkerSnapshot:
     deployments[1] = DeploymentStatus("swift-large", "there", "half_open", 3, 1, 4.0)
     watch: dict[str, Any] = {"artifact": artifact, "threshold": 100.0}
     seen = {"likeness": (41.0, None), "quality": (0.9, None), "gain": (0.04, None), "feedback": (212.0, 2_871)}
-    alarms = tuple(
+    alarms = [
         Alarm(name=name, watches=name, observed=3_390, capital=capital, since=since, note="", reference="artifact")
         for name, (capital, since) in seen.items()
-    )
-    measures = (
-        Measure(name="quality", window=1_000, reference=2_000, psi=0.31, psi_alike=0.014, ks=0.19, ks_p=1e-9),
-    )
-    status = GatewayStatus(
+    ]
+    measures = [
+        Measure(name="quality", window=1_000, reference=2_000, psi=0.31, psi_alike=0.014, ks=0.19, ks_p=1e-9)
+    ]
+tatus = GatewayStatus(
         ready=True,
         artifacts={"default": "3", "support": "3"},
         drift={

@@ -275,7 +275,7 @@ async def _body(receive: Any) -> bytes:
     Raises:
         GatewayError: 413, it is no form of ours.
     """
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
@@ -284,4 +284,4 @@ async def _body(receive: Any) -> bytes:
         if len(body) > _LONGEST_FORM:
             raise GatewayError(413, "A form with a key is shorter than this.", code="too_large")
         if not message.get("more_body"):
-            return body
+            return bytes(body)
