@@ -65,7 +65,7 @@ def snapshot(artifact: str = "3+d41d8cd9") -> WorkerSnapshot:
     measures = [
         Measure(name="quality", window=1_000, reference=2_000, psi=0.31, psi_alike=0.014, ks=0.19, ks_p=1e-9)
     ]
-tatus = GatewayStatus(
+    status = GatewayStatus(
         ready=True,
         artifacts={"default": "3", "support": "3"},
         drift={
