@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -443,6 +445,15 @@ async def _fails(query: object) -> None:
     from tiny_dancer.gateway.dashboard.reading import _unavailable
 
     raise _unavailable("The database is slow.")
+
+
+def test_a_range_that_takes_long_to_read_says_from_when_it_is(browser: Browser, shown: Port) -> None:
+    kept = shown.dashboard._reader._kept
+    for name, each in list(kept.items()):
+        kept[name] = dataclasses.replace(each, until=math.inf)
+    shown.dashboard._clock = lambda: demo.NOW + 40
+    browser.value(LOOK)
+    browser.until("document.getElementById('notices').textContent.includes('This range is as it was at 13:00:00')")
 
 
 def test_a_tab_that_stays_open_does_not_grow(browser: Browser, shown: Port) -> None:

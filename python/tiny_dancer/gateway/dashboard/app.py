@@ -219,7 +219,10 @@ class Dashboard:
 
     async def _summary(self, query: Mapping[str, str]) -> Any:
         span = span_of(query, self._clock())
-        return await self._reader.read(("summary", span), lambda storage: figures.summary(storage, span))
+        clock = self._clock
+        return await self._reader.read(
+            ("summary", span), lambda storage: {**figures.summary(storage, span), "read_at": clock()}
+        )
 
     async def _traffic(self, query: Mapping[str, str]) -> Any:
         span, by = span_of(query, self._clock()), figures.grouping(query)
