@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 TABLES = ("mmlu", "gsm8k", "zeroeval", "shaberi", "bfcl", "llmrouter")
 THRESHOLD = 100.0
 TRAINED = 400
-SPLITS = 1000
-KNOWN_STREAMS, KNOWN_LENGTH, KNOWN_ROWS = 4000, 5000, 400
-DELAYS = 200
+SPLITS = 400
+KNOWN_STREAMS, KNOWN_LENGTH, KNOWN_ROWS = 1000, 5000, 400
+DELAYS = 60
 WINDOW, EVERY = 200, 20
 MOST = 3000
 MOST_OUTCOMES = 2000
@@ -412,7 +412,7 @@ def outcomes_alike(real: Real) -> dict[str, object]:
                 if lost == 0 and before:
                     continue
                 rang: dict[str, list[int | None]] = {each: [] for each in ALARMS[3:]}
-                for number in range(100 if lost == 0 else 40):
+                for number in range(40 if lost == 0 else 20):
                     generator = np.random.default_rng(number)
                     state = router._engine.drift(THRESHOLD, number)
                     for step, row in enumerate(generator.choice(rows, before + MOST_OUTCOMES)):
