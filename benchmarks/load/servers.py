@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HERE = Path(__file__).parent
 PRICES = ((1e-7, 4e-7), (3e-6, 1.5e-5))
@@ -90,9 +90,10 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def upstream() -> Server:
+def upstream(*more: object) -> Server:
+    """``more``: as of ``upstream.py``."""
     port = free_port()
-    return Server([sys.executable, HERE / "upstream.py", port], port, "1")
+    return Server([sys.executable, HERE / "upstream.py", port, *more], port, "1")
 
 
 def floor(target: Server) -> Server:
@@ -141,8 +142,13 @@ def litellm_version(place: Path) -> dict[str, str]:
     return {"litellm": found.stdout.strip()} if found and found.returncode == 0 else {}
 
 
-def litellm(target: Server, folder: Path, place: Path) -> Server | None:
-    """The peer, from an environment of its own, made if it is not there; None where that is impossible."""
+def litellm(
+    target: Server, folder: Path, place: Path, models: Mapping[str, Mapping[str, Any]] | None = None
+) -> Server | None:
+    """The peer, from an environment of its own, made if it is not there; None where that is impossible.
+
+    ``models``: what its models have beside their address, by name; one, ``auto``, by default.
+    """
     executable = place / "bin" / "litellm"
     if not executable.exists():
         print(f"installing litellm in {place}", file=sys.stderr)
@@ -155,7 +161,12 @@ def litellm(target: Server, folder: Path, place: Path) -> Server | None:
     file = folder / "litellm.yaml"
     file.write_text(
         yaml.safe_dump(
-            {"model_list": [{"model_name": "auto", "litellm_params": {"model": "openai/stub", **address}}]}
+            {
+                "model_list": [
+                    {"model_name": name, "litellm_params": {"model": "openai/stub", **address, **more}}
+                    for name, more in (models or {"auto": {}}).items()
+                ]
+            }
         )
     )
     command = [executable, "--config", file, "--port", port, "--host", "127.0.0.1", "--num_workers", "1"]

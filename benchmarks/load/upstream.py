@@ -1,7 +1,8 @@
 """An upstream that costs as little as it can: fixed answers, no parsing but for where a request ends.
 
-    python benchmarks/load/upstream.py PORT
+    python benchmarks/load/upstream.py PORT [MILLISECONDS PROMPT_TOKENS]
 
+A whole answer comes after so many milliseconds, and says that the prompt had so many tokens: at once, and 30.
 A request that says ``"stream":true`` gets 32 chunks at once; with ``"delay_ms":N`` as well, one every N
 milliseconds; with ``"hold":true``, one and then nothing.
 """
@@ -19,8 +20,9 @@ TEXT = (
     "Paris has been the capital of France for most of its history , since the kings of the tenth century "
     "made it their seat on the river Seine and it grew with them"
 )
+DELAY, PROMPT = (int(sys.argv[2]) / 1000, int(sys.argv[3])) if len(sys.argv) > 3 else (0.0, 30)
 FRAME = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "stub"}
-USAGE = {"usage": {"prompt_tokens": 30, "completion_tokens": 32, "total_tokens": 62}}
+USAGE = {"usage": {"prompt_tokens": PROMPT, "completion_tokens": 32, "total_tokens": PROMPT + 32}}
 
 
 def whole() -> bytes:
@@ -71,7 +73,10 @@ class Connection(asyncio.Protocol):
 
     def answer(self, body: bytes) -> None:
         if b'"stream":true' not in body:
-            self.transport.write(WHOLE)
+            if DELAY:
+                asyncio.get_running_loop().call_later(DELAY, self.transport.write, WHOLE)
+            else:
+                self.transport.write(WHOLE)
         elif b'"hold":true' in body:
             self.transport.write(STREAM_HEAD + CHUNKS[0])
         elif (place := body.find(b'"delay_ms":')) >= 0:

@@ -16,6 +16,8 @@ from tiny_dancer.errors import (
     ArtifactError,
     ArtifactSelfCheckError,
     ArtifactVersionError,
+    BudgetError,
+    BudgetExceededError,
     CandidateError,
     ConfigError,
     DataError,
@@ -48,6 +50,7 @@ from tiny_dancer.types import (
 
 if TYPE_CHECKING:
     from tiny_dancer._core import AgentChoice, CandidateDecision, CandidateFilter
+    from tiny_dancer.budgets import Budgets
     from tiny_dancer.evaluation.conformal import (
         AdaptiveConformal,
         SplitConformalClassifier,
@@ -76,6 +79,7 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.decider import Decider
     from tiny_dancer.routing.encoders import CachedEncoder, CallableEncoder, EndpointEncoder
     from tiny_dancer.routing.functions import FunctionCall
+    from tiny_dancer.routing.pricing import most_cost
     from tiny_dancer.routing.questions import Answer, Question
     from tiny_dancer.routing.resilient import ResilientRouter
     from tiny_dancer.routing.rules import Rule
@@ -84,7 +88,8 @@ if TYPE_CHECKING:
     from tiny_dancer.routing.tool_search import DeferredTools, ToolSearch, search_tool_kind
     from tiny_dancer.routing.tools import SelectedTool, ToolSelection, ToolSelector
     from tiny_dancer.routing.walk import CannedAnswer, Hop
-    from tiny_dancer.storage import Agent, AgentOutcome, MemoryStorage, QueuedRequest, SqliteStorage
+    from tiny_dancer.spending import BudgetForecast, BudgetPlan, forecast_budget, optimize_budget
+    from tiny_dancer.storage import Agent, AgentOutcome, Budget, MemoryStorage, QueuedRequest, SqliteStorage
     from tiny_dancer.training.api import add_model, calibrate, evaluate, fit, read_outcomes, split_outcomes
     from tiny_dancer.training.calibrate import Calibrated
     from tiny_dancer.training.change import Added
@@ -110,6 +115,12 @@ __all__ = [
     "ArtifactError",
     "ArtifactSelfCheckError",
     "ArtifactVersionError",
+    "Budget",
+    "BudgetError",
+    "BudgetExceededError",
+    "BudgetForecast",
+    "BudgetPlan",
+    "Budgets",
     "CachedEncoder",
     "Calibrated",
     "CallableEncoder",
@@ -195,6 +206,9 @@ __all__ = [
     "conformal_quantile",
     "evaluate",
     "fit",
+    "forecast_budget",
+    "most_cost",
+    "optimize_budget",
     "read_outcomes",
     "search_tool_kind",
     "split_outcomes",
@@ -211,6 +225,10 @@ _LAZY = {
     "AgentRegistry": "tiny_dancer.routing.agents",
     "AgentRouter": "tiny_dancer.routing.agents",
     "Answer": "tiny_dancer.routing.questions",
+    "Budget": "tiny_dancer.storage",
+    "Budgets": "tiny_dancer.budgets",
+    "BudgetForecast": "tiny_dancer.spending",
+    "BudgetPlan": "tiny_dancer.spending",
     "CachedEncoder": "tiny_dancer.routing.encoders",
     "Calibrated": "tiny_dancer.training.calibrate",
     "CallableEncoder": "tiny_dancer.routing.encoders",
@@ -269,6 +287,9 @@ _LAZY = {
     "conformal_quantile": "tiny_dancer.evaluation.conformal",
     "evaluate": "tiny_dancer.training.api",
     "fit": "tiny_dancer.training.api",
+    "most_cost": "tiny_dancer.routing.pricing",
+    "forecast_budget": "tiny_dancer.spending",
+    "optimize_budget": "tiny_dancer.spending",
     "read_outcomes": "tiny_dancer.training.api",
     "split_outcomes": "tiny_dancer.training.api",
 }

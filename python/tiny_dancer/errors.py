@@ -30,10 +30,11 @@ Every error names the field at fault, the value found there and the remedy::
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 
 class TinyDancerError(Exception):

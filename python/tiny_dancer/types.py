@@ -449,6 +449,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         route: the intent that a chain's step found and followed; empty where none did.
         guarantee: whether the certificate of its router's artifact covers the answer: ``yes``, or ``no: `` and
             why; empty where nothing answered, or there is no certificate.
+        agents_failed: agents of the registry that were asked and did not answer.
     """
 
     id: str
@@ -499,3 +500,4 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     agent: str = ""
     route: str = ""
     guarantee: str = ""
+    agents_failed: tuple[str, ...] = ()

@@ -91,6 +91,8 @@ COMMANDS = (
     "budget set",
     "budget status",
     "budget remove",
+    "budget forecast",
+    "budget optimize",
     "mcp",
 )
 

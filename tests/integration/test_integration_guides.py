@@ -1,4 +1,4 @@
-"""The guides about other libraries, and about decisions: their Python runs as it stands, one namespace a guide."""
+"""The guides about other libraries, decisions and budgets: their Python runs as it stands, one namespace a guide."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 
 
-@pytest.mark.parametrize("name", ["langgraph", "langchain", "openai-agents", "mcp", "decisions"])
+@pytest.mark.parametrize("name", ["langgraph", "langchain", "openai-agents", "mcp", "decisions", "monthly-budget"])
 def test_guide_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (GUIDES / f"{name}.md").read_text(), re.DOTALL)
     assert blocks

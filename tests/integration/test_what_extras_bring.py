@@ -81,6 +81,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "budget set": ("all 5", "sqlite", WORKS),
     "budget status": ("", "sqlite", WORKS),
     "budget remove": ("all", "sqlite", WORKS),
+    "budget forecast": ("", "sqlite", WORKS),
+    "budget optimize": ("5", "sqlite", WORKS),
     "queue list": ("", "sqlite", WORKS),
     "queue show": ("q_1", "sqlite", WORKS),
     "queue claim": ("q_1", "sqlite", WORKS),

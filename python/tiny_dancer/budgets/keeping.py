@@ -100,8 +100,12 @@ class Hold:
         """USD charged so far."""
         return self._paid / UNITS
 
-    def charge(self, cost: float) -> None:
+    def charge(self, cost: float, *, wait: bool = True) -> None:
         """Counts USD that are known to be spent by now; the rest stays reserved.
+
+        Args:
+            cost: USD.
+            wait: for the disk, where it is more than was reserved; else a thread notes it there within a second.
 
         Raises:
             BudgetError: it is no amount, or the hold is settled.
@@ -110,7 +114,7 @@ class Hold:
         spent = _units("cost", cost)
         with self._lock:
             self._refuse_done()
-            self._move(min(spent, self._left), spent)
+            self._move(min(spent, self._left), spent, wait=wait)
 
     def extend(self, cost: float) -> None:
         """Reserves USD in addition, of the same budgets: for a further try, or a longer answer.
@@ -142,11 +146,15 @@ class Hold:
             self._refuse_done()
             self._move(max(self._left - most, 0), 0)
 
-    def settle(self, cost: float) -> None:
+    def settle(self, cost: float, *, wait: bool = True) -> None:
         """Counts what the call did cost in all, USD, and lets go of the rest. Where that is more than was
         reserved, all of it counts. It counts in the period in which it was reserved.
 
         Late is better than never: what has expired is corrected, where the table has its period still.
+
+        Args:
+            cost: USD.
+            wait: for the disk, where it is more than was reserved; else a thread notes it there within a second.
 
         Raises:
             BudgetError: it is no amount (all that is reserved is spent then, unless settled again), or the hold is
@@ -161,7 +169,7 @@ class Hold:
         with self._lock:
             self._refuse_done()
             self._end()
-            self._move(self._left, spent - self._paid)
+            self._move(self._left, spent - self._paid, wait=wait)
 
     def release(self) -> None:
         """Counts what was charged so far, and lets go of the rest. Does nothing where it is settled."""
@@ -211,7 +219,7 @@ class Hold:
                 )
                 self._move(self._left, self._left)
 
-    def _move(self, reserved: int, spent: int) -> None:
+    def _move(self, reserved: int, spent: int, *, wait: bool = True) -> None:
         """Lets go of units that are reserved, and counts units as spent."""
         self._paid += spent
         last = self._parts[-1]
@@ -221,7 +229,7 @@ class Hold:
             reserved, spent = reserved - less, spent - more
             part.left -= less
             if less or more:
-                self._budgets._put(part, less, more)
+                self._budgets._put(part, less, more, wait=wait)
 
 
 class _Part:
@@ -368,15 +376,17 @@ class Budgets:
         part, _ = self._take(self._of(_named(who), tags), 0, wait=True, limited=False)
         self._put(part, 0, -back)
 
-    def remaining(self, *, tags: Iterable[str] = (), **who: str | None) -> float | None:
+    def remaining(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> float | None:
         """USD that may still be reserved of the tightest hard budget that a call falls under; None where it falls
-        under none. What :meth:`~tiny_dancer.routing.AgentRouter.route` takes as ``budget_remaining``."""
-        left = [each.left for each in self.standing(tags=tags, **who) if each.budget.kind == "hard"]
+        under none. What :meth:`~tiny_dancer.routing.AgentRouter.route` takes as ``budget_remaining``. Arguments as
+        of :meth:`standing`."""
+        left = [each.left for each in self.standing(wait=wait, tags=tags, **who) if each.budget.kind == "hard"]
         return min(left, default=None)
 
-    def cheaper_only(self, *, tags: Iterable[str] = (), **who: str | None) -> bool:
-        """Whether a soft budget that a call falls under is spent."""
-        return any(not each.left for each in self.standing(tags=tags, **who) if each.budget.kind == "soft")
+    def cheaper_only(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> bool:
+        """Whether a soft budget that a call falls under is spent. Arguments as of :meth:`standing`."""
+        found = self.standing(wait=wait, tags=tags, **who)
+        return any(not each.left for each in found if each.budget.kind == "soft")
 
     def concerns(self, *, tags: Iterable[str] = (), **who: str | None) -> bool:
         """Whether a call may fall under any budget, whatever model, agent and route it takes; ``who`` as
@@ -385,11 +395,21 @@ class Budgets:
             return False
         return self._by_choice or bool(self._of(_named(who), tags))
 
-    def standing(self, *, tags: Iterable[str] = (), **who: str | None) -> tuple[Standing, ...]:
-        """How the budgets stand that a call falls under; ``who`` as :meth:`reserve`."""
+    def standing(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> tuple[Standing, ...]:
+        """How the budgets stand that a call falls under.
+
+        Args:
+            wait: read from the disk what was spent in a period of which nothing is reserved here yet; else that
+                counts as nothing.
+            tags: as of :meth:`reserve`.
+            who: as of :meth:`reserve`.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
         now = self._clock()
         accounts = self._of(_named(who), tags)
-        return tuple(self._stands(each, now) for each in accounts if each.begins <= now < each.ends)
+        return tuple(self._stands(each, now, wait=wait) for each in accounts if each.begins <= now < each.ends)
 
     def standings(self) -> tuple[Standing, ...]:
         """How all budgets in force stand, by id, with what other tables have drawn read anew."""
@@ -398,7 +418,7 @@ class Budgets:
         accounts = [each for _, each in sorted(self._accounts.items()) if each.begins <= now < each.ends]
         for each in accounts:
             each.look(each.key(now))
-        return tuple(self._stands(each, now) for each in accounts)
+        return tuple(self._stands(each, now, wait=True) for each in accounts)
 
     def refresh(self) -> None:
         """Reads the budgets anew where they have changed; a thread does so every second.
@@ -548,7 +568,7 @@ class Budgets:
             found = found or (account, "draw")
         return found
 
-    def _put(self, part: _Part, reserved: int, spent: int) -> None:
+    def _put(self, part: _Part, reserved: int, spent: int, *, wait: bool = True) -> None:
         """Lets go of what is reserved, and counts what is spent."""
         table = self._table
         over: list[Account] = []
@@ -562,20 +582,21 @@ class Budgets:
                     over.append(account)
         finally:
             table.unlock()
-        if over:
+        if over and wait:
             self._tell(over)
+        elif over:
+            self._wake.set()
 
-    def _stands(self, account: Account, now: float) -> Standing:
+    def _stands(self, account: Account, now: float, *, wait: bool) -> Standing:
         self._check()
         key = account.key(now)
-        with self._till.drawing:
+        if wait:
             account.learn(key)
         table = self._table
         table.lock((account.row,))
         try:
-            if account.place(key) is None:
-                key = account.key(now)
-            spent, reserved, _, before = account.standing(key)
+            known = account.place(key) is not None
+            spent, reserved, _, before = account.standing(key) if known else (0, 0, 0, 0)
         finally:
             table.unlock()
         others = account.others(key)
@@ -586,7 +607,7 @@ class Budgets:
         )
 
     def _exceeded(self, account: Account, now: float, wanted: int) -> BudgetExceededError:
-        found = self._stands(account, now)
+        found = self._stands(account, now, wait=False)
         return BudgetExceededError(
             account.id,
             limit=account.budget.limit,

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 HELP = """What a gateway's requests came to, over all or by dimensions: how many, failed, spent and saved, latency,
 confidence, feedback.
 
-Dimensions: day, hour, model, upstream, endpoint, key, asked, router, routed_by, variant, role, status, error.
+Dimensions: day, hour, model, upstream, endpoint, key, asked, router, routed_by, variant, role, status, error,
+agent, route, user, team, project, tag, guarantee.
 Percentiles are exact: the least latency that at least so many of the requests reach. Times are UTC.
 
 Example: tiny-dancer analytics gateway.db --by model,day --since 7d --filter status=200 --format csv"""

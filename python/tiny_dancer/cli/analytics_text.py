@@ -108,7 +108,7 @@ def show_all(terminal: Console, whole: RequestSummary, trend: Sequence[RequestSu
         low, high = interval
         rows.append((f"score, {whole.feedback:,} told", f"{whole.score:.3f} ({low:.3f} to {high:.3f})", ""))
     terminal.print(FittedTable(("", "", f"by {span.unit}"), rows, words=frozenset({0, 2})))
-    _note(terminal, *verdict(whole))
+    _note(terminal, *verdict(whole), *_gone(whole))
 
 
 def show_groups(
@@ -171,7 +171,23 @@ def show_groups(
             terminal,
             f"{len(groups) - len(shown):,} more groups of less spending are in the total, not in the table",
         )
-    _note(terminal, *verdict(whole))
+    _note(terminal, *verdict(whole), *_gone(whole))
+
+
+def _gone(whole: RequestSummary) -> list[str]:
+    """What retention has removed, in sentences."""
+    lines = []
+    if whole.removed:
+        lines.append(
+            f"{whole.removed:,} of the requests are no longer stored: their sums are kept, "
+            "their percentiles are not"
+        )
+    if whole.unknown:
+        lines.append(
+            f"{whole.unknown:,} requests that are no longer stored may belong here too and are not counted: "
+            "nobody knows their time, or what they are asked for"
+        )
+    return lines
 
 
 def _requests(summary: RequestSummary) -> float:

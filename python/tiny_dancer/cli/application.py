@@ -18,6 +18,8 @@ from tiny_dancer.cli import (
     agents_stats,
     analytics,
     bench,
+    budget_forecast,
+    budget_optimize,
     budget_remove,
     budget_set,
     budget_status,
@@ -215,6 +217,8 @@ keys.command("revoke", help=keys_revoke.HELP)(keys_revoke.revoke)
 budget.command("set", help=budget_set.HELP)(budget_set.set_budget)
 budget.command("status", help=budget_status.HELP)(budget_status.status)
 budget.command("remove", help=budget_remove.HELP)(budget_remove.remove)
+budget.command("forecast", help=budget_forecast.HELP)(budget_forecast.forecast)
+budget.command("optimize", help=budget_optimize.HELP)(budget_optimize.optimize)
 queue.command("list", help=queue_list.HELP)(queue_list.list_requests)
 queue.command("show", help=queue_show.HELP)(queue_show.show)
 queue.command("claim", help=queue_claim.HELP)(queue_claim.claim)

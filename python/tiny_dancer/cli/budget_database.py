@@ -73,16 +73,15 @@ def find_budget(budgets: Iterable[Budget], scope: str, subject: str, period: str
     if period is not None:
         wanted = check_period("period", period)
         found = [each for each in found if each.period == wanted]
-    if soft:
-        found = [each for each in found if each.kind == "soft"]
+    # A soft one may stand beside a hard one of the same period: that is meant where nothing is said.
+    if soft or any(each.kind == "hard" for each in found):
+        found = [each for each in found if each.kind == ("soft" if soft else "hard")]
     if len(found) == 1:
         return found[0]
     if not found:
         raise BudgetError("budget", named(scope, subject), "it has none of this period and kind")
     listed = ", ".join(f"{each.period or 'for ever'} ({each.kind})" for each in found)
-    raise BudgetError(
-        "budget", named(scope, subject), f"it has {len(found)}, say which by --period or --soft: {listed}"
-    )
+    raise BudgetError("budget", named(scope, subject), f"it has {len(found)}, say which by --period: {listed}")
 
 
 def find_target(standings: list[Standing], target: str, keys: Iterable[ApiKey]) -> list[Standing]:

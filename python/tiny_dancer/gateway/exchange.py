@@ -417,6 +417,8 @@ class Exchange(Progress):
             return False
         finally:
             self.usage, self.answer_id = events.usage, events.id
+            if category is not None and self.attempts.model is not None:
+                self.attempts.failed.append(self.attempts.model)
             settle_stream(deployment, self.endpoint, token, category)
             await found.reply.close(said_all=events.finished)
 

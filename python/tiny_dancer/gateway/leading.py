@@ -70,6 +70,8 @@ class Leading:
                 return await self._follow(services, serving, incoming, caller, headers, progress, trail, without)
             except GatewayError as error:
                 picked = trail.picked
+                if error.code == "ensemble_failed" and error.status >= 500 and progress is not None:
+                    progress.failed.append(trail.agent)
                 if picked is None or trail.decided or error.status < 500:
                     raise
                 group = picked.target.group

@@ -14,7 +14,7 @@ import numpy as np
 from tiny_dancer.errors import BudgetError
 from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, forecast_spend
-from tiny_dancer.spending.past import DAY, HOUR, read_past
+from tiny_dancer.spending.past import DAY, HOUR, read_past, unpriced
 from tiny_dancer.storage.periods import period, rolling
 from tiny_dancer.storage.values import utc_seconds
 
@@ -51,7 +51,7 @@ class BudgetForecast:
         latest: upper end; None where it may last.
         pace: USD a day, as is usual at present; None without a forecast.
         days: of history that were read.
-        unpriced: requests of that history whose cost nobody knows, and that are not counted.
+        unpriced: of the newest 10,000 requests of that history, those whose cost nobody knows: they count as free.
         level: that intervals hold the truth with.
         unknown: why there is no forecast; empty where there is.
     """
@@ -126,7 +126,7 @@ def forecast_budget(
         latest=asked if spent >= found.limit else None,
         pace=None,
         days=len(past.spent) * HOUR / DAY,
-        unpriced=past.unpriced,
+        unpriced=unpriced(storage, where, asked),
         level=level,
         unknown="",
     )
@@ -215,6 +215,35 @@ def _ledger(storage: Storage, budget: Budget, start: float, *, window: bool) -> 
         return 0.0
     first = math.floor(start * 1000)
     return sum(each.spent for each in storage.budget_entries(budget.id, since=first)) / _UNITS
+
+
+def in_words(forecast: BudgetForecast) -> str:
+    """What the forecast says, as one sentence without the budget's name."""
+    limit, spent = f"{forecast.budget.limit:,.6g} USD", f"{forecast.spent:,.6g}"
+    if forecast.unpriced:
+        said = in_words(replace(forecast, unpriced=0))
+        return f"{said}; {forecast.unpriced:,} requests have no price and count as free"
+    if forecast.unknown:
+        return f"{spent} of {limit} spent; {forecast.unknown}"
+    if forecast.has_run_out:
+        anew = "" if forecast.end is None else f", until {day(forecast.end)}"
+        return f"has run out: {spent} of {limit} spent{anew}"
+    assert forecast.until is not None and forecast.probability is not None
+    by = f"by {day(forecast.until)}"
+    short = "" if forecast.whole or forecast.end is None else ", as far as the history allows to look"
+    chance = f"runs out {by} with probability {_percent(forecast.probability)}{short}"
+    if forecast.earliest is None:
+        return f"will not run out: {chance}"
+    middle = "" if forecast.runs_out is None else f" about {day(forecast.runs_out)}"
+    latest = "later than that" if forecast.latest is None else day(forecast.latest)
+    between = f"{forecast.level:.0%} interval {day(forecast.earliest)} to {latest}"
+    likely = "runs out" if forecast.runs_out is not None else "may run out"
+    return f"{likely}{middle} ({between}); {chance}"
+
+
+def _percent(share: float) -> str:
+    """Simulated shares near the ends are no certainties."""
+    return "below 1 %" if share < 0.01 else "above 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def day(moment: float) -> str:

@@ -15,7 +15,7 @@ from tiny_dancer.evaluation.agent_history import PRIOR_WEIGHT, AgentHistory
 from tiny_dancer.evaluation.allocation import Allocation, allocate
 from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, forecast_spend
-from tiny_dancer.spending.past import DAY, read_past
+from tiny_dancer.spending.past import DAY, falls_under, read_past
 from tiny_dancer.storage.values import number, utc_seconds
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def optimize_budget(
     """Gives a month's budget to those who answer, so that the mean expected quality is the highest it pays for.
 
     The logged requests of the last ``days`` stand for those of a month, of which there are as many as
-    :func:`~tiny_dancer.evaluation.forecast.forecast_spend` expects. What an agent is worth on a request is what the
-    log says was expected of it, moved to where feedback and outcomes lie; else the mean of these; else what was
-    declared. What it costs on a request that another answered is reckoned by the prices its own requests show.
+    :func:`~tiny_dancer.evaluation.forecast.forecast_spend` expects. What an agent is worth on a request is what
+    the log says was expected of it, moved to where feedback and outcomes lie; else the mean of these; else what it
+    declares. What it costs on a request that another answered is reckoned by the prices that its own show.
 
     Args:
         storage: where requests, feedback and outcomes are.
@@ -96,8 +96,8 @@ def optimize_budget(
     Raises:
         DataError: no requests that could be planned by.
         OptionError: an argument that cannot be.
-        NoFeasibleModelError: no agent is left; the budget does not pay the cheapest agents; or no budget reaches the
-            quality. It says what would do.
+        NoFeasibleModelError: no agent is left; the budget does not pay the cheapest agents; or no budget reaches
+            the quality. It says what would do.
     """
     moment = time.time() if now is None else utc_seconds("now", now, error=OptionError)
     if by not in ("model", "agent"):
@@ -147,7 +147,7 @@ def _kept(
     """Requests somebody answered, oldest first, and how many others there are."""
     kept, others = [], Counter[str]()
     for record in reversed(records):
-        if not all(_says(record, field, value) for field, value in where.items()):
+        if not falls_under(record, where):
             continue
         if record.endpoint not in _ANSWERED:
             others["of another kind"] += 1
@@ -156,14 +156,6 @@ def _kept(
         else:
             kept.append(record)
     return kept, dict(others)
-
-
-def _says(record: RequestRecord, field: str, value: str) -> bool:
-    if field == "tag":
-        return value in record.tags
-    if field not in record.__struct_fields__:
-        raise OptionError("where", field, "name a field of a request, such as key, user, team, project or tag")
-    return bool(getattr(record, field) == value)
 
 
 def _history(

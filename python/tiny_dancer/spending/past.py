@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
 
     from tiny_dancer.storage import RequestStorage
+    from tiny_dancer.types import RequestRecord
 
     Floats = npt.NDArray[np.float64]
 
 HOUR, DAY = 3600, 86_400
 LONGEST = 120 * DAY
 """Seconds that a forecast looks back at most."""
+NEWEST = 10_000
+"""Requests looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +37,12 @@ class Past:
         spent: float64 [hours], USD, oldest first, from the hour of the first request on.
         requests: float64 [hours].
         since_then: USD spent after ``end``.
-        unpriced: requests that a model served and that have no cost.
     """
 
     end: float
     spent: Floats
     requests: Floats
     since_then: float
-    unpriced: int
 
     def steps(self, values: Floats, hours: int) -> Floats:
         """Sums over ``hours`` each; what is left over at the beginning is left out."""
@@ -68,12 +71,33 @@ def read_past(storage: RequestStorage, where: Mapping[str, str], now: float, *, 
         place = hours - int((end - start) / HOUR)
         spent[place] += each.spent
         requests[place] += each.requests
-    return Past(
-        end,
-        spent,
-        requests,
-        math.fsum(each.spent for each in later),
-        sum(each.unpriced for each in (*groups, *later)),
+    return Past(end, spent, requests, math.fsum(each.spent for each in later))
+
+
+def falls_under(record: RequestRecord, where: Mapping[str, str]) -> bool:
+    """Whether a request has the fields that are asked for.
+
+    Raises:
+        OptionError: requests have no such field.
+    """
+    for field, value in where.items():
+        if field == "tag":
+            if value not in record.tags:
+                return False
+        elif field not in record.__struct_fields__:
+            raise OptionError("where", field, "name a field of a request, such as key, user, team, project or tag")
+        elif getattr(record, field) != value:
+            return False
+    return True
+
+
+def unpriced(storage: RequestStorage, where: Mapping[str, str], now: float) -> int:
+    """Of the newest requests, those that a model served and whose cost nobody knows."""
+    records = storage.request_history(since=max(now - LONGEST, 0.0), until=now, key=where.get("key"), limit=NEWEST)
+    return sum(
+        record.cost is None and record.model != "" and record.status < 400
+        for record in records
+        if falls_under(record, where)
     )
 
 

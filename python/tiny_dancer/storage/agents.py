@@ -18,6 +18,8 @@ from tiny_dancer.types import PriceTier
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tiny_dancer.types import RequestRecord
+
 DEFAULT_HALF_LIFE_S = 30 * 86_400.0
 """Seconds after which an outcome counts half."""
 
@@ -267,7 +269,8 @@ class AgentOutcome:
         agent: its name.
         time: UTC seconds.
         quality: of the answer, from 0 to 1, or None where nobody knows.
-        success: whether the call was answered; a failed one has no quality.
+        success: whether the call was answered; a failed one has no quality. None: of a call that was counted
+            before, of whose answer more is known now.
         task: capability or task it was about, or None.
         cost: USD it cost, or None.
         expected_cost: USD that the choice had estimated, or None: with it, estimates learn how far they are off.
@@ -281,7 +284,7 @@ class AgentOutcome:
     agent: str
     time: float
     quality: float | None = None
-    success: bool = True
+    success: bool | None = True
     task: str | None = None
     cost: float | None = None
     expected_cost: float | None = None
@@ -293,8 +296,9 @@ class AgentOutcome:
         settle(self, "agent", stored_text("agent", self.agent, error=error))
         settle(self, "time", utc_seconds("time", self.time, error=error))
         settle(self, "quality", share("quality", self.quality, error=error))
-        settle(self, "success", flag("success", self.success, error=error))
-        if self.quality is not None and not self.success:
+        if self.success is not None:
+            settle(self, "success", flag("success", self.success, error=error))
+        if self.quality is not None and self.success is False:
             raise error("quality", self.quality, "leave it out of calls that failed")
         settle(self, "task", stored_text("task", self.task, optional=True, error=error))
         for name in ("cost", "expected_cost", "latency_s", "output_tokens"):
@@ -308,6 +312,39 @@ class AgentOutcome:
         found["at"] = found.pop("time")
         found["latency"] = found.pop("latency_s")
         return json.dumps(found)
+
+
+def outcomes_of(record: RequestRecord) -> tuple[AgentOutcome, ...]:
+    """What came of the calls of agents that a gateway's request was for.
+
+    An agent that failed has failed once, whatever served in its place. What is no doing of an agent is no outcome
+    of its: a request that was refused, or whose client has left.
+
+    What it took is known of the agent alone where no other was tried before it: its time, and its cost where a
+    model was called.
+    """
+    at = record.time + record.latency
+    found = [AgentOutcome(name, at, success=False) for name in record.agents_failed]
+    answered = record.status < 400 and not record.error
+    if record.agent and answered and record.agent not in record.agents_failed:
+        alone = not record.fallbacks
+        found.append(
+            AgentOutcome(
+                record.agent,
+                at,
+                cost=record.cost if alone and record.model and not record.guessed else None,
+                latency_s=record.latency if alone and record.latency > 0 else None,
+                output_tokens=record.output_tokens or None,
+            )
+        )
+    return tuple(found)
+
+
+def outcome_of_feedback(record: RequestRecord, score: float, at: float) -> AgentOutcome | None:
+    """What feedback about a gateway's request says of the agent that answered; None where none did."""
+    if not record.agent or record.agent in record.agents_failed:
+        return None
+    return AgentOutcome(record.agent, at, quality=score, success=None)
 
 
 @dataclass(frozen=True, slots=True)

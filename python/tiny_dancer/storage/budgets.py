@@ -31,6 +31,7 @@ LARGEST: Final = 9_000_000.0
 """USD of a budget at most: what 63 bits hold of 10⁻¹² USD."""
 
 _EVERYTHING: Final = "all"
+_HARD: Final = "hard"
 _CURRENCY: Final = "USD"
 _WRITTEN: Final = re.compile(
     r"(?P<before>[^\d\s.,+-]*)\s*(?P<number>[+-]?[\d.,_]*\d[\d.,_]*(?:e[+-]?\d+)?)\s*(?P<after>[^\d]*)", re.I
@@ -64,7 +65,7 @@ class Budget:
     subject: str = ""
     limit: float = field(kw_only=True)
     period: str | None = field(default=None, kw_only=True)
-    kind: str = field(default="hard", kw_only=True)
+    kind: str = field(default=_HARD, kw_only=True)
     starts_at: float | None = field(default=None, kw_only=True)
     ends_at: float | None = field(default=None, kw_only=True)
     created_at: float = field(default_factory=time.time, kw_only=True)
@@ -93,14 +94,13 @@ class Budget:
                     "ends_at", f"{_moment(self.ends_at)}, not after starts_at", "give an end after the start"
                 )
             if self.ends_at <= self.created_at:
-                raise error(
-                    "ends_at", f"{_moment(self.ends_at)}, in the past", "give an end that is to come, or none"
-                )
+                raise error("ends_at", f"{_moment(self.ends_at)}, in the past", "give an end to come, or none")
 
     @property
     def id(self) -> str:
-        """Its name among budgets: scope, subject and period, of which there is one."""
-        return "/".join(part for part in (self.scope, self.subject, self.period or "ever") if part)
+        """Its name among budgets: scope, subject and period, and ``soft`` where it is; there is one of each."""
+        soft = self.kind if self.kind != _HARD else ""
+        return "/".join(part for part in (self.scope, self.subject, self.period or "ever", soft) if part)
 
     def in_force(self, now: float) -> bool:
         """Whether it counts at ``now``, UTC seconds."""
@@ -214,11 +214,11 @@ class BudgetStorage(Protocol):
     """
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget; with ``replace`` in place of the one of its scope, subject and period, whose
+        """Adds a budget; with ``replace`` in place of the one of its id, whose
         ``created_at`` and spending stay. Returns it as stored.
 
         Raises:
-            BudgetError: there is one of this scope, subject and period, and ``replace`` is false.
+            BudgetError: there is one of this scope, subject, period and kind, and ``replace`` is false.
         """
         ...
 
@@ -276,7 +276,7 @@ def drawn(draw: Draw, have: int, others: int) -> int:
 
 
 def exists(id: str) -> BudgetError:
-    """What a second budget of one scope, subject and period is refused by."""
+    """What a second budget of one id is refused by."""
     return BudgetError(
-        "budget", id, "there is one of this scope, subject and period: replace it, or delete it first"
+        "budget", id, "there is one of this scope, subject, period and kind: replace it, or delete it first"
     )

@@ -23,6 +23,7 @@ from tiny_dancer.types import RequestRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tiny_dancer.storage.calibration import Calibration
     from tiny_dancer.storage.summaries import RequestSummary
 
 # Tokens of one request: no model takes so many, and sums of millions of them stay within 64 bits.
@@ -42,6 +43,10 @@ _WHOLE = (
 _AMOUNTS = ("cost", "baseline_cost")
 _NUMBERS = ("confidence", "ttft")
 _NO_END = 10**9  # days since 1970
+
+
+LISTS = ("tags", "agents_failed")
+"""Fields that are lists of texts."""
 
 
 def fitting(record: RequestRecord) -> RequestRecord:
@@ -69,7 +74,8 @@ def fitting(record: RequestRecord) -> RequestRecord:
     changes["time"] = min(max(_finite(record.time) or 0.0, 0.0), LATEST)
     if record.scores is not None:
         changes["scores"] = _scores(record.scores)
-    changes["tags"] = _tags(record.tags)
+    for field in LISTS:
+        changes[field] = _list(getattr(record, field))
     return msgspec.structs.replace(record, **changes)
 
 
@@ -92,7 +98,8 @@ def fits(record: RequestRecord) -> bool:
             record.scores is None
             or ({float}.issuperset(map(type, record.scores.values())) and "\0" not in "".join(record.scores))
         )
-        and (not record.tags or ({str}.issuperset(map(type, record.tags)) and "\0" not in "".join(record.tags)))
+        and (not record.tags or _is_list(record.tags))
+        and (not record.agents_failed or _is_list(record.agents_failed))
     )
 
 
@@ -104,7 +111,7 @@ _TYPES: dict[str, set[type]] = {
     **{field: {int, float} for field in ("time", "latency", "guessed_cost")},
     **{field: {bool} for field in ("stream", "guessed")},
     "scores": {dict, _NONE},
-    "tags": {tuple},
+    **{field: {tuple} for field in LISTS},
 }
 # By the types of a record's fields: what takes the texts out of its values.
 _KNOWN_TYPES: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[str, ...]]] = {}
@@ -146,7 +153,11 @@ def _scores(scores: object) -> dict[str, float] | None:
     return {name: math.nan if score is None else score for name, score in found.items()}
 
 
-def _tags(tags: object) -> tuple[str, ...]:
+def _is_list(texts: tuple[str, ...]) -> bool:
+    return {str}.issuperset(map(type, texts)) and "\0" not in "".join(texts)
+
+
+def _list(tags: object) -> tuple[str, ...]:
     if not isinstance(tags, (tuple, list)):
         return ()
     return tuple(values.storable(found if isinstance(found := plain(each), str) else repr(found)) for each in tags)
@@ -224,6 +235,12 @@ class RequestStorage(Protocol):
         Raises:
             OptionError: a dimension that there is not (the nearest is named), or named twice; a value that a
                 dimension cannot have; ``since`` after ``until``.
+        """
+        ...
+
+    def request_calibration(self, *, since: float | None = None, until: float | None = None) -> Calibration:
+        """Requests with ``since <= time < until`` by the quality expected of their model and by confidence, beside
+        the scores of the feedback about them.
         """
         ...
 

@@ -54,8 +54,8 @@ PERCENTS = (50, 90, 95, 99)
 # What is summed up of the requests of a group, in this order: means and shares follow from it.
 SUMS = (
     "requests", "errors", "fallbacks", "attempts", "input_tokens", "output_tokens", "cached_tokens", "cost",
-    "baseline_cost", "compared", "other_cost", "guessed", "guessed_cost", "unpriced", "latency", "ttft", "timed",
-    "confidence", "decided", "feedback", "score", "guarded",
+    "baseline_cost", "compared", "other_cost", "guessed", "guessed_cost", "unpriced", "uncosted", "latency",
+    "ttft", "timed", "confidence", "decided", "feedback", "score", "guarded",
 )  # fmt: skip
 _AMOUNTS = frozenset({"cost", "baseline_cost", "other_cost", "guessed_cost"})
 _MEANS = {"latency": "requests", "ttft": "timed", "confidence": "decided", "score": "feedback"}
@@ -84,6 +84,23 @@ class Percentiles:
     p99: float
 
 
+def wilson(mean: float, count: int) -> tuple[float, float]:
+    """Where the mean of values in [0, 1] lies, by Wilson's score interval (1927) at 95 %.
+
+    Of values between 0 and 1 too: the variance of a value in [0, 1] is at most that of 0 and 1 with the same mean,
+    so the interval is too wide rather than too narrow.
+
+    Args:
+        mean: of those seen.
+        count: of those seen, 1 or more.
+    """
+    n, p = count, min(max(mean, 0.0), 1.0)
+    scale = 1 + _Z**2 / n
+    middle = (p + _Z**2 / (2 * n)) / scale
+    half = _Z / scale * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestSummary:
     """What the requests of one group come to, or all of them.
@@ -109,6 +126,7 @@ class RequestSummary:
         guessed: requests whose tokens or cost are guessed, in part or as a whole.
         guessed_cost: USD of ``cost`` and ``other_cost`` that are guessed.
         unpriced: requests a model served that have no cost, or no baseline.
+        uncosted: requests a model served that have no cost.
         latency: mean seconds from arrival to the last byte, failed requests included; None without requests.
         latency_percentiles: of the same; None without requests, or where they were not asked for.
         ttft: mean seconds to the first byte, over the requests that have it; None where none has.
@@ -142,6 +160,7 @@ class RequestSummary:
     guessed: int
     guessed_cost: float
     unpriced: int
+    uncosted: int
     latency: float | None
     latency_percentiles: Percentiles | None
     ttft: float | None
@@ -182,18 +201,10 @@ class RequestSummary:
 
     @property
     def score_interval(self) -> tuple[float, float] | None:
-        """Where the mean of the feedback lies, by Wilson's score interval (1927) at 95 %; None without feedback.
-
-        Of scores between 0 and 1 too: the variance of a value in [0, 1] is at most that of 0 and 1 with the same
-        mean, so the interval is too wide rather than too narrow.
-        """
+        """Where the mean of the feedback lies, by :func:`wilson`; None without feedback."""
         if self.score is None:
             return None
-        n, p = self.feedback, min(max(self.score, 0.0), 1.0)
-        scale = 1 + _Z**2 / n
-        middle = (p + _Z**2 / (2 * n)) / scale
-        half = _Z / scale * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-        return max(middle - half, 0.0), min(middle + half, 1.0)
+        return wilson(self.score, self.feedback)
 
 
 def figures(summary: RequestSummary) -> dict[str, float | None]:
@@ -219,6 +230,7 @@ def figures(summary: RequestSummary) -> dict[str, float | None]:
         "compared": summary.compared,
         "other_cost": summary.other_cost,
         "unpriced": summary.unpriced,
+        "uncosted": summary.uncosted,
         "guessed": summary.guessed,
         "guessed_cost": summary.guessed_cost,
         "latency": summary.latency,

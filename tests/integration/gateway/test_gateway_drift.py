@@ -182,12 +182,14 @@ def test_feedback_that_says_quality_withdraws_the_certificate_and_a_grade_does_n
     found = {name: gateway.gateway.status().drift[name] for name in ("default", "judged")}
     by_name = {name: {each.name: each for each in drift.alarms} for name, drift in found.items()}
     assert {name: alarms["feedback"].observed for name, alarms in by_name.items()} == {"default": 60, "judged": 60}
-    assert {name: alarms["calibration"].observed for name, alarms in by_name.items()} == {"default": 0, "judged": 60}
+    counted = {name: alarms["calibration"].observed for name, alarms in by_name.items()}
+    assert counted == {"default": 0, "judged": 60}
     assert found["default"].since is None, by_name["default"]
     assert found["judged"].withdrawn
     assert by_name["judged"]["calibration"].since is not None
     assert "lower" in by_name["judged"]["calibration"].note
-    assert covered(gateway, LIKE[0], router="judged") is not None
+    said = gateway.chat(LIKE[0], model="router-judged").headers["x-td-guarantee"]
+    assert said.startswith("no: "), said
     notes = gateway.gateway.status().notes
     assert [note.startswith("router judged: certificate withdrawn: outcomes") for note in notes] == [True], notes
     assert {each.name: each.window for each in found["judged"].measures}["quality"] == found["judged"].observed

@@ -9,9 +9,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pytest
 from tests.contract.requests import DAY, MIDNIGHT, api_key, request
 from tests.unit.storage.databases import FILLED, fill
 
+from tiny_dancer.errors import StorageError
 from tiny_dancer.storage import RowCounts, Spend, SqliteStorage
 from tiny_dancer.storage.sqlite.connection import connect
 from tiny_dancer.storage.sqlite.migrate import migrate, migrations
@@ -137,6 +139,31 @@ def test_budgets_from_before_models_were_told_apart_are_kept(tmp_path: Path) -> 
         spent = opened.spend(since=MIDNIGHT)["k"]
         assert spent == Spend(2.0, 30, 8)
         assert spent.models == {"": 1.5, "m": 0.5}
+
+
+def test_requests_removed_before_sums_were_kept_are_said_to_be_unknown(tmp_path: Path) -> None:
+    version_2(tmp_path / "old.db", 3)
+    connection = connect(tmp_path / "old.db")
+    connection.execute("DELETE FROM request WHERE number = 1")
+    connection.close()
+    with pytest.raises(StorageError, match="earlier version"):
+        SqliteStorage(tmp_path / "old.db", read_only=True)
+    with SqliteStorage(tmp_path / "old.db", create=False) as opened:
+        (summary,) = opened.request_summary()
+        assert (summary.requests, summary.removed, summary.unknown) == (2, 0, 1)
+        assert summary.latency_percentiles is None
+        by_model = opened.request_summary(by=("day", "model"), where={"key": "k"})
+        assert [(each.group, each.requests, each.unknown) for each in by_model] == [
+            (("2025-07-31", None), 0, 1),
+            (("2025-07-31", "model 2"), 1, 0),
+            (("2025-07-31", "model 3"), 1, 0),
+        ]
+        assert [each.unknown for each in opened.request_summary(where={"key": "other"})] == []
+        assert opened.request_summary(since=MIDNIGHT + DAY) == ()
+        # What is removed from now on keeps its sums.
+        opened.apply_retention(max_rows=1)
+        (summary,) = opened.request_summary()
+        assert (summary.requests, summary.removed, summary.unknown) == (2, 1, 1)
 
 
 def test_a_backup_from_before_variants_can_be_restored(tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ fn yes() -> bool {
     true
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the default of a field that may be null")]
+fn answered() -> Option<bool> {
+    Some(true)
+}
+
 fn usual_weight() -> f64 {
     USUAL_WEIGHT
 }
@@ -156,9 +161,9 @@ pub struct Outcome {
     /// In [0, 1]; of calls that were answered.
     #[serde(default)]
     pub quality: Option<f64>,
-    /// Whether it was answered.
-    #[serde(default = "yes")]
-    pub success: bool,
+    /// Whether it was answered; none: of a call that was counted before, of whose answer more is known now.
+    #[serde(default = "answered")]
+    pub success: Option<bool>,
     /// Capability or task it was about.
     #[serde(default)]
     pub task: Option<String>,
@@ -197,7 +202,7 @@ impl Outcome {
             return Err(refused("at", self.at, "give UTC seconds"));
         }
         within("quality", self.quality, 0.0, 1.0, "give a number from 0 to 1")?;
-        if self.quality.is_some() && !self.success {
+        if self.quality.is_some() && self.success == Some(false) {
             return Err(refused("quality", "of a call that failed", "leave it out, or set success"));
         }
         for (field, value) in [
@@ -221,12 +226,12 @@ impl State {
     /// As [`Outcome::check`].
     pub fn after(&self, outcome: &Outcome, half_life: Option<f64>) -> Result<Self> {
         outcome.check()?;
-        let first = self.outcomes == 0;
+        let first = self.outcomes == 0 && self.quality == Tally::default();
         let at = if first { outcome.at } else { self.at.max(outcome.at) };
         let (kept, counted) = (fading(at - self.at, half_life), fading(at - outcome.at, half_life));
         let mut found = self.clone();
         found.at = at;
-        found.outcomes += 1;
+        found.outcomes += u64::from(outcome.success.is_some());
         let sums = [
             &mut found.quality,
             &mut found.success,
@@ -244,7 +249,9 @@ impl State {
                 found.tasks.entry(task.clone()).or_default().add(quality, counted);
             }
         }
-        found.success.add(f64::from(u8::from(outcome.success)), counted);
+        if let Some(success) = outcome.success {
+            found.success.add(f64::from(u8::from(success)), counted);
+        }
         match (outcome.cost, outcome.expected_cost) {
             (Some(cost), Some(expected)) if expected > 0.0 => found.cost_ratio.add(cost / expected, counted),
             (Some(cost), _) => found.cost.add(cost, counted),

@@ -46,6 +46,7 @@ class Progress:
         status: of HTTP; 0 until known.
         error: code; empty where there is none.
         first: when the first byte of the answer's body left, by the clock that measures.
+        failed: agents that were asked before there was a plan and did not answer.
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
         purse: of the budgets it falls under; None where there are none.
@@ -65,6 +66,7 @@ class Progress:
         "depth",
         "endpoint",
         "error",
+        "failed",
         "first",
         "free",
         "guess",
@@ -106,6 +108,7 @@ class Progress:
         self.prompt: Prompt | None = None
         self.purse: Purse | None = None
         self.depth = 0
+        self.failed: list[str] = []
         self.queued = ""
         self.free = False
         self.id = new_id()

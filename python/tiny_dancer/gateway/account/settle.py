@@ -116,6 +116,7 @@ def settle(
         route="" if plan is None else plan.intent,
         agent="" if plan is None else plan.agent_of(model),
         guarantee="" if plan is None else plan.covered(model if answered else None) or "",
+        agents_failed=_failed(progress),
     )
     if kept:
         accounting.put(record)
@@ -137,3 +138,12 @@ def settle(
             chooser.answered(plan, model.name, last.input_tokens + last.output_tokens)
     if progress.trace is not None:
         progress.trace.end(record)
+
+
+def _failed(progress: Progress) -> tuple[str, ...]:
+    """Agents that were asked and did not answer, or not to the end."""
+    plan, done = progress.plan, progress.attempts
+    found = list(progress.failed)
+    if plan is not None:
+        found += map(plan.agent_of, done.failed)
+    return tuple(dict.fromkeys(filter(None, found)))

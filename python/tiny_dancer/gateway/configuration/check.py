@@ -217,6 +217,11 @@ class _Checks:
                 self.refuse(f"{at}.{key}", "***", "remove line breaks, spaces around it and unusual characters")
         if upstream.kind == "anthropic" and upstream.responses == "native":
             self.refuse(f"{at}.responses", "native", "Anthropic's servers have no responses; write auto or chat")
+        if upstream.kind == "a2a":
+            if upstream.responses == "native":
+                self.refuse(f"{at}.responses", "native", "agents of A2A have no responses; write auto or chat")
+            if upstream.api_version not in (None, "0.3", "1.0"):
+                self.refuse(f"{at}.api_version", repr(upstream.api_version), "the versions are 0.3 and 1.0")
         lowered = [key.lower() for key in upstream.headers]
         for place, key in enumerate(upstream.headers):
             where = f"{at}.headers.{key}"

@@ -38,7 +38,7 @@ EVERYBODY: Final = "agents"
 
 AgentType = Literal["llm", "tool", "api", "human", "ensemble"]
 FallbackCause = Literal["content_filter"]
-UpstreamKind = Literal["openai", "azure", "anthropic"]
+UpstreamKind = Literal["openai", "azure", "anthropic", "a2a"]
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,9 +67,9 @@ class Upstream(_Section, frozen=True, kw_only=True):
 
     Attributes:
         kind: the protocol it speaks.
-        base_url: up to and with ``/v1`` where the protocol has it.
+        base_url: up to and with ``/v1`` where the protocol has it; of ``a2a`` the address of the agent's card.
         api_key: sent with every request, never shown.
-        api_version: of Azure and Anthropic.
+        api_version: of Azure and Anthropic; of ``a2a`` ``0.3``, which is usual, or ``1.0``.
         headers: sent with every request.
         timeouts: of each attempt.
         responses: how ``/v1/responses`` is served: ``native`` by its own, ``chat`` by translating to chat

@@ -1,4 +1,5 @@
-"""The health port: whether the process lives, whether it may be sent requests, and what Prometheus scrapes.
+"""The operators' port: whether the process lives, whether it may be sent requests, what Prometheus scrapes; and
+the dashboard, which is answered elsewhere.
 
 Apart from the clients' port, so that it is neither reachable for them nor held up by them.
 """
@@ -20,6 +21,7 @@ from tiny_dancer.observability.prometheus import CONTENT_TYPE, render
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from tiny_dancer.gateway.dashboard.app import Dashboard
     from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus
     from tiny_dancer.routing.window import Measure
 
@@ -45,7 +47,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
 
 
 class HealthApp:
-    """An ASGI app of three pages: ``/health/live``, ``/health/ready`` and ``/metrics``.
+    """An ASGI app of ``/health/live``, ``/health/ready`` and ``/metrics``, and of a dashboard.
 
     What a worker has counted is kept when it is replaced, and where it was killed what it had by its last scrape:
     sums over workers never go back.
@@ -55,13 +57,16 @@ class HealthApp:
         self,
         workers: Callable[[], Awaitable[Sequence[WorkerSnapshot]]],
         gone: Callable[[], Sequence[WorkerSnapshot]] = tuple,
+        dashboard: Dashboard | None = None,
     ) -> None:
         """Nothing is asked yet.
 
         Args:
             workers: every worker that answers, now.
             gone: those that have ended since this was last called, as they were then.
+            dashboard: answers at ``/dashboard`` and below; None for none.
         """
+        self._dashboard = dashboard
         self._workers = workers
         self._ended = gone
         self._seen: dict[tuple[int, int], MetricsSnapshot] = {}
@@ -73,6 +78,8 @@ class HealthApp:
             return await _live(receive, send)
         if scope["type"] != "http":
             return None
+        if self._dashboard is not None and (scope["path"] + "/").startswith("/dashboard/"):
+            return await self._dashboard(scope, receive, send)
         headers: tuple[tuple[bytes, bytes], ...] = ()
         content_type = "application/json"
         try:

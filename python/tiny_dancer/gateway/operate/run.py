@@ -93,6 +93,7 @@ class _Gateway:
         self._end, self._at_once = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
+        from tiny_dancer.gateway.dashboard.app import Dashboard
         from tiny_dancer.gateway.edge.connections import Server
         from tiny_dancer.gateway.operate.health import HealthApp
 
@@ -105,9 +106,15 @@ class _Gateway:
             await self._start_worker()
         else:
             await self._start_supervisor()
-        health = None
+        health = dashboard = None
         if self._health is not None:
-            health = Server(HealthApp(self._asked_for_health, self._gone), self._config.limits)
+            dashboard = Dashboard(
+                self._folder / self._config.storage,
+                lambda: self._config,
+                self._asked_for_health,
+                loopback=self._health.address.loopback,
+            )
+            health = Server(HealthApp(self._asked_for_health, self._gone, dashboard), self._config.limits)
             await health.start(self._health.sockets[0])
         for line in announcement(self._config, self._clients, self._health):
             log.info(line)
@@ -125,6 +132,8 @@ class _Gateway:
         await self._service.stop(self._at_once)
         if health is not None:
             health.close()
+        if dashboard is not None:
+            dashboard.close()
 
     async def _start_worker(self) -> None:
         from tiny_dancer.gateway.operate.worker import Worker
@@ -216,6 +225,7 @@ def announcement(config: GatewayConfig, clients: Bound, health: Bound | None) ->
         )
     if health is not None:
         lines.append(f"health and metrics: http://{health.address}/health/ready and /metrics")
+        lines.append(f"dashboard: http://{health.address}/dashboard, by an operator's key")
     if keys_required(config):
         lines.append("clients need a key: tiny-dancer keys create")
     elif clients.address.loopback:

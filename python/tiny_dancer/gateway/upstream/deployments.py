@@ -104,7 +104,7 @@ class UpstreamServer:
     """
 
     def __init__(self, name: str, settings: config.Upstream, client: Client) -> None:
-        self.chat_only = settings.responses == "chat" or settings.kind == "anthropic"
+        self.chat_only = settings.responses == "chat" or settings.kind in ("anthropic", "a2a")
         self.name = name
         self.settings = settings
         self.client = client
@@ -153,7 +153,7 @@ class Deployment:
         headers += [pair for pair in configured.items() if pair[0] not in PASSED_ON]
         self.routes: dict[Endpoint, Route] = {}
         for endpoint in ENDPOINTS:
-            if (dialect := kind.dialect(endpoint)) is not None:
+            if (dialect := kind.dialect(endpoint, server.settings.api_version)) is not None:
                 url = kind.url(server.settings, self.upstream_model, dialect.path)
                 # A response is stored at the upstream: twice would be two of them.
                 target = server.client.target(url, headers, repeatable=endpoint != "responses")

@@ -213,8 +213,8 @@ class Dialect(Protocol):
 class Kind(Protocol):
     """A kind of upstream; modules implement it."""
 
-    def dialect(self, endpoint: Endpoint) -> Dialect | None:
-        """How this endpoint is served, or None where this kind cannot."""
+    def dialect(self, endpoint: Endpoint, version: str | None = None) -> Dialect | None:
+        """How this endpoint is served in a version of the protocol, or None where this kind cannot."""
         ...
 
     def url(self, upstream: config.Upstream, model: str, path: str) -> str:

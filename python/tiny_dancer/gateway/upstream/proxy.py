@@ -122,6 +122,7 @@ class Attempts(Struct):
         adapted: what of the request was said otherwise, because the upstream called last would refuse it.
         searches_itself: whether the upstream called last was left to answer tool searches.
         before: calls whose answers only searched for tools, which cost, too.
+        failed: models that were asked and did not answer, for no fault of the request.
         given_up: answers that a content filter had cut, in whose place another was sought: they cost, too.
     """
 
@@ -137,6 +138,7 @@ class Attempts(Struct):
     searches_itself: bool = False
     before: list[Paid] = []
     given_up: list[GivenUp] = []
+    failed: list[ServedModel] = []
 
 
 class Proxy:
@@ -202,6 +204,8 @@ class Proxy:
                 last = _FILTERED
             except Failure as failure:
                 _forget_frames(failure)
+                if failure.category is not None:
+                    done.failed.append(model)
                 # What no deployment could be asked says less than what one answered.
                 if last is None or failure.asked:
                     last = failure

@@ -29,14 +29,17 @@ class RequestRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, records: Sequence[RequestRecord]) -> None:
-        """Adds requests; of one id and time the first stays."""
+    def add(self, records: Sequence[RequestRecord]) -> list[RequestRecord]:
+        """Adds requests; of one id and time the first stays. Those that are new."""
+        new = []
         for record in map(fitting, records):
             if self._rows.setdefault((record.time, record.id), record) is record:
+                new.append(record)
                 day = (int(record.time // DAY), record.key, record.model)
                 cost, tokens, requests = self._spend.get(day, (0.0, 0, 0))
                 used = record.input_tokens + record.output_tokens
                 self._spend[day] = (cost + (record.cost or 0.0), tokens + used, requests + 1)
+        return new
 
     def history(self, query: RequestQuery) -> tuple[RequestRecord, ...]:
         """Requests, newest first."""

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tiny_dancer.errors import AccessError, CandidateError, OptionError, StorageError
 from tiny_dancer.storage import queue, values
-from tiny_dancer.storage.agents import AgentOutcome, AgentRecord, check_agents, state_after, with_active
+from tiny_dancer.storage.agents import (
+    DEFAULT_HALF_LIFE_S,
+    AgentOutcome,
+    AgentRecord,
+    check_agents,
+    outcome_of_feedback,
+    outcomes_of,
+    state_after,
+    with_active,
+)
 from tiny_dancer.storage.budgets import Drawn, Entry, check_budget, drawn, exists
 from tiny_dancer.storage.candidate_checks import check_by, check_candidates, check_search, path, with_use
 from tiny_dancer.storage.candidates import CandidateChange, compiled, latest_first
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, check_history, check_record
 from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span
+from tiny_dancer.storage.memory.calibration import calibrated
 from tiny_dancer.storage.memory.ledger import RequestRows
 from tiny_dancer.storage.memory.queue import QueueRows
 from tiny_dancer.storage.memory.rows import newest, retain, within
@@ -36,6 +46,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.agents import Agent
     from tiny_dancer.storage.budgets import Budget, Draw
+    from tiny_dancer.storage.calibration import Calibration
     from tiny_dancer.storage.candidates import (
         CandidateRecord,
         ChangeAction,
@@ -283,6 +294,8 @@ class MemoryStorage:
             key = (feedback.decision_id, feedback.candidate_id)
             before = self._feedback.pop(key, None)
             self._feedback[key] = feedback
+            if before is None and feedback.candidate_id is None:
+                self._count_feedback(feedback)
             record = self._candidates.get(feedback.candidate_id or "")
             if record is None:
                 return
@@ -352,7 +365,9 @@ class MemoryStorage:
         """Keeps requests of a gateway."""
         rows = check_requests(records)
         with self._open_lock():
-            self._requests.add(rows)
+            for record in self._requests.add(rows):
+                for outcome in outcomes_of(record):
+                    self._count_agent(outcome, DEFAULT_HALF_LIFE_S)
 
     def request_history(
         self,
@@ -396,6 +411,15 @@ class MemoryStorage:
         return {
             decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
         }
+
+    def request_calibration(self, *, since: float | None = None, until: float | None = None) -> Calibration:
+        """Requests by what was expected of them, beside what came of it."""
+        since, until = values.span(since, until)
+        with self._open_lock():
+            scores = {
+                decision: each.score for (decision, candidate), each in self._feedback.items() if candidate is None
+            }
+            return calibrated(self._requests.history(check_request_history(since, until, {}, None)), scores)
 
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
@@ -508,13 +532,29 @@ class MemoryStorage:
         """Adds an outcome to the sums of its agent."""
         check_record("outcome", outcome, AgentOutcome)
         with self._open_lock():
-            found = self._agents.get(outcome.agent)
-            if found is None:
+            record = self._count_agent(outcome, half_life_s)
+            if record is None:
                 raise CandidateError("agent", outcome.agent, "add it first")
-            record = replace(found, state=state_after(found.state, outcome, half_life_s))
-            self._agents[outcome.agent] = record
-            self._agent_changes += 1
             return record
+
+    def _count_agent(self, outcome: AgentOutcome, half_life_s: float | None) -> AgentRecord | None:
+        found = self._agents.get(outcome.agent)
+        if found is None:
+            return None
+        record = replace(found, state=state_after(found.state, outcome, half_life_s))
+        self._agents[outcome.agent] = record
+        self._agent_changes += 1
+        return record
+
+    def _count_feedback(self, feedback: Feedback) -> None:
+        """Counts the first feedback on a request for the agent that answered it."""
+        for field in ("decision_id", "id"):
+            query = check_request_history(None, None, {field: feedback.decision_id}, 1)
+            for record in self._requests.history(query):
+                outcome = outcome_of_feedback(record, feedback.score, feedback.time)
+                if outcome is not None:
+                    self._count_agent(outcome, DEFAULT_HALF_LIFE_S)
+                return
 
     def agent_changes(self) -> int:
         """A number that every write about agents raises."""
@@ -522,7 +562,7 @@ class MemoryStorage:
             return self._agent_changes
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         checked = check_budget(budget)
         with self._open_lock():
             before = self._budgets.get(checked.id)

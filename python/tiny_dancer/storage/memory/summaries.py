@@ -119,6 +119,7 @@ def _sums(rows: Sequence[RequestRecord], scores: Mapping[str, float]) -> list[fl
         "guessed": sum(row.guessed for row in rows),
         "guessed_cost": _total(row.guessed_cost for row in rows),
         "unpriced": sum(row.cost is None or row.baseline_cost is None for row in served),
+        "uncosted": sum(row.cost is None for row in served),
         "latency": _total(row.latency for row in rows),
         "ttft": _total(first_bytes),
         "timed": len(first_bytes),

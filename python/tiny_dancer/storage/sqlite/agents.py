@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.errors import CandidateError
-from tiny_dancer.storage.agents import Agent, AgentRecord, state_after, with_active
+from tiny_dancer.storage.agents import DEFAULT_HALF_LIFE_S, Agent, AgentRecord, state_after, with_active
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
@@ -74,6 +74,25 @@ def record_outcome(connection: apsw.Connection, outcome: AgentOutcome, half_life
     connection.execute("UPDATE agent SET state = ? WHERE name = ?", (state, outcome.agent))
     _count(connection)
     return AgentRecord(found.agent, state, found.updated_at)
+
+
+def count_outcomes(connection: apsw.Connection, outcomes: Iterable[AgentOutcome]) -> None:
+    """Adds outcomes to the sums of those of their agents that are there."""
+    by_agent: dict[str, list[AgentOutcome]] = {}
+    for outcome in outcomes:
+        by_agent.setdefault(outcome.agent, []).append(outcome)
+    changed = False
+    for name, listed in by_agent.items():
+        row = connection.execute("SELECT state FROM agent WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            continue
+        state = row[0] or ""
+        for outcome in listed:
+            state = state_after(state, outcome, DEFAULT_HALF_LIFE_S)
+        connection.execute("UPDATE agent SET state = ? WHERE name = ?", (state, name))
+        changed = True
+    if changed:
+        _count(connection)
 
 
 def agent_changes(connection: apsw.Connection) -> int:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tiny_dancer.storage.agents import outcome_of_feedback
 from tiny_dancer.storage.history import Feedback, Outcome, RoutingRecord, ShownCandidate, Statistics
+from tiny_dancer.storage.ledger import check_request_history
+from tiny_dancer.storage.sqlite.agents import count_outcomes
 from tiny_dancer.storage.sqlite.candidates import next_change
 from tiny_dancer.storage.sqlite.conditions import of_history, of_time
 from tiny_dancer.storage.sqlite.connection import snapshot
+from tiny_dancer.storage.sqlite.ledger import request_history
 from tiny_dancer.storage.sqlite.summaries import keep_sums
 from tiny_dancer.storage.statistics import PERCENTILES
 from tiny_dancer.storage.summaries import nearest_rank
@@ -72,6 +76,8 @@ def put_feedback(connection: apsw.Connection, feedback: Feedback) -> None:
         "INSERT INTO feedback (decision_id, candidate_id, score, time, text) VALUES (?, ?, ?, ?, ?)",
         (feedback.decision_id, about, feedback.score, feedback.time, feedback.text),
     )
+    if before is None and not about:
+        _count_for_agent(connection, feedback)
     if about:
         more = 0 if before is not None else 1
         gained = feedback.score - (before if isinstance(before, int | float) else 0.0)
@@ -81,6 +87,19 @@ def put_feedback(connection: apsw.Connection, feedback: Feedback) -> None:
             "success_count = min(max(success_count + ?2, 0.0), trial_count + ?1), change = ?3 WHERE id = ?4",
             (more, gained, next_change(connection), about),
         )
+
+
+def _count_for_agent(connection: apsw.Connection, feedback: Feedback) -> None:
+    """Counts the first feedback on a gateway's request for the agent that answered it."""
+    if not connection.execute("SELECT count(*) FROM agent").get:
+        return
+    # Feedback about a request that was not routed is kept under the request's own id.
+    for field in ("decision_id", "id"):
+        query = check_request_history(None, None, {field: feedback.decision_id}, 1)
+        for record in request_history(connection, query):
+            outcome = outcome_of_feedback(record, feedback.score, feedback.time)
+            count_outcomes(connection, () if outcome is None else (outcome,))
+            return
 
 
 def put_outcome(connection: apsw.Connection, outcome: Outcome) -> None:

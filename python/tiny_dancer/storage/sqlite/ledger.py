@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import msgspec
 
-from tiny_dancer.storage.ledger import by_key, days_and_parts, fits, fitting
+from tiny_dancer.storage.agents import outcomes_of
+from tiny_dancer.storage.ledger import LISTS, by_key, days_and_parts, fits, fitting
+from tiny_dancer.storage.sqlite.agents import count_outcomes
 from tiny_dancer.storage.sqlite.conditions import of_time
 from tiny_dancer.storage.summaries import DAY
 from tiny_dancer.types import RequestRecord
@@ -27,14 +29,14 @@ _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
 # Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
 # than a row does where the event loop is busy.
 _TOGETHER = 64
-_SCORES, _TAGS = _FIELDS.index("scores"), _FIELDS.index("tags")
+_SCORES, _LISTS = _FIELDS.index("scores"), tuple((_FIELDS.index(each), each) for each in LISTS)
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
 # What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
 _UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
 _encode = msgspec.json.Encoder().encode
 _decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
-_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_list = msgspec.json.Decoder(tuple[str, ...]).decode
 _as_tuple = msgspec.structs.astuple
 
 
@@ -72,6 +74,12 @@ def insert_requests(connection: apsw.Connection, records: Sequence[RequestRecord
         "tokens = tokens + excluded.tokens, requests = requests + excluded.requests",
         (before,),
     )
+    if any(record.agent or record.agents_failed for record in records):
+        added = connection.execute(
+            f"SELECT {_COLUMNS} FROM request WHERE number > ? AND (agent <> '' OR agents_failed <> '[]')",
+            (before,),
+        ).fetchall()
+        count_outcomes(connection, [each for row in added for each in outcomes_of(_record(row))])
     connection.execute(
         "UPDATE request_ids SET hashes = CAST(hashes || ? AS BLOB) "
         "WHERE first = (SELECT max(first) FROM request_ids) AND length(hashes) < ?",
@@ -105,7 +113,8 @@ def _row(record: RequestRecord) -> list[Any]:
     row = list(_as_tuple(record))
     if record.scores is not None:
         row[_SCORES] = _encode(record.scores).decode()
-    row[_TAGS] = _encode(record.tags).decode() if record.tags else "[]"
+    for place, _ in _LISTS:
+        row[place] = _encode(row[place]).decode() if row[place] else "[]"
     return row
 
 
@@ -148,7 +157,8 @@ def _record(row: tuple[Any, ...]) -> RequestRecord:
     fields = dict(zip(_FIELDS, row, strict=True))
     fields["stream"] = bool(fields["stream"])
     fields["guessed"] = bool(fields["guessed"])
-    fields["tags"] = _decode_tags(fields["tags"])
+    for _, field in _LISTS:
+        fields[field] = _decode_list(fields[field])
     if fields["scores"] is not None:
         # JSON has no NaN.
         scores = _decode_scores(fields["scores"])

@@ -23,7 +23,17 @@ from tiny_dancer.storage.keys import ApiKey
 from tiny_dancer.storage.ledger import check_request_history, check_requests, check_span
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.sqlite import agents as agent_table
-from tiny_dancer.storage.sqlite import backup, candidates, history, keys, ledger, parts, queue_rows, summaries
+from tiny_dancer.storage.sqlite import (
+    backup,
+    calibration,
+    candidates,
+    history,
+    keys,
+    ledger,
+    parts,
+    queue_rows,
+    summaries,
+)
 from tiny_dancer.storage.sqlite import budgets as budget_table
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
@@ -54,6 +64,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.storage.agents import Agent, AgentRecord
     from tiny_dancer.storage.budgets import Budget, Draw, Drawn, Entry
+    from tiny_dancer.storage.calibration import Calibration
     from tiny_dancer.storage.candidates import (
         CandidateChange,
         CandidateRecord,
@@ -398,6 +409,12 @@ class SqliteStorage:
         with self._reading() as connection:
             return summaries.request_summary(connection, query)
 
+    def request_calibration(self, *, since: float | None = None, until: float | None = None) -> Calibration:
+        """Requests by what was expected of them, beside what came of it."""
+        since, until = values.span(since, until)
+        with self._reading() as connection:
+            return calibration.request_calibration(connection, since, until)
+
     def insert_api_key(self, key: ApiKey) -> None:
         """Adds a key of the gateway."""
         self._check_open()
@@ -498,7 +515,7 @@ class SqliteStorage:
             return agent_table.agent_changes(connection)
 
     def insert_budget(self, budget: Budget, *, replace: bool = False) -> Budget:
-        """Adds a budget, or puts it in the place of that of its scope, subject and period."""
+        """Adds a budget, or puts it in the place of that of its id."""
         self._check_open()
         checked = check_budget(budget)
         return self._writer.submit(

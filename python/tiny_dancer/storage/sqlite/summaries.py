@@ -46,6 +46,7 @@ _BY_TAG = (
     f"(SELECT 1 FROM {_TAGS} AS earlier WHERE earlier.value = tag.value AND earlier.key < tag.key)"
 )
 _BOTH = "(cost IS NOT NULL AND baseline_cost IS NOT NULL)"
+_SERVED = "(model <> '' AND (status < 400 OR status = 499))"
 # By the names of SUMS.
 _SUMS = {
     "requests": "count(*)",
@@ -55,7 +56,8 @@ _SUMS = {
     "baseline_cost": f"total(iif({_BOTH}, baseline_cost, 0))",
     "compared": f"total({_BOTH})",
     "other_cost": "total(iif(baseline_cost IS NULL, cost, 0))",
-    "unpriced": f"total(model <> '' AND (status < 400 OR status = 499) AND NOT {_BOTH})",
+    "unpriced": f"total({_SERVED} AND NOT {_BOTH})",
+    "uncosted": f"total({_SERVED} AND cost IS NULL)",
     "timed": "count(ttft)",
     "decided": "count(confidence)",
     "feedback": "count(feedback.score)",

@@ -3,6 +3,6 @@
 from typing import Final
 
 from tiny_dancer.gateway.upstream.dialect import Kind
-from tiny_dancer.gateway.upstream.kinds import anthropic, azure, openai
+from tiny_dancer.gateway.upstream.kinds import a2a, anthropic, azure, openai
 
-KINDS: Final[dict[str, Kind]] = {"anthropic": anthropic, "azure": azure, "openai": openai}
+KINDS: Final[dict[str, Kind]] = {"a2a": a2a, "anthropic": anthropic, "azure": azure, "openai": openai}

@@ -227,8 +227,9 @@ class _ChatCompletions:
 _DIALECTS: Final[dict[str, Dialect]] = {"messages": _Messages(), "chat.completions": _ChatCompletions()}
 
 
-def dialect(endpoint: Endpoint) -> Dialect | None:
+def dialect(endpoint: Endpoint, version: str | None = None) -> Dialect | None:
     """How this endpoint is served: messages and chat completions are."""
+    del version  # it changes nothing about what is said
     return _DIALECTS.get(endpoint)
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _WITHOUT_DEPLOYMENT: Final = ("/responses", "/files", "/batches")
 
 
-def dialect(endpoint: Endpoint) -> Dialect | None:
+def dialect(endpoint: Endpoint, version: str | None = None) -> Dialect | None:
     """As OpenAI's."""
+    del version  # it changes nothing about what is said
     return openai.dialect(endpoint)
 
 

@@ -421,8 +421,9 @@ _DIALECTS: Final[dict[str, Dialect]] = {
 }
 
 
-def dialect(endpoint: Endpoint) -> Dialect | None:
+def dialect(endpoint: Endpoint, version: str | None = None) -> Dialect | None:
     """How this endpoint is served: all are, Anthropic's messages translated to chat completions."""
+    del version  # it changes nothing about what is said
     return _DIALECTS.get(endpoint)
 
 

@@ -37,6 +37,7 @@ CREATE TABLE request_sums (
     guessed REAL,
     guessed_cost REAL,
     unpriced REAL,
+    uncosted REAL,
     latency REAL,                       -- seconds, of all of them together
     ttft REAL,
     timed REAL,
