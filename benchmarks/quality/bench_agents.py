@@ -2,15 +2,20 @@
 
     python benchmarks/quality/bench_agents.py
 
-Each table is split in two, a few times. The registry observes quality and cost of every model on one part, and
-a request router is trained on it (what times are is not told, so balanced weighs none); policies are judged on
-the other, with that router's quality per request. A policy is *beaten* where another of those tried reaches no
-less quality for no more money, and one of them is better; the bootstrap (1,000 draws of rows) says how often
-that is so. One by one: the cheapest agent whose expected quality reaches a number, on each request (the best
-where none does).
+Each table is split in two, three times. Three quarters of the one half train a request router (the registry
+observes them too; what times are is not told, so balanced weighs none), the last quarter calibrates it; policies
+are judged on the other half, with that router's quality per request. A policy is *beaten* where another of those
+tried reaches no less quality for no more money, and one of them is better; the bootstrap (1,000 draws of rows)
+says how often that is so, and it is beaten clear of chance where that is in 97.5 % of the draws. One by one: the
+cheapest agent whose expected quality reaches a number, on each request (the best where none does).
 
-Of llmrouter nobody has logged costs. There a request costs as many tokens as it has and 256 more, times a price by
-size: 0.02 USD a million tokens for every billion parameters, about what open models cost to have served.
+A batch is asked for the mean quality that one by one expects. What one of them reaches more than the other is
+priced at the batch's multiplier, what a unit of quality costs there: the saving is that of equal quality
+reached. How often a batch reaches what was asked for is counted over random batches of 200 requests.
+
+Of llmrouter, mmlu and gsm8k nobody has logged costs. There a request costs as many tokens as it has and 256
+more, times a price: of llmrouter by size, 0.02 USD a million tokens for every billion parameters, about what
+open models cost to have served; of the others .6 and 20 USD a million tokens, list prices of the two models.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from common import draw, table, write
 from tiny_dancer import Agent, AgentRegistry, AgentRouter, Router, fit
 from tiny_dancer.errors import NoFeasibleModelError
 from tiny_dancer.routing.agents import assign
+from tiny_dancer.routing.agents.held_out import HeldOut
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,7 +42,8 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-SPLITS = {"bfcl": 3, "llmrouter": 1}
+SPLITS = 3
+TABLES = ("bfcl", "llmrouter", "zeroeval", "mmlu", "gsm8k")
 BILLIONS = {
     "llama3-chatqa-1.5-8b": 8,
     "qwen2.5-7b-instruct": 7,
@@ -52,7 +59,16 @@ NOW = 1_790_000_000.0
 DRAWS = 1000
 NAMED = ("cost", "quality", "balanced", "quality_per_dollar")
 WEIGHTS = np.geomspace(1, 10_000, 9)
-LEAST = {"bfcl": (0.8, 0.85, 0.9), "llmrouter": (0.5, 0.6, 0.7, 0.8)}
+PAIR_PRICES = {"mixtral-8x7b-instruct-v0.1": 0.6e-6, "gpt-4-1106-preview": 20e-6}
+LEAST = {
+    "bfcl": (0.8, 0.85, 0.9),
+    "llmrouter": (0.5, 0.6, 0.7, 0.8),
+    "zeroeval": (0.7, 0.8, 0.9),
+    "mmlu": (0.7, 0.8),
+    "gsm8k": (0.7, 0.8),
+}
+BATCH = 200
+BATCHES = 40
 
 
 def registry(outcomes: Outcomes, rows: npt.NDArray[np.int64], models: list[int]) -> AgentRegistry:
@@ -87,29 +103,77 @@ def chosen(
     return np.array(rows)
 
 
-def one(outcomes: Outcomes, table_name: str, seed: int) -> dict[str, Any]:
-    """One split."""
-    assert outcomes.cost is not None and outcomes.features is not None
-    models = [each for each in range(len(outcomes.models)) if np.isfinite(outcomes.cost[:, each]).mean() > 0.9]
-    train, test = draw(outcomes, len(outcomes) // 2, seed)
-    names = [outcomes.models[each] for each in models]
-    router = AgentRouter(registry(outcomes, train, models))
-    batch = Router(fit(outcomes.rows(train)).artifact).route_features(outcomes.features.rows(test))
-    scores = np.clip(batch.scores.astype(np.float64)[:, models], 0, 1)
-    means = np.nanmean(outcomes.cost[train][:, models], axis=0)
-    priced = batch.costs[:, models].astype(np.float64)
-    priced = np.where(np.isfinite(priced), priced, means)
-    quality = np.nan_to_num(outcomes.quality[test][:, models])
-    cost = np.where(np.isfinite(outcomes.cost[test][:, models]), outcomes.cost[test][:, models], means)
-    rows = np.arange(len(test))
-    tried: dict[str, npt.NDArray[np.int64]] = {name: np.full(len(test), at) for at, name in enumerate(names)}
+def priced_table(name: str) -> Outcomes | None:
+    """A table with what requests cost."""
+    outcomes = table(name)
+    if outcomes is None or outcomes.cost is not None:
+        return outcomes
+    assert outcomes.features is not None
+    if name == "llmrouter":
+        prices = np.array([BILLIONS[model] for model in outcomes.models]) * 0.02e-6
+    else:
+        prices = np.array([PAIR_PRICES[model] for model in outcomes.models])
+    return replace(outcomes, cost=(outcomes.features.tokens[:, None] + 256.0) * prices)
+
+
+class Split:
+    """Half a table to learn from, and half to judge on."""
+
+    def __init__(self, outcomes: Outcomes, seed: int) -> None:
+        assert outcomes.cost is not None and outcomes.features is not None
+        models = [each for each in range(len(outcomes.models)) if np.isfinite(outcomes.cost[:, each]).mean() > 0.9]
+        train, self.test = draw(outcomes, len(outcomes) // 2, seed)
+        cut = 3 * len(train) // 4
+        self.fitted, self.held = train[:cut], train[cut:]
+        self.names = [outcomes.models[each] for each in models]
+        self.agents = registry(outcomes, self.fitted, models)
+        trained = Router(fit(outcomes.rows(self.fitted)).artifact)
+        means = np.nanmean(outcomes.cost[self.fitted][:, models], axis=0)
+
+        def expected(rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+            assert outcomes.features is not None
+            batch = trained.route_features(outcomes.features.rows(rows))
+            cost = batch.costs[:, models].astype(np.float64)
+            assert outcomes.cost is not None
+            if not np.isfinite(cost).any():
+                cost = outcomes.cost[rows][:, models]
+            return np.clip(batch.scores.astype(np.float64)[:, models], 0, 1), np.where(
+                np.isfinite(cost), cost, means
+            )
+
+        def came(rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+            assert outcomes.cost is not None
+            cost = outcomes.cost[rows][:, models]
+            return np.nan_to_num(outcomes.quality[rows][:, models]), np.where(np.isfinite(cost), cost, means)
+
+        plain, self.held_priced = expected(self.held)
+        self.held_quality, _ = came(self.held)
+        self.learned = train
+        self.learned_quality, self.learned_cost = came(train)
+        self.held_out = HeldOut.of(
+            dict(zip(self.names, plain.T, strict=True)),
+            dict(zip(self.names, self.held_quality.T, strict=True)),
+            outcomes.features.tokens[self.held].astype(np.float64),
+            outcomes.group[self.held],
+        )
+        self.raw, self.priced = expected(self.test)
+        self.scores = np.clip(self.raw + self.held_out.levels, 0, 1)
+        self.quality, self.cost = came(self.test)
+
+
+def one(split: Split, table_name: str, seed: int) -> dict[str, Any]:
+    """Policies and batches on one split."""
+    router = AgentRouter(split.agents)
+    names, scores, quality, cost = split.names, split.scores, split.quality, split.cost
+    rows = np.arange(len(scores))
+    tried: dict[str, npt.NDArray[np.int64]] = {name: np.full(len(rows), at) for at, name in enumerate(names)}
     tried |= {name: chosen(router, names, scores, name) for name in NAMED}
     for weight in WEIGHTS:
         weights = {"quality": 1.0, "cost": float(weight)}
         tried[f"quality - {weight:.0f} USD"] = chosen(router, names, scores, "weights", weights=weights)
-    tried["at random"] = np.random.default_rng(seed).integers(0, len(names), len(test))
+    tried["at random"] = np.random.default_rng(seed).integers(0, len(names), len(rows))
     points = {name: (cost[rows, choice], quality[rows, choice]) for name, choice in tried.items()}
-    samples = np.random.default_rng(0).integers(0, len(test), (DRAWS, len(test)))
+    samples = np.random.default_rng(0).integers(0, len(rows), (DRAWS, len(rows)))
     spent = {name: each[0][samples].mean(1) for name, each in points.items()}
     reached = {name: each[1][samples].mean(1) for name, each in points.items()}
     front: dict[str, Any] = {}
@@ -126,58 +190,83 @@ def one(outcomes: Outcomes, table_name: str, seed: int) -> dict[str, Any]:
             "USD a request": float(f"{here[0]:.4g}"),
             "quality": round(float(here[1]), 4),
             "on the front": not beaten_by,
+            "beaten clear of chance": any(often >= 0.975 for often in beaten_by.values()),
             "beaten by, and in which share of draws": beaten_by,
         }
     return {
-        "rows": len(test),
+        "rows": len(rows),
         "policies tried": {
             name: [float(f"{each[0].mean():.4g}"), round(float(each[1].mean()), 4)]
             for name, each in points.items()
         },
         "front": front,
-        "batch": [together(scores, priced, quality, cost, least) for least in LEAST[table_name]],
+        "batch": [together(split, least) for least in LEAST[table_name]],
     }
 
 
-def together(scores: Floats, expected: Floats, quality: Floats, cost: Floats, least: float) -> dict[str, Any]:
-    """A batch beside one by one, at the same mean quality: expected, and reached.
-
-    What is reached lies below what is expected, and more so where choices are freer. So batches are made for many
-    qualities, and of those that reach what one by one has reached, the cheapest is compared, in each draw anew.
-    """
+def together(split: Split, least: float) -> dict[str, Any]:
+    """A batch beside one by one, at the same mean quality."""
+    scores, priced = split.scores, split.priced
     rows = np.arange(len(scores))
-    able = np.where(scores >= least, expected, np.inf)
+    able = np.where(scores >= least, priced, np.inf)
     alone = np.where(np.isfinite(able).any(1), able.argmin(1), scores.argmax(1))
     target = float(scores[rows, alone].mean())
-    found = assign(scores, expected, min_mean_quality=target)
+    found = assign(scores, priced, min_mean_quality=target)
+    spent, reached = split.cost[rows, alone], split.quality[rows, alone]
+    of_batch = (split.cost[rows, found.columns], split.quality[rows, found.columns])
+    # What the batch reaches less is bought at what it costs there.
+    ahead = spent - of_batch[0] + found.multiplier * (of_batch[1] - reached)
     samples = np.random.default_rng(1).integers(0, len(rows), (DRAWS, len(rows)))
-    spent, reached = cost[rows, alone], quality[rows, alone]
-    highest = float(scores.max(1).mean())
-    lowest = float(scores[rows, expected.argmin(1)].mean())
-    batches = [
-        assign(scores, expected, min_mean_quality=each).columns for each in np.linspace(lowest, highest - 1e-6, 40)
-    ]
-    many_spent = np.array([cost[rows, columns][samples].sum(1) for columns in batches])
-    many_reached = np.array([quality[rows, columns][samples].mean(1) for columns in batches])
-    enough = many_reached >= reached[samples].mean(1)
-    cheapest = np.where(enough, many_spent, np.inf).min(0)
-    equal = 1 - cheapest / spent[samples].sum(1)
-    plain = 1 - cost[rows, found.columns][samples].sum(1) / spent[samples].sum(1)
-
-    def interval(values: Floats) -> list[float]:
-        return [round(float(each), 4) for each in (np.median(values), *np.quantile(values, [0.025, 0.975]))]
-
+    saved = ahead[samples].sum(1) / spent[samples].sum(1)
     return {
         "one by one at least": least,
-        "mean quality, expected and reached": [round(target, 4), round(float(reached.mean()), 4)],
-        "share of the cost saved at equal quality reached: median, 95 %": interval(equal[np.isfinite(equal)]),
-        "draws in which no batch reached as much": int((~np.isfinite(equal)).sum()),
-        "share of the cost saved at equal quality expected: median, 95 %": interval(plain),
-        "quality gained at equal quality expected: median, 95 %": interval(
-            (quality[rows, found.columns] - reached)[samples].mean(1)
-        ),
+        "mean quality, expected, reached, and reached by the batch": [
+            round(target, 4), round(float(reached.mean()), 4), round(float(of_batch[1].mean()), 4),
+        ],
+        "share of the cost saved at equal quality reached, 95 %": [
+            round(float(each), 4) for each in (ahead.sum() / spent.sum(), *np.quantile(saved, [0.025, 0.975]))
+        ],
         "gap to the linear programme": float(f"{found.gap:.2g}"),
-    }
+    }  # fmt: skip
+
+
+def met(split: Split, seed: int) -> dict[str, list[int]]:
+    """By how it is made: [batches that reached the mean quality asked for, those that could be made]."""
+    chance = np.random.default_rng(seed)
+    counts = {each: [0, 0] for each in ("not calibrated", "calibrated", "with confidence .9")}
+    for _ in range(BATCHES):
+        rows = chance.choice(len(split.scores), min(BATCH, len(split.scores) // 2), replace=False)
+        scores, priced = split.scores[rows], split.priced[rows]
+        low, high = scores[np.arange(len(rows)), priced.argmin(1)].mean(), scores.max(1).mean()
+        for share in (0.3, 0.6):
+            target = float(low + share * (high - low))
+            for label, count in counts.items():
+                try:
+                    columns = made(split, rows, label, target)
+                except NoFeasibleModelError:
+                    continue
+                count[1] += 1
+                count[0] += int(split.quality[rows, columns].mean() >= target)
+    return counts
+
+
+def made(split: Split, rows: npt.NDArray[np.int64], label: str, target: float) -> npt.NDArray[np.int64]:
+    """The columns of a batch."""
+    if label == "not calibrated":
+        return assign(split.raw[rows], split.priced[rows], min_mean_quality=target).columns
+    if label == "calibrated":
+        return assign(split.scores[rows], split.priced[rows], min_mean_quality=target).columns
+    found, _ = split.held_out.assign(
+        split.scores[rows],
+        split.priced[rows],
+        split.held_priced,
+        list(range(len(split.names))),
+        min_mean_quality=target,
+        confidence=0.9,
+        capacities=None,
+        budget=None,
+    )
+    return found.columns
 
 
 def boast(true: float, declared: float, other: float, seed: int) -> tuple[int, float]:
@@ -217,18 +306,57 @@ def boasts() -> dict[str, Any]:
     return found
 
 
+def worsening(half_lives: tuple[float, ...] = (200.0, 1000.0)) -> dict[str, Any]:
+    """An agent that falls from .8 to .5 after 1,000 outcomes, a second apart, beside a known one of .7."""
+    found = {}
+    for half_life in (*half_lives, None):
+        wrong = []
+        for seed in range(100):
+            chance = random.Random(seed)
+            agents = AgentRegistry(
+                [Agent("falls", quality=0.8), Agent("known", quality=0.7, prior_weight=1e6)],
+                clock=lambda: NOW,
+                half_life_s=half_life,
+            )
+            router = AgentRouter(agents)
+            for turn in range(1000):
+                agents.observe("falls", quality=float(chance.random() < 0.8), at=NOW + turn)
+            outcomes = 0
+            for turn in range(1000, 3000):
+                if router.route("x", "quality", input_tokens=1, now=NOW + turn).agent != "falls":
+                    break
+                outcomes += 1
+                agents.observe("falls", quality=float(chance.random() < 0.5), at=NOW + turn)
+            wrong.append(outcomes)
+        label = "nothing fades" if half_life is None else f"half-life of {half_life:.0f} outcomes"
+        found[label] = {
+            "outcomes until it is left: median, 95 %": [
+                int(np.median(wrong)), int(np.quantile(wrong, 0.95)),
+            ],
+            "regret, wholly good answers: mean": round(float(np.mean(wrong)) * 0.2, 1),
+        }  # fmt: skip
+    return found
+
+
 def main() -> None:
     """Prints and writes the figures."""
     result: dict[str, Any] = {}
-    for name, splits in SPLITS.items():
-        outcomes = table(name)
-        if outcomes is not None and outcomes.cost is None:
-            assert outcomes.features is not None
-            prices = np.array([BILLIONS[model] for model in outcomes.models]) * 0.02e-6
-            outcomes = replace(outcomes, cost=(outcomes.features.tokens[:, None] + 256.0) * prices)
-        if outcomes is not None:
-            result[name] = [one(outcomes, name, seed) for seed in range(splits)]
+    for name in TABLES:
+        outcomes = priced_table(name)
+        if outcomes is None:
+            continue
+        splits = [Split(outcomes, seed) for seed in range(SPLITS)]
+        result[name] = [one(split, name, seed) for seed, split in enumerate(splits)]
+        counts = [met(split, seed) for seed, split in enumerate(splits)]
+        result[name].append(
+            {
+                "batches that reached the mean quality asked for, of those that could be made": {
+                    label: [sum(each[label][at] for each in counts) for at in (0, 1)] for label in counts[0]
+                }
+            }
+        )
     result["an agent that declares .3 too much"] = boasts()
+    result["an agent that gets worse"] = worsening()
     write(
         "agents",
         result,

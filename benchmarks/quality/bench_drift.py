@@ -122,7 +122,7 @@ def rate(alarms: int, decisions: int) -> dict[str, object]:
 
 
 def delays(found: list[int | None]) -> dict[str, object]:
-    """Median and 90th percentile of decisions until an alarm; None where so many have not rung, or none is left."""
+    """Median and 90th percentile of decisions until an alarm; None where so many have not, or none is left."""
     if not found:
         return {"rang": None, "median": None, "90 %": None}
     rang = sorted(each if each is not None else 10**9 for each in found)

@@ -13,6 +13,7 @@ JEFFREYS = (0.5, 0.5)
 LEAST = 0.05
 USUAL_VARIATION = 0.5
 USUAL_WEIGHT = 5.0
+WAITING = 0.2  # share of a language model's usual time that does not grow with its answer
 SUMS = ("quality", "success", "cost_ratio", "cost", "latency", "output_tokens")
 POLICIES = {
     "cost": (0.0, 1.0, 0.0),
@@ -214,7 +215,8 @@ class Agent:
             return times(answered, after((self.weight, 0.0), calls))
         return times(answered, after((self.weight * share, self.weight * (1 - share)), calls))
 
-    def latency(self, factor: float) -> tuple[float, float, float]:
+    def latency(self, answer: float | None, factor: float) -> tuple[float, float, float]:
+        """Seconds; of a language model, for an answer of so many tokens where its usual number is known."""
         seconds = self.given.get("latency")
         p99 = self.given.get("latency_p99")
         variation = USUAL_VARIATION
@@ -222,9 +224,20 @@ class Agent:
             z = NormalDist().inv_cdf(0.99)
             spread = z - math.sqrt(max(z * z - 2 * math.log(p99 / seconds), 0.0))
             variation = math.sqrt(math.expm1(spread**2))
-        return amount(
+        found = amount(
             UNKNOWN if seconds is None else seconds, self.weight, variation, faded(self.seen["latency"], factor)
         )
+        usual = self.answer(factor)
+        if answer is None or self.given.get("type", "llm") != "llm" or math.isnan(usual) or not usual:
+            return found
+        longer = WAITING + (1 - WAITING) * answer / usual
+        return found[0] * longer, found[1] * longer**2, found[2]
+
+    def answer(self, factor: float) -> float:
+        """Tokens of its usual answer."""
+        said = self.given.get("output_tokens")
+        seen = faded(self.seen["output_tokens"], factor)
+        return amount(UNKNOWN if said is None else said, self.weight, 0.0, seen)[0]
 
     def cost(
         self, query: dict[str, Any], output: float, seconds: float, factor: float
@@ -301,15 +314,12 @@ def choose(agents: list[dict[str, Any]], half_life: float | None, query: dict[st
     expected: dict[str, dict[str, Any]] = {}
     for agent in listed:
         factor = fading_by_steps(query.get("now", 0.0) - agent.at, half_life)
-        output = query.get("output_tokens")
-        if output is None:
-            usual = agent.given.get("output_tokens")
-            seen = faded(agent.seen["output_tokens"], factor)
-            output = amount(UNKNOWN if usual is None else usual, agent.weight, 0.0, seen)[0]
+        asked = query.get("output_tokens")
+        output = agent.answer(factor) if asked is None else asked
         said = query.get("qualities", {}).get(agent.name)
         belief = None if said is not None else agent.belief(tasks, factor)
         quality = said if belief is None else mean(belief)
-        latency = agent.latency(factor)
+        latency = agent.latency(asked, factor)
         cost = agent.cost(query, output, latency[0], factor)
         by = None
         if not agent.given.get("active", True):

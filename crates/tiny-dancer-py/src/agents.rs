@@ -424,8 +424,9 @@ impl AgentSet {
     }
 
     /// What is expected of every agent on each of n requests: quality, USD (NaN where removed, or unknown) and seconds,
-    /// f64 [n, agents] as bytes; of tokens of prompts, f64 [n] as bytes, and answers, the same or None.
-    #[pyo3(signature = (query, input_tokens, now, output_tokens=None))]
+    /// f64 [n, agents] as bytes; of tokens of prompts, f64 [n] as bytes, and answers, the same or None. `qualities`,
+    /// f64 [n, agents] as bytes with NaN for unknown ones, are of these very requests.
+    #[pyo3(signature = (query, input_tokens, now, output_tokens=None, qualities=None))]
     fn expect<'py>(
         &self,
         py: Python<'py>,
@@ -433,13 +434,17 @@ impl AgentSet {
         input_tokens: &[u8],
         now: f64,
         output_tokens: Option<&[u8]>,
+        qualities: Option<&[u8]>,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let held = self.read(py);
         let (inputs, outputs) = (doubles(input_tokens), output_tokens.map(doubles));
+        let said = qualities.map(doubles).unwrap_or_default();
+        let agents = held.set.len();
         let (mut quality, mut cost, mut latency) = (Vec::new(), Vec::new(), Vec::new());
         for (row, &input) in inputs.iter().enumerate() {
             let output = outputs.as_ref().and_then(|outputs| outputs.get(row).copied());
-            let asked = Asked { input, cached: 0.0, output, now, qualities: &[] };
+            let qualities = said.get(row * agents..(row + 1) * agents).unwrap_or_default();
+            let asked = Asked { input, cached: 0.0, output, now, qualities };
             let found = query.with(&asked, |query| {
                 self.pool.with(|choices| {
                     held.set.expect(query, choices)?;
@@ -502,7 +507,7 @@ fn agent_state_after(py: Python<'_>, state: &str, outcome: &str, half_life: Opti
     state_after_json(state, outcome, half_life).map_err(|error| to_exception(py, error))
 }
 
-/// The agents of n requests, u32 [n] as bytes; then total USD, mean quality, bound, gap, multiplier. `quality` and
+/// The agents of n requests, u32 [n] as bytes; then total USD, mean quality, bound, gap, multiplier, prices. `quality` and
 /// `cost` are f64 [n, agents] as bytes, NaN in `cost` where an agent must not answer.
 #[pyfunction]
 #[pyo3(signature = (agents, quality, cost, capacities, minimise_cost, min_mean_quality=None, budget=None))]
@@ -515,17 +520,17 @@ fn assign_batch<'py>(
     minimise_cost: bool,
     min_mean_quality: Option<f64>,
     budget: Option<f64>,
-) -> PyResult<(Bound<'py, PyBytes>, f64, f64, f64, f64, f64)> {
+) -> PyResult<(Bound<'py, PyBytes>, f64, f64, f64, f64, f64, Vec<f64>)> {
     let (quality, cost) = (doubles(quality), doubles(cost));
     let goal = if minimise_cost { Goal::Cost { min_mean_quality } } else { Goal::Quality };
     let solve = || {
         let budget = budget.unwrap_or(f64::INFINITY);
         Batch { agents, quality: &quality, cost: &cost, capacities: &capacities, budget }.assign(goal)
     };
-    let Assigned { agents, cost, quality, bound, gap, multiplier } =
+    let Assigned { agents, cost, quality, bound, gap, multiplier, prices } =
         py.detach(solve).map_err(|error| to_exception(py, error))?;
     let bytes: Vec<u8> = agents.into_iter().flat_map(u32::to_le_bytes).collect();
-    Ok((PyBytes::new(py, &bytes), cost, quality, bound, gap, multiplier))
+    Ok((PyBytes::new(py, &bytes), cost, quality, bound, gap, multiplier, prices))
 }
 
 /// Cards of agents, to search.

@@ -35,4 +35,5 @@ pub use conversation::{Conversation, Turn, called_tools, chosen_tools};
 pub use learned::{Header, Learned, LearnedScratch, SelfCheck};
 pub use pattern::{LONGEST_PATTERN, Pattern};
 pub use schema::{Definition, LONGEST_NAME, MOST_ARGUMENTS, read_definitions};
+pub(crate) use set::cut_name;
 pub use set::{MOST_TOOLS, SIGNALS, SelectOptions, Selected, ToolScratch, ToolSet};

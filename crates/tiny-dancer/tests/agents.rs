@@ -178,3 +178,38 @@ fn cards_are_found_by_their_examples() {
     assert!(cards.search("x", 0, &mut scratch).is_err());
     assert!(Cards::from_json(Arc::clone(sentence_encoder()), r#"[{"name":"a"},{"name":"a"}]"#).is_err());
 }
+
+#[test]
+fn a_card_that_claims_everything_comes_first_for_nothing() {
+    let about = [
+        ("refunds", "Pays back charges", ["I was billed twice", "I want my money back"]),
+        ("weather", "Forecasts of the weather", ["Will it rain tomorrow?", "Do I need a coat today?"]),
+        ("trains", "Plans trips by train", ["Next train to Hamburg", "Which platform does it leave from?"]),
+        ("recipes", "Suggests what to cook", ["What can I cook with rice?", "A recipe for lentil soup"]),
+        ("contracts", "Reviews contracts", ["Is this clause risky?", "Check this agreement"]),
+        ("music", "Plays songs", ["Put on some jazz", "Skip this song"]),
+    ];
+    let mut cards: Vec<Value> = about
+        .iter()
+        .map(|(name, description, examples)| json!({"name": name, "description": description, "examples": examples}))
+        .collect();
+    let everything: Vec<&str> = about.iter().flat_map(|(_, _, examples)| *examples).collect();
+    let words: Vec<&str> = about.iter().map(|(_, description, _)| *description).collect();
+    cards.push(json!({"name": "a", "description": words.join(" ").repeat(20), "examples": everything}));
+    cards.push(json!({"name": "ほん", "description": "日本語の本を探します"}));
+    cards.push(json!({"name": "empty", "description": " ", "examples": [""]}));
+    let cards = Cards::from_json(Arc::clone(sentence_encoder()), &json!(cards).to_string()).expect("cards");
+    let mut scratch = SearchScratch::default();
+    for (name, _, examples) in &about {
+        for text in examples {
+            let found = cards.search(text, 1, &mut scratch).expect("found");
+            assert_eq!(cards.name(found[0].card), *name, "{text}");
+        }
+    }
+    let found = cards.search("日本語の本", 1, &mut scratch).expect("found");
+    assert_eq!(cards.name(found[0].card), "ほん");
+    let long = "Will it rain? ".repeat(200_000);
+    let found = cards.search(&long, 9, &mut scratch).expect("found");
+    assert_eq!((found.len(), cards.name(found[0].card)), (9, "weather"));
+    assert!(found.iter().all(|each| each.score.is_finite() && (0.0..=1.0).contains(&each.relevance)));
+}

@@ -457,7 +457,12 @@ class AgentSet:
         cached_tokens: float = 0.0,
     ) -> dict[str, str]: ...
     def expect(
-        self, query: AgentQuery, input_tokens: bytes, now: float, output_tokens: bytes | None = None
+        self,
+        query: AgentQuery,
+        input_tokens: bytes,
+        now: float,
+        output_tokens: bytes | None = None,
+        qualities: bytes | None = None,
     ) -> tuple[bytes, bytes, bytes]: ...
     def several(
         self,
@@ -562,8 +567,8 @@ def assign_batch(
     minimise_cost: bool,
     min_mean_quality: float | None = None,
     budget: float | None = None,
-) -> tuple[bytes, float, float, float, float, float]:
-    """Agents of n requests, uint32 as bytes; total USD, mean quality, bound, gap, multiplier."""
+) -> tuple[bytes, float, float, float, float, float, list[float]]:
+    """Agents of n requests, uint32 as bytes; total USD, mean quality, bound, gap, multiplier, prices."""
 
 class ToolSet:
     """Tools that requests are compared with; see ``tools.rs``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,14 @@ def test_estimates_are_in_usd_and_milliseconds_with_intervals_about_them(router:
     assert choice.estimated_cost == pytest.approx(0.003 + 0.0015)
     # The caller counted the tokens: nothing is left to guess.
     assert choice.cost_interval == pytest.approx((0.0045, 0.0045))
-    assert choice.estimated_latency_ms == 1500.0
     guessed = router.route("x", "quality", types=["llm"], input_tokens=1000)
+    assert guessed.estimated_latency_ms == 1500.0
+    # A fifth of the time is waiting, the rest grows with the answer: 256 tokens are usual.
+    assert choice.estimated_latency_ms == pytest.approx(1500.0 * (0.2 + 0.8 * 100 / 256))
+    longer = router.route("x", "quality", types=["llm"], input_tokens=1000, output_tokens=512)
+    assert longer.estimated_latency_ms == pytest.approx(1500.0 * 1.8)
+    person = router.route("x", "quality", types=["human"], output_tokens=2560)
+    assert person.estimated_latency_ms == 3_600_000.0
     assert guessed.cost_interval is not None and guessed.estimated_cost is not None
     assert guessed.cost_interval[0] < guessed.estimated_cost < guessed.cost_interval[1]
     assert choice.latency_interval_ms is not None and choice.latency_interval_ms[0] < 1500.0
@@ -222,7 +229,8 @@ def test_outcomes_move_quality_cost_and_time() -> None:
     choice = router.route("x", input_tokens=1000, output_tokens=100)
     assert choice.quality == pytest.approx((5 * 0.9 + 15 * 0.5) / 20)
     assert choice.estimated_cost == pytest.approx(0.0045 * (5 + 15 * 2) / 20)
-    assert choice.estimated_latency_ms == pytest.approx((5 * 1500 + 15 * 3000) / 20)
+    writing = 0.2 + 0.8 * 100 / 256
+    assert choice.estimated_latency_ms == pytest.approx(writing * (5 * 1500 + 15 * 3000) / 20)
     stats = agents.statistics("large")
     assert (stats["outcomes"], stats["quality"], stats["cost_ratio"]) == (15, 0.5, 2.0)
 
@@ -454,6 +462,97 @@ def test_a_batch_costs_no_more_than_one_by_one(router: AgentRouter) -> None:
     with pytest.raises(OptionError, match="capacities"):
         router.route_batch(requests, capacities={"nobody": 1})
     assert router.route_batch([]).agents == ()
+
+
+class _Trained:
+    """A router of two models that expects .2 too much of the second."""
+
+    models = ("small", "large")
+
+    def __init__(self, right: np.ndarray[Any, Any]) -> None:
+        self.right = right
+
+    def route_batch(self, requests: Any) -> Any:
+        rows = [int(each.split()[0]) for each in requests]
+        scores = self.right[rows] + np.array([0.0, 0.2])
+        return SimpleNamespace(models=self.models, scores=scores.astype(np.float32))
+
+    def route(self, request: str) -> Any:
+        batch = self.route_batch([request])
+        return SimpleNamespace(scores=dict(zip(self.models, batch.scores[0].tolist(), strict=True)))
+
+
+def _held_out(seed: int, rows: int) -> tuple[AgentRouter, list[str], np.ndarray[Any, Any]]:
+    """A router, requests, and what came of each: right with the probabilities that the router is told, less .2."""
+    draw = np.random.default_rng(seed)
+    right = np.stack([draw.uniform(0.3, 0.7, rows), draw.uniform(0.5, 0.8, rows)], 1)
+    came = (draw.random((rows, 2)) < right).astype(float)
+    trained: Any = _Trained(right)
+    return AgentRouter(registry(SMALL, LARGE), router=trained), [f"{row} word" for row in range(rows)], came
+
+
+def test_a_batch_keeps_away_from_agents_whose_trained_quality_is_too_low() -> None:
+    router, requests, _ = _held_out(0, 60)
+    trained: Any = router._router
+    expected = trained.route_batch(requests).scores
+    able = [row for row in range(60) if expected[row, 0] >= 0.6]
+    found = router.route_batch([requests[row] for row in able], min_quality=0.6, min_mean_quality=0.6)
+    assert set(found.agents) == {"small"}
+    # The registry believes .7 and .9, whose lower ends do not reach it: what was trained counts in their place.
+    poor = int(expected.max(1).argmin())
+    with pytest.raises(NoFeasibleModelError, match="every agent was removed"):
+        router.route_batch([requests[poor]], min_quality=float(expected[poor].max()) + 0.01)
+
+
+def test_calibration_takes_off_what_the_router_expects_too_much() -> None:
+    router, requests, came = _held_out(1, 4000)
+    before = router.route(requests[7], "quality", input_tokens=1, excluded=["small"]).quality
+    levels = router.calibrate(requests, {"small": came[:, 0], "large": came[:, 1]})
+    assert levels["small"] == pytest.approx(0.0, abs=0.03)
+    assert levels["large"] == pytest.approx(-0.2, abs=0.03)
+    after = router.route(requests[7], "quality", input_tokens=1, excluded=["small"]).quality
+    assert after == pytest.approx(before + levels["large"], abs=1e-6)
+
+
+def test_a_mean_quality_is_reached_as_often_as_was_asked_for() -> None:
+    met = {0.9: 0, None: 0}
+    runs = 60
+    for seed in range(runs):
+        router, requests, came = _held_out(seed, 600)
+        router.calibrate(requests[:300], {"small": came[:300, 0], "large": came[:300, 1]})
+        place = {"small": 0, "large": 1}
+        for confidence in met:
+            found = router.route_batch(requests[300:], min_mean_quality=0.55, confidence=confidence)
+            reached = np.mean([came[300 + row, place[name]] for row, name in enumerate(found.agents)])
+            met[confidence] += reached >= 0.55
+            assert (found.quality_bound is None) == (confidence is None)
+    # Binomial: 60 runs at .9 are below .78 once in 400 times; without a confidence it is about even.
+    assert met[0.9] >= 0.78 * runs > met[None]
+
+
+def test_a_confidence_that_nothing_backs_is_refused() -> None:
+    router, requests, came = _held_out(2, 100)
+    with pytest.raises(OptionError, match="calibrate"):
+        router.route_batch(requests, min_mean_quality=0.5, confidence=0.9)
+    with pytest.raises(OptionError, match="router"):
+        AgentRouter(registry()).calibrate(["x"], {"small": [1.0]})
+    for quality, named in (
+        ({"nobody": came[:, 0]}, "nobody"),
+        ({"small": came[:5, 0]}, "small"),
+        ({"small": came[:, 0] + 1}, "small"),
+        ({"small": np.full(100, np.nan)}, "small"),
+        ({}, "quality"),
+    ):
+        with pytest.raises(OptionError, match=named):
+            router.calibrate(requests, quality)
+    router.calibrate(requests, {"small": came[:, 0]})
+    with pytest.raises(OptionError, match="large"):
+        router.route_batch(requests, min_mean_quality=0.5, confidence=0.9)
+    for asked in ({"confidence": 1.0}, {"confidence": 0.9, "min_mean_quality": None}):
+        with pytest.raises(OptionError, match="confidence"):
+            router.route_batch(requests, **{"min_mean_quality": 0.5, "excluded": ["large"], **asked})  # type: ignore[arg-type]
+    with pytest.raises(NoFeasibleModelError, match="with confidence"):
+        router.route_batch(requests, min_mean_quality=0.69, confidence=0.99, excluded=["large"])
 
 
 CASES: list[dict[str, Any]] = [

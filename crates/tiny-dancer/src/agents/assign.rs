@@ -80,6 +80,8 @@ pub struct Assigned {
     pub gap: f64,
     /// λ: USD that one more unit of summed quality costs, or quality that one more USD brings.
     pub multiplier: f64,
+    /// By agent, what one more request of capacity would save or bring; 0 where its capacity does not bind.
+    pub prices: Vec<f64>,
 }
 
 fn impossible(field: &str, value: impl Into<String>, remedy: &str) -> Error {
@@ -146,7 +148,8 @@ impl Batch<'_> {
         let rows = self.rows();
         if rows == 0 {
             let (cost, quality, bound) = (0.0, f64::NAN, 0.0);
-            return Ok(Assigned { agents: Vec::new(), cost, quality, bound, gap: 0.0, multiplier: 0.0 });
+            let (agents, prices) = (Vec::new(), vec![0.0; self.agents]);
+            return Ok(Assigned { agents, cost, quality, bound, gap: 0.0, multiplier: 0.0, prices });
         }
         match goal {
             Goal::Quality => self.best(self.budget),
@@ -201,8 +204,8 @@ impl Batch<'_> {
                 .sum::<f64>()
         };
         let (cost, quality) = (at(self.cost), at(self.quality) / self.rows() as f64);
-        let multiplier = solver.lambda;
-        Assigned { cost, quality, bound, gap: solver.gap, multiplier, agents }
+        let (multiplier, prices) = (solver.lambda, solver.prices.clone());
+        Assigned { cost, quality, bound, gap: solver.gap, multiplier, prices, agents }
     }
 }
 

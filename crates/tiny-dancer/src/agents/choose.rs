@@ -20,7 +20,7 @@ pub struct Query<'a> {
     pub input_tokens: f64,
     /// Of them, in the cache of whoever has a price for cached ones.
     pub cached_tokens: f64,
-    /// Tokens of the answer; NaN where each agent's usual number is expected.
+    /// Tokens of the answer; NaN where each agent's usual number is expected. Time of language models grows with them.
     pub output_tokens: f64,
     /// Capabilities the agent must have.
     pub required: &'a [&'a str],
@@ -232,6 +232,9 @@ impl Choices {
     }
 }
 
+/// Share of a language model's usual time that does not grow with its answer: the network, and reading the prompt.
+pub const WAITING: f64 = 0.2;
+
 /// Places of [`Choices::bounds`] for each row: one agent may be asked about several tasks in turn.
 const REMEMBERED: usize = 4;
 
@@ -347,8 +350,16 @@ impl Row {
         }
     }
 
-    fn latency(&self, factor: f64) -> Amount {
-        Amount::of(self.latency, self.weight, self.latency_variation, &self.state.latency.faded(factor))
+    /// Seconds; of a language model for an answer of so many tokens, where the caller says how many and its usual number
+    /// is known.
+    fn latency(&self, tokens: f64, factor: f64) -> Amount {
+        let usual =
+            Amount::of(self.latency, self.weight, self.latency_variation, &self.state.latency.faded(factor));
+        if tokens.is_nan() || self.kind != Kind::Llm {
+            return usual;
+        }
+        let ratio = tokens / self.answer_tokens(factor);
+        if ratio.is_finite() { usual.scaled(WAITING + (1.0 - WAITING) * ratio) } else { usual }
     }
 
     /// Tokens of the answer where the caller has not said; NaN where nobody knows.
@@ -600,7 +611,7 @@ fn expected(
     let said = query.qualities.get(place).copied().filter(|share| !share.is_nan());
     let belief = if said.is_some() { None } else { Some(row.belief(tasks, factor)) };
     let quality = said.unwrap_or_else(|| belief.map_or(f64::NAN, |belief| belief.mean()));
-    let latency = row.latency(factor);
+    let latency = row.latency(query.output_tokens, factor);
     let cost = row.cost(query, output, latency.mean, factor);
     let counted = match (query.explore, &belief) {
         (Some(quantile), Some(belief)) => belief.quantile(quantile),

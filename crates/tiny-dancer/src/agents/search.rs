@@ -1,9 +1,10 @@
 //! Which agents a request is about: cards of what they say of themselves, compared with it without a call to anybody.
 //!
-//! A card has a name, a description, capabilities and example requests. Each example, and the description, is compared
-//! with the request by itself: the highest cosine counts, because one request is like one example and not like the mean
-//! of all. To it is added what names and words have in common, the score of tools ([`crate::tools`]) of the whole card
-//! times [`WORDS`].
+//! A card has a name, a description, capabilities and example requests. Each example, and what the card says of itself,
+//! is an entry that is compared with the request: the highest cosine counts half, because one request is like one example.
+//! The other half is the cosine with the mean of all entries (the prototype), because what entries have in common is what
+//! the agent is about: a card with an example of everything is about nothing. To them is added what names and words have
+//! in common, the score of tools ([`crate::tools`]) of the whole card times [`WORDS`].
 
 use std::sync::Arc;
 
@@ -14,11 +15,15 @@ use crate::encoder::{DIM, Encoder, WordCache, quantise};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{dot_rows_i8, inverse_norm};
 use crate::text::bounded;
-use crate::tools::{Definition, ToolScratch, ToolSet, Turn};
+use crate::tools::{Definition, ToolScratch, ToolSet, Turn, cut_name};
 
-/// What a unit of the score of words counts, in cosines: chosen on cards with examples and on two catalogues of tools
-/// without any, for recall among the first three of all.
+/// What a unit of the score of words counts, in cosines: chosen, as the halves above are, on cards with examples and on
+/// catalogues of tools and of intents without any, for recall among the first three of all; anything from .004 to .009
+/// does as well.
 pub const WORDS: f32 = 0.006;
+
+/// Length of a vector as whole numbers: 2^16 of them stay within an i32.
+const UNIT: f32 = 32_000.0;
 
 /// What an agent says of itself.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,7 +51,7 @@ pub struct Cards {
     /// \[entries, 256\], and 1 / length of each.
     entries: Vec<i8>,
     inverse_norms: Vec<f32>,
-    /// Where the entries of each card end.
+    /// Where the entries of each card end. The last of each is its prototype.
     ends: Vec<u32>,
 }
 
@@ -57,7 +62,7 @@ pub struct Found {
     pub card: u32,
     /// What it is ordered by.
     pub score: f32,
-    /// Cosine of request and nearest entry, in [0, 1].
+    /// Cosine of request and nearest example or description, in [0, 1].
     pub relevance: f32,
 }
 
@@ -105,22 +110,32 @@ impl Cards {
         };
         let mut cache = WordCache::default();
         for card in cards {
-            let about = if card.description.trim().is_empty() {
-                format!("{} {}", card.name, card.capabilities.join(", "))
-            } else {
-                card.description.clone()
-            };
+            let about =
+                format!("{}. {} {}", cut_name(&card.name).0, card.description, card.capabilities.join(", "));
+            let mut prototype = [0; DIM];
             for text in std::iter::once(&about).chain(&card.examples) {
                 let mut sums = [0; DIM];
                 cards_read.encoder.encode(bounded(text).0, &mut cache, &mut sums);
-                let mut direction = [0; DIM];
-                quantise(&sums, &mut direction);
-                cards_read.inverse_norms.push(inverse_norm(&direction));
-                cards_read.entries.extend(direction);
+                let (direction, norm) = cards_read.push(&sums);
+                for (sum, value) in prototype.iter_mut().zip(direction) {
+                    // Each counts the same, however long it is.
+                    *sum += (f32::from(value) * norm * UNIT) as i32;
+                }
             }
+            cards_read.push(&prototype);
             cards_read.ends.push(cards_read.inverse_norms.len() as u32);
         }
         Ok(cards_read)
+    }
+
+    /// Adds an entry; gives its direction and 1 / length of it.
+    fn push(&mut self, sums: &[i32; DIM]) -> ([i8; DIM], f32) {
+        let mut direction = [0; DIM];
+        quantise(sums, &mut direction);
+        let norm = inverse_norm(&direction);
+        self.inverse_norms.push(norm);
+        self.entries.extend(direction);
+        (direction, norm)
     }
 
     /// Reads a JSON list of cards.
@@ -170,10 +185,11 @@ impl Cards {
         found.clear();
         let mut from = 0;
         for (card, (&end, &score)) in self.ends.iter().zip(scores).enumerate() {
-            let entries = products[from..end as usize].iter().zip(&self.inverse_norms[from..end as usize]);
-            let relevance =
-                entries.map(|(&product, own)| product as f32 * (norm * own)).fold(0.0, f32::max).min(1.0);
-            found.push(Found { card: card as u32, score: relevance + WORDS * score, relevance });
+            let cosine = |at: usize| products[at] as f32 * (norm * self.inverse_norms[at]);
+            let prototype = end as usize - 1;
+            let relevance = (from..prototype).map(cosine).fold(0.0, f32::max).min(1.0);
+            let meaning = f32::midpoint(relevance, cosine(prototype));
+            found.push(Found { card: card as u32, score: meaning + WORDS * score, relevance });
             from = end as usize;
         }
         let order = |one: &Found, two: &Found| {

@@ -184,7 +184,7 @@ pub struct ToolScratch {
 }
 
 /// A name with its words apart, and where capitals part it, neighbouring parts joined: `GitHubIssue` is about GitHub.
-fn cut_name(name: &str) -> (String, String) {
+pub(crate) fn cut_name(name: &str) -> (String, String) {
     let (mut apart, mut joined) = (String::with_capacity(name.len() + 8), String::new());
     let characters: Vec<char> = name.chars().collect();
     // Where the current part and the one before it begin, in characters; a part before is of the same run of letters.

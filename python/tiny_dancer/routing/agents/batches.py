@@ -30,6 +30,7 @@ class Assignment:
         bound: what no assignment can beat: total USD, or mean quality.
         gap: how far it is off that, as a share.
         multiplier: USD that one more unit of summed quality would cost, or quality that one more USD would bring.
+        prices: by column, what one more row of its capacity would save or bring; 0 where it does not bind.
     """
 
     columns: npt.NDArray[np.int64]
@@ -38,6 +39,7 @@ class Assignment:
     bound: float
     gap: float
     multiplier: float
+    prices: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class AgentAssignment:
         bound: what no assignment can beat: total USD, or mean quality.
         gap: how far it is off that, as a share.
         multiplier: USD that one more unit of summed quality would cost, or quality that one more USD would bring.
+        quality_bound: what the mean quality reaches with the confidence that was asked for, or None.
     """
 
     agents: tuple[str, ...]
@@ -59,6 +62,7 @@ class AgentAssignment:
     bound: float
     gap: float
     multiplier: float
+    quality_bound: float | None = None
 
 
 def assign(
@@ -99,7 +103,7 @@ def assign(
             raise OptionError(f"capacities[{place}]", each, "give a whole number, 0 or more, or None")
     if len(most) != good.shape[1]:
         raise OptionError("capacities", f"{len(most)} for {good.shape[1]}", "give one a column")
-    chosen, spent, mean, bound, gap, multiplier = _core.assign_batch(
+    chosen, spent, mean, bound, gap, multiplier, prices = _core.assign_batch(
         good.shape[1],
         good.tobytes(),
         dear.tobytes(),
@@ -109,4 +113,4 @@ def assign(
         None if budget is None else number("budget", budget, error=OptionError),
     )
     columns = np.frombuffer(chosen, "<u4").astype(np.int64)
-    return Assignment(columns, spent, mean, bound, gap, multiplier)
+    return Assignment(columns, spent, mean, bound, gap, multiplier, tuple(prices))

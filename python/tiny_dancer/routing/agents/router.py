@@ -10,6 +10,7 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import NoFeasibleModelError, NoSuitableAgentError, OptionError
 from tiny_dancer.routing.agents.batches import AgentAssignment, assign
+from tiny_dancer.routing.agents.held_out import HeldOut
 from tiny_dancer.routing.agents.plans import AgentPlan, AgentStep, error_correlation, plan_reason
 from tiny_dancer.routing.requests import as_engine, listed_requests
 from tiny_dancer.storage.values import number, texts
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer._core import AgentChoice
+    from tiny_dancer.routing.agents.loads import AgentLoad
     from tiny_dancer.routing.agents.registry import AgentRegistry
     from tiny_dancer.routing.requests import Request
     from tiny_dancer.routing.router import Router
@@ -95,6 +97,8 @@ class AgentRouter:
                          number("quality_per_second", quality_per_second, error=OptionError))  # fmt: skip
         self._queries: dict[Any, _core.AgentQuery] = {}
         self._correlation: tuple[tuple[str, ...], npt.NDArray[np.float64]] | None = None
+        self._held_out: HeldOut | None = None
+        self._levels: dict[str, float] = {}
 
     def route(
         self,
@@ -119,6 +123,7 @@ class AgentRouter:
         explore: float | None = None,
         now: float | None = None,
         front: bool = False,
+        loads: Mapping[str, AgentLoad] | None = None,
     ) -> AgentChoice:
         """The agent for a request, with what is expected of it.
 
@@ -148,15 +153,18 @@ class AgentRouter:
                 (Bayes-UCB, Kaufmann, Cappé and Garivier 2012). By default nobody is tried out.
             now: UTC seconds; the present by default.
             front: also name the agents that no other beats in quality, cost and time at once.
+            loads: by agent, what it has to do now: one that is at a limit it declares (``max_concurrency``,
+                ``requests_per_minute``, ``tokens_per_minute``) is excluded.
 
         Raises:
             NoSuitableAgentError: no agent is left; ``removed`` says what removed each.
             OptionError: a bound that cannot be, or an unknown name; it names the nearest.
             RequestError: the request cannot be read.
         """
+        full = _at_limits(self.registry, loads) if loads else {}
         query = self._query(
-            optimize_for, required_capabilities, task, types, max_cost, max_latency_ms, min_quality, excluded,
-            tags, region, budget_remaining, weights, level, explore,
+            optimize_for, required_capabilities, task, types, max_cost, max_latency_ms, min_quality,
+            (*excluded, *full) if full else excluded, tags, region, budget_remaining, weights, level, explore,
         )  # fmt: skip
         tokens = _tokens(request) if input_tokens is None else input_tokens
         moment = self.registry.clock() if now is None else now
@@ -167,6 +175,7 @@ class AgentRouter:
             )
         except NoFeasibleModelError as error:
             removed = self.registry.engine.removed(query, tokens, moment, output_tokens, cached_tokens)
+            removed |= {name: limit for name, limit in full.items() if name not in excluded}
             raise NoSuitableAgentError(error.field, error.value, error.remedy, removed) from None
         except TypeError:
             _refuse({"input_tokens": tokens, "output_tokens": output_tokens, "cached_tokens": cached_tokens,
@@ -258,8 +267,54 @@ class AgentRouter:
     def _expected(self, request: Request) -> list[tuple[str, float]]:
         """What the trained router expects of the agents that are its models."""
         assert self._router is not None
-        scores = self._router.route(request).scores
-        return [(agent, min(max(float(scores[model]), 0.0), 1.0)) for agent, model in self._models.items()]
+        scores, levels = self._router.route(request).scores, self._levels
+        return [
+            (agent, min(max(float(scores[model]) + levels.get(agent, 0.0), 0.0), 1.0))
+            for agent, model in self._models.items()
+        ]
+
+    def _expected_of_batch(self, requests: list[Any]) -> dict[str, npt.NDArray[np.float64]]:
+        """The same by agent, float64 [n]."""
+        if self._router is None or not requests:
+            return {}
+        batch = self._router.route_batch(requests)
+        known = list(batch.models)
+        return {
+            agent: np.clip(batch.scores[:, known.index(model)] + self._levels.get(agent, 0.0), 0.0, 1.0)
+            for agent, model in self._models.items()
+        }
+
+    def calibrate(
+        self,
+        requests: Sequence[Request],
+        quality: Mapping[str, npt.ArrayLike],
+        *,
+        groups: npt.ArrayLike | None = None,
+    ) -> Mapping[str, float]:
+        """Learns how far the trained router's expectations are off, on requests it was not trained on.
+
+        Each agent's mean error is added to whatever is expected of it from now on. The requests are kept, for
+        :meth:`route_batch` to bound what a batch will reach. An earlier calibration is replaced.
+
+        Args:
+            requests: [h] texts, or chat messages.
+            quality: by agent, what its answers were worth, [h] numbers from 0 to 1, NaN where nobody knows.
+            groups: [h] whole numbers: requests of one group (repeats, one conversation) count as one in errors.
+
+        Returns:
+            By agent, what is added.
+
+        Raises:
+            OptionError: without a trained router, or values that cannot be.
+        """
+        if self._router is None:
+            raise OptionError("router", None, "give the trained router to be calibrated")
+        listed = listed_requests(requests)
+        self._levels, self._held_out = {}, None
+        tokens = np.array([_tokens(each) for each in listed], np.float64)
+        self._held_out = HeldOut.of(self._expected_of_batch(listed), quality, tokens, groups)
+        self._levels = dict(zip(self._held_out.agents, self._held_out.levels.tolist(), strict=True))
+        return dict(self._levels)
 
     def learn_errors(self, outcomes: Iterable[Outcome]) -> None:
         """Learns from what agents scored on the same requests whose errors go together, for ensembles.
@@ -395,6 +450,7 @@ class AgentRouter:
         optimize_for: Literal["total_cost", "quality"] = "total_cost",
         *,
         min_mean_quality: float | None = None,
+        confidence: float | None = None,
         budget: float | None = None,
         capacities: Mapping[str, int] | None = None,
         required_capabilities: Sequence[str] = (),
@@ -420,6 +476,9 @@ class AgentRouter:
             requests: texts, or chat messages.
             optimize_for: ``total_cost``, or ``quality`` within ``budget``.
             min_mean_quality: with ``total_cost``, what the mean expected quality has to reach.
+            confidence: probability with which the mean quality has to reach it in fact, by the requests of
+                :meth:`calibrate`; the normal approximation holds from some dozens of requests on. By default it
+                has to be expected.
             budget: USD of all.
             capacities: by agent, most requests of the batch.
             required_capabilities: as for :meth:`route`, of every request; so are those below.
@@ -427,7 +486,8 @@ class AgentRouter:
             types: as for :meth:`route`.
             max_cost: as for :meth:`route`.
             max_latency_ms: as for :meth:`route`.
-            min_quality: as for :meth:`route`, of what the registry believes.
+            min_quality: as for :meth:`route`: what the trained router expects of its agents on each request has
+                to reach it, and of others the lower end of what the registry believes.
             excluded: as for :meth:`route`.
             tags: as for :meth:`route`.
             region: as for :meth:`route`.
@@ -457,27 +517,46 @@ class AgentRouter:
             if name not in self.registry:
                 raise OptionError("capacities", name, "name agents of the registry")
         shape = (len(listed), len(names))
-        good, dear, _ = engine.expect(
-            query, tokens.tobytes(), moment, None if answers is None else answers.tobytes()
-        )
-        quality = np.frombuffer(good, "<f8").reshape(shape).copy()
-        cost = np.frombuffer(dear, "<f8").reshape(shape)
-        if self._router is not None and listed:
-            batch = self._router.route_batch(listed)
-            known = list(batch.models)
-            for agent, model in self._models.items():
+        said = None
+        columns = self._expected_of_batch(listed)
+        if columns:
+            said = np.full(shape, np.nan)
+            for agent, column in columns.items():
                 if agent in names:
-                    column = np.clip(batch.scores[:, known.index(model)], 0.0, 1.0)
-                    quality[:, names.index(agent)] = column
+                    said[:, names.index(agent)] = column
+        good, dear, _ = engine.expect(
+            query, tokens.tobytes(), moment, None if answers is None else answers.tobytes(),
+            None if said is None else said.tobytes(),
+        )  # fmt: skip
+        quality = np.frombuffer(good, "<f8").reshape(shape)
+        cost = np.frombuffer(dear, "<f8").reshape(shape)
         most = None if capacities is None else [capacities.get(name) for name in names]
-        found = assign(
-            quality,
-            cost,
-            optimize_for=optimize_for,
-            min_mean_quality=min_mean_quality,
-            budget=budget,
-            capacities=most,
-        )
+        bound = None
+        if confidence is None:
+            found = assign(
+                quality,
+                cost,
+                optimize_for=optimize_for,
+                min_mean_quality=min_mean_quality,
+                budget=budget,
+                capacities=most,
+            )
+        else:
+            held_out = self._confident(confidence, optimize_for, min_mean_quality, cost, names)
+            # What was held out may be answered by whoever may answer the batch.
+            _, past, _ = engine.expect(query, held_out.tokens.tobytes(), moment)
+            past_cost = np.frombuffer(past, "<f8").reshape(len(held_out.tokens), len(names)).copy()
+            past_cost[:, [most is not None and most[at] == 0 for at in range(len(names))]] = np.nan
+            found, bound = held_out.assign(
+                quality,
+                cost,
+                past_cost,
+                [names.index(name) for name in held_out.agents],
+                min_mean_quality=number("min_mean_quality", min_mean_quality, error=OptionError),
+                confidence=confidence,
+                capacities=most,
+                budget=budget,
+            )
         return AgentAssignment(
             tuple(names[column] for column in found.columns),
             found.cost,
@@ -485,7 +564,46 @@ class AgentRouter:
             found.bound,
             found.gap,
             found.multiplier,
+            bound,
         )
+
+    def _confident(
+        self,
+        confidence: object,
+        optimize_for: str,
+        least: float | None,
+        cost: npt.NDArray[np.float64],
+        names: list[str],
+    ) -> HeldOut:
+        """What bounds the quality of a batch.
+
+        Raises:
+            OptionError: it cannot be bounded.
+        """
+        if not 0.5 <= number("confidence", confidence, error=OptionError) < 1:
+            raise OptionError("confidence", confidence, "give a probability from 0.5 to below 1")
+        if optimize_for != "total_cost" or least is None:
+            raise OptionError(
+                "confidence", confidence, "set min_mean_quality: the confidence is that it is reached"
+            )
+        if self._held_out is None:
+            raise OptionError("confidence", confidence, "call calibrate with held-out requests first")
+        covered = set(self._held_out.agents)
+        for column, name in enumerate(names):
+            if name not in covered and not np.isnan(cost[:, column]).all():
+                raise OptionError("confidence", name, "exclude agents that were not calibrated")
+        return self._held_out
+
+
+def _at_limits(registry: AgentRegistry, loads: Mapping[str, AgentLoad]) -> dict[str, str]:
+    """By agent that is at a limit of its own, which."""
+    found = {}
+    for name, load in loads.items():
+        if name not in registry:
+            raise OptionError("loads", name, "name agents of the registry")
+        if (limit := load.reached(registry[name])) is not None:
+            found[name] = limit
+    return found
 
 
 def _tokens(request: Request) -> float:
