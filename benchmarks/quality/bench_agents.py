@@ -206,7 +206,7 @@ def one(split: Split, table_name: str, seed: int) -> dict[str, Any]:
 
 
 def pooled(splits: list[Split], least: float) -> list[float]:
-    """Share of the cost saved over all splits, with 95 % by drawing rows of the table with all their appearances."""
+    """Share of the cost saved over all splits; 95 % by drawing rows of the table, all appearances together."""
     parts = [compared(split, least) for split in splits]
     rows = np.concatenate([split.test for split in splits])
     size = int(rows.max()) + 1
