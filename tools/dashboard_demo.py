@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from tiny_dancer.budgets import Budgets
 from tiny_dancer.gateway.access.keys import NewKey, make_key
 from tiny_dancer.gateway.configuration.settings import GatewayConfig
 from tiny_dancer.gateway.upstream.dialect import Usage
 from tiny_dancer.gateway.upstream.tariff import Tariff
-from tiny_dancer.storage import Agent, Feedback, SqliteStorage
+from tiny_dancer.storage import Agent, AgentOutcome, Budget, Feedback, SqliteStorage
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 NOW = 1_796_043_600.0  # 2026-11-30 13:00 UTC
 DAY = 86_400.0
+MONTH = NOW - 29.0 * DAY - 13 * 3600  # its first moment
 MODELS = {
     # Share of the traffic, USD per million tokens in and out, seconds, expected quality.
     "swift-mini": (0.52, 0.15, 0.6, 0.7, 0.71),
@@ -69,6 +71,7 @@ def records(
     """Requests of so many days before :data:`NOW`, more by day than by night and on workdays."""
     rng = random.Random(seed)
     tariffs = {name: Tariff(model) for name, model in config().models.items()}
+    teams = dict(zip(clients, ("support", "research", "web"), strict=True))
     number = 0
     while number < count:
         time = NOW - rng.random() * days * DAY
@@ -94,11 +97,12 @@ def records(
             if each != "embedder"
         }
         latency = rng.lognormvariate(math.log(seconds), 0.45) * (2.2 if bad else 1.0)
+        client = rng.choices(clients, [5, 3, 2])[0]
         yield RequestRecord(
             id=f"req-{number:06d}",
             time=time,
             endpoint="embeddings" if name == "embedder" else "chat.completions",
-            key=rng.choices(clients, [5, 3, 2])[0],
+            key=client,
             asked="auto" if routed else name,
             status=502 if failed else 200,
             error="upstream_error" if failed else "",
@@ -115,6 +119,7 @@ def records(
             fallbacks=1 if bad and not failed else 0,
             input_tokens=prompt,
             output_tokens=answer,
+            team=teams[client],
             cost=None if failed else tariffs[served].cost(usage),
             baseline_cost=None if failed else tariffs[STRONGEST if routed else served].cost(usage),
             latency=latency,
@@ -144,11 +149,30 @@ def write(path: Path, *, count: int = 20_000) -> str:
             storage.record_requests(rows[start : start + 2000])
         for given in feedback(rows):
             storage.record_feedback(given)
+        storage.insert_budget(Budget("team", "research", limit=16.0, period="month", created_at=NOW - 40 * DAY))
+        storage.insert_budget(
+            Budget("all", limit=90.0, period="rolling 30d", kind="soft", created_at=NOW - 40 * DAY)
+        )
+        with Budgets(storage, clock=lambda: NOW) as budgets:
+            month = [row for row in rows if row.time >= MONTH]
+            budgets.charge(sum(row.cost or 0.0 for row in month if row.team == "research"), team="research")
         agents = (
             Agent("writer", description="Drafts and edits text.", quality=0.8, latency_s=2.0),
             Agent("billing-api", type="api", description="Looks up invoices.", success_rate=0.99, latency_s=0.2),
         )
         storage.insert_agents(agents, at=NOW)
+        rng = random.Random(13)
+        for place in range(60 if count else 0):
+            name, good, seconds = (("writer", 0.82, 2.1), ("billing-api", 0.97, 0.24))[place % 2]
+            done = rng.random() < good + 0.1
+            outcome = AgentOutcome(
+                name,
+                NOW - 600 * place,
+                quality=good if done else None,
+                success=done,
+                latency_s=seconds * rng.uniform(0.7, 1.5),
+            )
+            storage.record_agent_outcome(outcome, half_life_s=None)
     return made[0].secret
 
 

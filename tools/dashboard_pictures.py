@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
 
@@ -28,6 +28,8 @@ from tiny_dancer.gateway.dashboard.app import Dashboard
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus, GatewayStatus
 from tiny_dancer.observability.metrics import MetricsSnapshot
+from tiny_dancer.routing.watch import Alarm
+from tiny_dancer.routing.window import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,13 +56,29 @@ def snapshot(artifact: str = "3+d41d8cd9") -> WorkerSnapshot:
         for place, name in enumerate(demo.MODELS)
     ]
     deployments[1] = DeploymentStatus("swift-large", "there", "half_open", 3, 1, 4.0)
-    watch = {"artifact": artifact, "threshold": 100_000.0}
+    watch: dict[str, Any] = {"artifact": artifact, "threshold": 100.0}
+    seen = {"likeness": (41.0, None), "quality": (0.9, None), "gain": (0.04, None), "feedback": (212.0, 2_871)}
+    alarms = tuple(
+        Alarm(name=name, watches=name, observed=3_390, capital=capital, since=since, note="", reference="artifact")
+        for name, (capital, since) in seen.items()
+    )
+    measures = (
+        Measure(name="quality", window=1_000, reference=2_000, psi=0.31, psi_alike=0.014, ks=0.19, ks_p=1e-9),
+    )
     status = GatewayStatus(
         ready=True,
         artifacts={"default": "3", "support": "3"},
         drift={
             "default": DriftStatus(observed=13_412, capital=2.7, since=None, withdrawn=False, **watch),
-            "support": DriftStatus(observed=3_390, capital=212_000.0, since=2_871, withdrawn=True, **watch),
+            "support": DriftStatus(
+                observed=3_390,
+                capital=212.0,
+                since=2_871,
+                withdrawn=True,
+                alarms=alarms,
+                measures=measures,
+                **watch,
+            ),
         },
         deployments=deployments,
         in_flight=8,
@@ -125,23 +143,24 @@ def main(folder: Path) -> None:
                 browser.value("document.querySelector('#ranges input[value=\"7d\"]').click()")
                 browser.until("document.getElementById('spend').textContent.includes('per 3 h')")
                 browser.value("document.querySelector('#decisions .why').click()")
+                browser.until("document.getElementById('budgets').textContent.includes('ikel')")  # the forecasts
                 _take(browser, folder / "dashboard.webp")
                 browser.media(prefers_color_scheme="dark")
-                _take(browser, folder / "dashboard-dark.webp", quality=55)
+                _take(browser, folder / "dashboard-dark.webp", whole=False)
                 browser.media(prefers_color_scheme="light")
-                browser.size(360, 780)
-                _take(browser, folder / "dashboard-narrow.webp", quality=45)
+                browser.size(360, 1400)
+                _take(browser, folder / "dashboard-narrow.webp", whole=False)
             with port(empty, [snapshot()], demo.NOW) as served:
                 browser.size(1280, 900)
                 sign_in(browser, served.url, nothing)
-                _take(browser, folder / "dashboard-empty.webp", quality=45)
+                _take(browser, folder / "dashboard-empty.webp", whole=False)
             if browser.problems:
                 raise SystemExit("\n".join(browser.problems))
 
 
-def _take(browser: Browser, path: Path, quality: int = 60) -> None:
+def _take(browser: Browser, path: Path, *, whole: bool = True) -> None:
     browser.value("document.activeElement?.blur(); new Promise((done) => setTimeout(done, 400))")
-    write_picture(path, browser.picture(whole=True, kind="webp", quality=quality))
+    write_picture(path, browser.picture(whole=whole, kind="webp", quality=50))
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 

@@ -23,6 +23,7 @@ def main() -> int:
     if installed.is_relative_to(ROOT / "python"):
         print(f"{installed}: this is the working tree; install a wheel and unset PYTHONPATH", file=sys.stderr)
         return 1
+    assert (installed.parent / "gateway" / "dashboard" / "static" / "index.html").is_file(), "no dashboard"
     decision = tiny_dancer.Router.load().route("A farmer has 17 sheep and buys 5 more. How many has he?")
     assert decision.model in ("weak", "strong"), decision
     command = Path(sysconfig.get_path("scripts")) / "tiny-dancer"

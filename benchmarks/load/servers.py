@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
 PRICES = ((1e-7, 4e-7), (3e-6, 1.5e-5))
@@ -142,13 +142,8 @@ def litellm_version(place: Path) -> dict[str, str]:
     return {"litellm": found.stdout.strip()} if found and found.returncode == 0 else {}
 
 
-def litellm(
-    target: Server, folder: Path, place: Path, models: Mapping[str, Mapping[str, Any]] | None = None
-) -> Server | None:
-    """The peer, from an environment of its own, made if it is not there; None where that is impossible.
-
-    ``models``: what its models have beside their address, by name; one, ``auto``, by default.
-    """
+def litellm(target: Server, folder: Path, place: Path) -> Server | None:
+    """The peer, from an environment of its own, made if it is not there; None where that is impossible."""
     executable = place / "bin" / "litellm"
     if not executable.exists():
         print(f"installing litellm in {place}", file=sys.stderr)
@@ -161,12 +156,7 @@ def litellm(
     file = folder / "litellm.yaml"
     file.write_text(
         yaml.safe_dump(
-            {
-                "model_list": [
-                    {"model_name": name, "litellm_params": {"model": "openai/stub", **address, **more}}
-                    for name, more in (models or {"auto": {}}).items()
-                ]
-            }
+            {"model_list": [{"model_name": "auto", "litellm_params": {"model": "openai/stub", **address}}]}
         )
     )
     command = [executable, "--config", file, "--port", port, "--host", "127.0.0.1", "--num_workers", "1"]

@@ -1,6 +1,6 @@
 """What sums and percentiles over a million requests take, and what writers notice of it.
 
-    python benchmarks/micro/bench_analytics.py [--requests 1000000]
+    python benchmarks/micro/bench_analytics.py [--requests 1000000] [--rounds 3]
 
 Every time is also a multiple of `SELECT count(*)` and of reading one column of all rows (`SELECT sum(latency)`),
 taken in turn with them in the same run: a slower machine moves both.
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 START, SPAN = 1.76e9, 30 * 86_400.0
 MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet", "claude-haiku", "llama-3", "")
-ROUNDS = 3
 
 
 def records(first: int, count: int, of: int, draw: random.Random) -> list[RequestRecord]:
@@ -107,7 +106,9 @@ def main() -> None:
     """Times by what is summed up, memory, and commits beside it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=1_000_000)
-    count = parser.parse_args().requests
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    count, rounds = options.requests, options.rounds
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, SqliteStorage(Path(folder) / "a.db", mirror=False) as storage:
         for first in range(0, count, 5000):
@@ -139,7 +140,7 @@ def main() -> None:
                 )
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         taken: dict[str, list[float]] = {}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, search in searches.items():
                 taken.setdefault(name, []).append(seconds(search))
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
@@ -165,7 +166,13 @@ def main() -> None:
     print(commits, f"memory grew by {grown:.0f} MiB")
     write(
         "analytics",
-        {"requests": count, "searches": table, "commits_of_50": commits, "memory_grown_mib": round(grown, 1)},
+        {
+            "requests": count,
+            "rounds": rounds,
+            "searches": table,
+            "commits_of_50": commits,
+            "memory_grown_mib": round(grown, 1),
+        },
         f"SQLite, {count:,} requests of 30 days, warm; percentiles are exact. Commits are durable.",
     )
 

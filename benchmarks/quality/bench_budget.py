@@ -2,14 +2,16 @@
 
     python benchmarks/quality/bench_budget.py
 
-Two kinds of logs. *Known truth*: four agents, requests of differing difficulty, scores that are off by agent and by
-chance; the log is dealt at random, half of the answers are judged. *Real tables*: half of the rows train a request
-router; of the others a log is made, in which every request was dealt to one model at random and its outcome was seen
-with chance one half. What a way of spending reaches is then known, as the tables have every model's outcome.
+Two kinds of logs. *Known truth*: four agents, requests of differing difficulty, scores that are off by agent and
+by chance; the log is dealt at random, half of the answers are judged. *Real tables*: half of the rows train a
+request router; of the others a log is made, in which every request was dealt to one model at random and its
+outcome was seen with chance one half. What a way of spending reaches is then known, as the tables have every model's
+outcome.
 
 Budgets lie a quarter, a half and three quarters between what the cheapest and the best model cost. Ways that cost
-more than the budget are thinned out with the cheapest model, so that all spend the same or less. The optimum is the
-linear programme that knows every outcome: nobody can reach it. ``one number a model`` is the plan without scores.
+more than the budget are thinned out with the cheapest model, so that all spend the same or less. The optimum is
+the linear programme that knows every outcome: nobody can reach it. ``one number a model`` is the plan without
+scores.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench_agents import BILLIONS
+
 from common import draw, table, write
 from tiny_dancer import Router, fit
 from tiny_dancer.evaluation.agent_history import AgentHistory, expected_quality
@@ -198,7 +201,7 @@ def main() -> None:
     write(
         "budget",
         result,
-        "What a budget reaches in mean quality (95 % intervals over rows): a plan beside other ways of spending it.",
+        "What a budget reaches in mean quality (95 % intervals over rows): a plan beside other ways to spend it.",
     )
 
 

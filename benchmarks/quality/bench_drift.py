@@ -122,7 +122,9 @@ def rate(alarms: int, decisions: int) -> dict[str, object]:
 
 
 def delays(found: list[int | None]) -> dict[str, object]:
-    """Median and 90th percentile of decisions until an alarm, None where that many have not rung."""
+    """Median and 90th percentile of decisions until an alarm, None where so many have not rung, or none was left."""
+    if not found:
+        return {"rang": None, "median": None, "90 %": None}
     rang = sorted(each if each is not None else 10**9 for each in found)
     at = [rang[min(int(share * len(rang)), len(rang) - 1)] for share in (0.5, 0.9)]
     median, most = [None if each == 10**9 else each for each in at]

@@ -17,6 +17,7 @@ MOST_KNOTS, LEARNED = 32, 128
 EXPONENTS = (0.7, 0.4, 0.15)
 SHARES = (0.05, 0.1, 0.2, 0.45)
 MOST_CAPITAL = 1e100
+LEAST = 1 / 64
 BITS = 2**64 - 1
 
 
@@ -70,6 +71,12 @@ def drawn(seed: int, step: int) -> float:
     return ((bits >> 11) + 1) / 2**53
 
 
+def density(u: float, exponent: float) -> float:
+    """Falling in u, level up to LEAST, of integral 1 over [0, 1]."""
+    level = LEAST**exponent
+    return max(u, LEAST) ** (exponent - 1) / (level + (1 - level) / exponent)
+
+
 class Shift:
     """Bets that numbers have become higher, lower, or more alike; learns what is usual where nobody says."""
 
@@ -96,9 +103,9 @@ class Shift:
         self.counts[place] += 1
         beyond = sum(self.counts[place + 1 :])
         high = (beyond + self.counts[place] * drawn(self.seed, self.steps)) / sum(self.counts)
-        small = [min(max(each, 1e-12), 1.0) for each in (high, 1 - high, abs(2 * high - 1))]
+        small = [min(max(each, LEAST), 1.0) for each in (high, 1 - high, abs(2 * high - 1))]
         count = len(EXPONENTS)
-        self.accounts.bet(lambda at: EXPONENTS[at % count] * small[at // count] ** (EXPONENTS[at % count] - 1))
+        self.accounts.bet(lambda at: density(small[at // count], EXPONENTS[at % count]))
 
     @property
     def side(self) -> str:

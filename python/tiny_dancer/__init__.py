@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from tiny_dancer.evaluation.results import Evaluation
     from tiny_dancer.registry import Registry
     from tiny_dancer.resilience import CircuitBreaker
-    from tiny_dancer.routing.agents import AgentAssignment, AgentPlan, AgentRegistry, AgentRouter
+    from tiny_dancer.routing.agents import AgentAssignment, AgentLoad, AgentPlan, AgentRegistry, AgentRouter
     from tiny_dancer.routing.ask import EndpointModel
     from tiny_dancer.routing.candidate_answer import CandidateDecisions, CandidateRouterConfig
     from tiny_dancer.routing.candidate_set import Candidate, CandidateSet
@@ -106,6 +106,7 @@ __all__ = [
     "Agent",
     "AgentAssignment",
     "AgentChoice",
+    "AgentLoad",
     "AgentOutcome",
     "AgentPlan",
     "AgentRegistry",
@@ -220,6 +221,7 @@ _LAZY = {
     "Agent": "tiny_dancer.storage",
     "AgentAssignment": "tiny_dancer.routing.agents",
     "AgentChoice": "tiny_dancer._core",
+    "AgentLoad": "tiny_dancer.routing.agents",
     "AgentOutcome": "tiny_dancer.storage",
     "AgentPlan": "tiny_dancer.routing.agents",
     "AgentRegistry": "tiny_dancer.routing.agents",

@@ -193,6 +193,10 @@ def test_a_terminal_without_unicode_gets_none(database: Path, monkeypatch: pytes
         assert result.stdout.decode("ascii")
         assert b"\x1b" not in result.stdout
     assert b"mod\\xe8le" in result.stdout
+    # What is for programs is UTF-8 all the same.
+    for form in ("json", "csv"):
+        result = execute("analytics", database, "--by", "model", "--format", form)
+        assert "modèle" in result.stdout.decode("utf-8")
 
 
 def test_retention_is_told(database: Path) -> None:

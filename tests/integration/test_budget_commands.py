@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.commands import done, fails
+from tests.contract.requests import request
 
 from tiny_dancer.budgets import Budgets
 from tiny_dancer.storage import SqliteStorage
@@ -37,6 +39,7 @@ def test_budgets_are_set_shown_and_removed(database: Path) -> None:
             "kind": "hard",
             "starts": None,
             "ends": None,
+            "spent_before": 0.0,
             "replaces": None,
         }
         with Budgets(storage) as budgets:
@@ -94,6 +97,36 @@ def test_budgets_are_set_shown_and_removed(database: Path) -> None:
 def test_what_cannot_be_is_refused(database: Path, words: tuple[str, ...], said: str) -> None:
     done("budget", "set", "team=research", "5", "--period", "day", "--database", database)
     assert said in fails(2, "budget", *words, "--database", database)
+
+
+def test_what_the_log_says_was_spent_in_the_period_counts(database: Path) -> None:
+    now = time.time()
+    with SqliteStorage(database) as storage:
+        (key,) = storage.api_keys()
+        storage.record_requests(
+            [
+                request("1", now - 40 * 86_400, key=key.id, team="research", cost=100.0),
+                request("2", now - 1.0, key=key.id, team="research", cost=0.5, model="small", tags=("eu",)),
+                request("3", now - 0.5, key=key.id, team="research", cost=0.25, model="large"),
+                request("4", now - 0.5, team="web", cost=7.0, model="large"),
+            ]
+        )
+
+    def spent(*words: str) -> float:
+        rows = json.loads(done("budget", "status", *words, "--database", database, "--json"))
+        return sum(row["spent"] for row in rows)
+
+    said = done("budget", "set", "team=research", "10", "--period", "rolling 30d", "--database", database)
+    assert "0.75 USD of it are spent by the log" in said
+    for target, usd in (("model=large", 7.25), ("tag=eu", 0.5), ("key=ada", 100.75), ("all", 107.75)):
+        done("budget", "set", target, "1000", "--database", database)
+        assert spent(target) == pytest.approx(usd)
+    assert spent("team=research") == pytest.approx(0.75)
+    # From now on, where that is said; set again, it is not counted twice.
+    assert "by the log" not in done("budget", "set", "team=web", "9", "--starts", "now", "--database", database)
+    done("budget", "remove", "tag=eu", "--database", database)
+    done("budget", "set", "tag=eu", "1000", "--database", database)
+    assert spent("tag=eu") == pytest.approx(0.5)
 
 
 def test_a_budget_to_choose_among_several_is_named_by_its_period(database: Path) -> None:

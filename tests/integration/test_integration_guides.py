@@ -1,4 +1,4 @@
-"""The guides about other libraries, decisions and budgets: their Python runs as it stands, one namespace a guide."""
+"""The guides about other libraries, decisions and budgets: their Python runs as it stands, a namespace a guide."""
 
 from __future__ import annotations
 

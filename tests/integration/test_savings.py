@@ -65,6 +65,17 @@ def test_what_is_guessed_is_said(database: Path) -> None:
     assert (total["guessed"], total["guessed_cost"]) == (1, 0.25)
 
 
+def test_how_far_days_differ_is_said_from_eight_days_on(database: Path) -> None:
+    assert "as days differ" not in done("savings", database)
+    paid = {"model": "small", "cost": 0.25, "baseline_cost": 1.0}
+    with SqliteStorage(database) as storage:
+        storage.record_requests([request(f"day {n}", MIDNIGHT + (3 + n) * DAY, **paid) for n in range(8)])
+    assert "over 10 days: " in done("savings", database)
+    found = json.loads(done("savings", database, "--json"))["over_days"]
+    assert found["days"] == 10
+    assert found["saved"]["low"] < found["saved"]["estimate"] < found["saved"]["high"]
+
+
 def test_what_was_saved_is_said_with_what_was_left_out(database: Path) -> None:
     said = done("savings", database)
     assert (
@@ -133,7 +144,13 @@ def test_nothing_saved_and_nothing_to_compare(tmp_path: Path) -> None:
     SqliteStorage(path).close()
     assert done("savings", path, "--plot", tmp_path / "a.svg").strip().endswith("no requests")
     assert not (tmp_path / "a.svg").exists()
-    assert json.loads(done("savings", path, "--json")) == {"by": "day", "since": None, "total": None, "groups": []}
+    assert json.loads(done("savings", path, "--json")) == {
+        "by": "day",
+        "since": None,
+        "total": None,
+        "over_days": None,
+        "groups": [],
+    }
     with SqliteStorage(path) as storage:
         storage.record_requests([request("a", model="m")])
     assert "nothing can be compared" in done("savings", path)

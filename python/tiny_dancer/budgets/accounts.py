@@ -209,6 +209,16 @@ class Account:
         finally:
             self._table.unlock()
 
+    def know(self, key: int) -> None:
+        """As :meth:`learn`, and reads what other tables have drawn, where that was never read in this period.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        self.learn(key)
+        if self._asked[0] != key:
+            self.look(key)
+
     def look(self, key: int) -> None:
         """Reads what other tables have drawn.
 

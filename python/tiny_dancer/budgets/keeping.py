@@ -33,14 +33,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("tiny_dancer.budgets")
 LEASE_S: Final = 600.0
 """Seconds after which what nobody settled is spent."""
-SILENCE_S: Final = 60.0
-"""Seconds after which a process that is not heard of has stopped: what it reserved is spent."""
+SILENCE_S: Final = 120.0
+"""Seconds after which a process that is not heard of has stopped: what it reserved is spent. More than a database
+may be locked for, which who keeps the budgets waits for."""
 
 _KEEP_S: Final = 1.0
 # Who is asked about, by the names of the arguments.
 _NAMED: Final = tuple(scope for scope in SCOPES if scope not in ("tag", "all"))
 # Who was asked about lately.
 _REMEMBERED: Final = 4096
+# Rows on which nobody else may draw for as long as it takes to write of them.
+_AT_ONCE: Final = 256
 # Draws for one reservation, before it is taken for spent: others draw and spend it every time.
 _TRIES: Final = 50
 
@@ -376,6 +379,32 @@ class Budgets:
         part, _ = self._take(self._of(_named(who), tags), 0, wait=True, limited=False)
         self._put(part, 0, -back)
 
+    def catch_up(self, id: str, spent: float) -> float:
+        """Counts what was spent in the present period of a budget before there was one: ``spent`` USD at least are
+        counted then.
+
+        Args:
+            id: of the budget.
+            spent: USD in the present period, or in the window, by the log.
+
+        Returns:
+            USD that were added.
+
+        Raises:
+            BudgetError: there is none of this id, or it is no amount.
+            StorageError: the ledger cannot be written.
+        """
+        least = _units("spent", spent)
+        account = self._accounts.get(id)
+        if account is None:
+            raise BudgetError("budget", id, "there is none; see Budgets.standings")
+        missing = max(least - units(self._stands(account, self._clock(), wait=True).spent), 0)
+        if missing:
+            hold = self._reserve((account,), missing, wait=True, limited=False)
+            assert hold is not None
+            hold.settle(missing / UNITS)
+        return missing / UNITS
+
     def remaining(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> float | None:
         """USD that may still be reserved of the tightest hard budget that a call falls under; None where it falls
         under none. What :meth:`~tiny_dancer.routing.AgentRouter.route` takes as ``budget_remaining``. Arguments as
@@ -591,7 +620,7 @@ class Budgets:
         self._check()
         key = account.key(now)
         if wait:
-            account.learn(key)
+            account.know(key)
         table = self._table
         table.lock((account.row,))
         try:
@@ -658,8 +687,10 @@ class Budgets:
 
     def _let_go(self, accounts: Sequence[Account], now: float, *, present: bool = False) -> None:
         """Lets go of what was drawn and is not needed any more: of periods that are over, or of all."""
-        if not accounts:
-            return
+        for first in range(0, len(accounts), _AT_ONCE):
+            self._let_some_go(accounts[first : first + _AT_ONCE], now, present=present)
+
+    def _let_some_go(self, accounts: Sequence[Account], now: float, *, present: bool) -> None:
         entries: list[Entry] = []
         # While nobody draws: else what is drawn in between would be taken away.
         locked: list[int] = []

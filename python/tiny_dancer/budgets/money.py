@@ -20,6 +20,7 @@ Money is in units of 10⁻¹² USD here, so that sums are exact and what was res
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import mmap
 import os
@@ -65,6 +66,8 @@ _ENDING: Final = _KIND
 _OURS: Final = 0x7464_6D6F_6E65_7902
 # Another process holds a lock for microseconds. Who waits so long waits for one that has stopped.
 _PATIENCE_S: Final = 10.0
+# Making a table takes milliseconds.
+_ABANDONED_S: Final = 600.0
 
 
 def units(usd: float) -> int:
@@ -79,7 +82,7 @@ def create(path: Path) -> None:
         StorageError: the file cannot be written.
     """
     try:
-        part = _empty(path, (0, 0))
+        part = _empty(path, (0, 0), set())
         part.replace(path)
     except OSError as error:
         raise _unusable(path, error) from None
@@ -93,28 +96,38 @@ def shared(path: Path, content: str) -> MoneyTable:
         StorageError: the file cannot be written.
     """
     told = (_number(_boot()), _number(content))
+    made: set[int] = set()
     try:
         while True:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
-                _place(_empty(path, told), path)
+                _place(_empty(path, told, made), path)
                 continue
-            if _matches(descriptor, told):
+            if _matches(descriptor, told, made):
+                _clear(path)
                 return MoneyTable(path, descriptor)
-            _replace_other(descriptor, path, told)
+            _replace_other(descriptor, path, told, made)
     except OSError as error:
         raise _unusable(path, error) from None
 
 
-def _matches(descriptor: int, told: tuple[int, int]) -> bool:
+def _clear(path: Path) -> None:
+    """Removes what was to be a table, and whose maker was killed."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > _ABANDONED_S:
+                part.unlink()
+
+
+def _matches(descriptor: int, told: tuple[int, int], made: set[int]) -> bool:
     if os.fstat(descriptor).st_size != _size(SEATS):
         return False
     head = memoryview(os.pread(descriptor, 8 * _TAKEN, 0)).cast("q")
     if head[_KIND] != _OURS or (head[_BOOT], head[_CONTENT]) != told:
         return False
     # Where the system does not tell one start from the next, somebody who lives since vouches for it.
-    return told[0] != _number("") or _is_used(descriptor)
+    return told[0] != _number("") or head[_HOLDER] in made or _is_used(descriptor)
 
 
 def _is_used(descriptor: int) -> bool:
@@ -125,14 +138,14 @@ def _is_used(descriptor: int) -> bool:
     return False
 
 
-def _replace_other(descriptor: int, path: Path, told: tuple[int, int]) -> None:
+def _replace_other(descriptor: int, path: Path, told: tuple[int, int], made: set[int]) -> None:
     """Puts an empty table in the place of one that is another's, once, whoever does."""
     try:
         _wait(descriptor, 8 * _COUNT)
         with suppress(FileNotFoundError):
             found, own = path.stat(), os.fstat(descriptor)
             if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-                _empty(path, told).replace(path)
+                _empty(path, told, made).replace(path)
     finally:
         os.close(descriptor)
 
@@ -150,7 +163,8 @@ def _place(part: Path, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _empty(path: Path, told: tuple[int, int]) -> Path:
+def _empty(path: Path, told: tuple[int, int], made: set[int]) -> Path:
+    """A table that nobody has, to be named; ``made`` gets its holder."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -158,6 +172,7 @@ def _empty(path: Path, told: tuple[int, int]) -> Path:
         head = [0] * _TAKEN
         head[_KIND], head[_BOOT], head[_CONTENT] = _OURS, *told
         head[_HOLDER] = secrets.randbits(62) + 1
+        made.add(head[_HOLDER])
         os.pwrite(descriptor, b"".join(each.to_bytes(8, sys.byteorder, signed=True) for each in head), 0)
         os.truncate(descriptor, _size(SEATS))
     except BaseException:

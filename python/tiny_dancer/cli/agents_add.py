@@ -36,6 +36,12 @@ def add(
     latency_ms: Annotated[float | None, typer.Option(help="Mean milliseconds to the whole answer.")] = None,
     p99_ms: Annotated[float | None, typer.Option(help="Their 99th percentile.")] = None,
     context: Annotated[int | None, typer.Option(help="Most tokens of prompt and answer.")] = None,
+    max_concurrency: Annotated[int | None, typer.Option(help="Requests at a time.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(help="Tokens of prompt and answer a minute.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The gateway's model it leads to; by default the one of its name.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Put it in place of one of its name.")] = False,
     database: Database = DEFAULT,
 ) -> None:
@@ -60,6 +66,10 @@ def add(
         latency_s=None if latency_ms is None else latency_ms / 1000.0,
         latency_p99_s=None if p99_ms is None else p99_ms / 1000.0,
         context=context,
+        max_concurrency=max_concurrency,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        metadata={} if model is None else {"model": model},
     )
     with registry(database, create=True) as agents:
         agents.add(agent, replace=replace)

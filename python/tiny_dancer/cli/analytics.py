@@ -116,7 +116,9 @@ def analytics(
         say(f"{database}: no requests{said}" + (" that pass the filter" if where else ""))
         return
     if out is None:
-        sys.stdout.write(content.decode())
+        # For programs: UTF-8, whatever the terminal has.
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
     else:
         write_file(out, content)
         say(f"{out}: written")

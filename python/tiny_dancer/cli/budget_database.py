@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tiny_dancer.budgets import Standing
-    from tiny_dancer.storage import ApiKey, Budget
+    from tiny_dancer.storage import ApiKey, Budget, SqliteStorage
 
 Database = Annotated[
     Path, typer.Option("--database", help="The gateway's database: `storage` of its configuration.")
@@ -51,6 +51,21 @@ def target_of(text: str, keys: Iterable[ApiKey]) -> tuple[str, str]:
     scope, _, subject = text.partition("=")
     scope, subject = scope.strip(), subject.strip()
     return scope, find_key(keys, subject).id if scope == "key" and subject else subject
+
+
+def spent_before(storage: SqliteStorage, budget: Budget, now: float) -> float:
+    """USD that the log has of a budget's present period, or of its window."""
+    from tiny_dancer.storage.periods import PARTS, period, rolling
+
+    part = rolling(budget.period)
+    since = now - part * PARTS / 1000 if part else period(budget.period, budget.created_at, now)[0]
+    if budget.starts_at is not None:
+        since = max(since, budget.starts_at)
+    if not budget.in_force(now):
+        return 0.0
+    where = {} if budget.scope == "all" else {budget.scope: budget.subject}
+    found = storage.request_summary(since=since, where=where, percentiles=False)
+    return sum(each.spent for each in found)
 
 
 def find_budget(budgets: Iterable[Budget], scope: str, subject: str, period: str | None, soft: bool) -> Budget:

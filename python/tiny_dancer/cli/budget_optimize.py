@@ -166,6 +166,11 @@ def sentences(found: BudgetPlan, quality: float | None) -> list[str]:
             f"{_number(replay.quality, 3)}, {how}; they were answered for {_usd(replay.cost_logged)} at "
             f"{_number(replay.quality_logged, 3)}: {change}, quality {_signed(replay.gained)}"
         )
+    lines += [
+        f"always {each.agent}: {_usd(each.cost)} and quality {_number(each.quality, 3)}; answering them as they "
+        f"were saved {_usd(each.saved)}"
+        for each in replay.always
+    ]
     lines += [f"not known: {each}" for each in plan.unknown]
     lines += [f"left out: {count:,} requests {why}" for why, count in found.left_out.items()]
     return lines

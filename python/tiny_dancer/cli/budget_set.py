@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, Soft, Target, shown, target_of
+from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, Soft, Target, shown, spent_before, target_of
 from tiny_dancer.cli.keys_database import check_database, check_models, gateway_of
 from tiny_dancer.cli.output import print_json, say, warn
 
 HELP = """Set what may be spent on a key, user, team, agent, model, route, project or tag, or on everything. A
-gateway that is running keeps to it within seconds. One of the same period is replaced; what was spent of it stays
-spent.
+gateway that is running keeps to it within seconds. What the log says was spent in the present period counts,
+unless it --starts later. One of the same period is replaced, and what was spent of it stays spent.
 
 Example: tiny-dancer budget set team=research 500 --period month"""
 
@@ -25,7 +25,9 @@ def set_budget(
     limit: Annotated[str, typer.Argument(help="USD in a period, as 500 or '12.50 USD'.")],
     period: Period = None,
     soft: Soft = False,
-    starts: Annotated[str | None, typer.Option(help="Nothing counts before this date or time (ISO, UTC).")] = None,
+    starts: Annotated[
+        str | None, typer.Option(help="Nothing counts before this date or time (ISO, UTC), or now.")
+    ] = None,
     ends: Annotated[str | None, typer.Option(help="Not in force from this date or time on, or after 30d.")] = None,
     database: Database = DEFAULT,
     config: Annotated[
@@ -37,6 +39,7 @@ def set_budget(
     ] = False,
     json: Json = False,
 ) -> None:
+    from tiny_dancer.budgets import Budgets
     from tiny_dancer.gateway.access.keys import expiry, written
     from tiny_dancer.storage import Budget, SqliteStorage
 
@@ -52,7 +55,7 @@ def set_budget(
             limit=limit,  # type: ignore[arg-type]  # text is read as people write it
             period=period,
             kind="soft" if soft else "hard",
-            starts_at=None if starts is None else expiry(starts, now, field="starts"),
+            starts_at=None if starts is None else now if starts == "now" else expiry(starts, now, field="starts"),
             ends_at=None if ends is None else expiry(ends, now, field="ends"),
             created_at=now,
         )
@@ -62,6 +65,10 @@ def set_budget(
             warn(f"no key is of team {subject!r} yet; see tiny-dancer keys create --team")
         before = next((each for each in storage.budgets() if each.id == budget.id), None)
         budget = storage.insert_budget(budget, replace=True)
+        spent = 0.0
+        if before is None and (spent := spent_before(storage, budget, now)):
+            with Budgets(storage) as budgets:
+                budgets.catch_up(budget.id, spent)
     if json:
         print_json(
             {
@@ -71,6 +78,7 @@ def set_budget(
                 "kind": budget.kind,
                 "starts": None if budget.starts_at is None else written(budget.starts_at),
                 "ends": None if budget.ends_at is None else written(budget.ends_at),
+                "spent_before": spent,
                 "replaces": None if before is None else {"limit": before.limit, "kind": before.kind},
             }
         )
@@ -78,4 +86,5 @@ def set_budget(
     names = {key.id: key.name for key in keys}
     each = f" per {budget.period}" if budget.period else " in all"
     was = "" if before is None else f", before {before.limit:g} USD ({before.kind})"
-    say(f"{database}: {shown(budget, names)} may spend {budget.limit:g} USD{each} ({budget.kind}){was}")
+    already = f"; {spent:.6g} USD of it are spent by the log" if spent else ""
+    say(f"{database}: {shown(budget, names)} may spend {budget.limit:g} USD{each} ({budget.kind}){was}{already}")

@@ -48,12 +48,18 @@ def run(
 
 
 def _demo() -> None:
-    from tiny_dancer.gateway.operate.demo import demo_config, free_port, instructions, stand_ins
+    from tiny_dancer.gateway.operate.demo import (
+        demo_config,
+        free_port,
+        instructions,
+        operator_key,
+        stand_ins,
+    )
     from tiny_dancer.gateway.operate.run import serve
 
     with stand_ins() as (small, large):
         ports = (f"127.0.0.1:{free_port(port)}" for port in (8000, 8001))
         found = demo_config(small, large, listen=next(ports), health=next(ports))
-        say(instructions(found))
+        say(instructions(found, operator_key(found, Path.cwd())))
         sys.stdout.flush()
         serve(found, folder=Path.cwd())

@@ -65,7 +65,10 @@ def create(
     ] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Of its owner, likewise; repeatable.")] = None,
     operator: Annotated[
-        bool, typer.Option("--operator", help="It may see, claim and answer what waits for a person.")
+        bool,
+        typer.Option(
+            "--operator", help="It may see, claim and answer what waits for a person, and sees the dashboard."
+        ),
     ] = False,
     user: Annotated[
         str | None, typer.Option(help="Whose it is: budgets of users are charged with what it spends.")

@@ -14,7 +14,7 @@ import typer
 from tiny_dancer.cli.arguments import Json
 from tiny_dancer.cli.db_database import Database
 from tiny_dancer.cli.output import check_target, console, print_json, say, write_file
-from tiny_dancer.cli.requests import decimals_of, key_names, moment, short, verdict
+from tiny_dancer.cli.requests import decimals_of, key_names, moment, money, short, verdict
 from tiny_dancer.errors import OptionError
 from tiny_dancer.evaluation.terminal import FittedTable
 from tiny_dancer.extras import require
@@ -52,6 +52,7 @@ def savings(
 ) -> None:
     require("apsw", *(["matplotlib"] if plot is not None else []))
     from tiny_dancer.cli.savings_plot import FORMATS, draw
+    from tiny_dancer.evaluation.savings import savings as savings_of
     from tiny_dancer.storage import SqliteStorage
 
     start = _start(days, since)
@@ -64,15 +65,27 @@ def savings(
         groups = storage.request_summary(by=_DIMENSIONS[by], since=start, percentiles=False)
         by_day = storage.request_summary(by="day", since=start, percentiles=False)
         names = key_names(storage) if by is By.KEY else {}
+    known = [each for each in by_day if each.compared]
+    found = savings_of([each.cost for each in known], [each.baseline_cost for each in known]) if known else None
     if json:
         print_json(
-            {"by": by.value, "since": start, "total": _plain(whole), "groups": [_plain((g,)) for g in groups]}
+            {
+                "by": by.value,
+                "since": start,
+                "total": _plain(whole),
+                "over_days": found,
+                "groups": [_plain((g,)) for g in groups],
+            }
         )
     elif not whole:
         say(f"{database}: no requests{'' if start is None else ' in this time'}")
     else:
         console().print(_table(by, groups, whole[0], names))
         say(*verdict(whole[0]))
+        if found is not None and math.isfinite(found.saved.low):
+            ends = f"{money(found.saved.low)} to {money(found.saved.high)}"
+            shares = f"{found.share.low:.1%} to {found.share.high:.1%}"
+            say(f"over {found.days} days: {ends} saved, {shares} (95 %, as days differ)")
     if plot is not None and whole:
         write_file(plot, draw(plot.suffix.lower(), by_day, verdict(whole[0])))
         if not json:

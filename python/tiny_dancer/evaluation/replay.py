@@ -32,6 +32,25 @@ FEWEST_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Always:
+    """What one agent alone would have meant.
+
+    Attributes:
+        agent: its name.
+        requests: replayed: those on which its cost is known.
+        cost: USD of them.
+        quality: mean.
+        saved: USD less that they were answered for, as they were; below 0 where it alone would have been cheaper.
+    """
+
+    agent: str
+    requests: int
+    cost: Interval
+    quality: Interval
+    saved: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """What a plan would have meant on the logged requests, beside what happened.
 
@@ -47,6 +66,7 @@ class Replay:
         agreed: share of the requests that the plan gives to the agent that answered.
         judged: share of the requests whose answer was judged.
         unbiased: whether the log was dealt at random, so that what was seen corrects what was expected.
+        always: what each agent alone would have meant, the cheapest first.
     """
 
     requests: int
@@ -60,6 +80,7 @@ class Replay:
     agreed: float
     judged: float
     unbiased: bool
+    always: tuple[Always, ...]
 
 
 def policy_value(history: AgentHistory, quality: Floats, chances: Floats) -> tuple[Floats, Floats]:
@@ -183,41 +204,50 @@ def replay(
         if len(rows):
             # Of the budget as much as the part has requests; at least what the cheapest cost.
             chances[rows] = plan(learned[rows], cost[rows], budget, volume)
-    there = (chances.sum(axis=1) > 0.5) & (history.served >= 0)
     value, costs = policy_value(history, quality, chances)
     rows = np.arange(len(history))
     served = np.maximum(history.served, 0)
     seen = history.observed[rows, served]
     logged = np.where(np.isfinite(seen), seen, quality[rows, served])
     spent = np.where(np.isfinite(history.spent), history.spent, history.cost[rows, served])
-    there &= np.isfinite(logged) & np.isfinite(spent)
-    count = int(there.sum())
-    nothing = Interval(math.nan, math.nan, math.nan)
-    span = int(history.day.max() - history.day.min()) + 1
-    if not count:
-        return Replay(
-            0, span, nothing, nothing, nothing, nothing, nothing, nothing, 0.0, 0.0, history.dealt is not None
-        )
-    columns = np.stack([costs, value, spent, logged, spent - costs, value - logged], axis=1)[there]
-    drawn = paired_bootstrap(
-        mean_statistics(columns),
-        count,
-        group=None if units is None else units[there],
-        replicates=replicates,
-        seed=seed,
-    )
-    means = [drawn.interval(column, level=level) for column in range(6)]
-    total = [Interval(each.estimate * count, each.low * count, each.high * count) for each in means]
+    there = (history.served >= 0) & np.isfinite(logged) & np.isfinite(spent)
+    planned = there & (chances.sum(axis=1) > 0.5)
+    count = int(planned.sum())
+
+    def over(rows: npt.NDArray[np.bool_], *columns: Floats) -> list[Interval]:
+        table = np.stack(columns, axis=1)[rows]
+        if not len(table):
+            return [Interval(math.nan, math.nan, math.nan)] * len(columns)
+        group = None if units is None else units[rows]
+        drawn = paired_bootstrap(mean_statistics(table), len(table), group=group, replicates=replicates, seed=seed)
+        return [drawn.interval(column, level=level) for column in range(len(columns))]
+
+    means = over(planned, costs, value, spent, logged, spent - costs, value - logged)
+    always = []
+    for column, agent in enumerate(history.agents):
+        alone = np.zeros_like(chances)
+        alone[:, column] = 1.0
+        known = there & left[column] & np.isfinite(history.cost[:, column]) & np.isfinite(quality[:, column])
+        if known.any():
+            worth, usd = policy_value(history, quality, alone)
+            usd_mean, worth_mean, saved = over(known, usd, worth, usd - spent)
+            n = int(known.sum())
+            always.append(Always(agent, n, _times(usd_mean, n), worth_mean, _times(saved, n)))
     return Replay(
         requests=count,
-        days=span,
-        cost=total[0],
+        days=int(history.day.max() - history.day.min()) + 1,
+        cost=_times(means[0], count),
         quality=means[1],
-        cost_logged=total[2],
+        cost_logged=_times(means[2], count),
         quality_logged=means[3],
-        saved=total[4],
+        saved=_times(means[4], count),
         gained=means[5],
-        agreed=float(chances[rows, served][there].mean()),
-        judged=float(np.isfinite(seen[there]).mean()),
+        agreed=float(chances[rows, served][planned].mean()) if count else 0.0,
+        judged=float(np.isfinite(seen[planned]).mean()) if count else 0.0,
         unbiased=history.dealt is not None,
+        always=tuple(sorted(always, key=lambda each: (each.cost.estimate, each.agent))),
     )
+
+
+def _times(mean: Interval, count: int) -> Interval:
+    return Interval(mean.estimate * count, mean.low * count, mean.high * count)

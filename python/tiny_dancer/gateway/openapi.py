@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tiny_dancer._core import __version__
+from tiny_dancer.gateway.access import payers
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.gateway.queue import CLAIM, PAGE, SAID, SCHEMA
 from tiny_dancer.gateway.registered import SEARCH
@@ -60,7 +61,7 @@ _STATUSES: Final[dict[str, str]] = {
     "400": "The request cannot be served as it stands: broken JSON, a field missing or of another type, "
     "constraints that no model meets. `param` names the field.",
     "401": "No API key, or one that is unknown, revoked or expired.",
-    "403": "The key may not use this model, or is no operator's.",
+    "403": "The key may not use this model, is no operator's, or may not be charged to whom the request names.",
     "404": "There is no such model, or nothing has this id.",
     "408": "The request arrived too slowly.",
     "409": "Another has claimed it, or it has ended.",
@@ -93,7 +94,8 @@ _RESPONSE_HEADERS: Final[dict[str, str]] = {
     "x-td-tool-tokens-saved": "Tokens of the prompt that this saved, guessed; below 0 where tools were added.",
     "x-td-tool-searches": "Searches for tools that the model made and the gateway answered; so far, on streams.",
     "x-td-guarantee": "Whether the router's certificate covers this answer: yes, or no and why.",
-    "x-td-soft-budget": "spent: the key has spent its soft budget.",
+    "x-td-soft-budget": "spent: the key has spent its soft budget; behind it the ids of others that are spent.",
+    "x-td-budget": "Id of the budget that is spent, or has too little left, such as team/research/1mo.",
     "x-td-upstream": "Name of the upstream, where none of its models is named.",
     "x-td-estimated": "true where the gateway has counted, and not the model's server.",
     "retry-after": "Seconds to wait.",
@@ -592,8 +594,15 @@ def _json(name: str) -> dict[str, Any]:
     return {"schema": {"$ref": f"#/components/schemas/{name}"}}
 
 
+_PAYERS: Final[dict[bytes, str]] = {
+    payers.USER: "Who is behind the request, where its key names nobody; budgets of users are charged.",
+    payers.PROJECT: "What it is for, where its key does not say; budgets of projects are charged.",
+    payers.TAGS: "More tags that budgets are charged by, beside those of its key. Separated by commas.",
+}
+
+
 def _option_headers() -> list[dict[str, Any]]:
-    """The headers that say what `td` says; where both do, `td` counts."""
+    """The headers that say what `td` says; where both do, `td` counts. And those that say who pays."""
     described = _descriptions(Options)
     found = []
     for header, option in OPTION_HEADERS.items():
@@ -601,6 +610,9 @@ def _option_headers() -> list[dict[str, Any]]:
         more = " Separated by commas." if option in _LISTS else ""
         parameter = {"name": header.decode(), "in": "header", "required": False, "schema": schema}
         found.append({**parameter, "description": described[option] + more})
+    for header, described_as in _PAYERS.items():
+        parameter = {"name": header.decode(), "in": "header", "required": False, "schema": _TEXT}
+        found.append({**parameter, "description": described_as})
     return found
 
 

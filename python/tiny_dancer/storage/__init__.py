@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.storage.agents import Agent, AgentOutcome, AgentRecord, AgentStorage
 from tiny_dancer.storage.budgets import Budget, BudgetStorage
+from tiny_dancer.storage.calibration import Calibration, ReliabilityBin
 from tiny_dancer.storage.candidates import (
     CandidateChange,
     CandidateRecord,
@@ -47,6 +48,7 @@ __all__ = [
     "ApiKey",
     "Budget",
     "BudgetStorage",
+    "Calibration",
     "CandidateChange",
     "CandidateRecord",
     "CandidateStorage",
@@ -63,6 +65,7 @@ __all__ = [
     "QueueState",
     "QueueStorage",
     "QueuedRequest",
+    "ReliabilityBin",
     "RequestStorage",
     "RequestSummary",
     "RoutingRecord",

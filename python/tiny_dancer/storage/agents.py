@@ -51,9 +51,10 @@ class Agent:
         success_rate: share of calls that are answered at all, or None: all, until one fails.
         prior_weight: how many outcomes a declared value is worth.
         context: most tokens of prompt and answer, or None for no limit.
-        max_concurrency: calls at once, or None. Whoever calls keeps it; :meth:`AgentRouter.route_batch` does not.
-        requests_per_minute: or None; kept by whoever calls.
-        tokens_per_minute: or None; kept by whoever calls.
+        max_concurrency: calls at once, or None. Whoever calls counts (``loads`` of :meth:`AgentRouter.route`), as
+            the gateway does.
+        requests_per_minute: or None; likewise.
+        tokens_per_minute: or None; likewise.
         tags: what else requests may ask for.
         region: where it serves, or None: not said, so that requests that ask for a region leave it out.
         members: of an ensemble, the agents it asks.

@@ -63,7 +63,7 @@ class ApiKey:
         model_max_budget: what it may spend on single models, beside the budgets of the key.
         tier: of its owner, such as ``free``: what routes and chains may depend on.
         tags: of its owner, likewise.
-        operator: whether it may see, claim and answer what waits for a person.
+        operator: whether it may see, claim and answer what waits for a person, and sees the dashboard.
         user: whose it is; their budgets are charged with what it spends.
         team: likewise.
         project: likewise.

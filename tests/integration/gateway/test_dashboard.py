@@ -89,8 +89,9 @@ def database(
 
 def record(**more: Any) -> RequestRecord:
     fields: dict[str, Any] = {
-        "id": "r", "time": demo.NOW - 60, "endpoint": "chat.completions", "key": "", "asked": "auto", "status": 200,
-        "model": "swift-mini", "input_tokens": 10, "output_tokens": 5, "cost": 0.01, "baseline_cost": 0.03,
+        "id": "r", "time": demo.NOW - 60, "endpoint": "chat.completions", "key": "", "asked": "auto",
+        "status": 200, "model": "swift-mini", "input_tokens": 10, "output_tokens": 5, "cost": 0.01,
+        "baseline_cost": 0.03,
         "latency": 0.5, **more,
     }  # fmt: skip
     return RequestRecord(**fields)
@@ -242,7 +243,8 @@ CONTRAST = """
     if (!own || !element.getClientRects().length || element.closest('.unseen, .skip')) continue;
     const [a, b] = [light(parse(style.color)), light(behind(element))].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) bad.push(`${element.className || element.tagName}: ${element.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+    const name = element.className || element.tagName;
+    if (ratio < 4.5) bad.push(`${name}: ${element.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
   }
   return [...new Set(bad)];
 })()
@@ -260,13 +262,14 @@ def test_text_can_be_read(browser: Browser, shown: Port, scheme: str) -> None:
 def test_all_is_reached_by_the_keyboard(browser: Browser, shown: Port) -> None:
     browser.value("document.activeElement?.blur()")
     reached: list[str] = []
-    what = "(({ id, tagName, name, value, className, textContent }) => id || name || className || tagName + textContent)(document.activeElement)"
+    what = "(({ id, tagName, name, className }) => id || name || className || tagName)(document.activeElement)"
     for _ in range(60):
         browser.press("Tab")
         name = str(browser.value(what))
         reached.append(name)
         visible = browser.value(
-            "(() => { const e = document.activeElement; const s = getComputedStyle(e.matches('#ranges input') ? e.nextElementSibling : e);"
+            "(() => { const e = document.activeElement;"
+            " const s = getComputedStyle(e.matches('#ranges input') ? e.nextElementSibling : e);"
             " return s.outlineStyle !== 'none' || e === document.body; })()"
         )
         assert visible, f"the focus on {name} is not seen"
@@ -305,7 +308,8 @@ def test_it_can_be_read_aloud(browser: Browser, shown: Port) -> None:
         "[...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((each) => each.id)"
     ) == ["state", "refusal"]
     browser.value(
-        "window.said = 0; new MutationObserver(() => (window.said += 1)).observe(document.getElementById('state'), { childList: true, subtree: true, characterData: true })"
+        "window.said = 0; new MutationObserver(() => (window.said += 1))"
+        ".observe(document.getElementById('state'), { childList: true, subtree: true, characterData: true })"
     )
     for _ in range(2):
         browser.value(f"{LOOK}; new Promise((done) => setTimeout(done, 150))")
@@ -315,8 +319,9 @@ def test_it_can_be_read_aloud(browser: Browser, shown: Port) -> None:
 def test_hostile_words_are_words(browser: Browser, tmp_path: Path) -> None:
     """A model, key, route, user, reason, error or feedback named like markup is shown, and does nothing."""
     hostile = {
-        "id": HOSTILE, "asked": HOSTILE, "model": HOSTILE, "upstream": HOSTILE, "router": HOSTILE, "routed_by": HOSTILE,
-        "reason": HOSTILE, "error": HOSTILE, "hops": HOSTILE, "user": HOSTILE, "team": HOSTILE, "project": HOSTILE,
+        "id": HOSTILE, "asked": HOSTILE, "model": HOSTILE, "upstream": HOSTILE, "router": HOSTILE,
+        "routed_by": HOSTILE, "reason": HOSTILE, "error": HOSTILE, "hops": HOSTILE, "user": HOSTILE,
+        "team": HOSTILE, "project": HOSTILE,
         "tags": (HOSTILE,), "agent": HOSTILE, "route": HOSTILE, "endpoint": HOSTILE, "decision_id": "d",
         "scores": {HOSTILE: 0.7, "__proto__": 0.1, "constructor": 0.2}, "confidence": 0.5, "status": 500,
     }  # fmt: skip
@@ -356,7 +361,8 @@ def test_an_empty_store_and_its_first_request(browser: Browser, tmp_path: Path) 
 def test_numbers_of_any_size(browser: Browser, tmp_path: Path, size: int) -> None:
     path = tmp_path / "huge.db"
     many = [
-        record(id=str(n), model=f"m{n % 900}", time=demo.NOW - 60 - n, input_tokens=size, output_tokens=size, cost=size * 1e12,
+        record(id=str(n), model=f"m{n % 900}", time=demo.NOW - 60 - n, input_tokens=size, output_tokens=size,
+               cost=size * 1e12,
                baseline_cost=0.0, latency=size * 1e-9, confidence=1.0, scores={f"m{n % 900}": float("nan")})
         for n in range(2_000)
     ]  # fmt: skip
@@ -391,7 +397,8 @@ def test_it_lives_and_says_when_it_does_not(browser: Browser, _demo: tuple[Path,
             assert len(browser.requests) <= 7, "what was under way, and nothing after"
             browser.value("document.getElementById('pause').click()")
         browser.until(
-            "document.getElementById('state').textContent.startsWith('The gateway does not answer. Figures are from')"
+            "document.getElementById('state').textContent"
+            ".startsWith('The gateway does not answer. Figures are from')"
         )
         assert "$1.01" in browser.value("document.getElementById('total').textContent")
         browser.problems.clear()  # the browser itself says which connections failed
@@ -432,7 +439,7 @@ def test_a_tab_that_stays_open_does_not_grow(browser: Browser, shown: Port) -> N
 def test_a_gateway_is_watched_while_it_serves(
     browser: Browser, workers: int, cheap: Any, strong: Any, tmp_path: Path, reloaded: Callable[[Running], None]
 ) -> None:
-    """The command, in processes of its own: sign in, see requests arrive, a reload, and a worker that is killed."""
+    """The command, in processes of its own: sign in, see requests arrive, reload it, kill a worker."""
     with Running(settings(cheap, strong, workers=workers), tmp_path / "gateway") as gateway:
         made = make_key("ops", operator=True)
         with SqliteStorage(tmp_path / "gateway" / "gateway.db", mirror=False) as storage:
@@ -453,7 +460,8 @@ def test_a_gateway_is_watched_while_it_serves(
             assert gateway.chat(model="auto").status_code == 200
         _wait_for(
             browser,
-            "document.querySelector('#total').textContent.startsWith('Spent') && document.querySelectorAll('#decisions tbody tr').length === 3",
+            "document.querySelector('#total').textContent.startsWith('Spent') && "
+            "document.querySelectorAll('#decisions tbody tr').length === 3",
         )
         reloaded(gateway)
         browser.value(LOOK)

@@ -91,6 +91,14 @@ def test_the_certificate_is_withdrawn_and_all_are_told(
     assert gateway.gateway.status().notes == [f"router default: {withdrawn}"]
     listed = {each["id"]: each for each in gateway.http.get("/models").json()["data"]}
     assert listed["auto"]["notes"] == [withdrawn]
+    # What was said is in the records, and counted.
+    services = gateway.gateway.services
+    assert services.accounting.flush(20)
+    told = {each.group[0]: each for each in services.storage.request_summary(by="guarantee")}
+    assert told["yes"].requests == told["yes"].guarded >= like.count("yes")
+    assert told["no: overridden by the caller"].guarded == 0
+    assert told[f"no: {note}"].requests > 0
+    assert told[""].requests >= 1, "of the model that was named, there is nothing to say"
 
 
 def test_it_stays_at_a_reload_of_the_configuration_and_begins_anew_with_another_artifact(
@@ -186,7 +194,7 @@ def test_feedback_that_says_quality_withdraws_the_certificate_and_a_grade_does_n
         "default": 0,
         "judged": 60,
     }
-    assert found["default"].since is None
+    assert found["default"].since is None, by_name["default"]
     assert found["judged"].withdrawn
     assert by_name["judged"]["calibration"].since is not None
     assert "lower" in by_name["judged"]["calibration"].note

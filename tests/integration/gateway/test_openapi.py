@@ -28,6 +28,7 @@ from tests.gateway_upstream import Behaviour, Upstream
 from tests.integration.gateway.serving import Serving
 
 from tiny_dancer.gateway.access.keys import make_key
+from tiny_dancer.gateway.access import payers
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.gateway.deciding import PATHS as DECIDE
 from tiny_dancer.gateway.openapi import openapi_document
@@ -221,7 +222,7 @@ def test_it_describes_every_field_of_the_structs_it_follows() -> None:
     options = schemas["Options"]["properties"]
     assert set(options) == {each.name for each in msgspec.structs.fields(Options)}
     parameters = DOCUMENT["paths"]["/v1/chat/completions"]["post"]["parameters"]
-    assert {each["name"].encode() for each in parameters} == set(OPTION_HEADERS)
+    assert {each["name"].encode() for each in parameters} == {*OPTION_HEADERS, *payers.HEADERS}
     assert all(each["description"] for each in parameters)
     for kind, name in ((Decision, "Route"), (RequestRecord, "Decided")):
         described = schemas[name]["properties"]

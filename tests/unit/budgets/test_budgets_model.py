@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tiny_dancer.budgets import keeping
 from tiny_dancer.budgets.keeping import Budgets
-from tiny_dancer.budgets.money import UNITS, shared
+from tiny_dancer.budgets.money import MoneyTable, shared
 from tiny_dancer.errors import BudgetExceededError
 from tiny_dancer.storage import Budget, MemoryStorage
 
@@ -60,7 +60,7 @@ class Process:
             patched.setattr(keeping, "_till", lambda _: Till(machine.path, seat))
             patched.setattr(threading.Thread, "start", lambda _: None)
             patched.setattr(keeping, "SILENCE_S", float("inf"))
-            patched.setattr(keeping.MoneyTable, "end_lost", lambda *_: 0)
+            patched.setattr(MoneyTable, "end_lost", lambda *_: 0)
             self.budgets = Budgets(machine.ledger, clock=lambda: machine.now)
         self.seat = seat
         self.holds: list[tuple[Hold, int, float, tuple[str, ...]]] = []
@@ -190,7 +190,3 @@ Machine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, report_multiple_bugs=False
 )
 test_budgets = Machine.TestCase
-
-
-def test_the_model_s_units_are_those_of_the_table() -> None:
-    assert UNITS == 10**12

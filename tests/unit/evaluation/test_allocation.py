@@ -116,6 +116,13 @@ def test_a_replay_of_a_log_dealt_at_random_is_unbiased() -> None:
         covered += found.quality.low <= true <= found.quality.high
         assert found.unbiased and found.requests == 1500 and 28 <= found.days <= 30
         assert found.cost.estimate == pytest.approx(budget, rel=0.02)
+        assert [each.agent for each in found.always] == list(NAMES)  # the cheapest first
+        for column, each in enumerate(found.always):
+            assert each.requests == 1500
+            assert each.quality.low - 0.15 < truth[:, column].mean() < each.quality.high + 0.15
+            assert each.cost.estimate == pytest.approx(history.cost[:, column].sum())
+            difference = history.cost[:, column].sum() - history.spent.sum()
+            assert each.saved.low < difference < each.saved.high
         fixed = np.tile([0.0, 0.0, 1.0, 0.0], (1500, 1))
         wrong = np.full(history.cost.shape, 0.1)
         value, _ = policy_value(history, wrong, fixed)

@@ -5,11 +5,14 @@ use super::accounts::Accounts;
 use crate::artifact::{Tensors, invalid};
 use crate::error::Result;
 
-/// Bets on each side are the densities εu^(ε − 1).
+/// Bets on each side are the densities max(u, 1/64)^(ε − 1) / z: places tell no more apart, and what ties are broken by
+/// must not win a lottery.
 const EXPONENTS: [f64; 3] = [0.7, 0.4, 0.15];
+/// z = 64^(−ε) + (1 − 64^(−ε)) / ε of each, so that a density integrates to 1.
+const WEIGHTS: [f64; 3] = [1.4052531099117112, 2.2158031437793, 3.629975189480503];
 const ACCOUNTS: usize = 3 * EXPONENTS.len();
 /// No number is taken for rarer than this.
-const LEAST: f64 = 1e-12;
+const LEAST: f64 = 1.0 / 64.0;
 /// Most numbers that tell places apart.
 pub const MOST_KNOTS: usize = 32;
 /// Numbers from which places are learned where nothing else says what is usual.
@@ -108,8 +111,8 @@ impl Shift {
         let small = [high, 1.0 - high, (2.0 * high - 1.0).abs()];
         let logs = small.map(|each| libm::log(each.clamp(LEAST, 1.0)));
         self.accounts.bet(|at| {
-            let exponent = EXPONENTS[at % EXPONENTS.len()];
-            exponent * libm::exp((exponent - 1.0) * logs[at / EXPONENTS.len()])
+            let bet = at % EXPONENTS.len();
+            libm::exp((EXPONENTS[bet] - 1.0) * logs[at / EXPONENTS.len()]) / WEIGHTS[bet]
         });
     }
 

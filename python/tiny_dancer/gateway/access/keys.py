@@ -78,7 +78,7 @@ def make_key(
         model_max_budget: what it may spend on single models.
         tier: of its owner.
         tags: of its owner.
-        operator: whether it may see, claim and answer what waits for a person.
+        operator: whether it may see, claim and answer what waits for a person, and sees the dashboard.
         user: whose it is.
         team: likewise.
         project: likewise.

@@ -51,7 +51,7 @@ class Purse:
 
     def cheaper(self, strongest: str | None) -> bool:
         """Whether a soft budget is spent that the strongest model would be paid from."""
-        return self._budgets.cheaper_only(**self._who, model=strongest or "", route=self.route)
+        return self._budgets.cheaper_only(wait=False, **self._who, model=strongest or "", route=self.route)
 
     def left(self) -> float | None:
         """USD of the tightest hard budget it falls under, whatever model is asked; None where there is none."""
@@ -112,12 +112,13 @@ class Purse:
         self._caller.charge(tokens, paid, hold)
         rest = dict(paid)
         for model, ((first, _), *others) in held.items():
-            first.settle(rest.pop(model, 0.0))
+            first.settle(rest.pop(model, 0.0), wait=False)
             for other, _ in others:
-                other.settle(0.0)
+                other.settle(0.0, wait=False)
         for model, usd in rest.items():
-            if usd:
-                self._budgets.charge(usd, **self._who, model=model, route=self.route)
+            if usd:  # nothing was reserved for it, so it may wait for the disk
+                charge = partial(self._budgets.charge, usd, **self._who, model=model, route=self.route)
+                asyncio.get_running_loop().run_in_executor(None, charge)
 
     async def _reserved(self, cost: float, who: Mapping[str, Any]) -> Hold:
         """As :meth:`Budgets.reserve`, which may wait for the disk."""
@@ -130,7 +131,7 @@ class Purse:
             raise
 
     def _check(self, who: Mapping[str, Any]) -> None:
-        for each in self._budgets.standing(**who):
+        for each in self._budgets.standing(wait=False, **who):
             if each.budget.kind == "hard" and each.left <= 0:
                 raise self._refusal(
                     BudgetExceededError(

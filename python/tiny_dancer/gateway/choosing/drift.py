@@ -18,6 +18,8 @@ log = logging.getLogger("tiny_dancer.gateway")
 
 _ONE_WORKER: Final = 100.0
 """One over the chance of a false alarm: 1 % for all alarms of all workers of a gateway together."""
+_ARRIVAL_S: Final = 5.0
+"""The request that a watch begins with arrived no longer before it."""
 
 
 class Drift:
@@ -77,7 +79,7 @@ class Drift:
         # The record does not name the artifact's bytes; requests from before the watch may be of others.
         if watch is None or record.level != 0 or record.artifact_version != watch.artifact.version:
             return
-        if record.scores is None or record.time < watch.began:
+        if record.scores is None or record.time < watch.began - _ARRIVAL_S:
             return
         before = watch.since
         id = record.decision_id or record.id

@@ -16,7 +16,7 @@ import msgspec
 
 from tiny_dancer.gateway.dashboard import figures
 from tiny_dancer.gateway.dashboard.agents import agents
-from tiny_dancer.gateway.dashboard.budgets import budgets
+from tiny_dancer.gateway.dashboard.budgets import budgets, forecasts
 from tiny_dancer.gateway.dashboard.decisions import decisions
 from tiny_dancer.gateway.dashboard.reading import Reader
 from tiny_dancer.gateway.dashboard.spans import span_of
@@ -222,7 +222,12 @@ class Dashboard:
     async def _budgets(self, query: Mapping[str, str]) -> Any:
         del query
         now = self._clock()
-        return await self._reader.read(("budgets",), lambda storage: budgets(storage, now))
+        found = await self._reader.read(("budgets",), lambda storage: budgets(storage, now))
+        try:
+            ahead = await self._reader.read(("forecasts",), lambda storage: forecasts(storage, now), patience=0.2)
+        except GatewayError:
+            ahead = {}  # how they stand does not wait for how they will: that is there the next time
+        return [{**each, "forecast": ahead.get(each["id"])} for each in found]
 
     async def _agents(self, query: Mapping[str, str]) -> Any:
         del query

@@ -1,4 +1,4 @@
-"""Budgets and what of them is spent, by the database."""
+"""Budgets, what of them is spent and reserved, and when they run out."""
 
 from __future__ import annotations
 
@@ -7,14 +7,77 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.gateway.access.budgets import terms_of
 from tiny_dancer.gateway.access.keys import state_of
+from tiny_dancer.storage import SqliteStorage
 from tiny_dancer.storage.periods import period
 
 if TYPE_CHECKING:
-    from tiny_dancer.storage import SqliteStorage
+    from collections.abc import Mapping
+
+    from tiny_dancer.budgets import Standing
 
 
 def budgets(storage: SqliteStorage, now: float) -> list[dict[str, Any]]:
-    """Budgets of keys that still serve, the fullest first."""
+    """Budgets in force, of any scope and of keys that still serve, the fullest first.
+
+    What is reserved is known for budgets of any scope; of a key's own the workers know it alone.
+    """
+    keys = storage.api_keys()
+    names = {key.id: key.name for key in keys}
+    found = [*(_of_scope(each, names) for each in _standings(storage, now)), *_of_keys(storage, now)]
+    return sorted(found, key=lambda each: (-_share(each), each["name"]))
+
+
+def forecasts(storage: SqliteStorage, now: float) -> dict[str, dict[str, Any]]:
+    """When the budgets of any scope run out, by their ids."""
+    listed = [each for each in storage.budgets() if each.in_force(now)]
+    if not listed:
+        return {}
+    # Late: it brings what fits the history, and most databases have no budgets.
+    from tiny_dancer.spending import forecast_budget
+
+    found = {}
+    for each in listed:
+        said = forecast_budget(storage, each, now=now)
+        found[each.id] = {
+            "unknown": said.unknown,
+            "probability": said.probability,
+            "runs_out": said.runs_out,
+            "earliest": said.earliest,
+            "latest": said.latest,
+            "until": said.until,
+            "level": said.level,
+        }
+    return found
+
+
+def _standings(storage: SqliteStorage, now: float) -> tuple[Standing, ...]:
+    """How the budgets of any scope stand, by the table that all processes reserve in."""
+    if not storage.budgets():
+        return ()
+    from tiny_dancer.budgets import Budgets
+
+    # Who looks at the table has a seat there, as `tiny-dancer budget status`; a database opened to read has none.
+    with SqliteStorage(storage.path, create=False, mirror=False) as own, Budgets(own, clock=lambda: now) as kept:
+        return kept.standings()
+
+
+def _of_scope(standing: Standing, names: Mapping[str, str]) -> dict[str, Any]:
+    budget = standing.budget
+    subject = names.get(budget.subject, budget.subject) if budget.scope == "key" else budget.subject
+    return {
+        "id": budget.id,
+        "name": f"{budget.scope} {subject}" if subject else "everything",
+        "period": budget.period or "for ever",
+        "soft": budget.kind == "soft",
+        "limit": budget.limit,
+        "spent": standing.spent,
+        "reserved": standing.reserved,
+        "left": standing.left,
+        "ends": None if math.isinf(standing.end) else standing.end,
+    }
+
+
+def _of_keys(storage: SqliteStorage, now: float) -> list[dict[str, Any]]:
     found = []
     spent: dict[tuple[float, float], Any] = {}
     for key in storage.api_keys():
@@ -25,9 +88,12 @@ def budgets(storage: SqliteStorage, now: float) -> list[dict[str, Any]]:
             if (start, end) not in spent:
                 spent[start, end] = storage.spend(since=start, until=None if math.isinf(end) else end)
             used = spent[start, end].get(key.id)
-            cost = 0.0 if used is None else used.cost if terms.model is None else used.models.get(terms.model, 0.0)
+            cost = 0.0
+            if used is not None:
+                cost = used.cost if terms.model is None else used.models.get(terms.model, 0.0)
             found.append(
                 {
+                    "id": None,
                     "name": f"key {key.name}" + (f", {terms.model}" if terms.model is not None else ""),
                     "period": terms.duration or "for ever",
                     "soft": terms.warns or (key.cheaper_when_spent and terms.model is None),
@@ -36,9 +102,11 @@ def budgets(storage: SqliteStorage, now: float) -> list[dict[str, Any]]:
                     "reserved": None,
                     "left": max(terms.limit - cost, 0.0),
                     "ends": None if math.isinf(end) else end,
-                    "forecast": None,
                 }
             )
-    return sorted(
-        found, key=lambda each: (-each["spent"] / each["limit"] if each["limit"] else -math.inf, each["name"])
-    )
+    return found
+
+
+def _share(budget: Mapping[str, Any]) -> float:
+    share: float = budget["spent"] / budget["limit"] if budget["limit"] else math.inf
+    return share

@@ -68,16 +68,20 @@ class Reader:
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._running: dict[Hashable, asyncio.Future[Any]] = {}
 
-    async def read(self, name: Hashable, work: Callable[[SqliteStorage], Found]) -> Found:
+    async def read(
+        self, name: Hashable, work: Callable[[SqliteStorage], Found], *, patience: float | None = None
+    ) -> Found:
         """What ``work`` finds in the database, or found a moment ago.
 
         Args:
             name: what is read; two reads of one name find the same.
             work: runs in a thread.
+            patience: seconds to wait; as the reader's where None.
 
         Raises:
             GatewayError: 503, the database does not answer in time, cannot be read, or too much is read already.
         """
+        patience = self._patience if patience is None else patience
         kept = self._kept.get(name)
         if kept is not None and self._clock() < kept.until:
             found: Found = kept.value
@@ -90,10 +94,10 @@ class Reader:
             self._running[name] = running
             running.add_done_callback(lambda done: self._ended(name, done))
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(patience):
                 found = await asyncio.shield(running)
         except TimeoutError:
-            message = f"The database has not answered within {self._patience:g} seconds; the reading goes on."
+            message = f"The database has not answered within {patience:g} seconds; the reading goes on."
             raise _unavailable(message) from None
         return found
 

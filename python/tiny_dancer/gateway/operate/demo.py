@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tiny_dancer.extras import needed
+from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.configuration.settings import Deployment, GatewayConfig, Model, Router, Upstream
 from tiny_dancer.gateway.operate.stand_in import StandIn
+from tiny_dancer.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import uvicorn
 
@@ -117,8 +121,22 @@ def _model(upstream: str, price_in: float, price_out: float) -> Model:
     )
 
 
-def instructions(config: GatewayConfig) -> str:
-    """What to try, to copy and paste."""
+def operator_key(config: GatewayConfig, folder: Path) -> str:
+    """The secret of a new key that sees the dashboard for a day.
+
+    Raises:
+        MissingExtraError: the ``gateway`` extra is not installed.
+        StorageError: the database cannot be written.
+    """
+    now = time.time()
+    made = make_key("the demo's operator", operator=True, expires_at=now + 86_400, now=now)
+    with SqliteStorage(folder / config.storage, mirror=False) as storage:
+        storage.insert_api_key(made.key)
+    return made.secret
+
+
+def instructions(config: GatewayConfig, secret: str) -> str:
+    """What to try, to copy and paste; ``secret`` opens the dashboard."""
     base = f"http://{config.listen}/v1"
     return f"""\
 The demo gateway: {SMALL} (cheap, one step of working out) and {LARGE} (25 times the price, three steps).
@@ -141,4 +159,7 @@ Then, in another window, what it cost beside always calling {LARGE}:
 
   tiny-dancer savings {config.storage}
   curl -s http://{config.health}/metrics
+
+Or look at it, while it happens: http://{config.health}/dashboard
+The operator's key it asks for, valid for a day: {secret}
 """

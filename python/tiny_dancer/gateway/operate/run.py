@@ -225,7 +225,7 @@ def announcement(config: GatewayConfig, clients: Bound, health: Bound | None) ->
         )
     if health is not None:
         lines.append(f"health and metrics: http://{health.address}/health/ready and /metrics")
-        lines.append(f"dashboard: http://{health.address}/dashboard, by an operator's key")
+        lines.append(f"dashboard: http://{health.address}/dashboard, for an operator's key")
     if keys_required(config):
         lines.append("clients need a key: tiny-dancer keys create")
     elif clients.address.loopback:

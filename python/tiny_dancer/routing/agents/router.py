@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tiny_dancer._core import AgentChoice
+    from tiny_dancer.routing.agents.loads import AgentLoad
     from tiny_dancer.routing.agents.registry import AgentRegistry
     from tiny_dancer.routing.requests import Request
     from tiny_dancer.routing.router import Router
@@ -122,6 +123,7 @@ class AgentRouter:
         explore: float | None = None,
         now: float | None = None,
         front: bool = False,
+        loads: Mapping[str, AgentLoad] | None = None,
     ) -> AgentChoice:
         """The agent for a request, with what is expected of it.
 
@@ -151,15 +153,18 @@ class AgentRouter:
                 (Bayes-UCB, Kaufmann, Cappé and Garivier 2012). By default nobody is tried out.
             now: UTC seconds; the present by default.
             front: also name the agents that no other beats in quality, cost and time at once.
+            loads: by agent, what it has to do now: one that is at a limit it declares (``max_concurrency``,
+                ``requests_per_minute``, ``tokens_per_minute``) is excluded.
 
         Raises:
             NoSuitableAgentError: no agent is left; ``removed`` says what removed each.
             OptionError: a bound that cannot be, or an unknown name; it names the nearest.
             RequestError: the request cannot be read.
         """
+        full = _at_limits(self.registry, loads) if loads else {}
         query = self._query(
-            optimize_for, required_capabilities, task, types, max_cost, max_latency_ms, min_quality, excluded,
-            tags, region, budget_remaining, weights, level, explore,
+            optimize_for, required_capabilities, task, types, max_cost, max_latency_ms, min_quality,
+            (*excluded, *full) if full else excluded, tags, region, budget_remaining, weights, level, explore,
         )  # fmt: skip
         tokens = _tokens(request) if input_tokens is None else input_tokens
         moment = self.registry.clock() if now is None else now
@@ -170,6 +175,7 @@ class AgentRouter:
             )
         except NoFeasibleModelError as error:
             removed = self.registry.engine.removed(query, tokens, moment, output_tokens, cached_tokens)
+            removed |= {name: limit for name, limit in full.items() if name not in excluded}
             raise NoSuitableAgentError(error.field, error.value, error.remedy, removed) from None
         except TypeError:
             _refuse({"input_tokens": tokens, "output_tokens": output_tokens, "cached_tokens": cached_tokens,
@@ -587,6 +593,17 @@ class AgentRouter:
             if name not in covered and not np.isnan(cost[:, column]).all():
                 raise OptionError("confidence", name, "exclude agents that were not calibrated")
         return self._held_out
+
+
+def _at_limits(registry: AgentRegistry, loads: Mapping[str, AgentLoad]) -> dict[str, str]:
+    """By agent that is at a limit of its own, which."""
+    found = {}
+    for name, load in loads.items():
+        if name not in registry:
+            raise OptionError("loads", name, "name agents of the registry")
+        if (limit := load.reached(registry[name])) is not None:
+            found[name] = limit
+    return found
 
 
 def _tokens(request: Request) -> float:

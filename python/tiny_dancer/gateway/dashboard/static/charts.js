@@ -129,14 +129,14 @@ function options(chart) {
     padding: [10, 14, 0, 0],
     cursor: { y: false, points: { show: !model.stacked, size: 7 }, drag: { x: false, y: false } },
     scales: {
-      x: { time: model.time, range: () => [model.from, model.to] },
-      y: { range: (_, low, high) => model.fixed ?? [0, Number.isFinite(high) && high > 0 ? 1.08 * high : 1] },
+      x: { time: model.time, range: () => [chart.model.from, chart.model.to] },
+      y: { range: (_, low, high) => chart.model.fixed ?? [0, Number.isFinite(high) && high > 0 ? 1.08 * high : 1] },
     },
-    axes: axes(model.time, model.axisWrite ?? model.write),
+    axes: axes(model.time, (y) => (chart.model.axisWrite ?? chart.model.write)(y)),
     series: [{}, ...model.series.map((each) => each.line
       ? { stroke: colour(each.colour), width: 2, spanGaps: false, points: { show: model.points ?? false, size: 7, fill: colour(each.colour) }, dash: each.dash }
       : { fill: colour(each.colour), stroke: colour("card"), width: 1, paths: bars, points: { show: false } })],
-    hooks: { setCursor: [(plot) => chart.say(plot.cursor.idx)], draw: model.draw ? [(plot) => model.draw(plot, colour)] : [] },
+    hooks: { setCursor: [(plot) => chart.say(plot.cursor.idx)], draw: [(plot) => chart.model.draw?.(plot, colour)] },
   };
 }
 

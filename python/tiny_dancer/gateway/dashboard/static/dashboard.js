@@ -49,6 +49,8 @@ async function look() {
       if (name === "standing") {
         standing = data;
         offer(data.groupings);
+        last = Date.now() / 1000;
+        tell(0, [], standing);
       }
       if (shown.get(name) !== asked + text) {
         show(data);

@@ -102,7 +102,7 @@ export function calibrated(data) {
   const place = (bin) => `${decimal(bin.low, 1)} to ${decimal(bin.high, 1)}: of ${count(bin.feedback)}`;
   calibration.show({
     x: bins.map((bin) => bin.expected), step: 0, time: false, from: 0, to: 1, fixed: [0, 1], axis: "Expected quality", at: (at) => place(bins[at]),
-    write: (x) => decimal(x, 2), axisWrite: (x) => decimal(x, 1), unit: "score given, by quality expected", whole: `${count(all)} with feedback`, points: true,
+    write: (x) => decimal(x, 2), axisWrite: (x) => decimal(x, 2), unit: "score given, by quality expected", whole: `${count(all)} with feedback`, points: true,
     series: [
       { name: "mean score, with its 95 % interval", colour: "c1", line: true, values: bins.map((bin) => bin.score) },
     ],
@@ -144,6 +144,8 @@ function reliability(plot, bins, colour) {
   ctx.restore();
 }
 
+const PERIODS = { "1d": "daily", "1w": "weekly", "1mo": "monthly" };
+
 export function budgets(data) {
   list(byId("budgets"), data, "No budgets are set. tiny-dancer budget set makes one.", (each) => {
     const used = each.limit > 0 ? each.spent / each.limit : 1;
@@ -155,9 +157,19 @@ export function budgets(data) {
         el("i", { width: `${100 * Math.min(used, 1)}%` }), el("i", { class: "held", width: `${100 * Math.min(held, Math.max(1 - used, 0))}%` })),
       el("p", { class: "quiet" }, [
         each.left > 0 ? `${money(each.left)} left` : "nothing left",
-        each.reserved ? `${money(each.reserved)} reserved` : null, each.period, each.soft ? "soft: cheaper models when spent" : null,
-        each.ends ? `starts anew ${moment(each.ends, 60)}` : null, each.forecast].filter(Boolean).join(" · ")));
+        each.reserved ? `${money(each.reserved)} reserved` : null, PERIODS[each.period] ?? each.period,
+        each.soft ? "soft: it refuses nothing" : null,
+        each.ends ? `${each.period.startsWith("rolling") ? "money comes back" : "starts anew"} ${moment(each.ends, 60)}` : null].filter(Boolean).join(" · ")),
+      each.forecast && each.left > 0 ? el("p", { class: "quiet" }, ahead(each.forecast)) : null);
   });
+}
+
+// When it runs out, as far as that can be told.
+function ahead({ unknown, probability, runs_out, earliest, latest, until, level }) {
+  if (unknown || probability === null) return `No forecast: ${unknown || "nothing to go by"}.`;
+  if (runs_out === null) return `Lasts until ${format.date(until)}, by all likelihood: it runs out before with a chance of ${share(probability)}.`;
+  const later = latest === null ? "the end of the period or later" : moment(latest, 3600);
+  return `Likely to run out ${moment(runs_out, 3600)}; between ${moment(earliest, 3600)} and ${later} at ${share(level)}.`;
 }
 
 export function standing(data) {
@@ -171,7 +183,7 @@ export function standing(data) {
         rung ? pill("bad", each.withdrawn ? "rung: guarantee withdrawn" : "rung") : pill("good", "quiet")),
       el("div", { class: rung ? "meter bad" : "meter", role: "img", "aria-label": `${share(far)} of the way to an alarm, on a logarithmic scale` }, el("i", { width: `${100 * far}%` })),
       el("p", { class: "quiet" }, rung
-        ? `Since decision ${count(each.since)} of this watch its requests are unlike those it was calibrated on.`
+        ? `${told(alarms)}Since decision ${count(each.since)} of this watch its requests are unlike those it was calibrated on.`
         : `Betting against “nothing has changed” has made ${decimal(each.capital, each.capital < 10 ? 2 : 0)} of 1 over ${count(each.observed)} decisions; it rings at ${count(each.threshold)}.`),
       alarms.length ? keep(`drift/${name}`, el("details", {}, el("summary", {}, "Alarms and distances"),
         el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Alarms of ${name}` }, table([
@@ -183,6 +195,7 @@ export function standing(data) {
         ], alarms, { caption: `Alarms of ${name}` }), table([
           ["Measure", (m) => m.name, false],
           ["PSI", (m) => decimal(m.psi, 3), true],
+          ["usual", (m) => decimal(m.psi_alike, 3), true],
           ["KS", (m) => decimal(m.ks, 3), true],
           ["p", (m) => decimal(m.ks_p, 3), true],
           ["Of", (m) => count(m.window), true],
@@ -213,6 +226,12 @@ export function agents(data) {
     ["Quality", (a) => decimal(a.quality), true],
     ["Latency", (a) => seconds(a.latency), true],
   ], data, { caption: "Agents of the registry" })) : el("p", {}, "The registry has no agents. tiny-dancer agents add makes one."));
+}
+
+// Which alarms have rung; nothing where the watch does not tell them apart.
+function told(alarms) {
+  const rung = alarms.filter((each) => each.since !== null).map((each) => each.name);
+  return rung.length ? `Rung: ${rung.join(", ")}. ` : "";
 }
 
 // How far a watch is on its way to an alarm, on a logarithmic scale.
