@@ -525,7 +525,7 @@ def test_a_full_disk_refuses_and_reserves_nothing(
             assert budgets.remaining(user="u") == 1
 
 
-def _unwritable(_: object) -> None:
+def _unwritable(*_: object, **__: object) -> None:
     raise StorageError("agent.db", "no space left", "free space on the disk")
 
 
