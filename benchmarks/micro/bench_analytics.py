@@ -2,8 +2,8 @@
 
     python benchmarks/micro/bench_analytics.py [--requests 1000000] [--rounds 3]
 
-Times of searches are of processor. Each is also a multiple of `SELECT count(*)` and of reading one column of all rows (`SELECT sum(latency)`),
-taken in turn with them in the same run: a slower machine moves both.
+Times of searches are of processor. Each is also a multiple of `SELECT count(*)` and of reading one column of all
+rows (`SELECT sum(latency)`), taken in turn with them in the same run: a slower machine moves both.
 """
 
 from __future__ import annotations
@@ -175,7 +175,8 @@ def main() -> None:
             "commits_of_50": commits,
             "memory_grown_mib": round(grown, 1),
         },
-        f"SQLite, {count:,} requests of 30 days, warm; percentiles are exact. Times of searches are CPU; commits are durable.",
+        f"SQLite, {count:,} requests of 30 days, warm; percentiles are exact. Times of searches are of processor; "
+        "commits are durable.",
     )
 
 
