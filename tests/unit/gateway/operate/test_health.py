@@ -209,13 +209,13 @@ def test_how_a_worker_stands_is_shown() -> None:
     labels = frozenset({("router", "default"), ("worker", "0")})
     assert found["tiny_dancer_drift_capital"] == {labels: 250.5}
     assert found["tiny_dancer_certificate_withdrawn"] == {labels: 1}
-    for name, label, of, value in (
+    for name, label, which, value in (
         ("tiny_dancer_drift_alarm_capital", "alarm", "gain", 250.5),
         ("tiny_dancer_drift_psi", "measure", "gain", 0.75),
         ("tiny_dancer_drift_ks", "measure", "gain", 0.5),
     ):
         assert list(found[name].values()) == [value], f"{name}: what nobody knows has no series"
-        assert (label, of) in next(iter(found[name]))
+        assert (label, which) in next(iter(found[name]))
     assert found["tiny_dancer_routing_bugs_total"] == {frozenset({("router", "default"), ("worker", "1")}): 3}
 
 
