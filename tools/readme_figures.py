@@ -57,7 +57,7 @@ def per_cent(value: float) -> str:
 def table() -> str:
     """The table of "What is measured": a row is of one file, which it names with the day it was measured."""
     lines = ["| what | measured | target | file, date |", "| - | - | - | - |"]
-    for name, *row in [*speed(), *quality(), *intents(), *tools(), *candidates(), *kept()]:
+    for name, *row in [*speed(), *quality(), *intents(), *tools(), *agents(), *candidates(), *kept()]:
         file = f"[{name}](benchmarks/results/{name}.json) {result(name)['origin']['date'][:10]}"
         lines.append(f"| {' | '.join([*row, file])} |".replace("|  |", "| |"))
     return "\n".join(lines)
@@ -390,6 +390,80 @@ def candidates() -> list[Row]:
             f"clinc150, FastGRNN int8, {int8['bytes'] / 1000:.0f} kB; minus bag of embeddings (chosen among ten "
             "settings on these very rows)",
             f"{three(int8['accuracy'])}; {signed(clinc['fastgrnn_minus_bag'])}",
+            "",
+        ),
+    ]
+
+
+def agents() -> list[Row]:
+    """Agents, budgets, and what has changed."""
+    speed, found, budgets, race = (
+        result(name) for name in ("agents_speed", "agent_search", "budgets", "budget_race")
+    )
+    batches, drift = speed["assigning 10,000 requests to 20 agents"], result("drift")
+    unseen = [each["recall@3, 95 %"] for each in found["nothing chosen on"].values()]
+    words = [each["BM25, recall@3, 95 %"] for each in found["nothing chosen on"].values()]
+    rates = budgets["reserve and settle, per s"]
+    theirs = race["litellm_router"]
+    after = drift["known truth"]["decisions until it rings, after 1,000 like ones"]
+    full = batches["the same at .8, capacities that are just enough"]
+    return [
+        (
+            "agents_speed",
+            "route among 10 / 500 agents with constraints, from Python",
+            " / ".join(rounded(speed[f"choosing among {n}"]["us"]["constraints, answer read"]) for n in (10, 500))
+            + " µs",
+            "≤ 10 / ≤ 100 µs",
+        ),
+        (
+            "agents_speed",
+            "10,000 requests to 20 agents: least cost at a mean quality; capacities that are just enough; gap",
+            f"{rounded(batches['least cost at mean quality .9']['ms'])} ms; {rounded(full['ms'])} ms; "
+            f"{full['gap'] * 100:.3f} %",
+            "≤ 100 ms; ≤ .1 %",
+        ),
+        (
+            "agent_search",
+            "one of 500 cards among the first three, requests nobody tuned to: A2A's / MCP's form",
+            " / ".join(f"{three(each[0])} [{three(each[1])}, {three(each[2])}]" for each in unseen)
+            + f" (BM25 {' / '.join(three(each[0]) for each in words)})",
+            "≥ .95",
+        ),
+        (
+            "budgets",
+            "reserve + settle, SQLite, two processes: one budget; four at once",
+            f"{rounded(rates['one budget']['median'])}/s, {rounded(rates['one budget']['x UPDATE, FULL'])} × an "
+            f"UPDATE a step of the same durability; {rounded(rates['four budgets']['median'])}/s",
+            "≥ 20,000/s",
+        ),
+        (
+            "budgets",
+            f"{budgets['reservations asked for under kills']:,} reservations, "
+            f"{budgets['killed at random']['kills']} processes killed: overspent; forgotten",
+            f"{max(budgets['killed at random']['overspent'].values()):g}; "
+            f"{max(budgets['killed at random']['forgotten'].values()):g} USD",
+            "0; 0",
+        ),
+        (
+            "budget_race",
+            "five requests at once against a budget that pays for one: let through; share of the budget spent",
+            f"{race['tiny_dancer_2_workers']['admitted_of_five'][0]:.0f}; "
+            f"{race['tiny_dancer_2_workers']['spent_of_the_budget'][0]:.2f} (LiteLLM's router "
+            f"{theirs['admitted_of_five'][0]:.0f}; {theirs['spent_of_the_budget'][0]:.2f})",
+            "1; ≤ 1",
+        ),
+        (
+            "drift",
+            "a watch where nothing has changed, false alarms a decision, six tables (PSI > .25, looked at every 20)",
+            f"{drift['all tables, nothing has changed']['per decision'][0]:.1e} "
+            f"(at most {drift['all tables, nothing has changed']['per decision'][2]:.1e}; "
+            f"{drift['known truth']['others, nothing has changed']['PSI > .25']['per decision'][0]:.1e})",
+            "≤ 1e-5",
+        ),
+        (
+            "drift",
+            "decisions until it rings, after 1,000 like ones: scores moved by one spread; by half",
+            f"{after['scores move by 1']['median']}; {after['scores move by 1/2']['median']}",
             "",
         ),
     ]
