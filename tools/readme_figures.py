@@ -454,7 +454,7 @@ def agents() -> list[Row]:
         ),
         (
             "drift",
-            "a watch where nothing has changed, six tables: false alarms a decision (PSI > .25, every 20 decisions)",
+            "a watch where nothing has changed, six tables: false alarms a decision (PSI > .25, every 20th)",
             f"{drift['all tables, nothing has changed']['per decision'][0]:.1e} "
             f"(at most {drift['all tables, nothing has changed']['per decision'][2]:.1e}; "
             f"{drift['known truth']['others, nothing has changed']['PSI > .25']['per decision'][0]:.1e})",
