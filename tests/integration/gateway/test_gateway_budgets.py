@@ -437,3 +437,28 @@ def test_a_database_that_is_locked_does_not_stop_the_loop(keyed: Serving) -> Non
 
 def test_prices_are_as_the_tests_reckon() -> None:
     assert SMALL["input_cost_per_token"] == 1e-6 and LARGE["output_cost_per_token"] == 3e-5
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_an_absurd_request_is_refused_by_name_and_leaves_nothing_reserved(
+    start: Callable[..., Serving], kind: str
+) -> None:
+    models = {"small": {**SMALL, "deployments": [{"upstream": "cheap"}]}}
+    serving = start(access={"keys": "open"}, models=models, routers={})
+    budget(serving, "all", limit=1, kind=kind)
+    assert serving.chat(max_tokens=MOST_OUT).status_code == 200
+    for n in (10**6, 10**10, "10000000000"):
+        answer = serving.chat(max_tokens=10**12, n=n)
+        refused(answer, "all/ever" if kind == "hard" else "all/ever/soft", "budget of the gateway", "max_tokens")
+    assert serving.chat(max_tokens=MOST_OUT).status_code == 200
+    assert standing(serving) == (pytest.approx(2 * SMALL_COST), 0)
+
+
+def test_a_keys_own_soft_budget_refuses_what_no_number_holds(start: Callable[..., Serving]) -> None:
+    models = {"small": {**SMALL, "deployments": [{"upstream": "cheap"}]}}
+    serving = start(access={"keys": "required"}, models=models, routers={})
+    made = key(serving, "ada", soft_budget=1.0)
+    for _ in range(2):
+        answer = ask(serving, made, max_tokens=10**12, n=10**10)
+        assert answer.status_code in (200, 429), answer.text
+    assert ask(serving, made).status_code == 200

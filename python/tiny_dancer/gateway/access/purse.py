@@ -147,7 +147,7 @@ class Purse:
 
     def _refusal(self, error: BudgetExceededError) -> GatewayError:
         """What a client is told of a budget that is spent, or has too little left."""
-        scope, _, rest = error.budget.partition("/")
+        scope, _, rest = error.budget.removesuffix("/soft").partition("/")
         subject, _, period = rest.rpartition("/")
         if scope == "key":
             subject = self._caller.name
