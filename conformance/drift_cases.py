@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reference.drift import Drift, Shift
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Vector = dict[str, Any]
 THRESHOLD = 100.0
@@ -87,8 +87,13 @@ def stream_vectors(artifacts: Mapping[str, tuple[dict[str, Any], list[float] | N
     for name, (header, p_values) in artifacts.items():
         for explain, stream in STREAMS:
             state = Drift(header, p_values, THRESHOLD, 7)
+            happens: dict[str, Callable[..., object]] = {
+                "decided": state.decide,
+                "measured": state.measure,
+                "graded": state.grade,
+            }
             for what, *given in stream:
-                {"decided": state.decide, "measured": state.measure, "graded": state.grade}[what](*given)
+                happens[what](*given)
             found.append(
                 {"explain": f"{explain}; {name}", "what": "stream", "artifact": name, "threshold": THRESHOLD,
                  "seed": 7, "events": stream, "expect": state.alarms()}

@@ -52,13 +52,16 @@ _WINDOW_S: Final = 30
 
 
 def budgets_of(scale: float) -> list[Budget]:
-    """What is spent of, each differently soon."""
+    """What is spent of: some of them are soon spent, and some only in the end."""
     return [
-        Budget("all", limit=0.9 * scale),
-        Budget("team", "one", limit=0.8 * scale, period="month"),
-        *(Budget("user", user, limit=0.2 * scale, period="day") for user in USERS),
+        Budget("all", limit=scale),
+        Budget("team", "one", limit=0.25 * scale, period="month"),
+        *(
+            Budget("user", user, limit=(0.03 + 0.018 * number) * scale, period="day")
+            for number, user in enumerate(USERS)
+        ),
         Budget("model", "large", limit=0.05 * scale, period=f"{_WINDOW_S}s"),
-        Budget("model", "small", limit=0.01 * scale, period=f"rolling {_WINDOW_S}s"),
+        Budget("model", "small", limit=0.004 * scale, period=f"rolling {_WINDOW_S}s"),
         Budget("tag", "warn", limit=0.001 * scale, period="day", kind="soft"),
     ]
 
@@ -117,6 +120,7 @@ class Found:
 
     Attributes:
         overspent: by budget, the most by which what was paid exceeded it in any period or window.
+        used: by budget, the largest share of the limit that was paid in a period or window.
         forgotten: by budget, by how much less is counted in the present period than was paid.
         too_much: by budget, how much more is counted than was paid.
         calls: that were made.
@@ -124,6 +128,7 @@ class Found:
     """
 
     overspent: dict[str, float]
+    used: dict[str, float]
     forgotten: dict[str, float]
     too_much: dict[str, float]
     calls: int
@@ -141,13 +146,14 @@ def judge(folder: Path) -> Found:
             name = list(MODELS)[model]
             for scope in (("all", ""), ("team", "one"), ("user", USERS[user]), ("model", name), ("tag", "warn")):
                 paid["/".join(scope)].append((at, cost))
-    found = Found({}, {}, {}, calls)
+    found = Found({}, {}, {}, {}, calls)
     with SqliteStorage(folder / "agent.db") as storage, Budgets(storage) as budgets:
         for standing in budgets.standings():
             budget = standing.budget
             calls_of = sorted(paid[f"{budget.scope}/{budget.subject}"])
             if budget.kind == "hard":
                 most = _most(calls_of, budget.period)
+                found.used[budget.id] = round(most / units(budget.limit), 4)
                 found.overspent[budget.id] = max(most - units(budget.limit), 0) / UNITS
             now = sum(cost for at, cost in calls_of if at >= standing.start * 1000)
             counted = units(standing.spent)

@@ -26,7 +26,7 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
     "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe",
 )  # fmt: skip
-PATIENCE = 30.0
+PATIENCE = 60.0
 _KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
 
 

@@ -58,13 +58,13 @@ def snapshot(artifact: str = "3+d41d8cd9") -> WorkerSnapshot:
     deployments[1] = DeploymentStatus("swift-large", "there", "half_open", 3, 1, 4.0)
     watch: dict[str, Any] = {"artifact": artifact, "threshold": 100.0}
     seen = {"likeness": (41.0, None), "quality": (0.9, None), "gain": (0.04, None), "feedback": (212.0, 2_871)}
-    alarms = tuple(
+    alarms = [
         Alarm(name=name, watches=name, observed=3_390, capital=capital, since=since, note="", reference="artifact")
         for name, (capital, since) in seen.items()
-    )
-    measures = (
-        Measure(name="quality", window=1_000, reference=2_000, psi=0.31, psi_alike=0.014, ks=0.19, ks_p=1e-9),
-    )
+    ]
+    measures = [
+        Measure(name="quality", window=1_000, reference=2_000, psi=0.31, psi_alike=0.014, ks=0.19, ks_p=1e-9)
+    ]
     status = GatewayStatus(
         ready=True,
         artifacts={"default": "3", "support": "3"},
@@ -96,7 +96,7 @@ def port(database: Path, workers: Sequence[WorkerSnapshot], now: float | None = 
     async def found() -> Sequence[WorkerSnapshot]:
         return workers
 
-    clock = {} if now is None else {"clock": lambda: now}
+    clock: dict[str, Any] = {} if now is None else {"clock": lambda: now}
     dashboard = Dashboard(database, lambda: config, found, loopback=True, **clock)
     settings = uvicorn.Config(
         HealthApp(found, dashboard=dashboard), lifespan="off", log_config=None, access_log=False, ws="none"
@@ -115,7 +115,10 @@ def port(database: Path, workers: Sequence[WorkerSnapshot], now: float | None = 
 def sign_in(browser: Browser, url: str, secret: str) -> None:
     """By the form, as people do; returns when the first figures are shown."""
     browser.go(f"{url}/login")
+    # The page asks for the focus itself, when the browser comes to it.
+    browser.until("document.activeElement.id === 'key'")
     browser.type(secret)
+    browser.until(f"document.activeElement.value.length === {len(secret)}")
     browser.press("Enter")
     browser.until(
         "document.querySelectorAll('#total dd').length > 0 && !!document.querySelector('#decisions > *')"

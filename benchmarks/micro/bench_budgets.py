@@ -44,7 +44,7 @@ def main() -> None:
     """Runs, and writes what came of it; exits with 1 where anything was overspent or forgotten."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--pause", type=float, default=4.0)
+    parser.add_argument("--pause", type=float, default=2.5)
     parser.add_argument("--speed-only", action="store_true", help="print the speed alone")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> None:
             Path(name),
             processes=PROCESSES,
             calls=given.calls,
-            scale=0.4 * given.calls,
+            scale=0.06 * given.calls,
             pause_s=given.pause,
             seed=0,
         )
@@ -96,8 +96,9 @@ def main() -> None:
         results,
         "Two processes over one database. Wanted: 0 in overspent (USD paid beyond a budget in any period or "
         "window) and in forgotten (USD paid and not counted). too_much is what killed processes had reserved, "
-        "USD. Prices have tiers, cached and written prompts; budgets are of a user, a team, a model, a tag and "
-        "all, in months, days, 30 s and rolling 30 s. calls: made, of those asked for.",
+        "USD. used: the largest share of a limit that was paid. Prices have tiers, cached and written prompts; "
+        "budgets are of a user, a team, a model, a tag and all, in months, days, 30 s and rolling 30 s. calls: "
+        "made, of those asked for.",
     )
     wrong = [*killed.overspent.values(), *killed.forgotten.values()]
     wrong += [*stepped.overspent.values(), *stepped.forgotten.values()]

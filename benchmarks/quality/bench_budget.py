@@ -5,8 +5,8 @@
 Two kinds of logs. *Known truth*: four agents, requests of differing difficulty, scores that are off by agent and
 by chance; the log is dealt at random, half of the answers are judged. *Real tables*: half of the rows train a
 request router; of the others a log is made, in which every request was dealt to one model at random and its
-outcome was seen with chance one half. What a way of spending reaches is then known, as the tables have every model's
-outcome.
+outcome was seen with chance one half. What a way of spending reaches is then known, as the tables have every
+model's outcome.
 
 Budgets lie a quarter, a half and three quarters between what the cheapest and the best model cost. Ways that cost
 more than the budget are thinned out with the cheapest model, so that all spend the same or less. The optimum is
@@ -47,7 +47,8 @@ SEEDS = 20
 
 def log_of(scores: Floats, cost: Floats, truth: Floats, seed: int) -> AgentHistory:
     """A log dealt at random, half of it judged; ``truth`` is the quality that is seen."""
-    rng = np.random.default_rng(seed)
+    # Of a stream of its own: with that of the world, who is asked would depend on how hard the request is.
+    rng = np.random.default_rng([seed, 1])
     n, agents = cost.shape
     served = rng.integers(0, agents, n)
     rows = np.arange(n)

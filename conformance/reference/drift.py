@@ -73,8 +73,8 @@ def drawn(seed: int, step: int) -> float:
 
 def density(u: float, exponent: float) -> float:
     """Falling in u, level up to LEAST, of integral 1 over [0, 1]."""
-    level = LEAST**exponent
-    return max(u, LEAST) ** (exponent - 1) / (level + (1 - level) / exponent)
+    level = math.pow(LEAST, exponent)
+    return math.pow(max(u, LEAST), exponent - 1) / (level + (1 - level) / exponent)
 
 
 class Shift:
@@ -82,7 +82,8 @@ class Shift:
 
     def __init__(self, usual: tuple[list[float], list[int]] | None, seed: int) -> None:
         self.knots, self.counts = ([], []) if usual is None else (list(usual[0]), list(usual[1]))
-        self.known, self.waiting = usual is not None, []
+        self.known = usual is not None
+        self.waiting: list[float] = []
         self.seed, self.steps = seed, 0
         self.accounts = Accounts(3 * len(EXPONENTS))
 

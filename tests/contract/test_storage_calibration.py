@@ -46,8 +46,8 @@ def test_it_is_as_reckoned_by_hand(storage: Storage) -> None:
             # About one candidate only: not about the request.
             storage.record_feedback(Feedback(decision or f"r{place}", 1.0, candidate_id="c"))
     storage.record_requests(records)
-    for each in told:
-        storage.record_feedback(each)
+    for said in told:
+        storage.record_feedback(said)
     found = storage.request_calibration(since=MIDNIGHT + 50, until=MIDNIGHT + 350)
     within = records[50:350]
     by_decision = {each.decision_id: each.score for each in told}

@@ -42,7 +42,7 @@ def test_streams(vector: Any) -> None:
 
 @pytest.mark.parametrize("vector", vectors("shift"))
 def test_one_alarm(vector: Any) -> None:
-    """As that of the highest quality expected, which a binding shows: its seed is that of the watch, and a number."""
+    """As that of the highest quality expected, which a binding shows; its seed is the watch's and a number."""
     data = artifact("pair")
     header, tensors = _core.read_header(data), _core.read_tensors(data)
     usual = vector["usual"]

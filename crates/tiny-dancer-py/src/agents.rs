@@ -507,6 +507,9 @@ fn agent_state_after(py: Python<'_>, state: &str, outcome: &str, half_life: Opti
     state_after_json(state, outcome, half_life).map_err(|error| to_exception(py, error))
 }
 
+/// (Agents of the requests as bytes, USD, mean quality, bound, gap, multiplier, prices).
+type AssignedTuple<'py> = (Bound<'py, PyBytes>, f64, f64, f64, f64, f64, Vec<f64>);
+
 /// The agents of n requests, u32 [n] as bytes; then total USD, mean quality, bound, gap, multiplier, prices. `quality` and
 /// `cost` are f64 [n, agents] as bytes, NaN in `cost` where an agent must not answer.
 #[pyfunction]
@@ -520,7 +523,7 @@ fn assign_batch<'py>(
     minimise_cost: bool,
     min_mean_quality: Option<f64>,
     budget: Option<f64>,
-) -> PyResult<(Bound<'py, PyBytes>, f64, f64, f64, f64, f64, Vec<f64>)> {
+) -> PyResult<AssignedTuple<'py>> {
     let (quality, cost) = (doubles(quality), doubles(cost));
     let goal = if minimise_cost { Goal::Cost { min_mean_quality } } else { Goal::Quality };
     let solve = || {

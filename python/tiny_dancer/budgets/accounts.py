@@ -96,6 +96,10 @@ class Account:
         table has. Under lock."""
         raise NotImplementedError
 
+    def glance(self, key: int) -> tuple[int, int, int, int]:
+        """As :meth:`standing`; nothing, of a period that the table does not have. Under lock."""
+        return self.standing(key) if self.place(key) is not None else (0, 0, 0, 0)
+
     def put(self, key: int, reserved: int, spent: int) -> bool:
         """Lets go of what this seat had reserved, and counts what was spent, in a period; whether more is spent
         and reserved now than drawn. Under lock."""
@@ -365,6 +369,10 @@ class RollingAccount(Account):
         spent = numbers[self._part(key)] if numbers[self._part(key) - 1] == key else 0
         reserved = self._table.reserved(row + ROLLING_RESERVED)
         return spent, reserved, numbers[row + PRESENT_DRAWN], window - spent
+
+    def glance(self, key: int) -> tuple[int, int, int, int]:
+        """As of :class:`Account`; the ring knows the window also when its present part is not begun."""
+        return self.standing(key)
 
     def put(self, key: int, reserved: int, spent: int) -> bool:
         """As of :class:`Account`."""

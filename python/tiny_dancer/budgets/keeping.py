@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, overload
 from tiny_dancer.budgets.accounts import Account, account_of
 from tiny_dancer.budgets.clock import steady
 from tiny_dancer.budgets.money import UNITS, MoneyTable, shared, units
-from tiny_dancer.errors import BudgetError, BudgetExceededError, OptionError, StorageError, TinyDancerError
+from tiny_dancer.errors import BudgetError, BudgetExceededError, OptionError, StorageError
 from tiny_dancer.storage.budgets import SCOPES, Budget, usd
 from tiny_dancer.storage.values import amount, texts
 
@@ -626,8 +626,7 @@ class Budgets:
         table = self._table
         table.lock((account.row,))
         try:
-            known = account.place(key) is not None
-            spent, reserved, _, before = account.standing(key) if known else (0, 0, 0, 0)
+            spent, reserved, _, before = account.glance(key)
         finally:
             table.unlock()
         others = account.others(key)
@@ -773,7 +772,8 @@ def _keep(of: weakref.ref[Budgets], wake: threading.Event) -> None:
         try:
             budgets._keep()
             budgets.last_error = None
-        except (TinyDancerError, OSError, ValueError) as error:
+        # Whatever it is: a process whose thread ended would be taken for one that has stopped.
+        except Exception as error:  # noqa: BLE001
             if budgets.last_error != str(error):
                 log.error("budgets cannot be kept: %s", error)
             budgets.last_error = str(error)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # By name: a star does not cover requests with credentials.
 _READABLE: Final = (
-    b"x-request-id, request-id, x-td-model, x-td-decision, x-td-routed-by, x-td-reason, x-td-cost, "
+    b"x-request-id, request-id, x-td-model, x-td-agent, x-td-decision, x-td-routed-by, x-td-reason, x-td-cost, "
     b"x-td-soft-budget, x-td-budget, x-td-adapted, x-td-fallbacks, x-td-level, x-td-guarantee, x-td-upstream, "
     b"x-td-estimated, x-td-tool-selection, x-td-tools-before, x-td-tools-sent, "
     b"x-td-tool-tokens-saved, x-td-tool-searches, x-td-queue-id, "

@@ -188,7 +188,8 @@ class Watch:
     @property
     def capital(self) -> float:
         """The largest capital of any alarm, of 1 for all together."""
-        return max(alarm[2] for alarm in self._state.alarms())
+        with self._lock:
+            return max(alarm[2] for alarm in self._state.alarms())
 
     @property
     def observed(self) -> int:

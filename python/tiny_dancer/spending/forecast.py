@@ -14,7 +14,7 @@ import numpy as np
 from tiny_dancer.errors import BudgetError
 from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, forecast_spend
-from tiny_dancer.spending.past import DAY, HOUR, read_past, unpriced
+from tiny_dancer.spending.past import DAY, HOUR, read_past
 from tiny_dancer.storage.periods import period, rolling
 from tiny_dancer.storage.values import utc_seconds
 
@@ -51,7 +51,7 @@ class BudgetForecast:
         latest: upper end; None where it may last.
         pace: USD a day, as is usual at present; None without a forecast.
         days: of history that were read.
-        unpriced: of the newest 10,000 requests of that history, those whose cost nobody knows: they count as free.
+        unpriced: requests of that history whose cost nobody knows: they count as free.
         level: that intervals hold the truth with.
         unknown: why there is no forecast; empty where there is.
     """
@@ -126,7 +126,7 @@ def forecast_budget(
         latest=asked if spent >= found.limit else None,
         pace=None,
         days=len(past.spent) * HOUR / DAY,
-        unpriced=unpriced(storage, where, asked),
+        unpriced=past.uncosted,
         level=level,
         unknown="",
     )

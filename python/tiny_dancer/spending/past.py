@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 HOUR, DAY = 3600, 86_400
 LONGEST = 120 * DAY
 """Seconds that a forecast looks back at most."""
-NEWEST = 10_000
-"""Requests looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,14 @@ class Past:
         spent: float64 [hours], USD, oldest first, from the hour of the first request on.
         requests: float64 [hours].
         since_then: USD spent after ``end``.
+        uncosted: requests that a model served and whose cost nobody knows; they count as free.
     """
 
     end: float
     spent: Floats
     requests: Floats
     since_then: float
+    uncosted: int
 
     def steps(self, values: Floats, hours: int) -> Floats:
         """Sums over ``hours`` each; what is left over at the beginning is left out."""
@@ -61,17 +61,30 @@ def read_past(storage: RequestStorage, where: Mapping[str, str], now: float, *, 
         longest: seconds to look back.
     """
     end = math.floor(now / HOUR) * float(HOUR)
-    first = max(end - longest, 0.0)
+    first = max(math.ceil((end - longest) / DAY) * float(DAY), 0.0)
     groups = storage.request_summary(by="hour", since=first, until=end, where=where, percentiles=False)
     later = storage.request_summary(by=(), since=end, until=now, where=where, percentiles=False)
-    found = {_hour(str(each.group[0])): each for each in groups}
+    found: dict[float, tuple[float, float]] = {
+        _moment(each.group[0]): (each.spent, each.requests) for each in groups if each.group[0] is not None
+    }
+    if any(each.removed for each in groups):
+        # Of requests that retention has removed sums are kept by day: their hours are taken to be alike.
+        by_day = storage.request_summary(
+            by="day", since=first, until=end - end % DAY, where=where, percentiles=False
+        )
+        for each in by_day:
+            if each.removed and each.group[0] is not None:
+                start = _moment(each.group[0])
+                part = (each.spent / 24, each.requests / 24)
+                found |= {start + hour * HOUR: part for hour in range(24)}
     hours = int((end - min(found)) / HOUR) if found else 0
     spent, requests = np.zeros(hours), np.zeros(hours)
-    for start, each in found.items():
+    for start, (usd, count) in found.items():
         place = hours - int((end - start) / HOUR)
-        spent[place] += each.spent
-        requests[place] += each.requests
-    return Past(end, spent, requests, math.fsum(each.spent for each in later))
+        spent[place] += usd
+        requests[place] += count
+    uncosted = sum(each.uncosted for each in (*groups, *later))
+    return Past(end, spent, requests, math.fsum(each.spent for each in later), uncosted)
 
 
 def falls_under(record: RequestRecord, where: Mapping[str, str]) -> bool:
@@ -91,15 +104,7 @@ def falls_under(record: RequestRecord, where: Mapping[str, str]) -> bool:
     return True
 
 
-def unpriced(storage: RequestStorage, where: Mapping[str, str], now: float) -> int:
-    """Of the newest requests, those that a model served and whose cost nobody knows."""
-    records = storage.request_history(since=max(now - LONGEST, 0.0), until=now, key=where.get("key"), limit=NEWEST)
-    return sum(
-        record.cost is None and record.model != "" and record.status < 400
-        for record in records
-        if falls_under(record, where)
-    )
-
-
-def _hour(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+def _moment(text: str) -> float:
+    """The first moment of a day (``2026-11-21``) or an hour (``2026-11-21T13:00Z``)."""
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

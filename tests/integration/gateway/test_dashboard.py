@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -304,6 +306,7 @@ def test_it_can_be_read_aloud(browser: Browser, shown: Port) -> None:
     assert browser.value("[...document.querySelectorAll('table')].every((each) => each.caption?.textContent)")
     assert browser.value("[...document.querySelectorAll('input, select')].every((each) => each.labels.length)")
     # One place speaks by itself, and it does not say the same again.
+    browser.until("document.getElementById('state').textContent === 'Serving.'")
     assert browser.value(
         "[...document.querySelectorAll('[aria-live], [role=status], [role=alert]')].map((each) => each.id)"
     ) == ["state", "refusal"]
@@ -314,6 +317,28 @@ def test_it_can_be_read_aloud(browser: Browser, shown: Port) -> None:
     for _ in range(2):
         browser.value(f"{LOOK}; new Promise((done) => setTimeout(done, 150))")
     assert browser.value("window.said") == 0
+
+
+def test_it_is_the_same_wherever_its_reader_lives(browser: Browser, shown: Port) -> None:
+    """Times are UTC, numbers written one way, whatever zone and language the browser has."""
+    words = "[document.querySelector('#total').textContent, document.querySelector('#decisions').textContent]"
+    here = browser.value(words)
+    try:
+        browser.do("Emulation.setTimezoneOverride", timezoneId="Asia/Kathmandu")
+        browser.do("Emulation.setLocaleOverride", locale="de-DE")
+        browser.go(shown.url)
+        browser.until("document.querySelectorAll('#decisions .why').length === 50")
+        browser.until("document.querySelectorAll('#total dd').length > 0")
+        assert browser.value(words) == here
+        browser.value("document.querySelector('#ranges input[value=custom]').click()")
+        fill(browser, since="2026-11-20T00:00", until="2026-11-21T00:00")
+        browser.until("document.getElementById('spend').textContent.includes('per 15 min')")
+        browser.value("document.querySelector('#spend details').open = true")
+        browser.until("document.querySelectorAll('#spend details tbody tr').length === 96")
+        assert rows(browser, "#spend details")[0][0] == "2026-11-20 00:00"
+    finally:
+        browser.do("Emulation.setTimezoneOverride", timezoneId="")
+        browser.do("Emulation.setLocaleOverride")
 
 
 def test_hostile_words_are_words(browser: Browser, tmp_path: Path) -> None:
@@ -422,6 +447,15 @@ async def _fails(query: object) -> None:
     raise _unavailable("The database is slow.")
 
 
+def test_a_range_that_takes_long_to_read_says_from_when_it_is(browser: Browser, shown: Port) -> None:
+    kept = shown.dashboard._reader._kept
+    for name, each in list(kept.items()):
+        kept[name] = dataclasses.replace(each, until=math.inf)
+    shown.dashboard._clock = lambda: demo.NOW + 40
+    browser.value(LOOK)
+    browser.until("document.getElementById('notices').textContent.includes('This range is as it was at 13:00:00')")
+
+
 def test_a_tab_that_stays_open_does_not_grow(browser: Browser, shown: Port) -> None:
     browser.value("document.querySelector('#decisions .why').click()")
     count = "document.querySelectorAll('*').length"
@@ -447,6 +481,7 @@ def test_a_gateway_is_watched_while_it_serves(
         url = f"{gateway.health}/dashboard"
         assert httpx.get(f"{url}/data/summary", trust_env=False).status_code == 401
         browser.go(f"{url}/login")
+        browser.until("document.activeElement.id === 'key'")
         browser.type("td-wrong")
         browser.press("Enter")
         browser.until("document.querySelector('.notice')?.textContent.includes('not the key of an operator')")

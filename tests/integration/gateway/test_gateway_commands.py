@@ -295,14 +295,15 @@ def test_the_demo_runs_as_it_says(tmp_path: Path) -> None:
         try:
             assert demo.stdout is not None
             lines: list[str] = []
-            while "metrics" not in (line := demo.stdout.readline()):
+            while "operator's key" not in (line := demo.stdout.readline()):
                 assert line, "".join(lines)
                 lines.append(line)
             text = "".join(lines) + line
             threading.Thread(target=demo.stdout.read, daemon=True).start()  # the request log
             base = re.search(r"curl -si (http://\S+)/chat/completions", text)
             health = re.search(r"curl -s (http://\S+)", text)
-            assert base is not None and health is not None
+            page = re.search(r"while it happens: (http://\S+)\n.*for a day: (td-\S+)", text)
+            assert base is not None and health is not None and page is not None
             with httpx.Client(trust_env=False, timeout=30, transport=httpx.HTTPTransport(retries=5)) as client:
                 served = set()
                 for question in questions(12):
@@ -312,6 +313,9 @@ def test_the_demo_runs_as_it_says(tmp_path: Path) -> None:
                     served.add(answer.headers["x-td-model"])
                 assert served == {SMALL, LARGE}
                 assert "tiny_dancer_spend_usd_total" in client.get(health[1]).text
+                assert client.get(f"{page[1]}/data/summary").status_code == 401
+                seen = client.get(f"{page[1]}/data/decisions", headers={"authorization": f"Bearer {page[2]}"})
+                assert seen.status_code == 200
         finally:
             demo.send_signal(signal.SIGTERM)
         assert demo.wait(60) == 0

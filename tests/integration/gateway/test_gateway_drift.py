@@ -91,14 +91,6 @@ def test_the_certificate_is_withdrawn_and_all_are_told(
     assert gateway.gateway.status().notes == [f"router default: {withdrawn}"]
     listed = {each["id"]: each for each in gateway.http.get("/models").json()["data"]}
     assert listed["auto"]["notes"] == [withdrawn]
-    # What was said is in the records, and counted.
-    services = gateway.gateway.services
-    assert services.accounting.flush(20)
-    told = {each.group[0]: each for each in services.storage.request_summary(by="guarantee")}
-    assert told["yes"].requests == told["yes"].guarded >= like.count("yes")
-    assert told["no: overridden by the caller"].guarded == 0
-    assert told[f"no: {note}"].requests > 0
-    assert told[""].requests >= 1, "of the model that was named, there is nothing to say"
 
 
 def test_it_stays_at_a_reload_of_the_configuration_and_begins_anew_with_another_artifact(
@@ -190,15 +182,14 @@ def test_feedback_that_says_quality_withdraws_the_certificate_and_a_grade_does_n
     found = {name: gateway.gateway.status().drift[name] for name in ("default", "judged")}
     by_name = {name: {each.name: each for each in drift.alarms} for name, drift in found.items()}
     assert {name: alarms["feedback"].observed for name, alarms in by_name.items()} == {"default": 60, "judged": 60}
-    assert {name: alarms["calibration"].observed for name, alarms in by_name.items()} == {
-        "default": 0,
-        "judged": 60,
-    }
+    counted = {name: alarms["calibration"].observed for name, alarms in by_name.items()}
+    assert counted == {"default": 0, "judged": 60}
     assert found["default"].since is None, by_name["default"]
     assert found["judged"].withdrawn
     assert by_name["judged"]["calibration"].since is not None
     assert "lower" in by_name["judged"]["calibration"].note
-    assert covered(gateway, LIKE[0], router="judged") is not None
+    said = gateway.chat(LIKE[0], model="router-judged").headers["x-td-guarantee"]
+    assert said.startswith("no: "), said
     notes = gateway.gateway.status().notes
     assert [note.startswith("router judged: certificate withdrawn: outcomes") for note in notes] == [True], notes
     assert {each.name: each.window for each in found["judged"].measures}["quality"] == found["judged"].observed

@@ -26,16 +26,17 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.gateway_upstream import Behaviour, Upstream
 from tests.integration.gateway.serving import Serving
+from tests.integration.gateway.test_gateway_agents import add
 
-from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.access import payers
+from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, Options
 from tiny_dancer.gateway.deciding import PATHS as DECIDE
 from tiny_dancer.gateway.openapi import openapi_document
 from tiny_dancer.gateway.operate.demo import LARGE, SMALL, demo_config, stand_ins
 from tiny_dancer.gateway.passing.table import TABLE, Means
 from tiny_dancer.gateway.queue import ACTIONS
-from tiny_dancer.storage import QueuedRequest
+from tiny_dancer.storage import Agent, QueuedRequest
 from tiny_dancer.types import Decision, RequestRecord
 
 if TYPE_CHECKING:
@@ -43,7 +44,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = 60  # of each kind, for each operation
-NAMES = ["auto", SMALL, LARGE, "router-cost", "router-quality", "router-default-0.2"]
+NAMES = [
+    "auto",
+    SMALL,
+    LARGE,
+    "router-cost",
+    "router-quality",
+    "router-default-0.2",
+    "agent-clerk",
+    "router-agents",
+]
 CHECKS: list[Any] = [
     not_a_server_error,
     status_code_conformance,
@@ -75,6 +85,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         # The stand-ins refuse what they do not understand; what is broken has to be the gateway.
         content["breaker"] = {"threshold": 1_000_000}
         with Serving(content, tmp_path_factory.mktemp("openapi")) as serving:
+            add(serving, Agent("clerk", capabilities=("talk",), metadata={"model": SMALL}))
             yield serving
 
 
@@ -122,7 +133,7 @@ def document(served: Serving) -> dict[str, Any]:
             schema["model"] = {"enum": [None, "auto", "engine", "no-such-model"]}
             for question in schema["questions"]["items"]["anyOf"]:
                 question["properties"]["head"] = {"enum": [None, "tasks.category", "no-such-head"]}
-        elif content and path != "/v1/feedback" and not path.startswith("/v1/queue"):
+        elif content and path != "/v1/feedback" and not path.startswith(("/v1/queue", "/v1/agents")):
             fields = content["application/json"]["schema"]["properties"]
             routed = [] if path == "/v1/embeddings" else NAMES
             fields["model"] = {"enum": [SMALL, LARGE, *routed, "no-such-model"]}
@@ -147,6 +158,7 @@ def document(served: Serving) -> dict[str, Any]:
                 elif parameter["name"] == "state":
                     parameter["schema"] = {"enum": ["waiting", "claimed,answered", "all"]}
     paths["/v1/decisions/{id}"]["get"]["parameters"][0]["schema"] = {"enum": [*ids, "no-such-id"]}
+    paths["/v1/agents/{agent}"]["get"]["parameters"][0]["schema"] = {"enum": ["clerk", "agent-clerk", "a/b", "é"]}
     paths["/v1/models/{model}"]["get"]["parameters"][0]["schema"] = {"enum": [*NAMES, "a/b", "%", "é", "no"]}
     return found
 

@@ -312,6 +312,15 @@ def test_a_window_gives_back_what_has_left_it_whole_and_nothing_before(budgets: 
     assert "UTC" in str(error)
 
 
+def test_a_window_is_known_without_the_disk_when_its_next_part_begins(budgets: Budgets, clock: Clock) -> None:
+    put(budgets, team(10, "rolling 24h", kind="soft"), Budget("user", "u", limit=10, period="rolling 24h"))
+    budgets.charge(10.0, team="a", user="u")
+    clock.now += 3 * 3600
+    assert budgets.cheaper_only(team="a", wait=False) and budgets.remaining(user="u", wait=False) == 0
+    clock.now += 2 * DAY
+    assert not budgets.cheaper_only(team="a", wait=False) and budgets.remaining(user="u", wait=False) == 10
+
+
 def test_a_window_counts_what_is_open_however_long_ago_it_was_reserved(budgets: Budgets, clock: Clock) -> None:
     put(budgets, team(10, "rolling 24h"))
     old = budgets.reserve(6.0, team="a")
@@ -516,7 +525,7 @@ def test_a_full_disk_refuses_and_reserves_nothing(
             assert budgets.remaining(user="u") == 1
 
 
-def _unwritable(*_: object) -> None:
+def _unwritable(*_: object, **__: object) -> None:
     raise StorageError("agent.db", "no space left", "free space on the disk")
 
 
@@ -608,7 +617,7 @@ def test_threads_spend_a_budget_exactly(budgets: Budgets) -> None:
     with ThreadPoolExecutor(6) as pool:
         paid = sum(pool.map(spend, range(6)))
     assert [each.spent for each in budgets.standings()] == [pytest.approx(paid, abs=1e-9)] * 2
-    assert 59 < paid <= 60
+    assert 59 < round(paid, 6) <= 60
     assert all(each.reserved == 0 for each in budgets.standings())
 
 
@@ -715,6 +724,6 @@ def test_processes_killed_at_random_overspend_nothing_and_forget_nothing(tmp_pat
 
 
 def test_processes_killed_at_any_step_overspend_nothing_and_forget_nothing(tmp_path: Path) -> None:
-    found = kill_at_steps(tmp_path, 331)
+    found = kill_at_steps(tmp_path, 499)
     assert found.kills > 5
     assert set(found.overspent.values()) == {0.0} and set(found.forgotten.values()) == {0.0}, found

@@ -16,6 +16,8 @@ from tests.unit.observability.records import NAMES, parse, record
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus, GatewayStatus
 from tiny_dancer.observability.metrics import Metrics
+from tiny_dancer.routing.watch import Alarm
+from tiny_dancer.routing.window import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -141,7 +143,17 @@ def scrape() -> Scrape:
             for status, error, level in ((200, "", 0), (200, "cut", 1), (502, "bad_gateway", 2), (429, "limit", 3))
         ]
     )
-    drift = DriftStatus(artifact="1", observed=9, capital=0.5, threshold=100.0, since=None, withdrawn=False)
+    alarm = Alarm(name="risk", watches="", observed=9, capital=0.5, since=None, note="", reference="artifact")
+    drift = DriftStatus(
+        artifact="1",
+        observed=9,
+        capital=0.5,
+        threshold=100.0,
+        since=None,
+        withdrawn=False,
+        alarms=[alarm],
+        measures=[Measure(name="gain", window=9, reference=40, psi=0.1, psi_alike=0.2, ks=0.3, ks_p=0.4)],
+    )
     status = GatewayStatus(
         ready=True,
         artifacts={"default": "1.0.0"},

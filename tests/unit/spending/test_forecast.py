@@ -121,6 +121,19 @@ def test_a_gap_in_the_log_is_days_without_spending() -> None:
         assert found.pace == pytest.approx(9.5, rel=0.12)
 
 
+def test_what_retention_has_removed_still_counts() -> None:
+    now = at("2026-06-20T09:00")
+    with MemoryStorage() as storage:
+        spent(storage, now, 60, steady(10.0))
+        before = forecast_budget(storage, monthly(1000.0), now=now)
+        storage.apply_retention(max_age_s=10 * DAY, now=now)
+        after = forecast_budget(storage, monthly(1000.0), now=now)
+        assert after.days == pytest.approx(before.days, abs=1) and after.spent == pytest.approx(before.spent)
+        assert after.pace == pytest.approx(before.pace, rel=0.05)
+        assert after.spent_then is not None and before.spent_then is not None
+        assert after.spent_then.estimate == pytest.approx(before.spent_then.estimate, rel=0.05)
+
+
 def test_requests_ahead_of_the_clock_do_not_count() -> None:
     now = at("2026-06-20T00:00")
     with MemoryStorage() as storage:

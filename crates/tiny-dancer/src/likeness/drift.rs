@@ -240,7 +240,7 @@ impl Drift {
         let compared = scores.get(promise.reference).map_or(f64::NAN, |&score| f64::from(score));
         let loss = match reference {
             _ if model == promise.reference => promise.kept(),
-            Some(scored) => promise.lost(scored - quality),
+            Some(best) => promise.lost(best - quality),
             None => compared - quality - TOLERANCE,
         };
         self.risk.observe(loss - promise.epsilon);

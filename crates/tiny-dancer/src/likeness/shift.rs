@@ -9,7 +9,7 @@ use crate::error::Result;
 /// must not win a lottery.
 const EXPONENTS: [f64; 3] = [0.7, 0.4, 0.15];
 /// z = 64^(−ε) + (1 − 64^(−ε)) / ε of each, so that a density integrates to 1.
-const WEIGHTS: [f64; 3] = [1.4052531099117112, 2.2158031437793, 3.629975189480503];
+const WEIGHTS: [f64; 3] = [1.405_253_109_911_711_2, 2.215_803_143_779_3, 3.629_975_189_480_503];
 const ACCOUNTS: usize = 3 * EXPONENTS.len();
 /// No number is taken for rarer than this.
 const LEAST: f64 = 1.0 / 64.0;
@@ -166,7 +166,7 @@ impl Shift {
     }
 }
 
-/// A number in (0, 1] that depends on the seed and the step alone (Steele, Lea and Flood 2014: SplitMix64).
+/// A number in (0, 1] that depends on the seed and the step alone (Steele, Lea and Flood 2014: `SplitMix64`).
 fn drawn(seed: u64, step: u64) -> f64 {
     let mut bits = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

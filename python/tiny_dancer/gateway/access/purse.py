@@ -55,7 +55,7 @@ class Purse:
 
     def left(self) -> float | None:
         """USD of the tightest hard budget it falls under, whatever model is asked; None where there is none."""
-        found = (self._caller.left(), self._budgets.remaining(**self._who, route=self.route))
+        found = (self._caller.left(), self._budgets.remaining(wait=False, **self._who, route=self.route))
         return min((each for each in found if each is not None), default=None)
 
     async def reserve(self, model: str, cost: float | None, agent: str = "") -> None:

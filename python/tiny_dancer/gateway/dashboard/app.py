@@ -7,6 +7,7 @@ The page, its script and its style hold no data and are for everybody who reache
 from __future__ import annotations
 
 import hashlib
+import html
 import time
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -158,7 +159,14 @@ class Dashboard:
             await self._authorise(headers)
             query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=16))
             return _json(await data(query))
-        file = self._page if path == ADDRESS else self._login if path == f"{ADDRESS}/login" else self._files[path]
+        if path == ADDRESS:
+            # Not kept by a browser either: going back after signing out would show what was there.
+            return (
+                200,
+                self._page.content,
+                [(b"content-type", self._page.type.encode()), (b"cache-control", b"no-store")],
+            )
+        file = self._login if path == f"{ADDRESS}/login" else self._files[path]
         if headers.get("if-none-match") == file.tag:
             return 304, b"", [(b"etag", file.tag.encode()), (b"cache-control", b"no-cache")]
         kind = (b"content-type", file.type.encode())
@@ -190,13 +198,20 @@ class Dashboard:
             gone = (b"set-cookie", set_cookie("", secure=secure, seconds=0))
             return 303, b"", [(b"location", b"/dashboard/login"), gone, (b"cache-control", b"no-store")]
         form = dict(parse_qsl((await _body(receive)).decode("latin-1"), max_num_fields=8))
-        key = self._visitors.by_key(await self._keys(), form.get("key", "").strip().encode())
+        try:
+            key = self._visitors.by_key(await self._keys(), form.get("key", "").strip().encode())
+        except GatewayError as error:
+            return self._refused(error.status, error.message)
         if key is None:
-            notice = f'<p class="notice bad" role="alert">{_WRONG}</p>'.encode()
-            kind = (b"content-type", self._login.type.encode())
-            return 401, self._login.content.replace(_MESSAGE, notice), [kind, (b"cache-control", b"no-store")]
+            return self._refused(401, _WRONG)
         kept = (b"set-cookie", set_cookie(self._visitors.open(key), secure=secure))
         return 303, b"", [(b"location", b"/dashboard"), kept, (b"cache-control", b"no-store")]
+
+    def _refused(self, status: int, message: str) -> _Answer:
+        """The form again, with what was wrong."""
+        notice = f'<p class="notice bad" role="alert">{html.escape(message)}</p>'.encode()
+        kind = (b"content-type", self._login.type.encode())
+        return status, self._login.content.replace(_MESSAGE, notice), [kind, (b"cache-control", b"no-store")]
 
     async def _standing(self, query: Mapping[str, str]) -> Any:
         del query
@@ -204,7 +219,10 @@ class Dashboard:
 
     async def _summary(self, query: Mapping[str, str]) -> Any:
         span = span_of(query, self._clock())
-        return await self._reader.read(("summary", span), lambda storage: figures.summary(storage, span))
+        clock = self._clock
+        return await self._reader.read(
+            ("summary", span), lambda storage: {**figures.summary(storage, span), "read_at": clock()}
+        )
 
     async def _traffic(self, query: Mapping[str, str]) -> Any:
         span, by = span_of(query, self._clock()), figures.grouping(query)
@@ -244,7 +262,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def _file(name: str) -> _File:
-    content = resources.files(__package__).joinpath("static", *name.split("/")).read_bytes()
+    content = resources.files("tiny_dancer.gateway.dashboard").joinpath("static", *name.split("/")).read_bytes()
     return _File(content, _TYPES[name.rpartition(".")[2]], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
@@ -260,7 +278,7 @@ async def _body(receive: Any) -> bytes:
     Raises:
         GatewayError: 413, it is no form of ours.
     """
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
@@ -269,4 +287,4 @@ async def _body(receive: Any) -> bytes:
         if len(body) > _LONGEST_FORM:
             raise GatewayError(413, "A form with a key is shorter than this.", code="too_large")
         if not message.get("more_body"):
-            return body
+            return bytes(body)

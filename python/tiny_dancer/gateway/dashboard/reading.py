@@ -30,7 +30,7 @@ Found = TypeVar("Found")
 _THREADS: Final = 2
 _MOST_WAITING: Final = 16  # reads that run or wait for a thread
 _MOST_KEPT: Final = 64
-_LEAST_KEPT_S, _LONGEST_KEPT_S = 1.0, 60.0
+_LEAST_KEPT_S, _LONGEST_KEPT_S = 1.0, 300.0
 # Reading takes at most an eleventh of a thread's time, however long a read takes.
 _REST: Final = 10.0
 PATIENCE_S: Final = 10.0

@@ -18,7 +18,8 @@ from tiny_dancer.gateway.dashboard.app import Dashboard
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 from tiny_dancer.gateway.status import GatewayStatus
 from tiny_dancer.observability.metrics import MetricsSnapshot
-from tiny_dancer.storage import SqliteStorage
+from tiny_dancer.storage import Feedback, SqliteStorage
+from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -379,3 +380,48 @@ def test_the_other_pages_of_the_port_stay(port: Port) -> None:
     assert port.ask("/health/live").status == 200
     assert port.ask("/metrics").status == 200
     assert port.ask("/nothing").status == 404
+
+
+@pytest.mark.parametrize("query", ["key={}", "token={}", "api_key={}", "authorization=Bearer+{}"])
+def test_a_key_in_an_address_is_no_key(port: Port, query: str) -> None:
+    assert port.ask("/dashboard/data/summary", query=query.format(port.operator.secret)).status == 401
+
+
+def test_prompts_and_secrets_are_in_none_of_the_data(port: Port) -> None:
+    said = "what nobody else should read"
+    with SqliteStorage(port.path, mirror=False) as storage:
+        asked = RequestRecord(
+            id="r", time=NOW - 60, endpoint="responses", key=port.client.key.id, asked="auto", status=200,
+            query_text=said, query_hash="hash-of-it", session="session-of-it", response_id="id-of-it",
+        )  # fmt: skip
+        storage.record_requests([asked])
+        storage.record_feedback(Feedback("r", 1.0, text=said))
+    for name in DATA:
+        text = port.ask(f"/dashboard/data/{name}", headers=bearer(port.operator.secret)).body.decode()
+        for secret in (said, "of-it", port.operator.key.secret_hash, port.client.key.secret_hash):
+            assert secret not in text, name
+
+
+def test_a_database_that_cannot_be_read_is_said_where_people_sign_in(port: Port) -> None:
+    port.dashboard._reader._path = port.path.with_name("<b>gone.db")
+    answer = port.sign_in(port.operator.secret)
+    assert answer.status == 503
+    assert answer.headers["content-type"].startswith("text/html")
+    assert b"cannot be read" in answer.body
+    assert b"<b>" not in answer.body
+    assert port.ask("/dashboard/data/standing", headers=bearer(port.operator.secret)).status == 503
+
+
+def test_a_body_that_ends_early_is_no_form(port: Port) -> None:
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost")]
+    scope = {"type": "http", "path": "/dashboard/login", "method": "POST", "headers": headers, "query_string": b""}
+    port.loop.run_until_complete(port.app(scope, receive, send))
+    assert sent[0]["status"] == 400

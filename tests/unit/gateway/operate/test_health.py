@@ -17,6 +17,8 @@ from tiny_dancer.gateway.operate import health
 from tiny_dancer.gateway.operate.health import HealthApp, WorkerSnapshot
 from tiny_dancer.gateway.status import DeploymentStatus, DriftStatus, GatewayStatus
 from tiny_dancer.observability.metrics import Metrics, MetricsSnapshot
+from tiny_dancer.routing.watch import Alarm
+from tiny_dancer.routing.window import Measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +80,20 @@ def test_it_lives_whatever_the_workers_do() -> None:
     assert (answer.status, answer.json()) == (200, {"status": "alive"})
 
 
-DRIFT = DriftStatus(artifact="1", observed=300, capital=250.5, threshold=100.0, since=280, withdrawn=True)
+ALARM = Alarm(name="gain", watches="", observed=300, capital=250.5, since=280, note="lower", reference="artifact")
+DRIFT = DriftStatus(
+    artifact="1",
+    observed=300,
+    capital=250.5,
+    threshold=100.0,
+    since=280,
+    withdrawn=True,
+    alarms=[ALARM],
+    measures=[
+        Measure(name="gain", window=300, reference=40, psi=0.75, ks=0.5),
+        Measure(name="mix", window=0, reference=0),
+    ],
+)
 READY = GatewayStatus(
     ready=True,
     artifacts={"default": "1.2.0"},
@@ -194,6 +209,13 @@ def test_how_a_worker_stands_is_shown() -> None:
     labels = frozenset({("router", "default"), ("worker", "0")})
     assert found["tiny_dancer_drift_capital"] == {labels: 250.5}
     assert found["tiny_dancer_certificate_withdrawn"] == {labels: 1}
+    for name, label, which, value in (
+        ("tiny_dancer_drift_alarm_capital", "alarm", "gain", 250.5),
+        ("tiny_dancer_drift_psi", "measure", "gain", 0.75),
+        ("tiny_dancer_drift_ks", "measure", "gain", 0.5),
+    ):
+        assert list(found[name].values()) == [value], f"{name}: what nobody knows has no series"
+        assert (label, which) in next(iter(found[name]))
     assert found["tiny_dancer_routing_bugs_total"] == {frozenset({("router", "default"), ("worker", "1")}): 3}
 
 

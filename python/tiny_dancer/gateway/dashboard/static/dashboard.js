@@ -15,7 +15,7 @@ const parts = [
 ];
 const NAMES = { standing: "how it stands", summary: "the figures", traffic: "the charts", calibration: "calibration", decisions: "the last requests", budgets: "budgets", agents: "agents" };
 const shown = new Map();
-let last = 0, timer = 0, round = 0, paused = false, custom = null;
+let readAt = null, last = 0, timer = 0, round = 0, paused = false, custom = null;
 
 const chosen = () => document.querySelector("#ranges input:checked").value;
 const range = () => (chosen() === "custom" && custom ? `since=${custom[0]}&until=${custom[1]}` : `range=${chosen() === "custom" ? "24h" : chosen()}`);
@@ -46,6 +46,7 @@ async function look() {
     try {
       const { text, data } = await ask(asked);
       if (mine !== round) return;
+      if (name === "summary") readAt = data.read_at;
       if (name === "standing") {
         standing = data;
         offer(data.groupings);
@@ -88,6 +89,8 @@ function tell(gone, problems, standing) {
     else say("good", wanted > 1 ? `Serving, ${wanted} workers.` : "Serving.");
     for (const each of standing.workers) for (const reason of each.reasons) notices.push(`Worker ${each.worker}: ${reason}.`);
     notices.push(...standing.notes);
+    // Long ranges of many requests are kept as long as they took to read, ten times over.
+    if (readAt !== null && standing.now - readAt > 30) notices.push(`This range is as it was at ${clock(readAt)}: it takes long to read.`);
   }
   notices.push(...problems.map((text) => `Not read: ${text}`));
   const text = JSON.stringify(notices);

@@ -167,7 +167,7 @@ export function budgets(data) {
 // When it runs out, as far as that can be told.
 function ahead({ unknown, probability, runs_out, earliest, latest, until, level }) {
   if (unknown || probability === null) return `No forecast: ${unknown || "nothing to go by"}.`;
-  if (runs_out === null) return `Lasts until ${format.date(until)}, by all likelihood: it runs out before with a chance of ${share(probability)}.`;
+  if (runs_out === null) return `Lasts until ${format.date(until)}, by all likelihood: it runs out before with a chance of ${probability < 0.01 ? "less than 1 %" : share(probability)}.`;
   const later = latest === null ? "the end of the period or later" : moment(latest, 3600);
   return `Likely to run out ${moment(runs_out, 3600)}; between ${moment(earliest, 3600)} and ${later} at ${share(level)}.`;
 }
