@@ -11,8 +11,10 @@ import pytest
 from tests.commands import done
 from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.serving import HARD, LARGE, SMALL, Serving
+from tests.integration.gateway.test_gateway_agents import add
 from tests.integration.gateway.test_gateway_chains import bearer, key
 
+from tiny_dancer import Agent
 from tiny_dancer.budgets.money import UNITS
 from tiny_dancer.gateway import app
 from tiny_dancer.storage import Budget
@@ -472,3 +474,21 @@ def test_a_keys_own_soft_budget_refuses_what_no_number_holds(start: Callable[...
         answer = ask(serving, made, max_tokens=10**12, n=10**10)
         assert answer.status_code in (200, 429), answer.text
     assert ask(serving, made).status_code == 200
+
+
+def test_an_agent_without_money_leaves_the_next_of_the_same_model(start: Callable[..., Serving]) -> None:
+    serving = start(access={"keys": "open"})
+    add(serving, *(Agent(name, quality=q, metadata={"model": "small"}) for name, q in (("a", 0.9), ("b", 0.8))))
+    budget(serving, "agent", "a", limit=SMALL_MOST / 2)  # not spent, and too little
+    refused(serving.chat(model="agent-a"), "agent/a/ever")
+    refused(serving.chat(model="agent-a", models=["agent-b"], provider={"allow_fallbacks": False}), "agent/a/ever")
+    excluding = {"exclude": ["agent-b"]}
+    refused(serving.chat(model="router-agents-quality", td=excluding), "agent/a/ever")
+    for asked in ({"model": "router-agents-quality"}, {"model": "agent-a", "models": ["agent-b"]}):
+        answer = serving.chat(**asked)
+        assert (answer.status_code, answer.headers["x-td-agent"]) == (200, "b"), answer.text
+        assert records(serving)[0].agent == "b"
+    answer = serving.chat(model="agent-a", models=["small"])
+    assert answer.status_code == 200 and "x-td-agent" not in answer.headers
+    budget(serving, "agent", "b", limit=0)
+    refused(serving.chat(model="router-agents-quality"), "agent/a/ever")

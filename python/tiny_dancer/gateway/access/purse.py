@@ -185,6 +185,11 @@ def purse_of(caller: Caller, payers: Payers, budgets: Budgets) -> Purse | None:
     return None
 
 
+def is_of_agent(error: GatewayError) -> bool:
+    """Whether a request is refused by the budget of an agent."""
+    return any(name == SPENT_HEADER and id.startswith(b"agent/") for name, id in error.headers)
+
+
 def _who(caller: Caller, payers: Payers) -> dict[str, Any]:
     return {
         "key": caller.id,
