@@ -99,6 +99,16 @@ def test_an_excluded_agent_leaves_the_others_of_its_model(agents: Serving) -> No
     assert served(agents.chat(model="router-agents-quality", td={"exclude": ["large"]})) == "quick"
 
 
+def test_headers_name_agents_as_bodies_do(agents: Serving) -> None:
+    add(agents, Agent("größe", capabilities=("talk", "é"), quality=0.99, metadata={"model": "large"}))
+    assert agents.chat(model="router-agents-quality").headers["x-td-routed-by"].endswith("-> agent-gr\\xf6\\xdfe")
+    excluding = {"x-td-exclude": "agent-größe".encode()}
+    assert served(agents.chat(model="router-agents-quality", headers=excluding)) == "deep"
+    for spelt in ("é".encode(), "é".encode("latin-1")):
+        answer = agents.chat(model="router-agents-cost", headers={"x-td-capabilities": spelt})
+        assert answer.json()["model"] == "vendor/large-1"
+
+
 def test_a_key_gets_the_best_of_what_it_may_use(agents: Serving) -> None:
     limited = bearer(key(agents, "limited", models=["small"]))
     assert served(agents.chat(model="router-agents-quality", headers=limited)) == "quick"
