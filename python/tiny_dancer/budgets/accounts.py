@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from tiny_dancer.budgets.money import (
     DRAWN,
+    MOST,
     NONE,
     OTHERS,
     PRESENT,
@@ -37,7 +38,7 @@ _KEPT: Final = 100
 # So long nobody asks the ledger again for what other tables have not spent.
 _AGAIN_S: Final = 0.1
 
-Verdict = Literal["fits", "spent", "draw"]
+Verdict = Literal["fits", "spent", "draw", "full"]
 
 
 class Account:
@@ -112,11 +113,14 @@ class Account:
         raise NotImplementedError
 
     def judge(self, key: int, amount: int) -> Verdict:
-        """Whether an amount may be reserved: yes, no, or not before more is drawn. Under lock."""
+        """Whether an amount may be reserved: yes, no, or not before more is drawn; ``full``: no, whatever the
+        limit is, as no number holds the sum. Under lock."""
         if self.place(key) is None:
             return "draw"
         spent, reserved, drawn, before = self.standing(key)
         used = spent + reserved + amount
+        if used > MOST:
+            return "full"
         if self.refuses:
             if before + used > self.limit - self._known_others(key):
                 return "spent" if before + used > self.limit or self._just_asked(key) else "draw"
@@ -166,7 +170,7 @@ class Account:
             self.learn(key)
             table.lock((self.row,))
             try:
-                if self.place(key) is None or self.judge(key, amount) == "fits":
+                if self.place(key) is None or self.judge(key, amount) in ("fits", "full"):
                     return
                 spent, reserved, _, before = self.standing(key)
             finally:
@@ -174,8 +178,9 @@ class Account:
             need = spent + reserved + amount
             limit = self.limit if limited and self.refuses else None
             forget = key - _KEPT * max(round(1000 * (self.span(now)[1] - self.span(now)[0])), 1) if key else 0
+            goal = min(need + self._more, MOST)
             drawn = self._storage.draw_budget(
-                Draw(self.id, table.holder, key, self.since(key), need, need + self._more, limit, before, forget)
+                Draw(self.id, table.holder, key, self.since(key), need, goal, limit, before, forget)
             )
             self._others, self._asked = drawn.others, (key, time.monotonic())
             table.lock((self.row,))
@@ -293,7 +298,7 @@ class PeriodAccount(Account):
             return False
         numbers = self._numbers
         # Spent first: a process that is killed in between has counted too much, for a moment.
-        numbers[at + SPENT] = now = max(numbers[at + SPENT] + spent, 0)
+        numbers[at + SPENT] = now = min(max(numbers[at + SPENT] + spent, 0), MOST)
         numbers[at + RESERVED + self._table.seat] -= reserved
         self.touched = True
         return spent > reserved and now + self._table.reserved(at + RESERVED) > numbers[at + DRAWN]
@@ -317,7 +322,7 @@ class PeriodAccount(Account):
                 used = self._numbers[at + SPENT] + self._table.reserved(at + RESERVED)
                 self._numbers[at + DRAWN] = min(self._numbers[at + DRAWN], used)
             spent = self._numbers[at + SPENT]
-            drawn = max(self._numbers[at + DRAWN], spent + self._table.reserved(at + RESERVED))
+            drawn = max(self._numbers[at + DRAWN], min(spent + self._table.reserved(at + RESERVED), MOST))
             if drawn or spent:
                 found.append(Entry(self.id, key, self._table.holder, drawn, spent))
         return found
@@ -375,7 +380,7 @@ class RollingAccount(Account):
         part = self._part(key)
         now = 0
         if numbers[part - 1] == key:
-            numbers[part] = now = max(numbers[part] + spent, 0)
+            numbers[part] = now = min(max(numbers[part] + spent, 0), MOST)
         numbers[self.row + ROLLING_RESERVED + self._table.seat] -= reserved
         self.touched = True
         return spent > reserved and now + self._table.reserved(self.row + ROLLING_RESERVED) > self._drawn(key)
@@ -403,11 +408,11 @@ class RollingAccount(Account):
                 numbers[part] = each.drawn
                 numbers[part - 1] = each.start
         numbers[row + PRESENT_DRAWN] = drawn
-        numbers[row + OTHERS] = self._others
+        numbers[row + OTHERS] = min(self._others, MOST)
         numbers[row + PRESENT] = key
 
     def _set_drawn(self, key: int, drawn: int, others: int) -> None:
-        self._numbers[self.row + OTHERS] = others
+        self._numbers[self.row + OTHERS] = min(others, MOST)
         self._numbers[self.row + PRESENT_DRAWN] = drawn
 
     def tell(self, *, shrink: int | None = None) -> list[Entry]:
@@ -423,11 +428,11 @@ class RollingAccount(Account):
             if start < self.since(present):
                 continue
             if start != present:
-                found.append(Entry(self.id, start, self._table.holder, spent + reserved, spent))
+                found.append(Entry(self.id, start, self._table.holder, min(spent + reserved, MOST), spent))
                 continue
             if shrink is not None and present < shrink:
                 numbers[row + PRESENT_DRAWN] = min(numbers[row + PRESENT_DRAWN], spent + reserved)
-            drawn = max(numbers[row + PRESENT_DRAWN], spent + reserved)
+            drawn = max(numbers[row + PRESENT_DRAWN], min(spent + reserved, MOST))
             found.append(Entry(self.id, start, self._table.holder, drawn, spent))
         return found
 

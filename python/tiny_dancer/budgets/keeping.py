@@ -328,7 +328,8 @@ class Budgets:
             tags: any more words that budgets may be of.
 
         Raises:
-            BudgetExceededError: one has less left. Nothing is reserved.
+            BudgetExceededError: one has less left, or comes to more than 9 million USD with it, soft or hard.
+                Nothing is reserved.
             BudgetError: ``cost`` is no amount.
             StorageError: the ledger cannot be written, or the object is closed or of before a fork.
         """
@@ -359,6 +360,7 @@ class Budgets:
         """Counts USD that were spent without being reserved, whatever the limits are; ``who`` as :meth:`reserve`.
 
         Raises:
+            BudgetExceededError: one comes to more than 9 million USD with it. Nothing is counted.
             BudgetError: it is no amount.
             StorageError: the ledger cannot be written.
         """
@@ -571,7 +573,7 @@ class Budgets:
                 table.beat()
                 continue
             account, verdict = trouble
-            if verdict == "spent":
+            if verdict in ("spent", "full"):
                 raise self._exceeded(account, now, wanted)
             if not wait:
                 self._wanted.add(account)
@@ -592,7 +594,7 @@ class Budgets:
             verdict = account.judge(key, wanted)
             if verdict == "fits" or (not limited and account.covers(key, wanted)):
                 continue
-            if verdict == "spent" and limited:
+            if verdict == "full" or (verdict == "spent" and limited):
                 return account, verdict
             found = found or (account, "draw")
         return found

@@ -45,8 +45,8 @@ SEATS: Final = 64
 """Processes at a time."""
 
 _ROWS: Final = 65_536
-# USD of 9 million; budgets and sums beyond are taken for it.
-_MOST: Final = 2**63 - 1
+MOST: Final = 2**63 - 1
+"""9 million USD, which is what a number holds: what is spent beyond is taken for it, and no more is reserved."""
 _UNKNOWN: Final = -1
 # A period nobody has begun.
 NONE: Final = -1
@@ -72,7 +72,7 @@ _ABANDONED_S: Final = 600.0
 
 def units(usd: float) -> int:
     """USD as whole units, the nearest."""
-    return min(round(usd * UNITS), _MOST)
+    return round(usd * UNITS) if usd < MOST / UNITS else MOST
 
 
 def create(path: Path) -> None:
@@ -480,7 +480,7 @@ class MoneyTable:
             row: of the budget.
             start: of the period.
             amount: units.
-            limit: units; None: whatever it comes to.
+            limit: units; None: whatever it comes to, up to :data:`MOST`.
 
         Returns:
             None where it is reserved; else how the budget stands.
@@ -489,12 +489,11 @@ class MoneyTable:
         try:
             at = self._begin(row, start)
             spent = self.numbers[at + SPENT]
-            if limit is not None:
-                reserved = self._reserved(at)
-                if spent < 0:
-                    return State(None, reserved)
-                if spent + reserved + amount > limit:
-                    return State(spent, reserved)
+            reserved = self._reserved(at)
+            if limit is not None and spent < 0:
+                return State(None, reserved)
+            if max(spent, 0) + reserved + amount > (MOST if limit is None else limit):
+                return State(max(spent, 0), reserved)
             self.numbers[at + RESERVED + self.seat] += amount
             return None
         finally:
@@ -513,7 +512,7 @@ class MoneyTable:
             numbers = self.numbers
             # Spent first: a process that is killed in between has counted too much, for a moment.
             if spent and numbers[at + SPENT] >= 0:
-                numbers[at + SPENT] = min(numbers[at + SPENT] + spent, _MOST)
+                numbers[at + SPENT] = min(numbers[at + SPENT] + spent, MOST)
             if reserved:
                 numbers[at + RESERVED + self.seat] -= reserved
         finally:
@@ -548,7 +547,7 @@ class MoneyTable:
                         # Again, now that nobody else writes.
                         for at, spent in self._places(row):
                             if numbers[at + seat] and numbers[spent] >= 0:
-                                numbers[spent] = min(numbers[spent] + max(numbers[at + seat], 0), _MOST)
+                                numbers[spent] = min(numbers[spent] + max(numbers[at + seat], 0), MOST)
                             numbers[at + seat] = 0
                     finally:
                         self.unlock()

@@ -88,6 +88,27 @@ def test_the_runner_up_serves_where_the_choice_fails(agents: Serving, strong: Up
     assert records(agents)[0].agent == "quick"
 
 
+def test_an_excluded_agent_leaves_the_others_of_its_model(agents: Serving) -> None:
+    twin = Agent("twin", capabilities=("talk",), quality=0.9, metadata={"model": "large"})
+    add(agents, twin)
+    excluding: dict[str, Any] = {"td": {"exclude": ["agent-deep"]}}
+    assert served(agents.chat(model="router-agents-quality", **excluding)) == "twin"
+    assert served(agents.chat(model="agent-twin", **excluding)) == "twin"
+    assert agents.chat(model="agent-deep", **excluding).json()["error"]["param"] == "td.exclude"
+    assert agents.chat(model="large", **excluding).status_code == 400, "its own name is another name of the agent"
+    assert served(agents.chat(model="router-agents-quality", td={"exclude": ["large"]})) == "quick"
+
+
+def test_headers_name_agents_as_bodies_do(agents: Serving) -> None:
+    add(agents, Agent("größe", capabilities=("talk", "é"), quality=0.99, metadata={"model": "large"}))
+    assert agents.chat(model="router-agents-quality").headers["x-td-routed-by"].endswith("-> agent-gr\\xf6\\xdfe")
+    excluding = {"x-td-exclude": "agent-größe".encode()}
+    assert served(agents.chat(model="router-agents-quality", headers=excluding)) == "deep"
+    for spelt in ("é".encode(), "é".encode("latin-1")):
+        answer = agents.chat(model="router-agents-cost", headers={"x-td-capabilities": spelt})
+        assert answer.json()["model"] == "vendor/large-1"
+
+
 def test_a_key_gets_the_best_of_what_it_may_use(agents: Serving) -> None:
     limited = bearer(key(agents, "limited", models=["small"]))
     assert served(agents.chat(model="router-agents-quality", headers=limited)) == "quick"

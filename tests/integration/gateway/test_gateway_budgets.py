@@ -11,8 +11,10 @@ import pytest
 from tests.commands import done
 from tests.gateway_upstream import Behaviour
 from tests.integration.gateway.serving import HARD, LARGE, SMALL, Serving
+from tests.integration.gateway.test_gateway_agents import add
 from tests.integration.gateway.test_gateway_chains import bearer, key
 
+from tiny_dancer import Agent
 from tiny_dancer.budgets.money import UNITS
 from tiny_dancer.gateway import app
 from tiny_dancer.storage import Budget
@@ -447,3 +449,46 @@ def test_a_database_that_is_locked_does_not_stop_the_loop(keyed: Serving) -> Non
 
 def test_prices_are_as_the_tests_reckon() -> None:
     assert SMALL["input_cost_per_token"] == 1e-6 and LARGE["output_cost_per_token"] == 3e-5
+
+
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_an_absurd_request_is_refused_by_name_and_leaves_nothing_reserved(
+    start: Callable[..., Serving], kind: str
+) -> None:
+    models = {"small": {**SMALL, "deployments": [{"upstream": "cheap"}]}}
+    serving = start(access={"keys": "open"}, models=models, routers={})
+    budget(serving, "all", limit=1, kind=kind)
+    assert serving.chat(max_tokens=MOST_OUT).status_code == 200
+    for n in (10**6, 10**10, "10000000000"):
+        answer = serving.chat(max_tokens=10**12, n=n)
+        refused(answer, "all/ever" if kind == "hard" else "all/ever/soft", "budget of the gateway", "max_tokens")
+    assert serving.chat(max_tokens=MOST_OUT).status_code == 200
+    assert standing(serving) == (pytest.approx(2 * SMALL_COST), 0)
+
+
+def test_a_keys_own_soft_budget_refuses_what_no_number_holds(start: Callable[..., Serving]) -> None:
+    models = {"small": {**SMALL, "deployments": [{"upstream": "cheap"}]}}
+    serving = start(access={"keys": "required"}, models=models, routers={})
+    made = key(serving, "ada", soft_budget=1.0)
+    for _ in range(2):
+        answer = ask(serving, made, max_tokens=10**12, n=10**10)
+        assert answer.status_code in (200, 429), answer.text
+    assert ask(serving, made).status_code == 200
+
+
+def test_an_agent_without_money_leaves_the_next_of_the_same_model(start: Callable[..., Serving]) -> None:
+    serving = start(access={"keys": "open"})
+    add(serving, *(Agent(name, quality=q, metadata={"model": "small"}) for name, q in (("a", 0.9), ("b", 0.8))))
+    budget(serving, "agent", "a", limit=SMALL_MOST / 2)  # not spent, and too little
+    refused(serving.chat(model="agent-a"), "agent/a/ever")
+    refused(serving.chat(model="agent-a", models=["agent-b"], provider={"allow_fallbacks": False}), "agent/a/ever")
+    excluding = {"exclude": ["agent-b"]}
+    refused(serving.chat(model="router-agents-quality", td=excluding), "agent/a/ever")
+    for asked in ({"model": "router-agents-quality"}, {"model": "agent-a", "models": ["agent-b"]}):
+        answer = serving.chat(**asked)
+        assert (answer.status_code, answer.headers["x-td-agent"]) == (200, "b"), answer.text
+        assert records(serving)[0].agent == "b"
+    answer = serving.chat(model="agent-a", models=["small"])
+    assert answer.status_code == 200 and "x-td-agent" not in answer.headers
+    budget(serving, "agent", "b", limit=0)
+    refused(serving.chat(model="router-agents-quality"), "agent/a/ever")

@@ -672,6 +672,35 @@ def test_a_process_that_has_stopped_gets_nothing_back_when_it_goes_on(tmp_path: 
             assert (standing.spent, standing.reserved) == (8, 0), "a killed one has spent what it reserved"
 
 
+@pytest.mark.parametrize("period", [None, "rolling 30d"])
+@pytest.mark.parametrize("kind", ["hard", "soft"])
+def test_what_no_number_holds_is_refused_and_what_is_spent_beyond_counts_as_the_most(
+    budgets: Budgets, period: str | None, kind: str
+) -> None:
+    put(budgets, team(10, period, kind=kind))
+    holds = [budgets.reserve(1.0, team="a") for _ in range(3)]
+    for hold in holds[:2]:
+        hold.settle(9e6)
+    assert refused(lambda: budgets.reserve(9e6, team="a")).left == 0
+    with pytest.raises(BudgetExceededError):
+        budgets.charge(9e6, team="a")
+    holds[2].settle(0.0)
+    (standing,) = budgets.standings()
+    assert standing.reserved == 0 and standing.spent == pytest.approx(money.MOST / money.UNITS)
+    budgets.refund(1e6, team="a")
+    (standing,) = budgets.standings()
+    assert standing.spent == pytest.approx(money.MOST / money.UNITS - 1e6)
+
+
+def test_an_absurd_amount_is_refused_by_a_soft_budget_too(budgets: Budgets) -> None:
+    put(budgets, team(10, kind="soft"))
+    hold = budgets.reserve(9e6, team="a")
+    assert refused(lambda: budgets.reserve(1e300, team="a")).budget == "team/a/1d/soft"
+    hold.settle(0.0)
+    with budgets.reserve(20.0, team="a") as hold:
+        assert hold.soft == ("team/a/1d/soft",)
+
+
 def test_a_process_that_has_stopped_while_it_wrote_is_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

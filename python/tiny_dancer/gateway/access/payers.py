@@ -88,7 +88,7 @@ class Owned:
         if headers.keys().isdisjoint(HEADERS):
             return payers
         user, project = _of_header(headers, USER), _of_header(headers, PROJECT)
-        listed = _decoded(headers.get(TAGS, b"")).split(",")
+        listed = header_text(headers.get(TAGS, b"")).split(",")
         tags = _tags([tag for each in listed if (tag := each.strip())], TAGS.decode())
         for header, name, own, owned in (
             (USER, user, payers.user, self.users),
@@ -144,11 +144,11 @@ class Owned:
 
 def _of_header(headers: Mapping[bytes, bytes], name: bytes) -> str:
     given = headers.get(name)
-    return "" if given is None else _name(_decoded(given), name.decode())
+    return "" if given is None else _name(header_text(given), name.decode())
 
 
-def _decoded(value: bytes) -> str:
-    """As bodies are written; headers of old are in Latin-1."""
+def header_text(value: bytes) -> str:
+    """What a header of the gateway's own says: as bodies are written; headers of old are in Latin-1."""
     try:
         return value.decode()
     except UnicodeDecodeError:

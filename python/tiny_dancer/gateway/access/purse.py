@@ -147,7 +147,7 @@ class Purse:
 
     def _refusal(self, error: BudgetExceededError) -> GatewayError:
         """What a client is told of a budget that is spent, or has too little left."""
-        scope, _, rest = error.budget.partition("/")
+        scope, _, rest = error.budget.removesuffix("/soft").partition("/")
         subject, _, period = rest.rpartition("/")
         if scope == "key":
             subject = self._caller.name
@@ -183,6 +183,11 @@ def purse_of(caller: Caller, payers: Payers, budgets: Budgets) -> Purse | None:
     if caller.budgets or budgets.concerns(**_who(caller, payers)):
         return Purse(caller, payers, budgets)
     return None
+
+
+def is_of_agent(error: GatewayError) -> bool:
+    """Whether a request is refused by the budget of an agent."""
+    return any(name == SPENT_HEADER and id.startswith(b"agent/") for name, id in error.headers)
 
 
 def _who(caller: Caller, payers: Payers) -> dict[str, Any]:

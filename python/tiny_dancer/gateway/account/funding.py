@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tiny_dancer.gateway.access.purse import is_of_agent
 from tiny_dancer.gateway.account.guess import Guess
 from tiny_dancer.gateway.account.tokens import Prompt
 from tiny_dancer.gateway.errors import GatewayError
@@ -101,13 +102,21 @@ class Funding:
         self._accounting = accounting
 
     async def opens(self, model: ServedModel) -> GatewayError | None:
-        """Reserves what a first call of this model needs, and lets go of what was for another. Why not, where it
-        does not fit."""
-        try:
-            await self.onward(model)
-        except GatewayError as error:
-            return error
-        return None
+        """Reserves what a first call of this model needs, and lets go of what was for another; where the budget of
+        the agent it answers as has too little left, as the next agent that leads to it. Why not, where it does not
+        fit."""
+        plan = self._progress.plan
+        assert plan is not None
+        refused: GatewayError | None = None
+        while True:
+            try:
+                await self.onward(model)
+            except GatewayError as error:
+                refused = refused or error
+                if not is_of_agent(error) or not plan.turn(model):
+                    return refused
+            else:
+                return None
 
     async def onward(self, model: ServedModel) -> None:
         """Reserves one more call, beside what the request has cost so far.

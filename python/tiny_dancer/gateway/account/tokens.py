@@ -49,6 +49,8 @@ _LIMITS: Final[dict[str, tuple[str, ...]]] = {
 _ELSEWHERE: Final = ("previous_response_id", "conversation", "prompt")
 _REFERENCES: Final = (b'"file_id"', b'"file_url"', b'"item_reference"')
 _BY_URL: Final = re.compile(rb'"type"\s*:\s*"url"')
+# More than this is taken for it.
+_MOST_ASKED: Final = 2**40
 _any: Final = msgspec.json.Decoder().decode
 _text: Final = msgspec.json.Decoder(str).decode
 
@@ -108,7 +110,7 @@ class Prompt:
         if incoming.endpoint == "embeddings":
             return 0
         limits = _LIMITS.get(incoming.endpoint, ())
-        most = max((self._number(field) or 0 for field in limits), default=0) or None
+        most = max((self._limit(field) for field in limits), default=0) or None
         longest = [
             each for each in (most, settings.max_output_tokens, settings.context_window) if each is not None
         ]
@@ -121,10 +123,21 @@ class Prompt:
                 choices *= len(prompts)
         return min(longest) * choices
 
+    def _limit(self, field: str) -> int:
+        """Tokens an answer may have by this field, 0 where it says nothing. A text may limit nothing somewhere."""
+        said = self._number(field) or 0
+        return max(said, LONGEST_ANSWER) if said and bytes(self._incoming.fields[field])[:1] == b'"' else said
+
     def _number(self, field: str) -> int | None:
-        """A whole number above 0; what is none is for the upstream to refuse."""
+        """A whole number above 0, also where it is a text, which many servers read as one; what is none is for the
+        upstream to refuse."""
         value = _read(self._incoming.fields.get(field))
-        return int(value) if isinstance(value, int | float) and 1 <= value < 2**40 else None
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                return None
+        return int(min(value, _MOST_ASKED)) if isinstance(value, int | float) and value >= 1 else None
 
     def _pieces(self) -> int:
         """Of words, by the engine."""

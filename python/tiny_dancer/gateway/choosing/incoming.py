@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from tiny_dancer.gateway.access.payers import header_text
 from tiny_dancer.gateway.choosing.provider import Provider, parse_provider
 from tiny_dancer.gateway.configuration.settings import AgentPolicy, FallbackCause, Policy, Role
 from tiny_dancer.gateway.errors import GatewayError
@@ -396,7 +397,7 @@ def _set(options: Options) -> dict[str, Any]:
 
 
 def _of_header(name: bytes, value: bytes) -> object:
-    text = value.decode("latin-1").strip()
+    text = header_text(value).strip()
     option = OPTION_HEADERS[name]
     if option in ("exclude", "fallback_on", "capabilities", "agent_tags"):
         return tuple(each.strip() for each in text.split(",") if each.strip())

@@ -117,6 +117,7 @@ class Plan(Struct):
         agent: of the registry, that was asked for and leads to more than one model; empty where none was.
         agents: of the registry, by the model that each leads to.
         picked: which agent of a group was chosen; None where none was.
+        unpaid: agents whose own budgets had too little left.
         busy: the agent the request is counted at; None where it has no limits, or is not asked now.
     """
 
@@ -137,6 +138,7 @@ class Plan(Struct):
     agent: str = ""
     agents: dict[str, str] = {}
     picked: Picked | None = None
+    unpaid: frozenset[str] = frozenset()
     busy: Limited | None = None
 
     def agent_of(self, answered: ServedModel | None) -> str:
@@ -156,6 +158,23 @@ class Plan(Struct):
         for model in following(self):
             self._enter(self.agent_of(model))
             yield _left(self.asked, model)
+
+    def turn(self, model: ServedModel) -> bool:
+        """Has a model answer as the next agent that leads to it, or by its own name where the client lists that,
+        as the budget of the agent it was to answer as has too little left; whether there is one."""
+        asked = self.asked
+        self.unpaid |= {self.agent_of(model)}
+        if asked.selection is not None and not asked.selection.asked.allow_fallbacks:
+            return False
+        for name in chain(_next_names(self), _runners_up(self)):
+            agent = agent_of(name) or ""
+            if agent in self.unpaid or _is_excluded(asked, name, model) or _reached(asked, agent) is not None:
+                continue
+            if _model(asked.serving, name, "models") is model:
+                self.agents[model.name] = agent
+                self._enter(agent)
+                return True
+        return False
 
     def release(self, tokens: int = 0) -> None:
         """The request has ended at its agent, and took so many tokens."""
@@ -550,19 +569,18 @@ def following(plan: Plan) -> list[ServedModel]:
     config = asked.serving.config
     if asked.selection is not None and not asked.selection.asked.allow_fallbacks:
         return []
-    excluded = _excluded(asked)
     found = [plan.model]
     for name in chain(_next_names(plan), _runners_up(plan)):
         if len(found) > config.max_fallbacks:
             break
         model = _model(asked.serving, name, "models")
         if (agent := agent_of(name)) is not None:
-            if _reached(asked, agent) is not None:
+            if _reached(asked, agent) is not None or _is_excluded(asked, name, model):
                 continue
             plan.agents.setdefault(model.name, agent)
         if (
             model not in found
-            and model.name not in excluded
+            and not _is_excluded(asked, name, model)
             and asked.incoming.endpoint in model.endpoints
             and _may(asked, model)
         ):
@@ -605,7 +623,7 @@ def _unfit(asked: Asked, model: ServedModel) -> str | None:
         return "endpoint"
     if _cheaper(asked) and model is asked.serving.strongest:
         return "budget_remaining"
-    if model.name in _excluded(asked):
+    if model.name in _excluded(asked, by_agents=False):
         return "excluded"
     if asked.selection is not None and asked.selection.of(model) is None:
         return "provider"
@@ -655,7 +673,7 @@ def _named(asked: Asked, name: str, reason: str) -> Plan:
             param="model",
             code="unsupported_endpoint",
         )
-    if model.name in _excluded(asked):
+    if _is_excluded(asked, name, model):
         raise GatewayError(
             400, f"'{model.name}' is both asked for and excluded.", param="td.exclude", code="invalid_value"
         )
@@ -795,8 +813,19 @@ def _in_order(asked: Asked, names: Sequence[str]) -> Sequence[str]:
     return sorted(names, key=lambda name: selection.rank(models[name]))
 
 
-def _excluded(asked: Asked) -> frozenset[str]:
+def _is_excluded(asked: Asked, name: str, model: ServedModel) -> bool:
+    """Whether what is asked for by a name may not serve: an agent that is excluded, and not the others that lead
+    to its model."""
+    if agent_of(name) is None:
+        return model.name in _excluded(asked)
+    return name in asked.incoming.options.exclude or model.name in _excluded(asked, by_agents=False)
+
+
+def _excluded(asked: Asked, *, by_agents: bool = True) -> frozenset[str]:
+    """Names of the models that are excluded; ``by_agents``: also those that excluded agents lead to."""
     excluded = asked.incoming.options.exclude
+    if not by_agents:
+        excluded = tuple(name for name in excluded if agent_of(name) is None)
     if not excluded:
         return frozenset()
     found = {name: asked.serving.resolve(name) for name in excluded}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 from msgspec import Struct
 
 from tiny_dancer.errors import TinyDancerError
+from tiny_dancer.gateway.access.payers import header_text
 from tiny_dancer.gateway.access.purse import purse_of
 from tiny_dancer.gateway.account.funding import Funding, beside
 from tiny_dancer.gateway.account.tokens import Prompt
@@ -229,7 +230,7 @@ class PassedExchange(Exchange):
             allowed = {each.server.name for model in models for each in model.deployments}
         wanted = header or dict(each.partition(b"=")[::2] for each in query.split(b"&")).get(b"upstream")
         if wanted:
-            name = wanted.decode("latin-1")
+            name = header_text(wanted)
             if name not in serving.bare:
                 raise GatewayError(
                     404,

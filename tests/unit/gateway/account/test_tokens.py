@@ -93,6 +93,13 @@ def test_an_image_is_an_image_whatever_its_bytes(serving: Serving) -> None:
         ("small", {"max_tokens": "many"}, 1000),
         ("small", {"max_tokens": None}, 1000),
         ("small", {"max_tokens": 50, "n": 3}, 150),
+        ("small", {"max_tokens": 50, "n": "3"}, 150),  # many servers read a text as a number
+        ("small", {"max_tokens": 50, "n": " 3e0 "}, 150),
+        ("small", {"max_tokens": 50, "n": "nan"}, 50),
+        ("small", {"max_tokens": "50"}, 1000),
+        ("open", {"max_tokens": "50"}, LONGEST_ANSWER),
+        ("open", {"max_tokens": "100000"}, 100_000),
+        ("open", {"max_tokens": 2**41}, 2**40),
         ("open", {}, LONGEST_ANSWER),
         ("open", {"max_tokens": 100_000}, 100_000),
         ("window", {}, 4096),
