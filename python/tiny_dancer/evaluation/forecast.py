@@ -69,6 +69,17 @@ class SpendForecast:
     level: float
 
 
+def check_level(level: object) -> float:
+    """A level that intervals can hold with.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if not (isinstance(level, (float, np.floating)) and 0.5 <= level < 1):
+        raise OptionError("level", level, "give a level from 0.5 to below 1, such as 0.9")
+    return float(level)
+
+
 def steps_needed(horizon: float, season: int = WEEK) -> int:
     """Steps of history that a forecast needs: two seasons, and no fewer than it looks ahead."""
     return max(FEWEST_SEASONS * season, math.ceil(horizon))
@@ -111,8 +122,7 @@ def forecast_spend(
         raise OptionError("remaining", remaining, "give USD")
     if isinstance(season, bool) or season < 2:
         raise OptionError("season", season, "give 7 for days, 24 for hours")
-    if not 0.5 <= level < 1:
-        raise OptionError("level", level, "give a level from 0.5 to below 1, such as 0.9")
+    level = check_level(level)
     if ways < 100:
         raise OptionError("ways", ways, "give 100 or more")
     needed = steps_needed(horizon, season)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tiny_dancer.errors import BudgetError
 from tiny_dancer.evaluation.bootstrap import Interval
-from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, forecast_spend
+from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, check_level, forecast_spend
 from tiny_dancer.spending.past import DAY, HOUR, read_past
 from tiny_dancer.storage.periods import period, rolling
 from tiny_dancer.storage.values import utc_seconds
@@ -100,10 +100,13 @@ def forecast_budget(
         level: of the intervals.
 
     Raises:
-        BudgetError: no budget has this id; the nearest is named.
-        OptionError: a level or moment that cannot be.
+        BudgetError: no budget has this id, and the nearest is named; or a moment that cannot be.
+        OptionError: a level that cannot be.
     """
     asked = time.time() if now is None else utc_seconds("now", now, error=BudgetError)
+    if asked < 0:
+        raise BudgetError("now", now, "give a time since 1970, or leave it out")
+    level = check_level(level)
     found = _found(storage, budget) if isinstance(budget, str) else budget
     window = rolling(found.period) is not None
     start, end = _span(found, asked)

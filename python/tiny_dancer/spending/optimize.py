@@ -14,8 +14,8 @@ from tiny_dancer.errors import DataError, OptionError
 from tiny_dancer.evaluation.agent_history import PRIOR_WEIGHT, AgentHistory
 from tiny_dancer.evaluation.allocation import Allocation, allocate
 from tiny_dancer.evaluation.bootstrap import Interval
-from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, forecast_spend
-from tiny_dancer.spending.past import DAY, falls_under, read_past
+from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, check_level, forecast_spend
+from tiny_dancer.spending.past import DAY, HOUR, falls_under, read_past
 from tiny_dancer.storage.values import number, utc_seconds
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def optimize_budget(
             the quality. It says what would do.
     """
     moment = time.time() if now is None else utc_seconds("now", now, error=OptionError)
+    level = check_level(level)
     if by not in ("model", "agent"):
         raise OptionError("by", by, "use model or agent")
     span = number("days", days, error=OptionError)
@@ -128,7 +129,7 @@ def optimize_budget(
         )
     history = _history(storage, kept, by, since, registry, dealt, moment)
     share = len(kept) / (len(kept) + sum(left_out.values()))
-    volume = _volume(storage, wanted, moment, share, level)
+    volume = _volume(storage, wanted, moment, kept, share, level)
     allocation = allocate(
         history,
         monthly_budget=money,
@@ -294,15 +295,27 @@ def _declare(registry: AgentRegistry, agents: Sequence[str], cost: Floats, token
             cost[:, column] = np.where(np.isfinite(cost[:, column]), cost[:, column], expected)
 
 
-def _volume(storage: Storage, where: Mapping[str, str], now: float, share: float, level: float) -> Interval:
-    """Requests to plan by in a month: as many as come at present, by the forecast of what was spent."""
+def _volume(
+    storage: Storage,
+    where: Mapping[str, str],
+    now: float,
+    kept: Sequence[RequestRecord],
+    share: float,
+    level: float,
+) -> Interval:
+    """Requests to plan by in a month: as many as come at present, by the forecast of what was spent.
+
+    Where too little is known for a forecast, or none come at present: as many as came since the first.
+    """
     past = read_past(storage, where, now)
     counts = past.steps(past.requests, 24)
-    if len(counts) < FEWEST_SEASONS * WEEK:
-        hours = max(len(past.requests), 1)
-        mean = float(past.requests.sum() if len(past.requests) else 0.0) or 1.0
-        return Interval(mean / hours * 24 * MONTH_DAYS * share, float("nan"), float("nan"))
-    horizon = min(MONTH_DAYS, float(len(counts)))
-    found = forecast_spend(counts, horizon=horizon, remaining=float("inf"), level=level).spending
-    scale = MONTH_DAYS / horizon * share
-    return Interval(found.estimate * scale, max(found.low * scale, 1e-9), found.high * scale)
+    if len(counts) >= FEWEST_SEASONS * WEEK:
+        horizon = min(MONTH_DAYS, float(len(counts)))
+        found = forecast_spend(counts, horizon=horizon, remaining=float("inf"), level=level).spending
+        scale = MONTH_DAYS / horizon * share
+        if found.estimate > 0:
+            return Interval(found.estimate * scale, max(found.low * scale, 1e-9), found.high * scale)
+    # The hour that is not over counts too: all requests may lie in it.
+    count = float(past.requests.sum()) * share + sum(record.time >= past.end for record in kept)
+    first = min(kept[0].time, past.end - HOUR * len(past.requests))
+    return Interval(count / max(now - first, HOUR) * DAY * MONTH_DAYS, float("nan"), float("nan"))

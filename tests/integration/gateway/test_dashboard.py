@@ -382,6 +382,31 @@ def test_an_empty_store_and_its_first_request(browser: Browser, tmp_path: Path) 
         assert number(figures(browser)["Saved"][0]) == 0.02
 
 
+def test_who_is_shown_together_has_colours_apart(browser: Browser, tmp_path: Path) -> None:
+    """Also where another range before has shown others; and those that stay keep theirs."""
+    path = tmp_path / "colours.db"
+    last = [f"hour{n}" for n in range(5)]
+    whole = [*last[:3], *[f"day{n}" for n in range(5)]]
+    times = [(name, demo.NOW - 60) for name in last] + [(name, demo.NOW - 7200) for name in whole * 3]
+    secret = database(path, [record(id=str(n), model=name, time=at) for n, (name, at) in enumerate(times)])
+    with port(path, [snapshot()], demo.NOW) as served:
+        sign_in(browser, served.url, secret)
+        pick(browser, "1h", "document.querySelectorAll('#spend .legend li').length === 5")
+        before = _legend(browser, "spend")
+        pick(browser, "24h", "document.querySelectorAll('#spend .legend li').length === 9")
+        spend = _legend(browser, "spend")
+        assert set(whole) < spend.keys()
+        assert len(set(spend.values())) == 9
+        assert _legend(browser, "requests") == spend
+        assert {name: spend[name] for name in last[:3]} == {name: before[name] for name in last[:3]}
+
+
+def _legend(browser: Browser, chart: str) -> dict[str, str]:
+    """Colours by name."""
+    of = "[e.querySelector('.name').textContent, e.querySelector('.swatch').style.background]"
+    return dict(browser.value(f"[...document.querySelectorAll('#{chart} .legend li')].map((e) => {of})"))
+
+
 @pytest.mark.parametrize("size", [2**40, 1])
 def test_numbers_of_any_size(browser: Browser, tmp_path: Path, size: int) -> None:
     path = tmp_path / "huge.db"

@@ -280,3 +280,14 @@ def test_the_moment_is_covered_as_often_as_promised() -> None:
                     and (found.latest is None or moment <= found.latest + DAY)
                 )
     assert covered >= 26
+
+
+@pytest.mark.parametrize("level", [7, 0.2, float("nan"), "x", None, True])
+def test_a_level_that_cannot_be_is_refused_whatever_the_history(level: Any) -> None:
+    with MemoryStorage() as storage, pytest.raises(OptionError, match="level"):
+        forecast_budget(storage, monthly(5.0), now=at("2026-06-10"), level=level)
+
+
+def test_a_moment_before_1970_is_refused_by_its_name() -> None:
+    with MemoryStorage() as storage, pytest.raises(BudgetError, match="now"):
+        forecast_budget(storage, monthly(5.0), now=-5.0)

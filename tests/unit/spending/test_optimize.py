@@ -186,3 +186,26 @@ def test_bad_input_is_named(change: dict[str, Any], error: type[Exception], name
         with pytest.raises(error) as caught:
             optimize_budget(storage, words.pop("monthly_budget"), **words)
         assert caught.value.field == named  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("minutes", "count"), [(5, 400), (90, 400), (1, 1)])
+def test_a_first_hour_is_planned_by_what_came_in_it(minutes: int, count: int) -> None:
+    now = NOW - NOW % 3600 + 1800
+    with MemoryStorage() as storage:
+        storage.record_requests(
+            [
+                request(
+                    f"r{n}", now - 60 * minutes * (1 - n / count), model="small", cost=0.001, scores={"small": 1.0}
+                )
+                for n in range(count)
+            ]
+        )
+        volume = optimize_budget(storage, 1e6, now=now).allocation.volume
+        lasted = 3600 if minutes < 30 else 5400  # an hour at least, and from the full hour of the first request on
+        assert volume.estimate == pytest.approx(count * 365.2425 / 12 * DAY / lasted, rel=0.01)
+
+
+def test_one_request_of_long_ago_is_no_wrong_argument() -> None:
+    with MemoryStorage() as storage:
+        storage.record_requests([request("r", NOW - 29 * DAY, model="small", cost=0.001, scores={"small": 1.0})])
+        assert optimize_budget(storage, 5.0, now=NOW).allocation.volume.estimate == pytest.approx(1.0, abs=0.1)

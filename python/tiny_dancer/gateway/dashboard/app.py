@@ -61,6 +61,7 @@ _ASSETS: Final = {
     )
 }
 _LONGEST_FORM: Final = 4096
+_MOST_FIELDS: Final = 16
 # What every answer says: nothing from elsewhere, in no frame, and no guessing of types.
 _ALWAYS: Final = (
     (
@@ -157,8 +158,7 @@ class Dashboard:
             )
         if data is not None:
             await self._authorise(headers)
-            query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=16))
-            return _json(await data(query))
+            return _json(await data(_fields(scope.get("query_string", b""))))
         if path == ADDRESS:
             # Not kept by a browser either: going back after signing out would show what was there.
             return (
@@ -197,7 +197,7 @@ class Dashboard:
                 self._visitors.end(each)
             gone = (b"set-cookie", set_cookie("", secure=secure, seconds=0))
             return 303, b"", [(b"location", b"/dashboard/login"), gone, (b"cache-control", b"no-store")]
-        form = dict(parse_qsl((await _body(receive)).decode("latin-1"), max_num_fields=8))
+        form = _fields(await _body(receive))
         try:
             key = self._visitors.by_key(await self._keys(), form.get("key", "").strip().encode())
         except GatewayError as error:
@@ -270,6 +270,19 @@ def _json(found: Any) -> _Answer:
     # NaN and infinity become null: JSON has neither.
     kind = (b"content-type", b"application/json")
     return 200, msgspec.json.encode(found), [kind, (b"cache-control", b"no-store")]
+
+
+def _fields(text: bytes) -> dict[str, str]:
+    """What a query or a form says.
+
+    Raises:
+        GatewayError: 400, it says more than anything here asks for.
+    """
+    try:
+        return dict(parse_qsl(text.decode("latin-1"), max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        message = f"Nothing here takes more than {_MOST_FIELDS} fields."
+        raise GatewayError(400, message, code="too_many_fields") from None
 
 
 async def _body(receive: Any) -> bytes:

@@ -357,6 +357,14 @@ def test_a_form_is_short(port: Port) -> None:
     assert (answer.status, answer.json["error"]["code"]) == (413, "too_large")
 
 
+def test_more_fields_than_anything_asks_for_are_refused(port: Port) -> None:
+    many = "&".join(f"a{number}=1" for number in range(20))
+    form = port.ask("/dashboard/login", "POST", {}, f"key=x&{many}".encode())
+    query = port.ask("/dashboard/data/summary", headers=bearer(port.operator.secret), query=f"range=1h&{many}")
+    for answer in (form, query):
+        assert (answer.status, answer.json["error"]["code"]) == (400, "too_many_fields")
+
+
 def test_files_are_sent_once(port: Port) -> None:
     first = port.ask("/dashboard/assets/dashboard.js")
     again = port.ask("/dashboard/assets/dashboard.js", headers={"if-none-match": first.headers["etag"]})

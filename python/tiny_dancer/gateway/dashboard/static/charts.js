@@ -142,14 +142,18 @@ function options(chart) {
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => charts.forEach((each) => each.again()));
 
-// Colours follow who is shown, not the place: another range does not repaint those that stay.
-const slots = new Map();
-export function slot(kind, name) {
-  if (name === null) return "c0";
-  const taken = slots.get(kind) ?? slots.set(kind, new Map()).get(kind);
-  if (!taken.has(name)) {
-    if (taken.size >= 8) taken.clear();
-    taken.set(name, `c${taken.size + 1}`);
+// Colours follow who is shown, not the place: another range does not repaint those that stay. Of those that are shown
+// together, eight at most, no two have the same; a newcomer gets one that nobody had, else of one who is not shown.
+const COLOURS = ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"];
+const taken = new Map();
+export function colours(kind, names) {
+  const known = taken.get(kind) ?? taken.set(kind, new Map()).get(kind);
+  for (const name of names) {
+    if (known.has(name)) continue;
+    const had = [...known.values()], here = names.map((each) => known.get(each));
+    const free = COLOURS.find((each) => !had.includes(each)) ?? COLOURS.find((each) => !here.includes(each));
+    for (const [other, colour] of known) if (colour === free) known.delete(other);
+    known.set(name, free);
   }
-  return taken.get(name);
+  return known;
 }

@@ -1,5 +1,5 @@
 // What each part of the page shows of the data it is given.
-import { Chart, slot } from "./charts.js";
+import { Chart, colours } from "./charts.js";
 import { byId, el, put, table } from "./dom.js";
 import * as format from "./format.js";
 
@@ -49,8 +49,9 @@ export function traffic(data) {
     x: starts, step, time: true, from: data.since, to: Math.max(data.until, data.since + step),
     axis: "From", at: (place) => moment(starts[place], step),
   };
+  const coloured = colours(by, groups.filter((group) => !group.rest).map((group) => group.group));
   const stacked = (field, write) => groups.map((group) => ({
-    name: shown(by, group), colour: slot(by, group.rest ? null : group.group ?? "removed"), values: group[field], amount: write(sum(group[field])),
+    name: shown(by, group), colour: group.rest ? "c0" : coloured.get(group.group), values: group[field], amount: write(sum(group[field])),
   })).filter((each) => each.values.some((value) => value));
   const spent = sum(groups.map((group) => sum(group.spent)));
   const asked = sum(groups.map((group) => sum(group.requests)));
