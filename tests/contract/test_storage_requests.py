@@ -68,6 +68,7 @@ FULL = RequestRecord(
     agent="sorter",
     route="refund",
     guarantee="no: overridden by the caller",
+    removed={"large": "max_cost", "agent-Zoë": "max_concurrency", "": "and 3 more"},
 )
 
 
@@ -147,6 +148,7 @@ def test_what_no_database_holds_is_replaced_and_spoils_nothing_beside_it(storage
         "tool_tokens_saved": (-3.0, -3),
         "user": ("a\0", "a\ufffd"),
         "route": (None, ""),
+        "removed": ({"a\0": "\ud800", "b": 3, "c": None}, {"a\ufffd": "\ufffd", "b": "3", "c": ""}),
         "tags": (("\ud800", "a\0b", 3, "ok"), ("\ufffd", "a\ufffdb", "3", "ok")),
         "project": ("\udc00", "\ufffd"),
     }
@@ -371,6 +373,7 @@ requests = st.fixed_dictionaries(
         "team": texts,
         "tags": st.lists(outside, max_size=3).map(tuple),
         "agent": texts,
+        "removed": st.dictionaries(outside, outside, max_size=3),
     }
 ).map(lambda fields: RequestRecord(**fields))
 

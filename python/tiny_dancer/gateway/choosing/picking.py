@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.walk import Hop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.choosing.agents import ServedAgents, ServedGroup
@@ -53,6 +54,8 @@ class Picked(Struct, frozen=True):
         policy: by which.
         choice: with what is expected of it, and what removed whom.
         without: agents that were left out as they had failed already.
+        why: of agents that were left out for what the registry does not know, the word for it.
+        others: agents that the group leaves out: nothing has removed them.
     """
 
     target: AgentsTarget
@@ -60,6 +63,16 @@ class Picked(Struct, frozen=True):
     policy: str
     choice: AgentChoice
     without: frozenset[str] = frozenset()
+    why: Mapping[str, str] = {}
+    others: tuple[str, ...] = ()
+
+    @property
+    def removed(self) -> dict[str, str]:
+        """By agent of the group, what removed it: a constraint, a limit that it is at, the key ..."""
+        found = self.choice.removed
+        for name in self.others:
+            found.pop(name, None)
+        return {name: self.why.get(name, word) for name, word in found.items()}
 
     @property
     def name(self) -> str:
@@ -100,8 +113,9 @@ def pick(
     policy = _policy(asked, target, group)
     removed = {**dict.fromkeys(without, "excluded"), **_unfit(asked, agents, group, unfit, kinds)}
     full = {name: limit for name in agents.limited if (limit := agents.limited[name].reached()) is not None}
+    left_out = {**full, **removed}
     try:
-        choice = _route(asked, group, policy, {*removed, *full, *group.others})
+        choice = _route(asked, group, policy, {*left_out, *group.others})
     except NoSuitableAgentError as error:
         why = {**error.removed, **dict.fromkeys(group.others, "group"), **removed}
         if any(name not in group.others and name not in removed for name in full):
@@ -120,7 +134,7 @@ def pick(
             param="td",
             code="invalid_value",
         ) from error
-    return Picked(target, choice.agent, policy, choice, without)
+    return Picked(target, choice.agent, policy, choice, without, left_out, group.others)
 
 
 def _policy(asked: AsksFor, target: AgentsTarget, group: ServedGroup) -> AgentPolicy:
@@ -205,22 +219,24 @@ def _nobody(target: AgentsTarget, removed: Mapping[str, str]) -> GatewayError:
         param="td",
         code="no_suitable_agent",
         details={"removed": {name: why for name, why in removed.items() if why != "group"}},
+        removed={f"{AGENT}{name}": why for name, why in removed.items() if why != "group"},
     )
 
 
 def _busy(agents: ServedAgents, target: AgentsTarget, full: Mapping[str, str]) -> GatewayError:
     """Those that are suitable have as much to do as they may."""
     wait = min(agents.limited[name].wait() for name in full)
-    return at_limit(f"Every agent of '{target.group}' that is suitable", wait, details={"removed": dict(full)})
+    return at_limit(f"Every agent of '{target.group}' that is suitable", wait, full)
 
 
-def at_limit(who: str, wait: float, details: Mapping[str, Any] | None = None) -> GatewayError:
-    """429: an agent has as much to do as it may."""
+def at_limit(who: str, wait: float, full: Mapping[str, str]) -> GatewayError:
+    """429: agents have as much to do as they may; ``full``: by agent, the limit it is at."""
     seconds = max(1, min(round(wait + 0.5), 3600))
     return GatewayError(
         429,
         f"{who} has as many requests as it may have. Try again in {seconds} s.",
         code="agent_at_limit",
         headers=((b"retry-after", b"%d" % seconds),),
-        details=details,
+        details={"removed": dict(full)},
+        removed={f"{AGENT}{name}": limit for name, limit in full.items()},
     )

@@ -34,6 +34,7 @@ _JSON: dict[tuple[str, str], Callable[[str], Any]] = {
         ("api_key", "model_max_budget", tuple[ModelBudget, ...]),
         ("api_key", "tags", tuple[str, ...]),
         ("request", "scores", dict[str, float | None]),
+        ("request", "removed", dict[str, str]),
         ("agent", "declared", dict[str, Any]),
         ("agent", "state", dict[str, Any]),
     )
