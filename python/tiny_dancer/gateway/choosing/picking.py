@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
 
 from tiny_dancer._core import AgentChoice
-from tiny_dancer.errors import NoSuitableAgentError, OptionError
+from tiny_dancer.errors import NoFeasibleModelError, NoSuitableAgentError, OptionError, RequestError
 from tiny_dancer.gateway.choosing.targets import AGENT, AgentsTarget, EnsembleTarget
 from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -191,6 +192,10 @@ def _unfit(
 
 def _route(asked: AsksFor, group: ServedGroup, policy: AgentPolicy, excluded: set[str]) -> AgentChoice:
     given, bounds = asked.incoming.options, group.settings
+    expected = None
+    if bounds.router is not None:
+        known = _expected(asked, bounds.router)
+        expected = {agent: known[model] for agent, model in group.models.items() if model in known}
     seconds = bounds.max_latency if given.max_latency is None else given.max_latency
     return group.router.route(
         "",
@@ -205,7 +210,36 @@ def _route(asked: AsksFor, group: ServedGroup, policy: AgentPolicy, excluded: se
         budget_remaining=asked.incoming.left,
         excluded=sorted(excluded) if excluded else (),
         input_tokens=-(-sum(map(len, map(bytes, asked.incoming.fields.values()))) // _BYTES_PER_TOKEN),
+        expected=expected,
     )
+
+
+def _expected(asked: AsksFor, name: str) -> Mapping[str, float]:
+    """What a router expects of its models on the request; of none where it cannot judge it, or only its fallbacks
+    would. Asked once a request, for whoever follows is chosen by the same.
+
+    It decides nothing: its share of requests, its sessions and its certificate are not touched.
+    """
+    incoming = asked.incoming
+    if (found := incoming.expected.get(name)) is not None:
+        return found
+    scores: Mapping[str, float] = {}
+    try:
+        router = asked.serving.routers[name].deciding().router
+        words, tools, system = incoming.words(), incoming.tools(), incoming.system()
+        decision = router.decide(words, tools, system=system, response_format=incoming.response_format())
+        scores = {} if decision.level else decision.scores
+    except NoFeasibleModelError:
+        pass  # for none of its models: the agents' own windows and prices say the same
+    except RequestError as error:
+        if error.field not in ("text", "request"):
+            field = incoming.field(error.field)
+            raise GatewayError(
+                400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
+            ) from error
+    kept = {model: min(max(score, 0.0), 1.0) for model, score in scores.items() if math.isfinite(score)}
+    incoming.expected[name] = kept
+    return kept
 
 
 def _nobody(target: AgentsTarget, removed: Mapping[str, str]) -> GatewayError:
