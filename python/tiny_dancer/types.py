@@ -450,6 +450,9 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         guarantee: whether the certificate of its router's artifact covers the answer: ``yes``, or ``no: `` and
             why; empty where nothing answered, or there is no certificate.
         agents_failed: agents of the registry that were asked and did not answer.
+        removed: what removed models, and agents as clients name them, from the choice: by name the option or
+            constraint (``max_cost``, ``not_for_this_key``, ``provider.only``, ``breaker``, ``max_concurrency``).
+            Of at most 32; the empty name says how many more there are. What is longer than 100 characters is cut.
     """
 
     id: str
@@ -501,3 +504,4 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     route: str = ""
     guarantee: str = ""
     agents_failed: tuple[str, ...] = ()
+    removed: Mapping[str, str] = {}

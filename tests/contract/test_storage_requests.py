@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ FULL = RequestRecord(
     agent="sorter",
     route="refund",
     guarantee="no: overridden by the caller",
+    removed={"large": "max_cost", "agent-Zoë": "max_concurrency", "": "and 3 more"},
 )
 
 
@@ -147,6 +149,7 @@ def test_what_no_database_holds_is_replaced_and_spoils_nothing_beside_it(storage
         "tool_tokens_saved": (-3.0, -3),
         "user": ("a\0", "a\ufffd"),
         "route": (None, ""),
+        "removed": ({"a\0": "\ud800", "b": 3, "c": None}, {"a\ufffd": "\ufffd", "b": "3", "c": ""}),
         "tags": (("\ud800", "a\0b", 3, "ok"), ("\ufffd", "a\ufffdb", "3", "ok")),
         "project": ("\udc00", "\ufffd"),
     }
@@ -371,6 +374,7 @@ requests = st.fixed_dictionaries(
         "team": texts,
         "tags": st.lists(outside, max_size=3).map(tuple),
         "agent": texts,
+        "removed": st.dictionaries(outside, outside, max_size=3),
     }
 ).map(lambda fields: RequestRecord(**fields))
 
@@ -412,11 +416,11 @@ def close(value: Any) -> Any:
     """The value with its floats as approximations: sums are rounded otherwise."""
     if isinstance(value, dict):
         return {key: close(each) for key, each in value.items()}
-    fields = {name: getattr(value, name) for name in value.__slots__}
-    return {
-        name: pytest.approx(each, rel=1e-9, abs=1e-9) if isinstance(each, float) else each
-        for name, each in fields.items()
-    }
+    if isinstance(value, float):
+        return pytest.approx(value, rel=1e-9, abs=1e-9)
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {field.name: close(getattr(value, field.name)) for field in dataclasses.fields(value)}
 
 
 def test_many_requests_may_be_recorded_again(storage: Storage) -> None:

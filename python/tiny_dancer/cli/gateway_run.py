@@ -10,6 +10,7 @@ import typer
 
 from tiny_dancer.cli.output import say
 from tiny_dancer.errors import ConfigError
+from tiny_dancer.extras import require
 
 HELP = """The OpenAI-compatible gateway: start it, check its configuration.
 
@@ -48,6 +49,9 @@ def run(
 
 
 def _demo() -> None:
+    from tiny_dancer.gateway.operate.run import LIBRARIES, serve
+
+    require(*LIBRARIES)
     from tiny_dancer.gateway.operate.demo import (
         demo_config,
         free_port,
@@ -55,7 +59,6 @@ def _demo() -> None:
         operator_key,
         stand_ins,
     )
-    from tiny_dancer.gateway.operate.run import serve
 
     with stand_ins() as (small, large):
         ports = (f"127.0.0.1:{free_port(port)}" for port in (8000, 8001))

@@ -265,6 +265,7 @@ async def _route(
         project=payers.project,
         tags=payers.tags,
         route=plan.intent,
+        removed=plan.removed({}),
     )
     services.accounting.put(record)
     found = _decided(plan)

@@ -34,6 +34,7 @@ class GatewayError(Exception):
         code: a stable word for programs, or None.
         headers: sent along (``retry-after``, ``allow`` …).
         details: what else an upstream says of its error, by its names (``metadata``, ``innererror`` …).
+        removed: what removed whom, where nobody was left to choose.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class GatewayError(Exception):
         code: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
         details: Mapping[str, Any] | None = None,
+        removed: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(status, message)
         self.status = status
@@ -55,6 +57,7 @@ class GatewayError(Exception):
         self.code = code
         self.headers = headers
         self.details: Mapping[str, Any] = details or {}
+        self.removed: Mapping[str, str] = removed or {}
 
     def openai(self) -> bytes:
         """``{"error": {message, type, param, code}}`` as JSON, with the details among them."""

@@ -23,6 +23,7 @@ from tiny_dancer.gateway.account.settle import settle
 from tiny_dancer.gateway.chains import withdraw
 from tiny_dancer.gateway.choosing.incoming import OPTION_HEADERS, parse
 from tiny_dancer.gateway.choosing.offering import offer_tools
+from tiny_dancer.gateway.choosing.removed import bounded
 from tiny_dancer.gateway.edge.bodies import CLIENT_GONE
 from tiny_dancer.gateway.errors import GatewayError
 from tiny_dancer.gateway.http import (
@@ -542,6 +543,8 @@ class Exchange(Progress):
     async def _refuse(self, error: GatewayError) -> None:
         self.status = error.status
         self.error = error.code or error.type
+        if error.removed:
+            self.removed = bounded(error.removed)
         if self._begun_early is not None:
             await self._begun_early
             self.status = 200

@@ -156,7 +156,7 @@ def busy(serving: Serving, agent: str | None) -> Iterator[None]:
         yield
         return
     if (limit := limited.reached()) is not None:
-        raise at_limit(f"The agent '{agent}' ({limit})", limited.wait())
+        raise at_limit(f"The agent '{agent}' ({limit})", limited.wait(), {str(agent): limit})
     limited.enter()
     try:
         yield

@@ -183,6 +183,14 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
     return stored
 
 
+def usual_norms(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which rows of a matrix, float32 [rows, dimension], :func:`stored_embedding` takes; bool [rows]."""
+    wide = matrix.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    found: npt.NDArray[np.bool_] = (norms >= SMALLEST_NORM / _ROUNDING) & (norms <= LARGEST_NORM * _ROUNDING)
+    return found
+
+
 def _is_usual(embedding: object) -> TypeGuard[npt.NDArray[np.float32]]:
     return type(embedding) is np.ndarray and embedding.dtype == np.float32 and embedding.ndim == 1
 

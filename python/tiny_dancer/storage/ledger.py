@@ -76,6 +76,7 @@ def fitting(record: RequestRecord) -> RequestRecord:
         changes["scores"] = _scores(record.scores)
     for field in LISTS:
         changes[field] = _list(getattr(record, field))
+    changes["removed"] = _words(record.removed)
     return msgspec.structs.replace(record, **changes)
 
 
@@ -100,6 +101,7 @@ def fits(record: RequestRecord) -> bool:
         )
         and (not record.tags or _is_list(record.tags))
         and (not record.agents_failed or _is_list(record.agents_failed))
+        and (not record.removed or (_is_list(tuple(record.removed)) and _is_list(tuple(record.removed.values()))))
     )
 
 
@@ -112,6 +114,7 @@ _TYPES: dict[str, set[type]] = {
     **{field: {bool} for field in ("stream", "guessed")},
     "scores": {dict, _NONE},
     **{field: {tuple} for field in LISTS},
+    "removed": {dict},
 }
 # By the types of a record's fields: what takes the texts out of its values.
 _KNOWN_TYPES: dict[tuple[type, ...], Callable[[tuple[Any, ...]], tuple[str, ...]]] = {}
@@ -161,6 +164,12 @@ def _list(tags: object) -> tuple[str, ...]:
     if not isinstance(tags, (tuple, list)):
         return ()
     return tuple(values.storable(found if isinstance(found := plain(each), str) else repr(found)) for each in tags)
+
+
+def _words(removed: object) -> dict[str, str]:
+    if not isinstance(removed, Mapping):
+        return {}
+    return {_text(name, optional=False) or "": _text(word, optional=False) or "" for name, word in removed.items()}
 
 
 def check_requests(records: Iterable[RequestRecord]) -> tuple[RequestRecord, ...]:

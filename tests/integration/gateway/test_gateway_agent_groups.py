@@ -115,6 +115,11 @@ def test_a_key_gets_the_best_of_what_it_may_use(agents: Serving) -> None:
     barred = bearer(key(agents, "barred", models=["large"]))
     refused = agents.chat(model="router-agents-quality", headers=barred, td={"exclude": ["agent-deep"]})
     assert refused.json()["error"]["removed"] == {"deep": "excluded", "quick": "not_for_this_key"}
+    none, left = records(agents)[:2]
+    assert none.removed == {"agent-deep": "excluded", "agent-quick": "not_for_this_key"}
+    assert left.removed == {"agent-deep": "not_for_this_key"}
+    told = agents.http.get(f"/decisions/{left.id}", headers=limited).json()
+    assert told["removed"] == {"agent-deep": "not_for_this_key"}
 
 
 def test_a_budget_chooses_who_fits_into_it(agents: Serving) -> None:

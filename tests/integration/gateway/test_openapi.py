@@ -212,7 +212,7 @@ def test_other_addresses_and_methods_are_refused(served: Serving, tail: str, met
     )
     for path, right in known.items():
         if method not in right:
-            answer = served.http.request(method, f"/..{path.format(model='m', id='i')}")
+            answer = served.http.request(method, f"/..{path.format(model='m', id='i', agent='a')}")
             assert (answer.status_code, sorted(answer.headers["allow"].split(", "))) == (405, sorted(right))
 
 
@@ -222,7 +222,9 @@ def test_without_a_key_every_operation_but_the_document_is_refused_as_described(
         with Serving({**content, "log": {"requests": "off"}}, tmp_path) as serving:
             for path, operations in DOCUMENT["paths"].items():
                 for method in operations:
-                    answer = serving.http.request(method, f"/..{path.format(model='m', id='i')}", json={})
+                    answer = serving.http.request(
+                        method, f"/..{path.format(model='m', id='i', agent='a')}", json={}
+                    )
                     assert answer.status_code == (200 if path == "/openapi.json" else 401), path
                     if answer.status_code == 401:
                         assert answer.headers["www-authenticate"] == "Bearer"

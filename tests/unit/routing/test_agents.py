@@ -311,6 +311,12 @@ def test_a_trained_routers_quality_counts_where_it_knows_the_agent() -> None:
     assert choice.quality_interval is None
     batch = router.route_batch([text], "quality", excluded=["large"])
     assert batch.quality == pytest.approx(scores[best], abs=1e-6)
+    told = AgentRouter(agents).route(text, "quality", expected={f"my {names[0]}": 0.99, "nobody": 0.5})
+    assert told.agent == f"my {names[0]}"
+    assert told.quality == pytest.approx(0.99)
+    for wrong in (1.5, math.nan):
+        with pytest.raises(OptionError, match="expected"):
+            router.route(text, expected={"large": wrong})
     with pytest.raises(OptionError, match="models"):
         AgentRouter(agents, router=trained, models={"large": "nobody's"})
     with pytest.raises(OptionError, match="models"):

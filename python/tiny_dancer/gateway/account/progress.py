@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tiny_dancer.budgets.clock import steady
 from tiny_dancer.gateway.access.payers import NOBODY
@@ -11,6 +11,8 @@ from tiny_dancer.gateway.upstream.proxy import Attempts
 from tiny_dancer.routing.router import new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.access.purse import Purse
     from tiny_dancer.gateway.account.guess import Guess
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.tools.offered import Offered
     from tiny_dancer.gateway.upstream.dialect import Endpoint, Usage
     from tiny_dancer.observability.traces import RequestTrace
+
+
+_NOTHING: Final[Mapping[str, str]] = {}
 
 
 class Progress:
@@ -47,6 +52,7 @@ class Progress:
         error: code; empty where there is none.
         first: when the first byte of the answer's body left, by the clock that measures.
         failed: agents that were asked before there was a plan and did not answer.
+        removed: what removed whom, where that left nobody and there is no plan.
         guess: the text of the answer, as far as it came; None until there is one.
         prompt: what is known of it; None where nobody has asked yet.
         purse: of the budgets it falls under; None where there are none.
@@ -77,6 +83,7 @@ class Progress:
         "prompt",
         "purse",
         "queued",
+        "removed",
         "serving",
         "start",
         "status",
@@ -109,6 +116,7 @@ class Progress:
         self.purse: Purse | None = None
         self.depth = 0
         self.failed: list[str] = []
+        self.removed: Mapping[str, str] = _NOTHING
         self.queued = ""
         self.free = False
         self.id = new_id()

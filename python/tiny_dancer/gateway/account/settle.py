@@ -117,6 +117,7 @@ def settle(
         agent="" if plan is None else plan.agent_of(model),
         guarantee="" if plan is None else plan.covered(model if answered else None) or "",
         agents_failed=_failed(progress),
+        removed=progress.removed if plan is None else plan.removed(done.passed_over),
     )
     if kept:
         accounting.put(record)

@@ -82,6 +82,7 @@ class ServedGroup:
         router: chooses.
         members: names of the agents that can be asked, in order.
         others: names of those the group leaves out.
+        models: by agent that leads to a model, its name.
         unfit: by what a request is by, who may not be chosen for it and why; filled in as requests come.
     """
 
@@ -97,6 +98,8 @@ class ServedGroup:
         wanted = frozenset(settings.agents)
         self.members = tuple(each for each in known if each in agents.targets and (not wanted or each in wanted))
         self.others = tuple(each for each in known if each not in self.members)
+        targets = {each: agents.targets[each] for each in self.members}
+        self.models = {each: found.name for each, found in targets.items() if isinstance(found, ServedModel)}
 
         self.unfit: dict[Hashable, Mapping[str, str]] = {}
 

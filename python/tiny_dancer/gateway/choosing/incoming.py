@@ -100,6 +100,7 @@ class Incoming(Call):
             tools that are loaded, and a function that searches. None once that has been called.
         cheaper: only models cheaper than the strongest may serve it: a soft budget is spent.
         left: USD of the tightest budget it falls under; None where it falls under none.
+        expected: by router, what it expects of each of its models on this request, once a group has asked it.
     """
 
     asked: str
@@ -110,6 +111,7 @@ class Incoming(Call):
     searched: dict[str, msgspec.Raw] | None = None
     cheaper: bool = False
     left: float | None = None
+    expected: dict[str, Mapping[str, float]] = msgspec.field(default_factory=dict)
 
     def as_sent(self, *, searches: bool) -> dict[str, msgspec.Raw]:
         """As of :class:`Call`."""

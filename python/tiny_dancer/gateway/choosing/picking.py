@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
 
 from tiny_dancer._core import AgentChoice
-from tiny_dancer.errors import NoSuitableAgentError, OptionError
+from tiny_dancer.errors import NoFeasibleModelError, NoSuitableAgentError, OptionError, RequestError
 from tiny_dancer.gateway.choosing.targets import AGENT, AgentsTarget, EnsembleTarget
 from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
 from tiny_dancer.gateway.upstream.deployments import ServedModel
 from tiny_dancer.routing.walk import Hop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from tiny_dancer.gateway.access.caller import Caller
     from tiny_dancer.gateway.choosing.agents import ServedAgents, ServedGroup
@@ -53,6 +55,8 @@ class Picked(Struct, frozen=True):
         policy: by which.
         choice: with what is expected of it, and what removed whom.
         without: agents that were left out as they had failed already.
+        why: of agents that were left out for what the registry does not know, the word for it.
+        others: agents that the group leaves out: nothing has removed them.
     """
 
     target: AgentsTarget
@@ -60,6 +64,16 @@ class Picked(Struct, frozen=True):
     policy: str
     choice: AgentChoice
     without: frozenset[str] = frozenset()
+    why: Mapping[str, str] = {}
+    others: tuple[str, ...] = ()
+
+    @property
+    def removed(self) -> dict[str, str]:
+        """By agent of the group, what removed it: a constraint, a limit that it is at, the key ..."""
+        found = self.choice.removed
+        for name in self.others:
+            found.pop(name, None)
+        return {name: self.why.get(name, word) for name, word in found.items()}
 
     @property
     def name(self) -> str:
@@ -100,8 +114,9 @@ def pick(
     policy = _policy(asked, target, group)
     removed = {**dict.fromkeys(without, "excluded"), **_unfit(asked, agents, group, unfit, kinds)}
     full = {name: limit for name in agents.limited if (limit := agents.limited[name].reached()) is not None}
+    left_out = {**full, **removed}
     try:
-        choice = _route(asked, group, policy, {*removed, *full, *group.others})
+        choice = _route(asked, group, policy, {*left_out, *group.others})
     except NoSuitableAgentError as error:
         why = {**error.removed, **dict.fromkeys(group.others, "group"), **removed}
         if any(name not in group.others and name not in removed for name in full):
@@ -120,7 +135,7 @@ def pick(
             param="td",
             code="invalid_value",
         ) from error
-    return Picked(target, choice.agent, policy, choice, without)
+    return Picked(target, choice.agent, policy, choice, without, left_out, group.others)
 
 
 def _policy(asked: AsksFor, target: AgentsTarget, group: ServedGroup) -> AgentPolicy:
@@ -177,6 +192,10 @@ def _unfit(
 
 def _route(asked: AsksFor, group: ServedGroup, policy: AgentPolicy, excluded: set[str]) -> AgentChoice:
     given, bounds = asked.incoming.options, group.settings
+    expected = None
+    if bounds.router is not None:
+        known = _expected(asked, bounds.router)
+        expected = {agent: known[model] for agent, model in group.models.items() if model in known}
     seconds = bounds.max_latency if given.max_latency is None else given.max_latency
     return group.router.route(
         "",
@@ -191,7 +210,36 @@ def _route(asked: AsksFor, group: ServedGroup, policy: AgentPolicy, excluded: se
         budget_remaining=asked.incoming.left,
         excluded=sorted(excluded) if excluded else (),
         input_tokens=-(-sum(map(len, map(bytes, asked.incoming.fields.values()))) // _BYTES_PER_TOKEN),
+        expected=expected,
     )
+
+
+def _expected(asked: AsksFor, name: str) -> Mapping[str, float]:
+    """What a router expects of its models on the request; of none where it cannot judge it, or only its fallbacks
+    would. Asked once a request, for whoever follows is chosen by the same.
+
+    It decides nothing: its share of requests, its sessions and its certificate are not touched.
+    """
+    incoming = asked.incoming
+    if (found := incoming.expected.get(name)) is not None:
+        return found
+    scores: Mapping[str, float] = {}
+    try:
+        router = asked.serving.routers[name].deciding().router
+        words, tools, system = incoming.words(), incoming.tools(), incoming.system()
+        decision = router.decide(words, tools, system=system, response_format=incoming.response_format())
+        scores = {} if decision.level else decision.scores
+    except NoFeasibleModelError:
+        pass  # for none of its models: the agents' own windows and prices say the same
+    except RequestError as error:
+        if error.field not in ("text", "request"):
+            field = incoming.field(error.field)
+            raise GatewayError(
+                400, f"Invalid {field}: {error.value}; {error.remedy}.", param=field, code="invalid_value"
+            ) from error
+    kept = {model: min(max(score, 0.0), 1.0) for model, score in scores.items() if math.isfinite(score)}
+    incoming.expected[name] = kept
+    return kept
 
 
 def _nobody(target: AgentsTarget, removed: Mapping[str, str]) -> GatewayError:
@@ -205,22 +253,24 @@ def _nobody(target: AgentsTarget, removed: Mapping[str, str]) -> GatewayError:
         param="td",
         code="no_suitable_agent",
         details={"removed": {name: why for name, why in removed.items() if why != "group"}},
+        removed={f"{AGENT}{name}": why for name, why in removed.items() if why != "group"},
     )
 
 
 def _busy(agents: ServedAgents, target: AgentsTarget, full: Mapping[str, str]) -> GatewayError:
     """Those that are suitable have as much to do as they may."""
     wait = min(agents.limited[name].wait() for name in full)
-    return at_limit(f"Every agent of '{target.group}' that is suitable", wait, details={"removed": dict(full)})
+    return at_limit(f"Every agent of '{target.group}' that is suitable", wait, full)
 
 
-def at_limit(who: str, wait: float, details: Mapping[str, Any] | None = None) -> GatewayError:
-    """429: an agent has as much to do as it may."""
+def at_limit(who: str, wait: float, full: Mapping[str, str]) -> GatewayError:
+    """429: agents have as much to do as they may; ``full``: by agent, the limit it is at."""
     seconds = max(1, min(round(wait + 0.5), 3600))
     return GatewayError(
         429,
         f"{who} has as many requests as it may have. Try again in {seconds} s.",
         code="agent_at_limit",
         headers=((b"retry-after", b"%d" % seconds),),
-        details=details,
+        details={"removed": dict(full)},
+        removed={f"{AGENT}{name}": limit for name, limit in full.items()},
     )

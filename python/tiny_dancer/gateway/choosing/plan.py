@@ -17,9 +17,17 @@ from tiny_dancer.gateway.choosing import sessions
 from tiny_dancer.gateway.choosing.agents import Limited
 from tiny_dancer.gateway.choosing.incoming import Incoming
 from tiny_dancer.gateway.choosing.picking import AGENTS, Picked, at_limit, pick
+from tiny_dancer.gateway.choosing.removed import bounded
 from tiny_dancer.gateway.choosing.selection import Selection
 from tiny_dancer.gateway.choosing.serving import ServedRouter, Serving, Variant
-from tiny_dancer.gateway.choosing.targets import AgentsTarget, ChainTarget, EnsembleTarget, RouterTarget, agent_of
+from tiny_dancer.gateway.choosing.targets import (
+    AGENT,
+    AgentsTarget,
+    ChainTarget,
+    EnsembleTarget,
+    RouterTarget,
+    agent_of,
+)
 from tiny_dancer.gateway.configuration.settings import Role
 from tiny_dancer.gateway.errors import GatewayError, embeddings_not_routed
 from tiny_dancer.gateway.upstream.deployments import ServedModel
@@ -29,7 +37,7 @@ from tiny_dancer.routing.walk import CannedAnswer, Hop, in_words
 from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tiny_dancer.gateway.choosing.targets import Target
     from tiny_dancer.routing.arguments import Asked as AskedOfRouter
@@ -51,6 +59,7 @@ class Asked(Struct):
         options: of :meth:`tiny_dancer.ResilientRouter.route`.
         selection: what the request's ``provider`` leaves of the models; None where it asks nothing.
         by: what models are sorted by where it asks for an order; USD, or seconds.
+        removed: models of the router that it was not asked about, and why in a word.
     """
 
     serving: Serving
@@ -63,6 +72,7 @@ class Asked(Struct):
     options: Mapping[str, Any] = {}
     selection: Selection | None = None
     by: Mapping[str, float] | None = None
+    removed: Mapping[str, str] = {}
 
 
 class Choice(Struct):
@@ -118,6 +128,8 @@ class Plan(Struct):
         agents: of the registry, by the model that each leads to.
         picked: which agent of a group was chosen; None where none was.
         unpaid: agents whose own budgets had too little left.
+        among: the same as ``picked``, also where it was a chain's step that led to the group or that decided after
+            it.
         busy: the agent the request is counted at; None where it has no limits, or is not asked now.
     """
 
@@ -139,6 +151,7 @@ class Plan(Struct):
     agents: dict[str, str] = {}
     picked: Picked | None = None
     unpaid: frozenset[str] = frozenset()
+    among: Picked | None = None
     busy: Limited | None = None
 
     def agent_of(self, answered: ServedModel | None) -> str:
@@ -149,6 +162,16 @@ class Plan(Struct):
     def route(self) -> str:
         """Who chose, in one word or, where a chain did, with every step it asked."""
         return in_words(self.hops) if self.hops else self.routed_by
+
+    def removed(self, besides: Mapping[str, str]) -> dict[str, str]:
+        """What removed whom: before the choice, by it, and ``besides``, when it came to asking. Bounded."""
+        decision, among, before = self.decision, self.among, self.asked.removed
+        by_router = None if decision is None else decision.removed
+        if not (by_router or before or besides) and among is None:
+            return {}
+        by_group = {} if among is None else {f"{AGENT}{name}": why for name, why in among.removed.items()}
+        # What the router calls not allowed was left out before, for a reason it does not know.
+        return bounded({**by_group, **(by_router or {}), **before, **besides})
 
     def models(self) -> Iterator[ServedModel]:
         """The choice, then what follows, which is looked up where the choice has failed. Each counts as under way
@@ -313,6 +336,7 @@ class Chooser:
             hops = (*hops, Hop(hops[0].chain, target, chose=True, why=why))
         plan.routed_by, plan.hops, plan.intent = choice.step, hops, choice.intent
         plan.agent = plan.agent or choice.agent
+        plan.among = choice.picked
         if choice.picked is not None and choice.step == AGENTS:
             _of_group(plan, choice.picked)
         return plan
@@ -326,6 +350,8 @@ class Chooser:
         served = asked.serving.routers[target.router]
         variant = asked.variant = served.deciding()
         asked.usable = _usable(asked, variant)
+        if len(asked.usable) != len(variant.router.models):
+            asked.removed = _left_out(asked, variant.router.models)
         asked.options = _options(asked, target, served, variant)
         try:
             plan = self._decided(asked, served, variant) or _unjudged(asked, served, variant)
@@ -625,8 +651,8 @@ def _unfit(asked: Asked, model: ServedModel) -> str | None:
         return "budget_remaining"
     if model.name in _excluded(asked, by_agents=False):
         return "excluded"
-    if asked.selection is not None and asked.selection.of(model) is None:
-        return "provider"
+    if asked.selection is not None and (option := asked.selection.removes(model)) is not None:
+        return f"provider.{option}"
     return None
 
 
@@ -691,7 +717,8 @@ def _reached(asked: Asked, agent: str) -> str | None:
 def _check_free(asked: Asked, agent: str) -> None:
     """Refuses a request to an agent that has as much to do as it may."""
     if (limit := _reached(asked, agent)) is not None:
-        raise at_limit(f"The agent '{agent}' ({limit})", asked.serving.agents.limited[agent].wait())
+        wait = asked.serving.agents.limited[agent].wait()
+        raise at_limit(f"The agent '{agent}' ({limit})", wait, {agent: limit})
 
 
 def named(asked: Asked) -> Plan:
@@ -854,8 +881,19 @@ def _usable(asked: Asked, variant: Variant) -> tuple[str, ...]:
             "key and these constraints.",
             param="model",
             code="no_feasible_model",
+            removed=_left_out(asked, variant.router.models),
         )
     return usable
+
+
+def _left_out(asked: Asked, names: Iterable[str]) -> dict[str, str]:
+    """By model of a router, why it is not asked about it, in a word; those it is asked about are missing."""
+    models, usable = asked.serving.models, frozenset(asked.usable)
+    return {
+        name: ("not_configured" if name not in models else _unfit(asked, models[name]) or "removed")
+        for name in names
+        if name not in usable
+    }
 
 
 def _may_serve(asked: Asked, model: ServedModel) -> bool:

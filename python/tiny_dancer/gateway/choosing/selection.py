@@ -74,6 +74,11 @@ class Selection:
         found = self._judged(model)
         return None if isinstance(found, str) else found
 
+    def removes(self, model: ServedModel) -> str | None:
+        """The option that leaves none of the model's deployments; None where some are left."""
+        found = self._judged(model)
+        return found if isinstance(found, str) else None
+
     def why(self, models: Iterable[ServedModel]) -> str:
         """What removed which of the models."""
         judged = ((model.name, self._judged(model)) for model in models)

@@ -389,9 +389,11 @@ class _Checks:
                 self.refuse(at, repr(target), "name a model, a router or a chain: agents lead to no other agents")
             else:
                 self.target(at, target)
-        for name in agents.groups:
+        for name, group in agents.groups.items():
             at = f"agents.groups.{name}"
             self.name(at, name)
+            if group.router is not None:
+                self.known(f"{at}.router", group.router, config.routers, "routers")
             if name in config.routers:
                 self.refuse(at, repr(name), f"routers.{name} is called so, and router-{name} is one of the two")
             elif name in POLICIES or _THRESHOLD.search(name):

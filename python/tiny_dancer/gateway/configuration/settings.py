@@ -399,6 +399,8 @@ class AgentGroup(_Section, frozen=True, kw_only=True):
         min_quality: what the lower end of the quality's interval must reach, in [0, 1].
         quality_per_usd: of ``balanced``, quality that one USD is worth.
         quality_per_second: the same of one second.
+        router: name of a router: what it expects of each of its models on a request counts, for the agents that
+            lead to them, in place of what the registry believes of their quality.
     """
 
     agents: list[Name] = field(default_factory=list)
@@ -412,6 +414,7 @@ class AgentGroup(_Section, frozen=True, kw_only=True):
     min_quality: Share | None = None
     quality_per_usd: NotNegative = 10.0
     quality_per_second: NotNegative = 0.01
+    router: Name | None = None
 
 
 class Ensemble(_Section, frozen=True, kw_only=True):

@@ -51,6 +51,7 @@ def _decision(record: RequestRecord, tariffs: Mapping[str, Tariff], names: Mappi
         "baseline_cost": record.baseline_cost,
         "guessed": record.guessed,
         "latency": record.latency,
+        "removed": dict(record.removed),
         "models": _models(record, tariffs),
     }
 

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tiny_dancer.gateway.operate.health import WorkerSnapshot
 
 log = logging.getLogger("tiny_dancer.gateway")
+# What serving cannot do without.
+LIBRARIES: Final = ("httptools", "uvicorn", "uvloop")
 
 
 class _Service(Protocol):
@@ -63,7 +65,7 @@ def serve(config: GatewayConfig, *, folder: Path, path: Path | None = None, take
     """
     if sys.platform == "win32":
         raise OptionError("gateway", sys.platform, "run it on Linux or macOS; on Windows, in WSL or a container")
-    require("httptools", "uvicorn", "uvloop")
+    require(*LIBRARIES)
     from tiny_dancer.gateway.operate.worker import allow_many_files, log_to_stderr, run
 
     allow_many_files()

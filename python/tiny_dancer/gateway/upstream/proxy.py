@@ -124,6 +124,8 @@ class Attempts(Struct):
         before: calls whose answers only searched for tools, which cost, too.
         failed: models that were asked and did not answer, for no fault of the request.
         given_up: answers that a content filter had cut, in whose place another was sought: they cost, too.
+        passed_over: models that were next and not asked, and why in a word: ``context_window``, the code of a
+            budget, ``breaker``, ``resting``, or ``limit``.
     """
 
     calls: int = 0
@@ -139,6 +141,7 @@ class Attempts(Struct):
     before: list[Paid] = []
     given_up: list[GivenUp] = []
     failed: list[ServedModel] = []
+    passed_over: dict[str, str] = {}
 
 
 class Proxy:
@@ -184,9 +187,11 @@ class Proxy:
                     break
                 known = model.settings.context_window
                 if known is not None and known <= too_small:
+                    done.passed_over[model.name] = "context_window"
                     continue
             if done.funds is not None and (unpaid := await done.funds.opens(model)) is not None:
                 refused = refused or unpaid
+                done.passed_over[model.name] = unpaid.code or "budget"
                 continue
             if last is not None:
                 done.fallbacks += 1
@@ -206,6 +211,8 @@ class Proxy:
                 _forget_frames(failure)
                 if failure.category is not None:
                     done.failed.append(model)
+                elif not failure.asked:
+                    done.passed_over[model.name] = _why_not_asked(model, call.endpoint)
                 # What no deployment could be asked says less than what one answered.
                 if last is None or failure.asked:
                     last = failure
@@ -548,6 +555,14 @@ def nobody(name: str, deployments: Iterable[Deployment], endpoint: str) -> Failu
         headers=((b"retry-after", b"%d" % seconds),),
     )
     return Failure(error, None, wait=wait, asked=False)
+
+
+def _why_not_asked(model: ServedModel, endpoint: str) -> str:
+    """The first of what :func:`nobody` says that is so of one of the deployments."""
+    serving = [each for each in model.deployments if endpoint in each.routes]
+    if any(each.resting() for each in serving):
+        return "resting"
+    return "breaker" if any(each.breaker(endpoint).status().retry_in > 0 for each in serving) else "limit"
 
 
 _NATIVE: Final = {"messages": "/messages", "responses": "/responses"}

@@ -124,6 +124,7 @@ class AgentRouter:
         now: float | None = None,
         front: bool = False,
         loads: Mapping[str, AgentLoad] | None = None,
+        expected: Mapping[str, float] | None = None,
     ) -> AgentChoice:
         """The agent for a request, with what is expected of it.
 
@@ -155,6 +156,8 @@ class AgentRouter:
             front: also name the agents that no other beats in quality, cost and time at once.
             loads: by agent, what it has to do now: one that is at a limit it declares (``max_concurrency``,
                 ``requests_per_minute``, ``tokens_per_minute``) is excluded.
+            expected: by agent, the quality that a trained router expects on this request, from 0 to 1, where the
+                caller has asked one: counts in place of what ``router`` expects.
 
         Raises:
             NoSuitableAgentError: no agent is left; ``removed`` says what removed each.
@@ -168,7 +171,11 @@ class AgentRouter:
         )  # fmt: skip
         tokens = _tokens(request) if input_tokens is None else input_tokens
         moment = self.registry.clock() if now is None else now
-        qualities = None if self._router is None else self._expected(request)
+        qualities: list[tuple[str, float]] | None = None
+        if expected is not None:
+            qualities = [(name, _quality(name, value)) for name, value in expected.items()]
+        elif self._router is not None:
+            qualities = self._expected(request)
         try:
             return self.registry.engine.choose(
                 query, tokens, moment, output_tokens, cached_tokens, qualities, front
@@ -604,6 +611,13 @@ def _at_limits(registry: AgentRegistry, loads: Mapping[str, AgentLoad]) -> dict[
         if (limit := load.reached(registry[name])) is not None:
             found[name] = limit
     return found
+
+
+def _quality(name: str, value: float) -> float:
+    quality = number(f"expected.{name}", value, error=OptionError)
+    if not 0 <= quality <= 1:
+        raise OptionError(f"expected.{name}", value, "give a quality from 0 to 1, or leave the agent out")
+    return quality
 
 
 def _tokens(request: Request) -> float:

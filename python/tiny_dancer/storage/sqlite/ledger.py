@@ -29,13 +29,15 @@ _COLUMNS = ", ".join(f"request.{field}" for field in _FIELDS)
 # Rows of one statement. Between two statements the interpreter is let go and asked for again, which costs more
 # than a row does where the event loop is busy.
 _TOGETHER = 64
-_SCORES, _LISTS = _FIELDS.index("scores"), tuple((_FIELDS.index(each), each) for each in LISTS)
+_SCORES, _REMOVED = _FIELDS.index("scores"), _FIELDS.index("removed")
+_LISTS = tuple((_FIELDS.index(each), each) for each in LISTS)
 # A row of request_ids takes more until it has this many bytes: it then fits one page.
 _HASHES = 3000
 # What a record that does not fit its columns raises: surrogates, counts beyond 64 bits, values a CHECK refuses.
 _UNFIT = (UnicodeEncodeError, OverflowError, apsw.ConstraintError)
 _encode = msgspec.json.Encoder().encode
 _decode_scores = msgspec.json.Decoder(dict[str, float | None]).decode
+_decode_removed = msgspec.json.Decoder(dict[str, str]).decode
 _decode_list = msgspec.json.Decoder(tuple[str, ...]).decode
 _as_tuple = msgspec.structs.astuple
 
@@ -115,6 +117,7 @@ def _row(record: RequestRecord) -> list[Any]:
         row[_SCORES] = _encode(record.scores).decode()
     for place, _ in _LISTS:
         row[place] = _encode(row[place]).decode() if row[place] else "[]"
+    row[_REMOVED] = _encode(record.removed).decode() if record.removed else "{}"
     return row
 
 
@@ -159,6 +162,7 @@ def _record(row: tuple[Any, ...]) -> RequestRecord:
     fields["guessed"] = bool(fields["guessed"])
     for _, field in _LISTS:
         fields[field] = _decode_list(fields[field])
+    fields["removed"] = _decode_removed(fields["removed"])
     if fields["scores"] is not None:
         # JSON has no NaN.
         scores = _decode_scores(fields["scores"])

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from tiny_dancer.errors import StorageError
-from tiny_dancer.storage.sqlite.connection import APPLICATION_ID, retrying
+from tiny_dancer.storage.sqlite.connection import APPLICATION_ID, RESTORE, retrying
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def migrate(connection: apsw.Connection, path: Path, known: tuple[Migration, ...
     """Applies the scripts that are missing, all or none; several processes may do so at once.
 
     Raises:
-        StorageError: made by a newer version of this program, or a script has changed.
+        StorageError: made by a newer version of this program, or a script has changed; or the file is damaged.
     """
     known = migrations() if known is None else known
     if pending(connection, path, known):
@@ -79,7 +79,10 @@ def pending(connection: apsw.Connection, path: Path, known: tuple[Migration, ...
     """
     if not _has_migrations(connection):
         return known
-    applied: dict[str, str] = dict(connection.execute("SELECT name, checksum FROM migration ORDER BY name"))
+    try:
+        applied: dict[str, str] = dict(connection.execute("SELECT name, checksum FROM migration ORDER BY name"))
+    except UnicodeDecodeError as error:
+        raise StorageError(str(path), f"damaged: table migration cannot be read: {error}", RESTORE) from None
     checksums = {migration.name: migration.checksum for migration in known}
     for name, checksum in applied.items():
         if name not in checksums:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from tiny_dancer.errors import StorageError
+from tiny_dancer.storage.candidate_checks import usual_norms
 from tiny_dancer.storage.history import ShownCandidate
 from tiny_dancer.storage.keys import ModelBudget
 from tiny_dancer.storage.sqlite.candidate_history import Before
@@ -34,6 +35,7 @@ _JSON: dict[tuple[str, str], Callable[[str], Any]] = {
         ("api_key", "model_max_budget", tuple[ModelBudget, ...]),
         ("api_key", "tags", tuple[str, ...]),
         ("request", "scores", dict[str, float | None]),
+        ("request", "removed", dict[str, str]),
         ("agent", "declared", dict[str, Any]),
         ("agent", "state", dict[str, Any]),
     )
@@ -158,9 +160,10 @@ def _check_embeddings(connection: apsw.Connection, path: Path) -> None:
     )
     while rows := list(islice(cursor, _AT_ONCE)):
         matrix = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(len(rows), -1)
-        (bad,) = np.nonzero(~np.isfinite(matrix).all(axis=1))
+        # What is neither finite nor of a norm that is taken is no embedding, and no search finds it.
+        (bad,) = np.nonzero(~usual_norms(matrix))
         if len(bad):
-            raise damaged_row(path, f"the embedding of candidate {rows[bad[0]][0]!r} is not finite")
+            raise damaged_row(path, f"the embedding of candidate {rows[bad[0]][0]!r} is none")
 
 
 def _quoted(name: str) -> str:

@@ -262,6 +262,25 @@ const REASONS = {
   next_feasible: "What would have been chosen was not allowed; this was the next best.",
   prompt_cached: "The conversation is cached there; leaving would cost more than it brings.",
 };
+// What removes models and agents, in words; what is missing here says itself.
+const WORDS = {
+  context_window: "too small for the prompt",
+  max_cost: "dearer than max_cost allows",
+  max_latency: "slower than max_latency allows",
+  min_quality: "not sure to be as good as min_quality asks",
+  budget_remaining: "too dear for what is left of a budget",
+  budget_exceeded: "its budget is spent",
+  not_for_this_key: "not for this key",
+  excluded: "excluded by the request",
+  breaker: "its breaker is open",
+  resting: "its upstream asks to wait",
+  limit: "its deployments are at their limits",
+  max_concurrency: "has as many requests as it may have at once",
+  requests_per_minute: "has had the requests it may have in a minute",
+  tokens_per_minute: "has had the tokens it may have in a minute",
+  endpoint: "does not serve this endpoint or role",
+  not_configured: "not in the configuration",
+};
 const open = new Set();
 
 export function decisions(data) {
@@ -298,7 +317,8 @@ function why(each) {
     `${count(each.input_tokens)} tokens in${each.cached_tokens ? ` (${count(each.cached_tokens)} cached)` : ""}, ${count(each.output_tokens)} out.`;
   const reason = REASONS[each.reason] ?? (each.reason ? `Reason: ${each.reason}.` : each.routed_by === "client" ? "The client named the model." : "No reason was recorded.");
   const lines = [reason];
-  if (each.removed) lines.push(each.removed);
+  const removed = Object.entries(each.removed ?? {}).map(([name, by]) => (name ? `${name}: ${WORDS[by] ?? by}` : by));
+  if (removed.length) lines.push(`Left out: ${removed.join("; ")}.`);
   if (each.hops) lines.push(`Steps of the chain: ${each.hops}.`);
   if (each.level) lines.push(`Routing failed; fallback level ${each.level} answered.`);
   if (each.attempts > 1 || each.fallbacks) lines.push(`${count(each.attempts)} calls to upstreams, ${count(each.fallbacks)} models tried before the one that served.`);
@@ -308,7 +328,7 @@ function why(each) {
       ["Model", (m) => m.model, false],
       ["Expected quality", (m) => (m.score === null ? "–" : [el("span", { class: "score" }, el("i", { width: `${100 * Math.min(Math.max(m.score, 0), 1)}%` })), decimal(m.score)]), true],
       [each.model ? "Cost, or what it would have been" : "Cost", (m) => money(m.cost), true],
-      ["", (m) => (m.model === each.model ? "served" : ""), false],
+      ["", (m) => (m.model === each.model ? "served" : each.removed?.[m.model] ? "left out" : ""), false],
     ], each.models, { caption: "Models, what was expected of each, and what each would have cost", rowClass: (m) => (m.model === each.model ? "chosen" : null) })) : null,
     el("p", { class: "quiet" }, `Request ${each.id}. Another model is reckoned with the same tokens, none of them cached.`));
 }
