@@ -199,6 +199,20 @@ def test_a_terminal_without_unicode_gets_none(database: Path, monkeypatch: pytes
         assert "modèle" in result.stdout.decode("utf-8")
 
 
+@pytest.mark.parametrize("way", ["itself", "a link", "another"])
+def test_no_database_is_written_over(database: Path, tmp_path: Path, way: str) -> None:
+    out = database
+    if way == "a link":
+        out = tmp_path / "link.csv"
+        out.symlink_to(database)
+    elif way == "another":
+        out = tmp_path / "other.db"
+        SqliteStorage(out).close()
+    before = out.read_bytes()
+    assert "is a database" in fails(2, "analytics", database, "--out", out, "--format", "csv")
+    assert out.read_bytes() == before
+
+
 def test_retention_is_told(database: Path) -> None:
     with SqliteStorage(database) as storage:
         storage.apply_retention(max_rows=2)

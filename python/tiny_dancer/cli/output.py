@@ -65,16 +65,30 @@ def as_json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode() + "\n"
 
 
+_DATABASE = b"SQLite format 3\0"
+
+
 def check_target(path: Path) -> None:
-    """Refuses a path no file can have, before long work rather than after it.
+    """Refuses a path no file can have, before long work rather than after it; and a database, which no result is
+    worth.
 
     Raises:
-        OptionError: the folder is missing, or the path is a folder.
+        OptionError: the folder is missing, or the path is a folder or a database.
     """
     if path.is_dir():
         raise OptionError("out", f"{path} is a folder", "give the path of a file")
     if not path.parent.is_dir():
         raise OptionError("out", path, "write to a folder that exists")
+    if _is_database(path):
+        raise OptionError("out", f"{path} is a database", "write to another file, or remove it first")
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_DATABASE)) == _DATABASE
+    except OSError:
+        return False
 
 
 def check_table(path: Path, option: str = "out") -> None:

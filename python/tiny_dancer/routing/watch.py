@@ -15,6 +15,7 @@ import numpy as np
 from tiny_dancer import _core
 from tiny_dancer.errors import OptionError
 from tiny_dancer.routing.window import Measure, compare, compare_mix
+from tiny_dancer.types import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tiny_dancer.routing.arguments import Asked
     from tiny_dancer.routing.requests import Request
-    from tiny_dancer.types import Decision, Guarantee
+    from tiny_dancer.types import Guarantee
 
 WINDOW: Final = 1000
 """Decisions that :class:`Measure` looks back at."""
@@ -315,6 +316,8 @@ class Watch:
         )
 
     def _check(self, decision: Decision) -> None:
+        if not isinstance(decision, Decision):
+            raise OptionError("decision", type(decision).__name__, "give what route or the router returned")
         if decision.artifact != self.artifact.checksum:
             theirs = ArtifactName(decision.artifact_version, decision.artifact)
             raise OptionError(
@@ -386,6 +389,6 @@ def _remember(seen: OrderedDict[Any, None], key: Hashable, most: int) -> bool:
 
 def _share(field: str, value: object) -> float:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)
-    if not number or not 0 <= float(value) <= 1:  # type: ignore[arg-type]
+    if not number or not 0 <= value <= 1:  # type: ignore[operator]
         raise OptionError(field, repr(value), "give a number in [0, 1]")
     return float(value)  # type: ignore[arg-type]

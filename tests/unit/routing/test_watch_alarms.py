@@ -313,3 +313,20 @@ def test_scores_of_any_distribution_ring_falsely_no_oftener_than_stated(artifact
             state.decided_all([math.nan] * 400, scores.ravel().tolist())
             rang += next(each[3] for each in state.alarms() if each[0] == "quality") is not None
     assert rang <= 0.05 * 300 + 4 * math.sqrt(0.05 * 0.95 * 300)
+
+
+@pytest.mark.parametrize("wrong", [None, "a model", 7, {}])
+def test_what_is_no_decision_is_refused(router: Router, wrong: Any) -> None:
+    watch = router.watch()
+    for say in (
+        lambda: watch.outcome(wrong, 0.5),
+        lambda: watch.feedback(wrong, 0.5),
+        lambda: watch.observe(wrong),
+    ):
+        with pytest.raises(OptionError, match="decision"):
+            say()
+
+
+def test_a_score_beyond_every_float_is_refused(router: Router, like: list[Decision]) -> None:
+    with pytest.raises(OptionError, match=r"\[0, 1\]"):
+        router.watch().feedback(like[0], 10**400)
