@@ -185,8 +185,10 @@ def stored_embedding(where: str, embedding: object) -> npt.NDArray[np.float32]:
 
 def usual_norms(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Which rows of a matrix, float32 [rows, dimension], :func:`stored_embedding` takes; bool [rows]."""
-    wide = matrix.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    # What is damaged may be no number at all.
+    with np.errstate(invalid="ignore"):
+        wide = matrix.astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     found: npt.NDArray[np.bool_] = (norms >= SMALLEST_NORM / _ROUNDING) & (norms <= LARGEST_NORM * _ROUNDING)
     return found
 
