@@ -120,6 +120,7 @@ def _described(found: BudgetForecast) -> dict[str, Any]:
         "usd_a_day": found.pace,
         "days_of_history": found.days,
         "unpriced": found.unpriced,
+        "untold": found.untold,
         "level": found.level,
         "unknown": found.unknown or None,
     }
