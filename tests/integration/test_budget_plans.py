@@ -107,6 +107,7 @@ def test_a_budget_that_is_not_enough_is_an_answer_and_a_failure(database: Path) 
 @pytest.mark.parametrize(
     ("words", "named"),
     [
+        (("forecast", "tem=research"), "did you mean team"),
         (("optimize", "0"), "monthly_budget: 0 USD for about"),
         (("optimize", "12 EUR"), "only USD is accounted"),
         (("optimize", "nan"), "monthly_budget"),

@@ -99,6 +99,20 @@ def find_budget(budgets: Iterable[Budget], scope: str, subject: str, period: str
     raise BudgetError("budget", named(scope, subject), f"it has {len(found)}, say which by --period: {listed}")
 
 
+def check_scope(scope: str) -> None:
+    """Refuses what is no scope.
+
+    Raises:
+        BudgetError: it is none; the nearest is named.
+    """
+    from tiny_dancer.storage.budgets import SCOPES
+
+    if scope not in SCOPES:
+        near = get_close_matches(scope, SCOPES, 1, 0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise BudgetError("scope", scope, f"{hint}The scopes are {', '.join(SCOPES)}")
+
+
 def find_target(standings: list[Standing], target: str, keys: Iterable[ApiKey]) -> list[Standing]:
     """Those of a scope, or of one subject of it.
 
@@ -106,13 +120,8 @@ def find_target(standings: list[Standing], target: str, keys: Iterable[ApiKey]) 
         BudgetError: there is no such scope, or no budget of that subject.
         AccessError: no key is called so.
     """
-    from tiny_dancer.storage.budgets import SCOPES
-
     scope, subject = target_of(target, keys)
-    if scope not in SCOPES:
-        near = get_close_matches(scope, SCOPES, 1, 0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise BudgetError("scope", scope, f"{hint}The scopes are {', '.join(SCOPES)}")
+    check_scope(scope)
     found = [each for each in standings if each.budget.scope == scope and subject in ("", each.budget.subject)]
     if subject and not found:
         raise BudgetError("budget", target, "there is none in force; `tiny-dancer budget status` lists them")

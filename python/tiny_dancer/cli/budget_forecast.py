@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, named, shown, target_of
+from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, check_scope, named, shown, target_of
 from tiny_dancer.cli.output import console, print_json, say
 from tiny_dancer.errors import BudgetError, OptionError
 from tiny_dancer.evaluation.terminal import FittedTable
@@ -67,6 +67,7 @@ def _meant(
     from tiny_dancer.storage import Budget
 
     scope, subject = ("all", "") if target is None else target_of(target, keys)
+    check_scope(scope)
     if limit is not None:
         return [Budget(scope, subject, limit=limit, period=period)]  # type: ignore[arg-type]  # read as text
     if target is None:
@@ -120,6 +121,7 @@ def _described(found: BudgetForecast) -> dict[str, Any]:
         "usd_a_day": found.pace,
         "days_of_history": found.days,
         "unpriced": found.unpriced,
+        "untold": found.untold,
         "level": found.level,
         "unknown": found.unknown or None,
     }

@@ -52,6 +52,8 @@ class BudgetForecast:
         pace: USD a day, as is usual at present; None without a forecast.
         days: of history that were read.
         unpriced: requests of that history whose cost nobody knows: they count as free.
+        untold: requests of this period that retention has removed, and of which nobody knows any more whether they
+            fall under the budget; they do not count.
         level: that intervals hold the truth with.
         unknown: why there is no forecast; empty where there is.
     """
@@ -71,6 +73,7 @@ class BudgetForecast:
     pace: float | None
     days: float
     unpriced: int
+    untold: int
     level: float
     unknown: str
 
@@ -130,6 +133,7 @@ def forecast_budget(
         pace=None,
         days=len(past.spent) * HOUR / DAY,
         unpriced=past.uncosted,
+        untold=sum(each.unknown for each in counted),
         level=level,
         unknown="",
     )
@@ -226,6 +230,9 @@ def in_words(forecast: BudgetForecast) -> str:
     if forecast.unpriced:
         said = in_words(replace(forecast, unpriced=0))
         return f"{said}; {forecast.unpriced:,} requests have no price and count as free"
+    if forecast.untold:
+        said = in_words(replace(forecast, untold=0))
+        return f"{said}; {forecast.untold:,} removed requests may be of it and do not count"
     if forecast.unknown:
         return f"{spent} of {limit} spent; {forecast.unknown}"
     if forecast.has_run_out:

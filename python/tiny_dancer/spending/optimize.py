@@ -15,7 +15,7 @@ from tiny_dancer.evaluation.agent_history import PRIOR_WEIGHT, AgentHistory
 from tiny_dancer.evaluation.allocation import Allocation, allocate
 from tiny_dancer.evaluation.bootstrap import Interval
 from tiny_dancer.evaluation.forecast import FEWEST_SEASONS, WEEK, check_level, forecast_spend
-from tiny_dancer.spending.past import DAY, HOUR, falls_under, read_past
+from tiny_dancer.spending.past import DAY, HOUR, check_where, falls_under, read_past
 from tiny_dancer.storage.values import number, utc_seconds
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def optimize_budget(
         least = number("quality_threshold", quality_threshold, error=OptionError)
     since = max(moment - span * DAY, 0.0)
     wanted = dict(where or {})
+    check_where(wanted)
     records = storage.request_history(since=since, until=moment, key=wanted.get("key"), limit=MOST_REQUESTS)
     kept, left_out = _kept(records, by, wanted)
     if not kept:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer.config import did_you_mean
 from tiny_dancer.errors import OptionError
+from tiny_dancer.storage.summaries import DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 HOUR, DAY = 3600, 86_400
+_FIELDS = tuple(name for name, field in DIMENSIONS.items() if field != "time")
 LONGEST = 120 * DAY
 """Seconds that a forecast looks back at most."""
 
@@ -88,20 +91,22 @@ def read_past(storage: RequestStorage, where: Mapping[str, str], now: float, *, 
 
 
 def falls_under(record: RequestRecord, where: Mapping[str, str]) -> bool:
-    """Whether a request has the fields that are asked for.
+    """Whether a request has the values that are asked for, by dimensions that :func:`check_where` lets pass."""
+    return all(
+        value in record.tags if name == "tag" else str(getattr(record, DIMENSIONS[name])) == value
+        for name, value in where.items()
+    )
+
+
+def check_where(where: Mapping[str, str]) -> None:
+    """Refuses what requests are not told apart by.
 
     Raises:
-        OptionError: requests have no such field.
+        OptionError: a request has no such thing.
     """
-    for field, value in where.items():
-        if field == "tag":
-            if value not in record.tags:
-                return False
-        elif field not in record.__struct_fields__:
-            raise OptionError("where", field, "name a field of a request, such as key, user, team, project or tag")
-        elif getattr(record, field) != value:
-            return False
-    return True
+    for name in where:
+        if name not in _FIELDS:
+            raise OptionError("where", name, did_you_mean(name, _FIELDS, "requests are told apart by"))
 
 
 def _moment(text: str) -> float:

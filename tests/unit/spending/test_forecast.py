@@ -11,6 +11,7 @@ from tests.contract.requests import request
 
 from tiny_dancer.errors import BudgetError, OptionError
 from tiny_dancer.spending import forecast_budget
+from tiny_dancer.spending.forecast import in_words
 from tiny_dancer.storage import Budget, MemoryStorage
 
 if TYPE_CHECKING:
@@ -291,3 +292,21 @@ def test_a_level_that_cannot_be_is_refused_whatever_the_history(level: Any) -> N
 def test_a_moment_before_1970_is_refused_by_its_name() -> None:
     with MemoryStorage() as storage, pytest.raises(BudgetError, match="now"):
         forecast_budget(storage, monthly(5.0), now=-5.0)
+
+
+def test_removed_requests_that_may_be_of_a_budget_are_said() -> None:
+    """Of users and tags no sums are kept: what is gone is no spending of 0."""
+    now = at("2026-06-20")
+    with MemoryStorage() as storage:
+        storage.record_requests(
+            [request(f"{n}", now - 3600.0 * n, user="u", team="t", cost=1.0) for n in range(400)]
+        )
+        storage.apply_retention(max_rows=10)
+        user, team = (
+            forecast_budget(storage, Budget(scope, name, limit=5000.0, period="month"), now=now)
+            for scope, name in (("user", "u"), ("team", "t"))
+        )
+    assert user.spent + user.untold == pytest.approx(team.spent)
+    assert user.untold > 300 and team.untold == 0
+    assert f"{user.untold} removed requests may be of it" in in_words(user)
+    assert "removed" not in in_words(team)

@@ -147,7 +147,7 @@ def test_agents_and_parts_of_the_log() -> None:
         ann = optimize_budget(storage, 5.0, by="agent", where={"key": "ann"}, now=NOW)
         assert [each.agent for each in ann.allocation.agents] == ["writer"] and ann.requests == 600
         assert optimize_budget(storage, 5.0, where={"tag": "b"}, now=NOW).requests == 600
-        with pytest.raises(OptionError, match="name a field"):
+        with pytest.raises(OptionError, match="told apart by"):
             optimize_budget(storage, 5.0, where={"colour": "b"}, now=NOW)
 
 
@@ -209,3 +209,15 @@ def test_one_request_of_long_ago_is_no_wrong_argument() -> None:
     with MemoryStorage() as storage:
         storage.record_requests([request("r", NOW - 29 * DAY, model="small", cost=0.001, scores={"small": 1.0})])
         assert optimize_budget(storage, 5.0, now=NOW).allocation.volume.estimate == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["tags", "cost", "day", "colour"])
+def test_what_requests_are_not_told_apart_by_is_refused_also_of_an_empty_store(name: str) -> None:
+    with MemoryStorage() as storage, pytest.raises(OptionError, match=name):
+        optimize_budget(storage, 5.0, where={name: "x"}, now=NOW)
+
+
+def test_a_status_is_asked_for_as_in_sums() -> None:
+    with MemoryStorage() as storage:
+        fill(storage)
+        assert optimize_budget(storage, 5.0, where={"status": "200"}, now=NOW).requests == 600
