@@ -528,13 +528,13 @@ class Budgets:
             places: list[tuple[str, Any]] = [("all", "")]
             for scope, given in zip(_NAMED, named, strict=True):
                 several = given if isinstance(given, tuple) and scope == "agent" else (given,)
-                places += [(scope, name) for name in dict.fromkeys(several) if name is not None]
+                places += [(scope, name) for name in several if name is not None]
             places += [("tag", tag) for tag in dict.fromkeys(texts("tags", tags))]
             for scope, name in places:
                 if not isinstance(name, str):
                     raise BudgetError(scope, type(name).__name__, "give its name as text")
             by_subject = self._by_subject
-            accounts = [account for place in places for account in by_subject.get(place, ())]
+            accounts = [account for place in dict.fromkeys(places) for account in by_subject.get(place, ())]
             found = tuple(sorted(accounts, key=lambda account: account.row))
             if len(known) >= _REMEMBERED:
                 known.clear()
