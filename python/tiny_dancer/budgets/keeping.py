@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tiny_dancer.budgets.accounts import Verdict
     from tiny_dancer.storage.budgets import BudgetStorage, Entry
 
+    _Names = tuple[str | tuple[str, ...] | None, ...]
+
 log = logging.getLogger("tiny_dancer.budgets")
 LEASE_S: Final = 600.0
 """Seconds after which what nobody settled is spent."""
@@ -308,7 +310,7 @@ class Budgets:
         key: str | None = None,
         user: str | None = None,
         team: str | None = None,
-        agent: str | None = None,
+        agent: str | tuple[str, ...] | None = None,
         model: str | None = None,
         route: str | None = None,
         project: str | None = None,
@@ -321,7 +323,7 @@ class Budgets:
             key: whose key calls.
             user: who is asking.
             team: on whose account.
-            agent: that will answer.
+            agent: that will answer; several where one asks another, as an ensemble asks its members.
             model: that will be asked.
             route: that was taken.
             project: that it is for.
@@ -345,7 +347,7 @@ class Budgets:
         key: str | None = None,
         user: str | None = None,
         team: str | None = None,
-        agent: str | None = None,
+        agent: str | tuple[str, ...] | None = None,
         model: str | None = None,
         route: str | None = None,
         project: str | None = None,
@@ -356,7 +358,7 @@ class Budgets:
         accounts = self._of((key, user, team, agent, model, route, project), tags)
         return self._reserve(accounts, _units("cost", cost), wait=False)
 
-    def charge(self, cost: float, *, tags: Iterable[str] = (), **who: str | None) -> None:
+    def charge(self, cost: float, *, tags: Iterable[str] = (), **who: str | tuple[str, ...] | None) -> None:
         """Counts USD that were spent without being reserved, whatever the limits are; ``who`` as :meth:`reserve`.
 
         Raises:
@@ -370,7 +372,7 @@ class Budgets:
         assert hold is not None
         hold.settle(cost)
 
-    def refund(self, cost: float, *, tags: Iterable[str] = (), **who: str | None) -> None:
+    def refund(self, cost: float, *, tags: Iterable[str] = (), **who: str | tuple[str, ...] | None) -> None:
         """Gives USD back, at most what was spent in the present period; ``who`` as :meth:`reserve`.
 
         Raises:
@@ -407,26 +409,32 @@ class Budgets:
             hold.settle(missing / UNITS)
         return missing / UNITS
 
-    def remaining(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> float | None:
+    def remaining(
+        self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | tuple[str, ...] | None
+    ) -> float | None:
         """USD that may still be reserved of the tightest hard budget that a call falls under; None where it falls
         under none. What :meth:`~tiny_dancer.routing.AgentRouter.route` takes as ``budget_remaining``. Arguments as
         of :meth:`standing`."""
         left = [each.left for each in self.standing(wait=wait, tags=tags, **who) if each.budget.kind == "hard"]
         return min(left, default=None)
 
-    def cheaper_only(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> bool:
+    def cheaper_only(
+        self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | tuple[str, ...] | None
+    ) -> bool:
         """Whether a soft budget that a call falls under is spent. Arguments as of :meth:`standing`."""
         found = self.standing(wait=wait, tags=tags, **who)
         return any(not each.left for each in found if each.budget.kind == "soft")
 
-    def concerns(self, *, tags: Iterable[str] = (), **who: str | None) -> bool:
+    def concerns(self, *, tags: Iterable[str] = (), **who: str | tuple[str, ...] | None) -> bool:
         """Whether a call may fall under any budget, whatever model, agent and route it takes; ``who`` as
         :meth:`reserve`. Asks nobody."""
         if not self._by_subject:
             return False
         return self._by_choice or bool(self._of(_named(who), tags))
 
-    def standing(self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | None) -> tuple[Standing, ...]:
+    def standing(
+        self, *, wait: bool = True, tags: Iterable[str] = (), **who: str | tuple[str, ...] | None
+    ) -> tuple[Standing, ...]:
         """How the budgets stand that a call falls under.
 
         Args:
@@ -508,7 +516,7 @@ class Budgets:
         if os.getpid() != self._process:
             raise StorageError("budgets", "opened before a fork", "make them anew in this process")
 
-    def _of(self, named: tuple[str | None, ...], tags: Iterable[str]) -> tuple[Account, ...]:
+    def _of(self, named: _Names, tags: Iterable[str]) -> tuple[Account, ...]:
         """The accounts a call falls under, by their places in the table."""
         who = (named, tags if type(tags) is tuple else texts("tags", tags))
         known = self._known
@@ -517,14 +525,16 @@ class Budgets:
         except TypeError:
             found = None
         if found is None:
-            places = [("all", "")]
-            places += [(scope, name) for scope, name in zip(_NAMED, named, strict=True) if name is not None]
+            places: list[tuple[str, Any]] = [("all", "")]
+            for scope, given in zip(_NAMED, named, strict=True):
+                several = given if isinstance(given, tuple) and scope == "agent" else (given,)
+                places += [(scope, name) for name in several if name is not None]
             places += [("tag", tag) for tag in dict.fromkeys(texts("tags", tags))]
             for scope, name in places:
                 if not isinstance(name, str):
                     raise BudgetError(scope, type(name).__name__, "give its name as text")
             by_subject = self._by_subject
-            accounts = [account for place in places for account in by_subject.get(place, ())]
+            accounts = [account for place in dict.fromkeys(places) for account in by_subject.get(place, ())]
             found = tuple(sorted(accounts, key=lambda account: account.row))
             if len(known) >= _REMEMBERED:
                 known.clear()
@@ -780,7 +790,7 @@ def _keep(of: weakref.ref[Budgets], wake: threading.Event) -> None:
         del budgets
 
 
-def _named(who: dict[str, Any]) -> tuple[str | None, ...]:
+def _named(who: dict[str, Any]) -> _Names:
     if not who:
         return (None,) * len(_NAMED)
     for name in who:

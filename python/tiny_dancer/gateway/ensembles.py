@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tiny_dancer.gateway.access.caller import Caller
+    from tiny_dancer.gateway.access.payers import Payers
     from tiny_dancer.gateway.choosing.serving import Serving
     from tiny_dancer.gateway.services import Services
     from tiny_dancer.gateway.upstream.dialect import Endpoint
@@ -77,6 +78,7 @@ async def ask_members(
     caller: Caller,
     progress: Progress,
     target: EnsembleTarget,
+    payers: Payers | None = None,
 ) -> Combined:
     """Asks all members at once and combines what they say.
 
@@ -87,6 +89,7 @@ async def ask_members(
         caller: who asks.
         progress: of the request.
         target: the ensemble.
+        payers: of the ensemble that asks this one; None: of the request.
 
     Raises:
         GatewayError: 400, the request offers tools; 403, a member is not for this key; 502, no member has
@@ -102,9 +105,12 @@ async def ask_members(
         )
     _permit(serving, caller, target)
     settings = serving.config.agents.ensembles.get(target.agent, _USUAL)
+    # Its budget pays for its members, theirs and a judge, beside their own.
+    payers = payers or progress.payers
+    payers = payers._replace(ensembles=(*payers.ensembles, target.agent))
     said = await asyncio.gather(
         *(
-            _member(services, serving, incoming, caller, progress, each, settings.timeout)
+            _member(services, serving, incoming, caller, progress, payers, each, settings.timeout)
             for each in target.members
         )
     )
@@ -131,7 +137,7 @@ async def ask_members(
             timeout=settings.timeout,
             purpose="judge",
             trace=progress.trace,
-            payers=progress.payers,
+            payers=payers,
             depth=progress.depth + 1,
         )
         try:
@@ -203,6 +209,7 @@ async def _member(
     incoming: Incoming,
     caller: Caller,
     asked: Progress,
+    payers: Payers,
     member: str,
     timeout: float,
 ) -> _Said:
@@ -210,13 +217,13 @@ async def _member(
     target = serving.agents.targets[member]
     if isinstance(target, EnsembleTarget):
         try:
-            found = await ask_members(services, serving, incoming, caller, asked, target)
+            found = await ask_members(services, serving, incoming, caller, asked, target, payers)
         except GatewayError as error:
             return _Said(member, None, 0.0, error)
         return _Said(member, found.text, found.cost)
     # Its name is for the account alone, as that of what is passed on.
     progress = Progress(serving, cast("Endpoint", PURPOSE))
-    progress.caller, progress.payers, progress.depth = caller, asked.payers, asked.depth
+    progress.caller, progress.payers, progress.depth = caller, payers, asked.depth
     fields = {name: value for name, value in incoming.fields.items() if name not in _LEFT_OUT}
     name = f"{AGENT}{member}"
     fields["model"] = Raw(msgspec.json.encode(name))

@@ -492,3 +492,22 @@ def test_an_agent_without_money_leaves_the_next_of_the_same_model(start: Callabl
     assert answer.status_code == 200 and "x-td-agent" not in answer.headers
     budget(serving, "agent", "b", limit=0)
     refused(serving.chat(model="router-agents-quality"), "agent/a/ever")
+
+
+def test_an_ensembles_budget_pays_for_its_members_and_theirs(start: Callable[..., Serving]) -> None:
+    serving = start(access={"keys": "open"})
+    members = (Agent(name, metadata={"model": model}) for name, model in (("a", "small"), ("b", "large")))
+    inner = Agent("inner", type="ensemble", members=("a",))
+    add(serving, *members, inner, Agent("panel", type="ensemble", members=("inner", "b")))
+    budget(serving, "agent", "panel", limit=1)
+    budget(serving, "agent", "inner", limit=1)
+    budget(serving, "all", limit=1)
+    assert serving.chat(model="agent-panel", max_tokens=MOST_OUT).status_code == 200
+    until(lambda: all(each.reserved == 0 for each in serving.gateway.services.budgets.standings()))
+    spent = {each.budget.subject: each.spent for each in serving.gateway.services.budgets.standings()}
+    both = SMALL_COST + LARGE_COST
+    assert spent == {"panel": pytest.approx(both), "inner": pytest.approx(SMALL_COST), "": pytest.approx(both)}
+    budget(serving, "agent", "panel", limit=0)
+    answer = serving.chat(model="agent-panel")
+    assert answer.status_code == 429 and "budget of agent 'panel' is spent" in answer.text
+    assert serving.chat(model="agent-b").status_code == 200

@@ -692,6 +692,17 @@ def test_what_no_number_holds_is_refused_and_what_is_spent_beyond_counts_as_the_
     assert standing.spent == pytest.approx(money.MOST / money.UNITS - 1e6)
 
 
+def test_one_agent_may_answer_for_others(budgets: Budgets) -> None:
+    put(budgets, Budget("agent", "panel", limit=2), Budget("agent", "a", limit=5), Budget("all", limit=9))
+    who: dict[str, Any] = {"agent": ("a", "panel", "a")}
+    budgets.reserve(1.5, **who).settle(1.5)
+    assert {each.budget.subject: each.spent for each in budgets.standings()} == {"panel": 1.5, "a": 1.5, "": 1.5}
+    assert refused(lambda: budgets.reserve(1.0, **who)).budget == "agent/panel/ever"
+    for wrong in (("a", ["b"]), ("a", 1)):
+        with pytest.raises(BudgetError, match="as text"):
+            budgets.reserve(1.0, agent=wrong)  # type: ignore[arg-type]
+
+
 def test_an_absurd_amount_is_refused_by_a_soft_budget_too(budgets: Budgets) -> None:
     put(budgets, team(10, kind="soft"))
     hold = budgets.reserve(9e6, team="a")

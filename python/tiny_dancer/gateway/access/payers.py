@@ -41,12 +41,14 @@ class Payers(NamedTuple):
         team: of its key.
         project: what it is for.
         tags: of its key, then its own.
+        ensembles: agents that it is asked on behalf of, the outermost first.
     """
 
     user: str = ""
     team: str = ""
     project: str = ""
     tags: tuple[str, ...] = ()
+    ensembles: tuple[str, ...] = ()
 
 
 NOBODY: Final = Payers()

@@ -70,7 +70,7 @@ class Purse:
             GatewayError: 429, a budget has less left; 503, the database cannot be asked. Nothing more is reserved
                 than before.
         """
-        who = {**self._who, "model": model, "agent": agent, "route": self.route}
+        who = {**self._who, "model": model, "agent": (agent, *self._who["agent"]), "route": self.route}
         if not cost:
             self._check(who)
             return
@@ -197,6 +197,7 @@ def _who(caller: Caller, payers: Payers) -> dict[str, Any]:
         "team": payers.team,
         "project": payers.project,
         "tags": payers.tags,
+        "agent": payers.ensembles,
     }
 
 
