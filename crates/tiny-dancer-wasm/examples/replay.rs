@@ -3,7 +3,8 @@
 //!     replay CASES ANSWERS
 //!
 //! `CASES` is a JSON list of `{"encoder": path or null, "steps": [[operation, first, second], …]}`, where an argument is
-//! text, `{"file": path}`, or null for the answer before; `ANSWERS` becomes a list of the texts answered, a list a case.
+//! text, `{"file": path}`, or null for the answer before; `ANSWERS` becomes a list of the texts answered, a list a case; its
+//! last may be an error, after which no step is done.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +18,13 @@ fn bytes(given: &Value) -> Vec<u8> {
     }
 }
 
-fn perform(instance: &mut Instance, name: &str, first: &[u8], second: &[u8]) -> String {
+fn perform(instance: &mut Instance, name: &str, first: &[u8], second: &[u8]) -> (bool, String) {
     let (operation, _) = Operation::ALL.iter().find(|(_, known)| *known == name).expect("an operation");
     let room = instance.input(first.len() + second.len());
     room[..first.len()].copy_from_slice(first);
     room[first.len()..first.len() + second.len()].copy_from_slice(second);
-    instance.call(*operation, first.len(), second.len());
-    instance.answer().to_owned()
+    let done = instance.call(*operation, first.len(), second.len());
+    (done, instance.answer().to_owned())
 }
 
 fn main() {
@@ -36,20 +37,25 @@ fn main() {
         let instance = instances.entry(encoder.to_string()).or_insert_with(|| {
             let mut instance = Instance::default();
             if !encoder.is_null() {
-                assert_eq!(perform(&mut instance, "encoder", &bytes(&json!({ "file": encoder })), b""), "");
+                let bytes = bytes(&json!({ "file": encoder }));
+                assert!(perform(&mut instance, "encoder", &bytes, b"").0, "no encoder: {encoder}");
             }
             instance
         });
-        let mut before = String::new();
-        let steps = case["steps"].as_array().expect("a list").iter();
-        let answered: Vec<String> = steps
-            .map(|step| {
-                let name = step[0].as_str().expect("a name");
-                let first = if step[1].is_null() { before.clone().into_bytes() } else { bytes(&step[1]) };
-                before = perform(instance, name, &first, &bytes(&step[2]));
-                before.clone()
-            })
-            .collect();
+        let mut answered = vec![String::new()];
+        for step in case["steps"].as_array().expect("a list") {
+            let first = match &step[1] {
+                Value::Null => answered[answered.len() - 1].clone().into_bytes(),
+                given => bytes(given),
+            };
+            let name = step[0].as_str().expect("a name");
+            let (done, answer) = perform(instance, name, &first, &bytes(&step[2]));
+            answered.push(answer);
+            if !done {
+                break;
+            }
+        }
+        answered.remove(0);
         answers.push(answered);
     }
     std::fs::write(&paths[1], json!(answers).to_string()).expect("a file can be written");
