@@ -3,7 +3,7 @@
     make wasm && python benchmarks/micro/bench_wasm.py
 
 Both decide the same requests, JSON in and JSON out, one thread; the engine is called from Python, which adds some
-tenths of a microsecond. Node's rounds stand between the engine's, so that a busy machine slows both. Medians and least.
+tenths of a microsecond. Node's rounds stand between the engine's, so that a busy machine slows both.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def main() -> None:
         "decision": speeds,
     }
     note = (
-        "The engine as a WebAssembly module (simd128) in Node, beside itself on this machine. Targets: at most "
-        "1.7 x, 15 ms to compile and instantiate, 700 KiB raw and 330 KiB gzipped with an artifact without encoder."
+        "The engine as a WebAssembly module (simd128) in Node, beside itself on this machine. At most 1.7 x, "
+        "15 ms until ready, 700 KiB raw and 330 KiB gzipped are wanted with an artifact without encoder."
     )
     write("wasm", figures, note, {"node": version})
 
