@@ -77,6 +77,8 @@ impl Operation {
     }
 }
 
+// There is one, where it stays.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum Object {
     Router(Handle),
