@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 EXTENSION := python/tiny_dancer/_core/_native$(if $(filter Windows_NT,$(OS)),.pyd,.abi3.so)
+WASM := crates/tiny-dancer-wasm/js/tiny-dancer.wasm
 TESTS ?= tests
 ENGINE_SOURCES := $(shell find crates/tiny-dancer/src crates/tiny-dancer-py/src -name '*.rs') \
     Cargo.toml Cargo.lock crates/tiny-dancer/Cargo.toml crates/tiny-dancer-py/Cargo.toml
@@ -15,7 +16,7 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-processors check format bench docs clean set-up
+.PHONY: help demo test test-processors check format bench docs clean set-up wasm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,9 +65,17 @@ docs: .venv/.docs ## the site with guides and reference, in site/; the engine's 
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --package tiny-dancer
 	rm -rf site/rust && cp -R target/doc site/rust
 
+# simd128 is in every browser since 2023, in Node and in wasmtime; the answers are the same without.
+WASM_TARGET := wasm32-unknown-unknown
+WASM_BUILT := $(or $(CARGO_TARGET_DIR),target)/$(WASM_TARGET)/small/tiny_dancer_wasm.wasm
+wasm: ## the engine as a WebAssembly module, for crates/tiny-dancer-wasm/js (rustup target add wasm32-unknown-unknown)
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
+	    cargo build --quiet --locked --profile small --package tiny-dancer-wasm --target $(WASM_TARGET)
+	cmp -s $(WASM_BUILT) $(WASM) || cp $(WASM_BUILT) $(WASM)
+
 clean: ## remove what was built or installed
 	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	rm -f $(EXTENSION) demo-report.html
+	rm -f $(EXTENSION) $(WASM) demo-report.html
 	find python tests tools conformance recipes benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 set-up: $(EXTENSION)

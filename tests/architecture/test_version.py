@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from importlib import metadata
@@ -24,7 +25,7 @@ def stated() -> str:
 
 
 def test_crates_and_package_take_it_from_the_workspace() -> None:
-    for crate in ("tiny-dancer", "tiny-dancer-py"):
+    for crate in ("tiny-dancer", "tiny-dancer-py", "tiny-dancer-wasm"):
         manifest = toml(f"crates/{crate}/Cargo.toml")
         assert manifest["package"]["version"] == {"workspace": True}, crate  # type: ignore[index]
     project = toml("pyproject.toml")["project"]
@@ -34,7 +35,13 @@ def test_crates_and_package_take_it_from_the_workspace() -> None:
 def test_the_lock_file_follows() -> None:
     locked = toml("Cargo.lock")["package"]
     ours = {each["name"]: each["version"] for each in locked if "source" not in each}  # type: ignore[attr-defined]
-    assert ours == {"tiny-dancer": stated(), "tiny-dancer-py": stated()}, "run cargo update --workspace"
+    crates = ("tiny-dancer", "tiny-dancer-py", "tiny-dancer-wasm")
+    assert ours == dict.fromkeys(crates, stated()), "run cargo update --workspace"
+
+
+def test_the_package_for_javascript_says_the_same() -> None:
+    package = json.loads((ROOT / "crates/tiny-dancer-wasm/js/package.json").read_text(encoding="utf-8"))
+    assert package["version"] == stated(), "write the workspace's version"
 
 
 def test_the_engine_carries_it() -> None:

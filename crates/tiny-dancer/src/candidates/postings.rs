@@ -299,7 +299,8 @@ impl Family {
     /// idf of a term that so many candidates hold.
     fn idf(&self, holders: u32) -> f32 {
         let (rows, holders) = (self.lengths.len() as f32, holders as f32);
-        (1.0 + (rows - holders + 0.5) / (holders + 0.5)).ln()
+        // Not the platform's logarithm: their last bits differ.
+        libm::logf(1.0 + (rows - holders + 0.5) / (holders + 0.5))
     }
 
     /// Who holds a term, and its idf.

@@ -1,0 +1,123 @@
+/** What every error has. `code` is a kind of the engine's, `NotInitialised`, `ModuleMissing` or `EngineStopped`. */
+export class TinyDancerError extends Error {
+  readonly code:
+    | 'ArtifactInvalid' | 'ArtifactVersion' | 'ArtifactChecksum' | 'ArtifactSelfCheck' | 'EncoderMissing'
+    | 'RequestInvalid' | 'OptionInvalid' | 'NoFeasibleModel' | 'CandidateInvalid'
+    | 'NotInitialised' | 'ModuleMissing' | 'EngineStopped'
+  readonly field: string
+  readonly value: string
+  readonly remedy: string
+}
+
+type Bytes = Uint8Array | ArrayBuffer
+type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json | undefined }
+interface Encoded {
+  /** The encoder that the artifact names, or that is to compare texts. */
+  encoder?: Bytes
+}
+
+/** Compiles the module; await it once. Without a source it is `tiny-dancer.wasm` beside this file. */
+export function init(
+  source?: URL | string | BufferSource | Response | WebAssembly.Module | Promise<Response | WebAssembly.Module>,
+): Promise<void>
+
+export interface Decision {
+  readonly model: string
+  readonly scores: Readonly<Record<string, number>>
+  readonly costs: Readonly<Record<string, number | null>>
+  readonly latencies: Readonly<Record<string, number | null>>
+  readonly tokens: number
+  readonly output_tokens: Readonly<Record<string, number | null>>
+  readonly removed: Readonly<Record<string, string>>
+  readonly quality: number | null
+  readonly cost: number | null
+  readonly confidence: number | null
+  readonly likeness: number | null
+  readonly prediction_set: readonly string[] | null
+  readonly reason: string
+  readonly routed_by: string
+  readonly guarantee: Json
+  readonly guarantee_note: string | null
+  readonly artifact_version: string
+}
+
+export class Router {
+  /** `models`: one object a model, in the artifact's order, whose fields replace the model's. */
+  constructor(artifact: Bytes, given?: Encoded & { models?: readonly object[] })
+  /** A request in any dialect (a string, a list of messages, the body of a call) and options by name. */
+  decide(request: Json | object, options?: object): Decision
+  /** The same, as JSON text in and out: nothing is read or written twice. */
+  decideJson(request: string, options?: string): string
+}
+
+export class SemanticRouter {
+  constructor(artifact: Bytes, given?: Encoded)
+  route(request: string | { text?: string; vector?: readonly number[]; encoder?: string }, options?: object): {
+    readonly [name: string]: Json
+  }
+}
+
+export interface Selection {
+  readonly tools: readonly { readonly id: string; readonly score: number; readonly relevance: number; readonly kept: boolean }[]
+  readonly considered: number
+}
+
+export class ToolSelector {
+  /** `artifact`: what was learned of use. */
+  constructor(given?: Encoded & { artifact?: Bytes })
+  /** Tools in any dialect; gives their ids. */
+  add(tools: object): string[]
+  select(query: object): Selection
+}
+
+export interface AgentChoice {
+  readonly agent: string
+  readonly quality: number
+  readonly cost: number | null
+  readonly latency: number | null
+  readonly utility: number | null
+  readonly confidence: number
+  readonly runner_up: string | null
+  readonly suitable: number
+  readonly removed: Readonly<Record<string, string>>
+  readonly reason: string
+  readonly [name: string]: unknown
+}
+
+export class AgentRouter {
+  /** `halfLife` of what is observed, in seconds. */
+  constructor(given?: { halfLife?: number })
+  /** An agent or a list of them, all or none; one of a known name is replaced. */
+  put(agents: object): void
+  choose(query?: object): AgentChoice
+  /** The state of an agent after an outcome; put the agent with it. */
+  observe(state: object | null | undefined, outcome: object): object
+}
+
+export interface Ranking {
+  readonly decisions: readonly {
+    readonly candidate_id: string
+    readonly score: number
+    readonly confidence: number
+    readonly uncertainty: number
+    readonly use_lightweight: boolean
+    readonly in_prediction_set: boolean
+    readonly features: Readonly<Record<string, number>>
+  }[]
+  readonly errors: readonly { readonly candidate_id: string; readonly reason: string }[]
+  readonly prediction_set_size: number | null
+  readonly calibrated: boolean
+}
+
+export class CandidateRouter {
+  /** `artifact`: a trained scorer. */
+  constructor(given?: Encoded & { artifact?: Bytes })
+  /** A list of candidates, all or none. */
+  add(candidates: readonly object[]): void
+  rank(query: object): Ranking
+}
+
+export class TaskClassifier {
+  constructor(artifact: Bytes, given?: Encoded)
+  classify(text: string): { readonly [name: string]: Json }
+}

@@ -1,0 +1,98 @@
+// What a user of the package meets; started by tests/integration/test_wasm.py.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+
+import { AgentRouter, CandidateRouter, init, Router, ToolSelector } from './index.js'
+import { Instance } from './instance.js'
+
+const path = process.env.TINY_DANCER_WASM
+const module = new WebAssembly.Module(readFileSync(path))
+const data = (name) => readFileSync(new URL(`../../../python/tiny_dancer/data/${name}`, import.meta.url))
+const artifact = data('default.safetensors')
+const encoder = data('encoder.safetensors')
+
+test('nothing is made before init', () => {
+  assert.throws(() => new Router(artifact, { encoder }), { code: 'NotInitialised', remedy: /await init/ })
+})
+
+test('init takes a URL, bytes, or a module', async () => {
+  await init(pathToFileURL(path))
+  await init(readFileSync(path))
+  await init(module)
+})
+
+test('the module imports nothing and its memory is bounded', () => {
+  assert.deepEqual(WebAssembly.Module.imports(module), [])
+  const instance = new Instance(module)
+  assert.ok(instance.memory <= 2 << 20, `${instance.memory}`)
+  assert.throws(() => instance.call('router', { length: 1 << 29 }), { code: 'EngineStopped' })
+  assert.ok(instance.memory <= 1 << 28)
+})
+
+test('a router decides with the artifact that ships', () => {
+  const router = new Router(artifact, { encoder })
+  const decision = router.decide([{ role: 'user', content: 'Prove that there are infinitely many primes.' }])
+  assert.ok(decision.model in decision.scores && decision.guarantee_note !== undefined)
+  assert.deepEqual(JSON.parse(router.decideJson('"hello"')), router.decide('hello'))
+})
+
+test('errors say code, field, value and remedy', () => {
+  const router = new Router(artifact, { encoder })
+  const { model } = router.decide('hello')
+  const caught = (work) => {
+    try {
+      work()
+    } catch (error) {
+      return error
+    }
+    assert.fail('nothing was thrown')
+  }
+  const of = (work) => caught(work).code
+  assert.equal(of(() => router.decide('')), 'RequestInvalid')
+  assert.equal(of(() => router.decide(undefined)), 'RequestInvalid')
+  assert.equal(of(() => router.decide('hello', { exclude: ['no such model'] })), 'OptionInvalid')
+  assert.equal(of(() => new Router(artifact)), 'EncoderMissing')
+  assert.equal(of(() => new Router('a path')), 'ArtifactInvalid')
+  assert.equal(of(() => new Router(new Uint8Array(9))), 'ArtifactInvalid')
+  const error = caught(() => router.decide('hello', { unknown: 1 }))
+  for (const name of ['field', 'value', 'remedy']) assert.ok(error[name].length > 0, name)
+  assert.equal(error.message, `${error.field}: ${error.value}; ${error.remedy}`)
+  assert.equal(router.decide('hello').model, model, 'an error changes nothing')
+})
+
+test('a panic stops the instance for good and says why', () => {
+  const instance = new Instance(module)
+  instance.call('agents')
+  assert.throws(() => instance.call('decide', '"hello"'), { code: 'EngineStopped', value: /Decide is not for what/ })
+  assert.throws(() => instance.call('choose', '{}'), { code: 'EngineStopped' })
+  assert.throws(() => new Instance(module).call('none such'), { code: 'EngineStopped', value: /no operation/ })
+})
+
+test('a router whose instance stopped has a new one, and a set whose tools are lost says so', () => {
+  const router = new Router(artifact, { encoder })
+  const tools = new ToolSelector()
+  tools.add([{ name: 'weather', description: 'forecast' }])
+  const { model } = router.decide('hello')
+  const long = 'x'.repeat(1 << 27)
+  assert.throws(() => router.decideJson(long), { code: 'EngineStopped' })
+  assert.equal(router.decide('hello').model, model)
+  assert.throws(() => tools.select({ text: long }), { code: 'EngineStopped' })
+  assert.throws(() => tools.select({ text: 'forecast' }), { code: 'EngineStopped', remedy: /anew/ })
+})
+
+test('tools, agents and candidates', () => {
+  const tools = new ToolSelector()
+  assert.deepEqual(tools.add([{ name: 'weather', description: 'forecast' }, { name: 'mail', description: 'a letter' }]), ['weather', 'mail'])
+  assert.equal(tools.select({ text: 'the forecast', k: 1 }).tools[0].id, 'weather')
+  const agents = new AgentRouter({ halfLife: 86400 })
+  agents.put([{ name: 'a', quality: 0.9 }, { name: 'b', quality: 0.4 }])
+  assert.equal(agents.choose({ optimize_for: 'quality' }).agent, 'a')
+  assert.throws(() => agents.choose({ unknown: 1 }), { code: 'OptionInvalid' })
+  assert.ok('quality' in agents.observe(undefined, { quality: 1, at: 0 }))
+  const candidates = new CandidateRouter()
+  candidates.add([{ id: 'one', text: 'the tide at noon' }, { id: 'two', text: 'bread' }])
+  assert.equal(candidates.rank({ text: 'when is the tide', k: 1 }).decisions[0].candidate_id, 'one')
+})

@@ -1,0 +1,92 @@
+// One instance of the module: text and bytes in, text out. `index.js` makes objects of it.
+
+/** Operations in order of their numbers: `Operation::ALL` of src/instance.rs. */
+const OPERATIONS = [
+  'encoder', 'router', 'decide', 'routes', 'route', 'tools', 'addTools', 'select', 'agents', 'putAgents', 'choose',
+  'observe', 'candidates', 'addCandidates', 'rank', 'tasks', 'classify',
+]
+const NUMBERS = new Map(OPERATIONS.map((name, number) => [name, number]))
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+export class TinyDancerError extends Error {
+  constructor(code, field, value, remedy, options) {
+    super(`${field}: ${value}; ${remedy}`, options)
+    this.name = 'TinyDancerError'
+    Object.assign(this, { code, field, value, remedy })
+  }
+}
+
+/** Bytes that `given` takes at most in UTF-8. */
+const room = (given) => (typeof given === 'string' ? given.length * 3 : given.length)
+
+export class Instance {
+  #exports
+  #bytes = new Uint8Array()
+  #stopped = false
+
+  /** @param {WebAssembly.Module} module */
+  constructor(module) {
+    this.#exports = new WebAssembly.Instance(module, {}).exports
+  }
+
+  /** Whether it trapped: then it is never called again. */
+  get stopped() {
+    return this.#stopped
+  }
+
+  /** How many bytes of memory it has. */
+  get memory() {
+    return this.#exports.memory.buffer.byteLength
+  }
+
+  /**
+   * @param {string} operation
+   * @param {string | Uint8Array} first
+   * @param {string | Uint8Array} second
+   * @returns {string}
+   */
+  call(operation, first = '', second = '') {
+    if (this.#stopped) throw stopped('it stopped before')
+    let length, answer
+    try {
+      const start = this.#exports.input(room(first) + room(second)) >>> 0
+      const one = this.#write(start, first)
+      const two = this.#write(start + one, second)
+      length = this.#exports.call(NUMBERS.get(operation) ?? OPERATIONS.length, one, two)
+      const from = this.#exports.answer() >>> 0
+      answer = decoder.decode(this.#memory().subarray(from, from + (length < 0 ? -1 - length : length)))
+    } catch (cause) {
+      // A trap, an exhausted stack or memory: whatever was half done stays so, and nobody sees it.
+      this.#stopped = true
+      throw stopped(this.#said() || String(cause?.message ?? cause), cause)
+    }
+    if (length >= 0) return answer
+    const { code, field, value, remedy } = JSON.parse(answer)
+    throw new TinyDancerError(code, field, value, remedy)
+  }
+
+  #memory() {
+    const { buffer } = this.#exports.memory
+    // Growing memory detaches the buffer before.
+    if (this.#bytes.buffer !== buffer) this.#bytes = new Uint8Array(buffer)
+    return this.#bytes
+  }
+
+  #write(start, given) {
+    const bytes = this.#memory()
+    if (typeof given === 'string') return encoder.encodeInto(given, bytes.subarray(start)).written
+    bytes.set(given, start)
+    return given.length
+  }
+
+  #said() {
+    const length = this.#exports.stopped_length()
+    const from = this.#exports.stopped() >>> 0
+    return decoder.decode(this.#memory().subarray(from, from + length))
+  }
+}
+
+const stopped = (value, cause) =>
+  new TinyDancerError('EngineStopped', 'engine', value, 'make the object anew, and report what it was given', { cause })

@@ -1,0 +1,230 @@
+//! One thing that decides, asked by number and text.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tiny_dancer::agents::{AgentSet, Choices, state_after_json};
+use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
+use tiny_dancer::encoder::Encoder;
+use tiny_dancer::routes::Routing;
+use tiny_dancer::tasks::Tasking;
+use tiny_dancer::tools::{ToolScratch, ToolSet};
+use tiny_dancer::{Error, ErrorKind, Handle, Result};
+
+/// Input above this many bytes is given back after its call: artifacts come once, requests again and again.
+const KEPT: usize = 1 << 16;
+
+macro_rules! operations {
+    ($($(#[$explain:meta])* $name:ident = $written:literal,)*) => {
+        /// What an instance is asked to do, with two arguments; those that take fewer leave the rest unread.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Operation {
+            $($(#[$explain])* $name,)*
+        }
+
+        impl Operation {
+            /// All, in order of their numbers, with their names in `js/instance.js`.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $written),)*];
+        }
+    };
+}
+
+operations! {
+    /// Loads an encoder (bytes), for what is loaded after it.
+    Encoder = "encoder",
+    /// Loads a router (artifact; changes of its models as JSON, or empty).
+    Router = "router",
+    /// Decides (request, options).
+    Decide = "decide",
+    /// Loads routes (artifact).
+    Routes = "routes",
+    /// Routes (request, options).
+    Route = "route",
+    /// Makes an empty set of tools (artifact of what was learned of use, or empty).
+    Tools = "tools",
+    /// Adds tools (JSON); answers with their ids.
+    AddTools = "addTools",
+    /// Selects tools (query).
+    Select = "select",
+    /// Makes an empty set of agents (half-life of what is observed in seconds, as JSON, or empty).
+    Agents = "agents",
+    /// Puts agents in (JSON).
+    PutAgents = "putAgents",
+    /// Chooses an agent (query).
+    Choose = "choose",
+    /// Counts an outcome (state, or empty; outcome); answers with the state after it.
+    Observe = "observe",
+    /// Makes an empty set of candidates (artifact of a scorer, or empty).
+    Candidates = "candidates",
+    /// Adds candidates (JSON).
+    AddCandidates = "addCandidates",
+    /// Ranks candidates (query).
+    Rank = "rank",
+    /// Loads a classifier of tasks (artifact).
+    Tasks = "tasks",
+    /// Classifies (request).
+    Classify = "classify",
+}
+
+impl Operation {
+    /// The operation of a number.
+    ///
+    /// # Panics
+    /// Where there is none: the caller is of another version.
+    #[must_use]
+    pub fn of(number: u32) -> Self {
+        Self::ALL.get(number as usize).unwrap_or_else(|| panic!("there is no operation {number}")).0
+    }
+}
+
+// There is one, where it stays.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug)]
+enum Object {
+    Router(Handle),
+    Routes(Routing),
+    Tools(ToolSet, ToolScratch),
+    Agents { set: AgentSet, choices: Choices, half_life: Option<f64> },
+    Candidates(CandidateDoor, CandidateScorer),
+    Tasks(Tasking),
+}
+
+/// What decides, with its encoder, its input and its last answer.
+#[derive(Debug, Default)]
+pub struct Instance {
+    object: Option<Object>,
+    encoder: Option<Arc<Encoder>>,
+    input: Vec<u8>,
+    answer: String,
+}
+
+fn text<'a>(bytes: &'a [u8], field: &str) -> Result<&'a str> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Error::new(ErrorKind::RequestInvalid, field, error, "give UTF-8"))
+}
+
+impl Instance {
+    /// Room for arguments of together `length` bytes.
+    pub fn input(&mut self, length: usize) -> &mut [u8] {
+        if self.input.len() < length {
+            self.input.resize(length, 0);
+        }
+        &mut self.input
+    }
+
+    /// The answer to the last call: JSON, or empty; after an error, an object of its `code`, `field`, `value`, `remedy`.
+    #[must_use]
+    pub fn answer(&self) -> &str {
+        &self.answer
+    }
+
+    /// Does an operation with the first `first` bytes of the input and the `second` after them; false on an error.
+    ///
+    /// # Panics
+    /// Where the lengths are not within the input, or the operation is not one of what the instance holds.
+    pub fn call(&mut self, operation: Operation, first: usize, second: usize) -> bool {
+        let input = std::mem::take(&mut self.input);
+        let (first, rest) = input.split_at(first);
+        let answer = self.perform(operation, first, &rest[..second]);
+        let done = answer.is_ok();
+        self.answer = answer.unwrap_or_else(|error| {
+            let Error { kind, field, value, remedy } = error;
+            json!({ "code": format!("{kind:?}"), "field": field, "value": value, "remedy": remedy })
+                .to_string()
+        });
+        if input.len() <= KEPT {
+            self.input = input;
+        }
+        done
+    }
+
+    fn perform(&mut self, operation: Operation, first: &[u8], second: &[u8]) -> Result<String> {
+        if let Some(object) = self.made(operation, first, second) {
+            // Also where it failed: what was there before is not what was asked for.
+            self.object = None;
+            self.object = Some(object?);
+            return Ok(String::new());
+        }
+        let none = |()| String::new();
+        match (operation, &mut self.object) {
+            (Operation::Encoder, _) => {
+                self.encoder = Some(Arc::new(Encoder::from_bytes(first)?));
+                Ok(String::new())
+            }
+            (Operation::Decide, Some(Object::Router(handle))) => {
+                handle.decide_json(text(first, "request")?, text(second, "options")?)
+            }
+            (Operation::Route, Some(Object::Routes(routing))) => {
+                routing.decide_json(text(first, "request")?, text(second, "options")?)
+            }
+            (Operation::AddTools, Some(Object::Tools(set, _))) => {
+                set.add_json(text(first, "tools")?).map(|ids| json!(ids).to_string())
+            }
+            (Operation::Select, Some(Object::Tools(set, scratch))) => {
+                set.select_json(text(first, "query")?, scratch)
+            }
+            (Operation::PutAgents, Some(Object::Agents { set, .. })) => {
+                set.put_json(text(first, "agents")?).map(none)
+            }
+            (Operation::Choose, Some(Object::Agents { set, choices, .. })) => {
+                set.choose_json(text(first, "query")?, choices)
+            }
+            (Operation::Observe, Some(Object::Agents { half_life, .. })) => {
+                state_after_json(text(first, "state")?, text(second, "outcome")?, *half_life)
+            }
+            (Operation::AddCandidates, Some(Object::Candidates(door, _))) => {
+                door.add(text(first, "candidates")?).map(none)
+            }
+            (Operation::Rank, Some(Object::Candidates(door, scorer))) => {
+                door.rank(scorer, text(first, "query")?)
+            }
+            (Operation::Classify, Some(Object::Tasks(tasking))) => {
+                tasking.classify_json(text(first, "request")?)
+            }
+            (operation, _) => panic!("{operation:?} is not for what this instance holds"),
+        }
+    }
+
+    /// The object an operation makes; `None` for one that makes none.
+    fn made(&self, operation: Operation, first: &[u8], second: &[u8]) -> Option<Result<Object>> {
+        let encoder = self.encoder.clone();
+        let make = || {
+            Ok(Some(match operation {
+                Operation::Router => Object::Router(Handle::new(first, encoder, text(second, "models")?)?),
+                Operation::Routes => Object::Routes(Routing::new(first, encoder)?),
+                Operation::Tools => {
+                    let set = if first.is_empty() {
+                        ToolSet::new(encoder)
+                    } else {
+                        ToolSet::with_learned(encoder, first)?
+                    };
+                    Object::Tools(set, ToolScratch::default())
+                }
+                Operation::Agents => {
+                    let half_life = half_life(text(first, "half_life")?)?;
+                    Object::Agents { set: AgentSet::new(half_life)?, choices: Choices::default(), half_life }
+                }
+                Operation::Candidates => {
+                    let scorer = if first.is_empty() {
+                        CandidateScorer::default()
+                    } else {
+                        CandidateScorer::from_bytes(first)?
+                    };
+                    Object::Candidates(CandidateDoor::new(Precision::Full, encoder), scorer)
+                }
+                Operation::Tasks => Object::Tasks(Tasking::new(first, encoder)?),
+                _ => return Ok(None),
+            }))
+        };
+        make().transpose()
+    }
+}
+
+fn half_life(json: &str) -> Result<Option<f64>> {
+    if json.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(json).map_err(|error| {
+        Error::new(ErrorKind::OptionInvalid, "half_life", error, "give seconds as a number, or nothing")
+    })
+}
