@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Literal
 
 from tiny_dancer.budgets.money import (
@@ -41,7 +42,7 @@ _AGAIN_S: Final = 0.1
 Verdict = Literal["fits", "spent", "draw", "full"]
 
 
-class Account:
+class Account(ABC):
     """One budget in one table. What it counts by is a *key*: the milliseconds its period began, or the present
     part of its window. Amounts are units.
 
@@ -75,42 +76,42 @@ class Account:
         self._more = max(self.limit // _SHARE, 1)
         self.row = table.row(budget.id, rolling(budget.period) or 0)
 
+    @abstractmethod
     def key(self, now: float) -> int:
         """What an amount reserved at ``now``, UTC seconds, counts by."""
-        raise NotImplementedError
 
+    @abstractmethod
     def span(self, now: float) -> tuple[float, float]:
         """First moment of the period at ``now``, or of its window; and when money comes back. UTC seconds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def since(self, key: int) -> int:
         """The first key that counts together with this one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, key: int) -> int | None:
         """Of what is reserved by seat; None where the table does not have the period."""
-        raise NotImplementedError
 
+    @abstractmethod
     def standing(self, key: int) -> tuple[int, int, int, int]:
         """Spent, reserved and drawn in the period, and spent in earlier parts of the window. Of a period that the
         table has. Under lock."""
-        raise NotImplementedError
 
     def glance(self, key: int) -> tuple[int, int, int, int]:
         """As :meth:`standing`; nothing, of a period that the table does not have. Under lock."""
         return self.standing(key) if self.place(key) is not None else (0, 0, 0, 0)
 
+    @abstractmethod
     def put(self, key: int, reserved: int, spent: int) -> bool:
         """Lets go of what this seat had reserved, and counts what was spent, in a period; whether more is spent
         and reserved now than drawn. Under lock."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begin(self, key: int, entries: tuple[Entry, ...]) -> None:
         """Gives a period its place, with what the ledger knows of it. Under lock."""
-        raise NotImplementedError
 
-    def _set_drawn(self, key: int, drawn: int, others: int) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _set_drawn(self, key: int, drawn: int, others: int) -> None: ...
 
     def judge(self, key: int, amount: int) -> Verdict:
         """Whether an amount may be reserved: yes, no, or not before more is drawn; ``full``: no, whatever the
@@ -247,10 +248,10 @@ class Account:
         """What other tables have drawn, as was read last."""
         return self._known_others(key)
 
+    @abstractmethod
     def tell(self, *, shrink: int | None = None) -> list[Entry]:
         """What the ledger is to be told of this row, its periods before ``shrink`` (milliseconds) with no more
         drawn than is needed. Others may not draw meanwhile."""
-        raise NotImplementedError
 
 
 class PeriodAccount(Account):

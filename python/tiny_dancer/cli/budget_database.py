@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
     from tiny_dancer.budgets import Standing
     from tiny_dancer.storage import ApiKey, Budget, SqliteStorage
 
-Database = Annotated[
-    Path, typer.Option("--database", help="The gateway's database: `storage` of its configuration.")
-]
-DEFAULT = Path("gateway.db")
 Target = Annotated[
     str,
     typer.Argument(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.budget_database import DEFAULT, Database, target_of
+from tiny_dancer.cli.budget_database import target_of
+from tiny_dancer.cli.keys_database import DEFAULT, Database
 from tiny_dancer.cli.output import console, print_json, say
 from tiny_dancer.errors import OptionError
 from tiny_dancer.evaluation.terminal import FittedTable

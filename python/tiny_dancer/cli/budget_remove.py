@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, Soft, Target, find_budget, shown, target_of
+from tiny_dancer.cli.budget_database import Period, Soft, Target, find_budget, shown, target_of
+from tiny_dancer.cli.keys_database import DEFAULT, Database
 from tiny_dancer.cli.output import say
 
 HELP = """Remove a budget: nothing is refused for it any more. A gateway that is running knows within seconds. What

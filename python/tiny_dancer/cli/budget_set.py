@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.budget_database import DEFAULT, Database, Period, Soft, Target, shown, spent_before, target_of
-from tiny_dancer.cli.keys_database import check_database, check_models, gateway_of
+from tiny_dancer.cli.budget_database import Period, Soft, Target, shown, spent_before, target_of
+from tiny_dancer.cli.keys_database import (
+    DEFAULT,
+    Database,
+    GatewayConfigFile,
+    MakeDatabase,
+    check_database,
+    check_models,
+    gateway_of,
+)
 from tiny_dancer.cli.output import print_json, say, warn
 
 HELP = """Set what may be spent on a key, user, team, agent, model, route, project or tag, or on everything. A
@@ -30,13 +37,8 @@ def set_budget(
     ] = None,
     ends: Annotated[str | None, typer.Option(help="Not in force from this date or time on, or after 30d.")] = None,
     database: Database = DEFAULT,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="The gateway's configuration; gateway.yaml beside the database where there is one."),
-    ] = None,
-    make_database: Annotated[
-        bool, typer.Option("--create", help="Make the database where there is none yet.")
-    ] = False,
+    config: GatewayConfigFile = None,
+    make_database: MakeDatabase = False,
     json: Json = False,
 ) -> None:
     from tiny_dancer.budgets import Budgets

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.budget_database import DEFAULT, Database, described, find_target, shown
+from tiny_dancer.cli.budget_database import described, find_target, shown
+from tiny_dancer.cli.keys_database import DEFAULT, Database
 from tiny_dancer.cli.output import console, print_json, say
 from tiny_dancer.evaluation.terminal import FittedTable
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiny_dancer.cli.arguments import Json
-from tiny_dancer.cli.keys_database import DEFAULT, Database, check_database, check_models, described, gateway_of
+from tiny_dancer.cli.keys_database import (
+    DEFAULT,
+    Database,
+    GatewayConfigFile,
+    MakeDatabase,
+    check_database,
+    check_models,
+    described,
+    gateway_of,
+)
 from tiny_dancer.cli.output import print_json, say, warn
 from tiny_dancer.errors import AccessError
 
@@ -22,13 +30,8 @@ Example: tiny-dancer keys create ada --model gpt-4o-mini --rpm-limit 60 --max-bu
 def create(
     name: Annotated[str, typer.Argument(help="Who or what the key is for; no other key that serves has it.")],
     database: Database = DEFAULT,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="The gateway's configuration; gateway.yaml beside the database where there is one."),
-    ] = None,
-    make_database: Annotated[
-        bool, typer.Option("--create", help="Make the database where there is none yet.")
-    ] = False,
+    config: GatewayConfigFile = None,
+    make_database: MakeDatabase = False,
     model: Annotated[
         list[str] | None, typer.Option("--model", help="A model it may use; repeatable. Absent: all.")
     ] = None,

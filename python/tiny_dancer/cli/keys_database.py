@@ -1,4 +1,4 @@
-"""What the `keys` commands share."""
+"""What the commands over a gateway's database share, and those of `keys`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ Database = Annotated[
     Path, typer.Option("--database", help="The gateway's database: `storage` of its configuration.")
 ]
 DEFAULT = Path("gateway.db")
+GatewayConfigFile = Annotated[
+    Path | None,
+    typer.Option(help="The gateway's configuration; gateway.yaml beside the database where there is one."),
+]
+MakeDatabase = Annotated[bool, typer.Option("--create", help="Make the database where there is none yet.")]
 
 
 def described(key: ApiKey) -> dict[str, Any]:
