@@ -90,7 +90,11 @@ class Server:
         """Starts it, and returns when it answers."""
         with self._log.open("ab") as log:
             command = [str(self.bin / "postgres"), "-D", str(self.folder / "data")]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as)
+            # Where the system can, it ends at once when this process is gone, also when that was killed.
+            bound = [setpriv, "--pdeathsig", "QUIT"] if (setpriv := shutil.which("setpriv")) else []
+            self._process = subprocess.Popen(
+                [*bound, *command], stdout=log, stderr=log, cwd=self.folder, **self._as
+            )
         ask = [str(self.bin / "pg_isready"), "--quiet", "--host", str(self.folder), "--dbname=postgres"]
         while subprocess.run(ask, stdin=subprocess.DEVNULL, check=False).returncode:
             assert self._process.poll() is None, self._log.read_text()
