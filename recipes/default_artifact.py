@@ -578,12 +578,12 @@ def auxiliary_rows() -> int:
     return len(auxiliary().gain)
 
 
-def created() -> str:
+def created(default: str) -> str:
     """The date to record, from the command line."""
-    parser = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--created", default="2026-11-30", help="date to record")
+    parser = argparse.ArgumentParser(description="Train an artifact that ships, and write its model card.")
+    parser.add_argument("--created", default=default, help="date to record")
     return str(parser.parse_args().created)
 
 
 if __name__ == "__main__":
-    make(DEFAULT, created())
+    make(DEFAULT, created("2026-11-30"))
