@@ -27,7 +27,9 @@ def _pg_config() -> str:
     beside = Path(f"/usr/lib/postgresql/{VERSION}/bin/pg_config")
     found = str(beside) if beside.exists() else shutil.which("pg_config")
     if found is None or _ask(found, "--version").split()[1].split(".")[0] != VERSION:
-        missing(f"PostgreSQL {VERSION} and its headers (Debian: postgresql-{VERSION} postgresql-server-dev-{VERSION})")
+        missing(
+            f"PostgreSQL {VERSION} and its headers (Debian: postgresql-{VERSION} postgresql-server-dev-{VERSION})"
+        )
     if not (Path(_ask(found, "--includedir-server")) / "postgres.h").exists():
         missing(f"the headers of PostgreSQL {VERSION} (Debian: postgresql-server-dev-{VERSION})")
     if not (Path(_ask(found, "--bindir")) / "initdb").exists():
@@ -60,7 +62,9 @@ def installation() -> Path:
     root = Path(tempfile.mkdtemp(prefix="tdpg-tree"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     root.chmod(0o755)  # the server is another user's
-    programs, libraries, share = (Path(_ask(pg_config, f"--{name}")) for name in ("bindir", "pkglibdir", "sharedir"))
+    programs, libraries, share = (
+        Path(_ask(pg_config, f"--{name}")) for name in ("bindir", "pkglibdir", "sharedir")
+    )
 
     def copy(folder: Path, but: str = "") -> Path:
         """The folder in the copy, of links into the system's, but for one name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -11,7 +12,6 @@ from tests.integration.pg_cluster import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KINDS = {
     "TD001": "ArtifactInvalid",
@@ -45,12 +45,10 @@ def refusal(error: psycopg.Error) -> str:
 class Replay:
     """What a case made, and the SQL that each operation is."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], encoder: str | None) -> None:
         self.connection = connection
-        self.loaded: set[tuple[str, str]] = set()
+        self.encoder = encoder
         self.parts: list[str] = []
-        self.encoder: str | None = None
-        self.half_life: float | None = None
 
     def value(self, statement: str, *values: Any) -> Any:
         row = self.connection.execute(statement, values).fetchone()
@@ -63,9 +61,7 @@ class Replay:
         return found
 
     def load(self, first: Any, second: str) -> str:
-        """The artifact under the name 'artifact'; the SQL of tiny_dancer.load_artifact."""
-        with open(first["file"], "rb") as file:
-            data = file.read()
+        data = Path(first["file"]).read_bytes()
         self.ask("SELECT tiny_dancer.load_artifact('artifact', %s, %s::jsonb)", data, second or None)
         return ""
 
@@ -103,28 +99,28 @@ class Replay:
         raise AssertionError(operation)
 
 
-def answers(connection: psycopg.Connection[Any], cases: list[Case]) -> Iterator[list[str]]:
-    replay = Replay(connection)
-    for case in cases:
-        replay.encoder = None if case["encoder"] is None else "sentences"
-        folder = "/nowhere" if case["encoder"] is None else ""
-        connection.execute(f"SET tiny_dancer.encoder_path = '{folder}'")
-        found: list[str] = []
-        for operation, first, second in case["steps"]:
-            try:
-                found.append(replay.step(operation, first, second))
-            except psycopg.Error as error:
-                found.append(refusal(error))
-                break
-        yield found
+def answers(url: str, cases: list[Case]) -> Iterator[list[str]]:
+    """Those with an encoder over one connection, those without over one that finds none."""
+    with psycopg.connect(url, autocommit=True) as usual, psycopg.connect(url, autocommit=True) as without:
+        without.execute("SET tiny_dancer.encoder_path = '/nowhere'")
+        replays = {True: Replay(usual, "sentences"), False: Replay(without, None)}
+        for case in cases:
+            replay = replays[case["encoder"] is not None]
+            found: list[str] = []
+            for operation, first, second in case["steps"]:
+                try:
+                    found.append(replay.step(operation, first, second))
+                except psycopg.Error as error:
+                    found.append(refusal(error))
+                    break
+            yield found
 
 
 ASKED = ("requests", "damages", "routes", "tools", "candidates", "tasks")
 
 
 def test_every_vector_has_the_answer_of_the_engine(tmp_path: Path) -> None:
-    with psycopg.connect(database(), autocommit=True) as connection:
-        path, expected = written(tmp_path, ASKED)
-        cases = json.loads(path.read_text(encoding="utf-8"))
-        found: Answers = list(answers(connection, cases))
+    path, expected = written(tmp_path, ASKED)
+    cases = json.loads(path.read_text(encoding="utf-8"))
+    found: Answers = list(answers(database(), cases))
     assert compared(cases, expected, found) == count(ASKED)
