@@ -16,7 +16,7 @@ use crate::rows::{row, texts};
 crate::functions! { examine_artifact route_json classify_json select_tools_json tool_ids rank_json embed }
 
 /// The artifact that an argument names.
-fn artifact(call: &Call, place: usize) -> Result<Option<(String, Rc<Object>)>> {
+pub(crate) fn artifact(call: &Call, place: usize) -> Result<Option<(String, Rc<Object>)>> {
     let Some(name) = call.text(place)? else { return Ok(None) };
     let name = name.into_owned();
     let object = find(&Wanted::Name(name.clone()))?;
