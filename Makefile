@@ -86,7 +86,7 @@ PG_VERSION := $(shell sed -n "s/^default_version = '\\(.*\\)'/\\1/p" $(PG_CRATE)
 # The script of the extension is these, one after the other.
 PG_PARTS := $(sort $(wildcard python/tiny_dancer/storage/postgres/migrations/*.sql)) \
     $(wildcard $(patsubst %,$(PG_CRATE)/sql/%.sql,models candidates agents budgets history ruvector rights))
-PG_BROUGHT := $(patsubst %,python/tiny_dancer/data/%.safetensors,default encoder sentences tasks)
+PG_BROUGHT := $(patsubst %,python/tiny_dancer/data/%.safetensors,edge default encoder sentences tasks)
 pg: $(PGRX_HOME)/config.toml ## the extension for PostgreSQL 15, in target/pg (postgresql-server-dev-15, libclang-dev, clang)
 	$(PGRX) cargo build --quiet --locked --profile $(PG_PROFILE) --package tiny-dancer-pg
 	mkdir -p $(PG)/lib $(PG_FOLDER)
