@@ -78,18 +78,20 @@ PG_CONFIG := $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) $(shel
 PGRX_HOME := $(CURDIR)/target/pgrx
 PGRX := PGRX_HOME=$(PGRX_HOME)
 PG_CRATE := crates/tiny-dancer-pg
+PG_PROFILE := release
+PG_LIBRARY := $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PG_PROFILE)),debug,$(PG_PROFILE))/libtiny_dancer_pg.so
 PG := target/pg
 PG_FOLDER := $(PG)/share/extension/tiny_dancer
 PG_VERSION := $(shell sed -n "s/^default_version = '\\(.*\\)'/\\1/p" $(PG_CRATE)/tiny_dancer.control)
 # The script of the extension is these, one after the other.
 PG_PARTS := $(sort $(wildcard python/tiny_dancer/storage/postgres/migrations/*.sql)) \
     $(wildcard $(patsubst %,$(PG_CRATE)/sql/%.sql,models candidates agents budgets history ruvector rights))
-PG_BROUGHT := $(patsubst %,python/tiny_dancer/data/%.safetensors,default encoder sentences tasks)
+PG_BROUGHT := $(patsubst %,python/tiny_dancer/data/%.safetensors,edge default encoder sentences tasks)
 pg: $(PGRX_HOME)/config.toml ## the extension for PostgreSQL 15, in target/pg (postgresql-server-dev-15, libclang-dev, clang)
-	$(PGRX) cargo build --quiet --locked --release --package tiny-dancer-pg
+	$(PGRX) cargo build --quiet --locked --profile $(PG_PROFILE) --package tiny-dancer-pg
 	mkdir -p $(PG)/lib $(PG_FOLDER)
-	cmp -s $(PG)/lib/built.so target/release/libtiny_dancer_pg.so || { \
-	    cp target/release/libtiny_dancer_pg.so $(PG)/lib/built.so && \
+	cmp -s $(PG)/lib/built.so $(PG_LIBRARY) || { \
+	    cp $(PG_LIBRARY) $(PG)/lib/built.so && \
 	    strip --strip-unneeded -o $(PG)/lib/tiny_dancer.so $(PG)/lib/built.so; }
 	cp $(PG_CRATE)/tiny_dancer.control $(wildcard $(PG_CRATE)/sql/versions/*.sql) $(PG)/share/extension/
 	cat $(PG_PARTS) > $(PG)/share/extension/tiny_dancer--$(PG_VERSION).sql
