@@ -58,14 +58,21 @@ _TASK = {
     "language": "VARCHAR",
     "weak_quality": "DOUBLE",
 }
-_ROUTE = {"name": "VARCHAR", "confidence": "DOUBLE", "reason": "VARCHAR", "best": "VARCHAR", "target": "VARCHAR"}
+_ROUTE = {
+    "route_name": "VARCHAR",
+    "confidence": "DOUBLE",
+    "reason": "VARCHAR",
+    "best": "VARCHAR",
+    "target": "VARCHAR",
+}
 _AGENT = {
     "agent_name": "VARCHAR",
     "confidence": "DOUBLE",
     "estimated_cost": "DOUBLE",
     "estimated_latency": "DOUBLE",
-    "quality": "DOUBLE",
+    "expected_quality": "DOUBLE",
     "reason": "VARCHAR",
+    "runner_up": "VARCHAR",
 }
 _ARROW = {
     "VARCHAR": pa.string(),
@@ -184,7 +191,7 @@ def _create(own: duckdb.DuckDBPyConnection, answering: _Answering) -> None:
         ("tiny_dancer_agent_state_after", calls.agent_state_after, [text, text], text, "special"),
         ("ruvector_route", calls.ruvector_route, [text], agent, "special"),
         ("ruvector_embed", calls.embed, [text], "FLOAT[256]", "default"),
-        ("ruvector_classify_request", calls.classify, [text], task, "default"),
+        ("ruvector_classify_request", calls.ruvector_classify_request, [text], text, "default"),
     )
     try:
         for name, function, parameters, returned, null in every:
@@ -322,6 +329,10 @@ class _Calls:
     def classify_json(self, request: Any) -> Any:
         return pa.array([self._functions.classify_json(each) for each in request.to_pylist()], pa.string())
 
+    def ruvector_classify_request(self, text: Any) -> Any:
+        found = [self._functions.ruvector_classify_request(each) for each in text.to_pylist()]
+        return pa.array(found, pa.string())
+
     def semantic_route(self, query: Any) -> Any:
         found = self._functions.semantic_route_batch(query.to_pylist())
         return pa.array([each._asdict() for each in found], _arrow_struct(_ROUTE))
@@ -343,8 +354,8 @@ class _Calls:
     def _of_agents(function: Callable[..., str], first: Any, second: Any, more: Sequence[Any]) -> Any:
         (half_life,) = _more(more, "half_life", as_json=())
         first, second = first.to_pylist(), second.to_pylist()
-        times = [None] * len(first) if half_life is None else [_plain(each) for each in half_life]
-        rows = zip(first, second, times, strict=True)
+        times = [] if half_life is None else [[_plain(each) for each in half_life]]
+        rows = zip(first, second, *times, strict=True)
         return pa.array([None if None in row[:2] else function(*row) for row in rows], pa.string())
 
     def ruvector_route(self, request: Any, *more: Any) -> Any:

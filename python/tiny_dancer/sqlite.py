@@ -146,18 +146,23 @@ class _Calls:
         for name in ("tiny_dancer_embed", "ruvector_embed"):
             yield name, 1, False, _strict(lambda text: functions.embed([text]).tobytes())
         yield "tiny_dancer_embed_by", 2, True, _strict(lambda *given: functions.embed_by(*given).tobytes())
-        for name in ("tiny_dancer_classify", "ruvector_classify_request"):
-            yield name, 1, False, _strict(lambda text: functions.classify(text).category)
+        yield "tiny_dancer_classify", 1, False, _strict(lambda text: functions.classify(text).category)
+        yield "ruvector_classify_request", 1, False, _strict(functions.ruvector_classify_request)
         yield "tiny_dancer_classify_json", 1, False, _strict(functions.classify_json)
         for arguments in (3, 4, 5):
             yield "tiny_dancer_rank", arguments, False, self._rank_json_rows
         yield "tiny_dancer_rank_json", 2, False, _strict(functions.rank_json)
-        yield "tiny_dancer_semantic_route", 1, False, _strict(lambda text: functions.semantic_route(text).name)
+        yield (
+            "tiny_dancer_semantic_route",
+            1,
+            False,
+            _strict(lambda text: functions.semantic_route(text).route_name),
+        )
         for arguments in (1, 2):
             yield "tiny_dancer_route_json", arguments, False, _strict(functions.route_json)
         for arguments in (2, 3):
-            yield "tiny_dancer_choose_among", arguments, True, _strict(functions.choose_among)
-            yield "tiny_dancer_agent_state_after", arguments, True, _strict(functions.agent_state_after)
+            yield "tiny_dancer_choose_among", arguments, True, _strict(functions.choose_among, 2)
+            yield "tiny_dancer_agent_state_after", arguments, True, _strict(functions.agent_state_after, 2)
         for arguments in range(1, 8):
             yield "ruvector_route", arguments, False, lambda *given: next(self._agent(*given), (None,))[0]
         yield "tiny_dancer_checksum", 0, False, lambda: functions.checksum
@@ -200,7 +205,6 @@ class _Calls:
         yield "tiny_dancer_decide", DecisionRow._fields, decide
         yield "tiny_dancer_rank", RankedRow._fields, rank
         yield "tiny_dancer_classify", TaskRow._fields, classify
-        yield "ruvector_classify_request", TaskRow._fields, classify
         yield "tiny_dancer_semantic_route", RouteRow._fields, semantic_route
         yield "ruvector_route", AgentRow._fields, ruvector_route
 
@@ -231,11 +235,11 @@ class _Calls:
             yield self._functions.ruvector_route(request, **asked)
 
 
-def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
-    """NULL for NULL."""
+def _strict(function: Callable[..., Any], first: int | None = None) -> Callable[..., Any]:
+    """NULL for NULL, of all arguments or of the first so many."""
 
     def call(*given: Any) -> Any:
-        return None if None in given else function(*given)
+        return None if None in given[:first] else function(*given)
 
     return call
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -239,20 +240,24 @@ def test_vectors_classes_routes_and_agents_are_those_of_the_package(connection: 
     nearer = "array_cosine_similarity(tiny_dancer_embed('my money back'), tiny_dancer_embed(?))"
     assert one(connection, nearer, "a refund, please") > one(connection, nearer, "the weather in Rome")
 
-    (task,) = TaskClassifier.default().predict(["Write a Python function that reverses a list"])
-    for name in ("tiny_dancer_classify", "ruvector_classify_request"):
-        found = one(connection, f"{name}('Write a Python function that reverses a list')")
-        assert found == {
-            "category": task.category,
-            "confidence": task.confidence,
-            "capabilities": list(task.capabilities),
-            "language": task.language,
-            "weak_quality": task.weak_quality,
-        }
+    asked = "Write a Python function that reverses a list"
+    (task,) = TaskClassifier.default().predict([asked])
+    found = one(connection, "tiny_dancer_classify(?)", asked)
+    assert found == {
+        "category": task.category,
+        "confidence": task.confidence,
+        "capabilities": list(task.capabilities),
+        "language": task.language,
+        "weak_quality": task.weak_quality,
+    }
+    found = json.loads(one(connection, "ruvector_classify_request(?)", asked))
+    assert found["top_category"] == found["classifications"][0][0] == task.category
+    assert sorted(share for _, share in found["classifications"]) == sorted(found["probabilities"])
 
     choice = routed()(text)
     found = one(connection, "tiny_dancer_semantic_route(?)", text)
-    assert (found["name"], found["confidence"], found["reason"]) == ("status", choice.confidence, choice.reason)
+    assert (found["route_name"], found["reason"]) == ("status", choice.reason)
+    assert found["confidence"] == choice.confidence
     assert one(connection, "tiny_dancer_semantic_route(?).target ->> 'queue'", text) == "2"
 
     router = AgentRouter(AgentRegistry(AGENTS), router=priced())
@@ -278,7 +283,7 @@ def test_routes_with_conditions_ask_for_the_time() -> None:
     with duckdb.connect() as connection:
         register(connection, routes=routes)
         found = one(connection, "tiny_dancer_semantic_route('where is my order')")
-        assert (found["name"], found["best"]) == ("refund", "status")
+        assert (found["route_name"], found["best"]) == ("refund", "status")
 
 
 def test_the_checksum_names_what_decides(connection: Any, tmp_path: Path) -> None:

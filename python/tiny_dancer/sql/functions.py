@@ -20,6 +20,7 @@ from tiny_dancer.routing.agents import AgentRegistry, AgentRouter
 from tiny_dancer.routing.candidate_set import Candidate, CandidateSet, as_filter, float_row
 from tiny_dancer.routing.semantic import SemanticRoutes
 from tiny_dancer.routing.tasks import TaskClassifier
+from tiny_dancer.storage.agents import DEFAULT_HALF_LIFE_S
 
 if TYPE_CHECKING:
     import os
@@ -69,7 +70,7 @@ class TaskRow(NamedTuple):
 class RouteRow(NamedTuple):
     """What :meth:`Functions.semantic_route` answers, as :class:`~tiny_dancer.RouteChoice` explains it."""
 
-    name: str | None
+    route_name: str | None
     confidence: float
     reason: str
     best: str
@@ -85,8 +86,9 @@ class AgentRow(NamedTuple):
     estimated_cost: float | None
     estimated_latency: float | None
     """In milliseconds."""
-    quality: float
+    expected_quality: float
     reason: str
+    runner_up: str | None
 
 
 _RANK_OPTIONS = (
@@ -347,6 +349,11 @@ class Functions:
         """The whole answer to ``{"text": …}``, as JSON."""
         return self._tasks.classify_json(_text(request, "request"))
 
+    def ruvector_classify_request(self, text: object) -> str:
+        """What kind of task a text is, with all categories by probability, as JSON."""
+        answer = self._tasks.classify_json(json.dumps({"text": _text(text, "text")}))
+        return by_category(answer, self._tasks.categories)
+
     @property
     def _tasks(self) -> TaskClassifier:
         return _default_tasks() if self.tasks is None else self.tasks
@@ -376,19 +383,21 @@ class Functions:
             raise OptionError("routes", None, "register with routes=, an artifact of semantic routes")
         return self.routes
 
-    def choose_among(self, agents: object, query: object, half_life: float | None = None) -> str:
+    def choose_among(self, agents: object, query: object, half_life: float | None = DEFAULT_HALF_LIFE_S) -> str:
         """Chooses among agents given as JSON for a query given as JSON; the whole answer as JSON.
 
         Args:
             agents: a list, as the engine takes them.
             query: likewise.
-            half_life: seconds after which what was observed counts half.
+            half_life: seconds after which what was observed counts half; None: always in full.
         """
         found = _core.AgentSet(half_life)
         found.put(_text(agents, "agents"))
         return found.choose_json(_text(query, "query"))
 
-    def agent_state_after(self, state: object, outcome: object, half_life: float | None = None) -> str:
+    def agent_state_after(
+        self, state: object, outcome: object, half_life: float | None = DEFAULT_HALF_LIFE_S
+    ) -> str:
         """What is known of an agent after one more outcome, as JSON; ``state`` is empty before the first."""
         return _core.agent_state_after(_text(state, "state"), _text(outcome, "outcome"), half_life)
 
@@ -426,7 +435,17 @@ class Functions:
             found.estimated_latency_ms,
             found.quality,
             found.reason,
+            found.runner_up,
         )
+
+
+def by_category(answer: str, categories: Sequence[str]) -> str:
+    """A classifier's answer with ``top_category`` and ``classifications``: names and shares, likeliest first."""
+    found = json.loads(answer)
+    pairs = zip(categories, found["probabilities"], strict=True)
+    found["classifications"] = sorted(([name, share] for name, share in pairs), key=lambda each: -each[1])
+    found["top_category"] = found["category"]
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _text(value: object, field: str) -> str:
