@@ -5,13 +5,13 @@ A binding (a *door*) brings a command ``replay CASES ANSWERS``, and its test cal
     def test_every_vector_has_the_answer_of_the_engine(built: Path, tmp_path: Path) -> None:
         assert replayed([str(built)], tmp_path) == count()
 
-``CASES`` is a JSON list of ``{"kind", "explain", "encoder": path or null, "steps": [[operation, first, second]]}``.
-An argument is text, ``{"file": path}``, or null for the answer before. ``ANSWERS`` becomes a JSON list, a list of
-texts a case: what each step answered (empty where it answers nothing); of the step that is refused, after which no
-other of the case is done, an object of ``code``, ``field``, ``value`` and ``remedy``. What a case makes stays for the
-next ones with the same encoder, until they make another. What the operations are is said in
-``crates/tiny-dancer-wasm/src/instance.rs``, whose example ``replay`` is such a command, too: the engine on this
-machine, called from Rust. Texts are compared as texts, errors by all four fields.
+``CASES`` is a JSON list of ``{"kind", "explain", "encoder": path or null, "steps": [[operation, first,
+second]]}``, where an argument is text, ``{"file": path}``, or null for the answer before. ``ANSWERS`` becomes a
+JSON list, a list of texts a case: what each step answered (empty where it answers nothing); of the step that is
+refused, after which no other of the case is done, an object of ``code``, ``field``, ``value`` and ``remedy``.
+What a case makes stays for the next ones with the same encoder, until they make another. What the operations
+are is said in ``crates/tiny-dancer-wasm/src/instance.rs``, whose example ``replay`` is such a command, too: the
+engine on this machine, called from Rust. Texts are compared as texts, errors by all four fields.
 
 The engine's answers are made once, and kept below cargo's target folder by what they were made of.
 """
