@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections import OrderedDict
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -28,7 +29,7 @@ from tiny_dancer.errors import (
     RequestError,
     TinyDancerError,
 )
-from tiny_dancer.routing.agents import AgentRegistry, AgentRouter
+from tiny_dancer.routing.agents import AgentRegistry, AgentRouter, assign
 from tiny_dancer.routing.zero_shot import probabilities
 from tiny_dancer.sql.functions import by_category
 from tiny_dancer.storage import Agent
@@ -70,7 +71,9 @@ def call(server: Any, name: str, *arguments: Any) -> Any:
         arguments: as its declaration has them.
     """
     try:
-        return FUNCTIONS[name](server, *arguments)
+        answer = FUNCTIONS[name](server, *arguments)
+        # Rows are made within this call, so that what is wrong with one is said as what is wrong with the others.
+        return list(answer) if isinstance(answer, GeneratorType) else answer
     except TinyDancerError as error:
         _raise(server, error)
 
@@ -147,8 +150,10 @@ def _artifact(server: Any, name: str | None, kind: str) -> Any:
 
 def _load(server: Any, data: bytes, models: str) -> tuple[str, Any]:
     """An artifact's kind, and what the engine makes of it."""
+    if _is_encoder(data):
+        return "encoder", _core.Encoder(data)
     header = _core.read_header(data)
-    kind = header.get("kind", "request-router")
+    kind = header["kind"]
     if models and kind != "request-router":
         raise OptionError("models", f"given for an artifact of kind '{kind}'", "only a router has models")
     encoder = _encoder_of(server, _needed(header))
@@ -162,9 +167,17 @@ def _load(server: Any, data: bytes, models: str) -> tuple[str, Any]:
         return kind, _core.CandidateScorer(data)
     if kind == "tools":
         return kind, (data, encoder)
-    if kind == "encoder":
-        return kind, _core.Encoder(data)
     raise ArtifactError("kind", kind, "give a router, routes, tasks, candidates, tools or an encoder")
+
+
+def _is_encoder(data: bytes) -> bool:
+    """Whether these are the bytes of an encoder, by what a safetensors file says of itself."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {}) if length <= len(data) else {}
+        return bool(json.loads(metadata.get("tiny_dancer", "{}")).get("kind") == "encoder")
+    except (ValueError, RecursionError, AttributeError):
+        return False  # what else is wrong with them, loading says
 
 
 def _needed(header: Mapping[str, Any]) -> str | None:
@@ -190,8 +203,8 @@ def _encoder_of(server: Any, checksum: str | None) -> _core.Encoder | None:
 
 def _examine_artifact(server: Any, data: bytes | None, models: str | None) -> dict[str, Any]:
     kind, object = _load(server, data or b"", models or "")
-    own = object.checksum if kind == "encoder" else _needed(_core.read_header(data or b""))
-    return {"kind": kind, "encoder": own}
+    named = object.checksum if kind == "encoder" else _needed(_core.read_header(data or b""))
+    return {"kind": kind, "encoder": named}
 
 
 # Requests → models -----------------------------------------------------------------------------------------------
@@ -504,6 +517,183 @@ def _about(agents: AgentRegistry, request: str, number: int) -> list[str]:
     return [name for name, _, _ in found]
 
 
+# A batch at once, and budgets ------------------------------------------------------------------------------------
+
+
+def _query(asked: Mapping[str, Any], policy: str) -> _core.AgentQuery:
+    """The query that all requests of a batch share; what is spent of a budget is theirs together."""
+    weights = {"quality": 1.0, "cost": 10.0, "latency": 0.01} | (asked.get("weights") or {})
+    return _core.AgentQuery(
+        policy,
+        (weights["quality"], weights["cost"], weights["latency"]),
+        asked["required_capabilities"],
+        asked.get("task"),
+        asked.get("types", ()),
+        asked.get("excluded", ()),
+        asked.get("tags", ()),
+        asked.get("region"),
+        (asked["max_cost"], asked["budget_remaining"], asked["max_latency"]),
+        asked["min_quality"],
+        asked.get("level", 0.9),
+        asked.get("explore"),
+    )
+
+
+class _Expected:
+    """What is expected of each agent on each request: arrays [requests, agents]; cost NaN where one is removed."""
+
+    def __init__(
+        self,
+        agents: AgentRegistry,
+        query: _core.AgentQuery,
+        tokens: Sequence[float],
+        now: float,
+        output: Sequence[float] | None = None,
+    ) -> None:
+        self.names = agents.engine.names()
+        asked = np.array(tokens, np.float64).tobytes()
+        answers = None if output is None else np.array(output, np.float64).tobytes()
+        shape = (len(tokens), len(self.names))
+        columns = agents.engine.expect(query, asked, now, answers, None)
+        self.quality, self.cost, self.latency = (np.frombuffer(each, "<f8").reshape(shape) for each in columns)
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _batch_route(server: Any, requests: list[str | None] | None, *given: Any) -> Iterator[dict[str, Any]]:
+    word, required, max_cost, max_latency_ms, min_quality, budget, options, least, capacities = given
+    if requests is None:
+        return
+    word = word or "total_cost"
+    texts = [each for each in requests if each is not None]
+    if len(texts) != len(requests):
+        place = requests.index(None) + 1
+        raise OptionError(f"requests[{place}]", None, "give texts without a null among them")
+    whole = word in ("total_cost", "quality")
+    if not whole and (least is not None or capacities is not None):
+        field = "min_mean_quality" if least is not None else "capacities"
+        raise OptionError(field, f"beside {word}", "set optimize_for to total_cost or quality")
+    if word == "quality" and least is not None:
+        raise OptionError("min_mean_quality", "beside quality", "leave it out where quality is maximised")
+    asked = _asked(server, "", None, required, max_cost, max_latency_ms, min_quality, budget, options)
+    agents = _agents(server)
+    if not texts:
+        return
+    names = agents.engine.names()
+    if not names:
+        raise NoFeasibleModelError("agents", "no agents", "register agents first")
+    own = json.loads(options or "{}").get("input_tokens")
+    tokens = [float(own) if own is not None else float(math.ceil(len(text.encode()) / 4)) for text in texts]
+    if whole:
+        asked = asked | {"budget_remaining": None}
+        rooms = json.loads(capacities) if capacities is not None else {}
+        unknown = next((name for name in rooms if name not in names), None)
+        if unknown is not None:
+            raise OptionError("capacities", unknown, "name agents that are registered")
+        expected = _Expected(agents, _query(asked, "cost"), tokens, asked["now"])
+        chosen = assign(
+            expected.quality,
+            expected.cost,
+            optimize_for="quality" if word == "quality" else "total_cost",
+            min_mean_quality=least,
+            budget=budget,
+            capacities=[rooms.get(name) for name in names] if rooms else None,
+        ).columns.tolist()
+    else:
+        query = _query(asked, word)
+        expected = _Expected(agents, query, tokens, asked["now"])
+        answers = [agents.engine.choose(query, each, asked["now"]).agent for each in tokens]
+        chosen = [names.index(agent) for agent in answers]
+    places = (np.arange(len(texts)), chosen)
+    total, mean = _known(expected.cost[places].sum()), _known(expected.quality[places].mean())
+    for row, (text, column) in enumerate(zip(texts, chosen, strict=True)):
+        yield {
+            "request_index": row + 1,
+            "request": text,
+            "agent_name": names[column],
+            "expected_quality": _known(expected.quality[row, column]),
+            "estimated_cost": _known(expected.cost[row, column]),
+            "estimated_latency": _known(expected.latency[row, column] * 1000),
+            "mean_quality": mean,
+            "total_cost": total,
+        }
+
+
+def _allocate_budget(
+    server: Any,
+    tokens: str | None,
+    monthly_budget: float | None,
+    quality_threshold: float | None,
+    latency_threshold_ms: float | None,
+    requests_a_month: float | None,
+) -> list[dict[str, Any]]:
+    asked = np.array(json.loads(tokens or "[]"), np.float64).reshape(-1, 3)
+    for field, value, wrong, remedy in (
+        ("monthly_budget", monthly_budget, lambda usd: usd < 0 or usd != usd, "give USD, 0 or more"),
+        ("quality_threshold", quality_threshold, lambda q: not 0 <= q <= 1, "give a mean quality from 0 to 1"),
+        ("latency_threshold_ms", latency_threshold_ms, lambda ms: not ms > 0, "give a time above 0"),
+    ):
+        if value is not None and wrong(value):
+            raise OptionError(field, value, remedy)
+    total = float(asked[:, 2].sum())
+    if not total:
+        return []
+    each = (requests_a_month or 0.0) / total
+    slowest = None if latency_threshold_ms is None else latency_threshold_ms / 1000
+    agents = _agents(server)
+    if not agents.engine.names():
+        raise NoFeasibleModelError("agents", "no agents", "register agents first")
+    bounds: dict[str, Any] = dict.fromkeys(("max_cost", "budget_remaining", "min_quality"))
+    query = _query(bounds | {"required_capabilities": [], "max_latency": slowest}, "cost")
+    output = np.where(asked[:, 1] > 0, asked[:, 1], np.nan)
+    expected = _Expected(agents, query, asked[:, 0].tolist(), _now(server), output.tolist())
+    rows = np.repeat(np.arange(len(asked)), asked[:, 2].astype(np.int64))
+    quality, cost, latency = expected.quality[rows], expected.cost[rows] * each, expected.latency[rows]
+    try:
+        found = assign(quality, cost, optimize_for="quality", budget=monthly_budget)
+    except NoFeasibleModelError as error:
+        field = "monthly_budget" if error.field == "budget" else error.field
+        raise NoFeasibleModelError(field, error.value, error.remedy) from None
+    sufficient = quality_threshold is None or found.quality >= quality_threshold - 1e-9
+    counts = np.bincount(found.columns, minlength=len(expected.names))
+    order = sorted(range(len(counts)), key=lambda agent: (-counts[agent], expected.names[agent].encode()))
+    answers = []
+    for agent in order:
+        own = np.flatnonzero(found.columns == agent)
+        answers.append(
+            {
+                "agent_name": expected.names[agent],
+                "share": len(own) / total,
+                "monthly_requests": len(own) * each,
+                "allocated_budget": _known(cost[own, agent].sum()),
+                "expected_quality": _known(quality[own, agent].mean()) if len(own) else None,
+                "expected_latency": _known(latency[own, agent].mean() * 1000) if len(own) else None,
+                "mean_quality": _known(found.quality),
+                "total_cost": _known(found.cost),
+                "sufficient": bool(sufficient),
+            }
+        )
+    return answers
+
+
+def _budget_ledger(server: Any, budget: str, start: int, since: int) -> dict[str, Any]:
+    """The limit of a budget, and what all holders have drawn, as of now: whoever asks holds the budget's lock."""
+    isolation = _rows(server, "SELECT current_setting('transaction_isolation') AS level")[0]["level"]
+    if isolation != "read committed":
+        # Such a transaction does not see what was drawn since it began: it would be promised twice.
+        remedy = "reserve in a transaction of READ COMMITTED; the extension can in any"
+        raise OptionError("transaction_isolation", isolation, remedy)
+    query = (
+        "SELECT (SELECT most FROM tiny_dancer.budget WHERE id = $1) AS most, "
+        "(SELECT sum(drawn) FROM tiny_dancer.budget_spending WHERE budget = $1 "
+        "AND (start = $2 OR ($3 < $2 AND start >= $3))) AS drawn"
+    )
+    found: dict[str, Any] = dict(_rows(server, query, ("text", budget), ("bigint", start), ("bigint", since))[0])
+    return found
+
+
 # Routes by likeness, and kinds of tasks --------------------------------------------------------------------------
 
 
@@ -583,6 +773,9 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "choose_among": _choose_among,
     "route": _route,
     "route_multi": _route_multi,
+    "batch_route": _batch_route,
+    "allocate_budget": _allocate_budget,
+    "budget_ledger": _budget_ledger,
     "direction": _direction,
     "semantic_route": _semantic_route,
     "classify_request": _classify_request,
