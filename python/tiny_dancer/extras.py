@@ -25,6 +25,8 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
         "apsw": "sqlite",
         "sqlite_vec": "sqlite",
         "duckdb": "duckdb",
+        "psycopg": "postgres",
+        "psycopg_pool": "postgres",
         "brotli": "gateway",
         "httptools": "gateway",
         "uvicorn": "gateway",
