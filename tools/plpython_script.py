@@ -72,7 +72,7 @@ def arguments(declaration: str) -> list[str]:
         depth += {"(": 1, ")": -1}.get(inside[end], 0)
         end += 1
     names = []
-    for each in re.split(r",(?![^(]*\))", inside[: end - 1]):
+    for each in re.split(r",(?![^(\[]*[)\]])", inside[: end - 1]):
         words = each.split()
         if words and words[0].upper() != "OUT":
             names.append(words[0].strip('"'))
@@ -87,10 +87,21 @@ def in_plpython(statement: str, native: str) -> str:
     return re.sub(r"\bLANGUAGE c\b", "LANGUAGE plpython3u", statement)
 
 
-def script(known: frozenset[str], parts: Path = PARTS) -> str:
-    """The whole of it, with the native functions that are known."""
+def _mentions(statement: str, names: set[str]) -> bool:
+    return any(re.search(rf"tiny_dancer\.{name}\b", statement) for name in names)
+
+
+def script(known: frozenset[str], pure: frozenset[str], parts: Path = PARTS) -> str:
+    """The whole of it.
+
+    Args:
+        known: native functions that are there.
+        pure: those that ask the server nothing: others, and what stands over them, are not for parallel queries.
+        parts: the folder of the extension's.
+    """
     written = [HEAD]
     absent: set[str] = set()
+    asking: set[str] = set()
     files = [*sorted(TABLES.glob("*.sql")), *(parts / f"{name}.sql" for name in ORDER)]
     for path in files:
         if not path.exists():
@@ -101,11 +112,14 @@ def script(known: frozenset[str], parts: Path = PARTS) -> str:
                 continue
             defined = _DEFINED.match(bare)
             native = _NATIVE.search(bare)
-            missing = any(re.search(rf"tiny_dancer\.{name}\b", bare) for name in absent)
-            if missing or (native and native[1] not in known):
+            if _mentions(bare, absent) or (native and native[1] not in known):
                 if defined:
                     absent.add(defined[1])
                 continue
+            function = defined if bare.startswith("CREATE FUNCTION") else None
+            if function and (native[1] not in pure if native else _mentions(bare[function.end() :], asking)):
+                asking.add(function[1])
+                statement = statement.replace(" PARALLEL SAFE", "", 1)
             written.append(in_plpython(statement, native[1]) if native else statement)
     written.append(TAIL)
     return "\n".join(each.rstrip("\n") + "\n" for each in written)
@@ -113,9 +127,9 @@ def script(known: frozenset[str], parts: Path = PARTS) -> str:
 
 def main() -> int:
     """Writes it, or compares."""
-    from tiny_dancer.sql.plpython import FUNCTIONS
+    from tiny_dancer.sql.plpython import FUNCTIONS, PURE
 
-    found = script(frozenset(FUNCTIONS))
+    found = script(frozenset(FUNCTIONS), PURE)
     if "--check" in sys.argv:
         if SCRIPT.read_text(encoding="utf-8") == found:
             return 0

@@ -38,7 +38,7 @@ from tiny_dancer.storage.agents import AgentRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["FUNCTIONS", "call"]
+__all__ = ["FUNCTIONS", "PURE", "call"]
 
 # As crates/tiny-dancer-pg/src/failure.rs has them, the most particular first.
 _STATES: tuple[tuple[type[TinyDancerError], str, str], ...] = (
@@ -781,3 +781,6 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "classify_request": _classify_request,
 }
 """By name, as the extension's script has them without ``_wrapper``."""
+
+PURE = frozenset(("checked_agent", "agent_state_after", "choose_among", "direction"))
+"""Those that ask the server nothing. Others do so in a subtransaction, which a parallel query does not allow."""

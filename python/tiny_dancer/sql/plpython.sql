@@ -513,7 +513,7 @@ CREATE TYPE tiny_dancer.decision AS (
 -- Artifacts ----------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.examine_artifact(bytes bytea, models text DEFAULT NULL, OUT kind text, OUT encoder text)
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 100000 AS $python$
+    LANGUAGE plpython3u STABLE COST 100000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "examine_artifact", bytes, models)
 $python$;
@@ -550,7 +550,7 @@ COMMENT ON FUNCTION tiny_dancer.load_artifact(text, text, jsonb) IS
 
 CREATE FUNCTION tiny_dancer.decide(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS tiny_dancer.decision
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 2000 AS $python$
+    LANGUAGE plpython3u STABLE COST 2000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "decide", request, options, artifact)
 $python$;
@@ -560,7 +560,7 @@ COMMENT ON FUNCTION tiny_dancer.decide(text, jsonb, text) IS
 
 CREATE FUNCTION tiny_dancer.decide(request jsonb, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS tiny_dancer.decision
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 2500 AS $python$
+    LANGUAGE plpython3u STABLE COST 2500 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "decide_body", request, options, artifact)
 $python$;
@@ -570,7 +570,7 @@ COMMENT ON FUNCTION tiny_dancer.decide(jsonb, jsonb, text) IS
 
 CREATE FUNCTION tiny_dancer.decide_many(requests text[], options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS SETOF tiny_dancer.decision
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 200000 ROWS 100 AS $python$
+    LANGUAGE plpython3u STABLE COST 200000 ROWS 100 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "decide_many", requests, options, artifact)
 $python$;
@@ -580,7 +580,7 @@ COMMENT ON FUNCTION tiny_dancer.decide_many(text[], jsonb, text) IS
 
 CREATE FUNCTION tiny_dancer.decide_model(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS text
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 1500 AS $python$
+    LANGUAGE plpython3u STABLE COST 1500 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "decide_model", request, options, artifact)
 $python$;
@@ -589,7 +589,7 @@ COMMENT ON FUNCTION tiny_dancer.decide_model(text, jsonb, text) IS 'the name of 
 
 -- The same for ever, as the checksum names the bytes: for indexes and generated columns.
 CREATE FUNCTION tiny_dancer.decide_by(checksum text, request text, options jsonb DEFAULT NULL) RETURNS text
-    LANGUAGE plpython3u IMMUTABLE PARALLEL SAFE COST 1500 AS $python$
+    LANGUAGE plpython3u IMMUTABLE COST 1500 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "decide_by", checksum, request, options)
 $python$;
@@ -600,39 +600,39 @@ COMMENT ON FUNCTION tiny_dancer.decide_by(text, text, jsonb) IS
 -- The engine's doors: JSON as text in, and what the engine answers, byte for byte ---------------------------------------
 
 CREATE FUNCTION tiny_dancer.decide_json(request text, options text DEFAULT '', artifact text DEFAULT NULL) RETURNS json
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 2500 AS $python$
+    LANGUAGE plpython3u STABLE COST 2500 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "decide_json", request, options, artifact)
 $python$;
 
 CREATE FUNCTION tiny_dancer.route_json(request text, options text, artifact text) RETURNS json
-    LANGUAGE plpython3u STABLE STRICT PARALLEL SAFE COST 3000 AS $python$
+    LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "route_json", request, options, artifact)
 $python$;
 
 CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
-    LANGUAGE plpython3u STABLE STRICT PARALLEL SAFE COST 3000 AS $python$
+    LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "classify_json", request, artifact)
 $python$;
 
 CREATE FUNCTION tiny_dancer.select_tools_json(tools text, query text, artifact text DEFAULT NULL,
                                               encoder text DEFAULT NULL) RETURNS json
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 100000 AS $python$
+    LANGUAGE plpython3u STABLE COST 100000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "select_tools_json", tools, query, artifact, encoder)
 $python$;
 
 CREATE FUNCTION tiny_dancer.rank_json(candidates text, query text, artifact text DEFAULT NULL,
                                       encoder text DEFAULT NULL) RETURNS json
-    LANGUAGE plpython3u STABLE PARALLEL SAFE COST 100000 AS $python$
+    LANGUAGE plpython3u STABLE COST 100000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "rank_json", candidates, query, artifact, encoder)
 $python$;
 
 CREATE FUNCTION tiny_dancer.embed(text text, encoder text DEFAULT 'sentences') RETURNS real[]
-    LANGUAGE plpython3u STABLE STRICT PARALLEL SAFE COST 1000 AS $python$
+    LANGUAGE plpython3u STABLE STRICT COST 1000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "embed", text, encoder)
 $python$;
