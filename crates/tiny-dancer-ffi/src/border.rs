@@ -10,7 +10,7 @@ use tiny_dancer::resilience::panic_text;
 use tiny_dancer::{Error, ErrorKind};
 
 /// Grows whenever a function changes so that a program built against an older header would misunderstand it.
-const ABI: u32 = 0;
+pub const TD_ABI_VERSION: u32 = 0;
 
 /// Whether a call did what it should, and else what kind of thing went wrong.
 #[repr(C)]
@@ -103,10 +103,10 @@ pub unsafe extern "C" fn td_text_free(text: *mut td_text) {
     }
 }
 
-/// Version of what functions mean; td_abi_version of a library and TD_ABI_VERSION of a header must be the same.
+/// What functions mean: of this library; it must be the TD_ABI_VERSION of the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn td_abi_version() -> u32 {
-    ABI
+    TD_ABI_VERSION
 }
 
 /// Version of the library, such as "0.1.0".
@@ -206,28 +206,39 @@ pub(crate) unsafe fn answered(answer: *mut td_text, work: impl FnOnce() -> Outco
     })
 }
 
-macro_rules! details {
-    ($($(#[$explain:meta])* $function:ident = $field:ident,)*) => {$(
-        $(#[$explain])*
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $function() -> *const c_char {
-            DETAIL.try_with(|held| held.borrow().$field.as_ptr()).unwrap_or(c"".as_ptr())
-        }
-    )*};
+fn kept(read: impl FnOnce(&Detail) -> *const c_char) -> *const c_char {
+    DETAIL.try_with(|held| read(&held.borrow())).unwrap_or(c"".as_ptr())
 }
 
-details! {
-    /// What the last call of this thread that failed has to say, in one sentence: field, value and remedy. Empty where none
-    /// failed. This and its like stay until the next call of this thread that fails.
-    td_error_message = message,
-    /// The name of its code, such as "OptionInvalid".
-    td_error_kind = kind,
-    /// What was at fault: a field, an option, a tensor, an argument.
-    td_error_field = field,
-    /// What was found there, shortened.
-    td_error_value = value,
-    /// What to do about it.
-    td_error_remedy = remedy,
+/// What the last call of this thread that failed has to say, in one sentence: field, value and remedy; empty where none
+/// failed. This and its like stay until the next call of this thread that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn td_error_message() -> *const c_char {
+    kept(|detail| detail.message.as_ptr())
+}
+
+/// The name of its code, such as "OptionInvalid".
+#[unsafe(no_mangle)]
+pub extern "C" fn td_error_kind() -> *const c_char {
+    kept(|detail| detail.kind.as_ptr())
+}
+
+/// What was at fault: a field, an option, a tensor, an argument.
+#[unsafe(no_mangle)]
+pub extern "C" fn td_error_field() -> *const c_char {
+    kept(|detail| detail.field.as_ptr())
+}
+
+/// What was found there, shortened.
+#[unsafe(no_mangle)]
+pub extern "C" fn td_error_value() -> *const c_char {
+    kept(|detail| detail.value.as_ptr())
+}
+
+/// What to do about it.
+#[unsafe(no_mangle)]
+pub extern "C" fn td_error_remedy() -> *const c_char {
+    kept(|detail| detail.remedy.as_ptr())
 }
 
 /// The same as JSON: an object of `code`, `field`, `value` and `remedy`.
@@ -294,7 +305,7 @@ impl<T> Held<T> {
 }
 
 /// A kind of object that C holds by pointer.
-pub(crate) trait Opaque: Sized {
+pub(crate) trait Opaque: Sized + 'static {
     type Value;
     /// Eight letters no other kind begins with.
     const MARK: u64;
@@ -331,15 +342,15 @@ pub(crate) unsafe fn object<'a, T: Opaque>(object: *const T, field: &str) -> Out
         return Err(refused(field, "NULL or misaligned", "give what a load or new function has made"));
     }
     // SAFETY: what the caller promises; every kind of object begins with its mark.
-    let held = unsafe { &*object }.held();
-    if held.mark != T::MARK {
+    if unsafe { object.cast::<u64>().read() } != T::MARK {
         return Err(refused(
             field,
             "another kind of object, or freed",
             "give what its own function has made",
         ));
     }
-    Ok(&held.value)
+    // SAFETY: it is one of this kind.
+    Ok(&unsafe { &*object }.held().value)
 }
 
 /// As [`object`], where NULL is none.

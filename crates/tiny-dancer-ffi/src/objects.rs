@@ -61,7 +61,7 @@ pub unsafe extern "C" fn td_encoder_load(
 /// Frees an encoder and makes the pointer to it NULL. Objects that were made with it keep what they need.
 ///
 /// # Safety
-/// As [`freed`] says: a pointer of this library, in use by no call, or NULL.
+/// What it points to was made by this library, is in use by no call, and not freed, or is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn td_encoder_free(encoder: *mut *mut td_encoder) {
     // SAFETY: what the caller promises.
@@ -74,7 +74,7 @@ pub struct td_router(Held<Router>);
 opaque!(td_router, Router, b"router..");
 
 #[derive(Debug)]
-pub struct Router {
+pub(crate) struct Router {
     serving: Guarded<Handle>,
     /// Whether levels below the learned policy answer where it fails.
     answers_below: bool,
@@ -270,7 +270,7 @@ pub struct td_tools(Held<Tools>);
 opaque!(td_tools, Tools, b"tools...");
 
 #[derive(Debug)]
-pub struct Tools {
+pub(crate) struct Tools {
     set: RwLock<ToolSet>,
     scratch: Pool<ToolScratch>,
 }
@@ -359,13 +359,13 @@ pub struct td_agents(Held<Agents>);
 opaque!(td_agents, Agents, b"agents..");
 
 #[derive(Debug)]
-pub struct Agents {
+pub(crate) struct Agents {
     set: RwLock<AgentSet>,
     choices: Pool<Choices>,
     half_life: Option<f64>,
 }
 
-/// Makes an empty set of agents. `half_life`: seconds after which what was observed counts half; 0 or NaN: it never ages.
+/// Makes an empty set of agents. `half_life`: seconds after which what was observed counts half; NAN: it never ages.
 ///
 /// # Safety
 /// `agents` points to room for a pointer.
@@ -374,7 +374,7 @@ pub unsafe extern "C" fn td_agents_new(half_life: f64, agents: *mut *mut td_agen
     // SAFETY: what the caller promises.
     unsafe {
         made(agents, || {
-            let half_life = if half_life == 0.0 || half_life.is_nan() { None } else { Some(half_life) };
+            let half_life = (!half_life.is_nan()).then_some(half_life);
             let set = RwLock::new(AgentSet::new(half_life)?);
             Ok(Agents { set, choices: Pool::default(), half_life })
         })

@@ -22,7 +22,7 @@ pub struct td_candidates(Held<Candidates>);
 opaque!(td_candidates, Candidates, b"candidat");
 
 #[derive(Debug)]
-pub struct Candidates {
+pub(crate) struct Candidates {
     door: RwLock<CandidateDoor>,
     scorer: Guarded<CandidateScorer>,
     answers_below: bool,
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn td_candidates_add_vectors(
         // SAFETY: what the caller promises.
         let ids = unsafe { names(ids, count, first) }?;
         let given: Vec<Candidate> = ids.iter().map(|id| Candidate { id, ..Candidate::default() }).collect();
-        Ok(door.append(&given, rows)?)
+        Ok(door.append(&given, rows, dimensions)?)
     })
 }
 

@@ -7,6 +7,7 @@
 //! is refused.
 
 mod given;
+mod numbers;
 mod read;
 
 use std::borrow::Cow;
@@ -86,11 +87,7 @@ impl CandidateDoor {
             };
         }
         let (embeddings, dimensions, encoded) = if let Some(rows) = embeddings {
-            if let Some(place) = given.iter().position(|each| each.embedding.is_some()) {
-                let remedy = "embeddings come beside the candidates: leave it out";
-                return Err(invalid(&format!("candidates[{place}].embedding"), "given", remedy));
-            }
-            (Cow::Borrowed(rows), Some(self.width(given.len(), rows)?), false)
+            (Cow::Borrowed(rows), Some(self.width(&given, rows)?), false)
         } else {
             let (rows, dimensions, encoded) = self.embeddings(&given)?;
             (Cow::Owned(rows), dimensions, encoded)
@@ -103,49 +100,25 @@ impl CandidateDoor {
             .zip(metadata.iter().zip(&namespaces))
             .map(|(each, (metadata, namespace))| each.candidate(metadata, namespace))
             .collect();
-        self.put(&candidates, &embeddings, dimensions, encoded)
-    }
-
-    fn put(
-        &mut self,
-        candidates: &[Candidate],
-        embeddings: &[f32],
-        dimensions: Option<usize>,
-        encoded: bool,
-    ) -> Result<()> {
         if let Some(set) = &mut self.set {
-            return set.append(candidates, embeddings);
+            set.append(&candidates, &embeddings)?;
+        } else {
+            let mut set = CandidateSet::new(dimensions, self.precision)?;
+            set.append(&candidates, &embeddings)?;
+            (self.set, self.encoded) = (Some(set), encoded);
         }
-        let mut set = CandidateSet::new(dimensions, self.precision)?;
-        set.append(candidates, embeddings)?;
-        (self.set, self.encoded) = (Some(set), encoded);
         Ok(())
     }
 
-    /// Adds candidates that are no JSON, with their embeddings one after the other, all of one width; all or none.
-    ///
-    /// # Errors
-    /// As [`Self::add_with`].
-    pub fn append(&mut self, candidates: &[Candidate], embeddings: &[f32]) -> Result<()> {
-        if candidates.is_empty() {
-            return if embeddings.is_empty() { Ok(()) } else { Err(rows_for(embeddings, 0)) };
-        }
-        let width = self.width(candidates.len(), embeddings)?;
-        self.put(candidates, embeddings, Some(width), false)
-    }
-
-    /// Makes the set ready to be ranked by many at once; what is added leaves it unready.
-    pub fn refresh(&mut self) {
-        if let Some(set) = &mut self.set {
-            set.refresh();
-        }
-    }
-
     /// How wide the rows are that come beside candidates.
-    fn width(&self, candidates: usize, rows: &[f32]) -> Result<usize> {
-        let width = rows.len() / candidates;
-        if width == 0 || width * candidates != rows.len() {
-            return Err(rows_for(rows, candidates));
+    fn width(&self, given: &[Given], rows: &[f32]) -> Result<usize> {
+        if let Some(place) = given.iter().position(|each| each.embedding.is_some()) {
+            let remedy = "embeddings come beside the candidates: leave it out";
+            return Err(invalid(&format!("candidates[{place}].embedding"), "given", remedy));
+        }
+        let width = rows.len() / given.len();
+        if width == 0 || width * given.len() != rows.len() {
+            return Err(rows_for(rows, given.len()));
         }
         match &self.set {
             Some(_) if self.encoded => Err(invalid(
