@@ -141,11 +141,7 @@ impl Instance {
         let (first, rest) = input.split_at(first);
         let answer = self.perform(operation, first, &rest[..second]);
         let done = answer.is_ok();
-        self.answer = answer.unwrap_or_else(|error| {
-            let Error { kind, field, value, remedy } = error;
-            json!({ "code": format!("{kind:?}"), "field": field, "value": value, "remedy": remedy })
-                .to_string()
-        });
+        self.answer = answer.unwrap_or_else(|error| error.to_value().to_string());
         if input.len() <= KEPT {
             self.input = input;
         }
