@@ -1,31 +1,27 @@
 //! What passes between Node and the engine: errors, panics, and batches on other threads.
 
 use std::any::Any;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::time::Instant;
 
 use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Task};
 use serde_json::json;
+use tiny_dancer::resilience::{Breaker, BreakerOptions, Guarded, panic_text};
 use tiny_dancer::{Error, Result, in_chunks, in_row};
 
-const REMEDY: &str = "make the object anew, and report what it was given";
-
-/// An error with the JSON of what the package's `TinyDancerError` has as its message.
-fn thrown(code: &str, field: &str, value: &str, remedy: &str) -> napi::Error {
-    napi::Error::from_reason(
-        json!({ "code": code, "field": field, "value": value, "remedy": remedy }).to_string(),
-    )
-}
-
 fn refused(error: &Error) -> napi::Error {
-    thrown(&format!("{:?}", error.kind), &error.field, &error.value, &error.remedy)
+    napi::Error::from_reason(error.to_value().to_string())
 }
 
 fn stopped(panic: &(dyn Any + Send)) -> napi::Error {
-    let said = panic.downcast_ref::<String>().map(String::as_str);
-    let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-    thrown("EngineStopped", "engine", said.unwrap_or("a panic without words"), REMEDY)
+    let remedy = "make the object anew, and report what it was given";
+    let error =
+        json!({ "code": "EngineStopped", "field": "engine", "value": panic_text(panic), "remedy": remedy });
+    napi::Error::from_reason(error.to_string())
 }
 
 /// Does the engine's part of a call. What panics is an error of the code `EngineStopped`.
@@ -39,7 +35,22 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> napi::Result<T> {
 
 /// What is changed by calls, as long as none of them panicked.
 pub fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("a call before this one stopped in its middle, and what it changed is half done")
+    let half_done = "a call before this one stopped in its middle: what it changed may be half done";
+    mutex.lock().unwrap_or_else(|_| panic!("{half_done}"))
+}
+
+/// Seconds since this was first asked.
+pub fn now() -> f64 {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGUN.elapsed().as_secs_f64()
+}
+
+/// What was loaded, behind a breaker that opens after so many failures; none: it goes on being asked.
+pub fn behind_breaker<T>(loaded: T, threshold: Option<u32>) -> Result<Guarded<T>> {
+    // Each breaker's waits are its own, so that many processes do not come back together.
+    let seed = RandomState::new().hash_one(0);
+    let options = threshold.map(|threshold| BreakerOptions { threshold, seed, ..BreakerOptions::default() });
+    Ok(Guarded::new(loaded, options.map(|options| Breaker::new(options, now())).transpose()?))
 }
 
 /// A batch on libuv's threads, and from there on all processors.

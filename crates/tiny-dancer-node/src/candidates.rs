@@ -5,13 +5,18 @@ use std::sync::{Arc, Mutex};
 use napi::bindgen_prelude::{AsyncTask, Float32ArraySlice, Uint8ArraySlice};
 use napi_derive::napi;
 use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
+use tiny_dancer::resilience::Guarded;
 
-use crate::border::{Batch, guard, held};
+use crate::border::{Batch, behind_breaker, guard, held, now};
 use crate::router::{Encoder, shared};
 
-/// What scores candidates.
+/// What scores candidates, behind a breaker; where it fails, the combination without training ranks.
 #[napi]
-pub struct Scorer(Arc<CandidateScorer>);
+pub struct Scorer(Arc<Guarded<CandidateScorer>>);
+
+fn scorer(artifact: Option<Uint8ArraySlice>) -> tiny_dancer::Result<CandidateScorer> {
+    artifact.map_or_else(|| Ok(CandidateScorer::default()), |bytes| CandidateScorer::from_bytes(&bytes))
+}
 
 fn precision(quantised: bool) -> Precision {
     if quantised { Precision::Quantised } else { Precision::Full }
@@ -19,19 +24,31 @@ fn precision(quantised: bool) -> Precision {
 
 #[napi]
 impl Scorer {
-    /// Reads an artifact; none is the combination without training.
+    /// Reads an artifact; none is the combination without training. `breaker`: failures that open one.
     ///
     /// # Errors
     /// As [`CandidateScorer::from_bytes`].
     #[napi(constructor)]
-    pub fn new(artifact: Option<Uint8ArraySlice>) -> napi::Result<Self> {
-        guard(|| {
-            let scorer = match artifact {
-                Some(bytes) => CandidateScorer::from_bytes(&bytes)?,
-                None => CandidateScorer::default(),
-            };
-            Ok(Self(Arc::new(scorer)))
-        })
+    pub fn new(artifact: Option<Uint8ArraySlice>, breaker: Option<u32>) -> napi::Result<Self> {
+        guard(|| Ok(Self(Arc::new(behind_breaker(scorer(artifact)?, breaker)?))))
+    }
+
+    /// Serves another artifact; where it does not load, what served goes on serving.
+    ///
+    /// # Errors
+    /// As [`CandidateScorer::from_bytes`].
+    #[napi]
+    pub fn reload(&self, artifact: Option<Uint8ArraySlice>) -> napi::Result<()> {
+        guard(|| self.0.reload(scorer(artifact)))
+    }
+
+    /// How it stands, as [`Guarded::status_json`] has it.
+    ///
+    /// # Errors
+    /// Where the engine stopped.
+    #[napi]
+    pub fn status(&self) -> napi::Result<String> {
+        guard(|| Ok(self.0.status_json(now())))
     }
 
     /// Ranks candidates that are given for this query alone.
@@ -50,7 +67,7 @@ impl Scorer {
         guard(|| {
             let mut door = CandidateDoor::new(precision(quantised), None);
             door.add_with(&candidates, embeddings.as_deref())?;
-            door.rank_with(&self.0, &query, embedding.as_deref(), false)
+            door.rank_guarded(&self.0, &query, embedding.as_deref(), false, now())
         })
     }
 }
@@ -58,7 +75,7 @@ impl Scorer {
 /// Candidates that stay, and what ranks them.
 #[napi]
 pub struct Candidates {
-    scorer: Arc<CandidateScorer>,
+    scorer: Arc<Guarded<CandidateScorer>>,
     door: Arc<Mutex<CandidateDoor>>,
 }
 
@@ -92,14 +109,24 @@ impl Candidates {
         embedding: Option<Float32ArraySlice>,
         features: bool,
     ) -> napi::Result<String> {
-        guard(|| held(&self.door).rank_with(&self.scorer, &query, embedding.as_deref(), features))
+        guard(|| held(&self.door).rank_guarded(&self.scorer, &query, embedding.as_deref(), features, now()))
     }
 
     /// Ranks for many queries, embeddings within their JSON, on another thread.
     #[napi(ts_return_type = "Promise<string>")]
     pub fn rank_batch(&self, queries: Vec<String>, features: bool) -> AsyncTask<Batch> {
         let (door, scorer) = (Arc::clone(&self.door), Arc::clone(&self.scorer));
-        Batch::of(queries, move |query| held(&door).rank_with(&scorer, query, None, features))
+        Batch::of(queries, move |query| held(&door).rank_guarded(&scorer, query, None, features, now()))
+    }
+
+    /// Ranks while the scorer panics, so that a test sees what is answered then.
+    ///
+    /// # Errors
+    /// As [`CandidateDoor::rank_guarded`].
+    #[napi]
+    pub fn rank_with_panic(&self, query: String, message: String) -> napi::Result<String> {
+        let fails = |_: &mut CandidateDoor, _: &CandidateScorer| panic!("{message}");
+        guard(|| held(&self.door).rank_guarded_by(&self.scorer, &query, None, false, now(), fails))
     }
 
     /// Panics while the candidates are held, so that a test sees what becomes of them.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use napi::bindgen_prelude::{AsyncTask, Uint8ArraySlice};
 use napi_derive::napi;
+use tiny_dancer::resilience::Guarded;
 use tiny_dancer::{Error, ErrorKind, Handle, Result, encoder};
 
-use crate::border::{Batch, guard};
+use crate::border::{Batch, behind_breaker, guard, now};
 
 /// An encoder, loaded once and shared by all that are made with it.
 #[napi]
@@ -35,19 +36,50 @@ pub(crate) fn text<'a>(bytes: &'a [u8], field: &str) -> Result<&'a str> {
         .map_err(|error| Error::new(ErrorKind::RequestInvalid, field, error, "give UTF-8"))
 }
 
-/// An artifact of models.
+/// An artifact of models, behind a breaker; where it fails, rules and constraints decide.
 #[napi]
-pub struct Router(Arc<Handle>);
+pub struct Router(Arc<Guarded<Handle>>);
 
 #[napi]
 impl Router {
-    /// Loads an artifact; `changes` of its models as JSON, or empty.
+    /// Loads an artifact; `changes` of its models as JSON, or empty; `breaker`: failures that open one.
     ///
     /// # Errors
     /// As [`Handle::new`].
     #[napi(constructor)]
-    pub fn new(artifact: Uint8ArraySlice, encoder: Option<&Encoder>, changes: String) -> napi::Result<Self> {
-        guard(|| Ok(Self(Arc::new(Handle::new(&artifact, shared(encoder), &changes)?))))
+    pub fn new(
+        artifact: Uint8ArraySlice,
+        encoder: Option<&Encoder>,
+        changes: String,
+        breaker: Option<u32>,
+    ) -> napi::Result<Self> {
+        guard(|| {
+            let handle = Handle::new(&artifact, shared(encoder), &changes)?;
+            Ok(Self(Arc::new(behind_breaker(handle, breaker)?)))
+        })
+    }
+
+    /// Serves another artifact; where it does not load, what served goes on serving.
+    ///
+    /// # Errors
+    /// As [`Handle::new`].
+    #[napi]
+    pub fn reload(
+        &self,
+        artifact: Uint8ArraySlice,
+        encoder: Option<&Encoder>,
+        changes: String,
+    ) -> napi::Result<()> {
+        guard(|| self.0.reload(Handle::new(&artifact, shared(encoder), &changes)))
+    }
+
+    /// How it stands, as [`Guarded::status_json`] has it.
+    ///
+    /// # Errors
+    /// Where the engine stopped.
+    #[napi]
+    pub fn status(&self) -> napi::Result<String> {
+        guard(|| Ok(self.0.status_json(now())))
     }
 
     /// Decides a request with options, both as JSON.
@@ -56,7 +88,7 @@ impl Router {
     /// As [`Handle::decide_json`].
     #[napi]
     pub fn decide(&self, request: String, options: String) -> napi::Result<String> {
-        guard(|| self.0.decide_json(&request, &options))
+        guard(|| self.0.decide_json(&request, &options, now()))
     }
 
     /// The same of a request in UTF-8, read where it lies.
@@ -65,13 +97,22 @@ impl Router {
     /// As [`Handle::decide_json`].
     #[napi]
     pub fn decide_bytes(&self, request: Uint8ArraySlice, options: String) -> napi::Result<String> {
-        guard(|| self.0.decide_json(text(&request, "request")?, &options))
+        guard(|| self.0.decide_json(text(&request, "request")?, &options, now()))
     }
 
     /// Decides many requests with the same options on other threads.
     #[napi(ts_return_type = "Promise<string>")]
     pub fn decide_batch(&self, requests: Vec<String>, options: String) -> AsyncTask<Batch> {
-        let handle = Arc::clone(&self.0);
-        Batch::of(requests, move |request| handle.decide_json(request, &options))
+        let guarded = Arc::clone(&self.0);
+        Batch::of(requests, move |request| guarded.decide_json(request, &options, now()))
+    }
+
+    /// Decides a request while what was learned panics, so that a test sees what is answered then.
+    ///
+    /// # Errors
+    /// As [`Handle::decide_json`].
+    #[napi]
+    pub fn decide_with_panic(&self, request: String, message: String) -> napi::Result<String> {
+        guard(|| self.0.decide_json_by(&request, "", now(), |_| panic!("{message}")))
     }
 }

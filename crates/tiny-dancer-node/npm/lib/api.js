@@ -37,11 +37,14 @@ export { TinyDancerError }
  * @property {number} [maxUncertainty] largest uncertainty at which `useLightweight` is true; 0.15
  * @property {boolean} [enableQuantization] keep embeddings as int8: a quarter of the memory, cosines within about .01;
  *   false
+ * @property {boolean} [enableCircuitBreaker] stop asking an artifact that keeps failing, for a while; true
+ * @property {number} [circuitBreakerThreshold] failures within 60 seconds that open the breaker; 5
  */
 
 /**
  * `artifact` or `modelPath` may be an artifact of models (for `decide`) or of candidates (for `route`). Without one,
- * `decide` uses the artifact that ships and `route` the combination without training.
+ * `decide` uses the artifact that ships and `route` the combination without training. `models`: an object a model, in the
+ * artifact's order, whose fields (`name`, prices, …) replace the model's.
  * @typedef {ArtifactConfig & RankingConfig & { models?: readonly object[] }} RouterConfig
  */
 
@@ -82,6 +85,9 @@ export { TinyDancerError }
  * @property {Record<string, Json> | null} guarantee the certificate the decision stands under
  * @property {string} guarantee_note why there is none
  * @property {string} artifact_version
+ * @property {2 | 3} [level] only where the artifact could not be asked: 2 rules, 3 the model that is best for all requests;
+ *   what only the artifact knows is then null
+ * @property {string} [level_reason] why
  */
 
 /**
@@ -134,6 +140,8 @@ export { TinyDancerError }
  * @property {number} inferenceTimeUs microseconds in the engine
  * @property {{ candidateId: string, reason: string }[]} errors candidates that took no part, and why
  * @property {boolean} calibrated whether confidence and uncertainty come from calibration
+ * @property {2 | 3} [level] only where the artifact could not be asked: 2 the combination without training, 3 as given
+ * @property {string} [levelReason] why
  */
 
 /**
@@ -166,6 +174,8 @@ export { TinyDancerError }
  * @property {{ candidate_id: string, reason: string }[]} errors
  * @property {number | null} prediction_set_size
  * @property {boolean} calibrated
+ * @property {2 | 3} [level] as in a {@link RoutingResponse}
+ * @property {string} [level_reason]
  */
 
 /**
@@ -443,6 +453,12 @@ function candidatesOf(given, matrix) {
 
 const present = () => Date.now() / 1000
 
+/** What is asked, at the time it names, or now. */
+function atPresent(given, field) {
+  const asked = objectOf(given ?? {}, field, 'OptionInvalid', 'give an object of options by their names')
+  return { ...asked, now: asked.now === undefined || asked.now === null ? present() : momentOf(asked.now) }
+}
+
 /** A query as its JSON but for its embedding. */
 function queryOf(given) {
   const { embedding, metadata, now, ...rest } = given
@@ -530,6 +546,7 @@ export class Router {
   #config
   #thresholds
   #quantised
+  #breaker
   /** What `decide` asks; undefined until it is needed where no artifact was given. */
   #models
   /** What `route` asks. */
@@ -537,34 +554,42 @@ export class Router {
 
   /** @param {RouterConfig} [config] */
   constructor(config = {}) {
-    known(config, [...ARTIFACT, 'models', 'confidenceThreshold', 'maxUncertainty', 'enableQuantization'], 'config')
+    known(config, [...ARTIFACT, ...RANKING, 'models'], 'config')
     made()
     this.#config = { ...config }
+    this.#breaker = breakerOf(config)
     this.#thresholds = thresholdsOf(config)
     this.#quantised = truthOf(config.enableQuantization, 'enableQuantization', false)
     this.#load(source(config, 'modelPath', 'artifact'))
   }
 
   #load(artifact) {
-    const config = this.#config
     if (artifact === undefined) {
-      if (config.models !== undefined && config.models !== null) this.#models = this.#decider()
-      this.#scorer = call(() => new engine.Scorer())
+      if (this.#renamed !== undefined) this.#models = this.#decider()
+      this.#scorer = call(() => new engine.Scorer(undefined, this.#breaker))
     } else if (headerOf(artifact).kind === 'candidates') {
-      if (config.models !== undefined && config.models !== null) {
+      if (this.#renamed !== undefined) {
         throw new TinyDancerError('OptionInvalid', 'models', 'given', 'leave it out: this artifact is of candidates')
       }
-      this.#scorer = call(() => new engine.Scorer(artifact))
+      if (this.#scorer === undefined) this.#scorer = call(() => new engine.Scorer(artifact, this.#breaker))
+      else call(() => this.#scorer.reload(artifact))
+      this.#models = undefined
     } else {
       this.#models = this.#decider(artifact)
+      this.#scorer = undefined
     }
   }
 
+  get #renamed() {
+    return this.#config.models ?? undefined
+  }
+
   #decider(artifact = platform.artifact()) {
-    const { models } = this.#config
-    const changes = models === undefined || models === null ? '' : checkedJson(models, 'models', 'OptionInvalid')
+    const changes = this.#renamed === undefined ? '' : checkedJson(this.#renamed, 'models', 'OptionInvalid')
     const encoder = encoderFor(this.#config, artifact)
-    return call(() => new engine.Router(artifact, encoder, changes))
+    if (this.#models === undefined) return call(() => new engine.Router(artifact, encoder, changes, this.#breaker))
+    call(() => this.#models.reload(artifact, encoder, changes))
+    return this.#models
   }
 
   #asked() {
@@ -629,12 +654,15 @@ export class Router {
     if (missing(queryEmbedding) && (typeof text !== 'string' || text.trim() === '')) {
       throw new TinyDancerError('RequestInvalid', 'queryEmbedding', 'not given', 'give an embedding, a text, or both')
     }
+    const { length } = listOf(candidates, 'candidates', 'CandidateInvalid')
+    const asked = missing(queryEmbedding) ? undefined : embeddingOf(queryEmbedding, 'queryEmbedding')
     const query = queryOf({
       ...this.#thresholds,
-      embedding: missing(queryEmbedding) ? undefined : embeddingOf(queryEmbedding, 'queryEmbedding'),
+      // Where there are no candidates there is nothing it could be as wide as.
+      embedding: length === 0 ? undefined : asked,
       text,
       metadata,
-      k: k ?? Math.min(Math.max(listOf(candidates, 'candidates', 'CandidateInvalid').length, 1), 100_000),
+      k: k ?? Math.min(Math.max(length, 1), 100_000),
       where,
       diversity,
       now,
@@ -643,7 +671,7 @@ export class Router {
     const begun = performance.now()
     const answer = call(() => this.#scorer.rank(this.#quantised, json, rows, query.json, query.numbers))
     const inferenceTimeUs = (performance.now() - begun) * 1000
-    const { decisions, errors, calibrated } = JSON.parse(answer)
+    const { decisions, errors, calibrated, level, level_reason } = JSON.parse(answer)
     return {
       decisions: decisions.map(({ candidate_id, confidence, use_lightweight, uncertainty }) => ({
         candidateId: candidate_id,
@@ -654,6 +682,7 @@ export class Router {
       inferenceTimeUs,
       errors: errors.map(({ candidate_id, reason }) => ({ candidateId: candidate_id, reason })),
       calibrated,
+      ...(level !== undefined && { level, levelReason: level_reason }),
     }
   }
 
@@ -666,10 +695,36 @@ export class Router {
     if (modelPath === undefined || modelPath === null) {
       throw new TinyDancerError('OptionInvalid', 'modelPath', 'not given', 'make the router with modelPath to reload it')
     }
-    const fresh = new Router(this.#config)
-    this.#models = fresh.#models
-    this.#scorer = fresh.#scorer
+    this.#load(source({ modelPath }, 'modelPath', 'artifact'))
   }
+
+  /**
+   * Whether the artifact is asked: true while its breaker is closed, false while it is open or lets single calls through,
+   * and null where there is none (`enableCircuitBreaker` is false, or the engine is the WebAssembly module, in which a
+   * fault ends the call it happens in and the next one is asked of a fresh instance). While it is false, stated rules
+   * answer `decide` and the combination without training answers `route`.
+   * @returns {boolean | null}
+   */
+  circuitBreakerStatus() {
+    let closed = null
+    for (const asked of [this.#models, this.#scorer]) {
+      if (asked === undefined) continue
+      const { breaker } = JSON.parse(call(() => asked.status()))
+      if (breaker !== null) closed = (closed ?? true) && breaker.state === 'closed'
+    }
+    return closed
+  }
+}
+
+const RANKING = ['confidenceThreshold', 'maxUncertainty', 'enableQuantization', 'enableCircuitBreaker', 'circuitBreakerThreshold']
+
+/** Failures that open a breaker; undefined for none. */
+function breakerOf(config) {
+  const { circuitBreakerThreshold: given } = config
+  if (given !== undefined && given !== null && !(Number.isInteger(given) && given >= 1 && given < 2 ** 31)) {
+    throw new TinyDancerError('OptionInvalid', 'circuitBreakerThreshold', typeof given === 'number' ? String(given) : kindOf(given), 'give a whole number from 1 on')
+  }
+  return truthOf(config.enableCircuitBreaker, 'enableCircuitBreaker', true) ? (given ?? 5) : undefined
 }
 
 function thresholdsOf(config) {
@@ -690,13 +745,13 @@ export class CandidateRouter {
    * @param {ArtifactConfig & RankingConfig} [config]
    */
   constructor(config = {}) {
-    known(config, [...ARTIFACT, 'confidenceThreshold', 'maxUncertainty', 'enableQuantization'], 'config')
+    known(config, [...ARTIFACT, ...RANKING], 'config')
     made()
     this.#thresholds = thresholdsOf(config)
     const artifact = source(config, 'modelPath', 'artifact')
     const quantised = truthOf(config.enableQuantization, 'enableQuantization', false)
     const encoder = encoderFor(config, undefined)
-    this.#candidates = call(() => new engine.Candidates(new engine.Scorer(artifact), encoder, quantised))
+    this.#candidates = call(() => new engine.Candidates(new engine.Scorer(artifact, breakerOf(config)), encoder, quantised))
   }
 
   /**
@@ -769,7 +824,7 @@ export class SemanticRouter {
    */
   route(request, options) {
     const said = routeRequest(request, 'request')
-    const asked = optionsOf(options)
+    const asked = optionsOf(atPresent(options, 'options'))
     return JSON.parse(call(() => this.#routes.route(said, asked)))
   }
 
@@ -781,7 +836,7 @@ export class SemanticRouter {
    */
   async routeBatch(requests, options) {
     const said = listOf(requests, 'requests', 'RequestInvalid').map((request, row) => routeRequest(request, `requests[${row}]`))
-    const asked = optionsOf(options)
+    const asked = optionsOf(atPresent(options, 'options'))
     return inBatches(said, (some) => this.#routes.routeBatch(some, asked))
   }
 }
@@ -860,7 +915,7 @@ export class AgentRouter {
    * @returns {AgentChoice & Record<string, any>}
    */
   choose(query = {}) {
-    const said = checkedJson(query, 'query', 'OptionInvalid')
+    const said = checkedJson(atPresent(query, 'query'), 'query', 'OptionInvalid')
     return JSON.parse(call(() => this.#agents.choose(said)))
   }
 

@@ -54,9 +54,16 @@ export function engineOf(module) {
     }
   }
 
+  /** There is no breaker: a fault ends its instance and the call, and the next one is asked of a fresh instance. */
+  const status = () => '{"breaker":null}'
+
   class Router {
     #held
+    status = status
     constructor(artifact, encoder, changes) {
+      this.reload(artifact, encoder, changes)
+    }
+    reload(artifact, encoder, changes) {
       this.#held = new Held(encoder, 'router', artifact, changes)
     }
     decide(request, options) {
@@ -71,10 +78,15 @@ export function engineOf(module) {
   }
 
   class Scorer {
-    #held = new Map()
+    #held
+    status = status
     constructor(artifact = '') {
+      this.reload(artifact)
+    }
+    reload(artifact) {
+      const held = new Held(undefined, 'candidates', artifact)
       this.artifact = artifact
-      this.#of(false)
+      this.#held = new Map([[false, held]])
     }
     #of(quantised) {
       const held = this.#held.get(quantised) ?? new Held(undefined, 'candidates', this.artifact, quantised ? 'quantised' : '')

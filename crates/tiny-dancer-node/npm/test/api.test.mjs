@@ -169,6 +169,8 @@ describe('artifacts', () => {
     refuses(() => new Router({ confidenceThreshold: 1.5 }), 'OptionInvalid', 'confidenceThreshold')
     refuses(() => new Router({ maxUncertainty: NaN }), 'OptionInvalid', 'maxUncertainty')
     refuses(() => new Router({ enableQuantization: 1 }), 'OptionInvalid', 'enableQuantization')
+    refuses(() => new Router({ enableCircuitBreaker: 'yes' }), 'OptionInvalid', 'enableCircuitBreaker')
+    refuses(() => new Router({ circuitBreakerThreshold: 0 }), 'OptionInvalid', 'circuitBreakerThreshold')
     refuses(() => new SemanticRouter(), 'OptionInvalid', 'config')
     refuses(() => new TaskClassifier({}), 'OptionInvalid', 'modelPath')
     refuses(() => new AgentRouter({ halfLife: -1 }), 'OptionInvalid', 'halfLife')
@@ -181,6 +183,13 @@ describe('artifacts', () => {
     const encoder = readFileSync(files.encoder)
     assert.deepEqual(new TaskClassifier({ modelPath: files.tasks, encoder }).classify('Write a haiku about rain.'), found)
     refuses(() => new TaskClassifier({ modelPath: files.tasks, encoderPath: files.sentences }), 'EncoderMissing')
+  })
+
+  test('a breaker is closed while all is well, and null where there is none', () => {
+    const closed = backend === 'native' ? true : null
+    assert.equal(new Router().circuitBreakerStatus(), closed)
+    assert.equal(new Router({ modelPath: scorerPath, enableCircuitBreaker: true, circuitBreakerThreshold: 3 }).circuitBreakerStatus(), closed)
+    assert.equal(new Router({ enableCircuitBreaker: false }).circuitBreakerStatus(), null)
   })
 
   test('reloadModel serves what the file has now, and what served where that does not load', async () => {
@@ -358,11 +367,11 @@ test('CandidateRouter keeps its candidates', async () => {
 
 test('SemanticRouter, ToolSelector, AgentRouter and TaskClassifier answer', async () => {
   const routes = new SemanticRouter({ modelPath: routesPath })
-  const answer = routes.route({ vector: [1, 0, 0, 0], encoder: 'given' })
+  const answer = routes.route({ vector: [0.25, 1, 0, 0, 0, 0, 0], encoder: 'toy' })
   assert.ok('route' in answer, JSON.stringify(answer))
-  assert.deepEqual(routes.route({ vector: new Float32Array([1, 0, 0, 0]), encoder: 'given' }), answer)
-  assert.deepEqual(await routes.routeBatch([{ vector: [1, 0, 0, 0], encoder: 'given' }]), [answer])
-  refuses(() => routes.route({ vector: [1], encoder: 'given' }), 'RequestInvalid')
+  assert.deepEqual(routes.route({ vector: new Float32Array([0.25, 1, 0, 0, 0, 0, 0]), encoder: 'toy' }), answer)
+  assert.deepEqual(await routes.routeBatch([{ vector: [0.25, 1, 0, 0, 0, 0, 0], encoder: 'toy' }]), [answer])
+  refuses(() => routes.route({ vector: [1], encoder: 'toy' }), 'RequestInvalid')
 
   const tools = new ToolSelector({ encoderPath: files.sentences })
   assert.deepEqual(tools.add([{ name: 'weather', description: 'forecast' }, { name: 'mail', description: 'a letter' }]), ['weather', 'mail'])
