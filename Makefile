@@ -16,7 +16,7 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-processors check format bench docs clean set-up wasm c c-header pg pg-install
+.PHONY: help demo test test-processors check format bench docs clean set-up wasm c c-header node node-types pg pg-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,13 @@ $(PGRX_HOME)/config.toml: Makefile
 	@test -n "$(PG_CONFIG)" || { echo "needs pg_config of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
 	mkdir -p $(@D)
 	printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
+# Symbols are left out by the linker. What is built lies in target/node, a folder a package, ready for npm.
+NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/node
+NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
+    $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
+node: wasm ## the packages for Node, in target/node: the engine as a native module, and as the WebAssembly module
+	cargo rustc --quiet --locked --release --package tiny-dancer-node -- -C strip=symbols
+	node crates/tiny-dancer-node/assemble.mjs $(NODE_PACKAGES) $(WASM) here $(NODE_BUILT)
 
 clean: ## remove what was built or installed
 	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
