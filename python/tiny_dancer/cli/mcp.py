@@ -27,7 +27,9 @@ def serve(
     namespace: Annotated[
         list[str] | None, typer.Option(help="Whose memories; repeatable, from the widest to the narrowest.")
     ] = None,
-    artifact: Annotated[str, typer.Option(help="Of route: path of an artifact, or `default`.")] = "default",
+    artifact: Annotated[
+        str, typer.Option(help="Of route: path of an artifact, or `default` or `edge`.")
+    ] = "default",
     map: Map = None,
 ) -> None:
     import signal

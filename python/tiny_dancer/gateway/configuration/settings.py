@@ -229,7 +229,7 @@ class Router(_Section, frozen=True, kw_only=True):
     """An artifact that decides between models.
 
     Attributes:
-        artifact: a file, ``default`` for the one in the package, or a registry's version.
+        artifact: a file, ``default`` or ``edge`` for those in the package, or a registry's version.
         models: by the artifact's name of a model or role, the name of the model here.
         policy: what ``router-<name>`` uses where the request names none; None is what the artifact decides by.
         max_cost: most USD an answer may be expected to cost.
