@@ -16,7 +16,7 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-processors check format bench docs clean set-up wasm pg pg-install
+.PHONY: help demo test test-processors check format bench docs clean set-up wasm c c-header node node-types pg pg-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,25 @@ wasm: ## the engine as a WebAssembly module, for crates/tiny-dancer-wasm/js (rus
 	    cargo build --quiet --locked --profile small --package tiny-dancer-wasm --target $(WASM_TARGET)
 	cmp -s $(WASM_BUILT) $(WASM) || cp $(WASM_BUILT) $(WASM)
 
+# rustc gives a shared library no versions of its symbols, so it makes the archive and the linker the rest.
+C_TARGET := $(or $(CARGO_TARGET_DIR),target)
+C_LIB := $(C_TARGET)/c/lib/libtiny_dancer.so.0
+C_CRATE := crates/tiny-dancer-ffi
+c: ## the engine as a C library, with header and pkg-config file, in target/c (needs cc; copy it to /usr/local to install)
+	cargo build --quiet --locked --release --package tiny-dancer-ffi
+	mkdir -p $(C_TARGET)/c/lib/pkgconfig $(C_TARGET)/c/include
+	test $(C_LIB) -nt $(C_TARGET)/release/libtiny_dancer_ffi.a || $(CC) -shared -o $(C_LIB) \
+	    -Wl,--whole-archive $(C_TARGET)/release/libtiny_dancer_ffi.a -Wl,--no-whole-archive \
+	    -Wl,--version-script=$(C_CRATE)/tiny_dancer.map -Wl,-soname,libtiny_dancer.so.0 \
+	    -Wl,--gc-sections -Wl,--strip-all -Wl,-z,relro,-z,now -lgcc_s -lm -lpthread -ldl
+	ln -sf libtiny_dancer.so.0 $(C_TARGET)/c/lib/libtiny_dancer.so
+	cp $(C_CRATE)/include/tiny_dancer.h $(C_TARGET)/c/include/
+	version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) && \
+	    sed "s/@VERSION@/$$version/" $(C_CRATE)/tiny_dancer.pc.in > $(C_TARGET)/c/lib/pkgconfig/tiny_dancer.pc
+
+c-header: ## write crates/tiny-dancer-ffi/include/tiny_dancer.h anew
+	cargo run --quiet --locked --package tiny-dancer-ffi --example header > $(C_CRATE)/include/tiny_dancer.h
+
 # The extension for PostgreSQL. Its files lie as PostgreSQL wants them under target/pg: lib/ and share/extension/.
 PG_CONFIG := $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) $(shell command -v pg_config 2>/dev/null))
 PGRX_HOME := $(CURDIR)/target/pgrx
@@ -106,6 +125,13 @@ $(PGRX_HOME)/config.toml: Makefile
 	@test -n "$(PG_CONFIG)" || { echo "needs pg_config of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
 	mkdir -p $(@D)
 	printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
+# Symbols are left out by the linker. What is built lies in target/node, a folder a package, ready for npm.
+NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/node
+NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
+    $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
+node: wasm ## the packages for Node, in target/node: the engine as a native module, and as the WebAssembly module
+	cargo rustc --quiet --locked --release --package tiny-dancer-node -- -C strip=symbols
+	node crates/tiny-dancer-node/assemble.mjs $(NODE_PACKAGES) $(WASM) here $(NODE_BUILT)
 
 clean: ## remove what was built or installed
 	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
