@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "python" / "tiny_dancer" / "sql" / "plpython.sql"
 TABLES = ROOT / "python" / "tiny_dancer" / "storage" / "postgres" / "migrations"
 PARTS = ROOT / "crates" / "tiny-dancer-pg" / "sql"
-ORDER = ("models", "candidates", "agents", "budgets", "history", "ruvector")
+ORDER = ("models", "doors", "candidates", "agents", "budgets", "history", "ruvector")
 
 HEAD = """\
 -- Tiny Dancer in PostgreSQL, where the extension may not be installed: the same functions, in plpython3u over the
