@@ -115,8 +115,8 @@ def register(
         >>> import duckdb
         >>> connection = duckdb.connect()
         >>> register(connection)
-        >>> connection.sql("SELECT tiny_dancer_decide('What is 2 + 2?').model").fetchone()
-        ('weak',)
+        >>> connection.execute("SELECT tiny_dancer_decide('What is 2 + 2?').model").fetchall()
+        [('weak',)]
     """
     if not isinstance(connection, duckdb.DuckDBPyConnection):
         raise OptionError("connection", type(connection).__name__, "give what duckdb.connect() returns")
