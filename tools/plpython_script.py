@@ -36,6 +36,7 @@ GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC;
 COMMIT;
 """
 
+_PLAIN = {"…": "...", "→": "->", "×": "x", "’": "'", "–": "-", "µ": "u", "≥": ">=", "≤": "<="}
 _NATIVE = re.compile(r"\bAS\s+'MODULE_PATHNAME',\s*'(\w+)_wrapper'")
 _DEFINED = re.compile(r"^CREATE (?:FUNCTION|TYPE|TABLE|VIEW) tiny_dancer\.(\w+)", re.MULTILINE)
 _TOKEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|(\$\w*\$).*?\1|\bBEGIN ATOMIC\b|\bCASE\b|\bEND\b|;", re.DOTALL)
@@ -122,7 +123,11 @@ def script(known: frozenset[str], pure: frozenset[str], parts: Path = PARTS) -> 
                 statement = statement.replace(" PARALLEL SAFE", "", 1)
             written.append(in_plpython(statement, native[1]) if native else statement)
     written.append(TAIL)
-    return "\n".join(each.rstrip("\n") + "\n" for each in written)
+    text = "\n".join(each.rstrip("\n") + "\n" for each in written)
+    for char, plain in _PLAIN.items():
+        text = text.replace(char, plain)
+    text.encode("ascii")  # so that it goes into a database of any encoding
+    return text
 
 
 def main() -> int:

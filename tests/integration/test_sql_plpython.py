@@ -18,7 +18,7 @@ from tests.integration.doors import ROOT, count, written
 from tests.missing import missing
 from tests.postgres import Server, programs
 
-from tiny_dancer import Router, TaskClassifier, _core
+from tiny_dancer import Agent, AgentRegistry, AgentRouter, Router, TaskClassifier, _core
 from tiny_dancer.sql import plpython, plpython_script
 
 psycopg = pytest.importorskip("psycopg", reason="needs psycopg (extra postgres)")
@@ -340,3 +340,108 @@ def test_backends_beside_each_other(url: str) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(found == right for found in pool.map(ask, range(4)))
+
+
+def test_a_database_of_another_encoding(url: str) -> None:
+    own = server()
+    found = own.database("latin", options="TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with psycopg.connect(found, autocommit=True) as connection:
+        connection.execute(plpython_script())
+        assert one(connection, "tiny_dancer.decide_model('caf\u00e9')") == Router.load().route("caf\u00e9").model
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute("SELECT tiny_dancer.decide('x', '{\"max_cost\": 1}')")
+        assert caught.value.diag.sqlstate == "TD007"
+        assert "models={name: ModelInfo(" in (caught.value.diag.message_hint or "")
+
+
+agents = pytest.mark.skipif(
+    "tiny_dancer.ruvector_route(" not in plpython_script(), reason="needs the extension's agents in SQL"
+)
+
+
+@pytest.fixture
+def registered(connection: Any) -> Any:
+    """A connection that sees two agents."""
+    for name, quality, cost, latency in (("small", 0.7, 0.001, 400), ("large", 0.9, 0.02, 1500)):
+        call = "SELECT tiny_dancer.ruvector_register_agent(%s, 'llm', ARRAY['sum'], NULL, %s, %s, %s)"
+        connection.execute(call, [name, cost, latency, quality])
+    return connection
+
+
+@agents
+def test_agents_are_those_of_the_registry(registered: Any) -> None:
+    router = AgentRouter(
+        AgentRegistry(
+            [
+                Agent("small", capabilities=("sum",), quality=0.7, cost_per_call=0.001, latency_s=0.4),
+                Agent("large", capabilities=("sum",), quality=0.9, cost_per_call=0.02, latency_s=1.5),
+            ]
+        )
+    )
+    columns = "agent_name, confidence, estimated_cost, estimated_latency, expected_quality, reason, runner_up"
+    for policy in ("quality", "cost", "balanced", "latency"):
+        right = router.route("Sum this up", policy)
+        found = registered.execute(
+            f"SELECT {columns} FROM tiny_dancer.ruvector_route('Sum this up', %s)", [policy]
+        )
+        assert found.fetchone() == (
+            right.agent, right.confidence, right.estimated_cost, right.estimated_latency_ms, right.quality,
+            right.reason, right.runner_up,
+        )  # fmt: skip
+    rows = registered.execute("SELECT * FROM tiny_dancer.ruvector_batch_route(ARRAY['a', 'b'])").fetchall()
+    assert [row[:3] for row in rows] == [(1, "a", "small"), (2, "b", "small")]
+    limited = "SELECT agent_name FROM tiny_dancer.batch_route(ARRAY['a', 'b'], min_mean_quality := 0.8)"
+    assert sorted(name for (name,) in registered.execute(limited)) == ["large", "small"]
+    plan = registered.execute(
+        "SELECT agent_name FROM tiny_dancer.ruvector_route_multi('Sum this up', 2, 'ensemble')"
+    )
+    assert sorted(name for (name,) in plan) == ["large", "small"]
+    registered.execute("SELECT tiny_dancer.observe_agent('large', 0.1) FROM generate_series(1, 30)")
+    assert one(registered, "(tiny_dancer.ruvector_route('Sum this up', 'quality')).agent_name") == "small"
+    for call, state in (
+        ("ruvector_route('x', 'cost', max_cost := 0)", "TD008"),
+        ("ruvector_route('x', 'nope')", "TD007"),
+        ("ruvector_register_agent('bad', quality_score := 2)", "TD009"),
+        ("ruvector_register_agent('small')", "23505"),
+    ):
+        registered.execute("SAVEPOINT asked")
+        with pytest.raises(psycopg.Error) as caught:
+            registered.execute(f"SELECT tiny_dancer.{call}")
+        assert caught.value.diag.sqlstate == state, call
+        registered.execute("ROLLBACK TO asked")
+
+
+@agents
+def test_routes_by_likeness_and_kinds_of_tasks(registered: Any) -> None:
+    for name, description in (("refund", "money back for an order"), ("status", "where a parcel is")):
+        registered.execute("SELECT tiny_dancer.ruvector_create_route(%s, %s, NULL, 'small')", [name, description])
+    asked = "SELECT route_name, target_agent FROM tiny_dancer.ruvector_semantic_route('I want my money back', 1)"
+    assert registered.execute(asked).fetchall() == [("refund", "small")]
+    found = one(
+        registered, "tiny_dancer.ruvector_classify_request('Write a Python function that reverses a list')"
+    )
+    assert found["top_category"] == found["classifications"][0][0] == "code_generation"
+    assert len(one(registered, "tiny_dancer.ruvector_embed('x')")) == 256
+
+
+@agents
+def test_a_budget_is_never_promised_twice(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as opened:
+        one(opened, "tiny_dancer.set_budget('team', 'research', 5, '1d')")
+
+    def reserve(_: int) -> bool:
+        with psycopg.connect(url, autocommit=True) as own:
+            try:
+                own.execute("SELECT tiny_dancer.reserve_budget(1, team => 'research')")
+            except psycopg.Error as error:
+                assert error.diag.sqlstate == "TD011", error
+                return False
+            return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(reserve, range(12))) == 5
+    with psycopg.connect(url) as opened:
+        opened.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with pytest.raises(psycopg.Error) as caught:
+            opened.execute("SELECT tiny_dancer.reserve_budget(0.1, team => 'research')")
+        assert caught.value.diag.message_detail == "transaction_isolation: repeatable read"

@@ -83,9 +83,17 @@ def _raise(server: Any, error: TinyDancerError) -> NoReturn:
         state, message = "TD010", "there is no such artifact"
     else:
         state, message = next((state, words) for kind, state, words in _STATES if isinstance(error, kind))
-    field, value, remedy = (each.replace("\0", "\\u0000") for each in (error.field, error.value, error.remedy))
+    field, value, remedy = (_sayable(server, each) for each in (error.field, error.value, error.remedy))
     server.error(message, detail=f"{field}: {value}", hint=remedy, sqlstate=state, column_name=field)
     raise AssertionError(message)  # not reached: the line above raises
+
+
+def _sayable(server: Any, text: str) -> str:
+    """A text that the database's encoding holds, whichever it is."""
+    encoding = "SELECT current_setting('server_encoding') AS name"
+    if not text.isascii() and _rows(server, encoding)[0]["name"] != "UTF8":
+        text = text.encode("ascii", "backslashreplace").decode()
+    return text.replace("\0", "\\u0000")
 
 
 # Artifacts -------------------------------------------------------------------------------------------------------
@@ -415,6 +423,8 @@ def _asked(
     unknown = next((name for name in further if name not in _ROUTE_OPTIONS), None)
     if unknown is not None:
         raise OptionError("options", unknown, f"the options are {', '.join(_ROUTE_OPTIONS)}")
+    if optimize_for is not None and optimize_for not in _core.AGENT_POLICIES:
+        raise OptionError("optimize_for", optimize_for, f"use one of {', '.join(_core.AGENT_POLICIES)}")
     required = required_capabilities or []
     if None in required:
         place = required.index(None) + 1
@@ -602,6 +612,9 @@ def _batch_route(server: Any, requests: list[str | None] | None, *given: Any) ->
             capacities=[rooms.get(name) for name in names] if rooms else None,
         ).columns.tolist()
     else:
+        if word not in _core.AGENT_POLICIES:
+            known = ", ".join(_core.AGENT_POLICIES)
+            raise OptionError("optimize_for", word, f"use total_cost, or one of {known}")
         query = _query(asked, word)
         expected = _Expected(agents, query, tokens, asked["now"])
         answers = [agents.engine.choose(query, each, asked["now"]).agent for each in tokens]
@@ -629,7 +642,10 @@ def _allocate_budget(
     latency_threshold_ms: float | None,
     requests_a_month: float | None,
 ) -> list[dict[str, Any]]:
-    asked = np.array(json.loads(tokens or "[]"), np.float64).reshape(-1, 3)
+    try:
+        asked = np.array(json.loads(tokens or "[]"), np.float64).reshape(-1, 3)
+    except (ValueError, TypeError) as error:
+        raise OptionError("tokens", error, "give [[prompt, answer, requests], …]") from error
     for field, value, wrong, remedy in (
         ("monthly_budget", monthly_budget, lambda usd: usd < 0 or usd != usd, "give USD, 0 or more"),
         ("quality_threshold", quality_threshold, lambda q: not 0 <= q <= 1, "give a mean quality from 0 to 1"),

@@ -546,7 +546,7 @@ END;
 COMMENT ON FUNCTION tiny_dancer.load_artifact(text, text, jsonb) IS
     'as the other, from a file of the server, by the rights of pg_read_binary_file';
 
--- Requests → models --------------------------------------------------------------------------------------------------
+-- Requests -> models --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.decide(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS tiny_dancer.decision
