@@ -85,6 +85,8 @@ def in_plpython(statement: str, native: str) -> str:
     named = ", ".join([f'plpy, "{native}"', *arguments(statement)])
     body = f"AS $python$\nfrom tiny_dancer.sql.plpython import call\nreturn call({named})\n$python$"
     statement = _NATIVE.sub(lambda _: body, statement)
+    # plpython takes no argument of any type: of arrays of numbers one, which all others become by themselves.
+    statement = statement.replace("anyarray DEFAULT NULL::real[]", "double precision[] DEFAULT NULL")
     return re.sub(r"\bLANGUAGE c\b", "LANGUAGE plpython3u", statement)
 
 
@@ -117,6 +119,8 @@ def script(known: frozenset[str], pure: frozenset[str], parts: Path = PARTS) -> 
                 if defined:
                     absent.add(defined[1])
                 continue
+            if "COMMENT ON FUNCTION" in bare:
+                statement = statement.replace("anyarray", "double precision[]")
             function = defined if bare.startswith("CREATE FUNCTION") else None
             if function and (native[1] not in pure if native else _mentions(bare[function.end() :], asking)):
                 asking.add(function[1])

@@ -31,7 +31,7 @@ from tiny_dancer.errors import (
 )
 from tiny_dancer.routing.agents import AgentRegistry, AgentRouter, assign
 from tiny_dancer.routing.zero_shot import probabilities
-from tiny_dancer.sql.functions import by_category
+from tiny_dancer.sql.functions import by_category, ranked
 from tiny_dancer.storage import Agent
 from tiny_dancer.storage.agents import AgentRecord
 
@@ -52,7 +52,7 @@ _STATES: tuple[tuple[type[TinyDancerError], str, str], ...] = (
     (NoFeasibleModelError, "TD008", "no model satisfies the constraints"),
     (CandidateError, "TD009", "a candidate cannot be used"),
 )
-_BROUGHT = ("default", "encoder", "sentences", "tasks")
+_BROUGHT = tuple(sorted(path.stem for path in _core.data_path("").glob("*.safetensors")))
 """Artifacts of the package, which are there without being loaded."""
 _KEPT = 16
 """Most artifacts that a backend keeps loaded: those that were used last."""
@@ -299,16 +299,29 @@ def _classify_json(server: Any, request: str, artifact: str) -> str:
 
 
 def _select_tools_json(
-    server: Any, tools: str | None, query: str | None, artifact: str | None, encoder: str | None
+    server: Any, tools: list[str | None] | None, query: str | None, artifact: str | None, encoder: str | None
 ) -> str | None:
-    if tools is None or query is None:
+    if query is None:
         return None
     learned, by = (
         (None, _named_encoder(server, encoder)) if artifact is None else _artifact(server, artifact, "tools")
     )
     found = _core.ToolSet(by, learned)
-    found.add([tools], [None])
+    _added(found, tools)
     return found.select(query)
+
+
+def _tool_ids(server: Any, tools: list[str | None]) -> list[str]:
+    return _added(_core.ToolSet(), tools)
+
+
+def _added(found: _core.ToolSet, tools: list[str | None] | None) -> list[str]:
+    """Ids of tools, given as JSON in pieces, after they were added one piece after the other."""
+    ids: list[str] = []
+    for piece in tools or ():
+        if piece is not None:
+            ids += [id for parts in found.add([piece], [None]) for id, *_ in parts]
+    return ids
 
 
 def _rank_json(
@@ -319,6 +332,21 @@ def _rank_json(
     scorer = _core.CandidateScorer() if artifact is None else _artifact(server, artifact, "candidates")
     answer: str = scorer.rank_json(candidates, query, _named_encoder(server, encoder))
     return answer
+
+
+def _rank(
+    server: Any,
+    query: str | None,
+    ids: list[Any] | None,
+    texts: list[str | None] | None,
+    embeddings: list[Any] | None,
+    embedding: list[float] | None,
+    options: str | None,
+    artifact: str | None,
+) -> list[dict[str, Any]]:
+    scorer = _core.CandidateScorer() if artifact is None else _artifact(server, artifact, "candidates")
+    found = ranked(scorer, query, ids or [], texts, embeddings or None, embedding, options or "")
+    return [each._asdict() for each in found]
 
 
 def _named_encoder(server: Any, name: str | None) -> _core.Encoder | None:
@@ -780,6 +808,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "route_json": _route_json,
     "classify_json": _classify_json,
     "select_tools_json": _select_tools_json,
+    "tool_ids": _tool_ids,
+    "rank": _rank,
     "rank_json": _rank_json,
     "embed": _embed,
     "checked_agent": _checked_agent,
@@ -798,5 +828,5 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 """By name, as the extension's script has them without ``_wrapper``."""
 
-PURE = frozenset(("checked_agent", "agent_state_after", "choose_among", "direction"))
+PURE = frozenset(("tool_ids", "checked_agent", "agent_state_after", "choose_among", "direction"))
 """Those that ask the server nothing. Others do so in a subtransaction, which a parallel query does not allow."""
