@@ -8,9 +8,11 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import re
 import subprocess
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +33,6 @@ from tests.missing import missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 CRATE = ROOT / "crates" / "tiny-dancer-ffi"
 LIBRARY = TARGET / "c" / "lib" / "libtiny_dancer.so.0"
@@ -226,7 +227,8 @@ def test_numbers_alone_rank_as_json_does() -> None:
 
     c = ctypes.CDLL(str(library()))
     dimensions, rows = 16, 40
-    numbers = [((row * 37 + place * 11) % 23 - 11) / 7 for row in range(rows) for place in range(dimensions)]
+    draw = random.Random(0)
+    numbers = [draw.gauss(0, 1) for _ in range(rows * dimensions)]
     embeddings, query = (
         (ctypes.c_float * len(numbers))(*numbers),
         (ctypes.c_float * dimensions)(*numbers[:dimensions]),
@@ -309,14 +311,15 @@ def test_the_quicktour_of_go(go: Path) -> None:
 
 def jdk() -> Path:
     """The folder of a JDK that has foreign functions."""
-    folders = [os.environ.get("JAVA_HOME"), *sorted(map(str, Path("/usr/lib/jvm").glob("*")), reverse=True)]
-    for folder in filter(None, folders):
-        compiler = Path(folder) / "bin" / "javac"
-        if compiler.exists():
-            version = re.search(r"\d+", run(str(compiler), "-version"))
-            if version and int(version[0]) >= 22:
-                return compiler.parent
-    missing("a JDK of 22 or newer, in JAVA_HOME or /usr/lib/jvm")
+    found = [
+        Path("/usr/lib/jvm").glob("*/bin/javac"),
+        Path(os.environ.get("JAVA_HOME", "/nowhere")).glob("bin/javac"),
+    ]
+    for compiler in (path for paths in found for path in paths):
+        version = re.search(r"\d+", run(str(compiler), "-version"))
+        if version and int(version[0]) >= 22:
+            return compiler.parent
+    return missing("a JDK of 22 or newer, in JAVA_HOME or /usr/lib/jvm")
 
 
 @pytest.fixture(scope="module")
