@@ -276,15 +276,13 @@ def test_numbers_alone_rank_as_json_does() -> None:
 # ------------------------------------------------------------------ Go and Java
 
 
-@pytest.fixture(scope="module")
-def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs in Go, built without fetching anything."""
+def go_build(source: Path, folder: Path, *packages: str) -> Path:
+    """Programs in Go, built without fetching anything."""
     needs("go", "pkg-config")
-    folder = tmp_path_factory.mktemp("go")
     library()
     done = subprocess.run(
-        ["go", "build", "-o", f"{folder}/", "./cmd/..."],
-        cwd=CRATE / "go",
+        ["go", "build", "-o", f"{folder}/", *packages],
+        cwd=source,
         env=os.environ
         | {
             "PKG_CONFIG_PATH": str(LIBRARY.parent / "pkgconfig"),
@@ -299,6 +297,12 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the package's own programs."""
+    return go_build(CRATE / "go", tmp_path_factory.mktemp("go"), "./cmd/...")
 
 
 def test_every_vector_has_the_answer_of_the_engine_in_go(go: Path, tmp_path: Path) -> None:
@@ -338,3 +342,80 @@ def test_every_vector_has_the_answer_of_the_engine_in_java(java: list[str], tmp_
 
 def test_the_quicktour_of_java(java: list[str]) -> None:
     assert_toured(run(*java, "Quicktour", str(DATA)))
+
+
+# ------------------------------------------------------------------ the guide
+
+
+@pytest.fixture
+def beside_artifacts(tmp_path: Path) -> Path:
+    """A folder to run the guide's programs in: they read the artifacts that ship by their names."""
+    for name in ("default.safetensors", "encoder.safetensors"):
+        (tmp_path / name).symlink_to(DATA / name)
+    return tmp_path
+
+
+def block(language: str) -> str:
+    """The guide's program in a language."""
+    guide = (ROOT / "docs" / "guides" / "embed.md").read_text(encoding="utf-8")
+    found = re.findall(rf"```{language}\n(.*?)```", guide, re.DOTALL)
+    assert len(found) == 1
+    return str(found[0])
+
+
+def said_in(folder: Path, *command: str) -> list[str]:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | {"LD_LIBRARY_PATH": str(LIBRARY.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def assert_refused(lines: list[str]) -> None:
+    """What the guide's programs in Go and Java print."""
+    answer, refused = lines
+    decision = json.loads(answer)
+    assert (decision["model"], decision["removed"]) == ("weak", {"strong": "exclude"})
+    assert refused.startswith("OptionInvalid pin: nobody; ")
+
+
+def test_the_guides_program_in_c(beside_artifacts: Path) -> None:
+    needs("pkg-config")
+    library()
+    source = beside_artifacts / "gateway.c"
+    source.write_text(block("c"), encoding="utf-8")
+    configuration = str(LIBRARY.parent / "pkgconfig")
+    flags = run("pkg-config", "--cflags", "--libs", "tiny_dancer", PKG_CONFIG_PATH=configuration)
+    run("cc", *STRICT, str(source), "-o", str(beside_artifacts / "gateway"), *flags.split())
+    answer, refused, status = said_in(beside_artifacts, "./gateway")
+    assert json.loads(answer)["model"] == "weak"
+    assert refused == "ArtifactChecksum"
+    found = json.loads(status)
+    assert found["breaker"]["state"] == "closed"
+    assert found["answered"] == {"learned": 1, "heuristic": 0, "default": 0}
+    assert found["reload_error"]["code"] == "ArtifactChecksum"
+
+
+def test_the_guides_program_in_go(beside_artifacts: Path) -> None:
+    needs("go")
+    package = "github.com/tiny-dancer/tiny-dancer/crates/tiny-dancer-ffi/go"
+    (beside_artifacts / "main.go").write_text(block("go"), encoding="utf-8")
+    module = f"module gateway\n\ngo 1.24\n\nrequire {package} v0.0.0\n\nreplace {package} => {CRATE / 'go'}\n"
+    (beside_artifacts / "go.mod").write_text(module, encoding="utf-8")
+    go_build(beside_artifacts, beside_artifacts, ".")
+    assert_refused(said_in(beside_artifacts, "./gateway"))
+
+
+def test_the_guides_program_in_java(beside_artifacts: Path) -> None:
+    commands = jdk()
+    source = beside_artifacts / "Gateway.java"
+    source.write_text(block("java"), encoding="utf-8")
+    package = str(CRATE / "java" / "TinyDancer.java")
+    run(str(commands / "javac"), "-Xlint:all", "-Werror", "-d", str(beside_artifacts), str(source), package)
+    native = ("--enable-native-access=ALL-UNNAMED", f"-Dtiny.dancer.library={library()}")
+    assert_refused(said_in(beside_artifacts, str(commands / "java"), *native, "-cp", ".", "Gateway"))
