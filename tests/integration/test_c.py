@@ -209,6 +209,12 @@ def test_the_library_shows_what_the_header_declares_with_a_version_and_nothing_e
     assert "libtiny_dancer.so.0" in run("objdump", "-p", path).split("SONAME")[1].splitlines()[0]
 
 
+def test_a_thread_may_end_after_the_library_was_closed(tmp_path: Path) -> None:
+    program = tmp_path / "unload"
+    run("cc", *STRICT, str(CRATE / "c" / "unload.c"), "-o", str(program), "-ldl", "-lpthread")
+    assert run(str(program), str(library())).strip() == "100", "TD_CODE_ARGUMENT_INVALID"
+
+
 def test_numbers_alone_rank_as_json_does() -> None:
     """The typed path and JSON, over the same 40 embeddings: rows, scores and what is said of them."""
 
@@ -276,12 +282,12 @@ def test_numbers_alone_rank_as_json_does() -> None:
 # ------------------------------------------------------------------ Go and Java
 
 
-def go_build(source: Path, folder: Path, *packages: str) -> Path:
-    """Programs in Go, built without fetching anything."""
+def go_run(source: Path, *words: str, **environment: str) -> str:
+    """The command, which fetches nothing."""
     needs("go", "pkg-config")
     library()
     done = subprocess.run(
-        ["go", "build", "-o", f"{folder}/", *packages],
+        ["go", *words],
         cwd=source,
         env=os.environ
         | {
@@ -290,12 +296,20 @@ def go_build(source: Path, folder: Path, *packages: str) -> Path:
             "GOPROXY": "off",
             "GOCACHE": str(TARGET / "go"),
             "CGO_ENABLED": "1",
-        },
+            "LD_LIBRARY_PATH": str(LIBRARY.parent),
+        }
+        | environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def go_build(source: Path, folder: Path, *packages: str) -> Path:
+    """Programs in Go, in a folder."""
+    go_run(source, "build", "-o", f"{folder}/", *packages)
     return folder
 
 
@@ -311,6 +325,11 @@ def test_every_vector_has_the_answer_of_the_engine_in_go(go: Path, tmp_path: Pat
 
 def test_the_quicktour_of_go(go: Path) -> None:
     assert_toured(run(str(go / "quicktour"), str(DATA), LD_LIBRARY_PATH=str(LIBRARY.parent)))
+
+
+def test_what_a_program_in_go_does_wrong_is_an_error_and_closing_waits() -> None:
+    go_run(CRATE / "go", "vet", "./...")
+    go_run(CRATE / "go", "test", "-count=1", ".", TINY_DANCER_ARTIFACT=str(WITHOUT_ENCODER))
 
 
 def jdk() -> Path:
@@ -342,6 +361,10 @@ def test_every_vector_has_the_answer_of_the_engine_in_java(java: list[str], tmp_
 
 def test_the_quicktour_of_java(java: list[str]) -> None:
     assert_toured(run(*java, "Quicktour", str(DATA)))
+
+
+def test_what_a_program_in_java_does_wrong_is_an_error_and_closing_waits(java: list[str]) -> None:
+    assert run(*java, "Misuse", str(WITHOUT_ENCODER)) == "sound\n"
 
 
 # ------------------------------------------------------------------ the guide

@@ -7,6 +7,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -118,8 +121,19 @@ public final class TinyDancer {
                 : arena.allocateFrom(ValueLayout.JAVA_BYTE, given);
     }
 
+    /** Half a surrogate pair is no text, and not replaced by a question mark. */
     private static byte[] utf8(String text) {
-        return text == null ? null : text.getBytes(StandardCharsets.UTF_8);
+        if (text == null) return null;
+        try {
+            ByteBuffer encoded = StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text));
+            byte[] bytes = new byte[encoded.remaining()];
+            encoded.get(bytes);
+            return bytes;
+        } catch (CharacterCodingException error) {
+            String remedy = "give text without half a surrogate pair", code = "RequestInvalid";
+            String json = "{\"code\":\"" + code + "\",\"field\":\"text\",\"remedy\":\"" + remedy + "\",\"value\":\"half a pair\"}";
+            throw new Refused(code, "text", "half a pair", remedy, json);
+        }
     }
 
     private static long length(byte[] given) {
