@@ -73,13 +73,19 @@ wasm: ## the engine as a WebAssembly module, for crates/tiny-dancer-wasm/js (rus
 	    cargo build --quiet --locked --profile small --package tiny-dancer-wasm --target $(WASM_TARGET)
 	cmp -s $(WASM_BUILT) $(WASM) || cp $(WASM_BUILT) $(WASM)
 
-# Symbols are left out by the linker. What is built lies in target/node, a folder a package, ready for npm.
-NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/node
+# Symbols are left out by the linker. What is built lies in target/npm, a folder a package, ready for npm.
+NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
 NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
     $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
-node: wasm ## the packages for Node, in target/node: the engine as a native module, and as the WebAssembly module
+node: wasm ## the packages for npm, in target/npm: the engine as a native module, and as the WebAssembly module
 	cargo rustc --quiet --locked --release --package tiny-dancer-node -- -C strip=symbols
 	node crates/tiny-dancer-node/assemble.mjs $(NODE_PACKAGES) $(WASM) here $(NODE_BUILT)
+
+NODE_DEVELOPMENT := $(or $(CARGO_TARGET_DIR),target)/npm-development
+node-types: ## the types of the package for Node, from its source, by TypeScript of npm's registry
+	mkdir -p $(NODE_DEVELOPMENT) && cp crates/tiny-dancer-node/development/* $(NODE_DEVELOPMENT)
+	npm ci --prefix $(NODE_DEVELOPMENT) --no-audit --no-fund --silent
+	node crates/tiny-dancer-node/types.mjs $(NODE_DEVELOPMENT)
 
 clean: ## remove what was built or installed
 	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
