@@ -16,7 +16,7 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-processors check format bench docs clean set-up wasm node node-types
+.PHONY: help demo test test-processors check format bench docs clean set-up wasm node node-native node-packages node-types
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,9 +77,14 @@ wasm: ## the engine as a WebAssembly module, for crates/tiny-dancer-wasm/js (rus
 NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
 NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
     $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
-node: wasm ## the packages for npm, in target/npm: the engine as a native module, and as the WebAssembly module
+NODE_PLATFORM ?= here
+node: wasm node-native node-packages ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+
+node-native: ## the native module of the packages for npm, for this platform
 	cargo rustc --quiet --locked --release --package tiny-dancer-node -- -C strip=symbols
-	node crates/tiny-dancer-node/assemble.mjs $(NODE_PACKAGES) $(WASM) here $(NODE_BUILT)
+
+node-packages: ## the packages for npm, of what `make wasm` and `make node-native` have built
+	node crates/tiny-dancer-node/assemble.mjs $(NODE_PACKAGES) $(WASM) $(NODE_PLATFORM) $(NODE_BUILT)
 
 NODE_DEVELOPMENT := $(or $(CARGO_TARGET_DIR),target)/npm-development
 node-types: ## the types of the package for Node, from its source, by TypeScript of npm's registry
