@@ -198,8 +198,7 @@ const read = (name) => readFileSync(new URL(import.meta.resolve(name)))
 let early
 try { new Router() } catch (error) { early = [error.code, error instanceof TinyDancerError] }
 await init(await WebAssembly.compile(read('tiny-dancer/tiny-dancer.wasm')))
-const encoder = readFileSync('node_modules/tiny-dancer-encoder/encoder.safetensors')
-const router = new Router({ artifact: read('tiny-dancer/default.safetensors'), encoder })
+const router = new Router({ artifact: read('tiny-dancer/edge.safetensors') })
 let file
 try { new Router({ modelPath: 'x' }) }
 catch (error) { file = [error.code, error.remedy.includes('there are no files here')] }

@@ -7,6 +7,7 @@
 //! is refused.
 
 mod given;
+mod numbers;
 mod read;
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
--- All tables as of the first version, for PostgreSQL 13 and newer with encoding UTF8. Runs in one transaction, in a
+-- All tables as of the first version, for PostgreSQL 14 and newer with encoding UTF8. Runs in one transaction, in a
 -- database that has a schema tiny_dancer without tables: made by the storage, or by the extension tiny_dancer, whose
 -- install script this is a part of.
 --
@@ -40,7 +40,10 @@ CREATE TABLE tiny_dancer.candidate (
     ttl_s double precision CHECK (ttl_s >= 0),  -- seconds it lives after a write or a refresh
     expires_at double precision,            -- NULL: never
     updated_at double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp()),
-    embedding real[],
+    embedding real[] CHECK (
+        array_ndims(embedding) = 1 AND array_position(embedding, NULL) IS NULL AND 'NaN' <> ALL (embedding)
+        AND 'Infinity' <> ALL (embedding) AND '-Infinity' <> ALL (embedding)
+    ),
     -- Set by triggers, whoever writes.
     content_change bigint NOT NULL DEFAULT 0,   -- the last change to what it says
     change bigint NOT NULL DEFAULT 0            -- the last change, also to what is counted of it
@@ -212,48 +215,49 @@ CREATE UNIQUE INDEX spend_names ON tiny_dancer.spend (
 );
 
 -- What requests came to that retention has removed, summed up as they are. Only by what has few values, as its operator
--- sets them: by users or hours it would grow like the requests themselves.
+-- sets them: by users or hours it would grow like the requests themselves. Names and sums are NULL of requests that an
+-- early version removed, which come from a backup.
 CREATE TABLE tiny_dancer.request_sums (
-    names bytea PRIMARY KEY,                -- SHA-256 of the names of day to project, as a JSON list
+    names bytea PRIMARY KEY,                -- SHA-256 of day to project, as a JSON list
     day bigint NOT NULL,                    -- UTC, days since 1970
     key text COLLATE "C" NOT NULL,
-    model text COLLATE "C" NOT NULL,
-    upstream text COLLATE "C" NOT NULL,
-    endpoint text COLLATE "C" NOT NULL,
-    router text COLLATE "C" NOT NULL,
-    routed_by text COLLATE "C" NOT NULL,
-    variant text COLLATE "C" NOT NULL,
-    role text COLLATE "C" NOT NULL,
-    status bigint NOT NULL,
-    agent text COLLATE "C" NOT NULL,
-    route text COLLATE "C" NOT NULL,
-    team text COLLATE "C" NOT NULL,
-    project text COLLATE "C" NOT NULL,
+    model text COLLATE "C",
+    upstream text COLLATE "C",
+    endpoint text COLLATE "C",
+    router text COLLATE "C",
+    routed_by text COLLATE "C",
+    variant text COLLATE "C",
+    role text COLLATE "C",
+    status bigint,
+    agent text COLLATE "C",
+    route text COLLATE "C",
+    team text COLLATE "C",
+    project text COLLATE "C",
     first double precision NOT NULL,        -- UTC seconds of the earliest
     last double precision NOT NULL,         -- and of the latest of them
     requests bigint NOT NULL,
-    errors double precision NOT NULL,
-    fallbacks double precision NOT NULL,
-    attempts double precision NOT NULL,
-    input_tokens double precision NOT NULL,
-    output_tokens double precision NOT NULL,
-    cached_tokens double precision NOT NULL,
-    cost double precision NOT NULL,         -- USD, of those that have a baseline too
-    baseline_cost double precision NOT NULL,
-    compared double precision NOT NULL,
-    other_cost double precision NOT NULL,
-    guessed double precision NOT NULL,
-    guessed_cost double precision NOT NULL,
-    unpriced double precision NOT NULL,
-    uncosted double precision NOT NULL,
-    latency double precision NOT NULL,      -- seconds, of all of them together
-    ttft double precision NOT NULL,
-    timed double precision NOT NULL,
-    confidence double precision NOT NULL,
-    decided double precision NOT NULL,
-    feedback double precision NOT NULL,
-    score double precision NOT NULL,
-    guarded double precision NOT NULL
+    errors double precision,
+    fallbacks double precision,
+    attempts double precision,
+    input_tokens double precision,
+    output_tokens double precision,
+    cached_tokens double precision,
+    cost double precision,         -- USD, of those that have a baseline too
+    baseline_cost double precision,
+    compared double precision,
+    other_cost double precision,
+    guessed double precision,
+    guessed_cost double precision,
+    unpriced double precision,
+    uncosted double precision,
+    latency double precision,      -- seconds, of all of them together
+    ttft double precision,
+    timed double precision,
+    confidence double precision,
+    decided double precision,
+    feedback double precision,
+    score double precision,
+    guarded double precision
 );
 CREATE INDEX request_sums_day ON tiny_dancer.request_sums (day);
 
@@ -319,12 +323,30 @@ INSERT INTO tiny_dancer.table_change VALUES ('agent', 0), ('budget', 0);
 
 CREATE FUNCTION tiny_dancer.count_table_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- Of a TRUNCATE there is no table of what has changed.
+    IF TG_OP <> 'TRUNCATE' THEN
+        IF NOT EXISTS (SELECT FROM changed) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     UPDATE tiny_dancer.table_change SET changes = changes + 1 WHERE name = TG_TABLE_NAME;
     RETURN NULL;
 END $$;
-CREATE TRIGGER counted AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tiny_dancer.agent
+CREATE TRIGGER counted_insert AFTER INSERT ON tiny_dancer.agent REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
-CREATE TRIGGER counted AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tiny_dancer.budget
+CREATE TRIGGER counted_update AFTER UPDATE ON tiny_dancer.agent REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
+CREATE TRIGGER counted_delete AFTER DELETE ON tiny_dancer.agent REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
+CREATE TRIGGER counted_truncate AFTER TRUNCATE ON tiny_dancer.agent
+    FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
+CREATE TRIGGER counted_insert AFTER INSERT ON tiny_dancer.budget REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
+CREATE TRIGGER counted_update AFTER UPDATE ON tiny_dancer.budget REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
+CREATE TRIGGER counted_delete AFTER DELETE ON tiny_dancer.budget REFERENCING OLD TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
+CREATE TRIGGER counted_truncate AFTER TRUNCATE ON tiny_dancer.budget
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.count_table_change();
 
 -- The row of state is locked from the first change to a candidate until the transaction ends: changes are committed
