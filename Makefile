@@ -131,7 +131,8 @@ NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
 NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
     $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
 NODE_PLATFORM ?= here
-node: wasm node-native node-packages ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+node: wasm node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+	$(MAKE) --silent node-packages
 
 node-native: ## the native module of the packages for npm, for this platform
 	cargo rustc --quiet --locked --release --package tiny-dancer-node -- -C strip=symbols

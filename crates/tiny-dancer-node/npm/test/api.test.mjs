@@ -369,6 +369,12 @@ test('CandidateRouter keeps its candidates', async () => {
 
 test('SemanticRouter, ToolSelector, AgentRouter and TaskClassifier answer', async () => {
   const routes = new SemanticRouter({ modelPath: routesPath })
+  const night = (context) => routes.route({ vector: [0, 0, 0, 1, 0, 0, 0], encoder: 'toy' }, { context }).route
+  // Midnight after a Friday in Berlin, by its clock of winter; the night begins at ten there, nine in UTC.
+  assert.equal(night({ now: 1767394800 }), 'night')
+  assert.equal(night({ now: new Date(1767394800e3) }), 'night')
+  assert.notEqual(night({ now: 1767394800 - 2.5 * 3600 }), 'night')
+  refuses(() => night({ now: NaN }), 'OptionInvalid')
   const answer = routes.route({ vector: [0.25, 1, 0, 0, 0, 0, 0], encoder: 'toy' })
   assert.ok('route' in answer, JSON.stringify(answer))
   assert.deepEqual(routes.route({ vector: new Float32Array([0.25, 1, 0, 0, 0, 0, 0]), encoder: 'toy' }), answer)
