@@ -37,9 +37,9 @@ def given(folder: Path) -> Given:
     draw = np.random.default_rng(0)
     query, rows = draw.normal(size=DIMENSIONS), draw.normal(size=(ROWS, DIMENSIONS))
     requests, candidates, vectors = folder / "requests.json", folder / "candidates.json", folder / "vectors.f32"
-    requests.write_text(json.dumps(texts), encoding="utf-8")
+    requests.write_bytes(json.dumps(texts).encode())
     known = {"dimensions": DIMENSIONS, "query": query.tolist(), "rows": rows.tolist()}
-    candidates.write_text(json.dumps(known), encoding="utf-8")
+    candidates.write_bytes(json.dumps(known).encode())
     vectors.write_bytes(np.concatenate([[DIMENSIONS], query, rows.ravel()]).astype(np.float32).tobytes())
     artifact, encoder = DATA / "default.safetensors", DATA / "encoder.safetensors"
     return Given(artifact, encoder, requests, candidates, vectors, ROUNDS, folder)
