@@ -31,6 +31,7 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "64MB",
     "autovacuum": "off",
+    "jit": "off",
     "listen_addresses": "",
     "logging_collector": "off",
     "max_wal_size": "1GB",
