@@ -79,7 +79,8 @@ wasm: ## the engine as a WebAssembly module, for crates/tiny-dancer-wasm/js (rus
 	    cargo build --quiet --locked --profile small --package tiny-dancer-wasm --target $(WASM_TARGET)
 	cmp -s $(WASM_BUILT) $(WASM) || cp $(WASM_BUILT) $(WASM)
 
-# rustc gives a shared library no versions of its symbols, so it makes the archive and the linker the rest.
+# rustc gives a shared library no versions of its symbols, so it makes the archive and the linker the rest. The library
+# stays when it is closed: a thread that has called it frees what is its own when it ends, by code of the library.
 C_TARGET := $(or $(CARGO_TARGET_DIR),target)
 C_LIB := $(C_TARGET)/c/lib/libtiny_dancer.so.0
 C_CRATE := crates/tiny-dancer-ffi
@@ -89,7 +90,7 @@ c: ## the engine as a C library, with header and pkg-config file, in target/c (n
 	test $(C_LIB) -nt $(C_TARGET)/release/libtiny_dancer_ffi.a || $(CC) -shared -o $(C_LIB) \
 	    -Wl,--whole-archive $(C_TARGET)/release/libtiny_dancer_ffi.a -Wl,--no-whole-archive \
 	    -Wl,--version-script=$(C_CRATE)/tiny_dancer.map -Wl,-soname,libtiny_dancer.so.0 \
-	    -Wl,--gc-sections -Wl,--strip-all -Wl,-z,relro,-z,now -lgcc_s -lm -lpthread -ldl
+	    -Wl,--gc-sections -Wl,--strip-all -Wl,-z,relro,-z,now,-z,defs,-z,nodelete -lgcc_s -lm -lpthread -ldl
 	ln -sf libtiny_dancer.so.0 $(C_TARGET)/c/lib/libtiny_dancer.so
 	cp $(C_CRATE)/include/tiny_dancer.h $(C_TARGET)/c/include/
 	version=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) && \
