@@ -499,7 +499,7 @@ def inventory(connection: Connection) -> set[tuple[Any, ...]]:
     )
     columns = (
         "SELECT 'column', c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod)"
-        " || a.attnotnull || a.attgenerated || a.attstorage, c.relacl::text"
+        " || a.attnotnull::text || a.attgenerated::text || a.attstorage::text, c.relacl::text"
         " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
         " WHERE c.relnamespace = 'tiny_dancer'::regnamespace AND a.attnum > 0 AND c.relkind <> 'i'"
     )
