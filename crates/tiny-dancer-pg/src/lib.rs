@@ -5,8 +5,10 @@
 //! `sql/` declares the functions and the tables.
 
 pub mod agents;
+pub mod arrays;
 pub mod artifacts;
 pub mod call;
+pub mod candidates;
 pub mod decide;
 pub mod doors;
 pub mod failure;

@@ -54,16 +54,19 @@ operations! {
     Choose = "choose",
     /// Counts an outcome (state, or empty; outcome); answers with the state after it.
     Observe = "observe",
-    /// Makes an empty set of candidates (artifact of a scorer, or empty).
+    /// Makes an empty set of candidates (artifact of a scorer, or empty; `quantised` to keep embeddings as int8, or
+    /// empty).
     Candidates = "candidates",
-    /// Adds candidates (JSON).
+    /// Adds candidates (JSON; their embeddings as little-endian f32, row after row, or empty).
     AddCandidates = "addCandidates",
-    /// Ranks candidates (query).
+    /// Ranks candidates (query; its embedding as little-endian f32, or empty).
     Rank = "rank",
     /// Loads a classifier of tasks (artifact).
     Tasks = "tasks",
     /// Classifies (request).
     Classify = "classify",
+    /// Forgets the candidates and keeps the scorer.
+    ClearCandidates = "clearCandidates",
 }
 
 impl Operation {
@@ -85,7 +88,7 @@ enum Object {
     Routes(Routing),
     Tools(ToolSet, ToolScratch),
     Agents { set: AgentSet, choices: Choices, half_life: Option<f64> },
-    Candidates(CandidateDoor, CandidateScorer),
+    Candidates(CandidateDoor, CandidateScorer, Precision),
     Tasks(Tasking),
 }
 
@@ -101,6 +104,17 @@ pub struct Instance {
 fn text<'a>(bytes: &'a [u8], field: &str) -> Result<&'a str> {
     std::str::from_utf8(bytes)
         .map_err(|error| Error::new(ErrorKind::RequestInvalid, field, error, "give UTF-8"))
+}
+
+/// Little-endian f32; `None` where there is nothing.
+fn numbers(bytes: &[u8], field: &str) -> Result<Option<Vec<f32>>> {
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        let found = format!("{} bytes", bytes.len());
+        return Err(Error::new(ErrorKind::CandidateInvalid, field, found, "give four bytes a number"));
+    }
+    let values = || chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+    Ok((!bytes.is_empty()).then(values))
 }
 
 impl Instance {
@@ -168,11 +182,17 @@ impl Instance {
             (Operation::Observe, Some(Object::Agents { half_life, .. })) => {
                 state_after_json(text(first, "state")?, text(second, "outcome")?, *half_life)
             }
-            (Operation::AddCandidates, Some(Object::Candidates(door, _))) => {
-                door.add(text(first, "candidates")?).map(none)
+            (Operation::AddCandidates, Some(Object::Candidates(door, ..))) => {
+                let rows = numbers(second, "embeddings")?;
+                door.add_with(text(first, "candidates")?, rows.as_deref()).map(none)
             }
-            (Operation::Rank, Some(Object::Candidates(door, scorer))) => {
-                door.rank(scorer, text(first, "query")?)
+            (Operation::Rank, Some(Object::Candidates(door, scorer, _))) => {
+                let embedding = numbers(second, "query.embedding")?;
+                door.rank_with(scorer, text(first, "query")?, embedding.as_deref(), true)
+            }
+            (Operation::ClearCandidates, Some(Object::Candidates(door, _, precision))) => {
+                *door = CandidateDoor::new(*precision, self.encoder.clone());
+                Ok(String::new())
             }
             (Operation::Classify, Some(Object::Tasks(tasking))) => {
                 tasking.classify_json(text(first, "request")?)
@@ -206,13 +226,22 @@ impl Instance {
                     } else {
                         CandidateScorer::from_bytes(first)?
                     };
-                    Object::Candidates(CandidateDoor::new(Precision::Full, encoder), scorer)
+                    let precision = precision(second)?;
+                    Object::Candidates(CandidateDoor::new(precision, encoder), scorer, precision)
                 }
                 Operation::Tasks => Object::Tasks(Tasking::new(first, encoder)?),
                 _ => return Ok(None),
             }))
         };
         make().transpose()
+    }
+}
+
+fn precision(written: &[u8]) -> Result<Precision> {
+    match text(written, "precision")? {
+        "" => Ok(Precision::Full),
+        "quantised" => Ok(Precision::Quantised),
+        other => Err(Error::new(ErrorKind::OptionInvalid, "precision", other, "say quantised, or nothing")),
     }
 }
 

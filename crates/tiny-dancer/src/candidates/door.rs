@@ -6,6 +6,8 @@
 //! `max_uncertainty`, `where` ([`super::Filter`]). A field that is null is absent; one that is unknown, or there twice,
 //! is refused.
 
+mod given;
+mod numbers;
 mod read;
 
 use std::borrow::Cow;
@@ -84,12 +86,11 @@ impl CandidateDoor {
                 _ => Ok(()),
             };
         }
-        let (embeddings, dimensions, encoded) = match embeddings {
-            Some(rows) => (Cow::Borrowed(rows), Some(self.width(&given, rows)?), false),
-            None => {
-                let (rows, dimensions, encoded) = self.embeddings(&given)?;
-                (Cow::Owned(rows), dimensions, encoded)
-            }
+        let (embeddings, dimensions, encoded) = if let Some(rows) = embeddings {
+            (Cow::Borrowed(rows), Some(self.width(&given, rows)?), false)
+        } else {
+            let (rows, dimensions, encoded) = self.embeddings(&given)?;
+            (Cow::Owned(rows), dimensions, encoded)
         };
         let metadata: Vec<Vec<(&str, Scalar)>> = given.iter().map(|each| each.metadata.pairs()).collect();
         let namespaces: Vec<Vec<&str>> =
