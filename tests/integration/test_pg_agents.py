@@ -90,7 +90,10 @@ def refused(sqlstate: str, detail: str, hint: str = "") -> Iterator[None]:
 def test_every_vector_of_agents_has_the_answer_of_the_engine(db: Connection, tmp_path: Path) -> None:
     path, expected = written(tmp_path, ("agents",))
     cases = json.loads(path.read_text(encoding="utf-8"))
-    choose, after = "SELECT tiny_dancer.choose_among(%s, %s, %s)", "SELECT tiny_dancer.agent_state_after(%s, %s, %s)"
+    choose, after = (
+        "SELECT tiny_dancer.choose_among(%s, %s, %s)",
+        "SELECT tiny_dancer.agent_state_after(%s, %s, %s)",
+    )
     found: Answers = []
     for case in cases:
         answers: list[str] = []
@@ -114,12 +117,20 @@ def test_every_vector_of_agents_has_the_answer_of_the_engine(db: Connection, tmp
                     state = answers[-1] if first is None else first
                     answers.append(one(db, after, state, second, half_life))
             except psycopg.Error as error:
-                about, kinds = error.diag, {"TD007": "OptionInvalid", "TD008": "NoFeasibleModel", "TD009": "CandidateInvalid"}
+                about, kinds = (
+                    error.diag,
+                    {"TD007": "OptionInvalid", "TD008": "NoFeasibleModel", "TD009": "CandidateInvalid"},
+                )
                 field = about.column_name or ""
                 value = (about.message_detail or "").removeprefix(f"{field}: ")
                 answers.append(
                     json.dumps(
-                        {"code": kinds[about.sqlstate or ""], "field": field, "value": value, "remedy": about.message_hint}
+                        {
+                            "code": kinds[about.sqlstate or ""],
+                            "field": field,
+                            "value": value,
+                            "remedy": about.message_hint,
+                        }
                     )
                 )
                 break
@@ -166,7 +177,9 @@ def test_choices_are_those_of_python_over_the_same_tables(url: str, db: Connecti
         router = AgentRouter(registry)
         for step in range(150):
             named = chance.choice([each.name for each in registry.agents])
-            registry.observe(named, quality=chance.random(), cost=chance.random() / 50, latency_ms=900, at=1.8e9 + step)
+            registry.observe(
+                named, quality=chance.random(), cost=chance.random() / 50, latency_ms=900, at=1.8e9 + step
+            )
             text = chance.choice(("short", "ein längerer Text " * chance.randint(1, 300)))
             policy = chance.choice(("cost", "latency", "quality", "balanced", "quality_per_dollar"))
             bounds = {
@@ -176,7 +189,11 @@ def test_choices_are_those_of_python_over_the_same_tables(url: str, db: Connecti
                 "min_quality": chance.choice((None, chance.random() / 3)),
                 "budget_remaining": chance.choice((None, chance.random() / 5)),
             }
-            options = {"tags": chance.choice(([], ["eu"])), "task": chance.choice((None, "code")), "now": 1.8e9 + step}
+            options = {
+                "tags": chance.choice(([], ["eu"])),
+                "task": chance.choice((None, "code")),
+                "now": 1.8e9 + step,
+            }
             arguments = {**bounds, "required_capabilities": list(bounds["required_capabilities"])}
             asked = (
                 "SELECT * FROM tiny_dancer.route(%(text)s, %(policy)s, %(required_capabilities)s, %(max_cost)s, "
@@ -202,7 +219,7 @@ def test_choices_are_those_of_python_over_the_same_tables(url: str, db: Connecti
                 choice.confidence,
                 choice.estimated_cost,
                 choice.estimated_latency_ms,
-                choice.expected_quality,
+                choice.quality,
             )
             assert row[5] == choice.reason
             assert row[6] == choice.runner_up
@@ -250,7 +267,7 @@ def test_plans_and_batches_are_those_of_python(url: str, three: Connection) -> N
             batch = router.route_batch(texts, min_mean_quality=least, types=["llm"], capacities={"large": 30})
             rows = three.execute(
                 "SELECT agent_name, total_cost, mean_quality FROM tiny_dancer.batch_route(%s, min_mean_quality := %s, "
-                "options := '{\"types\": [\"llm\"]}', capacities := '{\"large\": 30}')",
+                'options := \'{"types": ["llm"]}\', capacities := \'{"large": 30}\')',
                 (texts, least),
             ).fetchall()
             assert tuple(row[0] for row in rows) == batch.agents
@@ -266,7 +283,7 @@ def test_plans_and_batches_are_those_of_python(url: str, three: Connection) -> N
         three.execute("SELECT * FROM tiny_dancer.batch_route('{a}', 'cheapest')")
     with refused("TD008", "budget_remaining: 0.000001 USD"):
         three.execute("SELECT * FROM tiny_dancer.batch_route('{a}', budget_remaining := 0.000001)")
-    with refused("TD007", "capacities: 'nobody'", "small"):
+    with refused("TD007", "capacities: 'nobody'", "clerk"):
         three.execute("SELECT * FROM tiny_dancer.batch_route('{a}', capacities := '{\"nobody\": 1}')")
     assert three.execute("SELECT * FROM tiny_dancer.batch_route('{}')").fetchall() == []
 
@@ -314,7 +331,7 @@ def test_the_documented_calls_of_ruvector(db: Connection) -> None:
     assert bound[0] == "gpt-4"
     assert "2 of 3 removed" in bound[1]
     # A declaration alone is worth five outcomes: nobody surely reaches .9.
-    with refused("TD008", "min_quality removed gpt-4, claude-3-haiku, code-specialist", "relax"):
+    with refused("TD008", "min_quality removed claude-3-haiku, code-specialist, gpt-4", "relax"):
         db.execute("SELECT * FROM ruvector_route(request := 'Analyze this', min_quality := 0.90)")
     steps = db.execute(
         "SELECT agent_name, confidence, estimated_cost, estimated_latency, reason FROM ruvector_route_multi("
@@ -357,7 +374,9 @@ def test_the_documented_calls_of_ruvector(db: Connection) -> None:
     ).fetchall()
     assert [row[:2] for row in batch] == [(1, "claude-3-haiku"), (2, "claude-3-haiku"), (3, "claude-3-haiku")]
     db.execute("CREATE TABLE pending_requests (request_id int, content text)")
-    db.execute("INSERT INTO pending_requests VALUES (1, 'Write a Python function that adds two numbers'), (2, NULL)")
+    db.execute(
+        "INSERT INTO pending_requests VALUES (1, 'Write a Python function that adds two numbers'), (2, NULL)"
+    )
     classified = db.execute(
         "SELECT request_id, ruvector_classify_request(content) AS classification FROM pending_requests ORDER BY 1"
     ).fetchall()
@@ -499,7 +518,9 @@ def test_many_sessions_register_and_route_at_once(url: str, three: Connection) -
             with connected(url) as db:
                 for turn in range(25):
                     best = f"{seat}/{turn}"
-                    db.execute("SELECT tiny_dancer.register_agent(%s, quality_score := 1, cost_per_call := 0)", (best,))
+                    db.execute(
+                        "SELECT tiny_dancer.register_agent(%s, quality_score := 1, cost_per_call := 0)", (best,)
+                    )
                     if chance.random() < 0.5:
                         db.execute("SELECT tiny_dancer.observe_agent('small', quality := .5)")
                     chosen = agent(db)
@@ -521,7 +542,9 @@ def test_many_sessions_register_and_route_at_once(url: str, three: Connection) -
 
 
 def test_workers_of_a_parallel_query_choose_as_one_process_does(three: Connection) -> None:
-    three.execute("CREATE TABLE asked AS SELECT n, repeat('word ', n % 50) AS text FROM generate_series(1, 4000) AS n")
+    three.execute(
+        "CREATE TABLE asked AS SELECT n, repeat('word ', n % 50) AS text FROM generate_series(1, 4000) AS n"
+    )
     three.execute("ANALYZE asked")
     query = "SELECT sum(n), (tiny_dancer.route(text, 'balanced')).agent_name FROM asked GROUP BY 2 ORDER BY 2"
     three.execute("SET max_parallel_workers_per_gather = 0")
@@ -529,7 +552,9 @@ def test_workers_of_a_parallel_query_choose_as_one_process_does(three: Connectio
     for setting in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size"):
         three.execute(f"SET {setting} = 0")
     three.execute("SET max_parallel_workers_per_gather = 2")
-    plan = "\n".join(row[0] for row in three.execute(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {query}").fetchall())
+    plan = "\n".join(
+        row[0] for row in three.execute(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {query}").fetchall()
+    )
     assert "Workers Launched: 2" in plan
     assert three.execute(query).fetchall() == alone
 
@@ -552,7 +577,16 @@ def tenants(three: Connection) -> Iterator[Connection]:
     for owner in ("ann", "bob"):
         three.execute(
             "SELECT tiny_dancer.declare_agent(%s)",
-            (json.dumps({"name": f"{owner}'s", "quality": 0.9, "capabilities": [f"{owner}_only"], "metadata": {"owner": owner}}),),
+            (
+                json.dumps(
+                    {
+                        "name": f"{owner}'s",
+                        "quality": 0.9,
+                        "capabilities": [f"{owner}_only"],
+                        "metadata": {"owner": owner},
+                    }
+                ),
+            ),
         )
     yield three
     three.execute(drop)
@@ -565,8 +599,12 @@ def test_policies_hold_also_for_what_a_backend_keeps(url: str, tenants: Connecti
         for owner in ("ann", "bob"):
             tenants.execute(f"SET ROLE {owner}")
             assert agent(tenants) == f"{owner}'s"
-            assert [row[0] for row in tenants.execute("SELECT agent_name FROM tiny_dancer.compare_agents('x')")] == [f"{owner}'s"]
-            assert [row[0] for row in tenants.execute("SELECT name FROM tiny_dancer.list_agents()")] == [f"{owner}'s"]
+            assert [
+                row[0] for row in tenants.execute("SELECT agent_name FROM tiny_dancer.compare_agents('x')")
+            ] == [f"{owner}'s"]
+            assert [row[0] for row in tenants.execute("SELECT name FROM tiny_dancer.list_agents()")] == [
+                f"{owner}'s"
+            ]
     # Neither an agent of another nor what it can do is named.
     tenants.execute("SET ROLE ann")
     with refused("TD007", "'bob_onl'", "'ann_only'"):
@@ -590,8 +628,10 @@ def test_policies_hold_also_for_what_a_backend_keeps(url: str, tenants: Connecti
         "$$ SELECT (tiny_dancer.route('x', 'quality')).agent_name $$"
     )
     with connected(url, user="bob") as bob:
-        assert bob.execute("SELECT (tiny_dancer.route('x', 'quality')).agent_name, of_owner(), "
-                           "(tiny_dancer.route('y', 'quality')).agent_name").fetchone() == ("bob's", "clerk", "bob's")
+        assert bob.execute(
+            "SELECT (tiny_dancer.route('x', 'quality')).agent_name, of_owner(), "
+            "(tiny_dancer.route('y', 'quality')).agent_name"
+        ).fetchone() == ("bob's", "clerk", "bob's")
         with pytest.raises(errors.InsufficientPrivilege):
             bob.execute("SELECT tiny_dancer.register_agent('mine')")
         tenants.execute("REVOKE SELECT ON tiny_dancer.agent FROM bob")
@@ -634,7 +674,7 @@ def test_policies_hold_for_routes_by_likeness(tenants: Connection) -> None:
         ("'x', budget_remaining := '-Infinity'", "TD007", "budget_remaining: -inf", "0 or more"),
         ("'x', required_capabilities := '{cod}'", "TD007", "required_capabilities: 'cod'", "'code'"),
         ("'x', required_capabilities := '{code,NULL}'", "22023", "required_capabilities[2]: null", "without a null"),
-        ("'x', min_quality := .99", "TD008", "min_quality removed small, large", "relax"),
+        ("'x', min_quality := .99", "TD008", "min_quality removed clerk, large, small", "relax"),
         ("'x', max_cost := 0", "TD008", "max_cost removed", "relax"),
         ("'x', options := '{\"tag\": []}'", "TD007", "options: unknown field `tag`", "an object of options"),
         ("'x', options := '[]'", "TD007", "options: ", "an object of options"),
@@ -652,12 +692,15 @@ def test_a_query_that_cannot_be(three: Connection, arguments: str, sqlstate: str
 def test_null_says_nothing_and_of_a_null_request_nothing_is_known(three: Connection) -> None:
     assert three.execute("SELECT (tiny_dancer.route(NULL)).agent_name").fetchone() == (None,)
     plain = three.execute("SELECT tiny_dancer.route('x')").fetchone()
-    assert three.execute("SELECT tiny_dancer.route('x', NULL, NULL, NULL, NULL, NULL, NULL, NULL)").fetchone() == plain
+    assert (
+        three.execute("SELECT tiny_dancer.route('x', NULL, NULL, NULL, NULL, NULL, NULL, NULL)").fetchone()
+        == plain
+    )
     assert three.execute("SELECT tiny_dancer.route('x', NULL, '{}', 'Infinity')").fetchone() == plain
     assert three.execute("SELECT * FROM tiny_dancer.batch_route(NULL)").fetchall() == []
     with refused("22023", "requests[1]: null"):
         three.execute("SELECT * FROM tiny_dancer.batch_route('{NULL}')")
-    assert agent(three, ", options := '{\"excluded\": [\"clerk\"]}'") == "large"
+    assert agent(three, ', options := \'{"excluded": ["clerk"]}\'') == "large"
 
 
 @pytest.mark.parametrize(
@@ -691,8 +734,13 @@ def test_metadata_is_kept_as_it_was_given(url: str, db: Connection) -> None:
         db.execute("SELECT tiny_dancer.register_agent('a', metadata := %s, replace := true)", (given,))
         assert one(db, "SELECT metadata::text FROM tiny_dancer.list_agents()") == "{}"
     long = '{"n": 12345678901234567890.123456789012345678, "x": 1e400}'
-    db.execute("SELECT tiny_dancer.register_agent('a', metadata := %s, replace := true)", (long.replace("1e400", "1e300"),))
-    assert one(db, "SELECT metadata -> 'n' = '12345678901234567890.123456789012345678' FROM tiny_dancer.list_agents()")
+    db.execute(
+        "SELECT tiny_dancer.register_agent('a', metadata := %s, replace := true)",
+        (long.replace("1e400", "1e300"),),
+    )
+    assert one(
+        db, "SELECT metadata -> 'n' = '12345678901234567890.123456789012345678' FROM tiny_dancer.list_agents()"
+    )
     with refused("TD009", "metadata: "):
         db.execute("SELECT tiny_dancer.register_agent('a', metadata := %s, replace := true)", (long,))
     deep = '{"a":' * 200 + "1" + "}" * 200
@@ -705,7 +753,9 @@ def test_metadata_is_kept_as_it_was_given(url: str, db: Connection) -> None:
 def test_names_are_any_text(db: Connection) -> None:
     names = ["'; DROP TABLE tiny_dancer.agent; --", '"', "\\", "%s {0} $1", "ä猫\u202e🜁", "line\nbreak", "x" * 600]
     for each in names:
-        db.execute("SELECT tiny_dancer.register_agent(%s, capabilities := %s, quality_score := .5)", (each, [each]))
+        db.execute(
+            "SELECT tiny_dancer.register_agent(%s, capabilities := %s, quality_score := .5)", (each, [each])
+        )
     for each in names:
         assert one(db, "SELECT (tiny_dancer.route('x', required_capabilities := %s)).agent_name", [each]) == each
         assert one(db, "SELECT tiny_dancer.agent(%s) ->> 'name'", each) == each
@@ -722,10 +772,12 @@ def test_names_are_any_text(db: Connection) -> None:
 
 
 def test_a_row_that_is_no_agent_is_named_and_nobody_chosen(three: Connection) -> None:
-    three.execute("INSERT INTO tiny_dancer.agent VALUES ('odd', '{\"name\": \"odd\", \"quality\": 7}', NULL, 0)")
+    three.execute('INSERT INTO tiny_dancer.agent VALUES (\'odd\', \'{"name": "odd", "quality": 7}\', NULL, 0)')
     with refused("TD009", "quality of agent 'odd': 7"):
         agent(three)
-    three.execute("UPDATE tiny_dancer.agent SET declared = '{\"name\": \"odd\"}', state = '{\"at\": \"x\"}' WHERE name = 'odd'")
+    three.execute(
+        'UPDATE tiny_dancer.agent SET declared = \'{"name": "odd"}\', state = \'{"at": "x"}\' WHERE name = \'odd\''
+    )
     with refused("TD009", "state of agent 'odd'"):
         agent(three)
     three.execute("DELETE FROM tiny_dancer.agent WHERE name = 'odd'")
@@ -776,7 +828,9 @@ def test_routes_are_compared_with_vectors_of_their_encoder(db: Connection) -> No
     assert db.execute("SELECT * FROM tiny_dancer.semantic_route('anything')").fetchall() == []
     for name_, text in (("refund", "I want my money back"), ("weather", "will it rain tomorrow")):
         db.execute("SELECT tiny_dancer.create_route(%s, %s, NULL, 'agent')", (name_, text))
-    found = db.execute("SELECT route_name, similarity FROM tiny_dancer.semantic_route('give me my money back', 1)").fetchall()
+    found = db.execute(
+        "SELECT route_name, similarity FROM tiny_dancer.semantic_route('give me my money back', 1)"
+    ).fetchall()
     assert [row[0] for row in found] == ["refund"]
     assert 0.5 < found[0][1] <= 1
     with refused("23505", "name: refund", "replace := true"):
@@ -839,6 +893,8 @@ def test_a_dump_has_the_registry_and_another_database_has_not(url: str, three: C
     three.execute("SELECT tiny_dancer.create_route('r', 'text', NULL, 'small')")
     three.execute("SELECT tiny_dancer.set_budget('all', '', 1)")
     hold = one(three, "SELECT hold FROM tiny_dancer.reserve_budget(.25)")
+    decided = "SELECT decision_id FROM tiny_dancer.route_recorded('x')"
+    three.execute("SELECT tiny_dancer.record_outcome('small', %s, quality := .5)", (one(three, decided),))
     there = server.database()
     dumped = server.folder / "registry.sql"
     arguments = ("--host", str(server.folder), "--username=postgres", "--dbname")
@@ -846,10 +902,23 @@ def test_a_dump_has_the_registry_and_another_database_has_not(url: str, three: C
     server.program("psql", *arguments, name(there), "--quiet", "--set=ON_ERROR_STOP=1", "--file", str(dumped))
     with connected(there) as restored:
         assert agent(restored) == "clerk"
-        for table in ("agent", "semantic_route", "budget", "budget_spending", "budget_hold"):
+        tables = (
+            "agent",
+            "semantic_route",
+            "budget",
+            "budget_spending",
+            "budget_hold",
+            "routing",
+            "request",
+            "feedback",
+        )
+        for table in tables:
             rows = f"SELECT json_agg(each ORDER BY each::text)::text FROM tiny_dancer.{table} AS each"
             assert one(restored, rows) == one(three, rows)
         restored.execute("SELECT tiny_dancer.settle_budget(%s, .1)", (hold,))
+        restored.execute(
+            "SELECT tiny_dancer.record_outcome('small', %s, quality := .5)", (one(restored, decided),)
+        )
         restored.execute("SELECT tiny_dancer.remove_agent('clerk')")
         assert agent(restored) == "large"
         assert agent(three) == "clerk"
@@ -870,14 +939,18 @@ def test_names_of_others_are_not_taken_for_those_meant(db: Connection) -> None:
                 f"CREATE FUNCTION evil.{function}({kind}) RETURNS {gives} LANGUAGE plpgsql AS "
                 "$$ BEGIN RAISE EXCEPTION 'evil'; END $$"
             )
-            db.execute(f"CREATE OPERATOR evil.{operator} (LEFTARG = {one_}, RIGHTARG = {other}, FUNCTION = evil.{function})")
+            db.execute(
+                f"CREATE OPERATOR evil.{operator} (LEFTARG = {one_}, RIGHTARG = {other}, FUNCTION = evil.{function})"
+            )
     for function in (
         "coalesce_(text)", "lower(text)", "btrim(text)", "round(numeric)", "to_timestamp(double precision)",
         "gen_random_uuid()", "statement_timestamp()", "clock_timestamp()", "json_build_object(VARIADIC \"any\")",
         "jsonb_build_object(VARIADIC \"any\")", "hashtextextended(text, bigint)", "floor(double precision)",
     ):  # fmt: skip
         if '"any"' not in function:
-            db.execute(f"CREATE FUNCTION evil.{function} RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'evil'; END $$")
+            db.execute(
+                f"CREATE FUNCTION evil.{function} RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'evil'; END $$"
+            )
     for table in ("agent", "budget", "request", "routing", "semantic_route", "budget_spending", "budget_hold"):
         db.execute(f"CREATE TEMP TABLE {table} (name text, declared text)")
         db.execute(f"CREATE TABLE evil.{table} (name text, declared text)")
@@ -885,21 +958,29 @@ def test_names_of_others_are_not_taken_for_those_meant(db: Connection) -> None:
     for each in THREE:
         db.execute(each)
     assert agent(db) == "clerk"
-    db.execute("SELECT tiny_dancer.observe_agent('small', .5); SELECT tiny_dancer.set_agent_active('clerk', false)")
+    db.execute(
+        "SELECT tiny_dancer.observe_agent('small', .5); SELECT tiny_dancer.set_agent_active('clerk', false)"
+    )
     assert agent(db) == "large"
     assert len(db.execute("SELECT * FROM tiny_dancer.ruvector_list_agents()").fetchall()) == 3
     db.execute("SELECT tiny_dancer.create_route('r', 'text', NULL, 'small')")
     assert one(db, "SELECT route_name FROM tiny_dancer.semantic_route('text')") == "r"
-    db.execute("SELECT tiny_dancer.set_budget('team', 'x', 1, 'month'); SELECT tiny_dancer.set_budget('all', '', 1, 'rolling 30d')")
+    db.execute(
+        "SELECT tiny_dancer.set_budget('team', 'x', 1, 'month'); SELECT tiny_dancer.set_budget('all', '', 1, 'rolling 30d')"
+    )
     hold = one(db, "SELECT hold FROM tiny_dancer.reserve_budget(.5, team := 'x')")
     assert one(db, "SELECT tiny_dancer.budget_remaining(team := 'x')") == pytest.approx(0.5)
     decision = one(db, "SELECT decision_id FROM tiny_dancer.route_recorded('x')")
-    db.execute("SELECT tiny_dancer.record_outcome('small', %s, quality := 1, cost := .1, hold := %s)", (decision, hold))
+    db.execute(
+        "SELECT tiny_dancer.record_outcome('small', %s, quality := 1, cost := .1, hold := %s)", (decision, hold)
+    )
     assert one(db, "SELECT total_requests FROM tiny_dancer.routing_analytics()") == 1
     assert len(db.execute("SELECT * FROM tiny_dancer.ruvector_optimize_budget(10)").fetchall()) == 3
     assert one(db, "SELECT tiny_dancer.ruvector_classify_request('x')")
     for table in ("agent", "budget", "request"):
-        assert one(db, f"SELECT count(*) FROM evil.{table}") == one(db, f"SELECT count(*) FROM pg_temp.{table}") == 0
+        assert (
+            one(db, f"SELECT count(*) FROM evil.{table}") == one(db, f"SELECT count(*) FROM pg_temp.{table}") == 0
+        )
 
 
 READS = {
