@@ -1,5 +1,5 @@
-"""Budgets and history in SQL: exact, whoever spends at once, is killed, or looks at one moment throughout; and the same
-tables as Python's."""
+"""Budgets and history in SQL: exact, whoever spends at once, is killed, or looks at one moment throughout; and the
+same tables as Python's."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def refused(sqlstate: str, detail: str) -> Iterator[None]:
     assert caught.value.diag.message_hint
 
 
-def standing(db: Connection, budget: str) -> tuple[Decimal, Decimal, Decimal]:
+def standing(db: Connection, budget: str) -> tuple[Any, Any, Any]:
     row = db.execute(
         "SELECT spent, reserved, remaining FROM tiny_dancer.budget_status() WHERE id = %s", (budget,)
     ).fetchone()
@@ -264,7 +264,8 @@ def at_once(number: int, work: Any) -> list[BaseException]:
 
 
 def test_no_cent_over_however_many_ask_at_once(url: str, db: Connection) -> None:
-    """Ten sessions, in turn by themselves, within transactions and in the strictest of them, some of which roll back."""
+    """Ten sessions, in turn by themselves, within transactions and in the strictest of them, some of "
+    "which roll back."""
     db.execute(RESEARCH, (1,))
     db.execute("SELECT tiny_dancer.set_budget('all', '', 100)")
     taken = [0] * 10
@@ -437,7 +438,7 @@ def test_a_backend_that_is_killed_within_a_transaction_has_reserved_nothing(url:
             continue
 
 
-# The same tables as Python's --------------------------------------------------------------------------------------
+# The same tables as Python's
 
 
 def test_budgets_are_those_of_python(url: str, db: Connection) -> None:
@@ -454,7 +455,8 @@ def test_budgets_are_those_of_python(url: str, db: Connection) -> None:
             (found,) = [each for each in storage.budgets() if each.id == id]
             same = Budget(
                 scope, subject, limit=usd, period=length, kind=kind, created_at=found.created_at,
-                starts_at=None if starts is None else starts.timestamp(), ends_at=None if ends is None else ends.timestamp(),
+                starts_at=None if starts is None else starts.timestamp(),
+                ends_at=None if ends is None else ends.timestamp(),
             )  # fmt: skip
             assert found == same
         changes = storage.budget_changes()
@@ -474,13 +476,15 @@ def test_analytics_of_python_read_what_sql_wrote_and_the_other_way_round(url: st
     db.execute(RESEARCH, (1,))
     hold = reserve(db, 0.5)
     row = db.execute(
-        "SELECT decision_id, agent_name, estimated_cost FROM tiny_dancer.route_recorded('sum this up', 'quality', keep_text := true)"
+        "SELECT decision_id, agent_name, estimated_cost FROM tiny_dancer.route_recorded('sum this "
+        "up', 'quality', keep_text := true)"
     ).fetchone()
     assert row is not None
     decision, chosen, estimated = row
     assert chosen == "large"
     db.execute(
-        "SELECT tiny_dancer.record_outcome('large', %s, quality := .75, cost := .25, latency_ms := 1250, input_tokens := 100, "
+        "SELECT tiny_dancer.record_outcome('large', %s, quality := .75, cost := .25, latency_ms := "
+        "1250, input_tokens := 100, "
         "output_tokens := 50, task := 'sum', hold := %s, team := 'research', tags := '{night}')",
         (decision, hold),
     )
@@ -583,7 +587,12 @@ def test_a_budget_goes_where_it_buys_most(db: Connection) -> None:
     assert patient["slow"] == 1
     with refused("TD008", "monthly_budget: 0.5 USD, and the cheapest assignment costs 1.0"):
         db.execute(asked + plan, (0.5, None, 2000))
-    for values, detail in (((-1, None, None), "monthly_budget: -1"), ((1, 2, None), "quality_threshold: 2"), ((1, None, 0), "latency_threshold_ms: 0")):  # fmt: skip
+    refusals: list[tuple[tuple[float | None, ...], str]] = [
+        ((-1, None, None), "monthly_budget: -1"),
+        ((1, 2, None), "quality_threshold: 2"),
+        ((1, None, 0), "latency_threshold_ms: 0"),
+    ]
+    for values, detail in refusals:
         with refused("TD007", detail):
             db.execute(asked + plan, values)
     with refused("22023", "tokens: "):
@@ -591,7 +600,8 @@ def test_a_budget_goes_where_it_buys_most(db: Connection) -> None:
     with refused("22023", "monthly_budget: null"):
         db.execute("SELECT * FROM tiny_dancer.optimize_budget(NULL)")
     db.execute(
-        "SELECT tiny_dancer.record_outcome('large', input_tokens := 1000, output_tokens := 1000) FROM generate_series(1, 30)"
+        "SELECT tiny_dancer.record_outcome('large', input_tokens := 1000, output_tokens := 1000) FROM "
+        "generate_series(1, 30)"
     )
     logged = db.execute(
         "SELECT agent_name, share, monthly_requests FROM tiny_dancer.optimize_budget(1e6, NULL, 2000)"
