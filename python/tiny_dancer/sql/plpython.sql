@@ -469,7 +469,8 @@ END $$;
 CREATE TRIGGER noted_insertions AFTER INSERT ON tiny_dancer.candidate REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.note_insertions();
 
--- Models: artifacts, and what decides by them. Part of tiny_dancer--VERSION.sql, which `make pg` puts together.
+-- Models: artifacts, and what decides by them. Part of tiny_dancer--VERSION.sql, which `make pg` puts together. What is
+-- changed here is changed in sql/versions, too, for those who have an earlier version.
 
 -- One row an artifact. The checksum is made of the bytes here, so that none can be claimed; kind and encoder are what the
 -- artifact says. models: changes of a router's models, JSON as tiny_dancer.load_artifact takes it.
@@ -546,7 +547,7 @@ END;
 COMMENT ON FUNCTION tiny_dancer.load_artifact(text, text, jsonb) IS
     'as the other, from a file of the server, by the rights of pg_read_binary_file';
 
--- Requests → models --------------------------------------------------------------------------------------------------
+-- Requests -> models --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.decide(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS tiny_dancer.decision
@@ -568,6 +569,17 @@ $python$;
 COMMENT ON FUNCTION tiny_dancer.decide(jsonb, jsonb, text) IS
     'as the other, for what a client sends: messages in any dialect, or the body of a call';
 
+CREATE FUNCTION tiny_dancer.decide_model(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
+    RETURNS text
+    LANGUAGE plpython3u STABLE COST 1500 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "decide_model", request, options, artifact)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.decide_model(text, jsonb, text) IS 'the name of the model for a text, and nothing else';
+
+-- Many requests at once, decisions that stay, and the engine's doors. Part of tiny_dancer--VERSION.sql.
+
 CREATE FUNCTION tiny_dancer.decide_many(requests text[], options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS SETOF tiny_dancer.decision
     LANGUAGE plpython3u STABLE COST 200000 ROWS 100 AS $python$
@@ -577,15 +589,6 @@ $python$;
 
 COMMENT ON FUNCTION tiny_dancer.decide_many(text[], jsonb, text) IS
     'the models for many texts, in their order; a null has a row of nulls';
-
-CREATE FUNCTION tiny_dancer.decide_model(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
-    RETURNS text
-    LANGUAGE plpython3u STABLE COST 1500 AS $python$
-from tiny_dancer.sql.plpython import call
-return call(plpy, "decide_model", request, options, artifact)
-$python$;
-
-COMMENT ON FUNCTION tiny_dancer.decide_model(text, jsonb, text) IS 'the name of the model for a text, and nothing else';
 
 -- The same for ever, as the checksum names the bytes: for indexes and generated columns.
 CREATE FUNCTION tiny_dancer.decide_by(checksum text, request text, options jsonb DEFAULT NULL) RETURNS text
@@ -605,17 +608,23 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "decide_json", request, options, artifact)
 $python$;
 
+COMMENT ON FUNCTION tiny_dancer.decide_json(text, text, text) IS 'request and options as JSON, decided; the answer of the engine';
+
 CREATE FUNCTION tiny_dancer.route_json(request text, options text, artifact text) RETURNS json
     LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "route_json", request, options, artifact)
 $python$;
 
+COMMENT ON FUNCTION tiny_dancer.route_json(text, text, text) IS '{"text": ...} and options as JSON -> the route that an artifact of routes gives it, or none';
+
 CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
     LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "classify_json", request, artifact)
 $python$;
+
+COMMENT ON FUNCTION tiny_dancer.classify_json(text, text) IS '{"text": ...} -> what kind of task it is, and what it takes';
 
 CREATE FUNCTION tiny_dancer.select_tools_json(tools text[], query text, artifact text DEFAULT NULL,
                                               encoder text DEFAULT NULL) RETURNS json
@@ -624,12 +633,24 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "select_tools_json", tools, query, artifact, encoder)
 $python$;
 
+COMMENT ON FUNCTION tiny_dancer.select_tools_json(text[], text, text, text) IS 'lists of tools and a query as JSON -> the tools it needs';
+
+CREATE FUNCTION tiny_dancer.tool_ids(tools text[]) RETURNS text[]
+    LANGUAGE plpython3u IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "tool_ids", tools)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.tool_ids(text[]) IS 'the ids by which tools are answered, in their order';
+
 CREATE FUNCTION tiny_dancer.rank_json(candidates text, query text, artifact text DEFAULT NULL,
                                       encoder text DEFAULT NULL) RETURNS json
     LANGUAGE plpython3u STABLE COST 100000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "rank_json", candidates, query, artifact, encoder)
 $python$;
+
+COMMENT ON FUNCTION tiny_dancer.rank_json(text, text, text, text) IS 'candidates and a query as JSON -> the candidates, best first, with their features';
 
 CREATE FUNCTION tiny_dancer.embed(text text, encoder text DEFAULT 'sentences') RETURNS real[]
     LANGUAGE plpython3u STABLE STRICT COST 1000 AS $python$
@@ -638,6 +659,32 @@ return call(plpy, "embed", text, encoder)
 $python$;
 
 COMMENT ON FUNCTION tiny_dancer.embed(text, text) IS 'the text as a vector of 256 numbers, of length 1';
+
+-- Candidates: which of many are worth passing on. Part of tiny_dancer--VERSION.sql.
+
+CREATE FUNCTION tiny_dancer.rank(
+    query text,
+    ids text[],
+    texts text[] DEFAULT NULL,
+    embeddings double precision[] DEFAULT NULL,
+    embedding real[] DEFAULT NULL,
+    options jsonb DEFAULT NULL,
+    artifact text DEFAULT NULL,
+    OUT candidate_id text,
+    OUT score real,
+    OUT confidence real,
+    OUT uncertainty real,
+    OUT use_lightweight boolean,
+    OUT in_prediction_set boolean,
+    OUT error text
+) RETURNS SETOF record
+    LANGUAGE plpython3u STABLE COST 100000 ROWS 5 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "rank", query, ids, texts, embeddings, embedding, options, artifact)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.rank(text, text[], text[], double precision[], real[], jsonb, text) IS
+    'the candidates for a query, best first; those that could take no part come last, with the reason';
 
 -- Agents: who can answer requests, and which of them does. Part of tiny_dancer--VERSION.sql, after the tables.
 --
@@ -676,7 +723,7 @@ return call(plpy, "checked_agent", declaration)
 $python$;
 
 COMMENT ON FUNCTION tiny_dancer.checked_agent(json) IS
-    'all fields of an agent, checked: {"name": …, "quality": 0.7, "cost_per_call": 0.001, …}';
+    'all fields of an agent, checked: {"name": ..., "quality": 0.7, "cost_per_call": 0.001, ...}';
 
 CREATE FUNCTION tiny_dancer.check_agents() RETURNS void
     LANGUAGE plpython3u VOLATILE COST 1000 AS $python$
@@ -1041,7 +1088,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE unique_violation USING
             MESSAGE = 'a route of this name is there already', DETAIL = 'name: ' || name, COLUMN = 'name',
-            HINT = 'give it another name, or put it in the other''s place: tiny_dancer.create_route(…, replace := true)';
+            HINT = 'give it another name, or put it in the other''s place: tiny_dancer.create_route(..., replace := true)';
     END IF;
     RETURN true;
 END $$;
@@ -1757,7 +1804,7 @@ $python$;
 
 COMMENT ON FUNCTION tiny_dancer.allocate_budget(
     jsonb, double precision, double precision, double precision, double precision
-) IS 'a month''s budget given to agents, for requests of these tokens: [[prompt, answer, requests], …]';
+) IS 'a month''s budget given to agents, for requests of these tokens: [[prompt, answer, requests], ...]';
 
 CREATE FUNCTION tiny_dancer.optimize_budget(
     monthly_budget double precision,
