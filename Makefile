@@ -16,7 +16,7 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-processors check format bench docs clean set-up wasm
+.PHONY: help demo test test-processors check format bench docs clean set-up wasm pg pg-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ test-processors: ## the engine on aarch64, and its kernels on older x86-64, by q
 
 check: set-up ## format, lint, types, layers, licences
 	cargo fmt --check
-	cargo clippy --quiet --workspace --all-targets --locked -- --deny warnings
+	$(PGRX) cargo clippy --quiet --workspace $(if $(PG_CONFIG),,--exclude tiny-dancer-pg) --all-targets --locked -- --deny warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -72,6 +72,38 @@ wasm: ## the engine as a WebAssembly module, for crates/tiny-dancer-wasm/js (rus
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
 	    cargo build --quiet --locked --profile small --package tiny-dancer-wasm --target $(WASM_TARGET)
 	cmp -s $(WASM_BUILT) $(WASM) || cp $(WASM_BUILT) $(WASM)
+
+# The extension for PostgreSQL. Its files lie as PostgreSQL wants them under target/pg: lib/ and share/extension/.
+PG_CONFIG := $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) $(shell command -v pg_config 2>/dev/null))
+PGRX_HOME := $(CURDIR)/target/pgrx
+PGRX := PGRX_HOME=$(PGRX_HOME)
+PG_CRATE := crates/tiny-dancer-pg
+PG := target/pg
+PG_FOLDER := $(PG)/share/extension/tiny_dancer
+PG_VERSION := $(shell sed -n "s/^default_version = '\\(.*\\)'/\\1/p" $(PG_CRATE)/tiny_dancer.control)
+# The script of the extension is these, one after the other.
+PG_PARTS := $(sort $(wildcard python/tiny_dancer/storage/postgres/migrations/*.sql)) \
+    $(wildcard $(patsubst %,$(PG_CRATE)/sql/%.sql,models candidates agents budgets history ruvector rights))
+PG_BROUGHT := $(patsubst %,python/tiny_dancer/data/%.safetensors,default encoder sentences tasks)
+pg: $(PGRX_HOME)/config.toml ## the extension for PostgreSQL 15, in target/pg (postgresql-server-dev-15, libclang-dev, clang)
+	$(PGRX) cargo build --quiet --locked --release --package tiny-dancer-pg
+	mkdir -p $(PG)/lib $(PG_FOLDER)
+	cmp -s $(PG)/lib/built.so target/release/libtiny_dancer_pg.so || { \
+	    cp target/release/libtiny_dancer_pg.so $(PG)/lib/built.so && \
+	    strip --strip-unneeded -o $(PG)/lib/tiny_dancer.so $(PG)/lib/built.so; }
+	cp $(PG_CRATE)/tiny_dancer.control $(wildcard $(PG_CRATE)/sql/versions/*.sql) $(PG)/share/extension/
+	cat $(PG_PARTS) > $(PG)/share/extension/tiny_dancer--$(PG_VERSION).sql
+	cp -u $(PG_BROUGHT) $(PG_FOLDER)/
+
+pg-install: pg ## installs it where pg_config says; DESTDIR is put in front
+	install -d $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir) $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension
+	install $(PG)/lib/tiny_dancer.so $(DESTDIR)$(shell $(PG_CONFIG) --pkglibdir)/
+	cp -R $(PG)/share/extension/. $(DESTDIR)$(shell $(PG_CONFIG) --sharedir)/extension/
+
+$(PGRX_HOME)/config.toml: Makefile
+	@test -n "$(PG_CONFIG)" || { echo "needs pg_config of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
+	mkdir -p $(@D)
+	printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
 
 clean: ## remove what was built or installed
 	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

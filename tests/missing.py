@@ -9,7 +9,7 @@ import pytest
 
 
 def missing(what: str) -> NoReturn:
-    """Skips, saying what is needed; fails where ``.ci/run`` has installed everything: nothing skips unseen there."""
+    """Skips, saying what is needed. Where ``.ci/run`` has installed everything it fails: nothing skips unseen."""
     if os.environ.get("TINY_DANCER_NOTHING_SKIPS"):
         pytest.fail(f"needs {what}, and on this machine nothing may be missing")
     pytest.skip(f"needs {what}")

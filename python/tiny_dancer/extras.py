@@ -24,6 +24,8 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
         "matplotlib": "report",
         "apsw": "sqlite",
         "sqlite_vec": "sqlite",
+        "psycopg": "postgres",
+        "psycopg_pool": "postgres",
         "brotli": "gateway",
         "httptools": "gateway",
         "uvicorn": "gateway",

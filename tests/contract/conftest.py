@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.postgres import emptied
 
+from tiny_dancer.postgres import PostgresStorage
 from tiny_dancer.storage import MemoryStorage, SqliteStorage, Storage
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ OPENERS: dict[str, Callable[[Path], Storage]] = {
     "memory": lambda folder: MemoryStorage(),
     "sqlite": lambda folder: SqliteStorage(folder / "agent.db"),
     "sqlite without mirror": lambda folder: SqliteStorage(folder / "agent.db", mirror=False),
+    "postgres": lambda folder: PostgresStorage(emptied()),
 }
 
 

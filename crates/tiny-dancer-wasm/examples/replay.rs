@@ -1,4 +1,4 @@
-//! Does on this machine what `js/replay.test.js` does in WebAssembly, for `tests/integration/test_wasm.py`.
+//! The engine on this machine, asked what `tests/integration/doors.py` asks every binding.
 //!
 //!     replay CASES ANSWERS
 //!

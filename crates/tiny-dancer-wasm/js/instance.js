@@ -4,6 +4,7 @@
 const OPERATIONS = [
   'encoder', 'router', 'decide', 'routes', 'route', 'tools', 'addTools', 'select', 'agents', 'putAgents', 'choose',
   'observe', 'candidates', 'addCandidates', 'rank', 'tasks', 'classify',
+  'clearCandidates',
 ]
 const NUMBERS = new Map(OPERATIONS.map((name, number) => [name, number]))
 

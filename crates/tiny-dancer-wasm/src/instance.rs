@@ -56,14 +56,16 @@ operations! {
     Observe = "observe",
     /// Makes an empty set of candidates (artifact of a scorer, or empty).
     Candidates = "candidates",
-    /// Adds candidates (JSON).
+    /// Adds candidates (JSON; their embeddings as little-endian f32, row after row, or empty).
     AddCandidates = "addCandidates",
-    /// Ranks candidates (query).
+    /// Ranks candidates (query; its embedding as little-endian f32, or empty).
     Rank = "rank",
     /// Loads a classifier of tasks (artifact).
     Tasks = "tasks",
     /// Classifies (request).
     Classify = "classify",
+    /// Forgets the candidates and keeps the scorer.
+    ClearCandidates = "clearCandidates",
 }
 
 impl Operation {
@@ -103,6 +105,17 @@ fn text<'a>(bytes: &'a [u8], field: &str) -> Result<&'a str> {
         .map_err(|error| Error::new(ErrorKind::RequestInvalid, field, error, "give UTF-8"))
 }
 
+/// Little-endian f32; `None` where there is nothing.
+fn numbers(bytes: &[u8], field: &str) -> Result<Option<Vec<f32>>> {
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        let found = format!("{} bytes", bytes.len());
+        return Err(Error::new(ErrorKind::CandidateInvalid, field, found, "give four bytes a number"));
+    }
+    let values = || chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+    Ok((!bytes.is_empty()).then(values))
+}
+
 impl Instance {
     /// Room for arguments of together `length` bytes.
     pub fn input(&mut self, length: usize) -> &mut [u8] {
@@ -127,11 +140,7 @@ impl Instance {
         let (first, rest) = input.split_at(first);
         let answer = self.perform(operation, first, &rest[..second]);
         let done = answer.is_ok();
-        self.answer = answer.unwrap_or_else(|error| {
-            let Error { kind, field, value, remedy } = error;
-            json!({ "code": format!("{kind:?}"), "field": field, "value": value, "remedy": remedy })
-                .to_string()
-        });
+        self.answer = answer.unwrap_or_else(|error| error.to_value().to_string());
         if input.len() <= KEPT {
             self.input = input;
         }
@@ -173,10 +182,16 @@ impl Instance {
                 state_after_json(text(first, "state")?, text(second, "outcome")?, *half_life)
             }
             (Operation::AddCandidates, Some(Object::Candidates(door, _))) => {
-                door.add(text(first, "candidates")?).map(none)
+                let rows = numbers(second, "embeddings")?;
+                door.add_with(text(first, "candidates")?, rows.as_deref()).map(none)
             }
             (Operation::Rank, Some(Object::Candidates(door, scorer))) => {
-                door.rank(scorer, text(first, "query")?)
+                let embedding = numbers(second, "query.embedding")?;
+                door.rank_with(scorer, text(first, "query")?, embedding.as_deref(), true)
+            }
+            (Operation::ClearCandidates, Some(Object::Candidates(door, _))) => {
+                *door = CandidateDoor::new(Precision::Full, self.encoder.clone());
+                Ok(String::new())
             }
             (Operation::Classify, Some(Object::Tasks(tasking))) => {
                 tasking.classify_json(text(first, "request")?)

@@ -55,6 +55,13 @@ impl Error {
         }
         Self { kind, field: field.into(), value, remedy: remedy.into() }
     }
+
+    /// As bindings print it: an object of `code`, `field`, `value` and `remedy`.
+    #[must_use]
+    pub fn to_value(&self) -> serde_json::Value {
+        let Self { kind, field, value, remedy } = self;
+        serde_json::json!({ "code": format!("{kind:?}"), "field": field, "value": value, "remedy": remedy })
+    }
 }
 
 impl fmt::Display for Error {

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, TryLockError};
 use crate::decision::Answer;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::features::Features;
 use crate::options::Options;
 use crate::request::Request;
 use crate::router::{Outlook, Router, Scratch};
@@ -104,6 +105,14 @@ impl Handle {
         scratch: &mut Scratch,
     ) -> Result<crate::decision::Decision> {
         self.router.decide(request, self.encoder.as_deref(), options, scratch)
+    }
+
+    /// Reads a request as the router does, without deciding, and hands its features to `read`.
+    pub(crate) fn featurised<T>(&self, request: &Request, read: impl FnOnce(&Features) -> T) -> Result<T> {
+        self.pool.with(|scratch| {
+            self.router.featurise(request, self.encoder.as_deref(), scratch)?;
+            Ok(read(&scratch.features))
+        })
     }
 
     /// What constraints leave where nothing can be expected of quality; see [`Router::outlook`].

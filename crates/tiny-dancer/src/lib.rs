@@ -35,6 +35,7 @@ mod options;
 pub mod policy;
 pub mod price;
 mod request;
+pub mod resilience;
 mod router;
 pub mod routes;
 mod select;

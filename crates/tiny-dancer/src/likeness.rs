@@ -23,6 +23,7 @@ use crate::kernels::dot_f32;
 pub(crate) use drift::UsualDecisions;
 pub use drift::{ALARMS, Alarm, Drift, DriftSpec, TOLERANCE, WATCHED, WITHDRAWN, measures};
 pub use martingale::Martingale;
+pub(crate) use shift::drawn;
 pub use shift::{LEARNED, MOST_KNOTS, Shift, Side, Usual};
 pub use wager::Wager;
 

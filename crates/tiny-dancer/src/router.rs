@@ -220,9 +220,19 @@ impl Router {
     ) -> Result<Decision> {
         check_encoder(&self.header, encoder)?;
         options.check(&self.header)?;
-        let encoder = if self.header.features.encoder.is_some() { encoder } else { None };
-        featurise(request, self.spec, encoder, &mut scratch.featuriser, &mut scratch.features)?;
+        self.featurise(request, encoder, scratch)?;
         self.choose(options, scratch)
+    }
+
+    /// Leaves the features of a request in `scratch`.
+    pub(crate) fn featurise(
+        &self,
+        request: &Request,
+        encoder: Option<&Encoder>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let encoder = if self.header.features.encoder.is_some() { encoder } else { None };
+        featurise(request, self.spec, encoder, &mut scratch.featuriser, &mut scratch.features)
     }
 
     /// Decides the request whose features are in `scratch.features`.

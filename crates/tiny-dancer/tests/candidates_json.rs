@@ -156,6 +156,50 @@ fn whole_numbers_of_any_size_stay_apart() {
     );
 }
 
+#[test]
+fn embeddings_beside_the_json_are_those_in_it() {
+    let rows = [1.0, 0.5, 0.25, -1.0, 0.0, 0.125];
+    let with = json!([
+        {"id": "a", "text": "tea", "embedding": rows[..2]},
+        {"id": "b", "embedding": rows[2..4]},
+        {"id": "c", "embedding": rows[4..]},
+    ]);
+    let without = r#"[{"id": "a", "text": "tea"}, {"id": "b"}, {"id": "c"}]"#;
+    let mut inside = door(&with);
+    let mut beside = CandidateDoor::new(Precision::Full, None);
+    beside.add_with(without, Some(&rows)).expect("three rows");
+    let scorer = CandidateScorer::default();
+    let whole = inside.rank(&scorer, r#"{"text": "tea", "embedding": [1, 2]}"#).expect("an answer");
+    let query = r#"{"text": "tea"}"#;
+    assert_eq!(beside.rank_with(&scorer, query, Some(&[1.0, 2.0]), true), Ok(whole.clone()));
+
+    let short = beside.rank_with(&scorer, query, Some(&[1.0, 2.0]), false).expect("an answer");
+    let mut whole: Value = serde_json::from_str(&whole).expect("JSON");
+    for each in whole["decisions"].as_array_mut().expect("a list") {
+        each.as_object_mut().expect("an object").remove("features").expect("features");
+    }
+    assert_eq!(serde_json::from_str::<Value>(&short).expect("JSON"), whole);
+
+    let twice = beside.rank_with(&scorer, r#"{"embedding": [1, 2]}"#, Some(&[1.0, 2.0]), true);
+    assert_eq!(twice.expect_err("given twice").field, "query.embedding");
+    let field = |json: &str, rows: &[f32], door: &mut CandidateDoor| {
+        let error = door.add_with(json, Some(rows)).expect_err(json);
+        assert_eq!(error.kind, ErrorKind::CandidateInvalid);
+        error.field
+    };
+    assert_eq!(field("[]", &rows, &mut beside), "embeddings");
+    assert_eq!(field(r#"[{"id": "d"}]"#, &[], &mut beside), "embeddings");
+    assert_eq!(field(r#"[{"id": "d"}]"#, &rows, &mut beside), "embeddings");
+    assert_eq!(field(r#"[{"id": "d"}, {"id": "e"}]"#, &rows[..3], &mut beside), "embeddings");
+    assert_eq!(
+        field(r#"[{"id": "d", "embedding": [1, 2]}]"#, &rows[..2], &mut beside),
+        "candidates[0].embedding"
+    );
+    let mut bare = door(&json!([{"id": "a", "text": "tea"}]));
+    assert_eq!(field(r#"[{"id": "d"}]"#, &rows, &mut bare), "embeddings");
+    assert_eq!(beside.set().map(CandidateSet::len), Some(3));
+}
+
 fn refusal(candidates: &str) -> Error {
     let mut door = CandidateDoor::new(Precision::Full, None);
     door.add(r#"[{"id": "known", "embedding": [1, 2]}]"#).expect("a sound candidate");

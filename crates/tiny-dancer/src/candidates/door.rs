@@ -8,6 +8,7 @@
 
 mod read;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -20,7 +21,7 @@ use super::rank::{RankOptions, RankScratch};
 use super::scorer::CandidateScorer;
 use super::set::CandidateSet;
 use crate::encoder::{DIM, Encoder, WordCache, pool};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use read::{Asked, Given, invalid, whole};
 
 pub use read::MOST_BYTES;
@@ -68,11 +69,27 @@ impl CandidateDoor {
     /// `CandidateInvalid`, naming candidate and field: what is no JSON, an unknown field, a value of another kind than
     /// the field's, and as [`CandidateSet::append`].
     pub fn add(&mut self, json: &str) -> Result<()> {
+        self.add_with(json, None)
+    }
+
+    /// The same, where embeddings may come beside the JSON, as numbers: one row a candidate, one after the other.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; embeddings that are not as many rows as there are candidates, or beside others in the JSON.
+    pub fn add_with(&mut self, json: &str, embeddings: Option<&[f32]>) -> Result<()> {
         let given = whole(json, "candidates", Given::list)?;
         if given.is_empty() {
-            return Ok(());
+            return match embeddings {
+                Some(rows) if !rows.is_empty() => Err(rows_for(rows, 0)),
+                _ => Ok(()),
+            };
         }
-        let (embeddings, dimensions, encoded) = self.embeddings(&given)?;
+        let (embeddings, dimensions, encoded) = if let Some(rows) = embeddings {
+            (Cow::Borrowed(rows), Some(self.width(&given, rows)?), false)
+        } else {
+            let (rows, dimensions, encoded) = self.embeddings(&given)?;
+            (Cow::Owned(rows), dimensions, encoded)
+        };
         let metadata: Vec<Vec<(&str, Scalar)>> = given.iter().map(|each| each.metadata.pairs()).collect();
         let namespaces: Vec<Vec<&str>> =
             given.iter().map(|each| each.namespace.iter().map(String::as_str).collect()).collect();
@@ -89,6 +106,33 @@ impl CandidateDoor {
             (self.set, self.encoded) = (Some(set), encoded);
         }
         Ok(())
+    }
+
+    /// How wide the rows are that come beside candidates.
+    fn width(&self, given: &[Given], rows: &[f32]) -> Result<usize> {
+        if let Some(place) = given.iter().position(|each| each.embedding.is_some()) {
+            let remedy = "embeddings come beside the candidates: leave it out";
+            return Err(invalid(&format!("candidates[{place}].embedding"), "given", remedy));
+        }
+        let width = rows.len() / given.len();
+        if width == 0 || width * given.len() != rows.len() {
+            return Err(rows_for(rows, given.len()));
+        }
+        match &self.set {
+            Some(_) if self.encoded => Err(invalid(
+                "embeddings",
+                "given",
+                "this set encodes text itself: leave them out, or make a new set",
+            )),
+            Some(set) if set.matrix().map(super::Matrix::dimensions) != Some(width) => {
+                let remedy = match set.matrix() {
+                    Some(matrix) => format!("give {} numbers a candidate", matrix.dimensions()),
+                    None => "this set has no embeddings".to_owned(),
+                };
+                Err(invalid("embeddings", format!("{width} numbers a candidate"), remedy))
+            }
+            _ => Ok(width),
+        }
     }
 
     /// Embeddings of candidates one after the other, how wide they are, and whether the encoder made them.
@@ -145,7 +189,26 @@ impl CandidateDoor {
     /// `CandidateInvalid` as [`Self::add`], of the query's fields, and as [`CandidateScorer::rank`]; `OptionInvalid` for
     /// an option that is none or outside its range.
     pub fn rank(&mut self, scorer: &CandidateScorer, json: &str) -> Result<String> {
+        self.rank_with(scorer, json, None, true)
+    }
+
+    /// The same, where the query's embedding may come beside the JSON, as numbers. Without `features` the decisions have
+    /// none, which is most of the answer's text.
+    ///
+    /// # Errors
+    /// As [`Self::rank`]; an embedding beside another one in the JSON.
+    pub fn rank_with(
+        &mut self,
+        scorer: &CandidateScorer,
+        json: &str,
+        embedding: Option<&[f32]>,
+        features: bool,
+    ) -> Result<String> {
         let asked = whole(json, "query", Asked::read)?;
+        if embedding.is_some() && asked.embedding.is_some() {
+            return Err(invalid("query.embedding", "given twice", "give it beside the query or in it"));
+        }
+        let embedding = embedding.or(asked.embedding.as_deref());
         let mut empty;
         let set = if let Some(set) = &mut self.set {
             set
@@ -154,13 +217,13 @@ impl CandidateDoor {
             &mut empty
         };
         set.refresh();
-        let encoded = match (&self.encoder, &asked.embedding, &asked.text) {
+        let encoded = match (&self.encoder, embedding, &asked.text) {
             (Some(encoder), None, Some(text)) if self.encoded => Some(encode(encoder, text, &mut self.words)),
             _ => None,
         };
         let metadata = asked.metadata.texts();
         let query = Query {
-            embedding: asked.embedding.as_deref().or(encoded.as_ref().map(<[f32; DIM]>::as_slice)),
+            embedding: embedding.or(encoded.as_ref().map(<[f32; DIM]>::as_slice)),
             text: asked.text.as_deref(),
             metadata: &metadata,
             now: asked.now,
@@ -174,9 +237,14 @@ impl CandidateDoor {
             filter: asked.filter.as_ref(),
         };
         scorer.rank(set, &query, &options, &mut self.scratch)?;
-        let answer = Answer::of(set, scorer, &self.scratch);
+        let answer = Answer::of(set, scorer, &self.scratch, features);
         serde_json::to_string(&answer).map_err(|error| invalid("answer", error, "rank again"))
     }
+}
+
+fn rows_for(rows: &[f32], candidates: usize) -> Error {
+    let found = format!("{} numbers for {candidates} candidates", rows.len());
+    invalid("embeddings", found, "give one row of as many numbers for each candidate")
 }
 
 fn encode(encoder: &Encoder, text: &str, words: &mut WordCache) -> [f32; DIM] {
@@ -201,7 +269,8 @@ struct Decision<'a> {
     uncertainty: f32,
     use_lightweight: bool,
     in_prediction_set: bool,
-    features: Features<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    features: Option<Features<'a>>,
 }
 
 #[derive(serde::Serialize)]
@@ -223,7 +292,7 @@ impl Serialize for Features<'_> {
 }
 
 impl<'a> Answer<'a> {
-    fn of(set: &'a CandidateSet, scorer: &CandidateScorer, found: &'a RankScratch) -> Self {
+    fn of(set: &'a CandidateSet, scorer: &CandidateScorer, found: &'a RankScratch, features: bool) -> Self {
         let id = |row: u32| &*set.ids()[row as usize];
         let decisions = found.ranked.iter().map(|ranked| Decision {
             candidate_id: id(ranked.row),
@@ -232,7 +301,7 @@ impl<'a> Answer<'a> {
             uncertainty: ranked.uncertainty,
             use_lightweight: ranked.use_lightweight,
             in_prediction_set: ranked.in_prediction_set,
-            features: Features(&ranked.features),
+            features: features.then_some(Features(&ranked.features)),
         });
         let reason = "its embedding holds NaN or infinity: encode it again";
         Self {

@@ -168,7 +168,7 @@ impl Shift {
 }
 
 /// A number in (0, 1] that depends on the seed and the step alone (Steele, Lea and Flood 2014: `SplitMix64`).
-fn drawn(seed: u64, step: u64) -> f64 {
+pub(crate) fn drawn(seed: u64, step: u64) -> f64 {
     let mut bits = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

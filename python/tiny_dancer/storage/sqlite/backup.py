@@ -61,19 +61,38 @@ def back_up(connection: apsw.Connection, source: Path, target: str | Path) -> Ro
     """
     final = Path(os.path.realpath(Path(os.fspath(target)).absolute()))
     with translated(final):
-        _refuse_target(final, source)
+        refuse_target(final, source)
         with beside(final) as part:
-            before = _copy_whole(connection, source, part)
-            counts = _settle(part, source)
-            if counts != before:
-                raise StorageError(str(final), f"{counts} copied of {before}", "back up again")
-            if not _placed(part, final):
-                _refuse_target(final, source)
-                _replace_backup(final, part)
+            return finish(part, final, source, _copy_whole(connection, source, part))
+
+
+def finish(part: Path, final: Path, source: Path, before: RowCounts) -> RowCounts:
+    """Verifies a copy in the making, marks it as a backup, and gives it its name.
+
+    Args:
+        part: the copy, beside ``final``.
+        final: where it shall be.
+        source: the database that it is of.
+        before: rows that were copied.
+
+    Raises:
+        StorageError: it cannot be written, or is not good.
+    """
+    counts = _settle(part, source)
+    if counts != before:
+        raise StorageError(str(final), f"{counts} copied of {before}", "back up again")
+    if not _placed(part, final):
+        refuse_target(final, source)
+        _replace_backup(final, part)
     return counts
 
 
-def _refuse_target(final: Path, source: Path) -> None:
+def refuse_target(final: Path, source: Path) -> None:
+    """Passes a path where a backup of the database ``source`` may be written.
+
+    Raises:
+        StorageError: something else is there.
+    """
     if not final.parent.is_dir():
         raise StorageError(str(final), "no such folder", "make it first")
     if final.name.endswith(JOURNALS):
@@ -86,7 +105,7 @@ def _refuse_target(final: Path, source: Path) -> None:
                     str(final), f"the journal of another database, {left.name}, is there", _NEW_NAME
                 )
         return
-    if not final.is_file() or final.samefile(source):
+    if not final.is_file() or (source.exists() and final.samefile(source)):
         raise StorageError(
             str(final), "a folder, no regular file, or the database itself", "give the path of another file"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tiny_dancer import _core
     from tiny_dancer.storage.candidate_checks import Search
     from tiny_dancer.storage.candidates import Neighbour
+    from tiny_dancer.storage.touches import Touch
 
 # Deletions older than this many changes are forgotten: a mirror that slept through more is loaded anew.
 REMEMBERED_DELETIONS = 100_000
@@ -287,7 +288,7 @@ def _stored_one(connection: apsw.Connection, id: str) -> CandidateRecord:
 
 def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimension: int | None) -> None:
     if dimension is not None:
-        _agree_on_dimension(connection, dimension)
+        agree_on_dimension(connection, dimension)
     change = next_change(connection)
     first = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM candidate").get
     assert isinstance(first, int)
@@ -318,10 +319,10 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
             for number, record in enumerate(records, first)
         ),
     )
-    connection.executemany(
-        "INSERT INTO candidate_vectors (rowid, embedding) VALUES (?, ?)",
+    insert_vectors(
+        connection,
         (
-            (number, record.embedding.tobytes())
+            (number, record.embedding)
             for number, record in enumerate(records, first)
             if record.embedding is not None
         ),
@@ -332,7 +333,20 @@ def _add(connection: apsw.Connection, records: Sequence[CandidateRecord], dimens
     )
 
 
-def _agree_on_dimension(connection: apsw.Connection, dimension: int) -> None:
+def insert_vectors(connection: apsw.Connection, embeddings: Iterable[tuple[int, npt.NDArray[np.float32]]]) -> None:
+    """Adds embeddings, each with the number of its candidate."""
+    connection.executemany(
+        "INSERT INTO candidate_vectors (rowid, embedding) VALUES (?, ?)",
+        ((number, embedding.tobytes()) for number, embedding in embeddings),
+    )
+
+
+def agree_on_dimension(connection: apsw.Connection, dimension: int) -> None:
+    """Makes the table of embeddings, where there is none.
+
+    Raises:
+        CandidateError: there is one, of another dimension.
+    """
     stored = connection.execute("SELECT dimension FROM state").get
     if stored is None:
         connection.execute(
@@ -404,19 +418,6 @@ def _remove(connection: apsw.Connection, listed: str) -> None:
     embedded = [(number,) for number, has_embedding in numbers if has_embedding]
     if embedded:
         connection.executemany("DELETE FROM candidate_vectors WHERE rowid = ?", embedded)
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """Reads of one candidate: how many count as an access, when the last was, whether its life begins anew."""
-
-    count: int
-    last: float
-    refresh: bool
-
-    def and_then(self, other: Touch) -> Touch:
-        """Both together."""
-        return Touch(self.count + other.count, max(self.last, other.last), self.refresh or other.refresh)
 
 
 def touch_candidates(connection: apsw.Connection, touches: Mapping[str, Touch]) -> None:

@@ -12,9 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tiny_dancer.storage.mirror import Mirror
+from tiny_dancer.storage.shared_lock import SharedLock
 from tiny_dancer.storage.sqlite import candidates
 from tiny_dancer.storage.sqlite.connection import snapshot
-from tiny_dancer.storage.sqlite.shared_lock import SharedLock
 
 if TYPE_CHECKING:
     import apsw

@@ -121,6 +121,26 @@ def _row(record: RequestRecord) -> list[Any]:
     return row
 
 
+def index_ids(connection: apsw.Connection) -> None:
+    """Fills ``request_ids``, which is empty, of requests that another database held."""
+    rows = connection.execute("SELECT number, id, response_id, decision_id FROM request ORDER BY number")
+    first, hashes, made = 0, b"", []
+    for number, *ids in rows:
+        if not hashes:
+            first = number
+        hashes += b"".join(_hashed(id) for id in ids if id is not None)
+        if len(hashes) >= _HASHES:
+            made.append((first, hashes))
+            hashes = b""
+    if hashes:
+        made.append((first, hashes))
+    connection.executemany("INSERT INTO request_ids (first, hashes) VALUES (?, ?)", made)
+
+
+def _hashed(id: str) -> bytes:
+    return zlib.crc32(id.encode()).to_bytes(4, "little")
+
+
 def forget_ids(connection: apsw.Connection) -> None:
     """Removes from ``request_ids`` what belongs to requests that were removed."""
     # Numbers of removed rows may be given again: rows beyond the last request must not stay.
@@ -147,7 +167,7 @@ def request_history(connection: apsw.Connection, query: RequestQuery) -> tuple[R
             f"{2**63 - 1})"
         )
         condition += " AND instr(block.hashes, ?)"
-        bound.append(zlib.crc32(ids[0].encode()).to_bytes(4, "little"))
+        bound.append(_hashed(ids[0]))
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM {table} WHERE {condition} "
         "ORDER BY request.time DESC, request.number DESC LIMIT ?",

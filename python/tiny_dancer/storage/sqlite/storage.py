@@ -36,7 +36,7 @@ from tiny_dancer.storage.sqlite import (
 )
 from tiny_dancer.storage.sqlite import budgets as budget_table
 from tiny_dancer.storage.sqlite.candidate_history import candidate_history
-from tiny_dancer.storage.sqlite.candidates import UNREADABLE, Touch
+from tiny_dancer.storage.sqlite.candidates import UNREADABLE
 from tiny_dancer.storage.sqlite.catch_up import TableMirror
 from tiny_dancer.storage.sqlite.connection import (
     BUSY_SECONDS,
@@ -55,6 +55,7 @@ from tiny_dancer.storage.sqlite.verify import explain, row_counts, verify
 from tiny_dancer.storage.sqlite.writer import Writer
 from tiny_dancer.storage.storage import RowCounts, retention_limits
 from tiny_dancer.storage.summaries import check_summary
+from tiny_dancer.storage.touches import Touch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

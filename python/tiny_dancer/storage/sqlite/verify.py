@@ -10,9 +10,9 @@ import numpy as np
 
 from tiny_dancer.errors import StorageError
 from tiny_dancer.storage.candidate_checks import usual_norms
+from tiny_dancer.storage.candidate_history import Before
 from tiny_dancer.storage.history import ShownCandidate
 from tiny_dancer.storage.keys import ModelBudget
-from tiny_dancer.storage.sqlite.candidate_history import Before
 from tiny_dancer.storage.sqlite.candidates import UNREADABLE, dimension
 from tiny_dancer.storage.sqlite.connection import RESTORE, ordinary_tables, snapshot
 from tiny_dancer.storage.storage import RowCounts

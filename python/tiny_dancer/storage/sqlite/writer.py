@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from tiny_dancer.storage.sqlite.candidates import Touch
+    from tiny_dancer.storage.touches import Touch
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tiny_dancer.storage.sqlite.shared_lock import SharedLock
+from tiny_dancer.storage.shared_lock import SharedLock
 
 
 def test_readers_hold_it_together() -> None:

@@ -1,0 +1,118 @@
+//! The engine's other doors: JSON as text in, the engine's JSON out.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pgrx::pg_sys::{self, Datum};
+use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
+use tiny_dancer::encoder::{DIM, Encoder, WordCache, pool};
+use tiny_dancer::tools::{ToolScratch, ToolSet};
+
+use crate::artifacts::{Object, Summary, Wanted, encoder_named, find, load};
+use crate::call::{Call, json, text};
+use crate::failure::Result;
+use crate::rows::row;
+
+crate::functions! { examine_artifact route_json classify_json select_tools_json rank_json embed }
+
+/// The artifact that an argument names.
+fn artifact(call: &Call, place: usize) -> Result<Option<(String, Rc<Object>)>> {
+    let Some(name) = call.text(place)? else { return Ok(None) };
+    let name = name.into_owned();
+    let object = find(&Wanted::Name(name.clone()))?;
+    Ok(Some((name, object)))
+}
+
+/// The encoder that an argument names; null is none.
+fn encoder(call: &Call, place: usize) -> Result<Option<Arc<Encoder>>> {
+    call.text(place)?.map(|name| encoder_named(&name)).transpose()
+}
+
+/// Loads an artifact and says what it is: kind, and checksum of its encoder.
+fn examine_artifact(call: &Call) -> Result<Option<Datum>> {
+    let models = call.text(1)?.unwrap_or_default();
+    let (_, Summary { kind, encoder }) = load(call.bytes(0).unwrap_or_default(), &models)?;
+    Ok(Some(row(call, [Some(text(&kind)), encoder.as_deref().map(text)])))
+}
+
+/// The route of a request, or none.
+fn route_json(call: &Call) -> Result<Option<Datum>> {
+    let (Some(request), Some(options)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
+    match artifact(call, 2)? {
+        Some((name, object)) => match &*object {
+            Object::Routes(routing) => json(&routing.decide_json(&request, &options)?).map(Some),
+            other => Err(other.is_not("routes", &name)),
+        },
+        None => Ok(None),
+    }
+}
+
+/// The kind of task a request is.
+fn classify_json(call: &Call) -> Result<Option<Datum>> {
+    let Some(request) = call.text(0)? else { return Ok(None) };
+    match artifact(call, 1)? {
+        Some((name, object)) => match &*object {
+            Object::Tasks(tasking) => json(&tasking.classify_json(&request)?).map(Some),
+            other => Err(other.is_not("tasks", &name)),
+        },
+        None => Ok(None),
+    }
+}
+
+/// The tools a request needs, of those given.
+fn select_tools_json(call: &Call) -> Result<Option<Datum>> {
+    let (Some(tools), Some(query)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
+    let mut set = match artifact(call, 2)? {
+        Some((name, object)) => match &*object {
+            Object::Tools(learned, encoder) => ToolSet::with_learned(encoder.clone(), learned)?,
+            other => return Err(other.is_not("tools", &name)),
+        },
+        None => ToolSet::new(encoder(call, 3)?),
+    };
+    set.add_json(&tools)?;
+    json(&set.select_json(&query, &mut ToolScratch::default())?).map(Some)
+}
+
+/// Candidates in the order of their use for a query.
+fn rank_json(call: &Call) -> Result<Option<Datum>> {
+    let (Some(candidates), Some(query)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
+    let found = artifact(call, 2)?;
+    let untrained;
+    let scorer = match &found {
+        Some((name, object)) => match &**object {
+            Object::Scorer(scorer) => scorer,
+            other => return Err(other.is_not("candidates", name)),
+        },
+        None => {
+            untrained = CandidateScorer::default();
+            &untrained
+        }
+    };
+    let mut door = CandidateDoor::new(Precision::Full, encoder(call, 3)?);
+    door.add(&candidates)?;
+    pgrx::check_for_interrupts!();
+    json(&door.rank(scorer, &query)?).map(Some)
+}
+
+/// A text as a vector.
+fn embed(call: &Call) -> Result<Option<Datum>> {
+    let (Some(given), Some(encoder)) = (call.text(0)?, encoder(call, 1)?) else { return Ok(None) };
+    thread_local! {
+        static WORDS: std::cell::RefCell<WordCache> = std::cell::RefCell::default();
+    }
+    let mut sums = [0; DIM];
+    let found = WORDS.with_borrow_mut(|words| encoder.encode(&given, words, &mut sums));
+    let mut values = pool(&sums, found.known).map(|value| Datum::from(value.to_bits()));
+    // SAFETY: so many single floats, as said.
+    unsafe {
+        let array = pg_sys::construct_array(
+            values.as_mut_ptr(),
+            DIM as i32,
+            pg_sys::FLOAT4OID,
+            4,
+            true,
+            pg_sys::TYPALIGN_INT as std::ffi::c_char,
+        );
+        Ok(Some(Datum::from(array)))
+    }
+}
