@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::typed;
 use crate::likeness::drawn;
 
 /// Parts of a window in which successes are counted together.
@@ -119,7 +120,7 @@ impl BreakerOptions {
     /// `OptionInvalid`: no object, an unknown name, a value of another type or outside its range.
     pub fn from_json(json: &str) -> Result<Self> {
         let given = if json.trim().is_empty() { "{}" } else { json };
-        let options: Self = serde_json::from_str(given).map_err(|error| {
+        let options: Self = typed(given).map_err(|error| {
             let remedy = "give an object of threshold, window, failure_rate, minimum_calls, cooldown, \
                           longest_cooldown, jitter, probes, probe_timeout and seed, each a number";
             Error::new(ErrorKind::OptionInvalid, "breaker", error, remedy)
