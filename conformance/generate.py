@@ -15,7 +15,7 @@ import json
 import struct
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -27,14 +27,20 @@ from conformal_cases import conformal_vectors  # noqa: E402
 from conversations import ALONE, GROUPS  # noqa: E402
 from decisions import DAMAGES, DECISIONS, damaged  # noqa: E402
 from drift_cases import shift_vectors, stream_vectors  # noqa: E402
+from edge_cases import ARTIFACT as SHIPPED_EDGE  # noqa: E402
+from edge_cases import EDGE  # noqa: E402
 from examples import REFUSED, REQUESTS, SHAPED, TEXTS, Raw, as_json, described, expand  # noqa: E402
 from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
 from reference.artifact import FEATURE_SPEC  # noqa: E402
 from reference.text import bounded, character_ngrams, normalise, tokenise, word_ngrams  # noqa: E402
+from resilience_cases import breaker_vectors, outage_vectors  # noqa: E402
 from route_cases import route_vectors  # noqa: E402
 from task_cases import task_vectors  # noqa: E402
 from tool_cases import tool_vectors  # noqa: E402
 from weights import make_all  # noqa: E402
+
+if TYPE_CHECKING:
+    from asking_cases import Case
 
 ENCODER = HERE.parent / "python" / "tiny_dancer" / "data" / "encoder.safetensors"
 SENTENCES = ENCODER.with_name("sentences.safetensors")
@@ -125,10 +131,10 @@ def dollars(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.12g}")
 
 
-def decision_vectors(encoder: Encoder, artifacts: dict[str, bytes]) -> list[Vector]:
+def decision_vectors(cases: list[Case], encoder: Encoder | None, artifacts: dict[str, bytes]) -> list[Vector]:
     """Requests with options, and the whole answers."""
     found = []
-    for explain, artifact, request, options, changes in DECISIONS:
+    for explain, artifact, request, options, changes in cases:
         vector: Vector = {"explain": explain, "artifact": artifact, **described("request", request)}
         if options != {}:
             vector |= described("options", options)
@@ -141,6 +147,11 @@ def decision_vectors(encoder: Encoder, artifacts: dict[str, bytes]) -> list[Vect
         except Refusal as refusal:
             vector["expect"] = {"error": refusal.kind}
         found.append(vector)
+    return found
+
+
+def one_answer_a_group(found: list[Vector]) -> list[Vector]:
+    """The same vectors, of which all forms of one request must have one answer."""
     answers = {vector["explain"]: vector["expect"] for vector in found if vector["artifact"] == "pair"}
     for group, forms in GROUPS.items():
         assert len({json.dumps(answers[f"{group}: {form}"]) for form in forms}) == 1, group
@@ -206,7 +217,16 @@ def generate() -> dict[str, bytes]:
     files = {
         "vectors/text.json": document(text_vectors(), format=2, tolerance=exact),
         "vectors/features.json": document(feature_vectors(encoder), **encoder_head, tolerance=cues),
-        "vectors/decisions.json": document(decision_vectors(encoder, made), **encoder_head, tolerance=decisions),
+        "vectors/decisions.json": document(
+            one_answer_a_group(decision_vectors(DECISIONS, encoder, made)), **encoder_head, tolerance=decisions
+        ),
+        "vectors/edge.json": document(
+            decision_vectors(EDGE, None, {"edge": SHIPPED_EDGE.read_bytes()}),
+            format=2,
+            encoder=None,
+            feature_spec=FEATURE_SPEC,
+            tolerance=decisions,
+        ),
         "vectors/conformal.json": document(conformal_vectors(), tolerance={**exact, "scores": numbers_of_doubles}),
         "vectors/drift.json": document(
             drift_vectors(encoder, made), format=2, tolerance={**exact, "capital": {"relative": 1e-9}}
@@ -224,6 +244,8 @@ def generate() -> dict[str, bytes]:
             tolerance={**exact, "numbers": {"absolute": 1e-5}},
         ),
         "vectors/tools.json": document(tool_vectors(sentences), **sentences_head, tolerance=tools),
+        "vectors/breaker.json": document(breaker_vectors(), format=2, tolerance={**exact, "seconds": 0}),
+        "vectors/outage.json": document(outage_vectors(encoder, made), **encoder_head, tolerance=exact),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }
     return files | {f"artifacts/{name}.safetensors": data for name, data in made.items()}

@@ -35,7 +35,7 @@ from tiny_dancer import FeatureTable, NotCertifiedError, Outcomes, Router, _core
 from tiny_dancer.evaluation.bootstrap import paired_bootstrap
 from tiny_dancer.evaluation.groups import assign_groups
 from tiny_dancer.evaluation.metrics import PairScorer
-from tiny_dancer.evaluation.overlap import training_rows
+from tiny_dancer.evaluation.overlap import remember, training_rows
 from tiny_dancer.evaluation.split import grouped_folds
 from tiny_dancer.routing import featurise
 from tiny_dancer.training.backends.linear import FittedLinear
@@ -45,16 +45,16 @@ from tiny_dancer.training.export import with_self_checks
 from tiny_dancer.training.fit import Fitted, fit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
-    from tiny_dancer.training.backends import Targets
+    from tiny_dancer.training.backends import Backend, Targets
     from tiny_dancer.training.backends.trees import FittedTrees
 
     Floats = npt.NDArray[np.float64]
 
 ROOT = Path(__file__).parents[1]
-ARTIFACT = ROOT / "python/tiny_dancer/data/default.safetensors"
-CARD = ROOT / "docs/model-cards/default.md"
 SEED = 0
 QUALITY_LOSS, CONFIDENCE = 0.05, 0.9
 LARGEST = 512 << 10
@@ -248,9 +248,9 @@ class Kinds:
 class Remainder:
     """Extremely randomised trees on what the kinds leave unexplained."""
 
-    kinds: Kinds
-    name: str = "trees_on_remainder"
+    kinds: Backend
     trees: ExtraTrees = ExtraTrees(trees=60)  # noqa: RUF009 -- frozen
+    name: str = "trees_on_remainder"
 
     def fit(self, features: FeatureTable, targets: Targets, seed: int) -> FittedTrees:
         """Fits the kinds, then the trees; only the trees are kept."""
@@ -262,15 +262,58 @@ class Remainder:
         return self.trees.fit(features, left, seed)
 
 
-def train(outcomes: Outcomes, table: npt.NDArray[np.str_], other: Auxiliary, created: str = "") -> Fitted:
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the two artifacts that ship differ in.
+
+    Attributes:
+        artifact, card: files to write.
+        script: that writes them.
+        title: of the card.
+        opening: its second paragraph.
+        backends: made of the prompts with declared gains.
+        encoder: whether the artifact reads what the static encoder makes of requests.
+        remembered: how many rows trained on it remembers; None is as many as artifacts do.
+    """
+
+    artifact: Path
+    card: Path
+    script: str
+    title: str
+    opening: str
+    backends: Callable[[Auxiliary], tuple[Backend, ...]]
+    encoder: bool = True
+    remembered: int | None = None
+
+
+def with_encoder(other: Auxiliary) -> tuple[Backend, ...]:
+    """Steps, kinds by embedding and cues, trees on what the kinds leave."""
+    kinds = Kinds(other)
+    return Steps(), kinds, Remainder(kinds)
+
+
+DEFAULT = Recipe(
+    artifact=ROOT / "python/tiny_dancer/data/default.safetensors",
+    card=ROOT / "docs/model-cards/default.md",
+    script="recipes/default_artifact.py",
+    title="the default artifact",
+    opening="""Routes between two roles, `weak` and `strong`, which you map to your models:
+`Router.load(models={"weak": "…", "strong": "…"})`.""",
+    backends=with_encoder,
+)
+
+
+def train(
+    recipe: Recipe, outcomes: Outcomes, table: npt.NDArray[np.str_], other: Auxiliary, created: str = ""
+) -> Fitted:
     """Trains with whole tasks as groups; tables weigh as the root of their rows."""
     tasks = np.unique(np.array(outcomes.task), return_inverse=True)[1].astype(np.int64)
     _, place, count = np.unique(table, return_inverse=True, return_counts=True)
-    kinds = Kinds(other)
     return fit(
         with_(outcomes, group=tasks, weight=(count**-0.5)[place]),
         seed=SEED,
-        families=((Steps(),), (kinds,), (Remainder(kinds),)),
+        families=[(backend,) for backend in recipe.backends(other)],
+        encoder=recipe.encoder,
         created=created,
     )
 
@@ -330,12 +373,8 @@ def strong_share(router: Router, features: FeatureTable) -> float:
     return float((router.route_features(features).choice == 1).mean())
 
 
-def main() -> None:
+def make(recipe: Recipe, created: str) -> None:
     """Trains, judges, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--created", default="2026-11-30", help="date to record")
-    created = parser.parse_args().created
-
     other = auxiliary()
     tables = by_role()
     everything = joined(list(tables.values()))
@@ -344,14 +383,14 @@ def main() -> None:
     everything, table = everything.rows(kept), table[kept]
     fold = grouped_folds(everything.group, 10, SEED)
     training = np.flatnonzero(fold > 1)
-    fitted = train(everything.rows(training), table[training], other, created)
+    fitted = train(recipe, everything.rows(training), table[training], other, created)
     print(fitted.explained)
     # The artifact's memory of its rows takes more for kin than groups do (questions of one form): held out are
     # those it does not know.
     assert everything.features is not None
     unknown = ~training_rows(_core.read_header(fitted.artifact), everything.features).rows
     certifying, judged = np.flatnonzero((fold == 1) & unknown), (fold == 0) & unknown
-    artifact = fitted.artifact
+    artifact = remembering(fitted, recipe.remembered)
     try:
         artifact = calibrate(
             artifact,
@@ -381,13 +420,13 @@ def main() -> None:
     metrics = {"APGR": held["all tables"]["APGR"], **policy}
     artifact = with_policies(artifact, everything.rows(certifying), metrics)
     assert len(artifact) <= LARGEST, f"{len(artifact):,} bytes exceed {LARGEST:,}"
-    ARTIFACT.write_bytes(artifact)
+    recipe.artifact.write_bytes(artifact)
 
     away, given = {}, {}
     for kind, names in KINDS.items():
         outside = np.flatnonzero(~np.isin(table, names))
         inside = everything.rows(np.flatnonzero(np.isin(table, names)))
-        blind = train(everything.rows(outside), table[outside], other).artifact
+        blind = train(recipe, everything.rows(outside), table[outside], other).artifact
         away[kind] = figures(Router(blind), inside)
     unseen = {name: ranked_roles(name) for name in ("zeroeval", "shaberi")}
     for name, whole in unseen.items():
@@ -402,9 +441,18 @@ def main() -> None:
     category = categories()
     for name, features in category.items():
         given[f"prompts: {name}"] = {"strong calls": f"{strong_share(router, features):.2f}", "gap": "unknown"}
-    CARD.parent.mkdir(parents=True, exist_ok=True)
-    CARD.write_text(card(artifact, held, policy, away, given))
-    print(f"{ARTIFACT}: {len(artifact):,} bytes\n{CARD}")
+    recipe.card.write_text(card(recipe, artifact, held, policy, away, given))
+    print(f"{recipe.artifact}: {len(artifact):,} bytes\n{recipe.card}")
+
+
+def remembering(fitted: Fitted, most: int | None) -> bytes:
+    """The artifact with a memory of so many of the rows it was trained on; None leaves it as it is."""
+    if most is None:
+        return fitted.artifact
+    header = _core.read_header(fitted.artifact)
+    assert fitted.outcomes.features is not None
+    seen = remember(fitted.outcomes.features, most=most)
+    return _core.with_header(fitted.artifact, {**header, "training": {**header["training"], "rows_seen": seen}})
 
 
 def with_policies(artifact: bytes, outcomes: Outcomes, metrics: dict[str, str]) -> bytes:
@@ -439,6 +487,7 @@ def categories() -> dict[str, FeatureTable]:
 
 
 def card(
+    recipe: Recipe,
     artifact: bytes,
     held: dict[str, dict[str, str]],
     policy: dict[str, str],
@@ -467,18 +516,18 @@ def card(
         f"| {name} | {', '.join(weak)} | {', '.join(strong)} |" for name, (weak, strong) in ROLES.items()
     )
     declared = ", ".join(f"{name} {value:g}" for name, value in DECLARED.items())
-    return f"""# Model card: the default artifact
+    name = recipe.artifact.stem
+    return f"""# Model card: {recipe.title}
 
-Written by `python recipes/default_artifact.py`; do not edit.
+Written by `python {recipe.script}`; do not edit.
 
-Routes between two roles, `weak` and `strong`, which you map to your models:
-`Router.load(models={{"weak": "…", "strong": "…"}})`. {len(artifact):,} bytes; backends:
+{recipe.opening} {len(artifact):,} bytes; backends:
 {", ".join(training["backends"])}; trained on {training["rows"]:,} rows, seed {training["seed"]}.
 {certificate}
 
 **The share of calls its threshold gives depends on your traffic.** Set the share you want, from 200 prompts
-without any labels: `tiny-dancer calibrate default PROMPTS --share 0.3 --out mine.safetensors`; or let it follow
-the traffic: `Router.load().follow_share("strong", 0.3)`.
+without any labels: `tiny-dancer calibrate {name} PROMPTS --share 0.3 --out mine.safetensors`; or let it follow
+the traffic: `Router.load({"" if name == "default" else f'"{name}"'}).follow_share("strong", 0.3)`.
 
 ## Data
 A role's quality on a request is the mean over the models that play it.
@@ -529,5 +578,12 @@ def auxiliary_rows() -> int:
     return len(auxiliary().gain)
 
 
+def created(default: str) -> str:
+    """The date to record, from the command line."""
+    parser = argparse.ArgumentParser(description="Train an artifact that ships, and write its model card.")
+    parser.add_argument("--created", default=default, help="date to record")
+    return str(parser.parse_args().created)
+
+
 if __name__ == "__main__":
-    main()
+    make(DEFAULT, created("2026-11-30"))

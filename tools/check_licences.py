@@ -60,6 +60,11 @@ EXCEPTIONS = {
     "certifi": "MPL-2.0",
     # A reader of JSON that langsmith installs for langchain-core (extra `langchain`); as above.
     "orjson": "MPL-2.0 AND (Apache-2.0 OR MIT)",
+    # The driver of PostgreSQL (extra `postgres`), installed beside the package by who asks for it; imported, and
+    # neither changed nor shipped: what the LGPL asks of a program that uses a library is met.
+    "psycopg": "LGPL-3.0-only",
+    "psycopg-binary": "LGPL-3.0-only",
+    "psycopg-pool": "LGPL-3.0-only",
 }
 """Distributions that may be needed under a licence that is not on the list, and under no other."""
 

@@ -46,7 +46,7 @@ DATA = ROOT / "python" / "tiny_dancer" / "data"
 ENCODER, SENTENCES = DATA / "encoder.safetensors", DATA / "sentences.safetensors"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
-KINDS = ("requests", "damages", "routes", "tools", "candidates", "agents", "tasks")
+KINDS = ("requests", "damages", "routes", "tools", "candidates", "agents", "tasks", "edge")
 """What there are cases of; a door that has no tools, say, is asked the others."""
 
 Case = dict[str, Any]
@@ -171,6 +171,21 @@ def _of_requests() -> list[Case]:
     return cases
 
 
+def _of_edge() -> list[Case]:
+    """The shipped artifact that names no encoder, without one."""
+    data = _file((DATA / "edge.safetensors").read_bytes())
+    return [
+        _case(
+            vector["explain"],
+            None,
+            ("router", data, json.dumps(vector["changes"]) if "changes" in vector else ""),
+            ("decide", as_json(vector, "request"), as_json(vector, "options")),
+            error=vector["expect"].get("error"),
+        )
+        for vector in vectors("edge")
+    ]
+
+
 def _of_damages() -> list[Case]:
     cases = []
     for vector in vectors("damages"):
@@ -252,7 +267,7 @@ def _of_tasks() -> list[Case]:
 
 @cache
 def _cases() -> list[Case]:
-    made = (_of_requests, _of_damages, _of_routes, _of_tools, _of_candidates, _of_agents, _of_tasks)
+    made = (_of_requests, _of_damages, _of_routes, _of_tools, _of_candidates, _of_agents, _of_tasks, _of_edge)
     cases = [{"kind": kind} | case for kind, of in zip(KINDS, made, strict=True) for case in of()]
     assert len(cases) > 750
     return cases

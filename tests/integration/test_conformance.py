@@ -37,6 +37,8 @@ from examples import as_json, expand  # isort: skip
 from generate import generate  # isort: skip
 from reference import numbers as reference_numbers  # isort: skip
 
+EDGE = _core.data_file("edge.safetensors")
+
 # ------------------------------------------------------------------------------------------------- shared vectors
 
 
@@ -86,6 +88,19 @@ def test_decision_vectors(vector: dict[str, Any]) -> None:
             data = artifact(vector["artifact"])
             router = _core.Router(data, _core.encoder(), json.dumps(vector["changes"]))
         answer = router.decide_json(as_json(vector, "request"), as_json(vector, "options"))
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    expect_answer(decide, vector["expect"])
+
+
+@pytest.mark.parametrize("vector", vectors("edge"))
+def test_edge_vectors_without_an_encoder(vector: dict[str, Any]) -> None:
+    def decide() -> dict[str, Any]:
+        changes = json.dumps(vector["changes"]) if "changes" in vector else None
+        answer = _core.Router(EDGE, None, changes).decide_json(
+            as_json(vector, "request"), as_json(vector, "options")
+        )
         found: dict[str, Any] = json.loads(answer)
         return found
 

@@ -72,6 +72,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "db backup": ("none.db copy.db", "sqlite", WORKS),
     "db restore": ("none.db copy.db", "sqlite", WORKS),
     "db vacuum": ("none.db", "sqlite", WORKS),
+    "db shell": ("none/none.db", "sqlite", WORKS),
+    "db plpython": ("", WORKS, WORKS),
     "gateway init": ("", WORKS, WORKS),
     "gateway check": ("--no-upstreams", "gateway", WORKS),
     "gateway": ("--config none.yaml", WORKS, WORKS),

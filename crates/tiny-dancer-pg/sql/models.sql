@@ -109,9 +109,12 @@ CREATE FUNCTION tiny_dancer.route_json(request text, options text, artifact text
 CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'classify_json_wrapper';
 
-CREATE FUNCTION tiny_dancer.select_tools_json(tools text, query text, artifact text DEFAULT NULL,
+CREATE FUNCTION tiny_dancer.select_tools_json(tools text[], query text, artifact text DEFAULT NULL,
                                               encoder text DEFAULT NULL) RETURNS json
     LANGUAGE c STABLE PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'select_tools_json_wrapper';
+
+CREATE FUNCTION tiny_dancer.tool_ids(tools text[]) RETURNS text[]
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS 'MODULE_PATHNAME', 'tool_ids_wrapper';
 
 CREATE FUNCTION tiny_dancer.rank_json(candidates text, query text, artifact text DEFAULT NULL,
                                       encoder text DEFAULT NULL) RETURNS json

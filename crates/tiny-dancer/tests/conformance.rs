@@ -13,6 +13,7 @@ use support::{Random, sentence_encoder, shared_encoder};
 use tiny_dancer::artifact::{TensorData, Tensors};
 use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, FEATURE_NAMES, Precision};
 use tiny_dancer::classifier::Header;
+use tiny_dancer::encoder::Encoder;
 use tiny_dancer::fastgrnn::{Cell, CellScratch};
 use tiny_dancer::features::{CUE_NAMES, FeatureScratch, Features, featurise};
 use tiny_dancer::kinds::write;
@@ -296,9 +297,27 @@ fn agree(found: &Value, expected: &Value, absolute: bool) -> bool {
 fn decisions_are_those_of_the_vectors() {
     let vectors = requests("vectors/decisions.json");
     assert!(vectors.len() >= 400);
-    for vector in &vectors {
+    decided_as_stated(&vectors, |vector| (artifact(vector), Some(Arc::clone(shared_encoder()))));
+}
+
+#[test]
+fn the_shipped_artifact_that_names_no_encoder_decides_without_one() {
+    let mut document: Value =
+        serde_json::from_slice(&std::fs::read(conformance("vectors/edge.json")).expect("a file"))
+            .expect("JSON");
+    assert_eq!((&document["format"], &document["encoder"]), (&json!(2), &Value::Null));
+    let vectors: Vec<Value> = serde_json::from_value(document["vectors"].take()).expect("a list");
+    assert!(vectors.len() >= 60);
+    let shipped = conformance("../python/tiny_dancer/data/edge.safetensors");
+    let bytes = std::fs::read(shipped).expect("an artifact");
+    decided_as_stated(&vectors, |_| (bytes.clone(), None));
+}
+
+fn decided_as_stated(vectors: &[Value], load: impl Fn(&Value) -> (Vec<u8>, Option<Arc<Encoder>>)) {
+    for vector in vectors {
         let changes = if vector["changes"].is_null() { String::new() } else { vector["changes"].to_string() };
-        let handle = Handle::new(&artifact(vector), Some(Arc::clone(shared_encoder())), &changes);
+        let (bytes, encoder) = load(vector);
+        let handle = Handle::new(&bytes, encoder, &changes);
         let answer = handle
             .and_then(|handle| handle.decide_json(&written(vector, "request"), &written(vector, "options")));
         let found = match answer {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -211,6 +212,15 @@ def data_file(name: str) -> bytes:
     return data_path(name).read_bytes()
 
 
+ROUTERS = ("default", "edge")
+"""Request routers the wheel carries, by name; ``edge`` names no encoder."""
+
+
+def router_path(name: object) -> Path | None:
+    """Where the wheel has the request router of this name; None where it carries none of it."""
+    return data_path(f"{name}.safetensors") if name in ROUTERS else None
+
+
 @cache
 def encoder() -> Encoder:
     """The static token encoder of request routers; loaded once, when first needed."""
@@ -298,6 +308,21 @@ def featurise(
         tokens=np.frombuffer(tokens, "<i4"),
         spec=spec,
     )
+
+
+_COSINES = ("option_cosine_mean", "option_cosine_highest", "stem_option_cosine")
+_ENCODER_CUES = [CUE_NAMES.index(name) for name in _COSINES]
+
+
+def without_encoder(features: FeatureTable) -> FeatureTable:
+    """What an artifact that names no encoder sees of requests: no embedding, and not how alike options are.
+
+    Tokens stay as they were counted: by word pieces here, while the engine without an encoder counts each word,
+    number and symbol as one.
+    """
+    cues = features.cues.copy()
+    cues[:, _ENCODER_CUES] = 0
+    return replace(features, cues=cues, embedding=np.zeros_like(features.embedding))
 
 
 def decide_features(router: Router, features: FeatureTable, options: Options | None = None) -> BatchBytes:

@@ -11,7 +11,7 @@ import typer
 from tiny_dancer.errors import OptionError
 from tiny_dancer.types import ModelInfo
 
-Artifact = Annotated[str, typer.Argument(help="Path of an artifact, or `default` for the shipped one.")]
+Artifact = Annotated[str, typer.Argument(help="Path of an artifact, or `default` or `edge`, which are shipped.")]
 Table = Annotated[
     Path, typer.Argument(help="Outcomes table: Parquet, CSV, TSV, JSONL, JSON or xlsx, plain or featurised.")
 ]

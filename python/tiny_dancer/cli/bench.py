@@ -28,7 +28,7 @@ LONG = " ".join([SHORT, "Then explain each step, and check the result with a sec
 
 
 def bench(
-    artifact: Annotated[str, typer.Option(help="Path of an artifact, or `default`.")] = "default",
+    artifact: Annotated[str, typer.Option(help="Path of an artifact, or `default` or `edge`.")] = "default",
     json: Json = False,
 ) -> None:
     figures = measure(Router.load(artifact))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,23 +18,30 @@ Example: tiny-dancer mcp --database memories.db --namespace users --namespace an
 
 
 def serve(
-    database: Annotated[Path, typer.Option(help="Database file of the memories; made where there is none.")],
+    database: Annotated[
+        str,
+        typer.Option(
+            help="Database of the memories: a file, made where there is none, or postgresql://user@host/name."
+        ),
+    ],
     namespace: Annotated[
         list[str] | None, typer.Option(help="Whose memories; repeatable, from the widest to the narrowest.")
     ] = None,
-    artifact: Annotated[str, typer.Option(help="Of route: path of an artifact, or `default`.")] = "default",
+    artifact: Annotated[
+        str, typer.Option(help="Of route: path of an artifact, or `default` or `edge`.")
+    ] = "default",
     map: Map = None,
 ) -> None:
     import signal
 
     from tiny_dancer.integrations.mcp import memory_server
     from tiny_dancer.routing import Router
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
     router = Router.load(artifact, models=mapped(map) or None)
     if any(not label for label in namespace or ()):
         raise OptionError("namespace", "empty", "give a name")
-    with SqliteStorage(database) as storage:
+    with open_storage(database) as storage:
         # Python would wait for the thread that reads standard input. What was remembered is durable.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         memory_server(storage, tuple(namespace or ()), router=router).run()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tiny_dancer import _core
 from tiny_dancer.cli.arguments import Prices, priced
 from tiny_dancer.cli.models_registry import registry
 from tiny_dancer.cli.output import check_target, say, warn, write_file
@@ -48,7 +49,7 @@ def add(
 ) -> None:
     of_model = {"--from": table, "--like": like, "--prior-rows": prior_rows, "--prices": prices, "--out": out}
     of_registry = {"ARTIFACT": artifact, "--version": version, "--bump": bump, "--note": note}
-    if where == "default" or Path(where).is_file():
+    if where in _core.ROUTERS or Path(where).is_file():
         wrong = [option for option, value in of_registry.items() if value is not None]
         if wrong:
             remedy = f"{where} is an artifact, to which a model is added; to store it give FOLDER NAME ARTIFACT"

@@ -21,7 +21,7 @@ Example: tiny-dancer report outcomes.parquet --out report.html"""
 def report(
     tables: Tables,
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
-    artifact: Annotated[str | None, typer.Option(help="Path of an artifact, or `default`.")] = None,
+    artifact: Annotated[str | None, typer.Option(help="Path of an artifact, or `default` or `edge`.")] = None,
     map_: Map = None,
     models: Models = None,
     scale: Scale = None,

@@ -22,7 +22,7 @@ Example: tiny-dancer route "Prove that the square root of 2 is irrational." --js
 
 def route(
     text: Annotated[str, typer.Argument(help="The request, or `-` for standard input.")],
-    artifact: Annotated[str, typer.Option(help="Path of an artifact, or `default`.")] = "default",
+    artifact: Annotated[str, typer.Option(help="Path of an artifact, or `default` or `edge`.")] = "default",
     max_cost: Annotated[float | None, typer.Option(help="Most USD the answer may cost.")] = None,
     min_quality: Annotated[float | None, typer.Option(help="Least quality to expect, in [0, 1].")] = None,
     pin: Annotated[str | None, typer.Option(help="Use this model.")] = None,

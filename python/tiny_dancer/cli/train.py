@@ -73,6 +73,9 @@ def train(
     policy: Annotated[
         str, typer.Option(help="The policy in force: quality, balanced (no quality given up) or cheapest.")
     ] = "balanced",
+    encoder: Annotated[
+        bool, typer.Option(help="Without: an artifact for where the static encoder (7.8 MB) is too large.")
+    ] = True,
     backends: Annotated[
         str | None,
         typer.Option(help="Consider these only, separated by commas; boosted_trees and fastgrnn only if named."),
@@ -96,6 +99,7 @@ def train(
             backends=names,
             policy=cast("PolicyName", policy),
             prices=priced(prices),
+            encoder=encoder,
             progress=step,
         )
     write_file(out, fitted.artifact)

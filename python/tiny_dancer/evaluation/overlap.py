@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import DataError
 from tiny_dancer.evaluation.disguise import FEWEST_SQUEEZED, Texts, kin_features, squeezed, undisguised
 from tiny_dancer.evaluation.groups import NGRAM_SPACE, min_hashes
 from tiny_dancer.routing import featurise
+from tiny_dancer.routing.router import needs_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -104,17 +106,20 @@ def dropped_note(rows: int) -> str:
     return f"Left out: {what} trained on."
 
 
-def remember(features: FeatureTable, texts: Texts | None = None) -> dict[str, Any]:
-    """A filter of these rows, as JSON values; the same for any order of the rows."""
+def remember(features: FeatureTable, texts: Texts | None = None, *, most: int = _MOST_ROWS) -> dict[str, Any]:
+    """A filter of these rows, as JSON values; the same for any order of the rows.
+
+    ``most`` is how many it has room for; shares found with fewer of them are scaled up.
+    """
     features = kin_features(features, texts)
     frequency = np.bincount(features.ngrams, minlength=NGRAM_SPACE)
-    most = max(4.0, _COMMON_SHARE * len(features))
+    frequent = max(4.0, _COMMON_SHARE * len(features))
     chosen = np.argsort(-frequency, kind="stable")[:_MOST_COMMON]
     common = np.zeros(NGRAM_SPACE, np.bool_)
-    common[chosen] = frequency[chosen] > most
+    common[chosen] = frequency[chosen] > frequent
     packed = zlib.compress(np.packbits(common).tobytes(), 9)
     keys = _text_keys(features, common)
-    kept = _kept(keys)
+    kept = _kept(keys, most)
     memory = {**_filter(keys, kept), "common": base64.b85encode(packed).decode()}
     if texts is not None:
         said = texts.said()
@@ -148,6 +153,8 @@ def training_rows(
     seen = [each["rows_seen"] for each in memories if each.get("rows_seen") is not None]
     if not seen or not len(features):
         return Overlap(rows, share)
+    if "features" in header and not needs_encoder(header):  # it remembers what it saw
+        features = _core.without_encoder(features)
     bare = kin_features(features, texts)
     said = None if texts is None else texts.said()
     for memory in seen:
@@ -324,9 +331,9 @@ def _positions(keys: Keys, bits: int) -> npt.NDArray[np.int64]:
     return ((first[..., None] + steps * (second[..., None] | np.uint64(1))) % np.uint64(bits)).astype(np.int64)
 
 
-def _kept(keys: Keys) -> npt.NDArray[np.int64]:
+def _kept(keys: Keys, most: int = _MOST_ROWS) -> npt.NDArray[np.int64]:
     """Which rows are remembered."""
-    return np.argsort(keys[:, 0], kind="stable")[:_MOST_ROWS]
+    return np.argsort(keys[:, 0], kind="stable")[:most]
 
 
 def _filter(keys: Keys, kept: npt.NDArray[np.int64]) -> dict[str, Any]:

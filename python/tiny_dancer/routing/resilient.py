@@ -146,8 +146,9 @@ class ResilientRouter:
         **given: Any,
     ) -> ResilientRouter:
         """From a single file; ``models`` as in :meth:`tiny_dancer.Router.load`, the rest as in ``__init__``."""
-        path = _core.data_path("default.safetensors") if artifact == "default" else artifact
-        return cls(ArtifactFile(path), load=partial(Router, models=models), **given)
+        return cls(
+            ArtifactFile(_core.router_path(artifact) or artifact), load=partial(Router, models=models), **given
+        )
 
     @classmethod
     def from_registry(

@@ -21,7 +21,7 @@ from tiny_dancer.routing.watch import Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -80,7 +80,7 @@ class Router:
         header = _core.read_header(artifact)
         # An artifact of another kind has no models; the engine says so.
         changes = model_changes([model["name"] for model in header.get("models", [])], models or {})
-        self._engine = _core.Router(artifact, _core.encoder(), changes)
+        self._engine = _core.Router(artifact, _core.encoder() if needs_encoder(header) else None, changes)
         self.header: dict[str, Any] = json.loads(self._engine.header())
         """Everything about the artifact that is not a weight."""
         self.models: tuple[str, ...] = tuple(model["name"] for model in self.header["models"])
@@ -102,7 +102,8 @@ class Router:
         """Loads an artifact, checks it and replays its self-checks.
 
         Args:
-            artifact: a path, or ``default`` for the one the package ships (two roles, weak and strong).
+            artifact: a path, or one the package ships, of two roles, weak and strong: ``default``, or ``edge``,
+                which needs no static encoder and loads in a tenth of the time.
             models: by the artifact's names, the model to call instead, or a :class:`ModelInfo` with prices
                 and context window. The artifact's certificate covers no model of another name; nor
                 other prices and output lengths, where it bounds costs or its policy weighs them. Prices by which
@@ -139,6 +140,18 @@ class Router:
             f"little; always call {strong}, or train again with these prices "
             f"(tiny-dancer train TABLE --prices {weak}=… --prices {strong}=…)"
         )
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 in hex of what decides: of the artifact, with its models where those were changed.
+
+        Two routers with the same one decide alike, so that what was stored by one holds by the other.
+        """
+        artifact, changed = self._source
+        if not changed:
+            return hashlib.sha256(artifact).hexdigest()
+        models = json.dumps(self.header["models"], sort_keys=True)
+        return hashlib.sha256(artifact + models.encode()).hexdigest()
 
     def __reduce__(self) -> tuple[Callable[..., Router], tuple[bytes, Mapping[str, str | ModelInfo] | None]]:
         """Pickles as the artifact it was loaded from."""
@@ -257,28 +270,55 @@ class Router:
         documents = None if tools is None else listed_tools(tools, len(listed))
         return self._batch(self._engine.decide_batch(given, documents, self.options(**options)), start)
 
+    def decide_batch(self, requests: Sequence[_core.Said], options: _core.Options | None = None) -> DecisionBatch:
+        """:meth:`route_batch` of requests as the engine takes them; see :meth:`decide`."""
+        start = perf_counter_ns()
+        return self._batch(self._engine.decide_batch(requests, None, options), start)
+
+    def decide_json(self, request: str, options: str = "") -> str:
+        """The engine's whole answer to a request, both as JSON.
+
+        Args:
+            request: a string, messages, or the body of a call.
+            options: by the names of :class:`~tiny_dancer.routing.arguments.Asked`; empty asks nothing.
+
+        Raises:
+            RequestError, OptionError, NoFeasibleModelError: as :meth:`route`.
+        """
+        return self._engine.decide_json(request, options)
+
+    def decide_json_batch(self, requests: Sequence[str], options: str = "") -> list[str]:
+        """:meth:`decide_json` of n requests, on all processors and without the interpreter lock."""
+        return self._engine.decide_json_batch(requests, options)
+
     @property
     def feature_spec(self) -> str:
         """The feature specification the artifact was trained on."""
         return str(self.header["features"]["spec"])
 
     def features_of(self, outcomes: Outcomes) -> FeatureTable:
-        """Features of a table's rows as this artifact takes them: an older one by its own specification.
+        """Features of a table's rows as this artifact takes them: an older one by its own specification, one that
+        names no encoder without what one makes.
 
         Raises:
             DataError: no features, or those of another specification without the prompts they were made of.
         """
         found = outcomes.features
         if found is not None and found.spec == self.feature_spec:
-            return found
+            return self._seen(found)
         if outcomes.prompt is None and outcomes.messages is None:
             made = "none" if found is None else f"made to specification {found.spec}, not {self.feature_spec}"
             raise DataError("features", made, "give the prompts, or an artifact trained on features like these")
         prompts = outcomes.prompt if outcomes.prompt is not None else [""] * len(outcomes)
-        return featurise(prompts, outcomes.messages, outcomes.tools, self.feature_spec)
+        return self._seen(featurise(prompts, outcomes.messages, outcomes.tools, self.feature_spec))
+
+    def _seen(self, features: FeatureTable) -> FeatureTable:
+        return features if needs_encoder(self.header) else _core.without_encoder(features)
 
     def route_features(self, features: FeatureTable) -> DecisionBatch:
         """Decides n requests given as features, as :meth:`route_batch` decides their texts.
+
+        Tokens are the table's: word pieces, also where the artifact names no encoder and would count words.
 
         Raises:
             RequestError: the features were made to another specification than the artifact's.
@@ -288,7 +328,7 @@ class Router:
             remedy = "take features_of(outcomes) of the same prompts, or train again"
             found = f"made to specification {features.spec}, not {self.feature_spec}"
             raise RequestError("features", found, remedy)
-        return self._batch(_core.decide_features(self._engine, features), start)
+        return self._batch(_core.decide_features(self._engine, self._seen(features)), start)
 
     def _batch(self, columns: _core.BatchBytes, start: int) -> DecisionBatch:
         flag = np.frombuffer(columns["flags"], "u1").reshape(-1, 3)
@@ -404,14 +444,21 @@ class Router:
         return self._engine.outlook(tokens, at_most, options)
 
 
+def needs_encoder(header: Mapping[str, Any]) -> bool:
+    """Whether the request router of this header reads what the static encoder makes of requests."""
+    features = header.get("features")
+    return isinstance(features, dict) and features.get("encoder") is not None
+
+
 def read_artifact(artifact: str | os.PathLike[str]) -> bytes:
-    """The bytes of an artifact; ``default`` is the one the package ships.
+    """The bytes of an artifact; ``default`` and ``edge`` are those the package ships.
 
     Raises:
         ArtifactError: the file cannot be read.
     """
-    if artifact == "default":
-        return _core.data_file("default.safetensors")
+    shipped = _core.router_path(artifact)
+    if shipped is not None:
+        return shipped.read_bytes()
     remedy = "give the path of an artifact, or 'default'"
     try:
         return files.read(artifact, most=_core.LARGEST_ARTIFACT)

@@ -172,6 +172,7 @@ def fit(
     backends: Sequence[str] | None = None,
     policy: PolicyName = "balanced",
     prices: Mapping[str, float | ModelInfo] | None = None,
+    encoder: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Fitted:
     """Trains a router on outcomes; see :func:`tiny_dancer.training.fit.fit`.
@@ -187,6 +188,9 @@ def fit(
     up). Each leaves the best constant model only as far as a lower bound on held-out outcomes supports it; callers
     of the router can ask for the others by the same names.
 
+    Without ``encoder`` the artifact needs no static encoder, which is 7.8 MB: for browsers, workers at the edge
+    and databases. It sees no embedding of a request and not how alike its options are.
+
     Raises:
         TrainingError: nothing to train on, or ``augment`` on a table without text.
         OptionError: an unknown backend or policy, or prices that do not fit the table's models.
@@ -201,7 +205,14 @@ def fit(
 
     def trained(rows: Outcomes) -> Fitted:
         return fit_room.fit(
-            rows, seed=seed, families=families, policy=policy, prices=prices, created=created, progress=progress
+            rows,
+            seed=seed,
+            families=families,
+            policy=policy,
+            prices=prices,
+            encoder=encoder,
+            created=created,
+            progress=progress,
         )
 
     plain = trained(outcomes)

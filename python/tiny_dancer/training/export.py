@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tiny_dancer import _core
+from tiny_dancer.routing.router import needs_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ def build(
     policy: Policy,
     rest: dict[str, Any],
     *,
+    encoder: bool,
     version: str,
     created: str,
 ) -> bytes:
@@ -91,6 +93,7 @@ def build(
         heads: what turns their components into expectations.
         policy: the policy in force.
         rest: what the engine does not read (data digest, metrics, policy path).
+        encoder: whether it reads what the static encoder makes of requests.
         version: of the artifact (semver).
         created: date as the caller gives it; may be empty.
     """
@@ -125,7 +128,7 @@ def build(
             )
         ],
         "best_constant": policy.best_constant,
-        "features": {"spec": _core.FEATURE_SPEC, "encoder": _core.encoder().checksum},
+        "features": {"spec": _core.FEATURE_SPEC, "encoder": _core.encoder().checksum if encoder else None},
         "backends": [{"kind": backend.kind, "name": name} for name, backend in zip(names, backends, strict=True)],
         "components": components,
         "policy": policy.header(),
@@ -146,7 +149,7 @@ def with_self_checks(data: bytes) -> bytes:
     """The artifact with self-checks recorded from its own decisions; those it had are replaced."""
     header = {**_core.read_header(data), "self_check": []}
     bare = _core.with_header(data, header)
-    router = _core.Router(bare, _core.encoder())
+    router = _core.Router(bare, _core.encoder() if needs_encoder(header) else None)
     names = [model["name"] for model in header["models"]]
     checks = []
     for text in SELF_CHECK_TEXTS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tiny_dancer import _core
 from tiny_dancer.errors import OptionError, TrainingError
 from tiny_dancer.evaluation.disguise import Texts
 from tiny_dancer.evaluation.groups import assign_groups
@@ -125,6 +126,7 @@ def fit(
     families: Sequence[Sequence[Backend]] = FAMILIES,
     policy: PolicyName = "balanced",
     prices: Mapping[str, float | ModelInfo] | None = None,
+    encoder: bool = True,
     version: str = "0.1.0",
     created: str = "",
     progress: Callable[[str], None] = lambda _: None,
@@ -141,6 +143,8 @@ def fit(
         prices: of models, by name, in place of what the table says they cost: USD a request, or a
             :class:`~tiny_dancer.ModelInfo`. With none and no costs in the table, quality alone decides among more
             than two models; of two the better is taken as the dearer.
+        encoder: False for an artifact that names no static encoder: it loads without those 7.8 MB, and sees of
+            requests what :func:`tiny_dancer._core.without_encoder` leaves.
         version: of the artifact.
         created: date to record.
         progress: called with a phrase after each step; :func:`steps` says how often.
@@ -152,6 +156,8 @@ def fit(
     """
     if policy not in NAMES:
         raise OptionError("policy", policy, f"use one of {', '.join(NAMES)}")
+    if not encoder:
+        outcomes = replace(outcomes, features=_core.without_encoder(_features(outcomes)))
     features = _features(outcomes)
     listed = costs_room.price_list(outcomes.models, prices or {})
     outcomes = costs_room.priced(outcomes, listed)
@@ -225,7 +231,7 @@ def fit(
             latency=costs_room.fit_latency(outcomes, features),
             set_width=heads_room.set_width(quality, known.cautious, SET_COVERAGE) if chosen else 1.0,
             set_coverage=SET_COVERAGE,
-            likeness=fit_likeness(features, group, seed),
+            likeness=fit_likeness(features, group, seed, encoder=encoder),
         ),
         policies.get(policy),
         {
@@ -241,6 +247,7 @@ def fit(
             },
             "policy_path": [each.level for each in path],
         },
+        encoder=encoder,
         version=version,
         created=created,
     )

@@ -19,6 +19,7 @@ import numpy as np
 
 from tiny_dancer import _core
 from tiny_dancer.evaluation.split import grouped_folds
+from tiny_dancer.routing.router import needs_encoder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -127,13 +128,14 @@ def discriminant(features: FeatureTable, others: FeatureTable) -> Discriminant:
     return Discriminant(mean, scale, weights, -float(centre @ weights))
 
 
-def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0) -> Likeness | None:
+def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0, *, encoder: bool = True) -> Likeness | None:
     """The test for requests like these rows; None where there are too few groups of rows to calibrate it.
 
     Args:
         features: the rows'.
         group: int64 [n], rows that belong together; of more than 2,000 rows, as many are drawn.
         seed: of folds, and of the draw.
+        encoder: False where the rows' features are without what the static encoder makes.
 
     Rows are scored by fits without their fold, requests by the fit on all rows, which is a little closer to them:
     the level errs on the side of flagging too few.
@@ -148,6 +150,8 @@ def fit_likeness(features: FeatureTable, group: Ints, seed: int = 0) -> Likeness
     if count < _FEWEST_FOLDS:
         return None
     folds, others = grouped_folds(group, min(_FOLDS, count), seed), background()
+    if not encoder:
+        others = _core.without_encoder(others)
     scores = np.empty(len(features))
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -190,7 +194,7 @@ def with_likeness(artifact: bytes, features: FeatureTable, group: Ints) -> bytes
     Where they are too few for a test it has none: what training rows were like says nothing of these.
     """
     header = {key: value for key, value in _core.read_header(artifact).items() if key != "likeness"}
-    found = fit_likeness(features, group)
+    found = fit_likeness(features, group, encoder=needs_encoder(header))
     if found is None:
         return _core.with_header(artifact, header)
     return _core.artifact_bytes(

@@ -424,10 +424,8 @@ class Serving:
         if isinstance(settings.artifact, config.RegistryVersion):
             registry = Registry(folder / settings.artifact.folder, load=load)
             source = ServingVersion(registry, settings.artifact.name)
-        elif settings.artifact == "default":
-            source = ArtifactFile(_core.data_path("default.safetensors"))
         else:
-            source = ArtifactFile(folder / settings.artifact)
+            source = ArtifactFile(_core.router_path(settings.artifact) or folder / settings.artifact)
         router = ResilientRouter(source, load=load)
         default = self.config.default_model
         return ResilientRouter(source, load=load, default_model=default) if default in router.models else router

@@ -72,11 +72,13 @@ _ENDING_SECONDS = 5.0
 
 
 class PostgresStorage:
-    """The :class:`~tiny_dancer.storage.Storage` protocol over a PostgreSQL database, in its schema ``tiny_dancer``.
+    """The :class:`~tiny_dancer.storage.Storage` protocol over a PostgreSQL database, in its schema
+    ``tiny_dancer``.
 
     Many threads may share one object, and many processes and machines one database; after ``fork``, open it again.
-    A write is committed when it returns, as durable as the server makes commits (``synchronous_commit``). The tables
-    are made where they are missing, or are the extension's where ``CREATE EXTENSION tiny_dancer`` made them.
+    A write is committed when it returns, as durable as the server makes commits (``synchronous_commit``). The
+    tables are made where they are missing, or are the extension's where ``CREATE EXTENSION tiny_dancer`` made
+    them.
 
     Args:
         conninfo: where the database is: ``postgresql://user:password@host:5432/database``, or ``key=value`` pairs
@@ -92,12 +94,13 @@ class PostgresStorage:
     Raises:
         MissingExtraError: psycopg or psycopg_pool is not installed.
         StorageError: the server cannot be reached or refuses; the database is not in UTF8, or its tables are of a
-            newer version; they are the extension's and older than this program needs; or there are none and they may
-            not be made.
+            newer version; they are the extension's and older than this program needs; or there are none and they
+            may not be made.
         OptionError: ``queue_capacity`` or ``pool_size`` below 1.
 
     Attributes:
-        where: the address, without a password.
+        conninfo: as it was given, with its password.
+        where: the address without one.
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class PostgresStorage:
             raise StorageError("conninfo", type(conninfo).__name__, remedy)
         self._process = os.getpid()
         self._database = database = Database(conninfo, pool_size=pool_size)
-        self.where = database.where
+        self.conninfo, self.where = conninfo, database.where
         try:
             _make_ready(database, create=create and not read_only, read_only=read_only)
         except BaseException:
@@ -126,8 +129,8 @@ class PostgresStorage:
             raise
         self._mirror = TableMirror(database) if mirror else None
         self._later = None if read_only else Later(database, queue_capacity)
-        # Also when it is forgotten, or the program ends without closing: what is queued is written. None of them may
-        # know this object, or nobody could forget it.
+        # Also when it is forgotten, or the program ends without closing: what is queued is written. None of them
+        # may know this object, or nobody could forget it.
         self._close = weakref.finalize(self, _close, self._later, database, self._process)
 
     def _write(self, action: Callable[[psycopg.Connection[Any]], T], *, again: bool = False) -> T:
@@ -548,8 +551,8 @@ class PostgresStorage:
         return self._read(lambda connection: budget_table.budget_entries(connection, budget, holder, since))
 
     def budget_table(self) -> tuple[Path | None, str]:
-        """Nowhere: a process draws for itself. What one that was killed had drawn, a hundredth of the limit at most
-        beyond what it spent, counts as spent until the period ends."""
+        """Nowhere: a process draws for itself. What one that was killed had drawn, a hundredth of the limit at
+        most beyond what it spent, counts as spent until the period ends."""
         self._check_open()
         self._check_writable()
         return None, self._read(budget_table.epoch)
@@ -617,8 +620,9 @@ class PostgresStorage:
         return self._snapshot(row_counts)
 
     def vacuum(self) -> None:
-        """Gives back the space of what was removed, table by table, each of which nobody else uses meanwhile; needs as
-        much again as the largest while it runs. What PostgreSQL does by itself (autovacuum) is enough in most cases.
+        """Gives back the space of what was removed, table by table, each of which nobody else uses meanwhile;
+        needs as much again as the largest while it runs. What PostgreSQL does by itself (autovacuum) is enough in
+        most cases.
 
         Raises:
             StorageError: the tables are another user's.

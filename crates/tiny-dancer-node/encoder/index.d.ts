@@ -1,0 +1,6 @@
+/** The encoder that artifacts of models and of tasks name. */
+export const encoder: string
+/** The encoder of routes and tools. */
+export const sentences: string
+/** The classifier of tasks. */
+export const tasks: string
