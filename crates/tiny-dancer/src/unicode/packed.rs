@@ -114,19 +114,18 @@ impl Decompositions {
             }
         }
         // Short ones first: a longer one is composed of a shorter one and one part more.
-        sort::unstable(&mut composing);
-        let mut length = 0;
-        for (found, start, whole) in composing {
-            if length != found {
-                length = found;
-                sort::unstable(&mut all.pairs);
+        composing.sort_unstable();
+        for same in composing.chunk_by(|one, two| one.0 == two.0) {
+            let mut found = Vec::new();
+            for &(length, start, whole) in same {
+                let parts = &all.parts[start..][..usize::from(length)];
+                let (first, middle, second) = (parts[0], &parts[1..parts.len() - 1], parts[parts.len() - 1]);
+                let first = middle.iter().try_fold(first, |one, two| all.pair(one, *two));
+                found.extend(first.map(|first| (first, second, whole)));
             }
-            let parts = &all.parts[start..][..usize::from(found)];
-            let (first, middle, second) = (parts[0], &parts[1..parts.len() - 1], parts[parts.len() - 1]);
-            let first = middle.iter().try_fold(first, |one, two| all.pair(one, *two));
-            all.pairs.extend(first.map(|first| (first, second, whole)));
+            all.pairs.extend(found);
+            all.pairs.sort_unstable();
         }
-        sort::unstable(&mut all.pairs);
         all
     }
 
