@@ -1,5 +1,5 @@
-"""Hooks of MkDocs: README.md becomes the first page, links to files outside docs/ lead to the repository, and the demo
-gets the module and the artifact it runs.
+"""Hooks of MkDocs: README.md becomes the first page, links to files outside docs/ lead to the repository, and the
+demo gets the module and the artifact it runs.
 
 A link to a file that does not exist is a warning, which `make docs` takes for an error.
 """
@@ -24,7 +24,10 @@ HOME = "docs/index.md"
 
 _GLUE = ROOT / "crates" / "tiny-dancer-wasm" / "js"
 DEMO = (
-    *(_GLUE / name for name in ("index.js", "instance.js", "tiny-dancer-edge.wasm", "tiny-dancer-edge-scalar.wasm")),
+    _GLUE / "index.js",
+    _GLUE / "instance.js",
+    _GLUE / "tiny-dancer-edge.wasm",
+    _GLUE / "tiny-dancer-edge-scalar.wasm",
     ROOT / "python" / "tiny_dancer" / "data" / "edge.safetensors",
 )
 """What docs/demo needs beside it."""
@@ -86,6 +89,6 @@ def lay_out_demo(folder: Path) -> list[Path]:
 
 
 def on_post_build(config: Any) -> None:
-    """Lays out the demo. Without the modules its page says that they are missing, and the rest of the site is whole."""
+    """Lays out the demo. Without the modules its page says what is missing; the rest of the site is whole."""
     for path in lay_out_demo(Path(config.site_dir) / "demo"):
         log.info("the demo lacks %s: make wasm", path.name)

@@ -1,4 +1,4 @@
-"""The WebAssembly modules answer every shared vector as the engine on this machine does, byte for byte: in Node, in wasmtime.
+"""The WebAssembly modules answer the shared vectors as the engine does, byte for byte, wherever they run.
 
 All is built here. Without node or the compiler's target the tests skip, and say what is missing.
 """
@@ -102,7 +102,8 @@ def test_damaged_artifacts_are_refused_and_trap_nothing(edge: Path) -> None:
     whole = (DATA / "edge.safetensors").read_bytes()
     engine = Engine(edge)
     damaged = [whole[:size] for size in (0, 1, 7, 8, 9, 100, len(whole) // 2, len(whole) - 1)]
-    damaged += [length.to_bytes(8, "little") + whole[8:] for length in (0, 2, 1 << 20, 1 << 31, 1 << 63, (1 << 64) - 1)]
+    lengths = (0, 2, 1 << 20, 1 << 31, 1 << 63, (1 << 64) - 1)
+    damaged += [length.to_bytes(8, "little") + whole[8:] for length in lengths]
     for place in range(0, len(whole), 997):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << place % 8

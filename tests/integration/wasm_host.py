@@ -24,7 +24,8 @@ class EngineError(Exception):
 
 def operations() -> dict[str, int]:
     """Numbers of operations by name, as the glue for JavaScript has them."""
-    listed = re.search(r"const OPERATIONS = \[(.*?)\]", (GLUE / "instance.js").read_text(encoding="utf-8"), re.DOTALL)
+    glue = (GLUE / "instance.js").read_text(encoding="utf-8")
+    listed = re.search(r"const OPERATIONS = \[(.*?)\]", glue, re.DOTALL)
     assert listed is not None
     return {name: number for number, name in enumerate(re.findall(r"'(\w+)'", listed[1]))}
 
@@ -40,7 +41,7 @@ class Engine:
         module = wasmtime.Module.from_file(module_engine, str(path))
         self.imports = list(module.imports)
         self._store = wasmtime.Store(module_engine)
-        exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        exports: Any = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._input, self._call, self._answer = (exports[name] for name in ("input", "call", "answer"))
         self._memory = exports["memory"]
         self._operations = operations()

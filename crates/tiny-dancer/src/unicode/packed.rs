@@ -15,6 +15,7 @@ static DECOMPOSITIONS: LazyLock<Decompositions> =
     LazyLock::new(|| Decompositions::unpack(include_bytes!(concat!(env!("OUT_DIR"), "/decompositions"))));
 static CLASSES: LazyLock<Ranges> =
     LazyLock::new(|| Ranges::unpack(include_bytes!(concat!(env!("OUT_DIR"), "/classes"))));
+#[cfg(feature = "encoder")]
 static KINDS: LazyLock<Ranges> =
     LazyLock::new(|| Ranges::unpack(include_bytes!(concat!(env!("OUT_DIR"), "/kinds"))));
 
@@ -114,7 +115,7 @@ impl Decompositions {
             }
         }
         // Short ones first: a longer one is composed of a shorter one and one part more.
-        composing.sort_unstable();
+        sort::unstable(&mut composing);
         for same in composing.chunk_by(|one, two| one.0 == two.0) {
             let mut found = Vec::new();
             for &(length, start, whole) in same {
@@ -124,7 +125,7 @@ impl Decompositions {
                 found.extend(first.map(|first| (first, second, whole)));
             }
             all.pairs.extend(found);
-            all.pairs.sort_unstable();
+            sort::unstable(&mut all.pairs);
         }
         all
     }
@@ -170,6 +171,7 @@ fn decompose(character: char, compatibly: bool, mut emit: impl FnMut(char)) {
     all.parts[start as usize..][..usize::from(length)].iter().copied().for_each(emit);
 }
 
+#[cfg(feature = "encoder")]
 /// Calls `emit` with each character of the canonical decomposition.
 pub(crate) fn decompose_canonical(character: char, emit: impl FnMut(char)) {
     decompose(character, false, emit);
@@ -199,16 +201,19 @@ pub(crate) fn canonical_combining_class(character: char) -> u8 {
     CLASSES.of(character)
 }
 
+#[cfg(feature = "encoder")]
 /// Whether a character is of category Mn.
 pub(crate) fn is_mark_nonspacing(character: char) -> bool {
     KINDS.of(character) == 1
 }
 
+#[cfg(feature = "encoder")]
 /// Whether a character is of a category P*.
 pub(crate) fn is_punctuation(character: char) -> bool {
     KINDS.of(character) == 2
 }
 
+#[cfg(feature = "encoder")]
 /// Whether a character is of a category C*, as the library knows them.
 pub(crate) fn is_other(character: char) -> bool {
     KINDS.of(character) == 3
