@@ -7,5 +7,7 @@
 #[cfg(target_arch = "wasm32")]
 mod exports;
 mod instance;
+#[cfg_attr(not(feature = "whole"), path = "no_others.rs")]
+mod others;
 
 pub use instance::{Instance, Operation};

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
 pub use request_router::{BackendSpec, FeatureSpec, Guarantee, Header, ModelSpec, SelfCheck};
 
@@ -68,7 +69,7 @@ pub(crate) fn invalid(field: impl Into<String>, value: impl std::fmt::Display, r
 /// Serialises an artifact; `json` is its header, checked.
 pub(crate) fn assemble(json: String, mut tensors: Vec<TensorData>) -> Result<Vec<u8>> {
     // safetensors orders by dtype, then name; the checksum covers the bytes in the file's own order.
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    sort::stable_by(&mut tensors, |a, b| a.name.cmp(&b.name));
     if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(invalid(&pair[0].name, "given twice", "give every tensor its own name"));
     }
@@ -192,13 +193,13 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: Option<&str>) -> Result<(String, S
 
 /// A header that no checksum covers, without the certificate it claims: whoever edits the file could claim any.
 fn without_certificate(json: String) -> Result<String> {
-    let unreadable = |error| invalid("tiny_dancer", error, "train the artifact again");
-    let mut header: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(&json).map_err(unreadable)?;
+    let mut header: serde_json::Map<String, serde_json::Value> = crate::json::typed(&json)
+        .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     match header.get_mut("guarantee") {
         Some(claimed) if !claimed.is_null() => {
             *claimed = serde_json::Value::Null;
-            serde_json::to_string(&header).map_err(unreadable)
+            serde_json::to_string(&header)
+                .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))
         }
         _ => Ok(json),
     }
@@ -211,7 +212,7 @@ fn check_format(json: &str, kind: Option<&str>) -> Result<bool> {
         format: String,
         kind: String,
     }
-    let prefix: Prefix = serde_json::from_str(json)
+    let prefix: Prefix = crate::json::typed(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     let mut parts = prefix.format.split('.');
     if parts.next() != FORMAT.split('.').next() {
@@ -229,7 +230,7 @@ fn check_format(json: &str, kind: Option<&str>) -> Result<bool> {
 }
 
 pub(crate) fn parse_header<K: Kind>(json: &str) -> Result<K> {
-    let header: K = serde_json::from_str(json)
+    let header: K = crate::json::typed(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     header.check()?;
     Ok(header)

@@ -56,7 +56,7 @@ fn checked_header(json: &str) -> Result<String> {
         serde_json::to_string(&parse_header::<K>(json)?)
             .map_err(|error| invalid("header", error, "must be JSON"))
     }
-    let prefix: Prefix = serde_json::from_str(json)
+    let prefix: Prefix = crate::json::typed(json)
         .map_err(|error| invalid("tiny_dancer", error, "train the artifact again"))?;
     match prefix.kind.as_str() {
         Header::KIND => again::<Header>(json),

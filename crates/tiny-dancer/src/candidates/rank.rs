@@ -10,6 +10,7 @@ use super::scorer::{CandidateScorer, KeptSet, ScorerScratch};
 use super::set::CandidateSet;
 use super::top::{contenders, first_k};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sort;
 
 /// What a caller asks beyond the query.
 #[derive(Clone, Copy, Debug)]
@@ -315,9 +316,9 @@ fn kept_size(
     if most == 0 {
         return 0;
     }
-    order.select_nth_unstable_by(most - 1, &better);
+    sort::select_by(order, most - 1, &better);
     let Some(margin) = kept.margin else { return most };
-    order[..most].sort_unstable_by(&better);
+    sort::unstable_by(&mut order[..most], &better);
     let (best, deviation) = (scores[order[0] as usize], deviation(listed));
     let strange = |place: usize| {
         let below = best - scores[order[place] as usize];
