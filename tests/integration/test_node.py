@@ -54,7 +54,7 @@ def installed(folder: Path, tarballs: dict[str, Path], *names: str, options: tup
     """An empty project in which the packages named are installed, without a network."""
     folder.mkdir()
     empty = {"name": "empty", "version": "1.0.0", "private": True}
-    scripts = {"test": "node --expose-gc --test test/"}
+    scripts = {"test": "node --expose-gc --test --test-reporter=tap"}
     (folder / "package.json").write_text(json.dumps({**empty, "scripts": scripts}), "utf-8")
     flags = ("--offline", "--no-audit", "--no-fund", "--silent", *options)
     in_folder(folder, "npm", "install", *flags, *(str(tarballs[name]) for name in names))
