@@ -136,12 +136,6 @@ $(PGRX_HOME)/config.toml:
 	@test -n "$(PG_CONFIG)" || { echo "needs the headers of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
 	@mkdir -p $(@D)
 	@printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
-# Symbols are left out by the linker. What is built lies in target/node, a folder a package, ready for npm.
-NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/node
-$(PGRX_HOME)/config.toml: Makefile
-	@test -n "$(PG_CONFIG)" || { echo "needs pg_config of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
-	mkdir -p $(@D)
-	printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
 
 # Symbols are left out by the linker. What is built lies in target/npm, a folder a package, ready for npm.
 NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
