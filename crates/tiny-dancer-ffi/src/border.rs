@@ -379,9 +379,9 @@ pub(crate) unsafe fn made<T: Opaque>(
     // SAFETY: there is room.
     unsafe { place.write(ptr::null_mut()) };
     guarded(|| {
-        let made = Box::new(T::wrap(Held::new(T::MARK, make()?)));
+        let object = Box::new(T::wrap(Held::new(T::MARK, make()?)));
         // SAFETY: there is room.
-        unsafe { place.write(Box::into_raw(made)) };
+        unsafe { place.write(Box::into_raw(object)) };
         Ok(())
     })
 }

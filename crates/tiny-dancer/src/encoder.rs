@@ -18,10 +18,11 @@ mod words;
 
 use std::fmt;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::artifact::File;
 use crate::error::{Error, ErrorKind, Result};
 use crate::unicode::{decompose_canonical, is_mark_nonspacing};
 use characters::{CLASSES, Class, Fold, is_punctuation, leading_letters, load, lower};
@@ -102,9 +103,8 @@ impl Encoder {
         if header > MAX_HEADER as u64 {
             return Err(invalid("encoder.header", header, "give a safetensors file, header up to 1 MiB"));
         }
-        let (header, metadata) = SafeTensors::read_metadata(bytes)
-            .map_err(|error| invalid("encoder.header", error, "give an encoder.safetensors file"))?;
-        let data = &bytes[8 + header..];
+        let File { metadata, data } = File::read(bytes)
+            .map_err(|why| invalid("encoder.header", why, "give an encoder.safetensors file"))?;
 
         let texts = metadata.metadata().as_ref();
         let text = |key: &str| {

@@ -6,10 +6,9 @@
 mod packed;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use packed::{
-    canonical_combining_class, compose, decompose_canonical, decompose_compatible, is_mark_nonspacing,
-    is_other, is_punctuation,
-};
+pub(crate) use packed::{canonical_combining_class, compose, decompose_compatible};
+#[cfg(all(feature = "encoder", target_arch = "wasm32"))]
+pub(crate) use packed::{decompose_canonical, is_mark_nonspacing, is_other, is_punctuation};
 
 #[cfg(all(feature = "encoder", not(target_arch = "wasm32")))]
 pub(crate) use libraries::{is_mark_nonspacing, is_other, is_punctuation};

@@ -299,7 +299,7 @@ impl CandidateScorer {
 
 /// The most candidates a prediction set can hold.
 fn most_kept(kept: KeptSet) -> usize {
-    kept.margin.map_or(kept.size.unwrap_or(1) as usize, |margin| margin.exp() as usize)
+    kept.margin.map_or(kept.size.unwrap_or(1) as usize, |margin| libm::expf(margin) as usize)
 }
 
 /// How many candidates belong to the prediction set, which are then the first of `order`. `listed` has the scores of all
@@ -323,7 +323,7 @@ fn kept_size(
     let strange = |place: usize| {
         let below = best - scores[order[place] as usize];
         let below = if below > 0.0 { below / deviation } else { 0.0 };
-        below + ((place + 1) as f32).ln()
+        below + libm::logf((place + 1) as f32)
     };
     (1..most).find(|&place| strange(place) > margin).unwrap_or(most)
 }

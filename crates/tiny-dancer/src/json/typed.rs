@@ -145,7 +145,10 @@ impl<'a> Reader<'a> {
         self.expect(Kind::Number, expected)?;
         let written = self.clone().number()?;
         match self.any_number()? {
-            Number::Other(_) => Ok(Number::Other(f64::from(written.parse::<f32>().unwrap_or(f32::INFINITY)))),
+            Number::Other(_) => match written.parse::<f32>() {
+                Ok(number) if number.is_finite() => Ok(Number::Other(number.into())),
+                _ => Err(Unfit::custom("number out of range")),
+            },
             integer => Ok(integer),
         }
     }

@@ -15,6 +15,7 @@ static DECOMPOSITIONS: LazyLock<Decompositions> =
     LazyLock::new(|| Decompositions::unpack(include_bytes!(concat!(env!("OUT_DIR"), "/decompositions"))));
 static CLASSES: LazyLock<Ranges> =
     LazyLock::new(|| Ranges::unpack(include_bytes!(concat!(env!("OUT_DIR"), "/classes"))));
+#[cfg(feature = "encoder")]
 static KINDS: LazyLock<Ranges> =
     LazyLock::new(|| Ranges::unpack(include_bytes!(concat!(env!("OUT_DIR"), "/kinds"))));
 
@@ -115,18 +116,17 @@ impl Decompositions {
         }
         // Short ones first: a longer one is composed of a shorter one and one part more.
         sort::unstable(&mut composing);
-        let mut length = 0;
-        for (found, start, whole) in composing {
-            if length != found {
-                length = found;
-                sort::unstable(&mut all.pairs);
+        for same in composing.chunk_by(|one, two| one.0 == two.0) {
+            let mut found = Vec::new();
+            for &(length, start, whole) in same {
+                let parts = &all.parts[start..][..usize::from(length)];
+                let (first, middle, second) = (parts[0], &parts[1..parts.len() - 1], parts[parts.len() - 1]);
+                let first = middle.iter().try_fold(first, |one, two| all.pair(one, *two));
+                found.extend(first.map(|first| (first, second, whole)));
             }
-            let parts = &all.parts[start..][..usize::from(found)];
-            let (first, middle, second) = (parts[0], &parts[1..parts.len() - 1], parts[parts.len() - 1]);
-            let first = middle.iter().try_fold(first, |one, two| all.pair(one, *two));
-            all.pairs.extend(first.map(|first| (first, second, whole)));
+            all.pairs.extend(found);
+            sort::unstable(&mut all.pairs);
         }
-        sort::unstable(&mut all.pairs);
         all
     }
 
@@ -171,6 +171,7 @@ fn decompose(character: char, compatibly: bool, mut emit: impl FnMut(char)) {
     all.parts[start as usize..][..usize::from(length)].iter().copied().for_each(emit);
 }
 
+#[cfg(feature = "encoder")]
 /// Calls `emit` with each character of the canonical decomposition.
 pub(crate) fn decompose_canonical(character: char, emit: impl FnMut(char)) {
     decompose(character, false, emit);
@@ -200,16 +201,19 @@ pub(crate) fn canonical_combining_class(character: char) -> u8 {
     CLASSES.of(character)
 }
 
+#[cfg(feature = "encoder")]
 /// Whether a character is of category Mn.
 pub(crate) fn is_mark_nonspacing(character: char) -> bool {
     KINDS.of(character) == 1
 }
 
+#[cfg(feature = "encoder")]
 /// Whether a character is of a category P*.
 pub(crate) fn is_punctuation(character: char) -> bool {
     KINDS.of(character) == 2
 }
 
+#[cfg(feature = "encoder")]
 /// Whether a character is of a category C*, as the library knows them.
 pub(crate) fn is_other(character: char) -> bool {
     KINDS.of(character) == 3
