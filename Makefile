@@ -71,7 +71,7 @@ docs: .venv/.docs ## the site with guides and reference, in site/; the engine's 
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --package tiny-dancer
 	rm -rf site/rust && cp -R target/doc site/rust
 
-# The whole module, and the one that only routes and ranks: that with simd128, which is in every browser since 2023, in Node
+# The whole module, and the one that only routes requests: that with simd128, which is in every browser since 2023, in Node
 # and in wasmtime, and without. All give the same answers. tools/wasm.sh builds one.
 wasm: ## the engine as WebAssembly modules, for crates/tiny-dancer-wasm/js (rustup target add wasm32-unknown-unknown)
 	tools/wasm.sh small +simd128 tiny-dancer.wasm
