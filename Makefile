@@ -148,7 +148,8 @@ NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
 NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
     $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
 NODE_PLATFORM ?= here
-node: wasm node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+node: node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+	tools/wasm.sh small +simd128 $(notdir $(WASM))
 	$(MAKE) --silent node-packages
 
 node-native: ## the native module of the packages for npm, for this platform
