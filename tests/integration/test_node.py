@@ -173,6 +173,15 @@ def test_there_is_always_an_engine(projects: dict[str, Path], tmp_path: Path) ->
     assert "ENOENT" in says()
     shutil.rmtree(module)
     assert reason(broken) == ("wasm", f"{name} is not installed")
+    # An artifact that names an encoder, without the package that has it.
+    encoders = broken / "node_modules" / "tiny-dancer-encoder"
+    artifact = shutil.move(encoders / "default.safetensors", broken / "default.safetensors")
+    shutil.rmtree(encoders)
+    script = (
+        "try { new Router({ modelPath: process.argv[1] }) } catch ({ code, remedy }) { console.log(code, remedy) }"
+    )
+    told = in_folder(broken, "node", "-e", f"const {{ Router }} = require('tiny-dancer'); {script}", str(artifact))
+    assert told.startswith("EncoderMissing npm install tiny-dancer-encoder")
     # Neither: an error that says both, and what to do.
     (broken / "node_modules" / "tiny-dancer" / "tiny-dancer.wasm").unlink()
     done = subprocess.run(
