@@ -71,7 +71,7 @@ docs: .venv/.docs ## the site with guides and reference, in site/; the engine's 
 	RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --no-deps --package tiny-dancer
 	rm -rf site/rust && cp -R target/doc site/rust
 
-# The whole module, and the one that only routes and ranks: that with simd128, which is in every browser since 2023, in Node
+# The whole module, and the one that only routes requests: that with simd128, which is in every browser since 2023, in Node
 # and in wasmtime, and without. All give the same answers. tools/wasm.sh builds one.
 wasm: ## the engine as WebAssembly modules, for crates/tiny-dancer-wasm/js (rustup target add wasm32-unknown-unknown)
 	tools/wasm.sh small +simd128 tiny-dancer.wasm
@@ -142,7 +142,8 @@ NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
 NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
     $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
 NODE_PLATFORM ?= here
-node: wasm node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+node: node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+	tools/wasm.sh small +simd128 $(notdir $(WASM))
 	$(MAKE) --silent node-packages
 
 node-native: ## the native module of the packages for npm, for this platform
