@@ -33,6 +33,7 @@ from examples import REFUSED, REQUESTS, SHAPED, TEXTS, Raw, as_json, described, 
 from reference import Encoder, Refusal, Request, Router, featurise  # noqa: E402
 from reference.artifact import FEATURE_SPEC  # noqa: E402
 from reference.text import bounded, character_ngrams, normalise, tokenise, word_ngrams  # noqa: E402
+from resilience_cases import breaker_vectors, outage_vectors  # noqa: E402
 from route_cases import route_vectors  # noqa: E402
 from task_cases import task_vectors  # noqa: E402
 from tool_cases import tool_vectors  # noqa: E402
@@ -245,6 +246,8 @@ def generate() -> dict[str, bytes]:
             tolerance={**exact, "numbers": {"absolute": 1e-5}},
         ),
         "vectors/tools.json": document(tool_vectors(sentences), **sentences_head, tolerance=tools),
+        "vectors/breaker.json": document(breaker_vectors(), format=2, tolerance={**exact, "seconds": 0}),
+        "vectors/outage.json": document(outage_vectors(encoder, made), **encoder_head, tolerance=exact),
         "vectors/damages.json": document(damage_vectors(encoder, made), **encoder_head, tolerance=exact),
     }
     return files | {f"artifacts/{name}.safetensors": data for name, data in made.items()}

@@ -1,8 +1,8 @@
 """A PostgreSQL server of the tests' own: made where its programs are, run by an ordinary user, gone afterwards.
 
-One a process (``server()``), so one for each worker of pytest-xdist. It listens on a Unix socket in its own folder and
-on no port, keeps nothing (``fsync = off``), and its databases compare texts by ICU's rules for English, as nobody's
-program does: what is not ordered by bytes comes out in another order.
+One a process (``server()``), so one for each worker of pytest-xdist. It listens on a Unix socket in its own folder
+and on no port, keeps nothing (``fsync = off``), and its databases compare texts by ICU's rules for English, as
+nobody's program does: what is not ordered by bytes comes out in another order.
 """
 
 from __future__ import annotations
@@ -90,7 +90,11 @@ class Server:
         """Starts it, and returns when it answers."""
         with self._log.open("ab") as log:
             command = [str(self.bin / "postgres"), "-D", str(self.folder / "data")]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as)
+            # Where the system can, it ends at once when this process is gone, also when that was killed.
+            bound = [setpriv, "--pdeathsig", "QUIT"] if (setpriv := shutil.which("setpriv")) else []
+            self._process = subprocess.Popen(
+                [*bound, *command], stdout=log, stderr=log, cwd=self.folder, **self._as
+            )
         ask = [str(self.bin / "pg_isready"), "--quiet", "--host", str(self.folder), "--dbname=postgres"]
         while subprocess.run(ask, stdin=subprocess.DEVNULL, check=False).returncode:
             assert self._process.poll() is None, self._log.read_text()
@@ -166,15 +170,16 @@ def _kept() -> str:
 
 
 def emptied() -> str:
-    """Where a database with the present tables is and nothing in them; always the same one, as making one takes ten
-    times as long."""
+    """Where a database with the present tables is and nothing in them; always the same one, as making one takes
+    ten times as long."""
     import psycopg
 
     from tiny_dancer.storage.postgres.verify import TABLES
 
     url = _kept()
     deletions = "".join(f"DELETE FROM tiny_dancer.{table};" for table in (*TABLES, "candidate_deletion"))
-    state = "UPDATE tiny_dancer.state SET epoch = gen_random_uuid()::text, changes = 0, forgotten = 0, dimension = NULL;"
+    state = "epoch = gen_random_uuid()::text, changes = 0, forgotten = 0, dimension = NULL"
+    counters = f"UPDATE tiny_dancer.state SET {state}; UPDATE tiny_dancer.table_change SET changes = 0"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"{deletions}{state}UPDATE tiny_dancer.table_change SET changes = 0")
+        connection.execute(deletions + counters)
     return url

@@ -55,11 +55,18 @@ READ = {
 changes."""
 
 EXCEPTIONS = {
+    # Writes the header of the C library for who changes it; nothing of it is linked or shipped. As certifi.
+    "cbindgen": "MPL-2.0",
     # The certificates of authorities, installed by requests for the `otel` extra, and neither linked nor shipped.
     # MPL-2.0 asks that changes to its own files are published, and nothing of what reads them.
     "certifi": "MPL-2.0",
     # A reader of JSON that langsmith installs for langchain-core (extra `langchain`); as above.
     "orjson": "MPL-2.0 AND (Apache-2.0 OR MIT)",
+    # The driver of PostgreSQL (extra `postgres`), installed beside the package by who asks for it; imported, and
+    # neither changed nor shipped: what the LGPL asks of a program that uses a library is met.
+    "psycopg": "LGPL-3.0-only",
+    "psycopg-binary": "LGPL-3.0-only",
+    "psycopg-pool": "LGPL-3.0-only",
 }
 """Distributions that may be needed under a licence that is not on the list, and under no other."""
 

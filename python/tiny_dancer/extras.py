@@ -24,6 +24,7 @@ EXTRA_OF: Mapping[str, str] = MappingProxyType(
         "matplotlib": "report",
         "apsw": "sqlite",
         "sqlite_vec": "sqlite",
+        "duckdb": "duckdb",
         "psycopg": "postgres",
         "psycopg_pool": "postgres",
         "brotli": "gateway",

@@ -17,6 +17,12 @@ def toml(path: str) -> dict[str, object]:
     return tomllib.loads((ROOT / path).read_text(encoding="utf-8"))
 
 
+def members() -> list[str]:
+    """The folders of the crates of the workspace."""
+    found: list[str] = toml("Cargo.toml")["workspace"]["members"]  # type: ignore[index]
+    return found
+
+
 def stated() -> str:
     """The version that is written down by hand."""
     found = re.search(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)
@@ -25,9 +31,9 @@ def stated() -> str:
 
 
 def test_crates_and_package_take_it_from_the_workspace() -> None:
-    for crate in ("tiny-dancer", "tiny-dancer-py", "tiny-dancer-wasm"):
-        manifest = toml(f"crates/{crate}/Cargo.toml")
-        assert manifest["package"]["version"] == {"workspace": True}, crate  # type: ignore[index]
+    for folder in members():
+        manifest = toml(f"{folder}/Cargo.toml")
+        assert manifest["package"]["version"] == {"workspace": True}, folder  # type: ignore[index]
     project = toml("pyproject.toml")["project"]
     assert project["dynamic"] == ["version"] and "version" not in project  # type: ignore[index,operator]
 
@@ -35,7 +41,7 @@ def test_crates_and_package_take_it_from_the_workspace() -> None:
 def test_the_lock_file_follows() -> None:
     locked = toml("Cargo.lock")["package"]
     ours = {each["name"]: each["version"] for each in locked if "source" not in each}  # type: ignore[attr-defined]
-    crates = ("tiny-dancer", "tiny-dancer-py", "tiny-dancer-wasm")
+    crates = [Path(folder).name for folder in members()]
     assert ours == dict.fromkeys(crates, stated()), "run cargo update --workspace"
 
 

@@ -82,6 +82,8 @@ COMMANDS = (
     "db backup",
     "db restore",
     "db vacuum",
+    "db shell",
+    "db plpython",
     "gateway",
     "gateway check",
     "gateway init",

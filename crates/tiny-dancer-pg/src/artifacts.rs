@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tiny_dancer::candidates::CandidateScorer;
@@ -25,7 +25,7 @@ use tiny_dancer::tasks::Tasking;
 use tiny_dancer::tools::ToolSet;
 use tiny_dancer::{Error, ErrorKind, Handle};
 
-use crate::call::{bytes_of, text, text_of};
+use crate::call::{bytes_of, text, utf8};
 use crate::failure::{ARGUMENT, FILE, Failure, NO_ARTIFACT, Result};
 
 /// Most artifacts, and most encoders, that a backend keeps loaded: those that were used last.
@@ -192,7 +192,7 @@ pub fn named(name: Option<&str>) -> Result<Rc<Object>> {
     let asked = asked.to_vec();
     let name = match name {
         Some(name) => name.to_owned(),
-        None => crate::call::utf8(&asked)?.into_owned(),
+        None => utf8(&asked)?.into_owned(),
     };
     let object = found(&Wanted::Name(name), moment)?;
     BACKEND.with_borrow_mut(|backend| backend.last = Some((asked, Rc::clone(&object))));
@@ -267,13 +267,9 @@ const QUERIES: [&CStr; 4] = [
     c"SELECT bytes FROM tiny_dancer.artifacts WHERE kind OPERATOR(pg_catalog.=) 'encoder'::pg_catalog.text AND encoder OPERATOR(pg_catalog.=) $1 ORDER BY name LIMIT 1",
 ];
 
-/// The first row of a query of [`QUERIES`] for a text, seen under the active snapshot as the role that calls; `read`
-/// makes of its columns what is wanted of them.
-fn first_row<T>(
-    query: usize,
-    given: &str,
-    read: impl FnOnce(&[Option<Datum>]) -> Result<T>,
-) -> Result<Option<T>> {
+/// The first row of a query of [`QUERIES`] for a text, seen under the active snapshot as the role that calls: its
+/// columns, texts or bytes.
+fn first_row(query: usize, given: &str) -> Option<Vec<Option<Vec<u8>>>> {
     // SAFETY: the manual's order of calls. What an error leaves open is closed when the transaction ends.
     unsafe {
         pg_sys::SPI_connect();
@@ -287,52 +283,44 @@ fn first_row<T>(
         });
         let done = pg_sys::SPI_execute_plan(plan, [text(given)].as_mut_ptr(), std::ptr::null(), true, 1);
         assert!(done == pg_sys::SPI_OK_SELECT as i32, "a query of the extension's gave {done}");
-        let row = if pg_sys::SPI_processed == 0 {
-            Ok(None)
-        } else {
+        let row = (pg_sys::SPI_processed > 0).then(|| {
             let table = &*pg_sys::SPI_tuptable;
-            let columns: Vec<Option<Datum>> = (1..=(*table.tupdesc).natts)
-                .map(|column| {
-                    let mut null = false;
-                    let value = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, column, &raw mut null);
-                    (!null).then_some(value)
-                })
-                .collect();
-            read(&columns).map(Some)
-        };
+            let column = |column| {
+                let mut null = false;
+                let value = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, column, &raw mut null);
+                (!null).then(|| bytes_of(value).to_vec())
+            };
+            (1..=(*table.tupdesc).natts).map(column).collect()
+        });
         pg_sys::SPI_finish();
         row
     }
 }
 
-fn owned(column: Option<Datum>) -> Result<Option<String>> {
-    // SAFETY: the column is a text.
-    column.map(|datum| unsafe { text_of(datum) }.map(std::borrow::Cow::into_owned)).transpose()
+/// As [`first_row`], its columns as UTF-8.
+fn first_texts(query: usize, given: &str) -> Result<Option<Vec<Option<String>>>> {
+    let column = |bytes: Option<Vec<u8>>| bytes.map(|bytes| Ok(utf8(&bytes)?.into_owned())).transpose();
+    first_row(query, given).map(|row| row.into_iter().map(column).collect()).transpose()
+}
+
+/// As [`first_row`], its one column as it is.
+fn first_bytes(query: usize, given: &str) -> Option<Vec<u8>> {
+    first_row(query, given).and_then(|row| row.into_iter().next().flatten())
 }
 
 fn of_table(wanted: &Wanted) -> Result<Option<Rc<Object>>> {
     let name = match wanted {
         Wanted::Name(name) => name.clone(),
-        Wanted::Checksum(checksum) => match first_row(2, checksum, |columns| owned(columns[0]))?.flatten() {
+        Wanted::Checksum(checksum) => match first_texts(2, checksum)?.and_then(|mut row| row[0].take()) {
             Some(name) => name,
             None => return Ok(None),
         },
     };
-    let Some((checksum, models)) =
-        first_row(0, &name, |columns| Ok((owned(columns[0])?, owned(columns[1])?)))?
-    else {
-        return Ok(None);
-    };
-    let content =
-        Content::Bytes { checksum: checksum.unwrap_or_default(), models: models.clone().unwrap_or_default() };
-    kept(content, || {
-        // SAFETY: the column is bytes.
-        let bytes =
-            first_row(1, &name, |columns| Ok(columns[0].map(|datum| unsafe { bytes_of(datum) }.to_vec())))?;
-        load(&bytes.flatten().unwrap_or_default(), models.as_deref().unwrap_or_default())
-            .map(|(object, _)| object)
-    })
-    .map(Some)
+    let Some(mut row) = first_texts(0, &name)? else { return Ok(None) };
+    let (checksum, models) = (row[0].take().unwrap_or_default(), row[1].take().unwrap_or_default());
+    let content = Content::Bytes { checksum, models: models.clone() };
+    let read = || load(&first_bytes(1, &name).unwrap_or_default(), &models).map(|(object, _)| object);
+    kept(content, read).map(Some)
 }
 
 fn of_folder(wanted: &Wanted) -> Result<Rc<Object>> {
@@ -514,14 +502,7 @@ fn encoder(checksum: &str) -> Result<Option<Arc<Encoder>>> {
         }
     }
     if bytes.is_none() && Moment::now().is_some() {
-        // SAFETY: the column is bytes.
-        let row =
-            first_row(
-                3,
-                checksum,
-                |columns| Ok(columns[0].map(|datum| unsafe { bytes_of(datum) }.to_vec())),
-            )?;
-        bytes = row.flatten();
+        bytes = first_bytes(3, checksum);
     }
     let Some(bytes) = bytes else { return Ok(None) };
     Ok(Some(shared(Encoder::from_bytes(&bytes)?)))

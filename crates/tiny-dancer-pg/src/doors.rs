@@ -11,12 +11,12 @@ use tiny_dancer::tools::{ToolScratch, ToolSet};
 use crate::artifacts::{Object, Summary, Wanted, encoder_named, find, load};
 use crate::call::{Call, json, text};
 use crate::failure::Result;
-use crate::rows::row;
+use crate::rows::{row, texts};
 
-crate::functions! { examine_artifact route_json classify_json select_tools_json rank_json embed }
+crate::functions! { examine_artifact route_json classify_json select_tools_json tool_ids rank_json embed }
 
 /// The artifact that an argument names.
-fn artifact(call: &Call, place: usize) -> Result<Option<(String, Rc<Object>)>> {
+pub(crate) fn artifact(call: &Call, place: usize) -> Result<Option<(String, Rc<Object>)>> {
     let Some(name) = call.text(place)? else { return Ok(None) };
     let name = name.into_owned();
     let object = find(&Wanted::Name(name.clone()))?;
@@ -61,7 +61,7 @@ fn classify_json(call: &Call) -> Result<Option<Datum>> {
 
 /// The tools a request needs, of those given.
 fn select_tools_json(call: &Call) -> Result<Option<Datum>> {
-    let (Some(tools), Some(query)) = (call.text(0)?, call.text(1)?) else { return Ok(None) };
+    let Some(query) = call.text(1)? else { return Ok(None) };
     let mut set = match artifact(call, 2)? {
         Some((name, object)) => match &*object {
             Object::Tools(learned, encoder) => ToolSet::with_learned(encoder.clone(), learned)?,
@@ -69,8 +69,22 @@ fn select_tools_json(call: &Call) -> Result<Option<Datum>> {
         },
         None => ToolSet::new(encoder(call, 3)?),
     };
-    set.add_json(&tools)?;
+    for tools in call.texts(0)?.into_iter().flatten() {
+        set.add_json(&tools)?;
+        pgrx::check_for_interrupts!();
+    }
     json(&set.select_json(&query, &mut ToolScratch::default())?).map(Some)
+}
+
+/// The ids that tools are answered by.
+fn tool_ids(call: &Call) -> Result<Option<Datum>> {
+    let mut set = ToolSet::new(None);
+    let mut ids = Vec::new();
+    for tools in call.texts(0)?.into_iter().flatten() {
+        ids.extend(set.add_json(&tools)?);
+        pgrx::check_for_interrupts!();
+    }
+    Ok(Some(texts(ids.iter().map(String::as_str))))
 }
 
 /// Candidates in the order of their use for a query.

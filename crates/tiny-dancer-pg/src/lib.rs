@@ -4,8 +4,11 @@
 //! as PostgreSQL says it. [`artifacts`] finds and keeps what decides; [`decide`], [`doors`] and the rest forward to it.
 //! `sql/` declares the functions and the tables.
 
+pub mod agents;
+pub mod arrays;
 pub mod artifacts;
 pub mod call;
+pub mod candidates;
 pub mod decide;
 pub mod doors;
 pub mod failure;

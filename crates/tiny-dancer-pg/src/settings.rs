@@ -9,7 +9,7 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use crate::artifacts::look_again;
 
-static ARTIFACT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"default"));
+static ARTIFACT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"edge"));
 static ARTIFACT_PATH: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static ENCODER_PATH: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 

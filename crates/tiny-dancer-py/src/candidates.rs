@@ -7,8 +7,9 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::RwLockExt;
 use pyo3::types::{IntoPyDict, PyBytes, PyList, PyString, PyTuple};
 use tiny_dancer::candidates::{
-    Candidate, CandidateScorer as Scorer, CandidateSet as Set, Combination, FEATURE_NAMES, FEATURES, Matrix,
-    MatrixScratch, Metadata, Query, RankOptions, RankScratch, SPEC, Scalar, SharedRows, Use,
+    Candidate, CandidateDoor, CandidateScorer as Scorer, CandidateSet as Set, Combination, FEATURE_NAMES,
+    FEATURES, Matrix, MatrixScratch, Metadata, Precision, Query, RankOptions, RankScratch, SPEC, Scalar,
+    SharedRows, Use,
 };
 use tiny_dancer::encoder::{DIM, WordCache, pool};
 use tiny_dancer::{Error, ErrorKind};
@@ -457,6 +458,20 @@ impl CandidateScorer {
     /// The header as JSON; None for the combination without training.
     fn header(&self) -> Option<String> {
         self.scorer.header().map(|header| serde_json::to_string(header).unwrap_or_default())
+    }
+
+    /// Ranks candidates given as JSON for a query given as JSON; see the engine's `CandidateDoor`.
+    #[pyo3(signature = (candidates, query, encoder=None))]
+    fn rank_json(
+        &self,
+        py: Python<'_>,
+        candidates: &str,
+        query: &str,
+        encoder: Option<&Encoder>,
+    ) -> PyResult<String> {
+        let mut door = CandidateDoor::new(Precision::Full, encoder.map(|encoder| Arc::clone(&encoder.inner)));
+        py.detach(|| door.add(candidates).and_then(|()| door.rank(&self.scorer, query)))
+            .map_err(|error| to_exception(py, error))
     }
 
     #[pyo3(signature = (set, embedding=None, text=None, metadata=None, now=None, encoder=None, k=5, diversity=0.0,

@@ -53,14 +53,17 @@ impl Encoder {
 
     /// Unit vectors of texts: float32 [n, 256] as bytes.
     fn encode<'py>(&self, py: Python<'py>, texts: Vec<String>) -> Bound<'py, PyBytes> {
-        let mut cache = WordCache::default();
-        let mut out = Vec::with_capacity(texts.len() * DIM * 4);
-        for text in &texts {
-            let mut sums = [0; DIM];
-            let encoding = self.inner.encode(text, &mut cache, &mut sums);
-            out.extend(pool(&sums, encoding.known).iter().flat_map(|value| value.to_le_bytes()));
-        }
-        PyBytes::new(py, &out)
+        let encoded = py.detach(|| {
+            let mut cache = WordCache::default();
+            let mut out = Vec::with_capacity(texts.len() * DIM * 4);
+            for text in &texts {
+                let mut sums = [0; DIM];
+                let encoding = self.inner.encode(text, &mut cache, &mut sums);
+                out.extend(pool(&sums, encoding.known).iter().flat_map(|value| value.to_le_bytes()));
+            }
+            out
+        });
+        PyBytes::new(py, &encoded)
     }
 
     /// Embeddings of the pieces in id order: int8 [pieces, 256] as bytes.

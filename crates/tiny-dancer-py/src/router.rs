@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use tiny_dancer::features::{CUES, DIM};
-use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Scratch, Side, Uncovered};
+use tiny_dancer::{Answer, Error, ErrorKind, Handle, Removal, Request, Scratch, Side, Uncovered};
 
 use crate::Encoder;
 use crate::convert::{HeldRequest, requests, to_exception};
@@ -152,6 +153,30 @@ impl Router {
     #[pyo3(signature = (request, options=None))]
     fn decide_json(&self, py: Python<'_>, request: &str, options: Option<&str>) -> PyResult<String> {
         self.handle.decide_json(request, options.unwrap_or_default()).map_err(|error| to_exception(py, error))
+    }
+
+    /// Decides n requests given as JSON on all processors; one JSON a request.
+    #[pyo3(signature = (requests, options=None))]
+    fn decide_json_batch(
+        &self,
+        py: Python<'_>,
+        requests: Vec<PyBackedStr>,
+        options: Option<&str>,
+    ) -> PyResult<Vec<String>> {
+        let parts = py
+            .detach(|| {
+                let options = tiny_dancer::Options::from_json(options.unwrap_or_default())?;
+                self.handle.decide_rows(
+                    requests.len(),
+                    &options,
+                    |row, handle, options, scratch| {
+                        handle.decide_in(&Request::from_json(&requests[row])?, options, scratch)
+                    },
+                    |part: &mut Vec<String>, answer| part.push(answer.to_json()),
+                )
+            })
+            .map_err(|error| to_exception(py, error))?;
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// What the constraints leave while nothing can be expected of quality: (models left, USD of every model or None,

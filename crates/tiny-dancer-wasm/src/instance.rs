@@ -54,7 +54,8 @@ operations! {
     Choose = "choose",
     /// Counts an outcome (state, or empty; outcome); answers with the state after it.
     Observe = "observe",
-    /// Makes an empty set of candidates (artifact of a scorer, or empty).
+    /// Makes an empty set of candidates (artifact of a scorer, or empty; `quantised` to keep embeddings as int8, or
+    /// empty).
     Candidates = "candidates",
     /// Adds candidates (JSON; their embeddings as little-endian f32, row after row, or empty).
     AddCandidates = "addCandidates",
@@ -87,7 +88,7 @@ enum Object {
     Routes(Routing),
     Tools(ToolSet, ToolScratch),
     Agents { set: AgentSet, choices: Choices, half_life: Option<f64> },
-    Candidates(CandidateDoor, CandidateScorer),
+    Candidates(CandidateDoor, CandidateScorer, Precision),
     Tasks(Tasking),
 }
 
@@ -181,16 +182,16 @@ impl Instance {
             (Operation::Observe, Some(Object::Agents { half_life, .. })) => {
                 state_after_json(text(first, "state")?, text(second, "outcome")?, *half_life)
             }
-            (Operation::AddCandidates, Some(Object::Candidates(door, _))) => {
+            (Operation::AddCandidates, Some(Object::Candidates(door, ..))) => {
                 let rows = numbers(second, "embeddings")?;
                 door.add_with(text(first, "candidates")?, rows.as_deref()).map(none)
             }
-            (Operation::Rank, Some(Object::Candidates(door, scorer))) => {
+            (Operation::Rank, Some(Object::Candidates(door, scorer, _))) => {
                 let embedding = numbers(second, "query.embedding")?;
                 door.rank_with(scorer, text(first, "query")?, embedding.as_deref(), true)
             }
-            (Operation::ClearCandidates, Some(Object::Candidates(door, _))) => {
-                *door = CandidateDoor::new(Precision::Full, self.encoder.clone());
+            (Operation::ClearCandidates, Some(Object::Candidates(door, _, precision))) => {
+                *door = CandidateDoor::new(*precision, self.encoder.clone());
                 Ok(String::new())
             }
             (Operation::Classify, Some(Object::Tasks(tasking))) => {
@@ -225,13 +226,22 @@ impl Instance {
                     } else {
                         CandidateScorer::from_bytes(first)?
                     };
-                    Object::Candidates(CandidateDoor::new(Precision::Full, encoder), scorer)
+                    let precision = precision(second)?;
+                    Object::Candidates(CandidateDoor::new(precision, encoder), scorer, precision)
                 }
                 Operation::Tasks => Object::Tasks(Tasking::new(first, encoder)?),
                 _ => return Ok(None),
             }))
         };
         make().transpose()
+    }
+}
+
+fn precision(written: &[u8]) -> Result<Precision> {
+    match text(written, "precision")? {
+        "" => Ok(Precision::Full),
+        "quantised" => Ok(Precision::Quantised),
+        other => Err(Error::new(ErrorKind::OptionInvalid, "precision", other, "say quantised, or nothing")),
     }
 }
 

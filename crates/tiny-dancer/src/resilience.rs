@@ -191,7 +191,7 @@ impl<T> Guarded<T> {
 }
 
 /// Does it, or says what its panic said.
-fn attempt<R>(work: impl FnOnce() -> R + UnwindSafe) -> std::result::Result<R, String> {
+pub(crate) fn attempt<R>(work: impl FnOnce() -> R + UnwindSafe) -> std::result::Result<R, String> {
     catch_unwind(work).map_err(|panic| shortened(&format!("it panicked: {}", panic_text(panic.as_ref()))))
 }
 

@@ -46,6 +46,7 @@ def add(
     database: Database = DEFAULT,
 ) -> None:
     from tiny_dancer.storage import Agent
+    from tiny_dancer.storage.opening import without_password
 
     agent = Agent(
         name,
@@ -73,4 +74,4 @@ def add(
     )
     with registry(database, create=True) as agents:
         agents.add(agent, replace=replace)
-        say(f"{database}: {name} added, {len(agents)} agents")
+        say(f"{without_password(database)}: {name} added, {len(agents)} agents")

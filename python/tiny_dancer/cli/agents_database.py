@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,20 +12,23 @@ if TYPE_CHECKING:
 
     from tiny_dancer.routing.agents import AgentRegistry
 
-Database = Annotated[Path, typer.Option("--database", help="The database of the agents.")]
-DEFAULT = Path("agents.db")
+Database = Annotated[
+    str,
+    typer.Option("--database", help="The database of the agents: a file, or postgresql://user@host/name."),
+]
+DEFAULT = "agents.db"
 Capabilities = Annotated[
     list[str] | None, typer.Option("--capability", help="What the agent must be able to do; repeatable.")
 ]
 
 
 @contextmanager
-def registry(database: Path, *, create: bool = False, read_only: bool = False) -> Iterator[AgentRegistry]:
+def registry(database: str, *, create: bool = False, read_only: bool = False) -> Iterator[AgentRegistry]:
     """The agents of a database."""
     from tiny_dancer.routing.agents import AgentRegistry
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
-    with SqliteStorage(database, create=create, read_only=read_only, mirror=False) as storage:
+    with open_storage(database, create=create, read_only=read_only, mirror=False) as storage:
         yield AgentRegistry(storage=storage)
 
 

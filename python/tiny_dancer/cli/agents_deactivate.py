@@ -19,9 +19,11 @@ def deactivate(
     activate: Annotated[bool, typer.Option("--activate", help="Let it be chosen again.")] = False,
     database: Database = DEFAULT,
 ) -> None:
+    from tiny_dancer.storage.opening import without_password
+
     with registry(database) as agents:
         if activate:
             agents.activate(name)
         else:
             agents.deactivate(name)
-    say(f"{database}: {name} is {'active' if activate else 'not active'}")
+    say(f"{without_password(database)}: {name} is {'active' if activate else 'not active'}")

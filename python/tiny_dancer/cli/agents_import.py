@@ -25,10 +25,12 @@ def import_agents(
     database: Database = DEFAULT,
 ) -> None:
     from tiny_dancer.routing.agent_files import read_agents
+    from tiny_dancer.storage.opening import without_password
 
     found = read_agents(file, prices=prices)
     for note in found.notes:
         warn(f"note: {note}")
     with registry(database, create=True) as agents:
         agents.add(*found.agents, replace=replace)
-        say(printable(f"{database}: {len(found.agents)} agents of {file} ({found.format}), {len(agents)} in all"))
+        where = without_password(database)
+        say(printable(f"{where}: {len(found.agents)} agents of {file} ({found.format}), {len(agents)} in all"))

@@ -28,6 +28,7 @@ def list_agents(
     import json as text
 
     from tiny_dancer.routing.agent_files import export_agents
+    from tiny_dancer.storage.opening import without_password
 
     with registry(database, read_only=True) as agents:
         found = agents.agents
@@ -43,7 +44,7 @@ def list_agents(
         print_json(text.loads(export_agents(found))["agents"])
         return
     if not found:
-        say(f"{database}: no agents yet; see tiny-dancer agents add")
+        say(f"{without_password(database)}: no agents yet; see tiny-dancer agents add")
         return
     header = ("name", "type", "capabilities", "quality", "USD/1k in", "USD/1k out", "USD/call", "ms", "active")
     cells = [

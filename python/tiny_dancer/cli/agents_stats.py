@@ -21,6 +21,8 @@ def stats(
     database: Database = DEFAULT,
     json: Json = False,
 ) -> None:
+    from tiny_dancer.storage.opening import without_password
+
     with registry(database, read_only=True) as agents:
         names = [agent.name for agent in agents.agents] if name is None else [name]
         rows: list[dict[str, Any]] = [{"name": each, **agents.statistics(each)} for each in names]
@@ -28,7 +30,7 @@ def stats(
         print_json(rows if name is None else rows[0])
         return
     if not rows:
-        say(f"{database}: no agents yet; see tiny-dancer agents add")
+        say(f"{without_password(database)}: no agents yet; see tiny-dancer agents add")
         return
     header = ("name", "outcomes", "quality", "success", "cost / estimate", "USD", "ms", "tokens", "tasks")
     cells = [

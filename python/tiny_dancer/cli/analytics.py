@@ -72,7 +72,8 @@ def analytics(
 ) -> None:
     kind = _format(format, out)
     require("apsw", *(["pyarrow"] if kind is Format.PARQUET else []))
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
 
     if out is not None:
         check_target(out)
@@ -81,7 +82,7 @@ def analytics(
     names = tuple(name.strip() for each in by or [] for name in each.split(","))
     where = _where(filter)
     span = Span(begin, end, now)
-    with SqliteStorage(database, read_only=True, mirror=False) as storage:
+    with open_storage(database, read_only=True, mirror=False) as storage:
         groups = storage.request_summary(by=names, since=begin, until=end, where=where)
         whole = storage.request_summary(since=begin, until=end, where=where) if names else groups
         keys: dict[str, str] = {}
@@ -113,7 +114,7 @@ def analytics(
         future = begin is not None and begin > now
         narrowed = begin is not None or end is not None
         said = " in this time, which begins in the future" if future else " in this time" if narrowed else ""
-        say(f"{database}: no requests{said}" + (" that pass the filter" if where else ""))
+        say(f"{without_password(database)}: no requests{said}" + (" that pass the filter" if where else ""))
         return
     if out is None:
         # For programs: UTF-8, whatever the terminal has.

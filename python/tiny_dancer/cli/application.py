@@ -38,7 +38,9 @@ from tiny_dancer.cli import (
     data_featurise,
     data_split,
     db_backup,
+    db_plpython,
     db_restore,
+    db_shell,
     db_stats,
     db_vacuum,
     demo,
@@ -211,6 +213,8 @@ database.command("stats", help=db_stats.HELP)(db_stats.stats)
 database.command("backup", help=db_backup.HELP)(db_backup.backup)
 database.command("restore", help=db_restore.HELP)(db_restore.restore)
 database.command("vacuum", help=db_vacuum.HELP)(db_vacuum.vacuum)
+database.command("shell", help=db_shell.HELP)(db_shell.shell)
+database.command("plpython", help=db_plpython.HELP)(db_plpython.plpython)
 keys.command("create", help=keys_create.HELP)(keys_create.create)
 keys.command("list", help=keys_list.HELP)(keys_list.list_keys)
 keys.command("revoke", help=keys_revoke.HELP)(keys_revoke.revoke)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tiny_dancer.budgets import Standing
-    from tiny_dancer.storage import ApiKey, Budget, SqliteStorage
+    from tiny_dancer.storage import ApiKey, Budget, Storage
 
 Target = Annotated[
     str,
@@ -48,7 +48,7 @@ def target_of(text: str, keys: Iterable[ApiKey]) -> tuple[str, str]:
     return scope, find_key(keys, subject).id if scope == "key" and subject else subject
 
 
-def spent_before(storage: SqliteStorage, budget: Budget, now: float) -> float:
+def spent_before(storage: Storage, budget: Budget, now: float) -> float:
     """USD that the log has of a budget's present period, or of its window."""
     from tiny_dancer.storage.periods import PARTS, period, rolling
 

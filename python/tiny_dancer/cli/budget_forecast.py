@@ -38,11 +38,12 @@ def forecast(
 ) -> None:
     from tiny_dancer.spending import forecast_budget
     from tiny_dancer.spending.forecast import in_words
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
 
     if limit is None and period is not None:
         raise OptionError("period", period, "give the limit of a budget that is not set, too")
-    with SqliteStorage(database, create=False, mirror=False, read_only=True) as storage:
+    with open_storage(database, create=False, mirror=False, read_only=True) as storage:
         keys = storage.api_keys()
         budgets = _meant(storage.budgets(), target, limit, period, keys)
         found = [forecast_budget(storage, each, level=level) for each in budgets]
@@ -50,7 +51,7 @@ def forecast(
     if json:
         print_json([_described(each) for each in found])
     elif not found:
-        say(f"{database}: no budgets; see tiny-dancer budget set, or give --limit")
+        say(f"{without_password(database)}: no budgets; see tiny-dancer budget set, or give --limit")
     else:
         header = ("budget", "period", "USD", "spent", "spent by the end", "a day", "runs out", "chance")
         console().print(FittedTable(header, [_cells(each, names) for each in found]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +47,7 @@ def optimize(
         typer.Option(metavar="SCOPE=SUBJECT", help="Only requests of one key, user, team, project, tag."),
     ] = None,
     agents: Annotated[
-        Path | None, typer.Option(help="Database of agents, for declared qualities, prices and times.")
+        str | None, typer.Option(help="Database of agents, for declared qualities, prices and times.")
     ] = None,
     dealt: Annotated[
         list[str] | None,
@@ -60,15 +59,15 @@ def optimize(
 ) -> None:
     from tiny_dancer.routing.agents import AgentRegistry
     from tiny_dancer.spending import optimize_budget
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
     from tiny_dancer.storage.budgets import usd
 
     registry = None
     if agents is not None:
         # What is kept of them is read once; nothing is written.
-        with SqliteStorage(agents, create=False, mirror=False, read_only=True) as kept:
+        with open_storage(agents, create=False, mirror=False, read_only=True) as kept:
             registry = AgentRegistry(storage=kept)
-    with SqliteStorage(database, create=False, mirror=False, read_only=True) as storage:
+    with open_storage(database, create=False, mirror=False, read_only=True) as storage:
         where = None
         if only is not None:
             scope, subject = target_of(only, storage.api_keys())

@@ -13,11 +13,13 @@ Example: tiny-dancer budget remove team=research --period month"""
 
 
 def remove(target: Target, period: Period = None, soft: Soft = False, database: Database = DEFAULT) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
 
-    with SqliteStorage(database, create=False, mirror=False) as storage:
+    with open_storage(database, create=False, mirror=False) as storage:
         keys = storage.api_keys()
         budget = find_budget(storage.budgets(), *target_of(target, keys), period, soft)
         storage.delete_budget(budget.id)
     name = shown(budget, {key.id: key.name for key in keys})
-    say(f"{database}: the {budget.kind} budget of {name} ({budget.period or 'for ever'}) is removed")
+    where = without_password(database)
+    say(f"{where}: the {budget.kind} budget of {name} ({budget.period or 'for ever'}) is removed")

@@ -43,12 +43,13 @@ def set_budget(
 ) -> None:
     from tiny_dancer.budgets import Budgets
     from tiny_dancer.gateway.access.keys import expiry, written
-    from tiny_dancer.storage import Budget, SqliteStorage
+    from tiny_dancer.storage import Budget, open_storage
+    from tiny_dancer.storage.opening import without_password
 
     now = time.time()
     database, known = gateway_of(database, config)
     check_database(database, known, make_database)
-    with SqliteStorage(database, mirror=False) as storage:
+    with open_storage(database, mirror=False) as storage:
         keys = storage.api_keys()
         scope, subject = target_of(target, keys)
         budget = Budget(
@@ -89,4 +90,5 @@ def set_budget(
     each = f" per {budget.period}" if budget.period else " in all"
     was = "" if before is None else f", before {before.limit:g} USD ({before.kind})"
     already = f"; {spent:.6g} USD of it are spent by the log" if spent else ""
-    say(f"{database}: {shown(budget, names)} may spend {budget.limit:g} USD{each} ({budget.kind}){was}{already}")
+    where = without_password(database)
+    say(f"{where}: {shown(budget, names)} may spend {budget.limit:g} USD{each} ({budget.kind}){was}{already}")

@@ -30,9 +30,10 @@ def status(
     json: Json = False,
 ) -> None:
     from tiny_dancer.budgets import Budgets
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
 
-    with SqliteStorage(database, create=False, mirror=False) as storage:
+    with open_storage(database, create=False, mirror=False) as storage:
         names = {key.id: key.name for key in storage.api_keys()}
         with Budgets(storage) as budgets:
             found = list(budgets.standings())
@@ -44,7 +45,7 @@ def status(
     elif rows:
         _show(found, rows, names)
     else:
-        say(f"{database}: no budgets in force; see tiny-dancer budget set")
+        say(f"{without_password(database)}: no budgets in force; see tiny-dancer budget set")
 
 
 def _show(found: list[Standing], rows: list[dict[str, object]], names: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,18 +20,21 @@ Example: tiny-dancer candidates import memories.parquet --database agent.db"""
 
 def import_table(
     memories: MemoriesTable,
-    database: Annotated[Path, typer.Option(help="Database file; made where there is none.")],
+    database: Annotated[
+        str, typer.Option(help="Database: a file, made where there is none, or postgresql://user@host/name.")
+    ],
 ) -> None:
     require("pyarrow", "scipy", "apsw")
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
     from tiny_dancer.training.candidates.data import read_memories
     from tiny_dancer.training.candidates.store import import_memories
 
     known = read_memories(memories)
     known.sets()  # refuses what cannot be ranked before anything is stored
-    with SqliteStorage(database) as storage:
+    with open_storage(database) as storage:
         found = import_memories(known, storage)
     say(
-        f"{database}: {found.added:,} memories added, {found.changed:,} brought up to date, "
+        f"{without_password(database)}: {found.added:,} memories added, {found.changed:,} brought up to date, "
         f"{found.known:,} were there"
     )

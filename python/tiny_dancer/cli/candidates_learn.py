@@ -41,7 +41,7 @@ def learn(
     require("sklearn", "scipy", "apsw")
     from tempfile import TemporaryDirectory
 
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
     from tiny_dancer.training.candidates.judge import load_scorer
     from tiny_dancer.training.candidates.learn import learn_from_use
 
@@ -56,7 +56,7 @@ def learn(
     if versions is not None and name in versions.names():
         serving = [each for each in versions.versions(name) if each.state == "serving"]
         in_force = versions.read(name, serving[0].version).data if serving else None
-    with SqliteStorage(database, create=False) as storage:
+    with open_storage(database, create=False) as storage:
         found = learn_from_use(storage, in_force, seed=seed, created=created)
     for reason, count in found.left_out.items():
         if count:

@@ -20,7 +20,7 @@ conversation=7"""
 
 
 def route(
-    database: Annotated[Path, typer.Option(help="Database file.")],
+    database: Annotated[str, typer.Option(help="Database: a file, or postgresql://user@host/name.")],
     query: Annotated[str, typer.Option(help="What is asked.")],
     artifact: Annotated[
         Path | None, typer.Option(help="Scorer; without one, the combination that needs no training.")
@@ -33,7 +33,7 @@ def route(
 ) -> None:
     from tiny_dancer.routing.candidate_answer import CandidateRouterConfig
     from tiny_dancer.routing.candidates import CandidateRouter
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
     conditions = []
     for pair in where or []:
@@ -42,7 +42,7 @@ def route(
             raise OptionError("where", pair, "give KEY=VALUE, such as conversation=7")
         conditions.append({key: {"$eq": value}})
     config = CandidateRouterConfig(model_path=artifact)
-    with SqliteStorage(database, create=False) as storage, CandidateRouter(config, storage=storage) as router:
+    with open_storage(database, create=False) as storage, CandidateRouter(config, storage=storage) as router:
         found = router.route(query, router.stored_candidates({"$and": conditions} if conditions else None), k=k)
         # Others may have removed some meanwhile.
         texts = dict.fromkeys(found.ids) | {each.id: each.text for each in storage.get_candidates(found.ids)}

@@ -19,8 +19,8 @@ Example: tiny-dancer db backup agent.db backup.db"""
 
 
 def backup(database: Database, out: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
-    with SqliteStorage(database, create=False) as storage:
+    with open_storage(database, create=False) as storage:
         counts = storage.backup(out)
     say(f"{out}: {counted(counts)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from tiny_dancer.storage import RowCounts
 
-Database = Annotated[Path, typer.Argument(help="Database file.")]
+Database = Annotated[str, typer.Argument(help="Database: a file, or postgresql://user@host/name.")]
 
 
 def counted(counts: RowCounts) -> str:

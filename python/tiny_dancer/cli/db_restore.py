@@ -19,6 +19,13 @@ Example: tiny-dancer db restore agent.db backup.db"""
 
 
 def restore(database: Database, backup: Annotated[Path, typer.Argument(help="Backup to read.")]) -> None:
-    from tiny_dancer.storage.sqlite import restore_file
+    from tiny_dancer.storage.opening import is_url, open_storage, without_password
 
-    say(f"{database}: {counted(restore_file(database, backup))}")
+    if is_url(database):
+        with open_storage(database, mirror=False) as storage:
+            counts = storage.restore(backup)
+    else:
+        from tiny_dancer.storage.sqlite import restore_file
+
+        counts = restore_file(database, backup)
+    say(f"{without_password(database)}: {counted(counts)}")

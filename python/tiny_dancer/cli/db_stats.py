@@ -24,12 +24,12 @@ Days = Annotated[
 
 
 def stats(database: Database, days: Days = None, json: Json = False) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
     if days is not None and not 0 < days < float("inf"):
         raise OptionError("days", days, "give a number of days above 0")
     since = None if days is None else max(time.time() - 86_400 * days, 0.0)
-    with SqliteStorage(database, read_only=True, mirror=False) as storage:
+    with open_storage(database, read_only=True, mirror=False) as storage:
         found = storage.get_statistics(since=since)
     if json:
         print_json(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,9 +25,10 @@ Rows = Annotated[
 
 
 def vacuum(database: Database, max_age_days: Age = None, max_rows: Rows = None) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import is_url, without_password
 
-    with SqliteStorage(database, create=False) as storage:
+    with open_storage(database, create=False) as storage:
         if max_age_days is not None or max_rows is not None:
             age = None if max_age_days is None else 86_400 * max_age_days
             removed = storage.apply_retention(max_age_s=age, max_rows=max_rows)
@@ -34,10 +36,13 @@ def vacuum(database: Database, max_age_days: Age = None, max_rows: Rows = None) 
                 f"{removed.routing:,} decisions, {removed.outcomes:,} outcomes, {removed.feedback:,} feedback"
             )
             say(f"removed {histories}, {removed.requests:,} requests")
-        before = storage.path.stat().st_size
+        path = None if is_url(database) else Path(database)
+        before = 0 if path is None else path.stat().st_size
         storage.vacuum()
-        say(f"{database}: {counted(storage.verify())}")
-    journal = storage.path.with_name(f"{storage.path.name}-wal")
+        say(f"{without_password(database)}: {counted(storage.verify())}")
+    if path is None:
+        return
+    journal = path.with_name(f"{path.name}-wal")
     left = journal.stat().st_size if journal.exists() else 0
     rest = f"; {left:,} in {journal.name}, which others are using" if left else ""
-    say(f"{before:,} bytes before, {storage.path.stat().st_size:,} now{rest}")
+    say(f"{before:,} bytes before, {path.stat().st_size:,} now{rest}")

@@ -81,7 +81,8 @@ def create(
     json: Json = False,
 ) -> None:
     from tiny_dancer.gateway.access.keys import expiry, make_key, model_budget, state_of
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
 
     now = time.time()
     made = make_key(
@@ -108,7 +109,7 @@ def create(
     database, known = gateway_of(database, config)
     check_models((*made.key.models, *(each.model for each in made.key.model_max_budget)), known)
     check_database(database, known, make_database)
-    with SqliteStorage(database, mirror=False) as storage:
+    with open_storage(database, mirror=False) as storage:
         for other in storage.api_keys():
             if other.name == name and state_of(other, now) == "active":
                 raise AccessError(
@@ -119,4 +120,5 @@ def create(
         print_json({**described(made.key), "secret": made.secret})
         return
     say(made.secret)
-    warn(f"key {made.key.id} ({name}) is in {database}; the secret above will not be shown again")
+    where = without_password(database)
+    warn(f"key {made.key.id} ({name}) is in {where}; the secret above will not be shown again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from tiny_dancer.storage import ApiKey
 
 Database = Annotated[
-    Path, typer.Option("--database", help="The gateway's database: `storage` of its configuration.")
+    str, typer.Option("--database", help="The gateway's database: `storage` of its configuration.")
 ]
-DEFAULT = Path("gateway.db")
+DEFAULT = "gateway.db"
 GatewayConfigFile = Annotated[
     Path | None,
     typer.Option(help="The gateway's configuration; gateway.yaml beside the database where there is one."),
@@ -65,16 +66,17 @@ def described(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def gateway_of(database: Path, config: Path | None) -> tuple[Path, Collection[str] | None]:
+def gateway_of(database: str, config: Path | None) -> tuple[str, Collection[str] | None]:
     """The database, and the models of the gateway it belongs to; None where no configuration says."""
     from tiny_dancer.gateway.configuration.check import load_gateway
+    from tiny_dancer.gateway.configuration.settings import database_of
+    from tiny_dancer.storage.opening import is_url
 
-    beside = database.parent / "gateway.yaml"
+    beside = (Path() if is_url(database) else Path(database).parent) / "gateway.yaml"
     try:
         if config is not None:
             found = load_gateway(config)
-            storage = config.parent / found.storage
-            return storage if database == DEFAULT else database, found.models
+            return str(database_of(found, config.parent)) if database == DEFAULT else database, found.models
         if not beside.exists():
             return database, None
         found = load_gateway(beside)
@@ -83,7 +85,7 @@ def gateway_of(database: Path, config: Path | None) -> tuple[Path, Collection[st
             raise
         warn(f"{beside} cannot be read, so nothing is compared with it: {error}")
         return database, None
-    same = (beside.parent / found.storage).resolve() == database.resolve()
+    same = os.path.realpath(database_of(found, beside.parent)) == os.path.realpath(database)
     return database, found.models if same else None
 
 
@@ -99,16 +101,18 @@ def check_models(named: tuple[str, ...], known: Collection[str] | None) -> None:
             raise AccessError("model", each, f"the gateway has no such model; it has {', '.join(near)}")
 
 
-def check_database(database: Path, known: Collection[str] | None, make: bool) -> None:
+def check_database(database: str, known: Collection[str] | None, make: bool) -> None:
     """Refuses a database that is not there, unless it is to be made, or belongs to a configuration that is
     there: a gateway would make it itself.
 
     Raises:
         AccessError: it is not there.
     """
-    if not (database.exists() or make or known is not None):
+    from tiny_dancer.storage.opening import is_url
+
+    if not (is_url(database) or Path(database).exists() or make or known is not None):
         raise AccessError(
             "database",
-            str(database.absolute()),
+            str(Path(database).absolute()),
             "no such file: give the `storage` of a gateway's configuration, its --config, or --create to make it",
         )

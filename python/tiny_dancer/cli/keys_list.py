@@ -20,11 +20,12 @@ Example: tiny-dancer keys list --database gateway.db --json"""
 
 
 def list_keys(database: Database = DEFAULT, json: Json = False) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
     from tiny_dancer.storage.periods import day_start, month_start, period
 
     now = time.time()
-    with SqliteStorage(database, read_only=True, mirror=False) as storage:
+    with open_storage(database, read_only=True, mirror=False) as storage:
         keys = storage.api_keys()
         day, month = storage.spend(since=day_start(now)), storage.spend(since=month_start(now))
         starts = {key.id: period(key.budget_duration, key.created_at, now)[0] for key in keys}
@@ -43,7 +44,7 @@ def list_keys(database: Database = DEFAULT, json: Json = False) -> None:
     elif rows:
         _show(rows)
     else:
-        say(f"{database}: no keys yet; see tiny-dancer keys create")
+        say(f"{without_password(database)}: no keys yet; see tiny-dancer keys create")
 
 
 def _cost(spend: Spend | None) -> float:

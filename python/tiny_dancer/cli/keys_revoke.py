@@ -22,9 +22,9 @@ def revoke(
     database: Database = DEFAULT,
 ) -> None:
     from tiny_dancer.gateway.access.keys import find_key, written
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
-    with SqliteStorage(database, create=False, mirror=False) as storage:
+    with open_storage(database, create=False, mirror=False) as storage:
         found = find_key(storage.api_keys(), key)
         if found.revoked_at is not None:
             raise AccessError("key", key, f"it was revoked at {written(found.revoked_at)}: nothing is left to do")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,12 @@ Example: tiny-dancer mcp --database memories.db --namespace users --namespace an
 
 
 def serve(
-    database: Annotated[Path, typer.Option(help="Database file of the memories; made where there is none.")],
+    database: Annotated[
+        str,
+        typer.Option(
+            help="Database of the memories: a file, made where there is none, or postgresql://user@host/name."
+        ),
+    ],
     namespace: Annotated[
         list[str] | None, typer.Option(help="Whose memories; repeatable, from the widest to the narrowest.")
     ] = None,
@@ -32,12 +36,12 @@ def serve(
 
     from tiny_dancer.integrations.mcp import memory_server
     from tiny_dancer.routing import Router
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
     router = Router.load(artifact, models=mapped(map) or None)
     if any(not label for label in namespace or ()):
         raise OptionError("namespace", "empty", "give a name")
-    with SqliteStorage(database) as storage:
+    with open_storage(database) as storage:
         # Python would wait for the thread that reads standard input. What was remembered is durable.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         memory_server(storage, tuple(namespace or ()), router=router).run()

@@ -23,9 +23,9 @@ def answer(
     database: Database = DEFAULT,
     by: By = None,
 ) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
     said = sys.stdin.read() if text == "-" else text
-    with SqliteStorage(database, create=False, mirror=False) as storage:
+    with open_storage(database, create=False, mirror=False) as storage:
         found = storage.answer_request(id, who(by), said)
     say(f"{found.id} is answered by {found.ended_by}")

@@ -13,8 +13,8 @@ Example: tiny-dancer queue cancel q_8e7a2a42fd8155f2 --database gateway.db"""
 
 
 def cancel(id: Id, database: Database = DEFAULT, by: By = None) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
-    with SqliteStorage(database, create=False, mirror=False) as storage:
+    with open_storage(database, create=False, mirror=False) as storage:
         found = storage.cancel_request(id, who(by))
     say(f"{found.id} is cancelled by {found.ended_by}")

@@ -22,9 +22,9 @@ def claim(
     seconds: Annotated[float, typer.Option(help="How long the claim lasts.")] = 900.0,
 ) -> None:
     from tiny_dancer.gateway.access.keys import written
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
-    with SqliteStorage(database, create=False, mirror=False) as storage:
+    with open_storage(database, create=False, mirror=False) as storage:
         found = storage.claim_request(id, who(by), seconds=seconds)
     assert found.claimed_until is not None
     say(f"{found.id} is claimed by {found.claimed_by} until {written(found.claimed_until)}")

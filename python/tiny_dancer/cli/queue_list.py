@@ -33,18 +33,19 @@ def list_requests(
     after: Annotated[str | None, typer.Option(help="Id of the last one of the page before.")] = None,
     json: Json = False,
 ) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
     from tiny_dancer.storage.queue import OPEN
 
     states: Any = state or OPEN
-    with SqliteStorage(database, read_only=True, mirror=False) as storage:
+    with open_storage(database, read_only=True, mirror=False) as storage:
         found = storage.queued_requests(states=states, after=after, limit=limit)
     if json:
         print_json([described(each) for each in found])
     elif found:
         _show(found)
     else:
-        say(f"{database}: nothing in the queue")
+        say(f"{without_password(database)}: nothing in the queue")
 
 
 def _show(found: tuple[QueuedRequest, ...]) -> None:

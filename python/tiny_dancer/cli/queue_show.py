@@ -19,9 +19,9 @@ Example: tiny-dancer queue show q_8e7a2a42fd8155f2 --database gateway.db"""
 
 
 def show(id: Id, database: Database = DEFAULT, json: Json = False) -> None:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
 
-    with SqliteStorage(database, read_only=True, mirror=False) as storage:
+    with open_storage(database, read_only=True, mirror=False) as storage:
         found = storage.queued_requests(states=None, ids=(id,))
     if not found:
         raise QueueError("id", id, "no request of this id is in the queue")

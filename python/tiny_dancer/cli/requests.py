@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tiny_dancer.errors import OptionError
 
 if TYPE_CHECKING:
-    from tiny_dancer.storage import RequestSummary, SqliteStorage
+    from tiny_dancer.storage import RequestSummary, Storage
 
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -37,7 +37,7 @@ def moment(option: str, text: str | None, now: float) -> float | None:
     return seconds
 
 
-def key_names(storage: SqliteStorage) -> dict[str, str]:
+def key_names(storage: Storage) -> dict[str, str]:
     """Names of the API keys by id, as people tell them apart."""
     return {key.id: f"{key.name} ({key.id})" for key in storage.api_keys()}
 

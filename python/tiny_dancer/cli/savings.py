@@ -53,14 +53,15 @@ def savings(
     require("apsw", *(["matplotlib"] if plot is not None else []))
     from tiny_dancer.cli.savings_plot import FORMATS, draw
     from tiny_dancer.evaluation.savings import savings as savings_of
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import open_storage
+    from tiny_dancer.storage.opening import without_password
 
     start = _start(days, since)
     if plot is not None:
         check_target(plot)
         if plot.suffix.lower() not in FORMATS:
             raise OptionError("plot", plot, f"give a file that ends in {', '.join(FORMATS)}")
-    with SqliteStorage(database, read_only=True, mirror=False) as storage:
+    with open_storage(database, read_only=True, mirror=False) as storage:
         whole = storage.request_summary(since=start, percentiles=False)
         groups = storage.request_summary(by=_DIMENSIONS[by], since=start, percentiles=False)
         by_day = storage.request_summary(by="day", since=start, percentiles=False)
@@ -78,7 +79,7 @@ def savings(
             }
         )
     elif not whole:
-        say(f"{database}: no requests{'' if start is None else ' in this time'}")
+        say(f"{without_password(database)}: no requests{'' if start is None else ' in this time'}")
     else:
         console().print(_table(by, groups, whole[0], names))
         say(*verdict(whole[0]))

@@ -29,14 +29,15 @@ def train(
     out: Annotated[Path, typer.Option(help="Where to write the artifact.")],
     queries: OptionalQueries = None,
     storage: Annotated[
-        Path | None, typer.Option(help="A database of calls, in place of QUERIES.", show_default=False)
+        str | None, typer.Option(help="A database of calls, in place of QUERIES.", show_default=False)
     ] = None,
     seed: Seed = 0,
     created: Annotated[str, typer.Option(help="Date to record; the tool reads no clock.")] = "",
 ) -> None:
     from tiny_dancer.extras import require
+    from tiny_dancer.storage.opening import is_url
 
-    require("sklearn", "scipy", *(() if storage is None else ("apsw",)))
+    require("sklearn", "scipy", *(() if storage is None or is_url(storage) else ("apsw",)))
     from tiny_dancer.training.tools.data import read_tool_queries, read_tools
     from tiny_dancer.training.tools.history import read_tool_history
     from tiny_dancer.training.tools.learn import learn_tools
@@ -46,9 +47,9 @@ def train(
     check_target(out)
     known = read_tools(tools)
     if storage is not None:
-        from tiny_dancer.storage import SqliteStorage
+        from tiny_dancer.storage import open_storage
 
-        with SqliteStorage(storage, create=False) as database:
+        with open_storage(storage, create=False) as database:
             used, left_out = read_tool_history(database, known)
         for reason, records in left_out.items():
             if records:

@@ -25,7 +25,13 @@ from tiny_dancer.gateway.chains import Chains
 from tiny_dancer.gateway.choosing.plan import Chooser
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.choosing.sessions import SessionTable
-from tiny_dancer.gateway.configuration.settings import budgets_path, keys_required, limits_path, unwritten_path
+from tiny_dancer.gateway.configuration.settings import (
+    budgets_path,
+    database_of,
+    keys_required,
+    limits_path,
+    unwritten_path,
+)
 from tiny_dancer.gateway.exchange import INSTANT, Exchange
 from tiny_dancer.gateway.leading import Leading
 from tiny_dancer.gateway.passing.exchange import pass_on
@@ -36,7 +42,7 @@ from tiny_dancer.gateway.upstream.proxy import Proxy
 from tiny_dancer.observability.logs import RequestLog
 from tiny_dancer.observability.metrics import Metrics, Names
 from tiny_dancer.observability.traces import Tracer
-from tiny_dancer.storage import SqliteStorage
+from tiny_dancer.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -88,7 +94,7 @@ class Gateway:
         """
         self._folder = folder
         serving = Serving(config, folder)
-        storage = SqliteStorage(folder / config.storage)
+        storage = open_storage(database_of(config, folder))
         metrics = Metrics(_names(config))
         self._log = RequestLog(config.log.requests, folder=folder, on_loss=metrics.count_lost_lines)
         telemetry, tracer = config.telemetry, None

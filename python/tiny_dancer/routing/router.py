@@ -21,7 +21,7 @@ from tiny_dancer.routing.watch import Watch
 from tiny_dancer.types import Decision, DecisionBatch, Guarantee, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -141,6 +141,18 @@ class Router:
             f"(tiny-dancer train TABLE --prices {weak}=… --prices {strong}=…)"
         )
 
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 in hex of what decides: of the artifact, with its models where those were changed.
+
+        Two routers with the same one decide alike, so that what was stored by one holds by the other.
+        """
+        artifact, changed = self._source
+        if not changed:
+            return hashlib.sha256(artifact).hexdigest()
+        models = json.dumps(self.header["models"], sort_keys=True)
+        return hashlib.sha256(artifact + models.encode()).hexdigest()
+
     def __reduce__(self) -> tuple[Callable[..., Router], tuple[bytes, Mapping[str, str | ModelInfo] | None]]:
         """Pickles as the artifact it was loaded from."""
         return _reload, self._source
@@ -257,6 +269,27 @@ class Router:
         given = as_batch(listed)
         documents = None if tools is None else listed_tools(tools, len(listed))
         return self._batch(self._engine.decide_batch(given, documents, self.options(**options)), start)
+
+    def decide_batch(self, requests: Sequence[_core.Said], options: _core.Options | None = None) -> DecisionBatch:
+        """:meth:`route_batch` of requests as the engine takes them; see :meth:`decide`."""
+        start = perf_counter_ns()
+        return self._batch(self._engine.decide_batch(requests, None, options), start)
+
+    def decide_json(self, request: str, options: str = "") -> str:
+        """The engine's whole answer to a request, both as JSON.
+
+        Args:
+            request: a string, messages, or the body of a call.
+            options: by the names of :class:`~tiny_dancer.routing.arguments.Asked`; empty asks nothing.
+
+        Raises:
+            RequestError, OptionError, NoFeasibleModelError: as :meth:`route`.
+        """
+        return self._engine.decide_json(request, options)
+
+    def decide_json_batch(self, requests: Sequence[str], options: str = "") -> list[str]:
+        """:meth:`decide_json` of n requests, on all processors and without the interpreter lock."""
+        return self._engine.decide_json_batch(requests, options)
 
     @property
     def feature_spec(self) -> str:

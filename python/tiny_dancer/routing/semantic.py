@@ -473,6 +473,19 @@ class SemanticRoutes:
             for (route, best), sure, inside, why in zip(places.tolist(), confidence, score, reason, strict=True)
         ]
 
+    def decide_json(self, request: str, options: str = "") -> str:
+        """The engine's whole answer to ``{"text": …}``, as JSON.
+
+        Args:
+            request: where another encoder makes the vectors, with ``vector`` and its ``encoder``.
+            options: those of the engine (``routes/conditions.rs``) as JSON; empty asks nothing. Rates are neither
+                kept nor counted here.
+
+        Raises:
+            RequestError, OptionError: as :meth:`__call__`.
+        """
+        return self._state.engine.decide_json(request, options)
+
     def _columns(
         self, state: _State, texts: Sequence[str], false_alarms: float | None = None, least_confidence: float = 0.0
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint8]]:

@@ -119,3 +119,11 @@ class TaskClassifier:
         if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
             raise RequestError("texts", type(texts).__name__, "give a list of texts")
         return [_DECODER.decode(each) for each in self._engine.classify_batch(list(texts))]
+
+    def classify_json(self, request: str) -> str:
+        """The engine's whole answer to ``{"text": …}``, as JSON.
+
+        Raises:
+            RequestError: as :meth:`predict`, and what is no such JSON.
+        """
+        return self._engine.classify_json(request)

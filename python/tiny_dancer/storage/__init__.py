@@ -4,7 +4,8 @@
 :class:`RequestStorage`, :class:`KeyStorage`, :class:`QueueStorage`, :class:`AgentStorage` and
 :class:`BudgetStorage` in one database.
 :class:`MemoryStorage` needs nothing; ``SqliteStorage``, the default for what shall last, needs the extra
-``sqlite`` and is imported when first asked for.
+``sqlite`` and is imported when first asked for; :class:`tiny_dancer.postgres.PostgresStorage` needs the extra
+``postgres``. :func:`open_storage` opens the one that a path or an address names.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from tiny_dancer.storage.history import (
 from tiny_dancer.storage.keys import ApiKey, KeyStorage, ModelBudget, Spend
 from tiny_dancer.storage.ledger import RequestStorage
 from tiny_dancer.storage.memory import MemoryStorage
+from tiny_dancer.storage.opening import open_storage
 from tiny_dancer.storage.queue import QueuedRequest, QueueState, QueueStorage
 from tiny_dancer.storage.storage import RowCounts, Storage
 from tiny_dancer.storage.summaries import DIMENSIONS, Percentiles, RequestSummary
@@ -76,6 +78,7 @@ __all__ = [
     "Statistics",
     "Storage",
     "hash_query",
+    "open_storage",
 ]
 
 

@@ -6,6 +6,8 @@
 //! `max_uncertainty`, `where` ([`super::Filter`]). A field that is null is absent; one that is unknown, or there twice,
 //! is refused.
 
+mod given;
+mod numbers;
 mod read;
 
 use std::borrow::Cow;

@@ -118,12 +118,20 @@ impl BreakerOptions {
     /// # Errors
     /// `OptionInvalid`: no object, an unknown name, a value of another type or outside its range.
     pub fn from_json(json: &str) -> Result<Self> {
-        let given = if json.trim().is_empty() { "{}" } else { json };
-        let options: Self = serde_json::from_str(given).map_err(|error| {
+        let given = json.trim();
+        if given.is_empty() {
+            return Ok(Self::default());
+        }
+        let refuse = |value: &dyn std::fmt::Display| {
             let remedy = "give an object of threshold, window, failure_rate, minimum_calls, cooldown, \
                           longest_cooldown, jitter, probes, probe_timeout and seed, each a number";
-            Error::new(ErrorKind::OptionInvalid, "breaker", error, remedy)
-        })?;
+            Error::new(ErrorKind::OptionInvalid, "breaker", value, remedy)
+        };
+        // Fields would be read from a list, too.
+        if !given.starts_with('{') {
+            return Err(refuse(&given));
+        }
+        let options: Self = serde_json::from_str(given).map_err(|error| refuse(&error))?;
         options.check()?;
         Ok(options)
     }

@@ -30,11 +30,21 @@ impl Guarded<Handle> {
     /// # Errors
     /// The caller's, on every level: `RequestInvalid`, `OptionInvalid`, `NoFeasibleModel`.
     pub fn decide_json(&self, request: &str, options: &str, now: f64) -> Result<String> {
-        self.ask(
-            now,
-            |handle| handle.decide_json(request, options),
-            |handle, why| below(handle, request, options, why),
-        )
+        self.decide_json_by(request, options, now, |handle| handle.decide_json(request, options))
+    }
+
+    /// The same, where the binding itself asks the handle (and fails with it).
+    ///
+    /// # Errors
+    /// As [`Self::decide_json`].
+    pub fn decide_json_by(
+        &self,
+        request: &str,
+        options: &str,
+        now: f64,
+        learned: impl FnOnce(&Handle) -> Result<String>,
+    ) -> Result<String> {
+        self.ask(now, learned, |handle, why| below(handle, request, options, why))
     }
 }
 
@@ -42,6 +52,8 @@ impl Guarded<Handle> {
 fn below(handle: &Handle, json: &str, options: &str, why: String) -> Result<(Level, String)> {
     let options = Options::from_json(options)?;
     let request = Request::from_json(json)?;
+    let header = handle.router().header();
+    options.check(header)?;
     let mut reason = why;
     let read = attempt(AssertUnwindSafe(|| {
         handle.featurised(&request, |features| (features.tokens, hint(&features.cues)))
@@ -53,7 +65,6 @@ fn below(handle: &Handle, json: &str, options: &str, why: String) -> Result<(Lev
             None
         }
     };
-    let header = handle.router().header();
     // Where nobody can count tokens, every character counts as one: a limit on cost is kept rather than used up.
     let at_most = u32::try_from(json.chars().count()).unwrap_or(u32::MAX);
     let tokens = read.map(|(tokens, _)| tokens);

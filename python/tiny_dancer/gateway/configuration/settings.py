@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from msgspec import Meta, Struct, field
 
 from tiny_dancer.gateway.configuration.address import parse_address
+from tiny_dancer.storage.opening import is_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -608,7 +609,7 @@ class GatewayConfig(_Section, frozen=True, kw_only=True):
         listen: host and port clients use.
         health: host and port of health and metrics; ``off`` for none.
         workers: processes that share the port.
-        storage: the SQLite database of requests, keys and feedback.
+        storage: the database of requests, keys and feedback: a SQLite file, or ``postgresql://user@host/name``.
         upstreams: by name.
         models: by the name clients use.
         routers: by name; ``auto`` is the one named ``default``, or the only one.
@@ -657,19 +658,27 @@ def keys_required(config: GatewayConfig) -> bool:
     return not parse_address(config.listen, "listen").loopback
 
 
+def database_of(config: GatewayConfig, folder: Path) -> Path | str:
+    """Where the database is: a file, or a server's address."""
+    return config.storage if is_url(config.storage) else folder / config.storage
+
+
+def _beside(config: GatewayConfig, folder: Path, suffix: str) -> Path:
+    """A file beside the database, or in the configuration's folder where that is on a server."""
+    found = folder / ("database" if is_url(config.storage) else config.storage)
+    return found.with_name(found.name + suffix)
+
+
 def limits_path(config: GatewayConfig, folder: Path) -> Path:
     """Where several workers keep the rates of keys, for the supervisor to make and the workers to open."""
-    found = folder / config.storage
-    return found.with_name(found.name + LIMITS_SUFFIX)
+    return _beside(config, folder, LIMITS_SUFFIX)
 
 
 def budgets_path(config: GatewayConfig, folder: Path) -> Path:
     """Where several workers keep what keys have spent and reserved, likewise."""
-    found = folder / config.storage
-    return found.with_name(found.name + BUDGETS_SUFFIX)
+    return _beside(config, folder, BUDGETS_SUFFIX)
 
 
 def unwritten_path(config: GatewayConfig, folder: Path) -> Path:
     """The folder of what each process has yet to write to storage."""
-    found = folder / config.storage
-    return found.with_name(found.name + UNWRITTEN_SUFFIX)
+    return _beside(config, folder, UNWRITTEN_SUFFIX)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import Storage
 
 
-def agents(storage: SqliteStorage) -> list[dict[str, Any]]:
+def agents(storage: Storage) -> list[dict[str, Any]]:
     """Every agent, by name, as JSON values."""
     if not storage.agents():
         return []

@@ -85,7 +85,7 @@ class Dashboard:
 
     def __init__(
         self,
-        database: Path,
+        database: Path | str,
         config: Callable[[], GatewayConfig],
         workers: Callable[[], Awaitable[Sequence[Standing]]],
         *,

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_dancer.gateway.access.budgets import terms_of
 from tiny_dancer.gateway.access.keys import state_of
-from tiny_dancer.storage import SqliteStorage
+from tiny_dancer.storage.opening import reopened
 from tiny_dancer.storage.periods import period
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tiny_dancer.budgets import Standing
+    from tiny_dancer.storage.opening import Database
 
 
-def budgets(storage: SqliteStorage, now: float) -> list[dict[str, Any]]:
+def budgets(storage: Database, now: float) -> list[dict[str, Any]]:
     """Budgets in force, of any scope and of keys that still serve, the fullest first.
 
     What is reserved is known for budgets of any scope; of a key's own the workers know it alone.
@@ -27,7 +28,7 @@ def budgets(storage: SqliteStorage, now: float) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: (-_share(each), each["name"]))
 
 
-def forecasts(storage: SqliteStorage, now: float) -> dict[str, dict[str, Any]]:
+def forecasts(storage: Database, now: float) -> dict[str, dict[str, Any]]:
     """When the budgets of any scope run out, by their ids."""
     listed = [each for each in storage.budgets() if each.in_force(now)]
     if not listed:
@@ -50,14 +51,14 @@ def forecasts(storage: SqliteStorage, now: float) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _standings(storage: SqliteStorage, now: float) -> tuple[Standing, ...]:
+def _standings(storage: Database, now: float) -> tuple[Standing, ...]:
     """How the budgets of any scope stand, by the table that all processes reserve in."""
     if not storage.budgets():
         return ()
     from tiny_dancer.budgets import Budgets
 
     # Who looks at the table has a seat there, as `tiny-dancer budget status`; a database opened to read has none.
-    with SqliteStorage(storage.path, create=False, mirror=False) as own, Budgets(own, clock=lambda: now) as kept:
+    with reopened(storage) as own, Budgets(own, clock=lambda: now) as kept:
         return kept.standings()
 
 
@@ -77,7 +78,7 @@ def _of_scope(standing: Standing, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _of_keys(storage: SqliteStorage, now: float) -> list[dict[str, Any]]:
+def _of_keys(storage: Database, now: float) -> list[dict[str, Any]]:
     found = []
     spent: dict[tuple[float, float], Any] = {}
     for key in storage.api_keys():

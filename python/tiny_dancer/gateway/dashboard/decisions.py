@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tiny_dancer.gateway.configuration.settings import GatewayConfig
-    from tiny_dancer.storage import SqliteStorage
+    from tiny_dancer.storage import Storage
     from tiny_dancer.types import RequestRecord
 
 MOST: Final = 50
 """Requests that are shown."""
 
 
-def decisions(storage: SqliteStorage, config: GatewayConfig) -> list[dict[str, Any]]:
+def decisions(storage: Storage, config: GatewayConfig) -> list[dict[str, Any]]:
     """The last requests, newest first, as JSON values; of no prompt more than its tokens."""
     tariffs = {name: Tariff(model) for name, model in config.models.items()}
     names = {key.id: key.name for key in storage.api_keys()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tiny_dancer.gateway.dashboard.spans import Span
-    from tiny_dancer.storage import RequestSummary, SqliteStorage
+    from tiny_dancer.storage import RequestSummary, Storage
 
 GROUPINGS: Final = (
     "model", "router", "routed_by", "route", "agent", "upstream", "endpoint", "key", "user", "team", "project",
@@ -40,13 +40,13 @@ def grouping(query: Mapping[str, str]) -> str:
     raise GatewayError(400, message, param="by", code="invalid_by")
 
 
-def summary(storage: SqliteStorage, span: Span) -> dict[str, Any]:
+def summary(storage: Storage, span: Span) -> dict[str, Any]:
     """Sums over the span; None without requests."""
     found = storage.request_summary(since=span.since, until=span.until)
     return {**_span(span), "total": figures(found[0]) if found else None}
 
 
-def traffic(storage: SqliteStorage, span: Span, by: str) -> dict[str, Any]:
+def traffic(storage: Storage, span: Span, by: str) -> dict[str, Any]:
     """Sums by step and by group: the groups with most requests by name, the others as one."""
     starts = span.starts
     steps = list(zip(starts, [*starts[1:], span.until], strict=True))
@@ -90,7 +90,7 @@ def traffic(storage: SqliteStorage, span: Span, by: str) -> dict[str, Any]:
     }
 
 
-def calibration(storage: SqliteStorage, span: Span) -> dict[str, Any]:
+def calibration(storage: Storage, span: Span) -> dict[str, Any]:
     """Expected quality beside the scores given, and confidences, both in ten bins."""
     found = storage.request_calibration(since=span.since, until=span.until)
     return {**_span(span), "bins": found.bins, "confidence": found.confidence}

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tiny_dancer.errors import StorageError
 from tiny_dancer.gateway.errors import GatewayError
-from tiny_dancer.storage import SqliteStorage
+from tiny_dancer.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from pathlib import Path
+
+    from tiny_dancer.storage.opening import Database
 
 Found = TypeVar("Found")
 
@@ -52,24 +54,24 @@ class Reader:
     """
 
     def __init__(
-        self, path: Path, *, patience: float = PATIENCE_S, clock: Callable[[], float] = time.monotonic
+        self, path: Path | str, *, patience: float = PATIENCE_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Opens nothing yet.
 
         Args:
-            path: of the database.
+            path: of the database, or its address.
             patience: seconds a caller waits.
             clock: seconds that never go back.
         """
         self._path, self._patience, self._clock = path, patience, clock
         self._threads = ThreadPoolExecutor(_THREADS, "dashboard", initializer=_behind_serving)
         self._opening = threading.Lock()
-        self._storage: SqliteStorage | None = None
+        self._storage: Database | None = None
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._running: dict[Hashable, asyncio.Future[Any]] = {}
 
     async def read(
-        self, name: Hashable, work: Callable[[SqliteStorage], Found], *, patience: float | None = None
+        self, name: Hashable, work: Callable[[Database], Found], *, patience: float | None = None
     ) -> Found:
         """What ``work`` finds in the database, or found a moment ago.
 
@@ -101,7 +103,7 @@ class Reader:
             raise _unavailable(message) from None
         return found
 
-    async def _run(self, name: Hashable, work: Callable[[SqliteStorage], Found]) -> Found:
+    async def _run(self, name: Hashable, work: Callable[[Database], Found]) -> Found:
         began = self._clock()
         loop = asyncio.get_running_loop()
         try:
@@ -120,10 +122,10 @@ class Reader:
         if not done.cancelled():
             done.exception()  # whoever waited has heard of it; where nobody did any more, that is no fault
 
-    def _work(self, work: Callable[[SqliteStorage], Found]) -> Found:
+    def _work(self, work: Callable[[Database], Found]) -> Found:
         with self._opening:
             if self._storage is None:
-                self._storage = SqliteStorage(self._path, read_only=True, mirror=False)
+                self._storage = open_storage(self._path, read_only=True, mirror=False)
             storage = self._storage
         try:
             return work(storage)

@@ -13,7 +13,7 @@ from tiny_dancer.extras import needed
 from tiny_dancer.gateway.access.keys import make_key
 from tiny_dancer.gateway.configuration.settings import Deployment, GatewayConfig, Model, Router, Upstream
 from tiny_dancer.gateway.operate.stand_in import StandIn
-from tiny_dancer.storage import SqliteStorage
+from tiny_dancer.storage import open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -130,7 +130,7 @@ def operator_key(config: GatewayConfig, folder: Path) -> str:
     """
     now = time.time()
     made = make_key("the demo's operator", operator=True, expires_at=now + 86_400, now=now)
-    with SqliteStorage(folder / config.storage, mirror=False) as storage:
+    with open_storage(folder / config.storage, mirror=False) as storage:
         storage.insert_api_key(made.key)
     return made.secret
 

@@ -25,7 +25,7 @@ from tiny_dancer.errors import OptionError, TinyDancerError
 from tiny_dancer.extras import require
 from tiny_dancer.gateway.configuration.address import parse_address
 from tiny_dancer.gateway.configuration.check import load_gateway
-from tiny_dancer.gateway.configuration.settings import keys_required
+from tiny_dancer.gateway.configuration.settings import database_of, keys_required
 from tiny_dancer.gateway.edge.listening import Bound, bind
 from tiny_dancer.gateway.operate.watching import changes, stamp
 
@@ -111,7 +111,7 @@ class _Gateway:
         health = dashboard = None
         if self._health is not None:
             dashboard = Dashboard(
-                self._folder / self._config.storage,
+                database_of(self._config, self._folder),
                 lambda: self._config,
                 self._asked_for_health,
                 loopback=self._health.address.loopback,

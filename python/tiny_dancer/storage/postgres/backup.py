@@ -1,8 +1,8 @@
 """Backups as files, in the form of a SQLite database: what one storage has written the other can restore.
 
 So a backup is also the way from one database to the other. It is read in one snapshot while others write, verified
-before it gets its name, and restored in one transaction, of which others see all or nothing. For large databases, and
-to recover any moment, there are PostgreSQL's own tools.
+before it gets its name, and restored in one transaction, of which others see all or nothing. For large databases,
+and to recover any moment, there are PostgreSQL's own tools.
 """
 
 from __future__ import annotations

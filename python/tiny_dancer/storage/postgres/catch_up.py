@@ -1,8 +1,8 @@
 """Keeps a mirror equal to the table, whoever wrote to it.
 
-Every write to candidates counts up ``state.changes`` in its own transaction and marks its rows with the number; while
-it lasts, nobody else can. Before each search the mirror compares that one number, and reads the rows marked later than
-what it has seen: so a search sees every write acknowledged before it, by this process or another.
+Every write to candidates counts up ``state.changes`` in its own transaction and marks its rows with the number;
+while it lasts, nobody else can. Before each search the mirror compares that one number, and reads the rows marked
+later than what it has seen: so a search sees every write acknowledged before it, by this process or another.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ _ENDED = (
 TROUBLE = (psycopg.Error, PoolTimeout, PoolClosed, MemoryError)
 
 _GRANTS = (
-    "GRANT USAGE ON SCHEMA tiny_dancer, and SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer, to "
-    "this user; to make the tables, CREATE ON DATABASE"
+    "GRANT USAGE ON SCHEMA tiny_dancer, and SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer, "
+    "to this user; to make the tables, CREATE ON DATABASE"
 )
 _REMEDIES: tuple[tuple[type[psycopg.Error], str, str], ...] = (
     (
@@ -177,7 +177,8 @@ class Database:
 
         Args:
             action: writes, and leaves no trace elsewhere.
-            again: it may be done a second time without harm, where a connection is lost and nobody knows whether it
+            again: it may be done a second time without harm, where a connection is lost and nobody knows whether
+            it
                 was done.
 
         Raises:

@@ -212,8 +212,8 @@ def oldest_kept(
 
 
 def remove_history(connection: psycopg.Connection[Any], table: str, before: tuple[float, int]) -> int:
-    """Removes rows of a history before a time and number, the oldest first, at most ``REMOVED_AT_ONCE``; returns how
-    many."""
+    """Removes rows of a history before a time and number, the oldest first, at most ``REMOVED_AT_ONCE``; returns
+    how many."""
     # What another process is removing is left to it: it counts it too.
     rows = connection.execute(
         f"SELECT number FROM tiny_dancer.{table} WHERE (time, number) < (%s, %s) ORDER BY time, number LIMIT %s "

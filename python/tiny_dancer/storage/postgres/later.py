@@ -1,6 +1,7 @@
 """What nobody waits for: decisions and accesses, written in batches by one thread.
 
-Everything else is written by who writes it, on a connection of the pool; PostgreSQL commits many at once by itself.
+Everything else is written by who writes it, on a connection of the pool; PostgreSQL commits many at once by
+itself.
 """
 
 from __future__ import annotations

@@ -37,9 +37,10 @@ _INSERT = (
     f"WITH added AS (INSERT INTO tiny_dancer.request ({_NAMES}) SELECT {_NAMES} "
     "FROM json_populate_recordset(NULL::tiny_dancer.request, %s) "
     "ON CONFLICT (time, hashtextextended(id, 0), hashtextextended(id, 1)) DO NOTHING RETURNING *), "
-    "summed AS (INSERT INTO tiny_dancer.spend AS spend SELECT floor(time)::bigint / "
-    f"{DAY}, key, model, coalesce(sum(least(cost, 1e290)) FILTER (WHERE cost IS NOT NULL), 0), sum(input_tokens + output_tokens), count(*) "
-    "FROM added GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 "
+    "summed AS (INSERT INTO tiny_dancer.spend AS spend "
+    f"SELECT floor(time)::bigint / {DAY}, key, model, "
+    "coalesce(sum(least(cost, 1e290)) FILTER (WHERE cost IS NOT NULL), 0), sum(input_tokens + output_tokens), "
+    "count(*) FROM added GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 "
     "ON CONFLICT (day, hashtextextended(key, 0), hashtextextended(key, 1), hashtextextended(model, 0), "
     "hashtextextended(model, 1)) DO UPDATE SET cost = least(spend.cost + excluded.cost, 1e300), "
     "tokens = spend.tokens + excluded.tokens, requests = spend.requests + excluded.requests) "
@@ -93,8 +94,8 @@ def spend(connection: psycopg.Connection[Any], since: float, until: float | None
     """What each key has used: whole days from their sums, the rest of the first and last from their requests."""
     whole, parts = days_and_parts(since, until)
     of_requests = (
-        " UNION ALL SELECT key, model, CASE WHEN cost > 1e290 THEN 1e290 ELSE cost END, input_tokens + output_tokens, 1 FROM tiny_dancer.request "
-        "WHERE time >= %s AND time < %s"
+        " UNION ALL SELECT key, model, CASE WHEN cost > 1e290 THEN 1e290 ELSE cost END, "
+        "input_tokens + output_tokens, 1 FROM tiny_dancer.request WHERE time >= %s AND time < %s"
     )
     rows = connection.execute(
         "SELECT key, model, coalesce(sum(cost), 0), sum(tokens)::bigint, sum(requests)::bigint FROM ("

@@ -95,8 +95,8 @@ def move(connection: psycopg.Connection[Any], asked: Move) -> QueuedRequest:
     # Nobody else changes it until the transaction ends.
     found = asked.apply(None if row is None else _request(row))
     connection.execute(
-        "UPDATE tiny_dancer.queue SET claimed_by = %s, claimed_until = %s, answer = %s, ended_by = %s, ended_at = %s "
-        "WHERE id = %s",
+        "UPDATE tiny_dancer.queue SET claimed_by = %s, claimed_until = %s, answer = %s, ended_by = %s, "
+        "ended_at = %s WHERE id = %s",
         (found.claimed_by, found.claimed_until, found.answer, found.ended_by, found.ended_at, found.id),
     )
     return found

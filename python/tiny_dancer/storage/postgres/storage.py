@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
@@ -32,17 +33,17 @@ from tiny_dancer.storage.postgres import (
 from tiny_dancer.storage.postgres import budgets as budget_table
 from tiny_dancer.storage.postgres.candidate_history import candidate_history
 from tiny_dancer.storage.postgres.catch_up import TableMirror
-from tiny_dancer.storage.postgres.connection import Database
+from tiny_dancer.storage.postgres.connection import UNREADABLE, Database
 from tiny_dancer.storage.postgres.later import Later
 from tiny_dancer.storage.postgres.migrate import migrate, migrations, missing_scripts
-from tiny_dancer.storage.postgres.verify import TABLES, row_counts, verify
+from tiny_dancer.storage.postgres.verify import TABLES, explain, row_counts, verify
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.storage import RowCounts, retention_limits
 from tiny_dancer.storage.summaries import check_summary
 from tiny_dancer.storage.touches import Touch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -72,11 +73,13 @@ _ENDING_SECONDS = 5.0
 
 
 class PostgresStorage:
-    """The :class:`~tiny_dancer.storage.Storage` protocol over a PostgreSQL database, in its schema ``tiny_dancer``.
+    """The :class:`~tiny_dancer.storage.Storage` protocol over a PostgreSQL database, in its schema
+    ``tiny_dancer``.
 
     Many threads may share one object, and many processes and machines one database; after ``fork``, open it again.
-    A write is committed when it returns, as durable as the server makes commits (``synchronous_commit``). The tables
-    are made where they are missing, or are the extension's where ``CREATE EXTENSION tiny_dancer`` made them.
+    A write is committed when it returns, as durable as the server makes commits (``synchronous_commit``). The
+    tables are made where they are missing, or are the extension's where ``CREATE EXTENSION tiny_dancer`` made
+    them.
 
     Args:
         conninfo: where the database is: ``postgresql://user:password@host:5432/database``, or ``key=value`` pairs
@@ -92,12 +95,13 @@ class PostgresStorage:
     Raises:
         MissingExtraError: psycopg or psycopg_pool is not installed.
         StorageError: the server cannot be reached or refuses; the database is not in UTF8, or its tables are of a
-            newer version; they are the extension's and older than this program needs; or there are none and they may
-            not be made.
+            newer version; they are the extension's and older than this program needs; or there are none and they
+            may not be made.
         OptionError: ``queue_capacity`` or ``pool_size`` below 1.
 
     Attributes:
-        where: the address, without a password.
+        conninfo: as it was given, with its password.
+        where: the address without one.
     """
 
     def __init__(
@@ -118,7 +122,7 @@ class PostgresStorage:
             raise StorageError("conninfo", type(conninfo).__name__, remedy)
         self._process = os.getpid()
         self._database = database = Database(conninfo, pool_size=pool_size)
-        self.where = database.where
+        self.conninfo, self.where = conninfo, database.where
         try:
             _make_ready(database, create=create and not read_only, read_only=read_only)
         except BaseException:
@@ -126,8 +130,8 @@ class PostgresStorage:
             raise
         self._mirror = TableMirror(database) if mirror else None
         self._later = None if read_only else Later(database, queue_capacity)
-        # Also when it is forgotten, or the program ends without closing: what is queued is written. None of them may
-        # know this object, or nobody could forget it.
+        # Also when it is forgotten, or the program ends without closing: what is queued is written. None of them
+        # may know this object, or nobody could forget it.
         self._close = weakref.finalize(self, _close, self._later, database, self._process)
 
     def _write(self, action: Callable[[psycopg.Connection[Any]], T], *, again: bool = False) -> T:
@@ -143,11 +147,22 @@ class PostgresStorage:
 
     def _read(self, action: Callable[[psycopg.Connection[Any]], T]) -> T:
         self._check_open()
-        return self._database.read(action)
+        with self._explained():
+            return self._database.read(action)
 
     def _snapshot(self, action: Callable[[psycopg.Connection[Any]], T]) -> T:
         self._check_open()
-        return self._database.snapshot(action)
+        with self._explained():
+            return self._database.snapshot(action)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Names the row where one cannot be read."""
+        try:
+            yield
+        except UNREADABLE:
+            self._database.snapshot(lambda connection: explain(connection, self.where))
+            raise
 
     def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:
         """Adds one candidate."""
@@ -248,7 +263,8 @@ class PostgresStorage:
         search = check_search(query, k, text, filter, max_distance, embeddings=embeddings)
         self._check_open()
         mirror = TableMirror(self._database) if self._mirror is None else self._mirror
-        found = mirror.search(search)
+        with self._explained():
+            found = mirror.search(search)
         if touch or refresh_ttl:
             self._touch([each.candidate for each in found], Touch(int(touch), search.now, refresh_ttl))
         return found
@@ -256,7 +272,7 @@ class PostgresStorage:
     def _candidates(
         self, ids: Sequence[str] | None, where: _core.CandidateFilter | None
     ) -> tuple[CandidateRecord, ...]:
-        return self._database.read(lambda connection: candidates.candidates(connection, ids, where))
+        return self._read(lambda connection: candidates.candidates(connection, ids, where))
 
     def _touch(self, records: Sequence[CandidateRecord], touch: Touch) -> None:
         if not records or self._later is None:
@@ -548,8 +564,8 @@ class PostgresStorage:
         return self._read(lambda connection: budget_table.budget_entries(connection, budget, holder, since))
 
     def budget_table(self) -> tuple[Path | None, str]:
-        """Nowhere: a process draws for itself. What one that was killed had drawn, a hundredth of the limit at most
-        beyond what it spent, counts as spent until the period ends."""
+        """Nowhere: a process draws for itself. What one that was killed had drawn, a hundredth of the limit at
+        most beyond what it spent, counts as spent until the period ends."""
         self._check_open()
         self._check_writable()
         return None, self._read(budget_table.epoch)
@@ -617,8 +633,9 @@ class PostgresStorage:
         return self._snapshot(row_counts)
 
     def vacuum(self) -> None:
-        """Gives back the space of what was removed, table by table, each of which nobody else uses meanwhile; needs as
-        much again as the largest while it runs. What PostgreSQL does by itself (autovacuum) is enough in most cases.
+        """Gives back the space of what was removed, table by table, each of which nobody else uses meanwhile;
+        needs as much again as the largest while it runs. What PostgreSQL does by itself (autovacuum) is enough in
+        most cases.
 
         Raises:
             StorageError: the tables are another user's.

@@ -1,7 +1,7 @@
 """Reads a whole database to find what cannot be read in it, and names the row.
 
-That a row is what was written, the server sees to (``initdb --data-checksums``); reading all of them makes it look. What
-is looked at here is what other programs may have written, and no constraint forbids.
+That a row is what was written, the server sees to (``initdb --data-checksums``); reading all of them makes it
+look. What is looked at here is what other programs may have written, and no constraint forbids.
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+// Puts the packages together, each a folder ready for `npm pack`:
+//
+//     node assemble.mjs OUT WASM [PLATFORM NATIVE]
+//
+// OUT/tiny-dancer and OUT/tiny-dancer-encoder; with a platform (as linux-x64-gnu, or here) and its native module also
+// OUT/tiny-dancer-PLATFORM. CommonJS is made of the ES modules in npm/lib, which keep to what `commonJs` reads. Nothing is
+// fetched.
+
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** What npm calls each platform that has a native module. */
+export const PLATFORMS = {
+  'linux-x64-gnu': { os: ['linux'], cpu: ['x64'], libc: ['glibc'] },
+  'linux-x64-musl': { os: ['linux'], cpu: ['x64'], libc: ['musl'] },
+  'linux-arm64-gnu': { os: ['linux'], cpu: ['arm64'], libc: ['glibc'] },
+  'linux-arm64-musl': { os: ['linux'], cpu: ['arm64'], libc: ['musl'] },
+  'darwin-x64': { os: ['darwin'], cpu: ['x64'] },
+  'darwin-arm64': { os: ['darwin'], cpu: ['arm64'] },
+  'win32-x64-msvc': { os: ['win32'], cpu: ['x64'] },
+  'win32-arm64-msvc': { os: ['win32'], cpu: ['arm64'] },
+}
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const root = join(here, '..', '..')
+const data = join(root, 'python', 'tiny_dancer', 'data')
+const NATIVE = 'tiny-dancer.node'
+/** The artifact that needs no encoder. */
+const SHIPPED = 'edge.safetensors'
+
+/** An ES module as CommonJS. It may import and export names, and declare what it exports; else it is refused. */
+export function commonJs(source) {
+  const exported = []
+  const text = source
+    .replace(/^(import|export) (\{[^}]*\}) from '(\.[^']*)\.js'$/gm, (_, word, names, path) => {
+      if (word === 'export') exported.push(...names.slice(1, -1).split(',').map((name) => name.trim()).filter(Boolean))
+      return `const ${names} = require('${path}.cjs')`
+    })
+    .replace(/^export \{ ([\w, ]+) \}$/gm, (_, names) => {
+      exported.push(...names.split(', '))
+      return ''
+    })
+    .replace(/^export ((?:async )?function|class|const) (\w+)/gm, (_, kind, name) => {
+      exported.push(name)
+      return `${kind} ${name}`
+    })
+  const left = /^(import|export)\b.*|import\.meta.*|\bimport\(.*/m.exec(text)
+  if (left !== null) throw new Error(`cannot be made CommonJS: ${left[0]}`)
+  return `'use strict'\n\n${text}\nmodule.exports = { ${exported.join(', ')} }\n`
+}
+
+function write(folder, described) {
+  writeFileSync(join(folder, 'package.json'), `${JSON.stringify(described, null, 2)}\n`)
+  for (const name of ['LICENSE', 'NOTICE']) copyFileSync(join(root, name), join(folder, name))
+}
+
+function fresh(out, name) {
+  const folder = join(out, name)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+/** The platform this runs on. */
+function platformHere() {
+  const { platform, arch, report } = process
+  if (platform === 'linux') return `linux-${arch}-${report.getReport().header.glibcVersionRuntime ? 'gnu' : 'musl'}`
+  return platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`
+}
+
+function main(out, wasm, given, native) {
+  const [, version] = /^version = "(.+)"$/m.exec(readFileSync(join(root, 'Cargo.toml'), 'utf8'))
+  const platform = given === 'here' ? platformHere() : given
+  const described = (from) => ({ ...JSON.parse(readFileSync(join(here, from, 'package.json'), 'utf8')), version })
+
+  const folder = fresh(out, 'tiny-dancer')
+  cpSync(join(here, 'npm'), folder, { recursive: true, filter: (path) => !/[\\/](test|node_modules)$/.test(path) })
+  copyFileSync(join(here, 'README.md'), join(folder, 'README.md'))
+  copyFileSync(join(root, 'crates', 'tiny-dancer-wasm', 'js', 'instance.js'), join(folder, 'lib', 'instance.js'))
+  copyFileSync(wasm, join(folder, 'tiny-dancer.wasm'))
+  copyFileSync(join(data, SHIPPED), join(folder, SHIPPED))
+  mkdirSync(join(folder, 'cjs'))
+  for (const file of readdirSync(join(folder, 'lib')).filter((name) => name.endsWith('.js'))) {
+    const source = readFileSync(join(folder, 'lib', file), 'utf8')
+    writeFileSync(join(folder, 'cjs', file.replace(/\.js$/, '.cjs')), commonJs(source))
+  }
+  const optionalDependencies = Object.fromEntries(Object.keys(PLATFORMS).map((name) => [`tiny-dancer-${name}`, version]))
+  write(folder, { ...described('npm'), optionalDependencies })
+
+  const encoder = fresh(out, 'tiny-dancer-encoder')
+  for (const name of ['index.js', 'index.d.ts', 'README.md']) copyFileSync(join(here, 'encoder', name), join(encoder, name))
+  const encoders = {}
+  for (const name of ['encoder', 'sentences', 'tasks', 'default']) {
+    const file = `${name}.safetensors`
+    copyFileSync(join(data, file), join(encoder, file))
+    if (name === 'encoder' || name === 'sentences') encoders[checksum(readFileSync(join(data, file)))] = file
+  }
+  write(encoder, { ...described('encoder'), encoders })
+
+  if (platform === undefined) return
+  const { libc, ...where } = PLATFORMS[platform]
+  const own = fresh(out, `tiny-dancer-${platform}`)
+  copyFileSync(native, join(own, NATIVE))
+  const { license, repository } = described('npm')
+  const description = `The native module of the package tiny-dancer for ${platform}`
+  const size = statSync(native).size
+  const name = `tiny-dancer-${platform}`
+  write(own, { name, version, description, license, repository, main: NATIVE, files: [NATIVE, 'NOTICE'], size, ...where, ...(libc && { libc }) })
+}
+
+/** What an encoder's header says is its checksum. */
+function checksum(bytes) {
+  const length = Number(bytes.readBigUInt64LE(0))
+  return JSON.parse(bytes.toString('utf8', 8, 8 + length)).__metadata__.sha256
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main(...process.argv.slice(2))

@@ -1,0 +1,121 @@
+// The package in Node: over the native module of this platform, or over the WebAssembly module where none can be loaded.
+
+'use strict'
+
+const { existsSync, readFileSync, statSync } = require('node:fs')
+const { dirname, join } = require('node:path')
+const { fileURLToPath } = require('node:url')
+
+const { use, ...api } = require('./cjs/api.cjs')
+const { engineOf } = require('./cjs/wasm.cjs')
+const { version } = require('./package.json')
+
+const { TinyDancerError } = api
+
+/** Which C library Linux has: a module made for the other one may crash the process when it is loaded. */
+function libc() {
+  try {
+    const said = readFileSync('/usr/bin/ldd', 'latin1')
+    if (said.includes('musl')) return 'musl'
+    if (said.includes('GNU')) return 'gnu'
+  } catch {
+    // There is none to read: Node knows.
+  }
+  const report = process.report
+  if (report === undefined) return existsSync('/etc/alpine-release') ? 'musl' : 'gnu'
+  const { excludeNetwork } = report
+  // Names of the peers of open connections would be looked up, which may take seconds.
+  report.excludeNetwork = true
+  const { header } = report.getReport()
+  report.excludeNetwork = excludeNetwork
+  return header.glibcVersionRuntime === undefined ? 'musl' : 'gnu'
+}
+
+function platformName() {
+  const { platform, arch } = process
+  if (platform === 'linux') return `linux-${arch}-${libc()}`
+  if (platform === 'win32') return `win32-${arch}-msvc`
+  return `${platform}-${arch}`
+}
+
+/** The native module; throws why there is none that can be used. */
+function native() {
+  const name = `tiny-dancer-${platformName()}`
+  let described
+  try {
+    described = require.resolve(`${name}/package.json`)
+  } catch {
+    throw new Error(`${name} is not installed`)
+  }
+  const { main, size, version: found } = JSON.parse(readFileSync(described, 'utf8'))
+  if (found !== version) throw new Error(`${name} is of version ${found}, this package of ${version}`)
+  const file = join(dirname(described), main)
+  // A file that was cut off may crash the process when it is mapped.
+  const bytes = statSync(file).size
+  if (bytes !== size) throw new Error(`${file} has ${bytes} bytes, not ${size}: install it again`)
+  const loaded = require(file)
+  if (loaded.version() !== version) throw new Error(`${file} is of version ${loaded.version()}`)
+  return [loaded, name]
+}
+
+function load() {
+  const wanted = process.env.TINY_DANCER_BACKEND || 'native'
+  if (wanted !== 'native' && wanted !== 'wasm') {
+    throw new TinyDancerError('OptionInvalid', 'TINY_DANCER_BACKEND', wanted, 'say native or wasm, or nothing')
+  }
+  let why = 'TINY_DANCER_BACKEND says so'
+  if (wanted === 'native') {
+    try {
+      const [engine, name] = native()
+      return { engine, backend: 'native', backendReason: name }
+    } catch (error) {
+      why = error.message
+    }
+  }
+  const file = join(__dirname, 'tiny-dancer.wasm')
+  try {
+    const engine = engineOf(new WebAssembly.Module(readFileSync(file)))
+    return { engine, backend: 'wasm', backendReason: why }
+  } catch (cause) {
+    const remedy = 'install the package again; keep it out of bundles, as an external module'
+    throw new TinyDancerError('ModuleMissing', 'tiny-dancer.wasm', `${cause.message} (native: ${why})`, remedy, { cause })
+  }
+}
+
+function readFile(path, field) {
+  let file = path
+  try {
+    file = path instanceof URL || path.startsWith('file:') ? fileURLToPath(path) : path
+    return readFileSync(file)
+  } catch (cause) {
+    throw new TinyDancerError('ArtifactInvalid', field, `${file}: ${cause.code ?? cause.message}`, 'give the path of a file that can be read', { cause })
+  }
+}
+
+/** Encoders of the package `tiny-dancer-encoder`, by checksum, once they were asked for. */
+const encoders = new Map()
+
+function encoder(checksum) {
+  if (encoders.has(checksum)) return encoders.get(checksum)
+  let described
+  try {
+    described = require.resolve('tiny-dancer-encoder/package.json')
+  } catch {
+    return undefined // The engine says which encoder is missing.
+  }
+  const file = JSON.parse(readFileSync(described, 'utf8')).encoders[checksum]
+  if (file === undefined) return undefined
+  encoders.set(checksum, readFile(join(dirname(described), file), 'encoder'))
+  return encoders.get(checksum)
+}
+
+const { engine, backend, backendReason } = load()
+use(engine, { readFile, encoder, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact') })
+
+module.exports = {
+  ...api,
+  backend,
+  backendReason,
+  /** Nothing is left to do in Node; elsewhere the module has to be compiled first. */
+  init: async () => {},
+}

@@ -1,0 +1,400 @@
+// What a user of the installed package meets: the same on both engines. tests/integration/test_node.py copies this into a
+// project where the package is installed, and says in TINY_DANCER_EXPECTED which engine has to be under it.
+
+import assert from 'node:assert/strict'
+import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+
+import {
+  AgentRouter, backend, backendReason, CandidateRouter, init, Router, SemanticRouter, TaskClassifier, TinyDancerError,
+  ToolSelector,
+} from 'tiny-dancer'
+
+const require = createRequire(import.meta.url)
+const files = require('tiny-dancer-encoder')
+const scorerPath = process.env.TINY_DANCER_SCORER
+const routesPath = process.env.TINY_DANCER_ROUTES
+const PRIMES = [{ role: 'user', content: 'Prove that there are infinitely many primes.' }]
+
+function caught(work) {
+  try {
+    work()
+  } catch (error) {
+    return error
+  }
+  assert.fail('nothing was thrown')
+}
+
+/** An error has everything its reader needs. */
+function refused(error, code, field) {
+  assert.ok(error instanceof TinyDancerError && error instanceof Error, String(error))
+  assert.equal(error.code, code, error.message)
+  if (field !== undefined) assert.equal(error.field, field, error.message)
+  for (const name of ['field', 'value', 'remedy']) assert.ok(typeof error[name] === 'string' && error[name].length > 0, name)
+  assert.equal(error.message, `${error.field}: ${error.value}; ${error.remedy}`)
+  return error
+}
+
+const refuses = (work, code, field) => refused(caught(work), code, field)
+async function rejects(promise, code, field) {
+  return refused(await promise.then(() => assert.fail('nothing was thrown'), (error) => error), code, field)
+}
+
+test('the engine that was wanted is under it, and why is said', async () => {
+  assert.equal(backend, process.env.TINY_DANCER_EXPECTED)
+  assert.ok(backendReason.length > 0)
+  await init()
+  assert.equal(require('tiny-dancer').Router, Router, 'require and import give the same classes')
+})
+
+describe('Router.decide', () => {
+  test('decides by the artifact that ships', () => {
+    const decision = new Router().decide(PRIMES)
+    assert.ok(decision.model in decision.scores)
+    assert.equal(typeof decision.reason, 'string')
+    assert.deepEqual(new Router({ modelPath: require.resolve('tiny-dancer/edge.safetensors') }).decide(PRIMES), decision)
+    const artifact = readFileSync(require.resolve('tiny-dancer/edge.safetensors'))
+    assert.deepEqual(new Router({ artifact }).decide(PRIMES), decision)
+    assert.deepEqual(new Router({ modelPath: pathToFileURL(require.resolve('tiny-dancer/edge.safetensors')) }).decide(PRIMES), decision)
+  })
+
+  test('a request is text, messages, a body, or their JSON as bytes at any offset', () => {
+    const router = new Router()
+    const decision = router.decide('Prove that there are infinitely many primes.')
+    assert.deepEqual(router.decide(PRIMES), decision)
+    assert.deepEqual(router.decide({ model: 'auto', messages: PRIMES, temperature: 0.2 }), decision)
+    const bytes = Buffer.from(JSON.stringify(PRIMES))
+    assert.deepEqual(router.decide(bytes), decision)
+    const shifted = new Uint8Array(bytes.length + 3)
+    shifted.set(bytes, 3)
+    assert.deepEqual(router.decide(shifted.subarray(3)), decision)
+    const shared = new Uint8Array(new SharedArrayBuffer(bytes.length))
+    shared.set(bytes)
+    assert.deepEqual(router.decide(shared), decision)
+    assert.notDeepEqual(router.decide('hi').scores, decision.scores)
+    const other = new Router({ modelPath: files.models }).decide(PRIMES)
+    assert.notDeepEqual(other.scores, decision.scores, 'the artifact with an encoder finds it')
+  })
+
+  test('options hold, and models take the names they are given', () => {
+    const router = new Router({ models: [{ name: 'gpt-4o-mini' }, { name: 'gpt-4o' }] })
+    assert.equal(router.decide('hi', { pin: 'gpt-4o' }).model, 'gpt-4o')
+    assert.equal(router.decide('hi', { exclude: ['gpt-4o'] }).model, 'gpt-4o-mini')
+    refuses(() => router.decide('hi', { exclude: ['gpt-5'] }), 'OptionInvalid', 'exclude')
+    refuses(() => router.decide('hi', { unknown: 1 }), 'OptionInvalid')
+    refuses(() => router.decide('hi', 'cheap'), 'OptionInvalid', 'options')
+    refuses(() => router.decide('hi', { allowed: ['gpt-4o'], exclude: ['gpt-4o'] }), 'NoFeasibleModel')
+    refuses(() => new Router({ models: [{ name: 'only one' }] }), 'OptionInvalid')
+  })
+
+  test('a constraint that is no number is refused, and not lifted', () => {
+    const router = new Router()
+    for (const value of [NaN, Infinity]) refuses(() => router.decide('hi', { max_cost: value }), 'OptionInvalid', 'max_cost')
+  })
+
+  test('what cannot be routed is refused by name', () => {
+    const router = new Router()
+    const { model } = router.decide('hello')
+    for (const request of ['', [], {}, undefined, () => 1, 5n, [{ role: 'user', content: '\ud800' }]]) {
+      refuses(() => router.decide(request), 'RequestInvalid')
+    }
+    const circle = []
+    circle.push(circle)
+    refuses(() => router.decide(circle), 'RequestInvalid')
+    refuses(() => router.decide(new Uint8Array([0x22, 0xff, 0x22])), 'RequestInvalid', 'request')
+    refuses(() => router.decide({ toJSON: () => { throw new Error('no') } }), 'RequestInvalid')
+    assert.equal(router.decide('hello').model, model, 'an error changes nothing')
+  })
+
+  test('a batch has the answers of single calls, in order, and names the row of a mistake', async () => {
+    const router = new Router()
+    const requests = Array.from({ length: 2500 }, (_, row) => `Explain step ${row} of the proof.`)
+    const answers = await router.decideBatch(requests, { policy: 'cheapest' })
+    assert.equal(answers.length, requests.length)
+    for (const row of [0, 1, 1023, 1024, 2499]) {
+      assert.deepEqual(answers[row], router.decide(requests[row], { policy: 'cheapest' }))
+    }
+    assert.deepEqual(await router.decideBatch([Buffer.from('"hello"')]), [router.decide('hello')])
+    assert.deepEqual(await router.decideBatch([]), [])
+    requests[1500] = ''
+    const error = await rejects(router.decideBatch(requests), 'RequestInvalid')
+    assert.match(error.field, /^requests\[1500\]\./)
+    await rejects(router.decideBatch('hello'), 'RequestInvalid', 'requests')
+    await rejects(router.decideBatch([undefined]), 'RequestInvalid', 'requests[0]')
+  })
+
+  test('a batch leaves the event loop to others', async () => {
+    const router = new Router()
+    let turns = 0
+    const timer = setInterval(() => turns++, 0)
+    await router.decideBatch(Array.from({ length: 4000 }, (_, row) => `What is ${row} + ${row}?`))
+    clearInterval(timer)
+    assert.ok(turns > 0)
+  })
+})
+
+describe('artifacts', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tiny-dancer-'))
+
+  test('a file that is missing is an error, and no untrained router', () => {
+    const error = refuses(() => new Router({ modelPath: './models/none.safetensors' }), 'ArtifactInvalid', 'modelPath')
+    assert.match(error.value, /none\.safetensors: ENOENT/)
+    for (const Made of [CandidateRouter, SemanticRouter, TaskClassifier, ToolSelector]) {
+      refuses(() => new Made({ modelPath: folder }), 'ArtifactInvalid', 'modelPath')
+    }
+    refuses(() => new CandidateRouter({ encoderPath: 'none' }), 'ArtifactInvalid', 'encoderPath')
+  })
+
+  test('what is no artifact, or of another kind, is refused', () => {
+    for (const bytes of [new Uint8Array(0), new Uint8Array(9), Buffer.from('{"json": true}'.repeat(9))]) {
+      refuses(() => new Router({ artifact: bytes }), 'ArtifactInvalid')
+    }
+    const artifact = readFileSync(require.resolve('tiny-dancer/edge.safetensors'))
+    artifact[artifact.length - 1] ^= 1
+    refuses(() => new Router({ artifact }), 'ArtifactChecksum')
+    refuses(() => new Router({ modelPath: files.tasks }), 'ArtifactInvalid')
+    refuses(() => new CandidateRouter({ modelPath: files.tasks }), 'ArtifactInvalid')
+    refuses(() => new Router({ modelPath: files.encoder }), 'ArtifactInvalid')
+  })
+
+  test('options of the constructor are checked', () => {
+    refuses(() => new Router({ modelpath: 'x' }), 'OptionInvalid', 'modelpath')
+    refuses(() => new Router({ databasePath: './routing.db' }), 'OptionInvalid', 'databasePath')
+    refuses(() => new Router('default.safetensors'), 'OptionInvalid', 'config')
+    refuses(() => new Router({ modelPath: 5 }), 'OptionInvalid', 'modelPath')
+    refuses(() => new Router({ modelPath: 'a', artifact: new Uint8Array(1) }), 'OptionInvalid', 'modelPath')
+    refuses(() => new Router({ artifact: 'bytes' }), 'ArtifactInvalid', 'artifact')
+    refuses(() => new Router({ confidenceThreshold: 1.5 }), 'OptionInvalid', 'confidenceThreshold')
+    refuses(() => new Router({ maxUncertainty: NaN }), 'OptionInvalid', 'maxUncertainty')
+    refuses(() => new Router({ enableQuantization: 1 }), 'OptionInvalid', 'enableQuantization')
+    refuses(() => new Router({ enableCircuitBreaker: 'yes' }), 'OptionInvalid', 'enableCircuitBreaker')
+    refuses(() => new Router({ circuitBreakerThreshold: 0 }), 'OptionInvalid', 'circuitBreakerThreshold')
+    refuses(() => new SemanticRouter(), 'OptionInvalid', 'config')
+    refuses(() => new TaskClassifier({}), 'OptionInvalid', 'modelPath')
+    refuses(() => new AgentRouter({ halfLife: -1 }), 'OptionInvalid', 'halfLife')
+  })
+
+  test('an encoder may be a file, bytes, or found by what the artifact names', () => {
+    const found = new TaskClassifier({ modelPath: files.tasks }).classify('Write a haiku about rain.')
+    const named = new TaskClassifier({ modelPath: files.tasks, encoderPath: files.encoder })
+    assert.deepEqual(named.classify('Write a haiku about rain.'), found)
+    const encoder = readFileSync(files.encoder)
+    assert.deepEqual(new TaskClassifier({ modelPath: files.tasks, encoder }).classify('Write a haiku about rain.'), found)
+    refuses(() => new TaskClassifier({ modelPath: files.tasks, encoderPath: files.sentences }), 'EncoderMissing')
+  })
+
+  test('a breaker is closed while all is well, and null where there is none', () => {
+    const closed = backend === 'native' ? true : null
+    assert.equal(new Router().circuitBreakerStatus(), closed)
+    assert.equal(new Router({ modelPath: scorerPath, enableCircuitBreaker: true, circuitBreakerThreshold: 3 }).circuitBreakerStatus(), closed)
+    assert.equal(new Router({ enableCircuitBreaker: false }).circuitBreakerStatus(), null)
+  })
+
+  test('reloadModel serves what the file has now, and what served where that does not load', async () => {
+    const path = join(folder, 'served.safetensors')
+    copyFileSync(scorerPath, path)
+    const router = new Router({ modelPath: path })
+    const request = { queryEmbedding: [1, 0], candidates: [{ id: 'a', embedding: [1, 0.5] }, { id: 'b', embedding: [0, 1] }] }
+    const { inferenceTimeUs: _, ...before } = await router.route(request)
+    writeFileSync(path, 'half a file')
+    await rejects(router.reloadModel(), 'ArtifactInvalid')
+    const { inferenceTimeUs: __, ...same } = await router.route(request)
+    assert.deepEqual(same, before)
+    refuses(() => router.decide('hi'), 'OptionInvalid', 'decide')
+    copyFileSync(require.resolve('tiny-dancer/edge.safetensors'), path)
+    await router.reloadModel()
+    assert.ok(router.decide('hi').model.length > 0)
+    await rejects(router.route(request), 'OptionInvalid', 'route')
+    await rejects(new Router().reloadModel(), 'OptionInvalid', 'modelPath')
+  })
+})
+
+describe('Router.route', () => {
+  const candidates = () => [
+    { id: 'claude-3-haiku', embedding: new Float32Array([0.5, 0.25, 0.75]), createdAt: Date.now(), accessCount: 100, successRate: 0.95 },
+    { id: 'gpt-4', embedding: new Float32Array([0.25, 0.75, -0.5]), createdAt: Date.now(), accessCount: 50, successRate: 0.9, metadata: '{"tier": "premium"}' },
+  ]
+  const queryEmbedding = new Float32Array([0.5, 0.25, 0.5])
+
+  test('takes and gives the shape of the field', async () => {
+    const router = new Router({ modelPath: scorerPath, confidenceThreshold: 0.85, maxUncertainty: 0.15 })
+    const response = await router.route({ queryEmbedding, candidates: candidates() })
+    assert.deepEqual(response.decisions.map(({ candidateId }) => candidateId).sort(), ['claude-3-haiku', 'gpt-4'])
+    for (const decision of response.decisions) {
+      assert.deepEqual(Object.keys(decision), ['candidateId', 'confidence', 'useLightweight', 'uncertainty'])
+      assert.ok(decision.confidence >= 0 && decision.confidence <= 1)
+      assert.ok(decision.uncertainty >= 0 && decision.uncertainty <= 1)
+      assert.equal(decision.useLightweight, response.calibrated && decision.confidence >= 0.85 && decision.uncertainty <= 0.15)
+    }
+    assert.ok(response.inferenceTimeUs > 0)
+    assert.deepEqual(response.errors, [])
+  })
+
+  test('without training the nearest comes first, and nothing is said to be calibrated', async () => {
+    const response = await new Router().route({ queryEmbedding, candidates: candidates() })
+    assert.equal(response.decisions[0].candidateId, 'claude-3-haiku')
+    assert.equal(response.calibrated, false)
+    for (const { useLightweight, uncertainty } of response.decisions) assert.deepEqual([useLightweight, uncertainty], [false, 1])
+  })
+
+  test('an embedding is a view at any offset, a list, a Buffer of float32, or rows of a matrix', async () => {
+    const router = new Router()
+    const asked = async (query, given, embeddings) => {
+      const { decisions } = await router.route({ queryEmbedding: query, candidates: given, embeddings, now: 1.7e9 })
+      return decisions
+    }
+    const given = candidates().map(({ id, embedding }) => ({ id, embedding }))
+    const expected = await asked(queryEmbedding, given)
+    const within = new Float32Array([9, 9, ...queryEmbedding, 9])
+    assert.deepEqual(await asked(within.subarray(2, 5), given), expected)
+    assert.deepEqual(await asked([...queryEmbedding], given.map(({ id, embedding }) => ({ id, embedding: [...embedding] }))), expected)
+    assert.deepEqual(await asked(Float64Array.from(queryEmbedding), given), expected)
+    const bytes = Buffer.from(queryEmbedding.buffer)
+    assert.deepEqual(await asked(bytes, given), expected)
+    const odd = Buffer.alloc(bytes.length + 1)
+    bytes.copy(odd, 1)
+    assert.deepEqual(await asked(odd.subarray(1), given), expected)
+    const shared = new Float32Array(new SharedArrayBuffer(12))
+    shared.set(queryEmbedding)
+    assert.deepEqual(await asked(shared, given), expected)
+    const matrix = Float32Array.from(given.flatMap(({ embedding }) => [...embedding]))
+    assert.deepEqual(await asked(queryEmbedding, given.map(({ id }) => ({ id })), matrix), expected)
+    const shifted = new Float32Array([7, ...matrix])
+    assert.deepEqual(await asked(queryEmbedding, given.map(({ id }) => ({ id })), shifted.subarray(1)), expected)
+  })
+
+  test('what cannot be ranked is refused by name, as a rejection', async () => {
+    const router = new Router()
+    const ask = (change) => router.route({ queryEmbedding, candidates: candidates(), ...change })
+    const first = (change) => ask({ candidates: [{ ...candidates()[0], ...change }, candidates()[1]] })
+    await rejects(router.route(), 'RequestInvalid', 'request')
+    await rejects(ask({ queryEmbedding: undefined }), 'RequestInvalid', 'queryEmbedding')
+    await rejects(ask({ queryEmbedding: new Float32Array(2) }), 'CandidateInvalid')
+    await rejects(ask({ queryEmbedding: [1, NaN, 1] }), 'CandidateInvalid')
+    await rejects(ask({ queryEmbedding: [1, null, 1] }), 'CandidateInvalid', 'queryEmbedding[1]')
+    await rejects(ask({ queryEmbedding: 'abc' }), 'CandidateInvalid', 'queryEmbedding')
+    await rejects(ask({ queryEmbedding: new BigInt64Array(3) }), 'CandidateInvalid', 'queryEmbedding')
+    await rejects(ask({ candidates: 'two' }), 'CandidateInvalid', 'candidates')
+    await rejects(ask({ candidates: [null] }), 'CandidateInvalid', 'candidates[0]')
+    await rejects(ask({ queries: [] }), 'RequestInvalid', 'queries')
+    await rejects(ask({ k: 0 }), 'OptionInvalid', 'k')
+    await rejects(ask({ diversity: 2 }), 'OptionInvalid', 'diversity')
+    await rejects(ask({ where: { $nothing: 1 } }), 'CandidateInvalid')
+    await rejects(first({ id: undefined }), 'CandidateInvalid', 'candidates[0].id')
+    await rejects(first({ id: 'gpt-4' }), 'CandidateInvalid', 'candidates[1].id')
+    await rejects(first({ embedding: [1, 2] }), 'CandidateInvalid', 'candidates[1].embedding')
+    await rejects(first({ embedding: [1, '2', 3] }), 'CandidateInvalid', 'candidates[0].embedding[1]')
+    await rejects(first({ successRate: NaN }), 'CandidateInvalid', 'candidates[0].success_rate')
+    await rejects(first({ successRate: 1.5 }), 'CandidateInvalid', 'candidates[0].success_rate')
+    await rejects(first({ created_at: 5 }), 'CandidateInvalid', 'candidates[0].created_at')
+    await rejects(first({ createdAt: new Date(NaN) }), 'CandidateInvalid', 'candidates[0].created_at')
+    await rejects(first({ metadata: 'not JSON' }), 'CandidateInvalid', 'candidates[0].metadata')
+    await rejects(first({ metadata: '[1]' }), 'CandidateInvalid', 'candidates[0].metadata')
+    await rejects(first({ metadata: { year: NaN } }), 'CandidateInvalid', 'candidates[0].metadata.year')
+    await rejects(first({ colour: 'red' }), 'CandidateInvalid', 'candidates[0]')
+    await rejects(ask({ embeddings: new Float32Array(6) }), 'CandidateInvalid', 'candidates[0].embedding')
+    await rejects(router.route({ queryEmbedding, candidates: [{ id: 'a' }, { id: 'b' }], embeddings: new Float32Array(5) }), 'CandidateInvalid', 'embeddings')
+    assert.deepEqual((await ask({ candidates: [] })).decisions, [])
+  })
+
+  test('a candidate whose embedding is not finite takes no part, and is named', async () => {
+    const [one, other] = candidates()
+    other.embedding[1] = NaN
+    const { decisions, errors } = await new Router().route({ queryEmbedding, candidates: [one, other] })
+    assert.deepEqual(decisions.map(({ candidateId }) => candidateId), ['claude-3-haiku'])
+    assert.deepEqual(errors.map(({ candidateId }) => candidateId), ['gpt-4'])
+    assert.match(errors[0].reason, /NaN or infinity/)
+  })
+
+  test('filters, metadata as JSON text, and k hold', async () => {
+    const router = new Router()
+    const ids = async (change) => (await router.route({ queryEmbedding, candidates: candidates(), ...change })).decisions.map(({ candidateId }) => candidateId)
+    assert.deepEqual(await ids({ where: { tier: 'premium' } }), ['gpt-4'])
+    assert.deepEqual(await ids({ where: { tier: 'none' } }), [])
+    assert.equal((await ids({ k: 1 })).length, 1)
+    const fresh = { id: 'fresh', embedding: [1, 0], createdAt: new Date(Date.UTC(1970, 0, 2)) }
+    const expired = { id: 'old', embedding: [1, 0], expiresAt: new Date(Date.UTC(1970, 0, 1, 12)) }
+    const asked = { queryEmbedding: [1, 0], candidates: [fresh, expired] }
+    const { decisions } = await router.route({ ...asked, now: new Date(Date.UTC(1970, 0, 3)) })
+    assert.deepEqual(decisions.map(({ candidateId }) => candidateId), ['fresh'])
+  })
+
+  test('embeddings kept as int8 rank as others do', async () => {
+    const given = Array.from({ length: 50 }, (_, row) => ({ id: `c${row}`, embedding: [Math.cos(row / 10), Math.sin(row / 10)] }))
+    const asked = { queryEmbedding: [1, 0], candidates: given, k: 1 }
+    for (const enableQuantization of [true, false]) {
+      const { decisions } = await new Router({ enableQuantization }).route(asked)
+      assert.equal(decisions[0].candidateId, 'c0')
+    }
+  })
+
+  test('200 callers at once each have their own answer', async () => {
+    const router = new Router()
+    const callers = Array.from({ length: 200 }, async (_, row) => {
+      const own = candidates().map((each) => ({ ...each, id: `${each.id} of ${row}` }))
+      const [{ decisions }, [decision]] = await Promise.all([
+        router.route({ queryEmbedding, candidates: own }), router.decideBatch([`What is ${row} squared?`]),
+      ])
+      assert.equal(decisions[0].candidateId, `claude-3-haiku of ${row}`)
+      assert.deepEqual(decision, router.decide(`What is ${row} squared?`))
+    })
+    await Promise.all(callers)
+  })
+})
+
+test('CandidateRouter keeps its candidates', async () => {
+  const router = new CandidateRouter()
+  router.add([{ id: 'one', text: 'the tide at noon', embedding: [1, 0] }, { id: 'two', text: 'bread', embedding: [0, 1] }])
+  router.add([{ id: 'three' }], new Float32Array([0.5, 0.5]))
+  const query = { text: 'when is the tide', embedding: new Float32Array([1, 0]), now: 1.7e9 }
+  const ranking = router.rank(query)
+  assert.deepEqual(ranking.decisions.map(({ candidate_id }) => candidate_id), ['one', 'three', 'two'])
+  assert.ok('cosine' in ranking.decisions[0].features)
+  const shown = router.nearest([1, 0], 1)
+  assert.deepEqual(shown.map(({ candidate_id }) => candidate_id), ['one'])
+  assert.ok(!('features' in shown[0]))
+  assert.deepEqual(await router.rankBatch([query, { ...query, k: 1 }]), [ranking, router.rank({ ...query, k: 1 })])
+  assert.match((await rejects(router.rankBatch([query, { ...query, k: 0 }]), 'OptionInvalid')).field, /^requests\[1\]\.k$/)
+  refuses(() => router.add([{ id: 'four' }, { id: 'one' }]), 'CandidateInvalid', 'candidates[1].id')
+  refuses(() => router.add([{ id: 'four', embedding: [1, 2, 3] }]), 'CandidateInvalid')
+  assert.equal(router.rank(query).decisions.length, 3, 'all or none are added')
+  const worded = new CandidateRouter({ encoderPath: files.sentences })
+  worded.add([{ id: 'tea', text: 'She drinks green tea.' }, { id: 'train', text: 'The train leaves at nine.' }])
+  assert.equal(worded.rank({ text: 'When does the railway depart?', k: 1 }).decisions[0].candidate_id, 'train')
+})
+
+test('SemanticRouter, ToolSelector, AgentRouter and TaskClassifier answer', async () => {
+  const routes = new SemanticRouter({ modelPath: routesPath })
+  const night = (context) => routes.route({ vector: [0, 0, 0, 1, 0, 0, 0], encoder: 'toy' }, { context }).route
+  // Midnight after a Friday in Berlin, by its clock of winter; the night begins at ten there, nine in UTC.
+  assert.equal(night({ now: 1767394800 }), 'night')
+  assert.equal(night({ now: new Date(1767394800e3) }), 'night')
+  assert.notEqual(night({ now: 1767394800 - 2.5 * 3600 }), 'night')
+  refuses(() => night({ now: NaN }), 'OptionInvalid')
+  const answer = routes.route({ vector: [0.25, 1, 0, 0, 0, 0, 0], encoder: 'toy' })
+  assert.ok('route' in answer, JSON.stringify(answer))
+  assert.deepEqual(routes.route({ vector: new Float32Array([0.25, 1, 0, 0, 0, 0, 0]), encoder: 'toy' }), answer)
+  assert.deepEqual(await routes.routeBatch([{ vector: [0.25, 1, 0, 0, 0, 0, 0], encoder: 'toy' }]), [answer])
+  refuses(() => routes.route({ vector: [1], encoder: 'toy' }), 'RequestInvalid')
+
+  const tools = new ToolSelector({ encoderPath: files.sentences })
+  assert.deepEqual(tools.add([{ name: 'weather', description: 'forecast' }, { name: 'mail', description: 'a letter' }]), ['weather', 'mail'])
+  assert.equal(tools.select({ text: 'the forecast', k: 1 }).tools[0].id, 'weather')
+  refuses(() => tools.select({ text: 'x', k: 'many' }), 'RequestInvalid')
+
+  const agents = new AgentRouter({ halfLife: 86400 })
+  agents.put([{ name: 'a', quality: 0.9 }, { name: 'b', quality: 0.4 }])
+  assert.equal(agents.choose({ optimize_for: 'quality' }).agent, 'a')
+  refuses(() => agents.put([{ name: 'c', quality: NaN }]), 'CandidateInvalid')
+  refuses(() => agents.choose({ unknown: 1 }), 'OptionInvalid')
+  assert.ok('quality' in agents.observe(undefined, { quality: 1, at: 0 }))
+
+  const tasks = new TaskClassifier({ modelPath: files.tasks })
+  const classified = tasks.classify('Write a Python function that sorts a list.')
+  assert.deepEqual(await tasks.classifyBatch(['Write a Python function that sorts a list.']), [classified])
+  refuses(() => tasks.classify(''), 'RequestInvalid')
+})

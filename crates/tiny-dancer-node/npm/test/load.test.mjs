@@ -1,0 +1,64 @@
+// Threads, and many calls: started by tests/integration/test_node.py on both engines.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+
+import { backend, CandidateRouter, Router } from 'tiny-dancer'
+
+const REQUESTS = ['hi', 'Prove that there are infinitely many primes.', 'Translate "good morning" into French.']
+
+if (!isMainThread) {
+  const router = new Router()
+  const batch = await router.decideBatch(workerData)
+  parentPort.postMessage({ backend, decided: workerData.map((request) => router.decide(request)), batch })
+} else {
+  test('threads of their own decide as this one does, and end', async () => {
+    const router = new Router()
+    const expected = REQUESTS.map((request) => router.decide(request))
+    const asked = Array.from({ length: 4 }, async () => {
+      const worker = new Worker(new URL(import.meta.url), { workerData: REQUESTS })
+      const ended = new Promise((resolve) => worker.once('exit', resolve))
+      const answer = await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+      assert.deepEqual(answer, { backend, decided: expected, batch: expected })
+      assert.equal(await ended, 0)
+    })
+    await Promise.all(asked)
+  })
+
+  test('a thread that is stopped in the middle of a batch takes nobody with it', async () => {
+    const worker = new Worker(
+      'const { Router } = require("tiny-dancer"); const router = new Router();' +
+        'router.decideBatch(Array(5000).fill("What is a heat pump?")); require("worker_threads").parentPort.postMessage("begun")',
+      { eval: true },
+    )
+    await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject))
+    await worker.terminate()
+    assert.ok(new Router().decide('hi').model.length > 0)
+  })
+
+  test('10,000 calls and their errors take no memory that is kept', async () => {
+    const router = new Router()
+    const candidates = new CandidateRouter()
+    candidates.add(Array.from({ length: 20 }, (_, row) => ({ id: `c${row}`, text: `tea of ${row} leaves` })))
+    const given = Array.from({ length: 20 }, (_, row) => ({ id: `c${row}`, embedding: new Float32Array(64).fill(row + 1) }))
+    const queryEmbedding = new Float32Array(64).fill(1)
+    const few = new Router()
+    const calls = async (count) => {
+      for (let call = 0; call < count; call++) {
+        router.decide(REQUESTS[call % REQUESTS.length])
+        candidates.rank({ text: 'tea', k: 3 })
+        await few.route({ queryEmbedding, candidates: given })
+        assert.throws(() => router.decide(''))
+      }
+    }
+    // Heaps and pools grow to what such calls need.
+    await calls(3000)
+    globalThis.gc()
+    const before = process.memoryUsage().rss
+    await calls(10_000)
+    globalThis.gc()
+    const grown = (process.memoryUsage().rss - before) / 2 ** 20
+    assert.ok(grown < 24, `${grown.toFixed(1)} MB more after 10,000 calls`)
+  })
+}

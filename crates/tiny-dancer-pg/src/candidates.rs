@@ -1,0 +1,161 @@
+//! Candidates in arrays → rows, best first.
+
+use std::borrow::Cow;
+
+use pgrx::pg_sys::Datum;
+use serde::{Deserialize, Serialize};
+use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
+use tiny_dancer::{Error, ErrorKind};
+
+use crate::arrays::{Matrix, single_floats};
+use crate::artifacts::Object;
+use crate::call::{Call, text};
+use crate::decide::jsonb;
+use crate::doors::artifact;
+use crate::failure::{ARGUMENT, Failure, Result};
+use crate::rows::Rows;
+
+crate::functions! { rank }
+
+#[derive(Serialize)]
+struct Given<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    decisions: Vec<Decision>,
+    errors: Vec<Problem>,
+}
+
+#[derive(Deserialize)]
+struct Decision {
+    candidate_id: String,
+    score: f32,
+    confidence: f32,
+    uncertainty: f32,
+    use_lightweight: bool,
+    in_prediction_set: bool,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    candidate_id: String,
+    reason: String,
+}
+
+/// Ranks candidates; those that could not take part come last, with the reason.
+fn rank(call: &Call) -> Result<Option<Datum>> {
+    const QUERY: usize = 0;
+    const IDS: usize = 1;
+    const TEXTS: usize = 2;
+    const EMBEDDINGS: usize = 3;
+    const EMBEDDING: usize = 4;
+    const OPTIONS: usize = 5;
+    const ARTIFACT: usize = 6;
+
+    let mut rows = Rows::of(call);
+    let candidates =
+        candidates(&call.texts(IDS)?, call.datum(TEXTS).map(|_| call.texts(TEXTS)).transpose()?.as_deref())?;
+    let embeddings = call.datum(EMBEDDINGS).map(Matrix::of).transpose()?.filter(|matrix| !matrix.is_empty());
+    if let Some(matrix) = &embeddings
+        && matrix.rows != candidates.len
+    {
+        let value = format!("{} for {} ids", matrix.rows, candidates.len);
+        return Err(Failure::new(
+            ARGUMENT,
+            "embeddings",
+            value,
+            "give one embedding an id, in the same order",
+        ));
+    }
+    let embedding = call.datum(EMBEDDING).map(|datum| single_floats(datum, "embedding")).transpose()?;
+    let query = query(call.text(QUERY)?.as_deref(), call.datum(OPTIONS))?;
+    let found = artifact(call, ARTIFACT)?;
+    let untrained;
+    let scorer = match &found {
+        Some((name, object)) => match &**object {
+            Object::Scorer(scorer) => scorer,
+            other => return Err(other.is_not("candidates", name)),
+        },
+        None => {
+            untrained = CandidateScorer::default();
+            &untrained
+        }
+    };
+    let mut door = CandidateDoor::new(Precision::Full, None);
+    door.add_with(&candidates.json, embeddings.as_ref().map(|matrix| &*matrix.values))?;
+    pgrx::check_for_interrupts!();
+    let answer = door.rank_with(scorer, &query, embedding.as_deref(), false)?;
+    let answer: Answer = serde_json::from_str(&answer)
+        .map_err(|error| Error::new(ErrorKind::CandidateInvalid, "answer", error, "report it"))?;
+    let real = |value: f32| Some(Datum::from(value.to_bits()));
+    for one in &answer.decisions {
+        rows.add(|| {
+            Ok([
+                Some(text(&one.candidate_id)),
+                real(one.score),
+                real(one.confidence),
+                real(one.uncertainty),
+                Some(Datum::from(one.use_lightweight)),
+                Some(Datum::from(one.in_prediction_set)),
+                None,
+            ])
+        })?;
+    }
+    for one in &answer.errors {
+        let about =
+            || Ok([Some(text(&one.candidate_id)), None, None, None, None, None, Some(text(&one.reason))]);
+        rows.add(about)?;
+    }
+    Ok(None)
+}
+
+/// Candidates as the engine reads them.
+struct Candidates {
+    json: String,
+    len: usize,
+}
+
+fn candidates(ids: &[Option<Cow<str>>], texts: Option<&[Option<Cow<str>>]>) -> Result<Candidates> {
+    if let Some(texts) = texts
+        && texts.len() != ids.len()
+    {
+        let value = format!("{} for {} ids", texts.len(), ids.len());
+        return Err(Failure::new(
+            ARGUMENT,
+            "texts",
+            value,
+            "give one text an id, or null, in the same order",
+        ));
+    }
+    let given = ids.iter().enumerate().map(|(place, id)| {
+        let text = texts.and_then(|texts| texts[place].as_deref());
+        match id {
+            Some(id) => Ok(Given { id, text }),
+            None => Err(Failure::new(
+                ARGUMENT,
+                format!("ids[{}]", place + 1),
+                "null",
+                "give every candidate an id",
+            )),
+        }
+    });
+    let given: Vec<Given> = given.collect::<Result<_>>()?;
+    let json = serde_json::to_string(&given).unwrap_or_default();
+    Ok(Candidates { json, len: given.len() })
+}
+
+/// The query as the engine reads it: options, with the text put in.
+fn query(text: Option<&str>, options: Option<Datum>) -> Result<String> {
+    let options = options.map_or_else(|| Ok("{}".to_owned()), jsonb)?;
+    let Some(members) = options.strip_prefix('{') else {
+        let remedy = "give an object of options by their names";
+        return Err(Error::new(ErrorKind::OptionInvalid, "options", options, remedy).into());
+    };
+    let Some(text) = text else { return Ok(options) };
+    let comma = if members == "}" { "" } else { "," };
+    Ok(format!("{{\"text\":{}{comma}{members}", serde_json::to_string(text).unwrap_or_default()))
+}
