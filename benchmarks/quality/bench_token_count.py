@@ -32,8 +32,8 @@ TABLES = {
 }
 ROWS = 400
 WRITTEN = {
-    "German": "Bitte erkläre mir, warum die Donau an manchen Stellen im Sommer versickert und wo das Wasser wieder "
-    "zutage tritt.",
+    "German": "Bitte erkläre mir, warum die Donau an manchen Stellen im Sommer versickert und wo das Wasser "
+    "wieder zutage tritt.",
     "Finnish": "Selitä, miksi Tonava katoaa kesällä paikoin maan alle ja missä vesi tulee taas näkyviin.",
     "Russian": "Объясните, пожалуйста, почему Дунай летом местами уходит под землю и где вода снова появляется.",
     "Arabic": "يرجى شرح سبب تسرب نهر الدانوب إلى باطن الأرض في بعض الأماكن صيفا وأين تظهر المياه مرة أخرى.",
