@@ -22,7 +22,7 @@ unexport CONDA_PREFIX
 export PIP_QUIET := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-processors check format bench docs clean set-up wasm c c-header node node-types pg pg-install
+.PHONY: help demo test test-processors check format bench docs clean set-up wasm c c-header node node-native node-packages node-types pg pg-install
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -133,11 +133,30 @@ $(PGRX_HOME)/config.toml:
 	@printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
 # Symbols are left out by the linker. What is built lies in target/node, a folder a package, ready for npm.
 NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/node
+$(PGRX_HOME)/config.toml: Makefile
+	@test -n "$(PG_CONFIG)" || { echo "needs pg_config of PostgreSQL 15: apt-get install postgresql-server-dev-15"; exit 1; }
+	mkdir -p $(@D)
+	printf '[configs]\npg15 = "%s"\n' $(PG_CONFIG) > $@
+
+# Symbols are left out by the linker. What is built lies in target/npm, a folder a package, ready for npm.
+NODE_PACKAGES := $(or $(CARGO_TARGET_DIR),target)/npm
 NODE_BUILT := $(or $(CARGO_TARGET_DIR),target)/release/$(if $(filter Windows_NT,$(OS)),tiny_dancer_node.dll,$(if \
     $(filter Darwin,$(shell uname -s)),libtiny_dancer_node.dylib,libtiny_dancer_node.so))
-node: wasm ## the packages for Node, in target/node: the engine as a native module, and as the WebAssembly module
+NODE_PLATFORM ?= here
+node: wasm node-native ## the packages for npm, in target/npm: the engine as a native module, and in WebAssembly
+	$(MAKE) --silent node-packages
+
+node-native: ## the native module of the packages for npm, for this platform
 	cargo rustc --quiet --locked --release --package tiny-dancer-node -- -C strip=symbols
-	node crates/tiny-dancer-node/assemble.mjs $(NODE_PACKAGES) $(WASM) here $(NODE_BUILT)
+
+node-packages: ## the packages for npm, of what `make wasm` and `make node-native` have built
+	node crates/tiny-dancer-node/assemble.mjs $(NODE_PACKAGES) $(WASM) $(NODE_PLATFORM) $(NODE_BUILT)
+
+NODE_DEVELOPMENT := $(or $(CARGO_TARGET_DIR),target)/npm-development
+node-types: ## the types of the package for Node, from its source, by TypeScript of npm's registry
+	mkdir -p $(NODE_DEVELOPMENT) && cp crates/tiny-dancer-node/development/* $(NODE_DEVELOPMENT)
+	npm ci --prefix $(NODE_DEVELOPMENT) --no-audit --no-fund --silent
+	node crates/tiny-dancer-node/types.mjs $(NODE_DEVELOPMENT)
 
 clean: ## remove what was built or installed
 	rm -rf .venv target site .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

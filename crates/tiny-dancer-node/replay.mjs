@@ -6,19 +6,20 @@
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-const [packages, backend, cases, answers] = process.argv.slice(2)
+const [folder, backend, cases, answers] = process.argv.slice(2)
+const packages = resolve(folder)
 
 async function engine() {
   if (backend === 'native') {
     const found = readdirSync(packages).find((name) => /^tiny-dancer-(linux|darwin|win32)/.test(name))
     return createRequire(import.meta.url)(join(packages, found, 'tiny-dancer.node'))
   }
-  const folder = join(packages, 'tiny-dancer')
-  const { engineOf } = await import(pathToFileURL(join(folder, 'lib', 'wasm.js')))
-  return engineOf(new WebAssembly.Module(readFileSync(join(folder, 'tiny-dancer.wasm'))))
+  const own = join(packages, 'tiny-dancer')
+  const { engineOf } = await import(pathToFileURL(join(own, 'lib', 'wasm.js')))
+  return engineOf(new WebAssembly.Module(readFileSync(join(own, 'tiny-dancer.wasm'))))
 }
 
 const { Agents, Candidates, Encoder, Router, Routes, Scorer, Tasks, Tools } = await engine()

@@ -50,6 +50,7 @@ _RANKED = {
     "uncertainty": "DOUBLE",
     "use_lightweight": "BOOLEAN",
     "in_prediction_set": "BOOLEAN",
+    "error": "VARCHAR",
 }
 _TASK = {
     "category": "VARCHAR",
@@ -115,8 +116,8 @@ def register(
         >>> import duckdb
         >>> connection = duckdb.connect()
         >>> register(connection)
-        >>> connection.sql("SELECT tiny_dancer_decide('What is 2 + 2?').model").fetchone()
-        ('weak',)
+        >>> connection.execute("SELECT tiny_dancer_decide('What is 2 + 2?').model").fetchall()
+        [('weak',)]
     """
     if not isinstance(connection, duckdb.DuckDBPyConnection):
         raise OptionError("connection", type(connection).__name__, "give what duckdb.connect() returns")
@@ -295,7 +296,7 @@ class _Calls:
         return pa.array(values, mask=np.isnan(values))
 
     def rank(self, query: Any, ids: Any, *more: Any) -> Any:
-        texts, embeddings, options = _more(more, "texts", "embeddings", "options", as_json=("options",))
+        texts, embeddings, embedding, options = _more(more, "texts", "embeddings", "embedding", "options")
         functions = self._functions
         rows = query.to_pylist()
         vectors = None if embeddings is None else embeddings.combine_chunks()
@@ -309,6 +310,7 @@ class _Calls:
                 named,
                 None if texts is None else texts[row],
                 None if vectors is None else _matrix(vectors[row]),
+                None if embedding is None else embedding[row],
                 "" if options is None else options[row] or "",
             )
             answers.append([each._asdict() for each in found])

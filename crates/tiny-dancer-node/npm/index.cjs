@@ -110,7 +110,7 @@ function encoder(checksum) {
 }
 
 const { engine, backend, backendReason } = load()
-use(engine, { readFile, encoder, artifact: () => readFile(join(__dirname, 'default.safetensors'), 'artifact') })
+use(engine, { readFile, encoder, artifact: () => readFile(join(__dirname, 'edge.safetensors'), 'artifact') })
 
 module.exports = {
   ...api,

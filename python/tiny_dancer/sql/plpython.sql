@@ -547,7 +547,7 @@ END;
 COMMENT ON FUNCTION tiny_dancer.load_artifact(text, text, jsonb) IS
     'as the other, from a file of the server, by the rights of pg_read_binary_file';
 
--- Requests → models --------------------------------------------------------------------------------------------------
+-- Requests -> models --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.decide(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS tiny_dancer.decision
@@ -616,7 +616,7 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "route_json", request, options, artifact)
 $python$;
 
-COMMENT ON FUNCTION tiny_dancer.route_json(text, text, text) IS '{"text": …} and options as JSON → the route that an artifact of routes gives it, or none';
+COMMENT ON FUNCTION tiny_dancer.route_json(text, text, text) IS '{"text": ...} and options as JSON -> the route that an artifact of routes gives it, or none';
 
 CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
     LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
@@ -624,7 +624,7 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "classify_json", request, artifact)
 $python$;
 
-COMMENT ON FUNCTION tiny_dancer.classify_json(text, text) IS '{"text": …} → what kind of task it is, and what it takes';
+COMMENT ON FUNCTION tiny_dancer.classify_json(text, text) IS '{"text": ...} -> what kind of task it is, and what it takes';
 
 CREATE FUNCTION tiny_dancer.select_tools_json(tools text[], query text, artifact text DEFAULT NULL,
                                               encoder text DEFAULT NULL) RETURNS json
@@ -633,7 +633,15 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "select_tools_json", tools, query, artifact, encoder)
 $python$;
 
-COMMENT ON FUNCTION tiny_dancer.select_tools_json(text[], text, text, text) IS 'lists of tools and a query as JSON → the tools it needs';
+COMMENT ON FUNCTION tiny_dancer.select_tools_json(text[], text, text, text) IS 'lists of tools and a query as JSON -> the tools it needs';
+
+CREATE FUNCTION tiny_dancer.tool_ids(tools text[]) RETURNS text[]
+    LANGUAGE plpython3u IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "tool_ids", tools)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.tool_ids(text[]) IS 'the ids by which tools are answered, in their order';
 
 CREATE FUNCTION tiny_dancer.rank_json(candidates text, query text, artifact text DEFAULT NULL,
                                       encoder text DEFAULT NULL) RETURNS json
@@ -642,7 +650,7 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "rank_json", candidates, query, artifact, encoder)
 $python$;
 
-COMMENT ON FUNCTION tiny_dancer.rank_json(text, text, text, text) IS 'candidates and a query as JSON → the candidates, best first, with their features';
+COMMENT ON FUNCTION tiny_dancer.rank_json(text, text, text, text) IS 'candidates and a query as JSON -> the candidates, best first, with their features';
 
 CREATE FUNCTION tiny_dancer.embed(text text, encoder text DEFAULT 'sentences') RETURNS real[]
     LANGUAGE plpython3u STABLE STRICT COST 1000 AS $python$
@@ -651,6 +659,32 @@ return call(plpy, "embed", text, encoder)
 $python$;
 
 COMMENT ON FUNCTION tiny_dancer.embed(text, text) IS 'the text as a vector of 256 numbers, of length 1';
+
+-- Candidates: which of many are worth passing on. Part of tiny_dancer--VERSION.sql.
+
+CREATE FUNCTION tiny_dancer.rank(
+    query text,
+    ids text[],
+    texts text[] DEFAULT NULL,
+    embeddings double precision[] DEFAULT NULL,
+    embedding real[] DEFAULT NULL,
+    options jsonb DEFAULT NULL,
+    artifact text DEFAULT NULL,
+    OUT candidate_id text,
+    OUT score real,
+    OUT confidence real,
+    OUT uncertainty real,
+    OUT use_lightweight boolean,
+    OUT in_prediction_set boolean,
+    OUT error text
+) RETURNS SETOF record
+    LANGUAGE plpython3u STABLE COST 100000 ROWS 5 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "rank", query, ids, texts, embeddings, embedding, options, artifact)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.rank(text, text[], text[], double precision[], real[], jsonb, text) IS
+    'the candidates for a query, best first; those that could take no part come last, with the reason';
 
 -- Agents: who can answer requests, and which of them does. Part of tiny_dancer--VERSION.sql, after the tables.
 --
@@ -689,7 +723,7 @@ return call(plpy, "checked_agent", declaration)
 $python$;
 
 COMMENT ON FUNCTION tiny_dancer.checked_agent(json) IS
-    'all fields of an agent, checked: {"name": …, "quality": 0.7, "cost_per_call": 0.001, …}';
+    'all fields of an agent, checked: {"name": ..., "quality": 0.7, "cost_per_call": 0.001, ...}';
 
 CREATE FUNCTION tiny_dancer.check_agents() RETURNS void
     LANGUAGE plpython3u VOLATILE COST 1000 AS $python$
@@ -1054,7 +1088,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE unique_violation USING
             MESSAGE = 'a route of this name is there already', DETAIL = 'name: ' || name, COLUMN = 'name',
-            HINT = 'give it another name, or put it in the other''s place: tiny_dancer.create_route(…, replace := true)';
+            HINT = 'give it another name, or put it in the other''s place: tiny_dancer.create_route(..., replace := true)';
     END IF;
     RETURN true;
 END $$;
@@ -1766,7 +1800,7 @@ $python$;
 
 COMMENT ON FUNCTION tiny_dancer.allocate_budget(
     jsonb, double precision, double precision, double precision, double precision
-) IS 'a month''s budget given to agents, for requests of these tokens: [[prompt, answer, requests], …]';
+) IS 'a month''s budget given to agents, for requests of these tokens: [[prompt, answer, requests], ...]';
 
 CREATE FUNCTION tiny_dancer.optimize_budget(
     monthly_budget double precision,

@@ -12,7 +12,7 @@ const platform = {
   readFile: noFiles,
   artifact: () => {
     throw new TinyDancerError(
-      'OptionInvalid', 'artifact', 'not given', 'fetch tiny-dancer/default.safetensors, or another one, and give its bytes',
+      'OptionInvalid', 'artifact', 'not given', 'fetch tiny-dancer/edge.safetensors, or another one, and give its bytes',
     )
   },
   encoder: () => undefined,
