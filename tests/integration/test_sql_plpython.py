@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -35,6 +38,21 @@ STATES = {
     "CandidateInvalid": "TD009",
 }
 SHARED_LIBRARY = "plpython3.so"
+LIBRARIES = Path(sysconfig.get_paths()["platlib"])
+NEEDED = ("numpy", "numpy.libs", "msgspec", "yaml")
+
+
+def seen_by_others(folder: Path, names: Iterable[str]) -> str:
+    """A folder that the server's user may read; a copy of what is needed of it where it is not such a one."""
+    if os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in (folder, *folder.parents)):
+        return str(folder)
+    copy = Path(tempfile.mkdtemp(prefix="tdpy"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o755)
+    for name in names:
+        if (folder / name).exists():
+            shutil.copytree(folder / name, copy / name)
+    return str(copy)
 
 
 @cache
@@ -47,7 +65,7 @@ def server() -> Server:
     known = Path(libraries.stdout.strip()) if libraries.returncode == 0 else folder.parent / "lib"
     if not (known / SHARED_LIBRARY).exists():
         missing("plpython3u (Debian: postgresql-plpython3-15)")
-    packages = [str(ROOT / "python"), sysconfig.get_paths()["platlib"]]
+    packages = [seen_by_others(ROOT / "python", ("tiny_dancer",)), seen_by_others(LIBRARIES, NEEDED)]
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(packages)
     try:
