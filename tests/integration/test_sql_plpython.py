@@ -333,6 +333,10 @@ def test_an_artifact_is_what_the_table_says_now(url: str) -> None:
             models = json.dumps([{"name": name}, {}])
             checksum = one(one_of, "tiny_dancer.load_artifact('mine', %b, %s::jsonb)", data, models)
             assert one(one_of, asked) == one(other, asked) == name
+        one_of.execute("SET tiny_dancer.artifact = 'mine'")
+        assert one(one_of, "tiny_dancer.decide_model('What is 2 + 2?')") == "tiny"
+        one_of.execute("RESET tiny_dancer.artifact")
+        assert one(one_of, "tiny_dancer.decide_model('What is 2 + 2?')") == "weak"
         with pytest.raises(psycopg.Error), one_of.transaction():
             one_of.execute("SELECT tiny_dancer.load_artifact('mine', %b)", [data])
             assert one(one_of, asked) == "weak"
