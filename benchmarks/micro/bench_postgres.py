@@ -161,8 +161,8 @@ def main() -> None:
     write(
         "postgres",
         figures,
-        "Storage over PostgreSQL beside SQLite, both durable. `updates`: as a multiple of an UPDATE of one row and "
-        "its commit, there, in the same run.",
+        "Storage over PostgreSQL beside SQLite, both durable. `updates`: as a multiple of an UPDATE of one row "
+        "and its commit, there, in the same run.",
     )
 
 
