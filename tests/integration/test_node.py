@@ -53,7 +53,9 @@ def tarballs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def installed(folder: Path, tarballs: dict[str, Path], *names: str, options: tuple[str, ...] = ()) -> Path:
     """An empty project in which the packages named are installed, without a network."""
     folder.mkdir()
-    (folder / "package.json").write_text('{"name": "empty", "version": "1.0.0", "private": true}', "utf-8")
+    empty = {"name": "empty", "version": "1.0.0", "private": True}
+    scripts = {"test": "node --expose-gc --test --test-reporter=tap"}
+    (folder / "package.json").write_text(json.dumps({**empty, "scripts": scripts}), "utf-8")
     flags = ("--offline", "--no-audit", "--no-fund", "--silent", *options)
     in_folder(folder, "npm", "install", *flags, *(str(tarballs[name]) for name in names))
     return folder
@@ -125,9 +127,7 @@ def test_every_vector_has_the_answer_of_the_engine(engine: str, tarballs: dict[s
 def test_the_installed_package_is_what_it_says(
     engine: str, projects: dict[str, Path], artifacts: dict[str, str]
 ) -> None:
-    told = in_folder(
-        projects[engine], "node", "--expose-gc", "--test", "test/", TINY_DANCER_EXPECTED=engine, **artifacts
-    )
+    told = in_folder(projects[engine], "npm", "test", "--silent", TINY_DANCER_EXPECTED=engine, **artifacts)
     assert re.search(r"^# fail 0$", told, re.MULTILINE), told[-3000:]
     assert (passed := re.search(r"^# pass (\d+)$", told, re.MULTILINE)) and int(passed[1]) >= 25, told[-3000:]
 
@@ -147,6 +147,8 @@ def test_there_is_always_an_engine(projects: dict[str, Path], tmp_path: Path) ->
     assert reason(projects["native"]) == ("native", name)
     assert reason(projects["native"], TINY_DANCER_BACKEND="wasm") == ("wasm", "TINY_DANCER_BACKEND says so")
     assert reason(projects["wasm"]) == ("wasm", f"{name} is not installed")
+    engine, why = reason(projects["native"], NODE_OPTIONS="--no-addons")
+    assert engine == "wasm" and "addons is disabled" in why
 
     broken = shutil.copytree(projects["native"], tmp_path / "broken", symlinks=True)
     module = broken / "node_modules" / name

@@ -11,7 +11,8 @@ export { TinyDancerError }
  */
 
 /**
- * Bytes of a file. They are read where they lie, and not kept.
+ * Bytes of a file. They are read where they lie; leave them as they are while what was made of them serves: the
+ * WebAssembly module may have to read them again.
  * @typedef {Uint8Array | ArrayBuffer} Bytes
  */
 
