@@ -55,6 +55,8 @@ READ = {
 changes."""
 
 EXCEPTIONS = {
+    # Writes the header of the C library for who changes it; nothing of it is linked or shipped. As certifi.
+    "cbindgen": "MPL-2.0",
     # The certificates of authorities, installed by requests for the `otel` extra, and neither linked nor shipped.
     # MPL-2.0 asks that changes to its own files are published, and nothing of what reads them.
     "certifi": "MPL-2.0",

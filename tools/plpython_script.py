@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "python" / "tiny_dancer" / "sql" / "plpython.sql"
 TABLES = ROOT / "python" / "tiny_dancer" / "storage" / "postgres" / "migrations"
 PARTS = ROOT / "crates" / "tiny-dancer-pg" / "sql"
-ORDER = ("models", "candidates", "agents", "budgets", "history", "ruvector")
+ORDER = ("models", "doors", "candidates", "agents", "budgets", "history", "ruvector")
 
 HEAD = """\
 -- Tiny Dancer in PostgreSQL, where the extension may not be installed: the same functions, in plpython3u over the
@@ -36,6 +36,7 @@ GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC;
 COMMIT;
 """
 
+_PLAIN = {"…": "...", "→": "->", "×": "x", "’": "'", "–": "-", "µ": "u", "≥": ">=", "≤": "<="}
 _NATIVE = re.compile(r"\bAS\s+'MODULE_PATHNAME',\s*'(\w+)_wrapper'")
 _DEFINED = re.compile(r"^CREATE (?:FUNCTION|TYPE|TABLE|VIEW) tiny_dancer\.(\w+)", re.MULTILINE)
 _TOKEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|(\$\w*\$).*?\1|\bBEGIN ATOMIC\b|\bCASE\b|\bEND\b|;", re.DOTALL)
@@ -84,6 +85,8 @@ def in_plpython(statement: str, native: str) -> str:
     named = ", ".join([f'plpy, "{native}"', *arguments(statement)])
     body = f"AS $python$\nfrom tiny_dancer.sql.plpython import call\nreturn call({named})\n$python$"
     statement = _NATIVE.sub(lambda _: body, statement)
+    # plpython takes no argument of any type: of arrays of numbers one, which all others become by themselves.
+    statement = statement.replace("anyarray DEFAULT NULL::real[]", "double precision[] DEFAULT NULL")
     return re.sub(r"\bLANGUAGE c\b", "LANGUAGE plpython3u", statement)
 
 
@@ -116,13 +119,19 @@ def script(known: frozenset[str], pure: frozenset[str], parts: Path = PARTS) -> 
                 if defined:
                     absent.add(defined[1])
                 continue
+            if "COMMENT ON FUNCTION" in bare:
+                statement = statement.replace("anyarray", "double precision[]")
             function = defined if bare.startswith("CREATE FUNCTION") else None
             if function and (native[1] not in pure if native else _mentions(bare[function.end() :], asking)):
                 asking.add(function[1])
                 statement = statement.replace(" PARALLEL SAFE", "", 1)
             written.append(in_plpython(statement, native[1]) if native else statement)
     written.append(TAIL)
-    return "\n".join(each.rstrip("\n") + "\n" for each in written)
+    text = "\n".join(each.rstrip("\n") + "\n" for each in written)
+    for char, plain in _PLAIN.items():
+        text = text.replace(char, plain)
+    text.encode("ascii")  # so that it goes into a database of any encoding
+    return text
 
 
 def main() -> int:

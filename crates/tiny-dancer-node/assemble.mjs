@@ -26,6 +26,8 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const root = join(here, '..', '..')
 const data = join(root, 'python', 'tiny_dancer', 'data')
 const NATIVE = 'tiny-dancer.node'
+/** The artifact that needs no encoder. */
+const SHIPPED = 'edge.safetensors'
 
 /** An ES module as CommonJS. It may import and export names, and declare what it exports; else it is refused. */
 export function commonJs(source) {
@@ -50,7 +52,7 @@ export function commonJs(source) {
 
 function write(folder, described) {
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(described, null, 2)}\n`)
-  copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
+  for (const name of ['LICENSE', 'NOTICE']) copyFileSync(join(root, name), join(folder, name))
 }
 
 function fresh(out, name) {
@@ -77,22 +79,27 @@ function main(out, wasm, given, native) {
   copyFileSync(join(here, 'README.md'), join(folder, 'README.md'))
   copyFileSync(join(root, 'crates', 'tiny-dancer-wasm', 'js', 'instance.js'), join(folder, 'lib', 'instance.js'))
   copyFileSync(wasm, join(folder, 'tiny-dancer.wasm'))
-  copyFileSync(join(data, 'default.safetensors'), join(folder, 'default.safetensors'))
+  copyFileSync(join(data, SHIPPED), join(folder, SHIPPED))
   mkdirSync(join(folder, 'cjs'))
   for (const file of readdirSync(join(folder, 'lib')).filter((name) => name.endsWith('.js'))) {
     const source = readFileSync(join(folder, 'lib', file), 'utf8')
     writeFileSync(join(folder, 'cjs', file.replace(/\.js$/, '.cjs')), commonJs(source))
   }
   const optionalDependencies = Object.fromEntries(Object.keys(PLATFORMS).map((name) => [`tiny-dancer-${name}`, version]))
-  write(folder, { ...described('npm'), optionalDependencies })
+  // Named as what it may find beside it, so that package managers that keep packages apart let it look.
+  const peers = {
+    peerDependencies: { 'tiny-dancer-encoder': version },
+    peerDependenciesMeta: { 'tiny-dancer-encoder': { optional: true } },
+  }
+  write(folder, { ...described('npm'), ...peers, optionalDependencies })
 
   const encoder = fresh(out, 'tiny-dancer-encoder')
   for (const name of ['index.js', 'index.d.ts', 'README.md']) copyFileSync(join(here, 'encoder', name), join(encoder, name))
   const encoders = {}
-  for (const name of ['encoder', 'sentences', 'tasks']) {
+  for (const name of ['encoder', 'sentences', 'tasks', 'default']) {
     const file = `${name}.safetensors`
     copyFileSync(join(data, file), join(encoder, file))
-    if (name !== 'tasks') encoders[checksum(readFileSync(join(data, file)))] = file
+    if (name === 'encoder' || name === 'sentences') encoders[checksum(readFileSync(join(data, file)))] = file
   }
   write(encoder, { ...described('encoder'), encoders })
 
@@ -104,7 +111,7 @@ function main(out, wasm, given, native) {
   const description = `The native module of the package tiny-dancer for ${platform}`
   const size = statSync(native).size
   const name = `tiny-dancer-${platform}`
-  write(own, { name, version, description, license, repository, main: NATIVE, files: [NATIVE], size, ...where, ...(libc && { libc }) })
+  write(own, { name, version, description, license, repository, main: NATIVE, files: [NATIVE, 'NOTICE'], size, ...where, ...(libc && { libc }) })
 }
 
 /** What an encoder's header says is its checksum. */

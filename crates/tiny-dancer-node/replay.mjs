@@ -6,19 +6,20 @@
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-const [packages, backend, cases, answers] = process.argv.slice(2)
+const [folder, backend, cases, answers] = process.argv.slice(2)
+const packages = resolve(folder)
 
 async function engine() {
   if (backend === 'native') {
     const found = readdirSync(packages).find((name) => /^tiny-dancer-(linux|darwin|win32)/.test(name))
     return createRequire(import.meta.url)(join(packages, found, 'tiny-dancer.node'))
   }
-  const folder = join(packages, 'tiny-dancer')
-  const { engineOf } = await import(pathToFileURL(join(folder, 'lib', 'wasm.js')))
-  return engineOf(new WebAssembly.Module(readFileSync(join(folder, 'tiny-dancer.wasm'))))
+  const own = join(packages, 'tiny-dancer')
+  const { engineOf } = await import(pathToFileURL(join(own, 'lib', 'wasm.js')))
+  return engineOf(new WebAssembly.Module(readFileSync(join(own, 'tiny-dancer.wasm'))))
 }
 
 const { Agents, Candidates, Encoder, Router, Routes, Scorer, Tasks, Tools } = await engine()
@@ -56,11 +57,20 @@ function said(error) {
   return JSON.stringify({ code, field, value, remedy })
 }
 
-// One object an encoder: cases go on with what was made before.
+// One object an encoder: cases go on with what was made before. What calls do not change is made once.
 const held = new Map()
+const lasting = new Map()
+
+function made(operation, steps, first, second, own) {
+  const make = () => MAKES[operation](first, second, own.encoder)
+  if (!['router', 'routes', 'tasks'].includes(operation)) return make()
+  const key = JSON.stringify([own.path, operation, ...steps])
+  if (!lasting.has(key)) lasting.set(key, make())
+  return lasting.get(key)
+}
 
 function answered({ encoder, steps }) {
-  if (!held.has(encoder)) held.set(encoder, { encoder: encoder === null ? undefined : new Encoder(readFileSync(encoder)) })
+  if (!held.has(encoder)) held.set(encoder, { path: encoder, encoder: encoder === null ? undefined : new Encoder(readFileSync(encoder)) })
   const own = held.get(encoder)
   const texts = []
   for (const [operation, one, other] of steps) {
@@ -68,7 +78,7 @@ function answered({ encoder, steps }) {
     const second = given(other, '')
     try {
       if (operation in MAKES) {
-        own.object = MAKES[operation](first, second, own.encoder)
+        own.object = made(operation, [one, other], first, second, own)
         texts.push('')
       } else {
         texts.push(ASKS[operation](own.object, first, second))

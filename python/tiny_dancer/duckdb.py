@@ -50,6 +50,7 @@ _RANKED = {
     "uncertainty": "DOUBLE",
     "use_lightweight": "BOOLEAN",
     "in_prediction_set": "BOOLEAN",
+    "error": "VARCHAR",
 }
 _TASK = {
     "category": "VARCHAR",
@@ -115,8 +116,8 @@ def register(
         >>> import duckdb
         >>> connection = duckdb.connect()
         >>> register(connection)
-        >>> connection.sql("SELECT tiny_dancer_decide('What is 2 + 2?').model").fetchone()
-        ('weak',)
+        >>> connection.execute("SELECT tiny_dancer_decide('What is 2 + 2?').model").fetchall()
+        [('weak',)]
     """
     if not isinstance(connection, duckdb.DuckDBPyConnection):
         raise OptionError("connection", type(connection).__name__, "give what duckdb.connect() returns")
@@ -156,19 +157,13 @@ def _answering(own: duckdb.DuckDBPyConnection) -> _Answering | None:
 
 
 def _create(own: duckdb.DuckDBPyConnection, answering: _Answering) -> None:
-    number = next(_NUMBERS)
     calls = _Calls(answering)
     kept: list[Callable[..., Any]] = []
-    _REGISTERED[number] = (answering, kept)
 
     def create(
         name: str, function: Callable[..., Any], parameters: list[str], returned: str, **given: Any
     ) -> None:
-        try:
-            own.create_function(name, function, parameters, returned, **given)  # type: ignore[arg-type]
-        except (duckdb.CatalogException, duckdb.NotImplementedException) as error:
-            remedy = "drop the function of this name, or register in another database"
-            raise OptionError("connection", f"has a function {name} already", remedy) from error
+        own.create_function(name, function, parameters, returned, **given)  # type: ignore[arg-type]
         kept.append(function)
 
     text, texts = "VARCHAR", "VARCHAR[]"
@@ -193,16 +188,20 @@ def _create(own: duckdb.DuckDBPyConnection, answering: _Answering) -> None:
         ("ruvector_embed", calls.embed, [text], "FLOAT[256]", "default"),
         ("ruvector_classify_request", calls.ruvector_classify_request, [text], text, "default"),
     )
-    try:
-        for name, function, parameters, returned, null in every:
-            create(name, _as_read(function, parameters), parameters, returned, type="arrow", null_handling=null)
-        create("tiny_dancer_checksum", lambda: answering.functions.checksum, [], text, side_effects=True)
-        # Last: where it is there, all are.
-        create("tiny_dancer_registered", lambda: number, [], "BIGINT")
-    except OptionError:
-        for name, *_ in every[: len(kept)]:
-            own.remove_function(name)
-        raise
+    # Asked before any is made: some versions of DuckDB would put ours beside somebody else's.
+    names = ["tiny_dancer_checksum", "tiny_dancer_registered", *(name for name, *_ in every)]
+    asked = "SELECT function_name FROM duckdb_functions() WHERE list_contains(?, function_name)"
+    there = own.execute(asked, [names]).fetchone()
+    if there is not None:
+        remedy = "drop the function of this name, or register in another database"
+        raise OptionError("connection", f"has a function {there[0]} already", remedy)
+    number = next(_NUMBERS)
+    _REGISTERED[number] = (answering, kept)
+    for name, function, parameters, returned, null in every:
+        create(name, _as_read(function, parameters), parameters, returned, type="arrow", null_handling=null)
+    create("tiny_dancer_checksum", lambda: answering.functions.checksum, [], text, side_effects=True)
+    # Last: where it is there, all are.
+    create("tiny_dancer_registered", lambda: number, [], "BIGINT")
 
 
 def _as_read(function: Callable[..., Any], parameters: list[str]) -> Callable[..., Any]:
@@ -295,7 +294,7 @@ class _Calls:
         return pa.array(values, mask=np.isnan(values))
 
     def rank(self, query: Any, ids: Any, *more: Any) -> Any:
-        texts, embeddings, options = _more(more, "texts", "embeddings", "options", as_json=("options",))
+        texts, embeddings, embedding, options = _more(more, "texts", "embeddings", "embedding", "options")
         functions = self._functions
         rows = query.to_pylist()
         vectors = None if embeddings is None else embeddings.combine_chunks()
@@ -309,6 +308,7 @@ class _Calls:
                 named,
                 None if texts is None else texts[row],
                 None if vectors is None else _matrix(vectors[row]),
+                None if embedding is None else embedding[row],
                 "" if options is None else options[row] or "",
             )
             answers.append([each._asdict() for each in found])

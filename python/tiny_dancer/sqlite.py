@@ -12,6 +12,8 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tiny_dancer.errors import OptionError, RequestError, TinyDancerError
 from tiny_dancer.sql import Functions
 from tiny_dancer.sql.functions import AgentRow, DecisionRow, RankedRow, RouteRow, TaskRow
@@ -149,7 +151,7 @@ class _Calls:
         yield "tiny_dancer_classify", 1, False, _strict(lambda text: functions.classify(text).category)
         yield "ruvector_classify_request", 1, False, _strict(functions.ruvector_classify_request)
         yield "tiny_dancer_classify_json", 1, False, _strict(functions.classify_json)
-        for arguments in (3, 4, 5):
+        for arguments in (3, 4, 5, 6):
             yield "tiny_dancer_rank", arguments, False, self._rank_json_rows
         yield "tiny_dancer_rank_json", 2, False, _strict(functions.rank_json)
         yield (
@@ -177,9 +179,14 @@ class _Calls:
                 yield functions.decide(request, options)
 
         def rank(
-            query: Any, ids: Any, texts: Any = None, embeddings: Any = None, options: Any = "{}"
+            query: Any,
+            ids: Any,
+            texts: Any = None,
+            embeddings: Any = None,
+            embedding: Any = None,
+            options: Any = "{}",
         ) -> Iterator[tuple[Any, ...]]:
-            yield from self._rank(query, ids, texts, embeddings, options) or ()
+            yield from self._rank(query, ids, texts, embeddings, embedding, options) or ()
 
         def classify(text: Any) -> Iterator[tuple[Any, ...]]:
             if text is not None:
@@ -209,7 +216,13 @@ class _Calls:
         yield "ruvector_route", AgentRow._fields, ruvector_route
 
     def _rank(
-        self, query: Any, ids: Any, texts: Any = None, embeddings: Any = None, options: Any = "{}"
+        self,
+        query: Any,
+        ids: Any,
+        texts: Any = None,
+        embeddings: Any = None,
+        embedding: Any = None,
+        options: Any = "{}",
     ) -> list[RankedRow] | None:
         if query is None or ids is None:
             return None
@@ -218,6 +231,7 @@ class _Calls:
             _list(ids, "ids"),
             None if texts is None else _list(texts, "texts"),
             None if embeddings is None else _list(embeddings, "embeddings"),
+            _vector(embedding),
             "" if options is None else options,
         )
 
@@ -242,6 +256,13 @@ def _strict(function: Callable[..., Any], first: int | None = None) -> Callable[
         return None if None in given[:first] else function(*given)
 
     return call
+
+
+def _vector(value: Any) -> Any:
+    """A JSON array of numbers, or float32 as :meth:`Functions.embed` gives them here."""
+    if isinstance(value, bytes) and len(value) % 4 == 0:
+        return np.frombuffer(value, "<f4")
+    return None if value is None else _list(value, "embedding")
 
 
 def _list(value: Any, field: str) -> list[Any]:

@@ -76,7 +76,7 @@ def test_every_spelling_of_that_import_is_seen(source: str) -> None:
     assert imports_compiled_module(source)
 
 
-# What is stored is read and written in `storage` alone; the others give databases functions, and ask them of theirs.
+# What is stored is read and written in `storage` alone; the others give databases functions, and ask for theirs.
 HOLDS_SQL = {"storage", "sql", "duckdb.py", "sqlite.py"}
 
 

@@ -26,3 +26,7 @@ OPENERS: dict[str, Callable[[Path], Storage]] = {
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     with OPENERS[request.param](tmp_path) as opened:
         yield opened
+
+
+# Those of which a property is compared with the memory's: their statements are their own.
+DATABASES = pytest.mark.parametrize("database", ["sqlite", "postgres"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contract.conftest import DATABASES, OPENERS
 
 from tiny_dancer.errors import OptionError, StorageError
 from tiny_dancer.storage import (
@@ -17,7 +18,6 @@ from tiny_dancer.storage import (
     Outcome,
     RoutingRecord,
     ShownCandidate,
-    SqliteStorage,
     Storage,
     hash_query,
 )
@@ -263,17 +263,20 @@ decisions = st.builds(
 )
 
 
+@DATABASES
 @settings(max_examples=60, deadline=None)
-@given(st.lists(decisions, max_size=8))
-def test_both_backends_remember_the_same(tmp_path_factory: pytest.TempPathFactory, records: list[Any]) -> None:
+@given(records=st.lists(decisions, max_size=8))
+def test_both_backends_remember_the_same(
+    database: str, tmp_path_factory: pytest.TempPathFactory, records: list[Any]
+) -> None:
     folder: Path = tmp_path_factory.mktemp("history")
-    with MemoryStorage() as memory, SqliteStorage(folder / "a.db") as sqlite:
+    with MemoryStorage() as memory, OPENERS[database](folder) as other:
         for each in records:
             memory.record_routing(each)
-            sqlite.record_routing(each)
-        sqlite.flush()
-        assert sqlite.routing_history() == memory.routing_history()
-        ours, theirs = sqlite.get_statistics(), memory.get_statistics()
+            other.record_routing(each)
+        other.flush()
+        assert other.routing_history() == memory.routing_history()
+        ours, theirs = other.get_statistics(), memory.get_statistics()
         assert replace(ours, cost=0, baseline_cost=0, light_share=None) == replace(
             theirs, cost=0, baseline_cost=0, light_share=None
         )

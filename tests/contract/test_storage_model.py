@@ -14,13 +14,17 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from tests.postgres import emptied
 
 from tiny_dancer.errors import CandidateError, OptionError, StorageError
+from tiny_dancer.postgres import PostgresStorage
 from tiny_dancer.storage import CandidateRecord, Feedback, Filter, MemoryStorage, SqliteStorage
 from tiny_dancer.storage.metadata import metadata_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import psycopg
 
     from tiny_dancer.storage import Storage
 
@@ -61,18 +65,16 @@ FILTERS = st.none() | st.builds(
 
 
 class StorageMachine(RuleBasedStateMachine):
-    """Backends beside a dictionary. The second SQLite object has the same file open: another process might."""
+    """Backends beside a dictionary. Two more objects have the same database open: other processes might."""
+
+    def opened(self, *, mirror: bool = True) -> Storage:
+        return SqliteStorage(Path(self.folder.name) / "a.db", mirror=mirror)
 
     @initialize()
     def open(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        path = Path(self.folder.name) / "a.db"
-        self.writers: list[Storage] = [MemoryStorage(), SqliteStorage(path)]
-        self.readers: list[Storage] = [
-            *self.writers,
-            SqliteStorage(path),
-            SqliteStorage(path, mirror=False),
-        ]
+        self.writers: list[Storage] = [MemoryStorage(), self.opened()]
+        self.readers: list[Storage] = [*self.writers, self.opened(), self.opened(mirror=False)]
         self.stored: dict[str, CandidateRecord] = {}
         self.scores: dict[tuple[str, str], float] = {}
 
@@ -242,5 +244,27 @@ def plain(record: CandidateRecord) -> dict[str, Any]:
     }
 
 
+class PostgresMachine(StorageMachine):
+    """The same over PostgreSQL."""
+
+    def opened(self, *, mirror: bool = True) -> Storage:
+        if not hasattr(self, "address"):
+            self.address = emptied()
+        return PostgresStorage(self.address, mirror=mirror)
+
+    @rule(error=st.sampled_from([ZeroDivisionError(), MemoryError(), KeyboardInterrupt()]))
+    def fail(self, error: BaseException) -> None:
+        def action(connection: psycopg.Connection[Any]) -> None:
+            connection.execute("DELETE FROM tiny_dancer.candidate")
+            raise error
+
+        postgres = self.writers[1]
+        assert isinstance(postgres, PostgresStorage)
+        with pytest.raises(StorageError if isinstance(error, MemoryError) else type(error)):
+            postgres._database.write(action)
+
+
+PostgresMachine.TestCase.settings = settings(max_examples=6, stateful_step_count=20, deadline=None)
+TestPostgresMachine = PostgresMachine.TestCase
 StorageMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestStorageMachine = StorageMachine.TestCase

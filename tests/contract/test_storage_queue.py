@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.conftest import OPENERS
+from tests.contract.conftest import DATABASES, OPENERS
 from tests.contract.requests import MIDNIGHT
 
 from tiny_dancer.errors import OptionError, QueueError
@@ -239,11 +239,12 @@ MOVES = st.lists(
 )
 
 
+@DATABASES
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES)
-def test_every_backend_does_the_same(moves: list[Any], tmp_path_factory: Any) -> None:
+def test_every_backend_does_the_same(database: str, moves: list[Any], tmp_path_factory: Any) -> None:
     folder: Path = tmp_path_factory.mktemp("queue")
-    with OPENERS["memory"](folder) as memory, OPENERS["sqlite"](folder) as other:
+    with OPENERS["memory"](folder) as memory, OPENERS[database](folder) as other:
         clock = MIDNIGHT
         for action, id, by, wait in moves:
             clock += wait

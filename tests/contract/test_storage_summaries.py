@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contract.conftest import DATABASES, OPENERS
 from tests.contract.requests import DAY, MIDNIGHT, request
 
 from tiny_dancer.errors import OptionError
@@ -224,6 +225,7 @@ def groups(storage: Storage, **asked: Any) -> list[Any]:
     return [(each.group, each.requests, each.latency_percentiles) for each in storage.request_summary(**asked)]
 
 
+@DATABASES
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(records, max_size=12),
@@ -236,6 +238,7 @@ def groups(storage: Storage, **asked: Any) -> list[Any]:
     st.none() | moments,
 )
 def test_sums_stay_when_retention_removes_requests(
+    database: str,
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[RequestRecord],
     told: list[Feedback],
@@ -246,9 +249,9 @@ def test_sums_stay_when_retention_removes_requests(
     where: dict[str, list[str]],
     whole: float | None,
 ) -> None:
-    path = tmp_path_factory.mktemp("summaries") / "a.db"
-    with MemoryStorage() as memory, SqliteStorage(path, mirror=False) as sqlite:
-        for storage in (memory, sqlite):
+    folder = tmp_path_factory.mktemp("summaries")
+    with MemoryStorage() as memory, OPENERS[database](folder) as other:
+        for storage in (memory, other):
             storage.record_requests(rows)
             for each in told:
                 storage.record_feedback(each)
@@ -271,7 +274,7 @@ def test_sums_stay_when_retention_removes_requests(
         for asked in ({}, {"since": since}, {"until": since}, {"since": whole, "until": since}):
             if (asked.get("since") or 0.0) <= asked.get("until", math.inf):
                 ours: Any = {**asked, "by": by, "where": where}
-                assert whole_groups(memory, **ours) == whole_groups(sqlite, **ours)
+                assert whole_groups(memory, **ours) == whole_groups(other, **ours)
 
 
 def counted(summaries: Mapping[Any, RequestSummary]) -> int:

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.contract.candidates import NOW, Tensor, ids, record, values, vector
+from tests.contract.conftest import DATABASES, OPENERS
 from tests.contract.requests import api_key
 
 from tiny_dancer.errors import CandidateError, StorageError, TinyDancerError
@@ -38,6 +39,7 @@ from tiny_dancer.storage import (
     Storage,
 )
 from tiny_dancer.storage.metadata import DEEPEST, LONGEST, MOST
+from tiny_dancer.storage.opening import reopened
 from tiny_dancer.types import RequestRecord
 
 if TYPE_CHECKING:
@@ -651,28 +653,29 @@ def everything(storage: Storage) -> list[list[Any]]:
     return [[values(each) for each in candidates], searched, *histories]
 
 
-def test_what_one_accepts_all_accept_and_all_read_again(tmp_path: Path) -> None:
-    with (
-        MemoryStorage() as memory,
-        SqliteStorage(tmp_path / "a.db") as sqlite,
-        SqliteStorage(tmp_path / "a.db", mirror=False) as other,
-    ):
+@DATABASES
+def test_what_one_accepts_all_accept_and_all_read_again(database: str, tmp_path: Path) -> None:
+    with MemoryStorage() as memory, OPENERS[database](tmp_path) as stored, reopened(stored) as other:
         # So that the dimension is known, and a candidate with another is refused.
-        for storage in (memory, sqlite):
+        for storage in (memory, stored):
             storage.insert_candidate(record("first", 1, 2))
 
-        @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=400 if database == "sqlite" else 100,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(RECORDS)
         def check(made: tuple[type, dict[str, Any]]) -> None:
-            accepted = {keep(storage, *made) for storage in (memory, sqlite)}
+            accepted = {keep(storage, *made) for storage in (memory, stored)}
             assert len(accepted) == 1
-            sqlite.flush()
+            stored.flush()
             expected = everything(memory)
-            assert everything(sqlite) == expected
+            assert everything(stored) == expected
             assert everything(other) == expected
 
         check()
-        assert sqlite.get_statistics().dropped == 0
+        assert stored.get_statistics().dropped == 0
 
 
 def test_a_decision_stored_unreadable_is_named_and_the_others_stay_readable(tmp_path: Path) -> None:

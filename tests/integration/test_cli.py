@@ -529,6 +529,16 @@ def test_inspect_shows_the_shipped_artifact() -> None:
     assert len(_core.data_file("default.safetensors")) <= 512 * 1024
 
 
+def test_an_artifact_without_encoder_is_trained_inspected_and_routed_by(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "edge.safetensors"
+    done("train", folder / "train.parquet", "--no-encoder", "--out", out)
+    header = json.loads(done("inspect", out, "--json"))
+    assert header["features"]["encoder"] is None
+    assert json.loads(done("route", "--artifact", out, "--json", "What is 2 + 2?"))["level"] == 0
+    assert json.loads(done("inspect", "edge", "--json"))["features"]["encoder"] is None
+    assert json.loads(done("route", "--artifact", "edge", "--json", "What is 2 + 2?"))["tokens"] == 6
+
+
 def test_bench_prints_ratios() -> None:
     figures = json.loads(done("bench", "--json"))
     assert figures["yardstick_us"] > 0

@@ -150,12 +150,16 @@ def test_a_cost_that_nobody_knows_is_null() -> None:
         ("decide('x', {'max_cost': 0})", "NoFeasibleModelError"),
         ("decide_json('{')", "RequestError: request"),
         ("quality('x', 'nobody')", "OptionError: model: nobody; the models are weak, strong"),
-        ("rank('x', ['a', 'b'], ['one'])", "CandidateError: texts: 1 values; give one for each of 2 ids"),
+        (
+            "rank('x', ['a', 'b'], ['one'])",
+            "CandidateError: texts: 1 for 2 ids; give one an id, in the same order",
+        ),
         ("rank('x', ['a', 'a'], ['b', 'c'])", "CandidateError: candidates[1].id: a"),
-        ("rank('x', ['a', NULL], ['b', 'c'])", "RequestError: ids[1]: NoneType; give a text"),
-        ("rank('x', ['a'], ['b'], NULL, {'k': -1})", "OptionError: options.k: -1; give a whole number"),
-        ("rank('x', ['a'], ['b'], NULL, {'depth': 1})", "OptionError: options.depth: 1; the options are k"),
-        ("rank('x', ['a'], NULL, [[1.0, 2.0]], {'embedding': [1.0]})", "CandidateError: options.embedding"),
+        ("rank('x', ['a', NULL], ['b', 'c'])", "CandidateError: ids[1]: NoneType; give every candidate an id"),
+        ("rank('x', ['a'], ['b'], NULL, NULL, {'k': -1})", "-1"),
+        ("rank('x', ['a'], ['b'], [[1.0]], NULL, {'k': -1})", "OptionError: options.k: -1; give a whole number"),
+        ("rank('x', ['a'], ['b'], NULL, NULL, {'depth': 1})", "OptionError: options.depth: 1; the options are k"),
+        ("rank('x', ['a'], NULL, [[1.0, 2.0]], [1.0])", "CandidateError: embedding"),
         ("rank('x', ['a', 'b'], NULL, [[1.0, 2.0], [1.0]])", "CandidateError: candidates[1].embedding"),
         ("classify(' ')", "RequestError: text: "),
         ("semantic_route('')", "RequestError: text: "),
@@ -204,15 +208,29 @@ def test_candidates_are_ranked_as_by_the_router(connection: Any) -> None:
     connection.execute("CREATE TABLE memory AS SELECT unnest(?::VARCHAR[]) AS id, unnest(?::VARCHAR[]) AS text",
                        [list(texts), list(texts.values())])  # fmt: skip
     found = connection.execute(
-        "SELECT unnest(tiny_dancer_rank('When does the train leave?', list(id), list(text), NULL, {'k': 2}), "
-        "recursive := true) FROM memory"
+        "SELECT unnest(tiny_dancer_rank('When does the train leave?', list(id), list(text), NULL, NULL, "
+        "{'k': 2}), recursive := true) FROM memory"
     )
     rows = found.fetchall()
     assert [each[0] for each in found.description] == [
-        "candidate_id", "score", "confidence", "uncertainty", "use_lightweight", "in_prediction_set",
+        "candidate_id", "score", "confidence", "uncertainty", "use_lightweight", "in_prediction_set", "error",
     ]  # fmt: skip
-    candidates = [Candidate(id, text=text) for id, text in texts.items()]
-    right = CandidateRouter().route("When does the train leave?", candidates, k=2)
+    # Texts are compared by words; embeddings are made where they are asked for, as in PostgreSQL.
+    said = json.dumps([{"id": id, "text": text} for id, text in texts.items()])
+    asked = json.dumps({"text": "When does the train leave?", "k": 2})
+    door = json.loads(_core.CandidateScorer().rank_json(said, asked))["decisions"]
+    assert [(row[0], np.float32(row[1])) for row in rows] == [
+        (each["candidate_id"], np.float32(each["score"])) for each in door
+    ]
+    meant = connection.execute(
+        "SELECT unnest(tiny_dancer_rank($1, list(id), list(text), list(tiny_dancer_embed(text)), "
+        "tiny_dancer_embed($1)), recursive := true) FROM memory",
+        ["When does the train leave?"],
+    ).fetchall()
+    made = _core.encode([*texts.values(), "When does the train leave?"], _core.sentence_encoder())
+    given = [Candidate(id, made[row], text) for row, (id, text) in enumerate(texts.items())]
+    right = CandidateRouter().route(made[-1], given, text="When does the train leave?")
+    rows = meant
     assert [row[:3] for row in rows] == [(each.candidate_id, each.score, each.confidence) for each in right]
     vectors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.8, 0.0]]
     right = CandidateRouter().route(
@@ -223,13 +241,17 @@ def test_candidates_are_ranked_as_by_the_router(connection: Any) -> None:
     for kind in ("FLOAT[][]", "FLOAT[3][]", "DOUBLE[][]", "DECIMAL(4, 2)[][]"):
         found = one(
             connection,
-            f"tiny_dancer_rank('x', ['a', 'b', 'c'], NULL, ?::{kind}, {{'embedding': [0, 1, 0]}})",
+            f"tiny_dancer_rank('x', ['a', 'b', 'c'], NULL, ?::{kind}, [0, 1, 0])",
             vectors,
         )
         assert [(each["candidate_id"], each["score"]) for each in found] == [
             (each.candidate_id, each.score) for each in right
         ], kind
     assert one(connection, "tiny_dancer_rank('x', [], [])") == []
+    unsound = one(
+        connection, "tiny_dancer_rank('x', ['a', 'b'], NULL, [['1', 'nan'], ['0', '1']]::FLOAT[][], [0, 1])"
+    )
+    assert [(each["candidate_id"], each["error"] is None) for each in unsound] == [("b", True), ("a", False)]
 
 
 def test_vectors_classes_routes_and_agents_are_those_of_the_package(connection: Any) -> None:
@@ -439,3 +461,26 @@ def test_an_artifact_that_is_no_file(connection: Any, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="No such file"):
         register(connection, tmp_path / "none.safetensors")
     assert one(connection, "tiny_dancer_decide_model('What is 2 + 2?')") == "weak"
+
+
+def test_what_a_statement_leaves_out_is_not_decided(connection: Any) -> None:
+    connection.execute("CREATE TABLE asked AS SELECT CASE WHEN i % 7 = 3 THEN '' ELSE 'text ' || i END AS text "
+                       "FROM range(5_000) rows(i)")  # fmt: skip
+    guarded = "count(CASE WHEN text <> '' THEN tiny_dancer_decide_model(text) END) FROM asked"
+    filled = one(connection, "count(*) FROM asked WHERE text <> ''")
+    assert 0 < one(connection, guarded) == filled < 5_000
+    assert one(connection, "count(TRY(tiny_dancer_decide_model(text))) FROM asked") == filled
+    assert (
+        one(connection, "count(*) FROM asked WHERE text = 'none' AND tiny_dancer_decide_model(text) = 'weak'") == 0
+    )
+    connection.execute("CREATE TABLE kept (text VARCHAR, model VARCHAR GENERATED ALWAYS AS "
+                       "(tiny_dancer_decide_model(text)) VIRTUAL)")  # fmt: skip
+    connection.execute("INSERT INTO kept VALUES ('What is 2 + 2?')")
+    assert connection.execute("SELECT * FROM kept").fetchall() == [("What is 2 + 2?", "weak")]
+
+
+def test_a_prepared_statement_answers_by_what_is_registered_when_it_runs(connection: Any) -> None:
+    connection.execute("PREPARE asked AS SELECT tiny_dancer_decide_model($1)").fetchall()
+    assert connection.execute("EXECUTE asked('What is 2 + 2?')").fetchall() == [("weak",)]
+    register(connection, models={"weak": "small"})
+    assert connection.execute("EXECUTE asked('What is 2 + 2?')").fetchall() == [("small",)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -17,8 +19,6 @@ from tiny_dancer import (
     Agent,
     AgentRegistry,
     AgentRouter,
-    Candidate,
-    CandidateRouter,
     ModelInfo,
     Route,
     Router,
@@ -121,9 +121,9 @@ FAULTS = [
     ("embed_by('00', 'x')", "ArtifactError: checksum: 00; store anew"),
     ("rank('x', '{}', '[]')", "RequestError: ids: {}; give a JSON array, such as json_group_array(…)"),
     ("rank('x', '[', '[]')", "RequestError: ids: "),
-    ("rank('x', '[1]', '[\"a\"]')", "RequestError: ids[0]: int; give a text"),
-    ("rank('x', '[\"a\"]', '[]')", "CandidateError: texts: 0 values; give one for each of 1 ids"),
-    ("rank('x', '[\"a\"]', NULL, '[[1, 2]]', '{\"embedding\": [1]}')", "CandidateError: options.embedding"),
+    ("rank('x', '[1]', '[\"a\"]')", "CandidateError: ids[0]: int; give every candidate an id"),
+    ("rank('x', '[\"a\"]', '[]')", "CandidateError: texts: 0 for 1 ids; give one an id"),
+    ("rank('x', '[\"a\"]', NULL, '[[1, 2]]', '[1]')", "CandidateError: embedding"),
     ("rank('x', '[\"a\"]', NULL, '[[1, \"b\"]]')", "CandidateError: candidates[0].embedding"),
 ]
 
@@ -157,21 +157,23 @@ def test_candidates_are_ranked_as_by_the_router(connection: Any) -> None:
     connection.execute("CREATE TABLE memory (id TEXT, text TEXT)")
     connection.executemany("INSERT INTO memory VALUES (?, ?)", texts.items())
     arrays = "json_group_array(id), json_group_array(text)"
-    asked = f"tiny_dancer_rank('When does the train leave?', {arrays}, NULL, '{{\"k\": 2}}') FROM memory"
-    candidates = [Candidate(id, text=text) for id, text in texts.items()]
+    asked = f"tiny_dancer_rank('When does the train leave?', {arrays}, NULL, NULL, '{{\"k\": 2}}') FROM memory"
+    said = json.dumps([{"id": id, "text": text} for id, text in texts.items()])
+    query = json.dumps({"text": "When does the train leave?", "k": 2})
+    door = json.loads(_core.CandidateScorer().rank_json(said, query))["decisions"]
     right = [
-        (each.candidate_id, each.score, each.confidence, each.uncertainty)
-        for each in CandidateRouter().route("When does the train leave?", candidates, k=2)
+        (each["candidate_id"], *(float(np.float32(each[name])) for name in ("score", "confidence", "uncertainty")))
+        for each in door
     ]
     names = ("candidate_id", "score", "confidence", "uncertainty")
     assert [tuple(each[name] for name in names) for each in json.loads(one(connection, asked))] == right
     if isinstance(connection, apsw.Connection):
         rows = connection.execute(
             f"WITH given (named, said) AS (SELECT {arrays} FROM memory) SELECT found.* FROM given, "
-            "tiny_dancer_rank('When does the train leave?', named, said, NULL, '{\"k\": 2}') AS found"
+            "tiny_dancer_rank('When does the train leave?', named, said, NULL, NULL, '{\"k\": 2}') AS found"
         ).fetchall()
         assert [row[:4] for row in rows] == right
-    vectors = "'[\"a\", \"b\"]', NULL, '[[1, 0], [0.6, 0.8]]', '{\"embedding\": [0, 1]}'"
+    vectors = "'[\"a\", \"b\"]', NULL, '[[1, 0], [0.6, 0.8]]', '[0, 1]'"
     assert [each["candidate_id"] for each in json.loads(one(connection, f"tiny_dancer_rank('x', {vectors})"))] == [
         "b",
         "a",
@@ -273,6 +275,19 @@ def test_registering_again_replaces_what_answers(connection: Any) -> None:
     assert cursor.fetchall() == [("small",), ("small",)]
     register(connection)
     assert one(connection, "tiny_dancer_decide('What is 2 + 2?')") == "weak"
+
+
+def test_the_module_is_there_without_an_import_of_its_own() -> None:
+    program = """
+import sqlite3
+import tiny_dancer
+
+connection = sqlite3.connect(":memory:")
+tiny_dancer.sqlite.register(connection)
+print(connection.execute("SELECT tiny_dancer_decide('What is 2 + 2?')").fetchone())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "('weak',)\n"
 
 
 def test_connections_that_are_none(tmp_path: Path) -> None:

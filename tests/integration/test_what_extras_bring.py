@@ -101,6 +101,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 # Commands of theirs that need more than the command does.
 FURTHER = (
+    ("db stats postgresql://127.0.0.1:1/x", "postgres", "postgres"),
     ("savings none.db --plot x.svg", "sqlite,report", "report"),
     ("analytics none.db --out x.parquet", "sqlite,train", "train"),
     ("gateway --demo", "gateway", None),  # with the extra it would serve

@@ -182,7 +182,7 @@ pub(crate) fn guarded(work: impl FnOnce() -> Outcome<()>) -> td_code {
             let said = panic_text(panic.as_ref());
             let code = noted(td_code::EngineStopped, "engine", said, "report it, with what was asked");
             // What was thrown might panic when it is dropped.
-            std::mem::forget(panic);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(panic)));
             code
         }
     }
@@ -379,9 +379,9 @@ pub(crate) unsafe fn made<T: Opaque>(
     // SAFETY: there is room.
     unsafe { place.write(ptr::null_mut()) };
     guarded(|| {
-        let made = Box::new(T::wrap(Held::new(T::MARK, make()?)));
+        let object = Box::new(T::wrap(Held::new(T::MARK, make()?)));
         // SAFETY: there is room.
-        unsafe { place.write(Box::into_raw(made)) };
+        unsafe { place.write(Box::into_raw(object)) };
         Ok(())
     })
 }

@@ -4,8 +4,8 @@
 //! `border` is what crosses: texts, codes, errors, panics; `objects` what decides, by JSON; `vectors` candidates by numbers
 //! alone.
 
-// Types are named as C programmers name them.
-#![allow(non_camel_case_types)]
+// Types are named as C programmers name them, and what is said of functions goes into the header.
+#![allow(non_camel_case_types, clippy::doc_markdown)]
 
 mod border;
 mod objects;

@@ -372,6 +372,10 @@ unsafe fn ranked(
     room: usize,
     ranking: *mut td_ranking,
 ) -> Outcome<()> {
+    if set.is_empty() {
+        // SAFETY: what the caller promises.
+        return unsafe { put(&[], found, td_ranking::default(), ranking) };
+    }
     if !options.is_null() && !options.is_aligned() {
         return Err(refused("options", "misaligned", "give a pointer aligned as its type is"));
     }

@@ -1,3 +1,5 @@
+/** The artifact of models that is made with the encoder: Python's default. */
+export const models: string
 /** The encoder that artifacts of models and of tasks name. */
 export const encoder: string
 /** The encoder of routes and tools. */

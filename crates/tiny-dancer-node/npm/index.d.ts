@@ -52,6 +52,14 @@ export class Router {
      * @returns {Promise<void>}
      */
     reloadModel(): Promise<void>;
+    /**
+     * Whether the artifact is asked: true while its breaker is closed, false while it is open or lets single calls through,
+     * and null where there is none (`enableCircuitBreaker` is false, or the engine is the WebAssembly module, in which a
+     * fault ends the call it happens in and the next one is asked of a fresh instance). While it is false, stated rules
+     * answer `decide` and the combination without training answers `route`.
+     * @returns {boolean | null}
+     */
+    circuitBreakerStatus(): boolean | null;
     #private;
 }
 /** Queries to candidates that stay: made once, asked often. */
@@ -186,7 +194,8 @@ export type Json = null | boolean | number | string | readonly unknown[] | {
     readonly [name: string]: unknown;
 };
 /**
- * Bytes of a file. They are read where they lie, and not kept.
+ * Bytes of a file. They are read where they lie; leave them as they are while what was made of them serves: the
+ * WebAssembly module may have to read them again.
  */
 export type Bytes = Uint8Array | ArrayBuffer;
 /**
@@ -230,10 +239,19 @@ export type RankingConfig = {
      * false
      */
     enableQuantization?: boolean | undefined;
+    /**
+     * stop asking an artifact that keeps failing, for a while; true
+     */
+    enableCircuitBreaker?: boolean | undefined;
+    /**
+     * failures within 60 seconds that open the breaker; 5
+     */
+    circuitBreakerThreshold?: number | undefined;
 };
 /**
  * `artifact` or `modelPath` may be an artifact of models (for `decide`) or of candidates (for `route`). Without one,
- * `decide` uses the artifact that ships and `route` the combination without training.
+ * `decide` uses the artifact that ships and `route` the combination without training. `models`: an object a model, in the
+ * artifact's order, whose fields (`name`, prices, …) replace the model's.
  */
 export type RouterConfig = ArtifactConfig & RankingConfig & {
     models?: readonly object[];
@@ -348,6 +366,15 @@ export type Decision = {
      */
     guarantee_note: string;
     artifact_version: string;
+    /**
+     * only where the artifact could not be asked: 2 rules, 3 the model that is best for all requests;
+     * what only the artifact knows is then null
+     */
+    level?: 2 | 3 | undefined;
+    /**
+     * why
+     */
+    level_reason?: string | undefined;
 };
 /**
  * A memory, a tool, a document, a model. Everything but the id may be absent. Names with an underscore
@@ -481,6 +508,14 @@ export type RoutingResponse = {
      * whether confidence and uncertainty come from calibration
      */
     calibrated: boolean;
+    /**
+     * only where the artifact could not be asked: 2 the combination without training, 3 as given
+     */
+    level?: 2 | 3 | undefined;
+    /**
+     * why
+     */
+    levelReason?: string | undefined;
 };
 export type CandidateQuery = {
     text?: string | null | undefined;
@@ -519,6 +554,11 @@ export type Ranking = {
     }[];
     prediction_set_size: number | null;
     calibrated: boolean;
+    /**
+     * as in a {@link RoutingResponse}
+     */
+    level?: 2 | 3 | undefined;
+    level_reason?: string | undefined;
 };
 /**
  * A text, or a vector with the name of the encoder that made it.

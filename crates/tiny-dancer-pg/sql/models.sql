@@ -1,4 +1,5 @@
--- Models: artifacts, and what decides by them. Part of tiny_dancer--VERSION.sql, which `make pg` puts together.
+-- Models: artifacts, and what decides by them. Part of tiny_dancer--VERSION.sql, which `make pg` puts together. What is
+-- changed here is changed in sql/versions, too, for those who have an earlier version.
 
 -- One row an artifact. The checksum is made of the bytes here, so that none can be claimed; kind and encoder are what the
 -- artifact says. models: changes of a router's models, JSON as tiny_dancer.load_artifact takes it.
@@ -81,45 +82,7 @@ CREATE FUNCTION tiny_dancer.decide(request jsonb, options jsonb DEFAULT NULL, ar
 COMMENT ON FUNCTION tiny_dancer.decide(jsonb, jsonb, text) IS
     'as the other, for what a client sends: messages in any dialect, or the body of a call';
 
-CREATE FUNCTION tiny_dancer.decide_many(requests text[], options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
-    RETURNS SETOF tiny_dancer.decision
-    LANGUAGE c STABLE PARALLEL SAFE COST 200000 ROWS 100 AS 'MODULE_PATHNAME', 'decide_many_wrapper';
-COMMENT ON FUNCTION tiny_dancer.decide_many(text[], jsonb, text) IS
-    'the models for many texts, in their order; a null has a row of nulls';
-
 CREATE FUNCTION tiny_dancer.decide_model(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS text
     LANGUAGE c STABLE PARALLEL SAFE COST 1500 AS 'MODULE_PATHNAME', 'decide_model_wrapper';
 COMMENT ON FUNCTION tiny_dancer.decide_model(text, jsonb, text) IS 'the name of the model for a text, and nothing else';
-
--- The same for ever, as the checksum names the bytes: for indexes and generated columns.
-CREATE FUNCTION tiny_dancer.decide_by(checksum text, request text, options jsonb DEFAULT NULL) RETURNS text
-    LANGUAGE c IMMUTABLE PARALLEL SAFE COST 1500 AS 'MODULE_PATHNAME', 'decide_by_wrapper';
-COMMENT ON FUNCTION tiny_dancer.decide_by(text, text, jsonb) IS
-    'the name of the model for a text, by the artifact of a checksum';
-
--- The engine's doors: JSON as text in, and what the engine answers, byte for byte ---------------------------------------
-
-CREATE FUNCTION tiny_dancer.decide_json(request text, options text DEFAULT '', artifact text DEFAULT NULL) RETURNS json
-    LANGUAGE c STABLE PARALLEL SAFE COST 2500 AS 'MODULE_PATHNAME', 'decide_json_wrapper';
-
-CREATE FUNCTION tiny_dancer.route_json(request text, options text, artifact text) RETURNS json
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'route_json_wrapper';
-
-CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 3000 AS 'MODULE_PATHNAME', 'classify_json_wrapper';
-
-CREATE FUNCTION tiny_dancer.select_tools_json(tools text[], query text, artifact text DEFAULT NULL,
-                                              encoder text DEFAULT NULL) RETURNS json
-    LANGUAGE c STABLE PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'select_tools_json_wrapper';
-
-CREATE FUNCTION tiny_dancer.tool_ids(tools text[]) RETURNS text[]
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS 'MODULE_PATHNAME', 'tool_ids_wrapper';
-
-CREATE FUNCTION tiny_dancer.rank_json(candidates text, query text, artifact text DEFAULT NULL,
-                                      encoder text DEFAULT NULL) RETURNS json
-    LANGUAGE c STABLE PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'rank_json_wrapper';
-
-CREATE FUNCTION tiny_dancer.embed(text text, encoder text DEFAULT 'sentences') RETURNS real[]
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'embed_wrapper';
-COMMENT ON FUNCTION tiny_dancer.embed(text, text) IS 'the text as a vector of 256 numbers, of length 1';

@@ -2,3 +2,21 @@
 -- may do with them is granted here. Who else may, the owner grants: first of all USAGE ON SCHEMA tiny_dancer.
 GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tiny_dancer TO @extowner@ WITH GRANT OPTION;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA tiny_dancer TO @extowner@ WITH GRANT OPTION;
+
+-- Rows are dumped, but for those that the script above or triggers write: which scripts ran, and counters.
+DO $$
+DECLARE
+    each pg_catalog.regclass;
+BEGIN
+    FOR each IN
+        SELECT oid FROM pg_catalog.pg_class
+        WHERE relnamespace OPERATOR(pg_catalog.=) 'tiny_dancer'::pg_catalog.regnamespace
+            AND (relkind OPERATOR(pg_catalog.=) 'r'::"char" OR relkind OPERATOR(pg_catalog.=) 'S'::"char")
+            AND NOT relname OPERATOR(pg_catalog.=) ANY
+                (ARRAY['migration', 'state', 'table_change', 'candidate_deletion']::pg_catalog.name[])
+        ORDER BY relname
+    LOOP
+        PERFORM pg_catalog.pg_extension_config_dump(each, '');
+    END LOOP;
+END $$;

@@ -71,7 +71,7 @@ class Account(ABC):
         self.ends = math.inf if budget.ends_at is None else budget.ends_at
         self._table, self._storage = table, storage
         self._numbers = table.numbers
-        self._others = 0
+        self._others = self._others_spent = 0
         self._asked = (NONE, 0.0)
         self._more = max(self.limit // _SHARE, 1)
         self.row = table.row(budget.id, rolling(budget.period) or 0)
@@ -208,10 +208,7 @@ class Account(ABC):
             self._table.unlock()
         entries = self._storage.budget_entries(self.id, since=self.since(key))
         mine = tuple(each for each in entries if each.holder == self._table.holder)
-        self._others = sum(each.drawn for each in self._in_window(entries, key)) - sum(
-            each.drawn for each in self._in_window(mine, key)
-        )
-        self._asked = (key, time.monotonic())
+        self._count_others(entries, key)
         self._table.lock((self.row,))
         try:
             if self.place(key) is None:
@@ -235,10 +232,11 @@ class Account(ABC):
         Raises:
             StorageError: the ledger cannot be read.
         """
-        entries = self._storage.budget_entries(self.id, since=self.since(key))
-        self._others = sum(
-            each.drawn for each in self._in_window(entries, key) if each.holder != self._table.holder
-        )
+        self._count_others(self._storage.budget_entries(self.id, since=self.since(key)), key)
+
+    def _count_others(self, entries: tuple[Entry, ...], key: int) -> None:
+        others = [each for each in self._in_window(entries, key) if each.holder != self._table.holder]
+        self._others, self._others_spent = sum(each.drawn for each in others), sum(each.spent for each in others)
         self._asked = (key, time.monotonic())
 
     def _in_window(self, entries: tuple[Entry, ...], key: int) -> tuple[Entry, ...]:
@@ -247,6 +245,10 @@ class Account(ABC):
     def others(self, key: int) -> int:
         """What other tables have drawn, as was read last."""
         return self._known_others(key)
+
+    def others_spent(self, key: int) -> int:
+        """What of it they have said that it is spent."""
+        return min(self._others_spent, self._known_others(key))
 
     @abstractmethod
     def tell(self, *, shrink: int | None = None) -> list[Entry]:

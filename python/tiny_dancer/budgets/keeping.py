@@ -56,8 +56,8 @@ class Standing:
 
     Attributes:
         budget: as stored.
-        spent: in the present period, or in the window.
-        reserved: of it, by calls under way, and what tables that are gone or not here may have spent.
+        spent: in the present period, or in the window, as far as it is told.
+        reserved: of it, by calls under way, and what tables that are gone or not here may have spent beyond.
         left: may still be reserved; 0 where it is exceeded.
         start: of the period, or of the window.
         end: when the period ends, or the next money comes back; infinite where none does.
@@ -639,11 +639,16 @@ class Budgets:
             spent, reserved, _, before = account.glance(key)
         finally:
             table.unlock()
-        others = account.others(key)
+        others, told = account.others(key), account.others_spent(key)
         start, end = account.span(now)
         left = max(account.limit - others - before - spent - reserved, 0)
         return Standing(
-            account.budget, (before + spent) / UNITS, (reserved + others) / UNITS, left / UNITS, start, end
+            account.budget,
+            (before + spent + told) / UNITS,
+            (reserved + others - told) / UNITS,
+            left / UNITS,
+            start,
+            end,
         )
 
     def _exceeded(self, account: Account, now: float, wanted: int) -> BudgetExceededError:

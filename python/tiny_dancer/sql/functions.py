@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from tiny_dancer import _core
 from tiny_dancer.errors import ArtifactError, CandidateError, OptionError, RequestError, TinyDancerError
 from tiny_dancer.routing import Router, read_artifact
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from tiny_dancer._core import AgentChoice
@@ -50,11 +51,13 @@ class RankedRow(NamedTuple):
     """A candidate of :meth:`Functions.rank`: columns as :class:`~tiny_dancer.CandidateDecision` explains them."""
 
     candidate_id: str
-    score: float
-    confidence: float
-    uncertainty: float
-    use_lightweight: bool
-    in_prediction_set: bool
+    score: float | None
+    confidence: float | None
+    uncertainty: float | None
+    use_lightweight: bool | None
+    in_prediction_set: bool | None
+    error: str | None = None
+    """Why the candidate took no part; it comes last then, and the others are None."""
 
 
 class TaskRow(NamedTuple):
@@ -98,9 +101,9 @@ _RANK_OPTIONS = (
     "max_uncertainty",
     "where",
     "metadata",
-    "embedding",
     "now",
 )
+_UNSOUND = "its embedding holds NaN or infinity: encode it again"
 _default_router = cache(Router.load)
 _default_tasks = cache(TaskClassifier.default)
 _engine_options = lru_cache(256)(_core.Options.from_json)
@@ -259,6 +262,7 @@ class Functions:
         ids: Sequence[object],
         texts: Sequence[str | None] | None = None,
         embeddings: Sequence[Sequence[float] | None] | npt.NDArray[np.float32] | None = None,
+        embedding: Sequence[float] | npt.NDArray[np.float32] | None = None,
         options: object = "",
     ) -> list[RankedRow]:
         """Candidates for a query, best first; equal scores in the order of ids.
@@ -266,53 +270,19 @@ class Functions:
         Args:
             query: a text.
             ids: of n candidates.
-            texts: what they say. Where there are no embeddings, the package's encoder makes them.
-            embeddings: theirs.
+            texts: what they say, which is compared by words.
+            embeddings: theirs, of any encoder; :meth:`embed` makes some.
+            embedding: the query's.
             options: as JSON: ``k``, ``diversity``, ``confidence_threshold``, ``max_uncertainty``, ``where``,
-                ``metadata``, ``now`` and ``embedding``, the query's.
+                ``metadata`` and ``now``.
 
         Raises:
-            CandidateError: no ids, columns of different lengths, an embedding that does not fit.
+            CandidateError: columns of different lengths, an id that is none, an embedding that does not fit.
             OptionError: an unknown option, or one outside its range.
         """
-        asked = _object(options, "options", _RANK_OPTIONS)
-        for name, column in (("texts", texts), ("embeddings", embeddings)):
-            if column is not None and len(column) != len(ids):
-                raise CandidateError(name, f"{len(column)} values", f"give one for each of {len(ids)} ids")
-        rows = [
-            Candidate(
-                _text(each, f"ids[{row}]"),
-                None if embeddings is None else embeddings[row],
-                None if texts is None else texts[row],
-            )
-            for row, each in enumerate(ids)
-        ]
-        candidates = CandidateSet(rows)
-        embedding = asked.get("embedding")
-        found, *_ = self.scorer.rank(
-            candidates.native,
-            None if embedding is None else float_row(embedding, "options.embedding", candidates.dimensions),
-            _text(query, "query"),
-            asked.get("metadata"),
-            asked.get("now"),
-            candidates.encoder,
-            _number(asked, "k", 5, int),
-            _number(asked, "diversity", 0.0, float),
-            _number(asked, "confidence_threshold", 0.85, float),
-            _number(asked, "max_uncertainty", 0.15, float),
-            None if asked.get("where") is None else as_filter(asked["where"]),
+        return ranked(
+            self.scorer, _text(query, "query"), ids, texts, embeddings, embedding, _text(options, "options")
         )
-        return [
-            RankedRow(
-                each.candidate_id,
-                each.score,
-                each.confidence,
-                each.uncertainty,
-                each.use_lightweight,
-                each.in_prediction_set,
-            )
-            for each in found
-        ]
 
     def rank_json(self, candidates: object, query: object) -> str:
         """Ranks candidates given as JSON for a query given as JSON, by words and the embeddings they bring."""
@@ -437,6 +407,91 @@ class Functions:
             found.reason,
             found.runner_up,
         )
+
+
+def ranked(
+    scorer: _core.CandidateScorer,
+    query: str | None,
+    ids: Sequence[object],
+    texts: Sequence[str | None] | None,
+    embeddings: Sequence[Sequence[float] | None] | npt.NDArray[np.float32] | None,
+    embedding: Sequence[float] | npt.NDArray[np.float32] | None,
+    options: str,
+) -> list[RankedRow]:
+    """See :meth:`Functions.rank`."""
+    asked = _object(options, "options", _RANK_OPTIONS)
+    for name, column in (("texts", texts), ("embeddings", embeddings)):
+        if column is not None and len(column) != len(ids):
+            raise CandidateError(name, f"{len(column)} for {len(ids)} ids", "give one an id, in the same order")
+    named = []
+    for row, each in enumerate(ids):
+        if not isinstance(each, str):
+            raise CandidateError(f"ids[{row}]", type(each).__name__, "give every candidate an id, a text")
+        named.append(each)
+    if embeddings is None or not len(embeddings):
+        return _ranked_by_words(scorer, query, named, texts, embedding, asked)
+    rows = [Candidate(id, embeddings[row], None if texts is None else texts[row]) for row, id in enumerate(named)]
+    candidates = CandidateSet(rows)
+    found, unsound, *_ = scorer.rank(
+        candidates.native,
+        None if embedding is None else float_row(embedding, "embedding", candidates.dimensions),
+        query,
+        asked.get("metadata"),
+        asked.get("now"),
+        None,
+        _number(asked, "k", 5, int),
+        _number(asked, "diversity", 0.0, float),
+        _number(asked, "confidence_threshold", 0.85, float),
+        _number(asked, "max_uncertainty", 0.15, float),
+        None if asked.get("where") is None else as_filter(asked["where"]),
+    )
+    decided = [
+        RankedRow(
+            each.candidate_id,
+            each.score,
+            each.confidence,
+            each.uncertainty,
+            each.use_lightweight,
+            each.in_prediction_set,
+        )
+        for each in found
+    ]
+    return [*decided, *(_out(id, _UNSOUND) for id in unsound)]
+
+
+def _ranked_by_words(
+    scorer: _core.CandidateScorer,
+    query: str | None,
+    ids: Sequence[str],
+    texts: Sequence[str | None] | None,
+    embedding: Sequence[float] | npt.NDArray[np.float32] | None,
+    asked: Mapping[str, Any],
+) -> list[RankedRow]:
+    said = [None] * len(ids) if texts is None else texts
+    candidates = [{"id": id, "text": text} for id, text in zip(ids, said, strict=True)]
+    given = {"text": query, "embedding": None if embedding is None else [float(value) for value in embedding]}
+    answer = json.loads(scorer.rank_json(json.dumps(candidates), json.dumps({**asked, **given})))
+    decided = [
+        RankedRow(
+            each["candidate_id"],
+            _single(each["score"]),
+            _single(each["confidence"]),
+            _single(each["uncertainty"]),
+            each["use_lightweight"],
+            each["in_prediction_set"],
+        )
+        for each in answer["decisions"]
+    ]
+    return [*decided, *(_out(each["candidate_id"], each["reason"]) for each in answer["errors"])]
+
+
+def _single(value: float) -> float:
+    """A number that was written as short as single precision allows, as it is in double."""
+    return float(np.float32(value))
+
+
+def _out(id: str, why: str) -> RankedRow:
+    return RankedRow(id, None, None, None, None, None, why)
 
 
 def by_category(answer: str, categories: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ from tiny_dancer.errors import (
 )
 from tiny_dancer.routing.agents import AgentRegistry, AgentRouter, assign
 from tiny_dancer.routing.zero_shot import probabilities
-from tiny_dancer.sql.functions import by_category
+from tiny_dancer.sql.functions import by_category, ranked
 from tiny_dancer.storage import Agent
 from tiny_dancer.storage.agents import AgentRecord
 
@@ -52,8 +52,9 @@ _STATES: tuple[tuple[type[TinyDancerError], str, str], ...] = (
     (NoFeasibleModelError, "TD008", "no model satisfies the constraints"),
     (CandidateError, "TD009", "a candidate cannot be used"),
 )
-_BROUGHT = ("default", "encoder", "sentences", "tasks")
+_BROUGHT = tuple(sorted(path.stem for path in _core.data_path("").glob("*.safetensors")))
 """Artifacts of the package, which are there without being loaded."""
+_ENCODERS = {"encoder": _core.encoder, "sentences": _core.sentence_encoder}
 _KEPT = 16
 """Most artifacts that a backend keeps loaded: those that were used last."""
 
@@ -83,9 +84,17 @@ def _raise(server: Any, error: TinyDancerError) -> NoReturn:
         state, message = "TD010", "there is no such artifact"
     else:
         state, message = next((state, words) for kind, state, words in _STATES if isinstance(error, kind))
-    field, value, remedy = (each.replace("\0", "\\u0000") for each in (error.field, error.value, error.remedy))
+    field, value, remedy = (_sayable(server, each) for each in (error.field, error.value, error.remedy))
     server.error(message, detail=f"{field}: {value}", hint=remedy, sqlstate=state, column_name=field)
     raise AssertionError(message)  # not reached: the line above raises
+
+
+def _sayable(server: Any, text: str) -> str:
+    """A text that the database's encoding holds, whichever it is."""
+    encoding = "SELECT current_setting('server_encoding') AS name"
+    if not text.isascii() and _rows(server, encoding)[0]["name"] != "UTF8":
+        text = text.encode("ascii", "backslashreplace").decode()
+    return text.replace("\0", "\\u0000")
 
 
 # Artifacts -------------------------------------------------------------------------------------------------------
@@ -135,10 +144,12 @@ def _artifact(server: Any, name: str | None, kind: str) -> Any:
     if known is None:
         if len(found):
             query = "SELECT bytes FROM tiny_dancer.artifacts WHERE name = $1"
-            data = _rows(server, query, ("text", name))[0]["bytes"]
+            known = _load(server, _rows(server, query, ("text", name))[0]["bytes"], models)
+        elif name in _ENCODERS:  # which the package has loaded, or loads for everything
+            known = ("encoder", _ENCODERS[name]())
         else:
-            data = _core.data_file(f"{name}.safetensors")
-        known = _LOADED[key] = _load(server, data, models)
+            known = _load(server, _core.data_file(f"{name}.safetensors"), models)
+        _LOADED[key] = known
         while len(_LOADED) > _KEPT:
             _LOADED.popitem(last=False)
     _LOADED.move_to_end(key)
@@ -192,7 +203,7 @@ def _encoder_of(server: Any, checksum: str | None) -> _core.Encoder | None:
     """The encoder of a checksum: one of the package's, or of the table."""
     if checksum is None:
         return None
-    for brought in (_core.encoder, _core.sentence_encoder):
+    for brought in _ENCODERS.values():
         if brought().checksum == checksum:
             return brought()
     query = "SELECT name FROM tiny_dancer.artifacts WHERE kind = 'encoder' AND encoder = $1 ORDER BY name LIMIT 1"
@@ -291,16 +302,29 @@ def _classify_json(server: Any, request: str, artifact: str) -> str:
 
 
 def _select_tools_json(
-    server: Any, tools: str | None, query: str | None, artifact: str | None, encoder: str | None
+    server: Any, tools: list[str | None] | None, query: str | None, artifact: str | None, encoder: str | None
 ) -> str | None:
-    if tools is None or query is None:
+    if query is None:
         return None
     learned, by = (
         (None, _named_encoder(server, encoder)) if artifact is None else _artifact(server, artifact, "tools")
     )
     found = _core.ToolSet(by, learned)
-    found.add([tools], [None])
+    _added(found, tools)
     return found.select(query)
+
+
+def _tool_ids(server: Any, tools: list[str | None]) -> list[str]:
+    return _added(_core.ToolSet(), tools)
+
+
+def _added(found: _core.ToolSet, tools: list[str | None] | None) -> list[str]:
+    """Ids of tools, given as JSON in pieces, after they were added one piece after the other."""
+    ids: list[str] = []
+    for piece in tools or ():
+        if piece is not None:
+            ids += [id for parts in found.add([piece], [None]) for id, *_ in parts]
+    return ids
 
 
 def _rank_json(
@@ -313,14 +337,27 @@ def _rank_json(
     return answer
 
 
+def _rank(
+    server: Any,
+    query: str | None,
+    ids: list[Any] | None,
+    texts: list[str | None] | None,
+    embeddings: list[Any] | None,
+    embedding: list[float] | None,
+    options: str | None,
+    artifact: str | None,
+) -> list[dict[str, Any]]:
+    scorer = _core.CandidateScorer() if artifact is None else _artifact(server, artifact, "candidates")
+    found = ranked(scorer, query, ids or [], texts, embeddings or None, embedding, options or "")
+    return [each._asdict() for each in found]
+
+
 def _named_encoder(server: Any, name: str | None) -> _core.Encoder | None:
-    """The encoder of a name; the package's are loaded once for everything."""
+    """The encoder of a name."""
     if name is None:
         return None
     found: _core.Encoder = _artifact(server, name, "encoder")
-    return next(
-        (own for own in (_core.encoder(), _core.sentence_encoder()) if own.checksum == found.checksum), found
-    )
+    return found
 
 
 def _embed(server: Any, text: str, encoder: str) -> list[float]:
@@ -415,6 +452,8 @@ def _asked(
     unknown = next((name for name in further if name not in _ROUTE_OPTIONS), None)
     if unknown is not None:
         raise OptionError("options", unknown, f"the options are {', '.join(_ROUTE_OPTIONS)}")
+    if optimize_for is not None and optimize_for not in _core.AGENT_POLICIES:
+        raise OptionError("optimize_for", optimize_for, f"use one of {', '.join(_core.AGENT_POLICIES)}")
     required = required_capabilities or []
     if None in required:
         place = required.index(None) + 1
@@ -602,6 +641,9 @@ def _batch_route(server: Any, requests: list[str | None] | None, *given: Any) ->
             capacities=[rooms.get(name) for name in names] if rooms else None,
         ).columns.tolist()
     else:
+        if word not in _core.AGENT_POLICIES:
+            known = ", ".join(_core.AGENT_POLICIES)
+            raise OptionError("optimize_for", word, f"use total_cost, or one of {known}")
         query = _query(asked, word)
         expected = _Expected(agents, query, tokens, asked["now"])
         answers = [agents.engine.choose(query, each, asked["now"]).agent for each in tokens]
@@ -629,7 +671,10 @@ def _allocate_budget(
     latency_threshold_ms: float | None,
     requests_a_month: float | None,
 ) -> list[dict[str, Any]]:
-    asked = np.array(json.loads(tokens or "[]"), np.float64).reshape(-1, 3)
+    try:
+        asked = np.array(json.loads(tokens or "[]"), np.float64).reshape(-1, 3)
+    except (ValueError, TypeError) as error:
+        raise OptionError("tokens", error, "give [[prompt, answer, requests], …]") from error
     for field, value, wrong, remedy in (
         ("monthly_budget", monthly_budget, lambda usd: usd < 0 or usd != usd, "give USD, 0 or more"),
         ("quality_threshold", quality_threshold, lambda q: not 0 <= q <= 1, "give a mean quality from 0 to 1"),
@@ -764,6 +809,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "route_json": _route_json,
     "classify_json": _classify_json,
     "select_tools_json": _select_tools_json,
+    "tool_ids": _tool_ids,
+    "rank": _rank,
     "rank_json": _rank_json,
     "embed": _embed,
     "checked_agent": _checked_agent,
@@ -782,5 +829,5 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 }
 """By name, as the extension's script has them without ``_wrapper``."""
 
-PURE = frozenset(("checked_agent", "agent_state_after", "choose_among", "direction"))
+PURE = frozenset(("tool_ids", "checked_agent", "agent_state_after", "choose_among", "direction"))
 """Those that ask the server nothing. Others do so in a subtransaction, which a parallel query does not allow."""

@@ -53,8 +53,8 @@ CREATE TABLE tiny_dancer.candidate (
     expires_at double precision,            -- NULL: never
     updated_at double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp()),
     embedding real[] CHECK (
-        array_ndims(embedding) = 1 AND array_position(embedding, NULL) IS NULL AND 'NaN' <> ALL (embedding)
-        AND 'Infinity' <> ALL (embedding) AND '-Infinity' <> ALL (embedding)
+        cardinality(embedding) > 0 AND array_ndims(embedding) = 1 AND array_position(embedding, NULL) IS NULL
+        AND 'NaN' <> ALL (embedding) AND 'Infinity' <> ALL (embedding) AND '-Infinity' <> ALL (embedding)
     ),
     -- Set by triggers, whoever writes.
     content_change bigint NOT NULL DEFAULT 0,   -- the last change to what it says
@@ -469,7 +469,8 @@ END $$;
 CREATE TRIGGER noted_insertions AFTER INSERT ON tiny_dancer.candidate REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION tiny_dancer.note_insertions();
 
--- Models: artifacts, and what decides by them. Part of tiny_dancer--VERSION.sql, which `make pg` puts together.
+-- Models: artifacts, and what decides by them. Part of tiny_dancer--VERSION.sql, which `make pg` puts together. What is
+-- changed here is changed in sql/versions, too, for those who have an earlier version.
 
 -- One row an artifact. The checksum is made of the bytes here, so that none can be claimed; kind and encoder are what the
 -- artifact says. models: changes of a router's models, JSON as tiny_dancer.load_artifact takes it.
@@ -546,7 +547,7 @@ END;
 COMMENT ON FUNCTION tiny_dancer.load_artifact(text, text, jsonb) IS
     'as the other, from a file of the server, by the rights of pg_read_binary_file';
 
--- Requests → models --------------------------------------------------------------------------------------------------
+-- Requests -> models --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION tiny_dancer.decide(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS tiny_dancer.decision
@@ -568,6 +569,17 @@ $python$;
 COMMENT ON FUNCTION tiny_dancer.decide(jsonb, jsonb, text) IS
     'as the other, for what a client sends: messages in any dialect, or the body of a call';
 
+CREATE FUNCTION tiny_dancer.decide_model(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
+    RETURNS text
+    LANGUAGE plpython3u STABLE COST 1500 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "decide_model", request, options, artifact)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.decide_model(text, jsonb, text) IS 'the name of the model for a text, and nothing else';
+
+-- Many requests at once, decisions that stay, and the engine's doors. Part of tiny_dancer--VERSION.sql.
+
 CREATE FUNCTION tiny_dancer.decide_many(requests text[], options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS SETOF tiny_dancer.decision
     LANGUAGE plpython3u STABLE COST 200000 ROWS 100 AS $python$
@@ -577,15 +589,6 @@ $python$;
 
 COMMENT ON FUNCTION tiny_dancer.decide_many(text[], jsonb, text) IS
     'the models for many texts, in their order; a null has a row of nulls';
-
-CREATE FUNCTION tiny_dancer.decide_model(request text, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
-    RETURNS text
-    LANGUAGE plpython3u STABLE COST 1500 AS $python$
-from tiny_dancer.sql.plpython import call
-return call(plpy, "decide_model", request, options, artifact)
-$python$;
-
-COMMENT ON FUNCTION tiny_dancer.decide_model(text, jsonb, text) IS 'the name of the model for a text, and nothing else';
 
 -- The same for ever, as the checksum names the bytes: for indexes and generated columns.
 CREATE FUNCTION tiny_dancer.decide_by(checksum text, request text, options jsonb DEFAULT NULL) RETURNS text
@@ -605,17 +608,23 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "decide_json", request, options, artifact)
 $python$;
 
+COMMENT ON FUNCTION tiny_dancer.decide_json(text, text, text) IS 'request and options as JSON, decided; the answer of the engine';
+
 CREATE FUNCTION tiny_dancer.route_json(request text, options text, artifact text) RETURNS json
     LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "route_json", request, options, artifact)
 $python$;
 
+COMMENT ON FUNCTION tiny_dancer.route_json(text, text, text) IS '{"text": ...} and options as JSON -> the route that an artifact of routes gives it, or none';
+
 CREATE FUNCTION tiny_dancer.classify_json(request text, artifact text DEFAULT 'tasks') RETURNS json
     LANGUAGE plpython3u STABLE STRICT COST 3000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "classify_json", request, artifact)
 $python$;
+
+COMMENT ON FUNCTION tiny_dancer.classify_json(text, text) IS '{"text": ...} -> what kind of task it is, and what it takes';
 
 CREATE FUNCTION tiny_dancer.select_tools_json(tools text[], query text, artifact text DEFAULT NULL,
                                               encoder text DEFAULT NULL) RETURNS json
@@ -624,12 +633,24 @@ from tiny_dancer.sql.plpython import call
 return call(plpy, "select_tools_json", tools, query, artifact, encoder)
 $python$;
 
+COMMENT ON FUNCTION tiny_dancer.select_tools_json(text[], text, text, text) IS 'lists of tools and a query as JSON -> the tools it needs';
+
+CREATE FUNCTION tiny_dancer.tool_ids(tools text[]) RETURNS text[]
+    LANGUAGE plpython3u IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "tool_ids", tools)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.tool_ids(text[]) IS 'the ids by which tools are answered, in their order';
+
 CREATE FUNCTION tiny_dancer.rank_json(candidates text, query text, artifact text DEFAULT NULL,
                                       encoder text DEFAULT NULL) RETURNS json
     LANGUAGE plpython3u STABLE COST 100000 AS $python$
 from tiny_dancer.sql.plpython import call
 return call(plpy, "rank_json", candidates, query, artifact, encoder)
 $python$;
+
+COMMENT ON FUNCTION tiny_dancer.rank_json(text, text, text, text) IS 'candidates and a query as JSON -> the candidates, best first, with their features';
 
 CREATE FUNCTION tiny_dancer.embed(text text, encoder text DEFAULT 'sentences') RETURNS real[]
     LANGUAGE plpython3u STABLE STRICT COST 1000 AS $python$
@@ -638,6 +659,32 @@ return call(plpy, "embed", text, encoder)
 $python$;
 
 COMMENT ON FUNCTION tiny_dancer.embed(text, text) IS 'the text as a vector of 256 numbers, of length 1';
+
+-- Candidates: which of many are worth passing on. Part of tiny_dancer--VERSION.sql.
+
+CREATE FUNCTION tiny_dancer.rank(
+    query text,
+    ids text[],
+    texts text[] DEFAULT NULL,
+    embeddings double precision[] DEFAULT NULL,
+    embedding real[] DEFAULT NULL,
+    options jsonb DEFAULT NULL,
+    artifact text DEFAULT NULL,
+    OUT candidate_id text,
+    OUT score real,
+    OUT confidence real,
+    OUT uncertainty real,
+    OUT use_lightweight boolean,
+    OUT in_prediction_set boolean,
+    OUT error text
+) RETURNS SETOF record
+    LANGUAGE plpython3u STABLE COST 100000 ROWS 5 AS $python$
+from tiny_dancer.sql.plpython import call
+return call(plpy, "rank", query, ids, texts, embeddings, embedding, options, artifact)
+$python$;
+
+COMMENT ON FUNCTION tiny_dancer.rank(text, text[], text[], double precision[], real[], jsonb, text) IS
+    'the candidates for a query, best first; those that could take no part come last, with the reason';
 
 -- Agents: who can answer requests, and which of them does. Part of tiny_dancer--VERSION.sql, after the tables.
 --
@@ -676,7 +723,7 @@ return call(plpy, "checked_agent", declaration)
 $python$;
 
 COMMENT ON FUNCTION tiny_dancer.checked_agent(json) IS
-    'all fields of an agent, checked: {"name": …, "quality": 0.7, "cost_per_call": 0.001, …}';
+    'all fields of an agent, checked: {"name": ..., "quality": 0.7, "cost_per_call": 0.001, ...}';
 
 CREATE FUNCTION tiny_dancer.check_agents() RETURNS void
     LANGUAGE plpython3u VOLATILE COST 1000 AS $python$
@@ -687,10 +734,10 @@ $python$;
 COMMENT ON FUNCTION tiny_dancer.check_agents() IS
     'refuses ensembles whose members are not there, or that ask themselves in the end';
 
-CREATE FUNCTION tiny_dancer.declare_agent(declaration jsonb, replace boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION tiny_dancer.declare_agent(declaration json, replace boolean DEFAULT false) RETURNS boolean
     LANGUAGE plpgsql VOLATILE STRICT COST 5000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    checked json := tiny_dancer.checked_agent(declaration::json);
+    checked json := tiny_dancer.checked_agent(declaration);
     agent_name text := checked ->> 'name';
     present double precision := extract(epoch FROM statement_timestamp());
 BEGIN
@@ -714,7 +761,7 @@ BEGIN
     RETURN true;
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.declare_agent(jsonb, boolean) IS
+COMMENT ON FUNCTION tiny_dancer.declare_agent(json, boolean) IS
     'adds an agent; with replace in the place of that of its name, which keeps what was observed of it';
 
 CREATE FUNCTION tiny_dancer.register_agent(
@@ -740,7 +787,7 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = 'capabilities: a null among them', HINT = 'give texts';
     END IF;
     RETURN tiny_dancer.declare_agent(
-        jsonb_strip_nulls(jsonb_build_object(
+        (jsonb_strip_nulls(jsonb_build_object(
             'name', name,
             'type', coalesce(agent_type, 'llm'),
             'capabilities', to_jsonb(coalesce(capabilities, '{}')),
@@ -750,7 +797,7 @@ BEGIN
             'latency_s', tiny_dancer.amount('avg_latency_ms', avg_latency_ms) / 1000,
             'quality', tiny_dancer.amount('quality_score', quality_score)
         )) || jsonb_build_object('metadata', CASE jsonb_typeof(metadata)
-            WHEN 'null' THEN '{}' ELSE coalesce(metadata, '{}') END),
+            WHEN 'null' THEN '{}' ELSE coalesce(metadata, '{}') END))::json,
         replace
     );
 END $$;
@@ -1041,7 +1088,7 @@ BEGIN
     IF NOT FOUND THEN
         RAISE unique_violation USING
             MESSAGE = 'a route of this name is there already', DETAIL = 'name: ' || name, COLUMN = 'name',
-            HINT = 'give it another name, or put it in the other''s place: tiny_dancer.create_route(…, replace := true)';
+            HINT = 'give it another name, or put it in the other''s place: tiny_dancer.create_route(..., replace := true)';
     END IF;
     RETURN true;
 END $$;
@@ -1119,8 +1166,8 @@ CREATE TABLE tiny_dancer.budget_hold (
 
 CREATE INDEX budget_hold_expires ON tiny_dancer.budget_hold (budget, expires_at);
 
--- Text in, text out, and no float between: 10^-12 USD, the nearest.
-CREATE FUNCTION tiny_dancer.budget_units(field text, usd numeric) RETURNS bigint
+-- The nearest, as Python rounds it.
+CREATE FUNCTION tiny_dancer.budget_units(field text, usd double precision) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF usd IS NULL OR usd = 'NaN' OR usd < 0 OR usd > 9000000 THEN
@@ -1128,10 +1175,10 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || coalesce(usd::text, 'null'), COLUMN = field,
             HINT = 'give USD, from 0 to 9,000,000';
     END IF;
-    RETURN round(usd * 1000000000000);
+    RETURN round(usd * 1000000000000::double precision);
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.budget_units(text, numeric) IS 'an amount of USD in units of the ledger';
+COMMENT ON FUNCTION tiny_dancer.budget_units(text, double precision) IS 'an amount of USD in units of the ledger';
 
 CREATE FUNCTION tiny_dancer.budget_period(period text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
@@ -1224,7 +1271,7 @@ COMMENT ON FUNCTION tiny_dancer.month_start(integer) IS 'UTC seconds when a mont
 CREATE FUNCTION tiny_dancer.set_budget(
     scope text,
     subject text,
-    usd numeric,
+    usd double precision,
     period text DEFAULT NULL,
     kind text DEFAULT 'hard',
     starts_at timestamptz DEFAULT NULL,
@@ -1271,7 +1318,7 @@ BEGIN
     RETURN budget_id;
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.set_budget(text, text, numeric, text, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION tiny_dancer.set_budget(text, text, double precision, text, text, timestamptz, timestamptz) IS
     'sets what may be spent by whom in which period; gives its id. What was spent already counts';
 
 CREATE FUNCTION tiny_dancer.delete_budget(id text) RETURNS boolean
@@ -1330,7 +1377,7 @@ COMMENT ON FUNCTION tiny_dancer.lock_budget(text) IS
     'takes the lock that whoever draws of a budget holds until the transaction ends; Python takes it too';
 
 CREATE FUNCTION tiny_dancer.reserve_budget(
-    cost numeric,
+    cost double precision,
     key text DEFAULT NULL,
     "user" text DEFAULT NULL,
     team text DEFAULT NULL,
@@ -1358,6 +1405,10 @@ BEGIN
         RAISE invalid_parameter_value USING
             MESSAGE = 'an argument is not valid', DETAIL = 'lease: ' || coalesce(lease::text, 'null'), COLUMN = 'lease',
             HINT = 'give a time above 0, after which what nobody settled is spent';
+    END IF;
+    -- What is reserved is reserved, whatever becomes of the server: also where sessions do not wait for its disk.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'local', true);
     END IF;
     soft := '{}';
     FOR budget IN
@@ -1395,7 +1446,7 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION tiny_dancer.reserve_budget(
-    numeric, text, text, text, text, text, text, text, text[], interval
+    double precision, text, text, text, text, text, text, text, text[], interval
 ) IS 'reserves the most that a call can cost of every budget it falls under, all or nothing (SQLSTATE TD011): a hold, null where '
     'it falls under none; and the soft budgets that are spent';
 
@@ -1420,7 +1471,7 @@ END $$;
 
 COMMENT ON FUNCTION tiny_dancer.tidy_budget(text, bigint, double precision) IS 'forgets what is over; for who holds the budget''s lock';
 
-CREATE FUNCTION tiny_dancer.settle_budget(hold uuid, cost numeric) RETURNS void
+CREATE FUNCTION tiny_dancer.settle_budget(hold uuid, cost double precision) RETURNS void
     LANGUAGE plpgsql VOLATILE COST 10000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     paid bigint := tiny_dancer.budget_units('cost', cost);
@@ -1449,7 +1500,7 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.settle_budget(uuid, numeric) IS
+COMMENT ON FUNCTION tiny_dancer.settle_budget(uuid, double precision) IS
     'counts what a call did cost, all of it, and lets go of the rest of what was reserved';
 
 CREATE FUNCTION tiny_dancer.release_budget(hold uuid) RETURNS void
@@ -1611,8 +1662,8 @@ BEGIN
     IF hold IS NOT NULL THEN
         -- Of a call whose cost nobody knows, all that was reserved may have been spent.
         PERFORM tiny_dancer.settle_budget(record_outcome.hold, coalesce(
-            record_outcome.cost::numeric,
-            (SELECT max(amount) / 1000000000000.0 FROM tiny_dancer.budget_hold AS there WHERE there.hold = record_outcome.hold),
+            record_outcome.cost,
+            (SELECT max(amount) / 1000000000000::double precision FROM tiny_dancer.budget_hold AS there WHERE there.hold = record_outcome.hold),
             0));
     END IF;
     SELECT * INTO decided FROM tiny_dancer.routing AS there WHERE there.decision_id = record_outcome.decision_id;
@@ -1753,7 +1804,7 @@ $python$;
 
 COMMENT ON FUNCTION tiny_dancer.allocate_budget(
     jsonb, double precision, double precision, double precision, double precision
-) IS 'a month''s budget given to agents, for requests of these tokens: [[prompt, answer, requests], …]';
+) IS 'a month''s budget given to agents, for requests of these tokens: [[prompt, answer, requests], ...]';
 
 CREATE FUNCTION tiny_dancer.optimize_budget(
     monthly_budget double precision,

@@ -9,8 +9,9 @@ import pytest
 from tests.synthetic import fitted_pair, fitted_trio, hardness, outcomes, pair, requests, sample, trio
 
 from tiny_dancer import Fitted, Router, TrainingError, _core, calibrate, evaluate, fit
-from tiny_dancer.errors import ArtifactError, OptionError
+from tiny_dancer.errors import ArtifactError, DataError, OptionError
 from tiny_dancer.evaluation.groups import assign_groups
+from tiny_dancer.evaluation.overlap import training_rows
 from tiny_dancer.training.backends.linear import Linear
 from tiny_dancer.training.fit import digest, steps
 from tiny_dancer.training.fit import fit as fit_with
@@ -55,6 +56,38 @@ def test_a_learnable_signal_is_learned_and_holds_on_fresh_rows() -> None:
     hard = hardness(fresh.prompt or ())
     assert weak[hard].mean() < 0.35 < 0.75 < weak[~hard].mean()
     assert abs(strong.mean() - 0.9) < 0.07
+
+
+def test_without_an_encoder_it_is_learned_all_the_same_and_decides_texts_as_their_features() -> None:
+    table = pair(400, 7)
+    fitted = fit(table, encoder=False)
+    header = _core.read_header(fitted.artifact)
+    assert header["features"]["encoder"] is None and fitted.chosen
+    _core.Router(fitted.artifact, None)  # replays its self-checks
+    fresh = pair(400, 93)
+    assert fresh.features is not None and fresh.features.embedding.any()
+    router = Router(fitted.artifact)
+    batch = router.route_features(fresh.features)
+    said = router.route_batch(list(fresh.prompt or ()))
+    for name in ("scores", "likeness", "choice", "confidence"):
+        assert np.array_equal(getattr(batch, name), getattr(said, name)), name
+    hard = hardness(fresh.prompt or ())
+    weak = batch.scores[:, 0]
+    assert weak[hard].mean() < 0.4 < 0.7 < weak[~hard].mean()
+    assert fit(table).artifact != fitted.artifact
+
+
+def test_rows_that_an_artifact_without_encoder_was_trained_on_are_found_and_not_calibrated_on() -> None:
+    table = pair(300, 8)
+    artifact = fit(table, encoder=False).artifact
+    header = _core.read_header(artifact)
+    assert table.features is not None and header["likeness"]["rows"] > 0
+    assert training_rows(header, table.features).share > 0.9
+    with pytest.raises(DataError, match="trained on"):
+        calibrate(artifact, table, max_quality_loss=0.3)
+    certified = calibrate(artifact, pair(600, 94), max_quality_loss=0.2)
+    assert _core.read_header(certified.artifact)["features"]["encoder"] is None
+    assert Router(certified.artifact).guarantee is not None
 
 
 def test_costs_are_learned_and_money_is_saved_at_the_same_quality() -> None:

@@ -11,7 +11,8 @@ export { TinyDancerError }
  */
 
 /**
- * Bytes of a file. They are read where they lie, and not kept.
+ * Bytes of a file. They are read where they lie; leave them as they are while what was made of them serves: the
+ * WebAssembly module may have to read them again.
  * @typedef {Uint8Array | ArrayBuffer} Bytes
  */
 
@@ -522,7 +523,10 @@ function encoderFor(config, artifact) {
   if (bytes === undefined && artifact !== undefined) {
     const header = headerOf(artifact)
     const wanted = header.features?.encoder ?? header.encoder?.checksum ?? header.encoder
-    if (typeof wanted === 'string') bytes = platform.encoder(wanted)
+    if (typeof wanted === 'string') {
+      bytes = platform.encoder(wanted)
+      if (bytes === undefined) throw new TinyDancerError('EncoderMissing', 'encoder', wanted, platform.remedy)
+    }
   }
   if (bytes === undefined) return undefined
   let encoder = encoders.get(bytes)
@@ -807,6 +811,7 @@ export class CandidateRouter {
 /** Requests to routes, by an artifact. */
 export class SemanticRouter {
   #routes
+  #zones
 
   /** @param {ArtifactConfig} config */
   constructor(config) {
@@ -815,6 +820,16 @@ export class SemanticRouter {
     const artifact = artifactOf(config, 'routes of `tiny-dancer routes fit`')
     const encoder = encoderFor(config, artifact)
     this.#routes = call(() => new engine.Routes(artifact, encoder))
+    this.#zones = zonesOf(headerOf(artifact).routes, new Set())
+  }
+
+  /** Options whose context has the time, and what the clocks of the zones that conditions name show then. */
+  #options(given) {
+    const asked = objectOf(given ?? {}, 'options', 'OptionInvalid', 'give an object of options by their names')
+    const context = atPresent(asked.context, 'context')
+    const offsets = {}
+    for (const zone of this.#zones) offsets[zone] = secondsEast(zone, context.now)
+    return optionsOf({ ...asked, context: { ...context, offsets: { ...offsets, ...context.offsets } } })
   }
 
   /**
@@ -824,7 +839,7 @@ export class SemanticRouter {
    */
   route(request, options) {
     const said = routeRequest(request, 'request')
-    const asked = optionsOf(atPresent(options, 'options'))
+    const asked = this.#options(options)
     return JSON.parse(call(() => this.#routes.route(said, asked)))
   }
 
@@ -836,8 +851,28 @@ export class SemanticRouter {
    */
   async routeBatch(requests, options) {
     const said = listOf(requests, 'requests', 'RequestInvalid').map((request, row) => routeRequest(request, `requests[${row}]`))
-    const asked = optionsOf(atPresent(options, 'options'))
+    const asked = this.#options(options)
     return inBatches(said, (some) => this.#routes.routeBatch(some, asked))
+  }
+}
+
+/** Time zones that conditions of routes name. */
+function zonesOf(given, found) {
+  if (typeof given === 'object' && given !== null) {
+    if (typeof given.time?.zone === 'string') found.add(given.time.zone)
+    for (const each of Object.values(given)) zonesOf(each, found)
+  }
+  return found
+}
+
+function secondsEast(zone, now) {
+  try {
+    const format = new Intl.DateTimeFormat('en-US', { timeZone: zone, timeZoneName: 'longOffset' })
+    const written = format.formatToParts(now * 1000).find(({ type }) => type === 'timeZoneName').value
+    const [, sign, hours, minutes, seconds = 0] = /GMT([+-])(\d+):(\d+)(?::(\d+))?/.exec(written) ?? [0, '+', 0, 0, 0]
+    return Number(`${sign}1`) * (hours * 3600 + minutes * 60 + Number(seconds))
+  } catch (cause) {
+    throw new TinyDancerError('OptionInvalid', 'context', `${zone} at ${now}: ${cause.message}`, 'give now as seconds, and offsets of zones', { cause })
   }
 }
 

@@ -12,10 +12,11 @@ const platform = {
   readFile: noFiles,
   artifact: () => {
     throw new TinyDancerError(
-      'OptionInvalid', 'artifact', 'not given', 'fetch tiny-dancer/default.safetensors, or another one, and give its bytes',
+      'OptionInvalid', 'artifact', 'not given', 'fetch tiny-dancer/edge.safetensors, or another one, and give its bytes',
     )
   },
   encoder: () => undefined,
+  remedy: 'give the bytes of the encoder with this checksum, as encoder',
 }
 
 /**

@@ -56,10 +56,10 @@ describe('Router.decide', () => {
     const decision = new Router().decide(PRIMES)
     assert.ok(decision.model in decision.scores)
     assert.equal(typeof decision.reason, 'string')
-    assert.deepEqual(new Router({ modelPath: require.resolve('tiny-dancer/default.safetensors') }).decide(PRIMES), decision)
-    const artifact = readFileSync(require.resolve('tiny-dancer/default.safetensors'))
+    assert.deepEqual(new Router({ modelPath: require.resolve('tiny-dancer/edge.safetensors') }).decide(PRIMES), decision)
+    const artifact = readFileSync(require.resolve('tiny-dancer/edge.safetensors'))
     assert.deepEqual(new Router({ artifact }).decide(PRIMES), decision)
-    assert.deepEqual(new Router({ modelPath: pathToFileURL(require.resolve('tiny-dancer/default.safetensors')) }).decide(PRIMES), decision)
+    assert.deepEqual(new Router({ modelPath: pathToFileURL(require.resolve('tiny-dancer/edge.safetensors')) }).decide(PRIMES), decision)
   })
 
   test('a request is text, messages, a body, or their JSON as bytes at any offset', () => {
@@ -76,6 +76,8 @@ describe('Router.decide', () => {
     shared.set(bytes)
     assert.deepEqual(router.decide(shared), decision)
     assert.notDeepEqual(router.decide('hi').scores, decision.scores)
+    const other = new Router({ modelPath: files.models }).decide(PRIMES)
+    assert.notDeepEqual(other.scores, decision.scores, 'the artifact with an encoder finds it')
   })
 
   test('options hold, and models take the names they are given', () => {
@@ -151,7 +153,7 @@ describe('artifacts', () => {
     for (const bytes of [new Uint8Array(0), new Uint8Array(9), Buffer.from('{"json": true}'.repeat(9))]) {
       refuses(() => new Router({ artifact: bytes }), 'ArtifactInvalid')
     }
-    const artifact = readFileSync(require.resolve('tiny-dancer/default.safetensors'))
+    const artifact = readFileSync(require.resolve('tiny-dancer/edge.safetensors'))
     artifact[artifact.length - 1] ^= 1
     refuses(() => new Router({ artifact }), 'ArtifactChecksum')
     refuses(() => new Router({ modelPath: files.tasks }), 'ArtifactInvalid')
@@ -203,7 +205,7 @@ describe('artifacts', () => {
     const { inferenceTimeUs: __, ...same } = await router.route(request)
     assert.deepEqual(same, before)
     refuses(() => router.decide('hi'), 'OptionInvalid', 'decide')
-    copyFileSync(require.resolve('tiny-dancer/default.safetensors'), path)
+    copyFileSync(require.resolve('tiny-dancer/edge.safetensors'), path)
     await router.reloadModel()
     assert.ok(router.decide('hi').model.length > 0)
     await rejects(router.route(request), 'OptionInvalid', 'route')
@@ -367,6 +369,12 @@ test('CandidateRouter keeps its candidates', async () => {
 
 test('SemanticRouter, ToolSelector, AgentRouter and TaskClassifier answer', async () => {
   const routes = new SemanticRouter({ modelPath: routesPath })
+  const night = (context) => routes.route({ vector: [0, 0, 0, 1, 0, 0, 0], encoder: 'toy' }, { context }).route
+  // Midnight after a Friday in Berlin, by its clock of winter; the night begins at ten there, nine in UTC.
+  assert.equal(night({ now: 1767394800 }), 'night')
+  assert.equal(night({ now: new Date(1767394800e3) }), 'night')
+  assert.notEqual(night({ now: 1767394800 - 2.5 * 3600 }), 'night')
+  refuses(() => night({ now: NaN }), 'OptionInvalid')
   const answer = routes.route({ vector: [0.25, 1, 0, 0, 0, 0, 0], encoder: 'toy' })
   assert.ok('route' in answer, JSON.stringify(answer))
   assert.deepEqual(routes.route({ vector: new Float32Array([0.25, 1, 0, 0, 0, 0, 0]), encoder: 'toy' }), answer)

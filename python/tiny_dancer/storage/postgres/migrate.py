@@ -46,10 +46,10 @@ def missing_scripts(connection: psycopg.Connection[Any], where: str) -> tuple[Mi
     row = connection.execute(
         "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'), "
         "to_regclass('tiny_dancer.migration') IS NOT NULL, "
-        "(SELECT extension.extversion FROM pg_extension AS extension JOIN pg_depend AS member "
-        "ON member.refobjid = extension.oid AND member.refclassid = 'pg_extension'::regclass "
-        "AND member.deptype = 'e' AND member.classid = 'pg_class'::regclass "
-        "WHERE member.objid = to_regclass('tiny_dancer.migration'))"
+        "(SELECT extension.extname || ' ' || extension.extversion FROM pg_extension AS extension "
+        "JOIN pg_depend AS member ON member.refobjid = extension.oid "
+        "AND member.refclassid = 'pg_extension'::regclass AND member.deptype = 'e' "
+        "AND member.classid = 'pg_class'::regclass WHERE member.objid = to_regclass('tiny_dancer.migration'))"
     ).fetchone()
     assert row is not None
     version, encoding, ours, extension = row
@@ -68,8 +68,9 @@ def missing_scripts(connection: psycopg.Connection[Any], where: str) -> tuple[Mi
         raise StorageError(where, f"written by a newer version ({newer[0]})", remedy)
     missing = tuple(each for each in known if each.name not in applied)
     if missing and extension is not None:
-        what = f"tables of extension tiny_dancer {extension}, which lack {missing[0].name}"
-        raise StorageError(where, what, "ALTER EXTENSION tiny_dancer UPDATE, after installing its present version")
+        what = f"tables of extension {extension}, which lack {missing[0].name}"
+        remedy = f"ALTER EXTENSION {extension.partition(' ')[0]} UPDATE, where its present version is installed"
+        raise StorageError(where, what, remedy)
     return missing
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
@@ -32,17 +33,17 @@ from tiny_dancer.storage.postgres import (
 from tiny_dancer.storage.postgres import budgets as budget_table
 from tiny_dancer.storage.postgres.candidate_history import candidate_history
 from tiny_dancer.storage.postgres.catch_up import TableMirror
-from tiny_dancer.storage.postgres.connection import Database
+from tiny_dancer.storage.postgres.connection import UNREADABLE, Database
 from tiny_dancer.storage.postgres.later import Later
 from tiny_dancer.storage.postgres.migrate import migrate, migrations, missing_scripts
-from tiny_dancer.storage.postgres.verify import TABLES, row_counts, verify
+from tiny_dancer.storage.postgres.verify import TABLES, explain, row_counts, verify
 from tiny_dancer.storage.queue import QueuedRequest
 from tiny_dancer.storage.storage import RowCounts, retention_limits
 from tiny_dancer.storage.summaries import check_summary
 from tiny_dancer.storage.touches import Touch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -146,11 +147,22 @@ class PostgresStorage:
 
     def _read(self, action: Callable[[psycopg.Connection[Any]], T]) -> T:
         self._check_open()
-        return self._database.read(action)
+        with self._explained():
+            return self._database.read(action)
 
     def _snapshot(self, action: Callable[[psycopg.Connection[Any]], T]) -> T:
         self._check_open()
-        return self._database.snapshot(action)
+        with self._explained():
+            return self._database.snapshot(action)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Names the row where one cannot be read."""
+        try:
+            yield
+        except UNREADABLE:
+            self._database.snapshot(lambda connection: explain(connection, self.where))
+            raise
 
     def insert_candidate(self, record: CandidateRecord, *, by: str | None = None) -> None:
         """Adds one candidate."""
@@ -251,7 +263,8 @@ class PostgresStorage:
         search = check_search(query, k, text, filter, max_distance, embeddings=embeddings)
         self._check_open()
         mirror = TableMirror(self._database) if self._mirror is None else self._mirror
-        found = mirror.search(search)
+        with self._explained():
+            found = mirror.search(search)
         if touch or refresh_ttl:
             self._touch([each.candidate for each in found], Touch(int(touch), search.now, refresh_ttl))
         return found
@@ -259,7 +272,7 @@ class PostgresStorage:
     def _candidates(
         self, ids: Sequence[str] | None, where: _core.CandidateFilter | None
     ) -> tuple[CandidateRecord, ...]:
-        return self._database.read(lambda connection: candidates.candidates(connection, ids, where))
+        return self._read(lambda connection: candidates.candidates(connection, ids, where))
 
     def _touch(self, records: Sequence[CandidateRecord], touch: Touch) -> None:
         if not records or self._later is None:

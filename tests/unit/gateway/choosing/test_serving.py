@@ -23,7 +23,7 @@ from tests.unit.gateway.gateways import (
     serving,
 )
 
-from tiny_dancer import _core
+from tiny_dancer import Router, _core
 from tiny_dancer.errors import ConfigError, TinyDancerError
 from tiny_dancer.gateway.choosing.serving import Serving
 from tiny_dancer.gateway.errors import GatewayError
@@ -232,6 +232,14 @@ def test_a_relative_artifact_is_beside_the_configuration(tmp_path: Path) -> None
     shutil.copy(_core.data_path("default.safetensors"), tmp_path / "artifacts" / "mine.safetensors")
     found = Serving(changed(routers={"default": {**PAIR, "artifact": "artifacts/mine.safetensors"}}), tmp_path)
     assert plan(found, HARD).decision is not None
+    found.close()
+
+
+def test_the_artifact_without_encoder_is_there_by_name(tmp_path: Path) -> None:
+    found = Serving(changed(routers={"default": {**PAIR, "artifact": "edge"}}), tmp_path)
+    decision = plan(found, HARD).decision
+    assert decision is not None
+    assert decision.artifact == Router.load("edge").artifact
     found.close()
 
 

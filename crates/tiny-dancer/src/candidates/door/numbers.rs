@@ -18,6 +18,10 @@ impl CandidateDoor {
         if let Some(set) = &mut self.set {
             return set.append(candidates, embeddings);
         }
+        // Nobody says yet how wide embeddings are.
+        if candidates.is_empty() && embeddings.is_empty() {
+            return Ok(());
+        }
         let mut set = CandidateSet::new(Some(dimensions), self.precision)?;
         set.append(candidates, embeddings)?;
         self.set = Some(set);
