@@ -5,6 +5,7 @@ All is built here. Without node or the compiler's target the tests skip, and say
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -26,6 +27,11 @@ def has_target(target: str) -> None:
     needs("cargo", "rustc", "make")
     if not Path(run("rustc", "--print", "target-libdir", "--target", target).strip()).is_dir():
         missing(f"the target: rustup target add {target}")
+
+
+def needs_wasmtime() -> None:
+    if importlib.util.find_spec("wasmtime") is None:
+        missing("wasmtime: pip install wasmtime")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +80,7 @@ def test_sizes(module: Path) -> None:
 
 @pytest.fixture(scope="module")
 def edge(module: Path) -> Path:
-    pytest.importorskip("wasmtime")
+    needs_wasmtime()
     return module.parent / EDGE[0]
 
 
@@ -139,7 +145,7 @@ def test_what_the_edge_does_not_hold_is_named(edge: Path) -> None:
 def command() -> Path:
     """The command for WASI, built."""
     has_target("wasm32-wasip1")
-    pytest.importorskip("wasmtime")
+    needs_wasmtime()
     run("make", "--silent", "wasm-command")
     return ROOT / "target" / "wasm32-wasip1" / "small" / "examples" / "tiny-dancer.wasm"
 
