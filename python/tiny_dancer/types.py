@@ -399,7 +399,7 @@ class RequestRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         endpoint: ``chat.completions``, ``completions``, ``responses``, ``embeddings``, ``messages``, ``route``,
             ``decide``; ``judge`` of what the gateway itself asked a model; of what is passed on ``moderations``,
             ``rerank``, ``audio.*``, ``images.*``, ``files``, ``batches``, ``responses.stored`` or
-            ``messages.count_tokens``.
+            ``messages.count_tokens``; ``sql`` of a call that was recorded by PostgreSQL's functions.
         key: id of the API key, empty without one.
         asked: model the client named.
         status: of HTTP, as the client saw it; 499 where the client went away.

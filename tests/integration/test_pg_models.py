@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import psycopg.sql
 import pytest
-from tests.integration.doors import CONFORMANCE, DATA
+from tests.integration.doors import CONFORMANCE, DATA, ROOT
 from tests.integration.pg_cluster import BUILT, built, database, extended, installation
 from tests.postgres import Server
 
@@ -237,8 +237,8 @@ def test_prepared_statements_cursors_and_discard(sql: Connection) -> None:
     load(sql, "x", EDGE, named("2"))
     assert sql.execute(ask).fetchone() == ("strong 2",)
     with sql.transaction():
-        ask = "SELECT tiny_dancer.decide_model('hi', NULL, 'x') FROM generate_series(1, 3)"
-        sql.execute(f"DECLARE c CURSOR FOR {ask}")
+        each = "SELECT tiny_dancer.decide_model('hi', NULL, 'x') FROM generate_series(1, 3)"
+        sql.execute(f"DECLARE c CURSOR FOR {each}")
         first = one(sql, "FETCH c")
         load(sql, "x", EDGE, named("3"))
         assert first.endswith(" 2")
@@ -325,6 +325,9 @@ def test_an_owner_of_a_database_makes_it_and_who_is_granted_uses_it(url: str) ->
         assert refused(user, "SELECT tiny_dancer.load_artifact('x', '/etc/passwd')")[0] == "42501"
         assert refused(owner, "SELECT tiny_dancer.load_artifact('x', '/etc/passwd')")[0] == "42501"
         assert refused(stranger, "SELECT tiny_dancer.decide_model('x')")[0] == "42501"
+        server.sql("REVOKE SELECT ON tiny_dancer.artifacts FROM PUBLIC", database="owned")
+        assert refused(user, "SELECT tiny_dancer.decide_model('x')")[:2] == ("42501", None)
+        server.sql("GRANT SELECT ON tiny_dancer.artifacts TO PUBLIC", database="owned")
         for setting in ("artifact_path", "encoder_path"):
             assert refused(user, f"SET tiny_dancer.{setting} = '/'")[0] == "42501"
         user.execute("SET tiny_dancer.artifact = 'x'")
@@ -472,8 +475,9 @@ def test_a_dump_has_what_was_loaded_and_can_be_restored(url: str) -> None:
     server = extended()
     with psycopg.connect(url, autocommit=True) as connection:
         checksum = load(connection, "x", EDGE, named("1"))
+        connection.execute("INSERT INTO tiny_dancer.candidate (id, text) VALUES ('a', 'apples'), ('b', 'pears')")
         script = server.program("pg_dump", "--dbname", url)
-        connection.execute("DELETE FROM tiny_dancer.artifacts")
+        connection.execute("DELETE FROM tiny_dancer.artifacts; DELETE FROM tiny_dancer.candidate")
     assert "COPY tiny_dancer.artifacts" in script and "CREATE FUNCTION" not in script
     restored = server.database()
     file = server.folder / "dump.sql"
@@ -482,6 +486,56 @@ def test_a_dump_has_what_was_loaded_and_can_be_restored(url: str) -> None:
     with psycopg.connect(restored, autocommit=True) as connection:
         assert model(connection, artifact="x") == "strong 1"
         assert one(connection, "SELECT checksum FROM tiny_dancer.artifacts") == checksum
+        insert = "INSERT INTO tiny_dancer.candidate (id, text) VALUES ('c', 'figs') RETURNING number"
+        assert one(connection, insert) == 3
+        assert one(connection, "SELECT changes FROM tiny_dancer.state") > 1
+
+
+def inventory(connection: Connection) -> set[tuple[Any, ...]]:
+    """What an extension holds: functions as they are declared, tables with their columns and rights, indexes."""
+    functions = (
+        "SELECT 'function', p.oid::regprocedure::text, md5(pg_get_functiondef(p.oid)), obj_description(p.oid)"
+        " FROM pg_proc p WHERE pronamespace = 'tiny_dancer'::regnamespace AND prokind = 'f'"
+    )
+    columns = (
+        "SELECT 'column', c.relname || '.' || a.attname, format_type(a.atttypid, a.atttypmod)"
+        " || a.attnotnull::text || a.attgenerated::text || a.attstorage::text, c.relacl::text"
+        " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.relnamespace = 'tiny_dancer'::regnamespace AND a.attnum > 0 AND c.relkind <> 'i'"
+    )
+    indexes = "SELECT 'index', indexname, indexdef, '' FROM pg_indexes WHERE schemaname = 'tiny_dancer'"
+    dumped = (
+        "SELECT 'dumped', dumped::regclass::text, '', '' FROM pg_extension, unnest(extconfig) AS dumped"
+        " WHERE extname = 'tiny_dancer'"
+    )
+    return {row for query in (functions, columns, indexes, dumped) for row in connection.execute(query).fetchall()}
+
+
+def test_an_earlier_version_becomes_this_one_with_all_it_holds(url: str) -> None:
+    server = extended()
+    earlier = server.database()
+    with psycopg.connect(earlier, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION tiny_dancer VERSION '0.0.1'")
+        checksum = one(connection, "SELECT tiny_dancer.load_artifact('x', %s)", ENCODED.read_bytes())
+        before = model(connection, artifact="x")
+        connection.execute("ALTER EXTENSION tiny_dancer UPDATE")
+        assert model(connection, artifact="x") == before
+        row = connection.execute(
+            "SELECT checksum, encoder IS NOT NULL, models FROM tiny_dancer.artifacts"
+        ).fetchone()
+        assert row == (checksum, True, None)
+        load(connection, "x", ENCODED, named("1"))
+        assert model(connection, artifact="x").endswith(" 1")
+        with psycopg.connect(url, autocommit=True) as present:
+            assert inventory(connection) == inventory(present)
+
+
+def test_tables_of_the_storage_that_are_there_already_are_not_taken_over() -> None:
+    url = extended().database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA tiny_dancer; CREATE TABLE tiny_dancer.migration (name text)")
+        state, _, hint = refused(connection, "CREATE EXTENSION tiny_dancer")
+        assert state == "55000" and "RENAME" in (hint or "")
 
 
 def test_a_backend_that_is_killed_and_a_server_that_has_it_loaded_beforehand() -> None:
@@ -571,3 +625,24 @@ def test_texts_become_vectors(sql: Connection) -> None:
     assert len(found) == 256 and sum(each * each for each in found) == pytest.approx(1, abs=1e-3)
     assert one(sql, "SELECT tiny_dancer.embed(NULL)") is None
     assert refused(sql, "SELECT tiny_dancer.embed('x', 'edge')")[0] == "TD001"
+
+
+def test_the_quicktour_runs_as_it_stands() -> None:
+    text = (ROOT / "crates" / "tiny-dancer-pg" / "README.md").read_text(encoding="utf-8")
+    tour = text.split("## Quicktour")[1].split("\n## ")[0]
+    blocks = [part.split("```")[0] for part in tour.split("```sql\n")[1:]]
+    assert len(blocks) == 2
+    with psycopg.connect(extended().database(), autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE requests (id int, text text); INSERT INTO requests VALUES (1, 'hi'), (2, NULL)"
+        )
+        answers = []
+        for block in blocks:
+            for statement in block.split(";\n"):
+                if statement.strip():
+                    cursor = connection.execute(statement)  # type: ignore[call-overload]
+                    answers.append(cursor.fetchall() if cursor.description else [])
+        assert answers[1][0][0] == tiny_dancer.Router.load("edge").decide("What is the capital of France?").model
+        assert answers[2][0][0] == "b"
+        assert answers[5][0][0] == "writer"
+        assert answers[7][0][:2] == (1, "weak")

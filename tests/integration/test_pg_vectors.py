@@ -49,6 +49,8 @@ class Replay:
         self.connection = connection
         self.encoder = encoder
         self.parts: list[str] = []
+        self.half_life: float | None = None
+        self.state = ""
 
     def value(self, statement: str, *values: Any) -> Any:
         row = self.connection.execute(statement, values).fetchone()
@@ -96,6 +98,7 @@ class Replay:
                 return ""
             case "agents":
                 self.half_life = float(first) if first else None
+                self.state = ""
                 return ""
             case "putAgents":
                 # As candidates do.

@@ -37,10 +37,10 @@ CREATE FUNCTION tiny_dancer.check_agents() RETURNS void
 COMMENT ON FUNCTION tiny_dancer.check_agents() IS
     'refuses ensembles whose members are not there, or that ask themselves in the end';
 
-CREATE FUNCTION tiny_dancer.declare_agent(declaration jsonb, replace boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION tiny_dancer.declare_agent(declaration json, replace boolean DEFAULT false) RETURNS boolean
     LANGUAGE plpgsql VOLATILE STRICT COST 5000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    checked json := tiny_dancer.checked_agent(declaration::json);
+    checked json := tiny_dancer.checked_agent(declaration);
     agent_name text := checked ->> 'name';
     present double precision := extract(epoch FROM statement_timestamp());
 BEGIN
@@ -63,7 +63,7 @@ BEGIN
     END IF;
     RETURN true;
 END $$;
-COMMENT ON FUNCTION tiny_dancer.declare_agent(jsonb, boolean) IS
+COMMENT ON FUNCTION tiny_dancer.declare_agent(json, boolean) IS
     'adds an agent; with replace in the place of that of its name, which keeps what was observed of it';
 
 CREATE FUNCTION tiny_dancer.register_agent(
@@ -89,7 +89,7 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = 'capabilities: a null among them', HINT = 'give texts';
     END IF;
     RETURN tiny_dancer.declare_agent(
-        jsonb_strip_nulls(jsonb_build_object(
+        (jsonb_strip_nulls(jsonb_build_object(
             'name', name,
             'type', coalesce(agent_type, 'llm'),
             'capabilities', to_jsonb(coalesce(capabilities, '{}')),
@@ -99,7 +99,7 @@ BEGIN
             'latency_s', tiny_dancer.amount('avg_latency_ms', avg_latency_ms) / 1000,
             'quality', tiny_dancer.amount('quality_score', quality_score)
         )) || jsonb_build_object('metadata', CASE jsonb_typeof(metadata)
-            WHEN 'null' THEN '{}' ELSE coalesce(metadata, '{}') END),
+            WHEN 'null' THEN '{}' ELSE coalesce(metadata, '{}') END))::json,
         replace
     );
 END $$;

@@ -15,8 +15,8 @@ CREATE TABLE tiny_dancer.budget_hold (
 CREATE INDEX budget_hold_expires ON tiny_dancer.budget_hold (budget, expires_at);
 SELECT pg_catalog.pg_extension_config_dump('tiny_dancer.budget_hold', '');
 
--- Text in, text out, and no float between: 10^-12 USD, the nearest.
-CREATE FUNCTION tiny_dancer.budget_units(field text, usd numeric) RETURNS bigint
+-- The nearest, as Python rounds it.
+CREATE FUNCTION tiny_dancer.budget_units(field text, usd double precision) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF usd IS NULL OR usd = 'NaN' OR usd < 0 OR usd > 9000000 THEN
@@ -24,9 +24,9 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || coalesce(usd::text, 'null'), COLUMN = field,
             HINT = 'give USD, from 0 to 9,000,000';
     END IF;
-    RETURN round(usd * 1000000000000);
+    RETURN round(usd * 1000000000000::double precision);
 END $$;
-COMMENT ON FUNCTION tiny_dancer.budget_units(text, numeric) IS 'an amount of USD in units of the ledger';
+COMMENT ON FUNCTION tiny_dancer.budget_units(text, double precision) IS 'an amount of USD in units of the ledger';
 
 CREATE FUNCTION tiny_dancer.budget_period(period text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
@@ -114,7 +114,7 @@ COMMENT ON FUNCTION tiny_dancer.month_start(integer) IS 'UTC seconds when a mont
 CREATE FUNCTION tiny_dancer.set_budget(
     scope text,
     subject text,
-    usd numeric,
+    usd double precision,
     period text DEFAULT NULL,
     kind text DEFAULT 'hard',
     starts_at timestamptz DEFAULT NULL,
@@ -160,7 +160,7 @@ BEGIN
         SET most = excluded.most, starts_at = excluded.starts_at, ends_at = excluded.ends_at;
     RETURN budget_id;
 END $$;
-COMMENT ON FUNCTION tiny_dancer.set_budget(text, text, numeric, text, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION tiny_dancer.set_budget(text, text, double precision, text, text, timestamptz, timestamptz) IS
     'sets what may be spent by whom in which period; gives its id. What was spent already counts';
 
 CREATE FUNCTION tiny_dancer.delete_budget(id text) RETURNS boolean
@@ -212,7 +212,7 @@ COMMENT ON FUNCTION tiny_dancer.lock_budget(text) IS
     'takes the lock that whoever draws of a budget holds until the transaction ends; Python takes it too';
 
 CREATE FUNCTION tiny_dancer.reserve_budget(
-    cost numeric,
+    cost double precision,
     key text DEFAULT NULL,
     "user" text DEFAULT NULL,
     team text DEFAULT NULL,
@@ -240,6 +240,10 @@ BEGIN
         RAISE invalid_parameter_value USING
             MESSAGE = 'an argument is not valid', DETAIL = 'lease: ' || coalesce(lease::text, 'null'), COLUMN = 'lease',
             HINT = 'give a time above 0, after which what nobody settled is spent';
+    END IF;
+    -- What is reserved is reserved, whatever becomes of the server: also where sessions do not wait for its disk.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'local', true);
     END IF;
     soft := '{}';
     FOR budget IN
@@ -276,7 +280,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION tiny_dancer.reserve_budget(
-    numeric, text, text, text, text, text, text, text, text[], interval
+    double precision, text, text, text, text, text, text, text, text[], interval
 ) IS 'reserves the most that a call can cost of every budget it falls under, all or nothing (SQLSTATE TD011): a hold, null where '
     'it falls under none; and the soft budgets that are spent';
 
@@ -300,7 +304,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION tiny_dancer.tidy_budget(text, bigint, double precision) IS 'forgets what is over; for who holds the budget''s lock';
 
-CREATE FUNCTION tiny_dancer.settle_budget(hold uuid, cost numeric) RETURNS void
+CREATE FUNCTION tiny_dancer.settle_budget(hold uuid, cost double precision) RETURNS void
     LANGUAGE plpgsql VOLATILE COST 10000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     paid bigint := tiny_dancer.budget_units('cost', cost);
@@ -328,7 +332,7 @@ BEGIN
             HINT = 'settle or release a hold once, within a day after its lease';
     END IF;
 END $$;
-COMMENT ON FUNCTION tiny_dancer.settle_budget(uuid, numeric) IS
+COMMENT ON FUNCTION tiny_dancer.settle_budget(uuid, double precision) IS
     'counts what a call did cost, all of it, and lets go of the rest of what was reserved';
 
 CREATE FUNCTION tiny_dancer.release_budget(hold uuid) RETURNS void

@@ -25,9 +25,12 @@ pgrx::pg_module_magic!();
 /// The server calls it, once in a process.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn _PG_init() {
-    // SAFETY: errors of the server are caught here; what the closure leaves behind needs no dropping.
+    // SAFETY: errors of the server are caught here; what the closure leaves behind needs no dropping. A process that loads
+    // a library has one thread.
     unsafe {
         pg_sys::panic::pgrx_extern_c_guard(|| {
+            // pgrx would write a trace of this library's frames into the DETAIL of the server's own errors.
+            std::env::set_var("RUST_LIB_BACKTRACE", "0");
             settings::define();
             artifacts::watch_transactions();
             if pg_sys::process_shared_preload_libraries_in_progress {

@@ -34,7 +34,7 @@ MONTH_DAYS = 365.2425 / 12
 MOST_REQUESTS = 100_000
 """Logged requests that are read, the newest."""
 
-_ANSWERED = frozenset({"chat.completions", "completions", "responses", "messages"})
+_ANSWERED = frozenset({"chat.completions", "completions", "responses", "messages", "sql"})
 _FEWEST_PRICED = 5  # answers with a price, from which on the log says what an agent costs
 
 

@@ -53,8 +53,8 @@ CREATE TABLE tiny_dancer.candidate (
     expires_at double precision,            -- NULL: never
     updated_at double precision NOT NULL DEFAULT extract(epoch FROM clock_timestamp()),
     embedding real[] CHECK (
-        array_ndims(embedding) = 1 AND array_position(embedding, NULL) IS NULL AND 'NaN' <> ALL (embedding)
-        AND 'Infinity' <> ALL (embedding) AND '-Infinity' <> ALL (embedding)
+        cardinality(embedding) > 0 AND array_ndims(embedding) = 1 AND array_position(embedding, NULL) IS NULL
+        AND 'NaN' <> ALL (embedding) AND 'Infinity' <> ALL (embedding) AND '-Infinity' <> ALL (embedding)
     ),
     -- Set by triggers, whoever writes.
     content_change bigint NOT NULL DEFAULT 0,   -- the last change to what it says
@@ -734,10 +734,10 @@ $python$;
 COMMENT ON FUNCTION tiny_dancer.check_agents() IS
     'refuses ensembles whose members are not there, or that ask themselves in the end';
 
-CREATE FUNCTION tiny_dancer.declare_agent(declaration jsonb, replace boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION tiny_dancer.declare_agent(declaration json, replace boolean DEFAULT false) RETURNS boolean
     LANGUAGE plpgsql VOLATILE STRICT COST 5000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    checked json := tiny_dancer.checked_agent(declaration::json);
+    checked json := tiny_dancer.checked_agent(declaration);
     agent_name text := checked ->> 'name';
     present double precision := extract(epoch FROM statement_timestamp());
 BEGIN
@@ -761,7 +761,7 @@ BEGIN
     RETURN true;
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.declare_agent(jsonb, boolean) IS
+COMMENT ON FUNCTION tiny_dancer.declare_agent(json, boolean) IS
     'adds an agent; with replace in the place of that of its name, which keeps what was observed of it';
 
 CREATE FUNCTION tiny_dancer.register_agent(
@@ -787,7 +787,7 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = 'capabilities: a null among them', HINT = 'give texts';
     END IF;
     RETURN tiny_dancer.declare_agent(
-        jsonb_strip_nulls(jsonb_build_object(
+        (jsonb_strip_nulls(jsonb_build_object(
             'name', name,
             'type', coalesce(agent_type, 'llm'),
             'capabilities', to_jsonb(coalesce(capabilities, '{}')),
@@ -797,7 +797,7 @@ BEGIN
             'latency_s', tiny_dancer.amount('avg_latency_ms', avg_latency_ms) / 1000,
             'quality', tiny_dancer.amount('quality_score', quality_score)
         )) || jsonb_build_object('metadata', CASE jsonb_typeof(metadata)
-            WHEN 'null' THEN '{}' ELSE coalesce(metadata, '{}') END),
+            WHEN 'null' THEN '{}' ELSE coalesce(metadata, '{}') END))::json,
         replace
     );
 END $$;
@@ -1166,8 +1166,8 @@ CREATE TABLE tiny_dancer.budget_hold (
 
 CREATE INDEX budget_hold_expires ON tiny_dancer.budget_hold (budget, expires_at);
 
--- Text in, text out, and no float between: 10^-12 USD, the nearest.
-CREATE FUNCTION tiny_dancer.budget_units(field text, usd numeric) RETURNS bigint
+-- The nearest, as Python rounds it.
+CREATE FUNCTION tiny_dancer.budget_units(field text, usd double precision) RETURNS bigint
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF usd IS NULL OR usd = 'NaN' OR usd < 0 OR usd > 9000000 THEN
@@ -1175,10 +1175,10 @@ BEGIN
             MESSAGE = 'an argument is not valid', DETAIL = field || ': ' || coalesce(usd::text, 'null'), COLUMN = field,
             HINT = 'give USD, from 0 to 9,000,000';
     END IF;
-    RETURN round(usd * 1000000000000);
+    RETURN round(usd * 1000000000000::double precision);
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.budget_units(text, numeric) IS 'an amount of USD in units of the ledger';
+COMMENT ON FUNCTION tiny_dancer.budget_units(text, double precision) IS 'an amount of USD in units of the ledger';
 
 CREATE FUNCTION tiny_dancer.budget_period(period text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 10 SET search_path = pg_catalog, pg_temp AS $$
@@ -1271,7 +1271,7 @@ COMMENT ON FUNCTION tiny_dancer.month_start(integer) IS 'UTC seconds when a mont
 CREATE FUNCTION tiny_dancer.set_budget(
     scope text,
     subject text,
-    usd numeric,
+    usd double precision,
     period text DEFAULT NULL,
     kind text DEFAULT 'hard',
     starts_at timestamptz DEFAULT NULL,
@@ -1318,7 +1318,7 @@ BEGIN
     RETURN budget_id;
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.set_budget(text, text, numeric, text, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION tiny_dancer.set_budget(text, text, double precision, text, text, timestamptz, timestamptz) IS
     'sets what may be spent by whom in which period; gives its id. What was spent already counts';
 
 CREATE FUNCTION tiny_dancer.delete_budget(id text) RETURNS boolean
@@ -1377,7 +1377,7 @@ COMMENT ON FUNCTION tiny_dancer.lock_budget(text) IS
     'takes the lock that whoever draws of a budget holds until the transaction ends; Python takes it too';
 
 CREATE FUNCTION tiny_dancer.reserve_budget(
-    cost numeric,
+    cost double precision,
     key text DEFAULT NULL,
     "user" text DEFAULT NULL,
     team text DEFAULT NULL,
@@ -1405,6 +1405,10 @@ BEGIN
         RAISE invalid_parameter_value USING
             MESSAGE = 'an argument is not valid', DETAIL = 'lease: ' || coalesce(lease::text, 'null'), COLUMN = 'lease',
             HINT = 'give a time above 0, after which what nobody settled is spent';
+    END IF;
+    -- What is reserved is reserved, whatever becomes of the server: also where sessions do not wait for its disk.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'local', true);
     END IF;
     soft := '{}';
     FOR budget IN
@@ -1442,7 +1446,7 @@ BEGIN
 END $$;
 
 COMMENT ON FUNCTION tiny_dancer.reserve_budget(
-    numeric, text, text, text, text, text, text, text, text[], interval
+    double precision, text, text, text, text, text, text, text, text[], interval
 ) IS 'reserves the most that a call can cost of every budget it falls under, all or nothing (SQLSTATE TD011): a hold, null where '
     'it falls under none; and the soft budgets that are spent';
 
@@ -1467,7 +1471,7 @@ END $$;
 
 COMMENT ON FUNCTION tiny_dancer.tidy_budget(text, bigint, double precision) IS 'forgets what is over; for who holds the budget''s lock';
 
-CREATE FUNCTION tiny_dancer.settle_budget(hold uuid, cost numeric) RETURNS void
+CREATE FUNCTION tiny_dancer.settle_budget(hold uuid, cost double precision) RETURNS void
     LANGUAGE plpgsql VOLATILE COST 10000 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     paid bigint := tiny_dancer.budget_units('cost', cost);
@@ -1496,7 +1500,7 @@ BEGIN
     END IF;
 END $$;
 
-COMMENT ON FUNCTION tiny_dancer.settle_budget(uuid, numeric) IS
+COMMENT ON FUNCTION tiny_dancer.settle_budget(uuid, double precision) IS
     'counts what a call did cost, all of it, and lets go of the rest of what was reserved';
 
 CREATE FUNCTION tiny_dancer.release_budget(hold uuid) RETURNS void
@@ -1658,8 +1662,8 @@ BEGIN
     IF hold IS NOT NULL THEN
         -- Of a call whose cost nobody knows, all that was reserved may have been spent.
         PERFORM tiny_dancer.settle_budget(record_outcome.hold, coalesce(
-            record_outcome.cost::numeric,
-            (SELECT max(amount) / 1000000000000.0 FROM tiny_dancer.budget_hold AS there WHERE there.hold = record_outcome.hold),
+            record_outcome.cost,
+            (SELECT max(amount) / 1000000000000::double precision FROM tiny_dancer.budget_hold AS there WHERE there.hold = record_outcome.hold),
             0));
     END IF;
     SELECT * INTO decided FROM tiny_dancer.routing AS there WHERE there.decision_id = record_outcome.decision_id;

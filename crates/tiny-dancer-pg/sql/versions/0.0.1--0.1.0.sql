@@ -1,13 +1,12 @@
--- What changes in the part models.sql from 0.0.1 to 0.1.0: artifacts say which encoder they need, and may rename and reprice
--- a router's models. All other parts of 0.1.0 are new, and follow this one in tiny_dancer--0.0.1--0.1.0.sql.
-ALTER TABLE tiny_dancer.artifacts ADD COLUMN encoder text, ADD COLUMN models text;
+-- What changes in the part models.sql from 0.0.1 to 0.1.0: artifacts say which encoder they need, so that
+-- encoders may be in the table, too. All other parts of 0.1.0 are new, and follow this one in tiny_dancer--0.0.1--0.1.0.sql.
+ALTER TABLE tiny_dancer.artifacts ADD COLUMN encoder text;
 UPDATE tiny_dancer.artifacts AS present SET encoder = found.encoder
 FROM tiny_dancer.artifacts AS each, tiny_dancer.examine_artifact(each.bytes) AS found
 WHERE each.name OPERATOR(pg_catalog.=) present.name AND found.encoder IS NOT NULL;
 CREATE INDEX artifacts_encoder ON tiny_dancer.artifacts (encoder) WHERE kind = 'encoder';
-DROP FUNCTION tiny_dancer.load_artifact(text, bytea);
 
-CREATE FUNCTION tiny_dancer.load_artifact(name text, bytes bytea, models jsonb DEFAULT NULL) RETURNS text
+CREATE OR REPLACE FUNCTION tiny_dancer.load_artifact(name text, bytes bytea, models jsonb DEFAULT NULL) RETURNS text
     LANGUAGE sql VOLATILE COST 100000
 BEGIN ATOMIC
     INSERT INTO tiny_dancer.artifacts AS present (name, kind, encoder, models, bytes)
@@ -18,18 +17,6 @@ BEGIN ATOMIC
         loaded_at = excluded.loaded_at
     RETURNING present.checksum;
 END;
-COMMENT ON FUNCTION tiny_dancer.load_artifact(text, bytea, jsonb) IS
-    'puts an artifact, checked, under a name, in the place of one of that name; gives its checksum';
-
-CREATE FUNCTION tiny_dancer.load_artifact(name text, path text, models jsonb DEFAULT NULL) RETURNS text
-    LANGUAGE sql VOLATILE COST 100000
-BEGIN ATOMIC
-    SELECT tiny_dancer.load_artifact(load_artifact.name, pg_catalog.pg_read_binary_file(load_artifact.path),
-                                     load_artifact.models);
-END;
-COMMENT ON FUNCTION tiny_dancer.load_artifact(text, text, jsonb) IS
-    'as the other, from a file of the server, by the rights of pg_read_binary_file';
-
 CREATE FUNCTION tiny_dancer.decide(request jsonb, options jsonb DEFAULT NULL, artifact text DEFAULT NULL)
     RETURNS tiny_dancer.decision
     LANGUAGE c STABLE PARALLEL SAFE COST 2500 AS 'MODULE_PATHNAME', 'decide_body_wrapper';

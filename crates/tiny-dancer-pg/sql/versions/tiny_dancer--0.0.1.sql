@@ -1,10 +1,11 @@
 -- Version 0.0.1 as it was: artifacts in a table, and requests decided by them. It is never changed.
 
--- One row an artifact. The checksum is made of the bytes here, so that none can be claimed; the kind is what the
--- artifact says.
+-- One row an artifact. The checksum is made of the bytes here, so that none can be claimed; the kind is what the artifact
+-- says. models: changes of a router's models, JSON as tiny_dancer.load_artifact takes it.
 CREATE TABLE tiny_dancer.artifacts (
     name text PRIMARY KEY CHECK (name <> ''),
     kind text NOT NULL,
+    models text,
     bytes bytea NOT NULL,
     checksum text NOT NULL GENERATED ALWAYS AS (pg_catalog.encode(pg_catalog.sha256(bytes), 'hex')) STORED,
     loaded_at timestamptz NOT NULL DEFAULT pg_catalog.now()
@@ -41,16 +42,28 @@ CREATE FUNCTION tiny_dancer.examine_artifact(bytes bytea, models text DEFAULT NU
 COMMENT ON FUNCTION tiny_dancer.examine_artifact(bytea, text) IS
     'loads an artifact, runs its self-checks, and says what it is';
 
-CREATE FUNCTION tiny_dancer.load_artifact(name text, bytes bytea) RETURNS text
+CREATE FUNCTION tiny_dancer.load_artifact(name text, bytes bytea, models jsonb DEFAULT NULL) RETURNS text
     LANGUAGE sql VOLATILE COST 100000
 BEGIN ATOMIC
-    INSERT INTO tiny_dancer.artifacts AS present (name, kind, bytes)
-    SELECT load_artifact.name, found.kind, load_artifact.bytes
-    FROM tiny_dancer.examine_artifact(load_artifact.bytes) AS found
+    INSERT INTO tiny_dancer.artifacts AS present (name, kind, models, bytes)
+    SELECT load_artifact.name, found.kind, load_artifact.models::text, load_artifact.bytes
+    FROM tiny_dancer.examine_artifact(load_artifact.bytes, load_artifact.models::text) AS found
     ON CONFLICT ON CONSTRAINT artifacts_pkey DO UPDATE
-    SET kind = excluded.kind, bytes = excluded.bytes, loaded_at = excluded.loaded_at
+    SET kind = excluded.kind, models = excluded.models, bytes = excluded.bytes,
+        loaded_at = excluded.loaded_at
     RETURNING present.checksum;
 END;
+COMMENT ON FUNCTION tiny_dancer.load_artifact(text, bytea, jsonb) IS
+    'puts an artifact, checked, under a name, in the place of one of that name; gives its checksum';
+
+CREATE FUNCTION tiny_dancer.load_artifact(name text, path text, models jsonb DEFAULT NULL) RETURNS text
+    LANGUAGE sql VOLATILE COST 100000
+BEGIN ATOMIC
+    SELECT tiny_dancer.load_artifact(load_artifact.name, pg_catalog.pg_read_binary_file(load_artifact.path),
+                                     load_artifact.models);
+END;
+COMMENT ON FUNCTION tiny_dancer.load_artifact(text, text, jsonb) IS
+    'as the other, from a file of the server, by the rights of pg_read_binary_file';
 
 -- Requests → models --------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tiny_dancer::agents::{AgentSet, Kind, Named, Query};
 use tiny_dancer::{Error, ErrorKind};
 
+use super::declared::object;
 use super::registry::now;
 use crate::call::Call;
 use crate::decide::jsonb;
@@ -108,7 +109,7 @@ impl Asked {
     pub fn of(call: &Call, policy: Named) -> Result<Self> {
         let options = match call.datum(7) {
             None => Options::default(),
-            Some(given) => serde_json::from_str(&jsonb(given)?)
+            Some(given) => object(&jsonb(given)?)
                 .map_err(|error| refused("options", error, "give an object of options"))?,
         };
         let milliseconds = call.float(4);

@@ -119,13 +119,24 @@ fn refused(field: impl Into<String>, value: impl std::fmt::Display, remedy: &str
     Error::new(ErrorKind::CandidateInvalid, field, value, remedy)
 }
 
+/// Reads an object; a list of its values in order, which a struct can be read of too, is none.
+///
+/// # Errors
+/// It is something else.
+pub fn object<'a, T: Deserialize<'a>>(json: &'a str) -> serde_json::Result<T> {
+    if !json.trim_start().starts_with('{') {
+        serde_json::from_str::<Map<String, Value>>(json)?;
+    }
+    serde_json::from_str(json)
+}
+
 impl Declared {
     /// Reads a declaration, and refuses what no agent can be.
     ///
     /// # Errors
     /// `CandidateInvalid`: no such JSON, and as [`Agent::check`].
     pub fn read(json: &str) -> Result<Self> {
-        let mut found: Self = serde_json::from_str(json).map_err(|error| refused("agent", error, FIELDS))?;
+        let mut found: Self = object(json).map_err(|error| refused("agent", error, FIELDS))?;
         for names in [&mut found.capabilities, &mut found.examples, &mut found.tags, &mut found.members] {
             let mut seen = std::collections::HashSet::new();
             names.retain(|name| seen.insert(name.clone()));

@@ -304,20 +304,23 @@ fn allocate_budget(call: &Call) -> Result<Option<Datum>> {
         let total: f64 = asked.iter().map(|&(_, _, count)| f64::from(count)).sum();
         // Of so many requests a month, each of these stands for this many.
         let each = month / total;
+        let mut usual = Expectations::with_room(agents);
+        usual.add(set, &Query { policy: Named::Cost, now: registry::now(), ..Query::default() }, choices)?;
+        // By what it takes on average, however long the answers here are.
+        let slow = |seconds: f64| slowest.is_some_and(|most| seconds.is_nan() || seconds * 1000.0 > most);
         let mut expected = Expectations::with_room(agents * asked.len());
         for &(input, output, count) in &asked {
             let query = Query {
                 policy: Named::Cost,
                 input_tokens: input,
                 output_tokens: if output > 0.0 { output } else { f64::NAN },
-                max_latency: slowest.map_or(f64::INFINITY, |milliseconds| milliseconds / 1000.0),
                 now: registry::now(),
                 ..Query::default()
             };
             let from = expected.cost.len();
             expected.add(set, &query, choices)?;
-            for cost in &mut expected.cost[from..] {
-                *cost *= each;
+            for (cost, latency) in expected.cost[from..].iter_mut().zip(&usual.latency) {
+                *cost = if slow(*latency) { f64::NAN } else { *cost * each };
             }
             for _ in 1..count {
                 expected.quality.extend_from_within(from..from + agents);
