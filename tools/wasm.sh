@@ -6,9 +6,14 @@ set -eu
 profile=$1 feature=$2 name=$3
 shift 3
 crate=crates/tiny-dancer-wasm
-# A folder a feature: in one, each build would throw away the other's.
-target=${CARGO_TARGET_DIR:-target}/wasm$feature
-CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=$feature" CARGO_TARGET_DIR=$target \
+# A folder a module: in one, each build would throw away the others' dependencies.
+target=${CARGO_TARGET_DIR:-target}/${name%.wasm}
+inline=""
+if [ "$profile" = edge ]; then
+    # A quarter smaller than with the compiler's own bounds, and a quarter slower; "s" is as small and half as fast.
+    inline="-C llvm-args=-inline-threshold=30 -C llvm-args=-inlinehint-threshold=40 -C llvm-args=-unroll-threshold=20"
+fi
+CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=$feature $inline" CARGO_TARGET_DIR=$target \
     cargo build --quiet --locked --profile "$profile" --package tiny-dancer-wasm --target wasm32-unknown-unknown "$@"
 built=$target/wasm32-unknown-unknown/$profile/tiny_dancer_wasm.wasm
 optimiser=$crate/development/node_modules/.bin/wasm-opt

@@ -70,8 +70,8 @@ fn decompositions() -> Vec<u8> {
         if plain && !other {
             continue;
         }
-        let composed = canonical.iter().skip(1).try_fold(canonical[0], |one, two| compose(one, *two));
-        let composes = !plain && canonical.len() > 1 && composed == Some(character);
+        let whole = canonical.iter().skip(1).try_fold(canonical[0], |one, two| compose(one, *two));
+        let composes = !plain && canonical.len() > 1 && whole == Some(character);
         let code = u32::from(character);
         entries
             .put((code - before) << 3 | u32::from(!plain) << 2 | u32::from(other) << 1 | u32::from(composes));

@@ -1,4 +1,4 @@
-// A Worker that routes and ranks, in workerd: started by tests/integration/test_wasm.py.
+// A Worker that routes, in workerd: started by tests/integration/test_wasm.py.
 
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
@@ -11,17 +11,15 @@ const read = (name) => readFileSync(`${glue}/${name}`)
 const script = `
 import module from './tiny-dancer-edge.wasm'
 import artifact from './edge.safetensors'
-import { CandidateRouter, init, Router } from './index.js'
+import { init, Router } from './index.js'
 
 await init(module)
 const router = new Router(artifact)
-const candidates = new CandidateRouter()
 
 export default {
   async fetch(request) {
     const asked = await request.json()
     try {
-      if (asked.candidates) return Response.json(candidates.route(asked))
       return new Response(router.decideJson(JSON.stringify(asked.request)))
     } catch ({ code, field, value, remedy }) {
       return Response.json({ code, field, value, remedy }, { status: 400 })
@@ -42,11 +40,7 @@ const ask = async (body) => (await miniflare.dispatchFetch('http://localhost/', 
 try {
   const decided = await ask({ request: [{ role: 'user', content: 'Prove that there are infinitely many primes.' }] })
   const refused = await ask({ request: '' })
-  const ranked = await ask({
-    queryEmbedding: [1, 0, 0],
-    candidates: [{ id: 'far', embedding: [0, 1, 0] }, { id: 'near', embedding: [1, 0.1, 0] }],
-  })
-  console.log(JSON.stringify({ decided, refused, ranked, upload }))
+  console.log(JSON.stringify({ decided, refused, upload }))
 } finally {
   await miniflare.dispose()
 }

@@ -22,7 +22,7 @@ export function init(
 ): Promise<void>
 
 /**
- * Where the module is that only routes requests and ranks candidates, by artifacts that name no encoder: `await init(edge)`.
+ * Where the module is that only routes requests, by artifacts that name no encoder: `await init(edge)`.
  * What it does not do is a `NotInModule`.
  */
 export const edge: URL

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
 use tiny_dancer::encoder::Encoder;
 use tiny_dancer::{Error, ErrorKind, Handle, Result};
 
@@ -80,20 +79,12 @@ impl Operation {
 impl Operation {
     /// The error of an operation that is not in this build of the module, as JSON.
     fn absent(self) -> Option<String> {
-        let here = matches!(
-            self,
-            Self::Router
-                | Self::Decide
-                | Self::Candidates
-                | Self::AddCandidates
-                | Self::Rank
-                | Self::ClearCandidates
-        );
+        let here = matches!(self, Self::Router | Self::Decide);
         let name = Self::ALL[self as usize].1;
         (cfg!(not(feature = "whole")) && !here).then(|| {
             format!(
                 "{{\"code\":\"NotInModule\",\"field\":\"operation\",\"value\":\"{name}\",\"remedy\":\"load \
-                 tiny-dancer.wasm: this module only routes requests and ranks candidates, without an encoder\"}}"
+                 tiny-dancer.wasm: this module only routes requests, without an encoder\"}}"
             )
         })
     }
@@ -104,7 +95,6 @@ impl Operation {
 #[derive(Debug)]
 enum Object {
     Router(Handle),
-    Candidates(CandidateDoor, CandidateScorer, Precision),
     Other(Other),
 }
 
@@ -120,17 +110,6 @@ pub struct Instance {
 pub(crate) fn text<'a>(bytes: &'a [u8], field: &str) -> Result<&'a str> {
     std::str::from_utf8(bytes)
         .map_err(|error| Error::new(ErrorKind::RequestInvalid, field, error, "give UTF-8"))
-}
-
-/// Little-endian f32; `None` where there is nothing.
-fn numbers(bytes: &[u8], field: &str) -> Result<Option<Vec<f32>>> {
-    let (chunks, rest) = bytes.as_chunks::<4>();
-    if !rest.is_empty() {
-        let found = format!("{} bytes", bytes.len());
-        return Err(Error::new(ErrorKind::CandidateInvalid, field, found, "give four bytes a number"));
-    }
-    let values = || chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
-    Ok((!bytes.is_empty()).then(values))
 }
 
 impl Instance {
@@ -176,7 +155,6 @@ impl Instance {
             self.object = Some(object?);
             return Ok(String::new());
         }
-        let none = |()| String::new();
         match (operation, &mut self.object) {
             #[cfg(feature = "whole")]
             (Operation::Encoder, _) => {
@@ -186,19 +164,9 @@ impl Instance {
             (Operation::Decide, Some(Object::Router(handle))) => {
                 handle.decide_json(text(first, "request")?, text(second, "options")?)
             }
-            (Operation::AddCandidates, Some(Object::Candidates(door, ..))) => {
-                let rows = numbers(second, "embeddings")?;
-                door.add_with(text(first, "candidates")?, rows.as_deref()).map(none)
+            (operation, Some(Object::Other(other))) => {
+                other.perform(operation, first, second, self.encoder.as_ref())
             }
-            (Operation::Rank, Some(Object::Candidates(door, scorer, _))) => {
-                let embedding = numbers(second, "query.embedding")?;
-                door.rank_with(scorer, text(first, "query")?, embedding.as_deref(), true)
-            }
-            (Operation::ClearCandidates, Some(Object::Candidates(door, _, precision))) => {
-                *door = CandidateDoor::new(*precision, self.encoder.clone());
-                Ok(String::new())
-            }
-            (operation, Some(Object::Other(other))) => other.perform(operation, first, second),
             (operation, _) => panic!("{operation:?} is not for what this instance holds"),
         }
     }
@@ -209,26 +177,9 @@ impl Instance {
         let make = || {
             Ok(Some(match operation {
                 Operation::Router => Object::Router(Handle::new(first, encoder, text(second, "models")?)?),
-                Operation::Candidates => {
-                    let scorer = if first.is_empty() {
-                        CandidateScorer::default()
-                    } else {
-                        CandidateScorer::from_bytes(first)?
-                    };
-                    let precision = precision(second)?;
-                    Object::Candidates(CandidateDoor::new(precision, encoder), scorer, precision)
-                }
-                _ => return Ok(Other::made(operation, first, encoder)?.map(Object::Other)),
+                _ => return Ok(Other::made(operation, first, second, encoder)?.map(Object::Other)),
             }))
         };
         make().transpose()
-    }
-}
-
-fn precision(written: &[u8]) -> Result<Precision> {
-    match text(written, "precision")? {
-        "" => Ok(Precision::Full),
-        "quantised" => Ok(Precision::Quantised),
-        other => Err(Error::new(ErrorKind::OptionInvalid, "precision", other, "say quantised, or nothing")),
     }
 }

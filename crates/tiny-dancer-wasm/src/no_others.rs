@@ -1,4 +1,4 @@
-//! In place of routes, tools, agents and tasks, where the module holds none of them.
+//! In place of all but the router, where the module holds nothing else.
 
 use std::sync::Arc;
 
@@ -13,11 +13,17 @@ pub(crate) enum Other {}
 
 impl Other {
     #[allow(clippy::unnecessary_wraps, clippy::needless_pass_by_value)]
-    pub(crate) fn made(_: Operation, _: &[u8], _: Option<Arc<Encoder>>) -> Result<Option<Self>> {
+    pub(crate) fn made(_: Operation, _: &[u8], _: &[u8], _: Option<Arc<Encoder>>) -> Result<Option<Self>> {
         Ok(None)
     }
 
-    pub(crate) fn perform(&mut self, _: Operation, _: &[u8], _: &[u8]) -> Result<String> {
+    pub(crate) fn perform(
+        &mut self,
+        _: Operation,
+        _: &[u8],
+        _: &[u8],
+        _: Option<&Arc<Encoder>>,
+    ) -> Result<String> {
         match *self {}
     }
 }

@@ -1,8 +1,9 @@
-//! What an instance may hold in the whole module alone: routes, tools, agents, tasks.
+//! What an instance may hold in the whole module alone: routes, tools, agents, candidates, tasks.
 
 use std::sync::Arc;
 
 use tiny_dancer::agents::{AgentSet, Choices, state_after_json};
+use tiny_dancer::candidates::{CandidateDoor, CandidateScorer, Precision};
 use tiny_dancer::encoder::Encoder;
 use tiny_dancer::routes::Routing;
 use tiny_dancer::tasks::Tasking;
@@ -18,6 +19,7 @@ pub(crate) enum Other {
     Routes(Routing),
     Tools(ToolSet, ToolScratch),
     Agents { set: AgentSet, choices: Choices, half_life: Option<f64> },
+    Candidates(CandidateDoor, CandidateScorer, Precision),
     Tasks(Tasking),
 }
 
@@ -26,6 +28,7 @@ impl Other {
     pub(crate) fn made(
         operation: Operation,
         first: &[u8],
+        second: &[u8],
         encoder: Option<Arc<Encoder>>,
     ) -> Result<Option<Self>> {
         Ok(Some(match operation {
@@ -42,6 +45,15 @@ impl Other {
                 let half_life = half_life(text(first, "half_life")?)?;
                 Self::Agents { set: AgentSet::new(half_life)?, choices: Choices::default(), half_life }
             }
+            Operation::Candidates => {
+                let scorer = if first.is_empty() {
+                    CandidateScorer::default()
+                } else {
+                    CandidateScorer::from_bytes(first)?
+                };
+                let precision = precision(second)?;
+                Self::Candidates(CandidateDoor::new(precision, encoder), scorer, precision)
+            }
             Operation::Tasks => Self::Tasks(Tasking::new(first, encoder)?),
             _ => return Ok(None),
         }))
@@ -51,7 +63,13 @@ impl Other {
     ///
     /// # Panics
     /// For one of another.
-    pub(crate) fn perform(&mut self, operation: Operation, first: &[u8], second: &[u8]) -> Result<String> {
+    pub(crate) fn perform(
+        &mut self,
+        operation: Operation,
+        first: &[u8],
+        second: &[u8],
+        encoder: Option<&Arc<Encoder>>,
+    ) -> Result<String> {
         let none = |()| String::new();
         match (operation, self) {
             (Operation::Route, Self::Routes(routing)) => {
@@ -71,6 +89,18 @@ impl Other {
             (Operation::Observe, Self::Agents { half_life, .. }) => {
                 state_after_json(text(first, "state")?, text(second, "outcome")?, *half_life)
             }
+            (Operation::AddCandidates, Self::Candidates(door, ..)) => {
+                let rows = numbers(second, "embeddings")?;
+                door.add_with(text(first, "candidates")?, rows.as_deref()).map(none)
+            }
+            (Operation::Rank, Self::Candidates(door, scorer, _)) => {
+                let embedding = numbers(second, "query.embedding")?;
+                door.rank_with(scorer, text(first, "query")?, embedding.as_deref(), true)
+            }
+            (Operation::ClearCandidates, Self::Candidates(door, _, precision)) => {
+                *door = CandidateDoor::new(*precision, encoder.cloned());
+                Ok(String::new())
+            }
             (Operation::Classify, Self::Tasks(tasking)) => tasking.classify_json(text(first, "request")?),
             (operation, _) => panic!("{operation:?} is not for what this instance holds"),
         }
@@ -84,4 +114,23 @@ fn half_life(json: &str) -> Result<Option<f64>> {
     serde_json::from_str(json).map_err(|error| {
         Error::new(ErrorKind::OptionInvalid, "half_life", error, "give seconds as a number, or nothing")
     })
+}
+
+/// Little-endian f32; `None` where there is nothing.
+fn numbers(bytes: &[u8], field: &str) -> Result<Option<Vec<f32>>> {
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        let found = format!("{} bytes", bytes.len());
+        return Err(Error::new(ErrorKind::CandidateInvalid, field, found, "give four bytes a number"));
+    }
+    let values = || chunks.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
+    Ok((!bytes.is_empty()).then(values))
+}
+
+fn precision(written: &[u8]) -> Result<Precision> {
+    match text(written, "precision")? {
+        "" => Ok(Precision::Full),
+        "quantised" => Ok(Precision::Quantised),
+        other => Err(Error::new(ErrorKind::OptionInvalid, "precision", other, "say quantised, or nothing")),
+    }
 }

@@ -523,7 +523,10 @@ function encoderFor(config, artifact) {
   if (bytes === undefined && artifact !== undefined) {
     const header = headerOf(artifact)
     const wanted = header.features?.encoder ?? header.encoder?.checksum ?? header.encoder
-    if (typeof wanted === 'string') bytes = platform.encoder(wanted)
+    if (typeof wanted === 'string') {
+      bytes = platform.encoder(wanted)
+      if (bytes === undefined) throw new TinyDancerError('EncoderMissing', 'encoder', wanted, platform.remedy)
+    }
   }
   if (bytes === undefined) return undefined
   let encoder = encoders.get(bytes)

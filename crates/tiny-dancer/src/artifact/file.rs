@@ -3,7 +3,7 @@
 //! What a header may say is checked by the library. Its text is read by [`crate::json`], as all JSON is: the library's own way
 //! would bring another parser into a WebAssembly module.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use safetensors::Dtype;
@@ -40,7 +40,11 @@ impl<'a> File<'a> {
         let (metadata, mut tensors) = listed(std::str::from_utf8(header).map_err(said)?).map_err(said)?;
         sort::stable_by(&mut tensors, |(_, one), (_, two)| one.data_offsets.cmp(&two.data_offsets));
         let end = tensors.last().map_or(0, |(_, tensor)| tensor.data_offsets.1);
+        let count = tensors.len();
         let metadata = Metadata::new(metadata, tensors).map_err(said)?;
+        if metadata.tensors().len() != count {
+            return Err(said("a tensor is there twice"));
+        }
         if end != data.len() {
             return Err(format!("tensors of {end} bytes, and {} follow the header", data.len()));
         }
@@ -58,13 +62,10 @@ type Listed = (Option<HashMap<String, String>>, Vec<(String, TensorInfo)>);
 
 fn listed(header: &str) -> Result<Listed, Unfit> {
     let mut reader = Reader::new(header);
-    let (mut metadata, mut tensors, mut names) = (None, Vec::new(), HashSet::new());
+    let (mut metadata, mut tensors) = (None, Vec::new());
     reader.object(|key, reader| {
         let mut name = String::new();
         key.append_to(&mut name);
-        if !names.insert(name.clone()) {
-            return Err(serde::de::Error::custom(format_args!("{name} is there twice")));
-        }
         if name == "__metadata__" {
             metadata = Deserialize::deserialize(reader)?;
         } else {

@@ -14,8 +14,9 @@ use serde::de::{
 
 use super::{Fault, Kind, Reader, Text};
 
-/// Why text is not what was asked for; boxed, as it is part of every result.
+/// Why text is not what was asked for; one pointer, as it is part of every result.
 #[derive(Debug)]
+#[allow(clippy::box_collection)]
 pub(crate) struct Unfit(Box<String>);
 
 impl fmt::Display for Unfit {
@@ -42,11 +43,8 @@ impl From<Fault> for Unfit {
 /// Reads one value, and nothing after it.
 pub(crate) fn typed<T: DeserializeOwned>(text: &str) -> Result<T, Unfit> {
     let mut reader = Reader::new(text);
-    let found = T::deserialize(&mut reader).and_then(|value| {
-        reader.end()?;
-        Ok(value)
-    });
-    found.map_err(|error| reader.locate(error))
+    let found = T::deserialize(&mut reader);
+    reader.located(found.as_ref().err().map(|error| &**error.0)).map_or(found, Err)
 }
 
 /// A number as integers are told from others: by a point or an exponent, and by what 64 bits hold.
@@ -66,7 +64,7 @@ impl Number {
     }
 }
 
-fn meaning<'a>(text: Text<'a>) -> Cow<'a, str> {
+fn meaning(text: Text<'_>) -> Cow<'_, str> {
     if !text.escaped {
         return Cow::Borrowed(text.raw);
     }
@@ -76,12 +74,16 @@ fn meaning<'a>(text: Text<'a>) -> Cow<'a, str> {
 }
 
 impl<'a> Reader<'a> {
-    #[cold]
-    fn locate(&self, error: Unfit) -> Unfit {
+    /// The error of the whole text, with its place, if there is one: `why`, or that something follows the value.
+    fn located(&mut self, why: Option<&str>) -> Option<Unfit> {
+        let why = match why {
+            Some(why) => why,
+            None => self.end().err()?.why,
+        };
         let before = &self.text.as_bytes()[..self.at];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count();
-        Unfit::custom(format_args!("{error} at line {line} column {column}"))
+        let line = before.split(|byte| *byte == b'\n').count();
+        let column = before.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
+        Some(Unfit::custom(format_args!("{why} at line {line} column {column}")))
     }
 
     /// The error where something else comes next than was `expected`.
@@ -161,6 +163,15 @@ impl<'a> Reader<'a> {
     fn expect_open(&mut self, kind: Kind, expected: &dyn Expected) -> Result<(), Unfit> {
         self.expect(kind, expected)?;
         Ok(self.enter(if kind == Kind::Object { b'{' } else { b'[' })?)
+    }
+
+    /// Whether null comes next, which then is read.
+    fn takes_null(&mut self) -> Result<bool, Unfit> {
+        let null = self.peek()? == Kind::Null;
+        if null {
+            self.null()?;
+        }
+        Ok(null)
     }
 
     fn colon(&mut self) -> Result<(), Unfit> {
@@ -355,11 +366,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
-        if self.peek()? != Kind::Null {
-            return visitor.visit_some(self);
-        }
-        self.null()?;
-        visitor.visit_none()
+        if self.takes_null()? { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
